@@ -1,0 +1,141 @@
+"""The group's agreement: `agreement.toml`, versioned in the store under `governance/agreements/`.
+
+Each published version is numbered and written only if the number is free, so two writers cannot lose one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from audiotune.errors import AgreementError, AlreadyInStoreError
+from audiotune.store.port import Store
+
+Use = Literal["store", "train", "release", "generate"]
+ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
+_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_PREFIX = "governance/agreements/"
+
+
+class Member(BaseModel):
+    """A person of the group.
+
+    Attributes:
+        id: short, small letters; used in files and annotations.
+        consents_to: uses this member agrees to for every recording they are heard in, until they say otherwise.
+            Empty: each recording needs a consent record of its own.
+        left: the member has left the group; nothing of theirs passes a gate.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    consents_to: tuple[Use, ...] = ()
+    left: bool = False
+
+    @field_validator("id")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        if not _ID.fullmatch(value):
+            raise ValueError(f"{value!r} is no member id: small letters, digits, '_' and '-' only")
+        return value
+
+
+class Agreement(BaseModel):
+    """What the group agreed on.
+
+    Attributes:
+        recordings_licence: SPDX id or words, among the members; default licence of what they upload.
+        accepted_licences: licences under which foreign recordings may come in.
+        weights_licence: what releases are given out under.
+        allowed_uses: what may be done with recordings at all; a member's consent cannot widen it.
+        base_model_notices: base model name -> notice a release built on it must carry.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: str = Field(min_length=1)
+    version: int = Field(ge=1)
+    members: tuple[Member, ...] = Field(min_length=1)
+    recordings_licence: str = Field(min_length=1)
+    accepted_licences: tuple[str, ...] = ()
+    weights_licence: str = Field(min_length=1)
+    allowed_uses: tuple[Use, ...] = ALL_USES
+    base_model_notices: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Agreement:
+        ids = [member.id for member in self.members]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"two members share the id {', '.join(twice)}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def member(self, id: str) -> Member | None:
+        return next((member for member in self.members if member.id == id), None)
+
+    def notice_for(self, base: str) -> str:
+        """The notice a release on this base carries; empty when the base asks for none."""
+        return self.base_model_notices.get(base, "")
+
+
+def load_agreement(source: Path | bytes) -> Agreement:
+    """Reads `agreement.toml`.
+
+    Raises:
+        AgreementError: no file, no TOML, or a field that does not fit, each named.
+    """
+    where = str(source) if isinstance(source, Path) else "the agreement"
+    try:
+        data = tomllib.loads((source.read_bytes() if isinstance(source, Path) else source).decode())
+        return Agreement.model_validate(data)
+    except OSError as e:
+        raise AgreementError(
+            f"cannot read the agreement: {e.strerror}", where=where, cure="copy agreement.example.toml and fill it in"
+        ) from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise AgreementError(f"the agreement is no TOML: {e}", where=where, cure="mend the line it names") from e
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'agreement'}: {x['msg']}" for x in e.errors())
+        raise AgreementError(f"the agreement does not fit: {faults}", where=where, cure="mend the fields named") from e
+
+
+def publish(store: Store, agreement: Agreement) -> str:
+    """Keeps an agreement as the group's newest version; the same content again changes nothing.
+
+    Raises:
+        AgreementError: another content is stored under this version or a later one.
+    """
+    newest = current_agreement(store)
+    if newest and newest.digest == agreement.digest:
+        return _key(agreement)
+    if newest and newest.version >= agreement.version:
+        raise AgreementError(
+            f"version {newest.version} of the agreement is in force and differs",
+            cure=f"set version = {newest.version + 1} in yours",
+        )
+    try:
+        store.put(_key(agreement), agreement.model_dump_json(indent=1).encode(), only_new=True)
+    except AlreadyInStoreError:
+        raise AgreementError("somebody published this version just now", cure="read theirs and raise the version") from None
+    return _key(agreement)
+
+
+def current_agreement(store: Store) -> Agreement | None:
+    """The newest published agreement, or None when the store has none."""
+    keys = [entry.key for entry in store.list(_PREFIX)]
+    return Agreement.model_validate_json(store.get(keys[-1])) if keys else None
+
+
+def _key(agreement: Agreement) -> str:
+    return f"{_PREFIX}{agreement.version:06d}.json"

@@ -1,0 +1,112 @@
+"""The one policy function: may these recordings pass this gate? Asked by ingest, annotate-merge, finetune, register, generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from audiotune.errors import AgreementError, ConsentError
+from audiotune.governance.agreement import Agreement, Use, current_agreement
+from audiotune.governance.consent import Consent, consents_for
+from audiotune.recording import Digest
+from audiotune.store.port import Store
+
+Gate = Literal["ingest", "annotate_merge", "finetune", "register", "champion", "generate"]
+
+# What a contributor must have agreed to for a recording to pass each gate.
+NEEDS: dict[Gate, Use] = {
+    "ingest": "store",
+    "annotate_merge": "train",
+    "finetune": "train",
+    "register": "release",
+    "champion": "release",
+    "generate": "generate",
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the policy says. `refused` maps a recording to its reasons; the rest is allowed."""
+
+    gate: Gate
+    refused: dict[Digest, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def allowed(self) -> bool:
+        return not self.refused
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(reason for reasons in self.refused.values() for reason in reasons))
+
+
+def ask(
+    gate: Gate,
+    agreement: Agreement,
+    consents: Mapping[tuple[Digest, str], Consent],
+    recordings: Mapping[Digest, Iterable[str]],
+) -> Decision:
+    """Decides for each recording.
+
+    Args:
+        gate: who asks.
+        agreement: the one in force.
+        consents: newest records by (recording, contributor); at ingest, before any record can exist, standing consent counts.
+        recordings: recording id -> contributors.
+    """
+    refused = {}
+    for recording, contributors in recordings.items():
+        reasons = tuple(_objections(gate, agreement, consents, recording, tuple(contributors)))
+        if reasons:
+            refused[recording] = reasons
+    return Decision(gate, refused)
+
+
+def require(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
+    """Asks with what the store holds and returns the agreement in force.
+
+    Raises:
+        AgreementError: the store holds no agreement.
+        ConsentError: somebody has not agreed; every reason is named.
+    """
+    agreement = current_agreement(store)
+    if agreement is None:
+        raise AgreementError("the store holds no agreement", where=store.url, cure="ingest with --agreement agreement.toml first")
+    decision = ask(gate, agreement, consents_for(store, recordings), recordings)
+    if not decision.allowed:
+        raise ConsentError(
+            f"{len(decision.refused)} of {len(recordings)} recordings may not pass: " + "; ".join(decision.reasons[:12]),
+            where=f"gate {gate}",
+            cure="ask the members named for their consent, or leave those recordings out",
+        )
+    return agreement
+
+
+def _objections(
+    gate: Gate,
+    agreement: Agreement,
+    consents: Mapping[tuple[Digest, str], Consent],
+    recording: Digest,
+    contributors: tuple[str, ...],
+) -> Iterable[str]:
+    need = NEEDS[gate]
+    if need not in agreement.allowed_uses:
+        yield f"the agreement does not allow to {need}"
+    if not contributors:
+        yield "nobody is named as contributor"
+    for contributor in contributors:
+        member = agreement.member(contributor)
+        if member is None:
+            yield f"{contributor!r} is no member in the agreement"
+        elif member.left:
+            yield f"{contributor} has left the group"
+        elif need not in _agreed(gate, agreement, consents.get((recording, contributor)), contributor):
+            yield f"{contributor} has not agreed to {need}"
+
+
+def _agreed(gate: Gate, agreement: Agreement, consent: Consent | None, contributor: str) -> tuple[Use, ...]:
+    if consent is not None:
+        return consent.uses
+    member = agreement.member(contributor)
+    return member.consents_to if gate == "ingest" and member else ()

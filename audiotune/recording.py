@@ -1,0 +1,76 @@
+"""Recording: one uploaded file of a jam, as it came, identified by the SHA-256 of its bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Digest = str  # 64 hexadecimal digits of SHA-256
+
+
+class Description(BaseModel):
+    """What one full decode told about a recording. Levels are null where digital silence makes them -inf.
+
+    `true_peak_dbtp` and `loudness_lufs` follow ITU-R BS.1770-4 / EBU R128.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    peak_dbfs: float | None
+    true_peak_dbtp: float | None
+    loudness_lufs: float | None
+    dc_offset: tuple[float, ...] = Field(description="mean of each channel, in full scale")
+    clipped_share: float = Field(ge=0, le=1, description="share of frames inside runs at full scale")
+    dropouts: int = Field(ge=0, description="runs of digital zero inside sound")
+    silent_channels: tuple[int, ...] = ()
+    identical_channels: bool = False
+    polarity_inverted: bool = False
+
+
+class Likeness(BaseModel):
+    """This recording (or a part of it) sounds the same as (a part of) another one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recording: Digest
+    kind: Literal["same_bytes", "same_sound", "overlap"]
+    bit_error_rate: float = Field(ge=0, le=1)
+    start_s: float = Field(description="where the common part starts in this recording")
+    other_start_s: float
+    duration_s: float
+
+
+class Recording(BaseModel):
+    """A row of the recordings manifest.
+
+    Attributes:
+        id: SHA-256 of the file's bytes.
+        blob: store key of the bytes as they came.
+        name: file name or path inside its source, for people; never used as a path.
+        words: what a caption sidecar said about the whole recording, if any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Digest
+    blob: str
+    name: str
+    source: str
+    contributors: tuple[str, ...] = Field(min_length=1)
+    licence: str
+    session: str = ""
+    instrument: str = ""
+    words: str = ""
+    format: str = Field(description="container and encoding, as in 'WAV PCM_24'")
+    bit_depth: int | None = None
+    sample_rate_hz: int = Field(gt=0)
+    channels: int = Field(gt=0)
+    frames: int = Field(gt=0)
+    description: Description
+    fingerprint: str = Field(description="store key of the fingerprint")
+    likenesses: tuple[Likeness, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.sample_rate_hz

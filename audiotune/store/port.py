@@ -1,0 +1,104 @@
+"""The store port: keys to bytes, and blobs that are named by their content.
+
+Keys are `/`-separated words without `.` or `..` parts. Blobs live once, under their SHA-256:
+`blobs/sha256/ab/abcd....flac`. Same bytes, same key: putting twice costs nothing, tampering shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from audiotune.errors import DamagedBlobError, StoreError
+
+_KEY = re.compile(r"(?!.*(^|/)\.{1,2}(/|$))[^/\x00-\x1f\\][^\x00-\x1f\\]{0,900}")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){0,2}")
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key in a listing. `size` in bytes, `modified` with time zone."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Store(Protocol):
+    """What every kind of store does. All methods raise StoreError with a cure when the store is away or full."""
+
+    @property
+    def url(self) -> str:
+        """The name that `open_store` opens this store by; never holds a secret."""
+
+    def get(self, key: str) -> bytes:
+        """The bytes at a key. Raises NotInStoreError."""
+
+    def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
+        """Writes whole or not at all. With `only_new`, raises AlreadyInStoreError when the key exists (atomic)."""
+
+    def put_blob(self, source: Path | bytes, suffix: str = "") -> str:
+        """Keeps content under its hash and returns the key; uploads nothing when it is there already.
+
+        `suffix` like ".flac" tells readers the format; it is not part of the identity check.
+        """
+
+    def fetch(self, key: str) -> Path:
+        """A local file with the key's content, downloaded once and checked against its hash. Read only: do not write to it.
+
+        Raises NotInStoreError, DamagedBlobError.
+        """
+
+    def exists(self, key: str) -> bool: ...
+
+    def size(self, key: str) -> int:
+        """Bytes at a key. Raises NotInStoreError."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """All keys that begin with `prefix`, in key order."""
+
+    def delete(self, key: str) -> None:
+        """Removes a key; no error when it is not there."""
+
+
+def checked_key(key: str) -> str:
+    """The key itself if it is one. Raises StoreError for traversal, control characters, empty or overlong keys."""
+    if not _KEY.fullmatch(key):
+        raise StoreError(f"{key!r} is no store key", cure="use words joined by '/', without '.' or '..' parts")
+    return key
+
+
+def blob_key(digest: str, suffix: str = "") -> str:
+    """`blobs/sha256/ab/abcd...` with an optional suffix such as `.flac`."""
+    suffix = suffix.lower()
+    if not _SUFFIX.fullmatch(suffix):
+        raise StoreError(f"{suffix!r} is no file suffix", cure="use something like .flac")
+    return f"blobs/sha256/{digest[:2]}/{digest}{suffix}"
+
+
+def digest_in(key: str) -> str | None:
+    """The SHA-256 a blob key promises, or None for other keys."""
+    match = _BLOB.fullmatch(key)
+    return match.group(2) if match else None
+
+
+def digest_of(source: Path | bytes) -> str:
+    """SHA-256 of a file or of bytes, hexadecimal; reads files in 1 MiB blocks."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checked_content(key: str, path: Path) -> Path:
+    """The path if its content is what a blob key promises. Raises DamagedBlobError."""
+    promised = digest_in(key)
+    if promised and digest_of(path) != promised:
+        raise DamagedBlobError("the content does not match its hash", where=key, cure="restore this blob from a backup")
+    return path

@@ -1,0 +1,1 @@
+"""The verbs: equal rooms, none imports another."""

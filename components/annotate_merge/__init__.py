@@ -1,0 +1,1 @@
+"""Merges what members heard into captions and freezes the dataset."""

@@ -1,0 +1,1 @@
+"""Encodes every segment and caption once with the base model."""

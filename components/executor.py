@@ -1,0 +1,198 @@
+"""The one seam to Kubeflow: ExecutorInput in, step called, ExecutorOutput out. Standard library and pydantic only.
+
+A step room names its knobs and artifacts in `settings.py`:
+
+    class Settings(StepSettings): ...            knobs: bound, unit, sentence
+    INPUTS  = ("recordings",)                    artifacts it reads
+    OUTPUTS = ("segments", "report", "metrics")  artifacts it writes
+    PARAMETERS = ("segments_key",)               small values it hands on
+
+and its work in `step.py`: `run(settings, store, progress, *, recordings, segments, report, metrics) -> Result`.
+On a cluster the parameter `settings` (a dict compiled in from the recipe) is laid under the parameters of the run form.
+By hand the same door opens with flags: `python -m components.segment --recordings r.jsonl --segments s.jsonl --min-s 0.5`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from audiotune.errors import AudioTuneError, SettingsError
+from audiotune.progress import Progress
+
+
+class StepSettings(BaseModel):
+    """Base of all settings: closed, frozen, defaults checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step hands on besides its files.
+
+    Attributes:
+        parameters: values for the names in PARAMETERS.
+        metrics: numbers shown in the run's metrics table.
+        metadata: artifact name -> small facts recorded with it; None values are left out.
+    """
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def door(package: str, argv: Sequence[str] | None = None) -> int:
+    """Runs the step of a package from the command line. Returns the exit code; the last line on stderr is the reason."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    card = importlib.import_module(f"{package}.settings")
+    try:
+        if "--executor-input" in argv:
+            _run_on_kubeflow(package, card, argv[argv.index("--executor-input") + 1])
+        else:
+            _run_by_hand(package, card, argv)
+    except AudioTuneError as e:
+        print(f"{package.rpartition('.')[2]}: {_one_line(str(e))}", file=sys.stderr)
+        return 1
+    except Exception as e:  # a bug: show where, then the one line that Kubeflow shows
+        traceback.print_exc()
+        print(f"{package.rpartition('.')[2]}: {type(e).__name__}: {_one_line(str(e)) or 'no message'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run_on_kubeflow(package: str, card: ModuleType, text: str) -> None:
+    try:
+        executor = json.loads(text)
+    except ValueError as e:
+        raise SettingsError(f"--executor-input is no JSON: {e}", cure="pass {{$}} as Kubeflow does") from e
+    given = dict(executor.get("inputs", {}).get("parameterValues", {}))
+    settings = settings_from(card.Settings, {**dict(given.pop("settings", None) or {}), **given})
+    paths = {name: _artifact_path(executor["inputs"], name) for name in card.INPUTS}
+    outputs = {name: _artifact_path(executor["outputs"], name) for name in card.OUTPUTS}
+    result = _call(package, settings, {**paths, **outputs})
+    _write_executor_output(executor, card, result)
+
+
+def settings_from(model: type[StepSettings], given: Mapping[str, Any]) -> StepSettings:
+    """Settings out of parameters; Kubeflow adds names that nobody declared, so unknown ones are left out.
+
+    Raises:
+        SettingsError: names every knob that is out of bounds.
+    """
+    known = {name: value for name, value in given.items() if name in model.model_fields and value is not None}
+    try:
+        return model.model_validate(known)
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'settings'}: {x['msg']}" for x in e.errors())
+        raise SettingsError(faults, cure="see --help for bounds and units") from e
+
+
+def _artifact_path(side: Mapping[str, Any], name: str) -> Path:
+    try:
+        artifact = side["artifacts"][name]["artifacts"][0]
+    except (KeyError, IndexError) as e:
+        raise SettingsError(f"the artifact {name!r} is missing in the executor input", cure="compile the pipeline again") from e
+    return Path(_local_path(str(artifact["uri"])))
+
+
+def _local_path(uri: str) -> str:
+    """Where the launcher keeps an artifact's file: s3://b/k is /s3/b/k, and so on; other uris are paths already."""
+    for scheme in ("s3", "gs", "minio"):
+        if uri.startswith(f"{scheme}://"):
+            return f"/{'gcs' if scheme == 'gs' else scheme}/{uri[len(scheme) + 3 :]}"
+    return uri.removeprefix("file://")
+
+
+def _call(package: str, settings: StepSettings, paths: Mapping[str, Path]) -> Result:
+    from audiotune.store import open_store
+
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    step = importlib.import_module(f"{package}.step")
+    result: Result = step.run(settings, open_store(), print_progress, **paths)
+    return result
+
+
+def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result: Result) -> None:
+    """Only what was declared, uris unchanged, no null: the rest fails a finished step on the real backend."""
+    declared = executor["outputs"]
+    artifacts = {}
+    for name in card.OUTPUTS:
+        runtime = dict(declared["artifacts"][name]["artifacts"][0])
+        facts = result.metrics if name == "metrics" else result.metadata.get(name, {})
+        runtime["metadata"] = {key: value for key, value in facts.items() if value is not None}
+        artifacts[name] = {"artifacts": [runtime]}
+    wanted = declared.get("parameters", {})
+    parameters = {name: result.parameters[name] for name in card.PARAMETERS if name in wanted}
+    for name, value in parameters.items():
+        target = Path(wanted[name]["outputFile"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(value if isinstance(value, str) else json.dumps(value))
+    target = Path(declared["outputFile"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    part.write_text(json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
+    part.replace(target)
+
+
+def _run_by_hand(package: str, card: ModuleType, argv: Sequence[str]) -> None:
+    args = parser_for(package, card).parse_args(argv)
+    given = {name: getattr(args, name) for name in card.Settings.model_fields if getattr(args, name) is not None}
+    if args.store:
+        os.environ["AUDIOTUNE_STORE"] = args.store
+    paths = {name: Path(getattr(args, name)) for name in (*card.INPUTS, *card.OUTPUTS)}
+    result = _call(package, settings_from(card.Settings, given), paths)
+    print(json.dumps({"parameters": dict(result.parameters), "metrics": dict(result.metrics)}, indent=1, default=str))
+
+
+def parser_for(package: str, card: ModuleType) -> argparse.ArgumentParser:
+    """A flag for each knob and each artifact."""
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=(card.__doc__ or "").strip())
+    parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
+    parser.add_argument("--executor-input", help="Kubeflow's ExecutorInput as JSON; replaces all other flags")
+    for name in card.INPUTS:
+        parser.add_argument(f"--{_flag(name)}", dest=name, required=True, help="input: file made by the step before")
+    for name in card.OUTPUTS:
+        parser.add_argument(f"--{_flag(name)}", dest=name, default=f"{name}.out", help=f"output file (default {name}.out)")
+    for name, info in card.Settings.model_fields.items():
+        default = info.get_default(call_default_factory=True) if not info.is_required() else None
+        words = f"{info.description or ''} (default {default!r})".replace("%", "%%")
+        plain = get_origin(info.annotation) is None and info.annotation in (str, int, float)
+        parser.add_argument(f"--{_flag(name)}", dest=name, type=str if plain else _value, help=words)
+    return parser
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON (true, 3, ["a"]), else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def print_progress(share: float, words: str) -> None:
+    """Progress as lines that the local runner turns into a bar and that read well in a pod's log."""
+    print(f"[{share:4.0%}] {words}", flush=True)
+
+
+__all__ = ["Progress", "Result", "StepSettings", "door", "parser_for", "print_progress", "settings_from"]

@@ -1,0 +1,1 @@
+"""Takes recordings in: checks consent and licence, decodes each file once, describes it, stores it under its hash."""

@@ -1,0 +1,1 @@
+"""Registers a release with its lineage, card and notice."""

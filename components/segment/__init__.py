@@ -1,0 +1,1 @@
+"""Cuts recordings into segments in one streaming pass; a segment is a reference, rendered once."""

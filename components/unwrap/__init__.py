@@ -1,0 +1,1 @@
+"""Turns a trainer's checkpoint into weights for listeners."""

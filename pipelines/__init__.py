@@ -1,0 +1,1 @@
+"""The scores: in which order the verbs are played."""

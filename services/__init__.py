@@ -1,0 +1,1 @@
+"""What listeners and members meet: the generation service and the studio."""
