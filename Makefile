@@ -1,0 +1,48 @@
+# Few verbs; `make` alone lists them. Everything runs in .venv, which the first verb makes from pinned, hashed requirements.
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+RECORDINGS ?=
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check fix bench serve studio lock golden clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/ready: requirements/dev.txt requirements/bootstrap.sh
+	@UV_VERSION=$(UV_VERSION) bash requirements/bootstrap.sh
+
+demo: .venv/ready  ## the whole journey on this machine; RECORDINGS=folder plays it on your own files
+	@$(BIN)/python -m pipelines.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
+
+test: .venv/ready check  ## all checks and tests
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/integration
+
+unit: .venv/ready  ## the tests that need no server and no model
+	@$(BIN)/python -m pytest tests/unit
+
+check: .venv/ready  ## style, types, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > .venv/imports.log || (cat .venv/imports.log 2>/dev/null; false)
+
+fix: .venv/ready  ## mend what can be mended by itself
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: .venv/ready  ## measurements side by side; see benchmarks/README.md
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+serve: .venv/ready  ## the generation service on the demo's newest release, http://localhost:3000
+	@$(BIN)/python -m pipelines.demo --serve-only
+
+studio: .venv/ready  ## the studio on the demo's store, http://localhost:7860
+	@AUDIOTUNE_STORE=$${AUDIOTUNE_STORE:-demo/store} $(BIN)/python -m services.studio
+
+lock: .venv/ready  ## resolve the requirement files anew
+	@bash requirements/lock.sh
+
+golden: .venv/ready  ## write the golden compiled pipelines anew; read the difference before you commit it
+	@for p in prepare tune full; do $(BIN)/python -m pipelines.compile $$p --recipe first_release --out tests/contract/golden/$$p.yaml; done
+
+clean:  ## remove what the demo made
+	rm -rf demo runs

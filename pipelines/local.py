@@ -1,0 +1,124 @@
+"""Plays a compiled pipeline on this machine, each step a process, with live progress.
+
+    python -m pipelines.local full --recipe demo --store demo/store --set source=takes --set agreement=agreement.toml
+
+The order comes from the same compiled YAML that Kubeflow runs, through kfp's own local orchestrator; only the way a step
+is started is ours, because kfp's SubprocessRunner refuses container components.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audiotune.errors import AudioTuneError, PipelineError, SettingsError
+from pipelines.compile import PIPELINES, compiled, to_yaml
+from pipelines.recipe import load_recipe
+
+
+def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: Path, store: str) -> dict[str, Any]:
+    """Runs a compiled pipeline.
+
+    Args:
+        documents: what `compiled` gives.
+        arguments: values of the run form; what is missing takes its default.
+        folder: where artifacts and logs of this machine's runs are kept.
+        store: AUDIOTUNE_STORE of every step.
+
+    Returns:
+        Step name -> output name -> path of an artifact or value of a parameter.
+
+    Raises:
+        SettingsError: an argument the form does not have, or of the wrong type.
+        PipelineError: a step failed; its own last words are in it.
+    """
+    from kfp import components, local
+
+    from pipelines.process import HostProcess, only_ours, playing
+
+    os.environ["AUDIOTUNE_STORE"] = store
+    typed = typed_arguments(documents[0], arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pipeline.yaml").write_text(to_yaml(documents))
+    with only_ours(), playing(documents[0]) as show:
+        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder.resolve()), raise_on_error=True)
+        loaded = components.load_component_from_text(to_yaml(documents))
+        try:
+            loaded(**typed)
+        except RuntimeError as e:
+            raise PipelineError(HostProcess.last_words or str(e), where=HostProcess.last_step, cure=_log_cure()) from e
+        return show.outputs
+
+
+def typed_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The run form's values with the form's types, as Kubeflow's API would check them."""
+    form = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    unknown = sorted(set(arguments) - set(form))
+    if unknown:
+        raise SettingsError(f"no parameter {', '.join(unknown)} on this form", cure=f"it has: {', '.join(sorted(form))}")
+    typed = {name: _typed(name, form[name], value) for name, value in arguments.items()}
+    for name, value in typed.items():
+        allowed = form[name].get("literals")
+        if allowed and value not in allowed:
+            raise SettingsError(f"{name} is {value!r}", cure=f"take one of: {', '.join(map(str, allowed))}")
+    return typed
+
+
+def _typed(name: str, card: dict[str, Any], value: Any) -> Any:
+    kind = card["parameterType"]
+    if not isinstance(value, str) or kind == "STRING":
+        return value
+    try:
+        plain = json.loads(value)
+        if kind == "NUMBER_INTEGER":
+            return int(plain)
+        return float(plain) if kind == "NUMBER_DOUBLE" else plain
+    except (ValueError, TypeError):
+        raise SettingsError(f"{name}={value!r} is no {kind.lower().replace('_', ' ')}", cure="give a number") from None
+
+
+def _log_cure() -> str:
+    from pipelines.process import HostProcess
+
+    return f"the whole log is in {HostProcess.last_log}" if HostProcess.last_log else ""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m pipelines.local", description=(__doc__ or "").split("\n")[0])
+    made.add_argument("pipeline", choices=PIPELINES)
+    made.add_argument("--recipe", default="demo", help="name of a shipped recipe or a TOML file (default demo)")
+    made.add_argument("--store", default=os.environ.get("AUDIOTUNE_STORE"), help="folder or s3://bucket/prefix")
+    made.add_argument("--out", type=Path, default=Path("runs"), help="folder for artifacts and logs (default runs)")
+    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
+    made.add_argument("--json", action="store_true", help="print the outputs as JSON at the end")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    logging.captureWarnings(True)
+    try:
+        if not args.store:
+            raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
+        pairs = [pair.partition("=") for pair in args.set]
+        bad = [name for name, equals, _ in pairs if not equals]
+        if bad:
+            raise SettingsError(f"--set {bad[0]} has no '='", cure="write --set name=value")
+        arguments = {name.strip(): value for name, _, value in pairs}
+        outputs = play(compiled(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store)
+    except AudioTuneError as e:
+        print(f"{args.pipeline}: {e}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(outputs, indent=1, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

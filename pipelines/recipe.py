@@ -1,0 +1,125 @@
+"""Recipe: one typed object, the settings of all steps, read from a commented TOML file.
+
+A table per step; every knob is checked against the step's own settings, so a misspelt one is named before anything runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from audiotune.errors import SettingsError
+from components.executor import StepSettings
+
+STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
+RECIPES = Path(__file__).parent / "recipes"
+Knobs = dict[str, Any]
+
+
+class Cluster(BaseModel):
+    """Where steps run on Kubernetes, and with what; a laptop ignores it.
+
+    Attributes:
+        store: AUDIOTUNE_STORE of every step; empty leaves it to the image's environment.
+        store_endpoint: AWS_ENDPOINT_URL_S3 of every step.
+        store_secret: Secret with the keys accesskey and secretkey, given to every step as AWS credentials.
+        gpu_resource, gpus: what encode, finetune and evaluate ask for; 0 runs them on the CPU.
+        shared_memory: size of /dev/shm on GPU steps.
+        gpu_timeout_s: a GPU step that runs longer is ended; it resumes from its checkpoint when run again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str = ""
+    store_endpoint: str = ""
+    store_secret: str = "audiotune-store"
+    mlflow: str = ""
+    gpu_resource: str = "nvidia.com/gpu"
+    gpus: int = Field(default=0, ge=0, le=16)
+    gpu_node_selector: dict[str, str] = {}
+    gpu_taint: str = Field(default="", description="key of a NoSchedule taint that GPU steps tolerate")
+    shared_memory: str = "2Gi"
+    cpu_request: str = "500m"
+    memory_request: str = "1Gi"
+    memory_limit: str = "8Gi"
+    gpu_memory_limit: str = "48Gi"
+    gpu_timeout_s: int = Field(default=7 * 86_400, ge=60)
+    retries: int = Field(default=2, ge=0, le=10)
+
+
+class Recipe(BaseModel):
+    """The settings of all steps. Step tables hold only what differs from the steps' own defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    ingest: Knobs = {}
+    segment: Knobs = {}
+    annotate_merge: Knobs = {}
+    encode: Knobs = {}
+    finetune: Knobs = {}
+    unwrap: Knobs = {}
+    evaluate: Knobs = {}
+    register_: Knobs = Field(default={}, alias="register")
+    cluster: Cluster = Cluster()
+
+    @field_validator(*(step for step in STEPS if step != "register"), "register_")
+    @classmethod
+    def _knobs_fit(cls, value: Knobs, info: Any) -> Knobs:
+        step = str(info.field_name).removesuffix("_")
+        faults = knob_faults(step, value)
+        if faults:
+            raise ValueError("; ".join(faults))
+        return value
+
+    def knobs(self, step: str) -> Knobs:
+        """What this recipe sets for a step."""
+        value: Knobs = self.register_ if step == "register" else getattr(self, step)
+        return dict(value)
+
+    def knob(self, step: str, name: str) -> Any:
+        """The value a step will see for a knob: the recipe's, or the step's own default."""
+        field = settings_of(step).model_fields[name]
+        return self.knobs(step).get(name, field.get_default(call_default_factory=True))
+
+
+def settings_of(step: str) -> type[StepSettings]:
+    """The settings model of a step; imports nothing heavy."""
+    model: type[StepSettings] = importlib.import_module(f"components.{step}.settings").Settings
+    return model
+
+
+def knob_faults(step: str, knobs: Knobs) -> list[str]:
+    """Every misspelt knob and every value out of bounds; knobs that only a run can know may be missing."""
+    try:
+        settings_of(step).model_validate(knobs)
+    except ValidationError as e:
+        found = [x for x in e.errors() if x["type"] != "missing"]
+        return [f"{step}.{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in found]
+    return []
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A recipe by file, or by the name of one that ships (demo, first_release, full_finetune, lora_24gb).
+
+    Raises:
+        SettingsError: no such file, no TOML, or knobs that do not fit, each named.
+    """
+    path = Path(name)
+    if not path.suffix:
+        path = RECIPES / f"{name}.toml"
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise SettingsError("no such recipe", where=str(name), cure=f"name a TOML file or one of: {shipped}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise SettingsError(f"the recipe is no TOML: {e}", where=str(path), cure="mend the line it names") from e
+    except ValidationError as e:
+        faults = "; ".join(x["msg"].removeprefix("Value error, ") for x in e.errors())
+        raise SettingsError(f"the recipe does not fit: {faults}", where=str(path), cure="mend the knobs named") from e
