@@ -1,0 +1,143 @@
+"""The whole journey on one machine: takes in, a sound of one's own out.
+
+    python -m pipelines.demo                          a simulated synthesizer jams, the group's agreement is the example
+    python -m pipelines.demo --recordings my-takes    the same on your own files; the file names are the captions
+    python -m pipelines.demo --serve-only             only the MLflow server and the generation service, until Ctrl-C
+
+Everything it makes lies in one folder (demo/): takes, store, MLflow, runs, sounds. A second run reuses what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from audiotune.errors import AudioTuneError
+from pipelines.compile import compiled
+from pipelines.demo_service import first_sounds, generation_service
+from pipelines.demo_takes import make_takes
+from pipelines.local import play
+from pipelines.recipe import load_recipe
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROMPTS = ("dark low drone", "bright high pluck", "metallic pulsing sequence", "noise sweep")
+
+
+class Demo:
+    """The folder a demo lives in and the journey through it."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.folder, self.console = folder.resolve(), console
+        self.store = str(self.folder / "store")
+        self.started = time.monotonic()
+
+    def play(self, recordings: Path | None, recipe: str, members: str) -> dict[str, Any]:
+        """Plays `full` on the takes; returns the outputs of its steps."""
+        takes, contributors, agreement = self._material(recordings, members)
+        arguments = {"source": str(takes), "agreement": str(agreement), "contributors": contributors}
+        documents = compiled("full", load_recipe(recipe))
+        return play(documents, arguments, self.folder / "runs", self.store)
+
+    def say(self, words: str) -> None:
+        self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {words}")
+
+    def _material(self, recordings: Path | None, members: str) -> tuple[Path, str, Path]:
+        if recordings is None:
+            self.say("the simulated synthesizer jams: making takes")
+            takes = make_takes(self.folder / "takes")
+        else:
+            takes = recordings.expanduser().resolve()
+        agreement = self.folder / "agreement.toml"
+        agreement.parent.mkdir(parents=True, exist_ok=True)
+        if not agreement.exists():
+            shutil.copyfile(REPOSITORY / "agreement.example.toml", agreement)
+        return takes, members, agreement
+
+    @contextlib.contextmanager
+    def mlflow(self) -> Iterator[str]:
+        """A real MLflow server on this folder, for as long as the demo runs."""
+        from audiotune.registry.server import serving
+
+        with serving(self.folder / "mlflow") as url:
+            os.environ["MLFLOW_TRACKING_URI"] = url
+            self.say(f"MLflow is at {url}")
+            yield url
+
+
+def tell_result(demo: Demo, outputs: dict[str, Any], sounds: list[dict[str, Any]]) -> None:
+    """Prints what changed and where the sounds are."""
+    metrics = outputs.get("evaluate", {}).get("metrics", {})
+    table = Table(title="What the model learned (nearer to the recordings is lower)", title_justify="left")
+    for column in ("", "before", "after"):
+        table.add_column(column, justify="left" if not column else "right")
+    for label, name in (("KAD", "kad"), ("log-mel distance", "log_mel_distance")):
+        before, after = metrics.get(f"{name}_before"), metrics.get(f"{name}_after")
+        if before is not None and after is not None:
+            table.add_row(label, f"{before:.4g}", f"{after:.4g}")
+    demo.console.print(table)
+    passed = outputs.get("evaluate", {}).get("passed")
+    demo.console.print(f"gate: {'[green]passed[/green]' if passed else '[yellow]not passed, see the report[/yellow]'}")
+    for sound in sounds:
+        demo.console.print(
+            f"  [bold]{sound['file']}[/bold]  “{sound['prompt']}”, seed {sound['seed']}, {sound['loudness']}", highlight=False
+        )
+    for step in ("ingest", "segment", "annotate_merge", "finetune", "evaluate", "register"):
+        if "report" in outputs.get(step, {}):
+            demo.console.print(f"  report of {step}: {outputs[step]['report']}", highlight=False)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    console = Console(highlight=False)
+    demo = Demo(args.folder, console)
+    try:
+        with demo.mlflow():
+            if args.serve_only:
+                return _serve(demo, args.port)
+            outputs = demo.play(args.recordings, args.recipe, args.contributors)
+            demo.say("starting the generation service on the new release")
+            with generation_service(demo.folder, demo.store, args.port) as url:
+                sounds = first_sounds(url, PROMPTS, demo.folder / "sounds")
+            tell_result(demo, outputs, sounds)
+    except AudioTuneError as e:
+        console.print(f"[red]{e}[/red]", highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("stopped; what is done is kept, run it again to go on")
+        return 130
+    demo.say("done. To play on: `make serve` (HTTP, http://localhost:3000/docs) and `make studio` (web page)")
+    return 0
+
+
+def _serve(demo: Demo, port: int) -> int:
+    with generation_service(demo.folder, demo.store, port) as url:
+        demo.say(f"the generation service is at {url}, its documentation at {url}/docs. Ctrl-C ends it")
+        while True:
+            time.sleep(3600)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m pipelines.demo", description=(__doc__ or "").split("\n")[0])
+    made.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is kept (default demo)")
+    made.add_argument("--recordings", type=Path, help="your own takes instead of the simulated ones")
+    made.add_argument("--contributors", default="ana,ben", help="who plays on them, by the agreement's ids (default ana,ben)")
+    made.add_argument("--recipe", default="demo", help="recipe (default demo)")
+    made.add_argument("--port", type=int, default=3000, help="port of the generation service (default 3000)")
+    made.add_argument("--serve-only", action="store_true", help="start MLflow and the generation service, nothing else")
+    return made
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

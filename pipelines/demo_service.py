@@ -1,0 +1,76 @@
+"""Starts the generation service as a process of its own and asks it for the first sounds over HTTP, as any listener would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiotune import sound
+from audiotune.client import generate, health
+from audiotune.errors import AudioTuneError, GenerationError
+from audiotune.loudness import integrated_lufs
+
+_PATIENCE_S = 240
+
+
+@contextlib.contextmanager
+def generation_service(folder: Path, store: str, port: int) -> Iterator[str]:
+    """A running service; ended with the whole process group.
+
+    Raises:
+        GenerationError: it did not get ready; its log says why.
+    """
+    url = f"http://127.0.0.1:{port}"
+    log = folder / "generation.log"
+    environment = {**os.environ, "AUDIOTUNE_STORE": store, "AUDIOTUNE_GENERATION_CANDIDATES": "true"}
+    with log.open("w") as out:
+        command = [sys.executable, "-m", "services.generation", "--port", str(port)]
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        try:
+            _wait_until_ready(child, url, log)
+            yield url
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    why = "no answer"
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            raise GenerationError(f"the generation service ended with code {child.returncode}", cure=f"read {log}")
+        try:
+            answer = health(url)
+            if answer.get("ready"):
+                return
+            why = str(answer.get("reason") or answer)
+        except AudioTuneError as e:
+            why = e.what
+        time.sleep(1)
+    raise GenerationError(f"the generation service is not ready after {_PATIENCE_S} s: {why}", cure=f"read {log}")
+
+
+def first_sounds(url: str, prompts: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """One sound for each prompt, written into `folder`; returns file, prompt, seed and measured loudness."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for number, prompt in enumerate(prompts):
+        data, info = generate(url, {"prompt": prompt, "seed": number, "format": "wav"})
+        file = folder / f"{prompt.replace(' ', '_')}_{number}.wav"
+        file.write_bytes(data)
+        loudness = integrated_lufs(sound.read(file))
+        words = "silent" if loudness is None else f"{loudness:.1f} LUFS"
+        made.append({"file": str(file), "prompt": prompt, "seed": info.get("seed", number), "loudness": words})
+    return made

@@ -1,0 +1,56 @@
+"""The takes a demo begins with: one evening of the simulated synthesizer, named the way musicians name takes.
+
+The group has a house sound (detuned, driven, breathy, a slow tremble): a model that learned it can be told from one that did not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from audiotune.sound import Frames, Sound
+from audiotune.synthesizer import REGISTERS, Patch, play, random_patch
+
+SAMPLE_RATE_HZ = 48_000
+TIMBRES = ("saw", "fm", "square")
+ENVELOPES = ("drone", "pluck", "pulse", "swell")
+SOUNDS_A_TAKE = 4
+_SEED = 2500
+
+
+def make_takes(folder: Path) -> Path:
+    """Writes one take for each register, envelope and timbre (36 files, about 8 minutes); what is there stays."""
+    rng = np.random.default_rng(_SEED)
+    for register in REGISTERS:
+        for envelope in ENVELOPES:
+            for timbre in TIMBRES:
+                patch = house_patch(random_patch(rng, register=register, envelope=envelope, timbre=timbre))
+                take = _take(patch, rng)  # drawn even when the file is there, so that the next take is the same as ever
+                path = folder / f"{patch.caption().replace(' ', '_')}_1.wav"
+                if not path.exists():
+                    take.write(path, "PCM_24")
+    return folder
+
+
+def house_patch(patch: Patch) -> Patch:
+    """A patch as this group plays it."""
+    ratio = 1.41 if patch.timbre == "fm" else patch.ratio
+    return replace(patch, drive=0.7, detune=16.0, breath=0.2, vibrato=0.0, glide=0.0, ratio=ratio, index=4.0)
+
+
+def _take(patch: Patch, rng: np.random.Generator) -> Sound:
+    """A few sounds of one patch in different pitches, with room noise and pauses."""
+    parts: list[Frames] = []
+    for _ in range(SOUNDS_A_TAKE):
+        sound = play(patch.at(patch.register, rng), float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31)))
+        parts += [_pause(rng), sound.amplified(float(rng.uniform(-9, -3))).data[0]]
+    take = np.concatenate([*parts, _pause(rng)])
+    turn = 2 * np.pi * 50 * np.arange(len(take)) / SAMPLE_RATE_HZ
+    room = 0.0008 * np.sin(turn) + 0.0004 * rng.standard_normal(len(take)) + 0.001
+    return Sound(np.clip(take + room, -1, 1).astype(np.float32)[None], SAMPLE_RATE_HZ)
+
+
+def _pause(rng: np.random.Generator) -> Frames:
+    return np.zeros(round(float(rng.uniform(0.7, 1.4)) * SAMPLE_RATE_HZ), np.float32)

@@ -1,0 +1,115 @@
+"""A small Kubeflow Pipelines API server of our own: enough of REST v2beta1 to upload, run and follow, in the shapes the
+real 2.17.0 answers with."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+
+class FakeKubeflow:
+    """State of the server. `states` is what a run shows at each look, last one for ever."""
+
+    def __init__(self, states: tuple[str, ...] = ("RUNNING", "SUCCEEDED"), *, error: str = "", token: str = "") -> None:
+        self.states, self.error, self.token = states, error, token
+        self.pipelines: dict[str, str] = {}
+        self.versions: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.uploads = 0
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
+        if method == "GET" and path.startswith("/pipelines/names/"):
+            name = path.rpartition("/")[2]
+            return self._found("pipeline_id", self.pipelines.get(name))
+        if method == "POST" and path == "/pipelines":
+            name = json.loads(body)["name"]
+            self.pipelines[name] = f"p-{len(self.pipelines) + 1}"
+            return 200, {"pipeline_id": self.pipelines[name], "display_name": name}
+        if method == "GET" and path.endswith("/versions"):
+            return self._version_page(int(query.get("page_token") or 0))
+        if method == "POST" and path == "/pipelines/upload_version":
+            return self._upload(query, body)
+        if method == "POST" and path == "/runs":
+            return self._start(json.loads(body))
+        if method == "GET" and path.startswith("/runs/"):
+            return self._look(path.rpartition("/")[2])
+        return 404, {"message": "not found"}
+
+    def _version_page(self, start: int) -> tuple[int, dict[str, Any]]:
+        """Two versions a page, so that paging is met."""
+        every = list(self.versions.values())
+        more = {"next_page_token": str(start + 2)} if len(every) > start + 2 else {}
+        return 200, {"pipeline_versions": every[start : start + 2], **more}
+
+    def _upload(self, query: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
+        if b"pipelineInfo" not in body:
+            return 400, {"error_message": "unknown template format"}
+        self.uploads += 1
+        version = {"pipeline_version_id": f"v-{self.uploads}", "display_name": query["name"], "pipeline_id": query["pipelineid"]}
+        self.versions[query["name"]] = version
+        return 200, version
+
+    def _start(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        known = {version["pipeline_version_id"] for version in self.versions.values()}
+        if body["pipeline_version_reference"]["pipeline_version_id"] not in known:
+            return 400, {"message": "no such pipeline version"}
+        run = f"r-{len(self.runs) + 1}"
+        self.runs[run] = {"body": body, "looks": 0}
+        return 200, {"run_id": run}
+
+    def _look(self, run: str) -> tuple[int, dict[str, Any]]:
+        if run not in self.runs:
+            return 404, {"message": "no such run"}
+        looks = self.runs[run]["looks"]
+        self.runs[run]["looks"] += 1
+        state = self.states[min(looks, len(self.states) - 1)]
+        answer = {"run_id": run, "state": state, "run_details": {"task_details": [{"display_name": "ingest", "state": state}]}}
+        if state == "FAILED" and self.error:
+            answer["error"] = {"message": self.error}
+        return 200, answer
+
+    @staticmethod
+    def _found(name: str, value: str | None) -> tuple[int, dict[str, Any]]:
+        return (200, {name: value}) if value else (404, {"message": "not found"})
+
+
+@contextmanager
+def serving(fake: FakeKubeflow) -> Iterator[str]:
+    """The fake behind real HTTP on a free local port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            url = urlparse(self.path)
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if fake.token and self.headers.get("Authorization") != f"Bearer {fake.token}":
+                code, answer = 401, {"message": "Unauthorized"}
+            elif match := re.fullmatch(r"/apis/v2beta1(/.*)", url.path):
+                code, answer = fake.answer(self.command, match.group(1), query, body)
+            else:
+                code, answer = 404, {"message": "not found"}
+            data = json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = _serve
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
