@@ -1,0 +1,13 @@
+"""A small modular synthesizer that jams by itself: sounds, the words for them, exact boundaries.
+
+The demo, the tests and the tiny base are made with it. Words are not decoration: every word of a patch names something that
+the sound really does, so a model can learn it and a test can measure it.
+
+It knows no model, no store and no pipeline.
+"""
+
+from audiotune.synthesizer.jam import Event, jam
+from audiotune.synthesizer.patch import ENVELOPES, REGISTERS, TIMBRES, Patch, random_patch
+from audiotune.synthesizer.voice import play
+
+__all__ = ["ENVELOPES", "REGISTERS", "TIMBRES", "Event", "Patch", "jam", "play", "random_patch"]
