@@ -114,7 +114,7 @@ class Sound:
         try:
             sf.write(part, self.data.T, self.sample_rate_hz, subtype=subtype)
             part.replace(path)
-        except (OSError, RuntimeError, ValueError) as e:
+        except (OSError, RuntimeError, ValueError, TypeError) as e:  # TypeError: a suffix soundfile does not know
             raise SoundError(f"cannot write the sound: {e}", where=str(path), cure="check the disk and the suffix") from e
         finally:
             part.unlink(missing_ok=True)

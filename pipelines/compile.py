@@ -1,6 +1,6 @@
 """Compiles a pipeline to the YAML that runs everywhere, adds the drop-downs the SDK cannot write, and lints it.
 
-    python -m pipelines.compile full --recipe first_release --out full.yaml
+python -m pipelines.compile full --recipe first_release --out full.yaml
 """
 
 from __future__ import annotations

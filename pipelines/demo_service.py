@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiotune import sound
 from audiotune.client import generate, health
+
+from audiotune import sound
 from audiotune.errors import AudioTuneError, GenerationError
 from audiotune.loudness import integrated_lufs
 

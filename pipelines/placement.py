@@ -29,7 +29,11 @@ def place(task: dsl.PipelineTask, cluster: Cluster, *, gpu: bool = False) -> dsl
 
 
 def _environment(task: dsl.PipelineTask, cluster: Cluster) -> None:
-    values = {"AUDIOTUNE_STORE": cluster.store, "AWS_ENDPOINT_URL_S3": cluster.store_endpoint, "MLFLOW_TRACKING_URI": cluster.mlflow}
+    values = {
+        "AUDIOTUNE_STORE": cluster.store,
+        "AWS_ENDPOINT_URL_S3": cluster.store_endpoint,
+        "MLFLOW_TRACKING_URI": cluster.mlflow,
+    }
     for name, value in values.items():
         if value:
             task.set_env_variable(name, value)

@@ -39,7 +39,12 @@ class Show:
         title = f"{self.done + 1}/{len(self.names)} {self.names.get(step, step)}"
         start = time.monotonic()
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[words]}"),
+                TimeElapsedColumn(),
+            )
             with Progress(*columns, console=self.console, transient=True) as progress:
                 task = progress.add_task(title, total=1.0, words="starting")
                 yield lambda share, words: progress.update(task, completed=share, words=words[:60])
@@ -66,7 +71,9 @@ class HostProcess:
     last_words: ClassVar[str] = ""
     last_log: ClassVar[str] = ""
 
-    def __init__(self, image: str, full_command: list[str], pipeline_root: str, runner: Any, env_vars: dict[str, str] | None = None):
+    def __init__(
+        self, image: str, full_command: list[str], pipeline_root: str, runner: Any, env_vars: dict[str, str] | None = None
+    ):
         self.command = [sys.executable, *full_command[1:]]
         self.env_vars = env_vars or {}
         self.executor = json.loads(full_command[full_command.index("--executor-input") + 1])
