@@ -52,7 +52,7 @@ def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: 
         try:
             loaded(**typed)
         except RuntimeError as e:
-            raise PipelineError(HostProcess.last_words or str(e), where=HostProcess.last_step, cure=_log_cure()) from e
+            raise PipelineError(HostProcess.last_words or str(e), cure=_log_cure()) from e  # the words begin with the step
         return show.outputs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,7 +69,6 @@ class HostProcess:
     """
 
     show: ClassVar[Show]
-    last_step: ClassVar[str] = ""
     last_words: ClassVar[str] = ""
     last_log: ClassVar[str] = ""
 
@@ -83,7 +84,7 @@ class HostProcess:
         from kfp.local import status
 
         step = self.folder.name
-        HostProcess.last_step, HostProcess.last_words = step, ""
+        HostProcess.last_words = ""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "step.log"
         HostProcess.last_log = str(log)
@@ -149,10 +150,12 @@ def playing(spec: dict[str, Any]) -> Iterator[Show]:
 
 @contextlib.contextmanager
 def only_ours() -> Iterator[None]:
-    """kfp.local narrates every task at length; the steps' own words are enough."""
+    """kfp.local narrates every task at length; the steps' own words (Show writes past this) are enough."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
