@@ -1,0 +1,12 @@
+"""Stable Audio: loading, conditioning, encoding, decoding and generating with models of stable-audio-tools.
+
+The only room beside components/finetune that imports stable_audio_tools, and it does so late: the import costs 10 to 30 s.
+It knows no dataset, no store and no service.
+
+`import audiotune.stable_audio` makes the pretransform type of the tiny base known to stable-audio-tools' own factory, as soon
+as that is imported (see `pretransform.register`).
+"""
+
+from audiotune.stable_audio.upstream import register_when_imported
+
+register_when_imported()

@@ -1,0 +1,68 @@
+"""Conditioning: prompts and seconds become tensors once; they can be cut into rows, stacked and saved without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotune.stable_audio.load import StableAudio
+
+Conditioning = dict[str, list[Any]]  # id of a conditioner -> [embedding [rows, ...], mask [rows, ...] or None]
+
+
+def embed(sa: StableAudio, prompts: Sequence[str], seconds: Sequence[float]) -> Conditioning:
+    """Conditioning tensors as stable-audio-tools' conditioner returns them, one row a prompt.
+
+    Args:
+        prompts: words; "" is allowed.
+        seconds: length of the whole sound in seconds; `seconds_start` is 0.
+    """
+    import torch
+
+    rows = [{"prompt": p, "seconds_start": 0, "seconds_total": float(s)} for p, s in zip(prompts, seconds, strict=True)]
+    with torch.no_grad():
+        found = sa.model.conditioner(rows, sa.device)
+    return {key: [value[0], value[1]] for key, value in found.items()}
+
+
+def row(cond: Mapping[str, Sequence[Any]], index: int) -> Conditioning:
+    """One row, still with its batch dimension."""
+    return {key: [None if t is None else t[index : index + 1] for t in value] for key, value in cond.items()}
+
+
+def stacked(conds: Sequence[Mapping[str, Sequence[Any]]]) -> Conditioning:
+    """Several conditionings one below the other."""
+    import torch
+
+    keys = conds[0].keys()
+    return {
+        key: [None if tensor is None else torch.cat([c[key][i] for c in conds]) for i, tensor in enumerate(conds[0][key])]
+        for key in keys
+    }
+
+
+def to_arrays(cond: Mapping[str, Sequence[Any]]) -> dict[str, NDArray[Any]]:
+    """Plain arrays named "<id>.embedding" and "<id>.mask", for safetensors or npz; bf16 becomes float32."""
+    import torch
+
+    arrays = {}
+    for key, value in cond.items():
+        for name, tensor in zip(("embedding", "mask"), value):
+            if tensor is not None:
+                wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+                arrays[f"{key}.{name}"] = np.ascontiguousarray(wide.detach().cpu().numpy())
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], device: Any = "cpu") -> Conditioning:
+    """The way back from `to_arrays`."""
+    import torch
+
+    cond: Conditioning = {}
+    for name, array in arrays.items():
+        key, part = name.rsplit(".", 1)
+        cond.setdefault(key, [None, None])[part == "mask"] = torch.from_numpy(np.array(array)).to(device)
+    return cond

@@ -1,0 +1,61 @@
+"""Encoding and decoding at true length: a sound of any length becomes as many latent frames as it needs, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotune.errors import ModelError
+from audiotune.sound import Sound
+from audiotune.stable_audio.load import StableAudio
+
+Latents = NDArray[np.float32]  # [latent_channels, latent_frames]
+
+
+def encode(sa: StableAudio, sound: Sound) -> Latents:
+    """Latents of a sound at its true length: ceil(frames / downsampling_ratio) latent frames.
+
+    Resampled and fitted to the model's channels first. Deterministic: the mean of the autoencoder's posterior, not a draw.
+
+    Raises:
+        ModelError: the sound has no frames, or the model no autoencoder.
+    """
+    import torch
+
+    fitted = sound.to_channels(sa.channels).resampled(sa.sample_rate_hz)
+    if fitted.frames == 0:
+        raise ModelError("a sound without frames cannot be encoded", cure="leave it out")
+    padded = np.pad(fitted.data, ((0, 0), (0, -fitted.frames % sa.downsampling_ratio)))
+    with torch.no_grad():
+        latents = _mean(_pretransform(sa), torch.from_numpy(padded)[None].to(sa.device))
+    return np.ascontiguousarray(latents[0].float().cpu().numpy())
+
+
+def decode(sa: StableAudio, latents: Latents, frames: int | None = None) -> Sound:
+    """The sound of latents [latent_channels, latent_frames], limited to [-1, 1]; cut to `frames` where given."""
+    import torch
+
+    pretransform = _pretransform(sa)
+    z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32))[None].to(sa.device)
+    with torch.no_grad():
+        audio = pretransform.decode(z)[0].float().clamp(-1, 1).cpu().numpy()
+    return Sound(audio[:, :frames], sa.sample_rate_hz)
+
+
+def _pretransform(sa: StableAudio) -> Any:
+    if sa.model.pretransform is None:
+        raise ModelError("this model has no autoencoder", cure="use a latent model such as the tiny base")
+    return sa.model.pretransform
+
+
+def _mean(pretransform: Any, audio: Any) -> Any:
+    """stable-audio-tools draws from the posterior; the first half of the channels before the bottleneck is its mean."""
+    autoencoder = getattr(pretransform, "model", None)
+    if autoencoder is None or not hasattr(autoencoder, "bottleneck"):
+        return pretransform.encode(audio)  # ours, and those without a draw
+    if type(autoencoder.bottleneck).__name__ != "VAEBottleneck":
+        return pretransform.encode(audio)
+    mean, _ = autoencoder.encode(audio, skip_bottleneck=True).chunk(2, dim=1)
+    return mean / pretransform.scale

@@ -1,0 +1,187 @@
+"""Loading: a model config and a safetensors file become a model that can embed, encode, decode and generate."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from audiotune.errors import ModelError
+from audiotune.stable_audio.upstream import factory, quiet
+
+Precision = Literal["fp32", "bf16", "fp16"]
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class StableAudio:
+    """A loaded model.
+
+    Attributes:
+        model: stable-audio-tools' ConditionedDiffusionModelWrapper, in eval mode.
+        config: the model config it was made from, with absolute paths.
+    """
+
+    model: Any
+    config: dict[str, Any]
+
+    @property
+    def device(self) -> Any:
+        return next(self.model.model.parameters()).device
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return int(self.config["sample_rate"])
+
+    @property
+    def channels(self) -> int:
+        """Audio channels of the autoencoder."""
+        return int(self.model.pretransform.io_channels if self.model.pretransform is not None else self.model.io_channels)
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.model.io_channels)
+
+    @property
+    def downsampling_ratio(self) -> int:
+        """Audio frames per latent frame."""
+        return int(self.model.pretransform.downsampling_ratio) if self.model.pretransform is not None else 1
+
+    @property
+    def window_frames(self) -> int:
+        """Audio frames of the longest sound it was trained for (`sample_size` in the config)."""
+        return int(self.config["sample_size"])
+
+    @property
+    def objective(self) -> str:
+        """ "v", "rectified_flow" or "rf_denoiser"."""
+        return str(self.model.diffusion_objective)
+
+
+def load_model(
+    config: Path | dict[str, Any], weights: Path | None = None, *, device: str = "cpu", precision: Precision = "fp32"
+) -> StableAudio:
+    """Builds the model with stable-audio-tools' own factory and fills it.
+
+    Args:
+        config: a model config as a dictionary, its JSON file, or a folder with model_config.json (and model.safetensors,
+            which is then the default of `weights`).
+        weights: an unwrapped .safetensors file; None with a dictionary or JSON file leaves the random initial weights.
+        device: where the model goes, as torch names it.
+        precision: of the diffusion transformer; autoencoder and conditioners stay fp32.
+
+    Raises:
+        ModelError: no such file, not safetensors, or weights that do not fit the config.
+    """
+    described, folder = _read(config)
+    if weights is None and isinstance(config, Path) and config.is_dir():
+        weights = config / WEIGHTS
+    described = _resolved(described, folder)
+    model = _build(described, folder)
+    if weights is not None:
+        fill(model, weights)
+    model.eval().requires_grad_(False)
+    _to(model, device, precision)
+    return StableAudio(model, described)
+
+
+def fill(model: Any, weights: Path) -> None:
+    """Loads an unwrapped safetensors file into the model; every tensor must be there and have its shape."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if weights.suffix != ".safetensors":
+        raise ModelError("weights are not a safetensors file", where=str(weights), cure="unwrap the checkpoint first")
+    try:
+        state = load_file(weights)
+    except (OSError, SafetensorError) as e:
+        raise ModelError(f"cannot read the weights: {e}", where=str(weights), cure="fetch the file again") from e
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(state)) + sorted(k for k in set(own) & set(state) if own[k].shape != state[k].shape)
+    if wrong:
+        raise ModelError(
+            f"{len(wrong)} of {len(own)} tensors do not fit the model config, the first is {wrong[0]}",
+            where=str(weights),
+            cure="use the model_config.json these weights were made with",
+        )
+    model.load_state_dict(state)
+
+
+def base_folder(name_or_path: str | Path) -> Path:
+    """The folder of a base model: a path, "tiny", or a name such as "stabilityai/stable-audio-open-1.0" mirrored by the group.
+
+    Mirrored bases lie under the folder AUDIOTUNE_BASES names (default: bases/ beside the package), by full or last name.
+
+    Raises:
+        ModelError: there is none.
+    """
+    name = str(name_or_path)
+    bases = Path(os.environ.get("AUDIOTUNE_BASES") or REPOSITORY / "bases")
+    candidates = (Path(name).expanduser(), bases / name, bases / name.split("/")[-1], REPOSITORY / "bases" / name)
+    for folder in candidates:
+        if (folder / CONFIG).is_file():
+            return folder.resolve()
+    raise ModelError(
+        f"no base model {name!r}",
+        where=str(bases),
+        cure=f"put its {CONFIG} and {WEIGHTS} into {bases / name.split('/')[-1]}, or set AUDIOTUNE_BASES to where they are",
+    )
+
+
+def _read(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
+    if isinstance(config, dict):
+        return copy.deepcopy(config), REPOSITORY / "bases" / "tiny"
+    file = config / CONFIG if config.is_dir() else config
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(
+            f"cannot read the model config: {e}", where=str(file), cure="give a folder with model_config.json"
+        ) from e
+    if not isinstance(described, dict) or not str(described.get("model_type", "")).startswith("diffusion_cond"):
+        raise ModelError("the config is not of a text-conditioned diffusion model", where=str(file))
+    return described, file.parent
+
+
+def _resolved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Tokenizer folders given relative to the config become absolute, in memory only."""
+    for conditioner in config["model"].get("conditioning", {}).get("configs", []):
+        name = conditioner.get("config", {}).get("tokenizer_name")
+        if name and (folder / name).is_dir():
+            conditioner["config"]["tokenizer_name"] = str((folder / name).resolve())
+    return config
+
+
+def _build(config: dict[str, Any], folder: Path) -> Any:
+    from audiotune.stable_audio import t5
+
+    create = factory().create_model_from_config
+    bare, encoders = t5.taken_out(config, folder)
+    try:
+        with quiet():
+            model = create(bare)
+            t5.put_in(model, encoders)
+    except (KeyError, TypeError, AssertionError, NotImplementedError, ValueError, OSError) as e:
+        raise ModelError(f"stable-audio-tools cannot build this config: {e!r}", where=str(folder / CONFIG)) from e
+    return model
+
+
+def _to(model: Any, device: str, precision: Precision) -> None:
+    import torch
+
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as e:
+        raise ModelError(f"the device {device!r} cannot be used: {e}", cure="use cpu, or start where a GPU is") from e
+    model.model.to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+
+
+def tiny_shape_model(seed: int = 0, objective: str = "v") -> StableAudio:
+    """A random, very small model of purely upstream parts, see `shape.py`."""
+    from audiotune.stable_audio import shape
+
+    return shape.tiny_shape_model(seed, objective)

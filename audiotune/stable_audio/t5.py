@@ -1,0 +1,70 @@
+"""T5 offline: stable-audio-tools loads its text encoder by name from the hub; ours comes from a folder beside the config."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A T5 conditioner that waits to be put in."""
+
+    id: str
+    folder: Path
+    settings: dict[str, Any]
+    cond_dim: int
+
+
+def taken_out(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Encoder]]:
+    """The config with each T5 conditioner whose encoder lies in `folder` replaced by a placeholder, and these encoders.
+
+    The encoder of "google/t5-v1_1-xl" is looked for in `folder`/text_encoder/ and in `folder`, by its full and its last name.
+    One that is not there is left to the hub's cache.
+    """
+    bare = copy.deepcopy(config)
+    encoders = []
+    conditioning = bare["model"].get("conditioning", {})
+    for conditioner in conditioning.get("configs", []):
+        if conditioner["type"] != "t5":
+            continue
+        local = _found(folder, str(conditioner["config"].get("t5_model_name", "t5-base")))
+        if local is not None:
+            encoders.append(Encoder(conditioner["id"], local, dict(conditioner["config"]), int(conditioning["cond_dim"])))
+            conditioner.update(type="number", config={"min_val": 0, "max_val": 1})
+    return bare, encoders
+
+
+def _found(folder: Path, name: str) -> Path | None:
+    places = [place / part for place in (folder / "text_encoder", folder) for part in (name, name.split("/")[-1])]
+    return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def put_in(model: Any, encoders: list[Encoder]) -> None:
+    """Puts the conditioners into the model under their ids."""
+    for encoder in encoders:
+        model.conditioner.conditioners[encoder.id] = _conditioner(encoder)
+
+
+def _conditioner(encoder: Encoder) -> Any:
+    """A stable-audio-tools T5Conditioner made without its constructor, which would ask the hub."""
+    import torch
+    from stable_audio_tools.models.conditioners import T5Conditioner
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    t5 = T5EncoderModel.from_pretrained(str(encoder.folder), use_safetensors=True, local_files_only=True)
+    made = T5Conditioner.__new__(T5Conditioner)
+    super(T5Conditioner, made).__init__(
+        t5.config.d_model,
+        encoder.settings.get("output_dim", encoder.cond_dim),
+        project_out=encoder.settings.get("project_out", False),
+    )
+    made.max_length = int(encoder.settings.get("max_length", 128))
+    made.enable_grad = False
+    made.tokenizer = AutoTokenizer.from_pretrained(str(encoder.folder), local_files_only=True)
+    # Outside the module's parameters, as upstream does: checkpoints do not carry the encoder. fp16 only where it is fast.
+    dtype = torch.float16 if torch.cuda.is_available() else torch.float32
+    made.__dict__["model"] = t5.train(False).requires_grad_(False).to(dtype)
+    return made

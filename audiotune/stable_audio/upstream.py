@@ -1,0 +1,82 @@
+"""The seam to stable-audio-tools: imports it late and quietly, and teaches its factory the pretransform of the tiny base."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import io
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+_FACTORY = "stable_audio_tools.models.factory"
+SPECTRAL = "audiotune_spectral"  # the one pretransform type that is ours
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallows what the library prints and warns while it is imported or builds a model."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def factory() -> Any:
+    """stable_audio_tools.models.factory, imported without its prints."""
+    with quiet():
+        return importlib.import_module(_FACTORY)
+
+
+def register_when_imported() -> None:
+    """Extends the factory now if it is there, else at the moment somebody imports it; repeated calls do nothing."""
+    module = sys.modules.get(_FACTORY)
+    if module is not None:
+        _extend(module)
+    elif not any(isinstance(finder, _Watch) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watch())
+
+
+class _Watch(importlib.abc.MetaPathFinder):
+    """Lets the factory be found as always, then extends it once its code has run."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _FACTORY:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            return spec
+        spec.loader = _ExtendingLoader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _ExtendingLoader(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _extend(module)
+
+
+def _extend(module: Any) -> None:
+    theirs = module.create_pretransform_from_config
+    if getattr(theirs, "knows_audiotune", False):
+        return
+
+    def create_pretransform_from_config(pretransform_config: dict[str, Any], sample_rate: int) -> Any:
+        if pretransform_config.get("type") != SPECTRAL:
+            return theirs(pretransform_config, sample_rate)
+        from audiotune.stable_audio.pretransform import SpectralPretransform
+
+        enable_grad = bool(pretransform_config.get("enable_grad", False))
+        made = SpectralPretransform(sample_rate, enable_grad=enable_grad, **pretransform_config.get("config", {}))
+        return made.eval().requires_grad_(enable_grad)
+
+    create_pretransform_from_config.knows_audiotune = True  # type: ignore[attr-defined]
+    module.create_pretransform_from_config = create_pretransform_from_config
+    for name in ("diffusion", "conditioners", "autoencoders"):  # these copied the function at their import
+        user: Any = sys.modules.get(f"stable_audio_tools.models.{name}")
+        if user is not None and hasattr(user, "create_pretransform_from_config"):
+            user.create_pretransform_from_config = create_pretransform_from_config
