@@ -1,0 +1,85 @@
+"""The local runner plays compiled container components as processes, through kfp's own orchestrator."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from audiotune.errors import PipelineError
+from pipelines.local import play
+
+COUNT = """
+from components.executor import StepSettings
+INPUTS = (); OUTPUTS = ("made", "metrics"); PARAMETERS = ("key",)
+class Settings(StepSettings):
+    n: int = 3
+    words: tuple[str, ...] = ()
+""", """
+import os
+from components.executor import Result
+def run(settings, store, progress, *, made, metrics):
+    progress(0.5, "half way")
+    made.write_text(f"{settings.n} {settings.words} {os.environ['PLACE']}")
+    return Result({"key": "k/1"}, {"n": settings.n}, {"made": {"nothing": None, "b": 2}})
+"""
+TELL = """
+from components.executor import StepSettings
+INPUTS = ("made",); OUTPUTS = ("report",); PARAMETERS = ()
+class Settings(StepSettings):
+    key: str = ""
+    fail: bool = False
+""", """
+from components.executor import Result
+from audiotune.errors import SoundError
+def run(settings, store, progress, *, made, report):
+    if settings.fail:
+        raise SoundError("too loud", where="x.wav", cure="turn it down")
+    report.write_text(made.read_text() + " " + settings.key)
+    return Result()
+"""  # fmt: skip
+
+
+@pytest.fixture
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A pipeline of two toy steps in a package of their own, compiled."""
+    for name, (settings, step) in {"count": COUNT, "tell": TELL}.items():
+        room = tmp_path / "toys" / name
+        room.mkdir(parents=True)
+        (room / "__init__.py").touch()
+        (room / "settings.py").write_text(settings)
+        (room / "step.py").write_text(step)
+        (room / "__main__.py").write_text(f'from components.executor import door\nraise SystemExit(door("toys.{name}"))\n')
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[2])]))
+    monkeypatch.setenv("PLACE", "here")
+    return _compiled(tmp_path / "toy.yaml")
+
+
+def _compiled(path: Path) -> list[dict[str, Any]]:
+    import tests.contract.toy_pipeline as toy
+
+    toy.compile_to(path)
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def test_outputs_travel_and_this_machine_wins(documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    outputs = play(documents, {"n": "9"}, tmp_path / "runs", str(tmp_path / "store"))
+    assert outputs["count"]["key"] == "k/1"
+    assert outputs["count"]["metrics"] == {"n": 9}
+    assert Path(outputs["tell"]["report"]).read_text() == "9 ('x',) here k/1"
+    assert (tmp_path / "runs" / "pipeline.yaml").exists()
+
+
+def test_defaults_of_the_form_lie_over_the_recipe(documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    outputs = play(documents, {}, tmp_path / "runs", str(tmp_path / "store"))
+    assert Path(outputs["count"]["made"]).read_text().startswith("5 ('x',)")
+
+
+def test_the_failing_steps_last_words_are_the_error(documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"^tell: too loud in x\.wav\. Turn it down") as caught:
+        play(documents, {"fail": "true"}, tmp_path / "runs", str(tmp_path / "store"))
+    log = Path(str(caught.value).rpartition(" is in ")[2])
+    assert "too loud" in log.read_text()
