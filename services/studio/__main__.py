@@ -1,0 +1,40 @@
+"""The studio's door: `python -m services.studio --store FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from audiotune.errors import AudioTuneError
+from services.studio.settings import PREFIX, Settings, from_environment
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m services.studio",
+        description="The group's web page: upload, annotate, generate, releases, agreement.",
+        epilog=f"Every flag is also an environment variable, as in {PREFIX}PORT=8080.",
+    )
+    for name, info in Settings.model_fields.items():
+        if name == "kfp_token":  # a secret on a command line is a secret in the process list
+            continue
+        made.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"{info.description} (default {info.default!s})")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    given: dict[str, Any] = vars(parser().parse_args(argv))
+    try:
+        settings = from_environment(**given)
+        from services.studio.app import serve  # gradio takes seconds to import
+
+        serve(settings)
+    except AudioTuneError as e:
+        print(f"studio: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,88 @@
+"""Wiring: the pages on one desk, opened by `launch()` in a process of its own.
+
+Never mounted into another app: a mounted Gradio app skips the check that a file was uploaded by whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from services.studio.desk import Desk, desk_for
+from services.studio.pages import Arrival, agreement, annotate, generate, head, releases, upload
+from services.studio.settings import Settings
+from services.studio.theme import CSS, HEAD, theme
+
+_KEEP_FILES_S = (3600, 24 * 3600)  # look once an hour, let files for browsers live a day
+
+
+def build(desk: Desk) -> gr.Blocks:
+    """The whole studio as one page with five rooms."""
+    with gr.Blocks(title="Audio Tune", delete_cache=_KEEP_FILES_S, analytics_enabled=False) as blocks:
+        me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
+        bar = head.build(desk)
+        with gr.Tabs(elem_id="at-rooms", selected="annotate"):
+            with gr.Tab("Upload", id="upload") as room:
+                arrivals = [(room, upload.build(desk, me))]
+            with gr.Tab("Annotate", id="annotate") as room:
+                arrivals.append((room, annotate.build(desk)))
+            with gr.Tab("Generate", id="generate") as room:
+                arrivals.append((room, generate.build(desk, me)))
+            with gr.Tab("Releases", id="releases") as room:
+                arrivals.append((room, releases.build(desk)))
+            with gr.Tab("Agreement", id="agreement") as room:
+                arrivals.append((room, agreement.build(desk, me)))
+        _wire(blocks, desk, me, bar, arrivals)
+    return blocks
+
+
+def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) -> tuple[gr.Blocks, str]:
+    """Opens the studio; returns its blocks and address. With `wait` it stays until the process is ended."""
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.work_folder.resolve() / "files"))  # read when parts are made
+    blocks = build(desk or desk_for(settings))
+    _, url, _ = blocks.launch(
+        server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
+        theme=theme(), css_paths=[CSS], head=HEAD, share=False, ssr_mode=False, prevent_thread_lock=not wait,
+        footer_links=[], quiet=True, show_error=False, pwa=False, mcp_server=False,
+    )  # fmt: skip
+    return blocks, url
+
+
+def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, Arrival]]) -> None:
+    """Everybody's arrival brings every room up to date; opening a room brings up that room."""
+    parts = [part for _, arrival in arrivals for part in arrival.parts]
+
+    def everything(member: str) -> tuple[Any, ...]:
+        values: list[Any] = []
+        for _, arrival in arrivals:
+            values += _listed(arrival, member)
+        return tuple(values)
+
+    def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
+        member = head.who(desk, chosen or "", request)
+        return (head.value(desk, member), *everything(member))
+
+    def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        member = head.who(desk, str(event.member or ""), request)
+        return (member, head.value(desk, member), *everything(member))
+
+    blocks.load(on_load, [me], [bar, *parts], show_progress="hidden")
+    bar.choose(on_choose, None, [me, bar, *parts], show_progress="hidden")
+    for room, arrival in arrivals:
+        room.select(_opened(desk, arrival), [me], list(arrival.parts), show_progress="hidden")
+
+
+def _opened(desk: Desk, arrival: Arrival) -> Callable[..., Any]:
+    def on_open(chosen: str, request: gr.Request) -> Any:
+        values = _listed(arrival, head.who(desk, chosen or "", request))
+        return tuple(values) if len(values) > 1 else values[0]
+
+    return on_open
+
+
+def _listed(arrival: Arrival, member: str) -> list[Any]:
+    values = arrival.call(member)
+    return list(values) if isinstance(values, tuple) else [values]

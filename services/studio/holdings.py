@@ -1,0 +1,118 @@
+"""What each member has given, and taking it away: recordings, answers, consents, and the weights they co-own."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiotune.annotation import Annotation
+from audiotune.errors import GovernanceError
+from audiotune.governance import Agreement, consents_for
+from audiotune.recording import Recording
+from audiotune.release import Release
+from audiotune.store.port import Store
+from services.studio.inbox import safe_name
+from services.studio.shelf import Shelf
+
+_READ_ME = """What {name} gave to {group}, as it lies in the store.
+
+recordings/           the files as they came, with nothing changed
+recordings.json       what is known about each: people, licence, rate, length
+annotations.json      every answer {name} gave, old ones too
+consents.json         what {name} agreed to, recording by recording
+generations.json      the sounds {name} asked the model for
+releases/             the group's models, co-owned by its members: weights, config, card
+"""
+
+
+@dataclass(frozen=True)
+class Gift:
+    """What one member has given, in numbers."""
+
+    recordings: int
+    seconds: float
+    segments: int
+    answers: int
+
+
+def gift_of(store: Store, shelf: Shelf, member: str) -> Gift:
+    """Counts; the answers are counted by their keys, so a changed answer counts once."""
+    own = shelf.of_member(member)
+    ids = {r.id for r in own}
+    answered = {tuple(e.key.split("/")[1:3]) for e in store.list("annotations/")}
+    return Gift(
+        recordings=len(own),
+        seconds=sum(r.duration_s for r in own),
+        segments=sum(s.recording in ids for s in shelf.segments.values()),
+        answers=sum(pair[1] == member for pair in answered if len(pair) == 2),
+    )
+
+
+def take_away(
+    store: Store, shelf: Shelf, agreement: Agreement, member: str, releases: list[Release], folder: Path, *, weights: bool
+) -> Path:
+    """Writes a zip with everything of a member and returns its path. Sounds are stored, not squeezed: it is fast.
+
+    Args:
+        weights: also the releases' weights; only for members.
+
+    Raises:
+        GovernanceError: nobody of the agreement.
+        StoreError: a file is missing or damaged; no half zip is left.
+    """
+    person = agreement.member(member)
+    if person is None:
+        raise GovernanceError(f"{member!r} is no member in the agreement", cure="choose who you are at the top of the page")
+    folder.mkdir(parents=True, exist_ok=True)
+    target, part = folder / f"audio-tune-{member}.zip", folder / f".audio-tune-{member}.{os.getpid()}.part"
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as into:
+            into.writestr("README.txt", _READ_ME.format(name=person.name, group=agreement.group))
+            own = shelf.of_member(member)
+            _recordings(store, into, own)
+            _answers(store, into, member)
+            consents = consents_for(store, [r.id for r in own])
+            _json(into, "consents.json", [c.model_dump(mode="json") for (_, who), c in consents.items() if who == member])
+            made = [json.loads(store.get(e.key)) for e in store.list(f"manifests/generations/{member}/")]
+            _json(into, "generations.json", made)
+            if weights:
+                _weights(store, into, releases)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _recordings(store: Store, into: zipfile.ZipFile, own: list[Recording]) -> None:
+    names = set[str]()
+    for recording in own:
+        name = safe_name(recording.name)
+        if name in names:
+            name = f"{recording.id[:8]} {name}"
+        names.add(name)
+        into.write(store.fetch(recording.blob), f"recordings/{name}")
+    _json(into, "recordings.json", [r.model_dump(mode="json") for r in own])
+
+
+def _answers(store: Store, into: zipfile.ZipFile, member: str) -> None:
+    keys = [e.key for e in store.list("annotations/") if f"/{member}/" in e.key and e.key.endswith(".json")]
+    _json(into, "annotations.json", [Annotation.model_validate_json(store.get(k)).model_dump(mode="json") for k in keys])
+
+
+def _weights(store: Store, into: zipfile.ZipFile, releases: list[Release]) -> None:
+    for release in releases:
+        folder = f"releases/{safe_name(release.name)} {release.version or release.digest[:8]}"
+        _json(into, f"{folder}/card.json", release.model_dump(mode="json"))
+        into.write(store.fetch(release.weights.weights), f"{folder}/model.safetensors")
+        into.write(store.fetch(release.weights.config), f"{folder}/model_config.json")
+        for path, key in release.weights.files.items():
+            into.write(store.fetch(key), f"{folder}/{'/'.join(map(safe_name, path.split('/')))}")
+
+
+def _json(into: zipfile.ZipFile, name: str, what: object) -> None:
+    into.writestr(name, json.dumps(what, indent=1, ensure_ascii=False, default=str) + "\n")
+
+

@@ -1,0 +1,187 @@
+"""The inbox: uploads as they came, with who plays on them, kept in the store before any step runs.
+
+A file is looked at first and refused with its reason; what is kept is whole. The bytes lie once, as blobs; the record
+under `inbox/` names them. File names are for people only and never become a path of this machine.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import soundfile as sf
+from pydantic import BaseModel, ConfigDict, Field
+
+from audiotune.errors import AudioTuneError, GovernanceError, SoundError
+from audiotune.governance import Agreement
+from audiotune.store.port import Store
+
+# What libsndfile does not read and ingest decodes with PyAV: the studio cannot look inside and leaves it to ingest.
+FOREIGN = {".m4a", ".mp4", ".mov", ".mkv", ".webm", ".aac", ".opus", ".wma", ".m4v", ".avi", ".mka"}
+NATIVE = {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".mp3", ".caf", ".au"}
+_LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be in any script
+
+
+class Kept(BaseModel):
+    """One file of an upload."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    blob: str
+    size: int
+
+
+class Upload(BaseModel):
+    """A record of the inbox: files, and what the uploader said about them.
+
+    Attributes:
+        id: sorts by time; also the name of its folder.
+        uploaded_by: member id.
+        contributors: member ids heard in all of the files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    uploaded_by: str
+    contributors: tuple[str, ...] = Field(min_length=1)
+    session: str = Field(default="", max_length=200)
+    instrument: str = Field(default="", max_length=200)
+    licence: str = Field(default="", max_length=200)
+    files: tuple[Kept, ...] = Field(min_length=1)
+
+    @property
+    def key(self) -> str:
+        return f"inbox/{self.id}/upload.json"
+
+    @property
+    def folder_key(self) -> str:
+        return f"inbox/{self.id}/files/"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that was not kept, and why."""
+
+    name: str
+    reason: str
+
+
+def look(path: Path, name: str, limit_mb: int) -> None:
+    """Raises SoundError, in words a musician can act on, for a file that cannot be a recording."""
+    size = path.stat().st_size
+    suffix = Path(name).suffix.lower()
+    if size == 0:
+        raise SoundError("the file is empty (0 bytes)", cure="copy it again from where it was recorded")
+    if size > limit_mb * 1_000_000:
+        raise SoundError(f"the file is larger than {limit_mb} MB", cure="cut the take, or bring it in from a folder or bucket")
+    if suffix not in NATIVE | FOREIGN:
+        known = "WAV, AIFF, FLAC, OGG, MP3, M4A, Opus or a video"
+        raise SoundError(f"{suffix or 'a name without a suffix'} is no kind of sound file", cure=f"export it as {known}")
+    if suffix in NATIVE:
+        _decodes(path)
+
+
+def keep(
+    store: Store, paths: Sequence[tuple[Path, str]], said: dict[str, object], agreement: Agreement, limit_mb: int
+) -> tuple[Upload | None, list[Refused]]:
+    """Keeps what can be a recording.
+
+    Args:
+        paths: where each file lies now, and the name it came with.
+        said: uploaded_by, contributors, session, instrument, licence.
+
+    Returns:
+        The inbox record (None when every file was refused) and the refused files.
+
+    Raises:
+        GovernanceError: nobody named, or somebody who is no member.
+        AudioTuneError: what was said is too long.
+    """
+    _check_people(said, agreement)
+    kept, refused, taken = [], [], set[str]()
+    for path, given in paths:
+        name = _unused(safe_name(given), taken)
+        try:
+            look(path, name, limit_mb)
+        except SoundError as e:
+            refused.append(Refused(given, str(e)))
+            continue
+        blob = store.put_blob(path, Path(name).suffix.lower())
+        kept.append(Kept(name=name, blob=blob, size=path.stat().st_size))
+        taken.add(name)
+    if not kept:
+        return None, refused
+    try:
+        upload = Upload.model_validate({"id": _new_id(), "files": tuple(kept), **said})
+    except ValueError as e:
+        raise AudioTuneError("a field is too long", where="session, instrument or licence", cure="keep each under 200") from e
+    store.put(upload.key, upload.model_dump_json(indent=1).encode(), only_new=True)
+    return upload, refused
+
+
+def lay_out(store: Store, upload: Upload, folder: Path) -> Path:
+    """The upload's files under their names in a fresh folder of this machine, linked where the disk allows."""
+    folder.mkdir(parents=True, exist_ok=False)
+    for file in upload.files:
+        source, target = store.fetch(file.blob), folder / safe_name(file.name)
+        try:
+            target.hardlink_to(source)
+        except OSError:  # another disk, or no such links
+            shutil.copyfile(source, target)
+    return folder
+
+
+def safe_name(given: str) -> str:
+    """A file name that stays in its folder on any machine: no path, no control letters, no leading dot or dash."""
+    name = unicodedata.normalize("NFC", given).replace("\\", "/").rpartition("/")[2]
+    name = re.sub(r'[\x00-\x1f\x7f-\x9f<>:"|?*\u200b-\u200f\u202a-\u202e\u2066-\u2069]', "_", name).strip().lstrip(".-")
+    stem, dot, suffix = name.rpartition(".")
+    if not dot:
+        stem, suffix = name, ""
+    stem = stem.strip()[: _LONGEST_NAME - len(suffix) - 1] or "recording"
+    while len(f"{stem}.{suffix}".encode()) > 240:
+        stem = stem[:-1]
+    return f"{stem}.{suffix[:12]}" if suffix else stem
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    tries = 1
+    wanted = name
+    while wanted in taken:
+        tries += 1
+        wanted = f"{stem} ({tries}){dot}{suffix}" if dot else f"{name} ({tries})"
+    return wanted
+
+
+def _decodes(path: Path) -> None:
+    try:
+        with sf.SoundFile(path) as file:
+            frames = len(file.read(1024))
+    except (sf.LibsndfileError, RuntimeError, OSError):
+        raise SoundError("this is not a sound file, whatever its name says", cure="export it again as WAV or FLAC") from None
+    if not frames:
+        raise SoundError("the file holds no sound (no frames)", cure="export it again; the recording may not have been closed")
+
+
+def _check_people(said: dict[str, object], agreement: Agreement) -> None:
+    contributors = said.get("contributors")
+    people = [str(id) for id in contributors] if isinstance(contributors, (list, tuple)) else []
+    if not people:
+        raise GovernanceError("nobody is named who plays on it", cure="choose everybody who can be heard")
+    for id in (*people, str(said.get("uploaded_by"))):
+        member = agreement.member(id)
+        if member is None or member.left:
+            raise GovernanceError(f"{id!r} is no member in the agreement", cure="choose from the members shown")
+
+
+def _new_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

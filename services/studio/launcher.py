@@ -1,0 +1,147 @@
+"""The launcher port: the studio asks for ingest and segment; where they run is the launcher's business.
+
+Two kinds: `MachineLauncher` (a process on this machine) and `services.studio.kubeflow.KubeflowLauncher` (over HTTP).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from audiotune.errors import PipelineError
+from audiotune.store.port import Store
+from services.studio import inbox
+from services.studio.inbox import Upload
+
+_SHARE = re.compile(r"\[\s*(\d{1,3})\s*%\]\s*(.*)")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class News:
+    """One word from a run.
+
+    Attributes:
+        share: how far it is, in [0, 1]; None when only words came.
+        words: for people.
+        reports: HTML reports, step name -> page; filled with the last word only.
+        done: the run ended well.
+    """
+
+    share: float | None
+    words: str
+    reports: dict[str, str] = field(default_factory=dict)
+    done: bool = False
+
+
+class Launcher(Protocol):
+    """Starts ingest and segment on an upload and tells how it goes."""
+
+    @property
+    def place(self) -> str:
+        """Where it runs, in words, as in "on this machine"."""
+
+    def prepare(self, upload: Upload) -> Iterator[News]:
+        """Yields news; the last has `done`. Raises PipelineError with the step's own last words when it failed."""
+
+
+class MachineLauncher:
+    """Runs `python -m pipelines.local prepare` beside the studio. The studio imports neither pipelines nor components.
+
+    Args:
+        work_folder: where the run's files are laid out and its artifacts and reports come.
+        command: replaces the program that is started; for tests.
+    """
+
+    place = "on this machine"
+
+    def __init__(
+        self, store: Store, work_folder: Path, *, recipe: str = "", limit_s: int = 7200, command: Sequence[str] = ()
+    ) -> None:
+        self._store, self._work, self._recipe, self._limit_s = store, work_folder.resolve(), recipe, limit_s
+        self._command = tuple(command) or (sys.executable, "-m", "pipelines.local", "prepare")
+
+    def prepare(self, upload: Upload) -> Iterator[News]:
+        out = self._work / "runs" / upload.id
+        takes = inbox.lay_out(self._store, upload, self._work / "inbox" / upload.id)
+        yield News(0.0, "Starting")
+        process = subprocess.Popen(
+            [*self._command, *self._flags(upload, takes, out)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb", "AUDIOTUNE_STORE": self._store.url},
+        )  # fmt: skip
+        last: deque[str] = deque(maxlen=12)
+        try:
+            yield from self._follow(process, last)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode:
+            words = next((line for line in reversed(last) if line), "no word came from the step")
+            raise PipelineError(words, where="taking the recordings in", cure=f"the whole log is in {out}")
+        yield News(1.0, "Done", reports_in(out), done=True)
+
+    def _flags(self, upload: Upload, takes: Path, out: Path) -> list[str]:
+        form = {
+            "source": str(takes),
+            "contributors": ",".join(upload.contributors),
+            "session": upload.session,
+            "instrument": upload.instrument,
+            "licence": upload.licence,
+        }
+        flags = ["--store", self._store.url, "--out", str(out)]
+        flags += ["--recipe", self._recipe] if self._recipe else []
+        for name, value in form.items():
+            flags += ["--set", f"{name}={value}"] if value else []
+        return flags
+
+    def _follow(self, process: subprocess.Popen[str], last: deque[str]) -> Iterator[News]:
+        stop = threading.Timer(self._limit_s, process.kill)
+        stop.start()
+        end = time.monotonic() + self._limit_s
+        try:
+            for line in process.stdout or ():
+                words = _COLOURS.sub("", line).strip()
+                if words:
+                    last.append(words)
+                    yield news_in(words)
+            process.wait()
+        finally:
+            stop.cancel()
+        if time.monotonic() >= end:
+            raise PipelineError(f"the run took longer than {self._limit_s} s and was stopped", cure="cut the take in parts")
+
+
+def news_in(line: str) -> News:
+    """A line of a step's output as news: `[ 40%] words` carries a share."""
+    match = _SHARE.search(line)
+    return News(min(1.0, int(match.group(1)) / 100), match.group(2)) if match else News(None, line[:300])
+
+
+def reports_in(folder: Path) -> dict[str, str]:
+    """The HTML reports a run left, by step: files that begin with a doctype, whatever their suffix."""
+    found = {}
+    for path in sorted(folder.rglob("*report*")) if folder.is_dir() else ():
+        if path.is_file() and path.stat().st_size < 8_000_000:
+            text = path.read_bytes()
+            if text[:64].lstrip().lower().startswith(b"<!doctype html"):
+                found[_step_of(path, folder)] = text.decode("utf-8", errors="replace")
+    return found
+
+
+def _step_of(path: Path, folder: Path) -> str:
+    for part in path.relative_to(folder).parts:
+        for step in ("ingest", "segment"):
+            if step in part:
+                return step
+    return path.stem

@@ -1,0 +1,179 @@
+"""Listening: which segment a member hears next, what they answered, and whose answers they may see.
+
+The others' answers are hidden until one's own are given, so that nobody hears with somebody else's ears. This is decided
+here, on the server; the page never receives what it must not show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from audiotune import annotation
+from audiotune.annotation import Annotation
+from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
+from audiotune.governance import current_agreement
+from audiotune.recording import Digest
+from audiotune.store.port import Store
+from services.studio.shelf import Shelf, Shelves
+from services.studio.words import Words
+
+_KEY = re.compile(r"annotations/([0-9a-f]{64})/([^/]+)/[^/]+\.json")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many segments there are and how many are heard: by one member, by anybody, by all `members`."""
+
+    segments: int
+    by_me: int
+    by_anyone: int
+    by_all: int
+    members: int
+
+    def as_dict(self) -> dict[str, int]:
+        return dict(vars(self))
+
+
+class Listening:
+    """The annotate page's mind. Knows no gradio."""
+
+    def __init__(self, store: Store, shelves: Shelves, words: Words) -> None:
+        self._store, self._shelves, self._words = store, shelves, words
+
+    def members(self) -> dict[str, str]:
+        """Member id -> name, of everybody who has not left."""
+        agreement = current_agreement(self._store)
+        return {m.id: m.name for m in agreement.members if not m.left} if agreement else {}
+
+    def progress(self, member: str) -> Progress:
+        shelf, ears, members = self._shelves.current(), self._ears(), set(self.members())
+        heard = [ears.get(id, set()) for id in shelf.segments]
+        return Progress(
+            segments=len(shelf.segments),
+            by_me=sum(member in who for who in heard),
+            by_anyone=sum(bool(who) for who in heard),
+            by_all=sum(who >= members for who in heard),
+            members=len(members),
+        )
+
+    def next_for(self, member: str, leave: Sequence[Digest] = ()) -> Digest | None:
+        """The unheard segment with the fewest annotations; those in `leave` come last. None when all are heard.
+
+        Ties are broken by a hash of member and segment: members begin at different ends of the pile.
+        """
+        ears = self._ears()
+        unheard = [id for id in self._shelves.current().segments if member not in ears.get(id, set())]
+        order = {id: place for place, id in enumerate(leave)}
+        return min(
+            unheard, key=lambda id: (id in order, order.get(id, 0), len(ears.get(id, ())), _shuffle(member, id)), default=None
+        )
+
+    def heard_by(self, member: str, limit: int = 60) -> list[dict[str, Any]]:
+        """The member's answered segments, newest answer first: `id`, `title`."""
+        shelf = self._shelves.current()
+        stamps: dict[Digest, str] = {}
+        for entry in self._store.list("annotations/"):
+            match = _KEY.fullmatch(entry.key)
+            if match and match.group(2) == member and match.group(1) in shelf.segments:
+                stamps[match.group(1)] = max(entry.key.rpartition("/")[2], stamps.get(match.group(1), ""))
+        newest = sorted(stamps, key=lambda id: stamps[id], reverse=True)[:limit]
+        return [{"id": id, "title": title_of(shelf, id)} for id in newest]
+
+    def view(self, member: str, segment: Digest) -> dict[str, Any]:
+        """What the page may know about a segment for this member.
+
+        `others` is None as long as the member has no answer of their own, and `others_count` says how many wait.
+
+        Raises:
+            NotInStoreError: no such segment.
+            GovernanceError: nobody of the agreement.
+        """
+        self._check(member)
+        shelf = self._shelves.current()
+        if segment not in shelf.segments:
+            raise NotInStoreError("this segment is not on the shelf", where=segment[:12], cure="load the page again")
+        names = self.members()
+        given = {a.member: a for a in sorted(annotation.of_segment(self._store, segment), key=lambda a: a.time)}
+        mine = given.pop(member, None)
+        others = [a for a in given.values() if a.member in names]
+        row = shelf.segments[segment]
+        return {
+            "id": segment,
+            "title": title_of(shelf, segment),
+            "about": about(shelf, segment),
+            "seconds": round(row.duration_s, 3),
+            "mine": _answer(mine, names) if mine else None,
+            "others": [_answer(a, names) for a in others] if mine else None,
+            "others_count": len(others),
+        }
+
+    def save(self, member: str, segment: Digest, tags: Mapping[str, Sequence[str]], words: str) -> Annotation:
+        """Appends the member's answer; an earlier one stays in the store and no longer counts.
+
+        Raises:
+            GovernanceError: nobody of the agreement.
+            AudioTuneError: nothing was said, an unknown word, words too long.
+        """
+        self._check(member)
+        if segment not in self._shelves.current().segments:
+            raise NotInStoreError("this segment is not on the shelf", where=segment[:12], cure="load the page again")
+        known = self._words.checked(tags)
+        if not known and not words.strip():
+            raise AudioTuneError("nothing is said about this sound yet", cure="choose a word or write some")
+        try:
+            given = Annotation(segment=segment, member=member, tags=known, words=words.strip(), source="studio")
+        except ValidationError as e:
+            raise AudioTuneError(f"the words do not fit: {e.errors()[0]['msg']}", cure="keep them under 2000 letters") from e
+        annotation.save(self._store, given)
+        return given
+
+    def _check(self, member: str) -> None:
+        if member not in self.members():
+            raise GovernanceError(f"{member!r} is no member in the agreement", cure="choose who you are at the top of the page")
+
+    def _ears(self) -> dict[Digest, set[str]]:
+        """Segment -> members who answered it. Read off the keys alone: thousands of answers cost one listing."""
+        names, ears = self.members(), dict[Digest, set[str]]()
+        for entry in self._store.list("annotations/"):
+            match = _KEY.fullmatch(entry.key)
+            if match and match.group(2) in names:
+                ears.setdefault(match.group(1), set()).add(match.group(2))
+        return ears
+
+
+def title_of(shelf: Shelf, segment: Digest) -> str:
+    """A name for people: the recording's name and where the segment starts."""
+    row = shelf.segments[segment]
+    recording = shelf.recordings.get(row.recording)
+    name = recording.name.rpartition("/")[2] if recording else row.recording[:12]
+    return f"{name} · {int(row.start_s // 60)}:{row.start_s % 60:04.1f}"
+
+
+def about(shelf: Shelf, segment: Digest) -> str:
+    """Session, instrument and people of the recording, in one line."""
+    row = shelf.segments[segment]
+    recording = shelf.recordings.get(row.recording)
+    if recording is None:
+        return ""
+    facts = (recording.session, recording.instrument, ", ".join(recording.contributors), "talk heard" if row.speech else "")
+    return " · ".join(fact for fact in facts if fact)
+
+
+def _answer(given: Annotation, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "member": given.member,
+        "name": names.get(given.member, given.member),
+        "tags": {facet: list(terms) for facet, terms in given.tags.items()},
+        "words": given.words,
+        "time": given.time.isoformat(timespec="minutes"),
+    }
+
+
+def _shuffle(member: str, segment: Digest) -> str:
+    return hashlib.sha256(f"{member}/{segment}".encode()).hexdigest()

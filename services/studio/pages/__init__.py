@@ -1,0 +1,20 @@
+"""The studio's pages, one module each; `build(desk, me)` makes the parts and says what to refresh when somebody arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a page brings up to date when it is opened or somebody else sits down.
+
+    Attributes:
+        call: takes the member id, gives one value for each of `parts`.
+        parts: gradio components.
+    """
+
+    call: Callable[[str], Any]
+    parts: Sequence[Any]

@@ -1,0 +1,80 @@
+"""Agreement: who is in the group, what may be done with what they give, what each gave, and taking it away."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from audiotune.errors import AudioTuneError
+from audiotune.governance import Agreement
+from services.studio.desk import Desk
+from services.studio.holdings import gift_of, take_away
+from services.studio.markup import Markup, joined, say, table, tag
+from services.studio.pages import Arrival
+from services.studio.pages.head import who
+from services.studio.releases import releases_in
+
+_USES = {
+    "store": "keep recordings",
+    "train": "train on them",
+    "release": "give releases out",
+    "generate": "make new sounds",
+}
+
+
+def build(desk: Desk, me: gr.BrowserState) -> Arrival:
+    plan = gr.HTML(elem_id="at-agreement")
+    words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
+    gr.HTML(joined(tag("h2", "Take away my data"), tag("p", words, class_="at-lead")))
+    weights = gr.Checkbox(label="with the weights of our releases (can be large)", value=False)
+    pack = gr.Button("Pack everything of mine", variant="primary", elem_id="at-pack")
+    news = gr.HTML()
+    download = gr.DownloadButton("Download", visible=False, elem_id="at-download")
+
+    def on_pack(chosen: str, with_weights: bool, request: gr.Request) -> tuple[Any, Any]:
+        member = who(desk, chosen, request)
+        if not member:
+            return say("Choose who you are at the top of the page first.", "bad"), gr.DownloadButton(visible=False)
+        try:
+            path = take_away(
+                desk.store, desk.shelves.current(), desk.agreement(), member, releases_in(desk.store),
+                Path(download.GRADIO_CACHE) / secrets.token_hex(16), weights=with_weights,  # nobody else can guess the folder
+            )  # fmt: skip
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.DownloadButton(visible=False)
+        size = path.stat().st_size / 1e6
+        return say("Packed.", "good"), gr.DownloadButton(f"Download {path.name} ({size:.1f} MB)", value=str(path), visible=True)
+
+    pack.click(on_pack, [me, weights], [news, download])
+    return Arrival(lambda member: _plan(desk), [plan])
+
+
+def _plan(desk: Desk) -> Markup:
+    try:
+        agreement, shelf = desk.agreement(), desk.shelves.current()
+        rows = []
+        for member in agreement.members:
+            gift = gift_of(desk.store, shelf, member.id)
+            agreed = "left the group" if member.left else ", ".join(member.consents_to) or "asks for each recording"
+            minutes = f"{gift.recordings} ({gift.seconds / 60:.1f} min)"
+            rows.append((member.name, agreed, minutes, str(gift.segments), str(gift.answers)))
+    except AudioTuneError as e:
+        return say(f"{e}.", "bad")
+    headers = ("Member", "Agrees to", "Recordings", "Segments", "Answers")
+    return joined(_terms(agreement), tag("h2", "Who gave what"), table(headers, rows))
+
+
+def _terms(agreement: Agreement) -> Markup:
+    uses = ", ".join(_USES[use] for use in agreement.allowed_uses) or "nothing"
+    facts = [
+        ("The group may", uses),
+        ("Recordings are", agreement.recordings_licence),
+        ("Weights are", agreement.weights_licence),
+        ("From outside we take", ", ".join(agreement.accepted_licences) or "nothing"),
+    ]
+    rows = (joined(tag("dt", name), tag("dd", value)) for name, value in facts)
+    head = tag("h2", agreement.group)
+    return tag("article", head, tag("p", f"agreement, version {agreement.version}", class_="at-about"), tag("dl", *rows), class_="at-card")

@@ -1,0 +1,169 @@
+"""Generate and listen: what to ask for, the sounds that came, and a way back to each one's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from audiotune.errors import AudioTuneError
+from services.studio import making
+from services.studio.desk import Desk
+from services.studio.making import KeptSound, Wish
+from services.studio.markup import say, tag
+from services.studio.pages import Arrival
+from services.studio.pages.head import who
+from services.studio.theme import script
+
+_LEAD = "Say what you would like to hear. The same words, settings and seed always give the same sound."
+_FORMATS = [("WAV", "wav"), ("FLAC", "flac"), ("MP3", "mp3"), ("OGG", "ogg"), ("Opus", "opus")]
+_SAMPLERS = ["as the release likes"]
+_NOTHING_YET = "Sounds you make appear here, with everything needed to make them again."
+
+
+def build(desk: Desk, me: gr.BrowserState) -> Arrival:
+    gr.HTML(tag("p", _LEAD, class_="at-lead"))
+    form = _Form.built()
+    with gr.Row():
+        make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
+        stop = gr.Button("Stop waiting", elem_id="at-stop", scale=1, min_width=120, interactive=False)
+    news = gr.HTML(elem_id="at-made-news")
+    made = _sounds("at-made")
+    past = _sounds("at-history")
+
+    cache: Callable[[str], str | None] = past.move_resource_to_block_cache
+
+    def shown(kept: list[KeptSound], title: str, empty: str = "") -> dict[str, Any]:
+        cards = [row.card(f"gradio_api/file={cache(str(desk.store.fetch(row.blob)))}") for row in kept]
+        return {"sounds": cards, "title": title, "empty": empty}
+
+    def on_make(request: gr.Request, *given: Any) -> tuple[Any, ...]:
+        member = who(desk, str(given[-1] or ""), request)
+        if not member:
+            return say("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
+        try:
+            wish, init = _Form.read(given[:-1])
+            kept = making.keep(desk.store, member, desk.maker.make(wish, init))
+            news_ = say(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
+            past_ = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
+            return news_, shown(kept, "Just made"), past_, kept[0].seed if kept else gr.skip()
+        except AudioTuneError as e:
+            return say(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), gr.skip(), gr.skip(), gr.skip()
+
+    def on_restore(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        rows = making.history(desk.store, who(desk, chosen, request), limit=500)
+        row = next((r for r in rows if r.id == event.id), None)
+        if row is None:
+            return (say("This sound is not in your history any more.", "bad"), *[gr.skip()] * len(form.parts))
+        return (say("Settings taken; the seed is locked, so the same sound comes again.", "good"), *_Form.values(row))
+
+    def arrive(member: str) -> tuple[Any, ...]:
+        if not member:
+            return {"sounds": []}, {"sounds": [], "empty": "Choose who you are at the top of the page."}, *_Form.limits({})
+        try:
+            rows = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
+        except AudioTuneError as e:
+            rows = {"sounds": [], "empty": f"{e}."}
+        return {"sounds": []}, rows, *_Form.limits(_limits(desk))
+
+    asked = make.click(
+        lambda: (say("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
+        None, [news, make, stop], show_progress="hidden",
+    )  # fmt: skip
+    coming = asked.then(
+        on_make, [*form.parts, me], [news, made, past, form.seed],
+        show_progress="hidden", concurrency_limit=4,
+    )  # fmt: skip
+    coming.then(_ready, None, [make, stop], show_progress="hidden")
+    stop.click(
+        lambda: (say("Not waiting any longer. The service may still finish it."), *_ready()), None, [news, make, stop],
+        cancels=[coming], show_progress="hidden",
+    )  # fmt: skip
+    for sounds in (made, past):
+        sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden", js="() => window.scrollTo({top: 0})")
+    return Arrival(arrive, [made, past, *form.limited])
+
+
+class _Form:
+    """The inputs in one fixed order."""
+
+    def __init__(self, **parts: Any) -> None:
+        self.seed = parts["seed"]
+        self.parts = list(parts.values())
+        self.limited = [parts["seconds"], parts["sampler"]]
+
+    @classmethod
+    def built(cls) -> _Form:
+        with gr.Row():
+            with gr.Column(scale=3, min_width=300):
+                prompt = gr.Textbox(
+                    label="Prompt", lines=3, max_length=1000, elem_id="at-prompt",
+                    placeholder="a low drone that slowly opens, metallic",
+                )  # fmt: skip
+                negative = gr.Textbox(label="Rather not", placeholder="hiss, voices", max_length=1000, elem_id="at-negative")
+                with gr.Accordion("Start from a sound", open=False):
+                    init = gr.Audio(label="Sound", type="filepath", sources=["upload", "microphone"], elem_id="at-init")
+                    strength = gr.Slider(0.05, 1.0, 0.7, step=0.05, label="Strength", info="1 forgets the sound, 0.05 keeps nearly all.")
+            with gr.Column(scale=2, min_width=300):
+                seconds = gr.Slider(0.5, 12, 4, step=0.1, label="Length in seconds", elem_id="at-seconds")
+                count = gr.Slider(1, 4, 1, step=1, label="Variations", elem_id="at-count")
+                with gr.Row():
+                    seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**32 - 1, elem_id="at-seed", min_width=120)
+                    locked = gr.Checkbox(False, label="Lock the seed", elem_id="at-lock", min_width=120)
+                with gr.Accordion("Finer", open=False):
+                    steps = gr.Slider(1, 250, 50, step=1, label="Steps", info="More is finer and slower.")
+                    guidance = gr.Slider(0, 15, 6, step=0.1, label="Guidance", info="How closely to follow the words.")
+                    sampler = gr.Dropdown(_SAMPLERS, value=_SAMPLERS[0], label="Sampler")
+                    format = gr.Radio(_FORMATS, value="wav", label="File")
+        return cls(
+            prompt=prompt, negative=negative, seconds=seconds, steps=steps, guidance=guidance, seed=seed, locked=locked,
+            sampler=sampler, count=count, format=format, init=init, strength=strength,
+        )  # fmt: skip
+
+    @staticmethod
+    def read(given: tuple[Any, ...]) -> tuple[Wish, Path | None]:
+        prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength = given
+        wish = Wish(
+            prompt=(prompt or "").strip(), negative_prompt=(negative or "").strip(), seconds=float(seconds), steps=int(steps),
+            guidance=float(guidance), seed=int(seed or 0) if locked else None, count=int(count), format=format,
+            sampler="" if sampler in (None, *_SAMPLERS) else sampler, strength=float(strength) if init else None,
+        )  # fmt: skip
+        return wish, Path(init) if init else None
+
+    @staticmethod
+    def values(row: KeptSound) -> tuple[Any, ...]:
+        """One value per input; a sound to start from is not kept, so it stays as it is."""
+        w = row.wish
+        return (
+            w.prompt, w.negative_prompt, w.seconds, w.steps, w.guidance, row.seed, True, w.sampler or _SAMPLERS[0], 1,
+            w.format, gr.skip(), gr.skip() if w.strength is None else w.strength,
+        )  # fmt: skip
+
+    @staticmethod
+    def limits(told: dict[str, Any]) -> tuple[Any, Any]:
+        longest = float(told.get("max_seconds") or 12)
+        samplers = [*_SAMPLERS, *map(str, told.get("samplers") or [])]
+        return gr.Slider(maximum=longest), gr.Dropdown(choices=samplers)
+
+
+def _ready() -> tuple[Any, Any]:
+    return gr.Button(interactive=True), gr.Button(interactive=False)
+
+
+def _sounds(elem_id: str) -> gr.HTML:
+    return gr.HTML(
+        {"sounds": []},
+        html_template='<section class="at-sounds" aria-live="polite"></section>',
+        js_on_load=script("dom.js", "player.js", "sounds.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def _limits(desk: Desk) -> dict[str, Any]:
+    try:
+        return desk.maker.limits()
+    except AudioTuneError:
+        return {}

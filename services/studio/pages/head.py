@@ -1,0 +1,38 @@
+"""The bar on top: the group, and who is listening. Sign-in takes this place later, behind `who`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from audiotune.governance import current_agreement
+from services.studio.desk import Desk
+from services.studio.theme import script
+
+
+def who(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
+    """The member who acts: the one signed in when there is a sign-in, else the one chosen; "" for nobody of the group."""
+    signed_in = getattr(request, "username", None)
+    member = signed_in or chosen
+    return member if member in desk.listening.members() else ""
+
+
+def value(desk: Desk, member: str) -> dict[str, Any]:
+    """What the bar shows."""
+    agreement = current_agreement(desk.store)
+    return {
+        "group": agreement.group if agreement else "",
+        "members": list(desk.listening.members().items()),
+        "member": member,
+    }
+
+
+def build(desk: Desk) -> gr.HTML:
+    return gr.HTML(
+        value(desk, ""),
+        html_template='<header class="at-head"></header>',
+        js_on_load=script("dom.js", "head_bar.js"),
+        apply_default_css=False,
+        elem_id="at-head",
+    )

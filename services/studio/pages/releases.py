@@ -1,0 +1,86 @@
+"""Releases: every model the group made, who is in it, what the gate said, and its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from audiotune.errors import AudioTuneError
+from audiotune.release import Release
+from services.studio.desk import Desk
+from services.studio.markup import Markup, joined, page_in_frame, say, tag
+from services.studio.pages import Arrival
+from services.studio.releases import aliases_of, releases_in, report_of
+
+_LEAD = "A release is what the group's sounds became: weights with a name, the people in them, and what they may be used for."
+
+
+def build(desk: Desk) -> Arrival:
+    gr.HTML(tag("p", _LEAD, class_="at-lead"))
+    cards = gr.HTML(elem_id="at-releases")
+    with gr.Row(equal_height=True):
+        choice = gr.Dropdown([], label="Report of", elem_id="at-report-of", scale=3)
+        show = gr.Button("Show report", scale=1, min_width=140)
+    frame = gr.HTML()
+    show.click(lambda digest: _report(desk, digest), [choice], [frame], show_progress="hidden")
+    return Arrival(lambda member: _arrive(desk), [cards, choice])
+
+
+def _arrive(desk: Desk) -> tuple[Any, Any]:
+    try:
+        found = releases_in(desk.store)
+        recordings = {id: r.name for id, r in desk.shelves.current().recordings.items()}
+    except AudioTuneError as e:
+        return say(f"{e}.", "bad"), gr.Dropdown(choices=[])
+    try:
+        listed, note = desk.maker.releases(), Markup()
+    except AudioTuneError as e:
+        listed, note = [], say(f"{e}. The cards below come from the store.")
+    names = desk.listening.members()
+    if not found:
+        return joined(note, _empty()), gr.Dropdown(choices=[], value=None)
+    cards = tag("div", *(_card(r, aliases_of(listed, r), names, recordings) for r in found), class_="at-cards")
+    with_report = [(f"{r.name} {r.version}", r.digest) for r in found if r.evaluation.report]
+    return joined(note, cards), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
+
+
+def _empty() -> Markup:
+    words = "Annotate some segments, then somebody starts the tune pipeline. Its release appears here."
+    return tag("div", tag("h2", "No release yet."), tag("p", words), class_="at-empty")
+
+
+def _card(release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str]) -> Markup:
+    lineage, evaluation = release.lineage, release.evaluation
+    gate = tag("span", "gate passed" if evaluation.passed else "gate not passed", class_=f"at-pill {_kind(evaluation.passed)}")
+    live = (tag("span", alias, class_="at-pill at-live") for alias in aliases)
+    heard = sorted(recordings.get(id, id[:12]) for id in lineage.recordings)
+    facts: list[tuple[str, str]] = [
+        ("People", ", ".join(names.get(m, m) for m in lineage.contributors)),
+        ("Recordings", tag("details", tag("summary", str(len(heard))), tag("ul", *(tag("li", n) for n in heard), class_="at-list"))),
+        ("Segments", str(len(lineage.segments))),
+        ("Words by", ", ".join(names.get(m, m) for m in lineage.annotators) or "file names"),
+        ("Tuned from", lineage.base),
+        ("Training", f"{release.weights.step} steps"),
+        ("Measured", ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in list(evaluation.metrics.items())[:6])),
+        ("Licence", release.licence),
+        ("Notice", release.notice),
+        ("Digest", tag("span", release.digest[:16], title=release.digest, class_="at-mono")),
+    ]
+    rows = (joined(tag("dt", name), tag("dd", value)) for name, value in facts if value)
+    reasons = tag("ul", *(tag("li", reason) for reason in evaluation.reasons), class_="at-list") if evaluation.reasons else None
+    head = tag("h2", f"{release.name} {release.version}".strip())
+    made = tag("p", f"made {release.made:%d %B %Y}", class_="at-about")
+    return tag("article", head, made, tag("div", *live, gate), reasons, tag("dl", *rows), class_="at-card")
+
+
+def _kind(passed: bool) -> str:
+    return "at-good" if passed else "at-bad"
+
+
+def _report(desk: Desk, digest: str | None) -> Markup:
+    try:
+        page = report_of(desk.store, releases_in(desk.store), digest or "")
+    except AudioTuneError as e:
+        return say(f"{e}.", "bad")
+    return page_in_frame(page, "Evaluation report") if page else say("This release has no report in the store.")

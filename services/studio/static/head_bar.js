@@ -1,0 +1,23 @@
+// The bar on top: the group's name and who is listening.
+const root = element.querySelector(".at-head");
+const show = () => {
+  const { group, members = [], member = "" } = props.value || {};
+  const choice = make(
+    "select",
+    {
+      id: "at-member", "aria-label": "Who you are",
+      onchange: (event) => trigger("choose", { member: event.target.value }),
+    },
+    make("option", { value: "" }, "Who are you?"),
+    members.map(([id, name]) => make("option", { value: id, selected: id === member }, name)),
+  );
+  choice.value = member;
+  fill(
+    root,
+    make("div", { class: "at-brand" }, make("span", { class: "at-mark", "aria-hidden": "true" }),
+      make("div", {}, make("strong", {}, "Audio Tune"), make("span", { class: "at-group" }, group || "no agreement yet"))),
+    make("label", { class: `at-who${member ? "" : " at-who-open"}` }, make("span", {}, "I am"), choice),
+  );
+};
+show();
+watch("value", show);

@@ -1,0 +1,77 @@
+"""The studio's look: warm paper by day, a dim rehearsal room by night. Follows the system; no fonts from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+STATIC = Path(__file__).parent / "static"
+CSS = STATIC / "studio.css"
+
+_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+_MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
+
+HEAD = (
+    '<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">'
+    '<meta name="color-scheme" content="light dark">'
+)
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own parts in the colours of studio.css; every colour is a variable that is defined there."""
+    made = gr.themes.Base(
+        font=_FONT, font_mono=_MONO, radius_size=gr.themes.sizes.radius_md, spacing_size=gr.themes.sizes.spacing_md
+    )
+    paper = {
+        "body_background_fill": "var(--at-paper)",
+        "body_text_color": "var(--at-ink)",
+        "body_text_color_subdued": "var(--at-soft)",
+        "background_fill_primary": "var(--at-card)",
+        "background_fill_secondary": "var(--at-paper)",
+        "block_background_fill": "var(--at-card)",
+        "block_border_color": "var(--at-line)",
+        "block_label_background_fill": "var(--at-card)",
+        "block_label_text_color": "var(--at-soft)",
+        "block_title_text_color": "var(--at-ink)",
+        "block_info_text_color": "var(--at-soft)",
+        "border_color_primary": "var(--at-line)",
+        "border_color_accent": "var(--at-accent)",
+        "input_background_fill": "var(--at-field)",
+        "input_border_color": "var(--at-edge)",
+        "input_border_color_focus": "var(--at-accent)",
+        "input_placeholder_color": "var(--at-soft)",
+        "button_primary_background_fill": "var(--at-accent)",
+        "button_primary_background_fill_hover": "var(--at-accent-strong)",
+        "button_primary_text_color": "var(--at-on-accent)",
+        "button_primary_border_color": "transparent",
+        "button_secondary_background_fill": "var(--at-card)",
+        "button_secondary_background_fill_hover": "var(--at-field)",
+        "button_secondary_text_color": "var(--at-ink)",
+        "button_secondary_border_color": "var(--at-edge)",
+        "checkbox_background_color": "var(--at-field)",
+        "checkbox_background_color_selected": "var(--at-accent)",
+        "checkbox_border_color": "var(--at-edge)",
+        "checkbox_border_color_selected": "var(--at-accent)",
+        "checkbox_label_background_fill": "var(--at-field)",
+        "checkbox_label_background_fill_selected": "var(--at-tint)",
+        "checkbox_label_text_color": "var(--at-ink)",
+        "checkbox_label_text_color_selected": "var(--at-ink)",
+        "checkbox_label_border_color": "var(--at-line)",
+        "color_accent": "var(--at-accent)",
+        "color_accent_soft": "var(--at-tint)",
+        "slider_color": "var(--at-accent)",
+        "link_text_color": "var(--at-accent)",
+        "link_text_color_hover": "var(--at-accent-strong)",
+        "loader_color": "var(--at-accent)",
+        "panel_background_fill": "var(--at-card)",
+        "table_even_background_fill": "var(--at-card)",
+        "table_odd_background_fill": "var(--at-field)",
+    }
+    both = {f"{name}_dark": value for name, value in paper.items() if name != "color_accent"}
+    return made.set(**paper, **both, block_shadow="none", block_border_width="1px", button_large_radius="10px")
+
+
+def script(*names: str) -> str:
+    """The named files of static/ as one script for a widget, in order."""
+    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
