@@ -12,6 +12,17 @@ CSS = STATIC / "studio.css"
 _FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
 
+_SHAPES = {
+    "block_shadow": "none",
+    "block_border_width": "1px",
+    "block_radius": "16px",
+    "container_radius": "16px",
+    "input_border_width": "1px",
+    "input_radius": "10px",
+    "button_large_radius": "12px",
+    "checkbox_label_border_width": "1px",
+}
+
 HEAD = (
     '<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">'
     '<meta name="color-scheme" content="light dark">'
@@ -69,7 +80,7 @@ def theme() -> gr.themes.Base:
         "table_odd_background_fill": "var(--at-field)",
     }
     both = {f"{name}_dark": value for name, value in paper.items() if name != "color_accent"}
-    return made.set(**paper, **both, block_shadow="none", block_border_width="1px", button_large_radius="10px")
+    return made.set(**paper, **both, **_SHAPES)
 
 
 def script(*names: str) -> str:

@@ -28,7 +28,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     form = _Form.built()
     with gr.Row():
         make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
-        stop = gr.Button("Stop waiting", elem_id="at-stop", scale=1, min_width=120, interactive=False)
+        stop = gr.Button("Stop", elem_id="at-stop", scale=1, min_width=90, interactive=False)
     news = gr.HTML(elem_id="at-made-news")
     made = _sounds("at-made")
     past = _sounds("at-history")
