@@ -1,0 +1,95 @@
+"""The noise floor: what a take sounds like when nobody plays. Steady, and near the quietest of the take.
+
+Minimum statistics (after R. Martin, 2001) on blocks of 100 ms that keep their level for half a second: hiss and hum do,
+decays do not, drones do and are told apart by being loud. Works with the whole take in view, so it looks to both sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d, uniform_filter1d
+
+from components.segment.hear import Heard
+from components.segment.settings import Settings
+
+Levels = NDArray[np.float32]
+_BLOCK_HOPS = 20  # 100 ms
+_STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # how much steady noise moves within half a second, by band: the narrow lowest one moves most
+_LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a take
+
+
+def decibel(power: NDArray[np.float32] | NDArray[np.float64]) -> Levels:
+    """10 log10, nothing below -120 dB."""
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-12)), dtype=np.float32)
+
+
+def noise_floor(heard: Heard, settings: Settings) -> Levels:
+    """Level of the noise in dBFS: float32 [hops, bands]."""
+    blocks = len(heard.power) // _BLOCK_HOPS
+    if blocks < 1:
+        return np.full(heard.power.shape, -90, np.float32)
+    power = heard.power[: blocks * _BLOCK_HOPS].reshape(blocks, _BLOCK_HOPS, -1).mean(axis=1)
+    sounding = power.sum(axis=1) > 1e-11  # digital silence is no room
+    if not sounding.any():
+        return np.full(heard.power.shape, -90, np.float32)
+    level = decibel(power)
+    loud = float(np.quantile(level.max(axis=1)[sounding], 0.95))
+    cap = min(settings.floor_dbfs, loud - _LOUD_TO_NOISE_DB)
+    window = 2 * max(1, round(settings.floor_window_s / (_BLOCK_HOPS * heard.hop_s))) + 1
+    bands = [_band(power[:, b], level[:, b], sounding, _STEADY_DB[b], cap, window, settings) for b in range(level.shape[1])]
+    floor = np.repeat(np.stack(bands, axis=1), _BLOCK_HOPS, axis=0)
+    return np.concatenate([floor, np.repeat(floor[-1:], len(heard.power) - len(floor), axis=0)])
+
+
+def _band(
+    power: Levels, level: Levels, sounding: NDArray[np.bool_], steady_db: float, cap: float, window: int, settings: Settings
+) -> Levels:
+    """The floor of one band by block."""
+    steady = sounding & (maximum_filter1d(level, 5) - minimum_filter1d(level, 5) < steady_db)
+    if steady.sum() < 5:
+        return np.full(len(level), min(cap, float(level[sounding].min())), np.float32)
+    quiet = steady & (level < np.quantile(level[steady], 0.01) + steady_db)
+    lowest = min(cap, float(decibel(power[quiet].mean())))
+    near = minimum_filter1d(np.where(steady, level, np.float32(np.inf)), window) + steady_db
+    counted = uniform_filter1d((steady & (level < near)).astype(np.float64), window)
+    local = decibel(uniform_filter1d(np.where(steady & (level < near), power, 0.0), window) / np.maximum(counted, 1e-9))
+    known = (counted * window > 2.5) & (local < lowest + settings.floor_rise_db)  # else all of the window is music
+    return np.clip(np.where(known, local, lowest), lowest - 6, min(lowest + settings.floor_rise_db, cap)).astype(np.float32)
+
+
+def lit(heard: Heard, quiet_hops: NDArray[np.bool_], settings: Settings) -> NDArray[np.bool_]:
+    """Whether any narrow band stands out of the noise: bool [looks].
+
+    Args:
+        quiet_hops: bool [hops], true where nothing plays; the noise of each narrow band is the median over these looks,
+            nearby ones where there are enough.
+    """
+    looks = len(heard.spectrum)
+    edges = np.minimum(np.arange(looks + 1) * heard.look_frames // heard.hop_frames, len(quiet_hops))
+    sums = np.concatenate([[0], np.cumsum(quiet_hops)])
+    quiet = (sums[edges[1:]] - sums[edges[:-1]]) == np.maximum(1, edges[1:] - edges[:-1])
+    if quiet.sum() < 8:
+        return np.zeros(looks, np.bool_)
+    noise = _narrow_noise(heard, quiet, settings)
+    smooth = uniform_filter1d(heard.spectrum, 3, axis=0)
+    over = smooth > noise * _quantile(3 * heard.squares, 4.5)
+    now = heard.spectrum > noise * _quantile(heard.squares, 2.5)
+    return np.asarray((over & now).any(axis=1))
+
+
+def _quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
+    """What the mean of so many squares of noise hardly ever exceeds, relative to its mean (Wilson-Hilferty)."""
+    return np.asarray((1 - 1 / (9 * squares) + deviations * np.sqrt(1 / (9 * squares))) ** 3)
+
+
+def _narrow_noise(heard: Heard, quiet: NDArray[np.bool_], settings: Settings) -> NDArray[np.float32]:
+    """Median power of the quiet looks around each look, as a mean: a square's median is (1 - 1/9n)^3 of it (Wilson-Hilferty)."""
+    rows = heard.spectrum[quiet]
+    size = 2 * round(settings.floor_window_s * heard.sample_rate_hz / heard.look_frames / 2) + 1
+    if len(rows) > size:
+        rows = median_filter(rows, size=(size, 1), mode="nearest")
+    else:
+        rows = np.repeat(np.median(rows, axis=0, keepdims=True), len(rows), axis=0)
+    at = np.clip(np.searchsorted(np.flatnonzero(quiet), np.arange(len(quiet))), 0, len(rows) - 1)
+    return np.asarray(rows[at] / (1 - 1 / (9 * heard.squares)) ** 3, dtype=np.float32)

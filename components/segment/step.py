@@ -1,0 +1,143 @@
+"""Segment: recordings in, segments out. What was cut before with the same knobs is not cut again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiotune.decode import open_sound
+from audiotune.errors import AudioTuneError, ManifestError, SoundError, StoreError
+from audiotune.manifest import Manifest, load
+from audiotune.manifest import fetch as fetch_manifest
+from audiotune.progress import Progress
+from audiotune.recording import Recording
+from audiotune.segment import Segment
+from audiotune.store import Store
+from components.executor import Result
+from components.segment.cut import find_cuts
+from components.segment.hear import Heard, hear
+from components.segment.render import parts, render
+from components.segment.settings import Settings
+from components.segment.talk import sounds_like_talk
+
+_METHOD = "1"  # raise it when the same knobs cut differently: old results are then not taken for new ones
+_COLUMNS = 1000  # of a waveform picture
+_NOT_CUTTING = {"pictures"}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one recording. `peaks`: uint8 [columns], 255 is full scale; `fault` says why there is nothing."""
+
+    recording: Recording
+    segments: list[Segment]
+    peaks: np.ndarray
+    reused: bool = False
+    fault: str = ""
+
+
+def run(
+    settings: Settings, store: Store, progress: Progress, *, recordings: Path, segments: Path, report: Path, metrics: Path
+) -> Result:
+    """Cuts every recording of the manifest.
+
+    Raises:
+        SoundError: not one segment was found in all recordings.
+    """
+    from components.segment.show import show
+
+    manifest = load(recordings, "recordings", Recording)
+    took = []
+    for i, recording in enumerate(manifest.rows):
+        progress(i / len(manifest.rows), f"listening to {recording.name}")
+        took.append(_take(recording, store, settings))
+    rows = [segment for taken in took for segment in taken.segments]
+    report.write_text(show(took, settings), encoding="utf-8")
+    if not rows:
+        faults = "; ".join(f"{t.recording.name}: {t.fault}" for t in took if t.fault) or "every recording is silent"
+        raise SoundError(f"no segment was found ({faults[:500]})", cure="lower onset_db, quietest_dbfs or min_sound_s")
+    whole = Manifest("segments", rows, {"recordings": manifest.key})
+    manifest.save(store)
+    key = whole.save(store)
+    whole.write(segments)
+    progress(1.0, f"{len(rows)} segments from {len(took)} recordings")
+    return Result({"segments_key": key}, _metrics(took, rows), {"segments": {"rows": len(rows), "key": key}})
+
+
+def _metrics(took: list[Taken], rows: list[Segment]) -> dict[str, float]:
+    lengths = [segment.duration_s for segment in rows]
+    return {
+        "recordings": len(took),
+        "segments": len(rows),
+        "seconds_in": round(sum(t.recording.duration_s for t in took), 3),
+        "seconds_kept": round(sum(lengths), 3),
+        "median_segment_s": round(float(np.median(lengths)), 3),
+        "talk": sum(segment.speech for segment in rows),
+        "without_segments": sum(not t.segments for t in took),
+        "failed": sum(bool(t.fault) for t in took),
+        "reused": sum(t.reused for t in took),
+    }
+
+
+def _take(recording: Recording, store: Store, settings: Settings) -> Taken:
+    """Cuts one recording, or finds that it was cut before. A broken one is told in the report, the others go on."""
+    key = _key(recording, settings)
+    before = _done_before(recording, key, store)
+    if before:
+        return before
+    try:
+        path = store.fetch(recording.blob)
+        with open_sound(path) as decoded:
+            heard = hear(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
+        rows = _render_all(recording, path, heard, store, settings)
+    except StoreError:
+        raise  # the next recording would fail as well
+    except AudioTuneError as e:
+        return Taken(recording, [], np.zeros(1, np.uint8), fault=str(e))
+    peaks = _peaks(heard)
+    done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
+    store.put(key, done.to_bytes())  # last: it says that every blob is there
+    return Taken(recording, rows, peaks)
+
+
+def _render_all(recording: Recording, path: Path, heard: Heard, store: Store, settings: Settings) -> list[Segment]:
+    cuts = find_cuts(heard, settings)
+    rows = []
+    with open_sound(path) as decoded:
+        for cut, frames in parts(decoded.blocks, cuts):
+            talk = sounds_like_talk(heard, cut.start_frame, cut.end_frame)
+            rows.append(render(recording.id, cut, frames, heard.sample_rate_hz, talk, store, settings))
+    return rows
+
+
+def _key(recording: Recording, settings: Settings) -> str:
+    """Where the cuts of this recording with these knobs are kept."""
+    what = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_NOT_CUTTING)}"
+    return f"manifests/cuts/{hashlib.sha256(what.encode()).hexdigest()}.jsonl"
+
+
+def _done_before(recording: Recording, key: str, store: Store) -> Taken | None:
+    if not store.exists(key):
+        return None
+    try:
+        done: Manifest[Segment] = fetch_manifest(store, key, "cuts", Segment)
+    except ManifestError:
+        return None  # damaged: cut anew, which writes it anew
+    if not all(store.exists(segment.blob) for segment in done.rows):
+        return None
+    peaks: Any = np.frombuffer(base64.b64decode(done.meta["peaks"]), np.uint8)
+    return Taken(recording, done.rows, peaks, reused=True)
+
+
+def _peaks(heard: Heard) -> np.ndarray:
+    """The picture's columns, on a scale of 96 dB so that one byte is enough for quiet takes."""
+    if not len(heard.peak):
+        return np.zeros(1, np.uint8)
+    edges = np.linspace(0, len(heard.peak), min(_COLUMNS, len(heard.peak)) + 1).astype(np.int64)[:-1]
+    level = 20 * np.log10(np.maximum(np.maximum.reduceat(heard.peak, edges), 1e-6))
+    return np.clip(255 * (1 + level / 96), 0, 255).astype(np.uint8)
