@@ -1,0 +1,138 @@
+"""Tensors in files, one at a time: safetensors written and read without ever holding a whole model in memory.
+
+Format: eight bytes (length of the header, little endian), a JSON header with dtype, shape and offsets of every tensor, then
+their bytes without gaps (https://github.com/huggingface/safetensors#format). Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiotune.errors import ModelError
+from audiotune.store.port import Store
+
+if TYPE_CHECKING:
+    import torch
+
+_NAMES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16",
+    "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A tensor that is not loaded yet: its dtype and shape, and how to get it."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    load: Callable[[], torch.Tensor]
+
+    @property
+    def bytes(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count * self.dtype.itemsize
+
+
+def lazy(tensor: torch.Tensor) -> Lazy:
+    """A tensor that is in memory already, as a Lazy."""
+    return Lazy(tensor.dtype, tuple(tensor.shape), lambda: tensor)
+
+
+def write(path: Path, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None = None) -> Path:
+    """Writes tensors one by one to a temporary name, then renames. Same tensors, same bytes.
+
+    Raises:
+        ModelError: a dtype the format does not have, or a tensor that is not what its Lazy promised.
+    """
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps every tensor aligned
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(_header(order, tensors, metadata))
+            for name in order:
+                file.write(_bytes_of(name, tensors[name]))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def put(store: Store, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None = None) -> str:
+    """Keeps tensors in the store as a blob and returns its key."""
+    with tempfile.TemporaryDirectory(prefix="audiotune-tensors-") as folder:
+        return store.put_blob(write(Path(folder) / "tensors.safetensors", tensors, metadata), ".safetensors")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[dict[str, Lazy]]:
+    """The tensors of a safetensors file, mapped into memory: only what is loaded is read.
+
+    Raises:
+        ModelError: not a safetensors file, or a cut one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as e:
+        raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
+    with file as opened_file:
+        yield {name: _entry(opened_file, name) for name in opened_file.keys()}  # noqa: SIM118  (not a dict)
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, in memory of their own."""
+    with opened(path) as tensors:
+        return {name: tensor.load().clone() for name, tensor in tensors.items()}
+
+
+def _entry(file: Any, name: str) -> Lazy:
+    part = file.get_slice(name)
+    return Lazy(_dtypes()[part.get_dtype()], tuple(part.get_shape()), lambda: file.get_tensor(name))
+
+
+def _header(order: list[str], tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None) -> bytes:
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    start = 0
+    for name in order:
+        tensor = tensors[name]
+        end = start + tensor.bytes
+        header[name] = {"dtype": _format_name(tensor.dtype), "shape": list(tensor.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes_of(name: str, promised: Lazy) -> memoryview:
+    import torch
+
+    tensor = promised.load().detach().cpu()
+    if tensor.dtype != promised.dtype or tuple(tensor.shape) != promised.shape:
+        raise ModelError(f"the tensor {name!r} is not what was announced", cure="this is a bug; please report it")
+    raw: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return memoryview(raw)
+
+
+def _format_name(dtype: torch.dtype) -> str:
+    name = str(dtype).removeprefix("torch.")
+    if name not in _NAMES:
+        raise ModelError(f"safetensors has no {name} tensors", cure="convert it to a real dtype first")
+    return _NAMES[name]
+
+
+def _dtypes() -> dict[str, torch.dtype]:
+    import torch
+
+    return {short: getattr(torch, name) for name, short in _NAMES.items()}

@@ -1,0 +1,179 @@
+"""Encodes every segment and every caption of a dataset once with the base model.
+
+What was encoded before with the same base is found again by what it was made of, so a second dataset that shares segments with
+the first pays only for what is new, and a second run does nothing. Sounds keep their true length; none is padded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from audiotune.dataset import DatasetRow, LatentRow
+from audiotune.errors import NotInStoreError, TrainingError
+from audiotune.manifest import Manifest, load
+from audiotune.progress import Progress
+from audiotune.sound import Sound, read
+from audiotune.stable_audio.mirror import Base, resolve
+from audiotune.store.port import Store
+from components.encode.settings import Settings
+from components.executor import Result
+
+_VERSION = 1  # of what encoding means; raised when the same segment would get other latents
+_WORDS_AT_ONCE = 64
+
+
+class Encoder:
+    """The base model, loaded when something is met that is not in the store yet."""
+
+    def __init__(self, settings: Settings, store: Store, base: Base) -> None:
+        self.settings, self.store, self.base = settings, store, base
+        self.encoded = self.embedded = 0
+
+    @cached_property
+    def model(self) -> Any:
+        from audiotune.stable_audio.load import load_model
+
+        return load_model(self.base.folder, device=_device(self.settings.device))
+
+    def facts(self) -> dict[str, Any]:
+        """What the latents manifest says about the base."""
+        known = self._memo("base")
+        if known is None:
+            sa = self.model
+            known = {
+                "sample_rate_hz": sa.sample_rate_hz,
+                "downsampling_ratio": sa.downsampling_ratio,
+                "latent_channels": sa.latent_channels,
+                "window_s": sa.window_frames / sa.sample_rate_hz,
+            }
+            self._remember("base", known)
+        return dict(known)
+
+    def parts(self, blob: str, part_s: float) -> list[dict[str, Any]]:
+        """Latents of a rendered segment, part by part: store key, latent frames, seconds."""
+        what = _digest(["parts", blob.rpartition("/")[2], part_s, self.settings.tail_s])
+        known = self._memo(what)
+        if known is None or not all(self.store.exists(part["latents"]) for part in known):
+            known = [self._encoded(part) for part in cut(read(self.store.fetch(blob)), part_s, self.settings.tail_s)]
+            self._remember(what, known)
+        return list(known)
+
+    def words(self, texts: Sequence[str]) -> dict[str, str]:
+        """Text -> store key of its embedding."""
+        known = {text: self._memo(_digest(["words", text])) for text in texts}
+        missing = [text for text, key in known.items() if key is None or not self.store.exists(key)]
+        for start in range(0, len(missing), _WORDS_AT_ONCE):
+            known |= self._embedded(missing[start : start + _WORDS_AT_ONCE])
+        return {text: str(key) for text, key in known.items()}
+
+    def _encoded(self, sound: Sound) -> dict[str, Any]:
+        import torch
+
+        from audiotune import tensors
+        from audiotune.stable_audio.encode import encode
+
+        latents = torch.from_numpy(encode(self.model, sound))
+        self.encoded += 1
+        key = tensors.put(self.store, {"latents": tensors.lazy(latents)})
+        return {"latents": key, "latent_frames": int(latents.shape[1]), "seconds": round(sound.duration_s, 6)}
+
+    def _embedded(self, texts: list[str]) -> dict[str, str]:
+        from audiotune.stable_audio import embeddings
+
+        keys = dict(zip(texts, embeddings.put(self.store, self.model, texts), strict=True))
+        for text, key in keys.items():
+            self._remember(_digest(["words", text]), key)
+        self.embedded += len(texts)
+        return keys
+
+    def _memo(self, what: str) -> Any:
+        try:
+            return json.loads(self.store.get(self._memo_key(what)))
+        except NotInStoreError:
+            return None
+
+    def _remember(self, what: str, value: Any) -> None:
+        self.store.put(self._memo_key(what), json.dumps(value).encode())
+
+    def _memo_key(self, what: str) -> str:
+        return f"latents/{self.base.digest[:32]}-v{_VERSION}/{what}.json"
+
+
+def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, latents: Path, metrics: Path) -> Result:
+    """Writes the latents manifest.
+
+    Args:
+        dataset: dataset manifest.
+        latents: where the latents manifest goes.
+        metrics: unused; the numbers are in the result.
+
+    Raises:
+        TrainingError: the dataset holds nothing.
+    """
+    captioned = load(dataset, "datasets", DatasetRow)
+    if not captioned.rows:
+        raise TrainingError("the dataset holds no segment", where=str(dataset), cure="annotate some segments first")
+    progress(0.0, f"finding the base model {settings.base}")
+    encoder = Encoder(settings, store, resolve(store, settings.base))
+    facts = encoder.facts()
+    embedded = encoder.words(list(dict.fromkeys(text for row in captioned.rows for text in row.caption.texts)))
+    rows = list(_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, progress))
+    meta = {"base": settings.base, "base_digest": encoder.base.digest, "dataset": captioned.digest, **facts}
+    made = Manifest("latents", rows, meta)
+    made.write(latents)
+    key = made.save(store)
+    return Result(parameters={"latents_key": key}, metrics=_metrics(made, encoder))
+
+
+def cut(sound: Sound, part_s: float, tail_s: float) -> Iterator[Sound]:
+    """Parts of at most `part_s` seconds, one after the other; a last part under `tail_s` is left out unless it is the only one."""
+    part = max(1, math.floor(part_s * sound.sample_rate_hz + 0.5))
+    for start in range(0, max(1, sound.frames), part):
+        rest = min(part, sound.frames - start)
+        if start == 0 or rest >= tail_s * sound.sample_rate_hz:
+            yield sound.cut(start, start + rest)
+
+
+def _rows(
+    rows: Sequence[DatasetRow], encoder: Encoder, part_s: float, embedded: dict[str, str], progress: Progress
+) -> Iterator[LatentRow]:
+    for number, row in enumerate(rows):
+        for part in encoder.parts(row.segment.blob, part_s):
+            yield LatentRow(
+                segment=row.segment.id,
+                recording=row.segment.recording,
+                split=row.split,
+                captions=row.caption.texts,
+                embeddings=tuple(embedded[text] for text in row.caption.texts),
+                **part,
+            )
+        progress((number + 1) / len(rows), f"{number + 1} of {len(rows)} segments encoded")
+
+
+def _metrics(made: Manifest[LatentRow], encoder: Encoder) -> dict[str, float]:
+    train = [row for row in made.rows if row.split == "train"]
+    return {
+        "rows": len(made.rows),
+        "train_rows": len(train),
+        "seconds": round(sum(row.seconds for row in made.rows), 3),
+        "newly_encoded": encoder.encoded,
+        "newly_embedded": encoder.embedded,
+    }
+
+
+def _digest(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,54 @@
+"""LoRA: small trainable matrices beside the linear layers of the diffusion transformer (Hu et al. 2021), by peft.
+
+Adapters sit on attention and feed-forward layers only. The embedding of seconds gets none: on small sets it would learn to
+recognise single recordings by their length, and the words would be left with nothing to say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from audiotune.errors import ModelError
+from components.finetune.settings import Settings
+
+
+def add_adapters(diffusion: nn.Module, settings: Settings) -> list[str]:
+    """Puts adapters beside all linear layers of the transformer's blocks; returns the names of these layers.
+
+    Raises:
+        ModelError: the model has no such layers.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    names = [name for name, module in diffusion.named_modules() if ".layers." in name and isinstance(module, nn.Linear)]
+    if not names:
+        raise ModelError("the model has no transformer blocks to adapt", cure="set mode to full")
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=names,
+        bias="none",
+    )
+    inject_adapter_in_model(config, diffusion)
+    return names
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name without peft's additions: as in stable-audio-tools' state dict, adapters as `<layer>.lora_A|B`."""
+    return name.replace(".base_layer.", ".").removesuffix(".default.weight")
+
+
+def is_adapter(name: str) -> bool:
+    return ".lora_A." in name or ".lora_B." in name
+
+
+def merged_by_peft(diffusion: Any) -> None:
+    """Merges the adapters into the layers' weights, in place, as peft does it; for demos and comparison."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in diffusion.modules():
+        if isinstance(module, LoraLayer) and not module.merged:
+            module.merge()

@@ -1,0 +1,88 @@
+"""What a step is trained on, as a function of the seed and the step: rows, caption variants, noise, noise levels, dropout.
+
+No state: a resumed run draws what the first would have drawn, and how a batch is divided (GPUs, accumulation) changes nothing.
+Order: the stream of rows is one shuffled epoch after the other, without end, so fewer rows than a batch still make one. Eight
+batches at a time are sorted by length and then shuffled, so that a batch holds sounds of like length and little padding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from components.finetune.settings import Settings
+
+_POOL = 8  # batches
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step's randomness, on the CPU.
+
+    Attributes:
+        rows: int64 [batch], rows of the material, shortest first.
+        captions: float32 [batch] in [0, 1): which caption variant.
+        uniform: float32 [batch] in (0, 1), stratified: where in the distribution of noise levels.
+        dropped: bool [batch]: trained without words.
+        noise: float32 [batch, channels, frames], normal.
+    """
+
+    rows: torch.Tensor
+    captions: torch.Tensor
+    uniform: torch.Tensor
+    dropped: torch.Tensor
+    noise: torch.Tensor
+
+
+def draw(settings: Settings, frames: torch.Tensor, channels: int, step: int) -> Draw:
+    """Draws step `step` (from 0).
+
+    Args:
+        frames: int64 [all rows], true lengths in latent frames.
+        channels: latent channels.
+    """
+    rows = rows_at(settings.seed, frames, settings.batch_size, step)
+    random = generator(settings.seed, "draw", step)
+    size = len(rows)
+    return Draw(
+        rows=rows,
+        captions=torch.rand(size, generator=random),
+        uniform=stratified(size, random),
+        dropped=torch.rand(size, generator=random) < settings.caption_dropout,
+        noise=torch.randn(size, channels, int(frames[rows].max()), generator=random),
+    )
+
+
+def rows_at(seed: int, frames: torch.Tensor, batch_size: int, step: int) -> torch.Tensor:
+    """Rows of one step, int64 [batch_size], shortest first."""
+    pool, place = divmod(step, _POOL)
+    stream = range(pool * _POOL * batch_size, (pool + 1) * _POOL * batch_size)
+    epochs = range(stream.start // len(frames), (stream.stop - 1) // len(frames) + 1)
+    orders = torch.cat([torch.randperm(len(frames), generator=generator(seed, "epoch", epoch)) for epoch in epochs])
+    skipped = stream.start - epochs.start * len(frames)
+    rows = orders[skipped : skipped + len(stream)]
+    rows = rows[torch.argsort(frames[rows], stable=True)]
+    batches = torch.randperm(_POOL, generator=generator(seed, "pool", pool))
+    return rows.reshape(_POOL, batch_size)[batches[place]]
+
+
+def stratified(size: int, random: torch.Generator) -> torch.Tensor:
+    """float32 [size]: one uniform draw in each of `size` equal strata, in random order.
+
+    Upstream draws noise levels from a Sobol sequence for the same reason: less variance in the loss than independent draws.
+    """
+    strata = torch.randperm(size, generator=random)
+    within = torch.rand(size, generator=random)
+    return ((strata + within) / size).clamp(1e-6, 1 - 1e-6)
+
+
+def generator(seed: int, purpose: str, number: int) -> torch.Generator:
+    """A generator that depends on nothing but these three."""
+    return torch.Generator().manual_seed(derived_seed(seed, purpose, number))
+
+
+def derived_seed(seed: int, purpose: str, number: int) -> int:
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

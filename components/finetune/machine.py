@@ -1,0 +1,157 @@
+"""What the training runs on: one CPU, plainly; GPUs, several processes and fp16 by Lightning Fabric.
+
+The only file that imports Lightning, and only when it is needed: the import costs seconds that a small run on a CPU keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from audiotune.errors import SettingsError
+from components.finetune.settings import Settings
+
+_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Machine(Protocol):
+    """One process of a training run. `rank` counts them from 0 to `world - 1`."""
+
+    device: torch.device
+    rank: int
+    world: int
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[..., torch.Tensor]:
+        """What to call instead of the module, in mixed precision; gradients are averaged over all processes."""
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Adds gradients; only with the `last` part of a batch are they exchanged."""
+
+    def forward_of(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Open around forward and backward of a part."""
+
+    def clip(self, norm: float) -> float:
+        """Limits the gradient's norm (0 does not) and returns what it was."""
+
+    def step(self) -> None:
+        """One step of the optimizer."""
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """Sum over all processes."""
+
+    def state(self) -> dict[str, float]: ...
+
+    def restore(self, state: dict[str, float]) -> None: ...
+
+
+class OneCpu:
+    """One process on a CPU in fp32 or bf16, without Lightning."""
+
+    rank, world = 0, 1
+
+    def __init__(self, settings: Settings) -> None:
+        self.device = torch.device("cpu")
+        self._bf16 = settings.precision == "bf16"
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[..., torch.Tensor]:
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._optimizer = optimizer
+        return module
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        loss.backward()
+
+    def forward_of(self, *, last: bool) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
+
+    def clip(self, norm: float) -> float:
+        return float(nn.utils.clip_grad_norm_(self._parameters, norm or float("inf")))
+
+    def step(self) -> None:
+        self._optimizer.step()
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        return value
+
+    def state(self) -> dict[str, float]:
+        return {}
+
+    def restore(self, state: dict[str, float]) -> None:
+        return None
+
+
+class Fabric:
+    """One process of a Lightning Fabric that was launched."""
+
+    def __init__(self, fabric: Any) -> None:
+        self._fabric = fabric
+        self.device, self.rank, self.world = fabric.device, int(fabric.global_rank), int(fabric.world_size)
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[..., torch.Tensor]:
+        self._inner = module
+        self._module, self._optimizer = self._fabric.setup(module, optimizer)
+        return self._module
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        self._fabric.backward(loss)
+
+    def forward_of(self, *, last: bool) -> AbstractContextManager[Any]:
+        return self._fabric.no_backward_sync(self._module, enabled=not last) if self.world > 1 else nullcontext()
+
+    def clip(self, norm: float) -> float:
+        limit = norm or float("inf")
+        return float(self._fabric.clip_gradients(self._inner, self._optimizer, max_norm=limit, error_if_nonfinite=False))
+
+    def step(self) -> None:
+        self._optimizer.step()
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        return self._fabric.all_reduce(value, reduce_op="sum")
+
+    def state(self) -> dict[str, float]:
+        scaler = getattr(self._fabric._precision, "scaler", None)
+        return {} if scaler is None else {name: float(value) for name, value in scaler.state_dict().items()}
+
+    def restore(self, state: dict[str, float]) -> None:
+        scaler = getattr(self._fabric._precision, "scaler", None)
+        if scaler is not None and state:
+            whole = {
+                name: int(value) if name in ("growth_interval", "_growth_tracker") else value for name, value in state.items()
+            }
+            scaler.load_state_dict(whole)
+
+
+def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls `work(machine, *arguments)` in every process and returns what the first one returned.
+
+    Raises:
+        SettingsError: a device that is not here.
+    """
+    on_gpu = torch.cuda.is_available() if settings.device == "auto" else settings.device == "cuda"
+    if on_gpu and torch.cuda.device_count() < settings.devices:
+        raise SettingsError(f"{settings.devices} GPUs asked for, {torch.cuda.device_count()} here", cure="lower the knob devices")
+    if not on_gpu and settings.precision == "fp16":
+        raise SettingsError("fp16 needs a GPU", where="precision", cure="take fp32 or bf16 on a CPU")
+    if not on_gpu and settings.devices == 1:
+        return work(OneCpu(settings), *arguments)
+    from lightning_fabric import Fabric as Lightning
+
+    lightning = Lightning(
+        accelerator="cuda" if on_gpu else "cpu",
+        devices=settings.devices,
+        strategy="ddp_spawn" if settings.devices > 1 else "auto",
+        precision=_PRECISIONS[settings.precision],
+    )
+    if settings.devices == 1:
+        lightning.launch()
+        return work(Fabric(lightning), *arguments)
+    in_process: Any = _in_process
+    return lightning.launch(in_process, work, arguments)
+
+
+def _in_process(lightning: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return work(Fabric(lightning), *arguments)

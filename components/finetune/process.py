@@ -1,0 +1,105 @@
+"""One process of a training run, from loading the base to the demos. Many of these run where there are several GPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiotune import checkpoint as checkpoints
+from audiotune.checkpoint import Checkpoint
+from audiotune.dataset import LatentRow
+from audiotune.stable_audio.load import StableAudio, load_model
+from audiotune.store import open_store
+from components.finetune.demos import Demo, demo_files, make_demos
+from components.finetune.journal import Journal
+from components.finetune.machine import Machine
+from components.finetune.material import Material
+from components.finetune.state import Keeper
+from components.finetune.step import Job, Outcome
+from components.finetune.trainer import Trainer
+from components.finetune.tuned import Tuned
+
+
+def train(machine: Machine, job: Job) -> Outcome | None:
+    """Trains as one of `machine.world` processes; the first writes checkpoints, logs, makes the demos and answers."""
+    settings, store = job.settings, open_store(job.store_url)
+    sa = load_model(job.base.folder)
+    tuned = Tuned(sa, settings)
+    split = {name: [row for row in job.latents.rows if row.split == name] for name in ("train", "held_out")}
+    cached = not tuned.learns_words
+    held_out = Material(split["held_out"], store, cached_words=cached) if split["held_out"] else None
+    train_rows = Material(split["train"], store, cached_words=cached)
+    start = checkpoints.newest(store, job.run_key, settings.steps)
+    keeper = Keeper(store, _facts(job), settings.keep_last)
+    with _journal(job, start, machine.rank) as journal:
+        keeper.run = journal.run.id if journal.run else ""
+        trainer = Trainer(settings, machine, tuned, train_rows, held_out, keeper, journal)
+        last = trainer.run(start)
+        return _finished(last, trainer, sa, split["held_out"] or split["train"], journal) if machine.rank == 0 else None
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    settings = job.settings
+    return {
+        "run_key": job.run_key,
+        "kind": settings.mode,
+        "lora": {"rank": settings.lora_rank, "alpha": settings.lora_alpha} if settings.mode == "lora" else {},
+        "base": job.base.name,
+        "base_digest": job.base.digest,
+        "dataset": job.dataset,
+        "latents": job.latents.digest,
+        "recipe": settings.model_dump(),
+    }
+
+
+@contextlib.contextmanager
+def _journal(job: Job, start: Checkpoint | None, rank: int) -> Iterator[Journal]:
+    """The run's journal; on other processes one that writes nothing. Its end says whether training went well."""
+    if rank:
+        yield Journal(job.settings, job.progress, job.store_url, None)
+        return
+    journal = Journal.opened(job.settings, job.progress, job.store_url, job.settings.model_dump(), start.run if start else "")
+    try:
+        yield journal
+    except BaseException:
+        journal.end("FAILED")
+        raise
+    journal.end("FINISHED")
+
+
+def _finished(last: Checkpoint, trainer: Trainer, sa: StableAudio, rows: Sequence[LatentRow], journal: Journal) -> Outcome:
+    """Demos and the recipe, logged; whatever goes wrong here, the training is kept."""
+    demos: list[Demo] = []
+    trouble = ""
+    if trainer.settings.demos:
+        journal.progress(1.0, f"making {trainer.settings.demos} demos")
+        try:
+            with _to_be_heard(trainer):
+                demos = make_demos(sa, rows, trainer.settings)
+        except Exception as e:  # the weights are safe; a report without sounds is better than no release
+            trouble = f"{type(e).__name__}: {e}"
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Path(folder) / "recipe.json"
+        recipe.write_text(json.dumps(last.recipe, indent=1))
+        journal.keep_file(recipe, "")
+        for path in demo_files(demos, Path(folder)):
+            journal.keep_file(path, f"demos/step-{last.step}")
+    return Outcome(last, demos, trouble)
+
+
+@contextlib.contextmanager
+def _to_be_heard(trainer: Trainer) -> Iterator[None]:
+    """The model as listeners would get it: running mean, no dropout."""
+    trainer.tuned.eval()
+    trainer.tuned.padding.hide(torch.ones(1, 1, dtype=torch.bool), 0)
+    if trainer.mean is not None:
+        with torch.no_grad():
+            for name, parameter in trainer.named.items():
+                parameter.copy_(trainer.mean.mean[name])
+    yield

@@ -1,0 +1,91 @@
+"""Fine-tunes the base model on the group's sounds: full or LoRA, resumable at any step, checkpoints kept in the store.
+
+What goes in: the latents and the dataset they were made from. What comes out: a pointer to the last checkpoint.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from components.executor import StepSettings
+
+INPUTS = ("latents", "dataset")
+OUTPUTS = ("checkpoint", "report", "metrics")
+PARAMETERS = ()
+
+# Knobs that change nothing about what is learned: a run with other values of these goes on from the same checkpoints.
+UNLEARNED = frozenset(
+    {
+        "checkpoint_every", "checkpoint_every_s", "keep_last", "limit_s", "log_every", "validate_rows", "demos", "demo_every",
+        "demo_steps", "demo_guidance", "device", "wandb_project", "experiment",
+    }
+)  # fmt: skip
+
+
+class Settings(StepSettings):
+    """Knobs of finetune."""
+
+    base: str = Field(default="tiny", min_length=1, description="base model; the one that encode was run with")
+    mode: Literal["full", "lora"] = Field(
+        default="full", description="full: all weights of the model; lora: small adapters beside them"
+    )
+    steps: int = Field(
+        default=300, ge=1, le=10_000_000, description="optimizer steps in all; more than last time goes on from there"
+    )
+    batch_size: int = Field(
+        default=16, ge=1, le=65_536, description="segments per optimizer step, over all GPUs and accumulation"
+    )
+    checkpoint_every: int = Field(default=100, ge=1, description="steps between checkpoints")
+    checkpoint_every_s: float = Field(default=600.0, ge=1.0, description="seconds between checkpoints at most, for slow steps")
+    keep_last: int = Field(
+        default=2, ge=1, le=1000, description="checkpoints kept besides the one that ends a run; older are deleted"
+    )
+    learning_rate: float = Field(default=1e-4, gt=0.0, le=1.0, description="peak learning rate of AdamW")
+    schedule: Literal["constant", "cosine", "inverse"] = Field(
+        default="constant", description="after warm-up: constant; cosine to a tenth at the last step; inverse square root"
+    )
+    warmup_steps: int = Field(default=20, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(default=1e-3, ge=0.0, le=1.0, description="AdamW's decoupled weight decay")
+    beta2: float = Field(default=0.999, ge=0.5, lt=1.0, description="AdamW's second moment decay")
+    clip_norm: float = Field(default=1.0, ge=0.0, description="largest gradient norm; 0 does not clip")
+    seed: int = Field(
+        default=42, ge=0, lt=2**63, description="with the step it decides everything random: data order, noise, dropout"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="mixed precision; weights and optimizer stay fp32"
+    )
+    accumulate: int = Field(default=1, ge=1, le=4096, description="parts a batch is computed in, to save memory; learns the same")
+    activation_checkpointing: bool = Field(default=False, description="compute activations twice to save memory; learns the same")
+    compile: bool = Field(default=False, description="torch.compile the transformer's blocks; worth it for long runs on a GPU")
+    devices: int = Field(default=1, ge=1, le=64, description="GPUs (or processes, on a CPU) the batch is divided among")
+    device: str = Field(default="auto", pattern=r"auto|cpu|cuda", description="auto (GPUs if there are any), cpu or cuda")
+    caption_dropout: float = Field(
+        default=0.1, ge=0.0, le=1.0, description="share of segments trained without words (guidance needs it)"
+    )
+    timesteps: Literal["auto", "uniform", "logit_normal", "trunc_logit_normal", "log_snr"] = Field(
+        default="auto", description="how noise levels are drawn; auto: as the base model's config says, else uniform"
+    )
+    train_conditioner: bool | None = Field(
+        default=None, description="learn new words; default: yes where words are a table (tiny), no where they are a T5"
+    )
+    ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0, description="decay of a running mean of the weights; 0 keeps none")
+    lora_rank: int = Field(default=16, ge=1, le=1024, description="rank of the adapters (mode lora)")
+    lora_alpha: float = Field(default=16.0, gt=0.0, description="adapters are scaled by lora_alpha / lora_rank")
+    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="dropout before the adapters")
+    limit_s: float = Field(
+        default=0.0, ge=0.0, description="stop with a checkpoint after this many seconds of training; 0 has no limit"
+    )
+    log_every: int = Field(default=10, ge=1, description="steps between logged losses")
+    validate_rows: int = Field(
+        default=48, ge=0, description="held-out rows the validation loss is measured on at each checkpoint"
+    )
+    demos: int = Field(
+        default=4, ge=0, le=32, description="sounds made of held-out captions, off the training path; 0 makes none"
+    )
+    demo_every: int = Field(
+        default=0, ge=0, description="steps between demos in a process of their own; 0: only after the last step"
+    )
+    demo_steps: int = Field(default=50, ge=1, le=1000, description="denoising steps of a demo")
+    demo_guidance: float = Field(default=4.0, ge=1.0, le=30.0, description="classifier-free guidance of a demo")
+    experiment: str = Field(default="audio-tune", min_length=1, description="MLflow experiment the run is logged to")
+    wandb_project: str = Field(default="", description="also log to this Weights & Biases project; empty: do not")

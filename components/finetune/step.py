@@ -1,0 +1,161 @@
+"""Fine-tunes a base model on latents; finds its own checkpoints, goes on from the last, does nothing when all is done."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audiotune import checkpoint as checkpoints
+from audiotune.checkpoint import Checkpoint
+from audiotune.dataset import DatasetRow, LatentRow, recordings_of
+from audiotune.errors import NotInStoreError, SettingsError
+from audiotune.governance import require
+from audiotune.manifest import Manifest, load
+from audiotune.progress import Progress
+from audiotune.release import CheckpointPointer
+from audiotune.stable_audio.mirror import Base, resolve
+from audiotune.store import Store
+from components.executor import Result
+from components.finetune.settings import UNLEARNED, Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to know to train; travels to other processes."""
+
+    settings: Settings
+    store_url: str
+    progress: Progress
+    base: Base
+    latents: Manifest[LatentRow]
+    dataset: str
+    run_key: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the first process brings back."""
+
+    checkpoint: Checkpoint
+    demos: list[Any] = field(default_factory=list)
+    trouble: str = ""
+
+
+def run(
+    settings: Settings,
+    store: Store,
+    progress: Progress,
+    *,
+    latents: Path,
+    dataset: Path,
+    checkpoint: Path,
+    report: Path,
+    metrics: Path,
+) -> Result:
+    """Trains and writes the checkpoint pointer and the report.
+
+    Args:
+        latents, dataset: manifests; the latents must have been made of this dataset and of the base in the settings.
+        checkpoint, report: where the pointer (JSON) and the page (HTML) go.
+        metrics: unused; the numbers are in the result.
+
+    Raises:
+        ConsentError, AgreementError: somebody heard in the dataset has not agreed to training.
+        SettingsError: knobs that do not fit each other or the latents.
+        TrainingError: training cannot go on.
+    """
+    captioned = load(dataset, "datasets", DatasetRow)
+    encoded = load(latents, "latents", LatentRow)
+    require(store, "finetune", recordings_of(captioned))
+    base = resolve(store, settings.base)
+    _check(settings, encoded, captioned.digest, base)
+    key = run_key(settings, encoded, base)
+    job = Job(settings, store.url, progress, base, encoded, captioned.digest, key)
+    done = checkpoints.newest(store, key, settings.steps)
+    if done is not None and done.step == settings.steps:
+        progress(1.0, f"step {done.step} was reached before; nothing to do")
+        outcome = Outcome(done)
+    else:
+        outcome = _trained(job)
+    page = _page(store, outcome, settings, encoded)
+    report.write_text(page, encoding="utf-8")
+    _point(outcome.checkpoint, base, checkpoint)
+    return Result(metrics=_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})
+
+
+def run_key(settings: Settings, latents: Manifest[LatentRow], base: Base) -> str:
+    """Names a training run by all that decides what it learns; the number of steps is left out where it decides nothing."""
+    learned = {name: value for name, value in settings.model_dump().items() if name not in UNLEARNED | {"base"}}
+    if settings.schedule != "cosine":
+        del learned["steps"]
+    what = [1, learned, latents.digest, base.digest]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _check(settings: Settings, latents: Manifest[LatentRow], dataset: str, base: Base) -> None:
+    if latents.meta.get("dataset") != dataset:
+        raise SettingsError("the latents were made of another dataset", where="latents", cure="run encode on this dataset")
+    if latents.meta.get("base_digest") != base.digest:
+        raise SettingsError(
+            f"the latents were made with {latents.meta.get('base')!r}, not with {settings.base!r}",
+            where="base",
+            cure="set the same base for encode and finetune",
+        )
+    if settings.devices * settings.accumulate > settings.batch_size:
+        raise SettingsError(
+            f"a batch of {settings.batch_size} cannot be divided into {settings.devices} x {settings.accumulate} parts",
+            where="batch_size",
+            cure="raise batch_size, or lower devices or accumulate",
+        )
+
+
+def _trained(job: Job) -> Outcome:
+    from components.finetune.machine import launch
+    from components.finetune.process import train
+
+    job.progress(0.0, f"loading {job.base.name}")
+    outcome: Outcome = launch(job.settings, train, job)
+    return outcome
+
+
+def _page(store: Store, outcome: Outcome, settings: Settings, latents: Manifest[LatentRow]) -> str:
+    """The report; kept beside the checkpoint, so that a run with nothing to do can show it again."""
+    from components.finetune.story import tell
+
+    key = outcome.checkpoint.page_key
+    if not outcome.demos:
+        with contextlib.suppress(NotInStoreError):
+            return store.get(key).decode()
+    rows = sum(row.split == "train" for row in latents.rows)
+    page = tell(outcome.checkpoint, settings, outcome.demos, rows, outcome.trouble)
+    store.put(key, page.encode())
+    return page
+
+
+def _point(made: Checkpoint, base: Base, path: Path) -> None:
+    pointer = CheckpointPointer(
+        checkpoint=made.key,
+        step=made.step,
+        base=made.base,
+        base_digest=base.digest,
+        dataset=made.dataset,
+        kind=made.kind,
+        run=made.run,
+        recipe=made.recipe,
+    )
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(pointer.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _metrics(made: Checkpoint) -> dict[str, float]:
+    """First and last of every curve."""
+    found: dict[str, float] = {"step": made.step}
+    for name, points in made.history.items():
+        if points and ("_t_" not in name):
+            found |= {f"{name}_first": round(points[0][1], 6), name: round(points[-1][1], 6)}
+    return found

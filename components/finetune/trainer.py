@@ -1,0 +1,206 @@
+"""The loop: draw, forward, backward, step, checkpoint. Knows no MLflow, no files and no demos; it tells a `Listener`.
+
+A step is a function of the weights, the optimizer and (seed, step): nothing else is random and nothing else is remembered.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from audiotune.checkpoint import Checkpoint
+from audiotune.errors import TrainingError
+from components.finetune.draw import Draw, derived_seed, draw
+from components.finetune.machine import Machine
+from components.finetune.material import Material
+from components.finetune.objective import noise_levels, shifted
+from components.finetune.optimizer import RunningMean, adamw, learning_rate
+from components.finetune.settings import Settings
+from components.finetune.state import Keeper, restore
+from components.finetune.tuned import Tuned
+from components.finetune.validation import validation_loss
+
+History = dict[str, list[tuple[int, float]]]
+
+
+class Listener(Protocol):
+    """Who is told how it goes; only on the first process."""
+
+    def on_losses(self, step: int, values: dict[str, float]) -> None: ...
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None: ...
+
+
+@dataclass
+class Trainer:
+    """One process of a training run.
+
+    Attributes:
+        train, held_out: rows; held_out may be None.
+        keeper: writes checkpoints.
+        listener: told of losses and checkpoints.
+    """
+
+    settings: Settings
+    machine: Machine
+    tuned: Tuned
+    train: Material
+    held_out: Material | None
+    keeper: Keeper
+    listener: Listener
+    history: History = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tuned.to(self.machine.device).train()
+        self.named = self.tuned.learning()
+        self.optimizer = adamw(self.named, self.settings)
+        self.mean = RunningMean(self.named, self.settings.ema_decay) if self.settings.ema_decay else None
+        self.call: Callable[..., torch.Tensor] = self.machine.prepare(self.tuned, self.optimizer)
+        self.kind = noise_kind(self.settings, self.tuned.config)
+
+    def run(self, start: Checkpoint | None) -> Checkpoint:
+        """Trains from a checkpoint (or from the base) to the last step; returns the last checkpoint.
+
+        Raises:
+            TrainingError: the loss is no number any more; the last good checkpoint is named.
+        """
+        done = 0
+        if start is not None:
+            restore(self.keeper.store, start, self.named, self.optimizer, self.mean)
+            self.machine.restore(start.scalars)
+            self.history = {name: list(values) for name, values in start.history.items()}
+            done = start.step
+        last = start
+        began = saved = logged = time.monotonic()
+        losses: list[float] = []
+        for step in range(done, self.settings.steps):
+            losses.append(self._step(step, last))
+            count, now = step + 1, time.monotonic()
+            out_of_time = self._agreed(bool(self.settings.limit_s) and now - began >= self.settings.limit_s)
+            ended = count == self.settings.steps or out_of_time
+            if count % self.settings.log_every == 0 or ended:
+                self._log(count, losses, (now - logged) / len(losses))
+                losses, logged = [], time.monotonic()
+            due = count % self.settings.checkpoint_every == 0
+            if due or ended or self._agreed(now - saved >= self.settings.checkpoint_every_s):
+                self._validate(count)
+                last = self._save(count, final=ended)
+                saved = logged = time.monotonic()
+            if out_of_time:
+                break
+        if last is None:
+            raise TrainingError("nothing was trained", cure="raise steps above 0")
+        return last
+
+    def _step(self, step: int, last: Checkpoint | None) -> float:
+        """One optimizer step; returns the mean squared error per latent value."""
+        settings, machine = self.settings, self.machine
+        drawn = draw(settings, self.train.frames, self.train.channels, step)
+        frames = self.train.frames[drawn.rows]
+        t = shifted(noise_levels(self.kind, drawn.uniform, self.noise_options), frames, self.tuned.wrapper.dist_shift)
+        values = int(frames.sum()) * self.train.channels
+        torch.manual_seed(derived_seed(settings.seed, f"dropout of process {machine.rank}", step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        error = self._gradients(drawn, t, values)
+        norm = machine.clip(settings.clip_norm)
+        loss = float(machine.total(error)) / values
+        scaled = settings.precision == "fp16"  # a scaler skips steps whose gradient overflowed
+        if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
+            raise _no_number(step + 1, loss, last)
+        machine.step()
+        if self.mean is not None:
+            self.mean.update(step)
+        return loss
+
+    def _gradients(self, drawn: Draw, t: torch.Tensor, values: int) -> torch.Tensor:
+        """Adds up the gradients of this process' parts; returns the sum of its squared errors."""
+        machine = self.machine
+        bounds = _bounds(len(drawn.rows), machine.world * self.settings.accumulate)
+        mine = bounds[machine.rank * self.settings.accumulate : (machine.rank + 1) * self.settings.accumulate]
+        error = torch.zeros((), device=machine.device)
+        for start, end in mine:
+            last = end == mine[-1][1]
+            part = self.train.part(drawn, t, start, end, machine.device, self.tuned.patch)
+            with machine.forward_of(last=last):
+                squared = self.call(part).sum()
+                machine.backward(squared * (machine.world / values), last=last)
+            error += squared.detach()
+        return error
+
+    @property
+    def noise_options(self) -> dict[str, float]:
+        return dict(self.tuned.config.get("training", {}).get("timestep_sampler_options") or {})
+
+    def _log(self, step: int, losses: list[float], seconds: float) -> None:
+        values = {
+            "train_loss": sum(losses) / len(losses),
+            "step_s": seconds,
+            "learning_rate": learning_rate(self.settings, step - 1),
+        }
+        self.history.setdefault("train_loss", []).append((step, values["train_loss"]))
+        if self.machine.rank == 0:
+            self.listener.on_losses(step, values)
+
+    def _validate(self, step: int) -> None:
+        if self.held_out is None or not self.settings.validate_rows or self.machine.rank:
+            return
+        self.tuned.eval()
+        losses = validation_loss(
+            self.tuned, self.tuned, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.machine.device
+        )
+        self.tuned.train()
+        for name, value in losses.items():
+            self.history.setdefault(f"validation_{name}", []).append((step, value))
+        self.listener.on_losses(step, {f"validation_{name}": value for name, value in losses.items()})
+
+    def _save(self, step: int, *, final: bool) -> Checkpoint:
+        made = self.keeper.keep(
+            step,
+            self.named,
+            self.optimizer,
+            self.mean,
+            self.machine.state(),
+            self.history,
+            final=final,
+            write=self.machine.rank == 0,
+        )
+        if self.machine.rank == 0:
+            self.listener.on_checkpoint(made)
+        return made
+
+    def _agreed(self, mine: bool) -> bool:
+        """What the first process thinks: clocks differ, and all must stop or save at the same step."""
+        if self.machine.world == 1:
+            return mine
+        return bool(self.machine.total(torch.tensor(float(mine and self.machine.rank == 0), device=self.machine.device)) > 0)
+
+
+def noise_kind(settings: Settings, config: dict[str, object]) -> str:
+    """The distribution of noise levels: the knob's, else the base config's, else uniform."""
+    if settings.timesteps != "auto":
+        return settings.timesteps
+    training = config.get("training")
+    return str(training.get("timestep_sampler", "uniform")) if isinstance(training, dict) else "uniform"
+
+
+def _bounds(rows: int, parts: int) -> list[tuple[int, int]]:
+    """`rows` in `parts` runs of like length."""
+    edges = [rows * part // parts for part in range(parts + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def _no_number(step: int, loss: float, last: Checkpoint | None) -> TrainingError:
+    good = f"the last good checkpoint is {last.key}, after step {last.step}" if last else "no checkpoint was made before"
+    return TrainingError(
+        f"the loss became {loss} or its gradient grew without bound in step {step}; {good}",
+        where="finetune",
+        cure="lower learning_rate, or set precision to fp32, and run it again: it goes on from there",
+    )

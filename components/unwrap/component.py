@@ -1,0 +1,16 @@
+"""The card of unwrap: what Kubeflow sees."""
+
+from kfp import dsl
+
+from components.image import TRAIN
+
+
+@dsl.container_component
+def unwrap(
+    checkpoint: dsl.Input[dsl.Model],
+    weights: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    settings: dict = {},  # noqa: B006
+) -> dsl.ContainerSpec:
+    """Turns a trainer's checkpoint into weights for listeners."""
+    return dsl.ContainerSpec(image=TRAIN, command=["python", "-m", "components.unwrap"], args=["--executor-input", "{{$}}"])

@@ -1,0 +1,74 @@
+"""Whole models out of parts: a base's tensors, the ones that were tuned, and adapters merged into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audiotune.errors import ModelError
+from audiotune.tensors import Lazy
+
+if TYPE_CHECKING:
+    import torch
+
+_A, _B = ".lora_A", ".lora_B"
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """LoRA matrices by the layer they belong to.
+
+    Attributes:
+        pairs: layer -> (A [rank, in], B [out, rank]).
+        scale: alpha / rank.
+    """
+
+    pairs: Mapping[str, tuple[Lazy, Lazy]]
+    scale: float
+
+    @classmethod
+    def among(cls, tuned: Mapping[str, Lazy], scale: float) -> Adapters:
+        """The adapters among tuned tensors."""
+        layers = [name.removesuffix(_A) for name in tuned if name.endswith(_A)]
+        return cls({layer: (tuned[layer + _A], tuned[layer + _B]) for layer in layers}, scale)
+
+    def merged(self, layer: str, weight: Lazy) -> Lazy:
+        """A layer's weight with its adapter in it: W + scale (B A), computed as peft does, so equal to its merge to the bit."""
+        a, b = self.pairs[layer]
+
+        def load() -> torch.Tensor:
+            return weight.load() + (b.load() @ a.load()) * self.scale
+
+        return Lazy(weight.dtype, weight.shape, load)
+
+
+def whole_model(base: Mapping[str, Lazy], tuned: Mapping[str, Lazy], adapters: Adapters | None) -> dict[str, Lazy]:
+    """All tensors of the tuned model under the base's names.
+
+    Args:
+        adapters: merged where given; None leaves the layers as the base has them.
+
+    Raises:
+        ModelError: a tuned tensor that the base does not have, or of another shape.
+    """
+    whole = dict(base)
+    for name, tensor in tuned.items():
+        if name.endswith((_A, _B)):
+            continue
+        if name not in base or base[name].shape != tensor.shape:
+            raise ModelError(
+                f"the tuned tensor {name!r} does not fit the base", cure="name the base the checkpoint was tuned from"
+            )
+        whole[name] = tensor
+    for layer in adapters.pairs if adapters else ():
+        if f"{layer}.weight" not in base:
+            raise ModelError(f"an adapter for {layer!r}, which the base does not have", cure="name the base it was tuned from")
+        assert adapters is not None
+        whole[f"{layer}.weight"] = adapters.merged(layer, base[f"{layer}.weight"])
+    return whole
+
+
+def adapter_of(adapters: Adapters) -> dict[str, Lazy]:
+    """The adapters alone, as they are kept beside a base: `<layer>.lora_A` and `<layer>.lora_B`."""
+    return {f"{layer}{suffix}": tensor for layer, pair in adapters.pairs.items() for suffix, tensor in zip((_A, _B), pair)}

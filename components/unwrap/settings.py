@@ -1,0 +1,26 @@
+"""Takes the weights out of a trainer's checkpoint: model.safetensors and model_config.json, as stable-audio-tools reads them.
+
+What goes in: the checkpoint pointer. What comes out: a pointer to the weights.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from components.executor import StepSettings
+
+INPUTS = ("checkpoint",)
+OUTPUTS = ("weights", "metrics")
+PARAMETERS = ()
+
+
+class Settings(StepSettings):
+    """Knobs of unwrap."""
+
+    ema: bool | None = Field(
+        default=None,
+        description="take the running mean of the weights instead of the last ones; default: if the checkpoint has one",
+    )
+    lora: Literal["merge", "keep"] = Field(
+        default="merge", description="adapters: merge them into the weights, or keep them as a file beside the base's weights"
+    )

@@ -1,0 +1,70 @@
+"""A very small training world: a random base of upstream's parts, tones with captions, their latents. Made in seconds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiotune.dataset import Caption, DatasetRow, LatentRow
+from audiotune.manifest import Manifest, load
+from audiotune.progress import silent
+from audiotune.store import FolderStore
+from tests.fakes import seeded_store
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class World:
+    """What was made; manifests lie in `folder`."""
+
+    folder: Path
+    store: FolderStore
+    base: Path
+    dataset: Path
+
+    def encoded(self) -> Path:
+        """The latents manifest, made by the encode step."""
+        from components.encode.settings import Settings
+        from components.encode.step import run
+
+        latents = self.folder / "latents.jsonl"
+        run(Settings(base=str(self.base)), self.store, silent, dataset=self.dataset, latents=latents, metrics=self.folder / "m")
+        return latents
+
+    def latents(self) -> Manifest[LatentRow]:
+        return load(self.folder / "latents.jsonl", "latents", LatentRow)
+
+
+def base_folder(folder: Path, objective: str = "v", seed: int = 0) -> Path:
+    """A folder with a random base: config, weights, tokenizer."""
+    from audiotune import tensors
+    from audiotune.stable_audio.shape import tiny_shape_config, tiny_shape_model
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(REPOSITORY / "bases" / "tiny" / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
+    (folder / "model_config.json").write_text(json.dumps(tiny_shape_config(objective)))
+    state = tiny_shape_model(seed, objective).model.state_dict()
+    tensors.write(folder / "model.safetensors", {name: tensors.lazy(tensor) for name, tensor in state.items()})
+    return folder
+
+
+def world(folder: Path, *, segment_s: float = 0.9, segments_each: int = 4, objective: str = "v") -> World:
+    """Store, base and dataset; the last segment of each recording is shorter, so that lengths differ."""
+    seeded = seeded_store.seed(folder / "store", segments_each=segments_each, segment_s=segment_s)
+    words = dict(zip((r.id for r in seeded.recordings), ("low drone", "bright pluck", "high metallic bell")))
+    people = {r.id: r.contributors for r in seeded.recordings}
+    rows = [
+        DatasetRow(
+            segment=segment,
+            caption=Caption(text=words[segment.recording], variants=(f"{words[segment.recording]} with decay",)),
+            split="held_out" if place % segments_each == 0 else "train",
+            contributors=people[segment.recording],
+            licence="LicenseRef-members-only",
+        )
+        for place, segment in enumerate(seeded.segments)
+    ]
+    dataset = Manifest("datasets", rows, {"agreement": seeded.agreement.digest}).write(folder / "dataset.jsonl")
+    return World(folder, seeded.store, base_folder(folder / "base", objective), dataset)
