@@ -62,12 +62,12 @@ def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arri
         return tuple(values)
 
     def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
-        member = head.who(desk, chosen or "", request)
-        return (head.value(desk, member), *everything(member))
+        shown = head.value(desk, head.anybody(desk, chosen or "", request))
+        return (shown, *everything(head.who(desk, chosen or "", request)))
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        member = head.who(desk, str(event.member or ""), request)
-        return (member, head.value(desk, member), *everything(member))
+        chosen = head.anybody(desk, str(event.member or ""), request)
+        return (chosen, head.value(desk, chosen), *everything(head.who(desk, chosen, request)))
 
     blocks.load(on_load, [me], [bar, *parts], show_progress="hidden")
     bar.choose(on_choose, None, [me, bar, *parts], show_progress="hidden")

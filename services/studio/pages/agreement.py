@@ -14,7 +14,7 @@ from services.studio.desk import Desk
 from services.studio.holdings import gift_of, take_away
 from services.studio.markup import Markup, joined, say, table, tag
 from services.studio.pages import Arrival
-from services.studio.pages.head import who
+from services.studio.pages.head import anybody
 from services.studio.releases import releases_in
 
 _USES = {
@@ -35,7 +35,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     download = gr.DownloadButton("Download", visible=False, elem_id="at-download")
 
     def on_pack(chosen: str, with_weights: bool, request: gr.Request) -> tuple[Any, Any]:
-        member = who(desk, chosen, request)
+        member = anybody(desk, chosen, request)
         if not member:
             return say("Choose who you are at the top of the page first.", "bad"), gr.DownloadButton(visible=False)
         try:

@@ -13,9 +13,15 @@ from services.studio.theme import script
 
 def who(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
     """The member who acts: the one signed in when there is a sign-in, else the one chosen; "" for nobody of the group."""
-    signed_in = getattr(request, "username", None)
-    member = signed_in or chosen
+    member = anybody(desk, chosen, request)
     return member if member in desk.listening.members() else ""
+
+
+def anybody(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
+    """Like `who`, and also somebody who has left: they may look and take their data away, nothing else."""
+    member = getattr(request, "username", None) or chosen
+    agreement = current_agreement(desk.store)
+    return member if agreement and agreement.member(member) else ""
 
 
 def value(desk: Desk, member: str) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def value(desk: Desk, member: str) -> dict[str, Any]:
     agreement = current_agreement(desk.store)
     return {
         "group": agreement.group if agreement else "",
-        "members": list(desk.listening.members().items()),
+        "members": [(m.id, f"{m.name} (left)" if m.left else m.name) for m in agreement.members] if agreement else [],
         "member": member,
     }
 

@@ -19,9 +19,8 @@ _LEAD = "A release is what the group's sounds became: weights with a name, the p
 def build(desk: Desk) -> Arrival:
     gr.HTML(tag("p", _LEAD, class_="at-lead"))
     cards = gr.HTML(elem_id="at-releases")
-    with gr.Row(equal_height=True):
-        choice = gr.Dropdown([], label="Report of", elem_id="at-report-of", scale=3)
-        show = gr.Button("Show report", scale=1, min_width=140)
+    choice = gr.Dropdown([], label="Report of", elem_id="at-report-of")
+    show = gr.Button("Show report", elem_classes="at-show-report")
     frame = gr.HTML()
     show.click(lambda digest: _report(desk, digest), [choice], [frame], show_progress="hidden")
     return Arrival(lambda member: _arrive(desk), [cards, choice])

@@ -32,7 +32,8 @@ const act = (label, keys, call, kind) =>
   make("button", { type: "button", class: kind, "aria-keyshortcuts": keys, onclick: call }, label);
 const saveNext = act("Save & next", "Control+Enter", () => save(true), "at-main at-save-next");
 const saveStay = act("Save", "Control+S", () => save(false), "at-quiet at-save");
-const skip = act("Leave for now", ".", () => leave(), "at-quiet at-skip");
+const thumb = make("button", { type: "button", class: "at-main at-play-thumb", "aria-label": "Play or pause", onclick: () => state.player?.toggle() }, "▶");
+const skip = act("Later", ".", () => leave(), "at-quiet at-skip");
 
 const showProgress = (p) => {
   const share = p.segments ? (100 * p.by_me) / p.segments : 0;
@@ -176,7 +177,7 @@ const layout = (ready) => {
   fill(root, progress, say,
     ready
       ? make("div", { class: "at-desk" },
-          make("div", { class: "at-left" }, stage, picked, words, make("div", { class: "at-actions" }, skip, saveStay, saveNext), others),
+          make("div", { class: "at-left" }, stage, picked, words, make("div", { class: "at-actions" }, thumb, skip, saveStay, saveNext), others),
           make("div", { class: "at-right" }, find, tabs, panel, own))
       : stage,
     make("div", { class: "at-foot" }, side, keys));

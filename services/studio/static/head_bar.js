@@ -15,7 +15,7 @@ const show = () => {
   fill(
     root,
     make("div", { class: "at-brand" }, make("span", { class: "at-mark", "aria-hidden": "true" }),
-      make("div", {}, make("strong", {}, "Audio Tune"), make("span", { class: "at-group" }, group || "no agreement yet"))),
+      make("div", {}, make("h1", {}, "Audio Tune"), make("span", { class: "at-group" }, group || "no agreement yet"))),
     make("label", { class: `at-who${member ? "" : " at-who-open"}` }, make("span", {}, "I am"), choice),
   );
 };
