@@ -64,9 +64,7 @@ class LoudnessMeter:
         if frames.ndim == 1:
             frames = frames[:, None]
         hops = np.zeros((self._filled + len(frames)) // self._hop)
-        self._filled, added = _weigh(
-            frames, self._filter, self._state, self._weights, self._open, self._filled, self._hop, hops
-        )
+        self._filled, added = _weigh(frames, self._filter, self._state, self._weights, self._open, self._filled, self._hop, hops)
         self._total += added
         self._frames += len(frames)
         if len(hops):
@@ -185,7 +183,7 @@ def _interpolated_peak(frames, phases, most_gain, peak):  # type: ignore[no-unty
     for c in range(frames.shape[1]):
         for start in range(taps - 1, frames.shape[0], stride):
             end = min(start + stride, frames.shape[0])
-            near = 0.0
+            near = np.float32(0.0)
             for i in range(start - taps + 1, end):
                 near = max(near, abs(frames[i, c]))
             if near * most_gain <= peak[0]:
@@ -193,7 +191,7 @@ def _interpolated_peak(frames, phases, most_gain, peak):  # type: ignore[no-unty
             for i in range(start, end):
                 peak[0] = max(peak[0], abs(frames[i, c]))
                 for p in range(phases.shape[0]):
-                    y = 0.0
+                    y = np.float32(0.0)
                     for k in range(taps):
                         y += phases[p, k] * frames[i - k, c]
                     peak[0] = max(peak[0], abs(y))
