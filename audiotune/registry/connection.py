@@ -1,0 +1,76 @@
+"""One MLflow client per address, with short patience: a registry that is away is told in seconds, not minutes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audiotune.errors import RegistryError
+
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else a SQLite file beside a folder store.
+
+    Raises:
+        RegistryError: neither is there.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if given:
+        return given
+    store = os.environ.get("AUDIOTUNE_STORE", "")
+    if not store or (("://" in store) and not store.startswith("file://")):
+        raise RegistryError("no MLflow is named", cure="set MLFLOW_TRACKING_URI to its address, as in http://localhost:5000")
+    folder = Path(store.removeprefix("file://")).expanduser().resolve().parent / "mlflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def client() -> Any:
+    """An MlflowClient for `tracking_uri()`."""
+    return _client(tracking_uri())
+
+
+def artifact_location() -> str | None:
+    """Where a new experiment keeps its files; None leaves it to the server."""
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turns whatever MLflow raises inside into a RegistryError that names `what` could not be done."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except Exception as e:  # MLflow, requests, urllib3 and SQLAlchemy each raise their own
+        words = " ".join(str(e).split())[:300] or type(e).__name__
+        raise RegistryError(
+            f"{what} failed: {words}", where=tracking_uri(), cure="check that MLflow runs at MLFLOW_TRACKING_URI and answers"
+        ) from e
+
+
+@functools.lru_cache(maxsize=8)
+def _client(uri: str) -> Any:
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with refusing("opening MLflow"):
+        import mlflow
+
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)

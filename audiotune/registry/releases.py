@@ -1,0 +1,185 @@
+"""Releases in MLflow's model registry: one registered version each, its files, tags and aliases.
+
+MLflow holds the release's JSON, config, card and report; the weights stay in the store, under the digest that is tagged here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from audiotune.errors import RegistryError
+from audiotune.registry.connection import client, refusing
+from audiotune.registry.runs import start_run
+from audiotune.release import Release
+
+EXPERIMENT = "audio-tune releases"
+_FILE = "release.json"
+
+
+def register_release(release: Release, files: Mapping[str, Path], run_id: str = "") -> Release:
+    """Registers a release once; the same weights and dataset again give the version they have.
+
+    Args:
+        release: without a version.
+        files: name inside the version -> file (config, recipe, report, card, notice).
+        run_id: the training's run; metrics and files are added to it. Empty starts one.
+
+    Returns:
+        The release with its version.
+
+    Raises:
+        RegistryError: MLflow is away or refuses; nothing is registered then.
+    """
+    known = version_of(release.name, release.digest)
+    if known is not None:
+        return known
+    place = _place(release.digest)
+    run = start_run(EXPERIMENT, f"release {release.name}", run_id=run_id or None)
+    version = _next_version(release.name)
+    numbered = release.model_copy(update={"version": version})
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / _FILE
+        written.write_text(numbered.model_dump_json(indent=1))
+        for name, path in {**files, _FILE: written}.items():
+            run.log_file(_named(path, Path(name).name, Path(folder)), f"{place}/{Path(name).parent}".rstrip("/."))
+    run.log_metrics(release.evaluation.metrics, release.weights.step)
+    run.end("FINISHED")
+    made = _create_version(numbered, run.id)
+    if made != version:  # somebody registered at the same moment: the number in the file would lie
+        raise RegistryError(f"version {version} was taken meanwhile", where=release.name, cure="run register again")
+    return numbered
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Points `candidate` or `champion` to a version."""
+    with refusing(f"setting the alias {alias}"):
+        client().set_registered_model_alias(name, alias, version)
+
+
+def release_at(name: str, alias: str) -> Release | None:
+    """The release an alias points to; None when there is no such model or alias.
+
+    Raises:
+        RegistryError: MLflow is away, or what it holds is no release of ours.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with refusing(f"looking up {name}@{alias}"):
+        try:
+            found = client().get_model_version_by_alias(name, alias)
+        except MlflowException as e:
+            if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    return _load(found)
+
+
+def version_at(name: str, alias: str) -> str | None:
+    """Only the version an alias points to: cheap enough to ask every few seconds."""
+    from mlflow.exceptions import MlflowException
+
+    with refusing(f"looking up {name}@{alias}"):
+        try:
+            return str(client().get_model_version_by_alias(name, alias).version)
+        except MlflowException as e:
+            if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+
+def get(name: str, version: str) -> Release:
+    """Raises RegistryError when there is no such version."""
+    with refusing(f"looking up {name} version {version}"):
+        found = client().get_model_version(name, version)
+    return _load(found)
+
+
+def releases(name: str) -> list[Release]:
+    """All versions of a release, newest first; an empty list when the name is unknown."""
+    with refusing(f"listing {name}"):
+        found = client().search_model_versions(f"name='{name}'")
+    return [_load(v) for v in sorted(found, key=lambda v: -int(v.version))]
+
+
+def names() -> list[str]:
+    """All names that releases are registered under."""
+    with refusing("listing releases"):
+        return sorted(model.name for model in client().search_registered_models())
+
+
+def aliases(name: str) -> dict[str, str]:
+    """Alias -> version; empty when the name is unknown."""
+    from mlflow.exceptions import MlflowException
+
+    with refusing(f"looking up {name}"):
+        try:
+            return {alias: str(version) for alias, version in client().get_registered_model(name).aliases.items()}
+        except MlflowException as e:
+            if e.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+
+
+def version_of(name: str, digest: str) -> Release | None:
+    """The registered release with these weights, or None."""
+    with refusing(f"listing {name}"):
+        found = client().search_model_versions(f"name='{name}'")
+    same = [v for v in found if v.tags.get("digest") == digest]
+    return _load(same[0]) if same else None
+
+
+def _next_version(name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    with refusing(f"registering {name}"):
+        try:
+            client().create_registered_model(name)
+        except MlflowException as e:
+            if e.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return str(1 + max((int(v.version) for v in client().search_model_versions(f"name='{name}'")), default=0))
+
+
+def _create_version(release: Release, run_id: str) -> str:
+    tags = {
+        "digest": release.digest,
+        "dataset": release.lineage.dataset,
+        "base": release.lineage.base,
+        "contributors": ", ".join(release.lineage.contributors),
+        "licence": release.licence,
+        "gate": "passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons)[:4000],
+    }
+    with refusing(f"registering {release.name}"):
+        source = f"{client().get_run(run_id).info.artifact_uri}/{_place(release.digest)}"
+        made = client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
+    return str(made.version)
+
+
+def _place(digest: str) -> str:
+    """Where a release's files lie in its run; one training may give several releases."""
+    return f"release/{digest[:16]}"
+
+
+def _load(version: Any) -> Release:
+    where = f"{version.name} version {version.version}"
+    with refusing(f"reading release {where}"), tempfile.TemporaryDirectory() as folder:
+        path = client().download_artifacts(version.run_id, f"{_place(version.tags.get('digest', ''))}/{_FILE}", folder)
+        text = Path(path).read_text()
+    try:
+        return Release.model_validate_json(text)
+    except ValidationError as e:
+        raise RegistryError("what is registered is no release of ours", where=where) from e
+
+
+def _named(path: Path, name: str, folder: Path) -> Path:
+    """MLflow keeps a file under its own name, so it is copied when another one is wanted."""
+    if path.name == name:
+        return path
+    copy = folder / name
+    copy.write_bytes(path.read_bytes())
+    return copy

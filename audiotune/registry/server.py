@@ -1,0 +1,92 @@
+"""A real MLflow server on this machine, light enough for a laptop: one worker, SQLite, a folder of files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from audiotune.errors import RegistryError
+
+_PATIENCE_S = 300
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int = 0) -> Iterator[str]:
+    """A running server and its address; ended with all its processes.
+
+    Args:
+        folder: its database, files and log.
+        port: 0 takes a free one.
+
+    Raises:
+        RegistryError: the port is taken, or it does not get ready; its log says why.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _port(port)
+    url, log = f"http://127.0.0.1:{port}", folder / "server.log"
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    with log.open("w") as out:
+        child = subprocess.Popen(
+            _command(folder.resolve(), port), stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            _wait(child, url, log)
+            yield url
+        finally:
+            _end(child)
+
+
+def _command(folder: Path, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", (folder / "artifacts").as_uri(), "--serve-artifacts"),
+    ]
+
+
+def _port(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise RegistryError(f"port {port} is taken", cure="end the program that holds it, or give another port") from None
+        return int(probe.getsockname()[1])
+
+
+def _wait(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            raise RegistryError(f"the MLflow server ended with code {child.returncode}", cure=f"read {log}")
+        if _healthy(url):
+            return
+        time.sleep(0.5)
+    raise RegistryError(f"the MLflow server is not ready after {_PATIENCE_S} s", cure=f"read {log}")
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
