@@ -1,0 +1,78 @@
+"""The model card: what a release is, who is in it, what may be done with it. Markdown for the registry, HTML for a run's page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from audiotune import report
+from audiotune.release import Release
+
+
+def notice_text(release: Release, people: dict[str, str]) -> str:
+    """NOTICE: licence, contributors and what the base model demands."""
+    names = ", ".join(people.get(member, member) for member in release.lineage.contributors)
+    lines = [
+        f"{release.name} version {release.version}",
+        f"Licence of the weights: {release.licence}",
+        f"Made from recordings of: {names}",
+    ]
+    if release.notice:
+        lines.append(release.notice)
+    return "\n".join(lines) + "\n"
+
+
+def markdown(release: Release, people: dict[str, str], intended_use: str) -> str:
+    """The card as Markdown."""
+    parts = [f"# {_title(release)}", intended_use]
+    if release.notice:
+        parts.append(f"**{release.notice}**")
+    for title, rows in _facts(release, people):
+        parts.append(f"## {title}\n" + "\n".join(f"- {label}: {value}" for label, value in rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def html(release: Release, people: dict[str, str], intended_use: str, aliases: Iterable[str]) -> str:
+    """The card as a page."""
+    body = [report.note(release.notice)] if release.notice else []
+    for title, rows in _facts(release, people):
+        body.append(report.section(title, report.table(("", ""), rows)))
+    subtitle = f"{intended_use} Aliases: {', '.join(aliases)}."
+    return report.page(_title(release), "".join(body), subtitle=subtitle)
+
+
+def _title(release: Release) -> str:
+    return f"{release.name} version {release.version}" if release.version else release.name
+
+
+def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tuple[str, object]]]]:
+    lineage, weights, evaluation = release.lineage, release.weights, release.evaluation
+    gate = "passed" if evaluation.passed else "; ".join(evaluation.reasons) or "not passed"
+    return [
+        (
+            "People",
+            [
+                ("Heard in it", ", ".join(people.get(m, m) for m in lineage.contributors)),
+                ("Words by", ", ".join(people.get(m, m) for m in lineage.annotators) or "nobody"),
+                ("Licence", release.licence),
+            ],
+        ),
+        (
+            "Lineage",
+            [
+                ("Base model", f"{lineage.base} ({lineage.base_digest[:16]})"),
+                ("Dataset", lineage.dataset),
+                ("Segments", len(lineage.segments)),
+                ("Recordings", len(lineage.recordings)),
+                ("Agreement", lineage.agreement),
+            ],
+        ),
+        (
+            "Weights",
+            [
+                ("SHA-256", weights.weights_digest),
+                ("Training step", weights.step),
+                ("Running mean (EMA)", "yes" if weights.ema else "no"),
+            ],
+        ),
+        ("Evaluation", [("Gate", gate), *((name, f"{value:.4g}") for name, value in sorted(evaluation.metrics.items()))]),
+    ]

@@ -1,0 +1,144 @@
+"""From weights and their evaluation to a registered release. Consent is asked first; nothing is half-registered."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from audiotune import governance, manifest
+from audiotune.dataset import DatasetRow, recordings_of
+from audiotune.errors import ManifestError, ModelError
+from audiotune.governance import Agreement
+from audiotune.manifest import Manifest
+from audiotune.progress import Progress
+from audiotune.registry import releases
+from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
+from audiotune.store.port import Store, digest_in
+from components.executor import Result
+from components.register import card
+from components.register.settings import Settings
+
+_Pointer = TypeVar("_Pointer", bound=BaseModel)
+
+
+def run(
+    settings: Settings,
+    store: Store,
+    progress: Progress,
+    *,
+    weights: Path,
+    dataset: Path,
+    evaluation: Path,
+    release: Path,
+    report: Path,
+    metrics: Path,
+) -> Result:
+    """Registers and writes the release.
+
+    Raises:
+        ConsentError: a contributor does not agree to a release any more.
+        ModelError: weights, dataset and evaluation do not belong together, or the stored weights are damaged.
+        RegistryError: MLflow is away.
+    """
+    pointer = _read(weights, WeightsPointer)
+    judged = _read(evaluation, Evaluation)
+    rows = manifest.load(dataset, "datasets", DatasetRow)
+    recordings = recordings_of(rows)
+    agreement = governance.require(store, "register", recordings)
+    _check(store, pointer, rows)
+    progress(0.3, "registering in MLflow")
+    made = _register(settings, store, agreement, _release(settings, agreement, pointer, judged, rows))
+    aliases = _aliases(settings, store, agreement, made)
+    progress(0.9, f"version {made.version} is {' and '.join(aliases)}")
+    made.save(store)
+    release.write_text(made.model_dump_json(indent=1) + "\n")
+    report.write_text(card.html(made, _people(agreement), settings.intended_use, aliases))
+    return Result(
+        parameters={"version": made.version},
+        metrics={
+            "version": int(made.version),
+            "champion": int("champion" in aliases),
+            "contributors": len(made.lineage.contributors),
+        },
+        metadata={"release": {"name": made.name, "version": made.version, "digest": made.digest}},
+    )
+
+
+def _read(path: Path, model: type[_Pointer]) -> _Pointer:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as e:
+        raise ManifestError(f"no {model.__name__} can be read", where=str(path), cure="run the step before again") from e
+
+
+def _check(store: Store, pointer: WeightsPointer, rows: Manifest[DatasetRow]) -> None:
+    if pointer.dataset != rows.digest:
+        raise ModelError(
+            "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
+        )
+    if digest_in(pointer.weights) != pointer.weights_digest:
+        raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
+    store.fetch(pointer.weights)  # raises when the bytes are not what the digest promises
+
+
+def _release(
+    settings: Settings, agreement: Agreement, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]
+) -> Release:
+    lineage = Lineage(
+        dataset=rows.digest,
+        segments=tuple(sorted({row.segment.id for row in rows.rows})),
+        recordings=recordings_of(rows),
+        annotators=tuple(sorted({member for row in rows.rows for member in row.caption.annotators})),
+        base=pointer.base,
+        base_digest=pointer.base_digest,
+        agreement=agreement.digest,
+    )
+    return Release(
+        name=settings.name,
+        weights=pointer,
+        lineage=lineage,
+        licence=agreement.weights_licence,
+        notice=agreement.notice_for(pointer.base),
+        evaluation=judged,
+    )
+
+
+def _register(settings: Settings, store: Store, agreement: Agreement, made: Release) -> Release:
+    """The registered release; the same weights keep the version they have."""
+    version = releases.version_of(made.name, made.digest)
+    if version is not None:
+        return version
+    people = _people(agreement)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = {
+            "card.md": card.markdown(made, people, settings.intended_use),
+            "NOTICE": card.notice_text(made, people),
+            "recipe.json": json.dumps(made.weights.recipe, indent=1, sort_keys=True),
+        }
+        for file, text in files.items():
+            (folder / file).write_text(text)
+        paths = {file: folder / file for file in files}
+        paths["model_config.json"] = store.fetch(made.weights.config)
+        if made.evaluation.report:
+            paths["evaluation.html"] = store.fetch(made.evaluation.report)
+        return releases.register_release(made, paths, made.weights.run)
+
+
+def _aliases(settings: Settings, store: Store, agreement: Agreement, made: Release) -> list[str]:
+    """candidate always; champion only when the gate passed and consent covers everybody."""
+    releases.set_alias(made.name, "candidate", made.version)
+    recordings = made.lineage.recordings
+    agreed = governance.ask("champion", agreement, governance.consents_for(store, recordings), recordings).allowed
+    if not (settings.champion and made.evaluation.passed and agreed):
+        return ["candidate"]
+    releases.set_alias(made.name, "champion", made.version)
+    return ["candidate", "champion"]
+
+
+def _people(agreement: Agreement) -> dict[str, str]:
+    return {member.id: member.name for member in agreement.members}
