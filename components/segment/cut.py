@@ -7,6 +7,7 @@ and decays are followed down as far as a narrow band can hear them. Pieces that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -17,10 +18,16 @@ from components.segment.settings import Settings
 
 _SMOOTH_HOPS = (10, 4, 4, 4)  # by band: the lowest one has few cycles in 20 ms
 _EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and moves more by itself
+_TRAIL_HOPS = 20
+_SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
 _LEAD_S = 3.0  # how far a faint beginning is followed
-_BESIDE_S = 0.5  # a quiet scrap this near to a sound belongs to it
+_SEES_HOPS = 20  # narrow bands see no nearer than a look
+_SEEN_S = 0.35  # narrow bands see a silence only when it is longer
+_REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # steps in which silences are bridged
+_BESIDE_S = 0.75  # a quiet scrap this near to a sound belongs to it
 _SCRAP_S = 0.3
 _SCRAP_DB = 8.0
+_EVENT_DB = 12.0  # so much louder than a ringing tail, an onset begins something new
 _MURMUR_DB = 15.0  # over the noise floor: what stays below this is no event of its own beside a louder one
 
 
@@ -54,7 +61,7 @@ def find_cuts(heard: Heard, settings: Settings) -> list[Cut]:
         return []
     floor = noise_floor(heard, settings)
     excess = _excess(heard, floor)
-    pieces = _followed(_sounding(excess, settings), excess, heard, settings)
+    pieces = _followed(_sounding(excess, settings), floor, heard, settings)
     pieces = _joined(pieces, heard, floor, settings)
     pieces = [piece for piece in pieces if _counts(piece, heard, settings)]
     _align(pieces, heard, floor, settings)
@@ -69,24 +76,31 @@ def _excess(heard: Heard, floor: Levels) -> Levels:
     return most
 
 
+def _trailing(heard: Heard, floor: Levels) -> Levels:
+    """Like the excess, of the 100 ms before each hop: fine enough for a swell, and blind to an attack still to come."""
+    before = uniform_filter1d(heard.power, _TRAIL_HOPS, axis=0, origin=_TRAIL_HOPS // 2 - 1)
+    return np.asarray((decibel(before) - floor - _EXTRA_DB).max(axis=1))
+
+
 def _sounding(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
     """Runs above the release threshold that reach the onset threshold."""
     bounds = np.flatnonzero(np.diff(np.concatenate([[0], (excess > settings.release_db).astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if excess[a:b].max() > settings.onset_db]
 
 
-def _followed(runs: list[tuple[int, int]], excess: Levels, heard: Heard, settings: Settings) -> list[_Piece]:
+def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings: Settings) -> list[_Piece]:
     """Follows beginnings and decays as long as a narrow band is lit, never past a neighbour."""
-    playing = np.zeros(len(excess), np.bool_)
+    playing = np.zeros(len(floor), np.bool_)
     for a, b in runs:
         playing[max(0, a - 60) : b + 60] = True
     looks = lit(heard, ~playing, settings)
+    swell = _trailing(heard, floor) > _SWELL_DB
     ratio = heard.look_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
     pieces = []
     for i, (a, b) in enumerate(runs):
         low = max(runs[i - 1][1] if i else 0, a - farthest)
-        high = runs[i + 1][0] if i + 1 < len(runs) else len(excess)
+        high = runs[i + 1][0] if i + 1 < len(runs) else len(floor)
         first = last = None
         look = int(a / ratio)
         while look > 0 and looks[look - 1]:
@@ -96,39 +110,51 @@ def _followed(runs: list[tuple[int, int]], excess: Levels, heard: Heard, setting
         while look + 1 < len(looks) and looks[look + 1]:
             look += 1
             last = look
-        lead = a if first is None else min(a, max(low, round((first + 0.6) * ratio)))
+        lead = a if first is None else max(low, round((first + 0.6) * ratio))
+        lead = a if a - lead < _SEES_HOPS else lead
+        while lead > low and swell[lead - 1]:
+            lead -= 1
         tail = b if last is None else max(b, min(high, round((last + 0.7) * ratio)))
         pieces.append(_Piece(lead, a, b, tail))
     return pieces
 
 
 def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, settings: Settings) -> list[_Piece]:
-    """Joins what short silences part: always below `gap_s`, scraps beside a sound, and the same sound again."""
-    out: list[_Piece] = []
-    for piece in pieces:
-        if out and _belongs(out[-1], piece, heard, floor, settings):
-            out[-1].last, out[-1].tail = piece.last, piece.tail
-            continue
-        if out and piece.lead <= out[-1].tail:  # a decay runs into a faint beginning: the clear onset decides
-            piece.lead = piece.first
-            out[-1].tail = min(out[-1].tail, piece.first)
-        out.append(piece)
-    return out
+    """Joins what belongs together, the shortest silences first: a scrap goes to its nearer neighbour, then phrases grow."""
+    for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s):
+        out: list[_Piece] = []
+        for piece in pieces:
+            gap_s = (piece.first - out[-1].last) * heard.hop_s if out else np.inf
+            if gap_s < reach_s and _belongs(out[-1], piece, gap_s, heard, floor, settings):
+                out[-1] = _Piece(out[-1].lead, out[-1].first, piece.last, piece.tail)
+            else:
+                out.append(piece)
+        pieces = out
+    for before, after in pairwise(pieces):
+        if after.lead <= before.tail:  # a decay runs into a faint beginning: the clear onset decides
+            before.tail, after.lead = min(before.tail, after.first), after.first
+    return pieces
 
 
-def _belongs(before: _Piece, after: _Piece, heard: Heard, floor: Levels, settings: Settings) -> bool:
-    gap_s = (after.first - before.last) * heard.hop_s
+def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: Levels, settings: Settings) -> bool:
     if gap_s < settings.gap_s:
         return True
     if gap_s < _BESIDE_S and (_is_scrap(before, after, heard, floor) or _is_scrap(after, before, heard, floor)):
         return True
-    return gap_s < settings.phrase_gap_s and _same_sound(before, after, heard, settings)
+    if gap_s >= settings.phrase_gap_s:
+        return False
+    return _never_silent(before, after, gap_s, heard) or _same_sound(before, after, heard, settings)
+
+
+def _never_silent(before: _Piece, after: _Piece, gap_s: float, heard: Heard) -> bool:
+    """A tail is heard until the next onset, which is no clearly louder event of its own."""
+    meet = gap_s > _SEEN_S and after.lead <= before.tail
+    return meet and _peak_db(after, heard) < _peak_db(before, heard) + _EVENT_DB
 
 
 def _is_scrap(piece: _Piece, beside: _Piece, heard: Heard, floor: Levels) -> bool:
-    """Short and clearly quieter than what it stands beside, or hardly over the noise."""
-    own, other = _peak_db(piece, heard), _peak_db(beside, heard)
-    if own > other - _SCRAP_DB:
+    """Clearly quieter than what it stands beside, and short or hardly over the noise."""
+    if _peak_db(piece, heard) > _peak_db(beside, heard) - _SCRAP_DB:
         return False
     level = decibel(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0)) - floor[piece.first : piece.last]
     return (piece.last - piece.first) * heard.hop_s < _SCRAP_S or float(level.max()) < _MURMUR_DB
@@ -139,13 +165,17 @@ def _peak_db(piece: _Piece, heard: Heard) -> float:
 
 
 def _same_sound(before: _Piece, after: _Piece, heard: Heard, settings: Settings) -> bool:
-    """The half seconds before and after the silence have the same spectrum, in the bands that carry them."""
+    """Two pieces have the same spectrum in the bands that carry them: end to beginning, or beginning to beginning."""
     ratio = heard.hop_frames / heard.look_frames
     reach = round(0.5 / heard.hop_s)
-    a = _mean_spectrum(heard, max(before.first, before.last - reach) * ratio, before.last * ratio)
-    b = _mean_spectrum(heard, after.first * ratio, min(after.last, after.first + reach) * ratio)
+    first = _mean_spectrum(heard, after.first * ratio, min(after.last, after.first + reach) * ratio)
+    ends = (max(before.first, before.last - reach), before.last), (before.first, min(before.last, before.first + reach))
+    return any(_distance_db(_mean_spectrum(heard, a * ratio, b * ratio), first) < settings.likeness_db for a, b in ends)
+
+
+def _distance_db(a: Levels, b: Levels) -> float:
     carries = np.maximum(a, b) > max(a.max(), b.max()) - 15
-    return bool(np.abs(a - b)[carries].mean() < settings.likeness_db)
+    return float(np.abs(a - b)[carries].mean())
 
 
 def _mean_spectrum(heard: Heard, start: float, end: float) -> Levels:
@@ -165,10 +195,10 @@ def _align(pieces: list[_Piece], heard: Heard, floor: Levels, settings: Settings
     for piece in pieces:
         start, end = max(0, piece.first - 6), piece.first + 8
         sharp = (decibel(heard.power[start:end]) - floor[start:end] - 3 * _EXTRA_DB).max(axis=1) > settings.release_db + 1
+        faint_before = piece.lead < piece.first
         if sharp.any():
             piece.first = start + int(np.argmax(sharp))
-        if piece.first - piece.lead < 0.1 / heard.hop_s:  # narrow bands see no nearer than a look
-            piece.lead = piece.first
+        piece.lead = min(piece.lead, piece.first) if faint_before else piece.first
 
 
 def _bounded(pieces: list[_Piece], heard: Heard, settings: Settings) -> list[Cut]:

@@ -86,8 +86,9 @@ class _Ear:
         self._parts: list[_Levels] = []
 
     def take(self, block: Frames) -> None:
-        if not len(self._state):
+        if not len(self._state) and len(block):
             self._state = np.zeros((block.shape[1], len(self.filters), 2))
+            self._state[:, 0] = block[0, :, None] * self.filters[0, [0, 2]] * (-1, 1)  # a DC offset has always been there
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
         whole = len(joined) // self.hop * self.hop
         if whole:
