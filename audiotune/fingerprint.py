@@ -205,7 +205,7 @@ def _mono(frames: Frames) -> Frames:
     """First channel plus a little less of each other, [frames]."""
     if frames.ndim == 1 or frames.shape[1] == 1:
         return np.ascontiguousarray(frames.reshape(-1), dtype=np.float32)
-    weights = np.full(frames.shape[1], _OTHER_CHANNELS, np.float32)
+    weights: Frames = np.full(frames.shape[1], _OTHER_CHANNELS, np.float32)
     weights[0] = 1.0
     return np.asarray(frames @ (weights / weights.sum()), dtype=np.float32)
 
@@ -221,7 +221,7 @@ def _judged(a: Words, b: Words, shifts: NDArray[np.int64]) -> Match | None:
     return Match(float(rate), max(0.0, (i - _LEAD) * HOP_S), max(0.0, (j - _LEAD) * HOP_S), length * HOP_S, float(share))
 
 
-_LEAD = (_PAD - _WINDOW // 2) // _HOP + _LAG - 1  # words that lie before the sound's start, because of the silence laid there
+_LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words that lie before the sound's start, because of the silence laid there
 
 
 @kernel
@@ -242,8 +242,8 @@ def _best_run(a, b, shifts, neutral):  # type: ignore[no-untyped-def]
                 v = (v + (v >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
                 bits = (v & np.uint32(0xFF)) + ((v >> np.uint32(8)) & np.uint32(0xFF))
                 bits += ((v >> np.uint32(16)) & np.uint32(0xFF)) + (v >> np.uint32(24))
-                score += neutral - np.int64(bits)
-                errors += np.int64(bits)
+                score += neutral - int(bits)
+                errors += int(bits)
                 compared += 1
             if score <= 0:
                 score, start, compared, errors = 0, k + 1, 0, 0

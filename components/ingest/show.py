@@ -1,0 +1,99 @@
+"""The report of ingest: what came in, what sounds the same, what was refused and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from audiotune.recording import Description, Likeness, Recording
+from audiotune.report import figures, page, seconds, section, table
+from components.ingest.settings import Settings
+
+if TYPE_CHECKING:
+    from components.ingest.step import Intake
+
+_ROWS = 3000  # of a table; a page stays under 3 MB
+
+
+def show(intake: Intake, settings: Settings) -> str:
+    """The page, HTML."""
+    rows = list(intake.rows.values())
+    top = figures(
+        [
+            ("recordings", len(rows)),
+            ("together", seconds(sum(row.duration_s for row in rows))),
+            ("refused", len(intake.refused)),
+            ("with a likeness", sum(bool(row.likenesses) for row in rows)),
+            ("known before", intake.reused),
+        ]
+    )
+    parts = [top, _refused(intake), _recordings(rows), _likenesses(intake)]
+    if intake.again:
+        listed = table(["file", "same bytes as"], intake.again[:_ROWS])
+        parts.append(section("Came twice", "One recording each, whatever its names.", listed))
+    under = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
+    return page("Recordings taken in", "".join(parts), subtitle=under)
+
+
+def _refused(intake: Intake) -> str:
+    if not intake.refused:
+        return ""
+    return section(f"Refused ({len(intake.refused)})", table(["file", "reason"], intake.refused[:_ROWS]))
+
+
+def _recordings(rows: list[Recording]) -> str:
+    if not rows:
+        return section("Recordings", "None.")
+    heads = ["name", "by", "licence", "length", "format", "peak dBTP", "LUFS", "look at"]
+    return section("Recordings", table(heads, [_row(row) for row in rows[:_ROWS]]))
+
+
+def _row(row: Recording) -> list[object]:
+    form = f"{row.format}, {row.sample_rate_hz / 1000:g} kHz, {row.channels} ch"
+    peak, loudness = row.description.true_peak_dbtp, row.description.loudness_lufs
+    return [
+        row.name,
+        ", ".join(row.contributors),
+        row.licence,
+        seconds(row.duration_s),
+        form,
+        "silence" if peak is None else f"{peak:.1f}",
+        "–" if loudness is None else f"{loudness:.1f}",
+        "; ".join(faults(row.description)),
+    ]
+
+
+def faults(described: Description) -> list[str]:
+    """What a musician should listen to, in words; none for a clean recording."""
+    found = []
+    if described.peak_dbfs is None:
+        return ["silent"]
+    if described.clipped_share > 0:
+        found.append(f"clipped ({described.clipped_share:.2%})")
+    if described.dropouts:
+        found.append(f"{described.dropouts} dropout{'s' if described.dropouts > 1 else ''}")
+    if described.silent_channels:
+        found.append(f"channel {', '.join(str(c + 1) for c in described.silent_channels)} silent")
+    if described.identical_channels:
+        found.append("all channels the same")
+    if described.polarity_inverted:
+        found.append("polarity inverted between channels")
+    if max(abs(dc) for dc in described.dc_offset) > 0.005:
+        found.append("DC offset")
+    return found
+
+
+def _likenesses(intake: Intake) -> str:
+    names = {row.id: row.name for row in intake.rows.values()}
+    rows = [(row.name, *_words(like, names)) for row in intake.rows.values() for like in row.likenesses]
+    if not rows:
+        return ""
+    heads = ["recording", "is", "of", "bits that differ"]
+    return section("Sounds that are there already", "Nothing is refused for it.", table(heads, rows[:_ROWS]))
+
+
+def _words(like: Likeness, names: dict[str, str]) -> tuple[str, str, str]:
+    other = names.get(like.recording, f"an earlier recording ({like.recording[:12]})")
+    if like.kind == "same_sound":
+        return "the same sound as", other, f"{like.bit_error_rate:.0%}"
+    where = f"from {seconds(like.start_s)}, there from {seconds(like.other_start_s)}"
+    return f"in {seconds(like.duration_s)} the same ({where})", other, f"{like.bit_error_rate:.0%}"

@@ -1,0 +1,137 @@
+"""What is known about a file besides its sound: a sidecar beside it, a table for its folder, the options, the agreement.
+
+The nearer word counts: `take.json`, `take.wav.json` or `.toml` beside `take.wav`, then `recordings.toml` or `recordings.csv`
+in its folder or one above, then the options, then the agreement's licence. `take.txt` is words.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from audiotune.errors import SourceError
+from components.ingest.sources import Source
+
+_LARGEST = 4 << 20  # bytes of a sidecar
+_LONGEST_WORDS = 2000
+_WORDS = ("words", "caption", "description", "prompt", "text")  # names that others give it
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What somebody said about a recording; empty where nobody did."""
+
+    contributors: tuple[str, ...] = ()
+    licence: str = ""
+    session: str = ""
+    instrument: str = ""
+    words: str = ""
+
+    def over(self, other: Facts) -> Facts:
+        """These facts, and the other's where these say nothing."""
+        return replace(other, **{f.name: value for f in fields(self) if (value := getattr(self, f.name))})
+
+
+class Sidecars:
+    """Looks facts up, each sidecar read once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._files = set(source.files)
+        self._tables: dict[str, dict[str, Facts]] = {}
+
+    def about(self, name: str) -> Facts:
+        """Raises SourceError for a sidecar that is cut or does not fit: guessing who plays is no way out."""
+        path = PurePosixPath(name)
+        beside = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml"]
+        facts = Facts()
+        for sidecar in map(str, beside):
+            if sidecar in self._files and PurePosixPath(sidecar).stem != "recordings":
+                facts = facts.over(_facts(self._read(sidecar), sidecar))
+        words = str(path.with_suffix(".txt"))
+        if words in self._files:
+            facts = facts.over(Facts(words=self._text(words).strip()[:_LONGEST_WORDS]))
+        for folder in path.parents:
+            facts = facts.over(self._from_tables(folder, path))
+        return facts
+
+    def _from_tables(self, folder: PurePosixPath, path: PurePosixPath) -> Facts:
+        facts = Facts()
+        for kind in ("toml", "csv"):
+            table = str(folder / f"recordings.{kind}")
+            if table not in self._files:
+                continue
+            if table not in self._tables:
+                self._tables[table] = self._table(table)
+            rows = self._tables[table]
+            inside = path.relative_to(folder).as_posix()
+            for key in (inside, str(PurePosixPath(inside).with_suffix("")), path.name, ""):
+                facts = facts.over(rows.get(key, Facts()))
+        return facts
+
+    def _table(self, name: str) -> dict[str, Facts]:
+        """File -> facts; the empty name stands for all files."""
+        if name.endswith(".toml"):
+            data = self._read(name)
+            rows = {key: _facts(value, name) for key, value in data.items() if isinstance(value, dict)}
+            rows[""] = _facts({key: value for key, value in data.items() if not isinstance(value, dict)}, name)
+            return rows
+        reader = csv.DictReader(io.StringIO(self._text(name), newline=""))
+        try:
+            lines = list(reader)
+        except csv.Error as e:
+            raise SourceError(f"the table is damaged: {e}", where=name, cure="export it again as CSV") from e
+        if "file" not in (reader.fieldnames or ()):
+            raise SourceError("the table has no column 'file'", where=name, cure="name the first column 'file'")
+        return {str(line["file"]).strip(): _facts(line, name) for line in lines}
+
+    def _read(self, name: str) -> dict[str, Any]:
+        text = self._text(name)
+        try:
+            data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise SourceError(f"the sidecar is cut or damaged: {e}", where=name, cure="mend it or take it away") from e
+        return data if isinstance(data, dict) else {}  # a list beside a sound is something else
+
+    def _text(self, name: str) -> str:
+        with self._source.open(name) as path:
+            if path.stat().st_size > _LARGEST:
+                raise SourceError("the sidecar is larger than 4 MiB", where=name, cure="take it away")
+            try:
+                return path.read_bytes().decode("utf-8-sig")
+            except UnicodeDecodeError as e:
+                raise SourceError("the sidecar is no UTF-8 text", where=name, cure="save it as UTF-8") from e
+
+
+def people(text: str) -> tuple[str, ...]:
+    """Member ids out of `ana, ben`; commas, semicolons and blanks separate."""
+    return tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text) if part))
+
+
+def _facts(data: Mapping[str, Any], where: str) -> Facts:
+    named = data.get("contributors", data.get("contributor")) or ()
+    who = people(named) if isinstance(named, str) else named
+    if not isinstance(who, list | tuple) or not all(isinstance(member, str) for member in who):
+        raise SourceError("contributors must be a list of member ids", where=where, cure='write ["ana", "ben"]')
+    words = next((data[key] for key in _WORDS if isinstance(data.get(key), str)), "")
+    return Facts(
+        contributors=tuple(dict.fromkeys(member.strip() for member in who if member.strip())),
+        licence=_word(data, "licence", where) or _word(data, "license", where),
+        session=_word(data, "session", where),
+        instrument=_word(data, "instrument", where),
+        words=words.strip()[:_LONGEST_WORDS],
+    )
+
+
+def _word(data: Mapping[str, Any], key: str, where: str) -> str:
+    value = data.get(key) or ""
+    if not isinstance(value, str):
+        raise SourceError(f"{key} must be text", where=where, cure="put it in quotes")
+    return value.strip()[:200]

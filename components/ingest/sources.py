@@ -1,0 +1,204 @@
+"""Where recordings come from, seen as one thing: names of files, and each opened as a local path for as long as needed.
+
+Folders, single files and zips are here; what lies elsewhere is in `sources_remote.py`. Names inside a source are never used
+as paths of this machine. What cannot be taken at all stands in `refused`, with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from audiotune.errors import SourceError
+from components.ingest.settings import Settings
+
+GIB = 1 << 30
+# Files that live beside recordings and are none. Everything else is tried, whatever its suffix says.
+_OTHER_SUFFIXES = (
+    ".json .toml .csv .txt .md .html .htm .pdf .rtf .doc .docx .png .jpg .jpeg .gif .heic .svg .mid .midi .asd .als .rpp .logicx "
+    ".reapeaks .pkf .peak .ini .db .lnk .url .log .xml .yaml .yml .py .sh .cue .m3u .m3u8 .pls .gitattributes .parquet"
+)
+_NO_SOUND = frozenset(_OTHER_SUFFIXES.split())
+_BOMB_RATIO, _BOMB_BYTES = 200, 64 << 20  # no real recording shrinks to a two hundredth
+
+
+class Source(Protocol):
+    """Files of a source.
+
+    Attributes:
+        files: every file's name inside the source, `/` between folders.
+        refused: (name, reason) of what is there and cannot be taken.
+    """
+
+    files: list[str]
+    refused: list[tuple[str, str]]
+
+    def open(self, name: str) -> AbstractContextManager[Path]:
+        """The file as a local path, valid inside the `with`. Raises SourceError."""
+
+
+def open_source(settings: Settings, scratch: Path) -> Source:
+    """The source that the settings name.
+
+    Args:
+        scratch: an empty folder for downloads and unpacked files; what is in it is gone afterwards.
+
+    Raises:
+        SourceError: nothing there, no such kind, or too many files.
+    """
+    name = settings.source.strip()
+    if not name:
+        raise SourceError("no source is named", cure="pass --source with a folder, file, zip or address")
+    if name.startswith(("s3://", "http://", "https://", "gdrive:", "hf:")):
+        from components.ingest.sources_remote import open_remote
+
+        source = open_remote(name, settings, scratch)
+    else:
+        source = open_local(Path(name.removeprefix("file://")).expanduser(), settings, scratch)
+    if len(source.files) > settings.most_files:
+        raise SourceError(f"{len(source.files)} files are too many", where=name, cure="split it, or raise most_files")
+    return source
+
+
+def open_local(path: Path, settings: Settings, scratch: Path) -> Source:
+    """A folder, a zip (by its content) or one file."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return FolderSource(path)
+        if not stat.S_ISREG(mode):
+            raise SourceError("this is neither a file nor a folder", where=str(path), cure="pass a folder, a file or a zip")
+        return ZipSource(path, settings, scratch) if is_zip(path) else FolderSource(path.parent, only=path.name)
+    except OSError as e:
+        raise SourceError(f"cannot read the source: {e.strerror}", where=str(path), cure="check the path and its rights") from e
+
+
+def is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def may_be_sound(name: str) -> bool:
+    """By name: hidden files, Mac's resource forks and well-known other things are left aside."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not hidden and path.suffix.lower() not in _NO_SOUND
+
+
+class FolderSource:
+    """A folder with all its subfolders, or one file of it (`only`; the others then serve as sidecars)."""
+
+    def __init__(self, root: Path, only: str = "") -> None:
+        self._root = root.resolve()
+        self.files: list[str] = []
+        self.refused: list[tuple[str, str]] = []
+        self._walk(self._root, deep=not only)
+        self.files.sort()
+        if only:
+            self.files = [name for name in self.files if name == only or not may_be_sound(name)]
+            self.refused = [(name, why) for name, why in self.refused if name == only]
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        yield self._root / name
+
+    def _walk(self, folder: Path, deep: bool) -> None:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as e:
+            self.refused.append((self._name(folder), f"the folder cannot be read: {e.strerror}"))
+            return
+        for entry in entries:
+            path = Path(entry.path)
+            reason = self._objection(entry, path)
+            if reason:
+                self.refused.append((self._name(path), reason))
+            elif entry.is_dir(follow_symlinks=False):
+                if deep:
+                    self._walk(path, deep)
+            else:
+                self.files.append(self._name(path))
+
+    def _objection(self, entry: os.DirEntry[str], path: Path) -> str:
+        if entry.is_symlink():
+            try:
+                target = path.resolve(strict=True)
+            except (OSError, RuntimeError):
+                return "the link leads nowhere"
+            if not target.is_relative_to(self._root):
+                return "the link leads out of the folder"
+            return "" if target.is_file() else "links to folders are not followed"
+        return "" if entry.is_file() or entry.is_dir() else "this is no regular file"
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+class ZipSource:
+    """A zip, unpacked one file at a time under names of our own."""
+
+    def __init__(self, path: Path, settings: Settings, scratch: Path) -> None:
+        self._where, self._scratch = path.name, scratch
+        self.files: list[str] = []
+        self.refused: list[tuple[str, str]] = []
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
+            raise SourceError(f"the zip is cut or damaged: {e}", where=path.name, cure="make it again") from e
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        left = settings.largest_total_gib * GIB
+        for info in self._zip.infolist():
+            if info.is_dir():
+                continue
+            left -= info.file_size
+            reason = self._objection(info, settings) or ("the zip unpacks to more than largest_total_gib" if left < 0 else "")
+            if reason:
+                self.refused.append((info.filename, reason))
+            else:
+                self._entries[info.filename] = info
+        self.files = sorted(self._entries)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        info = self._entries[name]
+        path = self._scratch / f"unpacked{PurePosixPath(name).suffix[:12] if name.isascii() else ''}"
+        try:
+            self._unpack(info, path)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _unpack(self, info: zipfile.ZipInfo, path: Path) -> None:
+        written = 0
+        try:
+            with self._zip.open(info) as packed, path.open("wb") as out:
+                while block := packed.read(1 << 20):
+                    written += len(block)
+                    if written > info.file_size:
+                        raise SourceError("it unpacks to more than the zip says", where=self._where, cure="make the zip again")
+                    out.write(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
+            raise SourceError(f"it cannot be unpacked: {e}", where=self._where, cure="make the zip again") from e
+
+    def _objection(self, info: zipfile.ZipInfo, settings: Settings) -> str:
+        name = info.filename
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):
+            return "its name leads out of the zip"
+        if stat.S_ISLNK(info.external_attr >> 16):
+            return "it is a link, not a file"
+        if info.flag_bits & 1:
+            return "it is encrypted"
+        if name in self._entries:
+            return "the zip holds two files of this name"
+        if info.file_size > settings.largest_file_gib * GIB:
+            return "it is larger than largest_file_gib"
+        if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
+            return f"it unpacks to {info.file_size // max(1, info.compress_size)} times its size: a zip bomb"
+        return ""

@@ -1,0 +1,270 @@
+"""Ingest: recordings in, checked, described and stored. What was described before is not decoded again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from audiotune import manifest as manifests
+from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SourceError, StoreError
+from audiotune.fingerprint import Index, Match, Words
+from audiotune.governance import Agreement, ask, consents_for, current_agreement, load_agreement, publish
+from audiotune.governance.consent import record_standing
+from audiotune.manifest import Manifest
+from audiotune.progress import Progress
+from audiotune.recording import Description, Digest, Likeness, Recording
+from audiotune.store import Store, digest_of
+from components.executor import Result
+from components.ingest.describe import describe
+from components.ingest.settings import Settings
+from components.ingest.sidecar import Facts, Sidecars, people
+from components.ingest.sources import GIB, Source, may_be_sound, open_source
+
+_METHOD = 1  # raise it when the same bytes are described differently: old descriptions are then made anew
+
+
+class Known(BaseModel):
+    """What one decode of these bytes told, kept in the store at `descriptions/`: no bytes are decoded twice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    blob: str
+    fingerprint: str
+    format: str
+    bit_depth: int | None
+    sample_rate_hz: int
+    channels: int
+    frames: int
+    description: Description
+
+
+@dataclass
+class Intake:
+    """What became of the files of a source."""
+
+    agreement: Agreement
+    rows: dict[Digest, Recording] = field(default_factory=dict)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    again: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
+    reused: int = 0
+    decoded_s: float = 0.0
+
+
+def run(settings: Settings, store: Store, progress: Progress, *, recordings: Path, report: Path, metrics: Path) -> Result:
+    """Takes in what the source holds, file by file.
+
+    Raises:
+        SourceError: the source cannot be read, or not one of its files could be accepted; every reason is named.
+        AgreementError: no agreement is in force, or the one given does not fit.
+        StoreError: the store is away or full; nothing is half-stored, and what was described is not lost.
+    """
+    from components.ingest.show import show
+
+    intake = Intake(_agreement(settings.agreement, store))
+    with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
+        source = open_source(settings, Path(scratch))
+        intake.refused += [(plain(name), reason) for name, reason in source.refused]
+        _take_all(source, settings, store, intake, progress)
+    if settings.likenesses and intake.rows:
+        progress(0.95, "comparing sounds")
+        _compare(intake, store)
+    report.write_text(show(intake, settings), encoding="utf-8")
+    if not intake.rows:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
+        raise SourceError(f"nothing was accepted ({reasons[:1500]})", where=settings.source, cure="mend what is named")
+    rows = Manifest("recordings", list(intake.rows.values()), {"source": settings.source})
+    key = rows.save(store)
+    rows.write(recordings)
+    progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
+    return Result({"recordings_key": key}, _metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
+
+
+def _agreement(path: str, store: Store) -> Agreement:
+    if path:
+        agreement = load_agreement(Path(path).expanduser())
+        publish(store, agreement)
+        return agreement
+    current = current_agreement(store)
+    if current is None:
+        raise AgreementError("the store holds no agreement", where=store.url, cure="pass --agreement agreement.toml once")
+    return current
+
+
+def _take_all(source: Source, settings: Settings, store: Store, intake: Intake, progress: Progress) -> None:
+    names = [name for name in source.files if may_be_sound(name)]
+    sidecars = Sidecars(source)
+    for i, name in enumerate(names):
+        shown = plain(name)
+
+        def tell(share: float, i: int = i, shown: str = shown) -> None:
+            progress(0.95 * (i + share) / len(names), f"listening to {shown}")
+
+        tell(0.0)
+        try:
+            with source.open(name) as path:
+                _take(path, shown, sidecars.about(name), settings, store, intake, _at_times(tell))
+        except StoreError:
+            raise  # away or full: the next file would fail as well
+        except AudioTuneError as e:
+            intake.refused.append((shown, _reason(e)))
+        except OSError as e:
+            intake.refused.append((shown, f"it cannot be read: {e.strerror or e}"))
+
+
+def _take(
+    path: Path, name: str, facts: Facts, settings: Settings, store: Store, intake: Intake, tell: Callable[[float], None]
+) -> None:
+    """One file. Cheap questions first, bytes before facts about them, the record of it all last."""
+    if path.stat().st_size > settings.largest_file_gib * GIB:
+        raise SourceError("it is larger than largest_file_gib")
+    facts = facts.over(_options(settings))
+    licence = facts.licence or intake.agreement.recordings_licence
+    id = digest_of(path)
+    if id in intake.rows:
+        intake.again.append((name, intake.rows[id].name))
+        return
+    _require_consent(id, facts.contributors, licence, store, intake.agreement)
+    known = _known(id, store)
+    if known:
+        intake.reused += 1
+    else:
+        known = _describe(path, id, settings, store, tell)
+        intake.decoded_s += known.frames / known.sample_rate_hz
+    record_standing(store, intake.agreement, id, facts.contributors)
+    intake.rows[id] = Recording(
+        id=id,
+        name=name,
+        source=settings.source,
+        contributors=facts.contributors,
+        licence=licence,
+        session=facts.session,
+        instrument=facts.instrument,
+        words=facts.words,
+        **known.model_dump(exclude={"description"}),
+        description=known.description,
+    )
+
+
+def _options(settings: Settings) -> Facts:
+    return Facts(people(settings.contributors), settings.licence.strip(), settings.session.strip(), settings.instrument.strip())
+
+
+def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, store: Store, agreement: Agreement) -> None:
+    reasons = list(ask("ingest", agreement, consents_for(store, [id]), {id: contributors}).reasons)
+    if licence not in (agreement.recordings_licence, *agreement.accepted_licences):
+        reasons.append(f"the licence {licence!r} is not accepted by the agreement")
+    if reasons:
+        raise ConsentError("; ".join(reasons))
+
+
+def _known(id: Digest, store: Store) -> Known | None:
+    try:
+        known = Known.model_validate_json(store.get(_key(id)))
+    except (NotInStoreError, ValidationError):
+        return None
+    return known if store.exists(known.blob) and store.exists(known.fingerprint) else None
+
+
+def _describe(path: Path, id: Digest, settings: Settings, store: Store, tell: Callable[[float], None]) -> Known:
+    found = describe(path, settings, tell)
+    known = Known(
+        blob=store.put_blob(path, found.suffix),
+        fingerprint=store.put_blob(found.words.astype("<u4").tobytes(), ".fp"),
+        format=found.format,
+        bit_depth=found.bit_depth,
+        sample_rate_hz=found.sample_rate_hz,
+        channels=found.channels,
+        frames=found.frames,
+        description=found.description,
+    )
+    if id not in known.blob:
+        raise SourceError("the file changed while it was read", cure="wait until it is finished and run again")
+    store.put(_key(id), known.model_dump_json().encode())
+    return known
+
+
+def _key(id: Digest) -> str:
+    return f"descriptions/{_METHOD}/{id}.json"
+
+
+def _compare(intake: Intake, store: Store) -> None:
+    """Finds every recording's likenesses among this source and all that the store took in before."""
+    index: Index[Digest] = Index()
+    prints: dict[Digest, Words] = {}
+    for row in (*_earlier(store, intake.rows), *intake.rows.values()):
+        try:
+            prints[row.id] = np.frombuffer(store.fetch(row.fingerprint).read_bytes(), "<u4").astype(np.uint32)
+        except NotInStoreError:
+            continue  # withdrawn
+        index.add(row.id, prints[row.id])
+    for id, row in intake.rows.items():
+        found = [_likeness(other, match) for other, match in index.find(prints[id]) if other != id]
+        intake.rows[id] = row.model_copy(update={"likenesses": tuple(found)})
+
+
+def _earlier(store: Store, new: Iterable[Digest]) -> list[Recording]:
+    rows: dict[Digest, Recording] = {}
+    for entry in store.list("manifests/recordings/"):
+        for row in manifests.fetch(store, entry.key, "recordings", Recording).rows:
+            rows[row.id] = row
+    for id in new:
+        rows.pop(id, None)
+    return [rows[id] for id in sorted(rows)]
+
+
+def _likeness(other: Digest, match: Match) -> Likeness:
+    return Likeness(
+        recording=other,
+        kind="same_sound" if match.whole else "overlap",
+        bit_error_rate=round(match.bit_error_rate, 4),
+        start_s=round(match.start_s, 3),
+        other_start_s=round(match.other_start_s, 3),
+        duration_s=round(match.duration_s, 3),
+    )
+
+
+def _metrics(intake: Intake) -> dict[str, float]:
+    rows = intake.rows.values()
+    return {
+        "recordings": len(rows),
+        "refused": len(intake.refused),
+        "same_bytes": len(intake.again),
+        "reused": intake.reused,
+        "seconds": round(sum(row.duration_s for row in rows), 3),
+        "with_likeness": sum(bool(row.likenesses) for row in rows),
+        "clipped": sum(row.description.clipped_share > 0 for row in rows),
+        "with_dropouts": sum(row.description.dropouts > 0 for row in rows),
+    }
+
+
+def _reason(e: AudioTuneError) -> str:
+    """What and cure; where is the file's own name unless it is a sidecar's."""
+    place = f" ({plain(e.where)})" if isinstance(e, SourceError) and e.where else ""
+    return f"{e.what}{place}{f'; {e.cure}' if e.cure else ''}"
+
+
+def plain(name: str) -> str:
+    """A name that can be shown and stored anywhere: no control characters, no broken letters, at most 300 of them."""
+    whole = name.encode("utf-8", "replace").decode()
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in whole)
+    return shown if len(shown) <= 300 else f"{shown[:200]}…{PurePosixPath(shown).suffix[:20]}"
+
+
+def _at_times(tell: Callable[[float], None], every_s: float = 2.0) -> Callable[[float], None]:
+    """Passes a report on at most every two seconds."""
+    import time
+
+    last = time.monotonic()
+
+    def now_and_then(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            tell(share)
+
+    return now_and_then
