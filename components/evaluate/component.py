@@ -7,7 +7,7 @@ from components.image import TRAIN
 
 @dsl.container_component
 def evaluate(
-    weights: dsl.Input[dsl.Artifact],
+    weights: dsl.Input[dsl.Model],
     latents: dsl.Input[dsl.Dataset],
     dataset: dsl.Input[dsl.Dataset],
     evaluation: dsl.Output[dsl.Artifact],
