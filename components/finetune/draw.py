@@ -1,8 +1,8 @@
 """What a step is trained on, as a function of the seed and the step: rows, caption variants, noise, noise levels, dropout.
 
 No state: a resumed run draws what the first would have drawn, and how a batch is divided (GPUs, accumulation) changes nothing.
-Order: the stream of rows is one shuffled epoch after the other, without end, so fewer rows than a batch still make one. Eight
-batches at a time are sorted by length and then shuffled, so that a batch holds sounds of like length and little padding.
+Order: the stream of rows is one shuffled epoch after the other, without end, so fewer rows than a batch still make one. Up to
+eight batches of an epoch are sorted by length and then shuffled, so that a batch holds sounds of like length, little padding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from components.finetune.settings import Settings
 
-_POOL = 8  # batches
+_POOL = 8  # batches, at most
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,16 @@ def draw(settings: Settings, frames: torch.Tensor, channels: int, step: int) -> 
 
 def rows_at(seed: int, frames: torch.Tensor, batch_size: int, step: int) -> torch.Tensor:
     """Rows of one step, int64 [batch_size], shortest first."""
-    pool, place = divmod(step, _POOL)
-    stream = range(pool * _POOL * batch_size, (pool + 1) * _POOL * batch_size)
+    size = max(1, min(_POOL, len(frames) // batch_size))  # never more than an epoch, or one sound could fill a batch
+    pool, place = divmod(step, size)
+    stream = range(pool * size * batch_size, (pool + 1) * size * batch_size)
     epochs = range(stream.start // len(frames), (stream.stop - 1) // len(frames) + 1)
     orders = torch.cat([torch.randperm(len(frames), generator=generator(seed, "epoch", epoch)) for epoch in epochs])
     skipped = stream.start - epochs.start * len(frames)
     rows = orders[skipped : skipped + len(stream)]
     rows = rows[torch.argsort(frames[rows], stable=True)]
-    batches = torch.randperm(_POOL, generator=generator(seed, "pool", pool))
-    return rows.reshape(_POOL, batch_size)[batches[place]]
+    batches = torch.randperm(size, generator=generator(seed, "pool", pool))
+    return rows.reshape(size, batch_size)[batches[place]]
 
 
 def stratified(size: int, random: torch.Generator) -> torch.Tensor:

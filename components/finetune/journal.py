@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,18 @@ from audiotune.checkpoint import Checkpoint
 from audiotune.errors import AudioTuneError
 from audiotune.progress import Progress
 from components.finetune.settings import Settings
+
+
+class NoRun:
+    """A run that is logged nowhere."""
+
+    id = ""
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def log_file(self, path: Path, folder: str) -> None: ...
+
+    def end(self, status: str) -> None: ...
 
 
 @dataclass
@@ -32,9 +44,11 @@ class Journal:
     @classmethod
     def opened(cls, settings: Settings, progress: Progress, store_url: str, params: dict[str, Any], run_id: str = "") -> Journal:
         """Starts a run, or goes on with the one of an earlier checkpoint."""
-        from audiotune.registry.runs import start_run
+        run: Any = NoRun()
+        if settings.experiment:
+            from audiotune.registry.runs import start_run
 
-        run = start_run(settings.experiment, f"finetune {settings.mode} on {settings.base}", params, run_id=run_id or None)
+            run = start_run(settings.experiment, f"finetune {settings.mode} on {settings.base}", params, run_id=run_id or None)
         return cls(settings, progress, store_url, run, _wandb(settings, params, run.id))
 
     def on_losses(self, step: int, values: dict[str, float]) -> None:

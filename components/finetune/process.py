@@ -17,7 +17,7 @@ from audiotune.dataset import LatentRow
 from audiotune.stable_audio.load import StableAudio, load_model
 from audiotune.store import open_store
 from components.finetune.demos import Demo, demo_files, make_demos
-from components.finetune.journal import Journal
+from components.finetune.journal import Journal, NoRun
 from components.finetune.machine import Machine
 from components.finetune.material import Material
 from components.finetune.state import Keeper
@@ -38,7 +38,7 @@ def train(machine: Machine, job: Job) -> Outcome | None:
     start = checkpoints.newest(store, job.run_key, settings.steps)
     keeper = Keeper(store, _facts(job), settings.keep_last)
     with _journal(job, start, machine.rank) as journal:
-        keeper.run = journal.run.id if journal.run else ""
+        keeper.run = journal.run.id
         trainer = Trainer(settings, machine, tuned, train_rows, held_out, keeper, journal)
         last = trainer.run(start)
         return _finished(last, trainer, sa, split["held_out"] or split["train"], journal) if machine.rank == 0 else None
@@ -62,7 +62,7 @@ def _facts(job: Job) -> dict[str, Any]:
 def _journal(job: Job, start: Checkpoint | None, rank: int) -> Iterator[Journal]:
     """The run's journal; on other processes one that writes nothing. Its end says whether training went well."""
     if rank:
-        yield Journal(job.settings, job.progress, job.store_url, None)
+        yield Journal(job.settings, job.progress, job.store_url, NoRun())
         return
     journal = Journal.opened(job.settings, job.progress, job.store_url, job.settings.model_dump(), start.run if start else "")
     try:

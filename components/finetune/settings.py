@@ -87,5 +87,5 @@ class Settings(StepSettings):
     )
     demo_steps: int = Field(default=50, ge=1, le=1000, description="denoising steps of a demo")
     demo_guidance: float = Field(default=4.0, ge=1.0, le=30.0, description="classifier-free guidance of a demo")
-    experiment: str = Field(default="audio-tune", min_length=1, description="MLflow experiment the run is logged to")
+    experiment: str = Field(default="audio-tune", description="MLflow experiment the run is logged to; empty: log nowhere")
     wandb_project: str = Field(default="", description="also log to this Weights & Biases project; empty: do not")

@@ -1,6 +1,6 @@
 """Takes the weights out of a trainer's checkpoint: model.safetensors and model_config.json, as stable-audio-tools reads them.
 
-What goes in: the checkpoint pointer. What comes out: a pointer to the weights.
+What goes in: the checkpoint pointer, or a `.ckpt` file of stable-audio-tools' own trainer. What comes out: a weights pointer.
 """
 
 from typing import Literal
@@ -23,4 +23,9 @@ class Settings(StepSettings):
     )
     lora: Literal["merge", "keep"] = Field(
         default="merge", description="adapters: merge them into the weights, or keep them as a file beside the base's weights"
+    )
+    base: str = Field(
+        default="",
+        description="for a .ckpt of stable-audio-tools: the base model (or folder) whose model_config.json it was trained with; "
+        "default: the folder it lies in",
     )

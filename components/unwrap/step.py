@@ -6,28 +6,29 @@ the pages that hold the wanted tensors are read. Neither optimizer nor trainer s
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from audiotune import tensors
 from audiotune.checkpoint import Checkpoint, load
 from audiotune.errors import ModelError
+from audiotune.merging import Adapters, adapter_of, whole_model
 from audiotune.progress import Progress
 from audiotune.release import CheckpointPointer, WeightsPointer
-from audiotune.stable_audio.mirror import Base, resolve, words_files
+from audiotune.stable_audio.mirror import CONFIG, Base, resolve, words_files
 from audiotune.store.port import Store, digest_in
 from components.executor import Result
-from components.unwrap.merging import Adapters, adapter_of, whole_model
 from components.unwrap.settings import Settings
+from components.unwrap.upstream import is_wrapped, weights_in
 
 
 def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Path, weights: Path, metrics: Path) -> Result:
     """Writes the weights pointer.
 
     Args:
-        checkpoint: checkpoint pointer (JSON).
+        checkpoint: checkpoint pointer (JSON), or a `.ckpt` file of stable-audio-tools' trainer.
         weights: where the weights pointer goes.
         metrics: unused; the numbers are in the result.
 
@@ -35,7 +36,21 @@ def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Pat
         ModelError: the base is not the one the checkpoint was tuned from, or their tensors do not fit.
     """
     began = time.monotonic()
-    pointer = CheckpointPointer.model_validate_json(checkpoint.read_bytes())
+    if is_wrapped(checkpoint):
+        made = _of_upstream(settings, store, progress, checkpoint)
+    else:
+        made = _of_ours(settings, store, progress, CheckpointPointer.model_validate_json(checkpoint.read_bytes()))
+    part = weights.with_name(f".{weights.name}.part")
+    part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    part.replace(weights)
+    progress(1.0, f"weights of step {made.step} are in the store")
+    return Result(
+        metrics={"megabytes": round(store.size(made.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
+        metadata={"weights": {"key": made.weights, "digest": made.weights_digest}},
+    )
+
+
+def _of_ours(settings: Settings, store: Store, progress: Progress, pointer: CheckpointPointer) -> WeightsPointer:
     kept = load(store, pointer.checkpoint)
     progress(0.1, f"finding the base model {kept.base}")
     base = resolve(store, kept.base)
@@ -47,42 +62,42 @@ def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Pat
     if ema and not kept.ema:
         raise ModelError("the checkpoint has no running mean", where=kept.key, cure="leave ema unset, or train with ema_decay")
     progress(0.3, "writing the weights")
-    made = _unwrapped(store, kept, base, ema=ema, keep=settings.lora == "keep")
-    part = weights.with_name(f".{weights.name}.part")
-    part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(weights)
-    progress(1.0, f"weights of step {kept.step} are in the store")
-    size = store.size(made.weights)
-    return Result(
-        metrics={"megabytes": round(size / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
-        metadata={"weights": {"key": made.weights, "digest": made.weights_digest}},
-    )
+    key, adapter = _merged(store, kept, base, ema=ema, keep=settings.lora == "keep")
+    facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter}
+    return _pointer(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
 
 
-def _unwrapped(store: Store, kept: Checkpoint, base: Base, *, ema: bool, keep: bool) -> WeightsPointer:
+def _merged(store: Store, kept: Checkpoint, base: Base, *, ema: bool, keep: bool) -> tuple[str, str]:
+    """Store keys of the whole model and of the adapters that are kept beside it, or empty."""
     with ExitStack() as stack:
         tuned = stack.enter_context(tensors.opened(store.fetch(kept.ema if ema else kept.weights)))
         whole = stack.enter_context(tensors.opened(base.weights_path))
-        scale = kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0
-        adapters = Adapters.among(tuned, scale)
-        adapter = tensors.put(store, adapter_of(adapters), {"scale": str(scale)}) if keep and adapters.pairs else ""
-        key = tensors.put(store, whole_model(whole, tuned, None if keep else adapters))
+        adapters = Adapters.among(tuned, kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0)
+        keep = keep and bool(adapters.pairs)
+        adapter = tensors.put(store, adapter_of(adapters), {"scale": str(adapters.scale)}) if keep else ""
+        return tensors.put(store, whole_model(whole, tuned, None if keep else adapters)), adapter
+
+
+def _of_upstream(settings: Settings, store: Store, progress: Progress, path: Path) -> WeightsPointer:
+    found, ema, step = weights_in(path, ema=settings.ema)
+    folder = Path(settings.base) if settings.base else path.parent
+    if not (folder / CONFIG).is_file():
+        if not settings.base:
+            raise ModelError(f"no {CONFIG} beside the checkpoint", where=str(path), cure="put it there, or name the base")
+        folder = resolve(store, settings.base).folder
+    progress(0.3, "writing the weights")
+    key = tensors.put(store, found)
+    return _pointer(store, key, folder, path.name, digest_in(key) or "", step=step, ema=ema, dataset="")
+
+
+def _pointer(store: Store, key: str, folder: Path, name: str, digest: str, **facts: Any) -> WeightsPointer:
+    """The config and the tokenizer are the base's: tuning changes numbers, not shapes."""
     return WeightsPointer(
         weights=key,
         weights_digest=digest_in(key) or "",
-        config=store.put_blob(_config(base), ".json"),
-        files={str(p.relative_to(base.folder)): store.put_blob(p, p.suffix.lower()) for p in words_files(base.folder)},
-        adapter=adapter,
-        step=kept.step,
-        ema=ema,
-        base=kept.base,
-        base_digest=kept.base_digest,
-        dataset=kept.dataset,
-        run=kept.run,
-        recipe=kept.recipe,
+        config=store.put_blob(folder / CONFIG, ".json"),
+        files={str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in words_files(folder)},
+        base=name,
+        base_digest=digest,
+        **facts,
     )
-
-
-def _config(base: Base) -> bytes:
-    """The base's config: tuning changes numbers, not shapes."""
-    return (json.dumps(base.config, indent=1) + "\n").encode()

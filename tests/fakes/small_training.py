@@ -10,6 +10,8 @@ from pathlib import Path
 from audiotune.dataset import Caption, DatasetRow, LatentRow
 from audiotune.manifest import Manifest, load
 from audiotune.progress import silent
+from audiotune.segment import Segment
+from audiotune.sound import read
 from audiotune.store import FolderStore
 from tests.fakes import seeded_store
 
@@ -58,7 +60,7 @@ def world(folder: Path, *, segment_s: float = 0.9, segments_each: int = 4, objec
     people = {r.id: r.contributors for r in seeded.recordings}
     rows = [
         DatasetRow(
-            segment=segment,
+            segment=_shortened(seeded.store, segment) if place % segments_each == segments_each - 1 else segment,
             caption=Caption(text=words[segment.recording], variants=(f"{words[segment.recording]} with decay",)),
             split="held_out" if place % segments_each == 0 else "train",
             contributors=people[segment.recording],
@@ -68,3 +70,9 @@ def world(folder: Path, *, segment_s: float = 0.9, segments_each: int = 4, objec
     ]
     dataset = Manifest("datasets", rows, {"agreement": seeded.agreement.digest}).write(folder / "dataset.jsonl")
     return World(folder, seeded.store, base_folder(folder / "base", objective), dataset)
+
+
+def _shortened(store: FolderStore, segment: Segment) -> Segment:
+    """The same segment rendered to its first half."""
+    half = read(store.fetch(segment.blob)).cut(0, segment.frames // 2)
+    return segment.model_copy(update={"blob": store.put_blob(half.to_bytes("FLAC"), ".flac"), "frames": half.frames})
