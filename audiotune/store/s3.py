@@ -1,0 +1,265 @@
+"""The S3 kind of store: MinIO, AWS or any server that speaks the protocol.
+
+The endpoint comes from AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL), the keys from the usual AWS variables or files. Needs
+conditional writes (`If-None-Match: *`), which MinIO and AWS have. What is fetched lies in a cache folder: AUDIOTUNE_CACHE,
+or `audiotune` in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audiotune.errors import AlreadyInStoreError, DamagedBlobError, NotInStoreError, StoreError
+from audiotune.store.port import Entry, blob_key, checked_content, checked_key, digest_in, digest_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_MIB = 1 << 20
+_TRANSFER = TransferConfig(multipart_threshold=16 * _MIB, multipart_chunksize=16 * _MIB, max_concurrency=4)
+_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "ExpiredToken"}
+_FULL = {"507", "XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "EntityTooLarge"}
+
+
+class S3Store:
+    """A store in a bucket, under a prefix.
+
+    Args:
+        url: `s3://bucket` or `s3://bucket/prefix`. The bucket must exist.
+        cache: folder for fetched files; the default is the environment's.
+
+    Raises:
+        StoreError: no bucket in the url.
+    """
+
+    def __init__(self, url: str, cache: Path | None = None) -> None:
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise StoreError(f"{url!r} names no bucket", cure="use s3://bucket/prefix")
+        self._bucket = bucket
+        self._prefix = f"{checked_key(prefix.strip('/'))}/" if prefix.strip("/") else ""
+        self._cache = cache or cache_folder()
+        self._checked: set[str] = set()
+        with self._spoken(""):
+            self._s3 = _client()
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def get(self, key: str) -> bytes:
+        with self._spoken(key):
+            return self._s3.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+
+    def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
+        full = self._full(key)
+        with self._spoken(key):
+            if only_new:
+                self._s3.put_object(Bucket=self._bucket, Key=full, Body=data, IfNoneMatch="*")
+            else:
+                self._s3.put_object(Bucket=self._bucket, Key=full, Body=data)
+
+    def put_blob(self, source: Path | bytes, suffix: str = "") -> str:
+        digest = digest_of(source)
+        key = blob_key(digest, suffix)
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if self._size_or_none(key) == size:
+            return key
+        with self._spoken(key):
+            if size < _TRANSFER.multipart_threshold:
+                data = source if isinstance(source, bytes) else source.read_bytes()
+                promised = base64.b64encode(bytes.fromhex(digest)).decode()  # the server refuses what arrives changed
+                self._s3.put_object(Bucket=self._bucket, Key=self._full(key), Body=data, ChecksumSHA256=promised)
+            else:
+                self._upload(source, key)
+        return key
+
+    def _upload(self, source: Path | bytes, key: str) -> None:
+        """In parts of 16 MiB, each with a checksum. A cut upload leaves no object."""
+        if isinstance(source, Path):
+            self._s3.upload_file(str(source), self._bucket, self._full(key), Config=_TRANSFER)
+            return
+        with tempfile.TemporaryFile() as file:
+            file.write(source)
+            file.seek(0)
+            self._s3.upload_fileobj(file, self._bucket, self._full(key), Config=_TRANSFER)
+
+    def fetch(self, key: str) -> Path:
+        path = self._cached(key)
+        if key in self._checked and path.is_file():
+            return path
+        if not (path.is_file() and _is_whole(key, path)):
+            self._download(key, path)
+            checked_content(key, path)
+        self._checked.add(key)
+        return path
+
+    def _cached(self, key: str) -> Path:
+        """Blobs of all stores share their place in the cache, for their name says all. Other keys can change: by ETag."""
+        if digest_in(checked_key(key)):
+            return self._cache / key
+        with self._spoken(key):
+            tag = self._s3.head_object(Bucket=self._bucket, Key=self._full(key))["ETag"]
+        return self._cache / "keys" / hashlib.sha256(f"{self.url}\n{key}\n{tag}".encode()).hexdigest() / Path(key).name
+
+    def _download(self, key: str, path: Path) -> None:
+        full = self._full(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        except OSError as e:
+            raise _cache_error(e, path) from e
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as out, self._spoken(key):
+                self._s3.download_fileobj(self._bucket, full, out, Config=_TRANSFER)
+            if not _is_whole(key, part):
+                raise DamagedBlobError("the content does not match its hash", where=key, cure="restore this blob from a backup")
+            part.replace(path)
+        except OSError as e:
+            raise _cache_error(e, path) from e
+        finally:
+            part.unlink(missing_ok=True)
+
+    def exists(self, key: str) -> bool:
+        return self._size_or_none(key) is not None
+
+    def size(self, key: str) -> int:
+        size = self._size_or_none(key)
+        if size is None:
+            raise self._absent(key)
+        return size
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        if ".." in prefix.split("/")[:-1]:
+            raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
+        with self._spoken(prefix):
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    key = found["Key"].removeprefix(self._prefix)
+                    if key and not key.endswith("/"):  # consoles make empty objects to show folders
+                        yield Entry(key, found["Size"], found["LastModified"])
+
+    def delete(self, key: str) -> None:
+        with self._spoken(key):
+            self._s3.delete_object(Bucket=self._bucket, Key=self._full(key))
+        self._checked.discard(key)
+        if digest_in(key):
+            with suppress(OSError):
+                (self._cache / key).unlink(missing_ok=True)
+
+    def _full(self, key: str) -> str:
+        return self._prefix + checked_key(key)
+
+    def _size_or_none(self, key: str) -> int | None:
+        full = self._full(key)
+        try:
+            with self._spoken(key):
+                return int(self._s3.head_object(Bucket=self._bucket, Key=full)["ContentLength"])
+        except NotInStoreError:
+            return None
+
+    @contextmanager
+    def _spoken(self, key: str) -> Iterator[None]:
+        """Turns what boto3 raises into our family, with a cure."""
+        where = f"{self.url} ({key})" if key else self.url
+        try:
+            yield
+        except ClientError as e:
+            raise self._answer(e, key, where) from e
+        except (BotoCoreError, Boto3Error) as e:
+            if isinstance(e.__context__, ClientError):  # a failed transfer wraps what the server said
+                raise self._answer(e.__context__, key, where) from e
+            raise _trouble(e, where) from e
+
+    def _answer(self, e: ClientError, key: str, where: str) -> StoreError:
+        """The error behind an answer of the server."""
+        code = str(e.response.get("Error", {}).get("Code", ""))
+        status = str(e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        if code == "NoSuchBucket":
+            return StoreError(
+                f"there is no bucket {self._bucket!r}", where=where, cure="make the bucket, or correct AUDIOTUNE_STORE"
+            )
+        if code in _FULL or status == "507":
+            return StoreError(
+                "the store is full, nothing was half-stored", where=where, cure="free some space or raise the quota"
+            )
+        if code in _ABSENT:
+            return self._absent(key)
+        if code in _TAKEN:
+            return AlreadyInStoreError("the key is taken", where=key, cure="read it again and decide anew")
+        if code in _REFUSED or status in ("401", "403"):
+            cure = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what that key may do with the bucket"
+            return StoreError(f"the store refuses ({code})", where=where, cure=cure)
+        return StoreError(f"the store failed ({code or status})", where=where, cure="look into the store's log and run again")
+
+    def _absent(self, key: str) -> NotInStoreError:
+        return NotInStoreError(
+            "nothing is stored", where=f"{key} ({self.url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
+        )
+
+
+def cache_folder() -> Path:
+    """AUDIOTUNE_CACHE, or `audiotune` in the user's cache folder, or, where no home can be written, in the temporary folder."""
+    named = os.environ.get("AUDIOTUNE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(base) if base else Path("~/.cache").expanduser()) / "audiotune"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
+
+
+def _client() -> S3Client:
+    """Path-style, because servers behind one host name have no bucket hosts; patient with answers, not with silence."""
+    config = Config(
+        s3={"addressing_style": "path"},
+        retries={"mode": "standard", "max_attempts": 4},  # exponential backoff with jitter
+        connect_timeout=2,
+        read_timeout=60,
+        max_pool_connections=16,
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return boto3.session.Session().client("s3", region_name=region, config=config)
+
+
+def _is_whole(key: str, path: Path) -> bool:
+    promised = digest_in(key)
+    return promised is None or digest_of(path) == promised
+
+
+def _trouble(e: Exception, where: str) -> StoreError:
+    """The error behind a failed conversation: no answer, no keys, a broken transfer."""
+    name = type(e).__name__
+    if "Credentials" in name or "ProfileNotFound" in name:
+        return StoreError("there are no keys for the store", where=where, cure="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS itself"
+    if any(word in name for word in ("Connect", "Timeout", "HTTPClient", "Proxy", "SSL", "ResponseStreaming")):
+        cure = f"check that it runs and that AWS_ENDPOINT_URL_S3 names it (now: {endpoint})"
+        return StoreError("the store does not answer", where=where, cure=cure)
+    return StoreError(f"the store failed ({name}: {e})", where=where, cure=f"check AWS_ENDPOINT_URL_S3 (now: {endpoint})")
+
+
+def _cache_error(e: OSError, path: Path) -> StoreError:
+    return StoreError(
+        f"the cache folder failed: {e.strerror}", where=str(path.parent), cure="free some space or set AUDIOTUNE_CACHE"
+    )

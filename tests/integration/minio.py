@@ -1,0 +1,113 @@
+"""A real MinIO for tests: found, or built once with Go into the user's cache folder.
+
+Looked for in AUDIOTUNE_MINIO, on PATH and in the cache. The build takes about two minutes and only happens when Go is there;
+without either, tests that need a server are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"  # the last commit of the archived project, 2026-02-12
+USER, PASSWORD = "audiotune-test", "not-a-secret-8f2c"
+
+
+class NoServerError(Exception):
+    """No server can be had here; the words say why."""
+
+
+@dataclass(frozen=True)
+class Minio:
+    """A running server; `endpoint` like http://127.0.0.1:9123."""
+
+    endpoint: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": USER,
+            "AWS_SECRET_ACCESS_KEY": PASSWORD,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def binary() -> Path:
+    """The server's program. Raises NoServerError."""
+    named = os.environ.get("AUDIOTUNE_MINIO") or shutil.which("minio")
+    cached = _cache() / "minio"
+    if named and Path(named).is_file():
+        return Path(named)
+    if cached.is_file():
+        return cached
+    return _build(cached)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "audiotune" / "bin"
+
+
+def _build(target: Path) -> Path:
+    go = shutil.which("go")
+    if not go:
+        raise NoServerError("no minio on PATH or in AUDIOTUNE_MINIO, and no Go to build one")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "GOBIN": str(target.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    command = [go, "install", "-ldflags", "-s -w", f"github.com/minio/minio@{VERSION}"]
+    try:
+        built = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    except subprocess.TimeoutExpired as e:
+        raise NoServerError("building minio took longer than 500 s") from e
+    if built.returncode or not target.is_file():
+        raise NoServerError(f"building minio failed: {built.stderr.strip()[-300:]}")
+    return target
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Minio]:
+    """Runs a server over an empty folder until the block ends. Raises NoServerError."""
+    program, port = binary(), _free_port()
+    environment = {**os.environ, "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_CI_CD": "1", "HOME": str(folder)}
+    address = f"127.0.0.1:{port}"
+    command = [str(program), "server", "--quiet", "--address", address, "--console-address", "127.0.0.1:0", str(folder / "data")]
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait(process, f"http://{address}", folder / "log")
+            yield Minio(f"http://{address}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(process: subprocess.Popen[bytes], endpoint: str, log: Path, limit_s: float = 60) -> None:
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise NoServerError(f"minio ended: {log.read_text()[-300:]}")
+        try:
+            with urllib.request.urlopen(f"{endpoint}/minio/health/ready", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise NoServerError(f"minio was not ready after {limit_s:.0f} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
