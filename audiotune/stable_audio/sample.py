@@ -1,0 +1,171 @@
+"""Generation: requests become sounds. Each has its own noise, so a seed sounds the same alone and beside others.
+
+Unlike stable-audio-tools' generate_diffusion_cond it denoises only as many latent frames as the sound needs, touches no global
+seed or backend flag, and draws all noise, also that of stochastic samplers, from one CPU generator a request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiotune.errors import GenerationError
+from audiotune.sound import Sound
+from audiotune.stable_audio import condition, samplers
+from audiotune.stable_audio.encode import decode, encode
+from audiotune.stable_audio.load import StableAudio
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted.
+
+    Attributes:
+        prompt: words.
+        negative_prompt: words to stay away from; "" for none.
+        seconds: length of the sound, > 0, at most the model's window.
+        steps: denoising steps, >= 1.
+        guidance: classifier-free guidance; 1 is none (and half the work).
+        seed: decides all noise; 0 to 2**63 - 1.
+        sampler: one of `samplers.names(objective)`; None is the model's deterministic default.
+        init: a sound to start from.
+        init_strength: how much of it is made anew, above 0 to 1 (nothing of it is left).
+        guidance_rescale: 0 to 1, brings the spread of guided latents back (Lin et al. 2024); upstream's scale_phi.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seconds: float = 2.0
+    steps: int = 50
+    guidance: float = 4.0
+    seed: int = 0
+    sampler: str | None = None
+    init: Sound | None = None
+    init_strength: float = 0.7
+    guidance_rescale: float = 0.0
+
+    def alike(self) -> tuple[Any, ...]:
+        """Requests with the same value can be denoised together, if their lengths are the same too."""
+        strength = self.init_strength if self.init is not None else None
+        return (self.steps, self.guidance, self.sampler, bool(self.negative_prompt), strength, self.guidance_rescale)
+
+
+def generate(
+    sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None, *, together: bool = False
+) -> list[Sound]:
+    """The sounds of the requests, in their order.
+
+    Args:
+        on_step: called with (steps done, steps in all) of all requests; may raise to stop.
+        together: denoise alike requests of one length as one batch: faster on a GPU, but matrix products of another shape
+            round differently, so a sound then differs in its last bits from the same request alone. Without it every request
+            is denoised by itself and is bit-equal whatever stands beside it.
+
+    Raises:
+        GenerationError: a request the model cannot meet; all are checked before any work is done.
+    """
+    for request in requests:
+        check(sa, request)
+    groups = _groups(sa, requests) if together else [[i] for i in range(len(requests))]
+    total = sum(samplers.step_count(sa.objective, requests[i].steps, _strength(requests[i])) for g in groups for i in g)
+    done = 0
+    sounds: dict[int, Sound] = {}
+    for group in groups:
+
+        def stepped(count: int = len(group)) -> None:
+            nonlocal done
+            done += count
+            if on_step is not None:
+                on_step(min(done, total), total)
+
+        for i, latents in zip(group, _denoise(sa, [requests[i] for i in group], stepped)):
+            sounds[i] = decode(sa, latents, round(requests[i].seconds * sa.sample_rate_hz))
+    return [sounds[i] for i in range(len(requests))]
+
+
+def check(sa: StableAudio, request: Request) -> None:
+    """Says what is wrong with a request before anything is computed.
+
+    Raises:
+        GenerationError: naming the field.
+    """
+    longest_s = sa.window_frames / sa.sample_rate_hz
+    names = samplers.names(sa.objective)
+    faults = (
+        (not 0 < request.seconds <= longest_s + 1e-6, "seconds", f"above 0, at most {longest_s:.2f}"),
+        (request.steps < 1, "steps", "at least 1"),
+        (not math.isfinite(request.guidance) or request.guidance < 0, "guidance", "0 or more"),
+        (not 0 <= request.seed < 2**63, "seed", "0 to 2**63 - 1"),
+        (request.sampler not in (None, *names), "sampler", f"one of {', '.join(names)}"),
+        (not 0 < request.init_strength <= 1, "init_strength", "above 0, at most 1"),
+        (not 0 <= request.guidance_rescale <= 1, "guidance_rescale", "0 to 1"),
+    )
+    for wrong, field, bound in faults:
+        if wrong:
+            raise GenerationError(f"{field} is {getattr(request, field)!r}", where=field, cure=f"give {bound}")
+
+
+def latent_frames(sa: StableAudio, seconds: float) -> int:
+    """Latent frames that are denoised for a sound of `seconds`."""
+    frames = math.ceil(round(seconds * sa.sample_rate_hz) / sa.downsampling_ratio)
+    patch = int(getattr(getattr(sa.model.model, "model", None), "patch_size", 1))
+    return max(1, math.ceil(frames / patch)) * patch
+
+
+def _groups(sa: StableAudio, requests: Sequence[Request]) -> list[list[int]]:
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for i, request in enumerate(requests):
+        found.setdefault((latent_frames(sa, request.seconds), *request.alike()), []).append(i)
+    return list(found.values())
+
+
+def _strength(request: Request) -> float | None:
+    return request.init_strength if request.init is not None else None
+
+
+def _denoise(sa: StableAudio, requests: Sequence[Request], stepped: Callable[[], None]) -> list[np.ndarray[Any, Any]]:
+    """Latents [latent_channels, latent_frames] of alike requests of one length."""
+    import torch
+
+    first, device = requests[0], sa.device
+    generators = [torch.Generator().manual_seed(r.seed) for r in requests]
+    shape = (sa.latent_channels, latent_frames(sa, first.seconds))
+
+    def noise() -> Any:
+        return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
+
+    with torch.no_grad():
+        start = noise()
+        init = torch.stack([_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
+        model = samplers.Guided(sa, _inputs(sa, requests), first.guidance, first.guidance_rescale)
+        made = samplers.run(sa, model, start, noise, first.steps, first.sampler, init, _strength(first), stepped)
+    return [latents.float().cpu().numpy() for latents in made]
+
+
+def _inputs(sa: StableAudio, requests: Sequence[Request]) -> dict[str, Any]:
+    """What the diffusion model takes beside latents and time: the words, the lengths, and the words to stay away from."""
+    seconds = [r.seconds for r in requests]
+    # Row by row, so that the words of others cannot change a bit of an embedding.
+    positive = condition.stacked([condition.embed(sa, [r.prompt], [s]) for r, s in zip(requests, seconds)])
+    inputs = dict(sa.model.get_conditioning_inputs(positive))
+    if requests[0].negative_prompt:
+        negative = condition.stacked([condition.embed(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)])
+        inputs.update(sa.model.get_conditioning_inputs(negative, negative=True))
+    return inputs
+
+
+def _init(sa: StableAudio, request: Request, frames: int) -> Any:
+    """Latents of the sound to start from, cut or padded with silence to the length of the new one."""
+    import torch
+
+    assert request.init is not None
+    fitted = request.init.to_channels(sa.channels).resampled(sa.sample_rate_hz)
+    wanted = frames * sa.downsampling_ratio
+    data = np.pad(fitted.data[:, :wanted], ((0, 0), (0, max(0, wanted - fitted.frames))))
+    return torch.from_numpy(encode(sa, Sound(data, sa.sample_rate_hz)))

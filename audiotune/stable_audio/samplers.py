@@ -1,0 +1,137 @@
+"""Samplers: the ways from noise to latents, on stable-audio-tools' denoiser and k-diffusion, with noise given from outside."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.upstream import quiet
+
+# What stable-audio-tools' sample_k takes by default.
+SIGMA_MIN, SIGMA_MAX = 0.01, 100.0
+
+_V = ("dpmpp-2m", "k-heun", "dpmpp-2m-sde", "dpmpp-3m-sde")
+_FLOW = ("euler", "dpmpp", "pingpong")
+
+Noise = Callable[[], Any]
+
+
+def names(objective: str) -> tuple[str, ...]:
+    """Samplers of an objective, the default first. Those in -sde, and pingpong, add noise on the way."""
+    if objective == "rf_denoiser":
+        return ("pingpong", "euler", "dpmpp")
+    return _V if objective == "v" else _FLOW
+
+
+def step_count(objective: str, steps: int, strength: float | None) -> int:
+    """Steps that are really taken: an init sound needs only the later part of the way."""
+    if strength is None or objective != "v":
+        return steps
+    part = math.log(_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
+    return max(1, round(steps * part))
+
+
+class Guided:
+    """The diffusion model with its conditioning and guidance, as samplers call it: latents and times in [0, 1]."""
+
+    def __init__(self, sa: StableAudio, inputs: dict[str, Any], guidance: float, rescale: float) -> None:
+        self.model = sa.model.model
+        self.inputs = dict(inputs, cfg_scale=guidance, batch_cfg=True)
+        if type(self.model).__name__ == "DiTWrapper":
+            # Upstream recomputes activations even where nothing is learned; that only costs time here.
+            self.inputs.update(scale_phi=rescale, use_checkpointing=False)
+
+    def __call__(self, x: Any, t: Any, **_: Any) -> Any:
+        return self.model(x, t, **self.inputs).to(x.dtype)
+
+
+def run(
+    sa: StableAudio,
+    model: Guided,
+    start: Any,
+    noise: Noise,
+    steps: int,
+    sampler: str | None,
+    init: Any,
+    strength: float | None,
+    stepped: Callable[[], None],
+) -> Any:
+    """Latents [rows, channels, frames] from unit noise `start`.
+
+    Args:
+        noise: gives fresh unit noise of the same shape, row by row from each row's own generator.
+        init, strength: latents to start from and how much of them is made anew, or None.
+        stepped: called after each step.
+    """
+    name = sampler or names(sa.objective)[0]
+    if sa.objective == "v":
+        return _k_diffusion(model, start, noise, step_count("v", steps, strength), name, init, strength, stepped)
+    if name == "pingpong":
+        return _pingpong(model, start, noise, steps, init, strength, stepped, sa.model.dist_shift)
+    with quiet():
+        from stable_audio_tools.inference.sampling import sample_rf
+    return sample_rf(
+        model,
+        start,
+        init_data=init,
+        steps=steps,
+        sampler_type=name,
+        sigma_max=1.0 if strength is None else strength,
+        device=start.device,
+        callback=lambda _: stepped(),
+        disable_tqdm=True,
+        dist_shift=sa.model.dist_shift,
+    )
+
+
+def _sigma(strength: float) -> float:
+    """Noise level at which an init sound is taken up; 1 is where everything starts anew."""
+    return min(SIGMA_MAX, max(2 * SIGMA_MIN, math.tan(min(strength, 0.9999) * math.pi / 2)))
+
+
+def _k_diffusion(
+    model: Guided, start: Any, noise: Noise, steps: int, name: str, init: Any, strength: float | None, stepped: Callable[[], None]
+) -> Any:
+    with quiet():
+        import k_diffusion
+    from_sigma = SIGMA_MAX if strength is None else _sigma(strength)
+    sigmas = k_diffusion.sampling.get_sigmas_polyexponential(steps, SIGMA_MIN, from_sigma, 1.0, device=start.device)
+    x = start * sigmas[0] if init is None else init + start * sigmas[0]
+    play = {
+        "dpmpp-2m": k_diffusion.sampling.sample_dpmpp_2m,
+        "k-heun": k_diffusion.sampling.sample_heun,
+        "dpmpp-2m-sde": k_diffusion.sampling.sample_dpmpp_2m_sde,
+        "dpmpp-3m-sde": k_diffusion.sampling.sample_dpmpp_3m_sde,
+    }[name]
+    fresh = {"noise_sampler": lambda _sigma, _next: noise()} if name.endswith("-sde") else {}
+    return play(k_diffusion.external.VDenoiser(model), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh)
+
+
+def _pingpong(
+    model: Guided,
+    start: Any,
+    noise: Noise,
+    steps: int,
+    init: Any,
+    strength: float | None,
+    stepped: Callable[[], None],
+    shift: Any,
+) -> Any:
+    """Denoise fully, noise again a little less, and so on: for distilled models (stable-audio-tools' sample_flow_pingpong)."""
+    import torch
+
+    top = 1.0 if strength is None else strength
+    times = torch.sigmoid(-torch.linspace(math.log((1 - top) / top + 1e-6) if top < 1 else -6.0, 2.0, steps + 1))
+    times[0], times[-1] = top, 0.0
+    if shift is not None:
+        times = shift.time_shift(times, start.shape[-1])
+    x = start if init is None else init * (1 - top) + start * top
+    ones = start.new_ones(len(start))
+    for now, following in itertools.pairwise(times):
+        denoised = x - now.item() * model(x, now.item() * ones)
+        x = (1 - following.item()) * denoised + following.item() * noise() if following > 0 else denoised
+        stepped()
+    return x

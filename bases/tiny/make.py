@@ -1,0 +1,90 @@
+"""Makes the tiny base from nothing but the synthesizer: sounds, autoencoder, diffusion transformer, weights.
+
+    python -m bases.tiny.make --work /tmp/tiny          about an hour on two free cores; can be cut and started again
+
+Fixed seed; the stages' results are kept in --work, and a stage that is there is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+SEED = 20_261_123
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, required=True, help="folder for sounds, checkpoints and the log")
+    parser.add_argument("--out", type=Path, default=HERE, help="where model.safetensors goes")
+    parser.add_argument("--sounds", type=int, default=8000)
+    parser.add_argument("--autoencoder-steps", type=int, default=3000)
+    parser.add_argument("--diffusion-steps", type=int, default=3000)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    from bases.tiny import material, words
+
+    words.write_tokenizer(HERE / "tokenizer")
+    material.render(args.work / "material", args.sounds, seed=1000, workers=args.threads)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(SEED)
+    model = _model()
+    sounds = material.load(args.work / "material")
+    _autoencoder(model, sounds, args)
+    _diffusion(model, sounds, args)
+    _silence_unheard_words(model, sounds)
+    _save(model, args.out / "model.safetensors")
+
+
+def _model() -> Any:
+    from audiotune.stable_audio.load import load_model
+
+    return load_model(HERE / "model_config.json").model
+
+
+def _autoencoder(model: Any, sounds: Any, args: argparse.Namespace) -> None:
+    from bases.tiny import autoencoder
+
+    done = args.work / "autoencoder.done"
+    kept = args.work / "autoencoder.pt"
+    if not done.exists():
+        save = lambda: torch.save(model.pretransform.state_dict(), kept)  # noqa: E731
+        autoencoder.train(model.pretransform, sounds, args.autoencoder_steps, SEED, save, args.work / "log.txt")
+        done.touch()
+    model.pretransform.load_state_dict(torch.load(kept, weights_only=True))
+    model.pretransform.eval().requires_grad_(False)
+
+
+def _diffusion(model: Any, sounds: Any, args: argparse.Namespace) -> None:
+    from bases.tiny import diffusion
+
+    latents = diffusion.latents_of(model.pretransform, sounds)
+    save = lambda: _save(model, args.work / "model.safetensors")  # noqa: E731
+    diffusion.train(model, latents, args.diffusion_steps, SEED + 1, save, args.work / "log.txt")
+
+
+def _silence_unheard_words(model: Any, sounds: Any) -> None:
+    """Words never heard get the embedding zero: to the base they mean nothing, rather than something at random."""
+    lookup = model.conditioner.conditioners["prompt"]
+    heard = {i for m in sounds.values() for said in m.captions for text in said for i in lookup.tokenizer(text)["input_ids"]}
+    with torch.no_grad():
+        for i in set(range(lookup.token_embedder.num_embeddings)) - heard:
+            lookup.token_embedder.weight[i].zero_()
+
+
+def _save(model: Any, path: Path) -> None:
+    """All weights in half precision, to a temporary name first."""
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata={"format": "pt"})
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()
