@@ -114,5 +114,3 @@ def _weights(store: Store, into: zipfile.ZipFile, releases: list[Release]) -> No
 
 def _json(into: zipfile.ZipFile, name: str, what: object) -> None:
     into.writestr(name, json.dumps(what, indent=1, ensure_ascii=False, default=str) + "\n")
-
-

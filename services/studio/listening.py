@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -21,9 +21,15 @@ from audiotune.governance import current_agreement
 from audiotune.recording import Digest
 from audiotune.store.port import Store
 from services.studio.shelf import Shelf, Shelves
-from services.studio.words import Words
 
 _KEY = re.compile(r"annotations/([0-9a-f]{64})/([^/]+)/[^/]+\.json")
+
+
+class KnownWords(Protocol):
+    """The vocabulary, as far as saving needs it (`services.studio.words.Words`)."""
+
+    def checked(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """The tags, each once. Raises AudioTuneError for one nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Progress:
 class Listening:
     """The annotate page's mind. Knows no gradio."""
 
-    def __init__(self, store: Store, shelves: Shelves, words: Words) -> None:
+    def __init__(self, store: Store, shelves: Shelves, words: KnownWords) -> None:
         self._store, self._shelves, self._words = store, shelves, words
 
     def members(self) -> dict[str, str]:

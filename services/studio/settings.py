@@ -25,7 +25,9 @@ class Settings(BaseModel):
     generation_url: str = Field(default="http://127.0.0.1:3000", description="where the generation service answers")
     kfp_url: str = Field(default="", description="Kubeflow Pipelines' address; empty runs the steps on this machine")
     kfp_namespace: str = Field(default="", description="namespace runs belong to; empty on a single-user Kubeflow")
-    kfp_pipeline: str = Field(default="prepare", min_length=1, description="name of the uploaded pipeline that takes recordings in")
+    kfp_pipeline: str = Field(
+        default="prepare", min_length=1, description="name of the uploaded pipeline that takes recordings in"
+    )
     kfp_token: str = Field(default="", repr=False, description="bearer token for Kubeflow; give it by environment only")
     recipe: str = Field(default="", description="recipe the steps run with; empty takes the default one")
     work_folder: Path = Field(default=Path("studio-work"), description="folder for run logs and files on their way to a browser")

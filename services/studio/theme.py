@@ -56,6 +56,7 @@ def theme() -> gr.themes.Base:
         "button_primary_background_fill_hover": "var(--at-accent-strong)",
         "button_primary_text_color": "var(--at-on-accent)",
         "button_primary_border_color": "transparent",
+        "button_primary_border_color_hover": "transparent",
         "button_secondary_background_fill": "var(--at-card)",
         "button_secondary_background_fill_hover": "var(--at-field)",
         "button_secondary_text_color": "var(--at-ink)",

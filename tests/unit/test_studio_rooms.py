@@ -32,7 +32,9 @@ def group(tmp_path: Path) -> Seeded:
 
 
 def test_settings_come_from_the_environment_and_flags_win() -> None:
-    settings = from_environment({"AUDIOTUNE_STUDIO_PORT": "8080", "AUDIOTUNE_STUDIO_HOST": "0.0.0.0"}, host="127.0.0.1", port=None)
+    settings = from_environment(
+        {"AUDIOTUNE_STUDIO_PORT": "8080", "AUDIOTUNE_STUDIO_HOST": "0.0.0.0"}, host="127.0.0.1", port=None
+    )
     assert (settings.port, settings.host) == (8080, "127.0.0.1")
 
 

@@ -77,4 +77,10 @@ def _terms(agreement: Agreement) -> Markup:
     ]
     rows = (joined(tag("dt", name), tag("dd", value)) for name, value in facts)
     head = tag("h2", agreement.group)
-    return tag("article", head, tag("p", f"agreement, version {agreement.version}", class_="at-about"), tag("dl", *rows), class_="at-card")
+    return tag(
+        "article",
+        head,
+        tag("p", f"agreement, version {agreement.version}", class_="at-about"),
+        tag("dl", *rows),
+        class_="at-card",
+    )

@@ -70,7 +70,11 @@ class _Calls:
 
     def open_segment(self, member: str, given: Given) -> Given:
         """One segment by its id."""
-        return {**self._standing(member), "segment": self._segment(member, str(given["segment"])), "facets": self._desk.words.facets()}
+        return {
+            **self._standing(member),
+            "segment": self._segment(member, str(given["segment"])),
+            "facets": self._desk.words.facets(),
+        }
 
     def save_answer(self, member: str, given: Given) -> Given:
         """Keeps an answer; then the next segment, or the same one with everybody's answers."""

@@ -82,7 +82,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
         cancels=[coming], show_progress="hidden",
     )  # fmt: skip
     for sounds in (made, past):
-        sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden", js="() => window.scrollTo({top: 0})")
+        sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
     return Arrival(arrive, [made, past, *form.limited])
 
 
@@ -105,7 +105,9 @@ class _Form:
                 negative = gr.Textbox(label="Rather not", placeholder="hiss, voices", max_length=1000, elem_id="at-negative")
                 with gr.Accordion("Start from a sound", open=False):
                     init = gr.Audio(label="Sound", type="filepath", sources=["upload", "microphone"], elem_id="at-init")
-                    strength = gr.Slider(0.05, 1.0, 0.7, step=0.05, label="Strength", info="1 forgets the sound, 0.05 keeps nearly all.")
+                    strength = gr.Slider(
+                        0.05, 1.0, 0.7, step=0.05, label="Strength", info="1 forgets the sound, 0.05 keeps nearly all."
+                    )
             with gr.Column(scale=2, min_width=300):
                 seconds = gr.Slider(0.5, 12, 4, step=0.1, label="Length in seconds", elem_id="at-seconds")
                 count = gr.Slider(1, 4, 1, step=1, label="Variations", elem_id="at-count")

@@ -56,7 +56,10 @@ def _card(release: Release, aliases: list[str], names: dict[str, str], recording
     heard = sorted(recordings.get(id, id[:12]) for id in lineage.recordings)
     facts: list[tuple[str, str]] = [
         ("People", ", ".join(names.get(m, m) for m in lineage.contributors)),
-        ("Recordings", tag("details", tag("summary", str(len(heard))), tag("ul", *(tag("li", n) for n in heard), class_="at-list"))),
+        (
+            "Recordings",
+            tag("details", tag("summary", str(len(heard))), tag("ul", *(tag("li", n) for n in heard), class_="at-list")),
+        ),
         ("Segments", str(len(lineage.segments))),
         ("Words by", ", ".join(names.get(m, m) for m in lineage.annotators) or "file names"),
         ("Tuned from", lineage.base),

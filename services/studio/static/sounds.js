@@ -2,6 +2,10 @@
 const root = element.querySelector(".at-sounds");
 let players = [];
 
+const takeBack = (sound) => {
+  trigger("restore", { id: sound.id });
+  window.scrollTo({ top: 0 });
+};
 const card = (sound) => {
   const player = makePlayer({ url: sound.url, peaks: sound.peaks, seconds: sound.seconds, label: sound.prompt });
   players.push(player);
@@ -13,7 +17,7 @@ const card = (sound) => {
     make("div", { class: "at-facts" }, facts),
     make("div", { class: "at-sound-acts" },
       make("a", { class: "at-quiet", href: sound.url, download: sound.file }, "Download"),
-      make("button", { type: "button", class: "at-quiet at-restore", onclick: () => trigger("restore", { id: sound.id }) }, "Take these settings")));
+      make("button", { type: "button", class: "at-quiet at-restore", onclick: () => takeBack(sound) }, "Take these settings")));
 };
 const show = () => {
   players.forEach((player) => player.away());

@@ -1,0 +1,86 @@
+"""A small generation service of our own: the documented HTTP API in front of plain tones."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.fakes.seeded_store import tone
+
+RELEASE = {"name": "patch-bay", "version": "1", "digest": "d" * 64, "aliases": ["champion"]}
+
+
+class FakeGeneration:
+    """State of the service.
+
+    Attributes:
+        asked: the bodies that came, in order.
+        gave: the audio bytes that went out, in order.
+        trouble: "" answers, "refuse" answers 422 naming the prompt, "away" answers 503.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.gave: list[bytes] = []
+        self.trouble = ""
+
+    def generations(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.asked.append(body)
+        if self.trouble == "refuse":
+            return 422, _problem(422, "the request does not fit", [{"field": "prompt", "message": "one letter is too short"}])
+        if self.trouble == "away":
+            return 503, _problem(503, "the service is still loading its release", [])
+        first = body.get("seed") if body.get("seed") is not None else 1000 + len(self.asked)
+        made = []
+        for seed in range(first, first + body.get("count", 1)):
+            audio = tone(110 + seed % 400, float(body.get("seconds", 1))).to_bytes("WAV")
+            self.gave.append(audio)
+            made.append({"seed": seed, "format": "wav", "audio": base64.b64encode(audio).decode(), "release": "patch-bay 1",
+                         "digest": RELEASE["digest"]})  # fmt: skip
+        return 200, {"generations": made}
+
+
+def _problem(status: int, detail: str, errors: list[dict[str, str]]) -> dict[str, Any]:
+    return {"type": "about:blank", "title": detail, "status": status, "detail": detail, "errors": errors}
+
+
+@contextmanager
+def serving(fake: FakeGeneration) -> Iterator[str]:
+    """The fake behind real HTTP on a free local port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/v1/releases":
+                self._answer(200, {"releases": [RELEASE]})
+            elif self.path == "/v1/health":
+                self._answer(200, {"status": "ok"})
+            else:
+                self._answer(404, _problem(404, "no such page", []))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            self._answer(*fake.generations(body))
+
+        def _answer(self, status: int, found: dict[str, Any]) -> None:
+            data = json.dumps(found).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json" if status < 400 else "application/problem+json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,25 @@
+"""A launcher of our own: tells what it was told to tell, and remembers what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from audiotune.errors import AudioTuneError
+from services.studio.inbox import Upload
+from services.studio.launcher import News
+
+
+class ScriptedLauncher:
+    """Yields `news`, then raises `error` if there is one."""
+
+    place = "in a test"
+
+    def __init__(self, news: list[News], error: AudioTuneError | None = None) -> None:
+        self.news, self.error = news, error
+        self.given: list[Upload] = []
+
+    def prepare(self, upload: Upload) -> Iterator[News]:
+        self.given.append(upload)
+        yield from self.news
+        if self.error:
+            raise self.error
