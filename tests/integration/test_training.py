@@ -1,4 +1,4 @@
-"""Encode, finetune and unwrap with a real, very small Stable Audio model."""
+"""Encode, finetune and unwrap with a real, very small Stable Audio model: what is tuned is what listeners get."""
 
 from __future__ import annotations
 
@@ -6,26 +6,303 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from audiotune.errors import ConsentError, ModelError, SettingsError, TrainingError
+from audiotune.progress import silent
+from audiotune.release import CheckpointPointer, WeightsPointer
 
 pytestmark = pytest.mark.integration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+KNOBS: dict[str, Any] = {
+    "steps": 6, "batch_size": 4, "checkpoint_every": 3, "learning_rate": 1e-3, "log_every": 2, "experiment": "", "demos": 0,
+    "validate_rows": 4, "warmup_steps": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    import torch
+
     from tests.fakes.small_training import world
 
+    torch.set_num_threads(1)
     built = world(tmp_path_factory.mktemp("training"))
     built.encoded()
     return built
 
 
-def test_a_killed_run_that_is_resumed_ends_bit_identical(made) -> None:
+def tune(made: Any, folder: Path, **knobs: Any) -> tuple[CheckpointPointer, Any]:
+    from components.finetune.settings import Settings
+    from components.finetune.step import run
+
+    settings = Settings.model_validate({**KNOBS, "base": str(made.base), **knobs})
+    paths = {name: folder / name for name in ("checkpoint", "report", "metrics")}
+    result = run(settings, made.store, silent, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+    return CheckpointPointer.model_validate_json((folder / "checkpoint").read_bytes()), result
+
+
+def unwrap(made: Any, checkpoint: Path, folder: Path, **knobs: Any) -> WeightsPointer:
+    from components.unwrap.settings import Settings
+    from components.unwrap.step import run
+
+    run(
+        Settings.model_validate(knobs),
+        made.store,
+        silent,
+        checkpoint=checkpoint,
+        weights=folder / "weights",
+        metrics=folder / "m",
+    )
+    return WeightsPointer.model_validate_json((folder / "weights").read_bytes())
+
+
+def loaded_by_upstream(made: Any, pointer: WeightsPointer, folder: Path) -> Any:
+    """The unwrapped model as stable-audio-tools itself builds and fills it, from a folder with the pointer's files."""
+    from stable_audio_tools.models.factory import create_model_from_config
+    from stable_audio_tools.models.utils import load_ckpt_state_dict
+
+    for path, key in {"model_config.json": pointer.config, "model.safetensors": pointer.weights, **pointer.files}.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(made.store.get(key))
+    config = json.loads((folder / "model_config.json").read_text())
+    for conditioner in config["model"]["conditioning"]["configs"]:
+        if "tokenizer_name" in conditioner["config"]:
+            conditioner["config"]["tokenizer_name"] = str(folder / conditioner["config"]["tokenizer_name"])
+    model = create_model_from_config(config)
+    model.load_state_dict(load_ckpt_state_dict(str(folder / "model.safetensors")))
+    return model
+
+
+def trained_state(made: Any, pointer: CheckpointPointer, *, ema: bool = False) -> dict[str, Any]:
+    """The trainer's model, put together by the trainer's own code (and peft), not by unwrap."""
+    from audiotune import checkpoint, tensors
+    from audiotune.stable_audio.load import load_model
+    from components.finetune.adapters import is_adapter, merged_by_peft, plain_name
+    from components.finetune.settings import Settings
+    from components.finetune.state import restore
+    from components.finetune.tuned import Tuned
+
+    kept = checkpoint.load(made.store, pointer.checkpoint)
+    sa = load_model(made.base)
+    named = Tuned(sa, Settings.model_validate(kept.recipe)).learning()
+    restore(made.store, kept.model_copy(update={"weights": kept.ema if ema else kept.weights}), named)
+    assert tensors
+    merged_by_peft(sa.model.model)
+    return {plain_name(name): tensor for name, tensor in sa.model.state_dict().items() if not is_adapter(name)}
+
+
+def test_encoding_keeps_true_lengths_and_is_done_once(made: Any) -> None:
+    from components.encode.settings import Settings
+    from components.encode.step import run
+
+    rows = made.latents().rows
+    assert {row.latent_frames for row in rows} == {57, 29}  # 0.9 s and half of it at 16 kHz, 256 frames to a latent one
+    assert {row.seconds for row in rows} == {0.9, 0.45}
+    again = run(
+        Settings(base=str(made.base)), made.store, silent, dataset=made.dataset, latents=made.folder / "2", metrics=made.folder
+    )
+    assert again.metrics["newly_encoded"] == again.metrics["newly_embedded"] == 0
+    assert (made.folder / "2").read_bytes() == (made.folder / "latents.jsonl").read_bytes()
+    parts = run(
+        Settings(base=str(made.base), part_s=0.4),
+        made.store,
+        silent,
+        dataset=made.dataset,
+        latents=made.folder / "3",
+        metrics=made.folder,
+    )
+    assert parts.metrics["rows"] == 9 * 2 + 3  # 0.4 + 0.4 (0.1 is left out), and 0.4 (0.05 is left out)
+
+
+def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
+    """A short row beside a long one costs, and teaches, what it does alone."""
+    import dataclasses
+
+    import torch
+
+    from audiotune.stable_audio.load import load_model
+    from components.finetune.draw import Draw
+    from components.finetune.material import Material
+    from components.finetune.settings import Settings
+    from components.finetune.tuned import Tuned
+
+    tuned = Tuned(load_model(made.base), Settings())
+    rows = sorted(made.latents().rows, key=lambda row: row.latent_frames)
+    material = Material([rows[0], rows[-1]], made.store, cached_words=False)
+    flat = torch.full((2,), 0.5)
+    both = Draw(torch.tensor([0, 1]), flat, flat, torch.tensor([False, False]), torch.randn(2, 8, 57))
+    errors = tuned(material.part(both, flat, 0, 2, torch.device("cpu")))
+    alone = [tuned(material.part(both, flat, i, i + 1, torch.device("cpu"))).item() for i in range(2)]
+    assert errors.tolist() == pytest.approx(alone, rel=1e-5)
+    whole = material.part(both, flat, 0, 2, torch.device("cpu"))
+    unhidden = tuned(dataclasses.replace(whole, frames=torch.tensor([57, 57])))[0]  # as upstream: silence counts
+    assert unhidden.item() != pytest.approx(alone[0], rel=1e-2)
+
+
+def test_how_a_batch_is_divided_changes_nothing(made: Any, tmp_path: Path) -> None:
+    import torch
+
+    from audiotune import checkpoint, tensors
+
+    pointers = [tune(made, tmp_path, accumulate=parts, steps=3)[0] for parts in (1, 3)]
+    kept = [checkpoint.load(made.store, pointer.checkpoint) for pointer in pointers]
+    one, three = (tensors.read(made.store.fetch(c.weights)) for c in kept)
+    start = dict(kept[0].history["train_loss"])
+    assert start == pytest.approx(dict(kept[1].history["train_loss"]), rel=1e-4)
+    assert all(torch.allclose(one[name], three[name], atol=2e-4) for name in one)
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_a_full_finetune_unwraps_to_the_last_bit(made: Any, tmp_path: Path, ema: bool) -> None:
+    import torch
+
+    pointer, result = tune(made, tmp_path, ema_decay=0.9)
+    assert result.metrics["step"] == 6
+    assert (tmp_path / "report").read_text().startswith("<!doctype html>")
+    weights = unwrap(made, tmp_path / "checkpoint", tmp_path, ema=ema)
+    theirs = loaded_by_upstream(made, weights, tmp_path / "model").state_dict()
+    ours = trained_state(made, pointer, ema=ema)
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+
+
+def test_lora_is_merged_as_peft_does_or_kept_beside(made: Any, tmp_path: Path) -> None:
+    import torch
+
+    from audiotune import tensors
+
+    pointer, _ = tune(made, tmp_path, mode="lora", lora_rank=4)
+    weights = unwrap(made, tmp_path / "checkpoint", tmp_path)
+    theirs = loaded_by_upstream(made, weights, tmp_path / "merged").state_dict()
+    ours = trained_state(made, pointer)
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    kept = unwrap(made, tmp_path / "checkpoint", tmp_path, lora="keep")
+    base = tensors.read(made.base / "model.safetensors")
+    beside = tensors.read(made.store.fetch(kept.weights))
+    assert all(torch.equal(beside[name], base[name]) for name in base if name.startswith("model."))
+    assert kept.adapter
+    assert not weights.adapter
+    adapter = tensors.read(made.store.fetch(kept.adapter))
+    assert all(".layers." in name for name in adapter)
+    assert any(bool(tensor.any()) for name, tensor in adapter.items() if name.endswith("lora_B"))
+
+
+def test_an_upstream_checkpoint_unwraps_to_its_running_mean(made: Any, tmp_path: Path) -> None:
+    """Wrapped by stable-audio-tools' own training wrapper, as the notebook's `epoch=53-step=800.ckpt`."""
+    import shutil
+
+    import torch
+    from stable_audio_tools.training.diffusion import DiffusionCondTrainingWrapper
+
+    from audiotune.stable_audio.load import load_model
+
+    wrapper = DiffusionCondTrainingWrapper(load_model(made.base).model, lr=1e-4)
+    with torch.no_grad():
+        for parameter in wrapper.diffusion_ema.ema_model.parameters():
+            parameter.add_(0.25)
+    state = {"state_dict": wrapper.state_dict(), "global_step": 800, "epoch": 53, "optimizer_states": [{"state": {}}]}
+    torch.save(state, tmp_path / "epoch=53-step=800.ckpt")
+    shutil.copyfile(made.base / "model_config.json", tmp_path / "model_config.json")
+    shutil.copytree(made.base / "tokenizer", tmp_path / "tokenizer")
+    weights = unwrap(made, tmp_path / "epoch=53-step=800.ckpt", tmp_path)
+    assert weights.ema
+    assert weights.step == 800
+    model = loaded_by_upstream(made, weights, tmp_path / "model")
+    ours, mean = model.model.state_dict(), wrapper.diffusion_ema.ema_model.state_dict()
+    assert all(torch.equal(ours[name], mean[name]) for name in mean)
+
+
+def test_a_finished_run_does_no_work_and_more_steps_go_on(made: Any, tmp_path: Path) -> None:
+    first, _ = tune(made, tmp_path, seed=5)
+    page = (tmp_path / "report").read_bytes()
+    said: list[str] = []
+
+    from components.finetune.settings import Settings
+    from components.finetune.step import run
+
+    def listen(share: float, words: str) -> None:
+        said.append(words)
+
+    for steps in (6, 8):
+        settings = Settings.model_validate({**KNOBS, "base": str(made.base), "seed": 5, "steps": steps})
+        paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
+        run(settings, made.store, listen, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+        if steps == 6:
+            assert said == ["step 6 was reached before; nothing to do"]
+            assert CheckpointPointer.model_validate_json((tmp_path / "checkpoint").read_bytes()) == first
+            assert (tmp_path / "report").read_bytes() == page
+    assert any(words.startswith("step 8 of 8") for words in said)
+    assert not any(words.startswith("step 2 ") for words in said)
+
+
+def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> None:
+    import dataclasses
+
+    from audiotune.stable_audio.load import load_model
+    from components.finetune.journal import Journal, NoRun
+    from components.finetune.machine import OneCpu
+    from components.finetune.material import Material
+    from components.finetune.settings import Settings
+    from components.finetune.state import Keeper
+    from components.finetune.trainer import Trainer
+    from components.finetune.tuned import Tuned
+
+    class Spoiled(Material):
+        """Latents turn to NaN in the fifth step."""
+
+        parts = 0
+
+        def part(self, *args: Any, **options: Any) -> Any:
+            good = super().part(*args, **options)
+            self.parts += 1
+            return good if self.parts < 5 else dataclasses.replace(good, latents=good.latents * float("nan"))
+
+    settings = Settings.model_validate({**KNOBS, "base": str(made.base)})
+    tuned = Tuned(load_model(made.base), settings)
+    rows = Spoiled(made.latents().rows, made.store, cached_words=False)
+    digests = dict.fromkeys(("run_key", "base_digest", "dataset", "latents"), "9" * 64)
+    keeper = Keeper(made.store, {"kind": "full", "base": "x", **digests}, 1)
+    journal = Journal(settings, silent, made.store.url, NoRun())
+    with pytest.raises(TrainingError, match=r"nan.* in step 5; the last good checkpoint is checkpoints/9+/000000003.json"):
+        Trainer(settings, OneCpu(settings), tuned, rows, None, keeper, journal).run(None)
+
+
+def test_consent_is_asked_before_anything(made: Any, tmp_path: Path) -> None:
+    from audiotune.dataset import DatasetRow
+    from audiotune.manifest import Manifest, load
+    from components.finetune.settings import Settings
+    from components.finetune.step import run
+
+    rows = load(made.dataset, "datasets", DatasetRow).rows
+    strange = Manifest("datasets", [rows[0].model_copy(update={"contributors": ("stranger",)})]).write(tmp_path / "d")
+    with pytest.raises(ConsentError, match="stranger"):
+        run(Settings(), made.store, silent, latents=made.folder / "latents.jsonl", dataset=strange, checkpoint=tmp_path / "c",
+            report=tmp_path / "r", metrics=tmp_path / "m")  # fmt: skip
+    assert not (tmp_path / "c").exists()
+
+
+def test_knobs_that_do_not_fit_are_refused(made: Any, tmp_path: Path) -> None:
+    from tests.fakes.small_training import base_folder
+
+    other = base_folder(tmp_path / "other", seed=1)
+    with pytest.raises(SettingsError, match="made with"):
+        tune(made, tmp_path, base=str(other))
+    with pytest.raises(SettingsError, match="cannot be divided"):
+        tune(made, tmp_path, accumulate=8)
+    pointer, _ = tune(made, tmp_path)
+    with pytest.raises(ModelError, match="running mean"):
+        unwrap(made, tmp_path / "checkpoint", tmp_path, ema=True)
+    assert pointer.step == 6
+
+
+def test_a_killed_run_that_is_resumed_ends_bit_identical(made: Any) -> None:
     command = [sys.executable, "-m", "tests.integration.training_driver", str(made.folder)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     for mode in ("full", "lora"):
