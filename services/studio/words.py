@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audiotune.vocabulary import Vocabulary
-
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
+from audiotune.vocabulary import Term, Vocabulary
 
 _LONGEST_WORD = 60
 
 
 class Words:
-    """Reads the vocabulary anew for each question: members add words, and every studio sees them at once."""
+    """Reads the vocabulary anew for each question: members add words, and every studio on the store sees them at once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -51,5 +50,6 @@ class Words:
         return term.id, term.label
 
 
-def _term(term: Any) -> dict[str, str]:
-    return {"id": term.id, "label": term.label, "hint": "", "search": f"{term.label} {term.id}".lower()}
+def _term(term: Term) -> dict[str, str]:
+    hint = f"also: {', '.join(term.synonyms)}" if term.synonyms else f"added by {term.member}" if term.member else ""
+    return {"id": term.id, "label": term.label, "hint": hint, "search": " ".join((term.label, *term.synonyms)).lower()}

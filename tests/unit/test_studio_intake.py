@@ -15,7 +15,6 @@ from services.studio.settings import Settings
 from tests.fakes.launcher import ScriptedLauncher
 from tests.fakes.seeded_store import seed, tone
 
-pytest.importorskip("audiotune.vocabulary", reason="the desk needs the vocabulary room")
 SAID: dict[str, object] = {"uploaded_by": "ana", "contributors": ("ana",), "session": "", "instrument": "", "licence": "CC0-1.0"}
 WELL = [News(0.5, "take <one>.wav"), News(1.0, "Done", {"ingest": "<!doctype html><p>in"}, done=True)]
 

@@ -11,6 +11,7 @@ from audiotune import annotation
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
 from services.studio.listening import Listening
 from services.studio.shelf import Shelves
+from services.studio.words import Words
 from tests.fakes.seeded_store import Seeded, answer, seed
 
 
@@ -139,3 +140,29 @@ def test_an_empty_store_is_no_error(tmp_path: Path) -> None:
     assert listening.next_for("ana") is None
     assert listening.progress("ana").segments == 0
     assert listening.heard_by("ana") == []
+
+
+def test_the_vocabulary_as_the_page_sees_it(group: Seeded) -> None:
+    words = Words(group.store)
+    facets = {facet["id"]: facet for facet in words.facets()}
+    assert list(facets) == ["mood", "type", "texture", "synthesis", "motion"]
+    term = facets["mood"]["terms"][0]["id"]
+    assert words.checked({"mood": [term, term], "type": []}) == {"mood": (term,)}
+    with pytest.raises(AudioTuneError, match="no word of type"):
+        words.checked({"type": [term]})
+
+
+def test_an_own_word_is_the_groups_from_then_on(group: Seeded) -> None:
+    id, label = Words(group.store).add("texture", "  Velcro   rip ", "ana")
+    assert label == "velcro rip"
+    assert Words(group.store).checked({"texture": [id]}) == {"texture": (id,)}
+    assert Words(group.store).add("texture", "velcro rip", "ben")[0] == id
+
+
+@pytest.mark.parametrize(
+    ("facet", "word"), [("mood", " "), ("mood", "w" * 61), ("mood", "<>"), ("../mood", "fine"), ("", "fine")]
+)
+def test_words_that_are_none_are_refused(group: Seeded, facet: str, word: str) -> None:
+    with pytest.raises(AudioTuneError):
+        Words(group.store).add(facet, word, "ana")
+    assert list(group.store.list("manifests/vocabulary/")) == []

@@ -87,6 +87,8 @@ class _Calls:
 
     def add_word(self, member: str, given: Given) -> Given:
         """A word of the member's own, for the whole group."""
+        if not member:
+            return {"error": "Choose who you are at the top of the page first."}
         term, label = self._desk.words.add(str(given.get("facet", "")), str(given.get("word", "")), member)
         return {"term": term, "label": label, "facets": self._desk.words.facets()}
 
