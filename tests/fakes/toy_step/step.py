@@ -1,0 +1,27 @@
+"""The work of the toy step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audiotune.errors import SoundError
+from audiotune.progress import Progress
+from audiotune.store import Store
+from components.executor import Result
+from tests.fakes.toy_step.settings import Settings
+
+
+def run(settings: Settings, store: Store, progress: Progress, *, model: Path, page: Path, metrics: Path) -> Result:
+    if settings.fail == "ours":
+        raise SoundError("it is\nsilent", where="take.wav", cure="play louder")
+    if settings.fail == "bug":
+        raise ZeroDivisionError("nobody\nthought of this")
+    lines = len(model.read_text().splitlines())
+    page.write_text(f"<!doctype html><p>{settings.word} {settings.loudness_lufs} {','.join(settings.people)}")
+    progress(1.0, "counted")
+    store.put("counted", str(lines).encode())
+    return Result(
+        {"lines": lines, "key": "manifests/x", "never declared": 1},
+        {"loss": 0.25},
+        {"page": {"lines": lines, "nothing": None}, "executor-logs": {"x": 1}},
+    )
