@@ -11,11 +11,13 @@ from typing import Any
 
 import gradio as gr
 
+from audiotune.errors import SettingsError
 from services.studio.desk import Desk, desk_for
 from services.studio.pages import Arrival, agreement, annotate, generate, head, releases, upload
 from services.studio.settings import Settings
 from services.studio.theme import CSS, HEAD, theme
 
+FIRST_ROOM = "annotate"
 _KEEP_FILES_S = (3600, 24 * 3600)  # look once an hour, let files for browsers live a day
 
 
@@ -24,7 +26,7 @@ def build(desk: Desk) -> gr.Blocks:
     with gr.Blocks(title="Audio Tune", delete_cache=_KEEP_FILES_S, analytics_enabled=False) as blocks:
         me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
         bar = head.build(desk)
-        with gr.Tabs(elem_id="at-rooms", selected="annotate"):
+        with gr.Tabs(elem_id="at-rooms", selected=FIRST_ROOM):
             with gr.Tab("Upload", id="upload") as room:
                 arrivals = [(room, upload.build(desk, me))]
             with gr.Tab("Annotate", id="annotate") as room:
@@ -43,16 +45,23 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
     """Opens the studio; returns its blocks and address. With `wait` it stays until the process is ended."""
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.work_folder.resolve() / "files"))  # read when parts are made
     blocks = build(desk or desk_for(settings))
-    _, url, _ = blocks.launch(
-        server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
-        theme=theme(), css_paths=[CSS], head=HEAD, share=False, ssr_mode=False, prevent_thread_lock=not wait,
-        footer_links=[], quiet=True, show_error=False, pwa=False, mcp_server=False,
-    )  # fmt: skip
+    try:
+        _, url, _ = blocks.launch(
+            server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
+            theme=theme(), css_paths=[CSS], head=HEAD, share=False, ssr_mode=False, prevent_thread_lock=True,
+            footer_links=[], quiet=True, show_error=False, pwa=False, mcp_server=False,
+        )  # fmt: skip
+    except OSError as e:
+        raise SettingsError(f"cannot listen on {settings.host}:{settings.port}", cure="give another --port") from e
+    print(f"The studio is open at {url}", flush=True)
+    if wait:
+        blocks.block_thread()
     return blocks, url
 
 
 def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, Arrival]]) -> None:
-    """Everybody's arrival brings every room up to date; opening a room brings up that room."""
+    """Loading the page fills the room that is open; choosing who one is fills all; opening a room fills that one."""
+    first = next(arrival for room, arrival in arrivals if room.id == FIRST_ROOM)
     parts = [part for _, arrival in arrivals for part in arrival.parts]
 
     def everything(member: str) -> tuple[Any, ...]:
@@ -63,13 +72,13 @@ def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arri
 
     def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
         shown = head.value(desk, head.anybody(desk, chosen or "", request))
-        return (shown, *everything(head.who(desk, chosen or "", request)))
+        return (shown, *_listed(first, head.who(desk, chosen or "", request)))
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         chosen = head.anybody(desk, str(event.member or ""), request)
         return (chosen, head.value(desk, chosen), *everything(head.who(desk, chosen, request)))
 
-    blocks.load(on_load, [me], [bar, *parts], show_progress="hidden")
+    blocks.load(on_load, [me], [bar, *first.parts], show_progress="hidden")
     bar.choose(on_choose, None, [me, bar, *parts], show_progress="hidden")
     for room, arrival in arrivals:
         room.select(_opened(desk, arrival), [me], list(arrival.parts), show_progress="hidden")

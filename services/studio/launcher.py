@@ -23,6 +23,7 @@ from services.studio import inbox
 from services.studio.inbox import Upload
 
 _SHARE = re.compile(r"\[\s*(\d{1,3})\s*%\]\s*(.*)")
+_HOUSE = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -76,7 +77,7 @@ class MachineLauncher:
         yield News(0.0, "Starting")
         process = subprocess.Popen(
             [*self._command, *self._flags(upload, takes, out)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+            cwd=_HOUSE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb", "AUDIOTUNE_STORE": self._store.url},
         )  # fmt: skip
         last: deque[str] = deque(maxlen=12)

@@ -11,6 +11,8 @@ import httpx
 from audiotune.errors import GenerationError
 from services.studio.making import Made, Wish
 
+_QUICK_S = 3.0  # a page must not wait longer to learn that nobody answers
+
 
 class ServiceMaker:
     """Asks the generation service.
@@ -33,10 +35,12 @@ class ServiceMaker:
         return [_made(wish, entry) for entry in found.get("generations", [])]
 
     def releases(self) -> list[dict[str, Any]]:
-        return [entry for entry in self._call("GET", "/v1/releases").get("releases", []) if isinstance(entry, dict)]
+        return [
+            entry for entry in self._call("GET", "/v1/releases", timeout=_QUICK_S).get("releases", []) if isinstance(entry, dict)
+        ]
 
     def limits(self) -> dict[str, Any]:
-        return self._call("GET", "/v1/health")
+        return self._call("GET", "/v1/health", timeout=_QUICK_S)
 
     def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         try:

@@ -30,7 +30,9 @@ class Settings(BaseModel):
     )
     kfp_token: str = Field(default="", repr=False, description="bearer token for Kubeflow; give it by environment only")
     recipe: str = Field(default="", description="recipe the steps run with; empty takes the default one")
-    work_folder: Path = Field(default=Path("studio-work"), description="folder for run logs and files on their way to a browser")
+    work_folder: Path = Field(
+        default=Path(".audiotune/studio"), description="folder for run logs and files on their way to a browser"
+    )
     upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken by the upload page, in MB")
     run_limit_s: int = Field(default=7200, ge=10, description="longest a run of ingest and segment may take, in seconds")
     generation_limit_s: int = Field(default=600, ge=5, description="longest to wait for a sound, in seconds")

@@ -7,8 +7,9 @@ Every sound is made here from numpy tones.
 
 from __future__ import annotations
 
+import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,12 @@ def seed(folder: Path, segments_each: int = 4, segment_s: float = 1.5) -> Seeded
     kept = Manifest("recordings", recordings, {"source": "tests"}).save(store)
     Manifest("segments", segments, {"recordings": kept}).save(store)
     return Seeded(store, group, recordings, segments, _release(store, group, recordings, segments))
+
+
+def copy_of(made: Seeded, folder: Path) -> Seeded:
+    """The same group in another folder: much faster than seeding again, which waits for the disk at every write."""
+    shutil.copytree(made.store.root, folder)
+    return replace(made, store=FolderStore(folder))
 
 
 def answer(store: Store, segment: Segment, member: str, words: str = "", **tags: tuple[str, ...]) -> Annotation:

@@ -13,15 +13,23 @@ from services.studio.intake import take_in
 from services.studio.launcher import News
 from services.studio.settings import Settings
 from tests.fakes.launcher import ScriptedLauncher
-from tests.fakes.seeded_store import seed, tone
+from tests.fakes.seeded_store import Seeded, copy_of, seed, tone
 
 SAID: dict[str, object] = {"uploaded_by": "ana", "contributors": ("ana",), "session": "", "instrument": "", "licence": "CC0-1.0"}
 WELL = [News(0.5, "take <one>.wav"), News(1.0, "Done", {"ingest": "<!doctype html><p>in"}, done=True)]
 
 
-def desk(tmp_path: Path, launcher: ScriptedLauncher, *, seeded: bool = True) -> Desk:
-    if seeded:
-        seed(tmp_path / "store", segments_each=1, segment_s=0.2)
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
+    return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=1, segment_s=0.2)
+
+
+@pytest.fixture
+def group(seeded: Seeded, tmp_path: Path) -> Seeded:
+    return copy_of(seeded, tmp_path / "store")
+
+
+def desk(tmp_path: Path, launcher: ScriptedLauncher) -> Desk:
     return desk_for(Settings(store=str(tmp_path / "store"), work_folder=tmp_path / "work"), launcher=launcher)
 
 
@@ -29,7 +37,7 @@ def told(tmp_path: Path, launcher: ScriptedLauncher, paths: list[Path], said: di
     return [(str(news), str(report)) for news, report in take_in(desk(tmp_path, launcher), paths, said)]
 
 
-def test_tells_progress_and_shows_the_reports(tmp_path: Path) -> None:
+def test_tells_progress_and_shows_the_reports(group: Seeded, tmp_path: Path) -> None:
     launcher = ScriptedLauncher(WELL)
     words = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav")], SAID)
     assert launcher.given[0].contributors == ("ana",)
@@ -38,7 +46,7 @@ def test_tells_progress_and_shows_the_reports(tmp_path: Path) -> None:
     assert "srcdoc" in words[-1][1]
 
 
-def test_tells_what_was_not_kept_beside_what_was(tmp_path: Path) -> None:
+def test_tells_what_was_not_kept_beside_what_was(group: Seeded, tmp_path: Path) -> None:
     (tmp_path / "b<i>.wav").write_bytes(b"")
     launcher = ScriptedLauncher(WELL)
     words = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav"), tmp_path / "b<i>.wav"], SAID)
@@ -47,14 +55,14 @@ def test_tells_what_was_not_kept_beside_what_was(tmp_path: Path) -> None:
     assert [file.name for file in launcher.given[0].files] == ["a.wav"]
 
 
-def test_nothing_runs_when_nothing_was_kept(tmp_path: Path) -> None:
+def test_nothing_runs_when_nothing_was_kept(group: Seeded, tmp_path: Path) -> None:
     (tmp_path / "b.wav").write_bytes(b"")
     launcher = ScriptedLauncher(WELL)
     assert "Nothing was kept" in told(tmp_path, launcher, [tmp_path / "b.wav"], SAID)[-1][0]
     assert launcher.given == []
 
 
-def test_a_failed_step_is_told_in_its_own_words(tmp_path: Path) -> None:
+def test_a_failed_step_is_told_in_its_own_words(group: Seeded, tmp_path: Path) -> None:
     launcher = ScriptedLauncher([News(0.1, "on its way")], PipelineError("ben has not agreed to store", cure="ask him"))
     news = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav")], SAID)[-1][0]
     assert "Ben has not agreed to store. Ask him." in news
@@ -64,7 +72,7 @@ def test_a_failed_step_is_told_in_its_own_words(tmp_path: Path) -> None:
     ("said", "words"),
     [({"uploaded_by": ""}, "who you are"), ({"contributors": ()}, "nobody is named"), ({"session": "x" * 201}, "too long")],
 )
-def test_what_is_missing_is_asked_for(tmp_path: Path, said: dict[str, object], words: str) -> None:
+def test_what_is_missing_is_asked_for(group: Seeded, tmp_path: Path, said: dict[str, object], words: str) -> None:
     launcher = ScriptedLauncher(WELL)
     news = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav")], {**SAID, **said})[-1][0]
     assert words in news.replace("Nobody", "nobody")
@@ -74,5 +82,5 @@ def test_what_is_missing_is_asked_for(tmp_path: Path, said: dict[str, object], w
 def test_a_store_without_an_agreement_is_told(tmp_path: Path) -> None:
     FolderStore(tmp_path / "store")
     path = tone(220, 0.2).write(tmp_path / "a.wav")
-    news = list(take_in(desk(tmp_path, ScriptedLauncher(WELL), seeded=False), [path], SAID))[-1][0]
+    news = list(take_in(desk(tmp_path, ScriptedLauncher(WELL)), [path], SAID))[-1][0]
     assert "no agreement yet" in news

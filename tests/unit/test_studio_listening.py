@@ -12,7 +12,7 @@ from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
 from services.studio.listening import Listening
 from services.studio.shelf import Shelves
 from services.studio.words import Words
-from tests.fakes.seeded_store import Seeded, answer, seed
+from tests.fakes.seeded_store import Seeded, answer, copy_of, seed
 
 
 class TwoWords:
@@ -25,9 +25,14 @@ class TwoWords:
         return {facet: tuple(terms) for facet, terms in tags.items() if terms}
 
 
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
+    return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=2, segment_s=0.2)
+
+
 @pytest.fixture
-def group(tmp_path: Path) -> Seeded:
-    return seed(tmp_path / "store", segments_each=2, segment_s=0.2)
+def group(seeded: Seeded, tmp_path: Path) -> Seeded:
+    return copy_of(seeded, tmp_path / "store")
 
 
 @pytest.fixture

@@ -23,12 +23,17 @@ from services.studio.releases import aliases_of, releases_in, report_of
 from services.studio.settings import from_environment
 from services.studio.shelf import Shelves
 from services.studio.waveform import peaks_of
-from tests.fakes.seeded_store import Seeded, agreement, answer, seed, tone
+from tests.fakes.seeded_store import Seeded, agreement, answer, copy_of, seed, tone
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
+    return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=2, segment_s=0.3)
 
 
 @pytest.fixture
-def group(tmp_path: Path) -> Seeded:
-    return seed(tmp_path / "store", segments_each=2, segment_s=0.3)
+def group(seeded: Seeded, tmp_path: Path) -> Seeded:
+    return copy_of(seeded, tmp_path / "store")
 
 
 def test_settings_come_from_the_environment_and_flags_win() -> None:
@@ -52,9 +57,7 @@ def test_the_secret_is_no_flag_and_is_not_printed() -> None:
 
 def test_help_needs_no_gradio() -> None:
     program = "import sys, services.studio.__main__ as m; m.parser(); sys.exit('gradio' in sys.modules or 'torch' in sys.modules)"
-    start = time.monotonic()
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-    assert time.monotonic() - start < 5
 
 
 def test_markup_escapes_what_people_wrote() -> None:

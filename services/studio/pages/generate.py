@@ -12,7 +12,7 @@ from audiotune.errors import AudioTuneError
 from services.studio import making
 from services.studio.desk import Desk
 from services.studio.making import KeptSound, Wish
-from services.studio.markup import say, tag
+from services.studio.markup import Markup, say, tag
 from services.studio.pages import Arrival
 from services.studio.pages.head import who
 from services.studio.theme import script
@@ -61,12 +61,14 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
 
     def arrive(member: str) -> tuple[Any, ...]:
         if not member:
-            return {"sounds": []}, {"sounds": [], "empty": "Choose who you are at the top of the page."}, *_Form.limits({})
+            nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
+            return {"sounds": []}, nobody, *_Form.limits({}), Markup()
         try:
             rows = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
             rows = {"sounds": [], "empty": f"{e}."}
-        return {"sounds": []}, rows, *_Form.limits(_limits(desk))
+        away, told = _limits(desk)
+        return {"sounds": []}, rows, *_Form.limits(told), away
 
     asked = make.click(
         lambda: (say("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
@@ -83,7 +85,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     )  # fmt: skip
     for sounds in (made, past):
         sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
-    return Arrival(arrive, [made, past, *form.limited])
+    return Arrival(arrive, [made, past, *form.limited, news])
 
 
 class _Form:
@@ -164,8 +166,9 @@ def _sounds(elem_id: str) -> gr.HTML:
     )
 
 
-def _limits(desk: Desk) -> dict[str, Any]:
+def _limits(desk: Desk) -> tuple[Markup, dict[str, Any]]:
+    """A word when the service is away, and what it tells of itself."""
     try:
-        return desk.maker.limits()
-    except AudioTuneError:
-        return {}
+        return Markup(), desk.maker.limits()
+    except AudioTuneError as e:
+        return say(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), {}
