@@ -139,11 +139,12 @@ def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any
     if not on_gpu and settings.devices == 1:
         return work(OneCpu(settings), *arguments)
     from lightning_fabric import Fabric as Lightning
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     lightning = Lightning(
         accelerator="cuda" if on_gpu else "cpu",
         devices=settings.devices,
-        strategy="ddp_spawn" if settings.devices > 1 else "auto",
+        strategy=DDPStrategy(start_method="spawn", find_unused_parameters=True) if settings.devices > 1 else "auto",
         precision=_PRECISIONS[settings.precision],
     )
     if settings.devices == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 
 from audiotune import checkpoint as checkpoints
 from audiotune.checkpoint import Checkpoint
-from audiotune.dataset import LatentRow
 from audiotune.stable_audio.load import StableAudio, load_model
 from audiotune.store import open_store
 from components.finetune.demos import Demo, demo_files, make_demos
@@ -22,6 +21,7 @@ from components.finetune.machine import Machine
 from components.finetune.material import Material
 from components.finetune.state import Keeper
 from components.finetune.step import Job, Outcome
+from components.finetune.story import tell
 from components.finetune.trainer import Trainer
 from components.finetune.tuned import Tuned
 
@@ -41,7 +41,7 @@ def train(machine: Machine, job: Job) -> Outcome | None:
         keeper.run = journal.run.id
         trainer = Trainer(settings, machine, tuned, train_rows, held_out, keeper, journal)
         last = trainer.run(start)
-        return _finished(last, trainer, sa, split["held_out"] or split["train"], journal) if machine.rank == 0 else None
+        return _finished(last, trainer, sa, job, journal) if machine.rank == 0 else None
 
 
 def _facts(job: Job) -> dict[str, Any]:
@@ -73,24 +73,31 @@ def _journal(job: Job, start: Checkpoint | None, rank: int) -> Iterator[Journal]
     journal.end("FINISHED")
 
 
-def _finished(last: Checkpoint, trainer: Trainer, sa: StableAudio, rows: Sequence[LatentRow], journal: Journal) -> Outcome:
-    """Demos and the recipe, logged; whatever goes wrong here, the training is kept."""
-    demos: list[Demo] = []
-    trouble = ""
-    if trainer.settings.demos:
-        journal.progress(1.0, f"making {trainer.settings.demos} demos")
-        try:
-            with _to_be_heard(trainer):
-                demos = make_demos(sa, rows, trainer.settings)
-        except Exception as e:  # the weights are safe; a report without sounds is better than no release
-            trouble = f"{type(e).__name__}: {e}"
+def _finished(last: Checkpoint, trainer: Trainer, sa: StableAudio, job: Job, journal: Journal) -> Outcome:
+    """Demos, report and recipe, logged; whatever goes wrong with the demos, the training is kept."""
+    demos, trouble = _demos(trainer, sa, job, journal)
+    page = tell(last, job.settings, demos, job.latents.rows, trouble)
+    trainer.keeper.store.put(last.page_key, page.encode())
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Path(folder) / "recipe.json"
-        recipe.write_text(json.dumps(last.recipe, indent=1))
-        journal.keep_file(recipe, "")
+        for name, text in (("recipe.json", json.dumps(last.recipe, indent=1)), ("report.html", page)):
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+            journal.keep_file(Path(folder) / name, "")
         for path in demo_files(demos, Path(folder)):
             journal.keep_file(path, f"demos/step-{last.step}")
-    return Outcome(last, demos, trouble)
+    return Outcome(last, page)
+
+
+def _demos(trainer: Trainer, sa: StableAudio, job: Job, journal: Journal) -> tuple[list[Demo], str]:
+    """The demos, and what went wrong with them if something did."""
+    if not job.settings.demos:
+        return [], ""
+    journal.progress(1.0, f"making {job.settings.demos} demos")
+    rows = [row for row in job.latents.rows if row.split == "held_out"] or job.latents.rows
+    try:
+        with _to_be_heard(trainer):
+            return make_demos(sa, rows, job.settings), ""
+    except Exception as e:  # the weights are safe; a report without sounds is better than no release
+        return [], f"{type(e).__name__}: {e}"
 
 
 @contextlib.contextmanager

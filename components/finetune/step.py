@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from audiotune import checkpoint as checkpoints
 from audiotune.checkpoint import Checkpoint
@@ -41,8 +40,7 @@ class Outcome:
     """What the first process brings back."""
 
     checkpoint: Checkpoint
-    demos: list[Any] = field(default_factory=list)
-    trouble: str = ""
+    page: str = ""
 
 
 def run(
@@ -81,8 +79,7 @@ def run(
         outcome = Outcome(done)
     else:
         outcome = _trained(job)
-    page = _page(store, outcome, settings, encoded)
-    report.write_text(page, encoding="utf-8")
+    report.write_text(outcome.page or _page_again(store, outcome.checkpoint, settings, encoded), encoding="utf-8")
     _point(outcome.checkpoint, base, checkpoint)
     return Result(metrics=_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})
 
@@ -122,18 +119,13 @@ def _trained(job: Job) -> Outcome:
     return outcome
 
 
-def _page(store: Store, outcome: Outcome, settings: Settings, latents: Manifest[LatentRow]) -> str:
-    """The report; kept beside the checkpoint, so that a run with nothing to do can show it again."""
+def _page_again(store: Store, done: Checkpoint, settings: Settings, latents: Manifest[LatentRow]) -> str:
+    """The report of a run that ended before: as it was kept, else made again without sounds."""
     from components.finetune.story import tell
 
-    key = outcome.checkpoint.page_key
-    if not outcome.demos:
-        with contextlib.suppress(NotInStoreError):
-            return store.get(key).decode()
-    rows = sum(row.split == "train" for row in latents.rows)
-    page = tell(outcome.checkpoint, settings, outcome.demos, rows, outcome.trouble)
-    store.put(key, page.encode())
-    return page
+    with contextlib.suppress(NotInStoreError):
+        return store.get(done.page_key).decode()
+    return tell(done, settings, [], latents.rows)
 
 
 def _point(made: Checkpoint, base: Base, path: Path) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from audiotune import picture, report
 from audiotune.checkpoint import Checkpoint
+from audiotune.dataset import LatentRow
 from components.finetune.demos import Demo
 from components.finetune.settings import Settings
 
 
-def tell(checkpoint: Checkpoint, settings: Settings, demos: Sequence[Demo], rows: int, trouble: str = "") -> str:
+def tell(checkpoint: Checkpoint, settings: Settings, demos: Sequence[Demo], rows: Sequence[LatentRow], trouble: str = "") -> str:
     """The whole page as HTML."""
-    body = _facts(checkpoint, settings, rows) + _curves(checkpoint)
+    body = _facts(checkpoint, settings, sum(row.split == "train" for row in rows)) + _curves(checkpoint)
     if trouble:
         body += report.note(f"No demos: {trouble}", kind="bad")
     if demos:
@@ -55,7 +55,3 @@ def _curves(checkpoint: Checkpoint) -> str:
 def _demo(demo: Demo) -> str:
     player = report.player(demo.sound, label=f"“{demo.prompt}”, seed {demo.seed}")
     return report.Html(player + report.picture(picture.spectrogram_png(demo.sound), f"spectrogram of {demo.prompt}"))
-
-
-def placed(html: str, path: Path) -> None:
-    path.write_text(html, encoding="utf-8")

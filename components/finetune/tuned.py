@@ -21,9 +21,9 @@ from components.finetune.padding import Padding
 from components.finetune.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
-    """A part of a batch, on the device.
+    """A part of a batch, on the device. (Not frozen: Lightning converts the tensors inside and refuses frozen ones.)
 
     Attributes:
         latents, noise: float32 [rows, channels, frames], zeros after the true end of each row.
