@@ -1,12 +1,13 @@
-"""How far sounds are apart: log-mel distance between two sounds, kernel audio distance between two sets of them.
+"""How far sounds are apart: log-mel distance and likeness of two sounds, kernel audio distance of two sets of them.
 
-Needs no download: what a sound is like is told by statistics of its mel spectrum (and, where given, of its latents).
+Needs no download: what a sound is like is told by statistics of its mel spectrum and, where given, of its latents.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,82 +15,121 @@ from numpy.typing import NDArray
 from audiotune.sound import Sound, decibels
 
 Matrix = NDArray[np.float64]
+Mel = NDArray[np.float64]  # [bands, frames], dB below the sound's own loudest cell
+Kernel = Literal["rbf", "polynomial"]
+
 RATE_HZ = 22_050
-_BANDS = 64
+BANDS = 64
 _WINDOW = 1024
 _HOP = 256
 _FLOOR_DB = -80.0
+_POOL = 4  # frames pooled into one, and half as many bands, where likeness is searched: 46 ms
+_SHIFTS = 8  # pooled frames that a copy may begin earlier or later: 0.37 s
+_KAD_SCALE = 100.0
 
 
-def log_mel(sound: Sound) -> Matrix:
+def log_mel(sound: Sound) -> Mel:
     """Log-mel spectrogram in dB relative to its own loudest cell, floored at -80: float64 [64 bands, frames].
 
     22.05 kHz mono, 1024-point Hann frames every 256; bands from 30 Hz to 11 kHz on the mel scale of O'Shaughnessy (1987).
+    Digital silence is at the floor everywhere.
     """
     data = sound.mono().resampled(RATE_HZ).data[0].astype(np.float64)
     data = np.pad(data, (0, max(0, _WINDOW - len(data))))
     frames = np.lib.stride_tricks.sliding_window_view(data, _WINDOW)[::_HOP] * np.hanning(_WINDOW)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters().T
-    level = 10 * np.log10(np.maximum(power, 1e-12))
-    return np.asarray(np.maximum(level - level.max(), _FLOOR_DB).T)
+    loudest = float(power.max())
+    if loudest <= 1e-12:
+        return np.full(power.T.shape, _FLOOR_DB)
+    return np.asarray(np.maximum(10 * np.log10(np.maximum(power, 1e-12) / loudest), _FLOOR_DB).T)
+
+
+def mel_distance(a: Mel, b: Mel) -> float:
+    """Mean absolute difference of two log-mel spectrograms in dB over the shorter length; 0 is equal, level does not count."""
+    frames = min(a.shape[1], b.shape[1])
+    return float(np.abs(a[:, :frames] - b[:, :frames]).mean())
 
 
 def log_mel_distance(a: Sound, b: Sound) -> float:
-    """Mean absolute difference of two log-mel spectrograms in dB, level taken out, over the shorter length; 0 is equal."""
-    x, y = log_mel(a), log_mel(b)
-    frames = min(x.shape[1], y.shape[1])
-    return float(np.abs(x[:, :frames] - y[:, :frames]).mean())
+    """`mel_distance` of two sounds."""
+    return mel_distance(log_mel(a), log_mel(b))
 
 
-def embedding(sound: Sound, latents: NDArray[np.float32] | None = None) -> Matrix:
-    """What a sound is like, as one vector: mean, spread and quartiles over time of its log-mel bands, how fast they change,
-    and mean and spread of its latents [latent_channels, latent_frames] where given."""
-    mel = log_mel(sound) / -_FLOOR_DB
-    change = np.abs(np.diff(mel, axis=1)).mean(axis=1) if mel.shape[1] > 1 else np.zeros(len(mel))
-    parts = [mel.mean(axis=1), mel.std(axis=1), *np.quantile(mel, [0.1, 0.9], axis=1), change]
-    if latents is not None:
-        parts += [latents.mean(axis=1) / 2, latents.std(axis=1) / 2]
-    return np.concatenate(parts)
+def mel_statistics(mel: Mel) -> Matrix:
+    """What a sound is like, as one vector: mean, spread, 10th and 90th percentile over time of its log-mel bands, and mean
+    and spread of how fast they change: float64 [6 * bands]."""
+    level = mel / -_FLOOR_DB
+    change = np.diff(level, axis=1) if level.shape[1] > 1 else np.zeros((len(level), 1))
+    parts = [level.mean(axis=1), level.std(axis=1), *np.quantile(level, [0.1, 0.9], axis=1), np.abs(change).mean(axis=1)]
+    return np.concatenate([*parts, change.std(axis=1)])
 
 
-def kad(reference: Matrix, other: Matrix) -> float:
+def latent_statistics(latents: NDArray[np.float32]) -> Matrix:
+    """Mean and spread over time of latents [latent_channels, latent_frames]: float64 [2 * latent_channels]."""
+    wide = latents.astype(np.float64)
+    return np.concatenate([wide.mean(axis=1), wide.std(axis=1)])
+
+
+def balanced(reference: Sequence[Matrix], *others: Sequence[Matrix]) -> list[Matrix]:
+    """Joins several kinds of statistics into one embedding in which each kind has the same total variance in the reference.
+
+    Args:
+        reference: one matrix [sounds, values] a kind.
+        others: the same kinds of other sets of sounds.
+
+    Returns:
+        One matrix [sounds, all values] for the reference and for each of the others.
+    """
+    scales = [1 / max(float(np.sqrt(kind.var(axis=0).sum())), 1e-9) for kind in reference]
+    return [np.concatenate([kind * scale for kind, scale in zip(kinds, scales)], axis=1) for kinds in (reference, *others)]
+
+
+def kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> float:
     """Kernel audio distance of two sets of embeddings [sounds, values]; about 0 for sets of one kind, larger is farther.
 
-    1000 times the unbiased squared maximum mean discrepancy with a Gaussian kernel whose width is the median distance within the
-    reference (Chung et al. 2025, "KAD: No More FAD!"; Gretton et al. 2012). Can be slightly negative.
+    The unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) times 100, as Chung et al. 2025, "KAD: No More
+    FAD!" (arXiv 2502.15602) have it: a Gaussian kernel whose width is the median distance within the reference. `polynomial`
+    is (x.y / values + 1)^3 instead, of embeddings scaled by that width. Can be slightly negative, because it is unbiased.
 
     Raises:
-        ValueError: a set of fewer than two sounds.
+        ValueError: a set of fewer than two sounds, or sets of embeddings of different length.
     """
     if min(len(reference), len(other)) < 2:
         raise ValueError("each set needs at least two sounds")
-    within = _squared(reference, reference)
-    median = float(np.median(within[np.triu_indices(len(reference), 1)])) or 1.0
-
-    def kernel(squared: Matrix) -> Matrix:
-        return np.asarray(np.exp(-squared / (2 * median)))
-
-    def mean_off_diagonal(k: Matrix) -> float:
-        n = len(k)
-        return float((k.sum() - np.trace(k)) / (n * (n - 1)))
-
-    cross = float(kernel(_squared(reference, other)).mean())
-    return 1000 * (mean_off_diagonal(kernel(within)) + mean_off_diagonal(kernel(_squared(other, other))) - 2 * cross)
+    if reference.shape[1] != other.shape[1]:
+        raise ValueError(f"embeddings of {reference.shape[1]} and of {other.shape[1]} values cannot be compared")
+    width = median_distance(reference)
+    x, y = reference / width, other / width
+    of = _gaussian if kernel == "rbf" else _cubic
+    return _KAD_SCALE * (_off_diagonal(of(x, x)) + _off_diagonal(of(y, y)) - 2 * float(of(x, y).mean()))
 
 
-def nearest(wanted: Matrix, among: Matrix) -> tuple[NDArray[np.int64], Matrix]:
-    """For each row of `wanted`, which row of `among` is nearest and how far, each value scaled by its spread in `among`."""
-    spread = among.std(axis=0) + 1e-6
-    distances = np.sqrt(_squared(wanted / spread, among / spread) / wanted.shape[1])
-    found = distances.argmin(axis=1)
-    return found, distances[np.arange(len(wanted)), found]
+def median_distance(rows: Matrix) -> float:
+    """Median distance between two different rows; 1 where all are equal."""
+    squared = _squared(rows, rows)[np.triu_indices(len(rows), 1)]
+    return float(np.sqrt(np.median(squared))) or 1.0
+
+
+def likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
+    """How alike each sound of `a` is to each of `b`, at the best of all shifts up to 0.37 s: float64 [len(a), len(b)], up to 1.
+
+    The correlation of log-mel spectrograms (pooled to 46 ms and 32 bands), each taken from its own mean; level does not count.
+    """
+    width = max((-(-mel.shape[1] // _POOL) for mel in (*a, *b)), default=1) + _SHIFTS
+    x, y = _grid(a, width), _grid(b, width)
+    best = np.full((len(a), len(b)), -1.0)
+    for shift in range(-_SHIFTS, _SHIFTS + 1):
+        moved = np.roll(y, shift, axis=2)  # the empty end is as long as the longest shift, so nothing comes round
+        best = np.maximum(best, np.tensordot(x, moved, axes=([1, 2], [1, 2])))
+    return np.asarray(np.minimum(best, 1.0))
 
 
 def flatness(sound: Sound) -> float:
     """Spectral flatness of the whole sound, 0 (a tone) to about 0.56 (white noise): geometric over arithmetic mean power."""
     data = sound.mono().data[0].astype(np.float64)
-    power = np.abs(np.fft.rfft(data)) ** 2 + 1e-12
-    return float(np.exp(np.log(power).mean()) / power.mean())
+    power = np.abs(np.fft.rfft(data)) ** 2
+    total = float(power.mean()) if len(data) else 0.0
+    return float(np.exp(np.log(power + 1e-9 * total).mean()) / total) if total > 0 else 0.0
 
 
 def centroid_hz(sound: Sound) -> float:
@@ -100,17 +140,35 @@ def centroid_hz(sound: Sound) -> float:
     return float((power * np.fft.rfftfreq(len(data), 1 / sound.sample_rate_hz)).sum() / total) if total else 0.0
 
 
-def sustain(sound: Sound) -> float:
+def sustain_db(sound: Sound) -> float:
     """How a sound holds: its RMS in the third quarter over that in the first, in dB. A pluck is far below 0, a drone near it."""
-    data = sound.mono().data[0].astype(np.float64)
-    quarters = np.array_split(data, 4)
+    quarters = np.array_split(sound.mono().data[0].astype(np.float64), 4)
     first, third = (float(np.sqrt((quarter**2).mean())) if len(quarter) else 0.0 for quarter in (quarters[0], quarters[2]))
     return decibels(max(third, 1e-6)) - decibels(max(first, 1e-6))
 
 
-def stacked(sounds: Sequence[Sound]) -> Matrix:
-    """The embeddings of several sounds, one row each."""
-    return np.stack([embedding(sound) for sound in sounds])
+def _grid(mels: Sequence[Mel], width: int) -> Matrix:
+    """Pooled, taken from their own mean, padded with zeros to `width` and scaled to length 1: [sounds, bands / 2, width]."""
+    grid = np.zeros((len(mels), BANDS // 2, width))
+    for row, mel in zip(grid, mels):
+        frames = -(-mel.shape[1] // _POOL)
+        full = np.pad(mel, ((0, 0), (0, frames * _POOL - mel.shape[1])), mode="edge")
+        pooled = full.reshape(BANDS // 2, 2, frames, _POOL).mean(axis=(1, 3))
+        row[:, :frames] = pooled - pooled.mean()
+        row /= max(float(np.linalg.norm(row)), 1e-9)
+    return grid
+
+
+def _gaussian(x: Matrix, y: Matrix) -> Matrix:
+    return np.asarray(np.exp(-_squared(x, y) / 2))
+
+
+def _cubic(x: Matrix, y: Matrix) -> Matrix:
+    return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
+
+
+def _off_diagonal(k: Matrix) -> float:
+    return float((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)))
 
 
 def _squared(a: Matrix, b: Matrix) -> Matrix:
@@ -122,7 +180,7 @@ def _squared(a: Matrix, b: Matrix) -> Matrix:
 def _filters() -> Matrix:
     """Triangular mel filters [bands, bins]."""
     mel = 2595 * np.log10(1 + np.array([30.0, RATE_HZ / 2]) / 700)
-    edges = 700 * (10 ** (np.linspace(mel[0], mel[1], _BANDS + 2) / 2595) - 1)
+    edges = 700 * (10 ** (np.linspace(mel[0], mel[1], BANDS + 2) / 2595) - 1)
     bins = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]

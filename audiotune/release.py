@@ -55,6 +55,7 @@ class Evaluation(BaseModel):
     passed: bool
     reasons: tuple[str, ...] = Field(default=(), description="why the gate did not pass; empty when it did")
     report: str = Field(default="", description="store key of the HTML report")
+    weights: Digest = Field(default="", description="digest of the weights that were evaluated")
 
 
 class Lineage(BaseModel):

@@ -2,106 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from audiotune import distance
-from audiotune.fingerprint import fingerprint, matches
+from audiotune.fingerprint import Index, Words
 from audiotune.loudness import integrated_lufs
 from audiotune.sound import Sound
-from components.evaluate.material import Recorded, white_noise
+from components.evaluate.ears import embeddings
+from components.evaluate.material import Heard
 from components.evaluate.settings import Settings
 
+Values = dict[str, float]
+
 _SILENT_LUFS = -60.0
+_FULL_SCALE = 0.999
+_CLIPPED_SHARE = 0.01  # of a sound's frames at full scale, from which it counts as clipped
 _AS_FLAT_AS_NOISE = 0.6  # share of white noise's flatness
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """A made sound and the training segment nearest to it. `copied`: their fingerprints match; `distance` is in mel embeddings."""
+class Made:
+    """Captions of recorded segments, and what both models made of them with the same seeds."""
 
-    sound: Sound
-    prompt: str
-    nearest: Recorded
-    distance: float
-    copied: bool
+    targets: list[Heard] = field(default_factory=list)
+    before: list[Heard] = field(default_factory=list)
+    after: list[Heard] = field(default_factory=list)
 
 
-def nearness(before: Sequence[Sound], after: Sequence[Sound], targets: Sequence[Recorded]) -> dict[str, float]:
-    """KAD and log-mel distance of both models' sounds to the recorded segments whose captions they were made of."""
-    real = distance.stacked([target.sound for target in targets])
-    values = {}
-    for name, sounds in (("before", before), ("after", after)):
-        values[f"kad_{name}"] = distance.kad(real, distance.stacked(sounds))
-        values[f"log_mel_distance_{name}"] = float(
-            np.mean([distance.log_mel_distance(sound, target.sound) for sound, target in zip(sounds, targets)])
-        )
-    return values
+@dataclass(frozen=True)
+class Copy:
+    """How near a sound comes to what was trained with.
+
+    Attributes:
+        nearest: the training segment it is most like.
+        like: how like (`distance.likeness`), up to 1.
+        same: a training segment whose fingerprint it carries, or None.
+    """
+
+    heard: Heard
+    nearest: Heard
+    like: float
+    same: Heard | None
+
+    def is_copy(self, settings: Settings) -> bool:
+        return self.same is not None or self.like >= settings.gate_like
 
 
-def sanity(sounds: Sequence[Sound]) -> dict[str, float]:
-    """Loudness, silence and noise."""
-    loudness = [integrated_lufs(sound) for sound in sounds]
+def nearness(settings: Settings, reference: Sequence[Heard], train: Sequence[Heard], made: Made) -> Values:
+    """KAD of both models' sounds to the reference; of the training segments, too, as what a perfect model could reach."""
+    rows = embeddings(settings, reference, made.before, made.after, *([train] if len(train) > 1 else []))
+    names = ("kad_before", "kad_after", "kad_of_training_segments")
+    return {name: distance.kad(rows[0], other, settings.kernel) for name, other in zip(names, rows[1:])}
+
+
+def log_mel_distances(made: Made, suffix: str = "") -> Values:
+    """Mean log-mel distance in dB of each sound to the segment whose caption and length it was made with."""
+
+    def mean(sounds: Sequence[Heard]) -> float:
+        return float(np.mean([distance.mel_distance(one.mel, target.mel) for one, target in zip(sounds, made.targets)]))
+
+    if not made.targets:
+        return {}
+    return {f"log_mel_distance{suffix}_before": mean(made.before), f"log_mel_distance{suffix}_after": mean(made.after)}
+
+
+def sanity(after: Sequence[Heard], reference: Sequence[Heard]) -> Values:
+    """Loudness, silence, clipping and noise of the tuned model's sounds; noise of the recordings and of white noise beside it."""
+    loudness = [integrated_lufs(one.sound) for one in after]
     heard = [value for value in loudness if value is not None and value > _SILENT_LUFS]
-    flatness = [distance.flatness(sound) for sound in sounds]
-    noise = distance.flatness(white_noise(sounds[0]))
+    white = float(np.median([distance.flatness(white_noise(one.sound)) for one in after]))
+    flat, recorded = ([distance.flatness(one.sound) for one in sounds] for sounds in (after, reference))
     values = {
-        "silent_share": 1 - len(heard) / len(sounds),
-        "flatness": float(np.median(flatness)),
-        "flatness_of_noise": noise,
-        "noise_share": float(np.mean([value > _AS_FLAT_AS_NOISE * noise for value in flatness])),
+        "silent_share": 1 - len(heard) / len(after),
+        "clipped_share": _share(_clips(one.sound) for one in after),
+        "flatness": float(np.median(flat)),
+        "flatness_of_recordings": float(np.median(recorded)),
+        "flatness_of_noise": white,
+        "noise_share": _share(value > _AS_FLAT_AS_NOISE * white for value in flat),
+        "noise_share_of_recordings": _share(value > _AS_FLAT_AS_NOISE * white for value in recorded),
     }
     return {**values, "loudness_lufs": float(np.median(heard))} if heard else values
 
 
-def likenesses(made: Sequence[Sound], prompts: Sequence[str], train: Sequence[Recorded]) -> list[Likeness]:
-    """Each made sound with its nearest training segment; empty when there is none."""
-    if len(train) < 2:
+def copies(sounds: Sequence[Heard], train: Sequence[Heard]) -> list[Copy]:
+    """Each sound with the training segment it is most like; empty when there is none."""
+    if not train or not sounds:
         return []
-    rows, apart = distance.nearest(distance.stacked(made), distance.stacked([one.sound for one in train]))
-    prints = [fingerprint(one.sound) for one in train]
+    table = distance.likeness([one.mel for one in sounds], [one.mel for one in train])
+    index: Index[int] = Index()
+    for number, one in enumerate(train):
+        index.add(number, one.words)
     found = []
-    for sound, prompt, row, far in zip(made, prompts, rows, apart):
-        own = fingerprint(sound)
-        copied = any(matches(own, other) is not None for other in prints)
-        found.append(Likeness(sound, prompt, train[int(row)], float(far), copied))
+    for heard, row in zip(sounds, table):
+        best = int(row.argmax())
+        found.append(Copy(heard, train[best], float(row[best]), _same(index, heard.words, train)))
     return found
 
 
-def copying(found: Sequence[Likeness]) -> dict[str, float]:
-    """Share of sounds that copy a training segment, and how far the nearest ones are."""
-    if not found:
+def copying(settings: Settings, made: Sequence[Copy], held_out: Sequence[Copy]) -> Values:
+    """Share of sounds that are copies, and how like they are; the same of held-out recordings, who cannot have copied."""
+    if not made:
         return {}
+    values = {
+        "copied_share": _share(one.is_copy(settings) for one in made),
+        "likeness_to_training": float(np.median([one.like for one in made])),
+        "likeness_to_training_highest": max(one.like for one in made),
+    }
+    if held_out:
+        values["copied_share_of_held_out"] = _share(one.is_copy(settings) for one in held_out)
+        values["likeness_of_held_out"] = float(np.median([one.like for one in held_out]))
+    return values
+
+
+def separation(low: Sequence[Sound], high: Sequence[Sound]) -> Values:
+    """Share of seeds at which the high prompt lies above the low one, dies sooner, and does both."""
+    higher = [distance.centroid_hz(h) > distance.centroid_hz(w) for w, h in zip(low, high)]
+    sooner = [distance.sustain_db(h) < distance.sustain_db(w) for w, h in zip(low, high)]
     return {
-        "copied_share": float(np.mean([one.copied for one in found])),
-        "nearest_training_distance": float(np.median([one.distance for one in found])),
+        "probe_centroid_share": _share(higher),
+        "probe_envelope_share": _share(sooner),
+        "probe_share": _share(a and b for a, b in zip(higher, sooner)),
     }
 
 
-def separation(low: Sequence[Sound], high: Sequence[Sound]) -> dict[str, float]:
-    """Share of seeds at which the high prompt lies above the low one, and dies sooner."""
-    return {
-        "probe_centroid_share": float(np.mean([distance.centroid_hz(h) > distance.centroid_hz(w) for w, h in zip(low, high)])),
-        "probe_envelope_share": float(np.mean([distance.sustain(h) < distance.sustain(w) for w, h in zip(low, high)])),
-    }
-
-
-def gate(settings: Settings, values: dict[str, float]) -> tuple[str, ...]:
+def gate(settings: Settings, values: Values) -> tuple[str, ...]:
     """Why the model should not become champion; empty when it may."""
-    gap = values.get("loss_held_out", 0.0) / values["loss_train"] - 1 if values.get("loss_train") else 0.0
+    before, after = values["kad_before"], values["kad_after"]
+    noise = values["noise_share"] - values["noise_share_of_recordings"]
+    copied, natural = values.get("copied_share", 0.0), values.get("copied_share_of_held_out", 0.0)
+    gap, probe = values.get("loss_gap", 0.0), values.get("probe_share", 1.0)
+    held_out = int(values["held_out_segments"])
     faults = (
         (
-            values["kad_after"] >= settings.gate_nearer * values["kad_before"],
-            f"it is not nearer to the recordings than its base (KAD {values['kad_before']:.3g} before, {values['kad_after']:.3g} after)",
+            after >= settings.gate_nearer * before,
+            f"it is not near enough to the recordings: KAD {before:.3g} before, {after:.3g} after",
         ),
         (values["silent_share"] > settings.gate_silent, f"{values['silent_share']:.0%} of its sounds are silent"),
-        (values["noise_share"] > settings.gate_noise, f"{values['noise_share']:.0%} of its sounds are noise"),
-        (
-            values.get("copied_share", 0.0) > settings.gate_copies,
-            f"{values.get('copied_share', 0.0):.0%} of its sounds copy a training segment",
-        ),
+        (values["clipped_share"] > settings.gate_clipped, f"{values['clipped_share']:.0%} of its sounds clip"),
+        (noise > settings.gate_noise, f"{values['noise_share']:.0%} of its sounds are as flat as noise"),
+        (copied - natural > settings.gate_copies, f"{copied:.0%} of its sounds copy a training segment"),
         (gap > settings.gate_gap, f"its loss on held-out segments is {gap:.0%} above that on training segments"),
+        (probe < settings.gate_probe, f"only at {probe:.0%} of the seeds do its sounds follow the prompts of the probe"),
+        (
+            held_out < settings.gate_held_out,
+            f"only {held_out} held-out segments to judge by; bring more recordings, or hold out more in annotate_merge",
+        ),
     )
     return tuple(words for wrong, words in faults if wrong)
+
+
+def white_noise(like: Sound) -> Sound:
+    """Noise of the same length and rate, to measure flatness against."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((1, like.frames))
+    return Sound(noise.astype(np.float32), like.sample_rate_hz)
+
+
+def _same(index: Index[int], words: Words, train: Sequence[Heard]) -> Heard | None:
+    found = index.find(words)
+    return train[found[0][0]] if found else None
+
+
+def _clips(sound: Sound) -> bool:
+    return bool((np.abs(sound.data) >= _FULL_SCALE).mean() > _CLIPPED_SHARE)
+
+
+def _share(flags: Iterable[bool]) -> float:
+    return float(np.mean(list(flags)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +13,14 @@ from audiotune.stable_audio.load import StableAudio
 from audiotune.store.port import Store
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+Losses = dict[float, float]  # noise level -> mean squared error per latent value
 
 
-def loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> dict[float, float]:
-    """Mean squared error per latent value at each noise level; v-objective (Salimans and Ho 2022) or rectified flow (Liu et al.
-    2022) as the model's config says. Empty without rows."""
+def loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> Losses:
+    """Mean squared error per latent value at each noise level; empty without rows.
+
+    v-objective (Salimans and Ho 2022) or rectified flow (Liu et al. 2022), as the model's config says.
+    """
     import torch
 
     patch = int(getattr(getattr(sa.model.model, "model", None), "patch_size", 1))
@@ -27,21 +31,30 @@ def loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> d
             x = x[..., : x.shape[-1] // patch * patch]
             if not x.numel():
                 continue
-            conditioning = embed(sa, [row.captions[0]], [row.seconds])
             noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(number)).to(x)
-            for level in LEVELS:
-                noised, target = _mixed(sa.objective, x, noise, level)
-                found = sa.model(noised, torch.tensor([level], device=x.device), conditioning)
-                sums[level] += float(((found - target) ** 2).sum())
+            for level, error in _errors(sa, x, noise, row).items():
+                sums[level] += error
             count += x.numel()
     return {level: total / count for level, total in sums.items()} if count else {}
 
 
-def _mixed(objective: str, x: Any, noise: Any, level: float) -> tuple[Any, Any]:
-    """What the model sees at a noise level, and what it should answer."""
-    import math
+def _errors(sa: StableAudio, x: Any, noise: Any, row: LatentRow) -> Losses:
+    """Sum of squared errors of one row at each level; all levels go through the model as one batch."""
+    import torch
 
-    if objective == "v":
-        alpha, sigma = math.cos(level * math.pi / 2), math.sin(level * math.pi / 2)
-        return alpha * x + sigma * noise, alpha * noise - sigma * x
-    return (1 - level) * x + level * noise, noise - x
+    levels = torch.tensor(LEVELS, device=x.device, dtype=x.dtype)
+    at = levels[:, None, None]
+    if sa.objective == "v":
+        alpha, sigma = torch.cos(at * math.pi / 2), torch.sin(at * math.pi / 2)
+        mixed, target = alpha * x + sigma * noise, alpha * noise - sigma * x
+    else:
+        mixed, target = (1 - at) * x + at * noise, (noise - x).expand(len(LEVELS), -1, -1)
+    conditioning = embed(sa, [row.captions[0]] * len(LEVELS), [row.seconds] * len(LEVELS))
+    dtype = next(sa.model.model.parameters()).dtype
+    found = sa.model(mixed.to(dtype), levels.to(dtype), conditioning).float()
+    return dict(zip(LEVELS, ((found - target) ** 2).sum(dim=(1, 2)).tolist(), strict=True))
+
+
+def mean(losses: Losses) -> float:
+    """Over all noise levels."""
+    return sum(losses.values()) / len(losses)

@@ -27,6 +27,9 @@ class Settings(StepSettings):
         default="mel_latents",
         description="what KAD compares: mel statistics with or without the base's latents (no download), LAION-CLAP or PANNs",
     )
+    embedding_model: str = Field(
+        default="laion/larger_clap_music", description="CLAP: name on Hugging Face or folder; PANNs: checkpoint file"
+    )
     kernel: Literal["rbf", "polynomial"] = Field(default="rbf", description="kernel of KAD")
     loss_rows: int = Field(
         default=12, ge=0, le=5000, description="latents of each split that the loss by noise level is measured on; 0: none"
@@ -38,9 +41,11 @@ class Settings(StepSettings):
         default=1.0, ge=0.0, le=1000.0, description="KAD after must stay below this share of KAD before; 1000 does not ask"
     )
     gate_like: float = Field(
-        default=0.97, ge=0.0, le=1.0, description="likeness to a training segment that makes a copy, where no recording is as like"
+        default=0.97, ge=0.0, le=1.0, description="likeness to a training segment from which a sound is a copy"
     )
-    gate_copies: float = Field(default=0.1, ge=0.0, le=1.0, description="share of the sounds that may be copies")
+    gate_copies: float = Field(
+        default=0.1, ge=0.0, le=1.0, description="share of the sounds that may be copies, beyond what held-out recordings show"
+    )
     gate_silent: float = Field(default=0.0, ge=0.0, le=1.0, description="share of the sounds that may be silent")
     gate_noise: float = Field(
         default=0.25, ge=0.0, le=1.0, description="share of the sounds that may be as flat as noise, beyond the recordings' own"

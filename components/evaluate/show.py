@@ -1,68 +1,113 @@
-"""The report: numbers, the gate's word, and sounds to listen to beside their nearest training segments."""
+"""The report: the gate's word, numbers, and sounds to listen to beside their nearest training segments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from audiotune import picture, report
 from audiotune.release import Evaluation
-from audiotune.sound import Sound
-from components.evaluate.judge import Likeness
-from components.evaluate.loss import LEVELS
+from components.evaluate.judge import Copy, Made
+from components.evaluate.loss import LEVELS, Losses
+from components.evaluate.material import Heard
+from components.evaluate.settings import Settings
 
-_PLAYED_S = 6.0
+_PLAYED_S = 5.0
+_PAIRS = (
+    ("KAD to held-out recordings", "kad"),
+    ("log-mel distance to held-out recordings, dB", "log_mel_distance"),
+    ("log-mel distance to training recordings, dB", "log_mel_distance_train"),
+    ("loss on held-out recordings", "loss_held_out"),
+    ("loss on training recordings", "loss_train"),
+)
+_WORDS = {
+    "kad_of_training_segments": "KAD of the training recordings to the held-out ones: as near as a perfect model could come",
+    "silent_share": "share of sounds that are silent",
+    "clipped_share": "share of sounds that clip",
+    "loudness_lufs": "median loudness, LUFS",
+    "flatness": "median spectral flatness of its sounds",
+    "flatness_of_recordings": "… of the recordings",
+    "flatness_of_noise": "… of white noise",
+    "noise_share": "share of sounds as flat as noise",
+    "noise_share_of_recordings": "… of recordings as flat as noise",
+    "copied_share": "share of sounds that copy a training segment",
+    "copied_share_of_held_out": "… of held-out recordings, by the same measure",
+    "likeness_to_training": "median likeness to the nearest training segment",
+    "likeness_to_training_highest": "highest likeness to a training segment",
+    "likeness_of_held_out": "median likeness of held-out recordings to the nearest training segment",
+    "loss_gap": "held-out loss above training loss, as a share of it",
+    "probe_centroid_share": "seeds at which the high prompt sounds higher",
+    "probe_envelope_share": "seeds at which the short prompt dies sooner",
+    "probe_share": "seeds at which both hold",
+    "held_out_segments": "held-out segments compared with",
+    "training_segments": "training segments compared with",
+    "sounds": "sounds made of held-out captions",
+}
 
 
-def page(
-    evaluation: Evaluation,
-    found: Sequence[Likeness],
-    before: Sequence[Sound],
-    losses: dict[str, dict[float, float]],
-    players: int,
-) -> str:
-    """The whole page, under 3 MB."""
-    parts = [_verdict(evaluation), _numbers(evaluation.metrics)]
+def page(settings: Settings, result: Evaluation, made: Made, found: Sequence[Copy], losses: Mapping[str, Losses]) -> str:
+    """The whole page, under 3 MB.
+
+    Args:
+        found: the copies search for `made.after`, in its order.
+        losses: name -> loss by noise level.
+    """
+    parts = [_verdict(result), _numbers(result.metrics)]
     if any(losses.values()):
         parts.append(_losses(losses))
-    if players and found:
-        parts.append(report.section("Listen", *(_listen(one, base) for one, base in list(zip(found, before))[:players])))
+    if settings.players and found:
+        order = _most_telling(made, found, settings.players)
+        parts.append(report.section("Listen", *(_listen(settings, made, found[i], i) for i in order)))
+    parts.append(report.details("All settings", report.table(("knob", "value"), sorted(settings.model_dump().items()))))
     return report.page(
-        "Evaluation", "".join(parts), subtitle="Nearer to the recordings is lower. Sounds were made of held-out captions."
+        "Evaluation",
+        "".join(parts),
+        subtitle="Base and tuned model made sounds of the same held-out captions with the same seeds.",
     )
 
 
-def _verdict(evaluation: Evaluation) -> str:
-    if evaluation.passed:
+def _verdict(result: Evaluation) -> report.Html:
+    if result.passed:
         return report.note("The gate passed.", kind="good")
-    return report.note("The gate did not pass: " + "; ".join(evaluation.reasons) + ".", kind="bad")
+    return report.note("The gate did not pass: " + "; ".join(result.reasons) + ".", kind="bad")
 
 
-def _numbers(values: dict[str, float]) -> str:
-    pairs = [
-        (label, values[f"{name}_before"], values[f"{name}_after"])
-        for label, name in (("KAD", "kad"), ("Log-mel distance (dB)", "log_mel_distance"))
-    ]
-    shown = {name for name in values if name.endswith(("_before", "_after"))}
-    rest = [(name.replace("_", " "), value) for name, value in sorted(values.items()) if name not in shown]
-    return report.section("Numbers", report.table(("", "base model", "tuned model"), pairs), report.table(("measured", ""), rest))
-
-
-def _losses(losses: dict[str, dict[float, float]]) -> str:
-    series = {name: (LEVELS, [by_level[level] for level in LEVELS]) for name, by_level in losses.items() if by_level}
+def _numbers(values: Mapping[str, float]) -> report.Html:
+    pairs = [(label, values[f"{name}_before"], values[f"{name}_after"]) for label, name in _PAIRS if f"{name}_before" in values]
+    rest = [(words, values[name]) for name, words in _WORDS.items() if name in values]
     return report.section(
-        "Loss by noise level", report.picture(picture.curve_png(series, x="noise level"), "loss by noise level")
+        "Nearer is lower", report.table(("", "base model", "tuned model"), pairs), report.table(("measured", ""), rest)
     )
 
 
-def _listen(one: Likeness, base: Sound) -> str:
-    words = f"{one.prompt}: nearest training segment at {one.distance:.2f}{', a copy' if one.copied else ''}"
-    cells = (
-        report.Html(report.player(one.sound, max_s=_PLAYED_S, label="tuned model") + _spectrogram(one.sound)),
-        report.player(base, max_s=_PLAYED_S, label="base model"),
-        report.player(one.nearest.sound, max_s=_PLAYED_S, label=f"nearest: {one.nearest.row.caption.text[:80]}"),
+def _losses(losses: Mapping[str, Losses]) -> report.Html:
+    series = {name: (LEVELS, [by_level[level] for level in LEVELS]) for name, by_level in losses.items() if by_level}
+    png = picture.curve_png(series, x="noise level (1 is noise)", y="mean squared error")
+    return report.section("Loss by noise level", report.picture(png, "loss by noise level"))
+
+
+def _most_telling(made: Made, found: Sequence[Copy], count: int) -> list[int]:
+    """Each caption once before any comes twice, and the sound most like a training segment among them."""
+    places = list(range(len(made.after)))
+    first = {found[i].heard.text: i for i in reversed(places)}
+    order = sorted(set(first.values())) + [i for i in places if i not in set(first.values())]
+    worst = max(places, key=lambda i: found[i].like)
+    return [worst, *(i for i in order if i != worst)][:count]
+
+
+def _listen(settings: Settings, made: Made, copy: Copy, place: int) -> report.Html:
+    nearest = copy.same or copy.nearest
+    mark = " · a copy" if copy.is_copy(settings) else ""
+    sounds = (
+        (made.after[place], "tuned model"),
+        (made.before[place], "base model"),
+        (made.targets[place], "the recording with this caption"),
+        (nearest, f"nearest training segment, likeness {copy.like:.2f}{mark}: {nearest.text[:60]}"),
     )
-    return report.Html(report.table((words, "", ""), [cells]))
+    cells = [report.Html(report.player(one.sound, max_s=_PLAYED_S, label=label) + _spectrogram(one)) for one, label in sounds]
+    return report.Html(f"<h3>{report.escape(copy.heard.text)}</h3>" + report.table(("", "", "", ""), [cells]))
 
 
-def _spectrogram(sound: Sound) -> str:
-    return report.picture(picture.spectrogram_png(sound, width_px=320, height_px=120, max_s=_PLAYED_S), "spectrogram")
+def _spectrogram(one: Heard) -> report.Html:
+    return report.picture(
+        picture.spectrogram_png(one.sound, width_px=240, height_px=100, max_s=_PLAYED_S), f"spectrogram: {one.text}"
+    )

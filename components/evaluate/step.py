@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,17 +14,11 @@ from audiotune.errors import ManifestError, ModelError
 from audiotune.manifest import Manifest
 from audiotune.progress import Progress
 from audiotune.release import Evaluation, WeightsPointer
-from audiotune.sound import Sound
-from audiotune.stable_audio.load import StableAudio, load_model
-from audiotune.stable_audio.mirror import resolve
-from audiotune.stable_audio.released import open_weights
-from audiotune.stable_audio.sample import Request
 from audiotune.store.port import Store
-from components.evaluate import judge, show
-from components.evaluate.loss import loss_by_level
-from components.evaluate.material import Recorded, made, made_once, recorded, requests_for
 from components.evaluate.settings import Settings
 from components.executor import Result
+
+_VERSION = 1  # of what is measured; raised when the same models would get other numbers
 
 
 def run(
@@ -38,41 +33,34 @@ def run(
     report: Path,
     metrics: Path,
 ) -> Result:
-    """Writes the evaluation and its report.
+    """Writes the evaluation and its report; one that was made before is shown again.
+
+    Args:
+        weights, latents, dataset: the weights' pointer, and the manifests they were trained with.
+        evaluation, report: where the evaluation (JSON) and the page (HTML) go.
+        metrics: unused; the numbers are in the result.
 
     Raises:
-        ModelError: weights and dataset do not belong together.
-        ManifestError: fewer than two segments to compare with.
+        ModelError: weights, latents and dataset do not belong together.
+        ManifestError: one of them is cut, or there are fewer than two segments to compare with.
     """
     pointer = _pointer(weights)
-    rows = manifest.load(dataset, "datasets", DatasetRow)
-    if pointer.dataset != rows.digest:
-        raise ModelError(
-            "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
-        )
-    latent_rows = manifest.load(latents, "latents", LatentRow)
-    progress(0.02, "loading the tuned model")
-    tuned = open_weights(store, pointer, device=_device(settings))
-    longest_s = tuned.window_frames / tuned.sample_rate_hz
-    train = recorded(store, rows, "train", longest_s)
-    targets = _targets(settings, recorded(store, rows, "held_out", longest_s), train)
-    requests = requests_for(settings, targets)
-    after = made(tuned, requests, _telling(progress, 0.1, 0.4, "tuned model"))
-    before = made_once(
-        store, pointer.base_digest, lambda: _base(store, pointer, settings), requests, _telling(progress, 0.4, 0.7, "base model")
-    )
-    progress(0.75, "measuring")
-    found = judge.likenesses(after, [request.prompt for request in requests], train)
-    values = {**judge.nearness(before, after, targets), **judge.sanity(after), **judge.copying(found)}
-    values |= _probe(settings, tuned)
-    losses = _losses(settings, store, tuned, latent_rows)
-    values |= {f"loss_{split}": sum(levels.values()) / len(levels) for split, levels in losses.items() if levels}
-    result = _evaluation(settings, store, values, found, before, losses, report)
+    rows, encoded = manifest.load(dataset, "datasets", DatasetRow), manifest.load(latents, "latents", LatentRow)
+    _check(pointer, rows, encoded)
+    key = _key(settings, pointer, encoded)
+    if not store.exists(key):
+        from components.evaluate.measure import measure
+
+        made, page = measure(settings, store, progress, pointer, rows, encoded)
+        kept = made.model_copy(update={"report": store.put_blob(page.encode(), ".html")})
+        store.put(key, kept.model_dump_json(indent=1).encode())
+    result = Evaluation.model_validate_json(store.get(key))
+    report.write_bytes(store.fetch(result.report).read_bytes())
     part = evaluation.with_name(f".{evaluation.name}.part")
-    part.write_text(result.model_dump_json(indent=1) + "\n")
+    part.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     part.replace(evaluation)
     progress(1.0, "the gate passed" if result.passed else "the gate did not pass: " + "; ".join(result.reasons))
-    return Result(parameters={"passed": result.passed}, metrics={**values, "passed": int(result.passed)})
+    return Result(parameters={"passed": result.passed}, metrics={**result.metrics, "passed": int(result.passed)})
 
 
 def _pointer(path: Path) -> WeightsPointer:
@@ -82,65 +70,23 @@ def _pointer(path: Path) -> WeightsPointer:
         raise ManifestError("no weights pointer can be read", where=str(path), cure="run unwrap again") from e
 
 
-def _device(settings: Settings) -> str:
-    import torch
-
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _base(store: Store, pointer: WeightsPointer, settings: Settings) -> StableAudio:
-    return load_model(resolve(store, pointer.base).folder, device=_device(settings))
-
-
-def _targets(settings: Settings, held_out: list[Recorded], train: list[Recorded]) -> list[Recorded]:
-    """Held-out segments first; a small group fills up with training ones."""
-    targets = [*held_out, *train][: settings.sounds]
-    if len(targets) < 2:
-        raise ManifestError(f"{len(targets)} segments to compare with", where="the dataset", cure="bring at least two segments")
-    return targets
+def _check(pointer: WeightsPointer, dataset: Manifest[DatasetRow], latents: Manifest[LatentRow]) -> None:
+    if pointer.dataset and pointer.dataset != dataset.digest:
+        raise ModelError(
+            "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
+        )
+    if latents.meta.get("dataset") != dataset.digest:
+        raise ModelError("the latents were made of another dataset", where="latents", cure="run encode on this dataset")
+    if latents.meta.get("base_digest") != pointer.base_digest:
+        raise ModelError(
+            f"the latents were made with {latents.meta.get('base')!r}, the weights come from {pointer.base!r}",
+            where="latents",
+            cure="set the same base for encode and finetune",
+        )
 
 
-def _probe(settings: Settings, tuned: StableAudio) -> dict[str, float]:
-    if not settings.probe_seeds:
-        return {}
-    seconds = min(2.0, tuned.window_frames / tuned.sample_rate_hz)
-
-    def sounds(prompt: str) -> list[Sound]:
-        seeds = range(settings.seed, settings.seed + settings.probe_seeds)
-        requests = [Request(prompt, seconds=seconds, steps=settings.steps, guidance=settings.guidance, seed=s) for s in seeds]
-        return made(tuned, requests, lambda done, total: None)
-
-    return judge.separation(sounds(settings.probe_low), sounds(settings.probe_high))
-
-
-def _losses(settings: Settings, store: Store, tuned: StableAudio, rows: Manifest[LatentRow]) -> dict[str, dict[float, float]]:
-    def some(split: str) -> Sequence[LatentRow]:
-        return sorted((row for row in rows.rows if row.split == split), key=lambda row: row.segment)[: settings.loss_rows]
-
-    return {split: loss_by_level(tuned, store, some(split)) for split in ("train", "held_out")}
-
-
-def _evaluation(
-    settings: Settings,
-    store: Store,
-    values: dict[str, float],
-    found: list[judge.Likeness],
-    before: list[Sound],
-    losses: dict[str, dict[float, float]],
-    report: Path,
-) -> Evaluation:
-    reasons = judge.gate(settings, values)
-    result = Evaluation(metrics=values, passed=not reasons, reasons=reasons)
-    text = show.page(result, found, before, losses, settings.players)
-    report.write_text(text)
-    return result.model_copy(update={"report": store.put_blob(text.encode(), ".html")})
-
-
-def _telling(progress: Progress, start: float, end: float, who: str) -> Callable[[int, int], None]:
-    def tell(done: int, total: int) -> None:
-        if done == total or done % 20 == 0:
-            progress(start + (end - start) * done / total, f"sounds of the {who}: step {done} of {total}")
-
-    return tell
+def _key(settings: Settings, pointer: WeightsPointer, latents: Manifest[LatentRow]) -> str:
+    """Names an evaluation by all that decides its numbers; the latents' digest stands for the dataset, too."""
+    knobs = settings.model_dump(exclude={"device"})
+    what = [_VERSION, knobs, pointer.weights_digest, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
+    return f"evaluations/{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()}.json"
