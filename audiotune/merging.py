@@ -34,13 +34,16 @@ class Adapters:
         return cls({layer: (tuned[layer + _A], tuned[layer + _B]) for layer in layers}, scale)
 
     def merged(self, layer: str, weight: Lazy) -> Lazy:
-        """A layer's weight with its adapter in it: W + scale (B A), computed as peft does, so equal to its merge to the bit."""
+        """A layer's weight with its adapter in it: W + scale (B A), computed as peft does, so equal to its merge to the bit.
+
+        In the adapter's precision (fp32), as the trainer had it, whatever the base is kept in.
+        """
         a, b = self.pairs[layer]
 
         def load() -> torch.Tensor:
-            return weight.load() + (b.load() @ a.load()) * self.scale
+            return weight.load().to(a.dtype) + (b.load() @ a.load()) * self.scale
 
-        return Lazy(weight.dtype, weight.shape, load)
+        return Lazy(a.dtype, weight.shape, load)
 
 
 def whole_model(base: Mapping[str, Lazy], tuned: Mapping[str, Lazy], adapters: Adapters | None) -> dict[str, Lazy]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +16,21 @@ Named = Mapping[str, nn.Parameter]
 
 
 def adamw(named: Named, settings: Settings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2017) with weight decay on matrices only, in the order of the names.
+    """AdamW (Loshchilov and Hutter 2017), weight decay on matrices only; tables of words learn at a rate of their own.
+
+    Each group carries its `rate`, a factor on the learning rate of the step.
 
     Fused where it can be: one pass over the weights instead of a dozen, and no copies. Loss scaling for fp16 with gradient
     clipping refuses the fused one.
     """
-    matrices = [p for p in named.values() if p.ndim >= 2]
-    rest = [p for p in named.values() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    words = [p for name, p in named.items() if name.startswith("conditioner.")]
+    matrices = [p for name, p in named.items() if p.ndim >= 2 and not name.startswith("conditioner.")]
+    rest = [p for name, p in named.items() if p.ndim < 2 and not name.startswith("conditioner.")]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": settings.weight_decay, "rate": 1.0},
+        {"params": rest, "weight_decay": 0.0, "rate": 1.0},
+        {"params": words, "weight_decay": 0.0, "rate": settings.words_rate},
+    ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.learning_rate,

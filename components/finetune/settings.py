@@ -68,6 +68,12 @@ class Settings(StepSettings):
     train_conditioner: bool | None = Field(
         default=None, description="learn new words; default: yes where words are a table (tiny), no where they are a T5"
     )
+    words_rate: float = Field(
+        default=10.0,
+        gt=0.0,
+        le=1000.0,
+        description="learning rate of a table of words, in multiples of learning_rate: new words start at 0",
+    )
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0, description="decay of a running mean of the weights; 0 keeps none")
     lora_rank: int = Field(default=16, ge=1, le=1024, description="rank of the adapters (mode lora)")
     lora_alpha: float = Field(default=16.0, gt=0.0, description="adapters are scaled by lora_alpha / lora_rank")

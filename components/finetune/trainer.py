@@ -107,7 +107,7 @@ class Trainer:
         values = int(frames.sum()) * self.train.channels
         torch.manual_seed(derived_seed(settings.seed, f"dropout of process {machine.rank}", step))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
+            group["lr"] = learning_rate(settings, step) * group["rate"]
         self.optimizer.zero_grad(set_to_none=True)
         error = self._gradients(drawn, t, values)
         norm = machine.clip(settings.clip_norm)

@@ -92,6 +92,8 @@ def test_the_running_mean_runs() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    named = {"w": torch.nn.Parameter(torch.ones(2, 2)), "b": torch.nn.Parameter(torch.ones(2))}
-    groups = adamw(named, Settings(weight_decay=0.5)).param_groups
-    assert [(len(g["params"][0].shape), g["weight_decay"]) for g in groups] == [(2, 0.5), (1, 0.0)]
+    named = {
+        name: torch.nn.Parameter(torch.ones(shape)) for name, shape in (("w", (2, 2)), ("b", (2,)), ("conditioner.t", (9, 2)))
+    }
+    groups = adamw(named, Settings(weight_decay=0.5, words_rate=3.0)).param_groups
+    assert [(len(g["params"][0]), g["weight_decay"], g["rate"]) for g in groups] == [(2, 0.5, 1.0), (2, 0.0, 1.0), (9, 0.0, 3.0)]

@@ -33,10 +33,10 @@ def wrapped(path: Path, **more: Any) -> dict[str, torch.Tensor]:
 
 
 def test_adapters_merge_as_the_formula_says() -> None:
-    weight, a, b = torch.randn(6, 4), torch.randn(2, 4), torch.randn(6, 2)
+    weight, a, b = torch.randn(6, 4).half(), torch.randn(2, 4), torch.randn(6, 2)
     tuned = lazies({"l.lora_A": a, "l.lora_B": b, "embedding": torch.ones(3)})
     whole = whole_model(lazies({"l.weight": weight, "embedding": torch.zeros(3)}), tuned, Adapters.among(tuned, 0.5))
-    assert torch.equal(whole["l.weight"].load(), weight + (b @ a) * 0.5)
+    assert torch.equal(whole["l.weight"].load(), weight.float() + (b @ a) * 0.5)
     assert whole["embedding"].load().tolist() == [1, 1, 1]
     assert set(whole) == {"l.weight", "embedding"}
     assert set(adapter_of(Adapters.among(tuned, 0.5))) == {"l.lora_A", "l.lora_B"}
