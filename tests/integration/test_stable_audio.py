@@ -1,0 +1,227 @@
+"""Loading, conditioning, encoding and generating with a real, random stable-audio-tools model of the tiny shape."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiotune.errors import GenerationError, ModelError
+from audiotune.sound import Sound
+from audiotune.stable_audio import condition, samplers
+from audiotune.stable_audio.encode import decode, encode
+from audiotune.stable_audio.load import StableAudio, base_folder, load_model, tiny_shape_model
+from audiotune.stable_audio.sample import Request, generate
+from audiotune.stable_audio.shape import tiny_shape_config
+from audiotune.synthesizer import Patch, play
+
+pytestmark = pytest.mark.integration
+TINY = Path(__file__).resolve().parents[2] / "bases" / "tiny"
+ALL_SAMPLERS = [(objective, name) for objective in ("v", "rectified_flow") for name in samplers.names(objective)]
+
+
+@pytest.fixture(scope="module")
+def sa() -> StableAudio:
+    return tiny_shape_model(0)
+
+
+@pytest.fixture(scope="module")
+def flow() -> StableAudio:
+    return tiny_shape_model(0, "rectified_flow")
+
+
+@pytest.fixture(scope="module")
+def tone() -> Sound:
+    return play(Patch("mid", "drone", "saw", 220.0), 0.7, 16_000)
+
+
+@pytest.mark.parametrize(("objective", "sampler"), ALL_SAMPLERS)
+def test_a_request_sounds_the_same_alone_and_beside_others(
+    objective: str, sampler: str, sa: StableAudio, flow: StableAudio
+) -> None:
+    model = sa if objective == "v" else flow
+    requests = [
+        Request("low drone", seconds=0.5, steps=4, seed=1, sampler=sampler),
+        Request("high pluck", seconds=0.25, steps=3, seed=2, sampler=sampler, guidance=2.0),
+        Request("low drone", seconds=0.5, steps=4, seed=3, sampler=sampler),
+    ]
+    beside = generate(model, requests)
+    for request, sound in zip(reversed(requests), reversed(beside)):
+        assert np.array_equal(generate(model, [request])[0].data, sound.data)
+    assert not np.array_equal(beside[0].data, beside[2].data), "another seed must sound different"
+
+
+def test_denoised_together_they_differ_in_the_last_bits_only(sa: StableAudio) -> None:
+    requests = [Request("low drone", seconds=0.5, steps=6, seed=s, sampler="dpmpp-3m-sde") for s in range(3)]
+    for apart, together in zip(generate(sa, requests), generate(sa, requests, together=True)):
+        assert np.allclose(apart.data, together.data, atol=1e-4)
+
+
+def test_a_short_sound_is_denoised_in_fewer_frames(sa: StableAudio) -> None:
+    seen: list[int] = []
+    hook = sa.model.model.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[-1]))
+    try:
+        generate(sa, [Request("x", seconds=0.25, steps=3)])
+        short = sum(seen)
+        seen.clear()
+        generate(sa, [Request("x", seconds=1.0, steps=3)])
+    finally:
+        hook.remove()
+    assert short == 3 * 16
+    assert sum(seen) == 3 * 63
+
+
+def test_agrees_with_upstream_given_the_same_noise(sa: StableAudio) -> None:
+    import torch
+    from stable_audio_tools.inference.generation import generate_diffusion_cond
+
+    rng, flags = torch.get_rng_state(), torch.backends.cuda.matmul.allow_tf32
+    ours = generate(sa, [Request("warm saw", "noise", seconds=1.024, steps=8, seed=7, guidance=3.0, sampler="dpmpp-2m")])[0]
+    assert torch.equal(torch.get_rng_state(), rng), "the global generator was touched"
+    assert torch.backends.cuda.matmul.allow_tf32 == flags
+    theirs = generate_diffusion_cond(
+        sa.model,
+        steps=8,
+        cfg_scale=3.0,
+        conditioning=[{"prompt": "warm saw", "seconds_total": 1.024}],
+        negative_conditioning=[{"prompt": "noise", "seconds_total": 1.024}],
+        sample_size=sa.window_frames,
+        seed=7,
+        device="cpu",
+        sampler_type="dpmpp-2m",
+    )
+    assert np.allclose(ours.data, theirs[0].clamp(-1, 1).numpy()[:, : ours.frames], atol=1e-4)
+
+
+def test_steps_are_told_and_can_be_stopped(sa: StableAudio) -> None:
+    told: list[tuple[int, int]] = []
+    generate(sa, [Request("a", seconds=0.2, steps=3), Request("b", seconds=0.2, steps=2)], lambda *at: told.append(at))
+    assert told == [(i, 5) for i in range(1, 6)]
+
+    def stop(done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(sa, [Request("a", seconds=0.2, steps=50)], stop)
+
+
+def test_an_init_sound_is_kept_the_more_the_weaker_it_is_changed(sa: StableAudio, tone: Sound) -> None:
+    wanted = encode(sa, tone)
+    distances = []
+    for strength in (0.05, 0.4, 1.0):
+        made = generate(sa, [Request("x", seconds=tone.duration_s, steps=10, guidance=1, init=tone, init_strength=strength)])[0]
+        distances.append(float(np.abs(made.data - decode(sa, wanted, made.frames).data).mean()))
+    assert distances[0] < 0.5 * distances[1] < 0.5 * distances[2] * 1.5
+
+
+def test_words_guidance_and_words_to_avoid_matter(sa: StableAudio) -> None:
+    plain = Request("low drone", seconds=0.3, steps=3)
+    others = [
+        Request("high pluck", seconds=0.3, steps=3),
+        Request("low drone", "harsh", seconds=0.3, steps=3),
+        Request("low drone", seconds=0.3, steps=3, guidance=1.0),
+    ]
+    first, *rest = generate(sa, [plain, *others])
+    assert all(np.abs(first.data - other.data).max() > 1e-5 for other in rest)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seconds", 9.0), ("seconds", 0.0), ("steps", 0), ("guidance", float("nan")), ("seed", -1), ("sampler", "euler"),
+     ("init_strength", 0.0)],
+)  # fmt: skip
+def test_an_impossible_request_names_its_field(sa: StableAudio, field: str, value: Any) -> None:
+    with pytest.raises(GenerationError) as told:
+        generate(sa, [Request("x", **{"seconds": 0.5, field: value})])
+    assert told.value.where == field
+
+
+def test_latents_have_true_length_and_are_no_draw(sa: StableAudio, tone: Sound) -> None:
+    for frames in (1, 255, 256, 257, 5000):
+        sound = tone.cut(0, frames)
+        latents = encode(sa, sound)
+        assert latents.shape == (sa.latent_channels, -(-frames // sa.downsampling_ratio))
+        assert latents.dtype == np.float32
+    assert np.array_equal(encode(sa, tone), encode(sa, tone))
+    assert decode(sa, encode(sa, tone), 777).frames == 777
+    stereo = Sound(np.repeat(tone.resampled(48_000).data, 2, axis=0), 48_000)
+    assert encode(sa, stereo).shape == encode(sa, tone).shape
+
+
+def test_conditioning_survives_arrays_rows_and_stacking(sa: StableAudio) -> None:
+    both = condition.embed(sa, ["low drone", "qüux"], [0.5, 1.0])
+    again = condition.from_arrays(condition.to_arrays(both))
+    rows = condition.stacked([condition.row(again, 0), condition.row(again, 1)])
+    for key, (embedding, mask) in both.items():
+        assert np.array_equal(embedding.numpy(), rows[key][0].numpy())
+        assert np.array_equal(mask.numpy(), rows[key][1].numpy())
+
+
+def test_weights_must_be_safetensors_and_fit(sa: StableAudio, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = {k: v.contiguous() for k, v in sa.model.state_dict().items()}
+    save_file(state, tmp_path / "model.safetensors")
+    again = load_model(tiny_shape_config(), tmp_path / "model.safetensors")
+    assert all(
+        np.array_equal(a.numpy(), b.numpy()) for a, b in zip(sa.model.state_dict().values(), again.model.state_dict().values())
+    )
+    with pytest.raises(ModelError, match="not a safetensors"):
+        load_model(tiny_shape_config(), tmp_path / "model.ckpt")
+    state.popitem()
+    save_file(state, tmp_path / "less.safetensors")
+    with pytest.raises(ModelError, match="1 of"):
+        load_model(tiny_shape_config(), tmp_path / "less.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:999])
+    with pytest.raises(ModelError, match="cannot read"):
+        load_model(tiny_shape_config(), tmp_path / "cut.safetensors")
+
+
+def test_bases_are_found_by_name_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert base_folder("tiny") == TINY
+    assert base_folder(TINY) == TINY
+    mirrored = tmp_path / "stable-audio-open-1.0"
+    mirrored.mkdir()
+    (mirrored / "model_config.json").write_text("{}")
+    monkeypatch.setenv("AUDIOTUNE_BASES", str(tmp_path))
+    assert base_folder("stabilityai/stable-audio-open-1.0") == mirrored.resolve()
+    with pytest.raises(ModelError, match="no base model"):
+        base_folder("nobody/nothing")
+
+
+def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:
+    from transformers import T5Config, T5EncoderModel
+
+    shutil.copytree(TINY / "tokenizer", tmp_path / "text_encoder" / "t5-base")
+    small = T5Config(vocab_size=600, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    T5EncoderModel(small).save_pretrained(tmp_path / "text_encoder" / "t5-base")
+    config = tiny_shape_config()
+    prompt = config["model"]["conditioning"]["configs"][0]
+    prompt.update(type="t5", config={"t5_model_name": "t5-base", "max_length": 16})
+    (tmp_path / "model_config.json").write_text(json.dumps(config))
+    model = load_model(tmp_path / "model_config.json")
+    embedding, mask = condition.embed(model, ["low drone"], [1.0])["prompt"]
+    assert embedding.shape == (1, 16, 64)
+    assert int(mask.sum()) == 2
+    assert generate(model, [Request("low drone", seconds=0.2, steps=2)])[0].frames == 3200
+
+
+def test_upstreams_own_factory_builds_the_tiny_base() -> None:
+    program = """
+import json, os, audiotune.stable_audio
+from stable_audio_tools import create_model_from_config
+os.chdir("bases/tiny")
+model = create_model_from_config(json.load(open("model_config.json")))
+print(type(model).__name__, model.pretransform.downsampling_ratio, model.pretransform.encoded_channels)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=TINY.parents[1], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert told.stdout.splitlines()[-1:] == ["ConditionedDiffusionModelWrapper 1024 32"], told.stderr[-800:]
