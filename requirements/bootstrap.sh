@@ -12,11 +12,10 @@ if [ -z "$python" ]; then
     "Install one, or set PYTHON=/path/to/python3.11" >&2
   exit 1
 fi
-if [ ! -x .venv/bin/python ]; then
-  "$python" -m venv .venv
-fi
+[ -x .venv/bin/python ] || "$python" -m venv --without-pip .venv
+# uv lives in a small environment of its own: a sync removes what its list does not name
+[ -x .venv/tool/bin/python ] || "$python" -m venv .venv/tool
+.venv/tool/bin/python -m pip install --quiet --disable-pip-version-check "uv==${UV_VERSION:?}"
 echo "Installing into .venv (torch and its CUDA libraries: about 3 GB to fetch the first time, 6 GB on disk) ..."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==${UV_VERSION:?}"
-cp .venv/bin/uv .venv/uv  # sync removes what the list does not name, uv among it
-.venv/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements/dev.txt
+.venv/tool/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements/dev.txt
 touch .venv/ready

@@ -2,7 +2,7 @@
 # Resolves pyproject.toml into one pinned, hashed file per image and one for development. No addresses are written.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-uv="${UV:-.venv/uv}"
+uv="${UV:-.venv/tool/bin/uv}"
 lock() {
   local name=$1
   shift
