@@ -15,7 +15,14 @@ import pytest
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
 from audiotune.store import Store, blob_key, digest_of, open_store
 
-ODD_KEYS = ["a b/c d.json", "ünïcode/ключ/鍵.txt", "plus+and&amp=?#%41.bin", "deep/" + "x/" * 40 + "end", "..hidden/...", "a/.dot"]
+ODD_KEYS = [
+    "a b/c d.json",
+    "ünïcode/ключ/鍵.txt",
+    "plus+and&amp=?#%41.bin",
+    "deep/" + "x/" * 40 + "end",
+    "..hidden/...",
+    "a/.dot",
+]
 NO_KEYS = ["", "/absolute", "../up", "a/../b", "a/..", "./a", "a/./b", "a\\..\\b", "a\x00b", "a\nb", "k" * 1000]
 
 
@@ -88,7 +95,7 @@ class StoreConformance:
     def test_odd_keys_are_keys(self, store: Store, key: str) -> None:
         store.put(key, key.encode())
         assert store.get(key) == key.encode()
-        assert [entry.key for entry in store.list(key[:2])] == [key]
+        assert [entry.key for entry in store.list(key)] == [key]
         assert store.fetch(key).read_bytes() == key.encode()
 
     @pytest.mark.parametrize("key", NO_KEYS)

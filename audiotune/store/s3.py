@@ -42,17 +42,19 @@ class S3Store:
     Args:
         url: `s3://bucket` or `s3://bucket/prefix`. The bucket must exist.
         cache: folder for fetched files; the default is the environment's.
+        page: keys asked for at once when listing; servers give 1000 at most.
 
     Raises:
         StoreError: no bucket in the url.
     """
 
-    def __init__(self, url: str, cache: Path | None = None) -> None:
+    def __init__(self, url: str, cache: Path | None = None, *, page: int = 1000) -> None:
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not bucket:
             raise StoreError(f"{url!r} names no bucket", cure="use s3://bucket/prefix")
         self._bucket = bucket
         self._prefix = f"{checked_key(prefix.strip('/'))}/" if prefix.strip("/") else ""
+        self._page = page
         self._cache = cache or cache_folder()
         self._checked: set[str] = set()
         with self._spoken(""):
@@ -148,7 +150,8 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[Entry]:
         if ".." in prefix.split("/")[:-1]:
             raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
+        lister = self._s3.get_paginator("list_objects_v2")
+        pages = lister.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": self._page})
         with self._spoken(prefix):
             for page in pages:
                 for found in page.get("Contents", ()):
