@@ -36,11 +36,13 @@ def make_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Settings) -
 
     captions = {row.captions[0]: row.seconds for row in rows}
     wanted = list(captions.items())[: settings.demos]
+    window_s = sa.window_frames / sa.sample_rate_hz
+    lengths = {prompt: min(max(seconds, 0.25), window_s) for prompt, seconds in wanted}
     requests = [
         Request(
-            prompt, seconds=max(seconds, 0.25), steps=settings.demo_steps, guidance=settings.demo_guidance, seed=settings.seed + i
+            prompt, seconds=lengths[prompt], steps=settings.demo_steps, guidance=settings.demo_guidance, seed=settings.seed + i
         )
-        for i, (prompt, seconds) in enumerate(wanted)
+        for i, prompt in enumerate(lengths)
     ]
     with torch.no_grad():
         sounds = generate(sa, requests)
