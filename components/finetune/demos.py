@@ -64,7 +64,6 @@ def demo_files(demos: Sequence[Demo], folder: Path) -> list[Path]:
 def main(store_url: str, key: str) -> int:
     """Makes the demos of a checkpoint and logs them to its MLflow run."""
     from audiotune.registry.runs import start_run
-
     from audiotune.stable_audio.load import load_model
     from audiotune.stable_audio.mirror import resolve
     from audiotune.store import open_store
