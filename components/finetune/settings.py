@@ -13,11 +13,11 @@ INPUTS = ("latents", "dataset")
 OUTPUTS = ("checkpoint", "report", "metrics")
 PARAMETERS = ()
 
-# Knobs that change nothing about what is learned: a run with other values of these goes on from the same checkpoints.
+# Knobs that change nothing about what is learned (but rounding): with other values of these a run goes on from its checkpoints.
 UNLEARNED = frozenset(
     {
         "checkpoint_every", "checkpoint_every_s", "keep_last", "limit_s", "log_every", "validate_rows", "demos", "demo_every",
-        "demo_steps", "demo_guidance", "device", "wandb_project", "experiment",
+        "demo_steps", "demo_guidance", "device", "devices", "accumulate", "activation_checkpointing", "wandb_project", "experiment",
     }
 )  # fmt: skip
 
@@ -56,7 +56,6 @@ class Settings(StepSettings):
     )
     accumulate: int = Field(default=1, ge=1, le=4096, description="parts a batch is computed in, to save memory; learns the same")
     activation_checkpointing: bool = Field(default=False, description="compute activations twice to save memory; learns the same")
-    compile: bool = Field(default=False, description="torch.compile the transformer's blocks; worth it for long runs on a GPU")
     devices: int = Field(default=1, ge=1, le=64, description="GPUs (or processes, on a CPU) the batch is divided among")
     device: str = Field(default="auto", pattern=r"auto|cpu|cuda", description="auto (GPUs if there are any), cpu or cuda")
     caption_dropout: float = Field(
