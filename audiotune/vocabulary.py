@@ -1,6 +1,7 @@
 """The vocabulary: facets, terms with stable ids, and the words members add. Ours is CC0 and lies beside this file.
 
-Members' words live in the store under `manifests/vocabulary/`, one small object each, written only if its number is free.
+Members' words live in the store under `manifests/vocabulary/`, one small object each, written only if its number is free and
+never removed: an id that was given once keeps its meaning.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ import functools
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiotune.errors import AlreadyInStoreError, SettingsError
+from audiotune.errors import AlreadyInStoreError, ManifestError, SettingsError
 from audiotune.store.port import Store
 
 FACETS = ("mood", "type", "texture", "synthesis", "motion")
 _PREFIX = "manifests/vocabulary/"
 _FILE = Path(__file__).with_name("vocabulary.toml")
-_ORDER = ("mood", "texture", "motion", "synthesis", "type")  # how a caption is spoken: "dark metallic rising fm drone"
-_TRIES = 20
+_TRIES = 50
+_LONGEST = 60  # letters of a member's word
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +33,31 @@ class Term:
     label: str
     synonyms: tuple[str, ...] = ()
     member: str = ""
+    definition: str = ""
 
 
 class Vocabulary:
     """All terms, those that ship and those the members added."""
 
     def __init__(self, terms: Iterable[Term]) -> None:
-        self._terms = {term.id: term for term in terms}
+        self._terms: dict[str, Term] = {}
         self._found: dict[str, list[Term]] = {}
-        for term in self._terms.values():
-            for name in {plain(term.label), *map(plain, term.synonyms)}:
+        for term in terms:
+            if term.id in self._terms:
+                continue  # the first meaning of an id is its meaning
+            self._terms[term.id] = term
+            for name in dict.fromkeys([plain(term.label), *map(plain, term.synonyms)]):
                 self._found.setdefault(name, []).append(term)
-        self.longest_words = max(name.count(" ") + 1 for name in self._found)
+        self.longest_words = max((name.count(" ") + 1 for name in self._found), default=1)
 
     @classmethod
     def load(cls, store: Store | None = None) -> Vocabulary:
-        """The words that ship and, with a store, the members' own."""
-        own = [] if store is None else [_own(store.get(entry.key)) for entry in store.list(_PREFIX)]
+        """The words that ship and, with a store, the members' own.
+
+        Raises:
+            ManifestError: a member's word in the store is damaged.
+        """
+        own = [] if store is None else [_own(store.get(entry.key), entry.key) for entry in store.list(_PREFIX)]
         return cls([*_shipped(), *own])
 
     @property
@@ -63,20 +72,15 @@ class Vocabulary:
         return self._terms.get(id)
 
     def find(self, word: str) -> list[Term]:
-        """Terms that a word or phrase names: label or synonym, whatever its case, underscores, plural or take number."""
-        name = plain(word)
-        bare = re.sub(r"(?<=[a-z])\d+$", "", name)
-        guesses = (name, name.removesuffix("s"), bare, bare.removesuffix("s"))
-        return list(next((self._found[guess] for guess in guesses if guess in self._found), []))
+        """Terms that a word or phrase names by label or synonym, whatever its case, underscores, plural or take number."""
+        return list(next((self._found[guess] for guess in _guesses(plain(word)) if guess in self._found), []))
 
     def tags_in(self, text: str) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-        """(facet -> term ids, words that are no terms) of a free text, longest phrases first."""
-        words, tags, rest, at = plain(text).split(), dict[str, list[str]](), list[str](), 0
+        """(facet -> term ids, words that are no terms) of a free text, longest phrases first. camelCase is taken apart."""
+        words = plain(_CAMEL.sub(r"\1 \2", text)).split()
+        tags, rest, at = dict[str, list[str]](), list[str](), 0
         while at < len(words):
-            for length in range(min(self.longest_words, len(words) - at), 0, -1):
-                terms = self.find(" ".join(words[at : at + length]))
-                if terms:
-                    break
+            length, terms = self._longest_at(words, at)
             for term in terms[:1]:
                 tags.setdefault(term.facet, []).append(term.id)
             if not terms:
@@ -85,9 +89,13 @@ class Vocabulary:
         return {facet: tuple(dict.fromkeys(ids)) for facet, ids in tags.items()}, tuple(dict.fromkeys(rest))
 
     def caption_for(self, tags: Mapping[str, Iterable[str]]) -> str:
-        """Readable words for term ids by facet: "dark, metallic, rising fm drone"; empty without tags."""
-        spoken = [[self._label(id) for id in tags.get(facet, ())] for facet in _ORDER]
-        return " ".join(label for labels in spoken for label in labels)
+        """Readable words for term ids by facet: "dark metallic drone, FM, swelling"; empty without tags."""
+        said = {facet: " ".join(self._label(id) for id in dict.fromkeys(tags.get(facet, ()))) for facet in FACETS}
+        if not any(said.values()):
+            return ""
+        kind = said["type"] or ("sound" if said["mood"] or said["texture"] else "")
+        head = " ".join(filter(None, (said["mood"], said["texture"], kind)))
+        return ", ".join(filter(None, (head, said["synthesis"], said["motion"])))
 
     def add(self, store: Store, facet: str, label: str, member: str) -> Term:
         """Adds a member's word, or returns the term that is there already.
@@ -98,27 +106,37 @@ class Vocabulary:
         name = plain(label)
         if facet not in FACETS:
             raise SettingsError(f"no facet {facet!r}", cure=f"take one of: {', '.join(FACETS)}")
-        if not name or len(name) > 60:
-            raise SettingsError(f"{label[:60]!r} is no word", cure="write 1 to 60 letters")
+        if not re.search(r"[^\W\d]", name) or len(name) > _LONGEST:
+            raise SettingsError(f"{label[:_LONGEST]!r} is no word", cure=f"write 1 to {_LONGEST} letters")
         for _ in range(_TRIES):
-            now = Vocabulary.load(store)
-            there = [term for term in now.find(name) if term.facet == facet]
+            keys = [entry.key for entry in store.list(_PREFIX)]  # listed first: who adds meanwhile takes our number
+            known = Vocabulary([*_shipped(), *(_own(store.get(key), key) for key in keys)])
+            there = [term for term in known.find(name) if term.facet == facet]
             if there:
                 return there[0]
             term = Term(f"{facet}.{name.replace(' ', '_')}", facet, name, (), member)
             body = {"id": term.id, "facet": facet, "label": name, "member": member}
             try:
-                store.put(
-                    f"{_PREFIX}{sum(1 for _ in store.list(_PREFIX)) + 1:06d}.json", json.dumps(body).encode(), only_new=True
-                )
+                store.put(f"{_PREFIX}{_next_number(keys):06d}.json", json.dumps(body).encode(), only_new=True)
             except AlreadyInStoreError:
                 continue  # somebody else added a word just now: look again
             return term
         raise SettingsError("too many people add words at once", cure="try again")
 
+    def _longest_at(self, words: list[str], at: int) -> tuple[int, list[Term]]:
+        """How many words from `at` name a term, and the terms; (1, []) when none do."""
+        for length in range(min(self.longest_words, len(words) - at), 0, -1):
+            terms = self.find(" ".join(words[at : at + length]))
+            if terms:
+                return length, terms
+        return 1, []
+
     def _label(self, id: str) -> str:
         term = self._terms.get(id)
         return term.label if term else id.rpartition(".")[2].replace("_", " ")
+
+
+_CAMEL = re.compile(r"([a-z])([A-Z])")
 
 
 def plain(text: str) -> str:
@@ -126,13 +144,32 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[^\w]+|_", " ", text.lower()).split())
 
 
+def _guesses(name: str) -> Iterator[str]:
+    """The name, then without a take's number (`laser3`), each also in the singular."""
+    bare = re.sub(r"(?<=[a-z])\d{1,2}[a-z]?$", "", name)
+    for guess in dict.fromkeys((name, bare)):
+        yield guess
+        yield guess.removesuffix("s")
+        yield guess.removesuffix("es")
+
+
+def _next_number(keys: list[str]) -> int:
+    return 1 + max((int(key.rpartition("/")[2].partition(".")[0]) for key in keys), default=0)
+
+
 @functools.cache
 def _shipped() -> tuple[Term, ...]:
     data = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    named = ((facet, name, tuple(synonyms)) for facet in FACETS for name, synonyms in data[facet].items())
-    return tuple(Term(f"{facet}.{name}", facet, name.replace("_", " "), synonyms) for facet, name, synonyms in named)
+    return tuple(
+        Term(f"{facet}.{name}", facet, about.get("label", name.replace("_", " ")), tuple(about["also"]), "", about["is"])
+        for facet in FACETS
+        for name, about in data[facet].items()
+    )
 
 
-def _own(data: bytes) -> Term:
-    body = json.loads(data)
-    return Term(body["id"], body["facet"], body["label"], (), body["member"])
+def _own(data: bytes, key: str) -> Term:
+    try:
+        body = json.loads(data)
+        return Term(body["id"], body["facet"], body["label"], (), body["member"])
+    except (ValueError, KeyError, TypeError) as e:
+        raise ManifestError("a member's word is damaged", where=key, cure="restore it from a backup, or delete it") from e
