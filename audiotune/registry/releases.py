@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from audiotune.errors import RegistryError
 from audiotune.registry.connection import client, refusing
-from audiotune.registry.runs import start_run
+from audiotune.registry.runs import Run, start_run
 from audiotune.release import Release
 
 EXPERIMENT = "audio-tune releases"
@@ -24,8 +24,11 @@ _FILE = "release.json"
 def register_release(release: Release, files: Mapping[str, Path], run_id: str = "") -> Release:
     """Registers a release once; the same weights and dataset again give the version they have.
 
+    The version is made last, when all files are there: whatever goes wrong before leaves no version behind. A version that was
+    judged anew gets the new evaluation's files and gate tag.
+
     Args:
-        release: without a version.
+        release: without a version; MLflow gives it.
         files: name inside the version -> file (config, recipe, report, card, notice).
         run_id: the training's run; metrics and files are added to it. Empty starts one.
 
@@ -35,24 +38,16 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
     Raises:
         RegistryError: MLflow is away or refuses; nothing is registered then.
     """
-    known = version_of(release.name, release.digest)
+    with refusing(f"listing {release.name}"):
+        known = _with_digest(release.name, release.digest)
     if known is not None:
-        return known
-    place = _place(release.digest)
+        return _judged_anew(known, release, files)
     run = start_run(EXPERIMENT, f"release {release.name}", run_id=run_id or None)
-    version = _next_version(release.name)
-    numbered = release.model_copy(update={"version": version})
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / _FILE
-        written.write_text(numbered.model_dump_json(indent=1))
-        for name, path in {**files, _FILE: written}.items():
-            run.log_file(_named(path, Path(name).name, Path(folder)), f"{place}/{Path(name).parent}".rstrip("/."))
+    _keep(run, release, files)
     run.log_metrics(release.evaluation.metrics, release.weights.step)
     run.end("FINISHED")
-    made = _create_version(numbered, run.id)
-    if made != version:  # somebody registered at the same moment: the number in the file would lie
-        raise RegistryError(f"version {version} was taken meanwhile", where=release.name, cure="run register again")
-    return numbered
+    _make_model(release.name)
+    return release.model_copy(update={"version": _create_version(release, run.id)})
 
 
 def set_alias(name: str, alias: str, version: str) -> None:
@@ -128,12 +123,38 @@ def aliases(name: str) -> dict[str, str]:
 def version_of(name: str, digest: str) -> Release | None:
     """The registered release with these weights, or None."""
     with refusing(f"listing {name}"):
-        found = client().search_model_versions(f"name='{name}'")
-    same = [v for v in found if v.tags.get("digest") == digest]
-    return _load(same[0]) if same else None
+        found = _with_digest(name, digest)
+    return _load(found) if found is not None else None
 
 
-def _next_version(name: str) -> str:
+def _with_digest(name: str, digest: str) -> Any:
+    found = client().search_model_versions(f"name='{name}'")
+    return next((version for version in found if version.tags.get("digest") == digest), None)
+
+
+def _judged_anew(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
+    """The registered release, with the newer evaluation of the same weights."""
+    known = _load(version)
+    if known.evaluation == release.evaluation:
+        return known
+    judged = known.model_copy(update={"evaluation": release.evaluation})
+    _keep(Run(version.run_id), judged, files)
+    with refusing(f"tagging {known.name}"):
+        client().set_model_version_tag(known.name, known.version, "gate", _gate(judged))
+    return judged
+
+
+def _keep(run: Run, release: Release, files: Mapping[str, Path]) -> None:
+    """Logs a release's files, its own JSON last."""
+    place = _place(release.digest)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / _FILE
+        written.write_text(release.model_dump_json(indent=1))
+        for name, path in {**files, _FILE: written}.items():
+            run.log_file(_named(path, Path(name).name, Path(folder)), f"{place}/{Path(name).parent}".rstrip("/."))
+
+
+def _make_model(name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     with refusing(f"registering {name}"):
@@ -142,7 +163,6 @@ def _next_version(name: str) -> str:
         except MlflowException as e:
             if e.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        return str(1 + max((int(v.version) for v in client().search_model_versions(f"name='{name}'")), default=0))
 
 
 def _create_version(release: Release, run_id: str) -> str:
@@ -152,12 +172,16 @@ def _create_version(release: Release, run_id: str) -> str:
         "base": release.lineage.base,
         "contributors": ", ".join(release.lineage.contributors),
         "licence": release.licence,
-        "gate": "passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons)[:4000],
+        "gate": _gate(release),
     }
     with refusing(f"registering {release.name}"):
         source = f"{client().get_run(run_id).info.artifact_uri}/{_place(release.digest)}"
         made = client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
     return str(made.version)
+
+
+def _gate(release: Release) -> str:
+    return "passed" if release.evaluation.passed else ("; ".join(release.evaluation.reasons) or "not passed")[:4000]
 
 
 def _place(digest: str) -> str:
@@ -171,7 +195,7 @@ def _load(version: Any) -> Release:
         path = client().download_artifacts(version.run_id, f"{_place(version.tags.get('digest', ''))}/{_FILE}", folder)
         text = Path(path).read_text()
     try:
-        return Release.model_validate_json(text)
+        return Release.model_validate_json(text).model_copy(update={"version": str(version.version)})
     except ValidationError as e:
         raise RegistryError("what is registered is no release of ours", where=where) from e
 

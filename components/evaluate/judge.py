@@ -131,6 +131,7 @@ def separation(low: Sequence[Sound], high: Sequence[Sound]) -> Values:
 def gate(settings: Settings, values: Values) -> tuple[str, ...]:
     """Why the model should not become champion; empty when it may."""
     before, after = values["kad_before"], values["kad_after"]
+    mel_before, mel_after = values["log_mel_distance_before"], values["log_mel_distance_after"]
     noise = values["noise_share"] - values["noise_share_of_recordings"]
     copied, natural = values.get("copied_share", 0.0), values.get("copied_share_of_held_out", 0.0)
     gap, probe = values.get("loss_gap", 0.0), values.get("probe_share", 1.0)
@@ -139,6 +140,10 @@ def gate(settings: Settings, values: Values) -> tuple[str, ...]:
         (
             after >= settings.gate_nearer * before,
             f"it is not near enough to the recordings: KAD {before:.3g} before, {after:.3g} after",
+        ),
+        (
+            mel_after > settings.gate_log_mel * mel_before,
+            f"its sounds moved away from the recordings: log-mel distance {mel_before:.3g} dB before, {mel_after:.3g} dB after",
         ),
         (values["silent_share"] > settings.gate_silent, f"{values['silent_share']:.0%} of its sounds are silent"),
         (values["clipped_share"] > settings.gate_clipped, f"{values['clipped_share']:.0%} of its sounds clip"),

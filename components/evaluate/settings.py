@@ -40,6 +40,9 @@ class Settings(StepSettings):
     gate_nearer: float = Field(
         default=1.0, ge=0.0, le=1000.0, description="KAD after must stay below this share of KAD before; 1000 does not ask"
     )
+    gate_log_mel: float = Field(
+        default=1.05, ge=0.0, le=1000.0, description="log-mel distance after may reach this share of before; 1000 does not ask"
+    )
     gate_like: float = Field(
         default=0.97, ge=0.0, le=1.0, description="likeness to a training segment from which a sound is a copy"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from audiotune import report
 from audiotune.release import Release
@@ -10,11 +10,11 @@ from audiotune.release import Release
 
 def notice_text(release: Release, people: dict[str, str]) -> str:
     """NOTICE: licence, contributors and what the base model demands."""
-    names = ", ".join(people.get(member, member) for member in release.lineage.contributors)
     lines = [
-        f"{release.name} version {release.version}",
+        release.name,
+        f"Weights: {release.digest}",
         f"Licence of the weights: {release.licence}",
-        f"Made from recordings of: {names}",
+        f"Made from recordings of: {_names(release.lineage.contributors, people)}",
     ]
     if release.notice:
         lines.append(release.notice)
@@ -31,13 +31,21 @@ def markdown(release: Release, people: dict[str, str], intended_use: str) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def html(release: Release, people: dict[str, str], intended_use: str, aliases: Iterable[str]) -> str:
-    """The card as a page."""
-    body = [report.note(release.notice)] if release.notice else []
+def html(release: Release, people: dict[str, str], intended_use: str, aliases: Sequence[str] = (), why: str = "") -> str:
+    """The card as a page.
+
+    Args:
+        aliases: what the version was named just now.
+        why: why it is no champion, for a release that is not.
+    """
+    body = [report.note(f"Now {' and '.join(aliases)}.", kind="good" if "champion" in aliases else "plain")] if aliases else []
+    if why:
+        body.append(report.note(f"Not champion: {why}.", kind="bad"))
+    if release.notice:
+        body.append(report.note(release.notice))
     for title, rows in _facts(release, people):
         body.append(report.section(title, report.table(("", ""), rows)))
-    subtitle = f"{intended_use} Aliases: {', '.join(aliases)}."
-    return report.page(_title(release), "".join(body), subtitle=subtitle)
+    return report.page(_title(release), "".join(body), subtitle=intended_use)
 
 
 def _title(release: Release) -> str:
@@ -51,8 +59,8 @@ def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tup
         (
             "People",
             [
-                ("Heard in it", ", ".join(people.get(m, m) for m in lineage.contributors)),
-                ("Words by", ", ".join(people.get(m, m) for m in lineage.annotators) or "nobody"),
+                ("Heard in it", _names(lineage.contributors, people)),
+                ("Words by", _names(lineage.annotators, people) or "nobody"),
                 ("Licence", release.licence),
             ],
         ),
@@ -67,6 +75,10 @@ def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tup
             ],
         ),
         (
+            "Training data",
+            [(f"Recording {id[:16]}", _names(members, people)) for id, members in sorted(lineage.recordings.items())],
+        ),
+        (
             "Weights",
             [
                 ("SHA-256", weights.weights_digest),
@@ -76,3 +88,7 @@ def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tup
         ),
         ("Evaluation", [("Gate", gate), *((name, f"{value:.4g}") for name, value in sorted(evaluation.metrics.items()))]),
     ]
+
+
+def _names(members: Iterable[str], people: dict[str, str]) -> str:
+    return ", ".join(people.get(member, member) for member in members)

@@ -23,6 +23,10 @@ from components.register import card
 from components.register.settings import Settings
 
 _Pointer = TypeVar("_Pointer", bound=BaseModel)
+_STABILITY = (
+    "Powered by Stability AI. This model is licensed under the Stability AI Community License, "
+    "Copyright (c) Stability AI Ltd. All Rights Reserved. https://stability.ai/license"
+)
 
 
 def run(
@@ -49,14 +53,16 @@ def run(
     rows = manifest.load(dataset, "datasets", DatasetRow)
     recordings = recordings_of(rows)
     agreement = governance.require(store, "register", recordings)
-    _check(store, pointer, rows)
+    _check(store, pointer, judged, rows)
     progress(0.3, "registering in MLflow")
     made = _register(settings, store, agreement, _release(settings, agreement, pointer, judged, rows))
-    aliases = _aliases(settings, store, agreement, made)
-    progress(0.9, f"version {made.version} is {' and '.join(aliases)}")
     made.save(store)
-    release.write_text(made.model_dump_json(indent=1) + "\n")
-    report.write_text(card.html(made, _people(agreement), settings.intended_use, aliases))
+    aliases, why = _aliases(settings, store, agreement, made)
+    progress(0.9, f"version {made.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
+    report.write_text(card.html(made, _people(agreement), settings.intended_use, aliases, why), encoding="utf-8")
+    part = release.with_name(f".{release.name}.part")
+    part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    part.replace(release)
     return Result(
         parameters={"version": made.version},
         metrics={
@@ -75,14 +81,19 @@ def _read(path: Path, model: type[_Pointer]) -> _Pointer:
         raise ManifestError(f"no {model.__name__} can be read", where=str(path), cure="run the step before again") from e
 
 
-def _check(store: Store, pointer: WeightsPointer, rows: Manifest[DatasetRow]) -> None:
+def _check(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]) -> None:
+    """Everything a release names is there and belongs together; asked before MLflow hears of it."""
     if pointer.dataset != rows.digest:
         raise ModelError(
             "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
         )
+    if judged.weights not in ("", pointer.weights_digest):
+        raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
     if digest_in(pointer.weights) != pointer.weights_digest:
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
-    store.fetch(pointer.weights)  # raises when the bytes are not what the digest promises
+    for key in (pointer.weights, pointer.config, *pointer.files.values(), pointer.adapter, judged.report):
+        if key:
+            store.fetch(key)  # raises when it is not there, or when its bytes are not what its digest promises
 
 
 def _release(
@@ -102,42 +113,65 @@ def _release(
         weights=pointer,
         lineage=lineage,
         licence=agreement.weights_licence,
-        notice=agreement.notice_for(pointer.base),
+        notice=notice_for(agreement, pointer.base),
         evaluation=judged,
     )
 
 
+def notice_for(agreement: Agreement, base: str) -> str:
+    """The notice a release on this base carries. Stable Audio's is there also when a folder or mirror hides the full name."""
+    last = base.rstrip("/").rpartition("/")[2]
+    given = agreement.notice_for(base) or next(
+        (words for name, words in agreement.base_model_notices.items() if name.rpartition("/")[2] == last), ""
+    )
+    return given or (_STABILITY if "stable-audio" in base.lower() or base.startswith("stabilityai/") else "")
+
+
 def _register(settings: Settings, store: Store, agreement: Agreement, made: Release) -> Release:
     """The registered release; the same weights keep the version they have."""
-    version = releases.version_of(made.name, made.digest)
-    if version is not None:
-        return version
     people = _people(agreement)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = {
+        texts = {
             "card.md": card.markdown(made, people, settings.intended_use),
+            "card.html": card.html(made, people, settings.intended_use),
             "NOTICE": card.notice_text(made, people),
             "recipe.json": json.dumps(made.weights.recipe, indent=1, sort_keys=True),
+            "evaluation.json": made.evaluation.model_dump_json(indent=1),
         }
-        for file, text in files.items():
-            (folder / file).write_text(text)
-        paths = {file: folder / file for file in files}
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        paths = {file: folder / file for file in texts}
         paths["model_config.json"] = store.fetch(made.weights.config)
         if made.evaluation.report:
             paths["evaluation.html"] = store.fetch(made.evaluation.report)
         return releases.register_release(made, paths, made.weights.run)
 
 
-def _aliases(settings: Settings, store: Store, agreement: Agreement, made: Release) -> list[str]:
-    """candidate always; champion only when the gate passed and consent covers everybody."""
+def _aliases(settings: Settings, store: Store, agreement: Agreement, made: Release) -> tuple[list[str], str]:
+    """candidate always; champion only when the gate passed and consent covers everybody; else why not."""
     releases.set_alias(made.name, "candidate", made.version)
-    recordings = made.lineage.recordings
-    agreed = governance.ask("champion", agreement, governance.consents_for(store, recordings), recordings).allowed
-    if not (settings.champion and made.evaluation.passed and agreed):
-        return ["candidate"]
+    why = _objection(settings, store, agreement, made)
+    if why:
+        return ["candidate"], why
     releases.set_alias(made.name, "champion", made.version)
-    return ["candidate", "champion"]
+    return ["candidate", "champion"], ""
+
+
+def _objection(settings: Settings, store: Store, agreement: Agreement, made: Release) -> str:
+    """Why this release does not become champion, or an empty string."""
+    if not settings.champion:
+        return "the knob champion is off"
+    if not made.evaluation.passed:
+        return "the gate did not pass: " + ("; ".join(made.evaluation.reasons) or "no reason given")
+    recordings = made.lineage.recordings
+    decision = governance.ask("champion", agreement, governance.consents_for(store, recordings), recordings)
+    if not decision.allowed:
+        return "; ".join(decision.reasons)
+    reigning = releases.version_at(made.name, "champion")
+    if reigning is not None and int(reigning) > int(made.version):
+        return f"version {reigning} is newer and reigns"
+    return ""
 
 
 def _people(agreement: Agreement) -> dict[str, str]:
