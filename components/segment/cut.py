@@ -21,10 +21,9 @@ _EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and moves more by itself
 _TRAIL_HOPS = 20
 _SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
 _LEAD_S = 3.0  # how far a faint beginning is followed
-_SEES_HOPS = 20  # narrow bands see no nearer than a look
-_SEEN_S = 0.35  # narrow bands see a silence only when it is longer
+_SEEN_S = 0.45  # narrow bands see a silence only when it is longer
 _REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # steps in which silences are bridged
-_BESIDE_S = 0.75  # a quiet scrap this near to a sound belongs to it
+_BEFORE_S, _BEHIND_S = 0.45, 0.75  # a quiet scrap this near before or behind a sound belongs to it
 _SCRAP_S = 0.3
 _SCRAP_DB = 8.0
 _EVENT_DB = 12.0  # so much louder than a ringing tail, an onset begins something new
@@ -63,7 +62,7 @@ def find_cuts(heard: Heard, settings: Settings) -> list[Cut]:
     excess = _excess(heard, floor)
     pieces = _followed(_sounding(excess, settings), floor, heard, settings)
     pieces = _joined(pieces, heard, floor, settings)
-    pieces = [piece for piece in pieces if _counts(piece, heard, settings)]
+    pieces = [piece for piece in pieces if _counts(piece, heard, floor, settings)]
     _align(pieces, heard, floor, settings)
     return _bounded(pieces, heard, settings)
 
@@ -93,7 +92,7 @@ def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings
     playing = np.zeros(len(floor), np.bool_)
     for a, b in runs:
         playing[max(0, a - 60) : b + 60] = True
-    looks = lit(heard, ~playing, settings)
+    dawn, dusk = lit(heard, ~playing, settings)
     swell = _trailing(heard, floor) > _SWELL_DB
     ratio = heard.look_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
@@ -103,15 +102,14 @@ def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings
         high = runs[i + 1][0] if i + 1 < len(runs) else len(floor)
         first = last = None
         look = int(a / ratio)
-        while look > 0 and looks[look - 1]:
+        while look > 0 and dawn[look - 1]:
             look -= 1
             first = look
         look = int((b - 1) / ratio)
-        while look + 1 < len(looks) and looks[look + 1]:
+        while look + 1 < len(dusk) and dusk[look + 1]:
             look += 1
             last = look
         lead = a if first is None else max(low, round((first + 0.6) * ratio))
-        lead = a if a - lead < _SEES_HOPS else lead
         while lead > low and swell[lead - 1]:
             lead -= 1
         tail = b if last is None else max(b, min(high, round((last + 0.7) * ratio)))
@@ -139,7 +137,9 @@ def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, settings: Setting
 def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: Levels, settings: Settings) -> bool:
     if gap_s < settings.gap_s:
         return True
-    if gap_s < _BESIDE_S and (_is_scrap(before, after, heard, floor) or _is_scrap(after, before, heard, floor)):
+    if gap_s < _BEFORE_S and _is_scrap(before, after, heard, floor):
+        return True
+    if gap_s < _BEHIND_S and _is_scrap(after, before, heard, floor):
         return True
     if gap_s >= settings.phrase_gap_s:
         return False
@@ -156,8 +156,13 @@ def _is_scrap(piece: _Piece, beside: _Piece, heard: Heard, floor: Levels) -> boo
     """Clearly quieter than what it stands beside, and short or hardly over the noise."""
     if _peak_db(piece, heard) > _peak_db(beside, heard) - _SCRAP_DB:
         return False
+    return (piece.last - piece.first) * heard.hop_s < _SCRAP_S or _is_murmur(piece, heard, floor)
+
+
+def _is_murmur(piece: _Piece, heard: Heard, floor: Levels) -> bool:
+    """Hardly over the noise."""
     level = decibel(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0)) - floor[piece.first : piece.last]
-    return (piece.last - piece.first) * heard.hop_s < _SCRAP_S or float(level.max()) < _MURMUR_DB
+    return float(level.max()) < _MURMUR_DB
 
 
 def _peak_db(piece: _Piece, heard: Heard) -> float:
@@ -183,9 +188,9 @@ def _mean_spectrum(heard: Heard, start: float, end: float) -> Levels:
     return decibel(heard.spectrum[first : max(first + 1, int(np.ceil(end)))].mean(axis=0))
 
 
-def _counts(piece: _Piece, heard: Heard, settings: Settings) -> bool:
+def _counts(piece: _Piece, heard: Heard, floor: Levels, settings: Settings) -> bool:
     """Long enough to be no click, loud enough to be meant."""
-    if (piece.last - piece.first) * heard.hop_s < settings.min_sound_s:
+    if (piece.last - piece.first) * heard.hop_s < settings.min_sound_s or _is_murmur(piece, heard, floor):
         return False
     return bool(20 * np.log10(heard.peak[piece.first : piece.last].max() + 1e-9) > settings.quietest_dbfs)
 

@@ -58,8 +58,11 @@ def _band(
     return np.clip(np.where(known, local, lowest), lowest - 6, min(lowest + settings.floor_rise_db, cap)).astype(np.float32)
 
 
-def lit(heard: Heard, quiet_hops: NDArray[np.bool_], settings: Settings) -> NDArray[np.bool_]:
-    """Whether any narrow band stands out of the noise: bool [looks].
+def lit(heard: Heard, quiet_hops: NDArray[np.bool_], settings: Settings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether any narrow band stands out of the noise: two times bool [looks].
+
+    The first judges each look with the two before it, for beginnings; the second with the two after it, for decays: so
+    neither is fooled by the loud sound that follows or went before.
 
     Args:
         quiet_hops: bool [hops], true where nothing plays; the noise of each narrow band is the median over these looks,
@@ -70,12 +73,13 @@ def lit(heard: Heard, quiet_hops: NDArray[np.bool_], settings: Settings) -> NDAr
     sums = np.concatenate([[0], np.cumsum(quiet_hops)])
     quiet = (sums[edges[1:]] - sums[edges[:-1]]) == np.maximum(1, edges[1:] - edges[:-1])
     if quiet.sum() < 8:
-        return np.zeros(looks, np.bool_)
-    noise = _narrow_noise(heard, quiet, settings)
-    smooth = uniform_filter1d(heard.spectrum, 3, axis=0)
-    over = smooth > noise * _quantile(3 * heard.squares, 4.5)
-    now = heard.spectrum > noise * _quantile(heard.squares, 2.5)
-    return np.asarray((over & now).any(axis=1))
+        return np.zeros(looks, np.bool_), np.zeros(looks, np.bool_)
+    over = heard.spectrum / _narrow_noise(heard, quiet, settings)
+    clear, hint = over > _quantile(heard.squares, 5), over > _quantile(heard.squares, 1)
+    steady = _quantile(3 * heard.squares, 5)
+    before = clear | (hint & (uniform_filter1d(over, 3, axis=0, origin=1) > steady))
+    after = clear | (hint & (uniform_filter1d(over, 3, axis=0, origin=-1) > steady))
+    return before.any(axis=1), after.any(axis=1)
 
 
 def _quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
@@ -92,4 +96,4 @@ def _narrow_noise(heard: Heard, quiet: NDArray[np.bool_], settings: Settings) ->
     else:
         rows = np.repeat(np.median(rows, axis=0, keepdims=True), len(rows), axis=0)
     at = np.clip(np.searchsorted(np.flatnonzero(quiet), np.arange(len(quiet))), 0, len(rows) - 1)
-    return np.asarray(rows[at] / (1 - 1 / (9 * heard.squares)) ** 3, dtype=np.float32)
+    return np.asarray(np.maximum(rows[at], 1e-12) / (1 - 1 / (9 * heard.squares)) ** 3, dtype=np.float32)
