@@ -73,8 +73,21 @@ class Upstream:
             enable_model_summary=False, callbacks=[watch],
         )  # fmt: skip
         self.sa.model.train()
-        trainer.fit(self.wrapper, [self.batch] * (steps + 1))
+        trainer.fit(self.wrapper, Again(self.batch, steps + 1))
         return watch.times[1:]
+
+
+class Again:
+    """A loader that gives the same batch a number of times (a plain list would be taken for several loaders)."""
+
+    def __init__(self, batch: Any, times: int) -> None:
+        self.batch, self.times = batch, times
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.batch] * self.times)
+
+    def __len__(self) -> int:
+        return self.times
 
 
 def _watch(pl: Any) -> Any:
@@ -175,7 +188,10 @@ def main() -> None:
 def compare(sa: Any, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, args: argparse.Namespace) -> None:
     """Prints CPU seconds a step and their ratio."""
     theirs, ours = Upstream(sa, sounds), Ours(base, sounds, store, batch_size=len(sounds), warmup_steps=0, learning_rate=1e-4)
-    upstream, our = theirs.times(args.steps), ours.times(args.steps)
+    our = ours.times(args.steps)
+    print("ours, step by step: ", " ".join(f"{s:.3f}" for s in our), flush=True)
+    upstream = theirs.times(args.steps)
+    print("upstream, step by step: ", " ".join(f"{s:.3f}" for s in upstream), flush=True)
     a, b = float(np.median(upstream)), float(np.median(our))
     print(f"{'':28}{'CPU s a step':>14}")
     print(f"{'stable-audio-tools wrapper':28}{a:14.3f}")
