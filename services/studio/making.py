@@ -25,9 +25,9 @@ class Wish(BaseModel):
 
     prompt: str = ""
     negative_prompt: str = ""
-    seconds: float = 4.0
+    seconds: float = 2.0
     steps: int = 50
-    guidance: float = 6.0
+    guidance: float = 4.0
     seed: int | None = None
     sampler: str = ""
     count: int = 1

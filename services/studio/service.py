@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
+from audiotune import client
 from audiotune.errors import GenerationError
+from audiotune.generation import GenerationRequest
 from services.studio.making import Made, Wish
-
-_QUICK_S = 3.0  # a page must not wait longer to learn that nobody answers
 
 
 class ServiceMaker:
@@ -19,50 +20,63 @@ class ServiceMaker:
 
     Args:
         url: its address.
-        limit_s: longest to wait for a sound, in seconds.
+        limit_s: longest to wait for sounds, in seconds.
     """
 
     def __init__(self, url: str, limit_s: int) -> None:
-        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=httpx.Timeout(limit_s, connect=5))
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self._url, timeout=httpx.Timeout(limit_s, connect=5))
 
     def make(self, wish: Wish, init: Path | None) -> list[Made]:
-        body = wish.model_dump(exclude_none=True, exclude={"strength"})
-        if not wish.sampler:
-            body.pop("sampler")
-        if init is not None:
-            body.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=wish.strength)
-        found = self._call("POST", "/v1/generations", json=body, headers={"Accept": "application/json"})
-        return [_made(wish, entry) for entry in found.get("generations", [])]
-
-    def releases(self) -> list[dict[str, Any]]:
-        return [
-            entry for entry in self._call("GET", "/v1/releases", timeout=_QUICK_S).get("releases", []) if isinstance(entry, dict)
-        ]
-
-    def limits(self) -> dict[str, Any]:
-        return self._call("GET", "/v1/health", timeout=_QUICK_S)
-
-    def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        """All variations in one call; `audiotune.client` asks for one sound at a time."""
         try:
-            answer = self._http.request(method, path, **given)
+            answer = self._http.post("/v1/generations", json=_body(wish, init), headers={"Accept": "application/json"})
         except httpx.TimeoutException:
             raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
         except httpx.HTTPError:
-            raise GenerationError("the generation service is away", cure="start it, or try again in a minute") from None
-        try:
-            found = answer.json()
-        except ValueError:
-            found = {}
+            raise GenerationError("the generation service is away", cure="start it with `make serve`") from None
+        found = _object(answer)
         if answer.is_error:
-            raise GenerationError(_problem(answer.status_code, found if isinstance(found, dict) else {}))
-        return found if isinstance(found, dict) else {}
+            raise GenerationError(_problem(answer.status_code, found))
+        return [_made(wish, entry) for entry in found.get("generations", [])]
+
+    def releases(self) -> list[dict[str, Any]]:
+        return client.releases(self._url)
+
+    def limits(self) -> dict[str, Any]:
+        told = client.health(self._url)
+        if not told.get("ready", True):
+            reason = str(told.get("reason") or "it is loading its release")
+            raise GenerationError(f"the generation service is not ready: {reason}", cure="try again in a minute")
+        return told
+
+
+def _body(wish: Wish, init: Path | None) -> dict[str, Any]:
+    fields: dict[str, Any] = wish.model_dump(exclude_none=True, exclude={"strength"})
+    if not wish.sampler:
+        fields.pop("sampler")
+    if init is not None:
+        fields.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=wish.strength)
+    try:
+        return GenerationRequest.model_validate(fields).model_dump(exclude_none=True)
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
+        raise GenerationError(f"this cannot be asked for ({faults})", cure="change the field named") from e
 
 
 def _made(wish: Wish, entry: dict[str, Any]) -> Made:
     return Made(
-        audio=base64.b64decode(entry["audio"]), format=str(entry.get("format", wish.format)), seed=int(entry["seed"]),
-        release=str(entry.get("release", "")), digest=str(entry.get("digest", "")), wish=wish,
+        audio=base64.b64decode(entry["audio"]), format=entry["format"], seed=entry["seed"],
+        release=f"{entry['release']} {entry.get('version', '')}".strip(), digest=entry["digest"], wish=wish,
     )  # fmt: skip
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _problem(status: int, found: dict[str, Any]) -> str:

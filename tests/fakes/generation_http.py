@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pydantic import ValidationError
+
+from audiotune.generation import Generation, GenerationRequest
+from audiotune.store import digest_of
 from tests.fakes.seeded_store import tone
 
-RELEASE = {"name": "patch-bay", "version": "1", "digest": "d" * 64, "aliases": ["champion"]}
+RELEASE: dict[str, Any] = {"name": "patch-bay", "version": "1", "digest": "d" * 64, "aliases": ["champion"], "serving": True}
 
 
 class FakeGeneration:
@@ -35,14 +39,23 @@ class FakeGeneration:
             return 422, _problem(422, "the request does not fit", [{"field": "prompt", "message": "one letter is too short"}])
         if self.trouble == "away":
             return 503, _problem(503, "the service is still loading its release", [])
-        first = body.get("seed") if body.get("seed") is not None else 1000 + len(self.asked)
-        made = []
-        for seed in range(first, first + body.get("count", 1)):
-            audio = tone(110 + seed % 400, float(body.get("seconds", 1))).to_bytes("WAV")
-            self.gave.append(audio)
-            made.append({"seed": seed, "format": "wav", "audio": base64.b64encode(audio).decode(), "release": "patch-bay 1",
-                         "digest": RELEASE["digest"]})  # fmt: skip
-        return 200, {"generations": made}
+        try:
+            request = GenerationRequest.model_validate(body)
+        except ValidationError as e:
+            faults = [{"field": ".".join(map(str, x["loc"])), "message": x["msg"]} for x in e.errors()]
+            return 422, _problem(422, "the request does not fit", faults)
+        first = request.seed if request.seed is not None else 1000 + len(self.asked)
+        return 200, {"generations": [self._entry(request, seed) for seed in range(first, first + request.count)]}
+
+    def _entry(self, request: GenerationRequest, seed: int) -> dict[str, Any]:
+        audio = tone(110 + seed % 400, request.seconds or 1.0).to_bytes("WAV")
+        self.gave.append(audio)
+        record = Generation(
+            sound=digest_of(audio), blob="", format="wav", prompt=request.prompt, negative_prompt=request.negative_prompt,
+            seconds=request.seconds or 1.0, steps=request.steps, guidance=request.guidance, seed=seed, sampler="euler",
+            release=RELEASE["name"], version=RELEASE["version"], digest=RELEASE["digest"],
+        )  # fmt: skip
+        return {**record.model_dump(mode="json", exclude={"blob", "made"}), "audio": base64.b64encode(audio).decode()}
 
 
 def _problem(status: int, detail: str, errors: list[dict[str, str]]) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def serving(fake: FakeGeneration) -> Iterator[str]:
             if self.path == "/v1/releases":
                 self._answer(200, {"releases": [RELEASE]})
             elif self.path == "/v1/health":
-                self._answer(200, {"status": "ok"})
+                self._answer(200, {"ready": True, "reason": "", "max_seconds": 4.0, "samplers": ["euler", "dpmpp-3m-sde"]})
             else:
                 self._answer(404, _problem(404, "no such page", []))
 

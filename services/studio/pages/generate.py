@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
+from audiotune.generation import LARGEST_SEED
 from services.studio import making
 from services.studio.desk import Desk
 from services.studio.making import KeptSound, Wish
@@ -111,14 +112,16 @@ class _Form:
                         0.05, 1.0, 0.7, step=0.05, label="Strength", info="1 forgets the sound, 0.05 keeps nearly all."
                     )
             with gr.Column(scale=2, min_width=300):
-                seconds = gr.Slider(0.5, 12, 4, step=0.1, label="Length in seconds", elem_id="at-seconds")
+                seconds = gr.Slider(0.5, 12, 2, step=0.1, label="Length in seconds", elem_id="at-seconds")
                 count = gr.Slider(1, 4, 1, step=1, label="Variations", elem_id="at-count")
                 with gr.Row():
-                    seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**32 - 1, elem_id="at-seed", min_width=120)
+                    seed = gr.Number(
+                        0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="at-seed", min_width=120
+                    )
                     locked = gr.Checkbox(False, label="Lock the seed", elem_id="at-lock", min_width=120)
                 with gr.Accordion("Finer", open=False):
                     steps = gr.Slider(1, 250, 50, step=1, label="Steps", info="More is finer and slower.")
-                    guidance = gr.Slider(0, 15, 6, step=0.1, label="Guidance", info="How closely to follow the words.")
+                    guidance = gr.Slider(0, 15, 4, step=0.1, label="Guidance", info="How closely to follow the words.")
                     sampler = gr.Dropdown(_SAMPLERS, value=_SAMPLERS[0], label="Sampler")
                     format = gr.Radio(_FORMATS, value="wav", label="File")
         return cls(
