@@ -81,6 +81,7 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
 
 def _problem(status: int, found: dict[str, Any]) -> str:
     """problem+json in words: what is wrong, and with which field."""
+    words = str(found.get("detail") or found.get("title") or f"it answers {status}")
     faults = [f"{e.get('field', '')}: {e.get('message', '')}".strip(": ") for e in found.get("errors", []) if isinstance(e, dict)]
-    words = found.get("detail") or found.get("title") or f"it answers {status}"
+    faults = [fault for fault in faults if fault not in words]  # the service may have said it in the sentence already
     return f"the service says: {words}{' (' + '; '.join(faults) + ')' if faults else ''}"
