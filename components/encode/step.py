@@ -153,7 +153,8 @@ def _rows(
                 embeddings=tuple(embedded[text] for text in row.caption.texts),
                 **part,
             )
-        progress((number + 1) / len(rows), f"{number + 1} of {len(rows)} segments encoded")
+        if (number + 1) % max(1, len(rows) // 20) == 0 or number + 1 == len(rows):
+            progress((number + 1) / len(rows), f"{number + 1} of {len(rows)} segments encoded")
 
 
 def _metrics(made: Manifest[LatentRow], encoder: Encoder) -> dict[str, float]:

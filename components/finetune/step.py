@@ -98,9 +98,9 @@ def _check(settings: Settings, latents: Manifest[LatentRow], dataset: str, base:
         raise SettingsError("the latents were made of another dataset", where="latents", cure="run encode on this dataset")
     if latents.meta.get("base_digest") != base.digest:
         raise SettingsError(
-            f"the latents were made with {latents.meta.get('base')!r}, not with {settings.base!r}",
+            f"the latents were made with {latents.meta.get('base')!r} as it was then, not with {settings.base!r} as it is now",
             where="base",
-            cure="set the same base for encode and finetune",
+            cure="set the same base for encode and finetune, and run encode again if the base changed",
         )
     if settings.devices * settings.accumulate > settings.batch_size:
         raise SettingsError(

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from audiotune import tensors
 from audiotune.checkpoint import Checkpoint, load
 from audiotune.errors import ModelError
@@ -36,10 +38,12 @@ def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Pat
         ModelError: the base is not the one the checkpoint was tuned from, or their tensors do not fit.
     """
     began = time.monotonic()
+    if not checkpoint.is_file():
+        raise ModelError("no such checkpoint", where=str(checkpoint), cure="name the file finetune wrote, or a .ckpt")
     if is_wrapped(checkpoint):
         made = _of_upstream(settings, store, progress, checkpoint)
     else:
-        made = _of_ours(settings, store, progress, CheckpointPointer.model_validate_json(checkpoint.read_bytes()))
+        made = _of_ours(settings, store, progress, _pointer_in(checkpoint))
     part = weights.with_name(f".{weights.name}.part")
     part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     part.replace(weights)
@@ -48,6 +52,14 @@ def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Pat
         metrics={"megabytes": round(store.size(made.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
         metadata={"weights": {"key": made.weights, "digest": made.weights_digest}},
     )
+
+
+def _pointer_in(path: Path) -> CheckpointPointer:
+    try:
+        return CheckpointPointer.model_validate_json(path.read_bytes())
+    except ValidationError as e:
+        cure = "name the file finetune wrote, or a .ckpt"
+        raise ModelError(f"this is no checkpoint pointer: {e.errors()[0]['msg']}", where=str(path), cure=cure) from e
 
 
 def _of_ours(settings: Settings, store: Store, progress: Progress, pointer: CheckpointPointer) -> WeightsPointer:
