@@ -100,7 +100,9 @@ def fetch(store: Store, key: str, kind: str, row: type[Row]) -> Manifest[Row]:
 
 def newest(store: Store, kind: str) -> str | None:
     """The key of the manifest of this kind that was written last, or None."""
-    entries = sorted(store.list(f"manifests/{kind}/"), key=lambda entry: (entry.modified, entry.key))
+    prefix = f"manifests/{kind}/"
+    manifests = (e for e in store.list(prefix) if e.key.endswith(".jsonl") and "/" not in e.key.removeprefix(prefix))
+    entries = sorted(manifests, key=lambda entry: (entry.modified, entry.key))
     return entries[-1].key if entries else None
 
 

@@ -8,29 +8,34 @@ from audiotune.annotation import Annotation
 from audiotune.dataset import Caption
 from audiotune.vocabulary import FACETS, Vocabulary
 from components.annotate_merge.merge import Ballot, Merged
-from components.annotate_merge.sources import NOT_PEOPLE
+from components.annotate_merge.sources import FILE_NAME, NOT_PEOPLE, SIDECAR
+
+_NEARER = ("studio", "label_studio", "csv", "sidecar", "file_name")  # whose tags count where somebody answered twice
 
 
 def ballots(annotations: Iterable[Annotation]) -> dict[str, list[Ballot]]:
-    """Facet -> everybody's answers. A person who answered at all was asked about every facet."""
+    """Facet -> the answers. Everybody has one voice for a segment; a facet left empty is no answer, not a no."""
     found: dict[str, list[Ballot]] = {facet: [] for facet in FACETS}
-    for one in annotations:
-        if not one.tags:
-            continue  # words alone say nothing about what does not hold
-        listed = one.member in NOT_PEOPLE
+    spoken = set[tuple[str, str, str]]()
+    for one in sorted(annotations, key=_nearness):
         for facet in FACETS:
-            terms = frozenset(one.tags.get(facet, ()))
-            if terms or not listed:
-                found[facet].append(Ballot(one.segment, one.member, terms, only_positive=listed))
+            terms, voice = frozenset(one.tags.get(facet, ())), (one.segment, one.member, facet)
+            if terms and voice not in spoken:
+                spoken.add(voice)
+                found[facet].append(Ballot(one.segment, one.member, terms, only_positive=one.member in NOT_PEOPLE))
     return found
 
 
 def captions(
     annotations: Iterable[Annotation], merged: Mapping[str, Merged], vocabulary: Vocabulary, threshold: float
 ) -> dict[str, Caption]:
-    """Segment id -> caption, for every segment anybody described."""
+    """Segment id -> caption, for every segment anybody described.
+
+    Args:
+        threshold: posterior from which a term stands in the main caption.
+    """
     by_segment: dict[str, list[Annotation]] = {}
-    for one in annotations:
+    for one in sorted(annotations, key=_nearness):
         by_segment.setdefault(one.segment, []).append(one)
     posterior: dict[str, dict[str, dict[str, float]]] = {}
     for facet, result in merged.items():
@@ -43,16 +48,25 @@ def captions(
 def _caption(
     said: list[Annotation], tags: dict[str, dict[str, float]], vocabulary: Vocabulary, threshold: float
 ) -> Caption | None:
-    kept = {f: [t for t, p in sorted(terms.items(), key=lambda x: -x[1]) if p >= threshold] for f, terms in tags.items()}
-    main = vocabulary.caption_for(kept)
-    free = [
-        " ".join(one.words.split()) for one in sorted(said, key=lambda one: (one.member in NOT_PEOPLE, one.member)) if one.words
-    ]
-    own = [vocabulary.caption_for(one.tags) for one in said]
-    texts = [text for text in dict.fromkeys([main, *free, *own]) if text]
+    """Where people chose terms, the merged terms are the main caption; else the words as somebody wrote them are."""
+    kept = {f: [t for t, p in sorted(terms.items(), key=_surest) if p >= threshold] for f, terms in tags.items()}
+    merged = vocabulary.caption_for(kept)
+    free = [" ".join(one.words.split()) for one in said if one.words.strip()]
+    own = [vocabulary.caption_for(one.tags) for one in said if one.member not in NOT_PEOPLE]
+    outvoted = vocabulary.caption_for({f: [t for t, p in terms.items() if p < threshold] for f, terms in tags.items()})
+    people = tuple(sorted({one.member for one in said if one.member not in NOT_PEOPLE}))
+    first = [merged] if any(own) else []
+    texts = [text for text in dict.fromkeys([*first, *free, merged, *own, outvoted]) if text]
     if not texts:
         return None
-    people = tuple(sorted({one.member for one in said if one.member not in NOT_PEOPLE}))
-    return Caption(
-        text=texts[0], variants=tuple(texts[1:]), tags={f: terms for f, terms in tags.items() if terms}, annotators=people
-    )
+    return Caption(text=texts[0], variants=tuple(texts[1:]), tags={f: t for f, t in tags.items() if t}, annotators=people)
+
+
+def _surest(term: tuple[str, float]) -> tuple[float, str]:
+    return -term[1], term[0]
+
+
+def _nearness(one: Annotation) -> tuple[bool, bool, int, str, str]:
+    """People before sidecars before file names, the studio before imports, then by name: the same order on every machine."""
+    nearer = _NEARER.index(one.source) if one.source in _NEARER else len(_NEARER)
+    return one.member == FILE_NAME, one.member == SIDECAR, nearer, one.member, one.segment

@@ -1,7 +1,9 @@
-"""Who is to be believed: Dawid-Skene over binary votes, pooled per facet, and Krippendorff's alpha.
+"""Who is to be believed: Dawid-Skene over binary votes, pooled per facet, and the majority beside it.
 
-A vote says whether a term holds for a segment. Every annotator has one sensitivity and one specificity per facet, so that sparse
-terms borrow strength from frequent ones (Dawid and Skene 1979; pooling as in Raykar et al. 2010).
+A vote says whether a term holds for a segment. Every annotator has one sensitivity and one specificity per facet, so that rare
+terms borrow strength from frequent ones (Dawid and Skene 1979, binary as in Raykar et al. 2010). A habit of one annotator, such
+as calling everything dark, shows as a false-alarm rate of that term, which is shrunk towards the pooled one.
+Knows nothing of captions and files.
 """
 
 from __future__ import annotations
@@ -12,10 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-# Beta priors (successes, failures): people are mostly right, and say a wrong word less often than they miss a right one.
+# Beta priors (successes, failures): people mostly name what is there, and rarely name what is not.
 _SENSITIVITY = (4.0, 1.5)
 _SPECIFICITY = (19.0, 1.0)
-_PREVALENCE = (1.0, 3.0)
+_PREVALENCE = (1.0, 9.0)
+_HABIT = 12.0  # answers of an annotator without a term that weigh as much as all their other terms do
+_STILL = 1e-5  # change of a posterior at which the rounds end
+
+_Line = NDArray[np.float64]
+_Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,117 +40,152 @@ class Ballot:
 
 
 @dataclass(frozen=True)
+class Competence:
+    """How one annotator does in one facet, as the merge believes. Counts are expected ones, so they have fractions.
+
+    Attributes:
+        sensitivity, specificity: share of what holds that is said; of what does not hold that is left out. In [0, 1].
+        hits, misses, false_alarms: terms said rightly, held but unsaid, said wrongly.
+    """
+
+    sensitivity: float
+    specificity: float
+    answers: int
+    hits: float
+    misses: float
+    false_alarms: float
+
+
+@dataclass(frozen=True)
 class Merged:
-    """Posterior of each (segment, term), and what was learned about the annotators: name -> (sensitivity, specificity)."""
+    """Posterior that a term holds, for each (segment, term) that somebody said; annotator -> competence."""
 
     posterior: dict[tuple[str, str], float] = field(default_factory=dict)
-    competence: dict[str, tuple[float, float]] = field(default_factory=dict)
+    competence: dict[str, Competence] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Every answer to "does this term hold here?", as parallel arrays [votes], and what their numbers mean.
+
+    A ballot votes on all terms that anybody used in the facet; one that is `only_positive` votes on what it names.
+    """
+
+    segments: list[str]
+    annotators: list[str]
+    terms: list[str]
+    cell: _Index  # segment * len(terms) + term
+    who: _Index
+    said: _Line  # 0 or 1
+
+    @property
+    def term(self) -> _Index:
+        return self.cell % max(1, len(self.terms))
+
+    @property
+    def cells(self) -> int:
+        return len(self.segments) * len(self.terms)
+
+    def named(self, values: _Line) -> dict[tuple[str, str], float]:
+        """(segment, term) -> value, for the cells that somebody said yes to."""
+        yes = np.unique(self.cell[self.said > 0])
+        width = max(1, len(self.terms))
+        return {(self.segments[i // width], self.terms[i % width]): float(values[i]) for i in yes}
+
+
+def votes_of(ballots: Iterable[Ballot]) -> Votes:
+    """The ballots of one facet as arrays."""
+    every = list(ballots)
+    segments, segment_at = _numbered(ballot.segment for ballot in every)
+    annotators, who_at = _numbered(ballot.annotator for ballot in every)
+    terms, term_at = _numbered(term for ballot in every for term in ballot.terms)
+    said = np.zeros((len(every), len(terms)))
+    for i, ballot in enumerate(every):
+        said[i, [term_at[term] for term in ballot.terms]] = 1
+    counts = said.astype(bool) | ~np.array([ballot.only_positive for ballot in every], dtype=bool)[:, None]
+    row = np.array([segment_at[ballot.segment] for ballot in every], dtype=np.int64)
+    cell = row[:, None] * len(terms) + np.arange(len(terms), dtype=np.int64)
+    who = np.broadcast_to(np.array([who_at[ballot.annotator] for ballot in every], dtype=np.int64)[:, None], said.shape)
+    return Votes(segments, annotators, terms, cell[counts], who[counts], said[counts])
 
 
 def dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> Merged:
-    """Merges the ballots of one facet. Empty in, empty out."""
+    """Merges the ballots of one facet by expectation and maximisation. Empty in, empty out."""
     every = list(ballots)
-    votes = _votes(every)
-    if not votes:
+    votes = votes_of(every)
+    if not len(votes.said):
         return Merged()
-    cells = sorted({(segment, term) for segment, term, _, _ in votes})
-    names = sorted({annotator for _, _, annotator, _ in votes})
-    cell_at, name_at = {cell: i for i, cell in enumerate(cells)}, {name: i for i, name in enumerate(names)}
-    cell = np.array([cell_at[segment, term] for segment, term, _, _ in votes])
-    who = np.array([name_at[annotator] for _, _, annotator, _ in votes])
-    said = np.array([value for *_, value in votes], dtype=float)
-    terms = sorted({term for _, term in cells})
-    term = np.array([terms.index(t) for _, t in cells])
-    p, sensitivity, specificity = _fit(cell, who, said, term, len(names), iterations)
-    return Merged(
-        {key: float(p[i]) for key, i in cell_at.items()},
-        {name: (float(sensitivity[i]), float(specificity[i])) for name, i in name_at.items()},
-    )
+    p = np.bincount(votes.cell, votes.said, votes.cells) / np.maximum(np.bincount(votes.cell, minlength=votes.cells), 1)
+    asked = np.bincount(votes.cell, minlength=votes.cells) > 0
+    for _ in range(iterations):
+        before, p = p, _expectation(votes, p, asked)
+        if np.abs(p - before).max() < _STILL:
+            break
+    answers = {name: sum(ballot.annotator == name for ballot in every) for name in votes.annotators}
+    return Merged(votes.named(p), _competence(votes, p, answers))
 
 
 def majority(ballots: Iterable[Ballot]) -> Merged:
     """The share of annotators who said a term: what Dawid-Skene is measured against."""
-    cells: dict[tuple[str, str], list[float]] = {}
-    for segment, term, _, value in _votes(list(ballots)):
-        cells.setdefault((segment, term), []).append(float(value))
-    return Merged({cell: float(np.mean(values)) for cell, values in cells.items()})
-
-
-def alpha(ballots: Iterable[Ballot]) -> float | None:
-    """Krippendorff's alpha for nominal data over (segment, term) units; 1 is full agreement, 0 is chance, None has no pairs."""
-    units: dict[tuple[str, str], list[bool]] = {}
-    for segment, term, _, value in _votes([ballot for ballot in ballots if not ballot.only_positive]):
-        units.setdefault((segment, term), []).append(value)
-    counts = np.array([(len(v) - sum(v), sum(v)) for v in units.values() if len(v) > 1], dtype=float).reshape(-1, 2)
-    return _alpha(counts)
-
-
-def alpha_interval(ballots: Iterable[Ballot], rounds: int, seed: int = 0) -> tuple[float, float] | None:
-    """A 95 % interval of alpha: segments drawn with replacement."""
-    by_segment: dict[str, list[tuple[float, float]]] = {}
-    units: dict[tuple[str, str], list[bool]] = {}
-    for segment, term, _, value in _votes([ballot for ballot in ballots if not ballot.only_positive]):
-        units.setdefault((segment, term), []).append(value)
-    for (segment, _), v in units.items():
-        if len(v) > 1:
-            by_segment.setdefault(segment, []).append((len(v) - sum(v), sum(v)))
-    if len(by_segment) < 2 or not rounds:
-        return None
-    tables = [np.array(rows, dtype=float) for rows in by_segment.values()]
-    rng = np.random.default_rng(seed)
-    drawn = (_alpha(np.concatenate([tables[i] for i in rng.integers(len(tables), size=len(tables))])) for _ in range(rounds))
-    values = [value for value in drawn if value is not None]
-    return (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))) if values else None
-
-
-def _votes(ballots: list[Ballot]) -> list[tuple[str, str, str, bool]]:
-    """(segment, term, annotator, said so) for every term that anybody used for anything, where the annotator had a say."""
-    terms = sorted({term for ballot in ballots for term in ballot.terms})
-    votes = []
-    for ballot in ballots:
-        for term in terms:
-            if term in ballot.terms or not ballot.only_positive:
-                votes.append((ballot.segment, term, ballot.annotator, term in ballot.terms))
-    return votes
-
-
-_Line = NDArray[np.float64]
-_Index = NDArray[np.int64]
-
-
-def _fit(cell: _Index, who: _Index, said: _Line, term: _Index, annotators: int, iterations: int) -> tuple[_Line, _Line, _Line]:
-    """Posterior of each cell, sensitivity and specificity of each annotator."""
-    cells = len(term)
-    p = np.bincount(cell, said, cells) / np.maximum(np.bincount(cell, minlength=cells), 1)
-    sensitivity = specificity = np.zeros(annotators)
-    for _ in range(iterations):
-        yes, no = p[cell], 1 - p[cell]
-        sensitivity = (np.bincount(who, yes * said, annotators) + _SENSITIVITY[0]) / (
-            np.bincount(who, yes, annotators) + sum(_SENSITIVITY)
-        )
-        specificity = (np.bincount(who, no * (1 - said), annotators) + _SPECIFICITY[0]) / (
-            np.bincount(who, no, annotators) + sum(_SPECIFICITY)
-        )
-        prevalence = (np.bincount(term, p) + _PREVALENCE[0]) / (np.bincount(term) + sum(_PREVALENCE))
-        odds = np.log(prevalence / (1 - prevalence))[term]
-        evidence = np.where(
-            said > 0, np.log(sensitivity[who] / (1 - specificity[who])), np.log((1 - sensitivity[who]) / specificity[who])
-        )
-        p = 1 / (1 + np.exp(-np.clip(odds + np.bincount(cell, evidence, cells), -40, 40)))
-    return p, sensitivity, specificity
-
-
-def _alpha(counts: _Line) -> float | None:
-    """From the number of no and yes of each unit with two answers or more: float [units, 2]."""
-    if not len(counts):
-        return None
-    n = counts.sum(axis=1)
-    observed = float((2 * counts[:, 0] * counts[:, 1] / (n - 1)).sum())
-    totals = counts.sum(axis=0)
-    expected = float(2 * totals[0] * totals[1] / (totals.sum() - 1))
-    return 1.0 if expected == 0 else 1 - observed / expected
+    votes = votes_of(ballots)
+    share = np.bincount(votes.cell, votes.said, votes.cells) / np.maximum(np.bincount(votes.cell, minlength=votes.cells), 1)
+    return Merged(votes.named(share))
 
 
 def by_facet(ballots: Mapping[str, list[Ballot]], iterations: int) -> dict[str, Merged]:
     """Dawid-Skene for each facet."""
     return {facet: dawid_skene(every, iterations) for facet, every in ballots.items()}
+
+
+def _expectation(votes: Votes, p: _Line, asked: NDArray[np.bool_]) -> _Line:
+    """The next posterior of every cell, float64 [cells]."""
+    sensitivity, false_alarm = _rates(votes, p)
+    evidence = np.where(votes.said > 0, np.log(sensitivity / false_alarm), np.log((1 - sensitivity) / (1 - false_alarm)))
+    of_term = np.arange(votes.cells) % len(votes.terms)
+    holds = np.bincount(of_term, p * asked, len(votes.terms)) + _PREVALENCE[0]
+    prevalence = holds / (np.bincount(of_term, asked, len(votes.terms)) + sum(_PREVALENCE))
+    odds = np.log(prevalence / (1 - prevalence))[of_term] + np.bincount(votes.cell, evidence, votes.cells)
+    next_p: _Line = np.where(asked, 1 / (1 + np.exp(-np.clip(odds, -40, 40))), 0.0)
+    return next_p
+
+
+def _rates(votes: Votes, p: _Line) -> tuple[_Line, _Line]:
+    """Sensitivity of the annotator and false-alarm rate of the annotator for the term, of each vote."""
+    people, width = len(votes.annotators), len(votes.terms)
+    yes, no = p[votes.cell], 1 - p[votes.cell]
+    sensitivity = (np.bincount(votes.who, yes * votes.said, people) + _SENSITIVITY[0]) / (
+        np.bincount(votes.who, yes, people) + sum(_SENSITIVITY)
+    )
+    pooled = (np.bincount(votes.who, no * votes.said, people) + _SPECIFICITY[1]) / (
+        np.bincount(votes.who, no, people) + sum(_SPECIFICITY)
+    )
+    habit = votes.who * width + votes.term
+    alarms, chances = (np.bincount(habit, weight, people * width) for weight in (no * votes.said, no))
+    own = (alarms[habit] + _HABIT * pooled[votes.who]) / (chances[habit] + _HABIT)
+    return sensitivity[votes.who], own
+
+
+def _competence(votes: Votes, p: _Line, answers: Mapping[str, int]) -> dict[str, Competence]:
+    people = len(votes.annotators)
+    yes, no = p[votes.cell], 1 - p[votes.cell]
+    hits, held = np.bincount(votes.who, yes * votes.said, people), np.bincount(votes.who, yes, people)
+    alarms, free = np.bincount(votes.who, no * votes.said, people), np.bincount(votes.who, no, people)
+    sensitivity = (hits + _SENSITIVITY[0]) / (held + sum(_SENSITIVITY))
+    specificity = 1 - (alarms + _SPECIFICITY[1]) / (free + sum(_SPECIFICITY))
+    return {
+        name: Competence(
+            float(sensitivity[i]),
+            float(specificity[i]),
+            answers[name],
+            float(hits[i]),
+            float(held[i] - hits[i]),
+            float(alarms[i]),
+        )
+        for i, name in enumerate(votes.annotators)
+    }
+
+
+def _numbered(names: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+    """Each name once in order, and its place."""
+    order = sorted(set(names))
+    return order, {name: i for i, name in enumerate(order)}

@@ -3,6 +3,8 @@
 What goes in: the segments (by store key) and every annotation in the store. What comes out: the dataset manifest.
 """
 
+from __future__ import annotations
+
 from pydantic import Field
 
 from components.executor import StepSettings
@@ -11,26 +13,32 @@ INPUTS = ()
 OUTPUTS = ("dataset", "report", "metrics")
 PARAMETERS = ("dataset_key",)
 
+_SOURCES = r"\s*(studio|file_names|sidecars)\s*(,\s*(studio|file_names|sidecars)\s*)*"
+
 
 class Settings(StepSettings):
     """Knobs of annotate_merge."""
 
-    segments: str = Field(default="newest", min_length=1, description="store key of the segments manifest, or newest")
+    segments: str = Field(default="newest", min_length=1, description="Store key of the segments manifest, or newest.")
     sources: str = Field(
         default="studio,file_names,sidecars",
-        pattern=r"(studio|file_names|sidecars)(,(studio|file_names|sidecars))*",
-        description="what is merged, by comma: studio, file_names, sidecars; imports come on top",
+        pattern=f"^{_SOURCES}$",
+        description="What is merged, by comma: studio, file_names, sidecars; imports come on top.",
     )
-    imports: tuple[str, ...] = Field(default=(), description="CSV or Label Studio JSON files: paths or store keys")
-    threshold: float = Field(default=0.5, gt=0.0, lt=1.0, description="posterior probability from which a term is in the caption")
+    imports: tuple[str, ...] = Field(default=(), description="CSV tables or Label Studio JSON files: paths or store keys.")
+    import_members: dict[str, str] = Field(default={}, description='What imports call somebody -> member id, as in {"7": "ana"}.')
+    threshold: float = Field(
+        default=0.5, gt=0.0, lt=1.0, description="Posterior probability from which a term stands in the main caption."
+    )
     held_out_share: float = Field(
-        default=0.15, ge=0.0, le=0.9, description="share of recordings kept for evaluation, at least one of two"
+        default=0.15, ge=0.0, le=0.9, description="Share of recordings kept for evaluation; at least one of two, never all."
     )
     split_by: str = Field(
-        default="recording", pattern="recording|session", description="what never stands on both sides of the split"
+        default="recording", pattern="^(recording|session)$", description="What never stands on both sides of the split."
     )
     caption_fallback: str = Field(
-        default="", max_length=500, description="caption of segments nobody described; empty leaves them out"
+        default="", max_length=500, description="Caption of segments nobody described; empty leaves them out."
     )
-    iterations: int = Field(default=30, ge=1, le=1000, description="rounds of expectation and maximisation")
-    bootstrap: int = Field(default=200, ge=0, le=10_000, description="resamplings for the interval of agreement; 0 gives none")
+    iterations: int = Field(default=30, ge=1, le=1000, description="Rounds of expectation and maximisation at most.")
+    bootstrap: int = Field(default=200, ge=0, le=10_000, description="Resamplings for the interval of agreement; 0 gives none.")
+    players: int = Field(default=12, ge=0, le=60, description="Disagreements that can be listened to in the report.")

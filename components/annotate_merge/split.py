@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from audiotune.dataset import Split
 from audiotune.recording import Recording
 
 
-def split(recordings: Mapping[str, Recording], share: float, by: str) -> dict[str, Split]:
-    """Recording id -> its side. The same recordings are split the same way on every machine.
+def split(recordings: Mapping[str, Recording], used: Collection[str], share: float, by: str) -> dict[str, Split]:
+    """Recording id -> its side, for those in `used`. The same recordings are split the same way on every machine.
 
     Args:
-        share: of the recordings that is held out; at least one group of two or more, never all.
+        recordings: all that are known; one that is not used still ties together what both sound like it.
+        share: of the recordings that is held out; at least one group of two or more, never all. 0 holds nothing out.
         by: "recording" or "session".
     """
-    groups = _groups(recordings, by)
+    groups = [here for group in _groups(recordings, by) if (here := [id for id in group if id in used])]
     ranked = sorted(groups, key=lambda group: hashlib.sha256(group[0].encode()).digest())
-    wanted = round(share * len(recordings)) if share else 0
-    held: list[str] = []
-    for group in ranked[:-1]:  # one group always stays to learn from
-        if share and (not held or len(held) + len(group) <= wanted):
-            held += group
-    return {id: "held_out" if id in held else "train" for id in recordings}
+    wanted = round(share * len(used))
+    held: set[str] = set()
+    if share and len(ranked) > 1:
+        held |= set(min(ranked, key=len))  # the smallest: a whole evening that hangs together is for learning
+        for group in ranked[:-1]:
+            if not held.issuperset(group) and len(held) + len(group) <= wanted:
+                held |= set(group)
+        if len(held) == len(used):
+            held -= set(ranked[-1])
+    return {id: "held_out" if id in held else "train" for id in used}
 
 
 def _groups(recordings: Mapping[str, Recording], by: str) -> list[list[str]]:
@@ -37,10 +42,11 @@ def _groups(recordings: Mapping[str, Recording], by: str) -> list[list[str]]:
         return id
 
     sessions: dict[str, str] = {}
-    for id, recording in recordings.items():
+    strangers: dict[str, str] = {}  # likenesses to recordings that are not here tie those that share them
+    for id, recording in sorted(recordings.items()):
         for like in recording.likenesses:
-            if like.recording in parent:
-                parent[root(id)] = root(like.recording)
+            other = like.recording if like.recording in parent else strangers.setdefault(like.recording, id)
+            parent[root(id)] = root(other)
         if by == "session" and recording.session:
             parent[root(id)] = root(sessions.setdefault(recording.session, id))
     groups: dict[str, list[str]] = {}

@@ -1,4 +1,7 @@
-"""From annotations to captions to a frozen dataset. Recordings without consent stay out, each with its reason."""
+"""From annotations to captions to a frozen dataset. Recordings without consent stay out, each with its reason.
+
+Nothing is stored before everything is known: what fails leaves no half dataset. The dataset's manifest is written last.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audiotune import governance, manifest
-from audiotune.annotation import Annotation
 from audiotune.dataset import Caption, DatasetRow
 from audiotune.errors import AgreementError, ConsentError, ManifestError
 from audiotune.governance import Agreement
@@ -18,8 +20,12 @@ from audiotune.store.port import Store
 from audiotune.vocabulary import FACETS, Vocabulary
 from components.annotate_merge import captions as words
 from components.annotate_merge import merge, show, sources
+from components.annotate_merge.alpha import Agreement as Alpha
+from components.annotate_merge.alpha import agreement as alpha
 from components.annotate_merge.exports import save_exports
+from components.annotate_merge.imports import Places, from_file, read_import
 from components.annotate_merge.settings import Settings
+from components.annotate_merge.sources import Found
 from components.annotate_merge.split import split
 from components.executor import Result
 
@@ -33,33 +39,37 @@ def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, 
         AgreementError: the store holds no agreement.
         ConsentError: no recording may be trained on.
         ManifestError: no segments, or none with a caption.
+        SourceError: an import that cannot be read.
     """
+    progress(0.0, "reading the segments")
     cut = _segments(settings, store)
-    recordings = {r.id: r for r in manifest.fetch(store, str(cut.meta["recordings"]), "recordings", Recording).rows}
-    agreement, allowed, refused = _allowed(store, recordings)
+    recordings = _recordings(store, cut)
+    group, allowed, refused = _allowed(store, recordings)
     segments = [segment for segment in cut.rows if segment.recording in allowed]
     vocabulary = Vocabulary.load(store)
     progress(0.2, f"gathering what was said about {len(segments)} segments")
-    said, not_taken = _said(settings, store, segments, allowed, agreement, vocabulary)
-    progress(0.5, f"merging {len(said)} annotations")
-    ballots = words.ballots(said)
+    said = _said(settings, store, segments, allowed, group, vocabulary)
+    progress(0.5, f"merging {len(said.annotations)} annotations")
+    ballots = words.ballots(said.annotations)
     merged = merge.by_facet(ballots, settings.iterations)
-    captions = words.captions(said, merged, vocabulary, settings.threshold)
-    rows, silent = _rows(settings, segments, allowed, captions)
+    captions = words.captions(said.annotations, merged, vocabulary, settings.threshold)
+    rows, silent = _rows(settings, segments, recordings, captions)
+    left_out = [*refused, *said.refused, *silent]
     if not rows:
-        raise ManifestError("no segment has a caption", cure="annotate in the studio, or set caption_fallback")
-    frozen = Manifest(
-        "datasets", rows, {"agreement": agreement.digest, "recordings": str(cut.meta["recordings"]), "segments": cut.key}
-    )
-    save_exports(store, frozen, agreement)
+        why = "; ".join(reason for _, reason in left_out[:3])
+        cure = "annotate in the studio, or set caption_fallback"
+        raise ManifestError(f"no segment has a caption ({why or 'the segments manifest is empty'})", where=cut.key, cure=cure)
+    agreements = [alpha(facet, ballots[facet], settings.bootstrap) for facet in FACETS]
+    progress(0.7, "writing the report")
+    seen = show.Seen(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
+    report.write_text(show.page(seen, settings, store), encoding="utf-8")
+    frozen = Manifest("datasets", rows, {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key})
+    save_exports(store, frozen, group)
     key = frozen.save(store)
-    agreements = [
-        show.Agreement(f, merge.alpha(ballots[f]), merge.alpha_interval(ballots[f], settings.bootstrap)) for f in FACETS
-    ]
-    report.write_text(show.page(rows, recordings, agreements, merged, [*refused, *not_taken, *silent]))
     frozen.write(dataset)
     progress(1.0, f"{len(rows)} captioned segments")
-    return Result(parameters={"dataset_key": key}, metrics=_numbers(rows, said, agreements), metadata={"dataset": {"key": key}})
+    facts = {"dataset": {"key": key, "rows": len(rows), "digest": frozen.digest}}
+    return Result({"dataset_key": key}, _numbers(rows, said, agreements, len(left_out)), facts)
 
 
 def _segments(settings: Settings, store: Store) -> Manifest[Segment]:
@@ -69,20 +79,35 @@ def _segments(settings: Settings, store: Store) -> Manifest[Segment]:
     return manifest.fetch(store, key, "segments", Segment)
 
 
+def _recordings(store: Store, cut: Manifest[Segment]) -> dict[str, Recording]:
+    """The recordings the segments were cut from. Raises ManifestError when one is not told about."""
+    key = cut.meta.get("recordings")
+    if not key:
+        raise ManifestError("the segments manifest names no recordings", where=cut.key, cure="run segment again")
+    recordings = {r.id: r for r in manifest.fetch(store, str(key), "recordings", Recording).rows}
+    missing = {segment.recording for segment in cut.rows} - set(recordings)
+    if missing:
+        raise ManifestError(
+            f"no recording {min(missing)[:12]} in the recordings manifest", where=str(key), cure="run segment again"
+        )
+    return recordings
+
+
 def _allowed(store: Store, recordings: Mapping[str, Recording]) -> tuple[Agreement, dict[str, Recording], list[tuple[str, str]]]:
     """The recordings that may be trained on; the others with the reason."""
-    agreement = governance.current_agreement(store)
-    if agreement is None:
+    group = governance.current_agreement(store)
+    if group is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="ingest with --agreement agreement.toml first")
     people = {id: r.contributors for id, r in recordings.items()}
-    refused = governance.ask("annotate_merge", agreement, governance.consents_for(store, people), people).refused
+    refused = governance.ask("annotate_merge", group, governance.consents_for(store, people), people).refused
     reasons = [(recordings[id].name, "; ".join(why)) for id, why in refused.items()]
-    if len(refused) == len(recordings):
+    if recordings and len(refused) == len(recordings):
         raise ConsentError(
             "no recording may be trained on: " + "; ".join(sorted({why for _, why in reasons})[:12]),
+            where="gate annotate_merge",
             cure="ask the members named for their consent",
         )
-    return agreement, {id: r for id, r in recordings.items() if id not in refused}, reasons
+    return group, {id: r for id, r in recordings.items() if id not in refused}, reasons
 
 
 def _said(
@@ -90,32 +115,31 @@ def _said(
     store: Store,
     segments: list[Segment],
     recordings: Mapping[str, Recording],
-    agreement: Agreement,
+    group: Agreement,
     vocabulary: Vocabulary,
-) -> tuple[list[Annotation], list[tuple[str, str]]]:
-    members = [member.id for member in agreement.members]
-    wanted, found, refused = settings.sources.split(","), list[Annotation](), list[tuple[str, str]]()
+) -> Found:
+    """Everything that was said, by whom it may be."""
+    wanted, found = {source.strip() for source in settings.sources.split(",")}, Found()
     if "file_names" in wanted:
-        found += sources.from_names(segments, recordings, vocabulary)
+        found.add(sources.from_names(segments, recordings, vocabulary))
     if "sidecars" in wanted:
-        found += sources.from_sidecars(segments, recordings, vocabulary)
-    more = [sources.from_studio(store, segments, members)] if "studio" in wanted else []
+        found.add(sources.from_sidecars(segments, recordings, vocabulary))
+    if "studio" in wanted:
+        found.add(sources.from_studio(store, segments, group))
+    places = Places(segments, recordings)
     for name in settings.imports:
-        data = sources.read_import(store, name)
-        more.append(sources.from_file(name, data, segments, recordings, members, vocabulary))
-    for one in more:
-        found += one.annotations
-        refused += one.refused
-    return found, refused
+        found.add(from_file(name, read_import(store, name), places, group, vocabulary, settings.import_members))
+    return found
 
 
 def _rows(
     settings: Settings, segments: list[Segment], recordings: Mapping[str, Recording], captions: Mapping[str, Caption]
 ) -> tuple[list[DatasetRow], list[tuple[str, str]]]:
-    fallback = Caption(text=settings.caption_fallback) if settings.caption_fallback else None
+    """The rows of the dataset, and the segments that nobody described."""
+    fallback = Caption(text=settings.caption_fallback) if settings.caption_fallback.strip() else None
     chosen = [(segment, captions.get(segment.id, fallback)) for segment in segments]
-    used = {segment.recording: recordings[segment.recording] for segment, caption in chosen if caption}
-    side = split(used, settings.held_out_share, settings.split_by)
+    used = {segment.recording for segment, caption in chosen if caption}
+    side = split(recordings, used, settings.held_out_share, settings.split_by)
     rows = [
         DatasetRow(
             segment=segment,
@@ -132,12 +156,15 @@ def _rows(
     return rows, silent
 
 
-def _numbers(rows: list[DatasetRow], said: list[Annotation], agreements: list[show.Agreement]) -> dict[str, float]:
-    held = sum(row.split == "held_out" for row in rows)
+def _numbers(rows: list[DatasetRow], said: Found, agreements: list[Alpha], left_out: int) -> dict[str, float]:
+    people = {one.member for one in said.annotations if one.member not in sources.NOT_PEOPLE}
     numbers: dict[str, float] = {
         "segments": len(rows),
-        "held_out": held,
-        "annotations": len(said),
-        "annotators": len({one.member for one in said if one.member not in sources.NOT_PEOPLE}),
+        "held_out": sum(row.split == "held_out" for row in rows),
+        "recordings": len({row.segment.recording for row in rows}),
+        "seconds": round(sum(row.segment.duration_s for row in rows), 3),
+        "annotations": len(said.annotations),
+        "annotators": len(people),
+        "left_out": left_out,
     }
-    return {**numbers, **{f"alpha_{one.facet}": one.alpha for one in agreements if one.alpha is not None}}
+    return {**numbers, **{f"alpha_{one.facet}": round(one.alpha, 4) for one in agreements if one.alpha is not None}}

@@ -1,0 +1,53 @@
+"""Takes a dataset away: sounds and descriptions in a folder that stable-audio-tools and Croissant readers read.
+
+python -m components.annotate_merge.export --store STORE --dataset KEY --out FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code; the last line on stderr is the reason."""
+    parser = argparse.ArgumentParser(prog="python -m components.annotate_merge.export", description="Take a dataset away.")
+    parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
+    parser.add_argument("--dataset", default="newest", help="store key of a datasets manifest (default: newest)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    args = parser.parse_args(argv)
+    from audiotune.errors import AudioTuneError
+
+    try:
+        folder = export(args.store, args.dataset, args.out)
+    except (AudioTuneError, OSError) as e:
+        print(f"export: {' '.join(str(e).split())}", file=sys.stderr)
+        return 1
+    print(f"written to {folder}")
+    return 0
+
+
+def export(url: str | None, key: str, folder: Path) -> Path:
+    """Writes a dataset into a folder.
+
+    Raises:
+        ManifestError: no dataset. AgreementError: no agreement in the store. ConsentError: somebody has withdrawn.
+    """
+    from audiotune import governance, manifest
+    from audiotune.dataset import DatasetRow, recordings_of
+    from audiotune.errors import ManifestError
+    from audiotune.store import open_store
+    from components.annotate_merge.exports import materialise
+
+    store = open_store(url)
+    found = manifest.newest(store, "datasets") if key == "newest" else key
+    if found is None:
+        raise ManifestError("the store holds no dataset", where=store.url, cure="run annotate_merge first")
+    dataset = manifest.fetch(store, found, "datasets", DatasetRow)
+    agreement = governance.require(store, "annotate_merge", recordings_of(dataset))
+    return materialise(store, dataset, agreement, folder)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
