@@ -87,10 +87,10 @@ def _check(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Mani
         raise ModelError(
             "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
         )
-    if judged.weights not in ("", pointer.weights_digest):
-        raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
     if digest_in(pointer.weights) != pointer.weights_digest:
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
+    if judged.weights not in ("", pointer.weights_digest):
+        raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
     for key in (pointer.weights, pointer.config, *pointer.files.values(), pointer.adapter, judged.report):
         if key:
             store.fetch(key)  # raises when it is not there, or when its bytes are not what its digest promises
