@@ -41,9 +41,8 @@ def mlflow(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("AUDIOTUNE_STORE", str(tmp_path / "store"))
         yield
         return
-    with serving(tmp_path / "mlflow") as url:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-        yield
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("mlflow_server"))
+    yield
 
 
 @pytest.mark.usefixtures("mlflow")
