@@ -34,14 +34,17 @@ def encode(sa: StableAudio, sound: Sound) -> Latents:
 
 
 def decode(sa: StableAudio, latents: Latents, frames: int | None = None) -> Sound:
-    """The sound of latents [latent_channels, latent_frames], limited to [-1, 1]; cut to `frames` where given."""
+    """The sound of latents [latent_channels, latent_frames]; cut to `frames` where given.
+
+    What would go beyond [-1, 1] is made quieter as a whole, never clipped.
+    """
     import torch
 
     pretransform = _pretransform(sa)
     z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32))[None].to(sa.device)
     with torch.no_grad():
-        audio = pretransform.decode(z)[0].float().clamp(-1, 1).cpu().numpy()
-    return Sound(audio[:, :frames], sa.sample_rate_hz)
+        audio = pretransform.decode(z)[0].float().cpu().numpy()[:, :frames]
+    return Sound(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), sa.sample_rate_hz)
 
 
 def _pretransform(sa: StableAudio) -> Any:

@@ -101,13 +101,13 @@ class SpectralPretransform(Pretransform):
         self.centre = nn.Buffer(torch.zeros(latents))
         self.spread = nn.Buffer(torch.ones(latents))
 
-    def encode(self, x: Tensor, **_: Any) -> Tensor:
+    def encode(self, x: Tensor, **ignored: Any) -> Tensor:
         """Audio [batch, 1, samples] -> latents [batch, latents, ceil(samples / 1024)]; the end is padded with zeros."""
         audio = F.pad(x.float().mean(dim=1), (0, -x.shape[-1] % RATIO))
         mean, _ = self.squeeze.posterior(spectrum.joined(spectrum.analyse(audio)))
         return ((mean - self.centre) / self.spread).transpose(1, 2)
 
-    def decode(self, z: Tensor, **_: Any) -> Tensor:
+    def decode(self, z: Tensor, **ignored: Any) -> Tensor:
         """Latents [batch, latents, frames] -> audio [batch, 1, frames * 1024], not limited."""
         features = self.squeeze.features(z.float().transpose(1, 2) * self.spread + self.centre)
         return spectrum.synthesise(spectrum.split(features))[:, None]

@@ -32,6 +32,7 @@ FEATURES = BANDS + NOISE_BANDS + LEVELS
 
 _RIPPLE = 0.35  # disagreement of neighbouring bins about their frequency, in bins, that makes them noise
 _LEVEL_WINDOW = 512
+_BLOCK = 32  # frames whose sines are played at a time
 _FINE = 4  # steps a band while bells are drawn
 _CURVE = 10 * math.log10(math.e) / (BELL**2 * -FLOOR_DB / 2)  # second derivative of a bell in levels a band
 
@@ -178,16 +179,24 @@ def _sines(amplitude: Tensor, place: Tensor) -> Tensor:
     amplitude, band = amplitude[:, heard].T, place[:, heard]  # [bands, frames], [frames, bands]
     cycles = LOWEST_HZ * 2 ** (band.T / BANDS_PER_OCTAVE) / RATE_HZ  # a sample, at the centre of each frame
     start = _seeded((BANDS,), 1, place.device, normal=False)[heard]
-    inside = (torch.arange(HOP, device=place.device) + 0.5) / HOP
     # Between the centres of two frames amplitude and frequency go in straight lines; the first and last half frame hold still.
     amplitude, cycles = _held(amplitude), _held(cycles)
     mean = (cycles[:, 1:] + cycles[:, :-1]).double() * (HOP / 2)
-    phase = (start[:, None] + torch.cumsum(F.pad(mean, (1, 0)), dim=1)[:, :-1]).remainder(1.0).float()
-    first, change = cycles[:, :-1, None] * HOP, (cycles[:, 1:] - cycles[:, :-1])[..., None] * (HOP / 2)
-    turn = phase[..., None] + first * inside + change * inside**2
-    loud = amplitude[:, :-1, None] + (amplitude[:, 1:] - amplitude[:, :-1])[..., None] * inside
-    played = (torch.sin(2 * math.pi * turn) * loud).sum(dim=0).reshape(1, -1)
-    return played[:, HOP // 2 : -HOP // 2]
+    phase = (start[:, None] + torch.cumsum(F.pad(mean, (1, 0)), dim=1)).remainder(1.0).float()
+    blocks = range(0, amplitude.shape[1] - 1, _BLOCK)  # phases are known, so memory need not grow with the sound
+    played = torch.cat([_between(*(line[:, i : i + _BLOCK + 1] for line in (amplitude, cycles, phase))) for i in blocks])
+    return played[None, HOP // 2 : -HOP // 2]
+
+
+def _between(amplitude: Tensor, cycles: Tensor, phase: Tensor) -> Tensor:
+    """The sines from each frame's centre to the next, of [bands, frames + 1] -> [frames * HOP]."""
+    heard = (amplitude.amax(dim=1) > 0).nonzero()[:, 0]
+    amplitude, cycles, phase = amplitude[heard], cycles[heard], phase[heard]
+    inside = (torch.arange(HOP, device=amplitude.device) + 0.5) / HOP
+    turn = (cycles.diff(dim=1) * (HOP / 2))[..., None] * inside
+    turn.add_((cycles[:, :-1] * HOP)[..., None]).mul_(inside).add_(phase[:, :-1, None])
+    loud = (amplitude.diff(dim=1)[..., None] * inside).add_(amplitude[:, :-1, None])
+    return turn.mul_(2 * math.pi).sin_().mul_(loud).sum(dim=0).reshape(-1)
 
 
 def _held(line: Tensor) -> Tensor:

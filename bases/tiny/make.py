@@ -83,6 +83,7 @@ def _save(model: Any, path: Path) -> None:
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     part = path.with_suffix(".part")
     save_file(state, part, metadata={"format": "pt"})
+    part.chmod(0o644)
     part.replace(path)
 
 

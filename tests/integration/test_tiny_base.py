@@ -90,5 +90,5 @@ def test_real_sounds_keep_their_envelope(sa: StableAudio) -> None:
     if not folder.is_dir():
         pytest.skip(f"no real sounds at {folder}")
     kept = tiny_base.reconstruction([tiny_base.through(sa, audio) for audio in tiny_base.real_sounds(folder, 30)])
-    assert kept["envelope"] >= 0.9
-    assert kept["centroid"] >= 0.8
+    assert kept["envelope"] >= 0.8
+    assert kept["centroid"] >= 0.9
