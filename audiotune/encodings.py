@@ -1,0 +1,60 @@
+"""Sounds as files with tags inside: WAV and FLAC and OGG and MP3 by libsndfile, Opus too, in an Ogg container.
+
+Tags say what a sound is: its prompt, seed and release, and that it is synthetic.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import soundfile as sf
+
+from audiotune.errors import SoundError
+from audiotune.generation import Format
+from audiotune.sound import Sound
+
+_KINDS: dict[Format, tuple[str, str]] = {
+    "wav": ("WAV", "PCM_24"),
+    "flac": ("FLAC", "PCM_24"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+}
+_OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
+_MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_TAGS = ("title", "comment", "copyright", "artist", "software")
+
+
+def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = None) -> bytes:
+    """The sound as a file; rates a format does not know are resampled up to the next one it does.
+
+    Raises:
+        SoundError: the encoder refuses.
+    """
+    kind, subtype = _KINDS[format]
+    fitted = sound.resampled(_rate(sound.sample_rate_hz, format))
+    out = io.BytesIO()
+    try:
+        with sf.SoundFile(out, "w", fitted.sample_rate_hz, fitted.channels, subtype, format=kind) as file:
+            for name in _TAGS:
+                value = (tags or {}).get(name, "")
+                if value:
+                    setattr(file, name, value.replace("\0", ""))
+            file.write(fitted.data.T)
+    except (sf.LibsndfileError, RuntimeError, ValueError) as e:
+        raise SoundError(f"cannot encode as {format}: {e}", cure="take wav") from e
+    return out.getvalue()
+
+
+def tags_of(data: bytes) -> dict[str, str]:
+    """The tags inside a file."""
+    with sf.SoundFile(io.BytesIO(data)) as file:
+        return {name: value for name, value in file.copy_metadata().items() if value}
+
+
+def _rate(rate_hz: int, format: Format) -> int:
+    known = {"opus": _OPUS_RATES_HZ, "mp3": _MP3_RATES_HZ}.get(format)
+    if known is None or rate_hz in known:
+        return rate_hz
+    return next((rate for rate in known if rate > rate_hz), known[-1])

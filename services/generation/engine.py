@@ -1,0 +1,177 @@
+"""The engine: one release loaded, one thread that makes sounds, one that watches the alias and the people's consent.
+
+A new version is loaded beside the old one, tried, then put in its place between two jobs. A broken one leaves the old one serving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from audiotune.errors import AudioTuneError, GenerationError
+from audiotune.release import Release
+from audiotune.sound import Sound
+from services.generation.settings import Settings
+
+_SILENCE_DBFS = -70.0
+
+
+class BusyError(GenerationError):
+    """The queue is full. `retry_s`: when it will probably not be."""
+
+    def __init__(self, waiting: int, retry_s: int) -> None:
+        super().__init__(f"{waiting} requests are waiting already", cure=f"try again in {retry_s} s")
+        self.retry_s = retry_s
+
+
+class NotReadyError(GenerationError):
+    """No release is loaded."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A release in memory."""
+
+    release: Release
+    model: Any  # audiotune.stable_audio.load.StableAudio
+
+    @property
+    def longest_s(self) -> float:
+        return float(self.model.window_frames / self.model.sample_rate_hz)
+
+
+@dataclass
+class Job:
+    """Sounds that are asked for. `cancelled` stops it at the next denoising step."""
+
+    requests: list[Any]
+    loaded: Loaded
+    result: Future[list[Sound]] = field(default_factory=Future)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Models:
+    """Where releases come from: the port that the real registry and the tests' fake stand behind."""
+
+    def version(self) -> tuple[str, str] | None:
+        """(name, version) that should be served, or None when nothing is registered."""
+        raise NotImplementedError
+
+    def load(self, name: str, version: str) -> Loaded:
+        """Checks digest and consent, then loads. Raises AudioTuneError."""
+        raise NotImplementedError
+
+    def consent(self, release: Release) -> None:
+        """Raises ConsentError when somebody in it has withdrawn."""
+        raise NotImplementedError
+
+
+class Engine:
+    """See the module. `generate(model, requests, on_step)` makes the sounds."""
+
+    def __init__(self, settings: Settings, models: Models, generate: Callable[..., list[Sound]]) -> None:
+        self.settings, self._models, self._generate = settings, models, generate
+        self.current: Loaded | None = None
+        self.trouble = "loading"
+        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=settings.queue)
+        self._job_s = 5.0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._work, self._watch)]
+
+    def start(self) -> Engine:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+        with contextlib.suppress(queue.Full):
+            self._jobs.put_nowait(None)
+
+    @property
+    def waiting(self) -> int:
+        return self._jobs.qsize()
+
+    def loaded(self) -> Loaded:
+        """The release that serves. Raises NotReadyError with the reason."""
+        current = self.current
+        if current is None:
+            raise NotReadyError(f"no release is served: {self.trouble}", cure="see /v1/health")
+        return current
+
+    def submit(self, loaded: Loaded, requests: list[Any]) -> Job:
+        """Queues a job. Raises BusyError."""
+        job = Job(requests, loaded)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise BusyError(self.waiting, max(1, round(self._job_s * self.waiting))) from None
+        return job
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            job = self._jobs.get()
+            if job is None or job.cancelled.is_set() or not job.result.set_running_or_notify_cancel():
+                continue
+            began = time.monotonic()
+            try:
+                job.result.set_result(self._generate(job.loaded.model, job.requests, _stopping(job)))
+            except BaseException as e:  # whatever it is, the one who waits must hear of it
+                job.result.set_exception(e)
+            self._job_s += 0.3 * (time.monotonic() - began - self._job_s)
+
+    def _watch(self) -> None:
+        consent_at = 0.0
+        while not self._stop.is_set():
+            try:
+                self._follow()
+                if self.current and time.monotonic() - consent_at > self.settings.consent_s:
+                    self._ask_consent(self.current)
+                    consent_at = time.monotonic()
+            except AudioTuneError as e:
+                self.trouble = str(e)
+            except Exception as e:  # a bug must not end the watch; health tells it
+                self.trouble = f"{type(e).__name__}: {e}"
+            self._stop.wait(self.settings.poll_s)
+
+    def _follow(self) -> None:
+        wanted = self._models.version()
+        if wanted is None:
+            self.trouble = "nothing is registered under the alias"
+            return
+        serving = (self.current.release.name, self.current.release.version) if self.current else None
+        if wanted == serving:
+            self.trouble = ""
+            return
+        loaded = self._models.load(*wanted)
+        self._try(loaded)
+        self.current, self.trouble = loaded, ""
+
+    def _try(self, loaded: Loaded) -> None:
+        """A short sound, made and measured, before anybody hears the release."""
+        from audiotune.stable_audio.sample import Request
+
+        sound = self._generate(loaded.model, [Request("a test", seconds=min(0.5, loaded.longest_s), steps=4)], None)[0]
+        if sound.peak_dbfs < _SILENCE_DBFS:
+            raise GenerationError("its first sound is silent", where=f"{loaded.release.name} version {loaded.release.version}")
+
+    def _ask_consent(self, loaded: Loaded) -> None:
+        try:
+            self._models.consent(loaded.release)
+        except AudioTuneError:
+            self.current = None
+            raise
+
+
+def _stopping(job: Job) -> Callable[[int, int], None]:
+    def on_step(done: int, total: int) -> None:
+        if job.cancelled.is_set():
+            raise CancelledError
+
+    return on_step
