@@ -50,7 +50,9 @@ class Upstream:
         import torch
         from stable_audio_tools.training.diffusion import DiffusionCondTrainingWrapper
 
-        self.sa, self.torch = sa, torch
+        self.sa = sa
+        for part in (sa.model.model, sa.model.conditioner):  # loaded frozen, for listening; the autoencoder stays so upstream
+            part.requires_grad_(True)
         adamw = {"type": "AdamW", "config": {"lr": 1e-4, "betas": [0.9, 0.999], "weight_decay": 1e-3}}
         self.wrapper = DiffusionCondTrainingWrapper(sa.model, optimizer_configs={"diffusion": {"optimizer": adamw}})
         window = sa.window_frames
