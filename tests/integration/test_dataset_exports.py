@@ -1,0 +1,130 @@
+"""A frozen dataset as others read it: stable-audio-tools' own loader, and mlcroissant.
+
+torchaudio of today cannot decode without torchcodec, which is not installed, so stable-audio-tools' loader finds the files, loads
+the metadata module and fails to open the sounds. What is tested is everything around that one call: the configuration is read by
+`create_dataloader_from_config`, the files are found by its scan, and the metadata function that it took gives each its words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiotune import annotation
+from audiotune.annotation import Annotation
+from audiotune.dataset import DatasetRow
+from audiotune.governance import record
+from audiotune.governance.consent import Consent
+from audiotune.manifest import fetch as fetch_manifest
+from audiotune.manifest import newest
+from audiotune.sound import Sound, read
+from audiotune.store import FolderStore
+from components.annotate_merge import step
+from components.annotate_merge.export import main
+from components.annotate_merge.settings import Settings
+from tests.fakes.described import described, recording
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderStore, Path, list[DatasetRow]]:
+    folder = tmp_path_factory.mktemp("exports")
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 44_100)).astype(np.float32)
+    takes = [recording(f"{word}_1.wav", licence=licence) for word, licence in (("drone", "CC0-1.0"), ("bell", "CC-BY-4.0"))]
+    made = described(folder / "store", [*takes, recording("siren_2.wav")], each=2, blob=Sound(noise, 44_100).to_bytes("FLAC"))
+    words = Annotation(
+        segment=made.segments["drone_1.wav"][0].id, member="ana", words="like “rain” — very far", tags={"mood": ("mood.calm",)}
+    )
+    annotation.save(made.store, words)
+    step.run(
+        Settings(segments=made.key), made.store, lambda share, words: None,
+        dataset=folder / "d", report=folder / "r", metrics=folder / "m",
+    )  # fmt: skip
+    key = newest(made.store, "datasets")
+    assert key is not None
+    assert main(["--store", made.store.url, "--dataset", key, "--out", str(folder / "out")]) == 0
+    return made.store, folder / "out", fetch_manifest(made.store, key, "datasets", DatasetRow).rows
+
+
+def test_the_folder_holds_every_sound_once_on_its_side(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
+    _, folder, rows = exported
+    for side in ("train", "held_out"):
+        assert len(list((folder / side).glob("*.flac"))) == sum(row.split == side for row in rows) > 0
+    assert read(next((folder / "train").glob("*.flac"))).frames == 44_100
+    told = json.loads((folder / "stable_audio_tools" / "captions.json").read_text())
+    assert {tuple(one["captions"]) for one in told.values()} == {row.caption.texts for row in rows}
+    assert all(one["seconds_total"] == 1.0 for one in told.values())
+
+
+def test_the_same_descriptions_lie_in_the_store(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
+    store, folder, _ = exported
+    prefix = (newest(store, "datasets") or "").removesuffix(".jsonl")
+    for name in ("croissant.json", "stable_audio_tools/captions.json", "stable_audio_tools/captions.py"):
+        assert store.get(f"{prefix}/{name}") == (folder / name).read_bytes()
+    assert store.exists(f"{prefix}/stable_audio_tools/dataset_config.json")
+
+
+def test_mlcroissant_finds_nothing_wrong(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
+    croissant = pytest.importorskip("mlcroissant")
+    _, folder, rows = exported
+    dataset = croissant.Dataset(folder / "croissant.json")
+    assert dataset.metadata.ctx.issues.errors == set()
+    assert [person.name for person in dataset.metadata.creators] == ["Ana"]
+    assert set(dataset.metadata.license) == {"CC0-1.0", "CC-BY-4.0"}
+    assert "Dawid-Skene" in json.dumps(dataset.metadata.to_json(), default=str)
+    found = list(dataset.records("segments"))
+    assert [one["segments/caption"].decode() for one in found] == [row.caption.text for row in rows]
+    assert {one["segments/split"].decode() for one in found} == {"train", "held_out"}
+
+
+def test_croissant_names_every_file_by_its_hash(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
+    import hashlib
+
+    _, folder, rows = exported
+    files = json.loads((folder / "croissant.json").read_text())["distribution"]
+    assert len(files) == len(rows) + 1
+    for one in files:
+        assert hashlib.sha256((folder / one["contentUrl"]).read_bytes()).hexdigest() == one["sha256"]
+
+
+@pytest.mark.integration
+def test_stable_audio_tools_reads_it(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
+    dataset = pytest.importorskip("stable_audio_tools.data.dataset", reason="stable-audio-tools is not installed")
+    _, folder, rows = exported
+    for name, side in (("dataset_config.json", "train"), ("val_dataset_config.json", "held_out")):
+        config = json.loads((folder / "stable_audio_tools" / name).read_text())
+        loader = dataset.create_dataloader_from_config(
+            config, batch_size=1, sample_size=65_536, sample_rate=44_100, num_workers=1
+        )
+        files = loader.dataset.filenames
+        assert len(files) == sum(row.split == side for row in rows)
+        (ask,) = loader.dataset.custom_metadata_fns.values()
+        texts = {f"{row.segment.id[:32]}.flac": row.caption.texts for row in rows}
+        for file in files:
+            for _ in range(8):
+                told = ask({"relpath": Path(file).name, "path": file}, None)
+                assert told["prompt"] in texts[Path(file).name]
+                assert math.isclose(told["seconds_total"], 1.0)
+
+
+def test_a_withdrawn_consent_stops_the_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = described(tmp_path / "store", [recording("drone.wav")])
+    outputs = {name: tmp_path / name for name in ("dataset", "report", "metrics")}
+    step.run(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
+    record(made.store, Consent(recording=made.takes["drone.wav"].id, contributor="ana", uses=(), basis="t", agreement="0" * 64))
+    assert main(["--store", made.store.url, "--out", str(tmp_path / "out")]) == 1
+    assert "ana has not agreed to train" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_dataset_and_a_missing_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--store", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 1
+    assert "no dataset" in capsys.readouterr().err
+    made = described(tmp_path / "store", [recording("drone.wav")])
+    outputs = {name: tmp_path / name for name in ("dataset", "report", "metrics")}
+    step.run(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
+    assert main(["--store", made.store.url, "--out", str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out" / "croissant.json").exists()
