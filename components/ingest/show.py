@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from audiotune.recording import Description, Likeness, Recording
-from audiotune.report import figures, page, seconds, section, table
+from audiotune.report import Html, figures, note, page, seconds, section, table
 from components.ingest.settings import Settings
 
 if TYPE_CHECKING:
     from components.ingest.step import Intake
 
-_ROWS = 3000  # of a table; a page stays under 3 MB
+_ROWS = 2000  # of a table; a page stays under 3 MB
 
 
 def show(intake: Intake, settings: Settings) -> str:
@@ -28,23 +29,28 @@ def show(intake: Intake, settings: Settings) -> str:
     )
     parts = [top, _refused(intake), _recordings(rows), _likenesses(intake)]
     if intake.again:
-        listed = table(["file", "same bytes as"], intake.again[:_ROWS])
+        listed = _table(["file", "same bytes as"], intake.again)
         parts.append(section("Came twice", "One recording each, whatever its names.", listed))
     under = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
     return page("Recordings taken in", "".join(parts), subtitle=under)
 
 
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+    more = note(f"and {len(rows) - _ROWS} more") if len(rows) > _ROWS else ""
+    return Html(table(heads, rows[:_ROWS]) + more)
+
+
 def _refused(intake: Intake) -> str:
     if not intake.refused:
         return ""
-    return section(f"Refused ({len(intake.refused)})", table(["file", "reason"], intake.refused[:_ROWS]))
+    return section(f"Refused ({len(intake.refused)})", _table(["file", "reason"], intake.refused))
 
 
 def _recordings(rows: list[Recording]) -> str:
     if not rows:
         return section("Recordings", "None.")
     heads = ["name", "by", "licence", "length", "format", "peak dBTP", "LUFS", "look at"]
-    return section("Recordings", table(heads, [_row(row) for row in rows[:_ROWS]]))
+    return section("Recordings", _table(heads, [_row(row) for row in rows]))
 
 
 def _row(row: Recording) -> list[object]:
@@ -88,7 +94,7 @@ def _likenesses(intake: Intake) -> str:
     if not rows:
         return ""
     heads = ["recording", "is", "of", "bits that differ"]
-    return section("Sounds that are there already", "Nothing is refused for it.", table(heads, rows[:_ROWS]))
+    return section("Sounds that are there already", "Nothing is refused for it.", _table(heads, rows))
 
 
 def _words(like: Likeness, names: dict[str, str]) -> tuple[str, str, str]:

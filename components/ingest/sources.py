@@ -74,6 +74,7 @@ def open_local(path: Path, settings: Settings, scratch: Path) -> Source:
             return FolderSource(path)
         if not stat.S_ISREG(mode):
             raise SourceError("this is neither a file nor a folder", where=str(path), cure="pass a folder, a file or a zip")
+        path = path.resolve()  # a link that the user names is meant
         return ZipSource(path, settings, scratch) if is_zip(path) else FolderSource(path.parent, only=path.name)
     except OSError as e:
         raise SourceError(f"cannot read the source: {e.strerror}", where=str(path), cure="check the path and its rights") from e

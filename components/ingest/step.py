@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -69,7 +70,7 @@ def run(settings: Settings, store: Store, progress: Progress, *, recordings: Pat
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
         source = open_source(settings, Path(scratch))
         intake.refused += [(plain(name), reason) for name, reason in source.refused]
-        _take_all(source, settings, store, intake, progress)
+        _take_all(source, settings, store, intake, _now_and_then(progress))
     if settings.likenesses and intake.rows:
         progress(0.95, "comparing sounds")
         _compare(intake, store)
@@ -107,7 +108,7 @@ def _take_all(source: Source, settings: Settings, store: Store, intake: Intake, 
         tell(0.0)
         try:
             with source.open(name) as path:
-                _take(path, shown, sidecars.about(name), settings, store, intake, _at_times(tell))
+                _take(path, shown, sidecars.about(name), settings, store, intake, tell)
         except StoreError:
             raise  # away or full: the next file would fail as well
         except AudioTuneError as e:
@@ -255,16 +256,14 @@ def plain(name: str) -> str:
     return shown if len(shown) <= 300 else f"{shown[:200]}…{PurePosixPath(shown).suffix[:20]}"
 
 
-def _at_times(tell: Callable[[float], None], every_s: float = 2.0) -> Callable[[float], None]:
-    """Passes a report on at most every two seconds."""
-    import time
+def _now_and_then(progress: Progress, every_s: float = 2.0) -> Progress:
+    """Passes a report on at most every two seconds: a folder of ten thousand sounds is no reason for as many lines."""
+    last = -every_s
 
-    last = time.monotonic()
-
-    def now_and_then(share: float) -> None:
+    def tell(share: float, words: str) -> None:
         nonlocal last
         if time.monotonic() - last >= every_s:
             last = time.monotonic()
-            tell(share)
+            progress(share, words)
 
-    return now_and_then
+    return tell
