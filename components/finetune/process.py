@@ -16,11 +16,11 @@ from audiotune.checkpoint import Checkpoint
 from audiotune.stable_audio.load import StableAudio, load_model
 from audiotune.store import open_store
 from components.finetune.demos import Demo, demo_files, make_demos
+from components.finetune.job import Job, Outcome
 from components.finetune.journal import Journal, NoRun
 from components.finetune.machine import Machine
 from components.finetune.material import Material
 from components.finetune.state import Keeper
-from components.finetune.step import Job, Outcome
 from components.finetune.story import tell
 from components.finetune.trainer import Trainer
 from components.finetune.tuned import Tuned

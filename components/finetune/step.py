@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from audiotune import checkpoint as checkpoints
@@ -19,28 +18,8 @@ from audiotune.release import CheckpointPointer
 from audiotune.stable_audio.mirror import Base, resolve
 from audiotune.store import Store
 from components.executor import Result
+from components.finetune.job import Job, Outcome
 from components.finetune.settings import UNLEARNED, Settings
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a process needs to know to train; travels to other processes."""
-
-    settings: Settings
-    store_url: str
-    progress: Progress
-    base: Base
-    latents: Manifest[LatentRow]
-    dataset: str
-    run_key: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the first process brings back."""
-
-    checkpoint: Checkpoint
-    page: str = ""
 
 
 def run(
