@@ -24,6 +24,7 @@ _WINDOW = 1024
 _HOP = 256
 _FLOOR_DB = -80.0
 _POOL = 4  # frames pooled into one, and half as many bands, where likeness is searched: 46 ms
+_LIKE_FLOOR_DB = -50.0  # what lies lower is noise to a likeness
 _SHIFTS = 8  # pooled frames that a copy may begin earlier or later: 0.37 s
 _KAD_SCALE = 100.0
 
@@ -113,7 +114,8 @@ def median_distance(rows: Matrix) -> float:
 def likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
     """How alike each sound of `a` is to each of `b`, at the best of all shifts up to 0.37 s: float64 [len(a), len(b)], up to 1.
 
-    The correlation of log-mel spectrograms (pooled to 46 ms and 32 bands), each taken from its own mean; level does not count.
+    The correlation of log-mel spectrograms (pooled to 46 ms and 32 bands, 50 dB deep, from the first frame with sound), each
+    taken from its own mean; level does not count.
     """
     width = max((-(-mel.shape[1] // _POOL) for mel in (*a, *b)), default=1) + _SHIFTS
     x, y = _grid(a, width), _grid(b, width)
@@ -150,13 +152,19 @@ def sustain_db(sound: Sound) -> float:
 def _grid(mels: Sequence[Mel], width: int) -> Matrix:
     """Pooled, taken from their own mean, padded with zeros to `width` and scaled to length 1: [sounds, bands / 2, width]."""
     grid = np.zeros((len(mels), BANDS // 2, width))
-    for row, mel in zip(grid, mels):
+    for row, whole in zip(grid, mels):
+        mel = np.maximum(whole[:, _onset(whole) :], _LIKE_FLOOR_DB)
         frames = -(-mel.shape[1] // _POOL)
         full = np.pad(mel, ((0, 0), (0, frames * _POOL - mel.shape[1])), mode="edge")
         pooled = full.reshape(BANDS // 2, 2, frames, _POOL).mean(axis=(1, 3))
         row[:, :frames] = pooled - pooled.mean()
         row /= max(float(np.linalg.norm(row)), 1e-9)
     return grid
+
+
+def _onset(mel: Mel) -> int:
+    """The first frame with sound in it; 0 for silence."""
+    return int((mel.max(axis=0) > _LIKE_FLOOR_DB).argmax())
 
 
 def _gaussian(x: Matrix, y: Matrix) -> Matrix:

@@ -27,7 +27,12 @@ def a_release(digest: str = "a" * 64, *, passed: bool = True) -> Release:
         step=30,
     )
     lineage = Lineage(
-        dataset="d" * 64, segments=("e" * 64,), recordings={"f" * 64: ("ana",)}, base="tiny", base_digest="b" * 64, agreement="9" * 64
+        dataset="d" * 64,
+        segments=("e" * 64,),
+        recordings={"f" * 64: ("ana",)},
+        base="tiny",
+        base_digest="b" * 64,
+        agreement="9" * 64,
     )
     evaluation = Evaluation(metrics={"kad_after": 0.5}, passed=passed, reasons=() if passed else ("it copies",))
     return Release(name="ours", weights=weights, lineage=lineage, licence="x", notice="", evaluation=evaluation)
