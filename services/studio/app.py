@@ -6,7 +6,7 @@ Never mounted into another app: a mounted Gradio app skips the check that a file
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -60,38 +60,40 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
 
 
 def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, Arrival]]) -> None:
-    """Loading the page fills the room that is open; choosing who one is fills all; opening a room fills that one."""
-    first = next(arrival for room, arrival in arrivals if room.id == FIRST_ROOM)
+    """Loading the page fills the room that is open and the forms; choosing who one is fills all; opening a room fills it."""
+    first = [arrival for room, arrival in arrivals if room.id == FIRST_ROOM or not arrival.when_opened]
     parts = [part for _, arrival in arrivals for part in arrival.parts]
-
-    def everything(member: str) -> tuple[Any, ...]:
-        values: list[Any] = []
-        for _, arrival in arrivals:
-            values += _listed(arrival, member)
-        return tuple(values)
+    cleared = [part for _, arrival in arrivals for part in arrival.cleared]
 
     def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
         shown = head.value(desk, head.anybody(desk, chosen or "", request))
-        return (shown, *_listed(first, head.who(desk, chosen or "", request)))
+        return (shown, *_values(first, head.who(desk, chosen or "", request)))
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         chosen = head.anybody(desk, str(event.member or ""), request)
-        return (chosen, head.value(desk, chosen), *everything(head.who(desk, chosen, request)))
+        nothing = [{"sounds": []} for _ in cleared]
+        every = [arrival for _, arrival in arrivals]
+        return (chosen, head.value(desk, chosen), *nothing, *_values(every, head.who(desk, chosen, request)))
 
-    blocks.load(on_load, [me], [bar, *first.parts], show_progress="hidden")
-    bar.choose(on_choose, None, [me, bar, *parts], show_progress="hidden")
+    blocks.load(on_load, [me], [bar, *(part for arrival in first for part in arrival.parts)], show_progress="hidden")
+    bar.choose(on_choose, None, [me, bar, *cleared, *parts], show_progress="hidden")
     for room, arrival in arrivals:
-        room.select(_opened(desk, arrival), [me], list(arrival.parts), show_progress="hidden")
+        if arrival.when_opened:
+            room.select(_opened(desk, arrival), [me], list(arrival.parts), show_progress="hidden")
 
 
 def _opened(desk: Desk, arrival: Arrival) -> Callable[..., Any]:
     def on_open(chosen: str, request: gr.Request) -> Any:
-        values = _listed(arrival, head.who(desk, chosen or "", request))
+        values = _values([arrival], head.who(desk, chosen or "", request))
         return tuple(values) if len(values) > 1 else values[0]
 
     return on_open
 
 
-def _listed(arrival: Arrival, member: str) -> list[Any]:
-    values = arrival.call(member)
-    return list(values) if isinstance(values, tuple) else [values]
+def _values(arrivals: Sequence[Arrival], member: str) -> list[Any]:
+    """What the arrivals call for, one value for each of their parts, in order."""
+    values: list[Any] = []
+    for arrival in arrivals:
+        found = arrival.call(member)
+        values += found if isinstance(found, tuple) else [found]
+    return values

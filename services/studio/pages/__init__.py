@@ -14,7 +14,12 @@ class Arrival:
     Attributes:
         call: takes the member id, gives one value for each of `parts`.
         parts: gradio components.
+        cleared: sound lists that are emptied when somebody else sits down. Opening the room leaves them alone: what was
+            made a moment ago must not be wiped by a refresh that answers late.
+        when_opened: opening the room calls it too. Not for a form, which would lose what was filled in.
     """
 
     call: Callable[[str], Any]
     parts: Sequence[Any]
+    cleared: Sequence[Any] = ()
+    when_opened: bool = True

@@ -63,13 +63,13 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     def arrive(member: str) -> tuple[Any, ...]:
         if not member:
             nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
-            return {"sounds": []}, nobody, *_Form.limits({}), Markup()
+            return nobody, *_Form.limits({}), gr.skip()
         try:
             rows = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
             rows = {"sounds": [], "empty": f"{e}."}
         away, told = _limits(desk)
-        return {"sounds": []}, rows, *_Form.limits(told), away
+        return rows, *_Form.limits(told), away or gr.skip()
 
     asked = make.click(
         lambda: (say("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
@@ -86,7 +86,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     )  # fmt: skip
     for sounds in (made, past):
         sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
-    return Arrival(arrive, [made, past, *form.limited, news])
+    return Arrival(arrive, [past, *form.limited, news], cleared=[made])
 
 
 class _Form:

@@ -45,7 +45,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     send.click(
         on_send, [files, people, session, instrument, licence, me], [news, report], show_progress="hidden", concurrency_limit=2
     )
-    return Arrival(lambda member: _form(desk, member), [people, licence])
+    return Arrival(lambda member: _form(desk, member), [people, licence], when_opened=False)
 
 
 def _form(desk: Desk, member: str) -> tuple[Any, Any]:
