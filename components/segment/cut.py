@@ -89,10 +89,7 @@ def _sounding(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
 
 def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings: Settings) -> list[_Piece]:
     """Follows beginnings and decays as long as a narrow band is lit, never past a neighbour."""
-    playing = np.zeros(len(floor), np.bool_)
-    for a, b in runs:
-        playing[max(0, a - 60) : b + 60] = True
-    dawn, dusk = lit(heard, ~playing, settings)
+    looks = lit(heard, runs, settings)
     swell = _trailing(heard, floor) > _SWELL_DB
     ratio = heard.look_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
@@ -102,11 +99,11 @@ def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings
         high = runs[i + 1][0] if i + 1 < len(runs) else len(floor)
         first = last = None
         look = int(a / ratio)
-        while look > 0 and dawn[look - 1]:
+        while look > 0 and looks[look - 1]:
             look -= 1
             first = look
         look = int((b - 1) / ratio)
-        while look + 1 < len(dusk) and dusk[look + 1]:
+        while look + 1 < len(looks) and looks[look + 1]:
             look += 1
             last = look
         lead = a if first is None else max(low, round((first + 0.6) * ratio))

@@ -16,6 +16,7 @@ from components.segment.settings import Settings
 Levels = NDArray[np.float32]
 _BLOCK_HOPS = 20  # 100 ms
 _STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # how much steady noise moves within half a second, by band: the narrow lowest one moves most
+_AWAY_HOPS = 60  # 0.3 s
 _LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a take
 
 
@@ -58,28 +59,25 @@ def _band(
     return np.clip(np.where(known, local, lowest), lowest - 6, min(lowest + settings.floor_rise_db, cap)).astype(np.float32)
 
 
-def lit(heard: Heard, quiet_hops: NDArray[np.bool_], settings: Settings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether any narrow band stands out of the noise: two times bool [looks].
-
-    The first judges each look with the two before it, for beginnings; the second with the two after it, for decays: so
-    neither is fooled by the loud sound that follows or went before.
+def lit(heard: Heard, runs: list[tuple[int, int]], settings: Settings) -> NDArray[np.bool_]:
+    """Whether any narrow band stands out of the noise: bool [looks].
 
     Args:
-        quiet_hops: bool [hops], true where nothing plays; the noise of each narrow band is the median over these looks,
-            nearby ones where there are enough.
+        runs: hops (first, last) of what clearly sounds. The noise of each narrow band is the median over the looks well away
+            from these; inside them looks are dark, so that nothing loud lights its neighbours.
     """
-    looks = len(heard.spectrum)
-    edges = np.minimum(np.arange(looks + 1) * heard.look_frames // heard.hop_frames, len(quiet_hops))
-    sums = np.concatenate([[0], np.cumsum(quiet_hops)])
-    quiet = (sums[edges[1:]] - sums[edges[:-1]]) == np.maximum(1, edges[1:] - edges[:-1])
+    looks, ratio = len(heard.spectrum), heard.hop_frames / heard.look_frames
+    quiet, dark = np.ones(looks, np.bool_), np.zeros(looks, np.bool_)
+    for first, last in runs:
+        quiet[max(0, int((first - _AWAY_HOPS) * ratio)) : int((last + _AWAY_HOPS) * ratio) + 1] = False
+        dark[int(first * ratio) : int(last * ratio) + 1] = True
     if quiet.sum() < 8:
-        return np.zeros(looks, np.bool_), np.zeros(looks, np.bool_)
+        return np.zeros(looks, np.bool_)
     over = heard.spectrum / _narrow_noise(heard, quiet, settings)
+    over[dark] = 1
+    smooth = uniform_filter1d(over, 3, axis=0)
     clear, hint = over > _quantile(heard.squares, 5), over > _quantile(heard.squares, 1)
-    steady = _quantile(3 * heard.squares, 5)
-    before = clear | (hint & (uniform_filter1d(over, 3, axis=0, origin=1) > steady))
-    after = clear | (hint & (uniform_filter1d(over, 3, axis=0, origin=-1) > steady))
-    return before.any(axis=1), after.any(axis=1)
+    return np.asarray((clear | (hint & (smooth > _quantile(3 * heard.squares, 5)))).any(axis=1))
 
 
 def _quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ CROSSINGS_HZ = (150.0, 900.0, 5000.0)  # between the bands: rumble and bass, bod
 BANDS = len(CROSSINGS_HZ) + 1
 LOOK_S = 0.085
 NARROW_BANDS = 48
+_HANN_SHARE = 0.6  # neighbouring bins under a Hann window are no independent witnesses
 _Levels = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int16]]
 
 
@@ -72,7 +73,7 @@ def hear(blocks: Iterable[Frames], sample_rate_hz: int, highpass_hz: float) -> H
         ear.take(block)
     power, peak, crossings = ear.finish()
     look = ear.spectrum
-    squares = look.bins * min(channels, 2.0)
+    squares = look.bins * min(channels, 2) * _HANN_SHARE
     return Heard(power, peak, crossings, look.finish(), squares, hop, look.frames, frames, sample_rate_hz, channels)
 
 

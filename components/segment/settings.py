@@ -38,7 +38,10 @@ class Settings(StepSettings):
     )
     gap_s: float = Field(default=0.09, ge=0.02, le=5, description="Silence, in seconds, that is always inside a sound.")
     phrase_gap_s: float = Field(
-        default=1.5, ge=0, le=10, description="Pause, in seconds, that a phrase may hold: the same sound again, or a tail still heard."
+        default=1.5,
+        ge=0,
+        le=10,
+        description="Pause, in seconds, that a phrase may hold: the same sound again, or a tail still heard.",
     )
     likeness_db: float = Field(default=4.0, ge=0, le=20, description="How far apart two spectra of the same sound may be, in dB.")
     min_sound_s: float = Field(
