@@ -22,8 +22,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for sounds, checkpoints and the log")
     parser.add_argument("--out", type=Path, default=HERE, help="where model.safetensors goes")
     parser.add_argument("--sounds", type=int, default=8000)
-    parser.add_argument("--autoencoder-steps", type=int, default=3000)
-    parser.add_argument("--diffusion-steps", type=int, default=3000)
+    parser.add_argument("--autoencoder-steps", type=int, default=1800)
+    parser.add_argument("--diffusion-steps", type=int, default=2600)
+    parser.add_argument("--cool-down-steps", type=int, default=220, help="steps at the end with a falling learning rate")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     from bases.tiny import material, words
@@ -60,11 +61,23 @@ def _autoencoder(model: Any, sounds: Any, args: argparse.Namespace) -> None:
 
 
 def _diffusion(model: Any, sounds: Any, args: argparse.Namespace) -> None:
+    from audiotune.stable_audio import load
     from bases.tiny import diffusion
 
-    latents = diffusion.latents_of(model.pretransform, sounds)
-    save = lambda: _save(model, args.work / "model.safetensors")  # noqa: E731
-    diffusion.train(model, latents, args.diffusion_steps, SEED + 1, save, args.work / "log.txt")
+    latents, cut = diffusion.latents_of(model.pretransform, sounds), args.work / "model.safetensors"
+    if cut.exists():  # a run that was cut is not taken up again, only brought to a good end
+        load.fill(model, cut)
+    else:
+        diffusion.train(model, latents, args.diffusion_steps, SEED + 1, lambda: _save(model, cut), args.work / "log.txt")
+    diffusion.train(
+        model,
+        latents,
+        args.cool_down_steps,
+        SEED + 2,
+        lambda: _save(model, args.work / "cooled.safetensors"),
+        args.work / "log.txt",
+        lr=4e-4,
+    )
 
 
 def _silence_unheard_words(model: Any, sounds: Any) -> None:
