@@ -21,6 +21,9 @@ AudioTuneError
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 
 class AudioTuneError(Exception):
     """Base of all errors raised on purpose.
@@ -34,6 +37,10 @@ class AudioTuneError(Exception):
     def __init__(self, what: str, *, where: str = "", cure: str = "") -> None:
         self.what, self.where, self.cure = what, where, cure
         super().__init__(what, where, cure)
+
+    def __reduce__(self) -> tuple[Callable[..., AudioTuneError], tuple[str]]:
+        """Errors travel whole between processes."""
+        return functools.partial(type(self), where=self.where, cure=self.cure), (self.what,)
 
     def __str__(self) -> str:
         place = f" in {self.where}" if self.where else ""

@@ -202,8 +202,8 @@ def _answers(place: str, answer: Mapping[str, Any]) -> Iterator[Row | str]:
         if not isinstance(value, dict):
             yield "a result without a value"
             continue
-        span = (value.get("start"), value.get("end"))
-        part = (float(span[0]), float(span[1])) if all(isinstance(x, int | float) for x in span) else _WHOLE
+        start, end = value.get("start"), value.get("end")
+        part = (float(start), float(end)) if isinstance(start, int | float) and isinstance(end, int | float) else _WHOLE
         parts.setdefault(part, []).append((plain(str(result.get("from_name", ""))), value))
     for part, values in parts.items():
         tags, words = dict[str, str](), list[str]()

@@ -101,7 +101,8 @@ def test_a_refused_row_does_not_stop_the_next(made: Described) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"file,words\none.wav,x\n", b'file,member,words\none.wav,ana,"cut', b"\xff\xfe\x00", b"[{", b"{}", b'[{"data":', b"\x00\x01\x02",
+        b"", b"file,words\none.wav,x\n", b'file,member,words\none.wav,ana,"cut', b"\xff\xfe\x00",
+        b"[{", b"{}", b'[{"data":', b"\x00\x01\x02",
         b"[" * 100_000,
     ],
 )  # fmt: skip
