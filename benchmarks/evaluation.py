@@ -22,7 +22,7 @@ from audiotune.fingerprint import Index, fingerprint
 from audiotune.sound import Sound, read
 
 _LONGEST_S = 3.0
-_LIKE = 0.97  # the default of gate_like
+_LIKE = 0.98  # the default of gate_like
 
 
 def main() -> int:

@@ -44,7 +44,7 @@ class Settings(StepSettings):
         default=1.05, ge=0.0, le=1000.0, description="log-mel distance after may reach this share of before; 1000 does not ask"
     )
     gate_like: float = Field(
-        default=0.97, ge=0.0, le=1.0, description="likeness to a training segment from which a sound is a copy"
+        default=0.98, ge=0.0, le=1.0, description="likeness to a training segment from which a sound is a copy"
     )
     gate_copies: float = Field(
         default=0.1, ge=0.0, le=1.0, description="share of the sounds that may be copies, beyond what held-out recordings show"
