@@ -34,11 +34,14 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
     """
     kind, subtype = _KINDS[format]
     fitted = sound.resampled(_rate(sound.sample_rate_hz, format))
+    words = dict(tags or {})
+    if format == "mp3" and words.get("copyright"):  # libsndfile's MP3 writer drops this tag
+        words["comment"] = f"{words.get('comment', '')} copyright={words['copyright']}".strip()
     out = io.BytesIO()
     try:
         with sf.SoundFile(out, "w", fitted.sample_rate_hz, fitted.channels, subtype, format=kind) as file:
             for name in _TAGS:
-                value = (tags or {}).get(name, "")
+                value = words.get(name, "")
                 if value:
                     setattr(file, name, value.replace("\0", ""))
             file.write(fitted.data.T)

@@ -7,16 +7,12 @@ import base64
 import json
 import logging
 import re
-import time
-import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from audiotune import __version__
@@ -24,9 +20,13 @@ from audiotune.errors import AudioTuneError, NotInStoreError
 from audiotune.generation import MEDIA_TYPES, Generation, GenerationRequest
 from audiotune.registry import releases as registry
 from audiotune.store.port import Store
-from services.generation.engine import BusyError, Engine, Job, Loaded, NotReadyError
+from services.generation import bodies
+from services.generation.doors import Door
+from services.generation.engine import Engine, NotReadyError
+from services.generation.line import BusyError, Job, Loaded
 from services.generation.making import file_of, format_for, headers_of, wanted
-from services.generation.problems import Problem, of_validation
+from services.generation.metrics import Metrics
+from services.generation.problems import Problem
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
@@ -41,7 +41,8 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
         description="Sounds from the group's own releases. The same request with the same seed and release is the same sound.",
     )
     _answer_problems(app)
-    _log_requests(app)
+    metrics = Metrics()
+    app.add_middleware(Door, metrics=metrics)
 
     @app.post(
         "/v1/generations",
@@ -50,13 +51,18 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": GenerationRequest.model_json_schema(), "example": EXAMPLE}},
+                "content": {
+                    "application/json": {"schema": GenerationRequest.model_json_schema(), "example": EXAMPLE},
+                    "multipart/form-data": {"schema": _form_schema()},
+                },
             }
         },
     )
     async def generations(request: Request) -> Response:
-        body = await _body(request, engine)
+        body = await bodies.read(request, engine.settings.body_mb)
         loaded = _loaded(engine, body)
+        if engine.settings.log_prompts:
+            LOG.info(json.dumps({"request_id": request.state.id, "prompt": body.prompt, "negative_prompt": body.negative_prompt}))
         format, as_json = format_for(body, request.headers.get("accept", ""))
         asked = await run_in_threadpool(wanted, engine.settings, loaded, body)
         sounds = await _made(request, engine, engine.submit(loaded, asked))
@@ -70,7 +76,11 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
     @app.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
     def sound(digest: str) -> Response:
         record = _record(store, digest)
-        return Response(store.fetch(record.blob).read_bytes(), media_type=MEDIA_TYPES[record.format], headers=headers_of(record))
+        try:
+            data = store.fetch(record.blob).read_bytes()
+        except NotInStoreError:
+            raise Problem(404, "the sound is no longer kept") from None
+        return Response(data, media_type=MEDIA_TYPES[record.format], headers=headers_of(record))
 
     @app.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def lineage(digest: str) -> dict[str, Any]:
@@ -90,31 +100,17 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
     def health() -> JSONResponse:
         return _health(engine)
 
+    @app.get("/metrics", include_in_schema=False)
+    def numbers() -> PlainTextResponse:
+        return PlainTextResponse(metrics.text({"ready": engine.current is not None, "waiting": engine.waiting}))
+
     return app
 
 
-async def _body(request: Request, engine: Engine) -> GenerationRequest:
-    """The request's body, checked. Bodies that are too large are not read to their end."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Problem(
-            415, f"content type {kind[:80] or 'missing'}", errors=[{"field": "Content-Type", "message": "application/json"}]
-        )
-    limit = int(engine.settings.body_mb * 1e6)
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise Problem(
-                413,
-                f"the body is larger than {engine.settings.body_mb:g} MB",
-                errors=[{"field": "body", "message": f"{limit} bytes"}],
-            )
-        parts.append(part)
-    try:
-        return GenerationRequest.model_validate_json(b"".join(parts))
-    except ValidationError as e:
-        raise of_validation(e) from e
+def _form_schema() -> dict[str, Any]:
+    """The same fields as a form, with the init audio as a file."""
+    schema = GenerationRequest.model_json_schema()
+    return {**schema, "properties": {**schema["properties"], "init_audio": {"type": "string", "format": "binary"}}}
 
 
 def _loaded(engine: Engine, body: GenerationRequest) -> Loaded:
@@ -132,8 +128,7 @@ async def _made(request: Request, engine: Engine, job: Job) -> list[Any]:
     while not future.done():
         await asyncio.wait([future], timeout=0.25)
         if not future.done() and await request.is_disconnected():
-            job.cancelled.set()
-            job.result.cancel()
+            engine.leave(job)
             raise Problem(503, "the client left", code="client-left")
     return list(future.result())
 
@@ -153,7 +148,7 @@ def _record(store: Store, digest: str) -> Generation:
 
 
 def _releases(engine: Engine) -> list[dict[str, Any]]:
-    names = [engine.settings.release] if engine.settings.release else registry.names()
+    names = [engine.settings.release_name] if engine.settings.release else registry.names()
     serving = engine.current.release if engine.current else None
     found = []
     for name in names:
@@ -225,16 +220,3 @@ def _answer_problems(app: FastAPI) -> None:
     def bug(request: Request, e: Exception) -> JSONResponse:
         LOG.exception("bug")
         return answer(request, Problem(500, "something broke here; the log knows more", code="bug"))
-
-
-def _log_requests(app: FastAPI) -> None:
-    @app.middleware("http")
-    async def log(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.id = uuid.uuid4().hex
-        began = time.monotonic()
-        answer = await call(request)
-        answer.headers["X-Request-Id"] = request.state.id
-        if not request.url.path.startswith("/v1/health"):
-            facts = {"request_id": request.state.id, "method": request.method, "path": request.url.path[:200]}
-            LOG.info(json.dumps({**facts, "status": answer.status_code, "seconds": round(time.monotonic() - began, 3)}))
-        return answer

@@ -5,55 +5,22 @@ A new version is loaded beside the old one, tried, then put in its place between
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
 from typing import Any
 
 from audiotune.errors import AudioTuneError, GenerationError
 from audiotune.release import Release
 from audiotune.sound import Sound
+from services.generation.line import Job, Line, Loaded
 from services.generation.settings import Settings
 
 _SILENCE_DBFS = -70.0
 
 
-class BusyError(GenerationError):
-    """The queue is full. `retry_s`: when it will probably not be."""
-
-    def __init__(self, waiting: int, retry_s: int) -> None:
-        super().__init__(f"{waiting} requests are waiting already", cure=f"try again in {retry_s} s")
-        self.retry_s = retry_s
-
-
 class NotReadyError(GenerationError):
     """No release is loaded."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A release in memory."""
-
-    release: Release
-    model: Any  # audiotune.stable_audio.load.StableAudio
-
-    @property
-    def longest_s(self) -> float:
-        return float(self.model.window_frames / self.model.sample_rate_hz)
-
-
-@dataclass
-class Job:
-    """Sounds that are asked for. `cancelled` stops it at the next denoising step."""
-
-    requests: list[Any]
-    loaded: Loaded
-    result: Future[list[Sound]] = field(default_factory=Future)
-    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Models:
@@ -79,8 +46,9 @@ class Engine:
         self.settings, self._models, self._generate = settings, models, generate
         self.current: Loaded | None = None
         self.trouble = "loading"
-        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=settings.queue)
-        self._job_s = 5.0
+        self._step_s = 0.1  # of one denoising step; measured as work is done
+        self._line = Line(settings.queue, lambda job: job.steps * self._step_s)
+        self._broken: tuple[tuple[str, str], float, float] | None = None  # version, when to try again, after how long
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._work, self._watch)]
 
@@ -91,12 +59,11 @@ class Engine:
 
     def stop(self) -> None:
         self._stop.set()
-        with contextlib.suppress(queue.Full):
-            self._jobs.put_nowait(None)
+        self._line.close()
 
     @property
     def waiting(self) -> int:
-        return self._jobs.qsize()
+        return len(self._line)
 
     def loaded(self) -> Loaded:
         """The release that serves. Raises NotReadyError with the reason."""
@@ -108,23 +75,24 @@ class Engine:
     def submit(self, loaded: Loaded, requests: list[Any]) -> Job:
         """Queues a job. Raises BusyError."""
         job = Job(requests, loaded)
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            raise BusyError(self.waiting, max(1, round(self._job_s * self.waiting))) from None
+        self._line.join(job)
         return job
 
+    def leave(self, job: Job) -> None:
+        """Nobody waits for the job any more."""
+        self._line.leave(job)
+
     def _work(self) -> None:
-        while not self._stop.is_set():
-            job = self._jobs.get()
-            if job is None or job.cancelled.is_set() or not job.result.set_running_or_notify_cancel():
+        while (job := self._line.next()) is not None:
+            if job.cancelled.is_set() or not job.result.set_running_or_notify_cancel():
                 continue
             began = time.monotonic()
             try:
-                job.result.set_result(self._generate(job.loaded.model, job.requests, _stopping(job)))
+                job.result.set_result(self._generate(job.loaded.model, job.requests, job.on_step))
             except BaseException as e:  # whatever it is, the one who waits must hear of it
                 job.result.set_exception(e)
-            self._job_s += 0.3 * (time.monotonic() - began - self._job_s)
+            else:
+                self._step_s += 0.3 * ((time.monotonic() - began) / max(1, job.steps) - self._step_s)
 
     def _watch(self) -> None:
         consent_at = 0.0
@@ -149,16 +117,27 @@ class Engine:
         if wanted == serving:
             self.trouble = ""
             return
-        loaded = self._models.load(*wanted)
-        self._try(loaded)
-        self.current, self.trouble = loaded, ""
+        if self._broken and self._broken[0] == wanted and time.monotonic() < self._broken[1]:
+            return  # a broken version is tried again, but not at every look
+        try:
+            loaded = self._models.load(*wanted)
+            self._try(loaded)
+        except Exception:
+            self._remember(wanted)
+            raise
+        self.current, self.trouble, self._broken = loaded, "", None
+
+    def _remember(self, wanted: tuple[str, str]) -> None:
+        known = self._broken[2] if self._broken and self._broken[0] == wanted else self.settings.poll_s / 2
+        wait_s = min(60.0, 2 * known)
+        self._broken = (wanted, time.monotonic() + wait_s, wait_s)
 
     def _try(self, loaded: Loaded) -> None:
         """A short sound, made and measured, before anybody hears the release."""
         from audiotune.stable_audio.sample import Request
 
         sound = self._generate(loaded.model, [Request("a test", seconds=min(0.5, loaded.longest_s), steps=4)], None)[0]
-        if sound.peak_dbfs < _SILENCE_DBFS:
+        if not sound.peak_dbfs >= _SILENCE_DBFS:
             raise GenerationError("its first sound is silent", where=f"{loaded.release.name} version {loaded.release.version}")
 
     def _ask_consent(self, loaded: Loaded) -> None:
@@ -167,11 +146,3 @@ class Engine:
         except AudioTuneError:
             self.current = None
             raise
-
-
-def _stopping(job: Job) -> Callable[[int, int], None]:
-    def on_step(done: int, total: int) -> None:
-        if job.cancelled.is_set():
-            raise CancelledError
-
-    return on_step

@@ -16,7 +16,7 @@ from audiotune.errors import SoundError
 from audiotune.generation import LARGEST_SEED, Format, Generation, GenerationRequest
 from audiotune.sound import Sound
 from audiotune.store.port import Store, digest_of
-from services.generation.engine import Loaded
+from services.generation.line import Loaded
 from services.generation.problems import Problem
 from services.generation.settings import Settings
 
@@ -26,6 +26,7 @@ _SECONDS = 2.0  # when nobody says
 def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest) -> list[Any]:
     """What the model is asked for, one item a sound. Raises Problem naming the field."""
     from audiotune.errors import GenerationError
+    from audiotune.stable_audio import samplers
     from audiotune.stable_audio.sample import Request, check
 
     init = init_sound(settings, request.init_audio) if request.init_audio else None
@@ -39,7 +40,7 @@ def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest) -> li
             steps=request.steps,
             guidance=request.guidance,
             seed=first + number,
-            sampler=request.sampler,
+            sampler=request.sampler or samplers.names(loaded.model.objective)[0],
             init=init,
             init_strength=request.init_strength,
         )
@@ -58,16 +59,17 @@ def init_sound(settings: Settings, text: str) -> Sound:
     """Init audio from base64, at most `init_s` long. Raises Problem."""
     try:
         data = base64.b64decode(text, validate=True)
-        with sf.SoundFile(io.BytesIO(data)) as file:
-            if file.frames / file.samplerate > settings.init_s:
-                raise _init_fault(f"longer than {settings.init_s:.0f} s")
-            if file.channels > 8 or file.samplerate > 384_000:
-                raise _init_fault(f"{file.channels} channels at {file.samplerate} Hz")
-            frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
-            sound = Sound(frames.T, file.samplerate)
     except (binascii.Error, ValueError):
         raise _init_fault("no base64") from None
-    except (sf.LibsndfileError, RuntimeError, SoundError) as e:
+    try:
+        with sf.SoundFile(io.BytesIO(data)) as file:
+            if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
+                raise _init_fault(f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
+            if file.frames / file.samplerate > settings.init_s:
+                raise _init_fault(f"longer than {settings.init_s:.0f} s")
+            frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
+            sound = Sound(frames.T, file.samplerate)
+    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
         raise _init_fault(f"no sound that can be read ({e})") from None
     if not sound.frames:
         raise _init_fault("empty")
@@ -87,8 +89,8 @@ def file_of(
         "steps": asked.steps,
         "guidance": asked.guidance,
         "seed": asked.seed,
-        "sampler": asked.sampler or "default",
-        "init": digest_of(request.init_audio.encode()) if request.init_audio else None,
+        "sampler": asked.sampler,
+        "init": digest_of(base64.b64decode(request.init_audio)) if request.init_audio else None,
         "init_strength": asked.init_strength if request.init_audio else None,
         "release": release.name,
         "version": release.version,
@@ -116,9 +118,14 @@ def headers_of(record: Generation) -> dict[str, str]:
         "digest": record.digest,
         "sound": record.sound,
         "synthetic": "true",
-        "notice": record.notice.encode("ascii", "replace").decode(),
+        "notice": record.notice,
     }
-    return {f"X-Audio-Tune-{name.capitalize()}": str(value) for name, value in facts.items() if value != ""}
+    return {f"X-Audio-Tune-{name.capitalize()}": _plain(value) for name, value in facts.items() if value != ""}
+
+
+def _plain(value: object) -> str:
+    """A header's value is one line of ASCII."""
+    return " ".join(str(value).encode("ascii", "replace").decode().split())
 
 
 def format_for(request: GenerationRequest, accept: str) -> tuple[Format, bool]:

@@ -7,7 +7,8 @@ from audiotune.errors import RegistryError
 from audiotune.registry import releases
 from audiotune.release import Release
 from audiotune.store.port import Store
-from services.generation.engine import Loaded, Models
+from services.generation.engine import Models
+from services.generation.line import Loaded
 from services.generation.settings import Settings
 
 
@@ -19,7 +20,7 @@ class RegisteredModels(Models):
 
     def version(self) -> tuple[str, str] | None:
         name = self.name()
-        version = releases.version_at(name, self._settings.alias)
+        version = releases.version_at(name, self._settings.release_alias)
         if version is None and self._settings.candidates:
             version = releases.version_at(name, "candidate")
         return (name, version) if version else None
@@ -27,7 +28,7 @@ class RegisteredModels(Models):
     def name(self) -> str:
         """The release's name. Raises RegistryError when it must be chosen."""
         if self._settings.release:
-            return self._settings.release
+            return self._settings.release_name
         known = releases.names()
         if len(known) != 1:
             found = ", ".join(known) or "none"

@@ -20,10 +20,15 @@ STORE = open_store()
 ENGINE = Engine(SETTINGS, RegisteredModels(SETTINGS, STORE), generate)
 
 
-@bentoml.service(name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256})
+@bentoml.service(
+    name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256}, metrics={"enabled": False}
+)
 @bentoml.asgi_app(create_app(ENGINE, STORE), path="/")
 class GenerationService:
     """One engine a worker; it loads its release in the background and says in /v1/health how far it is."""
 
     def __init__(self) -> None:
         ENGINE.start()
+
+    def __is_ready__(self) -> bool:
+        return ENGINE.current is not None

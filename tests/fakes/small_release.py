@@ -23,7 +23,11 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
         governance.record(
             store,
             Consent(
-                recording=RECORDING, contributor="ana", uses=("store", "train", "release", "generate"), basis="test", agreement=agreement.digest
+                recording=RECORDING,
+                contributor="ana",
+                uses=("store", "train", "release", "generate"),
+                basis="test",
+                agreement=agreement.digest,
             ),
         )
     base = resolve(store, "tiny")
@@ -38,10 +42,20 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
         dataset=dataset,
     )
     lineage = Lineage(
-        dataset=dataset, segments=("5" * 64,), recordings={RECORDING: ("ana",)}, base="tiny", base_digest=base.digest, agreement=agreement.digest
+        dataset=dataset,
+        segments=("5" * 64,),
+        recordings={RECORDING: ("ana",)},
+        base="tiny",
+        base_digest=base.digest,
+        agreement=agreement.digest,
     )
     made = Release(
-        name=name, weights=pointer, lineage=lineage, licence="ours", notice="", evaluation=Evaluation(metrics={"kad_after": 1.0}, passed=True)
+        name=name,
+        weights=pointer,
+        lineage=lineage,
+        licence="ours",
+        notice="",
+        evaluation=Evaluation(metrics={"kad_after": 1.0}, passed=True),
     )
     made = releases.register_release(made, {})
     releases.set_alias(name, alias, made.version)

@@ -1,0 +1,248 @@
+"""The HTTP API on an engine that makes tones: answers, refusals, the line, swaps."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from audiotune.encodings import tags_of
+from audiotune.errors import ConsentError
+from audiotune.sound import Sound
+from audiotune.store import FolderStore, digest_of
+from services.generation.api import create_app
+from services.generation.engine import Engine
+from services.generation.settings import Settings
+from tests.fakes.model import FakeModels, Tones
+
+URL = "/v1/generations"
+ASK = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 7}
+
+
+class Bench:
+    """An engine with its fakes and a client."""
+
+    def __init__(self, folder: Path, models: FakeModels, **settings: Any) -> None:
+        self.models, self.tones = models, Tones()
+        self.engine = Engine(Settings(poll_s=0.05, consent_s=0.05, **settings), models, self.tones).start()
+        self.client = TestClient(create_app(self.engine, FolderStore(folder)), raise_server_exceptions=False)
+
+    def post(self, **fields: Any) -> Any:
+        return self.client.post(URL, json={**ASK, **fields})
+
+
+def until(true: Callable[[], Any]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path, FakeModels(), queue=1, body_mb=0.2, init_s=5)
+    until(lambda: made.engine.current)
+    yield made
+    made.tones.gate.set()
+    made.engine.stop()
+
+
+def wav(seconds: float = 0.2, rate_hz: int = 8000) -> bytes:
+    return Sound(np.full((1, round(seconds * rate_hz)), 0.1, np.float32), rate_hz).to_bytes("WAV")
+
+
+def test_audio_with_headers_tags_and_a_record(bench: Bench) -> None:
+    answer = bench.post()
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/wav"
+    said = answer.headers
+    assert said["x-audio-tune-seed"] == "7"
+    assert said["x-audio-tune-synthetic"] == "true"
+    assert said["x-audio-tune-release"] == "patch-bay 1"
+    assert said["x-audio-tune-digest"] == "1" * 64
+    assert said["x-audio-tune-notice"] == "by ana"
+    assert said["x-audio-tune-sound"] == digest_of(answer.content)
+    assert "seed=7" in tags_of(answer.content)["comment"]
+    again = bench.client.get(f"/v1/sounds/{digest_of(answer.content)}")
+    assert again.content == answer.content
+    assert again.headers["x-audio-tune-seed"] == "7"
+
+
+def test_a_seed_is_drawn_and_told(bench: Bench) -> None:
+    seeds = {bench.post(seed=None).headers["x-audio-tune-seed"] for _ in range(3)}
+    assert len(seeds) == 3
+    seed = seeds.pop()
+    assert bench.post(seed=int(seed)).content == bench.post(seed=int(seed)).content
+
+
+def test_variations_come_as_json_and_count_their_seeds_up(bench: Bench) -> None:
+    found = bench.post(count=3, format="flac").json()["generations"]
+    assert [entry["seed"] for entry in found] == [7, 8, 9]
+    assert base64.b64decode(found[1]["audio"]) == bench.post(seed=8, format="flac").content
+    assert bench.client.get(found[2]["url"]).content == base64.b64decode(found[2]["audio"])
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [("audio/flac", "audio/flac"), ("*/*", "audio/wav"), ("audio/mpeg", "audio/mpeg"), ("application/json", "application/json")],
+)
+def test_accept_chooses_the_form_of_the_answer(bench: Bench, accept: str, kind: str) -> None:
+    answer = bench.client.post(URL, json=ASK, headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == kind
+
+
+def test_a_form_with_a_file_is_the_same_as_base64(bench: Bench) -> None:
+    by_form = bench.client.post(URL, data={k: str(v) for k, v in ASK.items()}, files={"init_audio": ("a.wav", wav())})
+    by_json = bench.post(init_audio=base64.b64encode(wav()).decode())
+    assert by_form.status_code == 200, by_form.text
+    assert by_form.content == by_json.content
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"seconds": 4.5}, "seconds"), ({"sampler": "made-up"}, "sampler"), ({"steps": 0}, "steps"),
+        ({"prompt": ""}, "prompt"), ({"prompt": "x" * 100_000}, "prompt"), ({"seconds": "nan"}, "seconds"),
+        ({"init_audio": "?"}, "init_audio"), ({"init_audio": "AAAA"}, "init_audio"),
+        ({"init_audio": base64.b64encode(wav()[:20]).decode()}, "init_audio"),
+        ({"init_audio": base64.b64encode(wav(6)).decode()}, "init_audio"), ({"made_up": 1}, "made_up"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_field(bench: Bench, fields: dict[str, Any], field: str) -> None:
+    answer = bench.post(**fields)
+    problem = answer.json()
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["errors"][0]["field"] == field
+    assert problem["errors"][0]["message"]
+    assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given", "status"),
+    [
+        ("POST", URL, {"content": b"{", "headers": {"content-type": "application/json"}}, 400),
+        ("POST", URL, {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400),
+        ("GET", URL, {}, 405),
+        ("GET", "/made/up", {}, 404),
+        ("GET", "/v1/sounds/..%2f..%2fetc%2fpasswd", {}, 404),
+        ("GET", f"/v1/sounds/{'0' * 64}", {}, 404),
+        ("POST", URL, {"json": ASK, "headers": {"accept": "image/png"}}, 406),
+        ("POST", URL, {"json": {"prompt": "x" * 300_000}}, 413),
+        ("POST", URL, {"content": b"a=b", "headers": {"content-type": "application/x-www-form-urlencoded"}}, 415),
+        ("POST", URL, {"json": {**ASK, "release": "another"}}, 404),
+    ],
+)
+def test_every_refusal_is_a_problem(bench: Bench, method: str, path: str, given: dict[str, Any], status: int) -> None:
+    answer = bench.client.request(method, path, **given)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert answer.json()["request_id"]
+
+
+def test_a_full_line_says_when_to_come_back(bench: Bench) -> None:
+    bench.tones.gate.clear()
+    threads = [threading.Thread(target=bench.post) for _ in range(2)]
+    threads[0].start()
+    time.sleep(0.3)
+    threads[1].start()
+    until(lambda: bench.engine.waiting == 1)
+    answer = bench.post()
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    bench.tones.gate.set()
+    for thread in threads:
+        thread.join(20)
+    assert bench.post().status_code == 200
+
+
+def test_who_leaves_frees_the_place_and_stops_the_work(bench: Bench) -> None:
+    from types import SimpleNamespace
+
+    bench.tones.gate.clear()
+    loaded = bench.engine.loaded()
+    request = SimpleNamespace(steps=50, seconds=0.1, seed=1)
+    running = bench.engine.submit(loaded, [request])
+    until(lambda: bench.engine.waiting == 0)
+    waiting = bench.engine.submit(loaded, [request])
+    bench.engine.leave(waiting)
+    assert bench.engine.waiting == 0
+    before = bench.tones.steps
+    bench.engine.leave(running)
+    bench.tones.gate.set()
+    until(running.result.done)
+    assert bench.tones.steps <= before + 1
+    assert bench.post().status_code == 200
+
+
+def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: Bench) -> None:
+    bench.models.broken = {"3"}
+    bench.models.at = "2"
+    until(lambda: bench.engine.loaded().release.version == "2")
+    bench.models.at = "3"
+    until(lambda: "do not fit" in bench.client.get("/v1/health").json()["reason"])
+    health = bench.client.get("/v1/health").json()
+    assert health["ready"]
+    assert health["version"] == "2"
+    assert bench.post().headers["x-audio-tune-release"] == "patch-bay 2"
+
+
+def test_a_silent_version_is_not_served(bench: Bench) -> None:
+    bench.tones.silent = True
+    bench.models.at = "2"
+    until(lambda: "silent" in bench.engine.trouble)
+    assert bench.engine.loaded().release.version == "1"
+
+
+def test_a_broken_version_is_not_loaded_at_every_look(bench: Bench) -> None:
+    bench.models.broken = {"2"}
+    bench.models.at = "2"
+    time.sleep(1.0)  # twenty looks
+    assert 2 <= bench.models.loads <= 8
+
+
+def test_withdrawn_consent_ends_the_service_of_a_release(bench: Bench) -> None:
+    bench.models.withdrawn = ConsentError("ana has withdrawn", where="recording f")
+    until(lambda: bench.engine.current is None)
+    answer = bench.client.get("/v1/health")
+    assert answer.status_code == 503
+    assert "ana has withdrawn" in answer.json()["reason"]
+    assert bench.post().status_code == 503
+
+
+def test_nothing_registered_is_not_ready(tmp_path: Path) -> None:
+    made = Bench(tmp_path, FakeModels(None))
+    until(lambda: "registered" in made.engine.trouble)
+    answer = made.post()
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "not-ready"
+    assert answer.headers["retry-after"]
+    made.models.at = "1"
+    until(lambda: made.engine.current)
+    assert made.post().status_code == 200
+    made.engine.stop()
+
+
+def test_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> None:
+    bench.client.get("/made/up/0")
+    small = len(bench.client.get("/metrics").text)
+    for number in range(20):
+        bench.client.get(f"/made/up/{number}")
+    text = bench.client.get("/metrics").text
+    assert len(text) < small + 200
+    assert 'route="unknown"' in text
+
+
+def test_the_openapi_document_has_an_example(bench: Bench) -> None:
+    body = bench.client.get("/openapi.json").json()["paths"][URL]["post"]["requestBody"]["content"]
+    assert bench.client.post(URL, json={**body["application/json"]["example"], "steps": 2}).status_code == 200
+    assert bench.client.get("/docs").status_code == 200
