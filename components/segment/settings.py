@@ -36,7 +36,7 @@ class Settings(StepSettings):
     release_db: float = Field(
         default=5.0, ge=1, le=30, description="Below this over the noise floor a sound begins to end, in dB."
     )
-    gap_s: float = Field(default=0.09, ge=0.02, le=5, description="Silence, in seconds, that is always inside a sound.")
+    gap_s: float = Field(default=0.08, ge=0.02, le=5, description="Silence, in seconds, that is always inside a sound.")
     phrase_gap_s: float = Field(
         default=1.5,
         ge=0,

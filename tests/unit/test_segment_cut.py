@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -95,7 +97,7 @@ def test_a_long_take_is_cut_where_least_happens() -> None:
     cuts = _cuts(take, max_s=10)
     assert [c.continued for c in cuts] == [False, *[True] * (len(cuts) - 1)]
     assert 7.9 <= cuts[1].start_frame / RATE <= 8.5
-    assert all(a.end_frame == b.start_frame for a, b in zip(cuts, cuts[1:], strict=False))
+    assert all(a.end_frame == b.start_frame for a, b in itertools.pairwise(cuts))
     assert all(c.end_frame - c.start_frame <= 10 * RATE for c in cuts)
 
 
@@ -136,5 +138,5 @@ def test_cuts_are_in_order_and_do_not_overlap() -> None:
     events = [(t, _tone(rng.uniform(0.05, 1.5), rng.uniform(80, 4000), rng.uniform(0.01, 0.5))) for t in rng.uniform(0, 28, 30)]
     cuts = _cuts(_take(30, events))
     assert cuts
-    assert all(a.end_frame <= b.start_frame for a, b in zip(cuts, cuts[1:], strict=False))
+    assert all(a.end_frame <= b.start_frame for a, b in itertools.pairwise(cuts))
     assert all(0 <= c.start_frame < c.end_frame <= 30 * RATE for c in cuts)
