@@ -29,6 +29,7 @@ _PAD = _WINDOW - _HOP  # silence laid before and after, so that a click of 20 ms
 _EDGES = np.round(np.geomspace(200.0, 2600.0, 34) * _WINDOW / RATE_HZ).astype(np.int64)
 _HANN = np.hanning(_WINDOW).astype(np.float32)
 _SILENCE = 10 ** (-100 / 10)  # mean square of a frame below which it is silence
+_BATCH = 64  # windows at a time: they stay in the cache
 _OTHER_CHANNELS = 0.8  # less than 1, so that channels of opposite polarity do not cancel to nothing
 
 # A pair of words that agree in all bits scores 11, in 21 of 32 bits 0, a random pair -5; a match is the best run.
@@ -70,6 +71,7 @@ class Fingerprinter:
         self._resampler = soxr.ResampleStream(sample_rate_hz, RATE_HZ, 1, dtype="float32", quality="MQ")
         self._rest = np.zeros(_PAD, np.float32)
         self._bands = np.zeros((0, len(_EDGES) - 2), np.float32)  # differences of the last _LAG frames
+        self._windowed = np.empty((_BATCH, _WINDOW), np.float32)
         self._words: list[Words] = []
 
     def add(self, frames: Frames) -> None:
@@ -89,21 +91,33 @@ class Fingerprinter:
         if count < 1:
             return
         view = np.lib.stride_tricks.sliding_window_view(self._rest, _WINDOW)[::_HOP]
-        for start in range(0, count, 64):  # small batches stay in the cache
-            self._words.append(self._of(view[start : min(start + 64, count)]))
+        power = _sliding_power(self._rest, count)
+        for start in range(0, count, _BATCH):
+            end = min(start + _BATCH, count)
+            self._words.append(self._of(view[start:end], power[start:end]))
         self._rest = self._rest[count * _HOP :].copy()
 
-    def _of(self, windows: Frames) -> Words:
-        spectrum = np.fft.rfft(windows * _HANN, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        bands = np.add.reduceat(power[:, : _EDGES[-1]], _EDGES[:-1], axis=1)
+    def _of(self, windows: Frames, power: Frames) -> Words:
+        np.multiply(windows, _HANN, out=self._windowed[: len(windows)])
+        spectrum = np.fft.rfft(self._windowed[: len(windows)], axis=1)[:, _EDGES[0] : _EDGES[-1]].copy()
+        parts = spectrum.view(np.float32)  # real and imaginary parts side by side: their squares are summed together
+        np.square(parts, out=parts)
+        bands = np.add.reduceat(parts, 2 * (_EDGES[:-1] - _EDGES[0]), axis=1)
         steps = np.concatenate([self._bands, bands[:, :-1] - bands[:, 1:]])
         self._bands = steps[-_LAG:]
         bits = steps[_LAG:] > steps[:-_LAG]
         words = np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
         words[words == 0] = 1  # 0 is kept for silence
-        loud = np.einsum("ij,ij->i", windows, windows)[len(windows) - len(words) :] > _SILENCE * _WINDOW
+        loud = power[len(power) - len(words) :] > _SILENCE
         return np.where(loud, words, np.uint32(0)).astype(np.uint32)
+
+
+def _sliding_power(sound: Frames, count: int) -> Frames:
+    """Mean square of each of `count` windows, summed from hops that windows share."""
+    hops = sound[: (len(sound) // _HOP) * _HOP].reshape(-1, _HOP)
+    squares = np.einsum("ij,ij->i", hops, hops)
+    per_window = np.lib.stride_tricks.sliding_window_view(squares, _WINDOW // _HOP).sum(axis=1)
+    return np.asarray(per_window[:count] / _WINDOW, dtype=np.float32)
 
 
 def fingerprint(sound: Sound) -> Words:
