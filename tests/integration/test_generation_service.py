@@ -1,0 +1,201 @@
+"""The generation service as a real BentoML process on the tiny base, a folder store and MLflow's own SQLite registry.
+
+AUDIOTUNE_TEST_GENERATION="URL FOLDER" names one that runs already (FOLDER holds store/ and mlflow.db, the release is `ours`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from audiotune import client, governance
+from audiotune.encodings import tags_of
+from audiotune.errors import GenerationError
+from audiotune.governance import Consent
+from audiotune.store import FolderStore, digest_of
+from tests.fakes.small_release import RECORDING, publish
+
+pytestmark = pytest.mark.integration
+ASK: dict[str, Any] = {"prompt": "low dark drone", "seconds": 0.5, "steps": 4, "seed": 7, "format": "wav"}
+
+
+@dataclass(frozen=True)
+class Service:
+    url: str
+    store: FolderStore
+
+    def post(self, **fields: Any) -> httpx.Response:
+        return httpx.post(self.url + "/v1/generations", json={**ASK, **fields}, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = os.environ.get("AUDIOTUNE_TEST_GENERATION", "")
+    if running:
+        url, folder = running.split()
+        yield Service(url, FolderStore(Path(folder) / "store"))
+        return
+    folder_ = tmp_path_factory.mktemp("generation")
+    environment = {
+        "AUDIOTUNE_STORE": str(folder_ / "store"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder_ / 'mlflow.db'}",
+        "AUDIOTUNE_GENERATION_POLL_S": "1",
+        "AUDIOTUNE_GENERATION_CONSENT_S": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        store = FolderStore(folder_ / "store")
+        publish(store)
+        yield from _running(folder_, store)
+
+
+def _running(folder: Path, store: FolderStore) -> Iterator[Service]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "services.generation", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _until_ready(url, folder / "log")
+        yield Service(url, store)
+    finally:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait(60)
+
+
+def _until_ready(url: str, log: Path) -> None:
+    end, why = time.monotonic() + 500, ""
+    while time.monotonic() < end:
+        try:
+            found = client.health(url)
+            if found["ready"]:
+                return
+            why = found["reason"]
+        except GenerationError as e:
+            why = str(e)
+        time.sleep(1)
+    pytest.fail(f"not ready: {why}\n{log.read_text()[-2000:]}")
+
+
+def test_the_same_request_is_the_same_sound_alone_and_beside_others(service: Service) -> None:
+    alone, info = client.generate(service.url, ASK)
+    assert client.generate(service.url, ASK)[0] == alone
+    with ThreadPoolExecutor(6) as pool:
+        beside = list(pool.map(lambda seed: service.post(seed=seed, seconds=0.5 + 0.1 * (seed % 3)), [1, 2, 3, 4, 5]))
+        again = pool.submit(service.post).result()
+    assert again.content == alone
+    assert len({answer.content for answer in beside} | {alone}) == 6
+    assert info["seed"] == 7
+
+
+def test_every_format_tells_its_seed_and_release(service: Service) -> None:
+    for format in ("wav", "flac", "mp3", "ogg", "opus"):
+        answer = service.post(format=format)
+        assert answer.status_code == 200, answer.text
+        comment = tags_of(answer.content)["comment"]
+        assert "seed=7" in comment
+        assert "Synthetic" in comment
+        assert answer.headers["x-audio-tune-digest"] in comment
+        assert answer.headers["x-audio-tune-sound"] == digest_of(answer.content)
+        kept = httpx.get(f"{service.url}/v1/sounds/{digest_of(answer.content)}")
+        assert kept.content == answer.content
+
+
+def test_a_sound_is_traced_to_its_people(service: Service) -> None:
+    answer = service.post()
+    lineage = httpx.get(f"{service.url}/v1/sounds/{digest_of(answer.content)}/lineage", timeout=60).json()
+    assert lineage["contributors"] == ["ana"]
+    assert RECORDING in lineage["lineage"]["recordings"]
+
+
+def test_an_init_sound_is_heard(service: Service) -> None:
+    init = service.post(seed=1).content
+    near = httpx.post(
+        service.url + "/v1/generations",
+        data={k: str(v) for k, v in ASK.items()} | {"init_strength": "0.3"},
+        files={"init_audio": ("init.wav", init)},
+        timeout=300,
+    )
+    assert near.status_code == 200, near.text
+    assert near.content != service.post().content
+
+
+HOSTILE: list[tuple[str, dict[str, Any], int]] = [
+    ("not a number", {"content": json.dumps({**ASK, "seconds": float("nan")})}, 422),
+    ("a giant number", {"json": {**ASK, "steps": 10**9}}, 422),
+    ("a giant length", {"json": {**ASK, "seconds": 1e9}}, 422),
+    ("below zero", {"json": {**ASK, "seconds": -1}}, 422),
+    ("a 10 MB prompt", {"json": {**ASK, "prompt": "x" * 10_000_000}}, 422),
+    ("a 30 MB body", {"content": b"x" * 30_000_000}, 413),
+    ("a wrong content type", {"content": b"<a/>", "headers": {"content-type": "application/xml"}}, 415),
+    ("no JSON", {"content": b"{"}, 400),
+    ("deep JSON", {"content": b"[" * 100_000}, 400),
+    ("half an init sound", {"json": {**ASK, "init_audio": base64.b64encode(b"RIFF\xff\xff\xff\xffWAVEfmt ").decode()}}, 422),
+    ("a traversal as format", {"json": {**ASK, "format": "../../etc/passwd"}}, 422),
+    ("a server's path as init", {"json": {**ASK, "init_audio": "/etc/passwd"}}, 422),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "status"), HOSTILE, ids=[h[0] for h in HOSTILE])
+def test_hostile_requests_are_refused(service: Service, name: str, given: dict[str, Any], status: int) -> None:
+    given.setdefault("headers", {"content-type": "application/json"})
+    answer = httpx.post(service.url + "/v1/generations", timeout=120, **given)
+    assert answer.status_code == status, answer.text[:500]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"]
+    assert client.health(service.url)["ready"]
+
+
+def test_a_decode_bomb_is_refused_before_it_grows(service: Service, tmp_path: Path) -> None:
+    import numpy as np
+    import soundfile as sf
+
+    sf.write(tmp_path / "bomb.flac", np.zeros(44_100 * 1800, np.float32), 44_100)  # half an hour in some kilobytes
+    data = (tmp_path / "bomb.flac").read_bytes()
+    assert len(data) < 1_000_000
+    answer = service.post(init_audio=base64.b64encode(data).decode())
+    assert answer.status_code == 422
+    assert "longer than" in answer.json()["detail"]
+
+
+def test_probes_docs_and_metrics(service: Service) -> None:
+    for path in ("/livez", "/readyz", "/docs", "/openapi.json", "/v1/health", "/v1/releases"):
+        assert httpx.get(service.url + path, timeout=60).status_code == 200, path
+    for number in range(30):
+        assert httpx.get(f"{service.url}/made/up/{number}").status_code == 404
+    assert "/made/up" not in httpx.get(service.url + "/metrics").text
+
+
+def test_withdrawn_consent_ends_the_service(service: Service) -> None:
+    """Last in the module: nothing is served afterwards, and a withdrawn release is not loaded again."""
+    agreement = governance.current_agreement(service.store)
+    assert agreement is not None
+    withdrawal = Consent(recording=RECORDING, contributor="ana", uses=(), basis="test", agreement=agreement.digest)
+    governance.record(service.store, withdrawal)
+    end = time.monotonic() + 60
+    while client.health(service.url)["ready"]:
+        assert time.monotonic() < end, "it is still served"
+        time.sleep(0.5)
+    answer = service.post()
+    assert answer.status_code == 503
+    assert "ana" in answer.json()["detail"]
+    assert httpx.get(service.url + "/readyz").status_code == 503
+    time.sleep(3)  # several looks: it must not come back by itself
+    assert not client.health(service.url)["ready"]
