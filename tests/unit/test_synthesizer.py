@@ -27,7 +27,7 @@ def temporal_centre(audio: Frames) -> float:
 @pytest.mark.parametrize("timbre", TIMBRES)
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_every_patch_plays_at_rest_at_both_ends(timbre: str, envelope: str) -> None:
-    for seed in range(3):
+    for seed in range(1):
         patch = random_patch(np.random.default_rng(seed), timbre=timbre, envelope=envelope)
         sound = play(patch, 0.9, RATE, seed)
         assert sound.frames == round(0.9 * RATE)
