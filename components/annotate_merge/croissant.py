@@ -5,6 +5,8 @@ Sources: Croissant Format Specification 1.0, Croissant RAI Specification 1.0.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +17,14 @@ from audiotune.sound import RENDER_RATE_HZ
 from audiotune.store.port import digest_in
 
 _COLUMNS = (
-    ("segment", "$.segment.id", "id of the segment: the hash of its recording, bounds, gain and fades"),
-    ("recording", "$.segment.recording", "SHA-256 of the recording it is part of"),
-    ("caption", "$.caption.text", "main caption, merged from several members' annotations"),
-    ("split", "$.split", "train or held_out, by recording"),
-    ("licence", "$.licence", "licence of the recording"),
+    ("segment", "id of the segment: the hash of its recording, bounds, gain and fades"),
+    ("recording", "SHA-256 of the recording it is part of"),
+    ("file", "its sound in this folder"),
+    ("caption", "main caption, merged from several members' annotations"),
+    ("variants", "other captions, joined by ' | '"),
+    ("split", "train or held_out, by recording"),
+    ("contributors", "ids of the members who are heard, joined by spaces"),
+    ("licence", "licence of the recording"),
 )
 
 
@@ -60,6 +65,24 @@ def file_of(row: DatasetRow) -> str:
     return f"{row.segment.id[:32]}.flac"
 
 
+def table(dataset: Manifest[DatasetRow]) -> bytes:
+    """captions.jsonl: one flat JSON object a segment, with the columns that Croissant names."""
+    lines = (
+        {
+            "segment": row.segment.id,
+            "recording": row.segment.recording,
+            "file": f"{row.split}/{file_of(row)}",
+            "caption": row.caption.text,
+            "variants": " | ".join(row.caption.variants),
+            "split": row.split,
+            "contributors": " ".join(row.contributors),
+            "licence": row.licence,
+        }
+        for row in dataset.rows
+    )
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
 def _per_item(dataset: Manifest[DatasetRow]) -> float:
     return sum(len(row.caption.annotators) for row in dataset.rows) / max(1, len(dataset.rows))
 
@@ -77,14 +100,13 @@ def _sound(row: DatasetRow) -> dict[str, Any]:
 
 
 def _table(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
-    """captions.jsonl: the rows of the dataset manifest, whose hash is the dataset's digest."""
     return {
         "@type": "cr:FileObject",
         "@id": "captions.jsonl",
         "name": "captions.jsonl",
         "contentUrl": "captions.jsonl",
         "encodingFormat": "application/jsonlines",
-        "sha256": dataset.digest,
+        "sha256": hashlib.sha256(table(dataset)).hexdigest(),
     }
 
 
@@ -96,9 +118,9 @@ def _records() -> dict[str, Any]:
             "name": f"segments/{name}",
             "description": words,
             "dataType": "sc:Text",
-            "source": {"fileObject": {"@id": "captions.jsonl"}, "extract": {"jsonPath": path}},
+            "source": {"fileObject": {"@id": "captions.jsonl"}, "extract": {"column": name}},
         }
-        for name, path, words in _COLUMNS
+        for name, words in _COLUMNS
     ]
     return {"@type": "cr:RecordSet", "@id": "segments", "name": "segments", "field": fields}
 

@@ -18,7 +18,7 @@ from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
 from audiotune.sound import RENDER_RATE_HZ
 from audiotune.store.port import Store
-from components.annotate_merge.croissant import croissant, file_of
+from components.annotate_merge.croissant import croissant, file_of, table
 
 _ROOM = "stable_audio_tools"
 _CONFIGS: dict[str, Split] = {"dataset_config.json": "train", "val_dataset_config.json": "held_out"}
@@ -62,7 +62,7 @@ def described(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str =
 
 
 def materialise(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement, folder: Path) -> Path:
-    """Writes sounds and descriptions into a folder: `train/`, `held_out/`, `stable_audio_tools/`, captions.jsonl, croissant.json.
+    """Writes sounds and descriptions into a folder: `train/`, `held_out/`, `stable_audio_tools/`, tables, croissant.json.
 
     Raises:
         NotInStoreError, DamagedBlobError: a sound is missing or changed; the folder then has no croissant.json.
@@ -71,7 +71,8 @@ def materialise(store: Store, dataset: Manifest[DatasetRow], agreement: Agreemen
         (folder / side).mkdir(parents=True, exist_ok=True)
     for row in dataset.rows:
         _put(folder / row.split / file_of(row), store.fetch(row.segment.blob).read_bytes())
-    _put(folder / "captions.jsonl", dataset.to_bytes().partition(b"\n")[2])
+    _put(folder / "captions.jsonl", table(dataset))
+    _put(folder / "dataset.jsonl", dataset.to_bytes())
     for name, text in described(dataset, agreement, str(folder.resolve())).items():  # croissant.json is the last
         _put(folder / name, text.encode())
     return folder

@@ -77,6 +77,7 @@ class Votes:
     cell: _Index  # segment * len(terms) + term
     who: _Index
     said: _Line  # 0 or 1
+    listed: NDArray[np.bool_]  # [annotators]: only ever says yes, so nothing can be learned about them
 
     @property
     def term(self) -> _Index:
@@ -106,7 +107,9 @@ def votes_of(ballots: Iterable[Ballot]) -> Votes:
     row = np.array([segment_at[ballot.segment] for ballot in every], dtype=np.int64)
     cell = row[:, None] * len(terms) + np.arange(len(terms), dtype=np.int64)
     who = np.broadcast_to(np.array([who_at[ballot.annotator] for ballot in every], dtype=np.int64)[:, None], said.shape)
-    return Votes(segments, annotators, terms, cell[counts], who[counts], said[counts])
+    speaks = {ballot.annotator for ballot in every if not ballot.only_positive}
+    listed = np.array([name not in speaks for name in annotators], dtype=bool)
+    return Votes(segments, annotators, terms, cell[counts], who[counts], said[counts], listed)
 
 
 def dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> Merged:
@@ -162,7 +165,11 @@ def _rates(votes: Votes, p: _Line) -> tuple[_Line, _Line]:
     habit = votes.who * width + votes.term
     alarms, chances = (np.bincount(habit, weight, people * width) for weight in (no * votes.said, no))
     own = (alarms[habit] + _HABIT * pooled[votes.who]) / (chances[habit] + _HABIT)
-    return sensitivity[votes.who], own
+    listed = votes.listed[votes.who]
+    return (
+        np.where(listed, _SENSITIVITY[0] / sum(_SENSITIVITY), sensitivity[votes.who]),
+        np.where(listed, _SPECIFICITY[1] / sum(_SPECIFICITY), own),
+    )
 
 
 def _competence(votes: Votes, p: _Line, answers: Mapping[str, int]) -> dict[str, Competence]:

@@ -22,7 +22,9 @@ def split(recordings: Mapping[str, Recording], used: Collection[str], share: flo
     wanted = round(share * len(used))
     held: set[str] = set()
     if share and len(ranked) > 1:
-        held |= set(min(ranked, key=lambda group: len(group)))  # the smallest: a whole evening that hangs together is for learning
+        held |= set(
+            next(group for group in ranked if len(group) == min(map(len, ranked)))
+        )  # the smallest: a whole evening that hangs together is for learning
         for group in ranked[:-1]:
             if not held.issuperset(group) and len(held) + len(group) <= wanted:
                 held |= set(group)

@@ -62,6 +62,11 @@ def test_silence_of_a_file_name_is_no_vote() -> None:
     assert len(votes.said) == 3  # ana votes on both terms, the file name on its own
 
 
+def test_a_file_name_alone_is_believed() -> None:
+    found = dawid_skene([ballot(str(i), "file-name", f"type.{i // 2}", only_positive=True) for i in range(6)])
+    assert min(found.posterior.values()) > 0.5
+
+
 def test_what_nobody_said_has_no_weight() -> None:
     found = dawid_skene([ballot("1", "ana", "a"), ballot("2", "ana", "b")])
     assert set(found.posterior) == {("1", "a"), ("2", "b")}
