@@ -26,6 +26,7 @@ from pipelines.compile import compiled
 from pipelines.demo_service import first_sounds, generation_service
 from pipelines.demo_takes import make_takes
 from pipelines.local import play
+from pipelines.process import show_at_once
 from pipelines.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -97,6 +98,7 @@ def tell_result(demo: Demo, outputs: dict[str, Any], sounds: list[dict[str, Any]
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    show_at_once()
     console = Console(highlight=False)
     demo = Demo(args.folder, console)
     try:

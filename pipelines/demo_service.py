@@ -31,6 +31,7 @@ def generation_service(folder: Path, store: str, port: int) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     log = folder / "generation.log"
     environment = {**os.environ, "AUDIOTUNE_STORE": store, "AUDIOTUNE_GENERATION_CANDIDATES": "true"}
+    environment.setdefault("AUDIOTUNE_GENERATION_RELEASE", "demo")
     with log.open("w") as out:
         command = [sys.executable, "-m", "services.generation", "--port", str(port)]
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)

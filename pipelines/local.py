@@ -19,6 +19,7 @@ from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
 from pipelines.compile import PIPELINES, compiled, to_yaml
+from pipelines.process import show_at_once
 from pipelines.recipe import load_recipe
 
 
@@ -102,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    show_at_once()
     logging.captureWarnings(True)
     try:
         if not args.store:

@@ -148,6 +148,13 @@ def playing(spec: dict[str, Any]) -> Iterator[Show]:
         subprocess_task_handler.SubprocessTaskHandler = before
 
 
+def show_at_once() -> None:
+    """Lines leave at once also when the output goes to a file or a pipe."""
+    for stream in (sys.stdout, sys.__stdout__):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+
+
 @contextlib.contextmanager
 def only_ours() -> Iterator[None]:
     """kfp.local narrates every task at length; the steps' own words (Show writes past this) are enough."""
