@@ -23,6 +23,7 @@ _KINDS: dict[Format, tuple[str, str]] = {
 }
 _OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_ID3 = {"title": "TIT2", "comment": "COMM", "copyright": "TCOP", "artist": "TPE1", "software": "TSSE"}
 _TAGS = ("title", "comment", "copyright", "artist", "software")
 
 
@@ -35,25 +36,40 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
     kind, subtype = _KINDS[format]
     fitted = sound.resampled(_rate(sound.sample_rate_hz, format))
     words = dict(tags or {})
-    if format == "mp3" and words.get("copyright"):  # libsndfile's MP3 writer drops this tag
-        words["comment"] = f"{words.get('comment', '')} copyright={words['copyright']}".strip()
     out = io.BytesIO()
     try:
         with sf.SoundFile(out, "w", fitted.sample_rate_hz, fitted.channels, subtype, format=kind) as file:
-            for name in _TAGS:
+            for name in () if format == "mp3" else _TAGS:
                 value = words.get(name, "")
                 if value:
                     setattr(file, name, value.replace("\0", ""))
             file.write(fitted.data.T)
     except (sf.LibsndfileError, RuntimeError, ValueError) as e:
         raise SoundError(f"cannot encode as {format}: {e}", cure="take wav") from e
-    return out.getvalue()
+    return (_id3(words) if format == "mp3" else b"") + out.getvalue()
 
 
 def tags_of(data: bytes) -> dict[str, str]:
     """The tags inside a file."""
     with sf.SoundFile(io.BytesIO(data)) as file:
         return {name: value for name, value in file.copy_metadata().items() if value}
+
+
+def _id3(tags: Mapping[str, str]) -> bytes:
+    """An ID3v2.4 tag in UTF-8: libsndfile's own drops the copyright and marks UTF-8 as Latin-1. Spec: id3.org, 2.4.0."""
+    frames = b"".join(_frame(_ID3[name], value) for name, value in tags.items() if name in _ID3 and value)
+    return b"ID3\x04\x00\x00" + _synchsafe(len(frames)) + frames if frames else b""
+
+
+def _frame(kind: str, value: str) -> bytes:
+    language = b"eng\0" if kind == "COMM" else b""
+    body = b"\x03" + language + value.replace("\0", "").encode() + b"\0"
+    return kind.encode() + _synchsafe(len(body)) + b"\0\0" + body
+
+
+def _synchsafe(number: int) -> bytes:
+    """Seven bits a byte, so that no size looks like the beginning of an MPEG frame."""
+    return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
 
 
 def _rate(rate_hz: int, format: Format) -> int:

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiotune.client import generate, health
-
 from audiotune import sound
+from audiotune.client import generate, health
 from audiotune.errors import AudioTuneError, GenerationError
 from audiotune.loudness import integrated_lufs
 

@@ -12,20 +12,23 @@ import yaml
 from audiotune.errors import PipelineError
 from pipelines.local import play
 
-COUNT = """
+COUNT = (
+    """
 from components.executor import StepSettings
 INPUTS = (); OUTPUTS = ("made", "metrics"); PARAMETERS = ("key",)
 class Settings(StepSettings):
     n: int = 3
     words: tuple[str, ...] = ()
-""", """
+""",
+    """
 import os
 from components.executor import Result
 def run(settings, store, progress, *, made, metrics):
     progress(0.5, "half way")
     made.write_text(f"{settings.n} {settings.words} {os.environ['PLACE']}")
     return Result({"key": "k/1"}, {"n": settings.n}, {"made": {"nothing": None, "b": 2}})
-"""
+""",
+)
 TELL = """
 from components.executor import StepSettings
 INPUTS = ("made",); OUTPUTS = ("report",); PARAMETERS = ()

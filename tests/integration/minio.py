@@ -77,7 +77,13 @@ def _build(target: Path) -> Path:
 def server(folder: Path) -> Iterator[Minio]:
     """Runs a server over an empty folder until the block ends. Raises NoServerError."""
     program, port = binary(), _free_port()
-    environment = {**os.environ, "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_CI_CD": "1", "HOME": str(folder)}
+    environment = {
+        **os.environ,
+        "MINIO_ROOT_USER": USER,
+        "MINIO_ROOT_PASSWORD": PASSWORD,
+        "MINIO_CI_CD": "1",
+        "HOME": str(folder),
+    }
     address = f"127.0.0.1:{port}"
     command = [str(program), "server", "--quiet", "--address", address, "--console-address", "127.0.0.1:0", str(folder / "data")]
     (folder / "data").mkdir(parents=True, exist_ok=True)

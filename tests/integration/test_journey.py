@@ -97,9 +97,8 @@ def test_a_second_run_does_no_work_twice(journey: dict[str, Any], folder: Path, 
 
 
 def test_members_words_reach_the_next_dataset(journey: dict[str, Any], folder: Path) -> None:
-    from components.annotate_merge.settings import Settings
-
     from components.annotate_merge import step
+    from components.annotate_merge.settings import Settings
 
     store = open_store(str(folder / "store"))
     segment = manifest.fetch(store, journey["segment"]["segments_key"], "segments", Segment).rows[0]

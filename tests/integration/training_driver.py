@@ -17,8 +17,6 @@ from pathlib import Path
 
 import torch
 
-import components.finetune.process
-import components.finetune.story
 from audiotune.checkpoint import load
 from audiotune.release import CheckpointPointer
 from audiotune.stable_audio.load import load_model

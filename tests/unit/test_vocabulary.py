@@ -68,7 +68,20 @@ def test_what_is_no_term_is_not_found(words: Vocabulary, word: str) -> None:
 
 
 def test_every_word_of_the_synthesizer_is_a_term(words: Vocabulary) -> None:
-    qualities = ("dark", "bright", "harsh", "metallic", "hollow", "warm", "soft", "airy", "wobbling", "trembling", "rising", "falling")
+    qualities = (
+        "dark",
+        "bright",
+        "harsh",
+        "metallic",
+        "hollow",
+        "warm",
+        "soft",
+        "airy",
+        "wobbling",
+        "trembling",
+        "rising",
+        "falling",
+    )
     for word in (*REGISTERS, *ENVELOPES, *TIMBRES, *qualities):
         assert words.find(word), word
 
@@ -119,7 +132,9 @@ def test_members_add_words_once(store: FolderStore) -> None:
     assert again.term("texture.cat_like") == first
 
 
-@pytest.mark.parametrize(("facet", "label"), [("taste", "sweet"), ("mood", ""), ("mood", "  __ "), ("mood", "77"), ("mood", "x" * 61)])
+@pytest.mark.parametrize(
+    ("facet", "label"), [("taste", "sweet"), ("mood", ""), ("mood", "  __ "), ("mood", "77"), ("mood", "x" * 61)]
+)
 def test_what_is_no_word_is_refused(store: FolderStore, facet: str, label: str) -> None:
     with pytest.raises(SettingsError):
         Vocabulary.load().add(store, facet, label, "ana")
@@ -127,7 +142,9 @@ def test_what_is_no_word_is_refused(store: FolderStore, facet: str, label: str) 
 
 
 def test_nobody_loses_a_word_when_all_add_at_once(store: FolderStore) -> None:
-    together = [threading.Thread(target=Vocabulary.load().add, args=(store, "mood", f"mood{'abcdefgh'[i]}", "ana")) for i in range(8)]
+    together = [
+        threading.Thread(target=Vocabulary.load().add, args=(store, "mood", f"mood{'abcdefgh'[i]}", "ana")) for i in range(8)
+    ]
     for thread in together:
         thread.start()
     for thread in together:

@@ -33,12 +33,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     news = gr.HTML(elem_id="at-made-news")
     made = _sounds("at-made")
     past = _sounds("at-history")
-
-    cache: Callable[[str], str | None] = past.move_resource_to_block_cache
-
-    def shown(kept: list[KeptSound], title: str, empty: str = "") -> dict[str, Any]:
-        cards = [row.card(f"gradio_api/file={cache(str(desk.store.fetch(row.blob)))}") for row in kept]
-        return {"sounds": cards, "title": title, "empty": empty}
+    shown = _shown_with(desk, past.move_resource_to_block_cache)
 
     def on_make(request: gr.Request, *given: Any) -> tuple[Any, ...]:
         member = who(desk, str(given[-1] or ""), request)
@@ -157,6 +152,16 @@ class _Form:
 
 def _ready() -> tuple[Any, Any]:
     return gr.Button(interactive=True), gr.Button(interactive=False)
+
+
+def _shown_with(desk: Desk, cache: Callable[[str], str | None]) -> Callable[..., dict[str, Any]]:
+    """Sounds as the widget takes them; `cache` copies a file to where the browser may fetch it from and gives its path."""
+
+    def shown(kept: list[KeptSound], title: str, empty: str = "") -> dict[str, Any]:
+        cards = [row.card(f"gradio_api/file={cache(str(desk.store.fetch(row.blob)))}") for row in kept]
+        return {"sounds": cards, "title": title, "empty": empty}
+
+    return shown
 
 
 def _sounds(elem_id: str) -> gr.HTML:
