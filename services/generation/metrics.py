@@ -6,7 +6,8 @@ BentoML's own are switched off in service.py: they keep one series for every pat
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 Label = tuple[str, str, int]  # route, method, status
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -18,20 +19,24 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: Counter[Label] = Counter()
-        self._seconds: Counter[Label] = Counter()
+        self._seconds: defaultdict[Label, float] = defaultdict(float)
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         label = (route, method if method in _METHODS else "other", status)
         with self._lock:
             self._requests[label] += 1
-            self._seconds[label] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
+            self._seconds[label] += seconds
 
     def text(self, gauges: dict[str, float]) -> str:
         with self._lock:
             requests, seconds = dict(self._requests), dict(self._seconds)
-        lines = []
-        for name, kind, values in (("requests_total", "counter", requests), ("request_seconds_total", "counter", seconds)):
-            lines.append(f"# TYPE audio_tune_{name} {kind}")
+        counters: tuple[tuple[str, Mapping[Label, float]], ...] = (
+            ("requests_total", requests),
+            ("request_seconds_total", seconds),
+        )
+        lines: list[str] = []
+        for name, values in counters:
+            lines.append(f"# TYPE audio_tune_{name} counter")
             for (route, method, status), value in sorted(values.items()):
                 lines.append(f'audio_tune_{name}{{route="{route}",method="{method}",status="{status}"}} {value:g}')
         for gauge, value in gauges.items():

@@ -26,10 +26,6 @@ def a_tone(rate_hz: int = 44_100) -> Sound:
 def test_a_file_carries_its_tags_and_its_tone(format: Format) -> None:
     data = encode_file(a_tone(), format, TAGS)
     found = tags_of(data)
-    if format == "mp3":  # soundfile does not read this one back
-        assert b"TCOP" in data
-        assert b"by ana" in data
-        found["copyright"] = TAGS["copyright"]
     assert {name: found[name] for name in TAGS} == TAGS
     frames, rate_hz = sf.read(io.BytesIO(data))
     spectrum = np.abs(np.fft.rfft(frames[:rate_hz, 0], rate_hz))
