@@ -38,6 +38,7 @@ _NEUTRAL_BITS = 11
 _SURE = 200.0
 _WHOLE_SHARE, _WHOLE_BER = 0.8, 0.2  # a short sound matches as a whole or not at all
 _BRUTE_FORCE = 4_000_000  # pairs of words that are compared without a lookup
+_LOOKUPS = 500_000  # pairs of equal words that are followed up; a bound on memory
 _NEAREST = 64  # how many other sounds a lookup follows up
 
 
@@ -181,11 +182,13 @@ class Index(Generic[Name]):
         table, owners, places = self._table()
         at = np.flatnonzero(words)
         low, high = np.searchsorted(table, words[at]), np.searchsorted(table, words[at], side="right")
-        counts = np.minimum(high - low, 256)  # a word in every second of a drone tells nothing
+        # Rare words first: those that fill every second of a hum or a drone tell little and would fill the memory.
+        rare = np.argsort(high - low, kind="stable")
+        rare = rare[np.cumsum((high - low)[rare]) <= _LOOKUPS]
+        at, low, counts = at[rare], low[rare], (high - low)[rare]
         rows = np.repeat(low, counts) + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        alignment = np.repeat(at, counts) - places[rows]
-        pairs, hits = np.unique(np.stack([owners[rows], alignment]), axis=1, return_counts=True)
-        return self._most_hit(pairs, hits)
+        pairs, hits = np.unique((owners[rows] << 32) + (np.repeat(at, counts) - places[rows]) + (1 << 31), return_counts=True)
+        return self._most_hit(np.stack([pairs >> 32, (pairs & 0xFFFFFFFF) - (1 << 31)]), hits)
 
     def _most_hit(self, pairs: NDArray[np.int64], hits: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
         found: dict[int, NDArray[np.int64]] = {}
