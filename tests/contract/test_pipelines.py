@@ -124,7 +124,7 @@ def test_form_offers_drop_downs_and_refuses_other_words(documents: dict[str, Doc
         "learning_rate": 1e-4,
         "mode": "lora",
     }
-    with pytest.raises(SettingsError, match="take one of"):
+    with pytest.raises(SettingsError, match="Take one of"):
         typed_arguments(spec, {"mode": "half"})
     with pytest.raises(SettingsError, match="no parameter colour"):
         typed_arguments(spec, {"colour": "red"})
