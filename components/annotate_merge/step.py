@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from audiotune import governance, manifest
+from audiotune import governance
 from audiotune.dataset import Caption, DatasetRow
 from audiotune.errors import AgreementError, ConsentError, ManifestError
 from audiotune.governance import Agreement
@@ -23,6 +23,7 @@ from components.annotate_merge import merge, show, sources
 from components.annotate_merge.alpha import Agreement as Alpha
 from components.annotate_merge.alpha import agreement as alpha
 from components.annotate_merge.exports import save_exports
+from components.annotate_merge.gather import recordings_of, segments_by
 from components.annotate_merge.imports import Places, from_file, read_import
 from components.annotate_merge.settings import Settings
 from components.annotate_merge.sources import Found
@@ -42,8 +43,8 @@ def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, 
         SourceError: an import that cannot be read.
     """
     progress(0.0, "reading the segments")
-    cut = _segments(settings, store)
-    recordings = _recordings(store, cut)
+    cut = segments_by(store, settings.segments)
+    recordings = recordings_of(store, cut)
     group, allowed, refused = _allowed(store, recordings)
     segments = [segment for segment in cut.rows if segment.recording in allowed]
     vocabulary = Vocabulary.load(store)
@@ -70,27 +71,6 @@ def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, 
     progress(1.0, f"{len(rows)} captioned segments")
     facts = {"dataset": {"key": key, "rows": len(rows), "digest": frozen.digest}}
     return Result({"dataset_key": key}, _numbers(rows, said, agreements, len(left_out)), facts)
-
-
-def _segments(settings: Settings, store: Store) -> Manifest[Segment]:
-    key = settings.segments if settings.segments != "newest" else manifest.newest(store, "segments")
-    if key is None:
-        raise ManifestError("the store holds no segments", where=store.url, cure="run prepare first")
-    return manifest.fetch(store, key, "segments", Segment)
-
-
-def _recordings(store: Store, cut: Manifest[Segment]) -> dict[str, Recording]:
-    """The recordings the segments were cut from. Raises ManifestError when one is not told about."""
-    key = cut.meta.get("recordings")
-    if not key:
-        raise ManifestError("the segments manifest names no recordings", where=cut.key, cure="run segment again")
-    recordings = {r.id: r for r in manifest.fetch(store, str(key), "recordings", Recording).rows}
-    missing = {segment.recording for segment in cut.rows} - set(recordings)
-    if missing:
-        raise ManifestError(
-            f"no recording {min(missing)[:12]} in the recordings manifest", where=str(key), cure="run segment again"
-        )
-    return recordings
 
 
 def _allowed(store: Store, recordings: Mapping[str, Recording]) -> tuple[Agreement, dict[str, Recording], list[tuple[str, str]]]:

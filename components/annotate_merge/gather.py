@@ -1,0 +1,59 @@
+"""The segments a dataset is made of: one manifest by its key, or everything that was ever cut."""
+
+from __future__ import annotations
+
+from audiotune import manifest
+from audiotune.errors import ManifestError
+from audiotune.manifest import Manifest
+from audiotune.recording import Recording
+from audiotune.segment import Segment
+from audiotune.store.port import Store
+
+
+def segments_by(store: Store, key: str) -> Manifest[Segment]:
+    """The segments of a manifest, or with "newest" those of all manifests, of each recording its newest cut.
+
+    Every upload makes a manifest of its own: taking only the last one would forget the sessions before.
+
+    Raises:
+        ManifestError: the store holds no segments.
+    """
+    if key != "newest":
+        return manifest.fetch(store, key, "segments", Segment)
+    entries = [entry for entry in store.list("manifests/segments/") if entry.key.endswith(".jsonl")]
+    if not entries:
+        raise ManifestError("the store holds no segments", where=store.url, cure="run prepare first")
+    in_time = sorted(entries, key=lambda entry: (entry.modified, entry.key))
+    cuts = [manifest.fetch(store, entry.key, "segments", Segment) for entry in in_time]
+    return cuts[0] if len(cuts) == 1 else _together(store, cuts)
+
+
+def recordings_of(store: Store, cut: Manifest[Segment]) -> dict[str, Recording]:
+    """The recordings the segments were cut from. Raises ManifestError when one is not told about."""
+    key = cut.meta.get("recordings")
+    if not key:
+        raise ManifestError("the segments manifest names no recordings", where=cut.key, cure="run segment again")
+    recordings = {r.id: r for r in manifest.fetch(store, str(key), "recordings", Recording).rows}
+    missing = {segment.recording for segment in cut.rows} - set(recordings)
+    if missing:
+        raise ManifestError(
+            f"no recording {min(missing)[:12]} in the recordings manifest", where=str(key), cure="run segment again"
+        )
+    return recordings
+
+
+def _together(store: Store, cuts: list[Manifest[Segment]]) -> Manifest[Segment]:
+    """One manifest of several, oldest first; kept in the store with the recordings it tells about."""
+    newest: dict[str, list[Segment]] = {}
+    told: dict[str, Recording] = {}
+    for cut in cuts:
+        told |= recordings_of(store, cut)
+        newest |= {id: [s for s in cut.rows if s.recording == id] for id in dict.fromkeys(s.recording for s in cut.rows)}
+    rows = [segment for id in sorted(newest) for segment in newest[id]]
+    for cut in cuts:
+        if {s.id for s in cut.rows} == {s.id for s in rows}:
+            return cut  # one of them holds everything already
+    recordings = Manifest("recordings", [told[id] for id in sorted(told)], {"source": "all uploads"}).save(store)
+    whole = Manifest("segments", rows, {"recordings": recordings})
+    whole.save(store)
+    return whole

@@ -1,0 +1,45 @@
+"""Every upload makes a manifest of its own; a dataset is made of all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audiotune.errors import ManifestError
+from audiotune.manifest import Manifest
+from audiotune.store import FolderStore
+from components.annotate_merge.gather import recordings_of, segments_by
+from tests.fakes.described import described, recording, segment
+
+
+def test_a_second_upload_does_not_forget_the_first(tmp_path: Path) -> None:
+    first = described(tmp_path, [recording("monday.wav")])
+    assert segments_by(first.store, "newest").key == first.key
+    second = described(tmp_path, [recording("friday.wav")])
+    whole = segments_by(first.store, "newest")
+    assert {s.recording for s in whole.rows} == {recording("monday.wav").id, recording("friday.wav").id}
+    assert {r.name for r in recordings_of(first.store, whole).values()} == {"monday.wav", "friday.wav"}
+    assert segments_by(first.store, "newest").key == whole.key, "asking again makes nothing new"
+    assert segments_by(first.store, second.key).key == second.key, "a named manifest is taken alone"
+
+
+def test_the_newest_cut_of_a_recording_counts(tmp_path: Path) -> None:
+    take = recording("monday.wav")
+    made = described(tmp_path, [take, recording("friday.wav")])
+    old = Manifest("segments", made.segments["monday.wav"], {})
+    again = Manifest("segments", [segment(take, 7)], {"recordings": _recordings(made.store)})
+    again.save(made.store)
+    rows = segments_by(made.store, "newest").rows
+    assert segment(take, 7) in rows
+    assert not set(old.rows) & set(rows)
+    assert len(rows) == 3
+
+
+def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="Run prepare first"):
+        segments_by(FolderStore(tmp_path), "newest")
+
+
+def _recordings(store: FolderStore) -> str:
+    return next(entry.key for entry in store.list("manifests/recordings/"))
