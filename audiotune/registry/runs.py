@@ -24,13 +24,15 @@ class Run:
     def __init__(self, id: str) -> None:
         self.id = id
         self._waiting: list[tuple[str, float, int, int]] = []
-        self._sent = time.monotonic()
+        self._tried = time.monotonic()
+        self._away = False  # then it is asked again only now and then: each try costs a training seconds
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Numbers at a step; sent in batches. NaN is kept as MLflow keeps it."""
         now = int(time.time() * 1000)
         self._waiting += [(name, float(value), now, step) for name, value in values.items()]
-        if len(self._waiting) >= _BATCH or time.monotonic() - self._sent > _EVERY_S:
+        waited_s = time.monotonic() - self._tried
+        if waited_s > _EVERY_S or (len(self._waiting) >= _BATCH and not self._away):
             self.flush()
 
     def flush(self) -> None:
@@ -45,9 +47,11 @@ class Run:
             except RegistryError as e:
                 warnings.warn(f"{e}; {len(self._waiting)} numbers wait", stacklevel=2)
                 self._waiting = self._waiting[-_MOST_KEPT:]
+                self._away = True
                 break
             self._waiting = self._waiting[_BATCH:]
-        self._sent = time.monotonic()
+            self._away = False
+        self._tried = time.monotonic()
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Raises RegistryError."""
