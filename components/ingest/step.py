@@ -198,6 +198,8 @@ def _compare(intake: Intake, store: Store) -> None:
     index: Index[Digest] = Index()
     prints: dict[Digest, Words] = {}
     for row in (*_earlier(store, intake.rows), *intake.rows.values()):
+        if not row.fingerprint:
+            continue  # a row of another making; nothing to compare by
         try:
             prints[row.id] = np.frombuffer(store.fetch(row.fingerprint).read_bytes(), "<u4").astype(np.uint32)
         except NotInStoreError:

@@ -136,13 +136,19 @@ def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
     rows = sorted(made.latents().rows, key=lambda row: row.latent_frames)
     material = Material([rows[0], rows[-1]], made.store, cached_words=False)
     flat = torch.full((2,), 0.5)
-    both = Draw(torch.tensor([0, 1]), flat, flat, torch.tensor([False, False]), torch.randn(2, 8, 57))
+    both = Draw(
+        torch.tensor([0, 1]),
+        flat,
+        flat,
+        torch.tensor([False, False]),
+        torch.randn(2, 8, 57, generator=torch.Generator().manual_seed(0)),
+    )
     errors = tuned(material.part(both, flat, 0, 2, torch.device("cpu")))
     alone = [tuned(material.part(both, flat, i, i + 1, torch.device("cpu"))).item() for i in range(2)]
     assert errors.tolist() == pytest.approx(alone, rel=1e-5)
     whole = material.part(both, flat, 0, 2, torch.device("cpu"))
     unhidden = tuned(dataclasses.replace(whole, frames=torch.tensor([57, 57])))[0]  # as upstream: silence counts
-    assert unhidden.item() != pytest.approx(alone[0], rel=1e-2)
+    assert unhidden.item() != pytest.approx(alone[0], rel=1e-3)  # a hundred times what is let pass above
 
 
 _TWO = pytest.param(
