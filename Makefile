@@ -24,7 +24,7 @@ unit: .venv/ready  ## the tests that need no server and no model
 	@$(BIN)/python -m pytest tests/unit
 
 check: .venv/ready  ## style, types, import contracts
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > .venv/imports.log || (cat .venv/imports.log 2>/dev/null; false)
+	@$(BIN)/ruff check --no-cache . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > .venv/imports.log || (cat .venv/imports.log 2>/dev/null; false)
 
 fix: .venv/ready  ## mend what can be mended by itself
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from components.ingest.component import ingest
-from components.segment.component import segment
 from kfp import dsl
 
+from components.ingest.component import ingest
+from components.segment.component import segment
 from pipelines.placement import place
 from pipelines.recipe import Recipe
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
+from kfp import dsl
+
 from components.annotate_merge.component import annotate_merge
 from components.encode.component import encode
 from components.evaluate.component import evaluate
 from components.finetune.component import finetune
 from components.register.component import register
 from components.unwrap.component import unwrap
-from kfp import dsl
-
 from pipelines.placement import place
 from pipelines.recipe import Recipe
 
