@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from audiotune.errors import ManifestError
+from audiotune.partial import write_whole
 from audiotune.store.port import Store
 
 VERSION = 1
@@ -52,14 +52,7 @@ class Manifest(Generic[Row]):
         return json.dumps(header, sort_keys=True, ensure_ascii=False).encode() + b"\n" + body
 
     def write(self, path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(self.to_bytes())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        return write_whole(path, self.to_bytes())
 
     def save(self, store: Store) -> str:
         """Keeps the manifest in the store and returns its key."""

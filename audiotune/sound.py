@@ -6,7 +6,6 @@ Does not know where sounds come from or why; loudness lives in `audiotune.loudne
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiotune.errors import SoundError
+from audiotune.partial import whole
 
 Frames = NDArray[np.float32]  # [channels, frames] unless a docstring says otherwise
 
@@ -109,15 +109,11 @@ class Sound:
 
         The format's default subtype is 16 bit; pass `PCM_24` or `FLOAT` for more.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         try:
-            sf.write(part, self.data.T, self.sample_rate_hz, subtype=subtype)
-            part.replace(path)
+            with whole(path) as part:
+                sf.write(part, self.data.T, self.sample_rate_hz, subtype=subtype)
         except (OSError, RuntimeError, ValueError, TypeError) as e:  # TypeError: a suffix soundfile does not know
             raise SoundError(f"cannot write the sound: {e}", where=str(path), cure="check the disk and the suffix") from e
-        finally:
-            part.unlink(missing_ok=True)
         return path
 
     def to_bytes(self, format: str = "WAV", subtype: str | None = None) -> bytes:

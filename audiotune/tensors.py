@@ -7,7 +7,6 @@ their bytes without gaps (https://github.com/huggingface/safetensors#format). No
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiotune.errors import ModelError
+from audiotune.partial import whole
 from audiotune.store.port import Store
 
 if TYPE_CHECKING:
@@ -55,16 +55,10 @@ def write(path: Path, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] |
         ModelError: a dtype the format does not have, or a tensor that is not what its Lazy promised.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps every tensor aligned
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(_header(order, tensors, metadata))
-            for name in order:
-                file.write(_bytes_of(name, tensors[name]))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, part.open("wb") as file:
+        file.write(_header(order, tensors, metadata))
+        for name in order:
+            file.write(_bytes_of(name, tensors[name]))
     return path
 
 
@@ -89,6 +83,17 @@ def opened(path: Path) -> Iterator[dict[str, Lazy]]:
         raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
     with file as opened_file:
         yield {name: _entry(opened_file, name) for name in opened_file.keys()}  # noqa: SIM118  (not a dict)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says about itself. Raises ModelError as `opened` does."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as e:
+        raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:

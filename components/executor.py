@@ -29,6 +29,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.errors import AudioTuneError, SettingsError
+from audiotune.partial import write_whole
 from audiotune.progress import Progress
 
 
@@ -141,10 +142,7 @@ def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(value if isinstance(value, str) else json.dumps(value))
     target = Path(declared["outputFile"])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.write_text(json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
-    part.replace(target)
+    write_whole(target, json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
 
 
 def _run_by_hand(package: str, card: ModuleType, argv: Sequence[str]) -> None:

@@ -63,7 +63,12 @@ class StableAudio:
 
 
 def load_model(
-    config: Path | dict[str, Any], weights: Path | None = None, *, device: str = "cpu", precision: Precision = "fp32"
+    config: Path | dict[str, Any],
+    weights: Path | None = None,
+    *,
+    adapter: Path | None = None,
+    device: str = "cpu",
+    precision: Precision = "fp32",
 ) -> StableAudio:
     """Builds the model with stable-audio-tools' own factory and fills it.
 
@@ -71,7 +76,8 @@ def load_model(
         config: a model config as a dictionary, its JSON file, or a folder with model_config.json (and model.safetensors,
             which is then the default of `weights`).
         weights: an unwrapped .safetensors file; None with a dictionary or JSON file leaves the random initial weights.
-        device: where the model goes, as torch names it.
+        adapter: a LoRA adapter kept beside these weights, to be merged in memory.
+        device: "cpu", "cuda", or as torch names it; "auto" is a GPU if there is one.
         precision: of the diffusion transformer; autoencoder and conditioners stay fp32.
 
     Raises:
@@ -84,8 +90,12 @@ def load_model(
     model = _build(described, folder)
     if weights is not None:
         fill(model, weights)
+    if adapter is not None:
+        from audiotune.stable_audio import adapters
+
+        adapters.merge(model, adapter)
     model.eval().requires_grad_(False)
-    _to(model, device, precision)
+    _to(model, device_of(device), precision)
     return StableAudio(model, described)
 
 
@@ -168,6 +178,15 @@ def _build(config: dict[str, Any], folder: Path) -> Any:
     except (KeyError, TypeError, AssertionError, NotImplementedError, ValueError, OSError) as e:
         raise ModelError(f"stable-audio-tools cannot build this config: {e!r}", where=str(folder / CONFIG)) from e
     return model
+
+
+def device_of(name: str) -> str:
+    """The device of that name; "auto" is a GPU if there is one."""
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _to(model: Any, device: str, precision: Precision) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from audiotune.errors import ModelError, NotInStoreError, StoreError
 from audiotune.recording import Digest
+from audiotune.stable_audio.folder import laid_out
 from audiotune.stable_audio.hub import Hub, HuggingFace
 from audiotune.store.port import Store, digest_in, digest_of
 
@@ -126,18 +127,7 @@ def _base(name: str, folder: Path, files: Mapping[str, Digest]) -> Base:
 
 def _on_disk(store: Store, name: str, files: Mapping[str, str]) -> Base:
     """A folder of links to the store's files; made once per machine, under a name that only its content has."""
-    digests = {path: digest_in(key) or "" for path, key in files.items()}
-    base = _base(name, Path(), digests)
-    folder = Path(tempfile.gettempdir()) / f"audiotune-bases-{os.getuid()}" / base.digest
-    for path, key in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fetched = store.fetch(key)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        part.unlink(missing_ok=True)
-        part.symlink_to(fetched)
-        part.replace(target)
-    return Base(name, folder, base.digest, digests)
+    return _base(name, laid_out(store, files), {path: digest_in(key) or "" for path, key in files.items()})
 
 
 def _from_prefix(store: Store, name: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from audiotune.partial import whole
+
 HERE = Path(__file__).resolve().parent
 SEED = 20_261_123
 
@@ -94,10 +96,9 @@ def _save(model: Any, path: Path) -> None:
     from safetensors.torch import save_file
 
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    part = path.with_suffix(".part")
-    save_file(state, part, metadata={"format": "pt"})
-    part.chmod(0o644)
-    part.replace(path)
+    with whole(path) as part:
+        save_file(state, part, metadata={"format": "pt"})
+        part.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ stable-audio-tools' loader reads a folder of sound files and asks the metadata m
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from audiotune.dataset import DatasetRow, Split
 from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
+from audiotune.partial import write_whole
 from audiotune.sound import RENDER_RATE_HZ
 from audiotune.store.port import Store
 from components.annotate_merge.croissant import croissant, file_of, table
@@ -31,6 +31,7 @@ METADATA_MODULE = '''"""The words of each sound, for stable-audio-tools: its loa
 import json
 import random
 from pathlib import Path
+from audiotune.partial import write_whole
 
 CAPTIONS = json.loads((Path(__file__).parent / "captions.json").read_text(encoding="utf-8"))
 
@@ -70,22 +71,12 @@ def materialise(store: Store, dataset: Manifest[DatasetRow], agreement: Agreemen
     for side in _CONFIGS.values():
         (folder / side).mkdir(parents=True, exist_ok=True)
     for row in dataset.rows:
-        _put(folder / row.split / file_of(row), store.fetch(row.segment.blob).read_bytes())
-    _put(folder / "captions.jsonl", table(dataset))
-    _put(folder / "dataset.jsonl", dataset.to_bytes())
+        write_whole(folder / row.split / file_of(row), store.fetch(row.segment.blob).read_bytes())
+    write_whole(folder / "captions.jsonl", table(dataset))
+    write_whole(folder / "dataset.jsonl", dataset.to_bytes())
     for name, text in described(dataset, agreement, str(folder.resolve())).items():  # croissant.json is the last
-        _put(folder / name, text.encode())
+        write_whole(folder / name, text.encode())
     return folder
-
-
-def _put(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _dataset_config(side: Split, folder: str) -> dict[str, Any]:

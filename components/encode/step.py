@@ -39,7 +39,7 @@ class Encoder:
     def model(self) -> Any:
         from audiotune.stable_audio.load import load_model
 
-        return load_model(self.base.folder, device=_device(self.settings.device))
+        return load_model(self.base.folder, device=self.settings.device)
 
     def facts(self) -> dict[str, Any]:
         """What the latents manifest says about the base."""
@@ -170,11 +170,3 @@ def _metrics(made: Manifest[LatentRow], encoder: Encoder) -> dict[str, float]:
 
 def _digest(what: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -90,10 +90,10 @@ _SPLITS: tuple[Split, Split] = ("held_out", "train")
 
 def _makers(settings: Settings, store: Store, pointer: WeightsPointer) -> tuple[Maker, Maker]:
     def open_base() -> StableAudio:
-        return load_model(resolve(store, pointer.base).folder, device=_device(settings))
+        return load_model(resolve(store, pointer.base).folder, device=settings.device)
 
     def open_tuned() -> StableAudio:
-        return open_weights(store, pointer, device=_device(settings))
+        return open_weights(store, pointer, device=settings.device)
 
     tuned = f"{pointer.weights_digest} {pointer.config}"
     return Maker(store, pointer.base_digest, open_base, settings), Maker(store, tuned, open_tuned, settings)
@@ -146,11 +146,3 @@ def _probe(settings: Settings, tuned: Maker) -> Values:
 
 
 def _quietly(done: int, total: int) -> None: ...
-
-
-def _device(settings: Settings) -> str:
-    import torch
-
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -12,6 +12,7 @@ from audiotune import manifest
 from audiotune.dataset import DatasetRow, LatentRow
 from audiotune.errors import ManifestError, ModelError
 from audiotune.manifest import Manifest
+from audiotune.partial import write_whole
 from audiotune.progress import Progress
 from audiotune.release import Evaluation, WeightsPointer
 from audiotune.store.port import Store
@@ -56,9 +57,7 @@ def run(
         store.put(key, kept.model_dump_json(indent=1).encode())
     result = Evaluation.model_validate_json(store.get(key))
     report.write_bytes(store.fetch(result.report).read_bytes())
-    part = evaluation.with_name(f".{evaluation.name}.part")
-    part.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(evaluation)
+    write_whole(evaluation, result.model_dump_json(indent=1) + "\n")
     progress(1.0, "the gate passed" if result.passed else "the gate did not pass: " + "; ".join(result.reasons))
     return Result(parameters={"passed": result.passed}, metrics={**result.metrics, "passed": int(result.passed)})
 

@@ -13,6 +13,7 @@ from audiotune.dataset import DatasetRow, LatentRow, recordings_of
 from audiotune.errors import NotInStoreError, SettingsError
 from audiotune.governance import require
 from audiotune.manifest import Manifest, load
+from audiotune.partial import write_whole
 from audiotune.progress import Progress
 from audiotune.release import CheckpointPointer
 from audiotune.stable_audio.mirror import Base, resolve
@@ -118,9 +119,7 @@ def _point(made: Checkpoint, base: Base, path: Path) -> None:
         run=made.run,
         recipe=made.recipe,
     )
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(pointer.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, pointer.model_dump_json(indent=1) + "\n")
 
 
 def _metrics(made: Checkpoint) -> dict[str, float]:

@@ -14,6 +14,7 @@ from audiotune.dataset import DatasetRow, recordings_of
 from audiotune.errors import ManifestError, ModelError
 from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
+from audiotune.partial import write_whole
 from audiotune.progress import Progress
 from audiotune.registry import releases
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
@@ -60,9 +61,7 @@ def run(
     aliases, why = _aliases(settings, store, agreement, made)
     progress(0.9, f"version {made.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
     report.write_text(card.html(made, _people(agreement), settings.intended_use, aliases, why), encoding="utf-8")
-    part = release.with_name(f".{release.name}.part")
-    part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(release)
+    write_whole(release, made.model_dump_json(indent=1) + "\n")
     return Result(
         parameters={"version": made.version},
         metrics={

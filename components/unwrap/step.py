@@ -17,6 +17,7 @@ from audiotune import tensors
 from audiotune.checkpoint import Checkpoint, load
 from audiotune.errors import ModelError
 from audiotune.merging import Adapters, adapter_of, whole_model
+from audiotune.partial import write_whole
 from audiotune.progress import Progress
 from audiotune.release import CheckpointPointer, WeightsPointer
 from audiotune.stable_audio.mirror import CONFIG, Base, resolve, words_files
@@ -44,9 +45,7 @@ def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Pat
         made = _of_upstream(settings, store, progress, checkpoint)
     else:
         made = _of_ours(settings, store, progress, _pointer_in(checkpoint))
-    part = weights.with_name(f".{weights.name}.part")
-    part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(weights)
+    write_whole(weights, made.model_dump_json(indent=1) + "\n")
     progress(1.0, f"weights of step {made.step} are in the store")
     return Result(
         metrics={"megabytes": round(store.size(made.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},

@@ -40,14 +40,7 @@ class RegisteredModels(Models):
 
         release = releases.get(name, version)
         self.consent(release)
-        return Loaded(release, open_weights(self._store, release.weights, device=self._device()))
+        return Loaded(release, open_weights(self._store, release.weights, device=self._settings.device))
 
     def consent(self, release: Release) -> None:
         governance.require(self._store, "generate", release.lineage.recordings)
-
-    def _device(self) -> str:
-        import torch
-
-        if self._settings.device != "auto":
-            return self._settings.device
-        return "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from audiotune.annotation import Annotation
 from audiotune.errors import GovernanceError
 from audiotune.governance import Agreement, consents_for
+from audiotune.partial import whole
 from audiotune.recording import Recording
 from audiotune.release import Release
 from audiotune.store.port import Store
@@ -66,23 +66,18 @@ def take_away(
     person = agreement.member(member)
     if person is None:
         raise GovernanceError(f"{member!r} is no member in the agreement", cure="choose who you are at the top of the page")
-    folder.mkdir(parents=True, exist_ok=True)
-    target, part = folder / f"audio-tune-{member}.zip", folder / f".audio-tune-{member}.{os.getpid()}.part"
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as into:
-            into.writestr("README.txt", _READ_ME.format(name=person.name, group=agreement.group))
-            own = shelf.of_member(member)
-            _recordings(store, into, own)
-            _answers(store, into, member)
-            consents = consents_for(store, [r.id for r in own])
-            _json(into, "consents.json", [c.model_dump(mode="json") for (_, who), c in consents.items() if who == member])
-            made = [json.loads(store.get(e.key)) for e in store.list(f"manifests/generations/{member}/")]
-            _json(into, "generations.json", made)
-            if weights:
-                _weights(store, into, releases)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    target = folder / f"audio-tune-{member}.zip"
+    with whole(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as into:
+        into.writestr("README.txt", _READ_ME.format(name=person.name, group=agreement.group))
+        own = shelf.of_member(member)
+        _recordings(store, into, own)
+        _answers(store, into, member)
+        consents = consents_for(store, [r.id for r in own])
+        _json(into, "consents.json", [c.model_dump(mode="json") for (_, who), c in consents.items() if who == member])
+        made = [json.loads(store.get(e.key)) for e in store.list(f"manifests/generations/{member}/")]
+        _json(into, "generations.json", made)
+        if weights:
+            _weights(store, into, releases)
     return target
 
 

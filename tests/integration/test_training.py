@@ -195,6 +195,7 @@ def test_lora_is_merged_as_peft_does_or_kept_beside(made: Any, tmp_path: Path) -
     import torch
 
     from audiotune import tensors
+    from audiotune.stable_audio.released import open_weights
 
     pointer, _ = tune(made, tmp_path, mode="lora", lora_rank=4)
     weights = unwrap(made, tmp_path / "checkpoint", tmp_path)
@@ -210,6 +211,8 @@ def test_lora_is_merged_as_peft_does_or_kept_beside(made: Any, tmp_path: Path) -
     adapter = tensors.read(made.store.fetch(kept.adapter))
     assert all(".layers." in name for name in adapter)
     assert any(bool(tensor.any()) for name, tensor in adapter.items() if name.endswith("lora_B"))
+    merged = open_weights(made.store, kept).model.state_dict()
+    assert all(torch.equal(merged[name], ours[name]) for name in ours)  # what listeners hear is the same either way
 
 
 def test_an_upstream_checkpoint_unwraps_to_its_running_mean(made: Any, tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Files that are there whole or not at all: written under a temporary name beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yields the temporary name to write to; it becomes `path` when the block ends well and is removed when it does not.
+
+    The suffix stays, for writers that tell the format by it. The folder is made. Rename within one folder is atomic (POSIX).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part.unlink(missing_ok=True)  # a process of the same number may have died here
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str) -> Path:
+    """Writes bytes, or text as UTF-8, whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
