@@ -8,6 +8,8 @@ AudioTuneError
 ├── GovernanceError       the agreement or the consent records say no
 │   ├── AgreementError    the agreement itself is missing or wrong
 │   └── ConsentError      a contributor has not agreed to this use
+├── AccessError           nobody we know: no token, or one that does not count
+│   └── ForbiddenError    somebody we know, who may not do this
 ├── StoreError            the store refuses, is away or full
 │   ├── NotInStoreError   no such key
 │   ├── AlreadyInStoreError  a conditional write lost: the key exists
@@ -74,6 +76,14 @@ class AgreementError(GovernanceError):
 
 class ConsentError(GovernanceError):
     """A contributor has not agreed to this use."""
+
+
+class AccessError(AudioTuneError):
+    """Nobody we know: no token or password, or one that does not count."""
+
+
+class ForbiddenError(AccessError):
+    """Somebody we know, who may not do this."""
 
 
 class StoreError(AudioTuneError):

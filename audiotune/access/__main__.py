@@ -1,0 +1,114 @@
+"""The door for an owner: `python -m audiotune.access --help`. The store is the one AUDIOTUNE_STORE names."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from pathlib import Path
+
+from audiotune.access import accounts, tokens
+from audiotune.errors import AccessError, AudioTuneError
+from audiotune.partial import whole
+from audiotune.store import open_store
+from audiotune.store.port import Store
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0 done, 1 refused with one sentence on stderr."""
+    args = _parser().parse_args(arguments)
+    try:
+        args.run(open_store(args.store), args)
+    except AudioTuneError as e:
+        print(f"access: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens and accounts.")
+    parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
+    groups = parser.add_subparsers(required=True, metavar="token | account | first-owner")
+    _token(groups.add_parser("token", help="what a member's program carries"))
+    _account(groups.add_parser("account", help="a member who signs in with a password"))
+    first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
+    first.add_argument("member")
+    first.add_argument("--to", type=Path, required=True, help="file for the password and the token (mode 0600); - prints them")
+    first.set_defaults(run=_first_owner)
+    return parser
+
+
+def _token(group: argparse.ArgumentParser) -> None:
+    verbs = group.add_subparsers(required=True, metavar="issue | list | revoke")
+    issue = verbs.add_parser("issue", help="make one; its text is printed once")
+    issue.add_argument("member")
+    issue.add_argument("--days", type=float, default=90, help="life time (default 90)")
+    issue.add_argument("--scope", nargs="+", choices=tokens.SCOPES, default=["generate", "read"], help="default: generate read")
+    issue.set_defaults(run=lambda store, a: print(tokens.issue(store, a.member, a.scope, a.days)))
+    verbs.add_parser("list", help="all of them, without their secrets").set_defaults(run=_list_tokens)
+    revoke = verbs.add_parser("revoke", help="end one, within seconds")
+    revoke.add_argument("id")
+    revoke.set_defaults(run=lambda store, a: print(f"revoked {tokens.revoke(store, a.id).id}"))
+
+
+def _account(group: argparse.ArgumentParser) -> None:
+    verbs = group.add_subparsers(required=True, metavar="create | password | list")
+    for verb, what in (("create", "a new account"), ("password", "a new password for one")):
+        parser = verbs.add_parser(verb, help=f"{what}; the password comes from stdin, or is made and printed once")
+        parser.add_argument("member")
+        parser.set_defaults(run=_set_password, role=None)
+        if verb == "create":
+            parser.add_argument("--role", choices=("owner", "member"), default="member")
+    listing = verbs.add_parser("list", help="members and roles")
+    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.listed(store))))
+
+
+def _list_tokens(store: Store, _args: argparse.Namespace) -> None:
+    for token in tokens.listed(store):
+        state = "revoked" if token.revoked else f"until {token.expires:%Y-%m-%d}" if token.expires else "without end"
+        print(f"{token.id}\t{token.member}\t{' '.join(token.scopes)}\t{state}")
+
+
+def _set_password(store: Store, args: argparse.Namespace) -> None:
+    given = _given_password()
+    password = given or accounts.generated()
+    if args.role:
+        accounts.create(store, args.member, password, args.role)
+    else:
+        accounts.change(store, args.member, password)
+    print(f"{args.member}: {'the password you gave' if given else password}")
+
+
+def _given_password() -> str:
+    """A line from stdin; nothing there asks for a generated one."""
+    if sys.stdin.isatty():
+        return getpass.getpass("password (empty: make one): ")
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _first_owner(store: Store, args: argparse.Namespace) -> None:
+    if any(account.role == "owner" for account in accounts.listed(store)):
+        print("there is an owner already; nothing was changed", file=sys.stderr)
+        return
+    password = accounts.generated()
+    accounts.create(store, args.member, password, "owner")
+    token = tokens.issue(store, args.member, ["admin"], 365)
+    told = json.dumps({"member": args.member, "password": password, "token": token}, indent=1) + "\n"
+    if str(args.to) == "-":
+        print(told, end="")
+        return
+    try:
+        with whole(args.to) as part:
+            part.touch(mode=0o600)  # before the secret is in it
+            part.write_text(told)
+    except OSError as e:
+        store.delete(f"access/accounts/{args.member}.json")  # an owner whose password nobody saw would lock the door
+        tokens.revoke(store, token.split("_")[1])
+        raise AccessError(
+            f"cannot write the file: {e.strerror}", where=str(args.to), cure="name a folder that can be written"
+        ) from e
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Accounts: members who sign in with a password, for the studio. Passwords are kept as scrypt (RFC 7914) with a salt each."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
+from audiotune.store.port import Store
+
+Role = Literal["owner", "member"]
+MEMBER = r"[a-z0-9][a-z0-9_-]{0,63}"  # as in the agreement
+SHORTEST = 10
+_LONGEST = 1024  # hashing a novel would cost more than it protects
+_PREFIX = "access/accounts/"
+_N, _R = 1 << 14, 8  # 16 MiB
+WORK = 5  # scrypt's p: with the above about 0.2 s, as OWASP's password storage cheat sheet asks
+
+
+class Account(BaseModel):
+    """A member who can sign in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    member: str = Field(pattern=rf"^{MEMBER}$")
+    role: Role = "member"
+    password: str = Field(repr=False, description="scrypt$n$r$p$salt$hash, the last two in base64")
+    made: datetime
+    changed: datetime
+
+    @property
+    def key(self) -> str:
+        return f"{_PREFIX}{self.member}.json"
+
+
+def create(
+    store: Store, member: str, password: str, role: Role = "member", now: datetime | None = None, *, work: int = WORK
+) -> Account:
+    """Raises AccessError: no member id, a password too short or too long, an account that exists."""
+    if not re.fullmatch(MEMBER, member):
+        raise AccessError(f"{member!r} is no member id", cure="small letters, digits, '_' and '-' only")
+    now = now or datetime.now(UTC)
+    account = Account(member=member, role=role, password=_hashed(password, work), made=now, changed=now)
+    try:
+        store.put(account.key, account.model_dump_json(indent=1).encode(), only_new=True)
+    except AlreadyInStoreError:
+        raise AccessError(f"{member} has an account", cure="change its password instead") from None
+    return account
+
+
+def change(store: Store, member: str, password: str, now: datetime | None = None, *, work: int = WORK) -> Account:
+    """A new password. Raises AccessError: no such account, a password too short or too long."""
+    account = read(store, member)
+    if account is None:
+        raise AccessError(f"{member[:64]!r} has no account", cure="make one first")
+    changed = account.model_copy(update={"password": _hashed(password, work), "changed": now or datetime.now(UTC)})
+    store.put(changed.key, changed.model_dump_json(indent=1).encode())
+    return changed
+
+
+def verify(store: Store, member: str, password: str) -> Account | None:
+    """The account if the password is right. Takes as long for members that do not exist, so that nobody can list them."""
+    account = read(store, member)
+    right = _matches(password, account.password if account else _NOBODY)
+    return account if right and account is not None else None
+
+
+def read(store: Store, member: str) -> Account | None:
+    """The account without any check of a password, or None."""
+    if not re.fullmatch(MEMBER, member):
+        return None
+    try:
+        return Account.model_validate_json(store.get(f"{_PREFIX}{member}.json"))
+    except (NotInStoreError, ValidationError):
+        return None
+
+
+def listed(store: Store) -> list[Account]:
+    """All accounts, by member."""
+    found = (read(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
+    return [account for account in found if account is not None]
+
+
+def generated() -> str:
+    """A password nobody has to think of: 120 random bits in 20 letters and digits."""
+    return secrets.token_urlsafe(15)
+
+
+def _hashed(password: str, work: int) -> str:
+    if not SHORTEST <= len(password) <= _LONGEST:
+        raise AccessError(f"a password of {len(password)} characters", cure=f"choose one of {SHORTEST} to {_LONGEST}")
+    salt = secrets.token_bytes(16)
+    return "$".join(("scrypt", str(_N), str(_R), str(work), _text(salt), _text(_scrypt(password, salt, _N, _R, work))))
+
+
+def _matches(password: str, kept: str) -> bool:
+    if len(password) > _LONGEST:
+        return False
+    try:
+        kind, n, r, p, salt, digest = kept.split("$")
+        right = base64.b64decode(digest, validate=True)
+        given = _scrypt(password, base64.b64decode(salt, validate=True), int(n), int(r), int(p))
+    except ValueError:
+        return False
+    return kind == "scrypt" and hmac.compare_digest(given, right)
+
+
+def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=256 << 20, dklen=32)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+_NOBODY = "$".join(("scrypt", str(_N), str(_R), str(WORK), _text(bytes(16)), _text(bytes(32))))
