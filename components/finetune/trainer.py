@@ -16,7 +16,7 @@ import torch
 
 from audiotune.checkpoint import Checkpoint
 from audiotune.errors import TrainingError
-from components.finetune.draw import Draw, derived_seed, draw
+from components.finetune.draw import Draw, derived_seed, draw, with_little_padding
 from components.finetune.machine import Machine
 from components.finetune.material import Material
 from components.finetune.objective import noise_levels, shifted
@@ -125,6 +125,8 @@ class Trainer:
         machine = self.machine
         bounds = _bounds(len(drawn.rows), machine.world * self.settings.accumulate)
         mine = bounds[machine.rank * self.settings.accumulate : (machine.rank + 1) * self.settings.accumulate]
+        frames = self.train.frames[drawn.rows].tolist()
+        mine = [tight for start, end in mine for tight in with_little_padding(frames, start, end)]
         error = torch.zeros((), device=machine.device)
         for start, end in mine:
             last = end == mine[-1][1]

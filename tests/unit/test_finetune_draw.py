@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import torch
+from hypothesis import given
 
-from components.finetune.draw import draw, rows_at, stratified
+from components.finetune.draw import draw, rows_at, stratified, with_little_padding
 from components.finetune.settings import Settings
 
 FRAMES = torch.tensor([12, 40, 7, 33, 21, 12, 60, 5, 18])
@@ -49,3 +51,22 @@ def test_strata_are_each_drawn_from_once() -> None:
     assert sorted((drawn * 10).int().tolist()) == list(range(10))
     assert float(drawn.min()) > 0
     assert float(drawn.max()) < 1
+
+
+def test_rows_of_very_different_lengths_are_computed_apart() -> None:
+    assert with_little_padding([1, 4, 9, 20, 22, 58, 64, 64], 0, 8) == [(0, 5), (5, 8)]
+
+
+def test_rows_of_like_lengths_stay_together() -> None:
+    assert with_little_padding([60, 61, 62, 64], 0, 4) == [(0, 4)]
+    assert with_little_padding([7], 0, 1) == [(0, 1)]
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=40), st.data())
+def test_every_row_is_computed_once_with_no_more_padding(lengths: list[int], data: st.DataObject) -> None:
+    frames = sorted(lengths)
+    start = data.draw(st.integers(0, len(frames) - 1))
+    end = data.draw(st.integers(start + 1, len(frames)))
+    runs = with_little_padding(frames, start, end)
+    assert [row for a, b in runs for row in range(a, b)] == list(range(start, end))
+    assert sum((b - a) * frames[b - 1] for a, b in runs) <= (end - start) * frames[end - 1]
