@@ -9,7 +9,7 @@ import logging
 import re
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -23,6 +23,7 @@ from audiotune.store.port import Store
 from services.generation import bodies
 from services.generation.doors import Door
 from services.generation.engine import Engine, NotReadyError
+from services.generation.gate import Gate
 from services.generation.line import BusyError, Job, Loaded
 from services.generation.making import file_of, format_for, headers_of, wanted
 from services.generation.metrics import Metrics
@@ -33,8 +34,10 @@ EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def create_app(engine: Engine, store: Store) -> FastAPI:
-    """The application around an engine."""
+def create_app(engine: Engine, store: Store, *, members: bool = False) -> FastAPI:
+    """The application around an engine. `members`: whether tokens are asked for."""
+    gate = Gate(store, members=members)
+    reads, makes = [Depends(gate.needs("read"))], [Depends(gate.needs("generate"))]
     app = FastAPI(
         title="Audio Tune generation",
         version=__version__,
@@ -47,6 +50,7 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
     @app.post(
         "/v1/generations",
         summary="Make a sound",
+        dependencies=makes,
         responses={200: {"content": {name: {} for name in (*MEDIA_TYPES.values(), "application/json")}}},
         openapi_extra={
             "requestBody": {
@@ -73,7 +77,7 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
             return Response(data, media_type=MEDIA_TYPES[format], headers=headers_of(record))
         return JSONResponse({"generations": [_entry(data, record) for data, record in files]})
 
-    @app.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
+    @app.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest", dependencies=reads)
     def sound(digest: str) -> Response:
         record = _record(store, digest)
         try:
@@ -82,7 +86,7 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
             raise Problem(404, "the sound is no longer kept") from None
         return Response(data, media_type=MEDIA_TYPES[record.format], headers=headers_of(record))
 
-    @app.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
+    @app.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people", dependencies=reads)
     def lineage(digest: str) -> dict[str, Any]:
         record = _record(store, digest)
         release = registry.get(record.release, record.version)
@@ -92,7 +96,7 @@ def create_app(engine: Engine, store: Store) -> FastAPI:
             "lineage": release.lineage.model_dump(mode="json"),
         }
 
-    @app.get("/v1/releases", summary="The releases of this service, newest first")
+    @app.get("/v1/releases", summary="The releases of this service, newest first", dependencies=reads)
     def releases() -> dict[str, Any]:
         return {"releases": _releases(engine)}
 

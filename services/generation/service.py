@@ -7,6 +7,7 @@ import sys
 
 import bentoml
 
+from audiotune import access
 from audiotune.stable_audio.sample import generate
 from audiotune.store import open_store
 from services.generation.api import create_app
@@ -23,7 +24,7 @@ ENGINE = Engine(SETTINGS, RegisteredModels(SETTINGS, STORE), generate)
 @bentoml.service(
     name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256}, metrics={"enabled": False}
 )
-@bentoml.asgi_app(create_app(ENGINE, STORE), path="/")
+@bentoml.asgi_app(create_app(ENGINE, STORE, members=access.asked()), path="/")
 class GenerationService:
     """One engine a worker; it loads its release in the background and says in /v1/health how far it is."""
 
