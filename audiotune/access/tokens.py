@@ -46,6 +46,7 @@ class Token(BaseModel):
     made: datetime
     expires: datetime | None = None
     revoked: datetime | None = None
+    label: str = Field(default="", max_length=80, description="what it is for, in the member's words")
 
     @property
     def key(self) -> str:
@@ -55,11 +56,14 @@ class Token(BaseModel):
         return "admin" in self.scopes or scope in self.scopes or (scope == "read" and bool(self.scopes))
 
 
-def issue(store: Store, member: str, scopes: Iterable[str], days: float | None, now: datetime | None = None) -> str:
+def issue(
+    store: Store, member: str, scopes: Iterable[str], days: float | None, now: datetime | None = None, *, label: str = ""
+) -> str:
     """Makes a token and returns its text, which is shown once and kept nowhere.
 
     Args:
         days: life time; None never ends.
+        label: what it is for; cut at 80 letters.
 
     Raises:
         AccessError: no member's name, an unknown scope, no scope at all.
@@ -76,7 +80,7 @@ def issue(store: Store, member: str, scopes: Iterable[str], days: float | None, 
     id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     expires = None if days is None else now + timedelta(days=days)
     kept = tuple(cast(Scope, scope) for scope in wanted)
-    token = Token(id=id, member=member, digest=_digest(secret), scopes=kept, made=now, expires=expires)
+    token = Token(id=id, member=member, digest=_digest(secret), scopes=kept, made=now, expires=expires, label=label[:80])
     store.put(token.key, token.model_dump_json(indent=1).encode(), only_new=True)
     return f"at_{id}_{secret}"
 

@@ -13,16 +13,18 @@ import gradio as gr
 
 from audiotune.errors import SettingsError
 from services.studio.desk import Desk, desk_for
-from services.studio.pages import Arrival, agreement, annotate, generate, head, releases, upload
+from services.studio.doorkeeper import Doorkeeper
+from services.studio.pages import Arrival, account, agreement, annotate, generate, head, releases, upload
 from services.studio.settings import Settings
 from services.studio.theme import CSS, HEAD, theme
 
 FIRST_ROOM = "annotate"
+_WELCOME = "Audio Tune. Sign in with your member's id and password; an owner of the group makes accounts."
 _KEEP_FILES_S = (3600, 24 * 3600)  # look once an hour, let files for browsers live a day
 
 
 def build(desk: Desk) -> gr.Blocks:
-    """The whole studio as one page with five rooms."""
+    """The whole studio as one page of rooms."""
     with gr.Blocks(title="Audio Tune", delete_cache=_KEEP_FILES_S, analytics_enabled=False) as blocks:
         me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
         bar = head.build(desk)
@@ -37,6 +39,9 @@ def build(desk: Desk) -> gr.Blocks:
                 arrivals.append((room, releases.build(desk)))
             with gr.Tab("Agreement", id="agreement") as room:
                 arrivals.append((room, agreement.build(desk, me)))
+            if desk.signs_in:
+                with gr.Tab("Account", id="account") as room:
+                    arrivals.append((room, account.build(desk)))
         _wire(blocks, desk, me, bar, arrivals)
     return blocks
 
@@ -44,12 +49,14 @@ def build(desk: Desk) -> gr.Blocks:
 def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) -> tuple[gr.Blocks, str]:
     """Opens the studio; returns its blocks and address. With `wait` it stays until the process is ended."""
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.work_folder.resolve() / "files"))  # read when parts are made
-    blocks = build(desk or desk_for(settings))
+    desk = desk or desk_for(settings)
+    blocks = build(desk)
     try:
         _, url, _ = blocks.launch(
             server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
             theme=theme(), css_paths=[CSS], head=HEAD, share=False, ssr_mode=False, prevent_thread_lock=True,
             footer_links=[], quiet=True, show_error=False, pwa=False, mcp_server=False,
+            auth=Doorkeeper(desk.store) if desk.signs_in else None, auth_message=_WELCOME if desk.signs_in else None,
         )  # fmt: skip
     except OSError as e:
         raise SettingsError(f"cannot listen on {settings.host}:{settings.port}", cure="give another --port") from e

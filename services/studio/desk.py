@@ -8,6 +8,7 @@ from pathlib import Path
 from audiotune.errors import AgreementError
 from audiotune.governance import Agreement, current_agreement
 from audiotune.store import Store, open_store
+from services.studio.doorkeeper import Passes
 from services.studio.kubeflow import KubeflowLauncher
 from services.studio.launcher import Launcher, MachineLauncher
 from services.studio.listening import Listening
@@ -29,6 +30,22 @@ class Desk:
     listening: Listening
     launcher: Launcher
     maker: Maker
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether members sign in; else whoever reaches the page chooses a name."""
+        return self.settings.access == "members"
+
+    def present(self, signed_in: str | None, chosen: str) -> str:
+        """The member who sits here, also one who has left; "" for nobody of the group. Where members sign in, no choice counts."""
+        member = (signed_in or "") if self.signs_in else chosen
+        agreement = current_agreement(self.store)
+        return member if agreement and agreement.member(member) else ""
+
+    def acting(self, signed_in: str | None, chosen: str) -> str:
+        """Like `present`, but only somebody who may do things: not one who has left."""
+        member = self.present(signed_in, chosen)
+        return member if member in self.listening.members() else ""
 
     def agreement(self) -> Agreement:
         """The agreement in force. Raises AgreementError when the store has none."""
@@ -52,7 +69,10 @@ def desk_for(settings: Settings, *, launcher: Launcher | None = None, maker: Mak
         words=words,
         listening=Listening(store, shelves, words),
         launcher=launcher or _launcher(settings, store, work),
-        maker=maker or ServiceMaker(settings.generation_url, settings.generation_limit_s),
+        maker=maker
+        or ServiceMaker(
+            settings.generation_url, settings.generation_limit_s, Passes(store) if settings.access == "members" else None
+        ),
     )
 
 

@@ -74,7 +74,7 @@ def take_away(
         _answers(store, into, member)
         consents = consents_for(store, [r.id for r in own])
         _json(into, "consents.json", [c.model_dump(mode="json") for (_, who), c in consents.items() if who == member])
-        made = [json.loads(store.get(e.key)) for e in store.list(f"manifests/generations/{member}/")]
+        made = [json.loads(store.get(e.key)) for e in store.list(f"history/{member}/")]
         _json(into, "generations.json", made)
         if weights:
             _weights(store, into, releases)

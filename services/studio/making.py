@@ -51,9 +51,9 @@ class Made(BaseModel):
 class Maker(Protocol):
     """The generation service as the studio sees it. Raises GenerationError in words; `away` in them when it is not there."""
 
-    def make(self, wish: Wish, init: Path | None) -> list[Made]: ...
+    def make(self, wish: Wish, init: Path | None, member: str = "") -> list[Made]: ...
 
-    def releases(self) -> list[dict[str, Any]]: ...
+    def releases(self, member: str = "") -> list[dict[str, Any]]: ...
 
     def limits(self) -> dict[str, Any]:
         """`max_seconds` and `samplers` of the release in play, as far as the service tells."""
@@ -78,7 +78,7 @@ class KeptSound(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"manifests/generations/{self.member}/{self.id}.json"
+        return f"history/{self.member}/{self.id}.json"
 
     @property
     def file_name(self) -> str:
@@ -131,7 +131,7 @@ def keep(store: Store, member: str, made: Sequence[Made]) -> list[KeptSound]:
 
 def history(store: Store, member: str, limit: int = HISTORY) -> list[KeptSound]:
     """The member's newest sounds first; a row of another format is passed over."""
-    keys = sorted((e.key for e in store.list(f"manifests/generations/{member}/")), reverse=True)[:limit]
+    keys = sorted((e.key for e in store.list(f"history/{member}/")), reverse=True)[:limit]
     rows = []
     for key in keys:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,21 @@ class ServiceMaker:
     Args:
         url: its address.
         limit_s: longest to wait for sounds, in seconds.
+        token_of: gives a member's token where the service asks for one.
     """
 
-    def __init__(self, url: str, limit_s: int) -> None:
+    def __init__(self, url: str, limit_s: int, token_of: Callable[[str], str] | None = None) -> None:
+        self._token_of = token_of or (lambda member: "")
         self._url = url.rstrip("/")
         self._http = httpx.Client(base_url=self._url, timeout=httpx.Timeout(limit_s, connect=5))
 
-    def make(self, wish: Wish, init: Path | None) -> list[Made]:
+    def make(self, wish: Wish, init: Path | None, member: str = "") -> list[Made]:
         """All variations in one call; `audiotune.client` asks for one sound at a time."""
         try:
-            answer = self._http.post("/v1/generations", json=_body(wish, init), headers={"Accept": "application/json"})
+            headers = {"Accept": "application/json"}
+            if token := self._token_of(member):
+                headers["Authorization"] = f"Bearer {token}"
+            answer = self._http.post("/v1/generations", json=_body(wish, init), headers=headers)
         except httpx.TimeoutException:
             raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
         except httpx.HTTPError:
@@ -40,8 +46,8 @@ class ServiceMaker:
             raise GenerationError(_problem(answer.status_code, found))
         return [_made(wish, entry) for entry in found.get("generations", [])]
 
-    def releases(self) -> list[dict[str, Any]]:
-        return client.releases(self._url)
+    def releases(self, member: str = "") -> list[dict[str, Any]]:
+        return client.releases(self._url, token=self._token_of(member))
 
     def limits(self) -> dict[str, Any]:
         told = client.health(self._url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,6 +34,9 @@ class Settings(BaseModel):
         default=Path(".audiotune/studio"), description="folder for run logs and files on their way to a browser"
     )
     upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken by the upload page, in MB")
+    access: Literal["open", "members"] = Field(
+        default="open", description="members: sign in with an account; open: whoever reaches the page chooses a name"
+    )
     run_limit_s: int = Field(default=7200, ge=10, description="longest a run of ingest and segment may take, in seconds")
     generation_limit_s: int = Field(default=600, ge=5, description="longest to wait for a sound, in seconds")
 
@@ -48,6 +51,8 @@ def from_environment(environ: Mapping[str, str] | None = None, **given: Any) -> 
     values: dict[str, Any] = {
         name: environ[PREFIX + name.upper()] for name in Settings.model_fields if environ.get(PREFIX + name.upper())
     }
+    if environ.get("AUDIOTUNE_ACCESS"):  # one setting for all services; the studio's own wins
+        values.setdefault("access", environ["AUDIOTUNE_ACCESS"])
     values.update({name: value for name, value in given.items() if value is not None})
     try:
         return Settings.model_validate(values)

@@ -41,7 +41,7 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
             return say("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
         try:
             wish, init = _Form.read(given[:-1])
-            kept = making.keep(desk.store, member, desk.maker.make(wish, init))
+            kept = making.keep(desk.store, member, desk.maker.make(wish, init, member))
             news_ = say(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
             past_ = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
             return news_, shown(kept, "Just made"), past_, kept[0].seed if kept else gr.skip()

@@ -1,4 +1,4 @@
-"""The bar on top: the group, and who is listening. Sign-in takes this place later, behind `who`."""
+"""The bar on top: the group, and who is listening: the member signed in, or where no sign-in is asked the one chosen."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from services.studio.theme import script
 
 def who(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
     """The member who acts: the one signed in when there is a sign-in, else the one chosen; "" for nobody of the group."""
-    member = anybody(desk, chosen, request)
-    return member if member in desk.listening.members() else ""
+    return desk.acting(getattr(request, "username", None), chosen)
 
 
 def anybody(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
     """Like `who`, and also somebody who has left: they may look and take their data away, nothing else."""
-    member = getattr(request, "username", None) or chosen
-    agreement = current_agreement(desk.store)
-    return member if agreement and agreement.member(member) else ""
+    return desk.present(getattr(request, "username", None), chosen)
 
 
 def value(desk: Desk, member: str) -> dict[str, Any]:
@@ -31,6 +28,7 @@ def value(desk: Desk, member: str) -> dict[str, Any]:
         "group": agreement.group if agreement else "",
         "members": [(m.id, f"{m.name} (left)" if m.left else m.name) for m in agreement.members] if agreement else [],
         "member": member,
+        "signed_in": desk.signs_in,
     }
 
 

@@ -23,17 +23,17 @@ def build(desk: Desk) -> Arrival:
     show = gr.Button("Show report", elem_classes="at-show-report")
     frame = gr.HTML()
     show.click(lambda digest: _report(desk, digest), [choice], [frame], show_progress="hidden")
-    return Arrival(lambda member: _arrive(desk), [cards, choice])
+    return Arrival(lambda member: _arrive(desk, member), [cards, choice])
 
 
-def _arrive(desk: Desk) -> tuple[Any, Any]:
+def _arrive(desk: Desk, member: str) -> tuple[Any, Any]:
     try:
         found = releases_in(desk.store)
         recordings = {id: r.name for id, r in desk.shelves.current().recordings.items()}
     except AudioTuneError as e:
         return say(f"{e}.", "bad"), gr.Dropdown(choices=[])
     try:
-        listed, note = desk.maker.releases(), Markup()
+        listed, note = desk.maker.releases(member), Markup()
     except AudioTuneError as e:
         listed, note = [], say(f"{e}. The cards below come from the store.")
     names = desk.listening.members()

@@ -1,0 +1,104 @@
+"""Who comes in: members' passwords checked and guessing slowed, and the tokens with which the studio asks for sounds on their behalf."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from audiotune.access import accounts, tokens
+from audiotune.errors import AccessError, AudioTuneError
+from audiotune.governance import Agreement
+from audiotune.store import Store
+
+LOG = logging.getLogger("audiotune.studio")
+WRONG, WITHIN_S = 10, 600.0  # so many wrong passwords for one name in so many seconds, then none is looked at
+_NAMES = 1000
+LABEL = "studio"
+_LIFE = timedelta(days=1)
+
+
+class Doorkeeper:
+    """Says whether a name and a password belong together. Gradio calls it at each sign-in.
+
+    Args:
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._now = store, now
+        self._wrong: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, password: str) -> bool:
+        name = name.strip()[:64]
+        if self._too_many(name):
+            LOG.warning("sign-in of %r is refused for a while: %d wrong passwords in %d s", name, WRONG, WITHIN_S)
+            return False
+        try:
+            if accounts.verify(self._store, name, password) is not None:
+                with self._lock:
+                    self._wrong.pop(name, None)
+                return True
+        except AudioTuneError as e:  # the store is away: nobody comes in, and the page says only that it did not work
+            LOG.error("sign-in could not be checked: %s", e)
+            return False
+        with self._lock:
+            if len(self._wrong) >= _NAMES:  # made-up names must not fill the memory
+                self._wrong.clear()
+            self._wrong[name].append(self._now())
+        return False
+
+    def _too_many(self, name: str) -> bool:
+        with self._lock:
+            times = self._wrong.get(name)
+            while times and self._now() - times[0] > WITHIN_S:
+                times.popleft()
+            return bool(times) and len(times or ()) >= WRONG
+
+
+def new_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:
+    """Makes an account with a generated password, or gives one a new password; returns it.
+
+    Raises:
+        AccessError: the one who asks is no owner, or nobody of the agreement was chosen.
+    """
+    if not is_owner(store, owner):
+        raise AccessError("only owners make accounts", cure="ask an owner of the group")
+    if agreement.member(member) is None:
+        raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
+    password = accounts.generated()
+    if accounts.read(store, member) is None:
+        accounts.create(store, member, password)
+    else:
+        accounts.change(store, member, password)
+    return password
+
+
+def is_owner(store: Store, member: str) -> bool:
+    account = accounts.read(store, member) if member else None
+    return account is not None and account.role == "owner"
+
+
+class Passes:
+    """A token for each member, so that the generation service knows who asks. Made when needed, renewed, kept in memory only."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[str, tuple[str, datetime]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, member: str) -> str:
+        """The token's text; "" for nobody."""
+        if not member:
+            return ""
+        now = datetime.now(UTC)
+        with self._lock:
+            text, ends = self._kept.get(member, ("", now))
+            if ends - now < _LIFE / 24:
+                text = tokens.issue(self._store, member, ("generate",), _LIFE / timedelta(days=1), now, label=LABEL)
+                self._kept[member] = (text, now + _LIFE)
+            return text

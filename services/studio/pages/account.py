@@ -1,0 +1,147 @@
+"""Account: one's password, one's tokens for programs and plug-ins, and, for owners, the others' accounts. Only where members sign in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from audiotune.access import accounts, tokens
+from audiotune.access.tokens import Token
+from audiotune.errors import AccessError, AudioTuneError
+from services.studio.desk import Desk
+from services.studio.doorkeeper import LABEL, is_owner, new_password
+from services.studio.markup import Markup, joined, say, table, tag
+from services.studio.pages import Arrival
+from services.studio.pages.head import anybody
+
+_LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
+
+
+def build(desk: Desk) -> Arrival:
+    _password(desk)
+    kept, which = _tokens(desk)
+    people, whose = _others(desk)
+
+    def arrive(member: str) -> tuple[Any, ...]:
+        try:
+            mine, ends = _listed(desk, member)
+            return (mine, gr.Dropdown(choices=ends, value=None), *_people(desk, member))
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip()
+
+    return Arrival(arrive, [kept, which, people, whose])
+
+
+def _password(desk: Desk) -> None:
+    gr.HTML(tag("h2", "Password"))
+    with gr.Row():
+        old = gr.Textbox(label="Password now", type="password", elem_id="at-password-now")
+        new = gr.Textbox(label="New password, at least 10 characters", type="password", elem_id="at-password-new")
+    change, news = gr.Button("Change it", elem_id="at-password-change"), gr.HTML(elem_id="at-password-news")
+
+    def on_change(old: str, new: str, request: gr.Request) -> tuple[Any, str, str]:
+        member = anybody(desk, "", request)
+        try:
+            if accounts.verify(desk.store, member, old) is None:
+                raise AccessError("the password now is not right", cure="type it again")
+            accounts.change(desk.store, member, new)
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), "", ""
+        return say("Changed. It counts from the next sign-in.", "good"), "", ""
+
+    change.click(on_change, [old, new], [news, old, new])
+
+
+def _tokens(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
+    words = "A token lets a program or plug-in ask the generation service in your name. Treat it like a password."
+    gr.HTML(joined(tag("h2", "Tokens"), tag("p", words, class_="at-lead")))
+    kept = gr.HTML(elem_id="at-tokens")
+    with gr.Row():
+        purpose = gr.Textbox(label="What for", placeholder="sampler plug-in", max_length=80, elem_id="at-token-for")
+        life = gr.Dropdown(_LIVES, value=90, label="Lives")
+    make = gr.Button("Make a token", elem_id="at-token-make")
+    news = gr.HTML(elem_id="at-token-news")
+    which = gr.Dropdown([], label="End a token")
+    end = gr.Button("End it", elem_id="at-token-end")
+
+    def on_make(purpose: str, days: int, request: gr.Request) -> tuple[Any, Any, Any]:
+        member = anybody(desk, "", request)
+        try:
+            _require(member)
+            text = tokens.issue(desk.store, member, ("generate",), days, label=purpose.strip())
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip()
+        return _once("Copy it now; it is not shown again.", text), *_both(_listed(desk, member))
+
+    def on_end(id: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
+        member = anybody(desk, "", request)
+        try:
+            if id not in {token.id for token in _mine(desk, member)}:
+                raise AccessError("choose one of your tokens", cure="it may have ended already")
+            tokens.revoke(desk.store, str(id))
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip()
+        return say("Ended; services notice within two seconds.", "good"), *_both(_listed(desk, member))
+
+    make.click(on_make, [purpose, life], [news, kept, which])
+    end.click(on_end, [which], [news, kept, which])
+    return kept, which
+
+
+def _others(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
+    people = gr.HTML(elem_id="at-accounts")
+    whose = gr.Dropdown([], label="Member", visible=False, elem_id="at-account-of")
+    make = gr.Button("New account or new password", elem_id="at-account-make")
+    news = gr.HTML(elem_id="at-account-news")
+
+    def on_make(member: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
+        owner = anybody(desk, "", request)
+        try:
+            password = new_password(desk.store, desk.agreement(), owner, member or "")
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip()
+        return _once(f"Give {member} this password; it is not shown again.", password), *_people(desk, owner)
+
+    make.click(on_make, [whose], [news, people, whose])
+    return people, whose
+
+
+def _people(desk: Desk, member: str) -> tuple[Any, Any]:
+    """The table of accounts and the choice, for owners; nothing for others."""
+    if not is_owner(desk.store, member):
+        return Markup(), gr.Dropdown(visible=False)
+    have = {account.member: account for account in accounts.listed(desk.store)}
+    rows = [
+        (m.name, have[m.id].role if m.id in have else "no account", f"{have[m.id].changed:%d %b %Y}" if m.id in have else "")
+        for m in desk.agreement().members
+    ]
+    shown = joined(tag("h2", "Members' accounts"), table(("Member", "Account", "Password since"), rows))
+    return shown, gr.Dropdown(choices=[(m.name, m.id) for m in desk.agreement().members], visible=True)
+
+
+def _listed(desk: Desk, member: str) -> tuple[Markup, list[tuple[str, str]]]:
+    """The member's tokens as a table, and those that can be ended."""
+    mine = _mine(desk, member)
+    if not mine:
+        return tag("p", "You have no tokens."), []
+    rows = [(t.label or "no words", t.id, f"{t.made:%d %b %Y}", f"{t.expires:%d %b %Y}" if t.expires else "never") for t in mine]
+    return table(("For", "Id", "Made", "Ends"), rows), [(f"{t.label or 'no words'} ({t.id})", t.id) for t in mine]
+
+
+def _mine(desk: Desk, member: str) -> list[Token]:
+    """Tokens of the member that count; not those the studio itself carries."""
+    return [t for t in tokens.listed(desk.store) if t.member == member and not t.revoked and t.label != LABEL]
+
+
+def _both(listed: tuple[Markup, list[tuple[str, str]]]) -> tuple[Markup, Any]:
+    return listed[0], gr.Dropdown(choices=listed[1], value=None)
+
+
+def _require(member: str) -> None:
+    if not member:
+        raise AccessError("you are no member of the agreement", cure="an owner adds you to the agreement first")
+
+
+def _once(words: str, secret: str) -> Markup:
+    return joined(say(words, "good"), tag("pre", tag("code", secret), class_="at-secret"))

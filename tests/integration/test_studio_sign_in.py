@@ -1,0 +1,72 @@
+"""The studio with sign-in, in a real headless Chromium: nothing to be had without it, one's own name, a token that works."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from audiotune.access import accounts, tokens
+from tests.fakes.seeded_store import Seeded, seed
+from tests.integration import test_studio_browser as browser
+
+webdriver, chromium = browser.webdriver, browser.chromium
+pytestmark = browser.pytestmark
+FIRST = "a first password"
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Seeded:
+    made = seed(tmp_path / "store", segments_each=1, segment_s=1.0)
+    accounts.create(made.store, "ana", FIRST, "owner")
+    return made
+
+
+@pytest.fixture
+def studio(group: Seeded, tmp_path: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--store", group.store.url, "--port", str(port), "--work-folder", str(tmp_path / "work")]
+    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "AUDIOTUNE_ACCESS": "members"}
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, "-m", "services.studio", *flags]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            browser._wait_for(f"http://127.0.0.1:{port}/", process, tmp_path / "log")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, studio: str, group: Seeded) -> None:
+    assert httpx.get(f"{studio}config").status_code == 401
+    assert httpx.post(f"{studio}gradio_api/queue/join", json={"fn_index": 0, "data": []}).status_code == 401
+    wrong = httpx.post(f"{studio}login", data={"username": "ana", "password": "a guess at it"})
+    assert wrong.status_code == 400
+
+    page = browser.Page.__new__(browser.Page)
+    page.driver = chromium
+    chromium.get(studio)
+    page.until(lambda: len(page.all("input")) >= 2)
+    name, password = page.all("input")[:2]
+    name.send_keys("ana")
+    password.send_keys(FIRST)
+    next(button for button in page.all("button") if button.is_displayed()).click()
+    page.until(lambda: page.text("#at-signed-in") == "Ana")
+    assert not page.all("#at-member")  # nobody else's name can be chosen
+
+    page.room("Account")
+    page.until(lambda: "Ben" in page.text("#at-accounts"))
+    page.one("#at-token-make").click()
+    page.until(lambda: page.text("#at-token-news code").startswith("at_"))
+    assert tokens.check(group.store, page.text("#at-token-news code"), "generate").member == "ana"
+    if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
+        chromium.save_screenshot(f"{shots}/account.png")
