@@ -151,8 +151,15 @@ def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any
         lightning.launch()
         return work(Fabric(lightning), *arguments)
     in_process: Any = _in_process
-    return lightning.launch(in_process, work, arguments)
+    return lightning.launch(in_process, work, _Sealed(arguments)).content
 
 
-def _in_process(lightning: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return work(Fabric(lightning), *arguments)
+def _in_process(lightning: Any, work: Callable[..., Any], arguments: _Sealed) -> _Sealed:
+    return _Sealed(work(Fabric(lightning), *arguments.content))
+
+
+class _Sealed:
+    """Content that Lightning hands from process to process unopened: it looks for tensors inside, and stops at frozen dataclasses."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,15 +150,7 @@ def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
     assert unhidden.item() != pytest.approx(alone[0], rel=1e-3)  # a hundred times what is let pass above
 
 
-_TWO = pytest.param(
-    {"devices": 2, "device": "cpu"},
-    marks=pytest.mark.skipif(
-        not os.environ.get("AUDIOTUNE_TWO_PROCESSES"), reason="AUDIOTUNE_TWO_PROCESSES is not set; not passed yet"
-    ),
-)
-
-
-@pytest.mark.parametrize("divided", [{"accumulate": 3}, _TWO, {"activation_checkpointing": True}])
+@pytest.mark.parametrize("divided", [{"accumulate": 3}, {"devices": 2, "device": "cpu"}, {"activation_checkpointing": True}])
 def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divided: dict[str, Any]) -> None:
     """In parts, by two processes (Lightning Fabric, gloo), or with activations computed twice: the same but for rounding."""
     import torch
