@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -58,7 +58,7 @@ class S3Store:
         self._cache = cache or cache_folder()
         self._checked: set[str] = set()
         with self._spoken(""):
-            self._s3 = _client()
+            self._s3 = client()
 
     @property
     def url(self) -> str:
@@ -232,10 +232,14 @@ def cache_folder() -> Path:
     return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
 
 
-def _client() -> S3Client:
-    """Path-style, because servers behind one host name have no bucket hosts; patient with answers, not with silence."""
+def client() -> S3Client:
+    """Path-style unless AUDIOTUNE_STORE_STYLE says `virtual`: servers behind one host name have no bucket hosts.
+
+    Patient with answers, not with silence.
+    """
+    style: Literal["path", "virtual"] = "virtual" if os.environ.get("AUDIOTUNE_STORE_STYLE") == "virtual" else "path"
     config = Config(
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": style},
         retries={"mode": "standard", "max_attempts": 4},  # exponential backoff with jitter
         connect_timeout=2,
         read_timeout=60,

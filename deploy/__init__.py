@@ -1,0 +1,1 @@
+"""What puts the house on a cluster. Nothing in here is part of the wheel."""

@@ -1,0 +1,95 @@
+"""Words that several parts of the values share: closed models, quantities, images, resources, scheduling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+
+class Closed(BaseModel):
+    """Base of all values: unknown keys are refused, keys are camelCase as Helm's users expect."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, validate_default=True, frozen=True)
+
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+Name = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
+Host = Annotated[str, StringConstraints(pattern=r"^([a-zA-Z0-9*]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?)?$")]
+Url = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+[^\s]*)?$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
+Labels = dict[str, str]
+Objects = list[dict[str, Any]]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Image(Closed):
+    """One image. With a digest, the digest decides and the tag is for people."""
+
+    registry: str = Field(default="", description="host/prefix of this image alone; empty takes images.registry")
+    name: str = Field(min_length=1, description="repository below the registry")
+    tag: str = Field(default="", description="empty takes the chart's appVersion")
+    digest: Digest = Field(
+        default="", description="sha256:...; `make images` writes it, so that a tag that moves changes nothing"
+    )
+
+
+def image(name: str, **more: str) -> Image:
+    return Image(name=name, **more)
+
+
+class Amounts(Closed):
+    """CPU, memory and node-local disk of a container."""
+
+    cpu: Quantity = Field(default="100m", description="cores")
+    memory: Quantity = Field(default="256Mi", description="bytes")
+    ephemeral_storage: Quantity = Field(default="1Gi", alias="ephemeral-storage", description="bytes on the node's own disk")
+
+
+class Limits(Closed):
+    """The most a container may take. No CPU limit by default: throttling makes sounds late and frees nothing."""
+
+    cpu: Quantity | None = Field(default=None, description="cores; null sets no limit")
+    memory: Quantity = Field(default="512Mi", description="bytes; above it the container is ended")
+    ephemeral_storage: Quantity = Field(default="4Gi", alias="ephemeral-storage", description="bytes on the node's own disk")
+
+
+class Resources(Closed):
+    """Requests and limits of one container."""
+
+    requests: Amounts = Field(default=Amounts(), description="what the scheduler sets aside")
+    limits: Limits = Field(default=Limits(), description="what it may never exceed")
+
+
+def resources(cpu: str, memory: str, most: str, disk: str = "1Gi", most_disk: str = "4Gi") -> Resources:
+    return Resources(
+        requests=Amounts(cpu=cpu, memory=memory, ephemeral_storage=disk), limits=Limits(memory=most, ephemeral_storage=most_disk)
+    )
+
+
+class Placement(Closed):
+    """Where the pods of one part may run."""
+
+    node_selector: Labels = Field(default={}, description="labels a node must have")
+    tolerations: Objects = Field(default=[], description="Kubernetes tolerations")
+    affinity: dict[str, Any] = Field(default={}, description="Kubernetes affinity")
+    priority_class_name: str = Field(default="", description="priority class; empty takes pods.priorityClassName")
+    annotations: Labels = Field(default={}, description="annotations of the pods")
+
+
+class Volume(Closed):
+    """A volume that outlives the release. It may grow, not shrink; its class cannot change."""
+
+    size: Quantity = Field(default="10Gi", description="size; larger later is fine where the storage class can grow volumes")
+    storage_class: str = Field(default="", description="storage class; empty takes the cluster's default")
+
+
+class Route(Closed):
+    """Names under which members reach the two services."""
+
+    studio_host: Host = Field(default="", description="host name of the studio; empty makes no rule for it")
+    generation_host: Host = Field(default="", description="host name of the generation API; empty makes no rule for it")
+    annotations: Labels = Field(default={}, description="annotations of the object")

@@ -1,0 +1,56 @@
+"""The service graph: who may talk to whom. Kept in the chart as data; drawn into the docs from the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHART = Path(__file__).resolve().parents[2] / "helm" / "audio-tune"
+
+
+def graph() -> dict[str, Any]:
+    """files/graph.yaml as it is."""
+    made: dict[str, Any] = yaml.safe_load((CHART / "files" / "graph.yaml").read_text())
+    return made
+
+
+def mermaid() -> str:
+    """The graph as a picture; what lies outside the release is round."""
+    data = graph()
+    lines = ["```mermaid", "flowchart LR"]
+    for name, node in data["parts"].items():
+        lines.append(f'  {_id(name)}["{node["title"]}"]')
+    for name, node in data["outside"].items():
+        lines.append(f'  {_id(name)}(("{node["title"]}"))')
+    for arrow in data["arrows"]:
+        lines.append(f'  {_id(arrow["from"])} -- "{arrow["port"]}" --> {_id(arrow["to"])}')
+    return "\n".join([*lines, "```"])
+
+
+def table() -> str:
+    """Every arrow with its reason."""
+    data = graph()
+    nodes = {**data["parts"], **data["outside"]}
+    lines = ["| from | to | port | why | when |", "|---|---|---|---|---|"]
+    for arrow in data["arrows"]:
+        ends = [nodes[arrow[end]].get("when") for end in ("from", "to")]
+        when = " and ".join(word for word in ends if word) or "always"
+        lines.append(f"| {arrow['from']} | {arrow['to']} | {arrow['port']} | {arrow['why']} | {when} |")
+    return "\n".join(lines)
+
+
+def page() -> str:
+    return (
+        "# Who may talk to whom\n\n"
+        "<!-- Written by `python -m deploy.chart.generate` from helm/audio-tune/files/graph.yaml; change it there. -->\n\n"
+        "All our pods refuse everything in and out, but these arrows. Each arrow is one pair of NetworkPolicies: what may leave on "
+        "one side, what may enter on the other. Names are resolved by the cluster's DNS; the node itself reaches all pods (probes, "
+        "port-forward). Addresses in `network.blocked` (clouds' metadata) are left out of every arrow that leads outside.\n\n"
+        f"{mermaid()}\n\n{table()}\n"
+    )
+
+
+def _id(name: str) -> str:
+    return name.replace("-", "_")

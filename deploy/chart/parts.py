@@ -1,0 +1,159 @@
+"""The parts that are programs of ours: generation, studio, and what the pipelines need."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from deploy.chart.basics import (
+    Closed,
+    Labels,
+    Name,
+    Objects,
+    Placement,
+    Quantity,
+    Resources,
+    Seconds,
+    Url,
+    VariableName,
+    resources,
+)
+
+Preset = Literal["cpu", "l4-24gb", "a100-40gb", "h100-80gb", "mig-2g.20gb"]
+
+
+class Gpu(Closed):
+    """A preset, and what shall differ from it. Everything that is null comes from the preset (files/presets.yaml)."""
+
+    preset: Preset = Field(default="cpu", description="kind of machine: cpu, l4-24gb, a100-40gb, h100-80gb or mig-2g.20gb")
+    device: Literal["plugin", "claim"] = Field(
+        default="plugin", description="plugin: ask for the resource by name; claim: Dynamic Resource Allocation (Kubernetes 1.34)"
+    )
+    device_class: str = Field(default="gpu.nvidia.com", description="device class of the claim")
+    resource: str | None = Field(default=None, description="resource name, as in nvidia.com/gpu")
+    count: int | None = Field(default=None, ge=0, le=16, description="how many of it")
+    node_selector: Labels | None = Field(default=None, description="labels a GPU node must have")
+    tolerations: Objects | None = Field(default=None, description="taints that are tolerated")
+    runtime_class_name: str | None = Field(default=None, description="runtime class; empty where the node's default knows GPUs")
+    shared_memory: Quantity | None = Field(default=None, description="size of /dev/shm")
+    batch_size: int | None = Field(
+        default=None, ge=1, le=4096, description="sounds made at once (generation); segments per optimizer step (pipelines)"
+    )
+    recipe: str | None = Field(default=None, description="recipe that fits this machine (pipelines)")
+
+
+class Release(Closed):
+    """Which release is served."""
+
+    name: str = Field(default="audio-tune", min_length=1, max_length=100, description="name it is registered under")
+    alias: str = Field(default="champion", min_length=1, description="alias that is followed")
+    candidates: bool = Field(default=False, description="serve the candidate while there is no champion")
+
+
+class Autoscaling(Closed):
+    """More pods when requests wait."""
+
+    kind: Literal["none", "hpa", "keda"] = Field(
+        default="none",
+        description="hpa: needs a metrics adapter that serves audio_tune_waiting; keda: asks Prometheus itself (KEDA's CRD must be there)",
+    )
+    min_replicas: int = Field(default=1, ge=1, le=100, description="never fewer pods")
+    max_replicas: int = Field(default=3, ge=1, le=100, description="never more pods")
+    waiting: int = Field(default=4, ge=1, le=10_000, description="waiting requests per pod from which another one starts")
+    prometheus_url: Url = Field(default="", description="Prometheus' address (keda)")
+
+
+class Generation(Placement):
+    """The service that makes sounds."""
+
+    replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
+    release: Release = Field(default=Release(), description="what is served")
+    queue: int = Field(default=16, ge=1, le=10_000, description="requests that may wait in a pod; more get 429 and Retry-After")
+    poll_seconds: float = Field(default=5, gt=0, le=3600, description="seconds between looks at the alias")
+    consent_seconds: float = Field(default=60, gt=0, le=86_400, description="seconds between looks at everybody's consent")
+    keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
+    log_prompts: bool = Field(default=False, description="write prompts into the log")
+    gpu: Gpu = Field(default=Gpu(), description="the machine it runs on")
+    cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
+    pre_stop_seconds: int = Field(
+        default=10, ge=0, le=300, description="pause before a pod ends, so that load balancers forget it"
+    )
+    longest_seconds: Seconds = Field(
+        default=900, description="longest generation; a pod that ends gets this and the pause before it is killed"
+    )
+    autoscaling: Autoscaling = Field(default=Autoscaling(), description="more pods when requests wait")
+    resources: Resources = Field(
+        default=resources("500m", "2Gi", "8Gi", "2Gi", "30Gi"), description="requests and limits; GPUs are added by the preset"
+    )
+    env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
+
+
+class Oidc(Closed):
+    """Sign-in by an identity provider instead of passwords kept here."""
+
+    issuer: Url = Field(default="", description="the provider's address; empty: accounts kept in the store")
+    client_id: str = Field(default="", description="client id this studio is known by")
+    secret: Name = Field(default="", description="Secret with the key clientSecret")
+    member_claim: str = Field(default="preferred_username", min_length=1, description="claim that names the member")
+
+
+class Studio(Placement):
+    """The web page: upload, annotate, generate, releases, agreement."""
+
+    enabled: bool = Field(default=True, description="without it the API alone remains")
+    upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken, in MB")
+    generation_limit_seconds: Seconds = Field(default=600, description="longest wait for a sound")
+    work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
+    pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
+    oidc: Oidc = Field(default=Oidc(), description="sign-in by an identity provider")
+    session_secret: Name = Field(default="", description="Secret with `key` for cookies; empty: one is made in the cluster")
+    resources: Resources = Field(default=resources("100m", "512Mi", "4Gi", "1Gi", "30Gi"), description="requests and limits")
+    env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
+
+
+class Access(Closed):
+    """Who may come in."""
+
+    mode: Literal["members", "open"] = Field(
+        default="members", description="members: sign-in and tokens; open: everybody who reaches it"
+    )
+    first_owner: Name = Field(default="owner", description="member whose account is made on the first install; empty makes none")
+
+
+class Kfp(Closed):
+    """Kubeflow Pipelines, where the runs happen."""
+
+    mode: Literal["none", "single-user", "multi-user"] = Field(
+        default="none",
+        description="none; single-user: runs happen in KFP's own namespace; multi-user: runs happen in this release's namespace",
+    )
+    endpoint: Url = Field(default="", description="its API, as in http://ml-pipeline.kubeflow:8888")
+    namespace: Name = Field(default="kubeflow", description="namespace Kubeflow Pipelines itself lives in")
+    token_secret: Name = Field(default="", description="Secret with the key `token`, where the API asks for one")
+    upload: bool = Field(default=True, description="upload the compiled pipelines after install and upgrade")
+    service_account: Name = Field(default="pipeline-runner", description="account of the steps (multi-user); empty makes none")
+
+
+class Pipelines(Closed):
+    """What the steps of a run ask for. Told to the pipelines in the ConfigMap <release>-cluster."""
+
+    gpu: Gpu = Field(default=Gpu(), description="machine of encode, finetune and evaluate")
+    internet: bool = Field(
+        default=True, description="steps may fetch recordings and base models from https addresses (multi-user)"
+    )
+    retries: int = Field(default=2, ge=0, le=10, description="attempts after a first failure")
+    gpu_timeout_seconds: int = Field(
+        default=604_800, ge=60, description="a GPU step that runs longer is ended; it resumes when run again"
+    )
+    resources: Resources = Field(default=resources("500m", "1Gi", "8Gi", "1Gi", "20Gi"), description="of every step")
+    gpu_memory_limit: Quantity = Field(default="48Gi", description="memory limit of GPU steps")
+
+
+class Journey(Closed):
+    """`helm test`: the journey at its smallest inside the cluster."""
+
+    enabled: bool = Field(default=True, description="offer the test")
+    steps: int = Field(default=12, ge=1, le=100_000, description="optimizer steps of the tiny model")
+    deadline_seconds: Seconds = Field(default=1500, description="the test fails when it takes longer")
+    resources: Resources = Field(default=resources("500m", "1536Mi", "6Gi", "1Gi", "10Gi"), description="requests and limits")

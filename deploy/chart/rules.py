@@ -1,0 +1,155 @@
+"""Rules between values. Each is written once for Python and once for Helm's templates; a test holds the two against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that must not be.
+
+    Attributes:
+        key: the value to change.
+        template: Go template expression over .Values, true when the rule is broken.
+        broken: the same in Python, over the values as Helm sees them.
+        words: what is wrong and the cure.
+    """
+
+    key: str
+    template: str
+    broken: Callable[[Mapping[str, Any]], bool]
+    words: str
+
+
+# Variables the chart sets itself; a second one of the same name would win or lose by order, silently.
+OURS = ("AUDIOTUNE_", "AWS_", "MLFLOW_", "HOME", "XDG_CACHE_HOME")
+
+
+def _ours(env: Mapping[str, str]) -> bool:
+    return any(name.startswith(OURS) for name in env)
+
+
+def _env_rule(part: str) -> Rule:
+    return Rule(
+        f"{part}.env",
+        f'(regexMatch "(^|,)({"|".join(OURS)})" (join "," (keys .{part}.env)))',
+        lambda v: _ours(v[part]["env"]),
+        f"names beginning with {', '.join(OURS)} are the chart's own; set the value that stands for it",
+    )
+
+
+RULES = (
+    Rule(
+        "images.registry",
+        "(not .images.registry)",
+        lambda v: not v["images"]["registry"],
+        "say where the images live, as in --set images.registry=registry.home:5000; `make images REGISTRY=...` pushes them there",
+    ),
+    Rule(
+        "objectStorage.external.secret",
+        '(and (eq .objectStorage.kind "external") (not .objectStorage.external.secret))',
+        lambda v: v["objectStorage"]["kind"] == "external" and not v["objectStorage"]["external"]["secret"],
+        "an external store needs an existing Secret with accesskey and secretkey",
+    ),
+    Rule(
+        "database.external.host",
+        '(and (eq .registry.kind "bundled") (eq .database.kind "external") (not .database.external.host))',
+        lambda v: (
+            v["registry"]["kind"] == "bundled" and v["database"]["kind"] == "external" and not v["database"]["external"]["host"]
+        ),
+        "an external database needs a host name",
+    ),
+    Rule(
+        "database.external.secret",
+        '(and (eq .registry.kind "bundled") (eq .database.kind "external") (not .database.external.secret))',
+        lambda v: (
+            v["registry"]["kind"] == "bundled" and v["database"]["kind"] == "external" and not v["database"]["external"]["secret"]
+        ),
+        "an external database needs an existing Secret with username and password",
+    ),
+    Rule(
+        "registry.external.url",
+        '(and (eq .registry.kind "external") (not .registry.external.url))',
+        lambda v: v["registry"]["kind"] == "external" and not v["registry"]["external"]["url"],
+        "an external registry needs its address",
+    ),
+    Rule(
+        "kfp.endpoint",
+        '(and (ne .kfp.mode "none") (not .kfp.endpoint))',
+        lambda v: v["kfp"]["mode"] != "none" and not v["kfp"]["endpoint"],
+        "say where its API answers, as in http://ml-pipeline.kubeflow:8888, or set kfp.mode to none",
+    ),
+    Rule(
+        "studio.oidc.secret",
+        "(and .studio.oidc.issuer (not (and .studio.oidc.secret .studio.oidc.clientId)))",
+        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not (v["studio"]["oidc"]["secret"] and v["studio"]["oidc"]["clientId"]),
+        "sign-in by a provider needs clientId and a Secret with clientSecret",
+    ),
+    Rule(
+        "generation.autoscaling.maxReplicas",
+        "(gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas))",
+        lambda v: v["generation"]["autoscaling"]["minReplicas"] > v["generation"]["autoscaling"]["maxReplicas"],
+        "must not be below minReplicas",
+    ),
+    Rule(
+        "generation.autoscaling.prometheusUrl",
+        '(and (eq .generation.autoscaling.kind "keda") (not .generation.autoscaling.prometheusUrl))',
+        lambda v: v["generation"]["autoscaling"]["kind"] == "keda" and not v["generation"]["autoscaling"]["prometheusUrl"],
+        "KEDA asks Prometheus for the queue; say where it answers",
+    ),
+    Rule(
+        "ingress.studioHost",
+        "(and .ingress.enabled (not (or .ingress.studioHost .ingress.generationHost)))",
+        lambda v: v["ingress"]["enabled"] and not (v["ingress"]["studioHost"] or v["ingress"]["generationHost"]),
+        "an Ingress needs studioHost or generationHost",
+    ),
+    Rule(
+        "httpRoute.parentRefs",
+        "(and .httpRoute.enabled (not .httpRoute.parentRefs))",
+        lambda v: v["httpRoute"]["enabled"] and not v["httpRoute"]["parentRefs"],
+        "an HTTPRoute needs the Gateway it is attached to",
+    ),
+    Rule(
+        "httpRoute.studioHost",
+        "(and .httpRoute.enabled (not (or .httpRoute.studioHost .httpRoute.generationHost)))",
+        lambda v: v["httpRoute"]["enabled"] and not (v["httpRoute"]["studioHost"] or v["httpRoute"]["generationHost"]),
+        "an HTTPRoute needs studioHost or generationHost",
+    ),
+    Rule(
+        "access.mode",
+        '(and (eq .access.mode "open") (or .ingress.enabled .httpRoute.enabled))',
+        lambda v: v["access"]["mode"] == "open" and (v["ingress"]["enabled"] or v["httpRoute"]["enabled"]),
+        "open lets everybody in; with an Ingress or HTTPRoute it must be members",
+    ),
+    Rule(
+        "generation.replicas",
+        '(and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0))',
+        lambda v: v["generation"]["autoscaling"]["kind"] != "none" and v["generation"]["replicas"] == 0,
+        "0 pods and autoscaling contradict each other",
+    ),
+    _env_rule("generation"),
+    _env_rule("studio"),
+)
+
+
+def broken(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with complete values, one sentence a rule."""
+    return [f"{rule.key}: {rule.words}" for rule in RULES if rule.broken(values)]
+
+
+def as_template() -> str:
+    """templates/_rules.tpl: every broken rule is told at once."""
+    lines = [
+        "{{- /* Written by `python -m deploy.chart.generate` from deploy/chart/rules.py. */ -}}",
+        '{{- define "audio-tune.rules" -}}',
+        "{{- $faults := list -}}",
+        "{{- with .Values -}}",
+    ]
+    for rule in RULES:
+        words = f"{rule.key}: {rule.words}".replace("`", "'")
+        lines += [f"{{{{- if {rule.template} -}}}}", f"{{{{- $faults = append $faults `{words}` -}}}}", "{{- end -}}"]
+    lines += ["{{- end -}}", '{{- if $faults -}}{{- fail (printf "\\n- %s" (join "\\n- " $faults)) -}}{{- end -}}', "{{- end -}}"]
+    return "\n".join(lines) + "\n"

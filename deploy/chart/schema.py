@@ -1,0 +1,39 @@
+"""The closed JSON schema that Helm checks values against, from the Pydantic model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deploy.chart.values import Values
+
+_DIALECT = "http://json-schema.org/draft-07/schema#"  # what every Helm 3 and 4 understands
+
+
+def schema() -> dict[str, Any]:
+    """Draft 7: definitions inlined, titles left out, defaults left to values.yaml."""
+    made = Values.model_json_schema(by_alias=True)
+    definitions = made.pop("$defs", {})
+    closed: dict[str, Any] = _plain(made, definitions)
+    return {"$schema": _DIALECT, **closed}
+
+
+def _plain(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_plain(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = definitions[node["$ref"].rpartition("/")[2]]
+        return _plain({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
+    kept = {key: value for key, value in node.items() if key not in ("default", "title") or _is_property(key, node)}
+    return {key: _plain(value, definitions) for key, value in kept.items()}
+
+
+def _is_property(key: str, node: dict[str, Any]) -> bool:
+    """`title` as the name of a value, not as a word about one: then it holds a schema."""
+    return isinstance(node[key], dict) and "type" in node[key]
+
+
+def as_json() -> str:
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,90 @@
+{{- /* The service graph: which nodes are there, and how a NetworkPolicy names them. */ -}}
+
+{{- /* Node -> true or false, as YAML. */ -}}
+{{- define "audio-tune.nodes" -}}
+{{- $v := .Values -}}
+{{- $registry := eq $v.registry.kind "bundled" -}}
+generation: true
+studio: {{ $v.studio.enabled }}
+registry: {{ $registry }}
+database: {{ and $registry (eq $v.database.kind "bundled") }}
+object-store: {{ eq $v.objectStorage.kind "bundled" }}
+jobs: true
+cluster-jobs: true
+backup: {{ $registry }}
+journey: {{ $v.journey.enabled }}
+steps: {{ eq $v.kfp.mode "multi-user" }}
+kubernetes: true
+internet: {{ $v.pipelines.internet }}
+routes: {{ or $v.ingress.enabled $v.httpRoute.enabled (not (empty $v.network.ingressFrom)) }}
+prometheus: {{ or $v.monitoring.serviceMonitor.enabled (not (empty $v.monitoring.scrapeFrom)) }}
+kubeflow: {{ ne $v.kfp.mode "none" }}
+external-store: {{ eq $v.objectStorage.kind "external" }}
+external-database: {{ and $registry (eq $v.database.kind "external") }}
+external-registry: {{ not $registry }}
+identity: {{ not (empty $v.studio.oidc.issuer) }}
+{{- end -}}
+
+{{- define "audio-tune.node-selector" -}}
+{{- if eq .part "steps" -}}
+matchExpressions:
+  - {key: workflows.argoproj.io/workflow, operator: Exists}
+{{- else -}}
+matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Peers of a rule: root, part. */ -}}
+{{- define "audio-tune.peers" -}}
+{{- $v := .root.Values -}}
+{{- if hasKey .parts .part -}}
+- podSelector: {{- include "audio-tune.node-selector" . | nindent 4 }}
+{{- else if eq .part "routes" -}}
+{{ toYaml ($v.network.ingressFrom | default (list (dict "namespaceSelector" dict))) }}
+{{- else if eq .part "prometheus" -}}
+{{ toYaml ($v.monitoring.scrapeFrom | default (list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" "monitoring"))))) }}
+{{- else if eq .part "kubeflow" -}}
+- namespaceSelector:
+    matchLabels: {kubernetes.io/metadata.name: {{ $v.kfp.namespace }}}
+{{- else -}}
+{{ include "audio-tune.outside-peers" .root }}
+{{- if contains ".svc" (include "audio-tune.address" .) }}
+- namespaceSelector: {}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Where an outside node is, as far as the values say: an address inside the cluster is no ipBlock to some networks. */ -}}
+{{- define "audio-tune.address" -}}
+{{- $v := .root.Values -}}
+{{- get (dict "external-store" $v.objectStorage.external.endpoint "external-database" $v.database.external.host "external-registry" $v.registry.external.url) .part -}}
+{{- end -}}
+
+{{- /* Everywhere outside but the blocked addresses. */ -}}
+{{- define "audio-tune.outside-peers" -}}
+{{- $four := list -}}{{- $six := list -}}
+{{- range .Values.network.blocked -}}
+{{- if contains ":" . }}{{- $six = append $six . }}{{- else }}{{- $four = append $four . }}{{- end -}}
+{{- end -}}
+- ipBlock:
+    cidr: 0.0.0.0/0
+    {{- with $four }}
+    except: {{- toYaml . | nindent 6 }}
+    {{- end }}
+- ipBlock:
+    cidr: ::/0
+    {{- with $six }}
+    except: {{- toYaml . | nindent 6 }}
+    {{- end }}
+{{- end -}}
+
+{{- /* Ports of an arrow; those of outside nodes are values. */ -}}
+{{- define "audio-tune.ports" -}}
+{{- $v := .root.Values -}}
+{{- $own := dict "external-store" $v.objectStorage.external.port "external-database" $v.database.external.port "external-registry" $v.registry.external.port -}}
+{{- $ports := list (get $own .to | default .port) -}}
+{{- if eq .to "kubernetes" }}{{- $ports = $v.network.apiPorts }}{{- end -}}
+{{- range $ports }}
+- {protocol: TCP, port: {{ int . }}}
+{{- end }}
+{{- end -}}

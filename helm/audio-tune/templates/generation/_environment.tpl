@@ -1,0 +1,15 @@
+{{- /* The service's own knobs: root, gpu; release and alias where they are not the values'. */ -}}
+{{- define "audio-tune.generation-env" -}}
+{{- $values := .root.Values.generation -}}
+- {name: AUDIOTUNE_ACCESS, value: {{ .root.Values.access.mode }}}
+- {name: AUDIOTUNE_GENERATION_RELEASE, value: {{ .release | default $values.release.name | quote }}}
+- {name: AUDIOTUNE_GENERATION_ALIAS, value: {{ .alias | default $values.release.alias | quote }}}
+- {name: AUDIOTUNE_GENERATION_CANDIDATES, value: {{ $values.release.candidates | quote }}}
+- {name: AUDIOTUNE_GENERATION_POLL_S, value: {{ $values.pollSeconds | quote }}}
+- {name: AUDIOTUNE_GENERATION_CONSENT_S, value: {{ $values.consentSeconds | quote }}}
+- {name: AUDIOTUNE_GENERATION_QUEUE, value: {{ int $values.queue | quote }}}
+- {name: AUDIOTUNE_GENERATION_BATCH, value: {{ int .gpu.batchSize | quote }}}
+- {name: AUDIOTUNE_GENERATION_KEEP, value: {{ $values.keep | quote }}}
+- {name: AUDIOTUNE_GENERATION_LOG_PROMPTS, value: {{ $values.logPrompts | quote }}}
+- {name: AUDIOTUNE_GENERATION_DEVICE, value: {{ ternary "cuda" "cpu" (gt (int .gpu.count) 0) }}}
+{{- end -}}

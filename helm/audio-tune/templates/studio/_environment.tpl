@@ -1,0 +1,30 @@
+{{- /* The studio's own knobs. */ -}}
+{{- define "audio-tune.studio-env" -}}
+{{- $values := .Values.studio -}}
+- {name: AUDIOTUNE_ACCESS, value: {{ .Values.access.mode }}}
+- {name: AUDIOTUNE_STUDIO_GENERATION_URL, value: {{ printf "http://%s-generation.%s.svc:3000" (include "audio-tune.name" .) .Release.Namespace | quote }}}
+- {name: AUDIOTUNE_STUDIO_WORK_FOLDER, value: /tmp/studio}
+- {name: AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: {{ int $values.uploadLimitMb | quote }}}
+- {name: AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: {{ int $values.generationLimitSeconds | quote }}}
+- name: AUDIOTUNE_STUDIO_SESSION_KEY
+  valueFrom: {secretKeyRef: {name: {{ $values.sessionSecret | default (printf "%s-session" (include "audio-tune.name" .)) }}, key: key}}
+{{- with $values.oidc }}
+{{- if .issuer }}
+- {name: AUDIOTUNE_STUDIO_OIDC_ISSUER, value: {{ .issuer | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_CLIENT_ID, value: {{ .clientId | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_MEMBER_CLAIM, value: {{ .memberClaim | quote }}}
+- name: AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: clientSecret}}
+{{- end }}
+{{- end }}
+{{- if ne .Values.kfp.mode "none" }}
+- {name: AUDIOTUNE_STUDIO_KFP_URL, value: {{ .Values.kfp.endpoint | quote }}}
+{{- if eq .Values.kfp.mode "multi-user" }}
+- {name: AUDIOTUNE_STUDIO_KFP_NAMESPACE, value: {{ .Release.Namespace }}}
+{{- end }}
+{{- with .Values.kfp.tokenSecret }}
+- name: AUDIOTUNE_STUDIO_KFP_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: token}}
+{{- end }}
+{{- end }}
+{{- end -}}
