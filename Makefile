@@ -18,10 +18,11 @@ demo: .venv/ready  ## the whole journey on this machine; RECORDINGS=folder plays
 	@$(BIN)/python -m pipelines.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
 
 test: .venv/ready check  ## all checks and tests
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/integration
+	@$(BIN)/python -m pytest -n 2 tests/unit
+	@$(BIN)/python -m pytest tests/contract tests/integration
 
 unit: .venv/ready  ## the tests that need no server and no model
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest -n 2 tests/unit
 
 check: .venv/ready  ## style, types, import contracts
 	@$(BIN)/ruff check --no-cache . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > .venv/imports.log || (cat .venv/imports.log 2>/dev/null; false)
