@@ -1,7 +1,7 @@
 {{- /* The service's own knobs: root, gpu; release and alias where they are not the values'. */ -}}
 {{- define "audio-tune.generation-env" -}}
 {{- $values := .root.Values.generation -}}
-- {name: AUDIOTUNE_ACCESS, value: {{ .root.Values.access.mode }}}
+- {name: AUDIOTUNE_ACCESS, value: {{ .access | default .root.Values.access.mode }}}
 - {name: AUDIOTUNE_GENERATION_RELEASE, value: {{ .release | default $values.release.name | quote }}}
 - {name: AUDIOTUNE_GENERATION_ALIAS, value: {{ .alias | default $values.release.alias | quote }}}
 - {name: AUDIOTUNE_GENERATION_CANDIDATES, value: {{ $values.release.candidates | quote }}}
