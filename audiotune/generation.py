@@ -69,6 +69,7 @@ class Generation(BaseModel):
     digest: Digest = Field(description="of the release's weights")
     synthetic: Literal[True] = True
     notice: str = ""
+    member: str = Field(default="", description="who asked for it; empty or `anyone` where nobody had to say")
     made: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property

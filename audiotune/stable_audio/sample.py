@@ -1,4 +1,4 @@
-"""Generation: requests become sounds. Each has its own noise, so a seed sounds the same alone and beside others.
+"""Generation: requests become sounds. Each has its own noise and its own sums, so it sounds the same alone and beside others.
 
 Unlike stable-audio-tools' generate_diffusion_cond it denoises only as many latent frames as the sound needs, touches no global
 seed or backend flag, and draws all noise, also that of stochastic samplers, from one CPU generator a request.
@@ -15,7 +15,7 @@ import numpy as np
 
 from audiotune.errors import GenerationError
 from audiotune.sound import Sound
-from audiotune.stable_audio import condition, samplers
+from audiotune.stable_audio import condition, rows, samplers
 from audiotune.stable_audio.encode import decode, encode
 from audiotune.stable_audio.load import StableAudio
 
@@ -51,42 +51,77 @@ class Request:
     guidance_rescale: float = 0.0
 
     def alike(self) -> tuple[Any, ...]:
-        """Requests with the same value can be denoised together, if their lengths are the same too."""
+        """Requests with the same value can be denoised together, if their latent lengths are the same too."""
         strength = self.init_strength if self.init is not None else None
-        return (self.steps, self.guidance, self.sampler, bool(self.negative_prompt), strength, self.guidance_rescale)
+        guided = self.guidance != 1
+        return (self.steps, guided, self.sampler, bool(self.negative_prompt), strength, self.guidance_rescale)
 
 
-def generate(
-    sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None, *, together: bool = False
-) -> list[Sound]:
-    """The sounds of the requests, in their order.
+def generate(sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Sound]:
+    """The sounds of the requests, in their order; alike ones are denoised together.
+
+    A request's sound does not depend on the others: the same bits alone and in any batch (tested on CPUs).
 
     Args:
         on_step: called with (steps done, steps in all) of all requests; may raise to stop.
-        together: denoise alike requests of one length as one batch: faster on a GPU, but matrix products of another shape
-            round differently, so a sound then differs in its last bits from the same request alone. Without it every request
-            is denoised by itself and is bit-equal whatever stands beside it.
 
     Raises:
         GenerationError: a request the model cannot meet; all are checked before any work is done.
     """
     for request in requests:
         check(sa, request)
-    groups = _groups(sa, requests) if together else [[i] for i in range(len(requests))]
-    total = sum(samplers.step_count(sa.objective, requests[i].steps, _strength(requests[i])) for g in groups for i in g)
+    groups = _groups(sa, requests)
+    total = sum(len(group) * steps_taken(sa, requests[group[0]]) for group in groups)
     done = 0
     sounds: dict[int, Sound] = {}
     for group in groups:
 
-        def stepped(count: int = len(group)) -> None:
+        def stepped(_done: int, _total: int, count: int = len(group)) -> None:
             nonlocal done
             done += count
             if on_step is not None:
                 on_step(min(done, total), total)
 
-        for i, latents in zip(group, _denoise(sa, [requests[i] for i in group], stepped)):
-            sounds[i] = decode(sa, latents, round(requests[i].seconds * sa.sample_rate_hz))
+        for i, sound in zip(group, generate_alike(sa, [requests[i] for i in group], stepped)):
+            assert sound is not None
+            sounds[i] = sound
     return [sounds[i] for i in range(len(requests))]
+
+
+def generate_alike(
+    sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None, gone: samplers.Gone | None = None
+) -> list[Sound | None]:
+    """The sounds of requests of one latent length and `alike()`, as one batch; None for those that are gone.
+
+    Args:
+        on_step: called with (steps done, steps in all) of the batch; may raise to stop.
+        gone: places of the requests nobody waits for any more; asked before each step, not computed after it.
+
+    Raises:
+        CancelledError: all are gone.
+        GenerationError: they are not alike.
+    """
+    if len({(latent_frames(sa, r.seconds), *r.alike()) for r in requests}) != 1:
+        raise GenerationError("these requests are not alike", cure="denoise them apart")
+    total, done = steps_taken(sa, requests[0]), 0
+
+    def stepped() -> None:
+        nonlocal done
+        done = min(done + 1, total)
+        if on_step is not None:
+            on_step(done, total)
+
+    made = _denoise(sa, requests, stepped, gone)
+    left = set(range(len(requests))) - set(gone() if gone else ())
+    return [
+        decode(sa, latents, round(request.seconds * sa.sample_rate_hz)) if place in left else None
+        for place, (latents, request) in enumerate(zip(made, requests))
+    ]
+
+
+def steps_taken(sa: StableAudio, request: Request) -> int:
+    """Denoising steps that a request really takes."""
+    return samplers.step_count(sa.objective, request.steps, _strength(request))
 
 
 def check(sa: StableAudio, request: Request) -> None:
@@ -112,10 +147,14 @@ def check(sa: StableAudio, request: Request) -> None:
 
 
 def latent_frames(sa: StableAudio, seconds: float) -> int:
-    """Latent frames that are denoised for a sound of `seconds`."""
-    frames = math.ceil(round(seconds * sa.sample_rate_hz) / sa.downsampling_ratio)
+    """Latent frames that are denoised for a sound of `seconds`: as many as it needs, up to an eighth more.
+
+    Lengths fall into steps, eight to an octave, so that sounds of nearly one length can be denoised together.
+    """
+    frames = max(1, math.ceil(round(seconds * sa.sample_rate_hz) / sa.downsampling_ratio))
+    step = max(1, 1 << max(0, frames.bit_length() - 4))
     patch = int(getattr(getattr(sa.model.model, "model", None), "patch_size", 1))
-    return max(1, math.ceil(frames / patch)) * patch
+    return math.ceil(math.ceil(frames / step) * step / patch) * patch
 
 
 def _groups(sa: StableAudio, requests: Sequence[Request]) -> list[list[int]]:
@@ -129,7 +168,9 @@ def _strength(request: Request) -> float | None:
     return request.init_strength if request.init is not None else None
 
 
-def _denoise(sa: StableAudio, requests: Sequence[Request], stepped: Callable[[], None]) -> list[np.ndarray[Any, Any]]:
+def _denoise(
+    sa: StableAudio, requests: Sequence[Request], stepped: Callable[[], None], gone: samplers.Gone | None
+) -> list[np.ndarray[Any, Any]]:
     """Latents [latent_channels, latent_frames] of alike requests of one length."""
     import torch
 
@@ -140,10 +181,11 @@ def _denoise(sa: StableAudio, requests: Sequence[Request], stepped: Callable[[],
     def noise() -> Any:
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
-    with torch.no_grad():
+    with torch.no_grad(), rows.apart(sa.model.model):
         start = noise()
         init = torch.stack([_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
-        model = samplers.Guided(sa, _inputs(sa, requests), first.guidance, first.guidance_rescale)
+        guidance = [r.guidance for r in requests]
+        model = samplers.Guided(sa, _inputs(sa, requests), guidance, first.guidance_rescale, gone)
         made = samplers.run(sa, model, start, noise, first.steps, first.sampler, init, _strength(first), stepped)
     return [latents.float().cpu().numpy() for latents in made]
 

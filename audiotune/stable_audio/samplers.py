@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.rows import Scales
 from audiotune.stable_audio.upstream import quiet
 
 # What stable-audio-tools' sample_k takes by default.
@@ -17,6 +19,7 @@ _V = ("dpmpp-2m", "k-heun", "dpmpp-2m-sde", "dpmpp-3m-sde")
 _FLOW = ("euler", "dpmpp", "pingpong")
 
 Noise = Callable[[], Any]
+Gone = Callable[[], Collection[int]]
 
 
 def names(objective: str) -> tuple[str, ...]:
@@ -35,17 +38,48 @@ def step_count(objective: str, steps: int, strength: float | None) -> int:
 
 
 class Guided:
-    """The diffusion model with its conditioning and guidance, as samplers call it: latents and times in [0, 1]."""
+    """The diffusion model with its conditioning and guidance, as samplers call it: latents and times in [0, 1].
 
-    def __init__(self, sa: StableAudio, inputs: dict[str, Any], guidance: float, rescale: float) -> None:
-        self.model = sa.model.model
-        self.inputs = dict(inputs, cfg_scale=guidance, batch_cfg=True)
+    Args:
+        inputs: what the model takes beside latents and time, tensors of one row a request.
+        guidance: of each row.
+        gone: rows nobody waits for any more, asked at every call: they are computed no further and come back as zeros.
+    """
+
+    def __init__(
+        self, sa: StableAudio, inputs: dict[str, Any], guidance: Sequence[float], rescale: float, gone: Gone | None = None
+    ) -> None:
+        self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
+        self._scales = Scales(guidance, sa.device)
+        self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
         if type(self.model).__name__ == "DiTWrapper":
             # Upstream recomputes activations even where nothing is learned; that only costs time here.
-            self.inputs.update(scale_phi=rescale, use_checkpointing=False)
+            self._inputs.update(scale_phi=rescale, use_checkpointing=False)
 
     def __call__(self, x: Any, t: Any, **_: Any) -> Any:
-        return self.model(x, t, **self.inputs).to(x.dtype)
+        self._leave(self._gone())
+        if len(self._left) == self._rows:
+            return self.model(x, t, cfg_scale=self._scales, **self._inputs).to(x.dtype)
+        found = x.new_zeros(x.shape)
+        found[self._left] = self.model(x[self._left], t[self._left], cfg_scale=self._scales, **self._inputs).to(x.dtype)
+        return found
+
+    def _leave(self, gone: Collection[int]) -> None:
+        """Raises CancelledError when no row is left."""
+        places = [place for place, row in enumerate(self._left) if row not in gone]
+        if len(places) == len(self._left):
+            return
+        if not places:
+            raise CancelledError
+        self._inputs = {name: _taken(value, places, len(self._left)) for name, value in self._inputs.items()}
+        self._scales, self._left = self._scales.taken(places), [self._left[place] for place in places]
+
+
+def _taken(value: Any, places: list[int], rows: int) -> Any:
+    """Some rows of a tensor, or of the tensors in a list; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(_taken(one, places, rows) for one in value)
+    return value[places] if hasattr(value, "ndim") and value.ndim and len(value) == rows else value
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -9,21 +10,26 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from audiotune.generation import GenerationRequest
 from services.generation.problems import Problem, of_validation
+from services.generation.settings import Settings
 
 _KINDS = ("application/json", "multipart/form-data")
 
 
-async def read(request: Request, body_mb: float) -> GenerationRequest:
-    """Raises Problem: 400 no JSON or no form, 413 too large, 415 another content type, 422 fields that do not fit."""
+_JOB_INIT_MB = 8.0
+
+
+async def read(request: Request, settings: Settings) -> GenerationRequest:
+    """Raises Problem: 400 no JSON or no form, 408 too slow, 413 too large, 415 another type, 422 fields that do not fit."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in _KINDS:
         fault = {"field": "Content-Type", "message": " or ".join(_KINDS)}
         raise Problem(415, f"content type {kind[:80] or 'missing'}", errors=[fault])
-    data = await _bytes(request, int(body_mb * 1e6))
+    data = await whole(request, int(settings.body_mb * 1e6), settings.body_s)
     try:
         if kind == "application/json":
             return GenerationRequest.model_validate_json(data)
@@ -32,10 +38,27 @@ async def read(request: Request, body_mb: float) -> GenerationRequest:
         raise of_validation(e) from e
 
 
+def for_a_job(request: GenerationRequest) -> None:
+    """A job's request is kept with the job: init audio goes by the id of a kept sound, or is small. Raises Problem 413."""
+    if request.init_audio and len(request.init_audio) > _JOB_INIT_MB * 1e6:
+        fault = {"field": "init_audio", "message": f"at most {_JOB_INIT_MB:g} MB of base64; or give init_sound"}
+        raise Problem(413, "the init audio is too large for a job", errors=[fault])
+
+
+async def whole(request: Request, limit: int, within_s: float) -> bytes:
+    """The body, not read beyond `limit` bytes nor longer than `within_s`. Raises Problem 408, 413."""
+    try:
+        return await asyncio.wait_for(_bytes(request, limit), within_s)
+    except TimeoutError:
+        raise Problem(408, f"the body did not arrive within {within_s:g} s", code="body-too-slow") from None
+    except ClientDisconnect:
+        raise Problem(400, "the client left", code="client-left") from None
+
+
 async def _bytes(request: Request, limit: int) -> bytes:
     said = request.headers.get("content-length", "")
     parts, size = [], 0
-    if not (said.isdigit() and int(said) > limit):
+    if not (said.isdigit() and int(said[:20]) > limit):
         async for part in request.stream():
             size += len(part)
             if size > limit:

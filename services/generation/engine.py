@@ -1,148 +1,228 @@
-"""The engine: one release loaded, one thread that makes sounds, one that watches the alias and the people's consent.
+"""The engine: one thread that denoises batch after batch, each request with its own noise, as the schedule says.
 
-A new version is loaded beside the old one, tried, then put in its place between two jobs. A broken one leaves the old one serving.
+Between two steps it looks who has left, and lets a short sound of somebody who is not being served go first. Out of memory
+splits the batch once.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
-from audiotune.errors import AudioTuneError, GenerationError
-from audiotune.release import Release
+from audiotune.errors import GenerationError
 from audiotune.sound import Sound
-from services.generation.line import Job, Line, Loaded
+from services.generation.schedule import FullError, Limits, Schedule
 from services.generation.settings import Settings
+from services.generation.shelf import Shelf
+from services.generation.work import BusyError, DeadlineError, Loaded, MemoryFullError, Row, Speed, Work
 
-_SILENCE_DBFS = -70.0
-
-
-class NotReadyError(GenerationError):
-    """No release is loaded."""
-
-
-class Models:
-    """Where releases come from: the port that the real registry and the tests' fake stand behind."""
-
-    def version(self) -> tuple[str, str] | None:
-        """(name, version) that should be served, or None when nothing is registered."""
-        raise NotImplementedError
-
-    def load(self, name: str, version: str) -> Loaded:
-        """Checks digest and consent, then loads. Raises AudioTuneError."""
-        raise NotImplementedError
-
-    def consent(self, release: Release) -> None:
-        """Raises ConsentError when somebody in it has withdrawn."""
-        raise NotImplementedError
+Generate = Callable[..., list[Sound | None]]
+_WORTH_S = 0.5  # what is left of a batch that is worth breaking into for a shorter one
+_FULL_WORDS = {
+    "entries": "the line is full",
+    "member_entries": "you have as many requests waiting as one member may",
+    "cost_s": "more work is waiting than can be done in time",
+}
 
 
 class Engine:
-    """See the module. `generate(model, requests, on_step)` makes the sounds."""
+    """See the module. `generate(model, requests, on_step, gone)` makes the sounds of alike requests."""
 
-    def __init__(self, settings: Settings, models: Models, generate: Callable[..., list[Sound]]) -> None:
-        self.settings, self._models, self._generate = settings, models, generate
-        self.current: Loaded | None = None
-        self.trouble = "loading"
-        self._step_s = 0.1  # of one denoising step; measured as work is done
-        self._line = Line(settings.queue, lambda job: job.steps * self._step_s)
-        self._broken: tuple[tuple[str, str], float, float] | None = None  # version, when to try again, after how long
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._work, self._watch)]
+    def __init__(self, settings: Settings, shelf: Shelf, generate: Generate) -> None:
+        self.settings, self.shelf, self._generate = settings, shelf, generate
+        self.speed = Speed()
+        self._schedule = Schedule(limits_of(settings))
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._left_s = 0.0  # predicted rest of the batch at work
+        self._at_work = 0
+        self._thread = threading.Thread(target=self._loop, daemon=True, name="engine")
 
     def start(self) -> Engine:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def stop(self) -> None:
-        self._stop.set()
-        self._line.close()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return len(self._schedule)
 
-    def loaded(self) -> Loaded:
-        """The release that serves. Raises NotReadyError with the reason."""
-        current = self.current
-        if current is None:
-            raise NotReadyError(f"no release is served: {self.trouble}", cure="see /v1/health")
-        return current
+    @property
+    def idle(self) -> bool:
+        return not self._at_work and not len(self._schedule)
 
-    def submit(self, loaded: Loaded, requests: list[Any]) -> Job:
-        """Queues a job. Raises BusyError."""
-        job = Job(requests, loaded)
-        self._line.join(job)
-        return job
-
-    def leave(self, job: Job) -> None:
-        """Nobody waits for the job any more."""
-        self._line.leave(job)
-
-    def _work(self) -> None:
-        while (job := self._line.next()) is not None:
-            if job.cancelled.is_set() or not job.result.set_running_or_notify_cancel():
-                continue
-            began = time.monotonic()
+    def submit(self, loaded: Loaded, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None) -> Work:
+        """Queues work. `patience_s`: how long somebody waits for it. Raises BusyError."""
+        deadline = time.monotonic() + (self.settings.patience_s if patience_s is None else patience_s)
+        told = [_told(loaded, request) for request in requests]
+        work = Work(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in told))
+        work.add_rows([kind for kind, _, _ in told], [self.speed.cost_s(units) for _, _, units in told])
+        with self._changed:
             try:
-                job.result.set_result(self._generate(job.loaded.model, job.requests, job.on_step))
-            except BaseException as e:  # whatever it is, the one who waits must hear of it
-                job.result.set_exception(e)
-            else:
-                self._step_s += 0.3 * ((time.monotonic() - began) / max(1, job.steps) - self._step_s)
+                self._schedule.join(work.rows, self._left_s)
+            except FullError as e:
+                raise BusyError(_FULL_WORDS[e.field], max(1, math.ceil(e.retry_s))) from None
+            self._changed.notify_all()
+        return work
 
-    def _watch(self) -> None:
-        consent_at = 0.0
-        while not self._stop.is_set():
+    def leave(self, work: Work) -> None:
+        """Nobody waits for the work any more: what waits loses its place, what runs stops before its next step."""
+        work.cancel()
+        with self._changed:
+            self._schedule.leave(work.rows)
+
+    def outlook(self, work: Work) -> tuple[int, float]:
+        """(sounds that will be made before it, predicted seconds until it is done); (0, 0) when it is at work or done."""
+        with self._changed:
+            waits = [wait_s for row in work.rows if (wait_s := self._schedule.wait_s(row, self._left_s)) is not None]
+            ahead = self._schedule.ahead(work.rows[0]) if work.rows else 0
+        if waits:
+            return ahead, max(waits)
+        return 0, 0.0 if work.result.done() else self._left_s
+
+    def room_s(self) -> float:
+        """Predicted seconds of work that may still be taken on."""
+        with self._changed:
+            return self.settings.queue_s - self._schedule.cost_s - self._left_s
+
+    def between(self, change: Callable[[], Any]) -> Any:
+        """Does something while no batch is at work: waits for the running one and holds the next one back."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._at_work)
+            return change()
+
+    def _loop(self) -> None:
+        while (batch := self._next()) is not None:
             try:
-                self._follow()
-                if self.current and time.monotonic() - consent_at > self.settings.consent_s:
-                    self._ask_consent(self.current)
-                    consent_at = time.monotonic()
-            except AudioTuneError as e:
-                self.trouble = str(e)
-            except Exception as e:  # a bug must not end the watch; health tells it
-                self.trouble = f"{type(e).__name__}: {e}"
-            self._stop.wait(self.settings.poll_s)
+                self._run(batch)
+            finally:
+                with self._changed:
+                    self._at_work, self._left_s = 0, 0.0
+                    self._changed.notify_all()
 
-    def _follow(self) -> None:
-        wanted = self._models.version()
-        if wanted is None:
-            self.trouble = "nothing is registered under the alias"
+    def _next(self) -> list[Row] | None:
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: len(self._schedule) or self._stopped, timeout=1.0)
+                if self._stopped:
+                    return None
+                for row in self._schedule.expired(time.monotonic()):
+                    _late(row)  # type: ignore[arg-type]
+                batch: list[Row] = self._schedule.take()  # type: ignore[assignment]
+                if batch:
+                    self._at_work, self._left_s = len(batch), sum(row.cost_s for row in batch)
+                    return batch
+
+    def _run(self, rows: list[Row]) -> None:
+        rows = [row for row in rows if not row.gone]
+        if not rows:
             return
-        serving = (self.current.release.name, self.current.release.version) if self.current else None
-        if wanted == serving:
-            self.trouble = ""
+        try:
+            loaded = self.shelf.loaded_for(rows[0].work.loaded)
+            self._make(loaded, rows)
+        except BaseException as e:  # whatever it is, those who wait must hear of it
+            for row in rows:
+                row.work.fail(e)
+
+    def _make(self, loaded: Loaded, rows: list[Row], *, outer: bool = True) -> None:
+        """One batch; when memory does not do, its halves, each once."""
+        try:
+            self._denoise(loaded, rows, outer)
+            self.shelf.exhausted = False
+        except CancelledError:
+            pass
+        except Exception as e:
+            if not _memory_is_full(e):
+                raise
+            if len(rows) == 1:
+                self.shelf.exhausted = True
+                cure = "ask for a shorter sound, or try again later"
+                raise MemoryFullError("the sound does not fit into memory", cure=cure) from e
+            middle = (len(rows) + 1) // 2
+            for half in (rows[:middle], rows[middle:]):
+                self._retry(loaded, half)
+        for row in rows:
+            if row.gone:
+                _late(row)
+
+    def _retry(self, loaded: Loaded, rows: list[Row]) -> None:
+        try:
+            self._denoise(loaded, rows, False)
+        except CancelledError:
             return
-        if self._broken and self._broken[0] == wanted and time.monotonic() < self._broken[1]:
-            return  # a broken version is tried again, but not at every look
+        except Exception as e:
+            full = _memory_is_full(e)
+            self.shelf.exhausted = self.shelf.exhausted or full
+            cure = "ask for fewer or shorter sounds, or try again later"
+            for row in rows:
+                row.work.fail(MemoryFullError("the sounds do not fit into memory", cure=cure) if full else e)
+
+    def _denoise(self, loaded: Loaded, rows: list[Row], outer: bool) -> None:
+        began, away_s = time.monotonic(), 0.0
+        cost_s = sum(row.cost_s for row in rows)
+
+        def stepped(done: int, total: int) -> None:
+            nonlocal away_s
+            for row in rows:
+                row.work.steps_done += 1
+            if outer:
+                self._left_s = cost_s * (1 - done / total)
+                away_s += self._let_in(rows) if self._left_s > _WORTH_S else 0.0
+
+        def gone() -> frozenset[int]:
+            return frozenset(place for place, row in enumerate(rows) if row.gone)
+
+        sounds = self._generate(loaded.model, [row.request for row in rows], stepped, gone)
+        units = sum(_told(loaded, row.request)[2] for row, sound in zip(rows, sounds) if sound is not None)
+        self.speed.measured(units, time.monotonic() - began - away_s)
+        for row, sound in zip(rows, sounds):
+            if sound is not None:
+                row.work.deliver(row.place, sound)
+
+    def _let_in(self, rows: list[Row]) -> float:
+        """Makes a short sound of somebody else between two steps; the seconds that took."""
+        with self._changed:
+            found: list[Row] = self._schedule.small(self._left_s / 2, {row.member for row in rows})  # type: ignore[assignment]
+        if not found:
+            return 0.0
+        began = time.monotonic()
         try:
-            loaded = self._models.load(*wanted)
-            self._try(loaded)
-        except Exception:
-            self._remember(wanted)
-            raise
-        self.current, self.trouble, self._broken = loaded, "", None
+            self._make(self.shelf.loaded_for(found[0].work.loaded), found, outer=False)
+        except Exception as e:
+            for row in found:
+                row.work.fail(e)
+        return time.monotonic() - began
 
-    def _remember(self, wanted: tuple[str, str]) -> None:
-        known = self._broken[2] if self._broken and self._broken[0] == wanted else self.settings.poll_s / 2
-        wait_s = min(60.0, 2 * known)
-        self._broken = (wanted, time.monotonic() + wait_s, wait_s)
 
-    def _try(self, loaded: Loaded) -> None:
-        """A short sound, made and measured, before anybody hears the release."""
-        from audiotune.stable_audio.sample import Request
+def limits_of(settings: Settings) -> Limits:
+    return Limits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
 
-        sound = self._generate(loaded.model, [Request("a test", seconds=min(0.5, loaded.longest_s), steps=4)], None)[0]
-        if not sound.peak_dbfs >= _SILENCE_DBFS:
-            raise GenerationError("its first sound is silent", where=f"{loaded.release.name} version {loaded.release.version}")
 
-    def _ask_consent(self, loaded: Loaded) -> None:
-        try:
-            self._models.consent(loaded.release)
-        except AudioTuneError:
-            self.current = None
-            raise
+def _told(loaded: Loaded, request: Any) -> tuple[Hashable, int, float]:
+    """(kind, denoising steps, units of work) of a request."""
+    from audiotune.stable_audio.sample import latent_frames, steps_taken
+
+    frames, steps = latent_frames(loaded.model, request.seconds), steps_taken(loaded.model, request)
+    return (id(loaded), frames, *request.alike()), steps, Speed.units(steps, frames, request.guidance != 1)
+
+
+def _late(row: Row) -> None:
+    if time.monotonic() >= row.deadline:
+        row.work.fail(DeadlineError("the sound was not made in time", cure="ask for less, or later"))
+
+
+def _memory_is_full(e: Exception) -> bool:
+    words = str(e).lower()
+    return isinstance(e, MemoryError) or (
+        isinstance(e, RuntimeError)
+        and not isinstance(e, GenerationError)
+        and ("out of memory" in words or "not enough memory" in words)
+    )

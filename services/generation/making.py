@@ -16,22 +16,29 @@ from audiotune.errors import SoundError
 from audiotune.generation import LARGEST_SEED, Format, Generation, GenerationRequest
 from audiotune.sound import Sound
 from audiotune.store.port import Store, digest_of
-from services.generation.line import Loaded
 from services.generation.problems import Problem
 from services.generation.settings import Settings
+from services.generation.work import Loaded
 
 _SECONDS = 2.0  # when nobody says
 
 
-def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest) -> list[Any]:
-    """What the model is asked for, one item a sound. Raises Problem naming the field."""
+def seeded(request: GenerationRequest) -> GenerationRequest:
+    """The request with a seed: drawn once, so that a job that is taken over gives the same sound."""
+    if request.seed is not None:
+        return request
+    return request.model_copy(update={"seed": random.SystemRandom().randrange(LARGEST_SEED - request.count)})
+
+
+def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest, store: Store, member: str) -> list[Any]:
+    """What the model is asked for, one item a sound; the request must be `seeded`. Raises Problem naming the field."""
     from audiotune.errors import GenerationError
     from audiotune.stable_audio import samplers
     from audiotune.stable_audio.sample import Request, check
 
     init = init_sound(settings, request.init_audio) if request.init_audio else None
     seconds = request.seconds if request.seconds is not None else min(_SECONDS, loaded.longest_s)
-    first = request.seed if request.seed is not None else random.SystemRandom().randrange(LARGEST_SEED - request.count)
+    first = request.seed or 0
     asked = [
         Request(
             request.prompt,
@@ -77,7 +84,7 @@ def init_sound(settings: Settings, text: str) -> Sound:
 
 
 def file_of(
-    loaded: Loaded, request: GenerationRequest, asked: Any, sound: Sound, format: Format, store: Store | None
+    loaded: Loaded, request: GenerationRequest, asked: Any, sound: Sound, format: Format, store: Store | None, member: str = ""
 ) -> tuple[bytes, Generation]:
     """The encoded file with its tags, and its record; both are kept when there is a store."""
     release = loaded.release
@@ -99,9 +106,10 @@ def file_of(
     }
     tags = Generation(sound="0" * 64, blob="", **facts).tags()
     data = encode_file(sound, format, tags)
-    blob = store.put_blob(data, f".{format}") if store else ""
-    record = Generation(sound=digest_of(data), blob=blob, **facts)
+    digest = digest_of(data)
+    record = Generation(sound=digest, blob=f"sounds/{digest[:2]}/{digest}.{format}" if store else "", member=member, **facts)
     if store:
+        store.put(record.blob, data)
         store.put(record.key, record.model_dump_json().encode())
     return data, record
 

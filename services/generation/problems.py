@@ -9,6 +9,15 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from audiotune.errors import AudioTuneError, ConsentError, RegistryError, StoreError
+from services.generation.work import BusyError, DeadlineError, MemoryFullError, NotReadyError
+
+_CODES: dict[type[AudioTuneError], str] = {
+    NotReadyError: "not-ready",
+    DeadlineError: "deadline-passed",
+    MemoryFullError: "out-of-memory",
+    ConsentError: "consent",
+}
 Fault = dict[str, str]
 
 
@@ -23,7 +32,8 @@ class Problem(Exception):
         self.code = code or HTTPStatus(status).phrase.lower().replace(" ", "-")
         self.headers = dict(headers or {})
 
-    def answer(self, request_id: str, path: str) -> JSONResponse:
+    def body(self, request_id: str, path: str) -> dict[str, Any]:
+        """As problem+json has it."""
         body: dict[str, Any] = {
             "type": f"urn:audio-tune:problem:{self.code}",
             "title": HTTPStatus(self.status).phrase,
@@ -35,7 +45,18 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = self.errors
-        return JSONResponse(body, self.status, headers=self.headers, media_type="application/problem+json")
+        return body
+
+    def answer(self, request_id: str, path: str) -> JSONResponse:
+        return JSONResponse(self.body(request_id, path), self.status, headers=self.headers, media_type="application/problem+json")
+
+
+def of_error(e: AudioTuneError) -> Problem:
+    """Our own errors: the line is full, nothing is ready, the store is away, ..."""
+    if isinstance(e, BusyError):
+        return Problem(429, str(e), code="busy", headers={"Retry-After": str(e.retry_s)})
+    code = "away" if isinstance(e, StoreError | RegistryError) else _CODES.get(type(e), "failed")
+    return Problem(503, str(e), code=code, headers={"Retry-After": "5"})
 
 
 def of_validation(e: ValidationError) -> Problem:

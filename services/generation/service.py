@@ -4,32 +4,72 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import timedelta
 
 import bentoml
 
 from audiotune import access
-from audiotune.stable_audio.sample import generate
+from audiotune.errors import AudioTuneError
+from audiotune.stable_audio.sample import generate_alike
 from audiotune.store import open_store
 from services.generation.api import create_app
 from services.generation.engine import Engine
+from services.generation.following import Following
+from services.generation.gate import Gate
+from services.generation.hooks import Hooks
+from services.generation.jobs.book import Book
+from services.generation.jobs.making import EngineMaker
+from services.generation.jobs.runner import Runner
 from services.generation.models import RegisteredModels
+from services.generation.parts import Parts
+from services.generation.routes_jobs import told
 from services.generation.settings import Settings
+from services.generation.shelf import Shelf
+from services.generation.work import BusyError, NotReadyError
 
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-SETTINGS = Settings()
-STORE = open_store()
-ENGINE = Engine(SETTINGS, RegisteredModels(SETTINGS, STORE), generate)
+
+
+def wired() -> tuple[Parts, Hooks]:
+    """All parts of one worker process, not started yet."""
+    settings, store = Settings(), open_store()
+    engine, book = Engine(settings, Shelf(), generate_alike), Book(store)
+    runner = Runner(
+        book, EngineMaker(engine, store), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s,
+        keep=timedelta(days=settings.keep_days), again=(BusyError, NotReadyError),
+    )  # fmt: skip
+    following = Following(settings, RegisteredModels(settings, store), engine, generate_alike)
+    parts = Parts(settings, store, engine, Gate(store, members=access.asked()), book, following, runner)
+    return parts, Hooks(book, settings, lambda job: told(parts, job))
+
+
+PARTS, HOOKS = wired()
 
 
 @bentoml.service(
     name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256}, metrics={"enabled": False}
 )
-@bentoml.asgi_app(create_app(ENGINE, STORE, members=access.asked()), path="/")
+@bentoml.asgi_app(create_app(PARTS), path="/")
 class GenerationService:
     """One engine a worker; it loads its release in the background and says in /v1/health how far it is."""
 
     def __init__(self) -> None:
-        ENGINE.start()
+        assert PARTS.following is not None
+        assert PARTS.runner is not None
+        PARTS.engine.start()
+        PARTS.following.start()
+        PARTS.runner.start()
+        HOOKS.start()
 
     def __is_ready__(self) -> bool:
-        return ENGINE.current is not None
+        return PARTS.ready
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        """Hands back what has not ended, so that another worker takes it on at once."""
+        assert PARTS.runner is not None
+        try:
+            PARTS.runner.close()
+        except AudioTuneError as e:
+            logging.getLogger("audiotune.generation").warning(str(e))
+        PARTS.engine.stop()

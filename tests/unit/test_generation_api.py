@@ -3,55 +3,28 @@
 from __future__ import annotations
 
 import base64
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
 from audiotune.encodings import tags_of
 from audiotune.errors import ConsentError
 from audiotune.sound import Sound
-from audiotune.store import FolderStore, digest_of
-from services.generation.api import create_app
-from services.generation.engine import Engine
-from services.generation.settings import Settings
-from tests.fakes.model import FakeModels, Tones
-
-URL = "/v1/generations"
-ASK = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 7}
-
-
-class Bench:
-    """An engine with its fakes and a client."""
-
-    def __init__(self, folder: Path, models: FakeModels, **settings: Any) -> None:
-        self.models, self.tones = models, Tones()
-        self.engine = Engine(Settings(poll_s=0.05, consent_s=0.05, **settings), models, self.tones).start()
-        self.client = TestClient(create_app(self.engine, FolderStore(folder)), raise_server_exceptions=False)
-
-    def post(self, **fields: Any) -> Any:
-        return self.client.post(URL, json={**ASK, **fields})
-
-
-def until(true: Callable[[], Any]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
+from audiotune.store import digest_of
+from tests.fakes.model import FakeModels
+from tests.fakes.service import ASK, URL, Bench, until
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path, FakeModels(), queue=1, body_mb=0.2, init_s=5)
-    until(lambda: made.engine.current)
+    made = Bench(tmp_path, queue=1, body_mb=0.2, init_s=5)
+    made.loaded()
     yield made
-    made.tones.gate.set()
-    made.engine.stop()
+    made.stop()
 
 
 def wav(seconds: float = 0.2, rate_hz: int = 8000) -> bytes:
@@ -149,45 +122,10 @@ def test_every_refusal_is_a_problem(bench: Bench, method: str, path: str, given:
     assert answer.json()["request_id"]
 
 
-def test_a_full_line_says_when_to_come_back(bench: Bench) -> None:
-    bench.tones.gate.clear()
-    threads = [threading.Thread(target=bench.post) for _ in range(2)]
-    threads[0].start()
-    time.sleep(0.3)
-    threads[1].start()
-    until(lambda: bench.engine.waiting == 1)
-    answer = bench.post()
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) >= 1
-    bench.tones.gate.set()
-    for thread in threads:
-        thread.join(20)
-    assert bench.post().status_code == 200
-
-
-def test_who_leaves_frees_the_place_and_stops_the_work(bench: Bench) -> None:
-    from types import SimpleNamespace
-
-    bench.tones.gate.clear()
-    loaded = bench.engine.loaded()
-    request = SimpleNamespace(steps=50, seconds=0.1, seed=1)
-    running = bench.engine.submit(loaded, [request])
-    until(lambda: bench.engine.waiting == 0)
-    waiting = bench.engine.submit(loaded, [request])
-    bench.engine.leave(waiting)
-    assert bench.engine.waiting == 0
-    before = bench.tones.steps
-    bench.engine.leave(running)
-    bench.tones.gate.set()
-    until(running.result.done)
-    assert bench.tones.steps <= before + 1
-    assert bench.post().status_code == 200
-
-
 def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: Bench) -> None:
     bench.models.broken = {"3"}
     bench.models.at = "2"
-    until(lambda: bench.engine.loaded().release.version == "2")
+    until(lambda: bench.loaded().release.version == "2")
     bench.models.at = "3"
     until(lambda: "do not fit" in bench.client.get("/v1/health").json()["reason"])
     health = bench.client.get("/v1/health").json()
@@ -199,8 +137,8 @@ def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: Bench) -> Non
 def test_a_silent_version_is_not_served(bench: Bench) -> None:
     bench.tones.silent = True
     bench.models.at = "2"
-    until(lambda: "silent" in bench.engine.trouble)
-    assert bench.engine.loaded().release.version == "1"
+    until(lambda: "silent" in bench.shelf.reason)
+    assert bench.loaded().release.version == "1"
 
 
 def test_a_broken_version_is_not_loaded_at_every_look(bench: Bench) -> None:
@@ -212,7 +150,7 @@ def test_a_broken_version_is_not_loaded_at_every_look(bench: Bench) -> None:
 
 def test_withdrawn_consent_ends_the_service_of_a_release(bench: Bench) -> None:
     bench.models.withdrawn = ConsentError("ana has withdrawn", where="recording f")
-    until(lambda: bench.engine.current is None)
+    until(lambda: bench.shelf.current is None)
     answer = bench.client.get("/v1/health")
     assert answer.status_code == 503
     assert "ana has withdrawn" in answer.json()["reason"]
@@ -221,15 +159,15 @@ def test_withdrawn_consent_ends_the_service_of_a_release(bench: Bench) -> None:
 
 def test_nothing_registered_is_not_ready(tmp_path: Path) -> None:
     made = Bench(tmp_path, FakeModels(None))
-    until(lambda: "registered" in made.engine.trouble)
+    until(lambda: "registered" in made.shelf.reason)
     answer = made.post()
     assert answer.status_code == 503
     assert answer.json()["code"] == "not-ready"
     assert answer.headers["retry-after"]
     made.models.at = "1"
-    until(lambda: made.engine.current)
+    until(lambda: made.shelf.current)
     assert made.post().status_code == 200
-    made.engine.stop()
+    made.stop()
 
 
 def test_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> None:

@@ -12,15 +12,13 @@ from fastapi.testclient import TestClient
 
 from audiotune.access import tokens
 from audiotune.store import FolderStore
-from services.generation.api import create_app
-from services.generation.engine import Engine
-from services.generation.settings import Settings
-from tests.fakes.model import FakeModels, Tones
+from tests.fakes.service import Bench
 
 ASK = {"prompt": "a drone", "seconds": 0.2, "steps": 2, "seed": 7}
 CLOSED = [
     ("POST", "/v1/generations"), ("GET", f"/v1/sounds/{'0' * 64}"), ("GET", f"/v1/sounds/{'0' * 64}/lineage"),
-    ("GET", "/v1/releases"),
+    ("GET", "/v1/releases"), ("POST", "/v1/releases/look"), ("GET", "/v1/jobs"), ("PUT", "/v1/jobs/abcdefgh"),
+    ("GET", "/v1/jobs/abcdefgh"), ("GET", "/v1/jobs/abcdefgh/events"), ("DELETE", "/v1/jobs/abcdefgh"),
 ]  # fmt: skip
 
 
@@ -31,9 +29,10 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def http(store: FolderStore) -> Iterator[TestClient]:
-    engine = Engine(Settings(poll_s=0.05), FakeModels(), Tones()).start()
-    yield TestClient(create_app(engine, store, members=True), raise_server_exceptions=False)
-    engine.stop()
+    made = Bench(store, members=True)
+    made.loaded()
+    yield made.client
+    made.stop()
 
 
 def bearer(text: str) -> dict[str, str]:

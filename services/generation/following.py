@@ -1,0 +1,191 @@
+"""Following the registry: a new version is loaded beside the old one, tried, then put in its place between two batches.
+
+A broken version leaves the old one serving. Registry or store away: what serves goes on, and at the start the last good
+release is taken from this machine's cache. When somebody withdraws their consent the release stops.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from audiotune.errors import AudioTuneError, GenerationError, GovernanceError, RegistryError, StoreError
+from audiotune.release import Release
+from services.generation.engine import Engine, Generate
+from services.generation.settings import Settings
+from services.generation.work import Loaded
+
+_SILENCE_DBFS = -70.0
+
+
+class Models(Protocol):
+    """Where releases come from: the port that the real registry and the tests' fake stand behind."""
+
+    def versions(self) -> dict[str, str | None]:
+        """Release name -> version that should be served, the default first; None where nothing is registered."""
+
+    def load(self, name: str, version: str) -> Loaded:
+        """Checks digest and consent, then loads. Raises AudioTuneError."""
+
+    def consent(self, release: Release) -> None:
+        """Raises ConsentError when somebody in it has withdrawn."""
+
+    def fits_beside(self, name: str, version: str, old: Loaded) -> bool:
+        """Whether memory holds the new version beside the old one."""
+
+    def remember(self, release: Release) -> None:
+        """Keeps it in the local cache as the last good one of its name."""
+
+    def remembered(self) -> list[Loaded]:
+        """The last good releases from the local cache, loaded, the default first. Raises AudioTuneError when there are none."""
+
+
+class Following:
+    """Watches the registry for an engine, in a thread of its own."""
+
+    def __init__(self, settings: Settings, models: Models, engine: Engine, generate: Generate) -> None:
+        self._settings, self._models, self._engine, self._generate = settings, models, engine, generate
+        self._shelf = engine.shelf
+        self._broken: dict[tuple[str, str], tuple[float, float]] = {}  # version -> when to try again, after how long
+        self._consent_at = self._agreed_at = time.monotonic()
+        self._stopped, self._wake = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True, name="following")
+        self.swaps = {"done": 0, "broken": 0}
+
+    def start(self) -> Following:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._wake.set()
+
+    def look_now(self) -> None:
+        """Somebody says that an alias has moved."""
+        self._wake.set()
+
+    def _loop(self) -> None:
+        while not self._stopped.is_set():
+            self._wake.clear()
+            try:
+                self._look()
+                self._shelf.trouble.pop("", None)
+            except (RegistryError, StoreError) as e:
+                self._shelf.trouble[""] = str(e)
+                self._take_the_last_good()
+            except Exception as e:  # a bug must not end the watch; health tells it
+                self._shelf.trouble[""] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
+            self._wake.wait(self._settings.poll_s)
+
+    def _look(self) -> None:
+        wanted = self._models.versions()
+        self._shelf.names = tuple(wanted)
+        if not wanted:
+            raise GenerationError("no release is registered")
+        for name in set(self._shelf.all) - set(wanted):
+            self._shelf.drop(name)
+        for name, version in wanted.items():
+            if version is None:
+                self._shelf.trouble[name] = "nothing is registered under the alias"
+            else:
+                self._follow(name, version)
+        self._ask_consent()
+
+    def _follow(self, name: str, version: str) -> None:
+        old = self._shelf.all.get(name)
+        if old is not None and old.release.version == version:
+            self._shelf.trouble.pop(name, None)
+            if self._shelf.exhausted and self._engine.idle:
+                self._recover(old)
+            return
+        again_at, _ = self._broken.get((name, version), (0.0, 0.0))
+        if time.monotonic() < again_at:
+            return  # a broken version is tried again, but not at every look
+        try:
+            self._swap(name, version, old)
+        except Exception as e:
+            self.swaps["broken"] += 1
+            self._remember_broken(name, version)
+            self._shelf.trouble[name] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
+            if isinstance(e, RegistryError | StoreError):
+                raise
+        else:
+            self._broken.pop((name, version), None)
+            self._shelf.trouble.pop(name, None)
+
+    def _swap(self, name: str, version: str, old: Loaded | None) -> None:
+        if old is None or self._models.fits_beside(name, version, old):
+            new = self._models.load(name, version)
+            self._try(new)
+            self._shelf.put(new)
+        else:
+            self._engine.between(lambda: self._drain_and_load(name, version, old))
+            new = self._shelf.get(name)
+        self.swaps["done"] += 1
+        self._models.remember(new.release)
+
+    def _drain_and_load(self, name: str, version: str, old: Loaded) -> None:
+        """Memory does not hold two: requests wait while the new version takes the old one's place; a broken one gives it back."""
+        release, old.model = old.release, None
+        try:
+            new = self._models.load(name, version)
+            self._try(new)
+        except Exception:
+            self._shelf.put(self._models.load(release.name, release.version))
+            raise
+        self._shelf.put(new)
+
+    def _try(self, loaded: Loaded) -> None:
+        """A short sound, made and measured, before anybody hears the release."""
+        from audiotune.stable_audio.sample import Request
+
+        where = f"{loaded.release.name} version {loaded.release.version}"
+        request = Request("a test", seconds=min(0.5, loaded.longest_s), steps=4)
+        sound = self._generate(loaded.model, [request], None, None)[0]
+        if sound is None or not sound.peak_dbfs >= _SILENCE_DBFS:
+            raise GenerationError("its first sound is silent", where=where)
+
+    def _recover(self, loaded: Loaded) -> None:
+        try:
+            self._engine.between(lambda: self._try(loaded))
+            self._shelf.exhausted = False
+        except Exception:
+            return  # still no memory; health says so, the next look tries again
+
+    def _remember_broken(self, name: str, version: str) -> None:
+        _, known_s = self._broken.get((name, version), (0.0, self._settings.poll_s / 2))
+        wait_s = min(60.0, 2 * known_s)
+        self._broken[(name, version)] = (time.monotonic() + wait_s, wait_s)
+
+    def _take_the_last_good(self) -> None:
+        if self._shelf.all:
+            return
+        try:
+            found = self._models.remembered()
+        except AudioTuneError:
+            return  # the trouble is told already
+        for loaded in found:
+            self._try(loaded)
+            self._shelf.put(loaded)
+        self._shelf.names = tuple(loaded.release.name for loaded in found)
+
+    def _ask_consent(self) -> None:
+        """Stops a release when somebody withdrew, and all of them when nobody could be asked for too long."""
+        now = time.monotonic()
+        if now - self._consent_at < self._settings.consent_s:
+            return
+        self._consent_at = now
+        for name, loaded in self._shelf.all.items():
+            try:
+                self._models.consent(loaded.release)
+            except GovernanceError as e:
+                self._shelf.drop(name)
+                self._shelf.trouble[name] = str(e)
+                # The same version comes back only through load, which asks for consent again.
+                self._remember_broken(name, loaded.release.version)
+            except StoreError:
+                if now - self._agreed_at > self._settings.grace_s:
+                    self._shelf.drop(name)
+                raise
+        self._agreed_at = now

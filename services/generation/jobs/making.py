@@ -1,0 +1,77 @@
+"""Jobs and the engine: what the runner asks for, done by the engine, the encoders and the store."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any
+
+from audiotune.errors import AudioTuneError
+from audiotune.store.port import Store
+from services.generation import making
+from services.generation.engine import Engine
+from services.generation.jobs.record import Event, Job
+from services.generation.jobs.runner import Maker
+from services.generation.problems import Problem, of_error
+from services.generation.work import NotReadyError, Work
+
+_FOREVER_S = 86_400.0  # jobs have no client that would hang up
+
+
+@dataclass
+class Begun:
+    """A job at work, or what refused it."""
+
+    asked: list[Any]
+    work: Work | None = None
+    refused: Problem | None = None
+
+
+class EngineMaker(Maker):
+    """Makes jobs on an engine and keeps their sounds."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine, self._store = engine, store
+
+    def ready(self) -> bool:
+        return self._engine.shelf.current is not None and self._engine.room_s() > 0
+
+    def begin(self, job: Job) -> Begun:
+        try:
+            loaded = self._engine.shelf.get(job.request.release)
+            asked = making.wanted(self._engine.settings, loaded, job.request, self._store, job.member)
+            return Begun(asked, self._engine.submit(loaded, asked, job.member, _FOREVER_S))
+        except Problem as e:
+            return Begun([], refused=e)
+
+    def done(self, handle: Begun) -> bool:
+        return handle.work is None or handle.work.result.done()
+
+    def ending(self, job: Job, handle: Begun) -> Event:
+        if handle.work is None:
+            assert handle.refused is not None
+            return _failed(handle.refused)
+        try:
+            sounds = handle.work.result.result(timeout=0)
+            loaded, format = handle.work.loaded, job.request.format or "wav"
+            files = [
+                making.file_of(loaded, job.request, asked, sound, format, self._store, job.member)
+                for asked, sound in zip(handle.asked, sounds)
+            ]
+        except (CancelledError, NotReadyError):
+            return Event(kind="back")
+        except Problem as e:
+            return _failed(e)
+        except AudioTuneError as e:
+            return _failed(of_error(e))
+        except Exception as e:  # a bug: the job says so, the log knows more
+            return _failed(Problem(500, f"something broke here ({type(e).__name__})", code="bug"))
+        return Event(kind="done", sounds=tuple(record for _, record in files))
+
+    def leave(self, handle: Begun) -> None:
+        if handle.work is not None:
+            self._engine.leave(handle.work)
+
+
+def _failed(problem: Problem) -> Event:
+    return Event(kind="failed", problem=problem.body("", ""))

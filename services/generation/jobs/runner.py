@@ -1,0 +1,216 @@
+"""A worker's side of the jobs: claims those that wait, makes them, ends them, and takes over from workers that fell silent.
+
+A claim counts as long as its worker's heartbeat is fresh. Whoever ends a job must write the very next event after its own claim,
+so a worker that was too slow finds its number taken and drops what it made: no job ends twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from audiotune.errors import AudioTuneError
+from services.generation.jobs.book import Book, LostError
+from services.generation.jobs.record import Event, Job
+
+LOG = logging.getLogger("audiotune.generation")
+GIVE_UP = 25  # claims that ended in silence: this job kills its workers
+_AHEAD = 16  # jobs a worker claims at once, so that batches fill
+
+
+class Maker(Protocol):
+    """What makes a job's sounds, as far as the runner sees it."""
+
+    def ready(self) -> bool:
+        """Whether work can be begun now."""
+
+    def begin(self, job: Job) -> Any:
+        """Starts a job and returns a handle. Raises BusyError or NotReadyError to be asked again, others to fail the job."""
+
+    def done(self, handle: Any) -> bool: ...
+
+    def ending(self, job: Job, handle: Any) -> Event:
+        """The end of a handle that is done: `done`, `failed`, or `back` when another worker should try."""
+
+    def leave(self, handle: Any) -> None:
+        """Nobody wants it any more."""
+
+
+@dataclass
+class Held:
+    """A job that is claimed here."""
+
+    job: Job
+    handle: Any
+
+
+class Runner:
+    """See the module. `step` does one round; `start` does rounds in a thread.
+
+    Args:
+        lease_s: silence after which others take over.
+        keep: life time of ended jobs; zero keeps them for ever.
+        again: errors of `begin` after which the job waits on.
+    """
+
+    def __init__(
+        self, book: Book, maker: Maker, *, lease_s: float, poll_s: float = 1.0, keep: timedelta = timedelta(0),
+        again: tuple[type[Exception], ...] = (), clock: Callable[[], datetime] = lambda: datetime.now(UTC), name: str = "",
+    ) -> None:  # fmt: skip
+        self.worker = name or uuid.uuid4().hex
+        self._book, self._maker, self._clock = book, maker, clock
+        self._lease_s, self._poll_s, self._keep, self._again = lease_s, poll_s, keep, again
+        self.held: dict[tuple[str, str], Held] = {}
+        self.trouble = ""
+        self._lock = threading.RLock()
+        self._closing, self._wake, self._dead = False, threading.Event(), threading.Event()
+        self._swept: datetime | None = None
+        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._rounds, self._beats)]
+
+    def start(self) -> Runner:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def wake(self) -> None:
+        """There is something new to look at."""
+        self._wake.set()
+
+    def refuse(self) -> None:
+        """Claims nothing more; what is held is made to its end."""
+        self._closing = True
+
+    def close(self) -> None:
+        """Hands back what is held and says farewell, so that others need not wait for the lease."""
+        self._closing = True
+        self._dead.set()
+        self._wake.set()
+        with self._lock:
+            for key, held in list(self.held.items()):
+                self._maker.leave(held.handle)
+                self._append(held.job, Event(kind="back", worker=self.worker, at=self._clock()))
+                del self.held[key]
+            self._quietly(lambda: self._book.farewell(self.worker))
+
+    def cancelled(self, member: str, id: str) -> None:
+        """The job was ended from outside: stops it at its next step."""
+        with self._lock:
+            held = self.held.pop((member, id), None)
+        if held is not None:
+            self._maker.leave(held.handle)
+
+    def beat(self) -> None:
+        self._book.beat(self.worker, self._clock())
+
+    def step(self) -> None:
+        """One round: ends what is done, drops what is no longer ours, claims what waits. Raises StoreError when it is away."""
+        with self._lock:
+            self._end_what_is_done()
+            self._drop_what_is_lost()
+            if not self._closing and self._maker.ready():
+                self._claim()
+
+    def _end_what_is_done(self) -> None:
+        for key, held in list(self.held.items()):
+            if self._maker.done(held.handle):
+                event = self._maker.ending(held.job, held.handle).model_copy(update={"worker": self.worker, "at": self._clock()})
+                self._append(held.job, event)
+                del self.held[key]
+
+    def _drop_what_is_lost(self) -> None:
+        """Somebody cancelled it, or took it over while this worker was silent."""
+        for key, held in list(self.held.items()):
+            now = self._book.read(*key)
+            if now is None or now.length != held.job.length:
+                self._maker.leave(held.handle)
+                del self.held[key]
+
+    def _claim(self) -> None:
+        if len(self.held) >= _AHEAD:
+            return
+        alive: dict[str, bool] = {}
+        for stamp, member, id in in_turn(self._book.open()):
+            if len(self.held) >= _AHEAD:
+                return
+            if (member, id) in self.held:
+                continue
+            job = self._book.read(member, id)
+            if job is None or job.ended:
+                self._book.close(stamp, member, id)
+            elif not self._taken(job, alive) and not self._begin(job):
+                return
+
+    def _taken(self, job: Job, alive: dict[str, bool]) -> bool:
+        if job.state != "running":
+            return False
+        if job.worker not in alive:
+            alive[job.worker] = self._book.alive(job.worker, self._clock(), self._lease_s)
+        return alive[job.worker] and job.worker != self.worker
+
+    def _begin(self, job: Job) -> bool:
+        """Claims a job and starts it; False when nothing more can be started now."""
+        if job.tries >= GIVE_UP:
+            problem = {"status": 500, "code": "gave-up", "title": "Gave up", "detail": f"{job.tries} workers fell silent over it"}
+            self._append(job, Event(kind="failed", problem=problem, worker=self.worker, at=self._clock()))
+            return True
+        claimed = self._append(job, Event(kind="claimed", worker=self.worker, at=self._clock()))
+        if claimed is None:
+            return True
+        try:
+            handle = self._maker.begin(claimed)
+        except self._again:
+            self._append(claimed, Event(kind="back", worker=self.worker, at=self._clock()))
+            return False
+        self.held[(job.member, job.id)] = Held(claimed, handle)
+        return True
+
+    def _append(self, job: Job, event: Event) -> Job | None:
+        try:
+            return self._book.append(job, event)
+        except LostError:
+            return None
+
+    def _rounds(self) -> None:
+        self._quietly(self.beat)  # a claim without a heartbeat would be taken over at once
+        while not self._dead.is_set():
+            self._wake.clear()
+            self.trouble = self._quietly(self._round)
+            self._wake.wait(self._poll_s)
+
+    def _round(self) -> None:
+        self.step()
+        now = self._clock()
+        if self._keep and (self._swept is None or now - self._swept > timedelta(minutes=10)):
+            self._swept = now
+            self._book.sweep(now, self._keep)
+
+    def _beats(self) -> None:
+        while not self._dead.is_set():
+            self._quietly(self.beat)
+            self._dead.wait(self._lease_s / 4)
+
+    def _quietly(self, do: Callable[[], object]) -> str:
+        """Does it; what goes wrong is told, and tried again at the next round."""
+        try:
+            do()
+        except AudioTuneError as e:
+            return str(e)
+        except Exception as e:
+            LOG.exception("jobs")
+            return f"{type(e).__name__}: {e}"
+        return ""
+
+
+def in_turn(open_jobs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Members one after the other: everybody's oldest job, then everybody's second, ..."""
+    turns: dict[str, int] = {}
+    placed = []
+    for stamp, member, id in open_jobs:
+        turns[member] = turns.get(member, -1) + 1
+        placed.append((turns[member], stamp, member, id))
+    return [(stamp, member, id) for _, stamp, member, id in sorted(placed)]

@@ -1,0 +1,46 @@
+"""What the HTTP routes share: the wiring of one service process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audiotune.store.port import Store
+from services.generation.engine import Engine
+from services.generation.following import Following
+from services.generation.gate import Gate
+from services.generation.jobs.book import Book
+from services.generation.jobs.runner import Runner
+from services.generation.metrics import Metrics
+from services.generation.settings import Settings
+
+STOPPING = "AUDIOTUNE_GENERATION_STOPPING"  # names a file: while it exists the service is being stopped
+
+
+@dataclass
+class Parts:
+    """See the module. `following` and `runner` may be missing in a process that only answers."""
+
+    settings: Settings
+    store: Store
+    engine: Engine
+    gate: Gate
+    book: Book
+    following: Following | None = None
+    runner: Runner | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def stopping(self) -> bool:
+        named = os.environ.get(STOPPING)
+        stops = bool(named) and Path(named or "").exists()
+        if stops and self.runner is not None:
+            self.runner.refuse()
+        return stops
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request that comes now will probably be met."""
+        shelf = self.engine.shelf
+        return shelf.current is not None and not shelf.exhausted and not self.stopping

@@ -1,0 +1,127 @@
+"""POST /v1/generations: words in, a sound out, now or as a job."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import time
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from audiotune.errors import AudioTuneError
+from audiotune.generation import MEDIA_TYPES, Generation, GenerationRequest
+from audiotune.sound import Sound
+from services.generation import bodies
+from services.generation.allowance import Allowance
+from services.generation.making import file_of, format_for, headers_of, seeded, wanted
+from services.generation.parts import Parts
+from services.generation.problems import Problem, of_error
+from services.generation.routes_jobs import accepted, job_id, made_job
+from services.generation.work import NotReadyError, Work
+
+LOG = logging.getLogger("audiotune.generation")
+EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
+
+
+def router(parts: Parts) -> APIRouter:
+    routes = APIRouter()
+    allowance = Allowance(parts.settings)
+
+    @routes.post(
+        "/v1/generations",
+        summary="Make a sound",
+        responses={200: {"content": {name: {} for name in (*MEDIA_TYPES.values(), "application/json")}}, 202: {}},
+        openapi_extra=body_schema(),
+    )
+    async def generations(request: Request, member: str = Depends(parts.gate.needs("generate"))) -> Response:
+        began = time.monotonic()
+        allowance.ask(member)
+        body = seeded(await bodies.read(request, parts.settings))
+        _log(parts, request, body)
+        allowance.spend(member, (body.seconds or 0) * body.count)
+        wait_s = waits_for(request.headers.getlist("prefer"))
+        if wait_s == 0:
+            return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
+        format, as_json = format_for(body, request.headers.get("accept", ""))
+        loaded = _loaded(parts, body)
+        asked = await run_in_threadpool(wanted, parts.settings, loaded, body, parts.store, member)
+        patience_s = parts.settings.patience_s if wait_s is None else wait_s
+        work = parts.engine.submit(loaded, asked, member, parts.settings.patience_s)
+        sounds = await _made(request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None)
+        if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
+            return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
+        keep = parts.store if parts.settings.keep else None
+        files = await asyncio.gather(
+            *(run_in_threadpool(file_of, work.loaded, body, a, s, format, keep, member) for a, s in zip(asked, sounds))
+        )
+        if not as_json:
+            data, record = files[0]
+            return Response(data, media_type=MEDIA_TYPES[format], headers=headers_of(record))
+        return JSONResponse({"generations": [entry(data, record) for data, record in files]})
+
+    return routes
+
+
+def body_schema() -> dict[str, Any]:
+    """The request's body for the OpenAPI document, as JSON and as a form with the init audio as a file."""
+    schema = GenerationRequest.model_json_schema()
+    form = {**schema, "properties": {**schema["properties"], "init_audio": {"type": "string", "format": "binary"}}}
+    content = {"application/json": {"schema": schema, "example": EXAMPLE}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def waits_for(prefer: list[str]) -> float | None:
+    """Seconds a client wants to wait before it takes a job instead (RFC 7240): None is as long as it takes, 0 not at all."""
+    words = ",".join(prefer).lower()
+    if "respond-async" not in words:
+        return None
+    found = _WAIT.search(words)
+    return float(found.group(1)) if found else 0.0
+
+
+def entry(data: bytes, record: Generation) -> dict[str, Any]:
+    """A sound in a JSON answer."""
+    facts = record.model_dump(mode="json", exclude={"blob", "made"})
+    return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
+
+
+def _loaded(parts: Parts, body: GenerationRequest) -> Any:
+    served = parts.engine.shelf.all
+    if body.release and served and body.release not in served:
+        if body.release in parts.engine.shelf.names:
+            raise of_error(_away(parts, body.release))
+        fault = {"field": "release", "message": f"one of {', '.join(served)}"}
+        raise Problem(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
+    return parts.engine.shelf.get(body.release)
+
+
+def _away(parts: Parts, name: str) -> AudioTuneError:
+    return NotReadyError(f"release {name} is not served now: {parts.engine.shelf.trouble.get(name, '')}", cure="see /v1/health")
+
+
+async def _made(request: Request, parts: Parts, work: Work, wait_s: float | None) -> list[Sound] | None:
+    """Waits for the sounds; a client that leaves ends the work before its next step. None when `wait_s` is over."""
+    future, began = asyncio.wrap_future(work.result), time.monotonic()
+    while not future.done():
+        left_s = 0.25 if wait_s is None else min(0.25, wait_s - (time.monotonic() - began))
+        if left_s <= 0:
+            parts.engine.leave(work)
+            return None
+        await asyncio.wait([future], timeout=left_s)
+        if not future.done() and await request.is_disconnected():
+            parts.engine.leave(work)
+            raise Problem(503, "the client left", code="client-left")
+    return list(future.result())
+
+
+def _log(parts: Parts, request: Request, body: GenerationRequest) -> None:
+    if parts.settings.log_prompts:
+        facts = {"request_id": request.state.id, "prompt": body.prompt, "negative_prompt": body.negative_prompt}
+        LOG.info(json.dumps(facts))

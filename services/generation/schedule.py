@@ -1,0 +1,195 @@
+"""The scheduling core: what is denoised next, and with whom. Pure: no thread, no clock, no model.
+
+Fair between members: each has a virtual time that grows by the cost of what was made for them, and the lowest goes first
+(Demers, Keshav, Shenker 1989: fair queueing). Whoever shares the first one's kind may ride in its batch. A member's first entry
+that was passed over PATIENCE times goes before all, so that nobody starves, whatever else arrives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+PATIENCE = 64
+
+
+@dataclass(eq=False)
+class Entry:
+    """One sound that is asked for.
+
+    Attributes:
+        member: whose request it is.
+        kind: entries of one kind can be denoised as one batch.
+        cost_s: predicted seconds of work.
+        deadline: moment after which nobody wants it any more, on the caller's clock.
+    """
+
+    member: str
+    kind: Hashable
+    cost_s: float
+    deadline: float = math.inf
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of waiting work.
+
+    Attributes:
+        entries, member_entries: how many may wait, in all and for one member.
+        cost_s: predicted seconds of work that may wait in all; what finds an empty line is always let in.
+        batch: most entries of a batch.
+        batch_s: predicted seconds after which a batch takes no more entries.
+    """
+
+    entries: int = 64
+    member_entries: int = 32
+    cost_s: float = 300.0
+    batch: int = 8
+    batch_s: float = 2.0
+
+
+class FullError(Exception):
+    """The line takes no more. `retry_s`: predicted seconds until it does. `field`: which bound was met."""
+
+    def __init__(self, retry_s: float, field: str) -> None:
+        super().__init__(field)
+        self.retry_s, self.field = retry_s, field
+
+
+@dataclass
+class _Lane:
+    """A member's waiting entries, oldest first."""
+
+    time_s: float
+    waiting: deque[Entry] = field(default_factory=deque)
+    passed: int = 0
+
+    @property
+    def cost_s(self) -> float:
+        return sum(entry.cost_s for entry in self.waiting)
+
+
+class Schedule:
+    """Waiting entries of all members."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._lanes: dict[str, _Lane] = {}
+        self._clock_s = 0.0  # virtual time of the last first one: nobody saves up by being away
+
+    def __len__(self) -> int:
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    @property
+    def cost_s(self) -> float:
+        """Predicted seconds of all that waits."""
+        return sum(lane.cost_s for lane in self._lanes.values())
+
+    def join(self, entries: Sequence[Entry], running_s: float = 0.0) -> None:
+        """All entries of one member's request, or none. `running_s`: what is left of the work being done.
+
+        Raises:
+            FullError: it would go over a bound.
+        """
+        self._admit(entries, running_s)
+        for entry in entries:
+            lane = self._lanes.setdefault(entry.member, _Lane(self._clock_s))
+            if not lane.waiting:
+                lane.time_s, lane.passed = max(lane.time_s, self._clock_s), 0
+            lane.waiting.append(entry)
+
+    def _admit(self, entries: Sequence[Entry], running_s: float) -> None:
+        if not len(self):
+            return  # it could never come in otherwise
+        lane = self._lanes.get(entries[0].member)
+        own, cost_s = (len(lane.waiting) if lane else 0), sum(entry.cost_s for entry in entries)
+        if lane and own and own + len(entries) > self.limits.member_entries:
+            others = sum(bool(other.waiting) for other in self._lanes.values())
+            raise FullError(running_s + others * _first(lane.waiting, len(entries)), "member_entries")
+        if len(self) + len(entries) > self.limits.entries:
+            raise FullError(running_s + self.cost_s * len(entries) / len(self), "entries")
+        over_s = self.cost_s + cost_s - self.limits.cost_s
+        if over_s > 0:
+            raise FullError(running_s + min(over_s, self.cost_s), "cost_s")
+
+    def take(self) -> list[Entry]:
+        """The next batch, the entry whose turn it is first; empty when nothing waits."""
+        lanes = [lane for lane in self._lanes.values() if lane.waiting]
+        if not lanes:
+            return []
+        chosen = min(lanes, key=lambda lane: (-max(0, lane.passed - PATIENCE + 1), lane.time_s))
+        self._clock_s = max(self._clock_s, chosen.time_s)
+        batch = self._filled(chosen, lanes)
+        for lane in lanes:
+            lane.passed = 0 if lane is chosen else lane.passed + 1
+        self._lanes = {member: lane for member, lane in self._lanes.items() if lane.waiting or lane.time_s > self._clock_s}
+        return batch
+
+    def _filled(self, chosen: _Lane, lanes: Iterable[_Lane]) -> list[Entry]:
+        first = chosen.waiting.popleft()
+        chosen.time_s += first.cost_s
+        batch, cost_s = [first], first.cost_s
+        for lane in sorted(lanes, key=lambda lane: lane.time_s):
+            for entry in [entry for entry in lane.waiting if entry.kind == first.kind]:
+                if len(batch) >= self.limits.batch or cost_s + entry.cost_s > self.limits.batch_s:
+                    return batch
+                lane.waiting.remove(entry)
+                lane.time_s += entry.cost_s
+                batch.append(entry)
+                cost_s += entry.cost_s
+        return batch
+
+    def small(self, most_s: float, running: Iterable[str]) -> list[Entry]:
+        """A batch of members who are not being served, if it costs at most `most_s`: for between two steps of long work.
+
+        Empty when there is none, or when those members were served more than the ones at work.
+        """
+        busy = set(running)
+        lanes = [lane for member, lane in self._lanes.items() if member not in busy and lane.waiting]
+        if not lanes:
+            return []
+        chosen = min(lanes, key=lambda lane: lane.time_s)
+        if chosen.waiting[0].cost_s > most_s or chosen.time_s > max(self._clock_s, *(self._time_of(m) for m in busy)):
+            return []
+        entry = chosen.waiting.popleft()
+        chosen.time_s, chosen.passed = chosen.time_s + entry.cost_s, 0
+        return [entry]
+
+    def _time_of(self, member: str) -> float:
+        lane = self._lanes.get(member)
+        return lane.time_s if lane else self._clock_s
+
+    def leave(self, entries: Iterable[Entry]) -> None:
+        """Takes entries out; those that are not here are passed over."""
+        gone = {id(entry) for entry in entries}
+        for lane in self._lanes.values():
+            lane.waiting = deque(entry for entry in lane.waiting if id(entry) not in gone)
+
+    def expired(self, now: float) -> list[Entry]:
+        """Takes out and returns what nobody wants any more."""
+        late = [entry for lane in self._lanes.values() for entry in lane.waiting if entry.deadline <= now]
+        self.leave(late)
+        return late
+
+    def wait_s(self, entry: Entry, running_s: float = 0.0) -> float | None:
+        """Predicted seconds until a waiting entry is done, or None when it is not here."""
+        lane = self._lanes.get(entry.member)
+        if lane is None or entry not in lane.waiting:
+            return None
+        ahead_s = _first(lane.waiting, lane.waiting.index(entry) + 1)
+        others = (other for other in self._lanes.values() if other is not lane)
+        return running_s + ahead_s + sum(min(other.cost_s, ahead_s) for other in others)
+
+    def ahead(self, entry: Entry) -> int:
+        """How many sounds will probably be made before this one."""
+        lane = self._lanes.get(entry.member)
+        if lane is None or entry not in lane.waiting:
+            return 0
+        place = lane.waiting.index(entry)
+        return place + sum(min(len(other.waiting), place + 1) for other in self._lanes.values() if other is not lane)
+
+
+def _first(entries: Iterable[Entry], count: int) -> float:
+    return sum(entry.cost_s for entry, _ in zip(entries, range(count)))

@@ -1,0 +1,74 @@
+"""A whole generation service in this process: the real HTTP API, engine, scheduler and jobs on tones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from audiotune.store import FolderStore
+from audiotune.store.port import Store
+from services.generation.api import create_app
+from services.generation.engine import Engine
+from services.generation.following import Following
+from services.generation.gate import Gate
+from services.generation.jobs.book import Book
+from services.generation.jobs.making import EngineMaker
+from services.generation.jobs.runner import Runner
+from services.generation.parts import Parts
+from services.generation.settings import Settings
+from services.generation.shelf import Shelf
+from services.generation.work import BusyError, Loaded, NotReadyError
+from tests.fakes.model import FakeModels, Tones
+
+URL = "/v1/generations"
+ASK: dict[str, Any] = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 7}
+
+
+class Bench:
+    """A service with its fakes and a client. `following` and `runner` look every few hundredths of a second."""
+
+    def __init__(self, store: Store | Path, models: FakeModels | None = None, *, members: bool = False, **settings: Any) -> None:
+        given = {"poll_s": 0.05, "consent_s": 0.05, "jobs_poll_s": 0.02, **settings}
+        self.settings = Settings(**given)
+        self.store = FolderStore(store) if isinstance(store, Path) else store
+        self.models, self.tones = models or FakeModels(), Tones()
+        self.shelf = Shelf()
+        self.engine = Engine(self.settings, self.shelf, self.tones)
+        self.following = Following(self.settings, self.models, self.engine, self.tones)
+        book = Book(self.store)
+        self.runner = Runner(
+            book, EngineMaker(self.engine, self.store), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
+            keep=timedelta(0), again=(BusyError, NotReadyError),
+        )  # fmt: skip
+        self.parts = Parts(
+            self.settings, self.store, self.engine, Gate(self.store, members=members), book, self.following, self.runner
+        )
+        self.client = TestClient(create_app(self.parts), raise_server_exceptions=False)
+        for part in (self.engine, self.following, self.runner):
+            part.start()
+
+    def post(self, **fields: Any) -> Any:
+        return self.client.post(URL, json={**ASK, **fields})
+
+    def loaded(self) -> Loaded:
+        until(lambda: self.shelf.current)
+        return self.shelf.get()
+
+    def stop(self) -> None:
+        self.tones.gate.set()
+        self.following.stop()
+        self.runner.close()
+        self.engine.stop()
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Waits for something that comes true by itself."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
