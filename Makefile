@@ -2,11 +2,13 @@
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 RECORDINGS ?=
+REGISTRY ?=
+IMAGES_OPTIONS ?=
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check fix bench serve studio lock golden clean
+.PHONY: help demo test unit check fix bench serve studio lock golden images clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +46,9 @@ lock: .venv/ready  ## resolve the requirement files anew
 
 golden: .venv/ready  ## write the golden compiled pipelines anew; read the difference before you commit it
 	@for p in prepare tune full; do $(BIN)/python -m pipelines.compile $$p --recipe first_release --out tests/contract/golden/$$p.yaml; done
+
+images: .venv/ready  ## build the container images; REGISTRY=host/prefix pushes them and writes their digests for the chart
+	@$(BIN)/python -m deploy.images $(if $(REGISTRY),--registry "$(REGISTRY)") $(IMAGES_OPTIONS)
 
 clean:  ## remove what the demo made
 	rm -rf demo runs

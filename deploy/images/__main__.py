@@ -1,0 +1,139 @@
+"""Builds the images, looks into each, and pushes them where a cluster can pull them.
+
+python -m deploy.images                                      builds and checks all of them
+python -m deploy.images --registry registry.home:5000        and pushes them; writes deploy/values/images.yaml and images.lock
+python -m deploy.images prepare studio --base-image IMAGE    some of them, on another base
+python -m deploy.images --relocate-to other:5000/mine        pulls what images.lock names and pushes it to another registry
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from deploy.images.bill import licences_of
+from deploy.images.builder import Builder, BuildError
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUES, LOCK, BILLS = ROOT / "deploy/values/images.yaml", ROOT / "deploy/images.lock", ROOT / "build/sbom"
+# name -> Dockerfile, target, name in the chart's values
+IMAGES = {
+    "prepare": ("Dockerfile.train", "prepare", "prepare"),
+    "train": ("Dockerfile.train", "train", "train"),
+    "generation": ("Dockerfile.serve", "generation", "generation"),
+    "studio": ("Dockerfile.serve", "studio", "studio"),
+    "registry": ("Dockerfile.serve", "registry", "mlflow"),
+    "object-store": ("deploy/object-store/Dockerfile", "", "objectStore"),
+}
+UV_VERSION = next(line.split()[-1] for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("UV_VERSION"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        builder = Builder(args.builder, tls=not args.plain_http)
+        if args.relocate_to:
+            return relocate(builder, args.relocate_to)
+        made = [_made(builder, name, args) for name in args.images or list(IMAGES)]
+    except BuildError as e:
+        print(f"images: {e}", file=sys.stderr)
+        return 1
+    if args.registry:
+        _write(args.registry, made)
+    return 0
+
+
+def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Builds, checks, bills and, where asked, pushes one image."""
+    file, target, _ = IMAGES[name]
+    tag = f"localhost/audio-tune/{name}:{version()}"
+    arguments = {"UV_VERSION": UV_VERSION, "VERSION": version(), "SOURCE": _source()}
+    if args.base_image:
+        arguments["BASE_IMAGE"] = args.base_image
+    contexts = {}
+    if name == "object-store" and args.minio:
+        contexts, arguments["FROM_CONTEXT"] = {"minio": args.minio}, "given"
+    if not args.no_build:
+        builder.build(str(ROOT / file), target, tag, arguments, contexts)
+    if name == "object-store":
+        bill = {
+            "components": [
+                {"name": "minio", "licenses": [{"expression": "AGPL-3.0-only"}], "purl": "pkg:golang/github.com/minio/minio"}
+            ]
+        }
+        print(builder.run(tag, ["minio", "--version"]).splitlines()[0])
+    else:
+        print(builder.run(tag, ["python", "-m", "deploy.images.check", name]).strip())
+        bill = json.loads(builder.run(tag, ["python", "-m", "deploy.images.bill", name, version()]))
+    BILLS.mkdir(parents=True, exist_ok=True)
+    (BILLS / f"{name}.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
+    made = {"name": name, "version": version(), "bytes": builder.bytes_of(tag), "licences": licences_of(bill)}
+    if args.registry:
+        made["reference"] = f"{args.registry}/audio-tune/{name}:{version()}"
+        made["digest"] = builder.push(tag, made["reference"])
+        print(f"{made['reference']}@{made['digest']}")
+    return made
+
+
+def relocate(builder: Builder, to: str) -> int:
+    """Copies every image of images.lock to another registry and writes the values for it."""
+    if not LOCK.is_file():
+        raise BuildError(f"no deploy/{LOCK.name}; `make images REGISTRY=host/prefix` writes it")
+    moved = []
+    for image in json.loads(LOCK.read_text())["images"]:
+        old = f"{image['reference'].rpartition(':')[0]}@{image['digest']}"
+        builder.pull(old)
+        reference = f"{to}/audio-tune/{image['name']}:{image['version']}"
+        moved.append({**image, "reference": reference, "digest": builder.push(old, reference)})
+        print(f"{reference}@{moved[-1]['digest']}")
+    _write(to, moved)
+    return 0
+
+
+def _write(registry: str, made: list[dict[str, Any]]) -> None:
+    """The values a chart is installed with, and the lock; an image not built this time keeps its line."""
+    old = json.loads(LOCK.read_text())["images"] if LOCK.is_file() else []
+    kept = {image["name"]: image for image in [*old, *made] if image.get("reference", "").startswith(f"{registry}/")}
+    images = [kept[name] for name in IMAGES if name in kept]
+    LOCK.write_text(json.dumps({"images": images}, indent=1) + "\n")
+    values: dict[str, Any] = {"registry": registry}
+    values |= {IMAGES[image["name"]][2]: {"tag": image["version"], "digest": image["digest"]} for image in images}
+    VALUES.parent.mkdir(parents=True, exist_ok=True)
+    VALUES.write_text(
+        f"# written by `make images`: {len(images)} images by digest. JSON is YAML.\n{json.dumps({'images': values}, indent=2)}\n"
+    )
+    print(f"{VALUES.relative_to(ROOT)} and {LOCK.name} are written: helm install ... -f {VALUES.relative_to(ROOT)}")
+
+
+def version() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def _source() -> str:
+    """The commit, for the label; a work tree that differs from it says so."""
+    told = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m deploy.images", description=(__doc__ or "").split("\n")[0])
+    made.add_argument("images", nargs="*", choices=[*IMAGES, []], help="which; all by default")
+    made.add_argument("--registry", default="", help="host/prefix to push to; empty does not push")
+    made.add_argument("--builder", default="", help="podman or docker; by default the one that is there")
+    made.add_argument("--base-image", default="", help="another base image with Python 3.11, best by digest")
+    made.add_argument("--minio", default="", help="folder with `minio` and its LICENSE, instead of building it")
+    made.add_argument("--plain-http", action="store_true", help="the registry speaks HTTP (one on this machine)")
+    made.add_argument("--no-build", action="store_true", help="take the images that are there")
+    made.add_argument("--relocate-to", default="", help="copy what images.lock names to this host/prefix")
+    return made
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""Run inside a built image: is everything in it that it serves, and nothing else? `python -m deploy.images.check NAME`
+
+Imports every room, looks that kfp is absent and torch where it was promised to be, and that only the scratch folders can be written.
+Prints one line a fault and exits 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
+_LIGHT = [f"components.{step}.{part}" for step in _STEPS[:3] for part in ("settings", "step")]
+ROOMS: dict[str, list[str]] = {
+    "prepare": ["audiotune.store.bootstrap", "audiotune.access.__main__", "pipelines.submit", "pipelines.doctor", *_LIGHT],
+    "train": [f"components.{step}.{part}" for step in _STEPS for part in ("settings", "step")],
+    "generation": ["services.generation.api", "services.generation.settings", "bentoml", "audiotune.stable_audio.sample"],
+    "studio": ["services.studio.app", "services.studio.desk", *_LIGHT],
+    "registry": ["mlflow.server", "psycopg", "boto3"],
+}
+TORCH = {"train", "generation"}
+NEVER = ("kfp", "kfp_kubernetes", "pytest", "pip")
+PROGRAMS = ("gcc", "cc", "make", "uv", "pip")  # nobody builds or installs in a running image
+
+
+def faults(name: str) -> Iterator[str]:
+    """What is wrong with the image this runs in."""
+    for module in ROOMS[name]:
+        try:
+            importlib.import_module(module)
+        except Exception as e:  # any fault at all is one line, not the end
+            yield f"{module} cannot be imported: {type(e).__name__}: {e}"
+    for module in NEVER:
+        if importlib.util.find_spec(module) and (module != "pip" or "/opt/audio-tune/" in str(importlib.util.find_spec(module))):
+            yield f"{module} is in the image"
+    if bool(importlib.util.find_spec("torch")) != (name in TORCH):
+        yield f"torch is {'missing' if name in TORCH else 'in the image'}"
+    yield from (f"the program {program} is in the image" for program in PROGRAMS if _ours(program))
+    yield from _places()
+
+
+def _ours(program: str) -> bool:
+    found = shutil.which(
+        program,
+        path="/opt/audio-tune/bin:/usr/bin:/bin:/usr/local/bin" if program in ("gcc", "cc", "make") else "/opt/audio-tune/bin",
+    )
+    return found is not None
+
+
+def _places() -> Iterator[str]:
+    for folder, wanted in (("/tmp", True), ("/cache", True), ("/app", False), ("/opt/audio-tune", False)):
+        probe = Path(folder) / f".probe-{os.getpid()}"
+        can = False
+        with contextlib.suppress(OSError):
+            probe.write_bytes(b"")
+            probe.unlink()
+            can = True
+        if can != wanted:
+            yield f"{folder} {'cannot' if wanted else 'can'} be written"
+    if os.getuid() == 0:
+        yield "it runs as root"
+
+
+def main() -> int:
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in ROOMS:
+        print(f"which image? one of {', '.join(ROOMS)}", file=sys.stderr)
+        return 2
+    found = list(faults(name))
+    print("\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(ROOMS[name])} rooms import, all is as promised")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
