@@ -51,7 +51,9 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/{id}", summary="How far a job is")
     async def state(id: str, member: str = reads) -> Response:
-        job: Job = parts.book.glanced(member, checked_id(id)) or await run_in_threadpool(_job, parts, member, id)
+        job = parts.book.glanced(member, checked_id(id))
+        if job is None:
+            job = await run_in_threadpool(_job, parts, member, id)
         if job.ended:
             return JSONResponse(told(parts, job))
         return JSONResponse(await run_in_threadpool(told, parts, job), headers={"Retry-After": "1"})

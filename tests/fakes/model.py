@@ -129,11 +129,14 @@ class Tones:
     ) -> list[Sound | None]:  # fmt: skip
         if requests[0].prompt != "a test":
             self.batches.append(tuple(request.seed for request in requests))
+        if requests[0].prompt == "a bug":
+            raise ZeroDivisionError
         if len(requests) > self.most:
             raise MemoryError
         left = list(range(len(requests)))
         for step in range(requests[0].steps):
-            self.gate.wait(20)
+            if requests[0].prompt != "a test":
+                self.gate.wait(20)
             left = [place for place in left if gone is None or place not in gone()]
             if not left:
                 raise CancelledError

@@ -1,0 +1,170 @@
+"""The scheduling core: none lost, none twice, nobody starves, fair shares, bounds that tell the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.generation.schedule import PATIENCE, Entry, FullError, Limits, Schedule
+
+WIDE = Limits(entries=10_000, member_entries=10_000, cost_s=1e9, batch=4, batch_s=1e9)
+MEMBERS, KINDS = "abc", "xyz"
+arrivals = st.tuples(
+    st.just("join"), st.sampled_from(MEMBERS), st.sampled_from(KINDS), st.floats(0.01, 50), st.integers(1, 3),
+    st.one_of(st.none(), st.integers(0, 40)),
+)  # fmt: skip
+moves = st.one_of(
+    arrivals,
+    st.just(("take",)),
+    st.just(("small",)),
+    st.tuples(st.just("leave"), st.integers(0, 30)),
+    st.tuples(st.just("clock"), st.integers(-5, 10)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(moves, max_size=80))
+def test_every_entry_ends_exactly_once(played: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Taken, left, expired or refused: whatever comes in whatever order, at whatever hour."""
+    schedule, now, waiting = Schedule(Limits(12, 6, 200.0, 3, 60.0)), 0.0, list[Entry]()
+    ended: Counter[int] = Counter()
+    everything: list[Entry] = []
+
+    def end(entries: list[Entry]) -> None:
+        for entry in entries:
+            ended[id(entry)] += 1
+            waiting.remove(entry)
+
+    for move in played:
+        if move[0] == "join":
+            _, member, kind, cost_s, count, life = move
+            found = [Entry(member, kind, cost_s, now + life if life is not None else float("inf")) for _ in range(count)]
+            try:
+                schedule.join(found)
+            except FullError:
+                continue
+            everything += found
+            waiting += found
+        elif move[0] == "take":
+            batch = schedule.take()
+            assert len({entry.kind for entry in batch}) <= 1
+            assert len(batch) <= 3
+            assert bool(batch) == bool(waiting)
+            end(batch)
+        elif move[0] == "leave" and waiting:
+            gone = [waiting[move[1] % len(waiting)]]
+            schedule.leave(gone)
+            end(gone)
+        elif move[0] == "clock":
+            now += move[1]
+            late = schedule.expired(now)
+            assert all(entry.deadline <= now for entry in late)
+            end(late)
+        elif move[0] == "small":
+            end(schedule.small(10.0, {"a"}))
+        assert len(schedule) == len(waiting)
+    while batch := schedule.take():
+        end(batch)
+    assert all(ended[id(entry)] == 1 for entry in everything)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(MEMBERS), st.sampled_from(KINDS), st.floats(0.01, 1000)), min_size=1, max_size=6),
+    st.floats(0.01, 1000),
+)
+def test_nobody_starves_whatever_arrives_beside(others: list[tuple[str, str, float]], cost_s: float) -> None:
+    schedule = Schedule(WIDE)
+    mine = Entry("light", "w", cost_s)
+    schedule.join([mine])
+    for takes in range(3 * PATIENCE + 10):
+        for member, kind, other_s in others:
+            schedule.join([Entry(member, kind, other_s)])
+        if mine in schedule.take():
+            assert takes <= PATIENCE + len(MEMBERS) + 1
+            return
+    pytest.fail("it was never taken")
+
+
+def test_members_get_equal_shares_of_the_work_not_of_the_requests() -> None:
+    schedule, made = Schedule(Limits(10_000, 10_000, 1e9, 1, 1e9)), Counter[str]()
+    for _ in range(200):
+        schedule.join([Entry("heavy", "x", 4.0)])
+    for _ in range(400):
+        schedule.join([Entry("light", "y", 1.0)])
+    for _ in range(250):
+        for entry in schedule.take():
+            made[entry.member] += round(entry.cost_s)
+    assert abs(made["heavy"] - made["light"]) <= 4
+
+
+def test_who_comes_late_is_next_but_has_saved_nothing_up() -> None:
+    schedule = Schedule(Limits(100, 100, 1e9, 1, 1e9))
+    for _ in range(20):
+        schedule.join([Entry("heavy", "x", 1.0)])
+    for _ in range(10):
+        schedule.take()
+    for _ in range(5):
+        schedule.join([Entry("late", "y", 1.0)])
+    order = [schedule.take()[0].member for _ in range(8)]
+    assert order[:2].count("late") >= 1
+    assert order.count("late") <= 5
+    assert order.count("heavy") >= 3
+
+
+def test_a_batch_is_of_one_kind_and_ends_by_number_or_by_cost() -> None:
+    schedule = Schedule(Limits(100, 100, 1e9, 4, 2.0))
+    for kind, cost_s in (("x", 0.5), ("y", 0.1), ("x", 0.5), ("x", 0.5), ("x", 0.5), ("x", 0.5)):
+        schedule.join([Entry("a", kind, cost_s)])
+    assert [entry.kind for entry in schedule.take()] == ["x"] * 4
+    assert [entry.kind for entry in schedule.take()] == ["y"]
+    schedule.join([Entry("b", "z", 1.9), Entry("b", "z", 1.9)])
+    assert [len(schedule.take()) for _ in range(3)] == [1, 1, 1]
+
+
+def test_bounds_name_what_was_met_and_when_there_is_room_again() -> None:
+    schedule = Schedule(Limits(4, 2, 100.0, 1, 1.0))
+    schedule.join([Entry("a", "x", 10.0), Entry("a", "x", 10.0)])
+    with pytest.raises(FullError) as own:
+        schedule.join([Entry("a", "x", 10.0)], running_s=3.0)
+    assert (own.value.field, own.value.retry_s) == ("member_entries", 13.0)
+    with pytest.raises(FullError) as dear:
+        schedule.join([Entry("b", "x", 95.0)], running_s=3.0)
+    assert (dear.value.field, dear.value.retry_s) == ("cost_s", 18.0)
+    schedule.join([Entry("b", "x", 5.0), Entry("c", "x", 5.0)])
+    with pytest.raises(FullError) as full:
+        schedule.join([Entry("d", "x", 5.0)])
+    assert full.value.field == "entries"
+    schedule.take()
+    schedule.join([Entry("d", "x", 5.0)])
+
+
+def test_what_finds_an_empty_line_is_let_in_however_dear() -> None:
+    schedule = Schedule(Limits(1, 1, 1.0, 1, 1.0))
+    schedule.join([Entry("a", "x", 1e6), Entry("a", "x", 1e6)])
+    assert len(schedule) == 2
+
+
+def test_a_short_sound_of_another_member_may_go_between() -> None:
+    schedule = Schedule(WIDE)
+    schedule.join([Entry("heavy", "x", 50.0)])
+    schedule.take()
+    schedule.join([Entry("heavy", "x", 1.0)])
+    assert schedule.small(25.0, {"heavy"}) == []
+    schedule.join([Entry("light", "y", 30.0)])
+    assert schedule.small(25.0, {"heavy"}) == []
+    schedule.join([Entry("other", "y", 1.0)])
+    assert [entry.member for entry in schedule.small(25.0, {"heavy"})] in (["other"], [])
+
+
+def test_the_outlook_grows_with_what_is_ahead() -> None:
+    schedule = Schedule(WIDE)
+    mine = [Entry("a", "x", 2.0) for _ in range(3)]
+    schedule.join(mine)
+    schedule.join([Entry("b", "y", 1.0)])
+    assert [schedule.wait_s(entry, 1.0) for entry in mine] == [4.0, 6.0, 8.0]
+    assert [schedule.ahead(entry) for entry in mine] == [1, 2, 3]
+    assert schedule.wait_s(Entry("a", "x", 1.0)) is None
