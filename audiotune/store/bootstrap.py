@@ -95,11 +95,21 @@ class Bucket:
             if versioning:
                 self._s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
             if rules:
-                self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})
+                self._forget(rules)
             else:
                 self._s3.delete_bucket_lifecycle(Bucket=self.name)
         except ClientError as e:
             raise _refused(f"ruling bucket {self.name}", e) from e
+
+    def _forget(self, rules: list[dict[str, Any]]) -> None:
+        """MinIO calls a rule for abandoned uploads malformed (it removes them by itself after a day): then without it."""
+        try:
+            self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})
+        except ClientError as e:
+            kept = [rule for rule in rules if "AbortIncompleteMultipartUpload" not in rule]
+            if e.response["Error"]["Code"] not in ("InvalidArgument", "MalformedXML") or not kept:
+                raise
+            self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": kept})
 
 
 def _refused(doing: str, e: ClientError) -> StoreError:
