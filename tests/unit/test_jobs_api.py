@@ -1,0 +1,264 @@
+"""Jobs over HTTP: made once, followed, stopped, listed, told; and what a member may ask for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiotune.access import tokens
+from services.generation import hooks
+from services.generation.allowance import Allowance
+from services.generation.problems import Problem
+from services.generation.routes_jobs import told
+from services.generation.routes_making import waits_for
+from services.generation.settings import Settings
+from tests.fakes.service import ASK, URL, Bench, until
+
+JOB = "/v1/jobs/job-0001"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    made.loaded()
+    yield made
+    made.stop()
+
+
+def ended(bench: Bench, path: str = JOB, **headers: str) -> dict[str, Any]:
+    until(lambda: bench.client.get(path, headers=headers).json()["state"] in ("done", "failed", "cancelled"))
+    return dict(bench.client.get(path, headers=headers).json())
+
+
+def test_a_job_is_made_once_and_gives_the_sound_that_asking_gives(bench: Bench) -> None:
+    answers = [bench.client.put(JOB, json=ASK) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {202}
+    assert answers[0].headers["location"] == JOB
+    found = ended(bench)
+    assert found["state"] == "done"
+    assert bench.client.get(found["sounds"][0]["url"]).content == bench.post().content
+    assert len(bench.tones.batches) == 2
+    assert bench.client.put(JOB, json=ASK).json()["state"] == "done"
+
+
+def test_another_request_under_a_taken_id_is_a_conflict(bench: Bench) -> None:
+    bench.client.put(JOB, json=ASK)
+    answer = bench.client.put(JOB, json={**ASK, "prompt": "another"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "id-taken")
+
+
+def test_respond_async_makes_a_job(bench: Bench) -> None:
+    answer = bench.client.post(URL, json={**ASK, "seed": None}, headers={"Prefer": "respond-async"})
+    assert answer.status_code == 202
+    found = ended(bench, answer.headers["location"])
+    assert found["request"]["seed"] == found["sounds"][0]["seed"]
+
+
+def test_who_waits_a_while_gets_the_sound_or_a_job(bench: Bench) -> None:
+    assert bench.client.post(URL, json=ASK, headers={"Prefer": "respond-async, wait=20"}).status_code == 200
+    bench.tones.gate.clear()
+    later = bench.client.post(URL, json={**ASK, "steps": 9}, headers={"Prefer": "wait=1, respond-async"})
+    assert later.status_code == 202
+    bench.tones.gate.set()
+    assert ended(bench, later.headers["location"])["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ([], None),
+        (["return=minimal"], None),
+        (["respond-async"], 0),
+        (["respond-async, wait=7"], 7),
+        (["wait=7", "Respond-Async"], 7),
+    ],
+)
+def test_what_prefer_means(prefer: list[str], seconds: float | None) -> None:
+    assert waits_for(prefer) == seconds
+
+
+def test_a_stopped_job_is_computed_no_further(bench: Bench) -> None:
+    bench.tones.gate.clear()
+    bench.client.put(JOB, json={**ASK, "steps": 50})
+    until(lambda: bench.tones.batches)
+    waiting = bench.client.get(JOB).json()
+    assert waiting["steps"] == 50
+    assert waiting["eta_s"] >= 0
+    before = bench.tones.steps
+    assert bench.client.delete(JOB).json()["state"] == "cancelled"
+    bench.tones.gate.set()
+    until(lambda: bench.engine.idle)
+    assert bench.tones.steps <= before + 1
+    assert bench.client.delete(JOB).json()["state"] == "cancelled"
+    assert bench.client.delete("/v1/jobs/nobodys-job").status_code == 404
+
+
+def test_progress_comes_as_events(bench: Bench) -> None:
+    bench.client.put(JOB, json={**ASK, "steps": 5})
+    with bench.client.stream("GET", f"{JOB}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        text = "".join(answer.iter_text())
+    last = text.strip().split("\n\n")[-1]
+    assert last.startswith("event: end\ndata: ")
+    assert json.loads(last.split("data: ")[1])["state"] == "done"
+
+
+def test_a_job_that_cannot_be_made_says_why(bench: Bench) -> None:
+    bench.client.put(JOB, json={**ASK, "seconds": 99})
+    found = ended(bench)
+    assert found["state"] == "failed"
+    assert found["problem"]["errors"][0]["field"] == "seconds"
+
+
+def test_a_list_goes_on_page_by_page(bench: Bench) -> None:
+    for number in range(3):
+        bench.client.put(f"/v1/jobs/job-{number:04d}", json=ASK)
+    first = bench.client.get("/v1/jobs?limit=2").json()
+    assert [job["id"] for job in first["jobs"]] == ["job-0002", "job-0001"]
+    rest = bench.client.get(first["next"]).json()
+    assert [job["id"] for job in rest["jobs"]] == ["job-0000"]
+    assert "next" not in rest
+
+
+def test_jobs_and_sounds_of_others_are_not_there(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, members=True)
+    bench.loaded()
+    ana, ben = ({"Authorization": f"Bearer {tokens.issue(bench.store, who, ['generate'], 1)}"} for who in ("ana", "ben"))
+    assert bench.client.put(JOB, json=ASK, headers=ana).status_code == 202
+    sound = ended(bench, **ana)["sounds"][0]["url"]
+    assert bench.client.get(sound, headers=ana).status_code == 200
+    for method, path in (("GET", JOB), ("DELETE", JOB), ("GET", f"{JOB}/events"), ("GET", sound), ("GET", f"{sound}/lineage")):
+        assert bench.client.request(method, path, headers=ben).status_code == 404, path
+    assert bench.client.get("/v1/jobs", headers=ben).json() == {"jobs": []}
+    assert bench.client.put(JOB, json={**ASK, "prompt": "bens own"}, headers=ben).status_code == 202
+    bench.stop()
+
+
+@pytest.mark.parametrize("id", ["short", "x" * 65, "with.dot.s", "..%2f..%2fescape", "-leading-dash", "ümlauts-here"])
+def test_ids_are_plain_words(bench: Bench, id: str) -> None:
+    answer = bench.client.put(f"/v1/jobs/{id}", json=ASK)
+    assert answer.status_code in (404, 405)
+
+
+def test_too_many_jobs_of_one_member_are_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, member_jobs=2)
+    bench.loaded()
+    bench.tones.gate.clear()
+    codes = [bench.client.put(f"/v1/jobs/job-{n:04d}", json={**ASK, "steps": 9}).status_code for n in range(3)]
+    assert codes == [202, 202, 429]
+    assert bench.client.put("/v1/jobs/job-0000", json={**ASK, "steps": 9}).status_code == 202, "a retry is no new job"
+    bench.stop()
+
+
+@contextmanager
+def listening(answers: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A web server that answers with these codes and keeps what came."""
+    came: list[tuple[dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            came.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(answers.pop(0))
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/told?by=us", came
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
+    bench.loaded()
+    sender = hooks.Hooks(bench.parts.book, bench.settings, lambda job: told(bench.parts, job))
+    with listening([500, 302, 204]) as (url, came):
+        assert bench.client.put(f"{JOB}", params={"webhook": url}, json=ASK).status_code == 202
+        assert ended(bench)["state"] == "done"
+        for now in (0.0, 1.0, 6.0, 40.0, 1000.0):
+            sender.round(now)
+    assert len(came) == 3
+    headers, body = came[-1]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    right = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{right}"
+    assert json.loads(body)["state"] == "done"
+    assert not list(bench.parts.book.untold())
+    bench.stop()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.org/x", "https://127.0.0.1/x", "https://10.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest",
+     "https://localhost/", "https://user@example.org/", "file:///etc/passwd", "gopher://x/", "https://[::ffff:10.0.0.1]/",
+     "https://0.0.0.0/", "https://example.org:99999/", "nothing", "https://example.org/#x", "https://2130706433/"],
+)  # fmt: skip
+def test_a_webhook_never_reaches_into_the_own_network(url: str) -> None:
+    settings = Settings(webhook_secret="x")
+    with pytest.raises(Problem) as refused:
+        hooks.check(url, settings, lambda host, _: {"example.org": ["93.184.216.34"]}.get(host) or hooks._resolved(host, 1))
+    assert refused.value.status == 422
+
+
+def test_a_public_name_with_one_private_address_is_refused() -> None:
+    settings = Settings(webhook_secret="x", webhook_hosts="studio:8080")
+    with pytest.raises(Problem):
+        hooks.check("https://example.org/x", settings, lambda *_: ["93.184.216.34", "10.0.0.1"])
+    assert hooks.check("https://example.org/x", settings, lambda *_: ["93.184.216.34"])[1] == "93.184.216.34"
+    assert hooks.check("http://studio:8080/x", settings, lambda *_: ["10.0.0.1"])[1] == "10.0.0.1"
+    with pytest.raises(Problem):
+        hooks.check("http://studio:9090/x", settings, lambda *_: ["10.0.0.1"])
+
+
+def test_without_a_secret_no_webhooks(bench: Bench) -> None:
+    answer = bench.client.put(JOB, params={"webhook": "https://example.org/x"}, json=ASK)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad-webhook")
+
+
+def test_rates_and_daily_sound_are_bounded_each_member_apart() -> None:
+    now = 86_400.0 * 10 + 3600
+    allowance = Allowance(Settings(rate_per_minute=2, sound_s_per_day=10), lambda: now)
+    allowance.ask("ana")
+    allowance.ask("ana")
+    with pytest.raises(Problem) as often:
+        allowance.ask("ana")
+    assert often.value.headers["Retry-After"] == "30"
+    allowance.ask("ben")
+    now += 30
+    allowance.ask("ana")
+    allowance.spend("ana", 9)
+    with pytest.raises(Problem) as much:
+        allowance.spend("ana", 2)
+    assert int(much.value.headers["Retry-After"]) == 86_400 - 3630
+    now += 86_400
+    allowance.spend("ana", 9)
+
+
+def test_the_registrys_word_must_be_signed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, registry_secret="s", poll_s=3000)
+    bench.loaded()
+    bench.models.at = "2"
+    body, at = b"{}", str(int(time.time()))
+    for key, when, status in (("wrong", at, 401), ("s", "1000", 401), ("s", at, 202)):
+        sign = base64.b64encode(hmac.new(key.encode(), f"d1.{when}.".encode() + body, hashlib.sha256).digest()).decode()
+        headers = {"X-MLflow-Signature": f"v1,{sign}", "X-MLflow-Delivery-Id": "d1", "X-MLflow-Timestamp": when}
+        assert bench.client.post("/v1/webhooks/registry", content=body, headers=headers).status_code == status
+    until(lambda: bench.loaded().release.version == "2")
+    bench.stop()
