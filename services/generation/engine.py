@@ -56,6 +56,11 @@ class Engine:
         return len(self._schedule)
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
+    @property
     def idle(self) -> bool:
         return not self._at_work and not len(self._schedule)
 

@@ -64,6 +64,9 @@ class GenerationService:
     def __is_ready__(self) -> bool:
         return PARTS.ready
 
+    def __is_alive__(self) -> bool:
+        return PARTS.engine.alive
+
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Hands back what has not ended, so that another worker takes it on at once."""

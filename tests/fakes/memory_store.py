@@ -23,7 +23,10 @@ class MemoryStore(Store):
     Attributes:
         away: every call raises StoreError.
         writes_left: writes until the process dies; None never.
+        written: when everything was written, as listings tell.
     """
+
+    written = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __init__(self) -> None:
         self._data: dict[str, bytes] = {}
@@ -68,7 +71,7 @@ class MemoryStore(Store):
     def list(self, prefix: str) -> Iterator[Entry]:
         self._answer()
         for key in sorted(key for key in self._data if key.startswith(prefix)):
-            yield Entry(key, len(self._data[key]), datetime(2026, 1, 1, tzinfo=UTC))
+            yield Entry(key, len(self._data[key]), self.written)
 
     def delete(self, key: str) -> None:
         self._answer()

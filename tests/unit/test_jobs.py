@@ -246,6 +246,17 @@ def test_ended_jobs_leave_when_their_time_is_over_and_waiting_ones_stay() -> Non
     assert [job.id for job in book.listed("ana", 9)[0]] == ["job-00002", "job-00001"]
 
 
+def test_sounds_leave_when_their_time_is_over() -> None:
+    store = MemoryStore()
+    store.put("sounds/ab/abcd.wav", b"RIFF")
+    store.put("manifests/generations/abcd.json", b"{}")
+    Book(store).sweep(store.written, timedelta(days=1))
+    assert store.exists("sounds/ab/abcd.wav")
+    Book(store).sweep(store.written + timedelta(days=2), timedelta(days=1))
+    assert not store.exists("sounds/ab/abcd.wav")
+    assert store.exists("manifests/generations/abcd.json")
+
+
 def test_everybodys_first_comes_before_anybodys_second() -> None:
     found = in_turn([("1", "ana", "a1"), ("2", "ana", "a2"), ("3", "ana", "a3"), ("4", "ben", "b1")])
     assert [id for _, _, id in found] == ["a1", "b1", "a2", "a3"]

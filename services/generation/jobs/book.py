@@ -168,7 +168,10 @@ class Book:
         self._store.delete(f"jobs/workers/{worker}")
 
     def sweep(self, now: datetime, keep: timedelta) -> int:
-        """Removes ended jobs whose life time is over, and heartbeats of long ago; how many jobs."""
+        """Removes ended jobs and sounds whose life time is over, and heartbeats of long ago; how many jobs.
+
+        The records of sounds stay, so that a file somebody kept can still be traced to its people.
+        """
         oldest, removed = f"{now - keep:%Y%m%dT%H%M%S%f}", 0
         for entry in list(self._store.list("jobs/of/")):
             match = _OF.fullmatch(entry.key)
@@ -180,6 +183,9 @@ class Book:
                     self._store.delete(event.key)
                 self._store.delete(entry.key)
                 removed += 1
+        for entry in list(self._store.list("sounds/")):
+            if now - entry.modified > keep:
+                self._store.delete(entry.key)
         for entry in list(self._store.list("jobs/workers/")):
             if now - entry.modified > timedelta(days=1):
                 self._store.delete(entry.key)
