@@ -21,19 +21,25 @@ _KINDS: dict[Format, tuple[str, str]] = {
     "ogg": ("OGG", "VORBIS"),
     "opus": ("OGG", "OPUS"),
 }
+DEPTHS: dict[Format, tuple[int, ...]] = {"wav": (16, 24, 32), "flac": (16, 24), "mp3": (), "ogg": (), "opus": ()}
 _OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _ID3 = {"title": "TIT2", "comment": "COMM", "copyright": "TCOP", "artist": "TPE1", "software": "TSSE"}
 _TAGS = ("title", "comment", "copyright", "artist", "software")
 
 
-def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = None) -> bytes:
+def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = None, bit_depth: int | None = None) -> bytes:
     """The sound as a file; rates a format does not know are resampled up to the next one it does.
+
+    Args:
+        bit_depth: one of `DEPTHS[format]`, 32 is float; default 24, or what the format has.
 
     Raises:
         SoundError: the encoder refuses.
     """
     kind, subtype = _KINDS[format]
+    if bit_depth is not None:
+        subtype = "FLOAT" if bit_depth == 32 else f"PCM_{bit_depth}"
     fitted = sound.resampled(_rate(sound.sample_rate_hz, format))
     words = dict(tags or {})
     out = io.BytesIO()

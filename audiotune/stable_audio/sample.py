@@ -19,6 +19,7 @@ from audiotune.stable_audio import condition, rows, samplers
 from audiotune.stable_audio.encode import decode, encode
 from audiotune.stable_audio.load import StableAudio
 
+_FADE_S = 0.02
 OnStep = Callable[[int, int], None]
 
 
@@ -36,6 +37,8 @@ class Request:
         sampler: one of `samplers.names(objective)`; None is the model's deterministic default.
         init: a sound to start from.
         init_strength: how much of it is made anew, above 0 to 1 (nothing of it is left).
+        redo: (start, end) in seconds: only this part of `init` is made anew, from noise; the rest stays as it is, to the bit but
+            for fades of 20 ms inside the part. It may reach beyond the end of `init`.
         guidance_rescale: 0 to 1, brings the spread of guided latents back (Lin et al. 2024); upstream's scale_phi.
     """
 
@@ -49,12 +52,12 @@ class Request:
     init: Sound | None = None
     init_strength: float = 0.7
     guidance_rescale: float = 0.0
+    redo: tuple[float, float] | None = None
 
     def alike(self) -> tuple[Any, ...]:
         """Requests with the same value can be denoised together, if their latent lengths are the same too."""
-        strength = self.init_strength if self.init is not None else None
-        guided = self.guidance != 1
-        return (self.steps, guided, self.sampler, bool(self.negative_prompt), strength, self.guidance_rescale)
+        guided, parts = self.guidance != 1, self.redo is not None
+        return (self.steps, guided, self.sampler, bool(self.negative_prompt), _strength(self), parts, self.guidance_rescale)
 
 
 def generate(sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Sound]:
@@ -114,7 +117,7 @@ def generate_alike(
     made = _denoise(sa, requests, stepped, gone)
     left = set(range(len(requests))) - set(gone() if gone else ())
     return [
-        decode(sa, latents, round(request.seconds * sa.sample_rate_hz)) if place in left else None
+        _kept_around(sa, decode(sa, latents, round(request.seconds * sa.sample_rate_hz)), request) if place in left else None
         for place, (latents, request) in enumerate(zip(made, requests))
     ]
 
@@ -139,6 +142,7 @@ def check(sa: StableAudio, request: Request) -> None:
         (not 0 <= request.seed < 2**63, "seed", "0 to 2**63 - 1"),
         (request.sampler not in (None, *names), "sampler", f"one of {', '.join(names)}"),
         (not 0 < request.init_strength <= 1, "init_strength", "above 0, at most 1"),
+        (request.redo is not None and not _lies_within(request), "redo", "a part of the sound, with an init sound"),
         (not 0 <= request.guidance_rescale <= 1, "guidance_rescale", "0 to 1"),
     )
     for wrong, field, bound in faults:
@@ -165,7 +169,30 @@ def _groups(sa: StableAudio, requests: Sequence[Request]) -> list[list[int]]:
 
 
 def _strength(request: Request) -> float | None:
-    return request.init_strength if request.init is not None else None
+    return request.init_strength if request.init is not None and request.redo is None else None
+
+
+def _lies_within(request: Request) -> bool:
+    start_s, end_s = request.redo or (0.0, 0.0)
+    return request.init is not None and 0 <= start_s < end_s <= request.seconds + 1e-6
+
+
+def _kept_around(sa: StableAudio, made: Sound, request: Request) -> Sound:
+    """Outside the part that was made anew the init sound itself, for the autoencoder changes what it passes on."""
+    if request.redo is None or request.init is None:
+        return made
+    rate = sa.sample_rate_hz
+    start, end = (round(second * rate) for second in request.redo)
+    fade = min(round(_FADE_S * rate), (end - start) // 2)
+    new = np.zeros(made.frames, np.float32)  # how much of the new sound is heard
+    new[start:end] = 1.0
+    if start > 0:
+        new[start : start + fade] = np.linspace(0, 1, fade, dtype=np.float32)
+    if end < made.frames:
+        new[end - fade : end] = np.linspace(1, 0, fade, dtype=np.float32)
+    old = request.init.to_channels(made.channels).resampled(rate).data[:, : made.frames]
+    old = np.pad(old, ((0, 0), (0, made.frames - old.shape[1])))
+    return Sound(made.data * new + old * (1 - new), rate)
 
 
 def _denoise(
@@ -186,6 +213,9 @@ def _denoise(
         init = torch.stack([_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
         model = samplers.Guided(sa, _inputs(sa, requests), guidance, first.guidance_rescale, gone)
+        if first.redo is not None:
+            model.hold(init, torch.stack([_mask(sa, r, shape[1]) for r in requests]).to(device))
+            init = None
         made = samplers.run(sa, model, start, noise, first.steps, first.sampler, init, _strength(first), stepped)
     return [latents.float().cpu().numpy() for latents in made]
 
@@ -200,6 +230,19 @@ def _inputs(sa: StableAudio, requests: Sequence[Request]) -> dict[str, Any]:
         negative = condition.stacked([condition.embed(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)])
         inputs.update(sa.model.get_conditioning_inputs(negative, negative=True))
     return inputs
+
+
+def _mask(sa: StableAudio, request: Request, frames: int) -> Any:
+    """[1, frames]: 1 where latents are made anew. What reaches beyond the init sound is always new."""
+    import torch
+
+    assert request.redo is not None
+    start, end = (second * sa.sample_rate_hz / sa.downsampling_ratio for second in request.redo)
+    mask = torch.zeros(1, frames)
+    mask[:, math.floor(start) : math.ceil(end)] = 1.0
+    if end >= request.seconds * sa.sample_rate_hz / sa.downsampling_ratio - 1e-3:
+        mask[:, math.floor(start) :] = 1.0
+    return mask
 
 
 def _init(sa: StableAudio, request: Request, frames: int) -> Any:

@@ -52,11 +52,31 @@ class Guided:
         self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
         self._scales = Scales(guidance, sa.device)
         self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
+        self._held: tuple[Any, Any] | None = None
+        self._velocity = sa.objective != "v"
         if type(self.model).__name__ == "DiTWrapper":
             # Upstream recomputes activations even where nothing is learned; that only costs time here.
             self._inputs.update(scale_phi=rescale, use_checkpointing=False)
 
+    def hold(self, latents: Any, anew: Any) -> None:
+        """Keeps latents [rows, channels, frames] where `anew` [rows, 1, frames] is 0: there they are what is predicted."""
+        self._held = (latents, anew)
+
+    def held(self, denoised: Any) -> Any:
+        """A prediction of the clean latents with what is held in its place."""
+        if self._held is None:
+            return denoised
+        latents, anew = self._held
+        return denoised * anew + latents * (1 - anew)
+
     def __call__(self, x: Any, t: Any, **_: Any) -> Any:
+        found = self._played(x, t)
+        if self._held is None or not self._velocity:
+            return found  # a v-objective's prediction is held where the clean latents are known: in _k_diffusion
+        times = t.reshape(-1, 1, 1).clamp(min=1e-4).to(x.dtype)
+        return (x - self.held(x - times * found)) / times
+
+    def _played(self, x: Any, t: Any) -> Any:
         self._leave(self._gone())
         if len(self._left) == self._rows:
             return self.model(x, t, cfg_scale=self._scales, **self._inputs).to(x.dtype)
@@ -141,7 +161,8 @@ def _k_diffusion(
         "dpmpp-3m-sde": k_diffusion.sampling.sample_dpmpp_3m_sde,
     }[name]
     fresh = {"noise_sampler": lambda _sigma, _next: noise()} if name.endswith("-sde") else {}
-    return play(k_diffusion.external.VDenoiser(model), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh)
+    denoiser = k_diffusion.external.VDenoiser(model)
+    return play(lambda *at, **_: model.held(denoiser(*at)), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh)
 
 
 def _pingpong(

@@ -1,4 +1,4 @@
-"""From a request to sounds, files and records: bounds of the model, init audio, seeds, tags, what is kept."""
+"""From a request to what the model is asked for: bounds of the model, init sounds, lengths, seeds."""
 
 from __future__ import annotations
 
@@ -7,20 +7,42 @@ import binascii
 import io
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import soundfile as sf
 
-from audiotune.encodings import encode_file
-from audiotune.errors import SoundError
-from audiotune.generation import LARGEST_SEED, Format, Generation, GenerationRequest
+from audiotune.errors import GenerationError, SoundError
+from audiotune.generation import LARGEST_SEED, Generation, GenerationRequest
 from audiotune.sound import Sound
 from audiotune.store.port import Store, digest_of
 from services.generation.problems import Problem
+from services.generation.records import heard
 from services.generation.settings import Settings
 from services.generation.work import Loaded
 
 _SECONDS = 2.0  # when nobody says
+_LOOP_PART, _LOOP_S = 0.1, 0.5  # of the length, and most seconds, that fade from the end into the beginning
+_CONTEXT_PART = 0.25  # of the window that a continued sound is heard in, at least
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the model is asked for, and what is done with its sounds afterwards.
+
+    Attributes:
+        asked: one `audiotune.stable_audio.sample.Request` a sound.
+        seconds: length of the finished sound.
+        init: digest of the init sound's file.
+        head: what comes before an extended sound that does not fit into the model's window.
+        loop_s: seconds that are faded from the end into the beginning.
+    """
+
+    asked: list[Any]
+    seconds: float
+    init: str | None = None
+    head: Sound | None = None
+    loop_s: float = 0.0
 
 
 def seeded(request: GenerationRequest) -> GenerationRequest:
@@ -30,133 +52,114 @@ def seeded(request: GenerationRequest) -> GenerationRequest:
     return request.model_copy(update={"seed": random.SystemRandom().randrange(LARGEST_SEED - request.count)})
 
 
-def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest, store: Store, member: str) -> list[Any]:
-    """What the model is asked for, one item a sound; the request must be `seeded`. Raises Problem naming the field."""
-    from audiotune.errors import GenerationError
-    from audiotune.stable_audio import samplers
+def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest, store: Store, member: str) -> Plan:
+    """The plan of a `seeded` request. Raises Problem naming the field."""
     from audiotune.stable_audio.sample import Request, check
 
-    init = init_sound(settings, request.init_audio) if request.init_audio else None
-    seconds = request.seconds if request.seconds is not None else min(_SECONDS, loaded.longest_s)
-    first = request.seed or 0
+    init, init_digest = _init(settings, request, store, member)
+    plan = _lengths(loaded, request, init)
+    init, redo = _parts(plan, request, init)
     asked = [
         Request(
-            request.prompt,
-            negative_prompt=request.negative_prompt,
-            seconds=seconds,
-            steps=request.steps,
-            guidance=request.guidance,
-            seed=first + number,
-            sampler=request.sampler or samplers.names(loaded.model.objective)[0],
-            init=init,
-            init_strength=request.init_strength,
+            request.words, negative_prompt=request.negative_prompt, seconds=_model_seconds(plan, loaded), steps=request.steps,
+            guidance=request.guidance, seed=(request.seed or 0) + number, sampler=request.sampler or _sampler(loaded), init=init,
+            init_strength=request.init_strength, redo=redo,
         )
         for number in range(request.count)
-    ]
+    ]  # fmt: skip
     try:
         check(loaded.model, asked[-1])
     except GenerationError as e:
-        raise Problem(
-            422, str(e), errors=[{"field": e.where or "request", "message": e.cure or e.what}], code="out-of-bounds"
-        ) from e
-    return asked
+        field = {"redo": "inpaint_start_s"}.get(e.where, e.where) or "request"
+        raise Problem(422, str(e), errors=[{"field": field, "message": e.cure or e.what}], code="out-of-bounds") from e
+    return Plan(asked, plan.seconds, init_digest, plan.head, plan.loop_s)
 
 
-def init_sound(settings: Settings, text: str) -> Sound:
-    """Init audio from base64, at most `init_s` long. Raises Problem."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise _init_fault("no base64") from None
+def _sampler(loaded: Loaded) -> str:
+    from audiotune.stable_audio import samplers
+
+    return samplers.names(loaded.model.objective)[0]
+
+
+def _model_seconds(plan: Plan, loaded: Loaded) -> float:
+    return plan.seconds - (plan.head.duration_s if plan.head is not None else 0.0) + plan.loop_s
+
+
+def _lengths(loaded: Loaded, request: GenerationRequest, init: Sound | None) -> Plan:
+    """The finished length, and what must be set aside or added so that the model's window holds the rest."""
+    longest_s = loaded.longest_s
+    if request.extend_s is not None and init is not None:
+        most_s = (1 - _CONTEXT_PART) * longest_s
+        if request.extend_s > most_s:
+            raise _out("extend_s", f"above 0, at most {most_s:.2f}")
+        over = round((init.duration_s + request.extend_s - longest_s) * init.sample_rate_hz)
+        head = init.cut(0, over) if over > 0 else None
+        return Plan([], init.duration_s + request.extend_s, head=head)
+    seconds = request.length_s
+    if seconds is None:
+        seconds = min(_SECONDS, longest_s)
+        if request.inpaint_start_s is not None and init is not None:
+            seconds = init.duration_s
+    if not request.loop:
+        return Plan([], seconds)
+    loop_s = min(_LOOP_S, _LOOP_PART * seconds)
+    if seconds + loop_s > longest_s:
+        raise _out("seconds", f"a loop of at most {longest_s / (1 + _LOOP_PART):.2f}")
+    return Plan([], seconds, loop_s=loop_s)
+
+
+def _parts(plan: Plan, request: GenerationRequest, init: Sound | None) -> tuple[Sound | None, tuple[float, float] | None]:
+    """The init sound as the model hears it, and which seconds of it are made anew."""
+    if init is None:
+        return None, None
+    if request.extend_s is not None:
+        tail = init if plan.head is None else init.cut(plan.head.frames, init.frames)
+        return tail, (tail.duration_s, tail.duration_s + request.extend_s)
+    if request.inpaint_start_s is not None:
+        return init, (request.inpaint_start_s, min(request.inpaint_end_s or plan.seconds, plan.seconds))
+    return init, None
+
+
+def _init(settings: Settings, request: GenerationRequest, store: Store, member: str) -> tuple[Sound | None, str | None]:
+    """The init sound, uploaded or kept here, and the digest of its file."""
+    if request.init_sound:
+        try:
+            record: Generation = heard(store, request.init_sound, member)
+            return decoded(settings, store.get(record.blob), "init_sound"), request.init_sound
+        except (Problem, AttributeError, SoundError) as e:
+            if isinstance(e, Problem) and e.status == 422:
+                raise
+            raise _fault("init_sound", "no such sound, or not yours to hear") from None
+    if request.init_audio:
+        try:
+            data = base64.b64decode(request.init_audio, validate=True)
+        except (binascii.Error, ValueError):
+            raise _fault("init_audio", "no base64") from None
+        return decoded(settings, data, "init_audio"), digest_of(data)
+    return None, None
+
+
+def decoded(settings: Settings, data: bytes, field: str) -> Sound:
+    """A sound of at most `init_s` from a file's bytes. Raises Problem."""
     try:
         with sf.SoundFile(io.BytesIO(data)) as file:
             if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
-                raise _init_fault(f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
+                raise _fault(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
             if file.frames / file.samplerate > settings.init_s:
-                raise _init_fault(f"longer than {settings.init_s:.0f} s")
+                raise _fault(field, f"longer than {settings.init_s:.0f} s")
             frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
             sound = Sound(frames.T, file.samplerate)
     except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
-        raise _init_fault(f"no sound that can be read ({e})") from None
+        raise _fault(field, f"no sound that can be read ({e})") from None
     if not sound.frames:
-        raise _init_fault("empty")
+        raise _fault(field, "empty")
     return sound
 
 
-def file_of(
-    loaded: Loaded, request: GenerationRequest, asked: Any, sound: Sound, format: Format, store: Store | None, member: str = ""
-) -> tuple[bytes, Generation]:
-    """The encoded file with its tags, and its record; both are kept when there is a store."""
-    release = loaded.release
-    facts: dict[str, Any] = {
-        "format": format,
-        "prompt": asked.prompt,
-        "negative_prompt": asked.negative_prompt,
-        "seconds": asked.seconds,
-        "steps": asked.steps,
-        "guidance": asked.guidance,
-        "seed": asked.seed,
-        "sampler": asked.sampler,
-        "init": digest_of(base64.b64decode(request.init_audio)) if request.init_audio else None,
-        "init_strength": asked.init_strength if request.init_audio else None,
-        "release": release.name,
-        "version": release.version,
-        "digest": release.digest,
-        "notice": release.notice,
-    }
-    tags = Generation(sound="0" * 64, blob="", **facts).tags()
-    data = encode_file(sound, format, tags)
-    digest = digest_of(data)
-    record = Generation(sound=digest, blob=f"sounds/{digest[:2]}/{digest}.{format}" if store else "", member=member, **facts)
-    if store:
-        store.put(record.blob, data)
-        store.put(record.key, record.model_dump_json().encode())
-    return data, record
+def _fault(field: str, why: str) -> Problem:
+    errors: Sequence[dict[str, str]] = [{"field": field, "message": why}]
+    return Problem(422, f"{field}: {why}", errors=errors, code="bad-init-audio")
 
 
-def headers_of(record: Generation) -> dict[str, str]:
-    """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
-    facts = {
-        "seed": record.seed,
-        "seconds": record.seconds,
-        "steps": record.steps,
-        "guidance": record.guidance,
-        "sampler": record.sampler,
-        "release": f"{record.release} {record.version}",
-        "digest": record.digest,
-        "sound": record.sound,
-        "synthetic": "true",
-        "notice": record.notice,
-    }
-    return {f"X-Audio-Tune-{name.capitalize()}": _plain(value) for name, value in facts.items() if value != ""}
-
-
-def _plain(value: object) -> str:
-    """A header's value is one line of ASCII."""
-    return " ".join(str(value).encode("ascii", "replace").decode().split())
-
-
-def format_for(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
-    """(format, whether the answer is JSON). An unknown Accept is a 406 Problem."""
-    kinds: dict[str, Format] = {
-        "audio/wav": "wav",
-        "audio/x-wav": "wav",
-        "audio/flac": "flac",
-        "audio/mpeg": "mp3",
-        "audio/ogg": "ogg",
-        "audio/opus": "opus",
-    }
-    media = [part.split(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
-    if "application/json" in media:
-        return request.format or "wav", True
-    if request.format:
-        return request.format, request.count > 1
-    known = [kinds[name] for name in media if name in kinds]
-    if not known and media and not {"*/*", "audio/*"} & set(media):
-        raise Problem(406, f"cannot answer as {accept[:100]}", errors=[{"field": "Accept", "message": ", ".join(kinds)}])
-    return (known[0] if known else "wav"), request.count > 1
-
-
-def _init_fault(why: str) -> Problem:
-    errors: Sequence[dict[str, str]] = [{"field": "init_audio", "message": why}]
-    return Problem(422, f"init_audio: {why}", errors=errors, code="bad-init-audio")
+def _out(field: str, bound: str) -> Problem:
+    return Problem(422, f"{field} must be {bound}", errors=[{"field": field, "message": bound}], code="out-of-bounds")

@@ -40,7 +40,7 @@ def router(parts: Parts) -> APIRouter:
         if webhook:
             await run_in_threadpool(hooks.check, webhook, parts.settings)
         body = seeded(await bodies.read(request, parts.settings))
-        allowance.spend(member, (body.seconds or 0) * body.count)
+        allowance.spend(member, (body.length_s or 0) * body.count)
         return accepted(await run_in_threadpool(made_job, parts, member, id, body, webhook))
 
     @routes.get("", summary="Your jobs, newest first")

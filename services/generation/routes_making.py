@@ -19,7 +19,8 @@ from audiotune.generation import MEDIA_TYPES, Generation, GenerationRequest
 from audiotune.sound import Sound
 from services.generation import bodies
 from services.generation.allowance import Allowance
-from services.generation.making import file_of, format_for, headers_of, seeded, wanted
+from services.generation.files import Files, format_for, headers_of
+from services.generation.making import seeded, wanted
 from services.generation.parts import Parts
 from services.generation.problems import Problem, of_error
 from services.generation.routes_jobs import accepted, job_id, made_job
@@ -45,22 +46,20 @@ def router(parts: Parts) -> APIRouter:
         allowance.ask(member)
         body = seeded(await bodies.read(request, parts.settings))
         _log(parts, request, body)
-        allowance.spend(member, (body.seconds or 0) * body.count)
+        allowance.spend(member, (body.length_s or 0) * body.count)
         wait_s = waits_for(request.headers.getlist("prefer"))
         if wait_s == 0:
             return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
         format, as_json = format_for(body, request.headers.get("accept", ""))
         loaded = _loaded(parts, body)
-        asked = await run_in_threadpool(wanted, parts.settings, loaded, body, parts.store, member)
+        plan = await run_in_threadpool(wanted, parts.settings, loaded, body, parts.store, member)
         patience_s = parts.settings.patience_s if wait_s is None else wait_s
-        work = parts.engine.submit(loaded, asked, member, parts.settings.patience_s)
+        work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s)
         sounds = await _made(request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
             return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
-        keep = parts.store if parts.settings.keep else None
-        files = await asyncio.gather(
-            *(run_in_threadpool(file_of, work.loaded, body, a, s, format, keep, member) for a, s in zip(asked, sounds))
-        )
+        keeping = Files(work.loaded, body, plan, format, member, parts.store if parts.settings.keep else None)
+        files = await asyncio.gather(*(run_in_threadpool(keeping.made, place, sound) for place, sound in enumerate(sounds)))
         if not as_json:
             data, record = files[0]
             return Response(data, media_type=MEDIA_TYPES[format], headers=headers_of(record))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 import time
 from typing import Any
 
@@ -13,16 +12,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from audiotune.errors import NotInStoreError
-from audiotune.generation import MEDIA_TYPES, Generation
+from audiotune.generation import MEDIA_TYPES
 from audiotune.registry import releases as registry
-from audiotune.store.port import Store
 from services.generation import bodies
-from services.generation.making import headers_of
+from services.generation.files import headers_of
 from services.generation.parts import Parts
 from services.generation.problems import Problem
+from services.generation.records import heard
 from services.generation.work import Loaded
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _FRESH_S = 300
 
 
@@ -79,24 +77,6 @@ def router(parts: Parts) -> APIRouter:
         return PlainTextResponse(parts.metrics.text(_gauges(parts)))
 
     return routes
-
-
-def heard(store: Store, digest: str, member: str) -> Generation:
-    """The record of a sound that this member may hear: one's own, and those from before there were members.
-
-    Raises Problem 404, whether it is another's or nobody's: who asks must not learn which.
-    """
-    if not _DIGEST.fullmatch(digest):
-        raise Problem(
-            404, "no such sound", errors=[{"field": "digest", "message": "64 hexadecimal digits"}], code="no-such-sound"
-        )
-    try:
-        record = Generation.model_validate_json(store.get(f"manifests/generations/{digest}.json"))
-    except NotInStoreError:
-        raise Problem(404, "no such sound", code="no-such-sound") from None
-    if record.member and record.member != member:
-        raise Problem(404, "no such sound", code="no-such-sound")
-    return record
 
 
 def _releases(parts: Parts) -> list[dict[str, Any]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import Any
 
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
-from services.generation import making
+from services.generation import files, making
 from services.generation.engine import Engine
 from services.generation.jobs.record import Event, Job
 from services.generation.jobs.runner import Maker
@@ -22,7 +21,7 @@ _FOREVER_S = 86_400.0  # jobs have no client that would hang up
 class Begun:
     """A job at work, or what refused it."""
 
-    asked: list[Any]
+    plan: making.Plan | None = None
     work: Work | None = None
     refused: Problem | None = None
 
@@ -39,25 +38,23 @@ class EngineMaker(Maker):
     def begin(self, job: Job) -> Begun:
         try:
             loaded = self._engine.shelf.get(job.request.release)
-            asked = making.wanted(self._engine.settings, loaded, job.request, self._store, job.member)
-            return Begun(asked, self._engine.submit(loaded, asked, job.member, _FOREVER_S))
+            plan = making.wanted(self._engine.settings, loaded, job.request, self._store, job.member)
+            return Begun(plan, self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S))
         except Problem as e:
-            return Begun([], refused=e)
+            return Begun(refused=e)
 
     def done(self, handle: Begun) -> bool:
         return handle.work is None or handle.work.result.done()
 
     def ending(self, job: Job, handle: Begun) -> Event:
-        if handle.work is None:
+        if handle.work is None or handle.plan is None:
             assert handle.refused is not None
             return _failed(handle.refused)
         try:
             sounds = handle.work.result.result(timeout=0)
-            loaded, format = handle.work.loaded, job.request.format or "wav"
-            files = [
-                making.file_of(loaded, job.request, asked, sound, format, self._store, job.member)
-                for asked, sound in zip(handle.asked, sounds)
-            ]
+            format, _ = files.format_for(job.request, "")
+            keeping = files.Files(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
+            made = [keeping.made(place, sound) for place, sound in enumerate(sounds)]
         except (CancelledError, NotReadyError):
             return Event(kind="back")
         except Problem as e:
@@ -66,7 +63,7 @@ class EngineMaker(Maker):
             return _failed(of_error(e))
         except Exception as e:  # a bug: the job says so, the log knows more
             return _failed(Problem(500, f"something broke here ({type(e).__name__})", code="bug"))
-        return Event(kind="done", sounds=tuple(record for _, record in files))
+        return Event(kind="done", sounds=tuple(record for _, record in made))
 
     def leave(self, handle: Begun) -> None:
         if handle.work is not None:

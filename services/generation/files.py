@@ -1,0 +1,174 @@
+"""From the model's sounds to files: loops, loudness, encoding, tags, headers, records. Off the engine's thread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiotune.encodings import DEPTHS, encode_file
+from audiotune.generation import Format, Generation, GenerationRequest
+from audiotune.sound import Sound
+from audiotune.store.port import Store, digest_of
+from services.generation.making import Plan
+from services.generation.problems import Problem
+from services.generation.work import Loaded
+
+_HIGHEST_DBTP = -1.0
+_KINDS: dict[str, Format] = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/flac": "flac",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """How one request's sounds become files. `store` is None where nothing is kept."""
+
+    loaded: Loaded
+    request: GenerationRequest
+    plan: Plan
+    format: Format
+    member: str
+    store: Store | None
+
+    def made(self, place: int, sound: Sound) -> tuple[bytes, Generation]:
+        """The file with its tags, and its record; both are kept when there is a store."""
+        finished, reached = finish(sound, self.request, self.plan)
+        facts = self._facts(self.plan.asked[place]) | reached
+        tags = Generation(sound="0" * 64, blob="", **facts).tags()
+        data = encode_file(finished, self.format, tags, self.request.bit_depth)
+        digest = digest_of(data)
+        blob = f"sounds/{digest[:2]}/{digest}.{self.format}" if self.store else ""
+        record = Generation(sound=digest, blob=blob, member=self.member, **facts)
+        if self.store:
+            self.store.put(record.blob, data)
+            self.store.put(record.place, record.model_dump_json().encode())
+        return data, record
+
+    def _facts(self, asked: Any) -> dict[str, Any]:
+        request, release = self.request, self.loaded.release
+        return {
+            "format": self.format,
+            "prompt": request.prompt,
+            "negative_prompt": asked.negative_prompt,
+            "seconds": round(self.plan.seconds, 6),
+            "bars": request.bars,
+            "bpm": request.bpm,
+            "time_signature": request.time_signature if request.bars else None,
+            "key": request.key,
+            "steps": asked.steps,
+            "guidance": asked.guidance,
+            "seed": asked.seed,
+            "sampler": asked.sampler,
+            "init": self.plan.init,
+            "init_strength": asked.init_strength if asked.init is not None and asked.redo is None else None,
+            "redone": asked.redo and tuple(round(second + self._head_s, 6) for second in asked.redo),
+            "bit_depth": request.bit_depth,
+            "release": release.name,
+            "version": release.version,
+            "digest": release.digest,
+            "notice": release.notice,
+        }
+
+    @property
+    def _head_s(self) -> float:
+        return self.plan.head.duration_s if self.plan.head is not None else 0.0
+
+
+def finish(sound: Sound, request: GenerationRequest, plan: Plan) -> tuple[Sound, dict[str, Any]]:
+    """The sound as it was asked for, and what was reached: `seam_db`, `loudness_lufs`."""
+    reached: dict[str, Any] = {}
+    if plan.head is not None:
+        head = plan.head.to_channels(sound.channels).resampled(sound.sample_rate_hz)
+        sound = Sound(np.concatenate([head.data, sound.data], axis=1), sound.sample_rate_hz)
+    if plan.loop_s:
+        sound = looped(sound, round(plan.loop_s * sound.sample_rate_hz))
+        reached["seam_db"] = round(seam_db(sound), 1)
+    if request.loudness_lufs is not None:
+        sound, reached["loudness_lufs"] = levelled(sound, request.loudness_lufs)
+    return sound, reached
+
+
+def looped(sound: Sound, overlap: int) -> Sound:
+    """The last `overlap` frames fade out over the first ones: playing the rest in a circle has no seam.
+
+    Equal power, because beginning and end know nothing of each other; made quieter as a whole where both together clip.
+    """
+    if overlap < 1:
+        return sound
+    turn = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(math.pi / 2 / overlap)
+    data = sound.data[:, :-overlap].copy()
+    data[:, :overlap] = data[:, :overlap] * np.sin(turn) + sound.data[:, -overlap:] * np.cos(turn)
+    return Sound(data / max(1.0, float(np.abs(data).max(initial=0.0))), sound.sample_rate_hz)
+
+
+def seam_db(sound: Sound) -> float:
+    """How much the step from the last frame to the first stands out from the sound's steps elsewhere (rms), in dB."""
+    usual = float(np.sqrt(np.mean(np.diff(sound.data, axis=1) ** 2))) if sound.frames > 1 else 0.0
+    step = float(np.abs(sound.data[:, 0] - sound.data[:, -1]).max()) if sound.frames else 0.0
+    return 20 * math.log10(max(step, 1e-9) / max(usual, 1e-9))
+
+
+def levelled(sound: Sound, target_lufs: float) -> tuple[Sound, float | None]:
+    """The sound at a loudness, as far as a true peak of -1 dBTP lets it go; and the loudness reached (None: silence)."""
+    from audiotune.loudness import integrated_lufs, true_peak_dbtp
+
+    now, peak = integrated_lufs(sound), true_peak_dbtp(sound)
+    if now is None or peak is None:
+        return sound, None
+    gain_db = min(target_lufs - now, _HIGHEST_DBTP - peak)
+    return sound.amplified(gain_db), round(now + gain_db, 1)
+
+
+def headers_of(record: Generation) -> dict[str, str]:
+    """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
+    facts = {
+        "seed": record.seed,
+        "seconds": record.seconds,
+        "steps": record.steps,
+        "guidance": record.guidance,
+        "sampler": record.sampler,
+        "release": f"{record.release} {record.version}",
+        "digest": record.digest,
+        "sound": record.sound,
+        "seam-db": record.seam_db,
+        "loudness-lufs": record.loudness_lufs,
+        "synthetic": "true",
+        "notice": record.notice,
+    }
+    known = {name: value for name, value in facts.items() if value not in ("", None)}
+    return {f"X-Audio-Tune-{name.title()}": _plain(value) for name, value in known.items()}
+
+
+def _plain(value: object) -> str:
+    """A header's value is one line of ASCII."""
+    return " ".join(str(value).encode("ascii", "replace").decode().split())
+
+
+def format_for(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+    """(format, whether the answer is JSON). Raises Problem: 406 for an unknown Accept, 422 for a depth the format lacks."""
+    format, as_json = _negotiated(request, accept)
+    if request.bit_depth is not None and request.bit_depth not in DEPTHS[format]:
+        known = ", ".join(map(str, DEPTHS[format])) or "none: its depth cannot be chosen"
+        fault = {"field": "bit_depth", "message": f"of {format}: {known}"}
+        raise Problem(422, f"bit_depth {request.bit_depth} is none of {format}", errors=[fault], code="out-of-bounds")
+    return format, as_json
+
+
+def _negotiated(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+    media = [part.split(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
+    if "application/json" in media:
+        return request.format or "wav", True
+    if request.format:
+        return request.format, request.count > 1
+    known = [_KINDS[name] for name in media if name in _KINDS]
+    if not known and media and not {"*/*", "audio/*"} & set(media):
+        raise Problem(406, f"cannot answer as {accept[:100]}", errors=[{"field": "Accept", "message": ", ".join(_KINDS)}])
+    return (known[0] if known else "wav"), request.count > 1
