@@ -79,11 +79,38 @@ def _run_on_kubeflow(package: str, card: ModuleType, text: str) -> None:
     except ValueError as e:
         raise SettingsError(f"--executor-input is no JSON: {e}", cure="pass {{$}} as Kubeflow does") from e
     given = dict(executor.get("inputs", {}).get("parameterValues", {}))
-    settings = settings_from(card.Settings, {**dict(given.pop("settings", None) or {}), **given})
+    compiled = dict(given.pop("settings", None) or {})
+    chosen = words_to_knobs(card.Settings, dict(compiled.pop("choices", None) or {}), given)
+    settings = settings_from(card.Settings, {**compiled, **chosen})
     paths = {name: _artifact_path(executor["inputs"], name) for name in card.INPUTS}
     outputs = {name: _artifact_path(executor["outputs"], name) for name in card.OUTPUTS}
     result = _call(package, settings, {**paths, **outputs})
     _write_executor_output(executor, card, result)
+
+
+def words_to_knobs(
+    model: type[StepSettings], choices: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What was chosen in the form, as knobs: a word of a drop-down stands for one or several of them.
+
+    Args:
+        model: the step's settings.
+        choices: form name -> word -> knobs, as compiled in.
+        given: form name -> value.
+
+    Raises:
+        SettingsError: a word that the drop-down does not have.
+    """
+    knobs: dict[str, Any] = {}
+    for name, value in given.items():
+        words = choices.get(name, {})
+        if isinstance(value, str) and value in words:
+            knobs.update(words[value])
+        elif name not in choices or name in model.model_fields:
+            knobs[name] = value
+        elif value is not None:
+            raise SettingsError(f"{name} is {value!r}", cure=f"take one of: {', '.join(words)}")
+    return knobs
 
 
 def settings_from(model: type[StepSettings], given: Mapping[str, Any]) -> StepSettings:
@@ -193,4 +220,4 @@ def print_progress(share: float, words: str) -> None:
     print(f"[{share:4.0%}] {words}", flush=True)
 
 
-__all__ = ["Progress", "Result", "StepSettings", "door", "parser_for", "print_progress", "settings_from"]
+__all__ = ["Progress", "Result", "StepSettings", "door", "parser_for", "print_progress", "settings_from", "words_to_knobs"]

@@ -1,6 +1,4 @@
-"""The only place where an image is named. Digests are put in when the pipelines are compiled for a cluster."""
+"""The only place where an image is named. `pipelines.placement` puts a cluster's own references, by digest, in their place."""
 
-import os
-
-PREPARE = os.environ.get("AUDIOTUNE_IMAGE_PREPARE", "audio-tune/prepare:0.1.0")
-TRAIN = os.environ.get("AUDIOTUNE_IMAGE_TRAIN", "audio-tune/train:0.1.0")
+PREPARE = "audio-tune/prepare:0.1.0"
+TRAIN = "audio-tune/train:0.1.0"

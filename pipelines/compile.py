@@ -1,6 +1,9 @@
-"""Compiles a pipeline to the YAML that runs everywhere, adds the drop-downs the SDK cannot write, and lints it.
+"""Compiles a pipeline to the YAML that runs everywhere, with recipe and cluster in it, and lints it.
 
-python -m pipelines.compile full --recipe first_release --out full.yaml
+    python -m pipelines.compile full --recipe first_release --out full.yaml
+    python -m pipelines.compile full --for-cluster cluster.json --images deploy/values/images.yaml --preset l4-24gb
+
+Only `structure` needs the kfp SDK; all that is filled in later is pipelines.finish.
 """
 
 from __future__ import annotations
@@ -10,68 +13,80 @@ import importlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from audiotune.errors import AudioTuneError, PipelineError
-from pipelines.lint import faults_in
+from audiotune.partial import write_whole
+from pipelines.cluster import Cluster, load_cluster, with_images, with_preset
+from pipelines.documents import PIPELINES, Documents, read, to_yaml
+from pipelines.finish import finished
 from pipelines.recipe import Recipe, load_recipe
 
-PIPELINES = ("prepare", "tune", "full")
 
-# What a run form offers as a drop-down; the API then refuses other values.
-LITERALS: dict[str, list[Any]] = {"mode": ["full", "lora"]}
-
-
-def compiled(name: str, recipe: Recipe) -> list[dict[str, Any]]:
-    """The YAML documents of a pipeline: the pipeline spec and, where Kubernetes has a say, the platform spec.
+def structure(name: str) -> Documents:
+    """The pipeline by its tasks and their ties alone, as the kfp SDK compiles it.
 
     Raises:
-        PipelineError: no such pipeline, or the lint found faults.
+        PipelineError: no such pipeline.
     """
     if name not in PIPELINES:
         raise PipelineError(f"no pipeline {name!r}", cure=f"take one of: {', '.join(PIPELINES)}")
     from kfp import compiler
 
-    build = getattr(importlib.import_module(f"pipelines.{name}"), name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(build(recipe), str(path))
-        documents: list[dict[str, Any]] = [d for d in yaml.safe_load_all(path.read_text()) if d]
-    _add_literals(documents[0])
-    faults = faults_in(documents)
-    if faults:
-        raise PipelineError("the compiled pipeline breaks rules: " + "; ".join(faults), where=name)
-    return documents
+        compiler.Compiler().compile(getattr(importlib.import_module(f"pipelines.{name}"), name), str(path))
+        return read(path)
 
 
-def to_yaml(documents: list[dict[str, Any]]) -> str:
-    """One text of all documents, in a stable order of keys."""
-    return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=130)
+def compiled(name: str, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
+    """The YAML documents of a pipeline: the pipeline spec and, where Kubernetes has a say, the platform spec.
+
+    Args:
+        name: prepare, tune or full.
+        recipe: defaults of the form and settings of the steps.
+        cluster: the facts of one cluster; then images must be named by digest.
+
+    Raises:
+        PipelineError: no such pipeline, or the lint found faults.
+    """
+    return finished(structure(name), recipe, cluster)
 
 
-def _add_literals(spec: dict[str, Any]) -> None:
-    parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name, values in LITERALS.items():
-        if name in parameters:
-            parameters[name]["literals"] = values
+def cluster_of(args: argparse.Namespace) -> Cluster | None:
+    """The cluster that the flags --for-cluster, --images and --preset describe; None without any of them."""
+    if not (args.for_cluster or args.images or args.preset):
+        return None
+    cluster = load_cluster(args.for_cluster) if args.for_cluster else Cluster()
+    if args.preset:
+        cluster = with_preset(cluster, args.preset)
+    return with_images(cluster, args.images) if args.images else cluster
+
+
+def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--for-cluster", type=Path, metavar="FILE", help="facts of the cluster: JSON or YAML of pipelines.cluster"
+    )
+    parser.add_argument("--images", type=Path, metavar="FILE", help="values file with the images' digests")
+    parser.add_argument("--preset", default="", help="GPU preset of the chart, as in l4-24gb")
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description="Compile a pipeline to YAML.")
     parser.add_argument("pipeline", choices=PIPELINES)
-    parser.add_argument("--recipe", default="first_release", help="name of a shipped recipe or a TOML file")
+    parser.add_argument("--recipe", default="", help="name of a shipped recipe or a TOML file (default: the cluster's)")
     parser.add_argument("--out", type=Path, help="where to write; default: standard output")
+    add_cluster_flags(parser)
     args = parser.parse_args(argv)
     try:
-        text = to_yaml(compiled(args.pipeline, load_recipe(args.recipe)))
+        cluster = cluster_of(args)
+        recipe = load_recipe(args.recipe or (cluster.recipe if cluster else "") or "first_release")
+        text = to_yaml(compiled(args.pipeline, recipe, cluster))
     except AudioTuneError as e:
         print(f"compile: {e}", file=sys.stderr)
         return 1
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+        write_whole(args.out, text)
         print(f"wrote {args.out}")
     else:
         print(text, end="")

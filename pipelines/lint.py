@@ -1,4 +1,4 @@
-"""Rules every compiled pipeline keeps. Each stands for a run that failed on a real Kubeflow backend."""
+"""Rules every compiled pipeline keeps. Each stands for a run that failed on a real Kubeflow backend, or a form nobody understood."""
 
 from __future__ import annotations
 
@@ -7,17 +7,36 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.documents import Documents, containers_of, tasks_of
+
 MOST_PARAMETERS = 12
 _LEAST_BACKOFF_S = 7 * 86_400
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}")
-Documents = list[dict[str, Any]]
+_BY_DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
+_PLAIN = re.compile(r"[a-z]+(_[a-z]+)*")
+# What is no word of a musician's: such knobs belong to a recipe or to the cluster's facts.
+_MACHINE_WORDS = {
+    "batch",
+    "checkpoint",
+    "cfg",
+    "config",
+    "epochs",
+    "gpu",
+    "gpus",
+    "learning",
+    "lora",
+    "mode",
+    "optimizer",
+    "rate",
+}
 
 
-def faults_in(documents: Documents) -> list[str]:
+def faults_in(documents: Documents, *, for_cluster: bool = False) -> list[str]:
     """Every rule broken, in words; empty when all hold.
 
     Args:
-        documents: the pipeline spec and, after it, the platform spec, as `compiled` gives them.
+        documents: the pipeline spec and, after it, the platform spec, as `finished` gives them.
+        for_cluster: the pipeline will be uploaded; images must then be named by digest.
     """
     spec = documents[0]
     platform = documents[1] if len(documents) > 1 else {}
@@ -27,25 +46,15 @@ def faults_in(documents: Documents) -> list[str]:
         *_platform_faults(spec, platform),
         *_backoffs(spec),
         *_caching(spec),
+        *_names(spec),
         *_form(spec),
+        *(_tags(spec) if for_cluster else ()),
     ]
-
-
-def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Task name -> task spec, of the root and of every nested DAG."""
-    found = dict(spec["root"]["dag"]["tasks"])
-    for component in spec.get("components", {}).values():
-        found.update(component.get("dag", {}).get("tasks", {}))
-    return found
-
-
-def _containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: e["container"] for name, e in spec["deploymentSpec"]["executors"].items() if "container" in e}
 
 
 def _equal_specs(spec: dict[str, Any]) -> Iterator[str]:
     seen: dict[str, str] = {}
-    for name, container in _containers(spec).items():
+    for name, container in containers_of(spec).items():
         text = json.dumps(container, sort_keys=True)
         if text in seen:
             yield f"{seen[text]} and {name} have equal container specs: the backend takes them for one component"
@@ -53,7 +62,7 @@ def _equal_specs(spec: dict[str, Any]) -> Iterator[str]:
 
 
 def _placeholders(spec: dict[str, Any]) -> Iterator[str]:
-    for name, container in _containers(spec).items():
+    for name, container in containers_of(spec).items():
         for word in [*container.get("command", []), *container.get("args", [])]:
             if not isinstance(word, str) or any(p != "{{$}}" for p in _PLACEHOLDER.findall(word)):
                 yield f"{name}: {word!r} in its command line; only {{{{$}}}} and constants are resolved by every backend"
@@ -61,10 +70,13 @@ def _placeholders(spec: dict[str, Any]) -> Iterator[str]:
 
 def _platform_faults(spec: dict[str, Any], platform: dict[str, Any]) -> Iterator[str]:
     settings = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
-    for name, container in _containers(spec).items():
+    for name, container in containers_of(spec).items():
         own = settings.get(name, {})
-        if not own.get("securityContext", {}).get("runAsNonRoot"):
+        context = own.get("securityContext", {})
+        if not context.get("runAsNonRoot"):
             yield f"{name}: no run_as_non_root; PodSecurity restricted rejects its pods"
+        if str(context.get("runAsUser", "")) in ("", "0"):
+            yield f"{name}: no user by number; a kubelet cannot see that a named user is not root"
         if container.get("resources", {}).get("accelerator") and not own.get("activeDeadlineSeconds"):
             yield f"{name}: asks for a GPU without a timeout; without a free GPU it would wait for ever"
 
@@ -82,7 +94,31 @@ def _caching(spec: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: caching is on; a release would not be registered again"
 
 
+def _names(spec: dict[str, Any]) -> Iterator[str]:
+    for field in ("displayName", "description"):
+        if not spec["pipelineInfo"].get(field):
+            yield f"the pipeline has no {field}: people see its technical name"
+    for name, task in tasks_of(spec).items():
+        if task.get("taskInfo", {}).get("name", name) == name:
+            yield f"{name}: no display name of its own; people see the technical one"
+
+
 def _form(spec: dict[str, Any]) -> Iterator[str]:
-    count = len(spec["root"].get("inputDefinitions", {}).get("parameters", {}))
-    if count > MOST_PARAMETERS:
-        yield f"{count} parameters on the run form; at most {MOST_PARAMETERS}"
+    form = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    if len(form) > MOST_PARAMETERS:
+        yield f"{len(form)} parameters on the run form; at most {MOST_PARAMETERS}"
+    for name, card in form.items():
+        if not _PLAIN.fullmatch(name) or set(name.split("_")) & _MACHINE_WORDS:
+            yield f"run form: {name!r} is no word a musician knows; put it into the recipe"
+        if not card.get("description"):
+            yield f"run form: {name} has no description"
+        if "defaultValue" not in card:
+            yield f"run form: {name} has no default; the form would not start as it opens"
+        elif card.get("literals") and card["defaultValue"] not in card["literals"]:
+            yield f"run form: the default {card['defaultValue']!r} of {name} is not in its drop-down"
+
+
+def _tags(spec: dict[str, Any]) -> Iterator[str]:
+    for name, container in containers_of(spec).items():
+        if not _BY_DIGEST.fullmatch(container["image"]):
+            yield f"{name}: image {container['image']} is not named by digest; Kubeflow's cache would serve an older program's results"

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from pipelines.compile import PIPELINES, compiled, to_yaml
+from pipelines.compile import compiled
+from pipelines.documents import PIPELINES, to_yaml
 from pipelines.process import show_at_once
 from pipelines.recipe import load_recipe
 

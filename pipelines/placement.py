@@ -1,52 +1,130 @@
-"""GPU, memory, secrets, retries and timeouts of every task, set in this one place from the recipe's [cluster] table."""
+"""GPU, memory, secrets, retries and timeouts of every task, written in this one place from the cluster's facts.
 
-from kfp import dsl, kubernetes
+It writes into the compiled YAML what the SDK's extension would have written, so that a cluster without the SDK (the chart's
+upload job) can do it too; a contract test holds both side by side. Shapes: kfp-kubernetes 2.17, KubernetesExecutorConfig.
+"""
 
-from pipelines.recipe import Cluster
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+from pipelines.cluster import Cluster
+from pipelines.documents import Documents, containers_of, tasks_of
+
+GPU_STEPS = ("encode", "finetune", "evaluate")
 
 # Kubeflow counts this from the first start of a task, not per pause: shorter than all attempts together means no retry.
 _LONGER_THAN_ANY_RUN = "604800s"
 # A number, so that PodSecurity "restricted" can see it is not root; the images' own user.
-_USER = 10001
+_USER = "10001"
+_CA = "/etc/audio-tune/ca"
+_OURS = re.compile(r"(?:^|/)(prepare|train)(?:[:@]|$)")
+_UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
-def place(task: dsl.PipelineTask, cluster: Cluster, *, gpu: bool = False) -> dsl.PipelineTask:
-    """Puts one task where it belongs and gives it what it needs."""
-    task.set_cpu_request(cluster.cpu_request).set_memory_request(cluster.memory_request)
-    task.set_memory_limit(cluster.gpu_memory_limit if gpu else cluster.memory_limit)
-    if cluster.retries:
-        task.set_retry(
-            num_retries=cluster.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration=_LONGER_THAN_ANY_RUN
-        )
-    kubernetes.set_security_context(task, run_as_user=_USER, run_as_group=0, run_as_non_root=True)
-    kubernetes.use_secret_as_env(
-        task, cluster.store_secret, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-    )
-    _environment(task, cluster)
-    if gpu:
-        _on_gpu(task, cluster)
-    return task
+def placed(documents: Documents, cluster: Cluster) -> Documents:
+    """The pipeline with every task put where it belongs, and given what it needs. What was placed before is replaced."""
+    spec = copy.deepcopy(documents[0])
+    executors = {}
+    for label, container in containers_of(spec).items():
+        gpu = label.removeprefix("exec-").split("-")[0] in GPU_STEPS
+        _container(container, cluster, gpu)
+        executors[label] = _platform(cluster, gpu)
+    for task in tasks_of(spec).values():
+        _retries(task, cluster)
+    return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
 
 
-def _environment(task: dsl.PipelineTask, cluster: Cluster) -> None:
+def environment_of(cluster: Cluster) -> dict[str, str]:
+    """What every step sees besides its credentials."""
     values = {
         "AUDIOTUNE_STORE": cluster.store,
         "AWS_ENDPOINT_URL_S3": cluster.store_endpoint,
+        "AWS_REGION": cluster.store_region,
         "MLFLOW_TRACKING_URI": cluster.mlflow,
+        "AWS_CA_BUNDLE": f"{_CA}/ca.crt" if cluster.store_ca_secret else "",
+        **cluster.environment,
     }
-    for name, value in values.items():
-        if value:
-            task.set_env_variable(name, value)
+    return {name: value for name, value in values.items() if value}
 
 
-def _on_gpu(task: dsl.PipelineTask, cluster: Cluster) -> None:
-    kubernetes.empty_dir_mount(
-        task, volume_name="shared-memory", mount_path="/dev/shm", medium="Memory", size_limit=cluster.shared_memory
-    )
-    kubernetes.set_timeout(task, cluster.gpu_timeout_s)
-    if cluster.gpus:
-        task.set_accelerator_type(cluster.gpu_resource).set_accelerator_limit(cluster.gpus)
-    for label, value in cluster.gpu_node_selector.items():
-        kubernetes.add_node_selector(task, label, value)
+def _container(container: dict[str, Any], cluster: Cluster, gpu: bool) -> None:
+    role = _OURS.search(container["image"])
+    container["image"] = (getattr(cluster.images, role.group(1)) if role else "") or container["image"]
+    container["resources"] = _resources(cluster, gpu)
+    env = [{"name": name, "value": value} for name, value in environment_of(cluster).items()]
+    container.pop("env", None)
+    if env:
+        container["env"] = env
+
+
+def _resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
+    """Each amount twice: old servers read numbers (cores, gigabytes), new ones Kubernetes' own words."""
+    memory = cluster.gpu_memory_limit if gpu else cluster.memory_limit
+    made: dict[str, Any] = {
+        "cpuRequest": amount(cluster.cpu_request),
+        "memoryRequest": amount(cluster.memory_request) / 1e9,
+        "memoryLimit": amount(memory) / 1e9,
+        "resourceCpuRequest": cluster.cpu_request,
+        "resourceMemoryRequest": cluster.memory_request,
+        "resourceMemoryLimit": memory,
+    }
+    if gpu and cluster.gpus:
+        count, kind = str(cluster.gpus), cluster.gpu_resource
+        made["accelerator"] = {"count": count, "resourceCount": count, "resourceType": kind, "type": kind}
+    return made
+
+
+def amount(quantity: str) -> float:
+    """A Kubernetes quantity as a number: 500m is 0.5, 1Gi is 2**30."""
+    number, unit = re.fullmatch(r"([\d.]+)([a-zA-Z]*)", quantity).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS[unit]
+
+
+def _platform(cluster: Cluster, gpu: bool) -> dict[str, Any]:
+    keys = [
+        {"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"},
+        {"secretKey": "secretkey", "envVar": "AWS_SECRET_ACCESS_KEY"},
+    ]
+    made: dict[str, Any] = {
+        "securityContext": {"runAsUser": _USER, "runAsGroup": "0", "runAsNonRoot": True},
+        "secretAsEnv": [{**_secret(cluster.store_secret), "keyToEnv": keys, "optional": False}],
+    }
+    if cluster.store_ca_secret:
+        made["secretAsVolume"] = [{**_secret(cluster.store_ca_secret), "mountPath": _CA, "optional": False}]
+    if cluster.pull_secrets:
+        made["imagePullSecret"] = [_secret(name) for name in cluster.pull_secrets]
+    if cluster.pull_policy:
+        made["imagePullPolicy"] = cluster.pull_policy
+    return {**made, **_on_gpu(cluster)} if gpu else made
+
+
+def _secret(name: str) -> dict[str, Any]:
+    return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
+
+
+def _on_gpu(cluster: Cluster) -> dict[str, Any]:
+    """Shared memory and a deadline also without a GPU: the same steps are the heavy ones there."""
+    mount = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": cluster.shared_memory}
+    made: dict[str, Any] = {"emptyDirMounts": [mount], "activeDeadlineSeconds": str(cluster.gpu_timeout_s)}
+    if cluster.gpu_node_selector:
+        made["nodeSelector"] = {"labels": dict(cluster.gpu_node_selector)}
+    tolerations = [{k: v for k, v in t.model_dump().items() if v} for t in cluster.gpu_tolerations]
     if cluster.gpu_taint:
-        kubernetes.add_toleration(task, key=cluster.gpu_taint, operator="Exists", effect="NoSchedule")
+        tolerations.append({"key": cluster.gpu_taint, "operator": "Exists", "effect": "NoSchedule"})
+    if tolerations:
+        made["tolerations"] = tolerations
+    return made
+
+
+def _retries(task: dict[str, Any], cluster: Cluster) -> None:
+    task.pop("retryPolicy", None)
+    if cluster.retries:
+        task["retryPolicy"] = {
+            "maxRetryCount": cluster.retries,
+            "backoffDuration": "30s",
+            "backoffFactor": 2.0,
+            "backoffMaxDuration": _LONGER_THAN_ANY_RUN,
+        }

@@ -14,41 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from audiotune.errors import SettingsError
 from components.executor import StepSettings
+from pipelines.cluster import Cluster
 
 STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
 RECIPES = Path(__file__).parent / "recipes"
 Knobs = dict[str, Any]
-
-
-class Cluster(BaseModel):
-    """Where steps run on Kubernetes, and with what; a laptop ignores it.
-
-    Attributes:
-        store: AUDIOTUNE_STORE of every step; empty leaves it to the image's environment.
-        store_endpoint: AWS_ENDPOINT_URL_S3 of every step.
-        store_secret: Secret with the keys accesskey and secretkey, given to every step as AWS credentials.
-        gpu_resource, gpus: what encode, finetune and evaluate ask for; 0 runs them on the CPU.
-        shared_memory: size of /dev/shm on GPU steps.
-        gpu_timeout_s: a GPU step that runs longer is ended; it resumes from its checkpoint when run again.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    store: str = ""
-    store_endpoint: str = ""
-    store_secret: str = "audiotune-store"
-    mlflow: str = ""
-    gpu_resource: str = "nvidia.com/gpu"
-    gpus: int = Field(default=0, ge=0, le=16)
-    gpu_node_selector: dict[str, str] = {}
-    gpu_taint: str = Field(default="", description="key of a NoSchedule taint that GPU steps tolerate")
-    shared_memory: str = "2Gi"
-    cpu_request: str = "500m"
-    memory_request: str = "1Gi"
-    memory_limit: str = "8Gi"
-    gpu_memory_limit: str = "48Gi"
-    gpu_timeout_s: int = Field(default=7 * 86_400, ge=60)
-    retries: int = Field(default=2, ge=0, le=10)
 
 
 class Recipe(BaseModel):

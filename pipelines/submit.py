@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from pipelines.compile import PIPELINES, compiled, to_yaml
+from pipelines.compile import compiled
+from pipelines.documents import PIPELINES, to_yaml
 from pipelines.local import typed_arguments
 from pipelines.recipe import load_recipe
 

@@ -15,11 +15,8 @@ def finetune(
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     base: Optional[str] = None,  # noqa: UP045  (kfp reads Optional only)
-    mode: Optional[str] = None,  # noqa: UP045
-    steps: Optional[int] = None,  # noqa: UP045
-    batch_size: Optional[int] = None,  # noqa: UP045
-    checkpoint_every: Optional[int] = None,  # noqa: UP045
-    learning_rate: Optional[float] = None,  # noqa: UP045
+    length: Optional[str] = None,  # noqa: UP045
+    method: Optional[str] = None,  # noqa: UP045
     seed: Optional[int] = None,  # noqa: UP045
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:

@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from audiotune.errors import SettingsError
-from pipelines.compile import PIPELINES, compiled, to_yaml
-from pipelines.lint import faults_in, tasks_of
+from audiotune.errors import PipelineError, SettingsError
+from pipelines import chart
+from pipelines.cluster import Cluster, Images, Toleration, load_cluster, with_images, with_preset
+from pipelines.compile import compiled, structure
+from pipelines.documents import PIPELINES, tasks_of, to_yaml, version_of
+from pipelines.finish import finished
+from pipelines.form import choices
+from pipelines.lint import faults_in
 from pipelines.local import typed_arguments
 from pipelines.recipe import RECIPES, STEPS, load_recipe, settings_of
 
@@ -63,7 +68,8 @@ def test_card_door_and_settings_agree(documents: dict[str, Documents], step: str
     card = importlib.import_module(f"components.{step}.settings")
     component = documents["full"][0]["components"][f"comp-{step.replace('_', '-')}"]
     given = set(component.get("inputDefinitions", {}).get("parameters", {}))
-    assert given - {"settings"} <= set(settings_of(step).model_fields), "a parameter of the card is no knob"
+    words = {card for card, _ in choices(load_recipe("first_release")).values()}
+    assert given - {"settings"} - words <= set(settings_of(step).model_fields), "a parameter of the card is no knob and no choice"
     assert "settings" in given
     assert set(component.get("inputDefinitions", {}).get("artifacts", {})) == set(card.INPUTS)
     assert set(component["outputDefinitions"]["artifacts"]) == set(card.OUTPUTS)
@@ -95,7 +101,19 @@ def _break(documents: Documents, how: str) -> Documents:
         spec["root"]["dag"]["tasks"]["register"]["cachingOptions"] = {"enableCache": True}
     elif how == "form":
         parameters = spec["root"]["inputDefinitions"]["parameters"]
-        parameters.update({f"p{i}": {"parameterType": "STRING"} for i in range(13)})
+        parameters["a_thirteenth_box"] = {"parameterType": "STRING", "defaultValue": "", "description": "one too many"}
+    elif how == "word":
+        spec["root"]["inputDefinitions"]["parameters"]["batch_size"] = {"parameterType": "STRING", "defaultValue": ""}
+    elif how == "default":
+        spec["root"]["inputDefinitions"]["parameters"]["training_base"]["defaultValue"] = "another"
+    elif how == "start":
+        del spec["root"]["inputDefinitions"]["parameters"]["session"]["defaultValue"]
+    elif how == "number":
+        kubernetes["exec-segment"]["securityContext"]["runAsUser"] = "0"
+    elif how == "display":
+        del spec["root"]["dag"]["tasks"]["segment"]["taskInfo"]
+    elif how == "about":
+        del spec["pipelineInfo"]["description"]
     return broken
 
 
@@ -108,7 +126,13 @@ def _break(documents: Documents, how: str) -> Documents:
         ("timeout", "timeout"),
         ("backoff", "backoff"),
         ("caching", "caching"),
-        ("form", "run form"),
+        ("form", "13 parameters"),
+        ("word", "no word a musician knows"),
+        ("default", "not in its drop-down"),
+        ("start", "would not start"),
+        ("number", "no user by number"),
+        ("display", "no display name"),
+        ("about", "no description"),
     ],
 )
 def test_lint_finds(documents: dict[str, Documents], how: str, word: str) -> None:
@@ -117,19 +141,118 @@ def test_lint_finds(documents: dict[str, Documents], how: str, word: str) -> Non
 
 
 def test_form_offers_drop_downs_and_refuses_other_words(documents: dict[str, Documents]) -> None:
-    spec = documents["full"][0]
-    assert spec["root"]["inputDefinitions"]["parameters"]["mode"]["literals"] == ["full", "lora"]
-    assert typed_arguments(spec, {"steps": "30", "learning_rate": "1e-4", "mode": "lora"}) == {
-        "steps": 30,
-        "learning_rate": 1e-4,
-        "mode": "lora",
+    spec = documents["tune"][0]
+    form = spec["root"]["inputDefinitions"]["parameters"]
+    assert form["training_length"]["literals"] == ["short (200 steps)", "usual (2000 steps)", "long (6000 steps)"]
+    assert form["training_length"]["defaultValue"] == "usual (2000 steps)"
+    assert typed_arguments(spec, {"training_seed": "30", "training_method": "light add-on (LoRA)"}) == {
+        "training_seed": 30,
+        "training_method": "light add-on (LoRA)",
     }
     with pytest.raises(SettingsError, match="Take one of"):
-        typed_arguments(spec, {"mode": "half"})
+        typed_arguments(spec, {"training_length": "half"})
     with pytest.raises(SettingsError, match="no parameter colour"):
         typed_arguments(spec, {"colour": "red"})
-    with pytest.raises(SettingsError, match="steps="):
-        typed_arguments(spec, {"steps": "many"})
+    with pytest.raises(SettingsError, match="training_seed="):
+        typed_arguments(spec, {"training_seed": "many"})
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_boxes_stand_together_by_what_they_are_about(documents: dict[str, Documents], name: str) -> None:
+    """The UI sorts by alphabet; what belongs together must have the same first word."""
+    first = [box.split("_")[0] for box in sorted(documents[name][0]["root"]["inputDefinitions"]["parameters"])]
+    groups = [word for at, word in enumerate(first) if at == 0 or word != first[at - 1]]
+    assert len(groups) == len(set(groups))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_every_word_of_a_drop_down_is_knobs_of_its_step(name: str) -> None:
+    recipe = load_recipe(name)
+    for task in ("encode", "finetune"):
+        inputs = tasks_of(compiled("tune", recipe)[0])[task]["inputs"]["parameters"]
+        settings = inputs["settings"]["runtimeValue"]["constant"]
+        for words in settings["choices"].values():
+            for knobs in words.values():
+                assert settings_of(task).model_validate({**recipe.knobs(task), **knobs})
+
+
+DIGEST = "@sha256:" + "5" * 64
+CLUSTER = Cluster(
+    store="s3://jam", store_endpoint="http://store:9000", store_region="eu", store_ca_secret="ca", mlflow="http://mlflow:5000",
+    images=Images(prepare=f"home:5000/audio-tune/prepare{DIGEST}", train=f"home:5000/audio-tune/train{DIGEST}"),
+    pull_secrets=("login",), pull_policy="Always", batch_size=3, gpus=1, gpu_resource="nvidia.com/mig-2g.20gb",
+    gpu_node_selector={"gpu": "yes"}, gpu_tolerations=(Toleration(key="gpu", operator="Equal", value="x", effect="NoExecute"),),
+    environment={"HF_HUB_OFFLINE": "1"},
+)  # fmt: skip
+
+
+def test_for_a_cluster_images_are_named_by_digest() -> None:
+    recipe = load_recipe("lora_24gb")
+    with pytest.raises(PipelineError, match="exec-ingest: image audio-tune/prepare:0.1.0 is not named by digest"):
+        compiled("full", recipe, Cluster())
+    spec, platform = compiled("full", recipe, CLUSTER)
+    assert {e["container"]["image"].split("@")[0] for e in spec["deploymentSpec"]["executors"].values()} == {
+        "home:5000/audio-tune/prepare",
+        "home:5000/audio-tune/train",
+    }
+    tune = spec["root"]["dag"]["tasks"]["finetune"]["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
+    assert tune["batch_size"] == 3
+    own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-finetune"]
+    assert own["tolerations"] == [{"key": "gpu", "operator": "Equal", "value": "x", "effect": "NoExecute"}]
+    env = {e["name"]: e["value"] for e in spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]["env"]}
+    assert env["AUDIOTUNE_STORE"] == "s3://jam"
+    assert env["AWS_CA_BUNDLE"] == "/etc/audio-tune/ca/ca.crt"
+
+
+def test_we_write_what_the_sdk_would_have_written(tmp_path: Path) -> None:
+    """Our placement, which needs no SDK, against kfp and kfp-kubernetes themselves."""
+    from kfp import compiler
+
+    from tests.contract.toy_pipeline import placed_by_sdk, toy_placed
+
+    compiler.Compiler().compile(placed_by_sdk, str(tmp_path / "sdk.yaml"))
+    theirs = list(yaml.safe_load_all((tmp_path / "sdk.yaml").read_text()))
+    compiler.Compiler().compile(toy_placed, str(tmp_path / "toy.yaml"))
+    from pipelines.placement import placed
+
+    ours = placed(list(yaml.safe_load_all((tmp_path / "toy.yaml").read_text())), CLUSTER)
+    assert ours[1] == theirs[1]
+    assert ours[0]["deploymentSpec"] == theirs[0]["deploymentSpec"]
+    assert tasks_of(ours[0]) == tasks_of(theirs[0])
+
+
+def test_what_is_finished_may_be_finished_anew(documents: dict[str, Documents]) -> None:
+    recipe = load_recipe("lora_24gb")
+    once = finished(structure("full"), recipe, CLUSTER)
+    assert finished(once, recipe, CLUSTER) == once
+    assert finished(documents["full"], recipe, CLUSTER) == once
+    assert version_of(once) != version_of(documents["full"])
+
+
+def test_the_chart_carries_what_the_code_says() -> None:
+    assert chart.drifted() == [], "run python -m pipelines.chart"
+
+
+def test_drift_of_the_chart_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("x")
+    assert chart.drifted(tmp_path) == ["full.yaml", "old.yaml", "prepare.yaml", "tune.yaml"]
+
+
+def test_facts_of_a_cluster_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text('{"store": "s3://jam", "gpu_taint": "gpu"}')
+    (tmp_path / "images.yaml").write_text(
+        f"images: {{registry: home, prepare: {{digest: '{DIGEST[1:]}'}}, train: {{registry: far, name: x/train, tag: v1}}}}"
+    )
+    cluster = with_images(with_preset(load_cluster(tmp_path / "cluster.json"), "mig-2g.20gb"), tmp_path / "images.yaml")
+    assert cluster.images == Images(prepare=f"home/audio-tune/prepare{DIGEST}", train="far/x/train:v1")
+    assert (cluster.store, cluster.gpu_taint, cluster.gpus) == ("s3://jam", "gpu", 1)
+    assert (cluster.gpu_resource, cluster.recipe, cluster.batch_size) == ("nvidia.com/mig-2g.20gb", "lora_24gb", 8)
+    assert with_preset(Cluster(), "cpu").gpus == 0
+    with pytest.raises(SettingsError, match="l4-24gb"):
+        with_preset(Cluster(), "toaster")
+    (tmp_path / "cluster.json").write_text('{"stor": "s3://jam"}')
+    with pytest.raises(SettingsError, match="stor: Extra"):
+        load_cluster(tmp_path / "cluster.json")
 
 
 def test_yaml_is_stable(documents: dict[str, Documents]) -> None:

@@ -1,0 +1,68 @@
+"""A compiled pipeline as data: the pipeline spec, then the platform spec. Read, written and named without the kfp SDK."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from audiotune.errors import PipelineError
+
+Documents = list[dict[str, Any]]
+PIPELINES = ("prepare", "tune", "full")
+
+
+def to_yaml(documents: Documents) -> str:
+    """One text of all documents, in a stable order of keys."""
+    return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=130)
+
+
+def from_yaml(text: str, where: str = "") -> Documents:
+    """Reads what `to_yaml` or the kfp SDK wrote.
+
+    Raises:
+        PipelineError: it is no YAML, or no compiled pipeline.
+    """
+    try:
+        documents: Documents = [d for d in yaml.safe_load_all(text) if d]
+    except yaml.YAMLError as e:
+        raise PipelineError(f"this is no YAML: {e}", where=where, cure="compile the pipeline again") from e
+    if not documents or not isinstance(documents[0], dict) or "pipelineInfo" not in documents[0]:
+        raise PipelineError("this is no compiled pipeline", where=where, cure="compile it with python -m pipelines.compile")
+    return documents
+
+
+def read(path: Path) -> Documents:
+    """A compiled pipeline from a file."""
+    try:
+        return from_yaml(path.read_text(), str(path))
+    except OSError as e:
+        raise PipelineError(f"the compiled pipeline cannot be read: {e.strerror}", where=str(path)) from e
+
+
+def version_of(documents: Documents) -> str:
+    """The version's name: the pipeline's, and twelve digits of its content's hash."""
+    digits = hashlib.sha256(to_yaml(documents).encode()).hexdigest()[:12]
+    return f"{documents[0]['pipelineInfo']['name']}-{digits}"
+
+
+def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Task name -> task spec, of the root and of every nested DAG."""
+    found = dict(spec["root"]["dag"]["tasks"])
+    for component in spec.get("components", {}).values():
+        found.update(component.get("dag", {}).get("tasks", {}))
+    return found
+
+
+def containers_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Executor label -> container spec."""
+    return {label: e["container"] for label, e in spec["deploymentSpec"]["executors"].items() if "container" in e}
+
+
+def steps_of(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Our step's name (as in annotate_merge) and its task, for every task."""
+    for task in tasks_of(spec).values():
+        yield task["componentRef"]["name"].removeprefix("comp-").replace("-", "_"), task

@@ -1,0 +1,31 @@
+"""Makes a compiled pipeline whole: recipe, cluster and lint. No kfp SDK here: the chart's upload job does the same."""
+
+from __future__ import annotations
+
+from audiotune.errors import PipelineError
+from pipelines.cluster import Cluster
+from pipelines.documents import Documents
+from pipelines.form import filled
+from pipelines.lint import faults_in
+from pipelines.placement import placed
+from pipelines.recipe import Recipe
+
+
+def finished(documents: Documents, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
+    """The pipeline as it is uploaded. What was filled in before is replaced, so it may be finished anew.
+
+    Args:
+        documents: a compiled pipeline, neutral or finished.
+        recipe: defaults of the form and settings of the steps.
+        cluster: the facts of one cluster; None takes the recipe's own table and does not ask for images by digest.
+
+    Raises:
+        PipelineError: the lint found faults; each is named.
+    """
+    facts = cluster or recipe.cluster
+    made = placed(filled(documents, recipe, facts), facts)
+    faults = faults_in(made, for_cluster=cluster is not None)
+    if faults:
+        where = str(made[0]["pipelineInfo"]["name"])
+        raise PipelineError("the compiled pipeline breaks rules: " + "; ".join(faults), where=where)
+    return made

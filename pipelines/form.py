@@ -1,0 +1,122 @@
+"""The run form: what a musician sees in Kubeflow, in words, and what each word means for the steps.
+
+Kubeflow draws one box per parameter, by alphabet, with no description. So names say what they are about first (segments_,
+training_), and what a machine person would set by numbers is a drop-down: `literals`, which the SDK cannot write, and which
+the API then holds people to. A word chosen there is turned into knobs by components.executor, from the table compiled in here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.cluster import Cluster
+from pipelines.documents import Documents, steps_of
+from pipelines.recipe import Recipe
+
+Words = dict[str, dict[str, Any]]  # what is chosen -> the knobs it means
+
+_BASES = {
+    "Stable Audio Open 1.0": "stabilityai/stable-audio-open-1.0",
+    "Stable Audio Open Small": "stabilityai/stable-audio-open-small",
+    "tiny, for trials": "tiny",
+}
+_METHODS: Words = {
+    "whole model": {"mode": "full", "learning_rate": 5e-5},
+    "light add-on (LoRA)": {"mode": "lora", "learning_rate": 1e-4},
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of the form whose default is a knob of a step."""
+
+    step: str
+    knob: str
+
+
+BOXES = {
+    "segments_longest_s": Box("segment", "max_s"),
+    "segments_shortest_s": Box("segment", "min_s"),
+    "training_name": Box("register", "name"),
+    "training_seed": Box("finetune", "seed"),
+}
+DESCRIPTIONS = {
+    "agreement": "Where agreement.toml lies that is to be put in force; empty keeps the one in force.",
+    "contributors": "Who plays on the recordings: member ids with commas between, as in ana,ben.",
+    "instrument": "What is played, when it is the same on all recordings.",
+    "licence": "Licence of the recordings; empty takes the agreement's.",
+    "segments": "Which segments are learned from: newest, or a key of the store.",
+    "segments_longest_s": "Longest segment in seconds; longer takes are cut where least happens.",
+    "segments_shortest_s": "Shortest segment in seconds.",
+    "session": "Name of the jam.",
+    "source": "Where the recordings are: s3://bucket/folder, an https address, gdrive:ID or hf:owner/name.",
+    "training_base": "The model that is taught your sound.",
+    "training_length": "How long it learns; short is for a first listen.",
+    "training_method": "Whole model: the most of your sound. Light add-on: smaller GPU, small files.",
+    "training_name": "Name the release gets.",
+    "training_seed": "Any whole number; another one gives another take of the same training.",
+}
+
+
+def choices(recipe: Recipe) -> dict[str, tuple[str, Words]]:
+    """Name on the form -> (the card's name for it, what each word means)."""
+    return {
+        "training_base": ("base", bases(recipe)),
+        "training_length": ("length", lengths(recipe)),
+        "training_method": ("method", methods(recipe)),
+    }
+
+
+def bases(recipe: Recipe) -> Words:
+    """The known base models, and the recipe's own when it is another."""
+    own = recipe.knob("finetune", "base")
+    known = {**_BASES, **({} if own in _BASES.values() else {own: own})}
+    return {words: {"base": base} for words, base in known.items()}
+
+
+def lengths(recipe: Recipe) -> Words:
+    """A tenth, the whole and thrice the recipe's steps, the numbers told."""
+    steps = int(recipe.knob("finetune", "steps"))
+    named = {"short": max(1, steps // 10), "usual": steps, "long": 3 * steps}
+    return {f"{word} ({count} steps)": {"steps": count} for word, count in named.items()}
+
+
+def methods(recipe: Recipe) -> Words:
+    """The recipe's own method keeps the recipe's numbers; the other one brings its usual learning rate."""
+    own = recipe.knob("finetune", "mode")
+    return {word: ({"mode": own} if knobs["mode"] == own else knobs) for word, knobs in _METHODS.items()}
+
+
+def filled(documents: Documents, recipe: Recipe, cluster: Cluster) -> Documents:
+    """The pipeline with the recipe in it: the form's defaults and drop-downs, and every step's settings."""
+    made = copy.deepcopy(documents)
+    parameters = made[0]["root"].get("inputDefinitions", {}).get("parameters", {})
+    for name, card in parameters.items():
+        if name in DESCRIPTIONS:
+            card["description"] = DESCRIPTIONS[name]
+        if name in BOXES:
+            card["defaultValue"] = recipe.knob(BOXES[name].step, BOXES[name].knob)
+    for name, (_, words) in choices(recipe).items():
+        if name in parameters:
+            parameters[name].update(literals=list(words), defaultValue=_default(words, recipe))
+    for step, task in steps_of(made[0]):
+        settings = task.get("inputs", {}).get("parameters", {}).get("settings")
+        if settings is not None:
+            settings["runtimeValue"] = {"constant": _settings(step, task, recipe, cluster)}
+    return made
+
+
+def _default(words: Words, recipe: Recipe) -> str:
+    """The word that means what the recipe says anyway."""
+    return next(word for word, knobs in words.items() if all(recipe.knob("finetune", k) == v for k, v in knobs.items()))
+
+
+def _settings(step: str, task: Mapping[str, Any], recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
+    knobs = recipe.knobs(step)
+    if step == "finetune" and cluster.batch_size:
+        knobs["batch_size"] = cluster.batch_size
+    asked = {name: words for name, words in choices(recipe).values() if name in task["inputs"]["parameters"]}
+    return {**knobs, "choices": asked} if asked else knobs
