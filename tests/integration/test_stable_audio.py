@@ -157,6 +157,34 @@ def test_an_init_sound_is_kept_the_more_the_weaker_it_is_changed(sa: StableAudio
     assert distances[0] < 0.5 * distances[1] < 0.5 * distances[2] * 1.5
 
 
+@pytest.mark.parametrize("objective", ["v", "rectified_flow"])
+def test_only_the_part_named_is_made_anew(objective: str, sa: StableAudio, flow: StableAudio, tone: Sound) -> None:
+    model = sa if objective == "v" else flow
+    asked = [Request("x", seconds=tone.duration_s, steps=6, seed=n, init=tone, redo=(0.2, 0.2 + n / 10)) for n in range(1, 4)]
+    together = generate_alike(model, asked)
+    for request, sound in zip(asked, together):
+        assert sound is not None
+        assert request.redo is not None
+        start, end = (round(second * 16_000) for second in request.redo)
+        changed = np.abs(sound.data[0] - tone.data[0, : sound.frames])
+        assert changed[:start].max() == 0
+        assert changed[end:].max(initial=0) == 0
+        assert changed[start:end].max() > 1e-3
+        assert np.array_equal(generate(model, [request])[0].data, sound.data), "the same alone"
+
+
+def test_what_is_held_stays_in_the_latents(sa: StableAudio, tone: Sound) -> None:
+    from audiotune.stable_audio import sample as room
+
+    request = Request("x", seconds=tone.duration_s, steps=8, seed=1, init=tone, redo=(0.3, 0.5))
+    latents = room._denoise(sa, [request], lambda: None, None)[0]
+    wanted = encode(sa, tone)
+    held = np.r_[0:18, 33 : wanted.shape[1]]
+    assert np.abs(latents[:, held] - wanted[:, held]).mean() < 0.05 * np.abs(wanted).mean() + 0.02
+    with pytest.raises(GenerationError, match="redo"):
+        generate(sa, [Request("x", seconds=0.5, init=tone, redo=(0.4, 0.9))])
+
+
 def test_words_guidance_and_words_to_avoid_matter(sa: StableAudio) -> None:
     plain = Request("low drone", seconds=0.3, steps=3)
     others = [
