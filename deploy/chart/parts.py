@@ -40,7 +40,13 @@ class Gpu(Closed):
     batch_size: int | None = Field(
         default=None, ge=1, le=4096, description="sounds made at once (generation); segments per optimizer step (pipelines)"
     )
-    recipe: str | None = Field(default=None, description="recipe that fits this machine (pipelines)")
+
+
+
+class TrainingGpu(Gpu):
+    """The same for the pipelines' steps, with the recipe that fits."""
+
+    recipe: str | None = Field(default=None, description="recipe that fits this machine")
 
 
 class Release(Closed):
@@ -138,7 +144,7 @@ class Kfp(Closed):
 class Pipelines(Closed):
     """What the steps of a run ask for. Told to the pipelines in the ConfigMap <release>-cluster."""
 
-    gpu: Gpu = Field(default=Gpu(), description="machine of encode, finetune and evaluate")
+    gpu: TrainingGpu = Field(default=TrainingGpu(), description="machine of encode, finetune and evaluate")
     internet: bool = Field(
         default=True, description="steps may fetch recordings and base models from https addresses (multi-user)"
     )
@@ -146,7 +152,9 @@ class Pipelines(Closed):
     gpu_timeout_seconds: int = Field(
         default=604_800, ge=60, description="a GPU step that runs longer is ended; it resumes when run again"
     )
-    resources: Resources = Field(default=resources("500m", "1Gi", "8Gi", "1Gi", "20Gi"), description="of every step")
+    cpu_request: Quantity = Field(default="500m", description="cores every step asks for")
+    memory_request: Quantity = Field(default="1Gi", description="memory every step asks for")
+    memory_limit: Quantity = Field(default="8Gi", description="memory limit of steps without a GPU")
     gpu_memory_limit: Quantity = Field(default="48Gi", description="memory limit of GPU steps")
 
 

@@ -14,13 +14,13 @@
   "gpu_node_selector" ($gpu.nodeSelector | default dict)
   "gpu_taint" (first (append $taints ""))
   "shared_memory" $gpu.sharedMemory
-  "cpu_request" $v.resources.requests.cpu
-  "memory_request" $v.resources.requests.memory
-  "memory_limit" $v.resources.limits.memory
+  "cpu_request" $v.cpuRequest
+  "memory_request" $v.memoryRequest
+  "memory_limit" $v.memoryLimit
   "gpu_memory_limit" $v.gpuMemoryLimit
   "gpu_timeout_s" (int $v.gpuTimeoutSeconds)
   "retries" (int $v.retries)
 -}}
 {{- $images := dict "prepare" (include "audio-tune.image" (dict "root" . "image" "prepare")) "train" (include "audio-tune.image" (dict "root" . "image" "train")) -}}
-{{- dict "cluster" $cluster "preset" $gpu.preset "recipe" $gpu.recipe "batch_size" (int $gpu.batchSize) "runtime_class" $gpu.runtimeClassName "images" $images | toPrettyJson -}}
+{{- dict "cluster" $cluster "preset" $gpu.preset "recipe" $gpu.recipe "batch_size" (int $gpu.batchSize) "runtime_class" $gpu.runtimeClassName "device" $gpu.device "device_class" $gpu.deviceClass "tolerations" ($gpu.tolerations | default list) "images" $images | toPrettyJson -}}
 {{- end -}}

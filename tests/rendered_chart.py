@@ -1,0 +1,98 @@
+"""The chart as helm renders it, for tests. Tests that need helm are left out with a reason where there is none."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHART = Path(__file__).resolve().parents[1] / "helm" / "audio-tune"
+REGISTRY = {"images": {"registry": "registry.home:5000"}}
+Object = dict[str, Any]
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def program(name: str) -> str | None:
+    """A program on PATH, or among the lab's."""
+    lab = Path(os.environ.get("LAB_HOME") or Path("~/.cache/audio-tune-lab").expanduser()) / "bin" / name
+    return shutil.which(name) or (str(lab) if lab.is_file() else None)
+
+
+HELM = program("helm")
+needs_helm = pytest.mark.skipif(HELM is None, reason="no helm on PATH or among the lab's programs (`lab tools helm`)")
+
+
+class RefusedError(Exception):
+    """Helm did not render; the words are its own."""
+
+
+def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Maps laid over each other, deep."""
+    made: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            below = made.get(key)
+            made[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return made
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for a.b."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def text(values: Mapping[str, Any] | None = None, *, helm: str | None = HELM, name: str = "audio-tune", **flags: str) -> str:
+    """Everything `helm template` prints. Raises RefusedError."""
+    return _text(json.dumps(merged(REGISTRY, values or {}), sort_keys=True), str(helm), name, tuple(sorted(flags.items())))
+
+
+def bare(values: Mapping[str, Any]) -> str:
+    """The same without the one required value."""
+    return _text(json.dumps(values), str(HELM), "audio-tune", ())
+
+
+@functools.lru_cache(maxsize=64)
+def _text(values: str, helm: str, name: str, flags: tuple[tuple[str, str], ...]) -> str:
+    more = [word for flag, value in flags for word in (f"--{flag.replace('_', '-')}", value)]
+    command = [helm, "template", name, str(CHART), "-n", "audio-tune", "-f", "-", *more]
+    done = subprocess.run(command, input=values, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise RefusedError(done.stderr)
+    return done.stdout
+
+
+def objects(values: Mapping[str, Any] | None = None, **flags: str) -> list[Object]:
+    return [found for found in yaml.load_all(text(values, **flags), Loader=_Loader) if found]
+
+
+def one(found: list[Object], kind: str, name: str) -> Object:
+    """The object of a kind whose name ends like this."""
+    hits = [o for o in found if o["kind"] == kind and o["metadata"]["name"].endswith(name)]
+    assert len(hits) == 1, f"{len(hits)} {kind} named {name}"
+    return hits[0]
+
+
+def pods(found: list[Object]) -> Iterator[tuple[str, Object]]:
+    """(name, pod spec) of everything that starts pods."""
+    for o in found:
+        spec = o.get("spec") or {}
+        if o["kind"] == "Pod":
+            yield o["metadata"]["name"], spec
+        elif o["kind"] == "CronJob":
+            yield o["metadata"]["name"], spec["jobTemplate"]["spec"]["template"]["spec"]
+        elif "template" in spec and "spec" in spec["template"]:
+            yield o["metadata"]["name"], spec["template"]["spec"]
+
+
+def containers(spec: Object) -> list[Object]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
