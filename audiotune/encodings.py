@@ -22,6 +22,7 @@ _KINDS: dict[Format, tuple[str, str]] = {
     "opus": ("OGG", "OPUS"),
 }
 DEPTHS: dict[Format, tuple[int, ...]] = {"wav": (16, 24, 32), "flac": (16, 24), "mp3": (), "ogg": (), "opus": ()}
+_BLOCK = 1 << 16
 _OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _ID3 = {"title": "TIT2", "comment": "COMM", "copyright": "TCOP", "artist": "TPE1", "software": "TSSE"}
@@ -49,7 +50,8 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
                 value = words.get(name, "")
                 if value:
                     setattr(file, name, value.replace("\0", ""))
-            file.write(fitted.data.T)
+            for start in range(0, fitted.frames, _BLOCK):  # libsndfile's Vorbis encoder dies of a long sound in one piece
+                file.write(fitted.data[:, start : start + _BLOCK].T)
     except (sf.LibsndfileError, RuntimeError, ValueError) as e:
         raise SoundError(f"cannot encode as {format}: {e}", cure="take wav") from e
     return (_id3(words) if format == "mp3" else b"") + out.getvalue()
