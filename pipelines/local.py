@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
+from pipelines.arguments import pairs, typed_arguments
 from pipelines.compile import compiled
 from pipelines.documents import PIPELINES, to_yaml
 from pipelines.process import show_at_once
@@ -58,33 +59,6 @@ def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: 
         return show.outputs
 
 
-def typed_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The run form's values with the form's types, as Kubeflow's API would check them."""
-    form = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    unknown = sorted(set(arguments) - set(form))
-    if unknown:
-        raise SettingsError(f"no parameter {', '.join(unknown)} on this form", cure=f"it has: {', '.join(sorted(form))}")
-    typed = {name: _typed(name, form[name], value) for name, value in arguments.items()}
-    for name, value in typed.items():
-        allowed = form[name].get("literals")
-        if allowed and value not in allowed:
-            raise SettingsError(f"{name} is {value!r}", cure=f"take one of: {', '.join(map(str, allowed))}")
-    return typed
-
-
-def _typed(name: str, card: dict[str, Any], value: Any) -> Any:
-    kind = card["parameterType"]
-    if not isinstance(value, str) or kind == "STRING":
-        return value
-    try:
-        plain = json.loads(value)
-        if kind == "NUMBER_INTEGER":
-            return int(plain)
-        return float(plain) if kind == "NUMBER_DOUBLE" else plain
-    except (ValueError, TypeError):
-        raise SettingsError(f"{name}={value!r} is no {kind.lower().replace('_', ' ')}", cure="give a number") from None
-
-
 def _log_cure() -> str:
     from pipelines.process import HostProcess
 
@@ -109,11 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if not args.store:
             raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
-        pairs = [pair.partition("=") for pair in args.set]
-        bad = [name for name, equals, _ in pairs if not equals]
-        if bad:
-            raise SettingsError(f"--set {bad[0]} has no '='", cure="write --set name=value")
-        arguments = {name.strip(): value for name, _, value in pairs}
+        arguments = pairs(args.set)
         outputs = play(compiled(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store)
     except AudioTuneError as e:
         print(f"{args.pipeline}: {e}", file=sys.stderr)

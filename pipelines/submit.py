@@ -1,186 +1,158 @@
-"""Compiles, lints, uploads, runs and follows a pipeline on a Kubeflow Pipelines API server, over its REST API v2beta1.
+"""Uploads compiled pipelines to Kubeflow, runs, follows and cancels them. Needs no kfp SDK where compiled files are at hand.
 
-    python -m pipelines.submit full --recipe lora_24gb --endpoint http://localhost:8888 --set source=s3://jams/may
+    python -m pipelines.submit upload                                      all pipelines, each under a version named by content
+    python -m pipelines.submit run full --set source=s3://jams/may --recipe lora_24gb
+    python -m pipelines.submit follow RUN_ID
+    python -m pipelines.submit cancel RUN_ID
 
-A version is named by the content of its YAML: uploading the same pipeline twice makes one version.
+Exit code: 0 well, 1 the run failed or something is wrong with it, 2 the command line, 3 Kubeflow away or refusing, 4 not in time.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import httpx
+from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from pipelines.compile import compiled
-from pipelines.documents import PIPELINES, to_yaml
-from pipelines.local import typed_arguments
+from audiotune.kubeflow import Kubeflow, RefusedError, RunUnfinishedError, UnreachableError
+from pipelines.arguments import pairs, typed_arguments
+from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
+from pipelines.compile import structure
+from pipelines.documents import PIPELINES, Documents, read, to_yaml, version_of
+from pipelines.finish import finished
 from pipelines.recipe import load_recipe
 
-_API = "/apis/v2beta1"
-_ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-Documents = list[dict[str, Any]]
+_CODES = ((UnreachableError, 3), (RefusedError, 3), (RunUnfinishedError, 4), (SettingsError, 2))
 
 
-class Kubeflow:
-    """A Kubeflow Pipelines API server.
-
-    Args:
-        endpoint: its address, as in http://localhost:8888.
-        token: bearer token, where one is asked for.
-        user: value of the kubeflow-userid header in multi-user installations reached without a gateway.
-        namespace: profile namespace in multi-user installations.
-    """
-
-    def __init__(self, endpoint: str, *, token: str = "", user: str = "", namespace: str = "") -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        if user:
-            headers["kubeflow-userid"] = user
-        self.endpoint, self.namespace = endpoint.rstrip("/"), namespace
-        self._http = httpx.Client(base_url=self.endpoint, headers=headers, timeout=30)
-
-    def upload(self, documents: Documents) -> tuple[str, str]:
-        """Returns (pipeline id, version id); uploads only what the server does not have yet."""
-        text = to_yaml(documents)
-        info = documents[0]["pipelineInfo"]
-        version = f"{info['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        pipeline = self._find_pipeline(info["name"])
-        if pipeline is None:
-            created = self._call("POST", "/pipelines", json={**self._place(), "name": info["name"], "display_name": info["name"]})
-            pipeline = created["pipeline_id"]
-        return pipeline, self._find_version(pipeline, version) or self._upload_version(pipeline, version, text)
-
-    def run(self, pipeline: str, version: str, name: str, arguments: Mapping[str, Any], service_account: str = "") -> str:
-        """Starts a run and returns its id."""
-        body = {
-            "display_name": name,
-            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
-            "runtime_config": {"parameters": dict(arguments)},
-            "service_account": service_account,
-        }
-        return str(self._call("POST", "/runs", json=body)["run_id"])
-
-    def follow(self, run: str, tell: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
-        """Waits for a run's end and tells every change of its tasks. Returns the run's state.
-
-        Raises:
-            PipelineError: it did not succeed, or did not end in time.
-        """
-        told: dict[str, str] = {}
-        until = time.monotonic() + timeout_s
-        while time.monotonic() < until:
-            answer = self._call("GET", f"/runs/{run}")
-            for task in answer.get("run_details", {}).get("task_details", []):
-                name, state = task.get("display_name", "?"), task.get("state", "")
-                if told.get(name) != state:
-                    told[name] = state
-                    tell(f"{name}: {state}")
-            state = str(answer.get("state", ""))
-            if state in _ENDED:
-                return self._ended(run, state, answer)
-            time.sleep(every_s)
-        raise PipelineError(f"the run did not end within {timeout_s:.0f} s", where=run, cure="look at it in the Kubeflow UI")
-
-    def _ended(self, run: str, state: str, answer: Mapping[str, Any]) -> str:
-        if state == "SUCCEEDED":
-            return state
-        words = (answer.get("error") or {}).get("message") or "the last line of the failed step's log says why"
-        raise PipelineError(f"the run ended as {state}: {words}", where=f"{self.endpoint}/#/runs/details/{run}")
-
-    def _find_pipeline(self, name: str) -> str | None:
-        try:
-            return str(self._call("GET", f"/pipelines/names/{name}", params=self._place())["pipeline_id"])
-        except NotThereError:
-            return None
-
-    def _find_version(self, pipeline: str, name: str) -> str | None:
-        page = ""
-        while True:
-            answer = self._call("GET", f"/pipelines/{pipeline}/versions", params={"page_size": 100, "page_token": page})
-            for version in answer.get("pipeline_versions", []):
-                if name in (version.get("name"), version.get("display_name")):
-                    return str(version["pipeline_version_id"])
-            page = answer.get("next_page_token", "")
-            if not page:
-                return None
-
-    def _upload_version(self, pipeline: str, name: str, text: str) -> str:
-        files = {"uploadfile": (f"{name}.yaml", text.encode(), "application/yaml")}
-        answer = self._call("POST", "/pipelines/upload_version", params={"name": name, "pipelineid": pipeline}, files=files)
-        return str(answer["pipeline_version_id"])
-
-    def _place(self) -> dict[str, str]:
-        return {"namespace": self.namespace} if self.namespace else {}
-
-    def _call(self, method: str, path: str, **how: Any) -> dict[str, Any]:
-        try:
-            answer = self._http.request(method, _API + path, **how)
-        except httpx.HTTPError as e:
-            cure = "is the port forwarded? kubectl port-forward -n kubeflow svc/ml-pipeline 8888"
-            raise PipelineError(f"Kubeflow does not answer: {e}", where=self.endpoint, cure=cure) from e
-        if answer.status_code == 404:
-            raise NotThereError("not there", where=path)
-        if answer.status_code in (401, 403):
-            raise PipelineError("Kubeflow refuses this user", where=path, cure="give --token or --user and --namespace")
-        if answer.is_error:
-            raise PipelineError(f"Kubeflow answered {answer.status_code}: {_message(answer)}", where=path)
-        return dict(answer.json())
-
-
-class NotThereError(PipelineError):
-    """Kubeflow has no such thing."""
-
-
-def _message(answer: httpx.Response) -> str:
+def documents_for(name: str, args: argparse.Namespace, cluster: Cluster | None) -> Documents:
+    """The pipeline, finished: from the folder of compiled ones where there is one, else compiled now (needs kfp)."""
+    folder = args.pipelines
     try:
-        body = answer.json()
-        return str(body.get("message") or body.get("error_message") or body)[:500]
-    except ValueError:
-        return answer.text[:500]
+        neutral = read(Path(folder) / f"{name}.yaml") if folder else structure(name)
+    except ImportError as e:
+        cure = "name the folder of compiled pipelines: --pipelines or AUDIOTUNE_PIPELINES"
+        raise PipelineError("this machine cannot compile: the kfp package is not here", cure=cure) from e
+    recipe = load_recipe(args.recipe or (cluster.recipe if cluster else "") or "first_release")
+    return finished(neutral, recipe, cluster)
+
+
+def upload(server: Kubeflow, documents: Documents) -> tuple[str, str]:
+    """Uploads a finished pipeline unless its content is there already; returns (pipeline id, version id)."""
+    info = documents[0]["pipelineInfo"]
+    version = version_of(documents)
+    about = str(info.get("description", ""))
+    pipeline, id, new = server.upload(info["name"], version, to_yaml(documents), str(info.get("displayName", "")), about)
+    print(f"{info['name']}: version {version} {'uploaded' if new else 'is there already'}", flush=True)
+    return pipeline, id
+
+
+def _upload(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
+    chosen = args.names or PIPELINES
+    ready = [documents_for(name, args, cluster) for name in chosen]  # all must be well before the first one goes
+    _wait_for(server, args.wait_s)
+    for documents in ready:
+        upload(server, documents)
+
+
+def _wait_for(server: Kubeflow, wait_s: float) -> None:
+    """Gives a Kubeflow that has just been started some time to answer."""
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            server.health()
+        except UnreachableError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(min(2.0, wait_s))
+        else:
+            return
+
+
+def _run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
+    documents = documents_for(args.name, args, cluster)
+    arguments = typed_arguments(documents[0], pairs(args.set))
+    account = args.service_account or (cluster.service_account if cluster else "")
+    run = server.run(*upload(server, documents), args.title or f"{args.name} by {_who()}", arguments, account)
+    print(f"run {run}  {server.page(run)}", flush=True)
+    if not args.no_wait:
+        _follow(server, run, args)
+
+
+def _follow(server: Kubeflow, run: str, args: argparse.Namespace) -> None:
+    try:
+        print(server.follow(run, lambda words: print(words, flush=True), every_s=args.every_s, timeout_s=args.limit_s))
+    except KeyboardInterrupt:
+        print(f"the run goes on; end it with: python -m pipelines.submit cancel {run}", file=sys.stderr)
+        raise
+
+
+def _who() -> str:
+    return os.environ.get("USER") or "submit"
 
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         if not args.endpoint:
-            raise SettingsError("no Kubeflow is named", cure="give --endpoint or set KFP_ENDPOINT")
-        documents = compiled(args.pipeline, load_recipe(args.recipe))
-        arguments = typed_arguments(documents[0], dict(pair.split("=", 1) for pair in args.set if "=" in pair))
+            raise SettingsError("no Kubeflow is named", cure="give --endpoint or set AUDIOTUNE_KFP_ENDPOINT")
+        cluster = load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()
         server = Kubeflow(args.endpoint, token=args.token, user=args.user, namespace=args.namespace)
-        pipeline, version = server.upload(documents)
-        print(f"version {version} of pipeline {pipeline}")
-        if args.upload_only:
-            return 0
-        run = server.run(pipeline, version, args.name or f"{args.pipeline} {args.recipe}", arguments, args.service_account)
-        print(f"run {run}")
-        if not args.no_wait:
-            print(server.follow(run, print))
+        if args.verb == "upload":
+            _upload(server, args, cluster)
+        elif args.verb == "run":
+            _run(server, args, cluster)
+        elif args.verb == "follow":
+            _follow(server, args.run, args)
+        else:
+            server.cancel(args.run)
+            print(f"asked for the end of run {args.run}")
     except AudioTuneError as e:
         print(f"submit: {e}", file=sys.stderr)
-        return 1
+        return next((code for kind, code in _CODES if isinstance(e, kind)), 1)
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m pipelines.submit", description=(__doc__ or "").split("\n")[0])
-    made.add_argument("pipeline", choices=PIPELINES)
-    made.add_argument("--recipe", default="first_release", help="name of a shipped recipe or a TOML file")
-    made.add_argument("--endpoint", default=os.environ.get("KFP_ENDPOINT", ""), help="Kubeflow Pipelines API (KFP_ENDPOINT)")
-    made.add_argument("--token", default=os.environ.get("KFP_TOKEN", ""), help="bearer token (KFP_TOKEN)")
-    made.add_argument("--user", default="", help="kubeflow-userid header")
-    made.add_argument("--namespace", default="", help="profile namespace in multi-user installations")
-    made.add_argument("--service-account", default="", help="service account of the steps")
-    made.add_argument("--name", default="", help="display name of the run")
-    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
-    made.add_argument("--upload-only", action="store_true", help="upload the version, start no run")
-    made.add_argument("--no-wait", action="store_true", help="start the run and do not follow it")
+    verbs = made.add_subparsers(dest="verb", required=True)
+    up = verbs.add_parser("upload", help="upload compiled pipelines; what is there already stays")
+    up.add_argument("names", nargs="*", choices=[*PIPELINES, []], help="which ones (default: all)")  # [] is what none gives
+    up.add_argument("--wait-s", type=float, default=0.0, help="seconds a Kubeflow that does not answer yet is waited for")
+    run = verbs.add_parser("run", help="upload if needed, start a run, follow it")
+    run.add_argument("name", choices=PIPELINES)
+    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
+    run.add_argument("--title", default="", help="display name of the run")
+    run.add_argument("--service-account", default="", help="service account of the steps")
+    run.add_argument("--no-wait", action="store_true", help="start the run and do not follow it")
+    follow = verbs.add_parser("follow", help="follow a run to its end")
+    follow.add_argument("run", help="the run's id")
+    verbs.add_parser("cancel", help="end a run").add_argument("run", help="the run's id")
+    for verb in (run, follow):
+        verb.add_argument("--every-s", type=float, default=5.0, help="seconds between two looks")
+        verb.add_argument("--limit-s", type=float, default=7 * 86_400, help="give up following after this many seconds")
+    for verb in verbs.choices.values():
+        _add_server_flags(verb)
     return made
+
+
+def _add_server_flags(verb: argparse.ArgumentParser) -> None:
+    def env(name: str) -> str:
+        return os.environ.get(f"AUDIOTUNE_KFP_{name}", "")
+
+    verb.add_argument("--endpoint", default=env("ENDPOINT"), help="Kubeflow Pipelines API (AUDIOTUNE_KFP_ENDPOINT)")
+    verb.add_argument("--token", default=env("TOKEN"), help="bearer token (AUDIOTUNE_KFP_TOKEN)")
+    verb.add_argument("--user", default=env("USER"), help="kubeflow-userid header (AUDIOTUNE_KFP_USER)")
+    verb.add_argument("--namespace", default=env("NAMESPACE"), help="multi-user only (AUDIOTUNE_KFP_NAMESPACE)")
+    verb.add_argument("--recipe", default="", help="name of a shipped recipe or a TOML file (default: the cluster's)")
+    verb.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
+    folder = os.environ.get("AUDIOTUNE_PIPELINES", "")
+    verb.add_argument("--pipelines", default=folder, metavar="FOLDER", help="compiled pipelines (AUDIOTUNE_PIPELINES)")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import yaml
 
 from audiotune.errors import PipelineError, SettingsError
 from pipelines import chart
+from pipelines.arguments import typed_arguments
 from pipelines.cluster import Cluster, Images, Toleration, load_cluster, with_images, with_preset
 from pipelines.compile import compiled, structure
 from pipelines.documents import PIPELINES, tasks_of, to_yaml, version_of
 from pipelines.finish import finished
 from pipelines.form import choices
 from pipelines.lint import faults_in
-from pipelines.local import typed_arguments
 from pipelines.recipe import RECIPES, STEPS, load_recipe, settings_of
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,10 +14,23 @@ from urllib.parse import parse_qs, urlparse
 
 
 class FakeKubeflow:
-    """State of the server. `states` is what a run shows at each look, last one for ever."""
+    """State of the server.
 
-    def __init__(self, states: tuple[str, ...] = ("RUNNING", "SUCCEEDED"), *, error: str = "", token: str = "") -> None:
-        self.states, self.error, self.token = states, error, token
+    Args:
+        states: what a run shows at each look, the last one for ever.
+        error: what the API says of a failed run.
+        token: the only one that is let in; empty lets everybody in.
+        log: what the log of the failed step's pod holds; None means that the pod and its log are gone.
+        multi_user: the kind of installation it says it is.
+    """
+
+    def __init__(
+        self, states: tuple[str, ...] = ("RUNNING", "SUCCEEDED"), *, error: str = "", token: str = "", log: str | None = None,
+        multi_user: bool = False,
+    ) -> None:  # fmt: skip
+        self.states, self.error, self.token, self.log, self.multi_user = states, error, token, log, multi_user
+        self.experiments: list[dict[str, Any]] = []
+        self.ended: list[str] = []
         self.pipelines: dict[str, str] = {}
         self.versions: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
@@ -27,6 +40,13 @@ class FakeKubeflow:
         if method == "GET" and path.startswith("/pipelines/names/"):
             name = path.rpartition("/")[2]
             return self._found("pipeline_id", self.pipelines.get(name))
+        if path == "/healthz":
+            return 200, {"multi_user": self.multi_user, "tag_name": "2.17.0"}
+        if path == "/experiments":
+            return self._experiments(method, body)
+        if method == "POST" and path.endswith(":terminate"):
+            self.ended.append(path.removeprefix("/runs/").removesuffix(":terminate"))
+            return 200, {}
         if method == "POST" and path == "/pipelines":
             name = json.loads(body)["name"]
             self.pipelines[name] = f"p-{len(self.pipelines) + 1}"
@@ -40,6 +60,12 @@ class FakeKubeflow:
         if method == "GET" and path.startswith("/runs/"):
             return self._look(path.rpartition("/")[2])
         return 404, {"message": "not found"}
+
+    def _experiments(self, method: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        if method == "POST":
+            self.experiments.append({**json.loads(body), "experiment_id": f"e-{len(self.experiments) + 1}"})
+            return 200, self.experiments[-1]
+        return 200, {"experiments": self.experiments}
 
     def _version_page(self, start: int) -> tuple[int, dict[str, Any]]:
         """Two versions a page, so that paging is met."""
@@ -69,7 +95,13 @@ class FakeKubeflow:
         looks = self.runs[run]["looks"]
         self.runs[run]["looks"] += 1
         state = self.states[min(looks, len(self.states) - 1)]
-        answer = {"run_id": run, "state": state, "run_details": {"task_details": [{"display_name": "ingest", "state": state}]}}
+        pods = [{"pod_name": f"{run}-ingest-impl-0"}, {"pod_name": f"{run}-ingest-impl-1"}]
+        tasks = [
+            {"display_name": "root", "state": state},
+            {"display_name": "ingest-driver", "state": "SUCCEEDED"},
+            {"display_name": "ingest", "state": state, "child_tasks": pods, "end_time": "2026-11-23T12:00:00Z"},
+        ]
+        answer: dict[str, Any] = {"run_id": run, "state": state, "run_details": {"task_details": tasks}}
         if state == "FAILED" and self.error:
             answer["error"] = {"message": self.error}
         return 200, answer
@@ -86,15 +118,18 @@ def serving(fake: FakeKubeflow) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             url = urlparse(self.path)
+            answer: Any
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if fake.token and self.headers.get("Authorization") != f"Bearer {fake.token}":
                 code, answer = 401, {"message": "Unauthorized"}
-            elif match := re.fullmatch(r"/apis/v2beta1(/.*)", url.path):
+            elif match := re.fullmatch(r"/apis/v(?:2beta1|1beta1(?=/healthz))(/.*)", url.path):
                 code, answer = fake.answer(self.command, match.group(1), query, body)
+            elif re.fullmatch(r"/apis/v1alpha1/runs/r-\d+/nodes/r-\d+-ingest-impl-1/log", url.path) and fake.log is not None:
+                code, answer = 200, fake.log
             else:
                 code, answer = 404, {"message": "not found"}
-            data = json.dumps(answer).encode()
+            data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

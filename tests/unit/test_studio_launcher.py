@@ -100,7 +100,7 @@ class _BucketStore(FolderStore):
 @pytest.fixture
 def cluster() -> FakeKubeflow:
     fake = FakeKubeflow(("PENDING", "RUNNING", "SUCCEEDED"), token="secret")
-    fake.pipelines["prepare"] = "p-1"
+    fake.pipelines["audio-tune-prepare"] = "p-1"
     fake.versions["prepare-1"] = {"pipeline_version_id": "v-1", "display_name": "prepare-1", "pipeline_id": "p-1"}
     return fake
 
@@ -129,7 +129,7 @@ def test_a_failed_cluster_run_is_told(upload: Upload, tmp_path: Path, cluster: F
         on_cluster(tmp_path, cluster, upload)
 
 
-@pytest.mark.parametrize(("change", "words"), [("pipelines", "404"), ("versions", "has no version")])
+@pytest.mark.parametrize(("change", "words"), [("pipelines", "no pipeline"), ("versions", "no pipeline")])
 def test_a_cluster_without_the_pipeline_is_told(
     upload: Upload, tmp_path: Path, cluster: FakeKubeflow, change: str, words: str
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_cluster_without_the_pipeline_is_told(
 
 def test_a_cluster_that_knows_somebody_else_is_told(upload: Upload, tmp_path: Path, cluster: FakeKubeflow) -> None:
     cluster.token = "another"
-    with pytest.raises(PipelineError, match="401"):
+    with pytest.raises(PipelineError, match="refuses this user"):
         on_cluster(tmp_path, cluster, upload)
 
 

@@ -1,0 +1,265 @@
+"""A Kubeflow Pipelines API server over HTTP (REST v2beta1): upload, run, follow, cancel, and why a step failed.
+
+No kfp package: the studio and the chart's jobs run in images that do not hold it. Seen on KFP 2.17.0: the API calls a run that
+was ended by hand FAILED, and of a failed step it says only "Error"; the reason is the last line of the step's log.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from audiotune.errors import PipelineError
+
+_API = "/apis/v2beta1"
+ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
+# Lines of the launcher, of Argo and of our own progress: no reason stands there.
+_NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
+_OURS = re.compile(r"^[a-z_]+: \S")
+_EXPERIMENT = "audio-tune"
+Run = dict[str, Any]
+
+
+class UnreachableError(PipelineError):
+    """Kubeflow does not answer, or not as Kubeflow does."""
+
+
+class RefusedError(PipelineError):
+    """Kubeflow does not let this user do this."""
+
+
+class NotThereError(PipelineError):
+    """Kubeflow has no such thing."""
+
+
+class RunFailedError(PipelineError):
+    """The run ended, and not well."""
+
+
+class RunUnfinishedError(PipelineError):
+    """The run did not end in the time given."""
+
+
+class Kubeflow:
+    """A Kubeflow Pipelines API server.
+
+    Args:
+        endpoint: its address, as in http://localhost:8888.
+        token: bearer token, where one is asked for.
+        user: value of the kubeflow-userid header in multi-user installations reached without a gateway.
+        namespace: profile namespace in multi-user installations; empty in single-user ones.
+        timeout_s: seconds one answer may take.
+    """
+
+    def __init__(self, endpoint: str, *, token: str = "", user: str = "", namespace: str = "", timeout_s: float = 30.0) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if user:
+            headers["kubeflow-userid"] = user
+        self.endpoint, self.namespace = endpoint.rstrip("/"), namespace
+        self._http = httpx.Client(base_url=self.endpoint, headers=headers, timeout=timeout_s)
+
+    def health(self) -> dict[str, Any]:
+        """What the server says of itself: `tag_name` (version) and `multi_user`."""
+        found = self._call("GET", "/apis/v1beta1/healthz", whole=True)
+        return found if "multi_user" in found else {**found, **self._call("GET", "/healthz")}
+
+    def server_date(self) -> str:
+        """The Date header of an answer; empty when there is none."""
+        return str(self._send("GET", f"{_API}/healthz").headers.get("Date", ""))
+
+    def upload(self, name: str, version: str, text: str, title: str = "", about: str = "") -> tuple[str, str, bool]:
+        """Returns (pipeline id, version id, whether it was new); uploads only what the server does not have yet.
+
+        Args:
+            name: name of the pipeline.
+            version: name of the version; the same name is taken for the same content.
+            text: the compiled YAML.
+            title: name for people.
+            about: a sentence for people.
+        """
+        pipeline = self.pipeline_id(name)
+        if pipeline is None:
+            body = {**self._place(), "name": name, "display_name": title or name, "description": about}
+            pipeline = str(self._call("POST", "/pipelines", json=body)["pipeline_id"])
+        there = self._version_id(pipeline, version)
+        return pipeline, there or self._upload_version(pipeline, version, text), there is None
+
+    def run(self, pipeline: str, version: str, name: str, arguments: Mapping[str, Any], service_account: str = "") -> str:
+        """Starts a run and returns its id. Arguments have the types of the form; the server checks them."""
+        body = {
+            "display_name": name,
+            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+            "runtime_config": {"parameters": dict(arguments)},
+            "service_account": service_account,
+        }
+        if self.namespace:
+            body["experiment_id"] = self._experiment_id()
+        return str(self._call("POST", "/runs", json=body)["run_id"])
+
+    def look(self, run: str) -> Run:
+        """The run as it is now: `state` and `run_details.task_details`."""
+        return self._call("GET", f"/runs/{run}")
+
+    def cancel(self, run: str) -> None:
+        """Asks for a run's end. Its steps live about 0.7 s from the signal; the API will call the run FAILED."""
+        self._call("POST", f"/runs/{run}:terminate")
+
+    def looks(self, run: str, *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> Iterator[Run]:
+        """The run again and again, the last time as it ended.
+
+        Raises:
+            RunFailedError: it ended, and not well; with the failing step's own last line.
+            RunUnfinishedError: it did not end in time.
+        """
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            seen = self.look(run)
+            yield seen
+            state = str(seen.get("state", ""))
+            if state in ENDED_WELL:
+                return
+            if state in ENDED_BADLY:
+                raise RunFailedError(self.reason(run, seen), where=self.page(run), cure="mend it and start the run again")
+            time.sleep(every_s)
+        raise RunUnfinishedError(f"the run did not end within {timeout_s:.0f} s", where=self.page(run), cure="follow it again")
+
+    def follow(self, run: str, tell: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
+        """Waits for a run's end and tells every change of its steps. Returns the run's state; raises as `looks` does."""
+        told: dict[str, str] = {}
+        state = ""
+        for seen in self.looks(run, every_s=every_s, timeout_s=timeout_s):
+            state = str(seen.get("state", ""))
+            for task in steps_in(seen):
+                name, now = str(task.get("display_name")), str(task.get("state", ""))
+                if told.get(name) != now:
+                    told[name] = now
+                    tell(f"{name}: {now}")
+        return state
+
+    def page(self, run: str) -> str:
+        """Where people see the run."""
+        return f"{self.endpoint}/#/runs/details/{run}"
+
+    def reason(self, run: str, seen: Run) -> str:
+        """Why a run failed, in one sentence: the last line of the log of the step that failed first."""
+        words = str((seen.get("error") or {}).get("message") or "")
+        if "workflow deadline" in words or seen.get("state") == "CANCELED":
+            return "the run was ended by hand"
+        failed = [task for task in steps_in(seen) if task.get("state") == "FAILED"]
+        for task in sorted(failed, key=lambda task: str(task.get("end_time") or "~")):
+            name = str(task.get("display_name"))
+            said = next(filter(None, (last_words(self._log(run, pod)) for pod in _pods(task))), "")
+            if said:
+                return said if said.startswith(f"{name.replace('-', '_')}:") else f"{name}: {said}"
+        names = ", ".join(str(task.get("display_name")) for task in failed)
+        return words or f"{names or 'a step'} failed; the last line of its log says why"
+
+    def _log(self, run: str, pod: str) -> str:
+        """A pod's log, live or archived; empty when the server cannot find it."""
+        try:
+            return self._send("GET", f"/apis/v1alpha1/runs/{run}/nodes/{pod}/log").text
+        except PipelineError:
+            return ""
+
+    def pipeline_id(self, name: str) -> str | None:
+        """The id of a pipeline by name, or None."""
+        try:
+            return str(self._call("GET", f"/pipelines/names/{name}", params=self._place())["pipeline_id"])
+        except NotThereError:
+            return None
+
+    def newest_version(self, name: str) -> tuple[str, str]:
+        """Pipeline and version id of what was uploaded last under a name."""
+        pipeline = self.pipeline_id(name)
+        if pipeline is not None:
+            params = {"sort_by": "created_at desc", "page_size": "1"}
+            versions = self._call("GET", f"/pipelines/{pipeline}/versions", params=params).get("pipeline_versions") or []
+            if versions:
+                return pipeline, str(versions[0]["pipeline_version_id"])
+        raise NotThereError(
+            f"Kubeflow has no pipeline {name!r}", where=self.endpoint, cure="run python -m pipelines.submit upload"
+        )
+
+    def _version_id(self, pipeline: str, name: str) -> str | None:
+        return self._named(f"/pipelines/{pipeline}/versions", "pipeline_versions", "pipeline_version_id", name, {})
+
+    def _experiment_id(self) -> str:
+        found = self._named("/experiments", "experiments", "experiment_id", _EXPERIMENT, self._place())
+        made = found or self._call("POST", "/experiments", json={"display_name": _EXPERIMENT, **self._place()})["experiment_id"]
+        return str(made)
+
+    def _named(self, path: str, kind: str, key: str, name: str, params: Mapping[str, str]) -> str | None:
+        page = ""
+        while True:
+            answer = self._call("GET", path, params={**params, "page_size": 100, "page_token": page})
+            for thing in answer.get(kind) or []:
+                if name in (thing.get("name"), thing.get("display_name")):
+                    return str(thing[key])
+            page = answer.get("next_page_token", "")
+            if not page:
+                return None
+
+    def _upload_version(self, pipeline: str, name: str, text: str) -> str:
+        files = {"uploadfile": (f"{name}.yaml", text.encode(), "application/yaml")}
+        answer = self._call("POST", "/pipelines/upload_version", params={"name": name, "pipelineid": pipeline}, files=files)
+        return str(answer["pipeline_version_id"])
+
+    def _place(self) -> dict[str, str]:
+        return {"namespace": self.namespace} if self.namespace else {}
+
+    def _call(self, method: str, path: str, *, whole: bool = False, **how: Any) -> dict[str, Any]:
+        answer = self._send(method, path if whole else _API + path, **how)
+        try:
+            found = answer.json() if answer.content else {}
+        except ValueError as e:
+            cure = "is this the API server's address, and no sign-in page?"
+            raise UnreachableError("what answers is not Kubeflow", where=f"{self.endpoint}{path}", cure=cure) from e
+        return found if isinstance(found, dict) else {}
+
+    def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **how)
+        except httpx.HTTPError as e:
+            cure = "is the address right, the port forwarded? kubectl port-forward -n kubeflow svc/ml-pipeline 8888"
+            raise UnreachableError(f"Kubeflow does not answer: {e}", where=self.endpoint, cure=cure) from e
+        if answer.status_code == 404:
+            raise NotThereError("Kubeflow has no such thing", where=path)
+        said = _message(answer) if answer.is_error else ""
+        if answer.status_code in (401, 403) or "PermissionDenied" in said or "Unauthenticated" in said:
+            raise RefusedError("Kubeflow refuses this user", where=path, cure="give a token, or user and namespace")
+        if answer.is_error:
+            raise PipelineError(f"Kubeflow answered {answer.status_code}: {said}", where=path)
+        return answer
+
+
+def steps_in(run: Run) -> list[dict[str, Any]]:
+    """The tasks that are steps: neither drivers nor the groups around them, those newest in doubt."""
+    tasks = (run.get("run_details") or {}).get("task_details") or []
+    named = [task for task in tasks if task.get("display_name")]
+    return [t for t in named if not str(t["display_name"]).endswith("-driver") and t["display_name"] not in ("root", "executor")]
+
+
+def last_words(log: str) -> str:
+    """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense."""
+    lines = [line.strip() for line in log.splitlines()]
+    sensible = [line for line in lines if not _NO_REASON.match(line)]
+    ours = [line for line in sensible[-3:] if _OURS.match(line)]
+    return (ours or sensible or [""])[-1][:500]
+
+
+def _pods(task: Mapping[str, Any]) -> list[str]:
+    """The pods of a task, the newest attempt first."""
+    children = [str(child.get("pod_name") or "") for child in task.get("child_tasks") or []]
+    return [pod for pod in (*reversed(children), str(task.get("pod_name") or "")) if pod]
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+        return str(body.get("message") or body.get("error_message") or body)[:500]
+    except (ValueError, AttributeError):
+        return answer.text[:500]
