@@ -16,6 +16,7 @@ import yaml
 
 CHART = Path(__file__).resolve().parents[1] / "helm" / "audio-tune"
 REGISTRY = {"images": {"registry": "registry.home:5000"}}
+KUBERNETES = "1.34.4"  # a helm built from its module alone believes in 1.20
 Object = dict[str, Any]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -53,12 +54,13 @@ def at(path: str, value: Any) -> dict[str, Any]:
 
 def text(values: Mapping[str, Any] | None = None, *, helm: str | None = HELM, name: str = "audio-tune", **flags: str) -> str:
     """Everything `helm template` prints. Raises RefusedError."""
-    return _text(json.dumps(merged(REGISTRY, values or {}), sort_keys=True), str(helm), name, tuple(sorted(flags.items())))
+    known = {"kube_version": KUBERNETES, **flags}
+    return _text(json.dumps(merged(REGISTRY, values or {}), sort_keys=True), str(helm), name, tuple(sorted(known.items())))
 
 
 def bare(values: Mapping[str, Any]) -> str:
     """The same without the one required value."""
-    return _text(json.dumps(values), str(HELM), "audio-tune", ())
+    return _text(json.dumps(values), str(HELM), "audio-tune", (("kube_version", KUBERNETES),))
 
 
 @functools.lru_cache(maxsize=64)

@@ -42,7 +42,6 @@ class Gpu(Closed):
     )
 
 
-
 class TrainingGpu(Gpu):
     """The same for the pipelines' steps, with the recipe that fits."""
 

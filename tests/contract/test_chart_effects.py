@@ -42,7 +42,7 @@ KEDA = {"api_versions": "keda.sh/v1alpha1/ScaledObject"}
 
 @dataclass(frozen=True)
 class Effect:
-    """A value, and words that are rendered with it and not without; a minus before them: without it and not with it."""
+    """A value, and words that are rendered with it and not (so often) without; after `not: ` the other way round."""
 
     value: Any
     words: str
@@ -91,7 +91,7 @@ EFFECTS: dict[str, Effect] = {
         KEDA,
     ),
     "generation.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
-    "studio.enabled": E(False, "-name: audio-tune-studio\n"),
+    "studio.enabled": E(False, "not: name: audio-tune-studio\n"),
     "studio.uploadLimitMb": E(77, 'AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: "77"'),
     "studio.generationLimitSeconds": E(77, 'AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: "77"'),
     "studio.workSize": E("77Gi", "sizeLimit: 77Gi"),
@@ -102,11 +102,11 @@ EFFECTS: dict[str, Effect] = {
     "studio.oidc.memberClaim": E("email", 'OIDC_MEMBER_CLAIM, value: "email"', OIDC),
     "studio.sessionSecret": E("mine", "name: mine, key: key"),
     "studio.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
-    "registry.kind": E("external", "-name: audio-tune-registry\n", at("registry.external.url", "https://mlflow.example")),
+    "registry.kind": E("external", "not: name: audio-tune-registry\n", at("registry.external.url", "https://mlflow.example")),
     "registry.external.url": E("https://m.example", 'MLFLOW_TRACKING_URI, value: "https://m.example"', EXTERNAL_REGISTRY),
     "registry.external.port": E(8443, "port: 8443", EXTERNAL_REGISTRY),
     "registry.external.tokenSecret": E("login", "name: login, key: token", EXTERNAL_REGISTRY),
-    "registry.migrate": E(False, "-name: audio-tune-migrate"),
+    "registry.migrate": E(False, "not: name: audio-tune-migrate"),
     "registry.allowedHosts": E(["mlflow.example"], "--allowed-hosts=mlflow.example,"),
     "database.kind": E(
         "external",
@@ -122,10 +122,10 @@ EFFECTS: dict[str, Effect] = {
     "database.external.port": E(6432, 'PGPORT, value: "6432"', EXTERNAL_DATABASE),
     "database.external.secret": E("mine", "name: mine, key: password", EXTERNAL_DATABASE),
     "database.external.sslMode": E("verify-full", 'PGSSLMODE, value: "verify-full"', EXTERNAL_DATABASE),
-    "database.backup.enabled": E(False, "-name: audio-tune-backup\n"),
+    "database.backup.enabled": E(False, "not: name: audio-tune-backup\n"),
     "database.backup.schedule": E("1 2 3 4 5", 'schedule: "1 2 3 4 5"'),
     "database.backup.oldHours": E(10, "> 36000", RULES),
-    "objectStorage.kind": E("external", "-name: audio-tune-object-store\n", at("objectStorage.external.secret", "keys")),
+    "objectStorage.kind": E("external", "not: name: audio-tune-object-store\n", at("objectStorage.external.secret", "keys")),
     "objectStorage.bucket": E("band", 's3://band"'),
     "objectStorage.prefix": E("jazz", 's3://audio-tune/jazz"'),
     "objectStorage.region": E("eu-central-1", 'AWS_REGION, value: "eu-central-1"'),
@@ -144,7 +144,7 @@ EFFECTS: dict[str, Effect] = {
     "objectStorage.external.caConfigMap": E("home-ca", "configMap: {name: home-ca}", EXTERNAL_STORE),
     "objectStorage.external.pathStyle": E(False, "AUDIOTUNE_STORE_STYLE, value: virtual", EXTERNAL_STORE),
     "objectStorage.external.makeBucket": E(True, "- --versioning", EXTERNAL_STORE),
-    "objectStorage.versioning": E(False, "-- --versioning"),
+    "objectStorage.versioning": E(False, "not: - --versioning"),
     "objectStorage.lifecycle.noncurrentDays": E(77, "--noncurrent-days=77"),
     "objectStorage.lifecycle.jobsDays": E(77, "--jobs-days=77"),
     "objectStorage.lifecycle.uploadsDays": E(77, "--uploads-days=77"),
@@ -153,9 +153,9 @@ EFFECTS: dict[str, Effect] = {
     "kfp.endpoint": E("http://k.example:8888", 'AUDIOTUNE_KFP_ENDPOINT, value: "http://k.example:8888"', KFP),
     "kfp.namespace": E("pipes", "kubernetes.io/metadata.name: pipes", KFP),
     "kfp.tokenSecret": E("login", "name: login, key: token", KFP),
-    "kfp.upload": E(False, "-name: audio-tune-upload-r1", KFP),
+    "kfp.upload": E(False, "not: name: audio-tune-upload-r1", KFP),
     "kfp.serviceAccount": E("player", "name: player", KFP),
-    "pipelines.internet": E(False, "-steps-to-internet", KFP),
+    "pipelines.internet": E(False, "not: steps-to-internet", KFP),
     "pipelines.retries": E(7, '"retries": 7'),
     "pipelines.gpuTimeoutSeconds": E(7777, '"gpu_timeout_s": 7777'),
     "pipelines.cpuRequest": E("77m", '"cpu_request": "77m"'),
@@ -175,10 +175,10 @@ EFFECTS: dict[str, Effect] = {
     "pipelines.gpu.recipe": E("first_release", '"recipe": "first_release"'),
     "jobs.deadlineSeconds": E(777, "activeDeadlineSeconds: 777"),
     "jobs.attempts": E(3, "backoffLimit: 3"),
-    "journey.enabled": E(False, "-name: audio-tune-journey"),
+    "journey.enabled": E(False, "not: name: audio-tune-journey"),
     "journey.steps": E(77, 'JOURNEY_STEPS, value: "77"'),
     "journey.deadlineSeconds": E(777, "activeDeadlineSeconds: 777"),
-    "network.policies": E(False, "-kind: NetworkPolicy"),
+    "network.policies": E(False, "not: kind: NetworkPolicy"),
     "network.ingressFrom": E([{"podSelector": {"matchLabels": {"gate": "front"}}}], "gate: front"),
     "network.dns.namespace": E("names", "kubernetes.io/metadata.name: names"),
     "network.dns.labels": E({"dns": "mine"}, "dns: mine"),
@@ -259,7 +259,7 @@ def test_no_value_is_left_out() -> None:
 def test_a_value_has_its_effect(path: str, effect: Effect) -> None:
     before = text(effect.given, **effect.flags)
     after = text(merged(effect.given, at(path, effect.value)), **effect.flags)
-    words = effect.words.removeprefix("-")
-    seen, unseen = (before, after) if effect.words.startswith("-") else (after, before)
+    words = effect.words.removeprefix("not: ")
+    seen, unseen = (before, after) if effect.words.startswith("not: ") else (after, before)
     assert words in seen
     assert seen.count(words) > unseen.count(words)

@@ -1,0 +1,137 @@
+"""Scores a rendered chart: `helm template ... | python -m deploy.chart.scorecard`. Exit code 1 when a line is not full.
+
+What is asked: pods that PodSecurity "restricted" admits, read-only roots, requests and limits, no token where none is used, images
+by digest, deny-by-default policies for every pod, every environment variable named once.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+Object = dict[str, Any]
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class PodOf:
+    """A pod that some object starts."""
+
+    owner: str
+    labels: dict[str, str]
+    spec: Object
+
+    @property
+    def containers(self) -> list[Object]:
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+
+def pods(objects: list[Object]) -> Iterator[PodOf]:
+    for found in objects:
+        spec, meta = found.get("spec") or {}, found["metadata"]
+        if found["kind"] == "Pod":
+            yield PodOf(meta["name"], meta.get("labels", {}), spec)
+            continue
+        template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+        if isinstance(template, dict) and "spec" in template:
+            yield PodOf(f"{found['kind']}/{meta['name']}", template["metadata"].get("labels", {}), template["spec"])
+
+
+def restricted(pod: PodOf) -> bool:
+    """PodSecurity "restricted", as far as a template can break it."""
+    host = any(pod.spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC"))
+    volumes = all(set(v) - {"name"} <= _VOLUMES for v in pod.spec.get("volumes", []))
+    profile = pod.spec.get("securityContext", {}).get("seccompProfile", {}).get("type")
+    return not host and volumes and profile == "RuntimeDefault" and all(_locked(c) for c in pod.containers)
+
+
+_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi"}
+
+
+def _locked(container: Object) -> bool:
+    context = container.get("securityContext", {})
+    dropped = context.get("capabilities", {})
+    return (
+        context.get("allowPrivilegeEscalation") is False
+        and context.get("runAsNonRoot") is True
+        and not context.get("privileged")
+        and dropped.get("drop") == ["ALL"]
+        and not dropped.get("add")
+    )
+
+
+def read_only(pod: PodOf) -> bool:
+    return all(c.get("securityContext", {}).get("readOnlyRootFilesystem") is True for c in pod.containers)
+
+
+def requests(pod: PodOf) -> bool:
+    """CPU and memory asked for, memory limited. A CPU limit would only make sounds late."""
+    return all(
+        {"cpu", "memory"} <= set(c.get("resources", {}).get("requests", {}))
+        and "memory" in c.get("resources", {}).get("limits", {})
+        for c in pod.containers
+    )
+
+
+def no_token(pod: PodOf) -> bool:
+    """No token, except where a program is started that talks to Kubernetes' API."""
+    uses = any("in_cluster.py" in " ".join(c.get("command", [])) for c in pod.containers)
+    return pod.spec.get("automountServiceAccountToken") is False or uses
+
+
+def digests(pod: PodOf) -> bool:
+    return all(_DIGEST.search(c["image"]) for c in pod.containers)
+
+
+def unique_names(pod: PodOf) -> bool:
+    names = [[e["name"] for e in c.get("env", [])] for c in pod.containers]
+    return all(len(found) == len(set(found)) for found in names)
+
+
+def denied(objects: list[Object]) -> Callable[[PodOf], bool]:
+    """Whether a policy without any rule of its own selects a pod for both directions."""
+    closed = [
+        o["spec"]["podSelector"].get("matchLabels", {})
+        for o in objects
+        if o["kind"] == "NetworkPolicy"
+        and set(o["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        and not o["spec"].get("ingress")
+        and not o["spec"].get("egress")
+    ]
+    return lambda pod: any(labels.items() <= pod.labels.items() for labels in closed)
+
+
+def card(objects: list[Object]) -> dict[str, list[str]]:
+    """Line -> owners of the pods that fail it."""
+    lines: dict[str, Callable[[PodOf], bool]] = {
+        "restricted": restricted,
+        "read-only root": read_only,
+        "requests and limits": requests,
+        "no token": no_token,
+        "images by digest": digests,
+        "default deny": denied(objects),
+        "unique variables": unique_names,
+    }
+    found = list(pods(objects))
+    return {line: [pod.owner for pod in found if not good(pod)] for line, good in lines.items()}
+
+
+def main() -> int:
+    objects = [found for found in yaml.safe_load_all(sys.stdin) if found]
+    count = len(list(pods(objects)))
+    if not count:
+        print("nothing was rendered: pipe `helm template` into this", file=sys.stderr)
+        return 1
+    scores = card(objects)
+    for line, failing in scores.items():
+        print(f"{line:22} {count - len(failing):3}/{count}  {', '.join(failing)}".rstrip())
+    return 1 if any(scores.values()) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,119 @@
+"""The scorecard of the chart at default values is full, and each of its lines can fail."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from deploy.chart import scorecard
+from tests.rendered_chart import Object, containers, merged, needs_helm, objects, one, pods, text
+
+DIGEST = "sha256:" + "0" * 64
+DIGESTS = {
+    "images": {
+        name: {"digest": DIGEST} for name in ("prepare", "train", "generation", "studio", "mlflow", "objectStore", "database")
+    }
+}
+EVERYTHING = {
+    "kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888"},
+    "monitoring": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}, "dashboard": {"enabled": True}},
+    "generation": {"gpu": {"preset": "mig-2g.20gb"}},
+}
+
+
+@needs_helm
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_the_card_is_full(values: dict[str, Any]) -> None:
+    assert {line: failing for line, failing in scorecard.card(objects(merged(DIGESTS, values))).items() if failing} == {}
+
+
+@needs_helm
+def test_two_renders_are_the_same_bytes() -> None:
+    first = text()
+    text.__globals__["_text"].cache_clear()
+    assert text() == first
+
+
+@needs_helm
+def test_no_secret_is_rendered() -> None:
+    """Those of the chart are made in the cluster; a rendered one would be new at every upgrade, or the same for everybody."""
+    assert not [o for o in objects(EVERYTHING) if o["kind"] == "Secret"]
+
+
+@needs_helm
+def test_names_are_unique() -> None:
+    names = [(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects(EVERYTHING)]
+    assert len(names) == len(set(names))
+
+
+@needs_helm
+def test_secrets_stand_in_no_argument_and_no_plain_variable() -> None:
+    for owner, spec in pods(objects(EVERYTHING)):
+        for container in containers(spec):
+            plain = {e["name"] for e in container.get("env", []) if "value" in e}
+            assert not {name for name in plain if any(w in name for w in ("SECRET", "PASSWORD", "TOKEN", "KEY"))}, owner
+
+
+@needs_helm
+def test_a_pod_that_ends_outlives_the_longest_generation() -> None:
+    spec = one(objects({"generation": {"longestSeconds": 1200, "preStopSeconds": 15}}), "Deployment", "generation")["spec"][
+        "template"
+    ]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > 1200 + 15
+
+
+@needs_helm
+def test_the_jobs_that_hold_a_token_may_only_make_secrets_and_look_at_their_own() -> None:
+    for role in (o for o in objects() if o["kind"] == "Role"):
+        for rule in role["rules"]:
+            assert set(rule["verbs"]) <= {"create", "get"}
+            assert rule["verbs"] == ["create"] or rule["resourceNames"]
+
+
+def _pod() -> Object:
+    locked = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    amounts = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
+    container = {"name": "a", "image": f"x@{DIGEST}", "securityContext": locked, "resources": amounts, "env": [{"name": "A"}]}
+    spec = {
+        "automountServiceAccountToken": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}, "spec": spec}
+
+
+POLICY = {
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "n"},
+    "spec": {"podSelector": {"matchLabels": {"a": "b"}}, "policyTypes": ["Ingress", "Egress"]},
+}
+FAULTS: dict[str, tuple[str, Any]] = {
+    "restricted": ("spec.containers.0.securityContext.capabilities", {"drop": ["NET_RAW"]}),
+    "read-only root": ("spec.containers.0.securityContext.readOnlyRootFilesystem", False),
+    "requests and limits": ("spec.containers.0.resources", {"requests": {"cpu": "1"}}),
+    "no token": ("spec.automountServiceAccountToken", True),
+    "images by digest": ("spec.containers.0.image", "x:latest"),
+    "default deny": ("metadata.labels", {"a": "other"}),
+    "unique variables": ("spec.containers.0.env", [{"name": "A"}, {"name": "A"}]),
+}
+
+
+@pytest.mark.parametrize("line", FAULTS)
+def test_each_line_can_fail(line: str) -> None:
+    good = _pod()
+    assert not any(scorecard.card([good, POLICY]).values())
+    path, value = FAULTS[line]
+    bad: Any = copy.deepcopy(good)
+    target = bad
+    *way, last = path.split(".")
+    for key in way:
+        target = target[int(key) if key.isdigit() else key]
+    target[last] = value
+    assert [name for name, failing in scorecard.card([bad, POLICY]).items() if failing] == [line]
