@@ -1,16 +1,161 @@
-"""The generation service over HTTP, for scripts, the demo and plug-ins. Needs nothing but Python."""
+"""The generation service over HTTP, for scripts, the demo and plug-ins. Needs nothing but Python and this package.
+
+from audiotune.client import Client
+made = Client("http://localhost:3000").generate(prompt="low drone", seconds=2, seed=7)
+Path("drone.wav").write_bytes(made.audio)
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from audiotune.errors import GenerationError
 
 _HEADER = "x-audio-tune-"
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """One sound.
+
+    Attributes:
+        audio: the file's bytes.
+        info: what the service tells about it: seed, seconds, release, digest, sound, ...
+    """
+
+    audio: bytes
+    info: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return int(self.info["seed"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the service tells it.
+
+    Attributes:
+        step, steps: denoising steps done, and in all.
+        position: sounds that will be made before it.
+        eta_s: predicted seconds until it is done; None when it has ended.
+        sounds: what is known of each sound, with its `url`, when it is done.
+        problem: what went wrong, as problem+json, when it failed.
+    """
+
+    id: str
+    state: State
+    step: int = 0
+    steps: int = 0
+    position: int = 0
+    eta_s: float | None = None
+    sounds: tuple[dict[str, Any], ...] = ()
+    problem: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+
+class Client:
+    """A generation service.
+
+    Args:
+        url: its address, as in http://localhost:3000.
+        token: a member's `at_...`, where the service asks for one.
+        timeout_s: longest to wait for one answer.
+
+    All methods raise GenerationError when the service is away or refuses; its words name the field.
+    """
+
+    def __init__(self, url: str, token: str = "", timeout_s: float = 600) -> None:
+        self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
+
+    def generate(self, **fields: Any) -> Made:
+        """One sound, waiting for it. `fields` are those of `audiotune.generation.GenerationRequest`."""
+        return Made(*generate(self.url, fields, token=self._token, timeout_s=self._timeout_s))
+
+    def submit(self, id: str = "", **fields: Any) -> Job:
+        """Makes a job. The same id and request again, after a lost answer or a crash, is the same job."""
+        id = id or uuid.uuid4().hex
+        found = self._json("PUT", f"/v1/jobs/{urllib.parse.quote(id, safe='')}", fields)
+        return Job(id=id, state=found["state"])
+
+    def job(self, id: str) -> Job:
+        found = self._json("GET", f"/v1/jobs/{urllib.parse.quote(id, safe='')}")
+        return _job(found)
+
+    def wait(self, id: str, on_progress: Callable[[Job], None] | None = None, every_s: float = 0.5) -> Job:
+        """The job when it has ended. `on_progress` hears of every look."""
+        while True:
+            found = self.job(id)
+            if on_progress is not None:
+                on_progress(found)
+            if found.ended:
+                return found
+            time.sleep(every_s)
+
+    def cancel(self, id: str) -> Job:
+        """Stops a job before its next denoising step."""
+        return _job(self._json("DELETE", f"/v1/jobs/{urllib.parse.quote(id, safe='')}"))
+
+    def jobs(self, limit: int = 20) -> list[Job]:
+        """Your newest jobs."""
+        return [_job(found) for found in self._json("GET", f"/v1/jobs?limit={limit}")["jobs"]]
+
+    def sound(self, digest: str) -> Made:
+        """A sound that was made before."""
+        return _made(*_ask(self.url, f"/v1/sounds/{digest}", self._token, self._timeout_s))
+
+    def releases(self) -> list[dict[str, Any]]:
+        return releases(self.url, token=self._token)
+
+    def health(self) -> dict[str, Any]:
+        return health(self.url, token=self._token)
+
+    def _json(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        body = json.dumps(dict(fields)).encode() if fields is not None else None
+        return _json(_ask(self.url, path, self._token, self._timeout_s, body, method=method)[0])
+
+
+class AsyncClient:
+    """The same for asyncio: every call runs in a thread, so that none holds the loop."""
+
+    def __init__(self, url: str, token: str = "", timeout_s: float = 600) -> None:
+        self._client = Client(url, token, timeout_s)
+
+    async def generate(self, **fields: Any) -> Made:
+        return await asyncio.to_thread(self._client.generate, **fields)
+
+    async def submit(self, id: str = "", **fields: Any) -> Job:
+        return await asyncio.to_thread(self._client.submit, id, **fields)
+
+    async def job(self, id: str) -> Job:
+        return await asyncio.to_thread(self._client.job, id)
+
+    async def wait(self, id: str, every_s: float = 0.5) -> Job:
+        while not (found := await self.job(id)).ended:
+            await asyncio.sleep(every_s)
+        return found
+
+    async def cancel(self, id: str) -> Job:
+        return await asyncio.to_thread(self._client.cancel, id)
+
+    async def sound(self, digest: str) -> Made:
+        return await asyncio.to_thread(self._client.sound, digest)
+
+    async def health(self) -> dict[str, Any]:
+        return await asyncio.to_thread(self._client.health)
 
 
 def generate(url: str, request: Mapping[str, Any], *, token: str = "", timeout_s: float = 600) -> tuple[bytes, dict[str, Any]]:
@@ -24,11 +169,8 @@ def generate(url: str, request: Mapping[str, Any], *, token: str = "", timeout_s
         GenerationError: the service is away or refuses; its words name the field.
     """
     body = json.dumps(dict(request)).encode()
-    data, headers = _ask(url, "/v1/generations", token, timeout_s, body)
-    info: dict[str, Any] = {name[len(_HEADER) :]: value for name, value in headers.items() if name.startswith(_HEADER)}
-    if "seed" in info:
-        info["seed"] = int(info["seed"])
-    return data, info
+    made = _made(*_ask(url, "/v1/generations", token, timeout_s, body))
+    return made.audio, made.info
 
 
 def releases(url: str, *, token: str = "") -> list[dict[str, Any]]:
@@ -41,11 +183,30 @@ def health(url: str, *, token: str = "") -> dict[str, Any]:
     return _json(_ask(url, "/v1/health", token, 5, any_status=True)[0])
 
 
+def _made(data: bytes, headers: dict[str, str]) -> Made:
+    info: dict[str, Any] = {name[len(_HEADER) :]: value for name, value in headers.items() if name.startswith(_HEADER)}
+    if "seed" in info:
+        info["seed"] = int(info["seed"])
+    return Made(data, info)
+
+
+def _job(found: dict[str, Any]) -> Job:
+    known = {name: found[name] for name in ("id", "state", "step", "steps", "position", "eta_s", "problem") if name in found}
+    return Job(**known, sounds=tuple(found.get("sounds", ())))
+
+
 def _ask(
-    url: str, path: str, token: str, timeout_s: float, body: bytes | None = None, *, any_status: bool = False
+    url: str,
+    path: str,
+    token: str,
+    timeout_s: float,
+    body: bytes | None = None,
+    *,
+    method: str | None = None,
+    any_status: bool = False,
 ) -> tuple[bytes, dict[str, str]]:
     request = urllib.request.Request(
-        url.rstrip("/") + path, data=body, headers={"Content-Type": "application/json", "Accept": "*/*"}
+        url.rstrip("/") + path, data=body, headers={"Content-Type": "application/json", "Accept": "*/*"}, method=method
     )
     if token:
         request.add_header("Authorization", f"Bearer {token}")

@@ -1,0 +1,102 @@
+"""The command line: `audiotune generate "low metallic drone" --seconds 4 --out drone.wav`, or `python -m audiotune.cli`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from audiotune.client import Client, Job
+from audiotune.errors import AudioTuneError, GenerationError
+from audiotune.generation import MEDIA_TYPES
+from audiotune.partial import write_whole
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0 made, 1 refused with one sentence on stderr, 130 stopped by Ctrl-C."""
+    args = _parser().parse_args(arguments)
+    client = Client(args.url, args.token)
+    try:
+        for path in _generate(client, args):
+            print(path)
+    except AudioTuneError as e:
+        print(f"audiotune: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases.")
+    verbs = parser.add_subparsers(required=True, metavar="generate")
+    make = verbs.add_parser("generate", help="words in, a sound out")
+    make.add_argument("prompt")
+    make.add_argument("--out", type=Path, help="file to write (default: words of the prompt and the seed)")
+    for name, kind, what in (
+        ("seconds", float, "length"),
+        ("bars", float, "length in bars, with --bpm"),
+        ("bpm", float, "quarter notes a minute"),
+        ("key", str, "as in 'A minor'"),
+        ("seed", int, "decides all noise; drawn and told when missing"),
+        ("steps", int, "denoising steps"),
+        ("guidance", float, "how closely the words are followed"),
+        ("count", int, "variations"),
+        ("negative-prompt", str, "what to stay away from"),
+        ("loudness-lufs", float, "loudness to reach"),
+        ("release", str, "name of a release"),
+    ):
+        make.add_argument(f"--{name}", type=kind, help=what)
+    make.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
+    make.add_argument("--format", choices=tuple(MEDIA_TYPES), default="wav")
+    make.add_argument("--url", default=os.environ.get("AUDIOTUNE_GENERATION_URL", "http://localhost:3000"), help="the service")
+    make.add_argument("--token", default=os.environ.get("AUDIOTUNE_TOKEN", ""), help="default: the environment's AUDIOTUNE_TOKEN")
+    return parser
+
+
+def _generate(client: Client, args: argparse.Namespace) -> list[Path]:
+    """Makes a job, shows its progress, writes its sounds. Ctrl-C stops the job."""
+    aside = {"out", "url", "token"}
+    fields: dict[str, Any] = {name: value for name, value in vars(args).items() if value is not None and name not in aside}
+    job = client.submit(**fields)
+    try:
+        ended = _followed(client, job.id)
+    except KeyboardInterrupt:
+        client.cancel(job.id)
+        raise
+    if ended.state != "done":
+        told = ended.problem or {}
+        raise GenerationError(str(told.get("detail") or f"the job is {ended.state}"))
+    return [_written(client, args, found, place) for place, found in enumerate(ended.sounds)]
+
+
+def _followed(client: Client, id: str) -> Job:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} steps"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("waiting", total=1)
+
+        def show(job: Job) -> None:
+            what = "making" if job.step else f"waiting, {job.position} before it"
+            bar.update(line, completed=job.step, total=max(1, job.steps), description=what)
+
+        return client.wait(id, show, every_s=0.3)
+
+
+def _written(client: Client, args: argparse.Namespace, found: dict[str, Any], place: int) -> Path:
+    words = "-".join("".join(c if c.isalnum() else " " for c in args.prompt.lower()).split()[:6]) or "sound"
+    path = args.out or Path(f"{words[:60]}-{found['seed']}.{found['format']}")
+    if args.out and place:
+        path = path.with_stem(f"{path.stem}-{place + 1}")
+    try:
+        return write_whole(path, client.sound(found["sound"]).audio)
+    except OSError as e:
+        raise GenerationError(f"cannot write the sound: {e.strerror}", where=str(path), cure="give another --out") from e
+
+
+if __name__ == "__main__":
+    sys.exit(main())
