@@ -80,7 +80,21 @@ def load_cluster(path: Path) -> Cluster:
     Raises:
         SettingsError: no such file, no JSON or YAML, or keys and values that do not fit, each named.
     """
-    return _checked(_table(path), str(path))
+    return _checked(_flat(_table(path)), str(path))
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    """The chart's cluster.json keeps our keys below `cluster` and the GPU preset's beside it.
+
+    Its preset, runtime_class, device and device_class tell people what was meant: Kubeflow 2.17 can set none of them on a step.
+    """
+    if not isinstance(table.get("cluster"), dict):
+        return table
+    flat = {**table["cluster"], **{name: table[name] for name in ("recipe", "batch_size", "images") if table.get(name)}}
+    if table.get("tolerations"):
+        flat = {**flat, "gpu_taint": "", "gpu_tolerations": table["tolerations"]}
+    known = {"cluster", "recipe", "batch_size", "images", "tolerations", "preset", "runtime_class", "device", "device_class"}
+    return {**flat, **{name: value for name, value in table.items() if name not in known}}
 
 
 def cluster_from_environment() -> Cluster | None:

@@ -1,0 +1,176 @@
+"""What the doctor looks at in the namespaces: launcher, Secrets, rights, PodSecurity, and Argo's retries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from pipelines.findings import Finding, Patient
+from pipelines.kubernetes import Kubernetes
+from pipelines.namespace import KEYS, LAUNCHER, LOG_SECRET, launcher_data, patch_command, rules, secret_commands
+
+
+def launcher(patient: Patient) -> Iterator[Finding]:
+    """ConfigMap kfp-launcher points at our bucket, our endpoint and our Secret."""
+    cure = patch_command(patient.cluster, patient.runs)
+    if patient.runs != patient.home:
+        cure = "apply what `python -m pipelines.namespace` prints"
+    found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/configmaps/{LAUNCHER}")
+    if found is None:
+        yield Finding("launcher", "wrong", f"no ConfigMap {LAUNCHER} in {patient.runs}: artifacts would go elsewhere", cure)
+        return
+    wanted = launcher_data(patient.cluster)
+    faults = list(_differences(found.get("data") or {}, wanted))
+    if faults:
+        yield Finding("launcher", "wrong", f"{LAUNCHER}: {'; '.join(faults)}", cure)
+    else:
+        yield Finding("launcher", "well", f"artifacts go to {wanted['defaultPipelineRoot']}")
+
+
+def _differences(data: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]:
+    root, ours = str(data.get("defaultPipelineRoot", "")), wanted["defaultPipelineRoot"]
+    bucket = ours.split("/")[2]
+    if not (root == f"s3://{bucket}" or root.startswith(f"s3://{bucket}/")):
+        yield f"defaultPipelineRoot is {root or 'not set'}, not in s3://{bucket}"
+    default = ((yaml.safe_load(data.get("providers") or "") or {}).get("s3") or {}).get("default") or {}
+    mine = yaml.safe_load(wanted["providers"])["s3"]["default"]
+    for key in ("endpoint", "disableSSL"):
+        if default.get(key) != mine[key]:
+            yield f"{key} is {default.get(key)!r}, not {mine[key]!r}"
+    given, needed = default.get("credentials", {}).get("secretRef", {}), mine["credentials"]["secretRef"]
+    for key, value in needed.items():
+        if given.get(key) != value:
+            yield f"{key} is {given.get(key)!r}, not {value!r}"
+
+
+def secrets(patient: Patient) -> Iterator[Finding]:
+    """Both Secrets are there with both keys; their contents are not looked at."""
+    for name in (patient.cluster.store_secret, LOG_SECRET):
+        found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/secrets/{name}")
+        missing = [key for key in KEYS if found is None or not (found.get("data") or {}).get(key)]
+        if missing:
+            why = "the first pod of a run hangs without it" if name == LOG_SECRET else "steps cannot reach the store without it"
+            words = f"Secret {name} in {patient.runs} lacks {' and '.join(missing)}; {why}"
+            yield Finding("secrets", "wrong", words, secret_commands(patient.cluster, patient.runs))
+        else:
+            yield Finding("secrets", "well", f"Secret {name} has its two keys")
+
+
+def rights(patient: Patient) -> Iterator[Finding]:
+    """The steps' account exists and may do the four things a run needs (SelfSubjectAccessReview, acting as the account)."""
+    api = patient.api
+    if api.get(f"/api/v1/namespaces/{patient.runs}/serviceaccounts/{patient.account}") is None:
+        cure = "apply what `python -m pipelines.namespace` prints"
+        yield Finding("rights", "wrong", f"no service account {patient.account} in {patient.runs}", cure)
+        return
+    missing = [words for words, attributes in _needed(patient) if not _may(api, patient, attributes)]
+    optional = [words for words in missing if words == "get pods"]
+    wrong = [words for words in missing if words not in optional]
+    cure = "apply what `python -m pipelines.namespace` prints"
+    if wrong:
+        yield Finding("rights", "wrong", f"{patient.account} may not {', '.join(wrong)}", cure)
+    elif optional:
+        yield Finding(
+            "rights", "warning", f"{patient.account} may not get pods: each step warns about its attempt's number", cure
+        )
+    else:
+        yield Finding("rights", "well", f"{patient.account} has the four rights a run needs")
+
+
+def _needed(patient: Patient) -> Iterator[tuple[str, dict[str, str]]]:
+    for rule in rules(patient.cluster):
+        for verb in rule["verbs"]:
+            resource, names = rule["resources"][0], rule.get("resourceNames", [""])
+            attributes = {"namespace": patient.runs, "verb": verb, "group": rule["apiGroups"][0], "resource": resource}
+            yield f"{verb} {resource} {names[0]}".strip(), {**attributes, "name": names[0]}
+
+
+def _may(api: Kubernetes, patient: Patient, attributes: dict[str, str]) -> bool:
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+    }
+    user = f"system:serviceaccount:{patient.runs}:{patient.account}"
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    return bool(api.post(path, body, user=user).get("status", {}).get("allowed"))
+
+
+def security(patient: Patient) -> Iterator[Finding]:
+    """PodSecurity of the namespace; our steps keep the strictest level."""
+    found = patient.api.get(f"/api/v1/namespaces/{patient.runs}")
+    if found is None:
+        cure = f"kubectl create namespace {patient.runs}"
+        yield Finding("pod security", "wrong", f"there is no namespace {patient.runs}", cure)
+        return
+    level = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce")
+    if level in ("restricted", "baseline", "privileged"):
+        yield Finding("pod security", "well", f"{patient.runs} enforces {level}; all steps are fit for restricted")
+    else:
+        words = f"{patient.runs} enforces no PodSecurity level (label: {level or 'none'})"
+        cure = f"kubectl label namespace {patient.runs} pod-security.kubernetes.io/enforce=restricted"
+        yield Finding("pod security", "warning", words, cure if patient.runs != patient.home else "ask Kubeflow's administrator")
+
+
+def retries(patient: Patient) -> Iterator[Finding]:
+    """Argo's stock settings let a retry be only after a lost pod, never after a step that failed."""
+    path = f"/api/v1/namespaces/{patient.home}/configmaps/workflow-controller-configmap"
+    found = patient.api.get(path)
+    if found is None:
+        yield Finding(
+            "retries", "unknown", f"no workflow-controller-configmap in {patient.home}", "name Kubeflow's namespace with --home"
+        )
+        return
+    data = found.get("data") or {}
+    whole = yaml.safe_load(data.get("config") or "") or {}
+    text = data.get("workflowDefaults")
+    defaults = (yaml.safe_load(text) if text else whole.get("workflowDefaults")) or {}
+    strategy = ((defaults.get("spec") or {}).get("templateDefaults") or {}).get("retryStrategy") or {}
+    if strategy.get("retryPolicy") == "OnError":
+        yield Finding(
+            "retries", "warning", "Argo's default retryPolicy OnError stands over our retries: a step that fails is not tried again",
+            "an administrator removes templateDefaults from workflowDefaults in workflow-controller-configmap; until then start the "
+            "run again, finished steps are cached and training goes on from its checkpoint",
+        )  # fmt: skip
+    else:
+        yield Finding("retries", "well", f"a step that fails is tried {patient.cluster.retries} times more")
+
+
+def store_name(patient: Patient) -> Iterator[Finding]:
+    """The UI shows reports by the launcher's endpoint name, from its own namespace: a short name does not resolve there."""
+    host = urlsplit(patient.cluster.store_endpoint).hostname or ""
+    parts = host.split(".")
+    if not host:
+        yield Finding("store name", "well", "the store is Amazon's own endpoint")
+    elif len(parts) == 1 and patient.runs != patient.home and host != "localhost":
+        full = f"{host}.{patient.runs}.svc.cluster.local"
+        words = f"the store is named {host!r}, which the UI in {patient.home} cannot resolve: reports stay empty"
+        yield Finding("store name", "wrong", words, f"name it {full} in store_endpoint and in {LAUNCHER}")
+    elif len(parts) == 1 or parts[2:3] == ["svc"] or len(parts) == 2:
+        yield from _service(patient, parts[0], parts[1] if len(parts) > 1 else patient.runs)
+    else:
+        yield Finding("store name", "well", f"the store has a public name, {host}")
+
+
+def _service(patient: Patient, name: str, namespace: str) -> Iterator[Finding]:
+    port = urlsplit(patient.cluster.store_endpoint).port or 80
+    found = patient.api.get(f"/api/v1/namespaces/{namespace}/services/{name}")
+    if found is None:
+        words = f"there is no Service {name} in {namespace}, so the store's name resolves nowhere"
+        yield Finding("store name", "wrong", words, "mend store_endpoint in the cluster's facts")
+        return
+    offered = [entry["port"] for entry in found["spec"].get("ports", [])]
+    slices = patient.api.get(
+        f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", labelSelector=f"kubernetes.io/service-name={name}"
+    )
+    ready = [e for s in (slices or {}).get("items", []) for e in s.get("endpoints") or [] if e.get("conditions", {}).get("ready")]
+    if port not in offered:
+        yield Finding("store name", "wrong", f"Service {name} has no port {port}, it has {offered}", "mend store_endpoint")
+    elif not ready:
+        words = f"nobody stands behind Service {name} in {namespace}"
+        yield Finding("store name", "wrong", words, f"kubectl get pods --namespace {namespace}; is the object store running?")
+    else:
+        yield Finding("store name", "well", f"{name}.{namespace} resolves from every namespace, {len(ready)} ready behind it")

@@ -1,0 +1,147 @@
+"""Kubernetes' API over plain HTTP, by a kubeconfig or from inside a pod: the few calls that doctor needs, and no package more."""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from audiotune.errors import PipelineError
+
+_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_CURE = "name a kubeconfig with --kubeconfig, or run `kubectl proxy` and give --kubernetes http://127.0.0.1:8001"
+
+
+class ForbiddenError(PipelineError):
+    """Kubernetes does not let this user ask this."""
+
+
+class Kubernetes:
+    """Kubernetes' API server.
+
+    Args:
+        address: as in https://10.0.0.1:6443.
+        token: bearer token; empty for none.
+        verify: TLS settings, or whether to check certificates.
+        inside: whether this runs in a pod, where the cluster's names resolve.
+    """
+
+    def __init__(
+        self, address: str, *, token: str = "", verify: ssl.SSLContext | bool = True, inside: bool = False, timeout_s: float = 10
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.address, self.inside = address.rstrip("/"), inside
+        self._http = httpx.Client(base_url=self.address, headers=headers, verify=verify, timeout=timeout_s)
+
+    def get(self, path: str, **params: str) -> dict[str, Any] | None:
+        """The object at a path, or None when it is not there.
+
+        Raises:
+            ForbiddenError: this user may not ask.
+            PipelineError: the server is away or in trouble.
+        """
+        answer = self._send("GET", path, params=params)
+        return None if answer is None else dict(answer.json())
+
+    def post(self, path: str, body: dict[str, Any], *, user: str = "") -> dict[str, Any]:
+        """Makes an object; `user` acts as somebody else, as in system:serviceaccount:jam:pipeline-runner."""
+        headers = {"Impersonate-User": user} if user else {}
+        answer = self._send("POST", path, json=body, headers=headers)
+        if answer is None:
+            raise PipelineError("Kubernetes has no such kind", where=path)
+        return dict(answer.json())
+
+    def text(self, path: str) -> str | None:
+        """What a path answers, as it is; None when it is not there."""
+        answer = self._send("GET", path)
+        return None if answer is None else answer.text
+
+    def date(self) -> str:
+        """The Date header of an answer."""
+        answer = self._send("GET", "/version")
+        return "" if answer is None else str(answer.headers.get("Date", ""))
+
+    def _send(self, method: str, path: str, **how: Any) -> httpx.Response | None:
+        try:
+            answer = self._http.request(method, path, **how)
+        except httpx.HTTPError as e:
+            raise PipelineError(f"Kubernetes does not answer: {e}", where=self.address, cure=_CURE) from e
+        if answer.status_code == 404:
+            return None
+        if answer.status_code in (401, 403):
+            raise ForbiddenError("this user may not ask", where=path, cure="ask as somebody who may, or let an admin look")
+        if answer.is_error:
+            raise PipelineError(f"Kubernetes answered {answer.status_code}: {answer.text[:200]}", where=path)
+        return answer
+
+
+def connect(kubeconfig: str = "", address: str = "", context: str = "") -> Kubernetes:
+    """By address (kubectl proxy), from inside a pod, or by kubeconfig (KUBECONFIG, ~/.kube/config).
+
+    Raises:
+        PipelineError: none of them is there, or the kubeconfig asks for what we cannot do.
+    """
+    if address:
+        return Kubernetes(address)
+    token = _POD / "token"
+    if not kubeconfig and token.exists():
+        host, port = (
+            os.environ.get("KUBERNETES_SERVICE_HOST", "kubernetes.default"),
+            os.environ.get("KUBERNETES_SERVICE_PORT", "443"),
+        )
+        tls = ssl.create_default_context(cafile=str(_POD / "ca.crt"))
+        return Kubernetes(f"https://{host}:{port}", token=token.read_text().strip(), verify=tls, inside=True)
+    named = kubeconfig or os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or str(Path.home() / ".kube" / "config")
+    return _from_kubeconfig(Path(named), context)
+
+
+def _from_kubeconfig(path: Path, context: str) -> Kubernetes:
+    try:
+        config = yaml.safe_load(path.read_text())
+        chosen = _named(config["contexts"], context or config["current-context"])["context"]
+        cluster = _named(config["clusters"], chosen["cluster"])["cluster"]
+        user = _named(config["users"], chosen["user"])["user"]
+    except OSError as e:
+        raise PipelineError(f"no kubeconfig: {e.strerror}", where=str(path), cure=_CURE) from e
+    except (yaml.YAMLError, KeyError, TypeError, StopIteration) as e:
+        raise PipelineError(f"the kubeconfig cannot be understood: {e}", where=str(path), cure=_CURE) from e
+    if "exec" in user or "auth-provider" in user:
+        raise PipelineError("the kubeconfig signs in by a program of its own", where=str(path), cure=_CURE)
+    return Kubernetes(cluster["server"], token=_token(user, path), verify=_tls(cluster, user, path))
+
+
+def _named(things: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(thing for thing in things if thing["name"] == name)
+
+
+def _token(user: dict[str, Any], path: Path) -> str:
+    file = user.get("tokenFile")
+    return (path.parent / file).read_text().strip() if file else str(user.get("token", ""))
+
+
+def _tls(cluster: dict[str, Any], user: dict[str, Any], path: Path) -> ssl.SSLContext | bool:
+    if cluster.get("insecure-skip-tls-verify"):
+        return False
+    authority = _bytes(cluster, "certificate-authority", path)
+    made = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    certificate, key = _bytes(user, "client-certificate", path), _bytes(user, "client-key", path)
+    if certificate and key:
+        with tempfile.TemporaryDirectory() as folder:  # Python reads a client's certificate from files only
+            files = [Path(folder) / name for name in ("certificate", "key")]
+            for file, content in zip(files, (certificate, key)):
+                file.touch(mode=0o600)
+                file.write_bytes(content)
+            made.load_cert_chain(*map(str, files))
+    return made
+
+
+def _bytes(table: dict[str, Any], name: str, path: Path) -> bytes | None:
+    if f"{name}-data" in table:
+        return base64.b64decode(table[f"{name}-data"])
+    return (path.parent / table[name]).read_bytes() if name in table else None

@@ -1,0 +1,196 @@
+"""The doctor against a cluster where all is well, and against the same cluster with one thing wrong at a time."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.cluster import Cluster, Images, Toleration
+from pipelines.doctor import CHECKS, findings, main, told
+from pipelines.findings import Finding, Patient
+from pipelines.kubernetes import Kubernetes, connect
+from pipelines.namespace import launcher_data, objects, patch_command
+from tests.contract.test_submit import without_kfp
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.kubeflow import serving as serving_kubeflow
+from tests.fakes.kubernetes import FakeKubernetes, serving
+
+DIGEST = "@sha256:" + "7" * 64
+CLUSTER = Cluster(
+    store="s3://jam", store_endpoint="http://store.jam.svc.cluster.local:9000", store_secret="jam-store",
+    mlflow="http://registry.jam.svc:5000", images=Images(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
+    gpus=1, gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(Toleration(key="nvidia.com/gpu", effect="NoSchedule"),),
+)  # fmt: skip
+NODE = "/api/v1/nodes"
+LAUNCHER = "/api/v1/namespaces/jam/configmaps/kfp-launcher"
+ARGO = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
+SERVICE = "/api/v1/namespaces/jam/services/store"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/jam/endpointslices"
+MLFLOW = "/api/v1/namespaces/jam/services/registry:5000/proxy/health"
+ACCOUNT = "system:serviceaccount:jam:pipeline-runner"
+RIGHTS = {
+    "get /configmaps/kfp-launcher", "get /secrets/jam-store", "create argoproj.io/workflowtaskresults/",
+    "patch argoproj.io/workflowtaskresults/", "get /pods/",
+}  # fmt: skip
+KEYS = {"data": {"accesskey": "eA==", "secretkey": "eA=="}}
+Change = Callable[[FakeKubernetes], None]
+
+
+def healthy() -> FakeKubernetes:
+    node = {
+        "metadata": {"name": "gpu-1", "labels": {"gpu": "l4"}},
+        "spec": {"taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"nvidia.com/gpu": "1"}, "images": [{"names": [f"home/p{DIGEST}", f"home/t{DIGEST}"]}]},
+    }
+    found = {
+        "/version": {},
+        NODE: {"items": [node]},
+        "/api/v1/namespaces/jam": {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
+        LAUNCHER: {"data": launcher_data(CLUSTER)},
+        "/api/v1/namespaces/jam/secrets/jam-store": KEYS,
+        "/api/v1/namespaces/jam/secrets/mlpipeline-minio-artifact": KEYS,
+        "/api/v1/namespaces/jam/serviceaccounts/pipeline-runner": {},
+        ARGO: {"data": {}},
+        SERVICE: {"spec": {"ports": [{"port": 9000}]}},
+        SLICES: {"items": [{"endpoints": [{"conditions": {"ready": True}}]}]},
+        MLFLOW: "OK",
+    }
+    return FakeKubernetes(copy.deepcopy(found), {ACCOUNT: set(RIGHTS)})
+
+
+def looked_at(fake: FakeKubernetes, cluster: Cluster = CLUSTER) -> list[Finding]:
+    with serving(fake) as url:
+        return findings(Patient(cluster, "jam", "kubeflow", "pipeline-runner", Kubernetes(url)))
+
+
+def test_where_all_is_well_nothing_is_wrong() -> None:
+    found = looked_at(healthy())
+    assert [f for f in found if f.state != "well" and f.about != "kubeflow"] == []
+    assert {f.about for f in found} == set(CHECKS)
+    assert "\nnothing is wrong" in told(found)
+
+
+def drop(path: str) -> Change:
+    return lambda fake: fake.objects.pop(path) and None
+
+
+def put(path: str, value: Any) -> Change:
+    return lambda fake: fake.objects.update({path: value})
+
+
+def without(right: str) -> Change:
+    return lambda fake: fake.rights[ACCOUNT].discard(right)
+
+
+STOCK_ARGO = {"data": {"workflowDefaults": "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"}}
+OLD_ARGO = {"data": {"config": "workflowDefaults: {spec: {templateDefaults: {retryStrategy: {retryPolicy: OnError}}}}"}}
+OTHER_ROOT = {"data": {**launcher_data(CLUSTER), "defaultPipelineRoot": "minio://mlpipeline/v2/artifacts"}}
+TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "other", "effect": "NoExecute"}]}}
+
+
+@pytest.mark.parametrize(
+    ("about", "state", "words", "change"),
+    [
+        ("launcher", "wrong", "no ConfigMap kfp-launcher", drop(LAUNCHER)),
+        ("launcher", "wrong", "not in s3://jam", put(LAUNCHER, OTHER_ROOT)),
+        ("launcher", "wrong", "endpoint is None", put(LAUNCHER, {"data": {"defaultPipelineRoot": "s3://jam"}})),
+        ("secrets", "wrong", "the first pod of a run hangs", drop("/api/v1/namespaces/jam/secrets/mlpipeline-minio-artifact")),
+        ("secrets", "wrong", "lacks secretkey", put("/api/v1/namespaces/jam/secrets/jam-store", {"data": {"accesskey": "eA=="}})),
+        ("secrets", "unknown", "may not ask", lambda f: f.forbidden.add("/api/v1/namespaces/jam/secrets/jam-store")),
+        ("rights", "wrong", "no service account", drop("/api/v1/namespaces/jam/serviceaccounts/pipeline-runner")),
+        ("rights", "wrong", "may not patch workflowtaskresults", without("patch argoproj.io/workflowtaskresults/")),
+        ("rights", "warning", "may not get pods", without("get /pods/")),
+        ("retries", "warning", "OnError", put(ARGO, STOCK_ARGO)),
+        ("retries", "warning", "OnError", put(ARGO, OLD_ARGO)),
+        ("retries", "unknown", "no workflow-controller", drop(ARGO)),
+        ("pod security", "warning", "label: none", put("/api/v1/namespaces/jam", {"metadata": {}})),
+        ("pod security", "wrong", "no namespace", drop("/api/v1/namespaces/jam")),
+        ("store name", "wrong", "no Service store", drop(SERVICE)),
+        ("store name", "wrong", "no port 9000", put(SERVICE, {"spec": {"ports": [{"port": 80}]}})),
+        ("store name", "wrong", "nobody stands behind", put(SLICES, {"items": []})),
+        ("gpu", "wrong", "none of 0 nodes", put(NODE, {"items": []})),
+        ("gpu", "wrong", "no node can give", put(NODE, {"items": [{**TAINTED, "status": {"allocatable": {"cpu": "4"}}}]})),
+        ("gpu", "wrong", "other:NoExecute", put(NODE, {"items": [{**TAINTED, "status": {"allocatable": {"nvidia.com/gpu": "1"}}}]})),
+        ("images", "unknown", "does not answer here", put(NODE, {"items": []})),
+        ("mlflow", "wrong", "no such Service", drop(MLFLOW)),
+        ("mlflow", "wrong", "does not answer as MLflow", put(MLFLOW, "<html>")),
+        ("clock", "wrong", "off this machine", lambda f: setattr(f, "date", "Mon, 01 Jan 2024 00:00:00 GMT")),
+    ],
+)  # fmt: skip
+def test_each_thing_gone_wrong_is_found(about: str, state: str, words: str, change: Change) -> None:
+    fake = healthy()
+    change(fake)
+    cluster = CLUSTER
+    if about == "images":  # a registry that cannot answer from here
+        dead = Images(prepare=f"127.0.0.1:9/p{DIGEST}", train=f"127.0.0.1:9/t{DIGEST}")
+        cluster = CLUSTER.model_copy(update={"images": dead})
+    found = [f for f in looked_at(fake, cluster) if f.about == about]
+    hit = [f for f in found if f.state == state and words in f.words]
+    assert hit, told(found)
+    assert hit[0].cure
+
+
+def test_a_short_name_of_the_store_is_found() -> None:
+    cluster = CLUSTER.model_copy(update={"store_endpoint": "http://store:9000"})
+    (found,) = [f for f in looked_at(healthy(), cluster) if f.about == "store name"]
+    assert found.state == "wrong"
+    assert "store.jam.svc.cluster.local" in found.cure
+
+
+def test_kubeflows_kind_must_fit_the_namespace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cluster.json").write_text(CLUSTER.model_dump_json())
+    facts = ["--for-cluster", str(tmp_path / "cluster.json")]
+    with serving(healthy()) as url, serving_kubeflow(FakeKubeflow(multi_user=True)) as kubeflow:
+        assert main([*facts, "--kubernetes", url, "--endpoint", kubeflow, "--namespace", "jam"]) == 0
+        assert "Kubeflow Pipelines 2.17.0 answers, multi-user" in capsys.readouterr().out
+        assert main([*facts, "--kubernetes", url, "--endpoint", kubeflow, "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+    assert {"kubeflow", "launcher", "secrets"} <= {f["about"] for f in found if f["state"] == "wrong"}
+    assert main([*facts, "--kubernetes", "http://127.0.0.1:9"]) == 3
+    assert main([*facts, "--kubeconfig", str(tmp_path / "none")]) == 3
+    assert main(["--for-cluster", str(tmp_path / "none")]) == 2
+
+
+def test_the_doctor_needs_no_kfp(tmp_path: Path) -> None:
+    with serving(healthy()) as url:
+        done = without_kfp("pipelines.doctor", ["--kubernetes", url, "--json"])
+    assert done.returncode == 1, done.stderr
+    assert {f["about"] for f in json.loads(done.stdout)} == set(CHECKS)
+
+
+def test_a_kubeconfig_leads_to_the_server(tmp_path: Path) -> None:
+    config = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    with serving(healthy()) as url:
+        whole = {**config, "clusters": [{"name": "c", "cluster": {"server": url, "insecure-skip-tls-verify": True}}]}
+        (tmp_path / "config").write_text(yaml.safe_dump(whole))
+        assert connect(str(tmp_path / "config")).get("/version") == {}
+
+
+def test_namespace_objects_are_what_the_doctor_asks_for() -> None:
+    made = {each["kind"]: each for each in objects(CLUSTER, "jam")}
+    fake = healthy()
+    fake.objects[LAUNCHER] = made["ConfigMap"]
+    granted = {
+        f"{verb} {rule['apiGroups'][0]}/{rule['resources'][0]}/{(rule.get('resourceNames') or [''])[0]}"
+        for rule in made["Role"]["rules"]
+        for verb in rule["verbs"]
+    }
+    assert granted == RIGHTS
+    assert [f for f in looked_at(fake) if f.about in ("launcher", "rights") and f.state != "well"] == []
+    assert made["NetworkPolicy"]["spec"]["ingress"] == []
+
+
+def test_the_patch_names_what_it_changes() -> None:
+    words = patch_command(CLUSTER)
+    assert words.startswith("kubectl patch configmap kfp-launcher --namespace kubeflow --type merge --patch '{")
+    assert "s3://jam/kfp" in words
