@@ -74,7 +74,7 @@ class Generation(Placement):
 
     replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
     release: Release = Field(default=Release(), description="what is served")
-    queue: int = Field(default=16, ge=1, le=10_000, description="requests that may wait in a pod; more get 429 and Retry-After")
+    queue: int = Field(default=64, ge=1, le=10_000, description="sounds that may wait in a pod; more get 429 and Retry-After")
     poll_seconds: float = Field(default=5, gt=0, le=3600, description="seconds between looks at the alias")
     consent_seconds: float = Field(default=60, gt=0, le=86_400, description="seconds between looks at everybody's consent")
     keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
@@ -94,15 +94,6 @@ class Generation(Placement):
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
-class Oidc(Closed):
-    """Sign-in by an identity provider instead of passwords kept here."""
-
-    issuer: Url = Field(default="", description="the provider's address; empty: accounts kept in the store")
-    client_id: str = Field(default="", description="client id this studio is known by")
-    secret: Name = Field(default="", description="Secret with the key clientSecret")
-    member_claim: str = Field(default="preferred_username", min_length=1, description="claim that names the member")
-
-
 class Studio(Placement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
@@ -111,8 +102,6 @@ class Studio(Placement):
     generation_limit_seconds: Seconds = Field(default=600, description="longest wait for a sound")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
-    oidc: Oidc = Field(default=Oidc(), description="sign-in by an identity provider")
-    session_secret: Name = Field(default="", description="Secret with `key` for cookies; empty: one is made in the cluster")
     resources: Resources = Field(default=resources("100m", "512Mi", "4Gi", "1Gi", "30Gi"), description="requests and limits")
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 

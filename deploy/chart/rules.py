@@ -83,12 +83,6 @@ RULES = (
         "say where its API answers, as in http://ml-pipeline.kubeflow:8888, or set kfp.mode to none",
     ),
     Rule(
-        "studio.oidc.secret",
-        "(and .studio.oidc.issuer (not (and .studio.oidc.secret .studio.oidc.clientId)))",
-        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not (v["studio"]["oidc"]["secret"] and v["studio"]["oidc"]["clientId"]),
-        "sign-in by a provider needs clientId and a Secret with clientSecret",
-    ),
-    Rule(
         "generation.autoscaling.maxReplicas",
         "(gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas))",
         lambda v: v["generation"]["autoscaling"]["minReplicas"] > v["generation"]["autoscaling"]["maxReplicas"],

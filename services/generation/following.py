@@ -14,6 +14,7 @@ from audiotune.errors import AudioTuneError, GenerationError, GovernanceError, R
 from audiotune.release import Release
 from services.generation.engine import Engine, Generate
 from services.generation.settings import Settings
+from services.generation.shelf import NOTHING_YET
 from services.generation.work import Loaded
 
 _SILENCE_DBFS = -70.0
@@ -87,7 +88,7 @@ class Following:
             self._shelf.drop(name)
         for name, version in wanted.items():
             if version is None:
-                self._shelf.trouble[name] = "nothing is registered under the alias"
+                self._shelf.trouble[name] = NOTHING_YET
             else:
                 self._follow(name, version)
         self._ask_consent()

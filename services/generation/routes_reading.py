@@ -70,7 +70,9 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/readyz", include_in_schema=False)
     async def readyz() -> PlainTextResponse:
-        return PlainTextResponse("ready" if parts.ready else "not ready", 200 if parts.ready else 503)
+        # A fresh installation has no release; traffic may come all the same and is told so.
+        fine = parts.ready or (parts.engine.shelf.waits_for_first and not parts.stopping)
+        return PlainTextResponse("ready" if fine else "not ready", 200 if fine else 503)
 
     @routes.get("/metrics", include_in_schema=False)
     async def numbers() -> PlainTextResponse:

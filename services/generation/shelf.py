@@ -7,6 +7,9 @@ import threading
 from services.generation.work import Loaded, NotReadyError
 
 
+NOTHING_YET = "nothing is registered under the alias"
+
+
 class Shelf:
     """What serves now, and why something does not.
 
@@ -32,6 +35,11 @@ class Shelf:
     def all(self) -> dict[str, Loaded]:
         with self._lock:
             return dict(self._loaded)
+
+    @property
+    def waits_for_first(self) -> bool:
+        """The registry answers, and nothing was ever registered: nothing is wrong, there is just nothing to serve yet."""
+        return not self.all and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
 
     @property
     def reason(self) -> str:

@@ -18,7 +18,6 @@ EXTERNAL_STORE = {"objectStorage": {"kind": "external", "external": {"secret": "
 EXTERNAL_DATABASE = {"database": {"kind": "external", "external": {"host": "db.example", "secret": "login"}}}
 EXTERNAL_REGISTRY = {"registry": {"kind": "external", "external": {"url": "https://mlflow.example"}}}
 KFP = {"kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888"}}
-OIDC = {"studio": {"oidc": {"issuer": "https://id.example", "clientId": "studio", "secret": "oidc"}}}
 INGRESS = {"ingress": {"enabled": True, "studioHost": "studio.example", "generationHost": "api.example"}}
 ROUTE = {
     "httpRoute": {
@@ -96,11 +95,6 @@ EFFECTS: dict[str, Effect] = {
     "studio.generationLimitSeconds": E(77, 'AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: "77"'),
     "studio.workSize": E("77Gi", "sizeLimit: 77Gi"),
     "studio.preStopSeconds": E(44, "sleep: {seconds: 44}"),
-    "studio.oidc.issuer": E("https://other.example", "https://other.example", OIDC),
-    "studio.oidc.clientId": E("band", 'OIDC_CLIENT_ID, value: "band"', OIDC),
-    "studio.oidc.secret": E("other", "name: other, key: clientSecret", OIDC),
-    "studio.oidc.memberClaim": E("email", 'OIDC_MEMBER_CLAIM, value: "email"', OIDC),
-    "studio.sessionSecret": E("mine", "name: mine, key: key"),
     "studio.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
     "registry.kind": E("external", "not: name: audio-tune-registry\n", at("registry.external.url", "https://mlflow.example")),
     "registry.external.url": E("https://m.example", 'MLFLOW_TRACKING_URI, value: "https://m.example"', EXTERNAL_REGISTRY),

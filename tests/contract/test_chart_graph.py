@@ -17,7 +17,7 @@ EXTERNAL = {
     "objectStorage": {"kind": "external", "external": {"secret": "k", "endpoint": "https://s3.example"}},
     "database": {"kind": "external", "external": {"host": "db.example", "secret": "d"}},
 }
-NOT_OURS = {"routes", "prometheus", "external-store", "external-database", "external-registry", "identity"}
+NOT_OURS = {"routes", "prometheus", "external-store", "external-database", "external-registry"}
 
 
 def policies(found: list[Object]) -> dict[str, Object]:
@@ -55,7 +55,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
             },
         ),
         (KFP, NOT_OURS),
-        (EXTERNAL, {"object-store", "database", "steps", "kubeflow", "routes", "prometheus", "external-registry", "identity"}),
+        (EXTERNAL, {"object-store", "database", "steps", "kubeflow", "routes", "prometheus", "external-registry"}),
     ],
     ids=["bundled", "kubeflow", "external"],
 )

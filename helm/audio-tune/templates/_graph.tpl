@@ -22,7 +22,6 @@ kubeflow: {{ ne $v.kfp.mode "none" }}
 external-store: {{ eq $v.objectStorage.kind "external" }}
 external-database: {{ and $registry (eq $v.database.kind "external") }}
 external-registry: {{ not $registry }}
-identity: {{ not (empty $v.studio.oidc.issuer) }}
 {{- end -}}
 
 {{- define "audio-tune.node-selector" -}}

@@ -20,9 +20,6 @@
 {{- if (and (ne .kfp.mode "none") (not .kfp.endpoint)) -}}
 {{- $faults = append $faults `kfp.endpoint: say where its API answers, as in http://ml-pipeline.kubeflow:8888, or set kfp.mode to none` -}}
 {{- end -}}
-{{- if (and .studio.oidc.issuer (not (and .studio.oidc.secret .studio.oidc.clientId))) -}}
-{{- $faults = append $faults `studio.oidc.secret: sign-in by a provider needs clientId and a Secret with clientSecret` -}}
-{{- end -}}
 {{- if (gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas)) -}}
 {{- $faults = append $faults `generation.autoscaling.maxReplicas: must not be below minReplicas` -}}
 {{- end -}}

@@ -20,9 +20,6 @@
 {{- end -}}
 {{- $volumes = append $volumes (dict "claim" (printf "%s-database" $name) "key" "database.bundled" "size" $v.database.bundled.size "storageClass" $v.database.bundled.storageClass) -}}
 {{- end -}}
-{{- if and $v.studio.enabled (not $v.studio.sessionSecret) -}}
-{{- $secrets = append $secrets (dict "name" (printf "%s-session" $name) "labels" $labels "data" (dict "key" (dict "random" 64))) -}}
-{{- end -}}
 {{- if eq $v.kfp.mode "multi-user" -}}
 {{- /* Argo keeps logs with a Secret of this very name */ -}}
 {{- $secrets = append $secrets (dict "name" "mlpipeline-minio-artifact" "labels" $labels "copy" (include "audio-tune.store-secret" (dict "root" . "user" "pipelines"))) -}}

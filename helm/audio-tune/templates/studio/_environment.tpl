@@ -6,17 +6,6 @@
 - {name: AUDIOTUNE_STUDIO_WORK_FOLDER, value: /tmp/studio}
 - {name: AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: {{ int $values.uploadLimitMb | quote }}}
 - {name: AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: {{ int $values.generationLimitSeconds | quote }}}
-- name: AUDIOTUNE_STUDIO_SESSION_KEY
-  valueFrom: {secretKeyRef: {name: {{ $values.sessionSecret | default (printf "%s-session" (include "audio-tune.name" .)) }}, key: key}}
-{{- with $values.oidc }}
-{{- if .issuer }}
-- {name: AUDIOTUNE_STUDIO_OIDC_ISSUER, value: {{ .issuer | quote }}}
-- {name: AUDIOTUNE_STUDIO_OIDC_CLIENT_ID, value: {{ .clientId | quote }}}
-- {name: AUDIOTUNE_STUDIO_OIDC_MEMBER_CLAIM, value: {{ .memberClaim | quote }}}
-- name: AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: clientSecret}}
-{{- end }}
-{{- end }}
 {{- if ne .Values.kfp.mode "none" }}
 - {name: AUDIOTUNE_STUDIO_KFP_URL, value: {{ .Values.kfp.endpoint | quote }}}
 {{- if eq .Values.kfp.mode "multi-user" }}
