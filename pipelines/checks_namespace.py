@@ -15,6 +15,11 @@ from pipelines.namespace import KEYS, LAUNCHER, LOG_SECRET, launcher_data, patch
 
 def launcher(patient: Patient) -> Iterator[Finding]:
     """ConfigMap kfp-launcher points at our bucket, our endpoint and our Secret."""
+    if not patient.cluster.store.startswith("s3://"):
+        yield Finding(
+            "launcher", "unknown", "the cluster's facts name no bucket", "set store, as in s3://jam, in the cluster's facts"
+        )
+        return
     cure = patch_command(patient.cluster, patient.runs)
     if patient.runs != patient.home:
         cure = "apply what `python -m pipelines.namespace` prints"

@@ -72,7 +72,7 @@ def examine(about: str, check: Check, patient: Patient) -> list[Finding]:
         return [Finding(about, "unknown", f"could not be seen: {e}", "run the doctor as somebody who may read it")]
     except PipelineError as e:
         return [Finding(about, "unknown", f"could not be seen: {e.what}", e.cure)]
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
         return [
             Finding(about, "unknown", f"what was found could not be understood: {type(e).__name__}: {e}", "look at it by hand")
         ]

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from audiotune.errors import AudioTuneError
+from audiotune.partial import write_whole
 from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
 
 LAUNCHER = "kfp-launcher"
@@ -28,6 +29,7 @@ KEYS = ("accesskey", "secretkey")
 ACCOUNT = "pipeline-runner"
 # port -> what a step's pods ask there
 EGRESS_TCP = {8887: "Kubeflow's API server", 8080: "its metadata", 9000: "the store", 443: "Kubernetes' API", 5000: "MLflow"}
+DEPLOY = Path(__file__).parent.parent / "deploy" / "kfp"
 Object = dict[str, Any]
 
 
@@ -103,14 +105,29 @@ def secret_commands(cluster: Cluster, namespace: str) -> str:
     return "\n".join(f"kubectl create secret generic {name} --namespace {namespace} {files}" for name in names)
 
 
+def manifests(cluster: Cluster) -> dict[str, str]:
+    """The plain manifests in deploy/kfp, file name -> text; a contract test holds them to this."""
+    head = "# Written by `python -m pipelines.namespace --write` from deploy/kfp/cluster.yaml; change it there.\n"
+    patch = {"data": launcher_data(cluster)}
+    return {
+        "multi-user/objects.yaml": head + yaml.safe_dump_all(objects(cluster, "audio-tune"), sort_keys=False),
+        "single-user/launcher-patch.yaml": head + yaml.safe_dump(patch, sort_keys=False),
+    }
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.namespace", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
     parser.add_argument("--namespace", default="", help="where runs land (default: audio-tune; with --patch kubeflow)")
     parser.add_argument("--patch", action="store_true", help="single-user: print the command that changes Kubeflow's ConfigMap")
     parser.add_argument("--secrets", action="store_true", help="print the commands that make the two Secrets")
+    parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp anew")
     args = parser.parse_args(argv)
     try:
+        if args.write:
+            for name, text in manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
+                write_whole(DEPLOY / name, text)
+            return 0
         cluster = (load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()) or Cluster()
     except AudioTuneError as e:
         print(f"namespace: {e}", file=sys.stderr)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.cluster import Cluster, Images, Toleration
+from audiotune.errors import SettingsError
+from pipelines.cluster import Cluster, Images, Toleration, load_cluster
 from pipelines.doctor import CHECKS, findings, main, told
 from pipelines.findings import Finding, Patient
 from pipelines.kubernetes import Kubernetes, connect
-from pipelines.namespace import launcher_data, objects, patch_command
+from pipelines.namespace import DEPLOY, launcher_data, manifests, objects, patch_command
 from tests.contract.test_submit import without_kfp
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubeflow import serving as serving_kubeflow
@@ -194,3 +195,26 @@ def test_the_patch_names_what_it_changes() -> None:
     words = patch_command(CLUSTER)
     assert words.startswith("kubectl patch configmap kfp-launcher --namespace kubeflow --type merge --patch '{")
     assert "s3://jam/kfp" in words
+
+
+def test_the_plain_manifests_are_what_the_code_says() -> None:
+    for name, text in manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
+        assert (DEPLOY / name).read_text() == text, "run python -m pipelines.namespace --write"
+
+
+def test_the_charts_facts_are_understood(tmp_path: Path) -> None:
+    """The shape of cluster.json in ConfigMap <release>-cluster."""
+    chart = {
+        "cluster": {"store": "s3://jam", "gpus": 1, "gpu_taint": "nvidia.com/gpu"}, "preset": "l4-24gb", "recipe": "lora_24gb",
+        "batch_size": 8, "runtime_class": "nvidia", "device": "plugin", "device_class": "",
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "images": {"prepare": f"home/p{DIGEST}", "train": f"home/t{DIGEST}"},
+    }  # fmt: skip
+    (tmp_path / "cluster.json").write_text(json.dumps(chart))
+    found = load_cluster(tmp_path / "cluster.json")
+    assert (found.recipe, found.batch_size, found.images.train) == ("lora_24gb", 8, f"home/t{DIGEST}")
+    assert found.gpu_tolerations == (Toleration(key="nvidia.com/gpu", effect="NoSchedule"),)
+    assert found.gpu_taint == ""  # the whole tolerations stand for it
+    (tmp_path / "cluster.json").write_text(json.dumps({**chart, "colour": "red"}))
+    with pytest.raises(SettingsError, match="colour"):
+        load_cluster(tmp_path / "cluster.json")
