@@ -235,10 +235,23 @@ def _judged(a: Words, b: Words, shifts: NDArray[np.int64]) -> Match | None:
     share = compared / max(np.count_nonzero(a), np.count_nonzero(b))
     if score < _SURE and not (share >= _WHOLE_SHARE and rate <= _WHOLE_BER):
         return None
-    return Match(float(rate), max(0.0, (i - _LEAD) * HOP_S), max(0.0, (j - _LEAD) * HOP_S), length * HOP_S, float(share))
+    start, other, words = _inside(i, j, length, len(a), len(b))
+    return Match(float(rate), start * HOP_S, other * HOP_S, words * HOP_S, float(share))
 
 
 _LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words that lie before the sound's start, because of the silence laid there
+_TRAIL = 2 * (_PAD // _HOP) + _LAG - _WINDOW // _HOP + 1 - _LAG - _LEAD  # and behind its end
+
+
+def _inside(i: int, j: int, length: int, a_words: int, b_words: int) -> tuple[int, int, int]:
+    """Where a run starts in both sounds and how long it is, in hops, without the words that hear the silence laid around them.
+
+    Both starts move by the same step: how the sounds lie to each other is what a match is about.
+    """
+    step = max(0, _LEAD - i, _LEAD - j)
+    start, other = i + step - _LEAD, j + step - _LEAD
+    longest = min(a_words - _LEAD - _TRAIL - start, b_words - _LEAD - _TRAIL - other)
+    return start, other, max(1, min(length - step, longest))
 
 
 @kernel

@@ -73,6 +73,24 @@ def test_an_overlap_is_placed() -> None:
     assert match.duration_s == pytest.approx(4.0, abs=0.6)
 
 
+@pytest.mark.parametrize("at_s", [0.0, 0.37, 1.0, 4.321])
+def test_a_whole_sound_inside_a_take_is_placed_to_a_twentieth_of_a_second(at_s: float) -> None:
+    """The words of a sound reach into the silence before it: they must not move one start and leave the other."""
+    sound = melody(7, 2.0)
+    take = np.random.default_rng(0).normal(0, 3e-4, (1, 8 * RATE)).astype(np.float32)
+    first = round(at_s * RATE)
+    take[:, first : first + sound.frames] += sound.data
+    for a, b, sign in (
+        (fingerprint(Sound(take, RATE)), fingerprint(sound), 1),
+        (fingerprint(sound), fingerprint(Sound(take, RATE)), -1),
+    ):
+        match = matches(a, b)
+        assert match is not None
+        assert sign * (match.start_s - match.other_start_s) == pytest.approx(at_s, abs=0.05)
+        assert min(match.start_s, match.other_start_s) >= 0
+        assert match.duration_s <= 2.0 + 2 * HOP_S
+
+
 def test_opposite_channels_do_not_cancel() -> None:
     mono = melody(4)
     wide = Sound(np.concatenate([mono.data, -mono.data]), RATE)
