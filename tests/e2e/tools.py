@@ -1,0 +1,94 @@
+"""The lab's programs for the tests on a real cluster: a one-node Kubernetes in ../shared/lab, or the one in AUDIOTUNE_LAB."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = Path(os.environ.get("AUDIOTUNE_LAB", ROOT.parent / "shared" / "lab" / "lab"))
+
+
+class ClusterError(Exception):
+    """Something on the cluster is not as it should be; the words say what."""
+
+
+def why_not() -> str:
+    """Why the cluster part cannot run here, or "" if it can. Never starts a set-up, which takes minutes."""
+    if not LAB.is_file():
+        return f"no lab at {LAB} (AUDIOTUNE_LAB names another)"
+    home = Path(os.environ.get("LAB_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "audio-tune-lab")
+    if not (home / "pki" / "done").exists():
+        return f"the lab is not set up ({LAB} setup, about ten minutes, once)"
+    if not shutil.which("podman"):
+        return "podman is not on PATH"
+    return ""
+
+
+def environment() -> dict[str, str]:
+    """What `lab env` sets: KUBECONFIG, PATH with helm and kubectl, podman's settings."""
+    command = f'eval "$({LAB} env)" && env -0'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    return dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
+
+
+class Cluster:
+    """kubectl and helm on one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        subprocess.run([str(LAB), "up"], check=True, capture_output=True)
+        self.namespace, self.env = namespace, environment()
+
+    def kubectl(self, *words: str, given: str | None = None, check: bool = True, timeout_s: float = 120) -> str:
+        return self._run(["kubectl", "-n", self.namespace, *words], given, check=check, timeout_s=timeout_s)
+
+    def helm(self, *words: str, timeout_s: float = 900) -> str:
+        return self._run(["helm", "-n", self.namespace, *words], None, check=True, timeout_s=timeout_s)
+
+    def found(self, *words: str) -> dict[str, Any]:
+        """An object as kubectl gets it."""
+        made: dict[str, Any] = json.loads(self.kubectl("get", *words, "-o", "json"))
+        return made
+
+    def until(self, what: str, true: Callable[[], Any], patience_s: float) -> Any:
+        """Waits for something. Raises ClusterError with the pods' state."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            if answer := true():
+                return answer
+            time.sleep(1)
+        raise ClusterError(f"not within {patience_s:.0f} s: {what}\n{self.kubectl('get', 'pods', '-o', 'wide', check=False)}")
+
+    def settled(self, patience_s: float) -> None:
+        """Waits until every pod is ready or done."""
+        self.until("all pods ready", lambda: not self.unready(), patience_s)
+
+    def unready(self) -> list[str]:
+        pods = [pod for pod in self.found("pods")["items"] if "deletionTimestamp" not in pod["metadata"]]
+        return [pod["metadata"]["name"] for pod in pods if not _fine(pod)] if pods else ["none yet"]
+
+    def forward(self, service: str, port: int) -> subprocess.Popen[bytes]:
+        """A port-forward to a port of the same number; the caller ends it."""
+        command = ["kubectl", "-n", self.namespace, "port-forward", f"svc/{service}", str(port)]
+        return subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _run(self, command: list[str], given: str | None, *, check: bool, timeout_s: float) -> str:
+        done = subprocess.run(command, input=given, capture_output=True, text=True, env=self.env, check=False, timeout=timeout_s)
+        if check and done.returncode:
+            raise ClusterError(
+                f"{' '.join(command[:6])} ... ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}"
+            )
+        return done.stdout
+
+
+def _fine(pod: dict[str, Any]) -> bool:
+    if pod["status"]["phase"] == "Succeeded":
+        return True
+    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True"
