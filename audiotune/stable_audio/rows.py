@@ -59,7 +59,7 @@ class _Requests:
         shape = (type(layer).__name__, *layer.weight.shape, layer.bias is None, layer.weight.dtype)
 
         def call(x: Any) -> Any:
-            count = self.count
+            count, x = self.count, x.contiguous()  # another layout in memory is another kernel, too
             if count < 2 or x.ndim < 2:
                 return forward(x)
             key = (count, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads())
@@ -77,7 +77,7 @@ def apiece(forward: Callable[[Any], Any], x: Any, count: int) -> Any:
     if len(x) != 2 * count:
         return torch.cat([forward(x[i : i + 1]) for i in range(len(x))])
     # upstream puts all rows with words first, then all without
-    pairs = [forward(x[i::count]) for i in range(count)]
+    pairs = [forward(x[i::count].contiguous()) for i in range(count)]
     return torch.stack(pairs, dim=1).flatten(0, 1)
 
 
