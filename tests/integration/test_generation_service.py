@@ -6,6 +6,7 @@ AUDIOTUNE_TEST_GENERATION="URL FOLDER" names one that runs already (FOLDER holds
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from audiotune import client, governance
 from audiotune.encodings import tags_of
 from audiotune.errors import GenerationError
 from audiotune.governance import Consent
+from audiotune.sound import read
 from audiotune.store import FolderStore, digest_of
 from tests.fakes.small_release import RECORDING, publish
 
@@ -37,6 +39,7 @@ ASK: dict[str, Any] = {"prompt": "low dark drone", "seconds": 0.5, "steps": 4, "
 class Service:
     url: str
     store: FolderStore
+    process: int | None = None
 
     def post(self, **fields: Any) -> httpx.Response:
         return httpx.post(self.url + "/v1/generations", json={**ASK, **fields}, timeout=300)
@@ -74,9 +77,10 @@ def _running(folder: Path, store: FolderStore) -> Iterator[Service]:
     try:
         url = f"http://127.0.0.1:{port}"
         _until_ready(url, folder / "log")
-        yield Service(url, store)
+        yield Service(url, store, child.pid)
     finally:
-        os.killpg(child.pid, signal.SIGTERM)
+        if child.poll() is None:
+            os.kill(child.pid, signal.SIGTERM)
         child.wait(60)
 
 
@@ -175,6 +179,39 @@ def test_a_decode_bomb_is_refused_before_it_grows(service: Service, tmp_path: Pa
     assert "longer than" in answer.json()["detail"]
 
 
+def test_a_job_gives_the_sound_that_asking_gives(service: Service) -> None:
+    ours = client.Client(service.url)
+    fields = {**ASK, "seed": 11}
+    jobs = [ours.submit(f"integration-{n}", **{**fields, "seed": n}) for n in (11, 12, 13)]
+    ended = [ours.wait(job.id, every_s=0.1) for job in jobs]
+    assert [job.state for job in ended] == ["done"] * 3
+    assert ours.sound(ended[0].sounds[0]["sound"]).audio == service.post(seed=11).content
+    assert ours.submit("integration-11", **fields).state == "done", "made once, whoever retries"
+
+
+def test_a_stopped_job_ends_and_frees_the_engine(service: Service) -> None:
+    ours = client.Client(service.url)
+    job = ours.submit("integration-long", prompt="low drone", seconds=2.5, steps=250, seed=1)
+    end = time.monotonic() + 60
+    while ours.job(job.id).step < 2:
+        assert time.monotonic() < end, "it never began"
+        time.sleep(0.05)
+    assert ours.cancel(job.id).state == "cancelled"
+    assert service.post().status_code == 200
+
+
+def test_loops_and_parts_made_anew(service: Service) -> None:
+    loop = service.post(prompt="pulse", seconds=None, bars=0.5, bpm=120, loop=True)
+    assert loop.status_code == 200, loop.text
+    assert float(loop.headers["x-audio-tune-seam-db"]) < 20
+    again = service.post(init_sound=loop.headers["x-audio-tune-sound"], seconds=None, inpaint_start_s=0.3, inpaint_end_s=0.6)
+    assert again.status_code == 200, again.text
+    first, second = (read(io.BytesIO(answer.content)) for answer in (loop, again))
+    assert first.frames == second.frames
+    untouched = slice(0, round(0.3 * first.sample_rate_hz) - 1)
+    assert abs(first.data[:, untouched] - second.data[:, untouched]).max() < 1e-4
+
+
 def test_probes_docs_and_metrics(service: Service) -> None:
     for path in ("/livez", "/readyz", "/docs", "/openapi.json", "/v1/health", "/v1/releases"):
         assert httpx.get(service.url + path, timeout=60).status_code == 200, path
@@ -184,7 +221,7 @@ def test_probes_docs_and_metrics(service: Service) -> None:
 
 
 def test_withdrawn_consent_ends_the_service(service: Service) -> None:
-    """Last in the module: nothing is served afterwards, and a withdrawn release is not loaded again."""
+    """Nothing is served afterwards, and a withdrawn release is not loaded again."""
     agreement = governance.current_agreement(service.store)
     assert agreement is not None
     withdrawal = Consent(recording=RECORDING, contributor="ana", uses=(), basis="test", agreement=agreement.digest)
@@ -199,3 +236,21 @@ def test_withdrawn_consent_ends_the_service(service: Service) -> None:
     assert httpx.get(service.url + "/readyz").status_code == 503
     time.sleep(3)  # several looks: it must not come back by itself
     assert not client.health(service.url)["ready"]
+
+
+def test_asked_to_stop_it_says_so_and_ends_by_itself(service: Service) -> None:
+    """The very last: the process is gone afterwards."""
+    if service.process is None:
+        pytest.skip("the service was started by somebody else")
+    os.kill(service.process, signal.SIGTERM)
+    assert httpx.get(service.url + "/livez").status_code == 200
+    end, codes = time.monotonic() + 60, set()
+    while time.monotonic() < end:
+        try:
+            codes.add(httpx.get(service.url + "/readyz", timeout=5).status_code)
+        except httpx.HTTPError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("it still answers")
+    assert 503 in codes

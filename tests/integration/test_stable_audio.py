@@ -74,6 +74,15 @@ def test_a_batch_of_any_size_and_order_gives_the_same_bits(
             assert np.array_equal(sound.data, alone[place])
 
 
+def test_eight_together_on_the_tiny_base_are_the_bits_of_each_alone() -> None:
+    """The shipped model's layers are wide enough for other kernels than the tiny shape's."""
+    model = load_model(TINY)
+    asked = [Request(f"drone {n}", seconds=0.5, steps=2, seed=n) for n in range(8)]
+    for request, sound in zip(asked, generate_alike(model, asked)):
+        assert sound is not None
+        assert np.array_equal(sound.data, generate(model, [request])[0].data)
+
+
 def test_who_is_gone_is_computed_no_further_and_the_rest_keeps_its_bits(sa: StableAudio) -> None:
     asked = [Request("low drone", seconds=0.5, steps=6, seed=s) for s in range(3)]
     rows: list[int] = []
