@@ -8,7 +8,9 @@
   "store" (include "audio-tune.store-url" .)
   "store_endpoint" (include "audio-tune.store-endpoint" .)
   "store_secret" (include "audio-tune.store-secret" (dict "root" . "user" "pipelines"))
+  "store_region" .Values.objectStorage.region
   "mlflow" (include "audio-tune.registry-url" .)
+  "service_account" (ternary .Values.kfp.serviceAccount "" (eq .Values.kfp.mode "multi-user"))
   "gpu_resource" ($gpu.resource | default "nvidia.com/gpu")
   "gpus" (int $gpu.count)
   "gpu_node_selector" ($gpu.nodeSelector | default dict)
