@@ -1,0 +1,209 @@
+"""Values are types: nothing has drifted, what is wrong is refused by name, what is right renders."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from deploy.chart import generate, rules
+from deploy.chart.values import Values
+from tests.rendered_chart import CHART, HELM, REGISTRY, RefusedError, at, bare, merged, needs_helm, objects, pods, program, text
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES = sorted((CHART.parents[1] / "deploy" / "values").glob("*.yaml"))
+
+
+def test_nothing_has_drifted() -> None:
+    assert generate.drifted() == []
+
+
+def test_the_defaults_in_the_file_are_those_of_the_model() -> None:
+    written = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert Values.model_validate(merged(written, REGISTRY)).as_helm() == merged(written, REGISTRY)
+
+
+@pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)
+def test_every_values_file_that_ships_fits(path: Path) -> None:
+    written = yaml.safe_load((CHART / "values.yaml").read_text())
+    Values.model_validate(merged(written, REGISTRY, yaml.safe_load(path.read_text())))
+
+
+@needs_helm
+@pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)
+def test_every_values_file_that_ships_renders(path: Path) -> None:
+    assert list(pods(objects(yaml.safe_load(path.read_text()))))
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("images.registry", "http://registry.home"),
+    ("images.pullPolicy", "Sometimes"),
+    ("images.pullSecrets", "login"),
+    ("images.prepare.digest", "sha256:abc"),
+    ("images.prepare.name", ""),
+    ("images.typo", "x"),
+    ("access.mode", "closed"),
+    ("access.firstOwner", "Ana Blue"),
+    ("generation.replicas", -1),
+    ("generation.replicas", "two"),
+    ("generation.queue", 0),
+    ("generation.pollSeconds", 0),
+    ("generation.gpu.preset", "rtx-4090"),
+    ("generation.gpu.count", 17),
+    ("generation.gpu.sharedMemory", "2 GB"),
+    ("generation.gpu.device", "magic"),
+    ("generation.autoscaling.kind", "vpa"),
+    ("generation.resources.limits.memory", "lots"),
+    ("generation.resources.requests.gpu", "1"),
+    ("generation.cacheSize", 20),
+    ("generation.longestSeconds", 0),
+    ("generation.env", {"1ST": "x"}),
+    ("studio.enabled", "yes"),
+    ("studio.uploadLimitMb", 0),
+    ("studio.replicas", 2),
+    ("registry.kind", "mlflow"),
+    ("registry.external.url", "mlflow.example"),
+    ("database.name", "My Runs"),
+    ("database.external.port", 70_000),
+    ("database.external.sslMode", "maybe"),
+    ("database.backup.schedule", "daily"),
+    ("objectStorage.bucket", "No_Bucket"),
+    ("objectStorage.kind", "ceph"),
+    ("objectStorage.bundled.size", "100"),
+    ("objectStorage.lifecycle.noncurrentDays", -1),
+    ("kfp.mode", "yes"),
+    ("kfp.endpoint", "ml-pipeline:8888"),
+    ("pipelines.gpu.batchSize", 0),
+    ("pipelines.retries", 11),
+    ("network.blocked", ["169.254.169.254"]),
+    ("network.dns.port", 0),
+    ("ingress.studioHost", "https://studio.example"),
+    ("monitoring.serviceMonitor.intervalSeconds", 0),
+    ("pods.runAsUser", 0),
+    ("priorityClasses.services", 2_000_000_000),
+    ("nothingOfOurs", True),
+]
+
+
+def _words(path: str) -> str:
+    """What a reader must find in the message: the last key of the path."""
+    return path.rpartition(".")[2]
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG, ids=[f"{p}={v}" for p, v in WRONG])
+def test_the_model_refuses_by_name(path: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Values.model_validate(merged(REGISTRY, at(path, value)))
+    assert any(_words(path) in {str(part) for part in error["loc"]} for error in caught.value.errors())
+
+
+@needs_helm
+@pytest.mark.parametrize(("path", "value"), WRONG, ids=[f"{p}={v}" for p, v in WRONG])
+def test_helm_refuses_by_name(path: str, value: Any) -> None:
+    with pytest.raises(RefusedError, match=_words(path)):
+        text(at(path, value))
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "images.registry": {},
+    "objectStorage.external.secret": at("objectStorage.kind", "external"),
+    "database.external.host": at("database.kind", "external"),
+    "database.external.secret": at("database", {"kind": "external", "external": {"host": "db"}}),
+    "registry.external.url": at("registry.kind", "external"),
+    "kfp.endpoint": at("kfp.mode", "single-user"),
+    "generation.autoscaling.maxReplicas": at("generation.autoscaling.minReplicas", 9),
+    "generation.autoscaling.prometheusUrl": at("generation.autoscaling.kind", "keda"),
+    "ingress.studioHost": at("ingress.enabled", True),
+    "httpRoute.parentRefs": at("httpRoute", {"enabled": True, "studioHost": "s.example"}),
+    "httpRoute.studioHost": at("httpRoute", {"enabled": True, "parentRefs": [{"name": "gate"}]}),
+    "access.mode": merged(at("access.mode", "open"), at("ingress", {"enabled": True, "studioHost": "s.example"})),
+    "generation.replicas": at("generation", {"replicas": 0, "autoscaling": {"kind": "hpa"}}),
+    "generation.env": at("generation.env", {"AWS_REGION": "x"}),
+    "studio.env": at("studio.env", {"HOME": "/x"}),
+}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.key for rule in rules.RULES} == set(BROKEN)
+
+
+@needs_helm
+@pytest.mark.parametrize("key", BROKEN)
+def test_python_and_helm_refuse_alike(key: str) -> None:
+    values = BROKEN[key] if key == "images.registry" else merged(REGISTRY, BROKEN[key])
+    with pytest.raises(ValidationError, match=key.replace(".", r"\.")):
+        Values.model_validate(values)
+    with pytest.raises(RefusedError, match=key.replace(".", r"\.")):
+        bare(values)
+
+
+def _strategy(card: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Random valid values of a schema; patterns by the schema's own regular expression."""
+    if "anyOf" in card:
+        return st.one_of(*(_strategy(choice) for choice in card["anyOf"]))
+    if "enum" in card or "const" in card:
+        return st.sampled_from(card.get("enum") or [card["const"]])
+    kind = card.get("type")
+    if kind == "object" and "properties" in card:
+        return st.fixed_dictionaries(
+            {}, optional={key: _strategy(below) for key, below in card["properties"].items() if key != "global"}
+        )
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        "null": st.none(),
+        "boolean": st.booleans(),
+        "object": st.just({}),
+        "array": st.just([]),
+        "integer": st.integers(card.get("minimum", 0), card.get("maximum", 10**6)),
+        "number": st.integers(int(card.get("minimum", 1)) or 1, int(card.get("maximum", 1000))),
+        "string": st.from_regex(card["pattern"].replace("$", r"\Z"), fullmatch=True)
+        .filter(str.isascii)
+        .filter(lambda s: "\n" not in s)
+        if "pattern" in card
+        else st.sampled_from(["a", "band"]),
+    }
+    return simple[kind]
+
+
+@needs_helm
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(values=_strategy(SCHEMA))
+def test_random_valid_values_render_or_are_refused_by_a_rule(values: dict[str, Any]) -> None:
+    whole = merged(yaml.safe_load((CHART / "values.yaml").read_text()), values, {"images": {"registry": "registry.home:5000"}})
+    jsonschema.validate(whole, SCHEMA)
+    faults = rules.broken(whole)
+    try:
+        rendered = text(values, kube_version="1.34.0", api_versions="keda.sh/v1alpha1/ScaledObject")
+    except RefusedError:
+        if not faults:
+            raise
+        return
+    assert not faults
+    assert [found for found in yaml.safe_load_all(rendered) if found]
+
+
+@needs_helm
+@pytest.mark.skipif(HELM is None or program("helm4") is None, reason="no helm4 among the lab's programs (`lab tools helm4`)")
+def test_helm_4_renders_the_same_objects() -> None:
+    three = {str(o) for o in objects()}
+    four = {str(o) for o in yaml.safe_load_all(text(helm=program("helm4"))) if o}
+    assert four == three
+
+
+@needs_helm
+def test_helm_lints() -> None:
+    done = subprocess.run(
+        [str(HELM), "lint", str(CHART), "--strict", "--set", "images.registry=registry.home", "--kube-version", "1.34.4"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
