@@ -11,7 +11,9 @@ from pydantic.alias_generators import to_camel
 class Closed(BaseModel):
     """Base of all values: unknown keys are refused, keys are camelCase as Helm's users expect."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, validate_default=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True, validate_default=True, frozen=True
+    )
 
 
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
