@@ -20,6 +20,7 @@ from components.executor import SettingsError, door, parser_for, settings_from
 from pipelines.recipe import STEPS
 from tests.fakes.toy_step import settings as card
 
+RECORDED = Path(__file__).parent / "recorded"
 TOY = "tests.fakes.toy_step"
 SESSION = '{"Provider":"s3","Params":{"endpoint":"minio.kubeflow.svc.cluster.local:9000","secretName":"audiotune-store"}}'
 
@@ -187,6 +188,50 @@ def test_unknown_knobs_are_left_out_and_bounds_hold() -> None:
     assert settings_from(card.Settings, {"pipelinechannel--gpus": "0"}) == card.Settings()
     with pytest.raises(SettingsError, match="loudness_lufs"):
         settings_from(card.Settings, {"loudness_lufs": "loud"})
+
+
+CHOICES = {"taste": {"soft": {"loudness_lufs": -30.0}, "loud and dark": {"loudness_lufs": -12.0, "word": "pluck"}}}
+
+
+def test_a_word_of_a_drop_down_stands_for_knobs(folder: Path) -> None:
+    given = recorded(folder, settings={"loudness_lufs": -20.0, "choices": CHOICES}, taste="loud and dark")
+    assert play(given)[0] == 0
+    assert "pluck -12.0" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
+
+
+def test_a_word_that_no_drop_down_has_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(recorded(folder, settings={"choices": CHOICES}, taste="sour"))[0] == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "toy_step: taste is 'sour'. Take one of: soft, loud and dark"
+
+
+def test_a_choice_may_be_a_knob_itself_and_may_be_absent(folder: Path) -> None:
+    words = {"word": {"the dark one": {"word": "drone"}}}
+    assert play(recorded(folder, settings={"choices": words}, word="a free word"))[0] == 0
+    assert "a free word" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
+    assert executor.words_to_knobs(card.Settings, CHOICES, {"taste": None}) == {}
+
+
+@pytest.mark.parametrize("step", ["make", "train", "report"])
+def test_recorded_inputs_are_read_as_they_came(step: str) -> None:
+    """ExecutorInputs of a real backend: artifacts without a type, names nobody declared, None absent."""
+    given = json.loads((RECORDED / f"{step}.executor_input.json").read_text())
+    for side in ("inputs", "outputs"):
+        for name in given[side].get("artifacts", {}):
+            path = executor._artifact_path(given[side], name)
+            assert str(path).startswith("/s3/audiotune/kfp/audiotune-probe/")
+    values = given["inputs"]["parameterValues"]
+    assert "d_none" not in values
+    assert settings_from(card.Settings, values) == card.Settings()
+
+
+def test_recorded_outputs_hold_what_ours_hold(folder: Path) -> None:
+    """What a real backend accepted has the same keys as what our door writes."""
+    said = play(recorded(folder))[1]
+    taken = json.loads((RECORDED / "make.executor_output.json").read_text())
+    assert set(said) == set(taken)
+    ours, theirs = said["artifacts"]["page"]["artifacts"][0], taken["artifacts"]["report"]["artifacts"][0]
+    assert set(ours) == set(theirs)
+    assert ours["type"] == theirs["type"]
 
 
 @pytest.mark.parametrize("step", STEPS)
