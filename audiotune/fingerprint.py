@@ -99,8 +99,10 @@ class Fingerprinter:
         self._rest = self._rest[count * _HOP :].copy()
 
     def _of(self, windows: Frames, power: Frames) -> Words:
+        from scipy.fft import rfft  # stays in float32
+
         np.multiply(windows, _HANN, out=self._windowed[: len(windows)])
-        spectrum = np.fft.rfft(self._windowed[: len(windows)], axis=1)[:, _EDGES[0] : _EDGES[-1]].copy()
+        spectrum = np.asarray(rfft(self._windowed[: len(windows)], axis=1))[:, _EDGES[0] : _EDGES[-1]].copy()
         parts = spectrum.view(np.float32)  # real and imaginary parts side by side: their squares are summed together
         np.square(parts, out=parts)
         bands = np.add.reduceat(parts, 2 * (_EDGES[:-1] - _EDGES[0]), axis=1)

@@ -29,6 +29,7 @@ _HALF = [
 ]  # fmt: skip
 _PHASES = np.array([*_HALF, _HALF[1][::-1], _HALF[0][::-1]], dtype=np.float32)
 _TAPS = _PHASES.shape[1]
+_LOOK = 512
 _MOST_GAIN = float(np.abs(_PHASES).sum(axis=1).max())  # no interpolated value exceeds the highest frame near it by more
 
 
@@ -74,7 +75,8 @@ class LoudnessMeter:
 
     def _add_peak(self, frames: Frames) -> None:
         joined = np.concatenate([self._tail, frames])
-        _interpolated_peak(joined, _PHASES, _MOST_GAIN, self._peak)
+        for start in _worth_a_look(joined, float(self._peak[0])):
+            _interpolated_peak(joined[start : start + _LOOK + _TAPS - 1], _PHASES, _MOST_GAIN, self._peak)
         self._tail = joined[-(_TAPS - 1) :].copy()
 
     @property
@@ -101,6 +103,16 @@ class LoudnessMeter:
         rest = self._peak.copy()
         _interpolated_peak(np.concatenate([self._tail, np.zeros_like(self._tail)]), _PHASES, _MOST_GAIN, rest)
         return decibels(float(rest[0])) if rest[0] > 0 else None
+
+
+def _worth_a_look(frames: Frames, peak: float) -> list[int]:
+    """Where looks begin that may raise the peak, the loudest first: after them most others are passed over at a glance."""
+    starts = np.arange(0, max(1, len(frames) - _TAPS + 1), _LOOK)
+    highest = np.maximum.reduceat(np.abs(frames).max(axis=1), starts)
+    near = highest.copy()
+    near[:-1] = np.maximum(near[:-1], highest[1:])  # the taps of a look reach into the next one's frames
+    order = np.argsort(-near)
+    return [int(start) for start in starts[order[near[order] * _MOST_GAIN > peak]]]
 
 
 def integrated_lufs(sound: Sound) -> float | None:

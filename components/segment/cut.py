@@ -77,8 +77,11 @@ def _excess(heard: Heard, floor: Levels) -> Levels:
 
 def _trailing(heard: Heard, floor: Levels) -> Levels:
     """Like the excess, of the 100 ms before each hop: fine enough for a swell, and blind to an attack still to come."""
-    before = uniform_filter1d(heard.power, _TRAIL_HOPS, axis=0, origin=_TRAIL_HOPS // 2 - 1)
-    return np.asarray((decibel(before) - floor - _EXTRA_DB).max(axis=1))
+    most = np.full(len(floor), -120, np.float32)
+    for b in range(floor.shape[1]):
+        before = uniform_filter1d(heard.power[:, b], _TRAIL_HOPS, origin=_TRAIL_HOPS // 2 - 1)
+        np.maximum(most, decibel(before) - floor[:, b] - _EXTRA_DB[b], out=most)
+    return most
 
 
 def _sounding(excess: Levels, settings: Settings) -> list[tuple[int, int]]:

@@ -22,7 +22,10 @@ _LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a t
 
 def decibel(power: NDArray[np.float32] | NDArray[np.float64]) -> Levels:
     """10 log10, nothing below -120 dB."""
-    return np.asarray(10 * np.log10(np.maximum(power, 1e-12)), dtype=np.float32)
+    level = np.asarray(np.maximum(power, 1e-12), dtype=np.float32)  # worked on in place: a take of hours has millions of hops
+    np.log10(level, out=level)
+    level *= 10
+    return level
 
 
 def noise_floor(heard: Heard, settings: Settings) -> Levels:

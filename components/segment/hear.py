@@ -138,10 +138,15 @@ class _Spectrum:
             bins = rfft(windowed[:, :, 0], axis=1)
             power = bins.real**2 + bins.imag**2
         else:
-            both = fft(windowed[:, :, 0::2].sum(axis=2) + 1j * windowed[:, :, 1::2].sum(axis=2), axis=1)
-            square = both.real**2 + both.imag**2
+            if frames.shape[2] > 2:
+                windowed = np.stack([windowed[:, :, 0::2].sum(axis=2), windowed[:, :, 1::2].sum(axis=2)], axis=2)
+            both = fft(windowed.view(np.complex64)[:, :, 0], axis=1, overwrite_x=True)
+            parts = both.view(np.float32)  # real and imaginary parts in turn: squared in place
+            np.square(parts, out=parts)
+            square = parts[:, 0::2] + parts[:, 1::2]
             power = square[:, : half + 1]
-            power[:, 1:half] = (power[:, 1:half] + square[:, :half:-1]) / 2
+            power[:, 1:half] += square[:, :half:-1]
+            power[:, 1:half] *= 0.5
         return np.asarray(np.add.reduceat(power, self._first, axis=1)[:, :-1], dtype=np.float32)
 
     def finish(self) -> NDArray[np.float32]:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soundfile as sf
+import soxr
 
-from audiotune.loudness import integrated_lufs
+from audiotune.loudness import LoudnessMeter
 from audiotune.recording import Digest
 from audiotune.segment import Segment, segment_id
-from audiotune.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, Sound
+from audiotune.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, decibels
 from audiotune.store import Store
 from components.segment.cut import Cut
 from components.segment.settings import Settings
@@ -51,12 +52,16 @@ def render(
     Args:
         frames: the part of the recording, float32 [frames, channels] at `sample_rate_hz`.
     """
-    sound = Sound(frames.T, sample_rate_hz).to_channels(RENDER_CHANNELS).resampled(RENDER_RATE_HZ)
-    loudness = integrated_lufs(sound)
-    gain_db = gain_for(loudness, sound.peak_dbfs, settings)
-    fade_in_s = 0.0 if cut.start_frame == 0 else min(settings.fade_in_s, sound.duration_s / 4)
-    fade_out_s = min(settings.fade_out_s, sound.duration_s / 4)
-    sound = sound.amplified(gain_db).faded(fade_in_s, fade_out_s)
+    stereo = _stereo(frames, sample_rate_hz)
+    duration_s = len(stereo) / RENDER_RATE_HZ
+    loudness = _loudness_lufs(stereo)
+    gain_db = gain_for(loudness, decibels(float(max(stereo.max(), -stereo.min()))), settings)
+    fade_in_s = 0.0 if cut.start_frame == 0 else min(settings.fade_in_s, duration_s / 4)
+    fade_out_s = min(settings.fade_out_s, duration_s / 4)
+    stereo *= np.float32(10 ** (gain_db / 20))
+    _fade(stereo, fade_in_s)
+    _fade(stereo[::-1], fade_out_s)
+    peak_dbfs = decibels(float(max(stereo.max(), -stereo.min())))
     return Segment(
         id=segment_id(recording, cut.start_frame, cut.end_frame, gain_db, fade_in_s, fade_out_s),
         recording=recording,
@@ -66,10 +71,10 @@ def render(
         gain_db=gain_db,
         fade_in_s=fade_in_s,
         fade_out_s=fade_out_s,
-        blob=store.put_blob(_flac(sound), ".flac"),
-        frames=sound.frames,
+        blob=store.put_blob(_flac(stereo), ".flac"),
+        frames=len(stereo),
         loudness_lufs=None if loudness is None else round(loudness + gain_db, 2),
-        peak_dbfs=round(sound.peak_dbfs, 2) if np.isfinite(sound.peak_dbfs) else None,
+        peak_dbfs=round(peak_dbfs, 2) if np.isfinite(peak_dbfs) else None,
         speech=talk,
     )
 
@@ -82,9 +87,33 @@ def gain_for(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) 
     return round(min(wanted, settings.max_gain_db, settings.peak_dbfs - peak_dbfs), 3)
 
 
-def _flac(sound: Sound) -> bytes:
-    """16 bit: after the gain every segment uses the whole scale."""
-    whole = np.rint(sound.data.T * 32767).clip(-32768, 32767).astype(np.int16)
+def _stereo(frames: Frames, sample_rate_hz: int) -> Frames:
+    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, of its own memory. Front left and right come first."""
+    both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames[:, :RENDER_CHANNELS]
+    if sample_rate_hz == RENDER_RATE_HZ:
+        return np.array(both, dtype=np.float32, order="C")
+    moved = soxr.resample(np.ascontiguousarray(both, dtype=np.float32), sample_rate_hz, RENDER_RATE_HZ, quality="HQ")
+    return np.ascontiguousarray(moved, dtype=np.float32)
+
+
+def _loudness_lufs(stereo: Frames) -> float | None:
+    meter = LoudnessMeter(RENDER_RATE_HZ, RENDER_CHANNELS, true_peak=False)
+    meter.add(stereo)
+    return meter.lufs
+
+
+def _fade(stereo: Frames, fade_s: float) -> None:
+    """A raised cosine at the beginning, in place."""
+    length = min(len(stereo), round(fade_s * RENDER_RATE_HZ))
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / max(1, length))
+    stereo[:length] *= rise.astype(np.float32)[:, None]
+
+
+def _flac(stereo: Frames) -> bytes:
+    """16 bit: after the gain every segment uses the whole scale. Changes what it is given."""
+    stereo *= 32767
+    np.rint(stereo, out=stereo)
+    whole = np.clip(stereo, -32768, 32767, out=stereo).astype(np.int16)
     out = io.BytesIO()
-    sf.write(out, whole, sound.sample_rate_hz, format="FLAC", subtype="PCM_16", compression_level=_FLAC_LEVEL)
+    sf.write(out, whole, RENDER_RATE_HZ, format="FLAC", subtype="PCM_16", compression_level=_FLAC_LEVEL)
     return out.getvalue()
