@@ -9,6 +9,7 @@ is started is ours, because kfp's SubprocessRunner refuses container components.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from typing import Any
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
 from pipelines.arguments import pairs, typed_arguments
 from pipelines.compile import compiled
-from pipelines.documents import PIPELINES, to_yaml
+from pipelines.documents import PIPELINES, Documents, tasks_of, to_yaml
 from pipelines.process import show_at_once
 from pipelines.recipe import load_recipe
 
@@ -51,12 +52,27 @@ def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: 
     (folder / "pipeline.yaml").write_text(to_yaml(documents))
     with only_ours(), playing(documents[0]) as show:
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder.resolve()), raise_on_error=True)
-        loaded = components.load_component_from_text(to_yaml(documents))
+        loaded = components.load_component_from_text(to_yaml(without_unasked(documents)))
         try:
             loaded(**typed)
         except RuntimeError as e:
             raise PipelineError(HostProcess.last_words or str(e), cure=_log_cure()) from e  # the words begin with the step
         return show.outputs
+
+
+def without_unasked(documents: Documents) -> Documents:
+    """The documents without optional whole numbers that no task passes: kfp's local orchestrator reads their None as a number.
+
+    A real backend leaves the key out of what the step gets, and so does this.
+    """
+    spec, *others = copy.deepcopy(documents)
+    for task in tasks_of(spec).values():
+        given = task.get("inputs", {}).get("parameters", {})
+        wanted = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
+        for name in [n for n, p in wanted.items() if p.get("isOptional") and "defaultValue" not in p and n not in given]:
+            if wanted[name]["parameterType"] == "NUMBER_INTEGER":
+                del wanted[name]
+    return [spec, *others]
 
 
 def _log_cure() -> str:

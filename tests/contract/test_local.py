@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError
-from pipelines.local import play
+from pipelines.compile import compiled
+from pipelines.local import play, without_unasked
+from pipelines.recipe import load_recipe
 
 COUNT = (
     """
@@ -86,3 +88,12 @@ def test_the_failing_steps_last_words_are_the_error(documents: list[dict[str, An
         play(documents, {"fail": "true"}, tmp_path / "runs", str(tmp_path / "store"))
     log = Path(str(caught.value).rpartition(" is in ")[2])
     assert "too loud" in log.read_text()
+
+
+def test_a_whole_number_nobody_gives_is_left_out_as_on_a_real_backend() -> None:
+    documents = compiled("full", load_recipe("demo"))
+    before = documents[0]["components"]["comp-finetune"]["inputDefinitions"]["parameters"]
+    after = without_unasked(documents)[0]["components"]["comp-finetune"]["inputDefinitions"]["parameters"]
+    assert set(before) - set(after) == {"seed"}
+    tuned = without_unasked(compiled("tune", load_recipe("demo")))[0]["components"]["comp-finetune"]["inputDefinitions"]
+    assert "seed" in tuned["parameters"]  # there the form asks for it
