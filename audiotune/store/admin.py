@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from audiotune.errors import StoreError
 
 Policy = dict[str, Any]
-_SOUNDS = tuple(f"blobs/*.{suffix}" for suffix in ("wav", "flac", "mp3", "ogg", "opus"))
 _EVERYTHING = ("*",)
 
 
@@ -48,9 +47,9 @@ USERS: Mapping[str, Rights] = {
     ),
     # Makes sounds out of releases. Cannot touch recordings, annotations or what was agreed.
     "generation": Rights(
-        read=("blobs/*", "manifests/*", "governance/*", "access/tokens/*", "jobs/*"),
-        write=(*_SOUNDS, "manifests/generations/*", "jobs/*"),
-        delete=("jobs/*",),
+        read=("blobs/*", "manifests/*", "governance/*", "access/tokens/*", "jobs/*", "sounds/*"),
+        write=("sounds/*", "manifests/generations/*", "jobs/*"),
+        delete=("jobs/*", "sounds/*"),
     ),
     # Steps of a run. What was agreed and who may come in is not theirs to remove.
     "pipelines": Rights(

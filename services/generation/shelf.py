@@ -6,7 +6,6 @@ import threading
 
 from services.generation.work import Loaded, NotReadyError
 
-
 NOTHING_YET = "nothing is registered under the alias"
 
 
