@@ -108,7 +108,7 @@ def secret_commands(cluster: Cluster, namespace: str) -> str:
 def manifests(cluster: Cluster) -> dict[str, str]:
     """The plain manifests in deploy/kfp, file name -> text; a contract test holds them to this."""
     head = "# Written by `python -m pipelines.namespace --write` from deploy/kfp/cluster.yaml; change it there.\n"
-    patch = {"data": launcher_data(cluster)}
+    patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": LAUNCHER}, "data": launcher_data(cluster)}
     return {
         "multi-user/objects.yaml": head + yaml.safe_dump_all(objects(cluster, "audio-tune"), sort_keys=False),
         "single-user/launcher-patch.yaml": head + yaml.safe_dump(patch, sort_keys=False),
