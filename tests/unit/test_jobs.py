@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audiotune.errors import StoreError
@@ -90,6 +90,8 @@ played = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
+@example([("make", 0), ("step", 0), ("step", 0), ("clock", 15), ("beat", 1), ("step", 1), ("step", 0)])  # a late end
+@example([("make", 0), ("step", 0), ("clock", 15), ("beat", 1), ("kill", 1, 1), ("step", 0)])  # killed after its claim
 @given(played)
 def test_no_job_is_lost_and_none_ends_twice(moves: list[tuple[Any, ...]]) -> None:
     """Three workers that die in the midst of their writes, fall silent and come back, on a clock that jumps."""
@@ -162,14 +164,14 @@ def test_a_silent_workers_job_is_taken_over_and_its_late_end_is_dropped() -> Non
     first, second = runner(store, clock, slow), runner(store, clock, other)
     Book(store).make("ana", "job-00001", ASK, now=NOW)
     first.step()
+    first.step()
     second.step()
     assert other.begun == [], "its worker is alive"
     clock.now += timedelta(seconds=LEASE_S + 1)
     second.beat()
     second.step()
     assert other.begun == ["job-00001"]
-    first.step()
-    first.step()
+    first.step()  # it is done now, and too late: the number after its claim is taken
     second.step()
     job = Book(store).read("ana", "job-00001")
     assert job is not None
