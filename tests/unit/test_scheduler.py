@@ -168,3 +168,19 @@ def test_the_outlook_grows_with_what_is_ahead() -> None:
     assert [schedule.wait_s(entry, 1.0) for entry in mine] == [4.0, 6.0, 8.0]
     assert [schedule.ahead(entry) for entry in mine] == [1, 2, 3]
     assert schedule.wait_s(Entry("a", "x", 1.0)) is None
+
+
+def test_riding_along_with_others_does_not_starve_ones_own_first_entry() -> None:
+    """A member whose entries keep riding in others' batches is served much, and its turn never comes by the shares alone."""
+    schedule = Schedule(Limits(10_000, 10_000, 1e9, 8, 1e9))
+    mine = Entry("a", "own", 1.0)
+    schedule.join([Entry("a", "first", 100.0), mine])
+    schedule.join([Entry("b", "shared", 1.0)])
+    schedule.take()
+    for takes in range(2 * PATIENCE):
+        schedule.join([Entry("a", "shared", 1.0) for _ in range(8)])
+        schedule.join([Entry("b", "shared", 1.0)])
+        if mine in schedule.take():
+            assert takes <= PATIENCE + 2
+            return
+    pytest.fail("it was never taken")
