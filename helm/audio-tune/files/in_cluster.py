@@ -1,7 +1,7 @@
 """What the chart's jobs ask of Kubernetes' API: Secrets made once, volumes that must not change. Standard library only.
 
     python in_cluster.py prepare SPEC.json          refuse changes that volumes cannot follow, then make missing Secrets
-    python in_cluster.py keep FILE SECRET           put a file into a Secret that does not exist yet (owner.json)
+    python in_cluster.py keep FILE SECRET RELEASE   put a file into a Secret that does not exist yet (owner.json)
 
 Nothing is ever overwritten: a Secret that is there stays as it is. Nothing secret is printed.
 """
@@ -131,12 +131,12 @@ def prepare(api, spec):
     print("\n".join(make_secrets(api, spec["secrets"])))
 
 
-def keep(api, path, name):
+def keep(api, path, name, instance=""):
     """The file as a Secret; nothing to do when the step before made none."""
     if not path.exists():
         print("nothing to keep: there is an owner already")
         return
-    labels = {"app.kubernetes.io/part-of": "audio-tune"}
+    labels = {"app.kubernetes.io/part-of": "audio-tune", "app.kubernetes.io/instance": instance}
     if not api.create("secrets", _secret(name, labels, {path.name: path.read_bytes()})):
         sys.exit(f"secret {name} is there already: delete it, it holds the password of an owner before this one")
     print(f"the first owner's password and token are in secret {name}; the command in NOTES shows and removes it")
@@ -154,4 +154,4 @@ if __name__ == "__main__":
     if verb == "prepare":
         prepare(connect(), json.loads(Path(words[0]).read_text()))
     else:
-        keep(connect(), Path(words[0]), words[1])
+        keep(connect(), Path(words[0]), *words[1:])
