@@ -17,6 +17,7 @@ Levels = NDArray[np.float32]
 _BLOCK_HOPS = 20  # 100 ms
 _STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # how much steady noise moves within half a second, by band: the narrow lowest one moves most
 _AWAY_HOPS = 60  # 0.3 s
+_SLAB = 8
 _LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a take
 
 
@@ -42,8 +43,11 @@ def noise_floor(heard: Heard, settings: Settings) -> Levels:
     cap = min(settings.floor_dbfs, loud - _LOUD_TO_NOISE_DB)
     window = 2 * max(1, round(settings.floor_window_s / (_BLOCK_HOPS * heard.hop_s))) + 1
     bands = [_band(power[:, b], level[:, b], sounding, _STEADY_DB[b], cap, window, settings) for b in range(level.shape[1])]
-    floor = np.repeat(np.stack(bands, axis=1), _BLOCK_HOPS, axis=0)
-    return np.concatenate([floor, np.repeat(floor[-1:], len(heard.power) - len(floor), axis=0)])
+    by_block = np.stack(bands, axis=1)
+    floor = np.empty(heard.power.shape, np.float32)
+    floor[: blocks * _BLOCK_HOPS].reshape(blocks, _BLOCK_HOPS, -1)[:] = by_block[:, None]
+    floor[blocks * _BLOCK_HOPS :] = by_block[-1]
+    return floor
 
 
 def _band(
@@ -76,11 +80,23 @@ def lit(heard: Heard, runs: list[tuple[int, int]], settings: Settings) -> NDArra
         dark[int(first * ratio) : int(last * ratio) + 1] = True
     if quiet.sum() < 8:
         return np.zeros(looks, np.bool_)
-    over = heard.spectrum / _narrow_noise(heard, quiet, settings)
+    size = 2 * round(settings.floor_window_s * heard.sample_rate_hz / heard.look_frames / 2) + 1
+    bright = np.zeros(looks, np.bool_)
+    for first in range(0, len(heard.squares), _SLAB):  # some bands at a time: a bound on memory
+        slab = slice(first, first + _SLAB)
+        bright |= _stands_out(heard.spectrum[:, slab], heard.squares[slab], quiet, dark, size)
+    return bright
+
+
+def _stands_out(
+    spectrum: Levels, squares: NDArray[np.float64], quiet: NDArray[np.bool_], dark: NDArray[np.bool_], size: int
+) -> NDArray[np.bool_]:
+    """Whether any of these bands [looks, bands] is too loud to be noise: clearly, or a little for several looks."""
+    over = spectrum / _narrow_noise(spectrum, squares, quiet, size)
     over[dark] = 1
     smooth = uniform_filter1d(over, 3, axis=0)
-    clear, hint = over > _quantile(heard.squares, 5), over > _quantile(heard.squares, 1)
-    return np.asarray((clear | (hint & (smooth > _quantile(3 * heard.squares, 5)))).any(axis=1))
+    clear, hint = over > _quantile(squares, 5), over > _quantile(squares, 1)
+    return np.asarray((clear | (hint & (smooth > _quantile(3 * squares, 5)))).any(axis=1))
 
 
 def _quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
@@ -88,13 +104,12 @@ def _quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.flo
     return np.asarray((1 - 1 / (9 * squares) + deviations * np.sqrt(1 / (9 * squares))) ** 3)
 
 
-def _narrow_noise(heard: Heard, quiet: NDArray[np.bool_], settings: Settings) -> NDArray[np.float32]:
+def _narrow_noise(spectrum: Levels, squares: NDArray[np.float64], quiet: NDArray[np.bool_], size: int) -> Levels:
     """Median power of the quiet looks around each look, as a mean: a square's median is (1 - 1/9n)^3 of it (Wilson-Hilferty)."""
-    rows = heard.spectrum[quiet]
-    size = 2 * round(settings.floor_window_s * heard.sample_rate_hz / heard.look_frames / 2) + 1
+    rows = spectrum[quiet]
     if len(rows) > size:
         rows = median_filter(rows, size=(size, 1), mode="nearest")
     else:
         rows = np.repeat(np.median(rows, axis=0, keepdims=True), len(rows), axis=0)
     at = np.clip(np.searchsorted(np.flatnonzero(quiet), np.arange(len(quiet))), 0, len(rows) - 1)
-    return np.asarray(np.maximum(rows[at], 1e-12) / (1 - 1 / (9 * heard.squares)) ** 3, dtype=np.float32)
+    return np.asarray(np.maximum(rows[at], 1e-12) / (1 - 1 / (9 * squares)) ** 3, dtype=np.float32)

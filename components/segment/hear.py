@@ -102,8 +102,11 @@ class _Ear:
             self._parts.append(_levels(self._rest, len(self._rest), self.filters, self._state))
         if not self._parts:
             return np.zeros((0, BANDS), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int16)
-        power, peak, crossings = zip(*self._parts, strict=True)
-        return np.concatenate(power), np.concatenate(peak), np.concatenate(crossings)
+        power, peak, crossings = (list(levels) for levels in zip(*self._parts, strict=True))
+        self._parts.clear()
+        whole = np.concatenate(power)
+        power.clear()
+        return whole, np.concatenate(peak), np.concatenate(crossings)
 
 
 class _Spectrum:
@@ -150,7 +153,9 @@ class _Spectrum:
         return np.asarray(np.add.reduceat(power, self._first, axis=1)[:, :-1], dtype=np.float32)
 
     def finish(self) -> NDArray[np.float32]:
-        return np.concatenate([*self._parts, np.zeros((0, len(self.bins)), np.float32)])
+        whole = np.concatenate([*self._parts, np.zeros((0, len(self.bins)), np.float32)])
+        self._parts.clear()
+        return whole
 
 
 def _levels(frames: Frames, hop: int, filters: NDArray[np.float64], state: NDArray[np.float64]) -> _Levels:
