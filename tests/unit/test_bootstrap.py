@@ -19,7 +19,9 @@ def may(user: str, action: str, key: str, prefix: str = "") -> bool:
     """What an IAM evaluator says: a matching Deny wins, else a matching Allow is needed."""
     statements = admin.policy(admin.USERS[user], "band", prefix)["Statement"]
     resource = f"arn:aws:s3:::band/{key}"
-    hits = [s["Effect"] for s in statements if action in s["Action"] and any(fnmatch.fnmatchcase(resource, r) for r in s["Resource"])]
+    hits = [
+        s["Effect"] for s in statements if action in s["Action"] and any(fnmatch.fnmatchcase(resource, r) for r in s["Resource"])
+    ]
     return "Allow" in hits and "Deny" not in hits
 
 

@@ -55,7 +55,9 @@ class Api:
                 return e.code, json.loads(e.read() or b"{}")
             except OSError as e:
                 if time.monotonic() > until:
-                    sys.exit(f"Kubernetes' API does not answer ({e}): check network.apiPorts and the policy cluster-jobs-to-kubernetes")
+                    sys.exit(
+                        f"Kubernetes' API does not answer ({e}): check network.apiPorts and the policy cluster-jobs-to-kubernetes"
+                    )
                 time.sleep(1)
 
 
@@ -81,7 +83,9 @@ def volume_faults(api, volumes):
             )
         size = spec["resources"]["requests"]["storage"]
         if amount(wanted["size"]) < amount(size):
-            faults.append(f"{wanted['key']}.size: volume {wanted['claim']} has {size}; a volume cannot shrink to {wanted['size']}")
+            faults.append(
+                f"{wanted['key']}.size: volume {wanted['claim']} has {size}; a volume cannot shrink to {wanted['size']}"
+            )
     return faults
 
 

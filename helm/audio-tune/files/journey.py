@@ -61,7 +61,7 @@ def takes():
 def door(step, **flags):
     """One step through its own door; its last words are the reason when it fails. Returns its parameters."""
     words = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    done = subprocess.run([sys.executable, "-m", f"components.{step}", *words], capture_output=True, text=True, cwd=os.getcwd())
+    done = subprocess.run([sys.executable, "-m", f"components.{step}", *words], capture_output=True, text=True)
     (WORK / f"{step}.log").write_text(done.stdout + done.stderr)
     if done.returncode:
         print(done.stdout[-2000:], done.stderr[-2000:], sep="\n", file=sys.stderr)
@@ -89,7 +89,17 @@ def tune():
     latents = WORK / "encode" / "latents"
     door("encode", dataset=dataset, base="tiny", **out("encode", "latents", "metrics"))
     made = out("finetune", "checkpoint", "report", "metrics")
-    door("finetune", latents=latents, dataset=dataset, base="tiny", steps=STEPS, batch_size=4, warmup_steps=2, validate_rows=0, **made)
+    door(
+        "finetune",
+        latents=latents,
+        dataset=dataset,
+        base="tiny",
+        steps=STEPS,
+        batch_size=4,
+        warmup_steps=2,
+        validate_rows=0,
+        **made,
+    )
     door("unwrap", checkpoint=made["checkpoint"], **out("unwrap", "weights", "metrics"))
 
 
