@@ -74,9 +74,9 @@ def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, An
     (BILLS / f"{name}.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
     made = {"name": name, "version": version(), "bytes": builder.bytes_of(tag), "licences": licences_of(bill)}
     if args.registry:
-        made["reference"] = f"{args.registry}/audio-tune/{name}:{version()}"
-        made["digest"] = builder.push(tag, made["reference"])
-        print(f"{made['reference']}@{made['digest']}")
+        reference = f"{args.registry}/audio-tune/{name}:{version()}"
+        made |= {"reference": reference, "digest": builder.push(tag, reference)}
+        print(f"{reference}@{made['digest']}")
     return made
 
 

@@ -53,7 +53,7 @@ def _component(distribution: metadata.Distribution) -> dict[str, Any]:
 
 def _licence(distribution: metadata.Distribution) -> dict[str, Any] | None:
     """As an SPDX expression where the wheel gives one (PEP 639), else by the name it gives."""
-    about = distribution.metadata
+    about: Any = distribution.metadata  # a message of the e-mail kind
     if expression := about.get("License-Expression"):
         return {"expression": str(expression)}
     classifiers = [str(c).split(" :: ")[-1] for c in about.get_all("Classifier") or [] if str(c).startswith("License ::")]

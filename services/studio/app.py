@@ -25,6 +25,7 @@ _KEEP_FILES_S = (3600, 24 * 3600)  # look once an hour, let files for browsers l
 
 def build(desk: Desk) -> gr.Blocks:
     """The whole studio as one page of rooms."""
+    blocks: gr.Blocks
     with gr.Blocks(title="Audio Tune", delete_cache=_KEEP_FILES_S, analytics_enabled=False) as blocks:
         me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
         bar = head.build(desk)
@@ -78,7 +79,7 @@ def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arri
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         chosen = head.anybody(desk, str(event.member or ""), request)
-        nothing = [{"sounds": []} for _ in cleared]
+        nothing: list[dict[str, list[Any]]] = [{"sounds": []} for _ in cleared]
         every = [arrival for _, arrival in arrivals]
         return (chosen, head.value(desk, chosen), *nothing, *_values(every, head.who(desk, chosen, request)))
 

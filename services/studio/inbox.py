@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,7 +90,7 @@ def look(path: Path, name: str, limit_mb: int) -> None:
 
 
 def keep(
-    store: Store, paths: Sequence[tuple[Path, str]], said: dict[str, object], agreement: Agreement, limit_mb: int
+    store: Store, paths: Sequence[tuple[Path, str]], said: Mapping[str, object], agreement: Agreement, limit_mb: int
 ) -> tuple[Upload | None, list[Refused]]:
     """Keeps what can be a recording.
 
@@ -172,7 +172,7 @@ def _decodes(path: Path) -> None:
         raise SoundError("the file holds no sound (no frames)", cure="export it again; the recording may not have been closed")
 
 
-def _check_people(said: dict[str, object], agreement: Agreement) -> None:
+def _check_people(said: Mapping[str, object], agreement: Agreement) -> None:
     contributors = said.get("contributors")
     people = [str(id) for id in contributors] if isinstance(contributors, (list, tuple)) else []
     if not people:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError
@@ -14,7 +14,7 @@ from services.studio.markup import Markup, joined, page_in_frame, say, tag
 _SHOWN_LINES = 6
 
 
-def take_in(desk: Desk, paths: list[Path], said: dict[str, object]) -> Iterator[tuple[Markup, Markup]]:
+def take_in(desk: Desk, paths: list[Path], said: Mapping[str, object]) -> Iterator[tuple[Markup, Markup]]:
     """Keeps the files, then runs the steps; yields (news, report) as they come."""
     if not said.get("uploaded_by"):
         yield say("Choose who you are at the top of the page first.", "bad"), Markup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 
@@ -32,7 +33,7 @@ def say(words: str, kind: str = "") -> Markup:
     return tag("p", words, class_=f"at-say {f'at-{kind}' if kind else ''}".strip(), role="alert" if kind == "bad" else "status")
 
 
-def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Markup:
+def table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Markup:
     """A table that turns into cards on a narrow screen: every cell knows its column's name."""
     head = tag("thead", tag("tr", *(tag("th", h, scope="col") for h in headers)))
     body = (tag("tr", *(tag("td", cell, data_label=h) for h, cell in zip(headers, row, strict=True))) for row in rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import json
 import subprocess
 import sys
@@ -137,7 +138,7 @@ class Journey:
         for part in ("database", "object-store", "registry", "studio"):
             selector = f"app.kubernetes.io/component={part}"
             self.cluster.kubectl("delete", "pod", "-l", selector, "--grace-period=0", "--force")
-            self.cluster.until(f"{part} is back", lambda s=selector: self._back(s), 300)
+            self.cluster.until(f"{part} is back", functools.partial(self._back, selector), 300)
         self.cluster.settled(300)
         self._still_there()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -56,8 +55,8 @@ class _Calls:
                 _log.exception("the annotate page sent something odd to %s", name)
                 return {"error": "The page sent something the studio does not understand. Load it again."}
 
-        functools.update_wrapper(call, work, assigned=("__name__", "__doc__"), updated=())
-        del call.__wrapped__  # gradio looks for the request in this signature, not in the wrapped one's
+        # Not functools.wraps: gradio looks for the request in this signature, not in the wrapped one's.
+        call.__name__, call.__doc__ = work.__name__, work.__doc__
         return call
 
     def start(self, member: str, given: Given) -> Given:
