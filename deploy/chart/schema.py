@@ -27,6 +27,8 @@ def _plain(node: Any, definitions: dict[str, Any]) -> Any:
         target = definitions[node["$ref"].rpartition("/")[2]]
         return _plain({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     kept = {key: value for key, value in node.items() if key not in ("default", "title") or _is_property(key, node)}
+    if "patternProperties" in kept:  # names of another pattern are refused, not passed over
+        kept.setdefault("additionalProperties", False)
     return {key: _plain(value, definitions) for key, value in kept.items()}
 
 

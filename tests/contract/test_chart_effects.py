@@ -104,7 +104,7 @@ EFFECTS: dict[str, Effect] = {
     "registry.allowedHosts": E(["mlflow.example"], "--allowed-hosts=mlflow.example,"),
     "database.kind": E(
         "external",
-        "-kind: StatefulSet\nmetadata:\n  name: audio-tune-database",
+        "not: kind: StatefulSet\nmetadata:\n  name: audio-tune-database",
         at("database.external", {"host": "db", "secret": "s"}),
     ),
     "database.name": E("runs", 'PGDATABASE, value: "runs"'),
