@@ -269,7 +269,7 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
     class Spoiled(Material):
         """Latents turn to NaN in the fifth step."""
 
-        draws: list[Any] = []  # noqa: RUF012  (a step is one draw, whatever parts it is computed in)
+        draws: list[Any] = []
 
         def part(self, draw: Any, *args: Any, **options: Any) -> Any:
             good = super().part(draw, *args, **options)

@@ -10,6 +10,8 @@
 - {name: AUDIOTUNE_GENERATION_QUEUE, value: {{ int $values.queue | quote }}}
 - {name: AUDIOTUNE_GENERATION_BATCH, value: {{ int .gpu.batchSize | quote }}}
 - {name: AUDIOTUNE_GENERATION_KEEP, value: {{ $values.keep | quote }}}
+# as long as the pod may take to end
+- {name: AUDIOTUNE_GENERATION_DRAIN_S, value: {{ int $values.longestSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_LOG_PROMPTS, value: {{ $values.logPrompts | quote }}}
 - {name: AUDIOTUNE_GENERATION_DEVICE, value: {{ ternary "cuda" "cpu" (gt (int .gpu.count) 0) }}}
 {{- end -}}
