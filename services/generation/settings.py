@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     webhook_hosts: str = Field(
         default="", description="hosts that webhooks may reach though they are not public https, as in studio,10.0.0.7:8080"
     )
-    drain_s: float = Field(default=20.0, ge=0, le=3600, description="how long a stopping service finishes what it has begun")
+    drain_s: float = Field(default=20.0, ge=0, le=86_400, description="how long a stopping service finishes what it has begun")
     log_prompts: bool = Field(default=False, description="write prompts into the log")
 
     @property
