@@ -1,0 +1,128 @@
+"""deploy/compose.yaml and its keys, without starting anything: the same images and manners as the chart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from audiotune.store.admin import USERS
+from deploy.compose import keys
+from deploy.images.__main__ import IMAGES, version
+
+FOLDER = Path(__file__).resolve().parents[2] / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+JOBS = ("keys", "bootstrap", "first-owner")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges" in service["security_opt"]
+    assert "privileged" not in service
+
+
+def test_only_the_maker_of_keys_is_root_and_it_has_no_network() -> None:
+    assert [name for name, service in SERVICES.items() if service.get("user", "").startswith("0")] == ["keys"]
+    assert SERVICES["keys"]["network_mode"] == "none"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_mounts_no_keys_but_its_own(name: str) -> None:
+    mounted = {v.split(":")[0] for v in SERVICES[name]["volumes"] if v.startswith("keys-")}
+    allowed = {
+        "keys": {f"keys-{service}" for service in keys.SERVICES},
+        "bootstrap": {"keys-root", *(f"keys-{user}" for user in USERS)},
+        "first-owner": {"keys-root"},
+        "object-store": {"keys-root"},
+        "registry": {"keys-registry", "keys-database"},
+        "generation-gpu": {"keys-generation"},
+    }
+    assert mounted == allowed.get(name, {f"keys-{name}"})
+
+
+def test_every_user_of_the_store_gets_a_key() -> None:
+    assert set(keys.SERVICES) == {*USERS, "root", "database"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"database"}))
+def test_an_image_is_one_of_ours_at_this_version(name: str) -> None:
+    head, _, tail = SERVICES[name]["image"].rpartition("/")
+    image, _, tag = tail.partition(":")
+    assert head == "${AUDIOTUNE_IMAGES:-localhost/audio-tune}"
+    assert image in IMAGES
+    assert tag == f"${{AUDIOTUNE_VERSION:-{version()}}}"
+
+
+def test_what_keeps_running_says_how_it_is() -> None:
+    without = [name for name, service in SERVICES.items() if "healthcheck" not in service]
+    assert sorted(without) == sorted(JOBS)
+
+
+def test_only_doors_for_people_are_open() -> None:
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    doors = {name for name, service in SERVICES.items() if "ports" in service}
+    assert doors == {"studio", "generation", "generation-gpu"}
+    assert all(port.startswith("${AUDIOTUNE_ADDRESS:-127.0.0.1}:") for name in doors for port in SERVICES[name]["ports"])
+    assert all(SERVICES[name]["environment"]["AUDIOTUNE_ACCESS"] == "members" for name in doors)
+
+
+def test_no_setting_holds_a_password() -> None:
+    for service in SERVICES.values():
+        for name, value in (service.get("environment") or {}).items():
+            assert not any(word in name for word in ("PASSWORD", "SECRET", "TOKEN")) or str(value).startswith("/keys/")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_waits_only_for_what_runs_with_it(name: str) -> None:
+    for other in SERVICES[name].get("depends_on", {}):
+        assert set(SERVICES[name]["profiles"]) <= set(SERVICES[other]["profiles"])
+
+
+def test_generation_runs_on_the_cpu_or_on_a_gpu_never_on_both() -> None:
+    both = [set(SERVICES[name]["profiles"]) for name in ("generation", "generation-gpu")]
+    assert both == [{"core"}, {"gpu"}]
+    assert SERVICES["generation-gpu"]["environment"]["AUDIOTUNE_GENERATION_DEVICE"] == "cuda"
+
+
+def test_every_volume_is_declared() -> None:
+    named = {v.split(":")[0] for s in SERVICES.values() for v in s["volumes"] if not v.startswith(".")}
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_keys_are_made_once_and_nobody_else_reads_them(tmp_path: Path) -> None:
+    assert keys.make(tmp_path) == list(keys.SERVICES)
+    before = {path: path.read_text() for path in tmp_path.rglob("*key")}
+    assert keys.make(tmp_path) == []
+    assert {path: path.read_text() for path in tmp_path.rglob("*key")} == before
+    assert len(before) == 2 * len(keys.SERVICES) == len(set(before.values()))
+    assert all(path.stat().st_mode & 0o777 == 0o440 for path in before)
+
+
+def test_half_a_key_is_made_anew(tmp_path: Path) -> None:
+    keys.make(tmp_path)
+    (tmp_path / "studio" / "secretkey").unlink()
+    assert keys.make(tmp_path) == ["studio"]
+
+
+def test_a_command_gets_its_key_and_no_argument_shows_it(tmp_path: Path) -> None:
+    keys.make(tmp_path)
+    show = [sys.executable, "-c", "import os; print(os.environ['AWS_SECRET_ACCESS_KEY'], os.environ['PGPASSWORD'])"]
+    use = [sys.executable, keys.__file__, "use", str(tmp_path / "registry"), "--database", str(tmp_path / "database"), *show]
+    done = subprocess.run(use, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [(tmp_path / name / "secretkey").read_text() for name in ("registry", "database")]
+
+
+def test_without_keys_the_words_say_who_makes_them(tmp_path: Path) -> None:
+    use = [sys.executable, keys.__file__, "use", str(tmp_path), "true"]
+    done = subprocess.run(use, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 1
+    assert "has the service `keys` run?" in done.stderr
