@@ -44,3 +44,8 @@ class Parts:
         """Whether a request that comes now will probably be met."""
         shelf = self.engine.shelf
         return shelf.current is not None and not shelf.exhausted and not self.stopping
+
+    @property
+    def open(self) -> bool:
+        """Whether traffic may come: ready, or a fresh installation that has no release yet and says so to whoever asks."""
+        return self.ready or (self.engine.shelf.waits_for_first and not self.stopping)

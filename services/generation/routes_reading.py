@@ -70,9 +70,7 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/readyz", include_in_schema=False)
     async def readyz() -> PlainTextResponse:
-        # A fresh installation has no release; traffic may come all the same and is told so.
-        fine = parts.ready or (parts.engine.shelf.waits_for_first and not parts.stopping)
-        return PlainTextResponse("ready" if fine else "not ready", 200 if fine else 503)
+        return PlainTextResponse("ready" if parts.open else "not ready", 200 if parts.open else 503)
 
     @routes.get("/metrics", include_in_schema=False)
     async def numbers() -> PlainTextResponse:

@@ -62,7 +62,7 @@ class GenerationService:
         HOOKS.start()
 
     def __is_ready__(self) -> bool:
-        return PARTS.ready
+        return PARTS.open  # BentoML answers /readyz by this, before our application is asked
 
     def __is_alive__(self) -> bool:
         return PARTS.engine.alive
