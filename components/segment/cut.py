@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from components.segment.floor import Levels, decibel, lit, noise_floor
+from components.segment.faint import Faint
+from components.segment.floor import Levels, decibel, noise_floor
 from components.segment.hear import Heard
 from components.segment.settings import Settings
 
@@ -21,6 +22,8 @@ _EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and moves more by itself
 _TRAIL_HOPS = 20
 _SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
 _LEAD_S = 3.0  # how far a faint beginning is followed
+_LATE = 0.85  # of a lit look: where in it a sound begins is not known, and nothing may start 20 ms early
+_BRIDGED_LOOKS, _WITNESSES = 3, 5  # a beginning may sink under the noise so long, when it was lit so long before
 _SEEN_S = 0.45  # narrow bands see a silence only when it is longer
 _REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # steps in which silences are bridged
 _BEFORE_S, _BEHIND_S = 0.45, 0.75  # a quiet scrap this near before or behind a sound belongs to it
@@ -59,10 +62,12 @@ def find_cuts(heard: Heard, settings: Settings) -> list[Cut]:
     if not len(heard.power):
         return []
     floor = noise_floor(heard, settings)
-    excess = _excess(heard, floor)
-    pieces = _followed(_sounding(excess, settings), floor, heard, settings)
-    pieces = _joined(pieces, heard, floor, settings)
+    runs = _sounding(_excess(heard, floor), settings)
+    faint = Faint(heard, runs)
+    pieces = _followed(runs, floor, heard, faint)
+    pieces = _joined(pieces, heard, floor, faint, settings)
     pieces = [piece for piece in pieces if _counts(piece, heard, floor, settings)]
+    _lead_over_gaps(pieces, heard, faint)
     _align(pieces, heard, floor, settings)
     return _bounded(pieces, heard, settings)
 
@@ -90,9 +95,8 @@ def _sounding(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if excess[a:b].max() > settings.onset_db]
 
 
-def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings: Settings) -> list[_Piece]:
+def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, faint: Faint) -> list[_Piece]:
     """Follows beginnings and decays as long as a narrow band is lit, never past a neighbour."""
-    looks = lit(heard, runs, settings)
     swell = _trailing(heard, floor) > _SWELL_DB
     ratio = heard.look_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
@@ -100,16 +104,8 @@ def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings
     for i, (a, b) in enumerate(runs):
         low = max(runs[i - 1][1] if i else 0, a - farthest)
         high = runs[i + 1][0] if i + 1 < len(runs) else len(floor)
-        first = last = None
-        look = int(a / ratio)
-        while look > 0 and looks[look - 1]:
-            look -= 1
-            first = look
-        look = int((b - 1) / ratio)
-        while look + 1 < len(looks) and looks[look + 1]:
-            look += 1
-            last = look
-        lead = a if first is None else max(low, round((first + 0.6) * ratio))
+        first, last = _lit_from(int(a / ratio), faint), _lit_to(int((b - 1) / ratio), faint)
+        lead = a if first is None else min(a, max(low, round((first + _LATE) * ratio)))
         while lead > low and swell[lead - 1]:
             lead -= 1
         tail = b if last is None else max(b, min(high, round((last + 0.7) * ratio)))
@@ -117,13 +113,45 @@ def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, settings
     return pieces
 
 
-def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, settings: Settings) -> list[_Piece]:
+def _lit_from(look: int, faint: Faint) -> int | None:
+    """The first of the lit looks that lead to this one."""
+    first = None
+    while look > 0 and faint.lit[look - 1]:
+        look -= 1
+        first = look
+    return first
+
+
+def _lit_to(look: int, faint: Faint) -> int | None:
+    """The last of the lit looks that follow this one."""
+    last = None
+    while look + 1 < len(faint.lit) and faint.lit[look + 1]:
+        look += 1
+        last = look
+    return last
+
+
+def _lead_over_gaps(pieces: list[_Piece], heard: Heard, faint: Faint) -> None:
+    """Moves beginnings to lit looks a little earlier: a faint tone may sink under the noise before the clear onset."""
+    ratio, farthest = heard.look_frames / heard.hop_frames, round(_LEAD_S / heard.hop_s)
+    before = 0
+    for piece in pieces:
+        low, look = max(before + round(_BRIDGED_LOOKS * ratio), piece.first - farthest), int(piece.lead / ratio)
+        while (near := [k for k in range(look - 1, look - _BRIDGED_LOOKS - 2, -1) if k >= 0 and faint.lit[k]][:1]) != []:
+            look = near[0] if (first := _lit_from(near[0], faint)) is None else first
+            if near[0] - look + 1 < _WITNESSES or look * ratio < low:  # few, or the decay of the sound before
+                break
+            piece.lead = min(piece.lead, round((look + _LATE) * ratio))
+        before = piece.tail
+
+
+def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, faint: Faint, settings: Settings) -> list[_Piece]:
     """Joins what belongs together, the shortest silences first: a scrap goes to its nearer neighbour, then phrases grow."""
-    for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s):
+    for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s, np.inf):
         out: list[_Piece] = []
         for piece in pieces:
             gap_s = (piece.first - out[-1].last) * heard.hop_s if out else np.inf
-            if gap_s < reach_s and _belongs(out[-1], piece, gap_s, heard, floor, settings):
+            if gap_s < reach_s and _belongs(out[-1], piece, gap_s, heard, floor, faint, settings):
                 out[-1] = _Piece(out[-1].lead, out[-1].first, piece.last, piece.tail)
             else:
                 out.append(piece)
@@ -134,22 +162,26 @@ def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, settings: Setting
     return pieces
 
 
-def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: Levels, settings: Settings) -> bool:
+def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: Levels, faint: Faint, settings: Settings) -> bool:
     if gap_s < settings.gap_s:
         return True
     if gap_s < _BEFORE_S and _is_scrap(before, after, heard, floor):
         return True
     if gap_s < _BEHIND_S and _is_scrap(after, before, heard, floor):
         return True
-    if gap_s >= settings.phrase_gap_s:
+    if _never_silent(before, after, gap_s, heard, faint, settings):
+        return True
+    return gap_s < settings.phrase_gap_s and _same_sound(before, after, heard, settings)
+
+
+def _never_silent(before: _Piece, after: _Piece, gap_s: float, heard: Heard, faint: Faint, settings: Settings) -> bool:
+    """A tail or, longer than a phrase's pause, a tone is heard until the next onset, which is no clearly louder event."""
+    if _peak_db(after, heard) >= _peak_db(before, heard) + _EVENT_DB:
         return False
-    return _never_silent(before, after, gap_s, heard) or _same_sound(before, after, heard, settings)
-
-
-def _never_silent(before: _Piece, after: _Piece, gap_s: float, heard: Heard) -> bool:
-    """A tail is heard until the next onset, which is no clearly louder event of its own."""
-    meet = gap_s > _SEEN_S and after.lead <= before.tail
-    return meet and _peak_db(after, heard) < _peak_db(before, heard) + _EVENT_DB
+    if gap_s > _SEEN_S and after.lead <= before.tail:
+        return True
+    ratio = heard.hop_frames / heard.look_frames
+    return gap_s >= settings.phrase_gap_s and faint.holds_a_tone(int(before.last * ratio) + 1, int(after.first * ratio))
 
 
 def _is_scrap(piece: _Piece, beside: _Piece, heard: Heard, floor: Levels) -> bool:

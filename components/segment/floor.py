@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
 
 from components.segment.hear import Heard
 from components.segment.settings import Settings
@@ -16,8 +16,7 @@ from components.segment.settings import Settings
 Levels = NDArray[np.float32]
 _BLOCK_HOPS = 20  # 100 ms
 _STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # how much steady noise moves within half a second, by band: the narrow lowest one moves most
-_AWAY_HOPS = 60  # 0.3 s
-_SLAB = 8
+_LOUD_BLOCKS = 5  # half a second of playing is enough to say what is loud, in a take of hours as well
 _LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a take
 
 
@@ -39,7 +38,7 @@ def noise_floor(heard: Heard, settings: Settings) -> Levels:
     if not sounding.any():
         return np.full(heard.power.shape, -90, np.float32)
     level = decibel(power)
-    loud = float(np.quantile(level.max(axis=1)[sounding], 0.95))
+    loud = _loud(level.max(axis=1)[sounding])
     cap = min(settings.floor_dbfs, loud - _LOUD_TO_NOISE_DB)
     window = 2 * max(1, round(settings.floor_window_s / (_BLOCK_HOPS * heard.hop_s))) + 1
     bands = [_band(power[:, b], level[:, b], sounding, _STEADY_DB[b], cap, window, settings) for b in range(level.shape[1])]
@@ -48,6 +47,12 @@ def noise_floor(heard: Heard, settings: Settings) -> Levels:
     floor[: blocks * _BLOCK_HOPS].reshape(blocks, _BLOCK_HOPS, -1)[:] = by_block[:, None]
     floor[blocks * _BLOCK_HOPS :] = by_block[-1]
     return floor
+
+
+def _loud(level: Levels) -> float:
+    """What the loudest half second exceeds, in short takes the loudest twentieth."""
+    rank = max(1, min(_LOUD_BLOCKS, len(level) // 20))
+    return float(np.partition(level, -rank)[-rank])
 
 
 def _band(
@@ -64,52 +69,3 @@ def _band(
     local = decibel(uniform_filter1d(np.where(steady & (level < near), power, 0.0), window) / np.maximum(counted, 1e-9))
     known = (counted * window > 2.5) & (local < lowest + settings.floor_rise_db)  # else all of the window is music
     return np.clip(np.where(known, local, lowest), lowest - 6, min(lowest + settings.floor_rise_db, cap)).astype(np.float32)
-
-
-def lit(heard: Heard, runs: list[tuple[int, int]], settings: Settings) -> NDArray[np.bool_]:
-    """Whether any narrow band stands out of the noise: bool [looks].
-
-    Args:
-        runs: hops (first, last) of what clearly sounds. The noise of each narrow band is the median over the looks well away
-            from these; inside them looks are dark, so that nothing loud lights its neighbours.
-    """
-    looks, ratio = len(heard.spectrum), heard.hop_frames / heard.look_frames
-    quiet, dark = np.ones(looks, np.bool_), np.zeros(looks, np.bool_)
-    for first, last in runs:
-        quiet[max(0, int((first - _AWAY_HOPS) * ratio)) : int((last + _AWAY_HOPS) * ratio) + 1] = False
-        dark[int(first * ratio) : int(last * ratio) + 1] = True
-    if quiet.sum() < 8:
-        return np.zeros(looks, np.bool_)
-    size = 2 * round(settings.floor_window_s * heard.sample_rate_hz / heard.look_frames / 2) + 1
-    bright = np.zeros(looks, np.bool_)
-    for first in range(0, len(heard.squares), _SLAB):  # some bands at a time: a bound on memory
-        slab = slice(first, first + _SLAB)
-        bright |= _stands_out(heard.spectrum[:, slab], heard.squares[slab], quiet, dark, size)
-    return bright
-
-
-def _stands_out(
-    spectrum: Levels, squares: NDArray[np.float64], quiet: NDArray[np.bool_], dark: NDArray[np.bool_], size: int
-) -> NDArray[np.bool_]:
-    """Whether any of these bands [looks, bands] is too loud to be noise: clearly, or a little for several looks."""
-    over = spectrum / _narrow_noise(spectrum, squares, quiet, size)
-    over[dark] = 1
-    smooth = uniform_filter1d(over, 3, axis=0)
-    clear, hint = over > _quantile(squares, 5), over > _quantile(squares, 1)
-    return np.asarray((clear | (hint & (smooth > _quantile(3 * squares, 5)))).any(axis=1))
-
-
-def _quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
-    """What the mean of so many squares of noise hardly ever exceeds, relative to its mean (Wilson-Hilferty)."""
-    return np.asarray((1 - 1 / (9 * squares) + deviations * np.sqrt(1 / (9 * squares))) ** 3)
-
-
-def _narrow_noise(spectrum: Levels, squares: NDArray[np.float64], quiet: NDArray[np.bool_], size: int) -> Levels:
-    """Median power of the quiet looks around each look, as a mean: a square's median is (1 - 1/9n)^3 of it (Wilson-Hilferty)."""
-    rows = spectrum[quiet]
-    if len(rows) > size:
-        rows = median_filter(rows, size=(size, 1), mode="nearest")
-    else:
-        rows = np.repeat(np.median(rows, axis=0, keepdims=True), len(rows), axis=0)
-    at = np.clip(np.searchsorted(np.flatnonzero(quiet), np.arange(len(quiet))), 0, len(rows) - 1)
-    return np.asarray(np.maximum(rows[at], 1e-12) / (1 - 1 / (9 * squares)) ** 3, dtype=np.float32)

@@ -140,3 +140,35 @@ def test_cuts_are_in_order_and_do_not_overlap() -> None:
     assert cuts
     assert all(a.end_frame <= b.start_frame for a, b in itertools.pairwise(cuts))
     assert all(0 <= c.start_frame < c.end_frame <= 30 * RATE for c in cuts)
+
+
+def test_a_faint_beginning_is_followed_but_never_before_it_sounds() -> None:
+    """A tone 20 dB under the hiss for 0.6 s, then loud: at ten places within a look of 85 ms."""
+    rng = np.random.default_rng(1)
+    starts = [3.0 + 4 * i + 0.0085 * i for i in range(10)]
+    faint = np.concatenate([_tone(0.6, 700, 0.0002), _tone(0.8, 700, 0.2)])
+    cuts = _cuts(_take(44, [(t, faint * rng.choice([-1, 1])) for t in starts]))
+    assert len(cuts) == len(starts)
+    late = [cut - start for cut, start in zip(_starts(cuts), starts, strict=True)]
+    assert min(late) > -0.020
+    assert np.median(late) < 0.2
+
+
+def test_a_beginning_may_sink_under_the_noise_for_a_moment() -> None:
+    faint = _tone(1.2, 700, 0.0003)
+    faint[RATE:] = 0  # gone for 0.2 s before the onset
+    cuts = _cuts(_take(10, [(4.0, np.concatenate([faint, _tone(0.8, 700, 0.2)]))]))
+    assert len(cuts) == 1
+    assert -0.02 <= _starts(cuts)[0] - 4.0 < 0.2
+
+
+@pytest.mark.parametrize(("amplitude", "sounds"), [(0.0001, 1), (0.0, 2)])
+def test_a_tone_held_far_under_the_hiss_keeps_a_phrase_together(amplitude: float, sounds: int) -> None:
+    held = np.concatenate([_tone(1.0, 300), _tone(4.0, 175, amplitude), _tone(1.0, 1900)])
+    assert len(_cuts(_take(40, [(10.0, held)]))) == sounds
+
+
+def test_a_hum_that_is_switched_on_holds_nothing_together() -> None:
+    take = _take(150, [(t, _tone(0.5, h)) for t, h in ((20.0, 300), (24.0, 1900), (100.0, 300), (104.0, 1900))])
+    take[60 * RATE :] += _tone(90, 175, 0.0001)
+    assert _starts(_cuts(take)) == pytest.approx([20, 24, 100, 104], abs=0.02)
