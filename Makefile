@@ -6,6 +6,8 @@ REGISTRY ?=
 IMAGES_OPTIONS ?=
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM := false
+# Compiled once, not by each of the many processes: an empty value lets Python keep its byte code, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check fix bench serve studio lock golden images clean
