@@ -17,6 +17,7 @@ import numpy as np
 import soundfile as sf
 
 from audiotune.errors import SoundError
+from audiotune.pcm import BYTES, data_offset, pcm_blocks
 from audiotune.sound import Frames
 
 BLOCK_FRAMES = 1 << 16
@@ -83,8 +84,18 @@ def _from_soundfile(file: sf.SoundFile, path: Path, block_frames: int) -> Decode
         channels=int(file.channels),
         promised_frames=promised,
         suffix=_SUFFIXES.get(file.format, ""),
-        blocks=_checked(_soundfile_blocks(file, path, block_frames), path, promised, int(file.samplerate)),
+        blocks=_checked(_blocks(file, path, block_frames), path, promised, int(file.samplerate)),
     )
+
+
+def _blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
+    width = BYTES.get(file.subtype)
+    if file.format in ("WAV", "WAVEX") and file.endian == "FILE" and width:
+        with path.open("rb") as raw:
+            offset = data_offset(raw, file.channels, width)
+        if offset is not None:
+            return pcm_blocks(path, offset, file.frames, file.channels, width, block_frames)
+    return _soundfile_blocks(file, path, block_frames)
 
 
 def _soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:

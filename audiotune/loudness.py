@@ -29,6 +29,7 @@ _HALF = [
 ]  # fmt: skip
 _PHASES = np.array([*_HALF, _HALF[1][::-1], _HALF[0][::-1]], dtype=np.float32)
 _TAPS = _PHASES.shape[1]
+_TAPS_BY_PHASE = np.ascontiguousarray(_PHASES[:, ::-1].T)  # a window of frames has the oldest first
 _LOOK = 512
 _MOST_GAIN = float(np.abs(_PHASES).sum(axis=1).max())  # no interpolated value exceeds the highest frame near it by more
 
@@ -54,7 +55,7 @@ class LoudnessMeter:
         self._squares: list[NDArray[np.float64]] = []  # one [hops] array a block: weighted sums over the channels
         self._total = 0.0
         self._tail = np.zeros((_TAPS - 1, channels), np.float32)
-        self._peak = np.zeros(1, np.float32)
+        self._peak = 0.0
         self._measures_peak = true_peak
 
     def add(self, frames: Frames) -> None:
@@ -75,8 +76,7 @@ class LoudnessMeter:
 
     def _add_peak(self, frames: Frames) -> None:
         joined = np.concatenate([self._tail, frames])
-        for start in _worth_a_look(joined, float(self._peak[0])):
-            _interpolated_peak(joined[start : start + _LOOK + _TAPS - 1], _PHASES, _MOST_GAIN, self._peak)
+        self._peak = max(self._peak, _highest_between(joined, self._peak))
         self._tail = joined[-(_TAPS - 1) :].copy()
 
     @property
@@ -100,19 +100,35 @@ class LoudnessMeter:
     @property
     def true_peak_dbtp(self) -> float | None:
         """The highest value between the frames in dBTP; None for digital silence."""
-        rest = self._peak.copy()
-        _interpolated_peak(np.concatenate([self._tail, np.zeros_like(self._tail)]), _PHASES, _MOST_GAIN, rest)
-        return decibels(float(rest[0])) if rest[0] > 0 else None
+        end = np.concatenate([self._tail, np.zeros_like(self._tail)])
+        peak = max(self._peak, _highest_between(end, self._peak))
+        return decibels(peak) if peak > 0 else None
 
 
-def _worth_a_look(frames: Frames, peak: float) -> list[int]:
-    """Where looks begin that may raise the peak, the loudest first: after them most others are passed over at a glance."""
-    starts = np.arange(0, max(1, len(frames) - _TAPS + 1), _LOOK)
-    highest = np.maximum.reduceat(np.abs(frames).max(axis=1), starts)
-    near = highest.copy()
-    near[:-1] = np.maximum(near[:-1], highest[1:])  # the taps of a look reach into the next one's frames
-    order = np.argsort(-near)
-    return [int(start) for start in starts[order[near[order] * _MOST_GAIN > peak]]]
+def _highest_between(frames: Frames, peak: float) -> float:
+    """The highest interpolated or real value of [frames, channels] where it may exceed `peak`, else 0."""
+    starts = _worth_a_look(frames, peak)
+    if not len(starts):
+        return 0.0
+    highest = 0.0
+    for channel in frames.T:
+        windows = np.lib.stride_tricks.sliding_window_view(np.ascontiguousarray(channel), _TAPS)
+        for some in np.array_split(starts, max(1, len(starts) // 16)):  # so many that their windows stay in the cache
+            near = windows[np.minimum((some[:, None] + np.arange(_LOOK)).ravel(), len(windows) - 1)]
+            highest = max(highest, float(np.abs(near @ _TAPS_BY_PHASE).max()), float(np.abs(near[:, -1]).max()))
+    return highest
+
+
+def _worth_a_look(frames: Frames, peak: float) -> NDArray[np.int64]:
+    """Where looks begin that may raise the peak: no interpolated value exceeds its neighbours by more than _MOST_GAIN."""
+    looks = -(-len(frames) // _LOOK)
+    highest = np.zeros(looks + 1, np.float32)
+    whole = len(frames) // _LOOK
+    highest[:whole] = np.abs(frames[: whole * _LOOK]).reshape(whole, _LOOK * frames.shape[1]).max(axis=1, initial=0)
+    if looks > whole:
+        highest[whole] = np.abs(frames[whole * _LOOK :]).max()
+    near = np.maximum(highest[:-1], highest[1:])  # the taps of a look reach into the next one's frames
+    return np.flatnonzero(near * _MOST_GAIN > peak) * _LOOK
 
 
 def integrated_lufs(sound: Sound) -> float | None:
@@ -186,24 +202,3 @@ def _weigh(frames, filter, state, weights, open_squares, filled, hop, hops):  # 
         state[c, 3] = t2 if abs(t2) > 1e-30 else 0.0
         open_squares[c] = square
     return (filled + frames.shape[0]) % hop, total
-
-
-@kernel
-def _interpolated_peak(frames, phases, most_gain, peak):  # type: ignore[no-untyped-def]
-    """Raises peak[0] to the highest interpolated value of [frames, channels]; skips what cannot be higher."""
-    taps, stride = phases.shape[1], 16
-    for c in range(frames.shape[1]):
-        for start in range(taps - 1, frames.shape[0], stride):
-            end = min(start + stride, frames.shape[0])
-            near = np.float32(0.0)
-            for i in range(start - taps + 1, end):
-                near = max(near, abs(frames[i, c]))
-            if near * most_gain <= peak[0]:
-                continue
-            for i in range(start, end):
-                peak[0] = max(peak[0], abs(frames[i, c]))
-                for p in range(phases.shape[0]):
-                    y = np.float32(0.0)
-                    for k in range(taps):
-                        y += phases[p, k] * frames[i - k, c]
-                    peak[0] = max(peak[0], abs(y))

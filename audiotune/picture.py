@@ -43,9 +43,9 @@ def waveform_png(
     height = np.clip(1 - 20 * np.log10(np.maximum(np.abs(np.asarray(peaks, np.float32)), 1e-6)) / FLOOR_DB, 0, 1)
     time = (np.arange(len(height)) + 0.5) * duration_s / max(1, len(height))
     with _axes(width_px, height_px) as (axes, done):
-        for start_s, end_s in cuts:
-            axes.axvspan(start_s, end_s, color=CUT, alpha=0.22, lw=0)
-            axes.axvline(start_s, color=CUT, lw=0.7)
+        # all at once: a take of hours has hundreds, and each artist of its own would cost a millisecond
+        axes.broken_barh([(start_s, end_s - start_s) for start_s, end_s in cuts], (-1, 2), color=CUT, alpha=0.22, lw=0)
+        axes.vlines([start_s for start_s, _ in cuts], -1, 1, color=CUT, lw=0.7)
         axes.fill_between(time, -height, height, color=WAVE, lw=0, step="mid")
         axes.set(xlim=(0, max(duration_s, 1e-3)), ylim=(-1, 1), yticks=[])
         _time_axis(axes, duration_s)

@@ -6,6 +6,7 @@ and decays are followed down as far as a narrow band can hear them. Pieces that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,13 +14,14 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from components.segment.faint import Faint
-from components.segment.floor import Levels, decibel, noise_floor
+from components.segment.floor import Floor, Levels, decibel, noise_floor
 from components.segment.hear import Heard
 from components.segment.settings import Settings
 
 _SMOOTH_HOPS = (10, 4, 4, 4)  # by band: the lowest one has few cycles in 20 ms
 _EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and moves more by itself
 _TRAIL_HOPS = 20
+_SLAB = 1 << 16
 _SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
 _LEAD_S = 3.0  # how far a faint beginning is followed
 _LATE = 0.85  # of a lit look: where in it a sound begins is not known, and nothing may start 20 ms early
@@ -49,12 +51,13 @@ class Cut:
 
 @dataclass
 class _Piece:
-    """In hops: `first` to `last` is clearly sound; `lead` and `tail` are how far it is heard at all."""
+    """In hops: `first` to `last` is clearly sound; `lead` and `tail` are how far it is heard at all. `peak_db`: its loudest."""
 
     lead: int
     first: int
     last: int
     tail: int
+    peak_db: float
 
 
 def find_cuts(heard: Heard, settings: Settings) -> list[Cut]:
@@ -72,20 +75,27 @@ def find_cuts(heard: Heard, settings: Settings) -> list[Cut]:
     return _bounded(pieces, heard, settings)
 
 
-def _excess(heard: Heard, floor: Levels) -> Levels:
+def _excess(heard: Heard, floor: Floor) -> Levels:
     """How far the most prominent band stands over the noise, in dB: float32 [hops]."""
-    most = np.full(len(floor), -120, np.float32)
-    for b, hops in enumerate(_SMOOTH_HOPS):
-        np.maximum(most, decibel(uniform_filter1d(heard.power[:, b], hops)) - floor[:, b] - _EXTRA_DB[b], out=most)
-    return most
+    return _over_noise(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS))
 
 
-def _trailing(heard: Heard, floor: Levels) -> Levels:
+def _trailing(heard: Heard, floor: Floor) -> Levels:
     """Like the excess, of the 100 ms before each hop: fine enough for a swell, and blind to an attack still to come."""
-    most = np.full(len(floor), -120, np.float32)
-    for b in range(floor.shape[1]):
-        before = uniform_filter1d(heard.power[:, b], _TRAIL_HOPS, origin=_TRAIL_HOPS // 2 - 1)
-        np.maximum(most, decibel(before) - floor[:, b] - _EXTRA_DB[b], out=most)
+    bands = heard.power.shape[1]
+    return _over_noise(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands)
+
+
+def _over_noise(heard: Heard, floor: Floor, smooth_hops: Sequence[int], origins: Sequence[int]) -> Levels:
+    """The most prominent band after smoothing, in dB: float32 [hops]. Some hops at a time: a bound on memory."""
+    most = np.full(floor.hops, -120, np.float32)
+    for first in range(0, floor.hops, _SLAB):
+        last = min(first + _SLAB, floor.hops)
+        low, high = max(0, first - _TRAIL_HOPS), min(floor.hops, last + _TRAIL_HOPS)
+        noise = floor.at(first, last) + _EXTRA_DB
+        for b, (hops, origin) in enumerate(zip(smooth_hops, origins, strict=True)):
+            level = decibel(uniform_filter1d(heard.power[low:high, b], hops, origin=origin)[first - low : last - low])
+            np.maximum(most[first:last], level - noise[:, b], out=most[first:last])
     return most
 
 
@@ -95,7 +105,7 @@ def _sounding(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if excess[a:b].max() > settings.onset_db]
 
 
-def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, faint: Faint) -> list[_Piece]:
+def _followed(runs: list[tuple[int, int]], floor: Floor, heard: Heard, faint: Faint) -> list[_Piece]:
     """Follows beginnings and decays as long as a narrow band is lit, never past a neighbour."""
     swell = _trailing(heard, floor) > _SWELL_DB
     ratio = heard.look_frames / heard.hop_frames
@@ -103,13 +113,13 @@ def _followed(runs: list[tuple[int, int]], floor: Levels, heard: Heard, faint: F
     pieces = []
     for i, (a, b) in enumerate(runs):
         low = max(runs[i - 1][1] if i else 0, a - farthest)
-        high = runs[i + 1][0] if i + 1 < len(runs) else len(floor)
+        high = runs[i + 1][0] if i + 1 < len(runs) else floor.hops
         first, last = _lit_from(int(a / ratio), faint), _lit_to(int((b - 1) / ratio), faint)
         lead = a if first is None else min(a, max(low, round((first + _LATE) * ratio)))
         while lead > low and swell[lead - 1]:
             lead -= 1
         tail = b if last is None else max(b, min(high, round((last + 0.7) * ratio)))
-        pieces.append(_Piece(lead, a, b, tail))
+        pieces.append(_Piece(lead, a, b, tail, _peak_db(a, b, heard)))
     return pieces
 
 
@@ -145,14 +155,14 @@ def _lead_over_gaps(pieces: list[_Piece], heard: Heard, faint: Faint) -> None:
         before = piece.tail
 
 
-def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, faint: Faint, settings: Settings) -> list[_Piece]:
+def _joined(pieces: list[_Piece], heard: Heard, floor: Floor, faint: Faint, settings: Settings) -> list[_Piece]:
     """Joins what belongs together, the shortest silences first: a scrap goes to its nearer neighbour, then phrases grow."""
     for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s, np.inf):
         out: list[_Piece] = []
         for piece in pieces:
             gap_s = (piece.first - out[-1].last) * heard.hop_s if out else np.inf
             if gap_s < reach_s and _belongs(out[-1], piece, gap_s, heard, floor, faint, settings):
-                out[-1] = _Piece(out[-1].lead, out[-1].first, piece.last, piece.tail)
+                out[-1] = _Piece(out[-1].lead, out[-1].first, piece.last, piece.tail, max(out[-1].peak_db, piece.peak_db))
             else:
                 out.append(piece)
         pieces = out
@@ -162,7 +172,7 @@ def _joined(pieces: list[_Piece], heard: Heard, floor: Levels, faint: Faint, set
     return pieces
 
 
-def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: Levels, faint: Faint, settings: Settings) -> bool:
+def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: Floor, faint: Faint, settings: Settings) -> bool:
     if gap_s < settings.gap_s:
         return True
     if gap_s < _BEFORE_S and _is_scrap(before, after, heard, floor):
@@ -176,7 +186,7 @@ def _belongs(before: _Piece, after: _Piece, gap_s: float, heard: Heard, floor: L
 
 def _never_silent(before: _Piece, after: _Piece, gap_s: float, heard: Heard, faint: Faint, settings: Settings) -> bool:
     """A tail or, longer than a phrase's pause, a tone is heard until the next onset, which is no clearly louder event."""
-    if _peak_db(after, heard) >= _peak_db(before, heard) + _EVENT_DB:
+    if after.peak_db >= before.peak_db + _EVENT_DB:
         return False
     if gap_s > _SEEN_S and after.lead <= before.tail:
         return True
@@ -184,21 +194,21 @@ def _never_silent(before: _Piece, after: _Piece, gap_s: float, heard: Heard, fai
     return gap_s >= settings.phrase_gap_s and faint.holds_a_tone(int(before.last * ratio) + 1, int(after.first * ratio))
 
 
-def _is_scrap(piece: _Piece, beside: _Piece, heard: Heard, floor: Levels) -> bool:
+def _is_scrap(piece: _Piece, beside: _Piece, heard: Heard, floor: Floor) -> bool:
     """Clearly quieter than what it stands beside, and short or hardly over the noise."""
-    if _peak_db(piece, heard) > _peak_db(beside, heard) - _SCRAP_DB:
+    if piece.peak_db > beside.peak_db - _SCRAP_DB:
         return False
     return (piece.last - piece.first) * heard.hop_s < _SCRAP_S or _is_murmur(piece, heard, floor)
 
 
-def _is_murmur(piece: _Piece, heard: Heard, floor: Levels) -> bool:
+def _is_murmur(piece: _Piece, heard: Heard, floor: Floor) -> bool:
     """Hardly over the noise."""
-    level = decibel(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0)) - floor[piece.first : piece.last]
+    level = decibel(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0)) - floor.at(piece.first, piece.last)
     return float(level.max()) < _MURMUR_DB
 
 
-def _peak_db(piece: _Piece, heard: Heard) -> float:
-    return float(decibel(uniform_filter1d(heard.power[piece.first : piece.last].sum(axis=1), 4).max()))
+def _peak_db(first: int, last: int, heard: Heard) -> float:
+    return float(decibel(uniform_filter1d(heard.power[first:last].sum(axis=1), 4).max()))
 
 
 def _same_sound(before: _Piece, after: _Piece, heard: Heard, settings: Settings) -> bool:
@@ -220,18 +230,18 @@ def _mean_spectrum(heard: Heard, start: float, end: float) -> Levels:
     return decibel(heard.spectrum[first : max(first + 1, int(np.ceil(end)))].mean(axis=0))
 
 
-def _counts(piece: _Piece, heard: Heard, floor: Levels, settings: Settings) -> bool:
+def _counts(piece: _Piece, heard: Heard, floor: Floor, settings: Settings) -> bool:
     """Long enough to be no click, loud enough to be meant."""
     if (piece.last - piece.first) * heard.hop_s < settings.min_sound_s or _is_murmur(piece, heard, floor):
         return False
     return bool(20 * np.log10(heard.peak[piece.first : piece.last].max() + 1e-9) > settings.quietest_dbfs)
 
 
-def _align(pieces: list[_Piece], heard: Heard, floor: Levels, settings: Settings) -> None:
+def _align(pieces: list[_Piece], heard: Heard, floor: Floor, settings: Settings) -> None:
     """Moves each beginning to its very hop: smoothing blurs an attack by 10 to 20 ms."""
     for piece in pieces:
         start, end = max(0, piece.first - 6), piece.first + 8
-        sharp = (decibel(heard.power[start:end]) - floor[start:end] - 3 * _EXTRA_DB).max(axis=1) > settings.release_db + 1
+        sharp = (decibel(heard.power[start:end]) - floor.at(start, end) - 3 * _EXTRA_DB).max(axis=1) > settings.release_db + 1
         faint_before = piece.lead < piece.first
         if sharp.any():
             piece.first = start + int(np.argmax(sharp))

@@ -6,6 +6,8 @@ decays do not, drones do and are told apart by being loud. Works with the whole 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
@@ -28,25 +30,34 @@ def decibel(power: NDArray[np.float32] | NDArray[np.float64]) -> Levels:
     return level
 
 
-def noise_floor(heard: Heard, settings: Settings) -> Levels:
-    """Level of the noise in dBFS: float32 [hops, bands]."""
-    blocks = len(heard.power) // _BLOCK_HOPS
+@dataclass(frozen=True)
+class Floor:
+    """Level of the noise in dBFS. `by_block`: float32 [blocks of 100 ms, bands]; what is left over counts to the last block."""
+
+    by_block: Levels
+    hops: int
+
+    def at(self, first: int, last: int) -> Levels:
+        """For the hops [first, last): float32 [hops, bands]."""
+        return self.by_block[np.minimum(np.arange(first, min(last, self.hops)) // _BLOCK_HOPS, len(self.by_block) - 1)]
+
+
+def noise_floor(heard: Heard, settings: Settings) -> Floor:
+    hops, bands = heard.power.shape
+    blocks = hops // _BLOCK_HOPS
+    unknown = Floor(np.full((1, bands), -90, np.float32), hops)
     if blocks < 1:
-        return np.full(heard.power.shape, -90, np.float32)
+        return unknown
     power = heard.power[: blocks * _BLOCK_HOPS].reshape(blocks, _BLOCK_HOPS, -1).mean(axis=1)
     sounding = power.sum(axis=1) > 1e-11  # digital silence is no room
     if not sounding.any():
-        return np.full(heard.power.shape, -90, np.float32)
+        return unknown
     level = decibel(power)
     loud = _loud(level.max(axis=1)[sounding])
     cap = min(settings.floor_dbfs, loud - _LOUD_TO_NOISE_DB)
     window = 2 * max(1, round(settings.floor_window_s / (_BLOCK_HOPS * heard.hop_s))) + 1
-    bands = [_band(power[:, b], level[:, b], sounding, _STEADY_DB[b], cap, window, settings) for b in range(level.shape[1])]
-    by_block = np.stack(bands, axis=1)
-    floor = np.empty(heard.power.shape, np.float32)
-    floor[: blocks * _BLOCK_HOPS].reshape(blocks, _BLOCK_HOPS, -1)[:] = by_block[:, None]
-    floor[blocks * _BLOCK_HOPS :] = by_block[-1]
-    return floor
+    each = [_band(power[:, b], level[:, b], sounding, _STEADY_DB[b], cap, window, settings) for b in range(bands)]
+    return Floor(np.stack(each, axis=1), hops)
 
 
 def _loud(level: Levels) -> float:

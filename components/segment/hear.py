@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from audiotune.kernel import kernel
 from audiotune.sound import Frames
@@ -84,7 +85,11 @@ class _Ear:
         self.hop, self.filters, self.spectrum = hop, filters, spectrum
         self._state = np.zeros((0, 4, 2))
         self._rest: Frames = np.zeros((0, 1), np.float32)
-        self._parts: list[_Levels] = []
+        self._power, self._peak, self._crossings = (
+            _Grown((0, BANDS), np.float32),
+            _Grown((0,), np.float32),
+            _Grown((0,), np.int16),
+        )
 
     def take(self, block: Frames) -> None:
         if not len(self._state) and len(block):
@@ -93,20 +98,41 @@ class _Ear:
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
         whole = len(joined) // self.hop * self.hop
         if whole:
-            self._parts.append(_levels(joined[:whole], self.hop, self.filters, self._state))
+            self._keep(joined[:whole], self.hop)
         self._rest = joined[whole:].copy()
         self.spectrum.take(block)
 
+    def _keep(self, frames: Frames, hop: int) -> None:
+        hops = len(frames) // hop
+        out = self._power.more(hops), self._peak.more(hops), self._crossings.more(hops)
+        _listen(np.ascontiguousarray(frames), hop, self.filters, self._state, *out)
+
     def finish(self) -> _Levels:
         if len(self._rest):
-            self._parts.append(_levels(self._rest, len(self._rest), self.filters, self._state))
-        if not self._parts:
-            return np.zeros((0, BANDS), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int16)
-        power, peak, crossings = (list(levels) for levels in zip(*self._parts, strict=True))
-        self._parts.clear()
-        whole = np.concatenate(power)
-        power.clear()
-        return whole, np.concatenate(peak), np.concatenate(crossings)
+            self._keep(self._rest, len(self._rest))
+        return self._power.whole(), self._peak.whole(), self._crossings.whole()
+
+
+class _Grown:
+    """An array that grows row by row where it lies: parts joined at the end would need their memory twice."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._rows: NDArray[Any] = np.zeros(shape, dtype)
+        self._count = 0
+
+    def more(self, count: int) -> NDArray[Any]:
+        """`count` new rows of zeros to be filled; a view that is good until the next call."""
+        first, self._count = self._count, self._count + count
+        if self._count > len(self._rows):
+            self._resize(self._count + max(1 << 14, self._count // 8))
+        return self._rows[first : self._count]
+
+    def whole(self) -> NDArray[Any]:
+        self._resize(self._count)
+        return self._rows
+
+    def _resize(self, count: int) -> None:
+        self._rows.resize((count, *self._rows.shape[1:]), refcheck=False)  # views of it are gone by then: see `more`
 
 
 class _Spectrum:
@@ -114,7 +140,7 @@ class _Spectrum:
 
     def __init__(self, rate: int) -> None:
         self.frames = 1 << max(6, round(np.log2(LOOK_S * rate)))
-        self._window = np.hanning(self.frames).astype(np.float32)[:, None]
+        self._window = np.hanning(self.frames).astype(np.float32)
         edges = np.geomspace(40, 0.45 * rate, NARROW_BANDS + 1) * self.frames / rate
         first = [max(2, int(edges[0]))]
         for edge in edges[1:]:
@@ -122,47 +148,31 @@ class _Spectrum:
         self._first = np.array([f for f in first if f < self.frames // 2])
         self.bins = np.diff(self._first).astype(np.float64)
         self._rest: Frames = np.zeros((0, 1), np.float32)
-        self._parts: list[NDArray[np.float32]] = []
+        self._looks = _Grown((0, len(self.bins)), np.float32)
 
     def take(self, block: Frames) -> None:
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
         looks = len(joined) // self.frames
         if looks:
-            self._parts.append(self._look(joined[: looks * self.frames].reshape(looks, self.frames, -1)))
+            self._look(joined[: looks * self.frames].reshape(looks, self.frames, -1), self._looks.more(looks))
         self._rest = joined[looks * self.frames :].copy()
 
-    def _look(self, frames: Frames) -> NDArray[np.float32]:
-        """[looks, frames, channels] -> [looks, bands]. Left + i right: the bins k and -k hold the power of both."""
+    def _look(self, frames: Frames, out: NDArray[np.float32]) -> None:
+        """[looks, frames, channels] -> out [looks, bands]. Left + i right: the bins k and -k hold the power of both."""
         from scipy.fft import fft, rfft
 
-        windowed = frames * self._window
-        half = self.frames // 2
+        # One long row a look: numpy is slow at rows as short as two channels.
+        window = np.repeat(self._window, frames.shape[2])
+        windowed = (frames.reshape(len(frames), -1) * window).reshape(frames.shape)
+        if frames.shape[2] > 2:
+            windowed = np.stack([windowed[:, :, 0::2].sum(axis=2), windowed[:, :, 1::2].sum(axis=2)], axis=2)
         if frames.shape[2] == 1:
-            bins = rfft(windowed[:, :, 0], axis=1)
-            power = bins.real**2 + bins.imag**2
+            _sum_bands(rfft(windowed[:, :, 0], axis=1), self._first, False, out)
         else:
-            if frames.shape[2] > 2:
-                windowed = np.stack([windowed[:, :, 0::2].sum(axis=2), windowed[:, :, 1::2].sum(axis=2)], axis=2)
-            both = fft(windowed.view(np.complex64)[:, :, 0], axis=1, overwrite_x=True)
-            parts = both.view(np.float32)  # real and imaginary parts in turn: squared in place
-            np.square(parts, out=parts)
-            square = parts[:, 0::2] + parts[:, 1::2]
-            power = square[:, : half + 1]
-            power[:, 1:half] += square[:, :half:-1]
-            power[:, 1:half] *= 0.5
-        return np.asarray(np.add.reduceat(power, self._first, axis=1)[:, :-1], dtype=np.float32)
+            _sum_bands(fft(windowed.view(np.complex64)[:, :, 0], axis=1, overwrite_x=True), self._first, True, out)
 
     def finish(self) -> NDArray[np.float32]:
-        whole = np.concatenate([*self._parts, np.zeros((0, len(self.bins)), np.float32)])
-        self._parts.clear()
-        return whole
-
-
-def _levels(frames: Frames, hop: int, filters: NDArray[np.float64], state: NDArray[np.float64]) -> _Levels:
-    hops = len(frames) // hop
-    out = np.zeros((hops, BANDS), np.float32), np.zeros(hops, np.float32), np.zeros(hops, np.int16)
-    _listen(np.ascontiguousarray(frames), hop, filters, state, *out)
-    return out
+        return self._looks.whole()
 
 
 def _filters(rate: int, highpass_hz: float) -> NDArray[np.float64]:
@@ -175,6 +185,19 @@ def _biquad(corner_hz: float, rate: int, high: bool) -> list[float]:
     norm = 1 / (1 + np.sqrt(2) * k + k * k)
     b = [norm, -2 * norm, norm] if high else [k * k * norm, 2 * k * k * norm, k * k * norm]
     return [*b, 2 * (k * k - 1) * norm, (1 - np.sqrt(2) * k + k * k) * norm]
+
+
+@kernel
+def _sum_bands(bins, first, mirrored, out):  # type: ignore[no-untyped-def]
+    """Complex [looks, bins] -> power in out [looks, bands]: bins first[b] to first[b + 1], with their mirror images or without."""
+    for look in range(bins.shape[0]):
+        for band in range(out.shape[1]):
+            power = 0.0
+            for k in range(first[band], first[band + 1]):
+                power += bins[look, k].real ** 2 + bins[look, k].imag ** 2
+                if mirrored:
+                    power += bins[look, -k].real ** 2 + bins[look, -k].imag ** 2
+            out[look, band] = 0.5 * power if mirrored else power
 
 
 @kernel

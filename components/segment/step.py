@@ -19,7 +19,7 @@ from audiotune.recording import Recording
 from audiotune.segment import Segment
 from audiotune.store import Store
 from components.executor import Result
-from components.segment.cut import find_cuts
+from components.segment.cut import Cut, find_cuts
 from components.segment.hear import Heard, hear
 from components.segment.render import parts, render
 from components.segment.settings import Settings
@@ -92,26 +92,33 @@ def _take(recording: Recording, store: Store, settings: Settings) -> Taken:
         return before
     try:
         path = store.fetch(recording.blob)
-        with open_sound(path) as decoded:
-            heard = hear(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
-        rows = _render_all(recording, path, heard, store, settings)
+        cuts, peaks = _listen(path, settings)
+        rows = _render_all(recording, path, cuts, store, settings)
     except StoreError:
         raise  # the next recording would fail as well
     except AudioTuneError as e:
         return Taken(recording, [], np.zeros(1, np.uint8), fault=str(e))
-    peaks = _peaks(heard)
     done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
     store.put(key, done.to_bytes())  # last: it says that every blob is there
     return Taken(recording, rows, peaks)
 
 
-def _render_all(recording: Recording, path: Path, heard: Heard, store: Store, settings: Settings) -> list[Segment]:
+def _listen(path: Path, settings: Settings) -> tuple[list[tuple[Cut, bool]], np.ndarray]:
+    """The cuts, whether each is probably talk, and the picture's columns: all that is needed of what was heard."""
+    with open_sound(path) as decoded:
+        heard = hear(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
     cuts = find_cuts(heard, settings)
+    return [(cut, sounds_like_talk(heard, cut.start_frame, cut.end_frame)) for cut in cuts], _peaks(heard)
+
+
+def _render_all(
+    recording: Recording, path: Path, cuts: list[tuple[Cut, bool]], store: Store, settings: Settings
+) -> list[Segment]:
     rows = []
     with open_sound(path) as decoded:
-        for cut, frames in parts(decoded.blocks, cuts):
-            talk = sounds_like_talk(heard, cut.start_frame, cut.end_frame)
-            rows.append(render(recording.id, cut, frames, heard.sample_rate_hz, talk, store, settings))
+        sounds = parts(decoded.blocks, (cut for cut, _ in cuts))
+        for (cut, frames), (_, talk) in zip(sounds, cuts, strict=False):  # fewer, when the file became shorter since
+            rows.append(render(recording.id, cut, frames, decoded.sample_rate_hz, talk, store, settings))
     return rows
 
 

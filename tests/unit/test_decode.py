@@ -10,6 +10,7 @@ import soundfile as sf
 
 from audiotune.decode import open_sound
 from audiotune.errors import SoundError
+from audiotune.pcm import data_offset
 from tests.fakes.foreign_sounds import RATE, cut_short, wave, write_huge_rf64, write_silent_film, write_wav, write_with_av
 
 # file name, soundfile subtype and format, bit depth, what comes out, greatest error
@@ -39,6 +40,23 @@ def test_soundfile_formats(tmp_path: Path, name: str, subtype: str, format: str,
     assert depth == bits
     assert frames.shape == wave().shape
     assert np.abs(frames - wave()).max() <= error
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+@pytest.mark.parametrize("format", ["WAV", "WAVEX"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_plain_wav_is_read_as_libsndfile_reads_it(tmp_path: Path, subtype: str, format: str, channels: int) -> None:
+    frames = np.random.default_rng(1).integers(-(2**31), 2**31, (10_001, channels), dtype=np.int32)
+    frames[:2] = [[-(2**31)], [2**31 - 1]]
+    sf.write(tmp_path / "a.wav", frames, RATE, subtype=subtype, format=format)
+    content = (tmp_path / "a.wav").read_bytes()
+    at = content.index(b"data")  # a chunk of odd length before the sound, as recorders write them
+    (tmp_path / "a.wav").write_bytes(content[:at] + b"iXML\x03\0\0\0abc\0" + content[at:])
+    with (tmp_path / "a.wav").open("rb") as file:
+        assert data_offset(file, channels, int(subtype[-2:]) // 8) == at + 12 + 8
+        assert data_offset(file, channels, 4) is None
+    expected = sf.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
+    assert np.array_equal(decoded(tmp_path / "a.wav")[2], expected)
 
 
 @pytest.mark.parametrize(
