@@ -101,7 +101,9 @@ def _over_noise(heard: Heard, floor: Floor, smooth_hops: Sequence[int], origins:
 
 def _sounding(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
     """Runs above the release threshold that reach the onset threshold."""
-    bounds = np.flatnonzero(np.diff(np.concatenate([[0], (excess > settings.release_db).astype(np.int8), [0]])))
+    above = np.zeros(len(excess) + 2, np.bool_)
+    np.greater(excess, settings.release_db, out=above[1:-1])
+    bounds = np.flatnonzero(above[1:] != above[:-1])
     return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if excess[a:b].max() > settings.onset_db]
 
 
