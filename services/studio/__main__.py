@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 from audiotune.errors import AudioTuneError
@@ -27,13 +29,22 @@ def main(argv: list[str] | None = None) -> int:
     given: dict[str, Any] = vars(parser().parse_args(argv))
     try:
         settings = from_environment(**given)
+        # The first process of a container hears no signal that it does not ask for.
+        signal.signal(signal.SIGTERM, _stop)
         from services.studio.app import serve  # gradio takes seconds to import
 
         serve(settings)
+    except KeyboardInterrupt:  # before the doors were open; afterwards gradio closes them
+        return 0
     except AudioTuneError as e:
         print(f"studio: {e}", file=sys.stderr)
         return 1
     return 0
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    """As Ctrl-C does: what is being answered ends, within five seconds, and the process with it."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

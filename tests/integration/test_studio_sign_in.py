@@ -43,7 +43,7 @@ def studio(group: Seeded, tmp_path: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()
-            process.wait(20)
+            assert process.wait(20) == 0, "the studio does not end by SIGTERM in order"
 
 
 def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, studio: str, group: Seeded) -> None:
