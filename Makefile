@@ -4,16 +4,17 @@ BIN := .venv/bin
 RECORDINGS ?=
 REGISTRY ?=
 IMAGES_OPTIONS ?=
+E2E_OPTIONS ?=
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM := false
 # Compiled once, not by each of the many processes: an empty value lets Python keep its byte code, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check fix bench serve studio lock golden images clean
+.PHONY: help demo test unit check fix bench serve studio lock golden images e2e clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 .venv/ready: requirements/dev.txt requirements/bootstrap.sh
 	@UV_VERSION=$(UV_VERSION) bash requirements/bootstrap.sh
@@ -51,6 +52,9 @@ golden: .venv/ready  ## write the golden compiled pipelines anew; read the diffe
 
 images: .venv/ready  ## build the container images; REGISTRY=host/prefix pushes them and writes their digests for the chart
 	@$(BIN)/python -m deploy.images $(if $(REGISTRY),--registry "$(REGISTRY)") $(IMAGES_OPTIONS)
+
+e2e: .venv/ready  ## the chart on the real cluster of ../shared/lab, from the images to a reinstall; E2E_OPTIONS=--light is quicker
+	@$(BIN)/python -m tests.e2e.cluster $(E2E_OPTIONS)
 
 clean:  ## remove what the demo made
 	rm -rf demo runs

@@ -8,5 +8,6 @@ python3 -m venv --without-pip "$folder"
 [ ! -d "${PIP_FIND_LINKS:-/nowhere}" ] || export UV_FIND_LINKS="$PIP_FIND_LINKS"
 export UV_HTTP_TIMEOUT=300 UV_LINK_MODE=copy
 # sync, not install: the list holds pins that contradict packages' own wishes, each for a reason in pyproject.toml
-/tool/bin/uv pip sync --no-cache --require-hashes --python "$folder/bin/python" "$list"
+# compiled here: with a read-only root no process could keep what it compiled, and each would do it again
+/tool/bin/uv pip sync --no-cache --compile-bytecode --require-hashes --python "$folder/bin/python" "$list"
 chmod -R g=u "$folder"

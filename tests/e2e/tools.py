@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,26 @@ def why_not() -> str:
     if not shutil.which("podman"):
         return "podman is not on PATH"
     return ""
+
+
+def without(names: Iterable[str]) -> str:
+    """Which of our images podman lacks here, as a reason, or ""; building them all from nothing takes half an hour."""
+    missing = [name for name in names if _fails(["podman", "image", "exists", f"localhost/audio-tune/{name}"])]
+    return f"podman has no {', '.join(missing)} yet (make images builds them once)" if missing else ""
+
+
+def up() -> bool:
+    """Whether the lab runs."""
+    told = subprocess.run([str(LAB), "status"], capture_output=True, text=True, check=False).stdout
+    return any(line.split()[-1:] == ["running"] for line in told.splitlines())
+
+
+def down() -> None:
+    subprocess.run([str(LAB), "down"], check=True, capture_output=True)
+
+
+def _fails(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
 def environment() -> dict[str, str]:
