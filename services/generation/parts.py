@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiotune.store.port import Store
+from services.generation.allowance import Allowance
 from services.generation.engine import Engine
 from services.generation.following import Following
 from services.generation.gate import Gate
@@ -30,6 +31,10 @@ class Parts:
     following: Following | None = None
     runner: Runner | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    allowance: Allowance = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allowance = Allowance(self.settings, self.store)
 
     @property
     def stopping(self) -> bool:

@@ -16,7 +16,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from audiotune.errors import AudioTuneError
 from audiotune.generation import GenerationRequest
 from services.generation import bodies, hooks
-from services.generation.allowance import Allowance
 from services.generation.jobs.book import TakenError
 from services.generation.jobs.making import Begun
 from services.generation.jobs.record import ID, Event, Job
@@ -31,7 +30,7 @@ _EVERY_S = 0.25
 def router(parts: Parts) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     reads, makes = Depends(parts.gate.needs("read")), Depends(parts.gate.needs("generate"))
-    allowance = Allowance(parts.settings)
+    allowance = parts.allowance
 
     @routes.put("/{id}", summary="Make a job once, whoever retries", status_code=202)
     async def put(request: Request, id: str, member: str = makes, webhook: str = Query("", max_length=500)) -> Response:

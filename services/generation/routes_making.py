@@ -18,7 +18,6 @@ from audiotune.errors import AudioTuneError
 from audiotune.generation import MEDIA_TYPES, Generation, GenerationRequest
 from audiotune.sound import Sound
 from services.generation import bodies
-from services.generation.allowance import Allowance
 from services.generation.files import Files, format_for, headers_of
 from services.generation.making import seeded, wanted
 from services.generation.parts import Parts
@@ -33,7 +32,7 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
 
 def router(parts: Parts) -> APIRouter:
     routes = APIRouter()
-    allowance = Allowance(parts.settings)
+    allowance = parts.allowance
 
     @routes.post(
         "/v1/generations",

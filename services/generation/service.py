@@ -60,6 +60,7 @@ class GenerationService:
         PARTS.following.start()
         PARTS.runner.start()
         HOOKS.start()
+        PARTS.allowance.start()
 
     def __is_ready__(self) -> bool:
         return PARTS.open  # BentoML answers /readyz by this, before our application is asked

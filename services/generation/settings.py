@@ -35,9 +35,14 @@ class Settings(BaseSettings):
         default=2.0, gt=0, le=600, description="predicted seconds after which a batch takes no more sounds; others wait that long"
     )
     patience_s: float = Field(default=900.0, gt=0, le=86_400, description="how long a request waits for its sound")
-    rate_per_minute: int = Field(default=600, ge=1, le=1_000_000, description="requests a minute of one member, on one replica")
+    rate_per_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="requests a minute of one member, over all replicas"
+    )
     sound_s_per_day: float = Field(
-        default=0, ge=0, le=1e9, description="seconds of sound a member may ask for in a day (UTC), on one replica; 0: no bound"
+        default=0,
+        ge=0,
+        le=1e9,
+        description="seconds of sound a member may ask for in a day (UTC), over all replicas; 0: no bound",
     )
     body_mb: float = Field(default=24.0, gt=0, le=1000, description="largest request body in megabytes")
     body_s: float = Field(default=30.0, gt=0, le=3600, description="how long a body may take to arrive")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from audiotune.access import tokens
+from audiotune.store import FolderStore
 from services.generation import hooks
 from services.generation.allowance import Allowance
 from services.generation.problems import Problem
@@ -234,7 +235,7 @@ def test_without_a_secret_no_webhooks(bench: Bench) -> None:
 
 def test_rates_and_daily_sound_are_bounded_each_member_apart() -> None:
     now = 86_400.0 * 10 + 3600
-    allowance = Allowance(Settings(rate_per_minute=2, sound_s_per_day=10), lambda: now)
+    allowance = Allowance(Settings(rate_per_minute=2, sound_s_per_day=10), clock=lambda: now)
     allowance.ask("ana")
     allowance.ask("ana")
     with pytest.raises(Problem) as often:
@@ -249,6 +250,42 @@ def test_rates_and_daily_sound_are_bounded_each_member_apart() -> None:
     assert int(much.value.headers["Retry-After"]) == 86_400 - 3630
     now += 86_400
     allowance.spend("ana", 9)
+
+
+def test_rates_and_daily_sound_are_counted_over_all_replicas(tmp_path: Path) -> None:
+    now, store, settings = 86_400.0 * 10 + 3600, FolderStore(tmp_path), Settings(rate_per_minute=5, sound_s_per_day=10)
+    one, two = (Allowance(settings, store, lambda: now, name) for name in ("one", "two"))
+    for _ in range(4):
+        one.ask("ana")
+    one.spend("ana", 6)
+    for replica in (one, two):
+        replica.share()
+    two.ask("ana")  # the fifth
+    with pytest.raises(Problem) as often:
+        two.ask("ana")
+    assert often.value.headers["Retry-After"] == "60"
+    two.ask("ben")
+    with pytest.raises(Problem):
+        two.spend("ana", 5)
+    two.spend("ana", 4)
+    now += 60
+    two.ask("ana")
+    after = Allowance(settings, store, lambda: now, "started anew")
+    after.share()
+    with pytest.raises(Problem):
+        after.spend("ana", 5)
+    now += 3 * 86_400
+    after.share()
+    after.spend("ana", 10)
+    assert [entry.key for entry in store.list("jobs/allowance/")] == ["jobs/allowance/13/started anew.json"]
+
+
+def test_one_member_has_one_allowance_for_sounds_and_jobs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rate_per_minute=1)
+    bench.loaded()
+    assert bench.client.post("/v1/generations", json=ASK).status_code == 200
+    assert bench.client.put("/v1/jobs/another-one", json=ASK).status_code == 429
+    bench.stop()
 
 
 def test_the_registrys_word_must_be_signed(tmp_path: Path) -> None:
