@@ -17,16 +17,18 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from services.generation.jobs.book import Book
 from services.generation.jobs.record import Job
+from services.generation.jobs.telling import Telling, Try
 from services.generation.problems import Problem
 from services.generation.settings import Settings
 
 _PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # between tries; then it is given up
 _TIMEOUT_S = 10.0
+_LONGEST = timedelta(days=1)
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -62,8 +64,8 @@ def signature(secret: str, id: str, at: str, body: bytes) -> str:
     return "v1," + base64.b64encode(right).decode()
 
 
-def send(url: str, job: Job, settings: Settings, facts: dict[str, Any]) -> bool:
-    """One try; whether the other side answered 2xx. The address is resolved and checked anew: names can move."""
+def send(url: str, job: Job, settings: Settings, facts: dict[str, Any]) -> int:
+    """One try; the status that the other side answers. The address is resolved and checked anew: names can move."""
     parts, address = check(url, settings)
     body, at = json.dumps(facts).encode(), str(int(time.time()))
     headers = {
@@ -76,7 +78,7 @@ def send(url: str, job: Job, settings: Settings, facts: dict[str, Any]) -> bool:
     connection = _connection(parts, address)
     try:
         connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
-        return 200 <= connection.getresponse().status < 300  # redirects are not followed
+        return connection.getresponse().status  # redirects are not followed
     finally:
         connection.close()
 
@@ -86,7 +88,6 @@ class Hooks:
 
     def __init__(self, book: Book, settings: Settings, told: Callable[[Job], dict[str, Any]]) -> None:
         self._book, self._settings, self._told = book, settings, told
-        self._tries: dict[str, tuple[int, float]] = {}
         self._dead = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="hooks")
 
@@ -100,34 +101,40 @@ class Hooks:
     def _loop(self) -> None:
         while not self._dead.wait(self._settings.jobs_poll_s):
             try:
-                self.round(time.monotonic())
+                self.round(datetime.now(UTC))
             except Exception:  # the store is away; the markers wait there
                 continue
 
-    def round(self, now: float) -> None:
+    def round(self, now: datetime) -> None:
         """Tells the ends that have not been told, each in its turn."""
         for stamp, member, id in list(self._book.untold()):
-            tries, at = self._tries.get(id, (0, now))
-            if at > now:
+            before = self._book.telling(member, id)
+            if before.next is not None and before.next > now:
                 continue
             job = self._book.glance(member, id)
             if job is not None and not job.ended:
                 continue
-            if job is None or self._done(job) or tries + 1 >= len(_PAUSES_S) or _old(job):
+            after = self._tried(job, before, now) if job is not None else before
+            if job is None or after.state != "waiting":
                 self._book.was_told(stamp, member, id)
-                self._tries.pop(id, None)
-            else:
-                self._tries[id] = (tries + 1, now + _PAUSES_S[tries + 1])
 
-    def _done(self, job: Job) -> bool:
+    def _tried(self, job: Job, before: Telling, now: datetime) -> Telling:
+        tries = (*before.tries, self._try(job, now))
+        state: Literal["waiting", "told", "given up"] = "told" if tries[-1].heard else "waiting"
+        if state == "waiting" and (len(tries) >= len(_PAUSES_S) or now - job.changed > _LONGEST):
+            state = "given up"
+        pause = timedelta(seconds=_PAUSES_S[len(tries)]) if state == "waiting" else None
+        after = Telling(state=state, tries=tries, next=now + pause if pause is not None else None)
+        self._book.keep_telling(job.member, job.id, after)
+        return after
+
+    def _try(self, job: Job, now: datetime) -> Try:
         try:
-            return send(job.webhook, job, self._settings, self._told(job))
-        except (Problem, OSError, http.client.HTTPException):
-            return False
-
-
-def _old(job: Job) -> bool:
-    return datetime.now(UTC) - job.changed > timedelta(days=1)
+            return Try(at=now, status=send(job.webhook, job, self._settings, self._told(job)))
+        except Problem as e:
+            return Try(at=now, problem=e.detail)
+        except (OSError, http.client.HTTPException) as e:
+            return Try(at=now, problem=f"no answer ({type(e).__name__})")
 
 
 def _connection(parts: SplitResult, address: str) -> http.client.HTTPConnection:

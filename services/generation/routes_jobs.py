@@ -123,6 +123,8 @@ def told(parts: Parts, job: Job, *, outlook: bool = True) -> dict[str, Any]:
         ]
     if job.problem is not None:
         found["problem"] = job.problem
+    if job.webhook and job.ended and outlook:
+        found["webhook"] = parts.book.telling(job.member, job.id).model_dump(mode="json", exclude_none=True)
     return found if job.ended or not outlook else found | _outlook(parts, job)
 
 

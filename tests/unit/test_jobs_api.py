@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -193,14 +194,42 @@ def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
     with listening([500, 302, 204]) as (url, came):
         assert bench.client.put(f"{JOB}", params={"webhook": url}, json=ASK).status_code == 202
         assert ended(bench)["state"] == "done"
-        for now in (0.0, 1.0, 6.0, 40.0, 1000.0):
-            sender.round(now)
+        start = datetime.now(UTC)
+        for after_s in (0.0, 1.0, 6.0):
+            sender.round(start + timedelta(seconds=after_s))
+        waiting = bench.client.get(JOB).json()["webhook"]
+        assert [one["status"] for one in waiting["tries"]] == [500, 302]
+        assert waiting["state"] == "waiting"
+        assert datetime.fromisoformat(waiting["next"]) == start + timedelta(seconds=6 + 30)
+        anew = hooks.Hooks(bench.parts.book, bench.settings, lambda job: told(bench.parts, job))  # goes on, does not begin again
+        for after_s in (20.0, 40.0, 1000.0):
+            anew.round(start + timedelta(seconds=after_s))
     assert len(came) == 3
+    assert bench.client.get(JOB).json()["webhook"]["state"] == "told"
     headers, body = came[-1]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     right = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{right}"
     assert json.loads(body)["state"] == "done"
+    assert not list(bench.parts.book.untold())
+    bench.stop()
+
+
+def test_a_webhook_nobody_answers_is_given_up_and_the_member_can_see_why(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
+    bench.loaded()
+    sender = hooks.Hooks(bench.parts.book, bench.settings, lambda job: told(bench.parts, job))
+    with listening([]) as (url, _):
+        pass  # nobody is there any more
+    assert bench.client.put(JOB, params={"webhook": url}, json=ASK).status_code == 202
+    ended(bench)
+    start = datetime.now(UTC)
+    for hours in range(9):
+        sender.round(start + timedelta(hours=hours))
+    found = bench.client.get(JOB).json()["webhook"]
+    assert found["state"] == "given up"
+    assert len(found["tries"]) == 7
+    assert "ConnectionRefusedError" in found["tries"][0]["problem"]
     assert not list(bench.parts.book.untold())
     bench.stop()
 

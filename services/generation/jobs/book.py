@@ -4,6 +4,7 @@ jobs/log/<member>/<id>/<number>.json  events; a number is written once (conditio
 jobs/open/<stamp>.<member>.<id>       one empty object for each job that has not ended
 jobs/of/<member>/<stamp>.<id>         the member's jobs in the order of time
 jobs/hooks/<stamp>.<member>.<id>      one for each job whose webhook has not been told yet
+jobs/told/<member>/<id>.json          the tries to tell its webhook
 jobs/workers/<worker>                 heartbeats: a worker whose own is old has lost its claims
 """
 
@@ -22,6 +23,7 @@ from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
 from audiotune.generation import GenerationRequest
 from audiotune.store.port import Store, digest_of
 from services.generation.jobs.record import ENDED, ID, Event, Job, told
+from services.generation.jobs.telling import Telling, forget, keep, telling
 
 _OPEN = re.compile(rf"jobs/(?:open|hooks)/(\d{{8}}T\d{{12}})\.([a-z0-9_-]+)\.({ID})")
 _OF = re.compile(rf"jobs/of/[a-z0-9_-]+/(\d{{8}}T\d{{12}})\.({ID})")
@@ -135,6 +137,13 @@ class Book:
     def was_told(self, stamp: str, member: str, id: str) -> None:
         self._store.delete(f"jobs/hooks/{stamp}.{member}.{id}")
 
+    def telling(self, member: str, id: str) -> Telling:
+        """What became of the job's webhook so far."""
+        return telling(self._store, member, id)
+
+    def keep_telling(self, member: str, id: str, what: Telling) -> None:
+        keep(self._store, member, id, what)
+
     def _marked(self, prefix: str) -> Iterator[tuple[str, str, str]]:
         for entry in self._store.list(prefix):
             match = _OPEN.fullmatch(entry.key)
@@ -181,6 +190,7 @@ class Book:
             if job is None or job.ended:
                 for event in list(self._store.list(job.log)) if job else ():
                     self._store.delete(event.key)
+                forget(self._store, entry.key.split("/")[2], match.group(2))
                 self._store.delete(entry.key)
                 removed += 1
         for entry in list(self._store.list("sounds/")):
