@@ -13,6 +13,9 @@ import argparse
 import base64
 import functools
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +30,12 @@ from tests.e2e.tools import LAB, ROOT, Cluster, ClusterError, down, up, why_not,
 REGISTRY, BASE = "localhost:5000", "localhost/lab/python:3.11"
 LIGHT = ("prepare", "object-store", "registry", "studio")
 NAME = "audio-tune"
+SPARE_DISK_GB = 12  # the light images once more, in podman, in the registry and on the node
+SPARE_BUILD_S = 420
+
+
+class LeftOutError(Exception):
+    """The machine, not the chart, is why nothing can be said."""
 
 
 class Journey:
@@ -53,10 +62,20 @@ class Journey:
 
     def _say(self, command: list[str]) -> None:
         """Runs a builder's command; what it says is long, so it is shown only when it fails, or when one watches."""
-        quiet = subprocess.PIPE if self.spare else None
-        done = subprocess.run(command, cwd=ROOT, env=self.cluster.env, stdout=quiet, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            raise ClusterError(f"{' '.join(command[1:4])} ended with {done.returncode}: {(done.stdout or '')[-3000:]}")
+        quiet, patience_s = (subprocess.PIPE, SPARE_BUILD_S) if self.spare else (None, None)
+        running = subprocess.Popen(
+            command, cwd=ROOT, env=self.cluster.env, stdout=quiet, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            told = running.communicate(timeout=patience_s)[0]
+        except subprocess.TimeoutExpired:
+            raise LeftOutError(f"the images were not built within {SPARE_BUILD_S} s on this machine") from None
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGTERM)  # podman, too
+                running.wait()
+        if running.returncode:
+            raise ClusterError(f"{' '.join(command[1:4])} ended with {running.returncode}: {(told or '')[-3000:]}")
 
     def install(self) -> None:
         self.cluster.helm("install", NAME, str(ROOT / "helm/audio-tune"), "--create-namespace", *self.flags, "--timeout", "10m")
@@ -224,6 +243,11 @@ def main() -> int:
     if reason := why_not() or (args.spare and without(f"{name}:{version()}" for name in LIGHT)):
         print(f"the cluster part is left out: {reason}")
         return 0
+    free_gb = shutil.disk_usage(ROOT).free / 1e9
+    if args.spare and free_gb < SPARE_DISK_GB:
+        print(f"the cluster part is left out: {free_gb:.0f} GB of disk are free, {SPARE_DISK_GB} are needed")
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     was_up, began = up(), time.monotonic()
     try:
         journey = Journey(light=args.light, build=not args.no_build, spare=args.spare)
@@ -232,6 +256,9 @@ def main() -> int:
         return 0 if args.spare else 1
     try:
         failed = _played(journey)
+    except LeftOutError as e:
+        print(f"the cluster part is left out: {e}")
+        return 0
     finally:
         if not args.keep:
             journey.clean()
