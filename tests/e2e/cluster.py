@@ -57,7 +57,12 @@ class Journey:
                 self._say([*command, "--no-build", "object-store"])
                 names = tuple(name for name in names if name != "object-store")
             self._say([*command, *names])
-        for words in (("image", "postgres"), ("push", "localhost/lab/postgres:15", "postgres:15")):
+        # a node whose images were pruned lacks even the one that every pod begins with
+        for words in (
+            ("load", "localhost/lab/pause:1"),
+            ("image", "postgres"),
+            ("push", "localhost/lab/postgres:15", "postgres:15"),
+        ):
             subprocess.run([str(LAB), *words], check=True, capture_output=True)
 
     def _say(self, command: list[str]) -> None:
