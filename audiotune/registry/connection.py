@@ -68,6 +68,7 @@ def _client(uri: str) -> Any:
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with refusing("opening MLflow"):
         import mlflow
 

@@ -5,15 +5,17 @@ MLflow holds the release's JSON, config, card and report; the weights stay in th
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from audiotune.errors import RegistryError
-from audiotune.registry.connection import client, refusing
+from audiotune.registry.connection import client, refusing, tracking_uri
 from audiotune.registry.runs import Run, start_run
 from audiotune.release import Release
 
@@ -141,6 +143,7 @@ def _judged_anew(version: Any, release: Release, files: Mapping[str, Path]) -> R
     _keep(Run(version.run_id), judged, files)
     with refusing(f"tagging {known.name}"):
         client().set_model_version_tag(known.name, known.version, "gate", _gate(judged))
+        client().set_model_version_tag(known.name, known.version, "judged", datetime.now(UTC).isoformat())
     return judged
 
 
@@ -191,13 +194,20 @@ def _place(digest: str) -> str:
 
 def _load(version: Any) -> Release:
     where = f"{version.name} version {version.version}"
-    with refusing(f"reading release {where}"), tempfile.TemporaryDirectory() as folder:
-        path = client().download_artifacts(version.run_id, f"{_place(version.tags.get('digest', ''))}/{_FILE}", folder)
-        text = Path(path).read_text()
+    place = f"{_place(version.tags.get('digest', ''))}/{_FILE}"
+    with refusing(f"reading release {where}"):
+        text = _read(tracking_uri(), version.run_id, place, version.tags.get("judged", ""))
     try:
         return Release.model_validate_json(text).model_copy(update={"version": str(version.version)})
     except ValidationError as e:
         raise RegistryError("what is registered is no release of ours", where=where) from e
+
+
+@functools.lru_cache(maxsize=256)
+def _read(uri: str, run_id: str, place: str, judged: str) -> str:
+    """A version's file; it changes only when the version is judged anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client().download_artifacts(run_id, place, folder)).read_text()
 
 
 def _named(path: Path, name: str, folder: Path) -> Path:

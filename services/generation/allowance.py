@@ -13,7 +13,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from audiotune.errors import NotInStoreError, StoreError
@@ -80,6 +81,21 @@ class Allowance:
                 raise _too_much(f"more than {self._per_day_s:g} seconds of sound a day", "daily-sound", _DAY_S - now % _DAY_S)
             self._spent[member] = spent
         self._changed.set()
+
+    def give_back(self, member: str, seconds: float) -> None:
+        """What was refused, or made before, costs nothing."""
+        with self._lock:
+            self._spent[member] = max(0.0, self._spent.get(member, 0.0) - seconds)
+
+    @contextmanager
+    def spending(self, member: str, seconds: float) -> Iterator[None]:
+        """Spends, and gives back when what is done inside raises. Raises Problem 429."""
+        self.spend(member, seconds)
+        try:
+            yield
+        except BaseException:
+            self.give_back(member, seconds)
+            raise
 
     def share(self) -> None:
         """Tells the store what was counted here and hears what was counted elsewhere. Raises StoreError."""

@@ -6,7 +6,6 @@ splits the batch once.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -64,17 +63,27 @@ class Engine:
     def idle(self) -> bool:
         return not self._at_work and not len(self._schedule)
 
-    def submit(self, loaded: Loaded, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None) -> Work:
-        """Queues work. `patience_s`: how long somebody waits for it. Raises BusyError."""
-        deadline = time.monotonic() + (self.settings.patience_s if patience_s is None else patience_s)
+    def submit(
+        self, loaded: Loaded, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None, *,
+        ticket: Hashable = None, bounded: bool = True,
+    ) -> Work:  # fmt: skip
+        """Queues work. Raises BusyError.
+
+        Args:
+            patience_s: how long somebody waits for it.
+            ticket: equal for the same request asked again; who was refused and comes back in time is let in.
+            bounded: whether a full line refuses it.
+        """
+        now = time.monotonic()
+        deadline = now + (self.settings.patience_s if patience_s is None else patience_s)
         told = [_told(loaded, request) for request in requests]
         work = Work(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in told))
         work.add_rows([kind for kind, _, _ in told], [self.speed.cost_s(units) for _, _, units in told])
         with self._changed:
             try:
-                self._schedule.join(work.rows, self._left_s)
+                self._schedule.join(work.rows, self._left_s, now=now, ticket=ticket, bounded=bounded)
             except FullError as e:
-                raise BusyError(_FULL_WORDS[e.field], max(1, math.ceil(e.retry_s))) from None
+                raise BusyError(_FULL_WORDS[e.field], e.retry_s) from None
             self._changed.notify_all()
         return work
 
@@ -93,10 +102,10 @@ class Engine:
             return ahead, max(waits)
         return 0, 0.0 if work.result.done() else self._left_s
 
-    def room_s(self) -> float:
-        """Predicted seconds of work that may still be taken on."""
+    def room(self, member: str) -> float:
+        """The part of what one member's work may fill that is free, 1 to 0; less where the line is over its bounds."""
         with self._changed:
-            return self.settings.queue_s - self._schedule.cost_s - self._left_s
+            return self._schedule.room(member)
 
     def between(self, change: Callable[[], Any]) -> Any:
         """Does something while no batch is at work: waits for the running one and holds the next one back."""

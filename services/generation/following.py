@@ -6,18 +6,31 @@ release is taken from this machine's cache. When somebody withdraws their consen
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from audiotune.errors import AudioTuneError, GenerationError, GovernanceError, RegistryError, StoreError
+from audiotune.errors import (
+    AudioTuneError,
+    DamagedBlobError,
+    GenerationError,
+    GovernanceError,
+    NotInStoreError,
+    RegistryError,
+    StoreError,
+)
 from audiotune.release import Release
 from services.generation.engine import Engine, Generate
 from services.generation.settings import Settings
 from services.generation.shelf import NOTHING_YET
 from services.generation.work import Loaded
 
+T = TypeVar("T")
+LOG = logging.getLogger("audiotune.generation")
 _SILENCE_DBFS = -70.0
+_SILENT_S = 5.0  # a question that is not answered for longer is worth telling
 
 
 class Models(Protocol):
@@ -50,6 +63,7 @@ class Following:
         self._shelf = engine.shelf
         self._broken: dict[tuple[str, str], tuple[float, float]] = {}  # version -> when to try again, after how long
         self._consent_at = self._agreed_at = time.monotonic()
+        self._asked_at = 0.0  # when a question was put that is not answered yet
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="following")
         self.swaps = {"done": 0, "broken": 0}
@@ -61,6 +75,13 @@ class Following:
     def stop(self) -> None:
         self._stopped.set()
         self._wake.set()
+
+    @property
+    def silence(self) -> str:
+        """Says so while the registry, or the store about consent, does not answer; else ""."""
+        began = self._asked_at
+        silent_s = time.monotonic() - began if began else 0.0
+        return f"registry and store have not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
 
     def look_now(self) -> None:
         """Somebody says that an alias has moved."""
@@ -80,7 +101,7 @@ class Following:
             self._wake.wait(self._settings.poll_s)
 
     def _look(self) -> None:
-        wanted = self._models.versions()
+        wanted = self._answer(self._models.versions)
         self._shelf.names = tuple(wanted)
         if not wanted:
             raise GenerationError("no release is registered")
@@ -92,6 +113,13 @@ class Following:
             else:
                 self._follow(name, version)
         self._ask_consent()
+
+    def _answer(self, question: Callable[[], T]) -> T:
+        self._asked_at = time.monotonic()
+        try:
+            return question()
+        finally:
+            self._asked_at = 0.0
 
     def _follow(self, name: str, version: str) -> None:
         old = self._shelf.all.get(name)
@@ -106,12 +134,14 @@ class Following:
         try:
             self._swap(name, version, old)
         except Exception as e:
+            if _is_away(e):
+                raise  # nothing is said about the version: it is tried again at the next look
             self.swaps["broken"] += 1
             self._remember_broken(name, version)
             self._shelf.trouble[name] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
-            if isinstance(e, RegistryError | StoreError):
-                raise
+            LOG.warning("%s version %s is not served: %s", name, version, self._shelf.trouble[name])
         else:
+            LOG.info("%s version %s is served", name, version)
             self._broken.pop((name, version), None)
             self._shelf.trouble.pop(name, None)
 
@@ -179,7 +209,7 @@ class Following:
         self._consent_at = now
         for name, loaded in self._shelf.all.items():
             try:
-                self._models.consent(loaded.release)
+                self._answer(lambda release=loaded.release: self._models.consent(release))  # type: ignore[misc]
             except GovernanceError as e:
                 self._shelf.drop(name)
                 self._shelf.trouble[name] = str(e)
@@ -190,3 +220,8 @@ class Following:
                     self._shelf.drop(name)
                 raise
         self._agreed_at = now
+
+
+def _is_away(e: Exception) -> bool:
+    """Whether registry or store could not be asked, which says nothing about a version."""
+    return isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)

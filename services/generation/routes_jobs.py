@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -38,9 +39,13 @@ def router(parts: Parts) -> APIRouter:
         checked_id(id)
         if webhook:
             await run_in_threadpool(hooks.check, webhook, parts.settings)
-        body = seeded(await bodies.read(request, parts.settings))
-        allowance.spend(member, (body.length_s or 0) * body.count)
-        return accepted(await run_in_threadpool(made_job, parts, member, id, body, webhook))
+        body, began = seeded(await bodies.read(request, parts.settings)), datetime.now(UTC)
+        sound_s = (body.length_s or 0) * body.count
+        with allowance.spending(member, sound_s):
+            job = await run_in_threadpool(made_job, parts, member, id, body, webhook)
+        if job.made < began:  # it was made before: somebody tries again
+            allowance.give_back(member, sound_s)
+        return accepted(job)
 
     @routes.get("", summary="Your jobs, newest first")
     def listing(member: str = reads, limit: int = Query(20, ge=1, le=100), before: str = Query("", max_length=100)) -> Any:

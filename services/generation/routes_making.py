@@ -43,17 +43,18 @@ def router(parts: Parts) -> APIRouter:
     async def generations(request: Request, member: str = Depends(parts.gate.needs("generate"))) -> Response:
         began = time.monotonic()
         allowance.ask(member)
-        body = seeded(await bodies.read(request, parts.settings))
+        asked = await bodies.read(request, parts.settings)
+        body = seeded(asked)
         _log(parts, request, body)
-        allowance.spend(member, (body.length_s or 0) * body.count)
         wait_s = waits_for(request.headers.getlist("prefer"))
-        if wait_s == 0:
-            return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
-        format, as_json = format_for(body, request.headers.get("accept", ""))
-        loaded = _loaded(parts, body)
-        plan = await run_in_threadpool(wanted, parts.settings, loaded, body, parts.store, member)
+        with allowance.spending(member, (body.length_s or 0) * body.count):
+            if wait_s == 0:
+                return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
+            format, as_json = format_for(body, request.headers.get("accept", ""))
+            loaded = _loaded(parts, body)
+            plan = await run_in_threadpool(wanted, parts.settings, loaded, body, parts.store, member)
+            work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s, ticket=hash(asked))
         patience_s = parts.settings.patience_s if wait_s is None else wait_s
-        work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s)
         sounds = await _made(request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
             return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))

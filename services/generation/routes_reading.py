@@ -124,7 +124,9 @@ def _check_signature(request: Request, body: bytes, parts: Parts) -> None:
 def _health(parts: Parts) -> dict[str, Any]:
     shelf, current = parts.engine.shelf, parts.engine.shelf.current
     jobs = parts.runner.trouble if parts.runner is not None else ""
-    reason = "it is stopping" if parts.stopping else "; ".join(filter(None, (shelf.reason, f"jobs: {jobs}" if jobs else "")))
+    silence = parts.following.silence if parts.following is not None else ""
+    troubles = filter(None, (shelf.reason, silence, f"jobs: {jobs}" if jobs else ""))
+    reason = "it is stopping" if parts.stopping else "; ".join(troubles)
     body: dict[str, Any] = {"ready": parts.ready, "reason": reason, "waiting": parts.engine.waiting}
     if current is not None:
         body |= _facts(current)

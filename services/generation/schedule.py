@@ -3,6 +3,9 @@
 Fair between members: each has a virtual time that grows by the cost of what was made for them, and the lowest goes first
 (Demers, Keshav, Shenker 1989: fair queueing). Whoever shares the first one's kind may ride in its batch. A member's first entry
 that was passed over PATIENCE times goes before all, so that nobody starves, whatever else arrives.
+
+One member may fill half of what the others leave, so that there is always room for one more (Choudhury, Hahne 1998: dynamic queue
+length thresholds). Who is refused is told when there will be room, and is let in then.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+from services.generation.promises import Promise, Promises
 
 PATIENCE = 64
 
@@ -38,7 +43,7 @@ class Limits:
 
     Attributes:
         entries, member_entries: how many may wait, in all and for one member.
-        cost_s: predicted seconds of work that may wait in all; what finds an empty line is always let in.
+        cost_s: predicted seconds of work that may wait in all.
         batch: most entries of a batch.
         batch_s: predicted seconds after which a batch takes no more entries.
     """
@@ -51,9 +56,9 @@ class Limits:
 
 
 class FullError(Exception):
-    """The line takes no more. `retry_s`: predicted seconds until it does. `field`: which bound was met."""
+    """The line takes no more. `retry_s`: whole seconds until it does, as predicted. `field`: which bound was met."""
 
-    def __init__(self, retry_s: float, field: str) -> None:
+    def __init__(self, retry_s: int, field: str) -> None:
         super().__init__(field)
         self.retry_s, self.field = retry_s, field
 
@@ -78,6 +83,7 @@ class Schedule:
         self.limits = limits
         self._lanes: dict[str, _Lane] = {}
         self._clock_s = 0.0  # virtual time of the last first one: nobody saves up by being away
+        self._promises = Promises()
 
     def __len__(self) -> int:
         return sum(len(lane.waiting) for lane in self._lanes.values())
@@ -87,32 +93,67 @@ class Schedule:
         """Predicted seconds of all that waits."""
         return sum(lane.cost_s for lane in self._lanes.values())
 
-    def join(self, entries: Sequence[Entry], running_s: float = 0.0) -> None:
-        """All entries of one member's request, or none. `running_s`: what is left of the work being done.
+    def join(
+        self, entries: Sequence[Entry], running_s: float = 0.0, *, now: float = 0.0, ticket: Hashable = None, bounded: bool = True
+    ) -> None:
+        """All entries of one member's request, or none.
+
+        Args:
+            running_s: what is left of the work being done.
+            now: on the clock of deadlines.
+            ticket: equal for the same request asked again; who has one is let in when it comes back as late as it was told.
+            bounded: whether the bounds count.
 
         Raises:
             FullError: it would go over a bound.
         """
-        self._admit(entries, running_s)
+        if bounded:
+            self._admit(entries, running_s, now, ticket)
         for entry in entries:
             lane = self._lanes.setdefault(entry.member, _Lane(self._clock_s))
             if not lane.waiting:
                 lane.time_s, lane.passed = max(lane.time_s, self._clock_s), 0
             lane.waiting.append(entry)
 
-    def _admit(self, entries: Sequence[Entry], running_s: float) -> None:
-        if not len(self):
-            return  # it could never come in otherwise
-        lane = self._lanes.get(entries[0].member)
-        own, cost_s = (len(lane.waiting) if lane else 0), sum(entry.cost_s for entry in entries)
-        if lane and own and own + len(entries) > self.limits.member_entries:
-            others = sum(bool(other.waiting) for other in self._lanes.values())
-            raise FullError(running_s + others * _first(lane.waiting, len(entries)), "member_entries")
-        if len(self) + len(entries) > self.limits.entries:
-            raise FullError(running_s + self.cost_s * len(entries) / len(self), "entries")
-        over_s = self.cost_s + cost_s - self.limits.cost_s
-        if over_s > 0:
-            raise FullError(running_s + min(over_s, self.cost_s), "cost_s")
+    def _admit(self, entries: Sequence[Entry], running_s: float, now: float, ticket: Hashable) -> None:
+        member, count, cost_s = entries[0].member, len(entries), sum(entry.cost_s for entry in entries)
+        promised = ticket is not None and self._promises.keep(member, ticket, now)
+        if promised or not len(self):
+            return  # what finds an empty line is let in: it could never come in otherwise
+        own, own_s, most, most_s = self._room(member)
+        owed, owed_s = self._promises.owed(member, now)
+        if not (_scarce(own + count, owed, most) or _scarce(own_s + cost_s, owed_s, most_s)):
+            return
+        own, own_s = own + owed, own_s + owed_s
+        one_s = own_s / own if own else self.cost_s / len(self)
+        over_s = max((own + count - most) * one_s, own_s + cost_s - most_s)
+        retry_s = max(1, math.ceil(running_s + self._drained_s(member, over_s, own_s, now)))
+        if ticket is not None:
+            self._promises.give(member, Promise(ticket, count, cost_s, now + retry_s))
+        few = "member_entries" if most == self.limits.member_entries else "entries"
+        raise FullError(retry_s, few if own + count > most else "cost_s")
+
+    def _drained_s(self, member: str, over_s: float, own_s: float, now: float) -> float:
+        """Predicted seconds until `over_s` less is in the member's line, while the others have their turns, too."""
+        wait_s, all_s = over_s, own_s
+        for name in (self._lanes.keys() | self._promises.members) - {member}:
+            owed, owed_s = self._promises.owed(name, now)
+            line_s = owed_s + (self._lanes[name].cost_s if name in self._lanes else 0.0)
+            wait_s += over_s if owed else min(line_s, over_s)  # who was refused asks for more than waits now
+            all_s += line_s
+        return min(wait_s, all_s)
+
+    def _room(self, member: str) -> tuple[int, float, int, float]:
+        """(entries and seconds that wait for the member, how many of both may)."""
+        lane = self._lanes.get(member)
+        own, own_s = (len(lane.waiting), lane.cost_s) if lane else (0, 0.0)
+        left, left_s = self.limits.entries - (len(self) - own), self.limits.cost_s - (self.cost_s - own_s)
+        return own, own_s, min(self.limits.member_entries, math.ceil(left / 2)), left_s / 2
+
+    def room(self, member: str) -> float:
+        """The part of what one member may fill that is free: 1 where nothing waits, 0 or less where the line is full."""
+        own, own_s, most, most_s = self._room(member)
+        return min(1 - own / most if most > 0 else 0.0, 1 - own_s / most_s if most_s > 0 else 0.0)
 
     def take(self) -> list[Entry]:
         """The next batch, the entry whose turn it is first; empty when nothing waits."""
@@ -193,3 +234,8 @@ class Schedule:
 
 def _first(entries: Iterable[Entry], count: int) -> float:
     return sum(entry.cost_s for entry, _ in zip(entries, range(count)))
+
+
+def _scarce(wanted: float, owed: float, most: float) -> bool:
+    """Whether there is no room: what was promised is kept free, unless half of the room is."""
+    return wanted > most or (wanted + owed > most and wanted > most / 2)

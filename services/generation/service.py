@@ -27,7 +27,13 @@ from services.generation.settings import Settings
 from services.generation.shelf import Shelf
 from services.generation.work import BusyError, NotReadyError
 
-logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+def log() -> None:
+    """One line each on stderr, whatever BentoML has made of the root logger (it takes only warnings)."""
+    ours, lines = logging.getLogger("audiotune"), logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    ours.handlers, ours.propagate = [lines], False
+    ours.setLevel(logging.INFO)
 
 
 def wired() -> tuple[Parts, Hooks]:
@@ -43,12 +49,14 @@ def wired() -> tuple[Parts, Hooks]:
     return parts, Hooks(book, settings, lambda job: told(parts, job))
 
 
+log()
 PARTS, HOOKS = wired()
 
 
 @bentoml.service(
-    name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256}, metrics={"enabled": False}
-)
+    name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256}, metrics={"enabled": False},
+    logging={"access": {"enabled": False}},  # doors.py has a line for each request
+)  # fmt: skip
 @bentoml.asgi_app(create_app(PARTS), path="/")
 class GenerationService:
     """One engine a worker; it loads its release in the background and says in /v1/health how far it is."""

@@ -40,6 +40,7 @@ class Service:
     url: str
     store: FolderStore
     process: int | None = None
+    log: Path | None = None
 
     def post(self, **fields: Any) -> httpx.Response:
         return httpx.post(self.url + "/v1/generations", json={**ASK, **fields}, timeout=300)
@@ -77,7 +78,7 @@ def _running(folder: Path, store: FolderStore) -> Iterator[Service]:
     try:
         url = f"http://127.0.0.1:{port}"
         _until_ready(url, folder / "log")
-        yield Service(url, store, child.pid)
+        yield Service(url, store, child.pid, folder / "log")
     finally:
         if child.poll() is None:
             os.kill(child.pid, signal.SIGTERM)
@@ -218,6 +219,16 @@ def test_probes_docs_and_metrics(service: Service) -> None:
     for number in range(30):
         assert httpx.get(f"{service.url}/made/up/{number}").status_code == 404
     assert "/made/up" not in httpx.get(service.url + "/metrics").text
+
+
+def test_the_log_has_a_line_for_each_request_and_no_prompts(service: Service) -> None:
+    if service.log is None:
+        pytest.skip("the service was started by somebody else")
+    id = service.post(prompt="a secret clarinet").headers["x-request-id"]
+    lines = service.log.read_text()
+    assert next(json.loads(line) for line in lines.splitlines() if id in line)["status"] == 200
+    assert "ours version 1 is served" in lines
+    assert "clarinet" not in lines
 
 
 def test_withdrawn_consent_ends_the_service(service: Service) -> None:

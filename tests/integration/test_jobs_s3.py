@@ -28,6 +28,9 @@ class AtOnce(Maker):
     def ready(self) -> bool:
         return True
 
+    def room(self, member: str) -> bool:
+        return True
+
     def begin(self, job: Job) -> Any:
         return job.id
 

@@ -41,9 +41,13 @@ class Slow(Maker):
     begun: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     full: bool = False
+    crowded: set[str] = field(default_factory=set)
 
     def ready(self) -> bool:
         return not self.full
+
+    def room(self, member: str) -> bool:
+        return member not in self.crowded
 
     def begin(self, job: Job) -> Any:
         self.begun.append(job.id)
@@ -211,6 +215,17 @@ def test_a_full_engine_claims_nothing() -> None:
     job = Book(store).read("ana", "job-00001")
     assert job is not None
     assert (job.state, job.length) == ("queued", 1)
+
+
+def test_a_member_whose_line_is_full_holds_nobody_up() -> None:
+    store, clock, slow = MemoryStore(), Clock(), Slow(crowded={"ana"})
+    for number, member in enumerate(("ana", "ben")):
+        Book(store).make(member, f"job-0000{number}", ASK, now=NOW)
+    runner(store, clock, slow).step()
+    assert slow.begun == ["job-00001"]
+    waits = Book(store).read("ana", "job-00000")
+    assert waits is not None
+    assert waits.length == 1, "it is not claimed and handed back again and again"
 
 
 def test_a_job_that_kills_its_workers_is_given_up() -> None:

@@ -317,6 +317,19 @@ def test_one_member_has_one_allowance_for_sounds_and_jobs(tmp_path: Path) -> Non
     bench.stop()
 
 
+def test_what_is_refused_or_made_before_costs_nothing_of_the_day(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sound_s_per_day=1.1)
+    bench.loaded()
+    for wrong in ({"sampler": "made-up"}, {"init_audio": "AAAA"}, {"release": "another"}):
+        assert bench.post(**wrong).status_code in (404, 422)
+    for _ in range(3):
+        assert bench.client.put(JOB, json=ASK).status_code == 202
+    assert bench.client.put(JOB, json={**ASK, "prompt": "another"}).status_code == 409
+    assert bench.post().status_code == 200
+    assert bench.post().json()["code"] == "daily-sound"
+    bench.stop()
+
+
 def test_the_registrys_word_must_be_signed(tmp_path: Path) -> None:
     bench = Bench(tmp_path, registry_secret="s", poll_s=3000)
     bench.loaded()

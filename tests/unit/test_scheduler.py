@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
+import random
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.generation.promises import GRACE_S
 from services.generation.schedule import PATIENCE, Entry, FullError, Limits, Schedule
 
 WIDE = Limits(entries=10_000, member_entries=10_000, cost_s=1e9, batch=4, batch_s=1e9)
@@ -130,16 +134,76 @@ def test_bounds_name_what_was_met_and_when_there_is_room_again() -> None:
     schedule.join([Entry("a", "x", 10.0), Entry("a", "x", 10.0)])
     with pytest.raises(FullError) as own:
         schedule.join([Entry("a", "x", 10.0)], running_s=3.0)
-    assert (own.value.field, own.value.retry_s) == ("member_entries", 13.0)
+    assert (own.value.field, own.value.retry_s) == ("member_entries", 13)
     with pytest.raises(FullError) as dear:
         schedule.join([Entry("b", "x", 95.0)], running_s=3.0)
-    assert (dear.value.field, dear.value.retry_s) == ("cost_s", 18.0)
-    schedule.join([Entry("b", "x", 5.0), Entry("c", "x", 5.0)])
+    assert (dear.value.field, dear.value.retry_s) == ("cost_s", 23), "it finds room when nothing waits"
+    schedule.join([Entry("b", "x", 5.0)])
+    schedule.join([Entry("c", "x", 5.0)])
     with pytest.raises(FullError) as full:
         schedule.join([Entry("d", "x", 5.0)])
     assert full.value.field == "entries"
     schedule.take()
     schedule.join([Entry("d", "x", 5.0)])
+    schedule.join([Entry("d", "x", 5.0)], bounded=False)
+
+
+@pytest.mark.parametrize("part", [0.8, 1.2, 2.0])
+@pytest.mark.parametrize("members", [1, 3])
+def test_who_waits_as_long_as_it_was_told_gets_in_and_the_line_stays_bounded(part: float, members: int) -> None:
+    """Arrivals at a part of what can be done, one second of work a second; everybody who is refused comes back when told."""
+    dice, schedule = random.Random(5), Schedule(Limits(1000, 1000, 20.0, 1, 1.0))
+    now, free_at, idle_s, longest_s, refused = 0.0, 0.0, 0.0, 0.0, 0
+    coming = [(dice.uniform(0, 300), number, False) for number in range(round(300 * part))]
+    heapq.heapify(coming)
+    while coming and coming[0][0] < 300:
+        now, number, back = heapq.heappop(coming)
+        while free_at <= now and (batch := schedule.take()):
+            free_at += batch[0].cost_s
+        idle_s, free_at = idle_s + max(0.0, now - free_at), max(now, free_at)
+        entry = Entry(f"m{number % members}", number, dice.choice((0.5, 1.0, 1.5)))
+        try:
+            schedule.join([entry], free_at - now, now=now, ticket=number)
+        except FullError as e:
+            assert not back, "it waited as long as it was told"
+            refused += 1
+            heapq.heappush(coming, (now + e.retry_s, number, True))
+        longest_s = max(longest_s, schedule.cost_s)
+    assert longest_s <= (20.0 + 1.5 if members == 1 else 2 * 20.0)
+    if part > 1:
+        assert refused > 20
+        assert idle_s < 30
+
+
+def test_a_promise_is_kept_once_and_not_for_ever() -> None:
+    schedule = Schedule(Limits(2, 2, 100.0, 1, 1.0))
+    schedule.join([Entry("a", "x", 5.0)])
+
+    def asked(now: float, ticket: str = "mine") -> int:
+        try:
+            schedule.join([Entry("a", "x", 5.0)], now=now, ticket=ticket)
+        except FullError as e:
+            return e.retry_s
+        return 0
+
+    told = asked(0.0)
+    assert told >= 1
+    assert asked(told / 2), "too early"
+    assert not asked(float(told))
+    first, second = asked(100.0, "first"), asked(100.0, "second")
+    assert second > first, "who was refused later is told a later time"
+    assert asked(100.0 + first + GRACE_S + 1, "first"), "it came too late"
+    assert schedule.room("b") <= 0 < Schedule(WIDE).room("b")
+
+
+def test_a_heavy_member_leaves_room_for_others() -> None:
+    schedule = Schedule(Limits(1000, 1000, 100.0, 1, 1.0))
+    for number in range(200):
+        with suppress(FullError):
+            schedule.join([Entry(("heavy", "flood")[number % 2], number, 10.0)])
+    assert schedule.cost_s > 50.0
+    schedule.join([Entry("light", "y", 10.0)])
+    assert schedule.cost_s <= 100.0
 
 
 def test_what_finds_an_empty_line_is_let_in_however_dear() -> None:

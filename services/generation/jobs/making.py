@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
-from audiotune.errors import AudioTuneError
+from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store.port import Store
 from services.generation import files, making
 from services.generation.engine import Engine
@@ -15,6 +15,7 @@ from services.generation.problems import Problem, of_error
 from services.generation.work import NotReadyError, Work
 
 _FOREVER_S = 86_400.0  # jobs have no client that would hang up
+_ROOM = 0.5  # of what a member may fill is left to requests that somebody waits for
 
 
 @dataclass
@@ -33,13 +34,16 @@ class EngineMaker(Maker):
         self._engine, self._store = engine, store
 
     def ready(self) -> bool:
-        return self._engine.shelf.current is not None and self._engine.room_s() > 0
+        return self._engine.shelf.current is not None
+
+    def room(self, member: str) -> bool:
+        return self._engine.room(member) > _ROOM
 
     def begin(self, job: Job) -> Begun:
         try:
             loaded = self._engine.shelf.get(job.request.release)
             plan = making.wanted(self._engine.settings, loaded, job.request, self._store, job.member)
-            return Begun(plan, self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S))
+            return Begun(plan, self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False))
         except Problem as e:
             return Begun(refused=e)
 
@@ -59,6 +63,8 @@ class EngineMaker(Maker):
             return Event(kind="back")
         except Problem as e:
             return _failed(e)
+        except StoreError:  # the sounds are made and wait here until they can be kept
+            raise
         except AudioTuneError as e:
             return _failed(of_error(e))
         except Exception as e:  # a bug: the job says so, the log knows more

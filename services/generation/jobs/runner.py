@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from services.generation.jobs.record import Event, Job
 LOG = logging.getLogger("audiotune.generation")
 GIVE_UP = 25  # claims that ended in silence: this job kills its workers
 _AHEAD = 16  # jobs a worker claims at once, so that batches fill
+_SILENT_S = 5.0  # a heartbeat that takes longer is worth telling
 
 
 class Maker(Protocol):
@@ -29,13 +31,17 @@ class Maker(Protocol):
     def ready(self) -> bool:
         """Whether work can be begun now."""
 
+    def room(self, member: str) -> bool:
+        """Whether there is room for one more job of this member."""
+
     def begin(self, job: Job) -> Any:
         """Starts a job and returns a handle. Raises BusyError or NotReadyError to be asked again, others to fail the job."""
 
     def done(self, handle: Any) -> bool: ...
 
     def ending(self, job: Job, handle: Any) -> Event:
-        """The end of a handle that is done: `done`, `failed`, or `back` when another worker should try."""
+        """The end of a handle that is done: `done`, `failed`, or `back` when another worker should try. Raises StoreError while
+        its sounds cannot be kept: it is asked again then."""
 
     def leave(self, handle: Any) -> None:
         """Nobody wants it any more."""
@@ -66,7 +72,7 @@ class Runner:
         self._book, self._maker, self._clock = book, maker, clock
         self._lease_s, self._poll_s, self._keep, self._again = lease_s, poll_s, keep, again
         self.held: dict[tuple[str, str], Held] = {}
-        self.trouble = ""
+        self._trouble, self._beating = "", 0.0
         self._lock = threading.RLock()
         self._closing, self._wake, self._dead = False, threading.Event(), threading.Event()
         self._swept: datetime | None = None
@@ -104,8 +110,19 @@ class Runner:
         if held is not None:
             self._maker.leave(held.handle)
 
+    @property
+    def trouble(self) -> str:
+        """What hinders the jobs, or ""."""
+        began = self._beating
+        silent_s = time.monotonic() - began if began else 0.0
+        return f"the store has not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else self._trouble
+
     def beat(self) -> None:
-        self._book.beat(self.worker, self._clock())
+        self._beating = time.monotonic()
+        try:
+            self._book.beat(self.worker, self._clock())
+        finally:
+            self._beating = 0.0
 
     def step(self) -> None:
         """One round: ends what is done, drops what is no longer ours, claims what waits. Raises StoreError when it is away."""
@@ -137,7 +154,7 @@ class Runner:
         for stamp, member, id in in_turn(self._book.open()):
             if len(self.held) >= _AHEAD:
                 return
-            if (member, id) in self.held:
+            if (member, id) in self.held or not self._maker.room(member):
                 continue
             job = self._book.read(member, id)
             if job is None or job.ended:
@@ -179,7 +196,7 @@ class Runner:
         self._quietly(self.beat)  # a claim without a heartbeat would be taken over at once
         while not self._dead.is_set():
             self._wake.clear()
-            self.trouble = self._quietly(self._round)
+            self._trouble = self._quietly(self._round)
             self._wake.wait(self._poll_s)
 
     def _round(self) -> None:

@@ -1,0 +1,60 @@
+"""What refused requests were promised: who waits as long as it was told, and asks the same again, gets in.
+
+Without that a time to come back is a guess: under a load above what can be done, those who come meanwhile take every place that
+becomes free. Pure: no thread, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+GRACE_S = 10.0  # how long after its moment a promise is kept
+MOST = 1000  # promises of one member; who was refused more often is told a time, and takes the chance
+
+
+@dataclass(frozen=True)
+class Promise:
+    """`ticket`: what the request is known by. `due`: the moment told, on the caller's clock."""
+
+    ticket: Hashable
+    entries: int
+    cost_s: float
+    due: float
+
+
+class Promises:
+    """Of all members, each in the order they were given."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, list[Promise]] = {}
+
+    @property
+    def members(self) -> set[str]:
+        return set(self._given)
+
+    def give(self, member: str, promise: Promise) -> None:
+        given = self._given.setdefault(member, [])
+        if len(given) < MOST:
+            given.append(promise)
+
+    def keep(self, member: str, ticket: Hashable, now: float) -> bool:
+        """Whether this was promised for now; a promise is kept once."""
+        for promise in self._of(member, now):
+            if promise.ticket == ticket and promise.due <= now:
+                self._given[member].remove(promise)
+                return True
+        return False
+
+    def owed(self, member: str, now: float) -> tuple[int, float]:
+        """(entries, predicted seconds of work) that may still come in."""
+        given = self._of(member, now)
+        return sum(promise.entries for promise in given), sum(promise.cost_s for promise in given)
+
+    def _of(self, member: str, now: float) -> list[Promise]:
+        given = [promise for promise in self._given.get(member, ()) if now <= promise.due + GRACE_S]
+        if given:
+            self._given[member] = given
+        else:
+            self._given.pop(member, None)
+        return given
