@@ -1,11 +1,11 @@
-"""The generation service over time: real processes, real load, things that go wrong.
+"""The generation service over time: real processes, real load, versions and processes that come and go.
 
-    python -m benchmarks.endurance swaps | rolling | outage | soak | all  [--count N] [--replicas 2]
+    python -m benchmarks.endurance swaps | rolling | seeds | soak | all  [--count N] [--replicas 2]
 
 swaps     the alias moves again and again, some versions are broken: failed requests, time from the alias to the first answer
 rolling   one replica after the other is ended by SIGTERM and started anew: failed requests
-outage    MinIO and MLflow stand still for a minute while jobs wait: lost jobs, what health says, recovery
-soak      load for --count minutes: memory and disk at the beginning and at the end
+seeds     one request in random company, order and replica, with a swap forth and back and restarts between: equal files
+soak      a little load, with jobs, for --count minutes: memory and disk
 
 Replicas are `python -m services.generation` on the tiny base, all on this machine. Clients go from replica to replica as a load
 balancer does: on to the next one when a connection is refused or the answer is 503 with Retry-After; everything else that is not
@@ -16,92 +16,51 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import httpx
 
+from benchmarks.replicas import Replica, Stand, say, stand, until
+
 _ASK = {"prompt": "low dark drone", "seconds": 0.25, "steps": 1, "format": "wav"}
-_CLIENTS = 6
 _PATIENCE_S = 60.0
 _REQUESTS = 5000
-
-
-def say(words: str) -> None:
-    print(words, flush=True)
-
-
-@dataclass
-class Replica:
-    """One process; `url` stays the same when it is started anew."""
-
-    port: int
-    log: Path
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> float:
-        """Starts and waits until it is ready; the seconds it took."""
-        began = time.monotonic()
-        with self.log.open("a") as out:
-            command = [sys.executable, "-m", "services.generation", "--port", str(self.port)]
-            self.process = subprocess.Popen(
-                command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **self.environment}
-            )
-        while time.monotonic() - began < 300:
-            if self.health().get("ready"):
-                return time.monotonic() - began
-            time.sleep(0.2)
-        raise SystemExit(f"not ready: {self.health()}; {self.log.read_text()[-2000:]}")
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(120)
-
-    def health(self) -> dict[str, object]:
-        try:
-            return dict(httpx.get(f"{self.url}/v1/health", timeout=5).json())
-        except (httpx.HTTPError, ValueError) as e:
-            return {"ready": False, "reason": type(e).__name__}
-
-    @property
-    def memory_mib(self) -> float:
-        """Resident, of the process and its children."""
-        assert self.process is not None
-        told = subprocess.run(["ps", "-o", "rss=", "-s", str(self.process.pid)], capture_output=True, text=True, check=False)
-        return sum(int(line) for line in told.stdout.split()) / 1024
+_KEEP_MINUTES = 4  # life time of sounds and jobs in the soak; the service sweeps every ten minutes
 
 
 @dataclass
 class Crowd:
-    """Clients that ask without a pause until they are told to stop."""
+    """Clients that ask until they are told to stop.
+
+    Attributes:
+        kinds: what they ask for, by chance.
+        clients: how many they are; `pause_s` between two requests of one.
+        counts, failures: what became of it.
+        first: (release and version, replica) -> moment of its first sound.
+    """
 
     replicas: list[Replica]
+    kinds: Sequence[str] = ("sound", "sound", "health", "releases")
+    clients: int = 6
+    pause_s: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    first: dict[tuple[str, str], float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def asking(self) -> Iterator[Crowd]:
-        threads = [threading.Thread(target=self._one, args=(n,)) for n in range(_CLIENTS)]
+        threads = [threading.Thread(target=self._one, args=(n,)) for n in range(self.clients)]
         for thread in threads:
             thread.start()
         try:
@@ -114,21 +73,33 @@ class Crowd:
     def _one(self, number: int) -> None:
         dice, turns = random.Random(number), itertools.cycle(self.replicas)
         with httpx.Client(timeout=_PATIENCE_S) as http:
-            while not self._stop.is_set():
-                kind = dice.choice(("sound", "sound", "health", "releases"))
-                why = self._ask(http, kind, dice.randrange(1 << 30), turns)
+            while not self._stop.wait(self.pause_s):
+                kind = dice.choice(self.kinds)
+                asked = {**_ASK, "seed": dice.randrange(1 << 30)}
+                why = self._job(http, asked, turns) if kind == "job" else self._asked(http, kind, asked, turns)[1]
                 self.counts[kind] += 1
                 if why:
                     self.failures.append(f"{kind}: {why}")
 
-    def _ask(self, http: httpx.Client, kind: str, seed: int, turns: Iterator[Replica]) -> str:
-        """What went wrong, or ""."""
-        end, why = time.monotonic() + _PATIENCE_S, ""
+    def _job(self, http: httpx.Client, asked: dict[str, Any], turns: Iterator[Replica]) -> str:
+        """Makes a job and waits for its end; what went wrong, or ""."""
+        path, end = f"jobs/{uuid.uuid4().hex}", time.monotonic() + _PATIENCE_S
+        state, why = self._asked(http, path, asked, turns)
+        while not why and state.json()["state"] != "done" and time.monotonic() < end:
+            time.sleep(0.2)
+            state, why = self._asked(http, path, None, turns)
+        return why or ("" if state.json()["state"] == "done" else state.text[:200])
+
+    def _asked(self, http: httpx.Client, kind: str, asked: dict[str, Any] | None, turns: Iterator[Replica]) -> tuple[Any, str]:
+        """(the answer, what went wrong or "")."""
+        end = time.monotonic() + _PATIENCE_S
         while time.monotonic() < end:
             url = next(turns).url
             try:
                 if kind == "sound":
-                    answer = http.post(f"{url}/v1/generations", json={**_ASK, "seed": seed})
+                    answer = http.post(f"{url}/v1/generations", json=asked)
+                elif kind.startswith("jobs/") and asked is not None:
+                    answer = http.put(f"{url}/v1/{kind}", json=asked)
                 else:
                     answer = http.get(f"{url}/v1/{kind}")
             except httpx.ConnectError:
@@ -136,13 +107,15 @@ class Crowd:
                 time.sleep(0.05)
                 continue
             except httpx.HTTPError as e:
-                return f"{type(e).__name__} {e}"
+                return None, f"{type(e).__name__} {e}"
             if answer.status_code == 503 and (kind == "health" or "retry-after" in answer.headers):
                 self.counts["503, next replica"] += 1
                 time.sleep(0.1)
                 continue
-            return "" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:200]}"
-        return f"no answer within {_PATIENCE_S:.0f} s {why}"
+            if kind == "sound" and answer.status_code == 200:
+                self.first.setdefault((answer.headers["x-audio-tune-release"], url), time.monotonic())
+            return answer, "" if answer.status_code in (200, 202) else f"{answer.status_code} {answer.text[:200]}"
+        return None, f"no answer within {_PATIENCE_S:.0f} s"
 
     @property
     def asked(self) -> int:
@@ -154,90 +127,40 @@ class Crowd:
         return f"{self.asked} requests ({parts}): {len(self.failures)} failed{first}"
 
 
-@dataclass
-class Stand:
-    """A group's store and registry with replicas on it."""
-
-    folder: Path
-    environment: dict[str, str]
-    replicas: list[Replica]
-
-    def version(self, number: int) -> str:
-        """Registers one more release: the same weights under another digest."""
-        from safetensors.torch import load_file, save_file
-
-        from audiotune.registry import releases
-        from audiotune.store import digest_of, open_store
-        from tests.fakes.small_release import publish
-
-        store, first = open_store(), publish(open_store())
-        named = self.folder / "weights.safetensors"
-        save_file(load_file(store.fetch(first.weights.weights)), named, metadata={"number": str(number)})
-        key = store.put_blob(named, ".safetensors")
-        pointer = first.weights.model_copy(update={"weights": key, "weights_digest": digest_of(named)})
-        return str(releases.register_release(first.model_copy(update={"weights": pointer, "version": ""}), {}).version)
-
-
-@contextmanager
-def stand(replicas: int, **settings: str) -> Iterator[Stand]:
-    """A folder store, MLflow's own SQLite, `replicas` processes that follow the alias every second."""
-    from audiotune.store import open_store
-    from tests.fakes.small_release import publish
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        environment = {
-            "AUDIOTUNE_STORE": str(folder / "store"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
-            "AUDIOTUNE_GENERATION_POLL_S": "1", "AUDIOTUNE_GENERATION_RATE_PER_MINUTE": "1000000",
-            "AUDIOTUNE_GENERATION_QUEUE": "200", "AUDIOTUNE_GENERATION_MEMBER_QUEUE": "200", "AUDIOTUNE_ACCESS": "open",
-            "OMP_NUM_THREADS": "1", **settings,
-        }  # fmt: skip
-        os.environ |= environment
-        publish(open_store())
-        made = [
-            Replica(_free_port(), folder / f"log{n}", {"AUDIOTUNE_CACHE": str(folder / f"cache{n}")}) for n in range(replicas)
-        ]
-        try:
-            took = [replica.start() for replica in made]
-            say(f"start to ready: {', '.join(f'{s:.1f} s' for s in took)}")
-            yield Stand(folder, environment, made)
-        finally:
-            for replica in made:
-                if replica.process is not None and replica.process.poll() is None:
-                    replica.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def swaps(count: int, replicas: int) -> None:
     """`count` moves of the alias, every seventh to a version whose weights are damaged."""
     from audiotune.registry import releases
 
     with stand(replicas) as group:
         versions = [group.version(n) for n in range(1, count + 1)]
-        broken = set(versions[6::7])
+        broken = set(versions[5::7])
         for version in broken:
             path = group.folder / "store" / releases.get("ours", version).weights.weights
             path.write_bytes(path.read_bytes()[:-1000])
-        took, told = [], 0
+        moved, told = {}, 0
         with Crowd(group.replicas).asking() as crowd:
             for version in versions:
-                began = time.monotonic()
+                moved[version] = time.monotonic()
                 releases.set_alias("ours", "champion", version)
                 if version in broken:
-                    told += _until(lambda: all("ours" in str(r.health().get("reason")) for r in group.replicas), 60) < 60
+                    told += until(lambda: all(r.health().get("reason") for r in group.replicas), 60) < 60
                 else:
-                    _until(lambda v=version: all(r.health().get("version") == v for r in group.replicas), 120)  # type: ignore[misc]
-                    took.append(time.monotonic() - began)
-                time.sleep(2)
-            _until(lambda: crowd.asked >= _REQUESTS, 400)
-        say(f"swaps: {len(versions)}, {len(broken)} of them to broken versions ({told} told by health); {crowd.told()}")
-        p95 = sorted(took)[int(0.95 * len(took))]
-        say(f"alias to served by all {replicas} replicas: median {statistics.median(took):.1f} s, p95 {p95:.1f} s")
+                    until(lambda v=version: all((f"ours {v}", r.url) in crowd.first for r in group.replicas), 120)  # type: ignore[misc]
+                time.sleep(1)
+            until(lambda: crowd.asked >= _REQUESTS, 400)
+        good = [version for version in versions if version not in broken]
+        firsts = [sorted(crowd.first[(f"ours {v}", r.url)] - moved[v] for r in group.replicas) for v in good]
+        served = [version for version in broken if any(f"ours {version}" == name for name, _ in crowd.first)]
+    say(
+        f"swaps: {len(versions)}, {len(broken)} of them to broken versions ({told} told by health, {len(served)} served); {crowd.told()}"
+    )
+    _percentiles("alias to the first sound", [times[0] for times in firsts])
+    _percentiles(f"alias to a sound of each of {replicas} replicas", [times[-1] for times in firsts])
+
+
+def _percentiles(what: str, times: list[float]) -> None:
+    p95 = sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]
+    say(f"{what}: median {statistics.median(times):.1f} s, p95 {p95:.1f} s, longest {max(times):.1f} s")
 
 
 def rolling(count: int, replicas: int) -> None:
@@ -248,100 +171,75 @@ def rolling(count: int, replicas: int) -> None:
             codes.append(replica.stop())
             ready.append(replica.start())
             time.sleep(1)
-        say(
-            f"rolling restarts: {count}, exit codes {dict(Counter(codes))}, ready after {statistics.median(ready):.1f} s; {crowd.told()}"
-        )
+    say(
+        f"rolling restarts: {count}, exit codes {dict(Counter(codes))}, ready after {statistics.median(ready):.1f} s; {crowd.told()}"
+    )
 
 
-def outage(count: int, replicas: int) -> None:
-    """MinIO, then MLflow too, do not answer for `count` seconds; jobs were queued before and wait."""
-    from audiotune.registry.server import serving
-    from tests.integration.minio import server
+def seeds(count: int, replicas: int) -> None:
+    """Asked in three parts: before, after a swap forth and back, after a restart of all replicas."""
+    from audiotune.registry import releases
 
-    with ExitStack() as stack:
-        name = stack.enter_context(tempfile.TemporaryDirectory())
-        minio = stack.enter_context(server(Path(name) / "minio"))
-        os.environ |= minio.environment
-        mlflow = stack.enter_context(serving(Path(name) / "mlflow"))
-        import boto3
+    asked = {"prompt": "low drone", "seconds": 0.5, "steps": 6, "seed": 7, "format": "wav"}
+    with stand(max(2, replicas)) as group:
+        other, dice = group.version(1), random.Random(1)
+        right = httpx.post(f"{group.replicas[0].url}/v1/generations", json=asked, timeout=120).raise_for_status().content
+        files = _in_company(group, asked, count // 3, dice)
+        for version in (other, "1"):
+            releases.set_alias("ours", "champion", version)
+            until(lambda v=version: all(r.health().get("version") == v for r in group.replicas), 120)  # type: ignore[misc]
+            _in_company(group, asked, 4, dice)
+        files += _in_company(group, asked, count // 3, dice)
+        for replica in group.replicas:
+            replica.stop()
+            replica.start()
+        files += _in_company(group, asked, count - len(files), dice)
+    say(f"seed contract: {len(files)} requests to {len(group.replicas)} replicas, with a swap forth and back and restarts between: "
+        f"{sum(file == right for file in files)} equal files")  # fmt: skip
 
-        boto3.client("s3", endpoint_url=minio.endpoint).create_bucket(Bucket="endurance")
-        group = stack.enter_context(
-            stand(replicas, AUDIOTUNE_STORE="s3://endurance", MLFLOW_TRACKING_URI=mlflow, AUDIOTUNE_GENERATION_LEASE_S="10")
-        )
-        urls = [replica.url for replica in group.replicas]
-        ids = [f"outage-{n:03d}" for n in range(30)]
-        for n, id in enumerate(ids):
-            httpx.put(
-                f"{urls[n % len(urls)]}/v1/jobs/{id}", json={**_ASK, "seconds": 1.0, "steps": 20, "seed": n}, timeout=60
-            ).raise_for_status()
-        still = _listening(minio.endpoint) + _listening(mlflow)
-        for pid in still:
-            os.kill(pid, signal.SIGSTOP)
-        began, said = time.monotonic(), Counter[str]()
-        while time.monotonic() - began < count:
-            said[str(group.replicas[0].health().get("reason"))[:90]] += 1
-            time.sleep(2)
-        for pid in still:
-            os.kill(pid, signal.SIGCONT)
-        back = time.monotonic()
-        states: Counter[str] = Counter()
 
-        def all_done() -> bool:
-            states.clear()
-            for id in ids:
-                try:
-                    states[str(httpx.get(f"{urls[0]}/v1/jobs/{id}", timeout=20).json().get("state"))] += 1
-                except (httpx.HTTPError, ValueError):
-                    states["no answer"] += 1
-            return states["done"] == len(ids)
-
-        _until(all_done, 240)
-        say(
-            f"outage of {count} s ({len(still)} processes stopped): jobs {dict(states)}, all ended {time.monotonic() - back:.0f} s after it"
-        )
-        say(f"health said meanwhile: {dict(said)}; afterwards: {group.replicas[0].health()}")
+def _in_company(group: Stand, asked: dict[str, Any], count: int, dice: random.Random) -> list[bytes]:
+    """`count` times the same request and about as many others, in any order, to any replica, up to twelve at once."""
+    others = [{**asked, "seed": 100 + n, "seconds": dice.choice((0.5, 0.5, 0.3))} for n in range(count)]
+    line = [asked] * count + others
+    dice.shuffle(line)
+    urls = [dice.choice(group.replicas).url for _ in line]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda url, body: httpx.post(f"{url}/v1/generations", json=body, timeout=120), urls, line))
+    return [answer.raise_for_status().content for answer, body in zip(answers, line) if body is asked]
 
 
 def soak(count: int, replicas: int) -> None:
-    with stand(replicas, AUDIOTUNE_GENERATION_KEEP="false") as group, Crowd(group.replicas).asking() as crowd:
-        time.sleep(60)  # caches fill
-        first, disk = [r.memory_mib for r in group.replicas], _bytes(group.folder)
-        time.sleep(60 * count)
-        last = [r.memory_mib for r in group.replicas]
-        say(f"soak of {count} min: memory {[f'{a:.0f} -> {b:.0f} MiB' for a, b in zip(first, last, strict=True)]}, "
-            f"disk {disk / 1e6:.1f} -> {_bytes(group.folder) / 1e6:.1f} MB; {crowd.told()}")  # fmt: skip
+    settings = {"AUDIOTUNE_GENERATION_KEEP_DAYS": str(_KEEP_MINUTES / 1440)}
+    kinds = ("sound", "sound", "job", "health", "releases")
+    with stand(replicas, **settings) as group, Crowd(group.replicas, kinds, clients=2, pause_s=0.4).asking() as crowd:
+        for minute in range(count + 1):
+            if minute % 5 == 0 or minute == count:
+                memory = ", ".join(f"{r.memory_mib:.0f}" for r in group.replicas)
+                say(f"minute {minute}: memory {memory} MiB; in the store {_kept(group)}; {crowd.asked} requests")
+            if minute < count:
+                time.sleep(60)
+    say(f"soak of {count} min: {crowd.told()}")
 
 
-def _listening(url: str) -> list[int]:
-    """Processes that hold a port, and their children."""
-    import psutil
-
-    port = int(url.rsplit(":", 1)[1])
-    pids = {c.pid for c in psutil.net_connections("tcp") if c.pid and c.laddr and c.laddr.port == port and c.status == "LISTEN"}
-    return sorted(pids | {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)})
-
-
-def _until(true: Callable[[], bool], patience_s: float) -> float:
-    began = time.monotonic()
-    while time.monotonic() - began < patience_s and not true():
-        time.sleep(0.1)
-    return time.monotonic() - began
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _kept(group: Stand) -> str:
+    """Objects and megabytes by prefix."""
+    told = []
+    for prefix in ("sounds", "jobs", "manifests/generations"):
+        sizes = [path.stat().st_size for path in (group.folder / "store" / prefix).rglob("*") if path.is_file()]
+        told.append(f"{prefix} {len(sizes)} ({sum(sizes) / 1e6:.1f} MB)")
+    return ", ".join(told)
 
 
 PARTS: dict[str, tuple[Callable[[int, int], None], int]] = {
-    "swaps": (swaps, 20), "rolling": (rolling, 20), "outage": (outage, 60), "soak": (soak, 10),
+    "swaps": (swaps, 20), "rolling": (rolling, 20), "seeds": (seeds, 200), "soak": (soak, 30),
 }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
-    parser.add_argument("--count", type=int, help="swaps, restarts, seconds of outage or minutes of soak")
+    parser.add_argument("--count", type=int, help="swaps, restarts, requests or minutes of soak")
     parser.add_argument("--replicas", type=int, default=2)
     args = parser.parse_args()
     for name, (part, count) in PARTS.items():

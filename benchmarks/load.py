@@ -1,0 +1,188 @@
+"""The generation service under more load than it can bear: a real process, real HTTP, members with tokens.
+
+    python -m benchmarks.load poisson | light | all  [--seconds N]
+
+poisson  arrivals at 0.5, 0.8, 1.0 and 1.2 of the measured capacity, mixed lengths: latency, goodput, whether Retry-After is kept
+light    one member asks now and then, alone and while another floods: its 95th percentile
+
+Arrivals are open-loop: they come when they come, whether or not the service keeps up. Who gets 429 waits as long as Retry-After
+says, to the second, and sends the same request again. Latency counts from the try that was let in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from benchmarks.replicas import Stand, say, stand
+
+_LENGTHS_S, _STEPS, _MEMBERS = (0.25, 0.5, 1.0), 10, 5
+_QUEUE_S = "8"  # predicted seconds of work that may wait: short, so that a minute shows the bounds
+_TIMEOUT_S = 120.0
+Ask = dict[str, Any]
+
+
+def ask(dice: random.Random, seconds: float | None = None) -> Ask:
+    return {
+        "prompt": "low drone", "seconds": seconds or dice.choice(_LENGTHS_S), "steps": _STEPS, "seed": dice.randrange(1 << 40),
+        "format": "wav",
+    }  # fmt: skip
+
+
+@dataclass
+class Seen:
+    """What became of the requests of one load.
+
+    Attributes:
+        times_s: from the try that was let in to its answer.
+        done_at: moments of the answers.
+        refused: requests that were refused at least once.
+        broken: tries that were refused although they had waited as long as they were told.
+        told_s: what Retry-After said.
+        failed: anything else.
+    """
+
+    times_s: list[float] = field(default_factory=list)
+    done_at: list[float] = field(default_factory=list)
+    refused: int = 0
+    broken: int = 0
+    told_s: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def at(self, part: float) -> float:
+        return sorted(self.times_s)[min(len(self.times_s) - 1, int(part * len(self.times_s)))]
+
+
+async def one(http: httpx.AsyncClient, asked: Ask, headers: Mapping[str, str], seen: Seen) -> None:
+    """A request, until it is answered."""
+    for tries in range(50):
+        came = time.monotonic()
+        try:
+            answer = await http.post("/v1/generations", json=asked, headers=headers)
+        except httpx.HTTPError as e:
+            seen.failed.append(type(e).__name__)
+            return
+        if answer.status_code == 429:
+            seen.refused += tries == 0
+            seen.broken += tries > 0
+            seen.told_s.append(float(answer.headers["retry-after"]))
+            await asyncio.sleep(seen.told_s[-1])
+            continue
+        if answer.status_code != 200:
+            seen.failed.append(f"{answer.status_code} {answer.text[:100]}")
+            return
+        seen.times_s.append(time.monotonic() - came)
+        seen.done_at.append(time.monotonic())
+        return
+    seen.failed.append("refused 50 times")
+
+
+def client(group: Stand) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=500, max_keepalive_connections=50)
+    return httpx.AsyncClient(base_url=group.replicas[0].url, timeout=_TIMEOUT_S, limits=limits)
+
+
+async def closed(http: httpx.AsyncClient, tokens: list[Any], seconds: float) -> float:
+    """Sounds a second with 16 requests always under way."""
+    seen, dice, began = Seen(), random.Random(1), time.monotonic()
+
+    async def member(number: int) -> None:
+        while time.monotonic() - began < seconds:
+            await one(http, ask(dice), tokens[number % len(tokens)], seen)
+
+    await asyncio.gather(*(member(number) for number in range(16)))
+    return sum(at - began <= seconds for at in seen.done_at) / seconds
+
+
+async def arriving(http: httpx.AsyncClient, tokens: list[Any], rate: float, seconds: float) -> tuple[Seen, int, float]:
+    """(what was seen, requests that came, answers a second while they came) of Poisson arrivals."""
+    seen, dice, tasks, came = Seen(), random.Random(2), [], 0
+    began = next_at = time.monotonic()
+    while (next_at := next_at + dice.expovariate(rate)) < began + seconds:
+        await asyncio.sleep(max(0.0, next_at - time.monotonic()))
+        tasks.append(asyncio.create_task(one(http, ask(dice), tokens[came % len(tokens)], seen)))
+        came += 1
+    good = sum(at <= began + seconds for at in seen.done_at) / seconds
+    await asyncio.gather(*tasks)
+    return seen, came, good
+
+
+async def poisson(seconds: float) -> None:
+    with stand(1, AUDIOTUNE_ACCESS="members", AUDIOTUNE_GENERATION_QUEUE_S=_QUEUE_S) as group:
+        tokens = [group.token(f"m{number}") for number in range(_MEMBERS)]
+        async with client(group) as http:
+            await closed(http, tokens, 5)  # warms up: every shape is tried once
+            capacity = await closed(http, tokens, min(20.0, seconds))
+            say(f"capacity {capacity:.1f} sounds a second ({', '.join(map(str, _LENGTHS_S))} s, {_STEPS} steps, 16 at once)")
+            goods = []
+            for part in (0.5, 0.8, 1.0, 1.2):
+                seen, came, good = await arriving(http, tokens, part * capacity, seconds)
+                goods.append(good)
+                told = f", told {min(seen.told_s):.0f} to {max(seen.told_s):.0f} s" if seen.told_s else ""
+                say(f"{part}: {came} came, p50 {seen.at(0.5):.2f} s, p95 {seen.at(0.95):.2f} s, p99 {seen.at(0.99):.2f} s, "
+                    f"goodput {good:.1f} a second, {seen.refused} refused{told}, {seen.broken} of them again after waiting, "
+                    f"{len(seen.failed)} failed {seen.failed[:1]}")  # fmt: skip
+            say(f"goodput above capacity: {goods[-1] / max(goods):.0%} of the most")
+
+
+async def light(seconds: float) -> None:
+    """Alone and flooded take turns, so that a busy moment of the machine meets both alike."""
+    with stand(1, AUDIOTUNE_ACCESS="members") as group:
+        heavy, mine = group.token("heavy"), group.token("light")
+        async with client(group) as http:
+            await closed(http, [mine], 5)
+            alone, beside, flood = Seen(), Seen(), Seen()
+            for _ in range(4):
+                await _now_and_then(http, mine, alone, seconds / 8)
+                tasks = [asyncio.create_task(_flooding(http, heavy, flood)) for _ in range(40)]
+                await asyncio.sleep(2)
+                await _now_and_then(http, mine, beside, seconds / 8)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.sleep(1)
+    say(f"a light member alone: {len(alone.times_s)} requests, p50 {alone.at(0.5):.2f} s, p95 {alone.at(0.95):.2f} s; beside a flood "
+        f"({len(flood.times_s)} made for it, {flood.refused} refused): {len(beside.times_s)} requests, p50 {beside.at(0.5):.2f} s, "
+        f"p95 {beside.at(0.95):.2f} s: {beside.at(0.95) / alone.at(0.95):.2f} times; {beside.refused} refused, "
+        f"{len(alone.failed) + len(beside.failed)} failed")  # fmt: skip
+
+
+async def _now_and_then(http: httpx.AsyncClient, headers: Mapping[str, str], seen: Seen, seconds: float) -> None:
+    dice, began = random.Random(len(seen.times_s)), time.monotonic()
+    while time.monotonic() - began < seconds:
+        await one(http, ask(dice), headers, seen)
+        await asyncio.sleep(dice.uniform(0.0, 0.5))
+
+
+async def _flooding(http: httpx.AsyncClient, headers: Mapping[str, str], seen: Seen) -> None:
+    """The longest sounds, again and again; what is refused comes back at once."""
+    dice = random.Random(9)
+    while True:
+        answer = await http.post("/v1/generations", json={**ask(dice, 2.5), "steps": 20}, headers=headers)
+        seen.refused += answer.status_code == 429
+        seen.times_s += [0.0] * (answer.status_code == 200)
+        await asyncio.sleep(0.2 if answer.status_code == 429 else 0.0)
+
+
+PARTS: dict[str, Callable[[float], Any]] = {"poisson": poisson, "light": light}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
+    parser.add_argument("--seconds", type=float, default=60, help="of arrivals at each part of the capacity")
+    args = parser.parse_args()
+    for name, part in PARTS.items():
+        if args.part in (name, "all"):
+            asyncio.run(part(args.seconds))
+
+
+if __name__ == "__main__":
+    main()

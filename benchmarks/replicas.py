@@ -1,0 +1,142 @@
+"""Real processes of the generation service on this machine, with a store and a registry: what the benchmarks over time play on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+
+def say(words: str) -> None:
+    print(words, flush=True)
+
+
+@dataclass
+class Replica:
+    """One process; `url` stays the same when it is started anew."""
+
+    port: int
+    log: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> float:
+        """Starts and waits until it is ready; the seconds it took."""
+        began = time.monotonic()
+        with self.log.open("a") as out:
+            command = [sys.executable, "-m", "services.generation", "--port", str(self.port)]
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **self.environment}
+            )
+        while time.monotonic() - began < 300:
+            if self.health().get("ready"):
+                return time.monotonic() - began
+            time.sleep(0.2)
+        raise SystemExit(f"not ready: {self.health()}; {self.log.read_text()[-2000:]}")
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(120)
+
+    def health(self) -> dict[str, object]:
+        try:
+            return dict(httpx.get(f"{self.url}/v1/health", timeout=5).json())
+        except (httpx.HTTPError, ValueError) as e:
+            return {"ready": False, "reason": type(e).__name__}
+
+    @property
+    def memory_mib(self) -> float:
+        """Resident, of the process and all its children."""
+        import psutil
+
+        assert self.process is not None
+        first = psutil.Process(self.process.pid)
+        return float(sum(process.memory_info().rss for process in (first, *first.children(recursive=True))) / 2**20)
+
+
+@dataclass
+class Stand:
+    """A group's store and registry with replicas on it."""
+
+    folder: Path
+    environment: dict[str, str]
+    replicas: list[Replica]
+
+    def token(self, member: str) -> dict[str, str]:
+        """The headers of a member."""
+        from audiotune.access import tokens
+        from audiotune.store import open_store
+
+        return {"Authorization": f"Bearer {tokens.issue(open_store(), member, ['generate', 'read'], 1)}"}
+
+    def version(self, number: int) -> str:
+        """Registers one more release: the same weights under another digest."""
+        from safetensors.torch import load_file, save_file
+
+        from audiotune.registry import releases
+        from audiotune.store import digest_of, open_store
+        from tests.fakes.small_release import publish
+
+        store, first = open_store(), publish(open_store())
+        named = self.folder / "weights.safetensors"
+        save_file(load_file(store.fetch(first.weights.weights)), named, metadata={"number": str(number)})
+        key = store.put_blob(named, ".safetensors")
+        pointer = first.weights.model_copy(update={"weights": key, "weights_digest": digest_of(named)})
+        return str(releases.register_release(first.model_copy(update={"weights": pointer, "version": ""}), {}).version)
+
+
+@contextmanager
+def stand(replicas: int, **settings: str) -> Iterator[Stand]:
+    """A folder store, MLflow's own SQLite, `replicas` processes that follow the alias every second."""
+    from audiotune.store import open_store
+    from tests.fakes.small_release import publish
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environment = {
+            "AUDIOTUNE_STORE": str(folder / "store"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "AUDIOTUNE_GENERATION_POLL_S": "1", "AUDIOTUNE_GENERATION_RATE_PER_MINUTE": "1000000",
+            "AUDIOTUNE_GENERATION_QUEUE": "200", "AUDIOTUNE_GENERATION_MEMBER_QUEUE": "200", "AUDIOTUNE_ACCESS": "open",
+            "OMP_NUM_THREADS": "1", **settings,
+        }  # fmt: skip
+        os.environ |= environment
+        publish(open_store())
+        made = [
+            Replica(_free_port(), folder / f"log{n}", {"AUDIOTUNE_CACHE": str(folder / f"cache{n}")}) for n in range(replicas)
+        ]
+        try:
+            took = [replica.start() for replica in made]
+            say(f"start to ready: {', '.join(f'{s:.1f} s' for s in took)}")
+            yield Stand(folder, environment, made)
+        finally:
+            for replica in made:
+                if replica.process is not None and replica.process.poll() is None:
+                    replica.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def until(true: Callable[[], bool], patience_s: float) -> float:
+    began = time.monotonic()
+    while time.monotonic() - began < patience_s and not true():
+        time.sleep(0.1)
+    return time.monotonic() - began
