@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,17 @@ class Replica:
                 return time.monotonic() - began
             time.sleep(0.2)
         raise SystemExit(f"not ready: {self.health()}; {self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """kill -9 of all its processes at once."""
+        import psutil
+
+        assert self.process is not None
+        first = psutil.Process(self.process.pid)
+        for process in (*first.children(recursive=True), first):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(60)
 
     def stop(self) -> int:
         assert self.process is not None

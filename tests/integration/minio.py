@@ -74,9 +74,9 @@ def _build(target: Path) -> Path:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[Minio]:
-    """Runs a server over an empty folder until the block ends. Raises NoServerError."""
-    program, port = binary(), _free_port()
+def server(folder: Path, port: int = 0) -> Iterator[Minio]:
+    """Runs a server over a folder until the block ends; port 0 takes a free one. Raises NoServerError."""
+    program, port = binary(), port or _free_port()
     environment = {
         **os.environ,
         "MINIO_ROOT_USER": USER,
