@@ -138,8 +138,9 @@ def _outage(count: int, replicas: int, *, silent: bool) -> None:
             ready.update(str(r.health().get("reason")) for r in group.replicas)
             _queue(group, ["after-it-00"], _ASK)
             new = until(lambda: _states(group, ["after-it-00"])["done"] == 1, 60)
-    say(f"store and registry {'silent' if silent else 'gone'} for {count} s: jobs before {dict(before)}, afterwards {dict(after)}; "
-        f"health well {well:.0f} s after, all jobs ended {ended:.0f} s after, a new job took {new:.1f} s; then health {dict(ready)}")  # fmt: skip
+    kind = "silent" if silent else "gone"
+    say(f"store and registry {kind} for {count} s: jobs before {dict(before)}, afterwards {dict(after)}; "
+        f"health well {well:.0f} s after, all jobs ended {ended:.0f} s after, a new job took {new:.1f} s; then {dict(ready)}")  # fmt: skip
     for at_s, words in said:
         say(f"  health after {at_s:.0f} s: {words}")
 
