@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ Ask = dict[str, Any]
 
 def ask(dice: random.Random, seconds: float | None = None) -> Ask:
     return {
-        "prompt": "low drone", "seconds": seconds or dice.choice(_LENGTHS_S), "steps": _STEPS, "seed": dice.randrange(1 << 40),
+        "prompt": "low drone", "seconds": seconds or dice.choice(_LENGTHS_S), "steps": _STEPS, "seed": dice.randrange(1 << 30),
         "format": "wav",
     }  # fmt: skip
 
@@ -57,7 +58,7 @@ class Seen:
     failed: list[str] = field(default_factory=list)
 
     def at(self, part: float) -> float:
-        return sorted(self.times_s)[min(len(self.times_s) - 1, int(part * len(self.times_s)))]
+        return sorted(self.times_s)[min(len(self.times_s) - 1, int(part * len(self.times_s)))] if self.times_s else float("nan")
 
 
 async def one(http: httpx.AsyncClient, asked: Ask, headers: Mapping[str, str], seen: Seen) -> None:
@@ -98,6 +99,8 @@ async def closed(http: httpx.AsyncClient, tokens: list[Any], seconds: float) -> 
             await one(http, ask(dice), tokens[number % len(tokens)], seen)
 
     await asyncio.gather(*(member(number) for number in range(16)))
+    if seen.failed:
+        raise SystemExit(f"requests failed: {Counter(seen.failed)}")
     return sum(at - began <= seconds for at in seen.done_at) / seconds
 
 

@@ -1,4 +1,4 @@
-"""Around every request: an id, one line of JSON in the log, a count in the metrics."""
+"""Around every request: bounds of its head, an id, one line of JSON in the log, a count in the metrics."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.generation.metrics import Metrics
+from services.generation.problems import Problem
 
 LOG = logging.getLogger("audiotune.generation")
 _QUIET = {"/v1/health", "/metrics"}
+_LONGEST_PATH, _LARGEST_HEAD = 8_000, 32_000  # bytes
 
 
 class Door:
@@ -37,8 +39,12 @@ class Door:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
+        refused = _refused(scope)
         try:
-            await self._app(scope, receive, tell)
+            if refused is not None:
+                await refused.answer(request_id, scope["path"])(scope, receive, tell)
+            else:
+                await self._app(scope, receive, tell)
         finally:
             self._note(scope, request_id, status, time.monotonic() - began)
 
@@ -48,3 +54,15 @@ class Door:
         if route not in _QUIET:
             facts = {"request_id": request_id, "method": scope["method"], "path": scope["path"][:200]}
             LOG.info(json.dumps({**facts, "status": status, "seconds": round(seconds, 3)}))
+
+
+def _refused(scope: Scope) -> Problem | None:
+    """What is wrong with a request's head. Its connection is closed: what follows on it may be anything."""
+    close = {"Connection": "close"}
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > _LONGEST_PATH:
+        return Problem(414, f"the path is longer than {_LONGEST_PATH} bytes", headers=close)
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > _LARGEST_HEAD:
+        return Problem(431, f"the headers are larger than {_LARGEST_HEAD} bytes", headers=close)
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        return Problem(400, "give Content-Length or Transfer-Encoding, not both (RFC 9112, 6.3)", headers=close)
+    return None

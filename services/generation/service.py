@@ -12,6 +12,7 @@ from audiotune import access
 from audiotune.errors import AudioTuneError
 from audiotune.stable_audio.sample import generate_alike
 from audiotune.store import open_store
+from services.generation import wire
 from services.generation.api import create_app
 from services.generation.engine import Engine
 from services.generation.following import Following
@@ -51,6 +52,7 @@ def wired() -> tuple[Parts, Hooks]:
 
 log()
 PARTS, HOOKS = wired()
+wire.guard(PARTS.settings.head_s)
 
 
 @bentoml.service(

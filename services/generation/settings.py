@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     )
     body_mb: float = Field(default=24.0, gt=0, le=1000, description="largest request body in megabytes")
     body_s: float = Field(default=30.0, gt=0, le=3600, description="how long a body may take to arrive")
+    head_s: float = Field(default=10.0, gt=0, le=3600, description="how long a request's head may take to arrive")
     init_s: float = Field(default=60.0, gt=0, le=600, description="longest init audio that is decoded, in seconds")
     device: str = Field(default="auto", pattern=r"auto|cpu|cuda", description="auto (a GPU if there is one), cpu or cuda")
     keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
