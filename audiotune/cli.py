@@ -52,11 +52,24 @@ def _parser() -> argparse.ArgumentParser:
         ("release", str, "name of a release"),
     ):
         make.add_argument(f"--{name}", type=kind, help=what)
+    make.add_argument(
+        "--adapter", action="append", default=None, type=adapter, metavar="NAME=STRENGTH", dest="adapters",
+        help="a LoRA adapter of the group, as in grit=0.7 or grit:3=1.2; several times for several",
+    )  # fmt: skip
     make.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
     make.add_argument("--format", choices=tuple(MEDIA_TYPES), default="wav")
     make.add_argument("--url", default=os.environ.get("AUDIOTUNE_GENERATION_URL", "http://localhost:3000"), help="the service")
     make.add_argument("--token", default=os.environ.get("AUDIOTUNE_TOKEN", ""), help="default: the environment's AUDIOTUNE_TOKEN")
     return parser
+
+
+def adapter(text: str) -> dict[str, Any]:
+    """`name=0.7`, or `name` alone for its full strength, as a request has it. Bounds are the service's to check."""
+    name, sign, strength = text.partition("=")
+    try:
+        return {"release": name, "strength": float(strength) if sign else 1.0}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in grit=0.7") from None
 
 
 def _generate(client: Client, args: argparse.Namespace) -> list[Path]:

@@ -120,6 +120,10 @@ class Client:
     def releases(self) -> list[dict[str, Any]]:
         return releases(self.url, token=self._token)
 
+    def adapters(self) -> list[dict[str, Any]]:
+        """The LoRA adapters that a request's `adapters` may name, and the releases that each `fits`."""
+        return list(_json(_ask(self.url, "/v1/releases", self._token, 15)[0]).get("adapters", []))
+
     def health(self) -> dict[str, Any]:
         return health(self.url, token=self._token)
 

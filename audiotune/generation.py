@@ -18,7 +18,41 @@ MEDIA_TYPES: dict[Format, str] = {
     "ogg": "audio/ogg",
     "opus": "audio/opus",
 }
+MOST_ADAPTERS = 8
 LARGEST_SEED = 2**31 - 1  # exact in every client's numbers
+
+
+class AdapterRequest(BaseModel):
+    """One LoRA adapter that a request adds to its release.
+
+    Attributes:
+        release: `name` (the version that the service follows), `name@alias` or `name:version` of a registered release whose weights
+            are an adapter of the same base.
+        strength: 0 leaves it out, 1 is as it was tuned.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    release: str = Field(
+        pattern=r"^[^\s@:/][^@:/]{0,199}([@:][A-Za-z0-9][\w.-]{0,99})?$",
+        description="name, name@alias or name:version of a release that is an adapter of the same base",
+    )
+    strength: float = Field(default=1.0, ge=0, le=2, description="0 is none of it, 1 as it was tuned")
+
+
+class AppliedAdapter(BaseModel):
+    """One adapter that a sound was made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    release: str
+    version: str
+    digest: Digest = Field(description="of the adapter's file")
+    strength: float
+
+    def __str__(self) -> str:
+        """As headers and tags have it."""
+        return f"{self.release}:{self.version}={self.strength:g};digest={self.digest}"
 
 
 class GenerationRequest(BaseModel):
@@ -33,6 +67,8 @@ class GenerationRequest(BaseModel):
         loop: its end runs into its beginning.
         loudness_lufs: as far as a true peak of -1 dBTP allows.
         count: sounds of the same words; their seeds count up from `seed`.
+        adapters: all of them together; their order does not matter. A release that is an adapter itself is heard at strength 1
+            unless it is named here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -68,6 +104,9 @@ class GenerationRequest(BaseModel):
         default=None, description="wav, flac, mp3, ogg or opus; default: by the Accept header, else wav"
     )
     release: str | None = Field(default=None, max_length=200, description="name of the release; default: the one that serves")
+    adapters: tuple[AdapterRequest, ...] = Field(
+        default=(), max_length=MOST_ADAPTERS, description="LoRA adapters of the group that are added to the release"
+    )
 
     @field_validator("bars")
     @classmethod
@@ -95,6 +134,15 @@ class GenerationRequest(BaseModel):
             raise ValueError("goes without seconds, bars and inpaint")
         if name == "loop" and (has.get("inpaint_start_s") is not None or has.get("extend_s") is not None):
             raise ValueError("goes without inpaint and extend")
+        return value
+
+    @field_validator("adapters")
+    @classmethod
+    def _named_once(cls, value: tuple[AdapterRequest, ...]) -> tuple[AdapterRequest, ...]:
+        names = [wish.release for wish in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)[:200]} is named twice; name each once, with its strength")
         return value
 
     @field_validator("bit_depth")
@@ -146,6 +194,7 @@ class Generation(BaseModel):
     release: str
     version: str
     digest: Digest = Field(description="of the release's weights")
+    adapters: tuple[AppliedAdapter, ...] = Field(default=(), description="LoRA adapters that were added, with their strengths")
     synthetic: Literal[True] = True
     notice: str = ""
     member: str = Field(default="", description="who asked for it; empty or `anyone` where nobody had to say")
@@ -166,6 +215,7 @@ class Generation(BaseModel):
             "sampler": self.sampler,
             "release": f"{self.release} {self.version}",
             "digest": self.digest,
+            "adapters": ",".join(map(str, self.adapters)) or None,
             "synthetic": "true",
             "negative_prompt": json.dumps(self.negative_prompt) if self.negative_prompt else None,
             "init": self.init,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.recording import Digest
-from audiotune.store.port import Store
+from audiotune.store.port import Store, digest_in
 
 
 class CheckpointPointer(BaseModel):
@@ -45,6 +45,16 @@ class WeightsPointer(BaseModel):
     run: str = ""
     recipe: dict[str, Any] = {}
 
+    @property
+    def adapter_digest(self) -> str:
+        """SHA-256 of the adapter's file, or empty."""
+        return digest_in(self.adapter) or ""
+
+    @property
+    def identity(self) -> str:
+        """What tells these weights from others: adapters of one base share the base's bytes."""
+        return f"{self.weights_digest}+{self.adapter_digest}" if self.adapter else self.weights_digest
+
 
 class Evaluation(BaseModel):
     """What `evaluate` found, and whether the gate passed. Travels as a small JSON artifact."""
@@ -56,6 +66,7 @@ class Evaluation(BaseModel):
     reasons: tuple[str, ...] = Field(default=(), description="why the gate did not pass; empty when it did")
     report: str = Field(default="", description="store key of the HTML report")
     weights: Digest = Field(default="", description="digest of the weights that were evaluated")
+    adapter: str = Field(default="", description="digest of the adapter that was evaluated with them, if it was kept beside")
 
 
 class Lineage(BaseModel):

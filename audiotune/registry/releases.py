@@ -21,6 +21,7 @@ from audiotune.release import Release
 
 EXPERIMENT = "audio-tune releases"
 _FILE = "release.json"
+_ADAPTER = "adapter"  # tag: SHA-256 of an adapter that is kept beside its base
 
 
 def register_release(release: Release, files: Mapping[str, Path], run_id: str = "") -> Release:
@@ -41,7 +42,7 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
         RegistryError: MLflow is away or refuses; nothing is registered then.
     """
     with refusing(f"listing {release.name}"):
-        known = _with_digest(release.name, release.digest)
+        known = _with_digest(release.name, release.digest, release.weights.adapter_digest)
     if known is not None:
         return _judged_anew(known, release, files)
     run = start_run(EXPERIMENT, f"release {release.name}", run_id=run_id or None)
@@ -96,6 +97,20 @@ def get(name: str, version: str) -> Release:
     return _load(found)
 
 
+def is_known(name: str, version: str) -> bool:
+    """Whether there is such a version."""
+    from mlflow.exceptions import MlflowException
+
+    with refusing(f"looking up {name} version {version}"):
+        try:
+            client().get_model_version(name, version)
+        except MlflowException as e:
+            if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return False
+            raise
+    return True
+
+
 def releases(name: str) -> list[Release]:
     """All versions of a release, newest first; an empty list when the name is unknown."""
     with refusing(f"listing {name}"):
@@ -122,16 +137,25 @@ def aliases(name: str) -> dict[str, str]:
             raise
 
 
-def version_of(name: str, digest: str) -> Release | None:
-    """The registered release with these weights, or None."""
+def version_of(name: str, digest: str, adapter: str = "") -> Release | None:
+    """The registered release with these weights and, where one was kept beside them, this adapter, or None."""
     with refusing(f"listing {name}"):
-        found = _with_digest(name, digest)
+        found = _with_digest(name, digest, adapter)
     return _load(found) if found is not None else None
 
 
-def _with_digest(name: str, digest: str) -> Any:
+def adapters(name: str) -> list[Release]:
+    """The versions of a release that are adapters beside their base, newest first."""
+    with refusing(f"listing {name}"):
+        found = [version for version in client().search_model_versions(f"name='{name}'") if version.tags.get(_ADAPTER)]
+    return [_load(version) for version in sorted(found, key=lambda version: -int(version.version))]
+
+
+def _with_digest(name: str, digest: str, adapter: str) -> Any:
+    """Adapters of one base share the base's weights: both digests count."""
     found = client().search_model_versions(f"name='{name}'")
-    return next((version for version in found if version.tags.get("digest") == digest), None)
+    alike = (v for v in found if (v.tags.get("digest"), v.tags.get(_ADAPTER, "")) == (digest, adapter))
+    return next(alike, None)
 
 
 def _judged_anew(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
@@ -149,7 +173,7 @@ def _judged_anew(version: Any, release: Release, files: Mapping[str, Path]) -> R
 
 def _keep(run: Run, release: Release, files: Mapping[str, Path]) -> None:
     """Logs a release's files, its own JSON last."""
-    place = _place(release.digest)
+    place = _place(release.digest, release.weights.adapter_digest)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / _FILE
         written.write_text(release.model_dump_json(indent=1))
@@ -171,6 +195,7 @@ def _make_model(name: str) -> None:
 def _create_version(release: Release, run_id: str) -> str:
     tags = {
         "digest": release.digest,
+        **({_ADAPTER: release.weights.adapter_digest} if release.weights.adapter else {}),
         "dataset": release.lineage.dataset,
         "base": release.lineage.base,
         "contributors": ", ".join(release.lineage.contributors),
@@ -178,7 +203,8 @@ def _create_version(release: Release, run_id: str) -> str:
         "gate": _gate(release),
     }
     with refusing(f"registering {release.name}"):
-        source = f"{client().get_run(run_id).info.artifact_uri}/{_place(release.digest)}"
+        place = _place(release.digest, release.weights.adapter_digest)
+        source = f"{client().get_run(run_id).info.artifact_uri}/{place}"
         made = client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
     return str(made.version)
 
@@ -187,14 +213,14 @@ def _gate(release: Release) -> str:
     return "passed" if release.evaluation.passed else ("; ".join(release.evaluation.reasons) or "not passed")[:4000]
 
 
-def _place(digest: str) -> str:
+def _place(digest: str, adapter: str) -> str:
     """Where a release's files lie in its run; one training may give several releases."""
-    return f"release/{digest[:16]}"
+    return f"release/{(adapter or digest)[:16]}"
 
 
 def _load(version: Any) -> Release:
     where = f"{version.name} version {version.version}"
-    place = f"{_place(version.tags.get('digest', ''))}/{_FILE}"
+    place = f"{_place(version.tags.get('digest', ''), version.tags.get(_ADAPTER, ''))}/{_FILE}"
     with refusing(f"reading release {where}"):
         text = _read(tracking_uri(), version.run_id, place, version.tags.get("judged", ""))
     try:

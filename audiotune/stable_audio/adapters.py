@@ -1,14 +1,34 @@
-"""LoRA adapters that were kept beside their base, merged into a model in memory (Hu et al. 2021: W + scale B A)."""
+"""LoRA adapters that were kept beside their base (Hu et al. 2021: W + scale B A): merged into a model, or beside it for one batch."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiotune import tensors
 from audiotune.errors import ModelError
 from audiotune.merging import Adapters
 from audiotune.tensors import Lazy, lazy
+
+if TYPE_CHECKING:
+    from audiotune.stable_audio.load import StableAudio
+
+_DIFFUSION = "model."  # layers of the diffusion model, as a whole model's state dict names them
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter by the SHA-256 of its file. Its matrices are read when a batch needs them, so that waiting requests hold none.
+
+    Attributes:
+        fetch: gives the file, as `Store.fetch` does.
+    """
+
+    digest: str
+    fetch: Callable[[], Path] = field(compare=False, repr=False)
 
 
 def merge(model: Any, path: Path, strength: float = 1.0) -> None:
@@ -23,18 +43,68 @@ def merge(model: Any, path: Path, strength: float = 1.0) -> None:
 
     own = model.state_dict()
     with tensors.opened(path) as found, torch.no_grad():
-        adapters = Adapters.among(found, strength * _scale(path))
-        if not adapters.pairs or 2 * len(adapters.pairs) != len(found):
-            raise ModelError("not an adapter file", where=str(path), cure="take the file that unwrap with lora = keep wrote")
+        adapters = _among(model, found, path, strength)
         for layer in adapters.pairs:
-            weight = own.get(f"{layer}.weight")
-            if weight is None or not _fits(adapters.pairs[layer], tuple(weight.shape)):
-                raise ModelError(
-                    f"an adapter for {layer!r}, which does not fit this model",
-                    where=str(path),
-                    cure="name the base it was tuned from",
-                )
+            weight = own[f"{layer}.weight"]
             weight.copy_(adapters.merged(layer, lazy(weight.clone())).load())
+
+
+def check(sa: StableAudio, path: Path) -> None:
+    """Raises ModelError when a file is no adapter, or none for this model; reads its header only."""
+    with tensors.opened(path) as found:
+        _among(sa.model, found, path)
+
+
+def in_order(applied: Sequence[tuple[Adapter, float]]) -> tuple[tuple[str, float], ...]:
+    """(digest, strength) of each in an order of their own: the same adapters are the same sums, however they were named."""
+    return tuple(sorted((adapter.digest, strength) for adapter, strength in applied))
+
+
+def beside(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[str, tuple[Any, Any]]:
+    """Layer of the diffusion model -> (A [ranks, in], B [out, ranks]) of all adapters together: W x + B A x is what is heard.
+
+    Strengths and scales are in B. In the model's precision and on its device. Empty without adapters.
+
+    Raises:
+        ModelError: see `check`.
+    """
+    import torch
+
+    found: dict[str, list[tuple[Any, Any]]] = {}
+    for adapter, strength in sorted(applied, key=lambda pair: (pair[0].digest, pair[1])):
+        path = adapter.fetch()
+        with tensors.opened(path) as inside:
+            given = _among(sa.model, inside, path, strength)
+            for layer, (a, b) in given.pairs.items():
+                found.setdefault(layer, []).append((a.load().float(), b.load().float() * given.scale))
+    like = next(sa.model.model.parameters())
+    return {
+        layer.removeprefix(_DIFFUSION): (
+            torch.cat([a for a, _ in pairs]).to(like),
+            torch.cat([b for _, b in pairs], dim=1).to(like),
+        )
+        for layer, pairs in found.items()
+    }
+
+
+def _among(model: Any, found: dict[str, Lazy], path: Path, strength: float = 1.0) -> Adapters:
+    """The adapters of a file, each for a linear layer of this model's diffusion part."""
+    from torch import nn
+
+    names = sum(name.endswith((".lora_A", ".lora_B")) for name in found)
+    if not found or names != len(found) or names != 2 * sum(name.endswith(".lora_A") for name in found):
+        raise ModelError("not an adapter file", where=str(path), cure="take the file that unwrap with lora = keep wrote")
+    adapters = Adapters.among(found, strength * _scale(path))
+    layers = dict(model.named_modules())
+    for layer, pair in adapters.pairs.items():
+        part = layers.get(layer)
+        if not (layer.startswith(_DIFFUSION) and isinstance(part, nn.Linear) and _fits(pair, tuple(part.weight.shape))):
+            raise ModelError(
+                f"an adapter for {layer!r}, which does not fit this model",
+                where=str(path),
+                cure="name the base it was tuned from",
+            )
+    return adapters
 
 
 def _fits(pair: tuple[Lazy, Lazy], weight: tuple[int, ...]) -> bool:
@@ -44,8 +114,9 @@ def _fits(pair: tuple[Lazy, Lazy], weight: tuple[int, ...]) -> bool:
 
 def _scale(path: Path) -> float:
     try:
-        return float(tensors.metadata(path)["scale"])
+        scale = float(tensors.metadata(path)["scale"])
     except (KeyError, ValueError):
-        raise ModelError(
-            "the adapter file does not name its scale", where=str(path), cure="unwrap the checkpoint again"
-        ) from None
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise ModelError("the adapter file does not name its scale", where=str(path), cure="unwrap the checkpoint again")
+    return scale

@@ -8,7 +8,7 @@ give the same bits; else request by request. Everything else of a diffusion tran
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _whole: dict[tuple[Any, ...], bool] = {}  # shapes of layers and batches -> whether the whole batch gives the same bits
@@ -21,6 +21,9 @@ def apart(model: Any) -> Iterator[None]:
     With guidance a request has two rows, with and without its words; they are taken as a pair, which is what one request alone
     would give the layer: alone nothing is slower than without this.
 
+    The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.beside`; what it adds is taken
+    request by request as well, and counts for that call only.
+
     Not for two threads on one model at a time.
     """
     from torch import nn
@@ -29,40 +32,64 @@ def apart(model: Any) -> Iterator[None]:
         yield
         return
     requests = _Requests()
-    layers: list[Any] = [part for part in model.modules() if isinstance(part, nn.Linear | nn.Conv1d)]
+    layers: dict[str, Any] = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv1d)}
+    before = {part: vars(part)["forward"] for part in layers.values() if "forward" in vars(part)}  # packed ones have their own
+    listening = [part for name, part in model.named_modules() if name.endswith("cross_attn") and _gives_nothing_for_nothing(part)]
     model.forward = requests.counted(model.forward)
-    for layer in layers:
-        layer.forward = requests.one_by_one(layer.forward)
+    for name, layer in layers.items():
+        layer.forward = requests.one_by_one(name, layer)
+    for part in listening:
+        part.forward = requests.with_words(part.forward)
     try:
         yield
     finally:
-        for part in (model, *layers):
+        for part in (model, *layers.values(), *listening):
             del part.forward
+        for part, forward in before.items():
+            part.forward = forward
 
 
 class _Requests:
-    """How many requests the model is asked for at the moment."""
+    """How many requests the model is asked for at the moment, and which adapters lie beside its layers."""
 
     count = 0
+    beside: Mapping[str, tuple[Any, Any]] = {}
 
     def counted(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def call(x: Any, *args: Any, **options: Any) -> Any:
-            self.count = len(x)
+        def call(x: Any, *args: Any, beside: Mapping[str, tuple[Any, Any]] | None = None, **options: Any) -> Any:
+            self.count, self.beside = len(x), beside or {}
             return forward(x, *args, **options)
 
         return call
 
-    def one_by_one(self, forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def with_words(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Cross-attention for the rows that have words. Guidance's other half listens to zeros, of which zeros come."""
         import torch
 
-        layer = forward.__self__  # type: ignore[attr-defined]
-        shape = (type(layer).__name__, *layer.weight.shape, layer.bias is None, layer.weight.dtype)
+        def call(x: Any, context: Any = None, **options: Any) -> Any:
+            count = self.count
+            if context is None or len(x) != 2 * count or x.device.type != "cpu" or bool(context[count:].any()):
+                return forward(x, context=context, **options)
+            found = forward(x[:count], context=context[:count], **options)
+            return torch.cat([found, torch.zeros_like(found)])
+
+        return call
+
+    def one_by_one(self, name: str, layer: Any) -> Callable[[Any], Any]:
+        import torch
+
+        plain = layer.forward
+        packed = "forward" in vars(layer)
+        shape = (type(layer).__name__, packed, *layer.weight.shape, layer.bias is None, layer.weight.dtype)
 
         def call(x: Any) -> Any:
             count, x = self.count, x.contiguous()  # another layout in memory is another kernel, too
+            pair = self.beside.get(name)
+            forward = plain if pair is None else _with(plain, *pair)
             if count < 2 or x.ndim < 2:
                 return forward(x)
-            key = (count, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads())
+            rank = 0 if pair is None else len(pair[0])
+            key = (count, rank, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads())
             if key not in _whole:
                 _whole[key] = _same_bits(forward, x, count)
             return forward(x) if _whole[key] else apiece(forward, x, count)
@@ -79,6 +106,18 @@ def apiece(forward: Callable[[Any], Any], x: Any, count: int) -> Any:
     # upstream puts all rows with words first, then all without
     pairs = [forward(x[i::count].contiguous()) for i in range(count)]
     return torch.stack(pairs, dim=1).flatten(0, 1)
+
+
+def _gives_nothing_for_nothing(attention: Any) -> bool:
+    """Whether zeros to listen to give zeros: values and output without a bias, as upstream has them."""
+    return all(getattr(getattr(attention, name, None), "bias", 0) is None for name in ("to_kv", "to_out"))
+
+
+def _with(plain: Callable[[Any], Any], a: Any, b: Any) -> Callable[[Any], Any]:
+    """A linear layer with a low-rank pair beside it: W x + B A x."""
+    from torch.nn.functional import linear
+
+    return lambda x: plain(x) + linear(linear(x, a), b)
 
 
 def _same_bits(forward: Callable[[Any], Any], x: Any, count: int) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from audiotune.errors import GenerationError
 from audiotune.sound import Sound
 from audiotune.stable_audio import condition, rows, samplers
+from audiotune.stable_audio.adapters import Adapter, beside, in_order
 from audiotune.stable_audio.encode import decode, encode
 from audiotune.stable_audio.load import StableAudio
 
@@ -40,6 +41,7 @@ class Request:
         redo: (start, end) in seconds: only this part of `init` is made anew, from noise; the rest stays as it is, to the bit but
             for fades of 20 ms inside the part. It may reach beyond the end of `init`.
         guidance_rescale: 0 to 1, brings the spread of guided latents back (Lin et al. 2024); upstream's scale_phi.
+        adapters: LoRA adapters beside the model's weights, each with its strength.
     """
 
     prompt: str
@@ -53,11 +55,13 @@ class Request:
     init_strength: float = 0.7
     guidance_rescale: float = 0.0
     redo: tuple[float, float] | None = None
+    adapters: tuple[tuple[Adapter, float], ...] = ()
 
     def alike(self) -> tuple[Any, ...]:
         """Requests with the same value can be denoised together, if their latent lengths are the same too."""
         guided, parts = self.guidance != 1, self.redo is not None
-        return (self.steps, guided, self.sampler, bool(self.negative_prompt), _strength(self), parts, self.guidance_rescale)
+        words, added = (guided, bool(self.negative_prompt), self.guidance_rescale), in_order(self.adapters)
+        return (self.steps, self.sampler, *words, _strength(self), parts, *added)
 
 
 def generate(sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Sound]:
@@ -212,7 +216,8 @@ def _denoise(
         start = noise()
         init = torch.stack([_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
-        model = samplers.Guided(sa, _inputs(sa, requests), guidance, first.guidance_rescale, gone)
+        added = beside(sa, first.adapters)
+        model = samplers.Guided(sa, _inputs(sa, requests), guidance, first.guidance_rescale, gone, added)
         if first.redo is not None:
             model.hold(init, torch.stack([_mask(sa, r, shape[1]) for r in requests]).to(device))
             init = None

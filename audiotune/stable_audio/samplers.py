@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -43,16 +43,19 @@ class Guided:
     Args:
         inputs: what the model takes beside latents and time, tensors of one row a request.
         guidance: of each row.
+        beside: adapters beside the model's layers, see `rows.apart`.
         gone: rows nobody waits for any more, asked at every call: they are computed no further and come back as zeros.
     """
 
     def __init__(
-        self, sa: StableAudio, inputs: dict[str, Any], guidance: Sequence[float], rescale: float, gone: Gone | None = None
-    ) -> None:
+        self, sa: StableAudio, inputs: dict[str, Any], guidance: Sequence[float], rescale: float, gone: Gone | None = None,
+        beside: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> None:  # fmt: skip
         self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
         self._scales = Scales(guidance, sa.device)
         self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
         self._held: tuple[Any, Any] | None = None
+        self._beside = {"beside": beside} if beside else {}
         self._velocity = sa.objective != "v"
         if type(self.model).__name__ == "DiTWrapper":
             # Upstream recomputes activations even where nothing is learned; that only costs time here.
@@ -79,9 +82,10 @@ class Guided:
     def _played(self, x: Any, t: Any) -> Any:
         self._leave(self._gone())
         if len(self._left) == self._rows:
-            return self.model(x, t, cfg_scale=self._scales, **self._inputs).to(x.dtype)
+            return self.model(x, t, cfg_scale=self._scales, **self._beside, **self._inputs).to(x.dtype)
         found = x.new_zeros(x.shape)
-        found[self._left] = self.model(x[self._left], t[self._left], cfg_scale=self._scales, **self._inputs).to(x.dtype)
+        left = self._left
+        found[left] = self.model(x[left], t[left], cfg_scale=self._scales, **self._beside, **self._inputs).to(x.dtype)
         return found
 
     def _leave(self, gone: Collection[int]) -> None:

@@ -70,7 +70,9 @@ def measure(
     values |= judge.sanity(after, material.reference) | judge.copying(settings, found, held_out) | _loss_values(losses)
     values |= {"held_out_segments": len(material.held_out), "training_segments": len(material.train), "sounds": count}
     reasons = judge.gate(settings, values)
-    result = Evaluation(metrics=values, passed=not reasons, reasons=reasons, weights=pointer.weights_digest)
+    result = Evaluation(
+        metrics=values, passed=not reasons, reasons=reasons, weights=pointer.weights_digest, adapter=pointer.adapter_digest
+    )
     progress(0.95, "writing the report")
     return result, show.page(settings, result, made, found[:count], losses)
 
@@ -95,7 +97,7 @@ def _makers(settings: Settings, store: Store, pointer: WeightsPointer) -> tuple[
     def open_tuned() -> StableAudio:
         return open_weights(store, pointer, device=settings.device)
 
-    tuned = f"{pointer.weights_digest} {pointer.config}"
+    tuned = f"{pointer.identity} {pointer.config}"
     return Maker(store, pointer.base_digest, open_base, settings), Maker(store, tuned, open_tuned, settings)
 
 

@@ -87,5 +87,5 @@ def _check(pointer: WeightsPointer, dataset: Manifest[DatasetRow], latents: Mani
 def _key(settings: Settings, pointer: WeightsPointer, latents: Manifest[LatentRow]) -> str:
     """Names an evaluation by all that decides its numbers; the latents' digest stands for the dataset, too."""
     knobs = settings.model_dump(exclude={"device"})
-    what = [_VERSION, knobs, pointer.weights_digest, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
+    what = [_VERSION, knobs, pointer.identity, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
     return f"evaluations/{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()}.json"

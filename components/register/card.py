@@ -82,6 +82,7 @@ def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tup
             "Weights",
             [
                 ("SHA-256", weights.weights_digest),
+                ("Adapter, SHA-256", weights.adapter_digest or "none: it is in the weights"),
                 ("Training step", weights.step),
                 ("Running mean (EMA)", "yes" if weights.ema else "no"),
             ],

@@ -88,7 +88,7 @@ def _check(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Mani
         )
     if digest_in(pointer.weights) != pointer.weights_digest:
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
-    if judged.weights not in ("", pointer.weights_digest):
+    if judged.weights not in ("", pointer.weights_digest) or (judged.weights and judged.adapter != pointer.adapter_digest):
         raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
     for key in (pointer.weights, pointer.config, *pointer.files.values(), pointer.adapter, judged.report):
         if key:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from typing import Any
 
 from fastapi import Request
@@ -70,6 +71,14 @@ async def _bytes(request: Request, limit: int) -> bytes:
     raise Problem(413, f"the body is larger than {limit / 1e6:g} MB", errors=[fault])
 
 
+def _listed(text: str) -> Any:
+    """A form's field that is JSON; what is none is left to the fields' own check."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 async def _form(request: Request, data: bytes) -> dict[str, Any]:
     """Fields of a form; a file becomes the base64 that the JSON body would carry."""
 
@@ -83,7 +92,7 @@ async def _form(request: Request, data: bytes) -> dict[str, Any]:
                 if isinstance(value, UploadFile):
                     found[name] = base64.b64encode(await value.read()).decode()
                 else:
-                    found[name] = value
+                    found[name] = _listed(value) if name == "adapters" else value
     except HTTPException as e:
         raise Problem(400, f"the form cannot be read: {e.detail}", code="bad-form") from e
     return found

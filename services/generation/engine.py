@@ -141,6 +141,7 @@ class Engine:
             return
         try:
             loaded = self.shelf.loaded_for(rows[0].work.loaded)
+            _same_base(rows[0].work.loaded, loaded, rows)
             self._make(loaded, rows)
         except BaseException as e:  # whatever it is, those who wait must hear of it
             for row in rows:
@@ -226,6 +227,14 @@ def _told(loaded: Loaded, request: Any) -> tuple[Hashable, int, float]:
 
     frames, steps = latent_frames(loaded.model, request.seconds), steps_taken(loaded.model, request)
     return (id(loaded), frames, *request.alike()), steps, Speed.units(steps, frames, request.guidance != 1)
+
+
+def _same_base(asked: Loaded, loaded: Loaded, rows: Sequence[Row]) -> None:
+    """A version that took another's place while its requests waited may be of another base; adapters are not."""
+    moved = asked.release.weights.base_digest != loaded.release.weights.base_digest
+    if moved and any(getattr(row.request, "adapters", ()) for row in rows):
+        name = loaded.release.name
+        raise GenerationError(f"{name} moved to another base, which the adapters do not fit", cure="ask again, without them")
 
 
 def _late(row: Row) -> None:

@@ -74,7 +74,10 @@ class Files:
             "release": release.name,
             "version": release.version,
             "digest": release.digest,
-            "notice": release.notice,
+            "adapters": tuple(one.applied for one in self.plan.adapters),
+            "notice": "; ".join(
+                dict.fromkeys(filter(None, (release.notice, *(one.release.notice for one in self.plan.adapters))))
+            ),
         }
 
     @property
@@ -137,6 +140,7 @@ def headers_of(record: Generation) -> dict[str, str]:
         "sampler": record.sampler,
         "release": f"{record.release} {record.version}",
         "digest": record.digest,
+        "adapters": ",".join(map(str, record.adapters)),
         "sound": record.sound,
         "seam-db": record.seam_db,
         "loudness-lufs": record.loudness_lufs,

@@ -16,6 +16,7 @@ from audiotune.errors import GenerationError, SoundError
 from audiotune.generation import LARGEST_SEED, Generation, GenerationRequest
 from audiotune.sound import Sound
 from audiotune.store.port import Store, digest_of
+from services.generation.adapters import Adapters, Chosen
 from services.generation.problems import Problem
 from services.generation.records import heard
 from services.generation.settings import Settings
@@ -36,6 +37,7 @@ class Plan:
         init: digest of the init sound's file.
         head: what comes before an extended sound that does not fit into the model's window.
         loop_s: seconds that are faded from the end into the beginning.
+        adapters: what is added to the release.
     """
 
     asked: list[Any]
@@ -43,6 +45,7 @@ class Plan:
     init: str | None = None
     head: Sound | None = None
     loop_s: float = 0.0
+    adapters: tuple[Chosen, ...] = ()
 
 
 def seeded(request: GenerationRequest) -> GenerationRequest:
@@ -52,18 +55,20 @@ def seeded(request: GenerationRequest) -> GenerationRequest:
     return request.model_copy(update={"seed": random.SystemRandom().randrange(LARGEST_SEED - request.count)})
 
 
-def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest, store: Store, member: str) -> Plan:
-    """The plan of a `seeded` request. Raises Problem naming the field."""
+def wanted(settings: Settings, adapters: Adapters, loaded: Loaded, request: GenerationRequest, store: Store, member: str) -> Plan:
+    """The plan of a `seeded` request. Raises Problem naming the field; NotReadyError when an adapter cannot be looked up."""
     from audiotune.stable_audio.sample import Request, check
 
     init, init_digest = _init(settings, request, store, member)
     plan = _lengths(loaded, request, init)
     init, redo = _parts(plan, request, init)
+    chosen = adapters.chosen(loaded, request.adapters)
+    added = tuple((one.adapter, one.extra) for one in chosen if one.extra)
     asked = [
         Request(
             request.words, negative_prompt=request.negative_prompt, seconds=_model_seconds(plan, loaded), steps=request.steps,
             guidance=request.guidance, seed=(request.seed or 0) + number, sampler=request.sampler or _sampler(loaded), init=init,
-            init_strength=request.init_strength, redo=redo,
+            init_strength=request.init_strength, redo=redo, adapters=added,
         )
         for number in range(request.count)
     ]  # fmt: skip
@@ -72,7 +77,7 @@ def wanted(settings: Settings, loaded: Loaded, request: GenerationRequest, store
     except GenerationError as e:
         field = {"redo": "inpaint_start_s"}.get(e.where, e.where) or "request"
         raise Problem(422, str(e), errors=[{"field": field, "message": e.cure or e.what}], code="out-of-bounds") from e
-    return Plan(asked, plan.seconds, init_digest, plan.head, plan.loop_s)
+    return Plan(asked, plan.seconds, init_digest, plan.head, plan.loop_s, chosen)
 
 
 def _sampler(loaded: Loaded) -> str:

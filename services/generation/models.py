@@ -6,23 +6,28 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from audiotune import governance
-from audiotune.errors import GenerationError, RegistryError, StoreError
+from audiotune.errors import GenerationError, ModelError, RegistryError, StoreError
 from audiotune.partial import write_whole
 from audiotune.registry import releases
 from audiotune.release import Release
 from audiotune.store.port import Store
+from services.generation.adapters import AdapterModels
 from services.generation.following import Models
 from services.generation.settings import Settings
 from services.generation.work import Loaded
 
+if TYPE_CHECKING:
+    from audiotune.stable_audio.adapters import Adapter
+
 _SLACK = 1.5  # of the weights' size: what a model needs beside its weights while it is loaded and tried
 
 
-class RegisteredModels(Models):
+class RegisteredModels(Models, AdapterModels):
     """Follows aliases in MLflow."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -51,9 +56,10 @@ class RegisteredModels(Models):
         return self._opened(release)
 
     def _opened(self, release: Release) -> Loaded:
+        from audiotune.stable_audio.packed import pack
         from audiotune.stable_audio.released import open_weights
 
-        return Loaded(release, open_weights(self._store, release.weights, device=self._settings.device))
+        return Loaded(release, pack(open_weights(self._store, release.weights, device=self._settings.device)))
 
     def consent(self, release: Release) -> None:
         governance.require(self._store, "generate", release.lineage.recordings)
@@ -66,6 +72,31 @@ class RegisteredModels(Models):
         if old.model.device.type == "cuda":
             return bool(torch.cuda.mem_get_info(old.model.device)[0] > needed)
         return bool(free_memory() > needed)
+
+    def version_at(self, name: str, alias: str) -> str | None:
+        return releases.version_at(name, alias)
+
+    def release(self, name: str, version: str) -> Release | None:
+        return releases.get(name, version) if releases.is_known(name, version) else None
+
+    def adapters(self) -> list[Release]:
+        return [release for name in releases.names() for release in releases.adapters(name)]
+
+    def adapter(self, release: Release) -> Adapter:
+        from audiotune.stable_audio.adapters import Adapter
+
+        pointer = release.weights
+        if not pointer.adapter_digest:
+            raise ModelError(
+                "the adapter's key does not carry its digest", where=pointer.adapter, cure="register the release again"
+            )
+        self._store.fetch(pointer.adapter)
+        return Adapter(pointer.adapter_digest, lambda: self._store.fetch(pointer.adapter))
+
+    def fits(self, loaded: Loaded, adapter: Adapter) -> None:
+        from audiotune.stable_audio import adapters
+
+        adapters.check(loaded.model, adapter.fetch())
 
     def remember(self, release: Release) -> None:
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiotune.store.port import Store
+from services.generation.adapters import Adapters
 from services.generation.allowance import Allowance
 from services.generation.engine import Engine
 from services.generation.following import Following
@@ -28,6 +29,7 @@ class Parts:
     engine: Engine
     gate: Gate
     book: Book
+    adapters: Adapters
     following: Following | None = None
     runner: Runner | None = None
     metrics: Metrics = field(default_factory=Metrics)

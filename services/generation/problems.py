@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from audiotune.errors import AudioTuneError, ConsentError, RegistryError, StoreError
-from services.generation.work import BusyError, DeadlineError, MemoryFullError, NotReadyError
+from services.generation.work import AwayError, BusyError, DeadlineError, MemoryFullError, NotReadyError
 
 _CODES: dict[type[AudioTuneError], str] = {
     NotReadyError: "not-ready",
@@ -55,7 +55,7 @@ def of_error(e: AudioTuneError) -> Problem:
     """Our own errors: the line is full, nothing is ready, the store is away, ..."""
     if isinstance(e, BusyError):
         return Problem(429, str(e), code="busy", headers={"Retry-After": str(e.retry_s)})
-    code = "away" if isinstance(e, StoreError | RegistryError) else _CODES.get(type(e), "failed")
+    code = "away" if isinstance(e, StoreError | RegistryError | AwayError) else _CODES.get(type(e), "failed")
     return Problem(503, str(e), code=code, headers={"Retry-After": "5"})
 
 

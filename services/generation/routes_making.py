@@ -27,6 +27,15 @@ from services.generation.work import NotReadyError, Work
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
+_NEEDS_ADAPTERS = "with LoRA adapters of the group: names from `adapters` in /v1/releases"
+EXAMPLES = {
+    "sound": {"summary": "a sound", "value": EXAMPLE},
+    "loop": {"summary": "a loop", "value": {"prompt": "soft pulse", "bars": 1, "bpm": 120, "key": "A minor", "loop": True}},
+    "adapters": {
+        "summary": _NEEDS_ADAPTERS,
+        "value": {**EXAMPLE, "adapters": [{"release": "grit", "strength": 0.7}, {"release": "tape:1", "strength": 0.3}]},
+    },
+}
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
 
 
@@ -52,7 +61,7 @@ def router(parts: Parts) -> APIRouter:
                 return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
             format, as_json = format_for(body, request.headers.get("accept", ""))
             loaded = _loaded(parts, body)
-            plan = await run_in_threadpool(wanted, parts.settings, loaded, body, parts.store, member)
+            plan = await run_in_threadpool(wanted, parts.settings, parts.adapters, loaded, body, parts.store, member)
             work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s, ticket=hash(asked))
         patience_s = parts.settings.patience_s if wait_s is None else wait_s
         sounds = await _made(request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None)
@@ -71,8 +80,10 @@ def router(parts: Parts) -> APIRouter:
 def body_schema() -> dict[str, Any]:
     """The request's body for the OpenAPI document, as JSON and as a form with the init audio as a file."""
     schema = GenerationRequest.model_json_schema()
+    # a reference would point into the OpenAPI document, which has no such place
+    schema["properties"]["adapters"]["items"] = schema.pop("$defs")["AdapterRequest"]
     form = {**schema, "properties": {**schema["properties"], "init_audio": {"type": "string", "format": "binary"}}}
-    content = {"application/json": {"schema": schema, "example": EXAMPLE}, "multipart/form-data": {"schema": form}}
+    content = {"application/json": {"schema": schema, "examples": EXAMPLES}, "multipart/form-data": {"schema": form}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -41,15 +41,20 @@ def router(parts: Parts) -> APIRouter:
     def lineage(digest: str, member: str = reads) -> dict[str, Any]:
         record = heard(parts.store, digest, member)
         release = registry.get(record.release, record.version)
+        added = [(one, registry.get(one.release, one.version)) for one in record.adapters]
+        people = {*release.lineage.contributors, *(who for _, other in added for who in other.lineage.contributors)}
         return {
             "generation": record.model_dump(mode="json"),
-            "contributors": release.lineage.contributors,
+            "contributors": sorted(people),
             "lineage": release.lineage.model_dump(mode="json"),
+            "adapters": [
+                {**one.model_dump(mode="json"), "lineage": other.lineage.model_dump(mode="json")} for one, other in added
+            ],
         }
 
     @routes.get("/v1/releases", summary="The releases of this service, newest first", dependencies=[reads])
     def releases() -> dict[str, Any]:
-        return {"releases": _releases(parts)}
+        return {"releases": _releases(parts), "adapters": _adapters(parts)}
 
     @routes.post("/v1/releases/look", summary="Look at the registry now", dependencies=[moves], status_code=202)
     async def look() -> dict[str, Any]:
@@ -99,6 +104,29 @@ def _releases(parts: Parts) -> list[dict[str, Any]]:
                     "gate": "passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons),
                 }
             )
+    return found
+
+
+def _adapters(parts: Parts) -> list[dict[str, Any]]:
+    """The adapters that a request may name, and the releases here that each fits."""
+    served = parts.engine.shelf.all.values()
+    found = []
+    for release in parts.adapters.offered():
+        pointer, aliases = release.weights, registry.aliases(release.name)
+        found.append(
+            {
+                "release": release.name,
+                "version": release.version,
+                "digest": pointer.adapter_digest,
+                "aliases": sorted(alias for alias, version in aliases.items() if version == release.version),
+                "base": pointer.base,
+                "fits": [one.release.name for one in served if one.release.weights.base_digest == pointer.base_digest],
+                "made": release.made.isoformat(),
+                "licence": release.licence,
+                "notice": release.notice,
+                "contributors": release.lineage.contributors,
+            }
+        )
     return found
 
 

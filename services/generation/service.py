@@ -13,6 +13,7 @@ from audiotune.errors import AudioTuneError
 from audiotune.stable_audio.sample import generate_alike
 from audiotune.store import open_store
 from services.generation import wire
+from services.generation.adapters import Adapters
 from services.generation.api import create_app
 from services.generation.engine import Engine
 from services.generation.following import Following
@@ -40,13 +41,14 @@ def log() -> None:
 def wired() -> tuple[Parts, Hooks]:
     """All parts of one worker process, not started yet."""
     settings, store = Settings(), open_store()
-    engine, book = Engine(settings, Shelf(), generate_alike), Book(store)
+    models = RegisteredModels(settings, store)
+    engine, book, adapters = Engine(settings, Shelf(), generate_alike), Book(store), Adapters(settings, models)
     runner = Runner(
-        book, EngineMaker(engine, store), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s,
+        book, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s,
         keep=timedelta(days=settings.keep_days), again=(BusyError, NotReadyError),
     )  # fmt: skip
-    following = Following(settings, RegisteredModels(settings, store), engine, generate_alike)
-    parts = Parts(settings, store, engine, Gate(store, members=access.asked()), book, following, runner)
+    following = Following(settings, models, engine, generate_alike)
+    parts = Parts(settings, store, engine, Gate(store, members=access.asked()), book, adapters, following, runner)
     return parts, Hooks(book, settings, lambda job: told(parts, job))
 
 

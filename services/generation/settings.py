@@ -17,6 +17,10 @@ class Settings(BaseSettings):
     )
     alias: str = Field(default="champion", min_length=1, description="alias to follow")
     candidates: bool = Field(default=False, description="serve the candidate while there is no champion")
+    adapters: str = Field(
+        default="*",
+        description="releases whose LoRA adapters requests may add to theirs, with commas; * for all that are registered, empty: none",
+    )
     poll_s: float = Field(default=5.0, gt=0, le=3600, description="seconds between looks at the alias")
     consent_s: float = Field(
         default=60.0, gt=0, le=86_400, description="seconds between looks at the consent of everybody in the release"
@@ -62,6 +66,11 @@ class Settings(BaseSettings):
     )
     drain_s: float = Field(default=20.0, ge=0, le=86_400, description="how long a stopping service finishes what it has begun")
     log_prompts: bool = Field(default=False, description="write prompts into the log")
+
+    @property
+    def adapter_names(self) -> set[str]:
+        """Names in `adapters`."""
+        return {name.strip() for name in self.adapters.split(",") if name.strip()}
 
     @property
     def releases(self) -> dict[str, str]:

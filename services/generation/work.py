@@ -27,6 +27,10 @@ class NotReadyError(GenerationError):
     """No release is loaded."""
 
 
+class AwayError(NotReadyError):
+    """What the request names cannot be looked up now."""
+
+
 class DeadlineError(GenerationError):
     """Nobody waits for the sound any more: its time is over."""
 

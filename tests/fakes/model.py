@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from audiotune.errors import AudioTuneError, RegistryError
+from audiotune.errors import AudioTuneError, ConsentError, ModelError, RegistryError, StoreError
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.sound import Sound
+from audiotune.stable_audio.adapters import Adapter
+from services.generation.adapters import AdapterModels
 from services.generation.following import Models
 from services.generation.work import Loaded
 
 RATE_HZ = 44_100
+
+
+def an_adapter(name: str, version: str = "1", *, base: str = "b" * 64, passed: bool = True, who: str = "bo") -> Release:
+    """A release that is an adapter of the fake's base."""
+    made = a_release(version, name)
+    digest = hashlib.sha256(f"{name} {version}".encode()).hexdigest()
+    weights = made.weights.model_copy(
+        update={"adapter": f"blobs/sha256/{digest[:2]}/{digest}.safetensors", "base_digest": base, "weights_digest": base}
+    )
+    lineage = made.lineage.model_copy(update={"recordings": {digest: (who,)}, "base_digest": base})
+    judged = Evaluation(metrics={}, passed=passed, reasons=() if passed else ("it copies",))
+    return made.model_copy(update={"weights": weights, "lineage": lineage, "evaluation": judged, "notice": f"by {who}"})
 
 
 def a_release(version: str = "1", name: str = "patch-bay") -> Release:
@@ -49,7 +65,7 @@ def a_release(version: str = "1", name: str = "patch-bay") -> Release:
     )
 
 
-class FakeModels(Models):
+class FakeModels(Models, AdapterModels):
     """What the registry would say.
 
     Attributes:
@@ -61,6 +77,11 @@ class FakeModels(Models):
         away: the registry does not answer.
         roomy: whether memory holds two versions at once.
         kept: what the local cache holds.
+        shelf: registered adapters, newest version last; the alias points to that one.
+        unfit: digests of adapters that have other layers than the model.
+        refused: members who have withdrawn.
+        store_away: nobody can be asked for consent.
+        questions: how often consent was asked.
     """
 
     def __init__(self, at: str | None = "1") -> None:
@@ -69,6 +90,31 @@ class FakeModels(Models):
         self.others: dict[str, str | None] = {}
         self.away, self.roomy = False, True
         self.kept: list[Release] = []
+        self.shelf: list[Release] = [an_adapter("grit"), an_adapter("tape")]
+        self.unfit, self.refused = set[str](), set[str]()
+        self.store_away, self.questions = False, 0
+
+    def version_at(self, name: str, alias: str) -> str | None:
+        found = [release.version for release in self._registered() if release.name == name]
+        return found[-1] if found and alias == "champion" else None
+
+    def release(self, name: str, version: str) -> Release | None:
+        return next((release for release in self._registered() if (release.name, release.version) == (name, version)), None)
+
+    def adapters(self) -> list[Release]:
+        return [release for release in reversed(self._registered()) if release.weights.adapter]
+
+    def adapter(self, release: Release) -> Adapter:
+        return Adapter(release.weights.adapter_digest, lambda: Path("nowhere"))
+
+    def fits(self, loaded: Loaded, adapter: Adapter) -> None:
+        if adapter.digest in self.unfit:
+            raise ModelError("an adapter for 'model.x', which does not fit this model")
+
+    def _registered(self) -> list[Release]:
+        if self.away:
+            raise RegistryError("the registry is away")
+        return self.shelf
 
     def versions(self) -> dict[str, str | None]:
         if self.away:
@@ -83,6 +129,11 @@ class FakeModels(Models):
         return a_loaded(version, name)
 
     def consent(self, release: Release) -> None:
+        self.questions += 1
+        if self.store_away:
+            raise StoreError("the store is away")
+        if gone := self.refused.intersection(release.lineage.contributors):
+            raise ConsentError(f"{', '.join(sorted(gone))} has not agreed to generate")
         if self.withdrawn:
             raise self.withdrawn
 
@@ -147,5 +198,6 @@ class Tones:
 
     def _tone(self, model: Any, request: Any) -> Sound:
         t = np.arange(round(request.seconds * model.sample_rate_hz)) / model.sample_rate_hz
-        tone = 0.0 if self.silent else 0.3 * np.sin(2 * np.pi * (100 + request.seed % 1000) * t)
+        added = sum(int(adapter.digest[:2], 16) * strength for adapter, strength in request.adapters)
+        tone = 0.0 if self.silent else 0.3 * np.sin(2 * np.pi * (100 + request.seed % 1000 + added) * t)
         return Sound(np.stack([tone * np.ones_like(t)] * 2).astype(np.float32), model.sample_rate_hz)

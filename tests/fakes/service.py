@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from audiotune.store import FolderStore
 from audiotune.store.port import Store
+from services.generation.adapters import Adapters
 from services.generation.api import create_app
 from services.generation.engine import Engine
 from services.generation.following import Following
@@ -40,13 +41,20 @@ class Bench:
         self.shelf = Shelf()
         self.engine = Engine(self.settings, self.shelf, self.tones)
         self.following = Following(self.settings, self.models, self.engine, self.tones)
-        book = Book(self.store)
+        book, self.adapters = Book(self.store), Adapters(self.settings, self.models)
         self.runner = Runner(
-            book, EngineMaker(self.engine, self.store), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
+            book, EngineMaker(self.engine, self.store, self.adapters), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
             keep=timedelta(0), again=(BusyError, NotReadyError),
         )  # fmt: skip
         self.parts = Parts(
-            self.settings, self.store, self.engine, Gate(self.store, members=members), book, self.following, self.runner
+            self.settings,
+            self.store,
+            self.engine,
+            Gate(self.store, members=members),
+            book,
+            self.adapters,
+            self.following,
+            self.runner,
         )
         self.client = TestClient(create_app(self.parts), raise_server_exceptions=False)
         for part in (self.engine, self.following, self.runner):

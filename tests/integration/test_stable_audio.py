@@ -18,6 +18,7 @@ from audiotune.sound import Sound
 from audiotune.stable_audio import condition, samplers
 from audiotune.stable_audio.encode import decode, encode
 from audiotune.stable_audio.load import StableAudio, base_folder, load_model, tiny_shape_model
+from audiotune.stable_audio.packed import pack
 from audiotune.stable_audio.sample import Request, generate, generate_alike
 from audiotune.stable_audio.shape import tiny_shape_config
 from audiotune.synthesizer import Patch, play
@@ -81,6 +82,29 @@ def test_eight_together_on_the_tiny_base_are_the_bits_of_each_alone() -> None:
     for request, sound in zip(asked, generate_alike(model, asked)):
         assert sound is not None
         assert np.array_equal(sound.data, generate(model, [request])[0].data)
+
+
+@pytest.mark.parametrize("negative", ["", "hiss"])
+def test_a_packed_model_sounds_the_same_and_gives_the_same_bits_in_any_batch(negative: str) -> None:
+    plain, packed = tiny_shape_model(0), pack(tiny_shape_model(0))
+    asked = [
+        Request("low drone", negative_prompt=negative, seconds=0.25 * (1 + seed % 2), steps=4, seed=seed) for seed in range(7)
+    ]
+    expected, made = generate(plain, asked), generate(packed, asked)
+    for one, other, request in zip(expected, made, asked):
+        assert np.abs(one.data - other.data).max() < 1e-3 * np.abs(one.data).max()
+        assert np.array_equal(generate(packed, [request])[0].data, other.data)
+
+
+def test_a_packed_model_cannot_be_taken_for_a_whole_one(sa: StableAudio) -> None:
+    import torch
+
+    packed = pack(tiny_shape_model(0))
+    own, whole = packed.model.state_dict(), sa.model.state_dict()
+    assert {name: value.shape for name, value in own.items()} == {name: value.shape for name, value in whole.items()}
+    gone = [name for name, value in own.items() if bool(torch.isnan(value).all())]
+    assert any(".to_qkv.weight" in name for name in gone) == torch.backends.mkldnn.is_available()
+    assert all(name.endswith(".weight") for name in gone)
 
 
 def test_who_is_gone_is_computed_no_further_and_the_rest_keeps_its_bits(sa: StableAudio) -> None:

@@ -180,7 +180,12 @@ def test_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> None:
     assert 'route="unknown"' in text
 
 
-def test_the_openapi_document_has_an_example(bench: Bench) -> None:
+def test_the_openapi_document_has_examples_that_run(bench: Bench) -> None:
     body = bench.client.get("/openapi.json").json()["paths"][URL]["post"]["requestBody"]["content"]
-    assert bench.client.post(URL, json={**body["application/json"]["example"], "steps": 2}).status_code == 200
+    examples = body["application/json"]["examples"]
+    assert {"sound", "loop", "adapters"} <= examples.keys()
+    for example in examples.values():
+        assert bench.client.post(URL, json={**example["value"], "steps": 2}).status_code == 200, example
+    assert "strength" in body["application/json"]["schema"]["properties"]["adapters"]["items"]["properties"]
+    assert "$ref" not in str(body)
     assert bench.client.get("/docs").status_code == 200

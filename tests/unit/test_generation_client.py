@@ -14,6 +14,7 @@ import pytest
 from audiotune import cli, client
 from audiotune.access import tokens
 from audiotune.client import AsyncClient, Client
+from audiotune.encodings import tags_of
 from audiotune.errors import GenerationError
 from tests.fakes.live import listening
 from tests.fakes.service import ASK, Bench
@@ -75,6 +76,16 @@ def test_the_command_line(served: tuple[str, str], tmp_path: Path, capsys: pytes
     assert out.read_bytes()[:4] == b"fLaC"
     assert cli.main(["generate", "a drone", "--seconds", "99", *at]) == 1
     assert "seconds" in capsys.readouterr().err
+    plain = out.read_bytes()
+    added = [*ask[:-4], "--format", "flac", "--adapter", "grit=0.7", "--adapter", "tape:1", "--out", str(out), *at]
+    assert cli.main(added) == 0
+    assert out.read_bytes() != plain
+    assert "grit:1=0.7;" in tags_of(out.read_bytes())["comment"]
+    assert "tape:1=1;" in tags_of(out.read_bytes())["comment"]
+    assert cli.main(["generate", "a drone", "--adapter", "rust=0.5", *at]) == 1
+    assert "no adapter 'rust'. Give one of: tape, grit" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["generate", "a drone", "--adapter", "grit=loud", *at])
 
 
 def examples(page: str) -> list[str]:

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 
 from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store.port import Store
 from services.generation import files, making
+from services.generation.adapters import Adapters
 from services.generation.engine import Engine
 from services.generation.jobs.record import Event, Job
 from services.generation.jobs.runner import Maker
 from services.generation.problems import Problem, of_error
-from services.generation.work import NotReadyError, Work
+from services.generation.work import AwayError, BusyError, NotReadyError, Work
 
+_AGAIN_S = 2.0
 _FOREVER_S = 86_400.0  # jobs have no client that would hang up
 _ROOM = 0.5  # of what a member may fill is left to requests that somebody waits for
 
 
 @dataclass
 class Begun:
-    """A job at work, or what refused it."""
+    """A job at work, or what refused it, or neither while its adapters cannot be looked up."""
 
+    job: Job
     plan: making.Plan | None = None
     work: Work | None = None
     refused: Problem | None = None
+    again_at: float = 0.0  # on the monotonic clock: when it is tried again
 
 
 class EngineMaker(Maker):
     """Makes jobs on an engine and keeps their sounds."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
-        self._engine, self._store = engine, store
+    def __init__(self, engine: Engine, store: Store, adapters: Adapters) -> None:
+        self._engine, self._store, self._adapters = engine, store, adapters
 
     def ready(self) -> bool:
         return self._engine.shelf.current is not None
@@ -40,15 +46,26 @@ class EngineMaker(Maker):
         return self._engine.room(member) > _ROOM
 
     def begin(self, job: Job) -> Begun:
+        handle = Begun(job)
+        self._start(handle)
+        return handle
+
+    def _start(self, handle: Begun) -> None:
+        job = handle.job
         try:
             loaded = self._engine.shelf.get(job.request.release)
-            plan = making.wanted(self._engine.settings, loaded, job.request, self._store, job.member)
-            return Begun(plan, self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False))
+            plan = making.wanted(self._engine.settings, self._adapters, loaded, job.request, self._store, job.member)
+            handle.work, handle.plan = self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False), plan
         except Problem as e:
-            return Begun(refused=e)
+            handle.refused = e
+        except AwayError:  # it stays claimed, and does not hold up those behind it
+            handle.again_at = time.monotonic() + _AGAIN_S
 
     def done(self, handle: Begun) -> bool:
-        return handle.work is None or handle.work.result.done()
+        if handle.work is None and handle.refused is None and time.monotonic() >= handle.again_at:
+            with suppress(BusyError, NotReadyError):
+                self._start(handle)
+        return handle.refused is not None or (handle.work is not None and handle.work.result.done())
 
     def ending(self, job: Job, handle: Begun) -> Event:
         if handle.work is None or handle.plan is None:

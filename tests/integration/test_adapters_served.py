@@ -1,0 +1,236 @@
+"""LoRA adapters that were really trained, registered in MLflow and asked for over HTTP: gates, seeds, what the sound tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from audiotune import governance
+from audiotune.dataset import DatasetRow, recordings_of
+from audiotune.governance import Consent
+from audiotune.manifest import load
+from audiotune.progress import silent
+from audiotune.registry import releases
+from audiotune.release import CheckpointPointer, Evaluation, Lineage, Release, WeightsPointer
+from audiotune.stable_audio.adapters import Adapter
+from audiotune.stable_audio.released import open_weights
+from audiotune.stable_audio.sample import Request, generate, generate_alike
+from tests.fakes.service import until
+from tests.fakes.small_training import World, world
+
+pytestmark = pytest.mark.integration
+KNOBS: dict[str, Any] = {
+    "steps": 8, "batch_size": 4, "learning_rate": 2e-2, "experiment": "", "demos": 0, "validate_rows": 4, "warmup_steps": 1,
+    "mode": "lora", "lora_rank": 4, "train_conditioner": False,
+}  # fmt: skip
+ASK: dict[str, Any] = {"prompt": "low drone", "seconds": 0.5, "steps": 4, "seed": 7}
+
+
+@dataclass(frozen=True)
+class Group:
+    """A trained group: two adapters of one base, each also merged."""
+
+    world: World
+    kept: dict[str, WeightsPointer]
+    merged: dict[str, WeightsPointer]
+
+    def adapter(self, name: str) -> Adapter:
+        pointer = self.kept[name]
+        return Adapter(pointer.adapter_digest, lambda: self.world.store.fetch(pointer.adapter))
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
+    import torch
+
+    torch.set_num_threads(1)
+    made = world(tmp_path_factory.mktemp("adapters"))
+    made.encoded()
+    kept, merged = {}, {}
+    for seed, name in enumerate(("grit", "tape"), start=1):
+        trained(made, seed)
+        kept[name], merged[name] = unwrapped(made, "keep"), unwrapped(made, "merge")
+    return Group(made, kept, merged)
+
+
+def trained(made: World, seed: int) -> None:
+    from components.finetune.settings import Settings
+    from components.finetune.step import run
+
+    settings = Settings.model_validate({**KNOBS, "base": str(made.base), "seed": seed})
+    paths = {name: made.folder / name for name in ("checkpoint", "report", "metrics")}
+    run(settings, made.store, silent, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+    assert CheckpointPointer.model_validate_json(paths["checkpoint"].read_bytes()).kind == "lora"
+
+
+def unwrapped(made: World, lora: str) -> WeightsPointer:
+    from components.unwrap.settings import Settings
+    from components.unwrap.step import run
+
+    paths = {name: made.folder / name for name in ("checkpoint", "weights", "metrics")}
+    run(Settings.model_validate({"lora": lora}), made.store, silent, **paths)
+    return WeightsPointer.model_validate_json(paths["weights"].read_bytes())
+
+
+def asked(seed: int, *added: tuple[Adapter, float]) -> Request:
+    return Request(ASK["prompt"], seconds=0.5, steps=4, seed=seed, adapters=added)
+
+
+def difference(one: Any, other: Any) -> float:
+    """Largest difference of two sounds against the louder one's peak."""
+    peak = max(float(np.abs(one.data).max()), float(np.abs(other.data).max()))
+    return float(np.abs(one.data - other.data).max()) / peak
+
+
+def test_an_adapter_beside_the_base_is_the_adapter_merged(group: Group) -> None:
+    base = open_weights(group.world.store, group.kept["grit"].model_copy(update={"adapter": ""}))
+    grit, tape = group.adapter("grit"), group.adapter("tape")
+    plain, beside, half, both, nothing = (
+        generate(base, [asked(7, *added)])[0]
+        for added in ((), [(grit, 1.0)], [(grit, 0.5)], [(grit, 1.0), (tape, 1.0)], [(grit, 1.0), (grit, -1.0)])
+    )
+    merged = generate(open_weights(group.world.store, group.merged["grit"]), [asked(7)])[0]
+    assert difference(beside, merged) < 1e-3 < difference(half, merged)
+    assert difference(nothing, plain) < 1e-3 < min(difference(half, plain), difference(both, beside))
+    served = open_weights(group.world.store, group.kept["grit"])  # the adapter in its weights, turned down to nothing
+    assert difference(generate(served, [asked(7, (grit, -1.0))])[0], plain) < 1e-3
+
+
+@pytest.mark.parametrize("sampler", [None, "dpmpp-3m-sde"])
+def test_the_same_request_is_the_same_bits_alone_in_company_and_after_a_restart(group: Group, sampler: str | None) -> None:
+    import dataclasses
+
+    grit, tape = group.adapter("grit"), group.adapter("tape")
+    wish = dataclasses.replace(asked(7, (grit, 0.7), (tape, 0.3)), sampler=sampler)
+    first, again = (open_weights(group.world.store, group.merged["tape"]) for _ in range(2))
+    alone = generate(first, [wish])[0].data.tobytes()
+    swapped = dataclasses.replace(wish, adapters=wish.adapters[::-1])
+    company = [dataclasses.replace(wish, seed=seed) for seed in range(20, 26)]
+    for batch in ([wish, *company], [*company, swapped], [company[0], wish]):
+        sounds = generate_alike(again, batch)
+        place = next(i for i, one in enumerate(batch) if one.seed == 7)
+        assert sounds[place] is not None
+        assert sounds[place].data.tobytes() == alone
+    mixed = [dataclasses.replace(wish, adapters=added) for added in ((), ((grit, 0.7),), wish.adapters)]
+    heard = generate(first, mixed)
+    assert heard[2].data.tobytes() == alone
+    assert len({sound.data.tobytes() for sound in heard}) == 3
+
+
+def test_another_bases_adapter_is_refused(group: Group, tmp_path: Path) -> None:
+    from audiotune import tensors
+    from audiotune.errors import ModelError
+    from audiotune.stable_audio import adapters
+
+    model = open_weights(group.world.store, group.merged["grit"])
+    found = tensors.read(group.world.store.fetch(group.kept["grit"].adapter))
+    narrow = {name: tensors.lazy(tensor[..., :-1].contiguous()) for name, tensor in found.items()}
+    with pytest.raises(ModelError, match="does not fit this model"):
+        adapters.check(model, tensors.write(tmp_path / "narrow.safetensors", narrow, {"scale": "1"}))
+    elsewhere = {f"pretransform.{name}": tensors.lazy(tensor) for name, tensor in found.items()}
+    with pytest.raises(ModelError, match="does not fit this model"):
+        adapters.check(model, tensors.write(tmp_path / "elsewhere.safetensors", elsewhere, {"scale": "1"}))
+    for scale in ("nan", "much"):
+        whole = {name: tensors.lazy(tensor) for name, tensor in found.items()}
+        with pytest.raises(ModelError, match="scale"):
+            adapters.check(model, tensors.write(tmp_path / "scale.safetensors", whole, {"scale": scale}))
+    with pytest.raises(ModelError, match="not an adapter"):
+        adapters.check(model, group.world.store.fetch(group.merged["grit"].weights))
+
+
+@pytest.fixture
+def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The whole service in this process on the real registry and store: `ours` is grit merged, grit and tape are adapters."""
+    from services.generation.adapters import Adapters
+    from services.generation.api import create_app
+    from services.generation.engine import Engine
+    from services.generation.following import Following
+    from services.generation.gate import Gate
+    from services.generation.jobs.book import Book
+    from services.generation.models import RegisteredModels
+    from services.generation.parts import Parts
+    from services.generation.settings import Settings
+    from services.generation.shelf import Shelf
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("AUDIOTUNE_CACHE", str(tmp_path / "cache"))
+    register(group, "ours", group.merged["grit"])
+    for name, pointer in group.kept.items():
+        register(group, name, pointer)
+    settings = Settings(release="ours", consent_s=0.01, poll_s=0.2, device="cpu")
+    models, shelf, store = RegisteredModels(settings, group.world.store), Shelf(), group.world.store
+    engine = Engine(settings, shelf, generate_alike).start()
+    following = Following(settings, models, engine, generate_alike).start()
+    parts = Parts(settings, store, engine, Gate(store, members=False), Book(store), Adapters(settings, models), following)
+    until(lambda: shelf.current)
+    yield TestClient(create_app(parts), raise_server_exceptions=False)
+    following.stop()
+    engine.stop()
+
+
+def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
+    rows = load(group.world.dataset, "datasets", DatasetRow).rows
+    agreement = governance.current_agreement(group.world.store)
+    assert agreement is not None
+    chi_only = [row for row in rows if row.contributors == ("chi",)]
+    lineage = Lineage(
+        dataset=pointer.dataset, segments=(), base=pointer.base, base_digest=pointer.base_digest, agreement=agreement.digest,
+        recordings=recordings_of(chi_only if name == "tape" else [row for row in rows if row not in chi_only]),
+    )  # fmt: skip
+    judged = Evaluation(metrics={}, passed=True)
+    made = Release(name=name, weights=pointer, lineage=lineage, licence="x", notice=f"{name} by all", evaluation=judged)
+    made = releases.register_release(made, {})
+    releases.set_alias(name, "champion", made.version)
+    return made
+
+
+def test_adapters_over_http(group: Group, http: TestClient) -> None:
+    listed = http.get("/v1/releases").json()["adapters"]
+    assert {(one["release"], tuple(one["fits"])) for one in listed} == {("grit", ("ours",)), ("tape", ("ours",))}
+    assert {one["digest"] for one in listed} == {pointer.adapter_digest for pointer in group.kept.values()}
+    wish = {**ASK, "adapters": [{"release": "tape", "strength": 0.7}]}
+    plain, made = (http.post("/v1/generations", json=body) for body in (ASK, wish))
+    assert made.status_code == 200, made.text
+    assert made.content != plain.content
+    assert group.kept["tape"].adapter_digest in made.headers["x-audio-tune-adapters"]
+    assert (
+        http.post("/v1/generations", json={**wish, "adapters": [{"release": "tape:1", "strength": 0.7}]}).content == made.content
+    )
+    found = http.get(f"/v1/sounds/{made.headers['x-audio-tune-sound']}/lineage").json()
+    assert found["contributors"] == ["ana", "ben", "chi"]
+    assert found["adapters"][0]["strength"] == 0.7
+    unknown = http.post("/v1/generations", json={**ASK, "adapters": [{"release": "tape:7"}]})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "no-such-adapter")
+    whole = http.post("/v1/generations", json={**ASK, "adapters": [{"release": "ours"}]})
+    assert (whole.status_code, whole.json()["code"]) == (422, "adapter-does-not-fit")
+    # two adapters of one base share its weights, and are two versions all the same
+    assert group.kept["tape"].weights_digest == group.kept["grit"].weights_digest
+    assert register(group, "grit", group.kept["tape"]).version == "2"
+    assert register(group, "grit", group.kept["grit"]).version == "1"
+    assert releases.get("grit", "1").weights == group.kept["grit"]
+
+
+def test_who_withdraws_ends_the_adapters_they_are_in(group: Group, http: TestClient) -> None:
+    wish = {**ASK, "adapters": [{"release": "tape", "strength": 0.7}]}
+    assert http.post("/v1/generations", json=wish).status_code == 200
+    agreement = governance.current_agreement(group.world.store)
+    assert agreement is not None
+    rows = load(group.world.dataset, "datasets", DatasetRow).rows
+    for recording in recordings_of([row for row in rows if row.contributors == ("chi",)]):
+        for uses in ((), ("store", "train", "release", "generate")):
+            governance.record(
+                group.world.store,
+                Consent(recording=recording, contributor="chi", uses=uses, basis="test", agreement=agreement.digest),
+            )
+            answer = http.post("/v1/generations", json=wish)
+            assert answer.status_code == (200 if uses else 403)
+            if not uses:
+                assert answer.json()["errors"][0]["field"] == "adapters.0.release"
+                assert "chi" in answer.json()["detail"]
+                assert http.post("/v1/generations", json=ASK).status_code == 200
