@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from audiotune.client import Client, Job
 from audiotune.errors import AudioTuneError, GenerationError
-from audiotune.generation import MEDIA_TYPES
+from audiotune.generation import MEDIA_TYPES, adapter_in
 from audiotune.partial import write_whole
 
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         make.add_argument(f"--{name}", type=kind, help=what)
     make.add_argument(
-        "--adapter", action="append", default=None, type=adapter, metavar="NAME=STRENGTH", dest="adapters",
+        "--adapter", action="append", default=None, type=_adapter, metavar="NAME=STRENGTH", dest="adapters",
         help="a LoRA adapter of the group, as in grit=0.7 or grit:3=1.2; several times for several",
     )  # fmt: skip
     make.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
@@ -63,11 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def adapter(text: str) -> dict[str, Any]:
-    """`name=0.7`, or `name` alone for its full strength, as a request has it. Bounds are the service's to check."""
-    name, sign, strength = text.partition("=")
+def _adapter(text: str) -> dict[str, Any]:
     try:
-        return {"release": name, "strength": float(strength) if sign else 1.0}
+        return adapter_in(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in grit=0.7") from None
 

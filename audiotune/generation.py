@@ -40,6 +40,15 @@ class AdapterRequest(BaseModel):
     strength: float = Field(default=1.0, ge=0, le=2, description="0 is none of it, 1 as it was tuned")
 
 
+def adapter_in(text: str) -> dict[str, Any]:
+    """`name=0.7`, or `name` alone for its full strength, as a request has it: {"release": ..., "strength": ...}.
+
+    Raises ValueError when what comes after `=` is no number. Bounds are the request's to check.
+    """
+    name, sign, strength = text.strip().partition("=")
+    return {"release": name.strip(), "strength": float(strength) if sign else 1.0}
+
+
 class AppliedAdapter(BaseModel):
     """One adapter that a sound was made with."""
 

@@ -32,6 +32,7 @@ class Wish(BaseModel):
     sampler: str = ""
     count: int = 1
     format: str = "wav"
+    adapters: str = Field(default="", description="LoRA adapters of the group with their strengths, as in grit=0.7, tape")
     strength: float | None = Field(default=None, description="how far from the init audio, in (0, 1]; null without init audio")
 
 
@@ -110,6 +111,7 @@ class KeptSound(BaseModel):
             ("release", self.release),
         ]
         facts += [("not", wish.negative_prompt)] if wish.negative_prompt else []
+        facts += [("adapters", wish.adapters)] if wish.adapters else []
         return facts + ([("from a sound, strength", f"{wish.strength:g}")] if wish.strength is not None else [])
 
 

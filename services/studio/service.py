@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from audiotune import client
 from audiotune.errors import GenerationError
-from audiotune.generation import GenerationRequest
+from audiotune.generation import GenerationRequest, adapter_in
 from services.studio.making import Made, Wish
 
 
@@ -58,11 +58,16 @@ class ServiceMaker:
 
 
 def _body(wish: Wish, init: Path | None) -> dict[str, Any]:
-    fields: dict[str, Any] = wish.model_dump(exclude_none=True, exclude={"strength"})
+    fields: dict[str, Any] = wish.model_dump(exclude_none=True, exclude={"strength", "adapters"})
     if not wish.sampler:
         fields.pop("sampler")
     if init is not None:
         fields.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=wish.strength)
+    try:
+        fields["adapters"] = [adapter_in(part) for part in wish.adapters.split(",") if part.strip()]
+    except ValueError:
+        cure = "write them as in grit=0.7, tape=0.3"
+        raise GenerationError(f"the adapters cannot be read: {wish.adapters[:100]}", cure=cure) from None
     try:
         return GenerationRequest.model_validate(fields).model_dump(exclude_none=True)
     except ValidationError as e:

@@ -26,7 +26,7 @@ from tests.fakes.small_training import World, world
 
 pytestmark = pytest.mark.integration
 KNOBS: dict[str, Any] = {
-    "steps": 8, "batch_size": 4, "learning_rate": 2e-2, "experiment": "", "demos": 0, "validate_rows": 4, "warmup_steps": 1,
+    "steps": 4, "batch_size": 4, "learning_rate": 2e-2, "experiment": "", "demos": 0, "validate_rows": 4, "warmup_steps": 1,
     "mode": "lora", "lora_rank": 4, "train_conditioner": False,
 }  # fmt: skip
 ASK: dict[str, Any] = {"prompt": "low drone", "seconds": 0.5, "steps": 4, "seed": 7}
@@ -175,19 +175,23 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
-    rows = load(group.world.dataset, "datasets", DatasetRow).rows
     agreement = governance.current_agreement(group.world.store)
     assert agreement is not None
-    chi_only = [row for row in rows if row.contributors == ("chi",)]
     lineage = Lineage(
         dataset=pointer.dataset, segments=(), base=pointer.base, base_digest=pointer.base_digest, agreement=agreement.digest,
-        recordings=recordings_of(chi_only if name == "tape" else [row for row in rows if row not in chi_only]),
+        recordings=recordings(group, only_chi=name == "tape"),
     )  # fmt: skip
     judged = Evaluation(metrics={}, passed=True)
     made = Release(name=name, weights=pointer, lineage=lineage, licence="x", notice=f"{name} by all", evaluation=judged)
     made = releases.register_release(made, {})
     releases.set_alias(name, "champion", made.version)
     return made
+
+
+def recordings(group: Group, *, only_chi: bool) -> dict[str, tuple[str, ...]]:
+    """Those that only chi is heard in, or the others."""
+    found = recordings_of(load(group.world.dataset, "datasets", DatasetRow))
+    return {recording: people for recording, people in found.items() if (people == ("chi",)) == only_chi}
 
 
 def test_adapters_over_http(group: Group, http: TestClient) -> None:
@@ -221,8 +225,7 @@ def test_who_withdraws_ends_the_adapters_they_are_in(group: Group, http: TestCli
     assert http.post("/v1/generations", json=wish).status_code == 200
     agreement = governance.current_agreement(group.world.store)
     assert agreement is not None
-    rows = load(group.world.dataset, "datasets", DatasetRow).rows
-    for recording in recordings_of([row for row in rows if row.contributors == ("chi",)]):
+    for recording in recordings(group, only_chi=True):
         for uses in ((), ("store", "train", "release", "generate")):
             governance.record(
                 group.world.store,

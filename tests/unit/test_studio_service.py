@@ -49,6 +49,15 @@ def test_a_sound_to_start_from_goes_along(maker: ServiceMaker, fake: FakeGenerat
     assert fake.asked[0]["init_strength"] == 0.4
 
 
+def test_adapters_are_asked_for_with_their_strengths(maker: ServiceMaker, fake: FakeGeneration) -> None:
+    maker.make(Wish(prompt="x", seconds=0.2, adapters="grit=0.7, tape:2,"), None)
+    assert fake.asked[0]["adapters"] == [{"release": "grit", "strength": 0.7}, {"release": "tape:2", "strength": 1.0}]
+    for given, words in (("grit=loud", "grit=loud"), ("grit=9", "strength"), ("grit=nan", "strength"), ("=1", "release")):
+        with pytest.raises(GenerationError, match=words):
+            maker.make(Wish(prompt="x", adapters=given), None)
+    assert len(fake.asked) == 1
+
+
 @pytest.mark.parametrize(("trouble", "words"), [("refuse", r"does not fit \(prompt: one letter"), ("away", "still loading")])
 def test_problems_are_told_in_the_services_words(maker: ServiceMaker, fake: FakeGeneration, trouble: str, words: str) -> None:
     fake.trouble = trouble

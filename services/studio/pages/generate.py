@@ -118,19 +118,24 @@ class _Form:
                     steps = gr.Slider(1, 250, 50, step=1, label="Steps", info="More is finer and slower.")
                     guidance = gr.Slider(0, 15, 4, step=0.1, label="Guidance", info="How closely to follow the words.")
                     sampler = gr.Dropdown(_SAMPLERS, value=_SAMPLERS[0], label="Sampler")
+                    adapters = gr.Textbox(
+                        label="Adapters", placeholder="grit=0.7, tape=0.3", max_length=300, elem_id="at-adapters",
+                        info="The group's light add-ons (LoRA) on top of the release, each with its strength, 0 to 2.",
+                    )  # fmt: skip
                     format = gr.Radio(_FORMATS, value="wav", label="File")
         return cls(
             prompt=prompt, negative=negative, seconds=seconds, steps=steps, guidance=guidance, seed=seed, locked=locked,
-            sampler=sampler, count=count, format=format, init=init, strength=strength,
+            sampler=sampler, count=count, format=format, init=init, strength=strength, adapters=adapters,
         )  # fmt: skip
 
     @staticmethod
     def read(given: tuple[Any, ...]) -> tuple[Wish, Path | None]:
-        prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength = given
+        prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters = given
         wish = Wish(
             prompt=(prompt or "").strip(), negative_prompt=(negative or "").strip(), seconds=float(seconds), steps=int(steps),
             guidance=float(guidance), seed=int(seed or 0) if locked else None, count=int(count), format=format,
             sampler="" if sampler in (None, *_SAMPLERS) else sampler, strength=float(strength) if init else None,
+            adapters=(adapters or "").strip(),
         )  # fmt: skip
         return wish, Path(init) if init else None
 
@@ -140,7 +145,7 @@ class _Form:
         w = row.wish
         return (
             w.prompt, w.negative_prompt, w.seconds, w.steps, w.guidance, row.seed, True, w.sampler or _SAMPLERS[0], 1,
-            w.format, gr.skip(), gr.skip() if w.strength is None else w.strength,
+            w.format, gr.skip(), gr.skip() if w.strength is None else w.strength, w.adapters,
         )  # fmt: skip
 
     @staticmethod
