@@ -1,6 +1,6 @@
 """The engine: one thread that denoises batch after batch, each request with its own noise, as the schedule says.
 
-Between two steps it looks who has left, and lets a short sound of somebody who is not being served go first. Out of memory
+Between two steps it looks who has left, and lets shorter sounds of those who are not being served go first. Out of memory
 splits the batch once.
 """
 
@@ -20,7 +20,6 @@ from services.generation.shelf import Shelf
 from services.generation.work import BusyError, DeadlineError, Loaded, MemoryFullError, Row, Speed, Work
 
 Generate = Callable[..., list[Sound | None]]
-_WORTH_S = 0.5  # what is left of a batch that is worth breaking into for a shorter one
 _FULL_WORDS = {
     "entries": "the line is full",
     "member_entries": "you have as many requests waiting as one member may",
@@ -190,7 +189,7 @@ class Engine:
                 row.work.steps_done += 1
             if outer:
                 self._left_s = cost_s * (1 - done / total)
-                away_s += self._let_in(rows) if self._left_s > _WORTH_S else 0.0
+                away_s += self._let_in(rows) if done < total else 0.0
 
         def gone() -> frozenset[int]:
             return frozenset(place for place, row in enumerate(rows) if row.gone)
@@ -203,9 +202,11 @@ class Engine:
                 row.work.deliver(row.place, sound)
 
     def _let_in(self, rows: list[Row]) -> float:
-        """Makes a short sound of somebody else between two steps; the seconds that took."""
+        """Makes shorter sounds of others between two steps; the seconds that took."""
         with self._changed:
-            found: list[Row] = self._schedule.small(self._left_s / 2, {row.member for row in rows})  # type: ignore[assignment]
+            for row in self._schedule.expired(time.monotonic()):
+                _late(row)  # type: ignore[arg-type]
+            found: list[Row] = self._schedule.small(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
         if not found:
             return 0.0
         began = time.monotonic()

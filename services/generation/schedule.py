@@ -162,19 +162,19 @@ class Schedule:
             return []
         chosen = min(lanes, key=lambda lane: (-max(0, lane.passed - PATIENCE + 1), lane.time_s))
         self._clock_s = max(self._clock_s, chosen.time_s)
-        batch = self._filled(chosen, lanes)
+        batch = self._filled(chosen, lanes, self.limits.batch_s)
         for lane in lanes:
             lane.passed = 0 if lane is chosen else lane.passed + 1
         self._lanes = {member: lane for member, lane in self._lanes.items() if lane.waiting or lane.time_s > self._clock_s}
         return batch
 
-    def _filled(self, chosen: _Lane, lanes: Iterable[_Lane]) -> list[Entry]:
+    def _filled(self, chosen: _Lane, lanes: Iterable[_Lane], most_s: float) -> list[Entry]:
         first = chosen.waiting.popleft()
         chosen.time_s += first.cost_s
         batch, cost_s = [first], first.cost_s
         for lane in sorted(lanes, key=lambda lane: lane.time_s):
             for entry in [entry for entry in lane.waiting if entry.kind == first.kind]:
-                if len(batch) >= self.limits.batch or cost_s + entry.cost_s > self.limits.batch_s:
+                if len(batch) >= self.limits.batch or cost_s + entry.cost_s > most_s:
                     return batch
                 lane.waiting.remove(entry)
                 lane.time_s += entry.cost_s
@@ -183,9 +183,10 @@ class Schedule:
         return batch
 
     def small(self, most_s: float, running: Iterable[str]) -> list[Entry]:
-        """A batch of members who are not being served, if it costs at most `most_s`: for between two steps of long work.
+        """A batch of members who are not being served, if it costs at most `most_s`: for between two steps of longer work.
 
-        Empty when there is none, or when those members were served more than the ones at work.
+        Given what is left of that work, nobody waits longer than his own sound takes, and a step. Empty when there is none, or when
+        the first of those members was served more than the ones at work.
         """
         busy = set(running)
         lanes = [lane for member, lane in self._lanes.items() if member not in busy and lane.waiting]
@@ -194,9 +195,8 @@ class Schedule:
         chosen = min(lanes, key=lambda lane: lane.time_s)
         if chosen.waiting[0].cost_s > most_s or chosen.time_s > max(self._clock_s, *(self._time_of(m) for m in busy)):
             return []
-        entry = chosen.waiting.popleft()
-        chosen.time_s, chosen.passed = chosen.time_s + entry.cost_s, 0
-        return [entry]
+        chosen.passed = 0
+        return self._filled(chosen, lanes, most_s)
 
     def _time_of(self, member: str) -> float:
         lane = self._lanes.get(member)

@@ -29,9 +29,9 @@ def asked(seed: int, **fields: Any) -> Request:
 
 
 def held(bench: Bench) -> Work:
-    """Work that keeps the engine busy until the gate is opened."""
+    """Work that keeps the engine busy until the gate is opened; of one step, so that nothing goes between."""
     bench.tones.gate.clear()
-    work = bench.engine.submit(bench.loaded(), [asked(99, seconds=3.0)], "holder")
+    work = bench.engine.submit(bench.loaded(), [asked(99, seconds=3.0, steps=1)], "holder")
     until(lambda: bench.tones.batches)
     return work
 
@@ -49,6 +49,20 @@ def test_alike_requests_of_several_members_run_together_others_apart(bench: Benc
     assert [0, 1, 2, 3] in together
     assert [4] in together
     assert [5] in together
+
+
+def test_shorter_sounds_of_others_go_between_the_steps_of_long_work(bench: Bench) -> None:
+    bench.tones.gate.clear()
+    long = bench.engine.submit(bench.loaded(), [asked(99, seconds=3.0, steps=100)], "flood")
+    until(lambda: bench.tones.batches)
+    late = bench.engine.submit(bench.loaded(), [asked(1)], "late", 0.01)
+    threading.Event().wait(0.05)
+    light = [bench.engine.submit(bench.loaded(), [asked(n)], "light") for n in (2, 3)]
+    more = bench.engine.submit(bench.loaded(), [asked(98, seconds=3.0, steps=100)], "flood")
+    bench.tones.gate.set()
+    assert all(work.result.result(20) for work in (*light, long, more))
+    assert bench.tones.batches == [(99,), (2, 3), (98,)], "alike ones together, before the flood's next"
+    assert isinstance(late.result.exception(20), DeadlineError)
 
 
 def test_variations_come_back_in_their_order(bench: Bench) -> None:

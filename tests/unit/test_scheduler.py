@@ -224,6 +224,22 @@ def test_a_short_sound_of_another_member_may_go_between() -> None:
     assert [entry.member for entry in schedule.small(25.0, {"heavy"})] in (["other"], [])
 
 
+@pytest.mark.parametrize("left_s", [0.1, 0.3, 2.0, 30.0])
+def test_a_light_member_waits_no_longer_than_its_own_sound_takes(left_s: float) -> None:
+    """Whatever is left of the work of a member who floods: either it is soon done, or the light one goes between."""
+    schedule = Schedule(Limits(1000, 1000, 1e6, 8, 2.0))
+    for number in range(50):
+        schedule.join([Entry("flood", number % 2, 2.0)])
+    running = {entry.member for entry in schedule.take()}
+    schedule.join([Entry("light", "y", 0.3), Entry("light", "y", 0.3)])
+    between = schedule.small(left_s, running)
+    assert between or left_s <= 0.3
+    assert sum(entry.cost_s for entry in between) <= left_s
+    assert len(between) == (2 if left_s > 1 else len(between)), "alike ones go together"
+    rest = [schedule.take() for _ in range(2)]
+    assert between or rest[0][0].member == "light"
+
+
 def test_the_outlook_grows_with_what_is_ahead() -> None:
     schedule = Schedule(WIDE)
     mine = [Entry("a", "x", 2.0) for _ in range(3)]
