@@ -25,6 +25,7 @@ _KINDS: dict[str, Format] = {
     "audio/ogg": "ogg",
     "audio/opus": "opus",
 }
+_JSON, _ANY = "application/json", ("*/*", "audio/*")
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,29 @@ def format_for(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
 
 
 def _negotiated(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
-    media = [part.split(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
-    if "application/json" in media:
-        return request.format or "wav", True
-    if request.format:
-        return request.format, request.count > 1
-    known = [_KINDS[name] for name in media if name in _KINDS]
-    if not known and media and not {"*/*", "audio/*"} & set(media):
-        raise Problem(406, f"cannot answer as {accept[:100]}", errors=[{"field": "Accept", "message": ", ".join(_KINDS)}])
-    return (known[0] if known else "wav"), request.count > 1
+    """What the client likes best of what there is (RFC 9110, section 12.5.1); the field `format` counts more than the header."""
+    wanted = _accepted(accept)
+    best = next((kind for kind in wanted if kind in _KINDS or kind in _ANY or kind == _JSON), None)
+    if best is None and accept.strip(" ,") and not request.format:
+        faults = [{"field": "Accept", "message": ", ".join((*_KINDS, _JSON))}]
+        raise Problem(406, f"cannot answer as {accept[:100]}", errors=faults)
+    format = request.format or _KINDS.get(best or "", "wav")
+    return format, best == _JSON or request.count > 1
+
+
+def _accepted(accept: str) -> list[str]:
+    """Media types of an Accept header, the best liked first; of equally liked ones the more exact first; without those at q=0."""
+    found = []
+    for place, part in enumerate(accept.split(",")):
+        kind, *parameters = (word.strip().lower() for word in part.split(";"))
+        liked = next((_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+        if kind and liked > 0:
+            found.append((-liked, kind in _ANY, place, kind))
+    return [kind for *_, kind in sorted(found)]
+
+
+def _quality(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0

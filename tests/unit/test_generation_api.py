@@ -64,8 +64,13 @@ def test_variations_come_as_json_and_count_their_seeds_up(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("accept", "kind"),
-    [("audio/flac", "audio/flac"), ("*/*", "audio/wav"), ("audio/mpeg", "audio/mpeg"), ("application/json", "application/json")],
-)
+    [
+        ("audio/flac", "audio/flac"), ("*/*", "audio/wav"), ("audio/mpeg", "audio/mpeg"), ("application/json", "application/json"),
+        ("audio/wav;q=0.2, audio/flac;q=0.9", "audio/flac"), ("audio/flac, application/json;q=0.5", "audio/flac"),
+        ("application/json, text/plain, */*", "application/json"), ("audio/*, audio/flac;q=0.1", "audio/wav"),
+        ("*/*, audio/flac", "audio/flac"), ("application/json;q=0, */*;q=0.1", "audio/wav"), ("text/html, audio/*;q=nan, */*", "audio/wav"),
+    ],
+)  # fmt: skip
 def test_accept_chooses_the_form_of_the_answer(bench: Bench, accept: str, kind: str) -> None:
     answer = bench.client.post(URL, json=ASK, headers={"Accept": accept})
     assert answer.status_code == 200
@@ -109,6 +114,7 @@ def test_a_refusal_names_the_field(bench: Bench, fields: dict[str, Any], field: 
         ("GET", "/v1/sounds/..%2f..%2fetc%2fpasswd", {}, 404),
         ("GET", f"/v1/sounds/{'0' * 64}", {}, 404),
         ("POST", URL, {"json": ASK, "headers": {"accept": "image/png"}}, 406),
+        ("POST", URL, {"json": ASK, "headers": {"accept": "audio/wav;q=0"}}, 406),
         ("POST", URL, {"json": {"prompt": "x" * 300_000}}, 413),
         ("POST", URL, {"content": b"a=b", "headers": {"content-type": "application/x-www-form-urlencoded"}}, 415),
         ("POST", URL, {"json": {**ASK, "release": "another"}}, 404),
