@@ -77,6 +77,10 @@ class Generation(Placement):
     queue: int = Field(default=64, ge=1, le=10_000, description="sounds that may wait in a pod; more get 429 and Retry-After")
     poll_seconds: float = Field(default=5, gt=0, le=3600, description="seconds between looks at the alias")
     consent_seconds: float = Field(default=60, gt=0, le=86_400, description="seconds between looks at everybody's consent")
+    adapters: str = Field(
+        default="*",
+        description="releases whose LoRA adapters requests may add to theirs, with commas; * all that are registered, empty none",
+    )
     keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
     log_prompts: bool = Field(default=False, description="write prompts into the log")
     gpu: Gpu = Field(default=Gpu(), description="the machine it runs on")

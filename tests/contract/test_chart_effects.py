@@ -64,6 +64,7 @@ EFFECTS: dict[str, Effect] = {
     "generation.queue": E(77, 'AUDIOTUNE_GENERATION_QUEUE, value: "77"'),
     "generation.pollSeconds": E(7.5, 'AUDIOTUNE_GENERATION_POLL_S, value: "7.5"'),
     "generation.consentSeconds": E(33, 'AUDIOTUNE_GENERATION_CONSENT_S, value: "33"'),
+    "generation.adapters": E("grit,tape", 'AUDIOTUNE_GENERATION_ADAPTERS, value: "grit,tape"'),
     "generation.keep": E(False, 'AUDIOTUNE_GENERATION_KEEP, value: "false"'),
     "generation.logPrompts": E(True, 'AUDIOTUNE_GENERATION_LOG_PROMPTS, value: "true"'),
     "generation.gpu.preset": E("l4-24gb", "nvidia.com/gpu.product: NVIDIA-L4"),

@@ -7,6 +7,7 @@
 - {name: AUDIOTUNE_GENERATION_CANDIDATES, value: {{ $values.release.candidates | quote }}}
 - {name: AUDIOTUNE_GENERATION_POLL_S, value: {{ $values.pollSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_CONSENT_S, value: {{ $values.consentSeconds | quote }}}
+- {name: AUDIOTUNE_GENERATION_ADAPTERS, value: {{ $values.adapters | quote }}}
 - {name: AUDIOTUNE_GENERATION_QUEUE, value: {{ int $values.queue | quote }}}
 - {name: AUDIOTUNE_GENERATION_BATCH, value: {{ int .gpu.batchSize | quote }}}
 - {name: AUDIOTUNE_GENERATION_KEEP, value: {{ $values.keep | quote }}}
