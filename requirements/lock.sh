@@ -14,6 +14,7 @@ all=(--extra prepare --extra train --extra serve --extra studio --extra registry
 lock dev "${all[@]}"
 # The images' files agree with the development file: what is tested is what ships.
 lock prepare --extra prepare -c requirements/dev.txt
+lock torch --extra torch -c requirements/dev.txt
 lock train --extra train -c requirements/dev.txt
 lock generation --extra serve -c requirements/dev.txt
 lock registry --extra registry -c requirements/dev.txt

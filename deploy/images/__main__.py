@@ -36,7 +36,7 @@ UV_VERSION = next(line.split()[-1] for line in (ROOT / "Makefile").read_text().s
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        builder = Builder(args.builder, tls=not args.plain_http)
+        builder = Builder(args.builder, tls=not args.plain_http, compression=args.compression)
         if args.relocate_to:
             return relocate(builder, args.relocate_to)
         made = [_made(builder, name, args) for name in args.images or list(IMAGES)]
@@ -56,6 +56,8 @@ def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, An
     if args.base_image:
         arguments["BASE_IMAGE"] = args.base_image
     contexts = {}
+    if name == "object-store" and args.go_image:
+        arguments["GO_IMAGE"] = args.go_image
     if name == "object-store" and args.minio:
         contexts, arguments["FROM_CONTEXT"] = {"minio": args.minio}, "given"
     if not args.no_build:
@@ -128,8 +130,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--registry", default="", help="host/prefix to push to; empty does not push")
     made.add_argument("--builder", default="", help="podman or docker; by default the one that is there")
     made.add_argument("--base-image", default="", help="another base image with Python 3.11, best by digest")
+    made.add_argument("--go-image", default="", help="another image with Go 1.24 or newer, which MinIO is built in")
     made.add_argument("--minio", default="", help="folder with `minio` and its LICENSE, instead of building it")
     made.add_argument("--plain-http", action="store_true", help="the registry speaks HTTP (one on this machine)")
+    made.add_argument(
+        "--compression", default="", choices=["", "gzip", "zstd"], help="of pushed layers (podman); zstd is quicker"
+    )
     made.add_argument("--no-build", action="store_true", help="take the images that are there")
     made.add_argument("--relocate-to", default="", help="copy what images.lock names to this host/prefix")
     return made

@@ -23,16 +23,17 @@ class Builder:
     Args:
         program: podman or docker; empty takes the first that is there.
         tls: False speaks plain HTTP to the registry, for one on this machine.
+        compression: how podman packs layers that it pushes, as in zstd: several times quicker than gzip, its default.
 
     Raises:
         BuildError: neither is there.
     """
 
-    def __init__(self, program: str = "", *, tls: bool = True) -> None:
+    def __init__(self, program: str = "", *, tls: bool = True, compression: str = "") -> None:
         found = program or next((name for name in ("podman", "docker") if shutil.which(name)), "")
         if not found:
             raise BuildError("neither podman nor docker is on PATH; install one of them")
-        self.program, self.tls = found, tls
+        self.program, self.tls, self.compression = found, tls, compression
 
     @property
     def podman(self) -> bool:
@@ -73,7 +74,9 @@ class Builder:
             return self._run([self.program, "inspect", "--format", "{{index .RepoDigests 0}}", to]).strip().rpartition("@")[2]
         with tempfile.TemporaryDirectory() as folder:
             told = Path(folder) / "digest"
-            self._run([self.program, "push", f"--tls-verify={str(self.tls).lower()}", "--digestfile", str(told), to], shown=True)
+            packed = ["--compression-format", self.compression] if self.compression else []
+            flags = [f"--tls-verify={str(self.tls).lower()}", "--digestfile", str(told), *packed]
+            self._run([self.program, "push", *flags, to], shown=True)
             return told.read_text().strip()
 
     def pull(self, reference: str) -> None:

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Fills a new environment from a pinned, hashed list, inside a build stage: install.sh FOLDER REQUIREMENTS
+# Installs a pinned, hashed list on top of what is there already, so that the layer holds what is new: install.sh REQUIREMENTS
+# Python, uv and the settings of the package index come from /tool, a stage that does not ship.
 set -eu
-folder=$1 list=$2
-python3 -m venv --without-pip "$folder"
-# uv takes the index by its own names; the builder passes pip's
-[ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
-[ ! -d "${PIP_FIND_LINKS:-/nowhere}" ] || export UV_FIND_LINKS="$PIP_FIND_LINKS"
-export UV_HTTP_TIMEOUT=300 UV_LINK_MODE=copy
+folder=/opt/audio-tune list=$1
+umask 0002
+. /tool/index.sh
+[ -x "$folder/bin/python" ] || python3 -m venv --without-pip "$folder"
+export UV_HTTP_TIMEOUT=300 UV_LINK_MODE=hardlink
 # sync, not install: the list holds pins that contradict packages' own wishes, each for a reason in pyproject.toml
 # compiled here: with a read-only root no process could keep what it compiled, and each would do it again
 /tool/bin/uv pip sync --no-cache --compile-bytecode --require-hashes --python "$folder/bin/python" "$list"
-chmod -R g=u "$folder"
+# only what lacks it: touching a file of the layer below would copy it into this one
+find "$folder" ! -type l -perm -u=w ! -perm -g=w -exec chmod g=u {} +

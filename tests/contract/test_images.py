@@ -31,6 +31,13 @@ def stages(file: str) -> dict[str, str]:
     return found
 
 
+def shipped(file: str, target: str) -> str:
+    """Lines of a stage and of those it is built on: all that is in the image."""
+    text = (ROOT / file).read_text()
+    below = re.search(rf"^FROM (\S+) AS {re.escape(target)}$", text, re.MULTILINE) if target else None
+    return stages(file).get(target, "") + (shipped(file, below.group(1)) if below else "")
+
+
 FINAL = [(file, target) for file, target, _ in IMAGES.values()]
 
 
@@ -64,13 +71,36 @@ def test_the_base_is_an_argument(file: str) -> None:
     assert "FROM ${BASE_IMAGE}" in text
 
 
-def test_settings_of_the_index_never_reach_a_stage_that_ships() -> None:
-    for file, target in FINAL:
-        assert "PIP_" not in stages(file)[target]
+@pytest.mark.parametrize(("file", "target"), FINAL)
+def test_the_installer_and_the_settings_of_the_index_never_reach_a_stage_that_ships(file: str, target: str) -> None:
+    lines = shipped(file, target)
+    assert not re.search(r"PIP_|SSL_CERT|UV_|--from=tool", lines)
+    assert "/tool" not in re.sub(r"--mount=type=bind,from=tool,source=/tool,target=/tool", "", lines)
+
+
+def test_the_layer_with_torch_is_the_same_in_both_files() -> None:
+    """Word for word down to the base, or a node would pull 6 GB twice."""
+    ours = [shipped(file, "torch-packages") for file in FILES[:2]]
+    assert ours[0] == ours[1]
+    assert "torch.txt" in ours[0]
+    assert [stages(file)["tool"] for file in FILES[:1]] == [stages(file)["tool"] for file in FILES[1:2]]
+
+
+@pytest.mark.parametrize("name", sorted(TORCH))
+def test_what_the_common_layer_holds_is_in_both_lists(name: str) -> None:
+    """A pin that differed would be installed a second time above the first."""
+    common, own = (set(re.findall(r"^[a-z0-9][^ ]*==[^ ]+", text, re.MULTILINE)) for text in map(_list, ("torch", name)))
+    assert len(common) > 200
+    assert common <= own
+    assert len(own - common) < 40
+
+
+def _list(name: str) -> str:
+    return (ROOT / "requirements" / f"{name}.txt").read_text()
 
 
 def test_packages_are_pinned_and_hashed() -> None:
-    for name in ("prepare", "train", "generation", "studio", "registry"):
+    for name in ("prepare", "torch", "train", "generation", "studio", "registry"):
         text = (ROOT / "requirements" / f"{name}.txt").read_text()
         pins = re.findall(r"^[a-z0-9][^ ]*==", text, re.MULTILINE)
         assert len(pins) > 20
@@ -103,3 +133,20 @@ def test_without_a_builder_the_words_say_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(BuildError, match="podman nor docker"):
         Builder()
+
+
+def test_a_push_says_how_layers_are_packed(tmp_path: Path) -> None:
+    """A program named podman that writes down what it was asked, and a digest where podman would."""
+    podman = tmp_path / "podman"
+    podman.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n'
+        'while [ $# -gt 0 ]; do [ "$1" = --digestfile ] && printf sha256:abc > "$2"; shift; done\n'
+    )
+    podman.chmod(0o755)
+    assert Builder(str(podman), tls=False, compression="zstd").push("mine:1", "there:5000/mine:1") == "sha256:abc"
+    assert Builder(str(podman)).push("mine:1", "there:5000/mine:1") == "sha256:abc"
+    packed, plain = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("push")]
+    assert "--compression-format zstd" in packed
+    assert "--tls-verify=false" in packed
+    assert "compression" not in plain
+    assert "--tls-verify=true" in plain
