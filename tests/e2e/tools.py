@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LAB = Path(os.environ.get("AUDIOTUNE_LAB", ROOT.parent / "shared" / "lab" / "lab"))
 
+_TOO_OFTEN = 6
+
 
 class ClusterError(Exception):
     """Something on the cluster is not as it should be; the words say what."""
@@ -43,8 +45,9 @@ def up() -> bool:
     return any(line.split()[-1:] == ["running"] for line in told.splitlines())
 
 
-def down() -> None:
-    subprocess.run([str(LAB), "down"], check=True, capture_output=True)
+def down(*, wipe: bool = False) -> None:
+    """Stops the lab; `wipe` also forgets what was on the cluster."""
+    subprocess.run([str(LAB), "down", *(["--wipe"] if wipe else [])], check=True, capture_output=True)
 
 
 def _fails(command: list[str]) -> bool:
@@ -93,10 +96,9 @@ class Cluster:
         pods = [pod for pod in self.found("pods")["items"] if "deletionTimestamp" not in pod["metadata"]]
         return [pod["metadata"]["name"] for pod in pods if not _fine(pod)] if pods else ["none yet"]
 
-    def forward(self, service: str, port: int) -> subprocess.Popen[bytes]:
-        """A port-forward to a port of the same number; the caller ends it."""
-        command = ["kubectl", "-n", self.namespace, "port-forward", f"svc/{service}", str(port)]
-        return subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def broken(self) -> list[str]:
+        """Pods that do not merely wait: what ended badly, what cannot be pulled. A machine that is only slow has none."""
+        return [f"{pod['metadata']['name']}: {words}" for pod in self.found("pods")["items"] if (words := complaint(pod))]
 
     def _run(self, command: list[str], given: str | None, *, check: bool, timeout_s: float) -> str:
         done = subprocess.run(command, input=given, capture_output=True, text=True, env=self.env, check=False, timeout=timeout_s)
@@ -112,3 +114,18 @@ def _fine(pod: dict[str, Any]) -> bool:
         return True
     conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
     return conditions.get("Ready") == "True"
+
+
+def complaint(pod: dict[str, Any]) -> str:
+    """What will never come, in words: an image or a setting that is not there, a program that ended badly again and again.
+
+    A slow machine also ends programs now and then: what waits for its neighbours gives up and is started again, probes kill.
+    """
+    for status in (*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])):
+        waits = status["state"].get("waiting", {}).get("reason", "")
+        if waits not in ("", "ContainerCreating", "PodInitializing", "CrashLoopBackOff"):
+            return f"{status['name']} {waits}"
+        ended = status["state"].get("terminated") or status.get("lastState", {}).get("terminated") or {}
+        if status.get("restartCount", 0) >= _TOO_OFTEN and ended.get("exitCode") not in (0, 137, 143):
+            return f"{status['name']} ended with {ended.get('exitCode')}, {status['restartCount']} times"
+    return ""

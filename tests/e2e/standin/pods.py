@@ -51,7 +51,9 @@ def pod(run: Run, task: str, given: dict[str, Any], name: str, account: str, att
         "volumes": volumes,
         **_placement(own, run),
     }
-    labels = {**own.get("podMetadata", {}).get("labels", {}), "pipeline/runid": run.id, "standin/task": task}
+    # Argo's label is what the chart's policies know a step by
+    labels = {"workflows.argoproj.io/workflow": run.name, "pipeline/runid": run.id, "standin/task": task}
+    labels |= own.get("podMetadata", {}).get("labels", {})
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 

@@ -1,0 +1,104 @@
+"""The stages with torch: helm test, a run by the stand-in, sounds with a member's token, the studio in Chromium, a swap under load."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.e2e import browser
+from tests.e2e.journey import NAME, Journey, Stage
+from tests.e2e.run import Backend
+from tests.e2e.sounds import Listener
+from tests.e2e.tools import ROOT, ClusterError
+
+SHOTS = ROOT / "build" / "e2e"
+# Runs are played in the release's own namespace, as on a multi-user Kubeflow; none is there to upload to.
+_KFP = ["--set", "kfp.mode=multi-user", "--set", "kfp.endpoint=http://nobody.kubeflow:8888", "--set", "kfp.upload=false"]
+_SMALL = ["--set", "pipelines.cpuRequest=100m", "--set", "pipelines.internet=false"]
+
+
+class Whole(Journey):
+    """All of the light stages, and between them those with torch."""
+
+    light = False
+    keys: frozenset[str] = frozenset()
+    sound = b""
+    parts = ("generation", *Journey.parts)
+
+    def flags(self) -> list[str]:
+        return ["-f", str(ROOT / "deploy/values/small.yaml"), *super().flags(), *_KFP, *_SMALL]
+
+    def helm_test(self) -> None:
+        print(self.cluster.helm("test", NAME, "--logs", "--timeout", "30m", timeout_s=2000))
+
+    def a_run_makes_a_release(self) -> None:
+        """The compiled pipeline, each step as a pod of its own image."""
+        self.backend = Backend(self.cluster, NAME)
+        self.backend.lay_takes()
+        self.version = self.backend.play("short")
+
+    def a_member_hears_it(self) -> None:
+        told = self.cluster.kubectl(
+            "exec", f"deploy/{NAME}-studio", "--", "python", "-m", "audiotune.access", "token", "issue", "ana", "--days", "1"
+        )
+        self.listener = Listener(self.address("generation", 3000), told.split()[-1])
+        self._served(self.version)
+        self.listener.refused_without_a_token()
+        self.sound = self.listener.hear()
+
+    def the_studio_in_chromium(self) -> None:
+        if reason := browser.missing():
+            print(f"           left out: {reason}")
+            return
+        browser.visit(self.address("studio", 7860), self.owner["member"], self.owner["password"], SHOTS)
+        print(f"           pictures in {SHOTS.relative_to(Path.cwd()) if SHOTS.is_relative_to(Path.cwd()) else SHOTS}")
+
+    def a_new_release_swaps_in_under_load(self) -> None:
+        """Another run registers another champion while two clients ask for sounds; nobody is refused."""
+        with self.listener.under_load() as load:
+            new = self.backend.play("usual")
+            if new == self.version:
+                raise ClusterError("the second run made no new version")
+            self._served(new)
+            time.sleep(5)  # a few sounds of the new one
+        self.version = new
+        print(
+            f"           sounds {dict(load.heard)}, {len(load.failed)} refused, longest wait {load.longest_s:.1f} s", flush=True
+        )
+        if load.failed or len(load.heard) < 2:
+            raise ClusterError(f"the swap was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
+        self.sound = self.listener.hear()
+
+    def keep_something(self) -> None:
+        """Also what the runs and the members left: recordings, annotations, weights."""
+        super().keep_something()
+        self._in_studio(
+            "from audiotune.annotation import Annotation, save\n"
+            f"save(store, Annotation(segment='{'0' * 63}1', member='ana', words='{self.kept}'))"
+        )
+
+    def still_there(self) -> None:
+        """What was kept, every key of the store, and the same release that makes the same sound of the same seed."""
+        super().still_there()
+        keys = frozenset(
+            self._in_studio("print(*(e.key for p in ('blobs/','manifests/','annotations/') for e in store.list(p)))").split()
+        )
+        lost = self.keys - keys
+        if lost:
+            raise ClusterError(f"{len(lost)} objects are gone: {sorted(lost)[:3]}")
+        self.keys = keys
+        if self.sound:
+            self._served(self.version)
+            if self.listener.hear() != self.sound:
+                raise ClusterError("the same seed of the same release sounds different")
+
+    def _served(self, wanted: str) -> None:
+        self.listener.url = self.address("generation", 3000)
+        self.cluster.until(f"version {wanted} answers", lambda: self._hears(wanted), 600)
+
+    def _hears(self, wanted: str) -> bool:
+        return self.listener.version() == wanted
+
+    def stages(self) -> list[Stage]:
+        runs = [self.helm_test, self.a_run_makes_a_release, self.a_member_hears_it, self.the_studio_in_chromium]
+        return [*self.until_kept(), *runs, self.a_new_release_swaps_in_under_load, *self.from_kept()]
