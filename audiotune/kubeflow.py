@@ -19,8 +19,10 @@ _API = "/apis/v2beta1"
 ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
 # Lines of the launcher, of Argo and of our own progress: no reason stands there.
 _NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
+_PROGRESS = re.compile(r"^\[ *(\d{1,3})%\] ?(.*)$", re.MULTILINE)
 _OURS = re.compile(r"^[a-z_]+: \S")
 _EXPERIMENT = "audio-tune"
+FAMILY = "audio-tune-"
 Run = dict[str, Any]
 
 
@@ -184,6 +186,19 @@ class Kubeflow:
             f"Kubeflow has no pipeline {name!r}", where=self.endpoint, cure="run python -m pipelines.submit upload"
         )
 
+    def spec(self, pipeline: str, version: str) -> dict[str, Any]:
+        """The compiled pipeline of a version: the first document of its YAML. Empty when the server does not show it."""
+        found = self._call("GET", f"/pipelines/{pipeline}/versions/{version}").get("pipeline_spec") or {}
+        return dict(found.get("pipeline_spec") or found)  # with a platform spec, both lie one floor deeper
+
+    def progress(self, run: str, task: Mapping[str, Any]) -> tuple[float, str] | None:
+        """Share in [0, 1] and words of the last line of progress in a running step's log; None where there is none yet."""
+        for pod in _pods(task):
+            found = _PROGRESS.findall(self._log(run, pod))
+            if found:
+                return min(1.0, int(found[-1][0]) / 100), found[-1][1].strip()[:200]
+        return None
+
     def _version_id(self, pipeline: str, name: str) -> str | None:
         return self._named(f"/pipelines/{pipeline}/versions", "pipeline_versions", "pipeline_version_id", name, {})
 
@@ -234,6 +249,16 @@ class Kubeflow:
         if answer.is_error:
             raise PipelineError(f"Kubeflow answered {answer.status_code}: {said}", where=path)
         return answer
+
+
+def newest_in_family(server: Kubeflow, name: str) -> tuple[str, str]:
+    """Pipeline and version id of one of our pipelines, by its name with or without the family's before it."""
+    try:
+        return server.newest_version(name)
+    except NotThereError:
+        if name.startswith(FAMILY):
+            raise
+        return server.newest_version(f"{FAMILY}{name}")
 
 
 def steps_in(run: Run) -> list[dict[str, Any]]:

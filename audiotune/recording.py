@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Digest = str  # 64 hexadecimal digits of SHA-256
+# what recorders and programs call a take, which says nothing about its sound
+_NOTHING_SAID = frozenset(
+    "zoom ste dr dsc img rec recording take track audio untitled new file export mixdown bounce master".split()  # noqa: SIM905
+)
 
 
 class Description(BaseModel):
@@ -74,3 +80,21 @@ class Recording(BaseModel):
     @property
     def duration_s(self) -> float:
         return self.frames / self.sample_rate_hz
+
+
+def words_of_name(name: str) -> str:
+    """A take's file name as words: path and suffix off, `_` to space, text after `[` off, the take's number off.
+
+    Numbers of one or two digits at the end are take numbers; longer ones (`bd_808`) and pitches (`c4`, `f#2`) are words.
+    Empty for names that recorders give.
+
+    >>> words_of_name("jam/Resonant_FM_laser_1[ben].wav")
+    'Resonant FM laser'
+    """
+    stem = PurePosixPath(name.replace("\\", "/")).name
+    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", stem).split("[", 1)[0]
+    text = " ".join(re.sub(r"[_\x00-\x1f]", " ", stem).split())
+    text = re.sub(r"(?:[\s-]+\d{1,2}[a-z]?)+$", "", text)
+    text = re.sub(r"(?<=[A-Za-z]{2})\d{1,2}[a-z]?$", "", text).strip(" -")
+    letters = set(re.findall(r"[^\W\d_]+", text.lower()))
+    return text if letters - _NOTHING_SAID else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib.util
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
+from audiotune.runform import RunForm
 from pipelines.arguments import pairs, typed_arguments
 from pipelines.compile import compiled
 from pipelines.documents import PIPELINES, Documents, tasks_of, to_yaml
@@ -26,7 +28,9 @@ from pipelines.process import show_at_once
 from pipelines.recipe import load_recipe
 
 
-def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: Path, store: str) -> dict[str, Any]:
+def play(
+    documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: Path, store: str, board: Path | None = None
+) -> dict[str, Any]:
     """Runs a compiled pipeline.
 
     Args:
@@ -34,6 +38,7 @@ def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: 
         arguments: values of the run form; what is missing takes its default.
         folder: where artifacts and logs of this machine's runs are kept.
         store: AUDIOTUNE_STORE of every step.
+        board: file that tells other programs how far it is (pipelines.board).
 
     Returns:
         Step name -> output name -> path of an artifact or value of a parameter.
@@ -50,7 +55,7 @@ def play(documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: 
     typed = typed_arguments(documents[0], arguments)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(to_yaml(documents))
-    with only_ours(), playing(documents[0]) as show:
+    with only_ours(), playing(documents[0], board) as show:
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder.resolve()), raise_on_error=True)
         loaded = components.load_component_from_text(to_yaml(without_unasked(documents)))
         try:
@@ -75,6 +80,20 @@ def without_unasked(documents: Documents) -> Documents:
     return [spec, *others]
 
 
+def form_of(pipeline: str, recipe: str) -> str:
+    """The run form as JSON (audiotune.runform), for programs that show it.
+
+    Raises:
+        PipelineError: this machine lacks what the steps need.
+    """
+    needed = ("kfp",) if pipeline == "prepare" else ("kfp", "torch", "mlflow")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        cure = "start it where the whole project is installed, or on Kubeflow"
+        raise PipelineError(f"this machine cannot train, it lacks {', '.join(missing)}", cure=cure)
+    return RunForm.of(compiled(pipeline, load_recipe(recipe))[0]).model_dump_json()
+
+
 def _log_cure() -> str:
     from pipelines.process import HostProcess
 
@@ -88,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--store", default=os.environ.get("AUDIOTUNE_STORE"), help="folder or s3://bucket/prefix")
     made.add_argument("--out", type=Path, default=Path("runs"), help="folder for artifacts and logs (default runs)")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
+    made.add_argument("--form", action="store_true", help="print the run form as JSON and do nothing")
+    made.add_argument("--board", type=Path, metavar="FILE", help="keep a JSON file there that tells how far the run is")
     made.add_argument("--json", action="store_true", help="print the outputs as JSON at the end")
     return made
 
@@ -97,10 +118,13 @@ def main(argv: list[str] | None = None) -> int:
     show_at_once()
     logging.captureWarnings(True)
     try:
+        if args.form:
+            print(form_of(args.pipeline, args.recipe))
+            return 0
         if not args.store:
             raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
         arguments = pairs(args.set)
-        outputs = play(compiled(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store)
+        outputs = play(compiled(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.board)
     except AudioTuneError as e:
         print(f"{args.pipeline}: {e}", file=sys.stderr)
         return 1

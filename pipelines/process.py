@@ -19,6 +19,9 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from audiotune.runform import RunForm
+from pipelines.board import Board
+
 _SHARE = re.compile(r"\[\s*(\d+)%\] (.*)")
 
 
@@ -27,10 +30,11 @@ class Show:
 
     Attributes:
         outputs: step -> output name -> path or value.
+        board: the same for programs.
     """
 
-    def __init__(self, names: dict[str, str]) -> None:
-        self.names, self.outputs = names, dict[str, dict[str, Any]]()
+    def __init__(self, names: dict[str, str], board: Board) -> None:
+        self.names, self.outputs, self.board = names, dict[str, dict[str, Any]](), board
         self.console = Console(file=sys.__stdout__, highlight=False)
         self.done = 0
         self._told = 0.0
@@ -38,6 +42,16 @@ class Show:
     @contextlib.contextmanager
     def step(self, step: str) -> Iterator[Any]:
         """Yields `tell(share, words)` for the time the step runs."""
+        with self.board.step(step), self._shown(step) as show:
+
+            def tell(share: float, words: str) -> None:
+                show(share, words)
+                self.board.tell(step, share, words)
+
+            yield tell
+
+    @contextlib.contextmanager
+    def _shown(self, step: str) -> Iterator[Any]:
         title = f"{self.done + 1}/{len(self.names)} {self.names.get(step, step)}"
         start = time.monotonic()
         if self.console.is_terminal:
@@ -131,15 +145,15 @@ class HostProcess:
 
 
 @contextlib.contextmanager
-def playing(spec: dict[str, Any]) -> Iterator[Show]:
-    """Puts HostProcess where kfp.local looks for its handler, for as long as a pipeline plays."""
+def playing(spec: dict[str, Any], board: Path | None = None) -> Iterator[Show]:
+    """Puts HostProcess where kfp.local looks for its handler, for as long as a pipeline plays. `board`: see pipelines.board."""
     from kfp.local import subprocess_task_handler
 
     names = {
         task["componentRef"]["name"].removeprefix("comp-"): task.get("taskInfo", {}).get("name", name)
         for name, task in spec["root"]["dag"]["tasks"].items()
     }
-    HostProcess.show = Show(names)
+    HostProcess.show = Show(names, Board(board, RunForm.of(spec).steps))
     before = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = HostProcess
     try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from pydantic import ValidationError
 
 from audiotune.annotation import Annotation, newest
 from audiotune.governance import Agreement
-from audiotune.recording import Recording
+from audiotune.recording import Recording, words_of_name
 from audiotune.segment import Segment
 from audiotune.store.port import Store
 from audiotune.vocabulary import Vocabulary
@@ -19,10 +17,6 @@ from audiotune.vocabulary import Vocabulary
 FILE_NAME, SIDECAR = "file-name", "sidecar"
 NOT_PEOPLE = (FILE_NAME, SIDECAR)
 LONGEST_WORDS = 2000
-# what recorders and programs call a take, which says nothing about its sound
-_NOTHING_SAID = frozenset(
-    "zoom ste dr dsc img rec recording take track audio untitled new file export mixdown bounce master".split()  # noqa: SIM905
-)
 
 
 @dataclass
@@ -35,24 +29,6 @@ class Found:
     def add(self, other: Found) -> None:
         self.annotations += other.annotations
         self.refused += other.refused
-
-
-def words_of_name(name: str) -> str:
-    """A take's file name as words: path and suffix off, `_` to space, text after `[` off, the take's number off.
-
-    Numbers of one or two digits at the end are take numbers; longer ones (`bd_808`) and pitches (`c4`, `f#2`) are words.
-    Empty for names that recorders give.
-
-    >>> words_of_name("jam/Resonant_FM_laser_1[ben].wav")
-    'Resonant FM laser'
-    """
-    stem = PurePosixPath(name.replace("\\", "/")).name
-    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", stem).split("[", 1)[0]
-    text = " ".join(re.sub(r"[_\x00-\x1f]", " ", stem).split())
-    text = re.sub(r"(?:[\s-]+\d{1,2}[a-z]?)+$", "", text)
-    text = re.sub(r"(?<=[A-Za-z]{2})\d{1,2}[a-z]?$", "", text).strip(" -")
-    letters = set(re.findall(r"[^\W\d_]+", text.lower()))
-    return text if letters - _NOTHING_SAID else ""
 
 
 def from_names(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> Found:

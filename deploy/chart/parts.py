@@ -102,6 +102,9 @@ class Studio(Placement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
     enabled: bool = Field(default=True, description="without it the API alone remains")
+    releases_by: Literal["members", "owners"] = Field(
+        default="members", description="who may start a training on the Releases page: every member, or owners only"
+    )
     upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken, in MB")
     generation_limit_seconds: Seconds = Field(default=600, description="longest wait for a sound")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")

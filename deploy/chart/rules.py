@@ -119,6 +119,12 @@ RULES = (
         "open lets everybody in; with an Ingress or HTTPRoute it must be members",
     ),
     Rule(
+        "studio.releasesBy",
+        '(and (eq .studio.releasesBy "owners") (eq .access.mode "open"))',
+        lambda v: v["studio"]["releasesBy"] == "owners" and v["access"]["mode"] == "open",
+        "without sign-in nobody is known to be an owner; set access.mode to members",
+    ),
+    Rule(
         "generation.replicas",
         '(and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0))',
         lambda v: v["generation"]["autoscaling"]["kind"] != "none" and v["generation"]["replicas"] == 0,

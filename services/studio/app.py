@@ -37,7 +37,7 @@ def build(desk: Desk) -> gr.Blocks:
             with gr.Tab("Generate", id="generate") as room:
                 arrivals.append((room, generate.build(desk, me)))
             with gr.Tab("Releases", id="releases") as room:
-                arrivals.append((room, releases.build(desk)))
+                arrivals.append((room, releases.build(desk, me)))
             with gr.Tab("Agreement", id="agreement") as room:
                 arrivals.append((room, agreement.build(desk, me)))
             if desk.signs_in:

@@ -7,15 +7,20 @@ from pathlib import Path
 
 from audiotune.errors import AgreementError
 from audiotune.governance import Agreement, current_agreement
+from audiotune.kubeflow import Kubeflow
 from audiotune.store import Store, open_store
-from services.studio.doorkeeper import Passes
+from services.studio.doorkeeper import Passes, is_owner
 from services.studio.kubeflow import KubeflowLauncher
+from services.studio.kubeflow_tuner import KubeflowTuner
 from services.studio.launcher import Launcher, MachineLauncher
 from services.studio.listening import Listening
+from services.studio.machine_tuner import MachineTuner
 from services.studio.making import Maker
 from services.studio.service import ServiceMaker
 from services.studio.settings import Settings
 from services.studio.shelf import Shelves
+from services.studio.tuner import Rights, Tuner
+from services.studio.tuning import Tunings
 from services.studio.words import Words
 
 
@@ -30,6 +35,7 @@ class Desk:
     listening: Listening
     launcher: Launcher
     maker: Maker
+    tunings: Tunings
 
     @property
     def signs_in(self) -> bool:
@@ -57,11 +63,15 @@ class Desk:
         return found
 
 
-def desk_for(settings: Settings, *, launcher: Launcher | None = None, maker: Maker | None = None) -> Desk:
-    """Wires the desk; launcher and maker may be replaced. Raises StoreError when the store cannot be opened."""
+def desk_for(
+    settings: Settings, *, launcher: Launcher | None = None, maker: Maker | None = None, tuner: Tuner | None = None
+) -> Desk:
+    """Wires the desk; launcher, maker and tuner may be replaced. Raises StoreError when the store cannot be opened."""
     store = open_store(settings.store or None)
     shelves, words = Shelves(store), Words(store)
     work = Path(settings.work_folder)
+    signs_in = settings.access == "members"
+    rights = Rights(settings.releases_by, signs_in, lambda member: signs_in and is_owner(store, member))
     return Desk(
         settings=settings,
         store=store,
@@ -69,10 +79,8 @@ def desk_for(settings: Settings, *, launcher: Launcher | None = None, maker: Mak
         words=words,
         listening=Listening(store, shelves, words),
         launcher=launcher or _launcher(settings, store, work),
-        maker=maker
-        or ServiceMaker(
-            settings.generation_url, settings.generation_limit_s, Passes(store) if settings.access == "members" else None
-        ),
+        maker=maker or ServiceMaker(settings.generation_url, settings.generation_limit_s, Passes(store) if signs_in else None),
+        tunings=Tunings(store, tuner or _tuner(settings, store, work), rights),
     )
 
 
@@ -81,5 +89,12 @@ def _launcher(settings: Settings, store: Store, work: Path) -> Launcher:
         return MachineLauncher(store, work, recipe=settings.recipe, limit_s=settings.run_limit_s)
     return KubeflowLauncher(
         store, settings.kfp_url, pipeline=settings.kfp_pipeline, namespace=settings.kfp_namespace,
-        token=settings.kfp_token, limit_s=settings.run_limit_s,
+        token=settings.kfp_token, account=settings.kfp_service_account, limit_s=settings.run_limit_s,
     )  # fmt: skip
+
+
+def _tuner(settings: Settings, store: Store, work: Path) -> Tuner:
+    if not settings.kfp_url:
+        return MachineTuner(store, work, recipe=settings.recipe, limit_s=settings.tune_limit_s)
+    server = Kubeflow(settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20)
+    return KubeflowTuner(store, server, pipeline=settings.kfp_tune, account=settings.kfp_service_account)

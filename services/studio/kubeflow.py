@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow import ENDED_WELL, Kubeflow, NotThereError, RunUnfinishedError, steps_in
+from audiotune.kubeflow import ENDED_WELL, Kubeflow, RunUnfinishedError, newest_in_family, steps_in
 from audiotune.store.port import Store
 from services.studio.inbox import Upload
 from services.studio.launcher import News
 
 _LARGEST_B = 1 << 30  # the store port writes a named key from memory; larger takes come in by bucket
-_FAMILY = "audio-tune-"
 
 
 class KubeflowLauncher:
@@ -22,6 +21,7 @@ class KubeflowLauncher:
         store: must be one the cluster reaches too (s3://...).
         url: Kubeflow's API server.
         pipeline: name of the pipeline that prepares recordings, with or without `audio-tune-` before it.
+        account: service account of the steps; empty takes Kubeflow's default.
         user: value of the kubeflow-userid header, where no gateway sets it.
         poll_s: seconds between two looks.
     """
@@ -30,9 +30,10 @@ class KubeflowLauncher:
 
     def __init__(
         self, store: Store, url: str, *, pipeline: str = "prepare", namespace: str = "", token: str = "", user: str = "",
-        limit_s: int = 7200, poll_s: float = 3.0,
+        account: str = "", limit_s: int = 7200, poll_s: float = 3.0,
     ) -> None:  # fmt: skip
         self._store, self._pipeline, self._limit_s, self._poll_s = store, pipeline, limit_s, poll_s
+        self._account = account
         self._server = Kubeflow(url, token=token, user=user, namespace=namespace, timeout_s=20)
 
     def prepare(self, upload: Upload) -> Iterator[News]:
@@ -48,22 +49,10 @@ class KubeflowLauncher:
         }
         yield from self._play(self._pipeline, f"studio upload {upload.id}", form)
 
-    def tune(self, title: str, form: Mapping[str, Any]) -> Iterator[News]:
-        """Makes a new release of what was annotated.
-
-        Args:
-            title: name of the run, for people.
-            form: values of the run form of `tune`, as in {"training_name": "may"}; what is missing takes its default.
-
-        Raises:
-            PipelineError: the cluster is away, refuses the form, or a step failed; with that step's own last words.
-        """
-        self._needs_a_bucket()
-        yield from self._play("tune", title, form)
-
     def _play(self, pipeline: str, title: str, form: Mapping[str, Any]) -> Iterator[News]:
-        """Starts and follows. Who stops listening does not end the run; `cancel` does."""
-        run = self._server.run(*self._newest(pipeline), title, {name: value for name, value in form.items() if value})
+        """Starts and follows. Who stops listening does not end the run."""
+        given = {name: value for name, value in form.items() if value}
+        run = self._server.run(*newest_in_family(self._server, pipeline), title, given, self._account)
         yield News(0.02, "The cluster has the run; a pod takes some seconds to start")
         try:
             for seen in self._server.looks(run, every_s=self._poll_s, timeout_s=self._limit_s):
@@ -72,18 +61,6 @@ class KubeflowLauncher:
             cure = "look at it in Kubeflow"
             raise PipelineError(f"the run takes longer than {self._limit_s} s", where=f"run {run}", cure=cure) from e
         yield News(1.0, "Done; the reports are in the Kubeflow page of the run", done=True)
-
-    def cancel(self, run: str) -> None:
-        """Ends a run on the cluster."""
-        self._server.cancel(run)
-
-    def _newest(self, pipeline: str) -> tuple[str, str]:
-        try:
-            return self._server.newest_version(pipeline)
-        except NotThereError:
-            if pipeline.startswith(_FAMILY):
-                raise
-            return self._server.newest_version(f"{_FAMILY}{pipeline}")
 
     def _needs_a_bucket(self) -> None:
         if not self._store.url.startswith("s3://"):

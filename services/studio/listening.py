@@ -57,6 +57,10 @@ class Listening:
         agreement = current_agreement(self._store)
         return {m.id: m.name for m in agreement.members if not m.left} if agreement else {}
 
+    def answered(self) -> set[Digest]:
+        """Segments that at least one member has answered."""
+        return {id for id, who in self._ears().items() if who}
+
     def progress(self, member: str) -> Progress:
         shelf, ears, members = self._shelves.current(), self._ears(), set(self.members())
         heard = [ears.get(id, set()) for id in shelf.segments]

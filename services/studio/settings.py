@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audiotune.errors import SettingsError
 
@@ -28,6 +28,8 @@ class Settings(BaseModel):
     kfp_pipeline: str = Field(
         default="prepare", min_length=1, description="name of the uploaded pipeline that takes recordings in"
     )
+    kfp_tune: str = Field(default="tune", min_length=1, description="name of the uploaded pipeline that makes a release")
+    kfp_service_account: str = Field(default="", description="account of a run's steps; empty takes Kubeflow's default")
     kfp_token: str = Field(default="", repr=False, description="bearer token for Kubeflow; give it by environment only")
     recipe: str = Field(default="", description="recipe the steps run with; empty takes the default one")
     work_folder: Path = Field(
@@ -37,8 +39,18 @@ class Settings(BaseModel):
     access: Literal["open", "members"] = Field(
         default="open", description="members: sign in with an account; open: whoever reaches the page chooses a name"
     )
+    releases_by: Literal["members", "owners"] = Field(
+        default="members", description="who may start a training: every member, or owners only (needs sign-in)"
+    )
+    tune_limit_s: int = Field(default=604_800, ge=60, description="longest a training on this machine may take, in seconds")
     run_limit_s: int = Field(default=7200, ge=10, description="longest a run of ingest and segment may take, in seconds")
     generation_limit_s: int = Field(default=600, ge=5, description="longest to wait for a sound, in seconds")
+
+    @model_validator(mode="after")
+    def _owners_sign_in(self) -> Settings:
+        if self.releases_by == "owners" and self.access != "members":
+            raise ValueError("RELEASES_BY=owners needs ACCESS=members: without sign-in nobody is known to be an owner")
+        return self
 
 
 def from_environment(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -57,5 +69,5 @@ def from_environment(environ: Mapping[str, str] | None = None, **given: Any) -> 
     try:
         return Settings.model_validate(values)
     except ValidationError as e:
-        faults = "; ".join(f"{PREFIX}{str(x['loc'][0]).upper()}: {x['msg']}" for x in e.errors())
+        faults = "; ".join(": ".join((*(PREFIX + str(at).upper() for at in x["loc"][:1]), x["msg"])) for x in e.errors())
         raise SettingsError(faults, where="the studio's settings", cure="see python -m services.studio --help") from e

@@ -92,6 +92,7 @@ EFFECTS: dict[str, Effect] = {
     ),
     "generation.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
     "studio.enabled": E(False, "not: name: audio-tune-studio\n"),
+    "studio.releasesBy": E("owners", "AUDIOTUNE_STUDIO_RELEASES_BY, value: owners"),
     "studio.uploadLimitMb": E(77, 'AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: "77"'),
     "studio.generationLimitSeconds": E(77, 'AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: "77"'),
     "studio.workSize": E("77Gi", "sizeLimit: 77Gi"),

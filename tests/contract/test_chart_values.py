@@ -125,6 +125,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "httpRoute.parentRefs": at("httpRoute", {"enabled": True, "studioHost": "s.example"}),
     "httpRoute.studioHost": at("httpRoute", {"enabled": True, "parentRefs": [{"name": "gate"}]}),
     "access.mode": merged(at("access.mode", "open"), at("ingress", {"enabled": True, "studioHost": "s.example"})),
+    "studio.releasesBy": at("studio.releasesBy", "owners") | at("access.mode", "open"),
     "generation.replicas": at("generation", {"replicas": 0, "autoscaling": {"kind": "hpa"}}),
     "generation.env": at("generation.env", {"AWS_REGION": "x"}),
     "studio.env": at("studio.env", {"HOME": "/x"}),

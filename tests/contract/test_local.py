@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError
+from audiotune.runform import RunForm
 from pipelines.compile import compiled
-from pipelines.local import play, without_unasked
+from pipelines.local import main, play, without_unasked
 from pipelines.recipe import load_recipe
 
 COUNT = (
@@ -76,6 +78,28 @@ def test_outputs_travel_and_this_machine_wins(documents: list[dict[str, Any]], t
     assert outputs["count"]["metrics"] == {"n": 9}
     assert Path(outputs["tell"]["report"]).read_text() == "9 ('x',) here k/1"
     assert (tmp_path / "runs" / "pipeline.yaml").exists()
+
+
+def test_the_board_tells_every_step_and_where_it_stopped(documents: list[dict[str, Any]], tmp_path: Path) -> None:
+    board = tmp_path / "board.json"
+    play(documents, {}, tmp_path / "runs", str(tmp_path / "store"), board)
+    assert [(step["name"], step["state"]) for step in json.loads(board.read_text())["steps"]] == [
+        ("count", "done"),
+        ("tell", "done"),
+    ]
+    with pytest.raises(PipelineError):
+        play(documents, {"fail": "true"}, tmp_path / "again", str(tmp_path / "store"), board)
+    assert [step["state"] for step in json.loads(board.read_text())["steps"]] == ["done", "failed"]
+
+
+def test_the_form_is_printed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="the form is refused where nothing can train")
+    assert main(["tune", "--recipe", "demo", "--form"]) == 0
+    form = RunForm.model_validate_json(capsys.readouterr().out)
+    assert [step.title for step in form.steps][2] == "Fine-tune the model"
+    name = form.box("training_name")
+    assert name is not None
+    assert name.default == "demo"
 
 
 def test_defaults_of_the_form_lie_over_the_recipe(documents: list[dict[str, Any]], tmp_path: Path) -> None:

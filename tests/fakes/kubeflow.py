@@ -22,13 +22,15 @@ class FakeKubeflow:
         token: the only one that is let in; empty lets everybody in.
         log: what the log of the failed step's pod holds; None means that the pod and its log are gone.
         multi_user: the kind of installation it says it is.
+        steps: (task, state) of a run; an empty state is the run's own.
     """
 
     def __init__(
         self, states: tuple[str, ...] = ("RUNNING", "SUCCEEDED"), *, error: str = "", token: str = "", log: str | None = None,
-        multi_user: bool = False,
+        multi_user: bool = False, steps: tuple[tuple[str, str], ...] = (("ingest", ""),),
     ) -> None:  # fmt: skip
         self.states, self.error, self.token, self.log, self.multi_user = states, error, token, log, multi_user
+        self.steps = steps
         self.experiments: list[dict[str, Any]] = []
         self.ended: list[str] = []
         self.pipelines: dict[str, str] = {}
@@ -51,6 +53,8 @@ class FakeKubeflow:
             name = json.loads(body)["name"]
             self.pipelines[name] = f"p-{len(self.pipelines) + 1}"
             return 200, {"pipeline_id": self.pipelines[name], "display_name": name}
+        if method == "GET" and re.search(r"/versions/[^/]+$", path):
+            return self._version(path.rpartition("/")[2])
         if method == "GET" and path.endswith("/versions"):
             return self._version_page(int(query.get("page_token") or 0))
         if method == "POST" and path == "/pipelines/upload_version":
@@ -66,6 +70,11 @@ class FakeKubeflow:
             self.experiments.append({**json.loads(body), "experiment_id": f"e-{len(self.experiments) + 1}"})
             return 200, self.experiments[-1]
         return 200, {"experiments": self.experiments}
+
+    def _version(self, id: str) -> tuple[int, dict[str, Any]]:
+        """A version with its compiled pipeline, as `documents` of it hold it: with a platform spec one floor deeper."""
+        version = next((v for v in self.versions.values() if v["pipeline_version_id"] == id), None)
+        return (200, version) if version else (404, {"message": "not found"})
 
     def _version_page(self, start: int) -> tuple[int, dict[str, Any]]:
         """Two versions a page, so that paging is met."""
@@ -95,13 +104,15 @@ class FakeKubeflow:
         looks = self.runs[run]["looks"]
         self.runs[run]["looks"] += 1
         state = self.states[min(looks, len(self.states) - 1)]
-        pods = [{"pod_name": f"{run}-ingest-impl-0"}, {"pod_name": f"{run}-ingest-impl-1"}]
-        tasks = [
+        tasks: list[dict[str, Any]] = [
             {"display_name": "root", "state": state},
             {"display_name": "ingest-driver", "state": "SUCCEEDED"},
-            {"display_name": "ingest", "state": state, "child_tasks": pods, "end_time": "2026-11-23T12:00:00Z"},
         ]
+        for name, own in self.steps:
+            pods = [{"pod_name": f"{run}-{name}-impl-0"}, {"pod_name": f"{run}-{name}-impl-1"}]
+            tasks.append({"display_name": name, "state": own or state, "child_tasks": pods, "end_time": "2026-11-23T12:00:00Z"})
         answer: dict[str, Any] = {"run_id": run, "state": state, "run_details": {"task_details": tasks}}
+        answer["pipeline_version_reference"] = self.runs[run]["body"].get("pipeline_version_reference", {})
         if state == "FAILED" and self.error:
             answer["error"] = {"message": self.error}
         return 200, answer
@@ -125,7 +136,7 @@ def serving(fake: FakeKubeflow) -> Iterator[str]:
                 code, answer = 401, {"message": "Unauthorized"}
             elif match := re.fullmatch(r"/apis/v(?:2beta1|1beta1(?=/healthz))(/.*)", url.path):
                 code, answer = fake.answer(self.command, match.group(1), query, body)
-            elif re.fullmatch(r"/apis/v1alpha1/runs/r-\d+/nodes/r-\d+-ingest-impl-1/log", url.path) and fake.log is not None:
+            elif re.fullmatch(r"/apis/v1alpha1/runs/r-\d+/nodes/r-\d+-[a-z-]+-impl-1/log", url.path) and fake.log is not None:
                 code, answer = 200, fake.log
             else:
                 code, answer = 404, {"message": "not found"}

@@ -14,10 +14,10 @@ from audiotune.dataset import DatasetRow
 from audiotune.errors import AgreementError, ConsentError, ManifestError, NotInStoreError, SourceError
 from audiotune.governance import Member, record
 from audiotune.governance.consent import Consent
+from audiotune.recording import words_of_name
 from audiotune.sound import Sound
 from components.annotate_merge import step
 from components.annotate_merge.settings import Settings
-from components.annotate_merge.sources import words_of_name
 from components.executor import Result, settings_from
 from tests.fakes.described import Described, agreement, described, recording
 

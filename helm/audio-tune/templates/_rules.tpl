@@ -38,6 +38,9 @@
 {{- if (and (eq .access.mode "open") (or .ingress.enabled .httpRoute.enabled)) -}}
 {{- $faults = append $faults `access.mode: open lets everybody in; with an Ingress or HTTPRoute it must be members` -}}
 {{- end -}}
+{{- if (and (eq .studio.releasesBy "owners") (eq .access.mode "open")) -}}
+{{- $faults = append $faults `studio.releasesBy: without sign-in nobody is known to be an owner; set access.mode to members` -}}
+{{- end -}}
 {{- if (and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0)) -}}
 {{- $faults = append $faults `generation.replicas: 0 pods and autoscaling contradict each other` -}}
 {{- end -}}

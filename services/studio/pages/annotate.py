@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
 from services.studio.desk import Desk
 from services.studio.pages import Arrival
-from services.studio.pages.head import who
+from services.studio.pages.calls import Given, callable_from_page
 from services.studio.theme import script
 from services.studio.waveform import peaks_of_file
-
-Given = dict[str, Any]
-Call = Callable[[Given, gr.Request], Given]
-_log = logging.getLogger(__name__)
 
 
 def build(desk: Desk) -> Arrival:
@@ -26,7 +20,10 @@ def build(desk: Desk) -> Arrival:
         {"member": ""},
         html_template='<section class="at-annotate" aria-label="Annotate"></section>',
         js_on_load=script("dom.js", "player.js", "chips.js", "annotate.js"),
-        server_functions=[calls.named(name) for name in ("start", "next_segment", "open_segment", "save_answer", "add_word")],
+        server_functions=[
+            callable_from_page(desk, work)
+            for work in (calls.start, calls.next_segment, calls.open_segment, calls.save_answer, calls.add_word)
+        ],
         apply_default_css=False,
         elem_id="at-annotate",
     )
@@ -40,24 +37,6 @@ class _Calls:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.cache: Callable[[str], str | None] = lambda path: path
-
-    def named(self, name: str) -> Call:
-        """The function as the page may call it: who asks is settled first, and errors become words."""
-        work: Callable[[str, Given], Given] = getattr(self, name)
-
-        def call(given: Given, request: gr.Request) -> Given:
-            try:
-                given = given if isinstance(given, dict) else {}
-                return work(who(self._desk, str(given.get("member", "")), request), given)
-            except AudioTuneError as e:
-                return {"error": f"{str(e)[:1].upper()}{str(e)[1:]}."}
-            except (TypeError, ValueError, KeyError, AttributeError):
-                _log.exception("the annotate page sent something odd to %s", name)
-                return {"error": "The page sent something the studio does not understand. Load it again."}
-
-        # Not functools.wraps: gradio looks for the request in this signature, not in the wrapped one's.
-        call.__name__, call.__doc__ = work.__name__, work.__doc__
-        return call
 
     def start(self, member: str, given: Given) -> Given:
         """The first segment to hear."""

@@ -10,20 +10,35 @@ from audiotune.errors import AudioTuneError
 from audiotune.release import Release
 from services.studio.desk import Desk
 from services.studio.markup import Markup, joined, page_in_frame, say, tag
-from services.studio.pages import Arrival
+from services.studio.pages import Arrival, tuning
+from services.studio.pages.head import who
 from services.studio.releases import aliases_of, releases_in, report_of
 
 _LEAD = "A release is what the group's sounds became: weights with a name, the people in them, and what they may be used for."
 
+_TO_THE_REPORT = "() => document.querySelector('#at-report-frame')?.scrollIntoView({block: 'start'})"
 
-def build(desk: Desk) -> Arrival:
+
+def build(desk: Desk, me: gr.BrowserState) -> Arrival:
     gr.HTML(tag("p", _LEAD, class_="at-lead"))
+    widget = tuning.build(desk)
     cards = gr.HTML(elem_id="at-releases")
     choice = gr.Dropdown([], label="Report of", elem_id="at-report-of")
     show = gr.Button("Show report", elem_classes="at-show-report")
-    frame = gr.HTML()
+    frame = gr.HTML(elem_id="at-report-frame")
     show.click(lambda digest: _report(desk, digest), [choice], [frame], show_progress="hidden")
-    return Arrival(lambda member: _arrive(desk, member), [cards, choice])
+
+    def on_made(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        shown, which = _arrive(desk, who(desk, chosen, request))
+        return shown, which
+
+    def on_report(event: gr.EventData) -> tuple[Any, Any]:
+        digest = str(event.digest or "")
+        return gr.Dropdown(value=digest), _report(desk, digest)
+
+    widget.made(on_made, [me], [cards, choice], show_progress="hidden")
+    widget.report(on_report, None, [choice, frame], show_progress="hidden").then(None, js=_TO_THE_REPORT)
+    return Arrival(lambda member: ({"member": member}, *_arrive(desk, member)), [widget, cards, choice])
 
 
 def _arrive(desk: Desk, member: str) -> tuple[Any, Any]:
@@ -35,7 +50,7 @@ def _arrive(desk: Desk, member: str) -> tuple[Any, Any]:
     try:
         listed, note = desk.maker.releases(member), Markup()
     except AudioTuneError as e:
-        listed, note = [], say(f"{e}. The cards below come from the store.")
+        listed, note = [], say(f"{str(e)[:1].upper()}{str(e)[1:]}. The cards below come from the store.")
     names = desk.listening.members()
     if not found:
         return joined(note, _empty()), gr.Dropdown(choices=[], value=None)
@@ -45,7 +60,7 @@ def _arrive(desk: Desk, member: str) -> tuple[Any, Any]:
 
 
 def _empty() -> Markup:
-    words = "Annotate some segments, then somebody starts the tune pipeline. Its release appears here."
+    words = "Annotate some segments, then make one with the button above. It appears here."
     return tag("div", tag("h2", "No release yet."), tag("p", words), class_="at-empty")
 
 

@@ -1,0 +1,298 @@
+"""Runs of `tune` as the store keeps them: one at a time, never lost, who may, and what came out. No gradio, no process here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from audiotune.errors import AlreadyInStoreError, ForbiddenError, PipelineError, SettingsError
+from audiotune.governance import Consent, record
+from audiotune.store import FolderStore
+from services.studio import readiness
+from services.studio.listening import Listening
+from services.studio.settings import from_environment
+from services.studio.shelf import Shelf, Shelves
+from services.studio.tuner import Begun, Rights, Seen, Standing, Step
+from services.studio.tuning import Tunings
+from services.studio.words import Words
+from tests.fakes.seeded_store import Seeded, agreement, answer, copy_of, seed
+from tests.fakes.tuner import ScriptedTuner
+
+OPEN = Rights("members", signs_in=False, owns=lambda member: False)
+SIGNED_IN = Rights("members", signs_in=True, owns=lambda member: member == "ana")
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
+    return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=2, segment_s=0.3)
+
+
+@pytest.fixture
+def group(seeded: Seeded, tmp_path: Path) -> Seeded:
+    return copy_of(seeded, tmp_path / "store")
+
+
+@pytest.fixture
+def tuner() -> ScriptedTuner:
+    return ScriptedTuner()
+
+
+@pytest.fixture
+def tunings(group: Seeded, tuner: ScriptedTuner) -> Tunings:
+    return Tunings(group.store, tuner, OPEN, every_s=0.0)
+
+
+def now(tunings: Tunings) -> Standing:
+    standing = tunings.standing()
+    assert standing is not None
+    return standing
+
+
+def test_a_run_carries_the_choices_and_who_began_it(tunings: Tunings, tuner: ScriptedTuner) -> None:
+    assert tunings.standing() is None
+    tunings.begin("ana", {"training_name": " may ", "training_length": "short (24 steps)", "training_method": ""})
+    title, given = tuner.started[0]
+    assert "may" in title
+    assert "ana" in title
+    assert given == {"training_name": "may", "training_length": "short (24 steps)"}
+    standing = now(tunings)
+    assert (standing.begun.member, standing.begun.name, standing.ended) == ("ana", "may", None)
+    assert [step.state for step in standing.steps] == ["waiting"] * 4
+
+
+def test_one_at_a_time_and_the_second_is_told_who_began(tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {})
+    with pytest.raises(PipelineError, match="ana began one"):
+        tunings.begin("ben", {})
+    tuner.seen = Seen(how="failed", words="encode: the disk is full")
+    assert now(tunings).ended is not None
+    tunings.begin("ben", {})
+    assert now(tunings).begun.number == 2
+    assert len(tuner.started) == 2
+
+
+def test_two_studios_cannot_begin_at_once(group: Seeded, tuner: ScriptedTuner) -> None:
+    class Late(FolderStore):
+        """Another studio is quicker between the look and the write."""
+
+        def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
+            if key.endswith("begun.json"):
+                super().put(key, data, only_new=only_new)
+                raise AlreadyInStoreError("the key exists", where=key)
+            super().put(key, data, only_new=only_new)
+
+    with pytest.raises(PipelineError, match="just now"):
+        Tunings(Late(group.store.root), tuner, OPEN).begin("ana", {})
+    assert tuner.started == []
+
+
+def test_another_studio_on_the_store_finds_the_run(group: Seeded, tunings: Tunings) -> None:
+    tunings.begin("ana", {})
+    other = Tunings(group.store, ScriptedTuner(Seen((Step(title="Fine-tune", state="running", share=0.4),))), OPEN)
+    standing = now(other)
+    assert (standing.begun.member, standing.steps[0].share) == ("ana", 0.4)
+
+
+def test_how_it_ended_is_written_once_and_asked_of_nobody_again(group: Seeded, tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {})
+    tuner.seen = Seen((Step(title="Encode", state="failed"),), "failed", "encode: the disk is full", "http://kfp/1")
+    first = now(tunings)
+    tuner.away = "Kubeflow does not answer"
+    again = now(Tunings(group.store, tuner, OPEN))
+    assert again.ended == first.ended
+    assert again.ended is not None
+    assert (again.ended.words, again.steps[0].state, again.page) == ("encode: the disk is full", "failed", "http://kfp/1")
+
+
+def test_a_place_that_is_away_ends_nothing(tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {})
+    tuner.away = "Kubeflow does not answer"
+    standing = now(tunings)
+    assert standing.ended is None
+    assert "does not answer" in standing.trouble
+    with pytest.raises(PipelineError, match="does not answer"):
+        tunings.cancel("ana")
+    tuner.away = ""
+    assert now(tunings).trouble == ""
+
+
+def test_a_start_that_fails_leaves_nothing_running(tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tuner.away = "the cluster is full"
+    with pytest.raises(PipelineError, match="full"):
+        tunings.begin("ana", {})
+    ended = now(tunings).ended
+    assert ended is not None
+    assert (ended.how, ended.words) == ("failed", "the cluster is full")
+
+
+def test_a_studio_that_died_while_it_started_one_blocks_nobody(group: Seeded, tunings: Tunings, tuner: ScriptedTuner) -> None:
+    begun = Begun(
+        number=1, member="ana", time=datetime.now(UTC), place="on the cluster", name="may", given={}, steps=(Step(title="x"),)
+    )  # fmt: skip
+    group.store.put("tunings/000001/begun.json", begun.model_dump_json().encode())
+    assert now(tunings).ended is None  # it may be starting
+    old = begun.model_copy(update={"time": datetime.now(UTC) - timedelta(minutes=5)})
+    group.store.put("tunings/000001/begun.json", old.model_dump_json().encode())
+    ended = now(tunings).ended
+    assert ended is not None
+    assert ended.how == "lost"
+    assert "look on the cluster" in ended.words
+    tunings.begin("ben", {})
+
+
+def test_a_cancelled_run_says_who_did_it(tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {})
+    tunings.cancel("ben")
+    assert tuner.cancelled == ["run 1"]
+    assert now(tunings).cancelled_by == "ben"
+    assert now(tunings).ended is None
+    tuner.seen = Seen(how="failed", words="the run was ended by hand")
+    ended = now(tunings).ended
+    assert ended is not None
+    assert (ended.how, ended.by, ended.words) == ("cancelled", "ben", "")
+    with pytest.raises(PipelineError, match="no training is running"):
+        tunings.cancel("ben")
+
+
+def test_a_run_that_was_done_before_its_cancel_is_done(tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {})
+    tunings.cancel("ana")
+    tuner.seen = Seen(how="done")
+    ended = now(tunings).ended
+    assert ended is not None
+    assert ended.how == "done"
+
+
+def test_the_release_that_came_out_is_found(group: Seeded, tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {"training_name": "patch-bay"})
+    weights = group.release.weights.model_copy(update={"weights_digest": "f" * 64})
+    group.release.model_copy(update={"version": "2", "weights": weights}).save(group.store)
+    tuner.seen = Seen(how="done")
+    ended = now(tunings).ended
+    assert ended is not None
+    assert (ended.release, ended.new) == ("f" * 64, True)
+
+
+def test_the_same_weights_again_are_no_new_release(group: Seeded, tunings: Tunings, tuner: ScriptedTuner) -> None:
+    tunings.begin("ana", {"training_name": "patch-bay"})
+    group.release.save(group.store)
+    tuner.seen = Seen(how="done")
+    ended = now(tunings).ended
+    assert ended is not None
+    assert (ended.release, ended.new) == (group.release.digest, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"training_base": "somebody else's"}, "Take one of: tiny"),
+        ({"training_name": "../../up"}, "no name for a release"),
+        ({"training_name": "x" * 201}, "201 letters"),
+        ({"gpu": "8"}, "the form has no 'gpu'"),
+    ],
+)
+def test_what_the_form_does_not_offer_is_refused(
+    tunings: Tunings, tuner: ScriptedTuner, given: dict[str, str], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        tunings.begin("ana", given)
+    assert tuner.started == []
+    assert tunings.standing() is None
+
+
+def test_who_may_start(group: Seeded, tuner: ScriptedTuner) -> None:
+    owners = Rights("owners", signs_in=True, owns=lambda member: member == "ana")
+    assert "owners start" in owners.against_start("ben")
+    assert owners.against_start("ana") == ""
+    assert SIGNED_IN.against_start("ben") == ""
+    assert "no member" in SIGNED_IN.against_start("")
+    assert "Choose who you are" in OPEN.against_start("")
+    with pytest.raises(ForbiddenError):
+        Tunings(group.store, tuner, owners).begin("ben", {})
+
+
+def test_who_may_cancel(group: Seeded, tuner: ScriptedTuner) -> None:
+    tunings = Tunings(group.store, tuner, SIGNED_IN)
+    tunings.begin("ben", {})
+    with pytest.raises(ForbiddenError, match="ask ben|Ask ben"):
+        tunings.cancel("chi")
+    assert tuner.cancelled == []
+    tunings.cancel("ana")  # an owner
+    assert tuner.cancelled == ["run 1"]
+
+
+def test_owners_only_needs_a_sign_in() -> None:
+    with pytest.raises(SettingsError, match="needs ACCESS=members"):
+        from_environment({"AUDIOTUNE_STUDIO_RELEASES_BY": "owners"})
+    assert from_environment({"AUDIOTUNE_STUDIO_RELEASES_BY": "owners", "AUDIOTUNE_ACCESS": "members"}).releases_by == "owners"
+
+
+def look_at(group: Seeded) -> readiness.Readiness:
+    shelves = Shelves(group.store)
+    answered = Listening(group.store, shelves, Words(group.store)).answered()
+    return readiness.look(group.store, shelves.current(), group.agreement, answered)
+
+
+def words_of(found: readiness.Readiness) -> str:
+    return " ".join(f"{line.kind}: {line.words}" for line in found.lines)
+
+
+def test_a_look_counts_ears_and_names(group: Seeded) -> None:
+    answer(group.store, group.segments[0], "ana", mood=("dark",))
+    found = look_at(group)
+    assert found.ready
+    assert "note: 6 of 6 segments have words: 1 by members' ears, 5 by their file's name" in words_of(found)
+    assert "good: Everybody who is heard agrees" in words_of(found)
+
+
+def test_a_look_without_anything_says_what_to_do(group: Seeded) -> None:
+    assert "Fill in agreement.toml" in words_of(readiness.look(group.store, Shelf(), None, ()))
+    assert "Bring a jam" in words_of(readiness.look(group.store, Shelf(), group.agreement, ()))
+
+
+def test_segments_that_nobody_described_are_not_enough(group: Seeded) -> None:
+    shelf = Shelves(group.store).current()
+    unnamed = {id: r.model_copy(update={"name": "ZOOM0003.wav"}) for id, r in shelf.recordings.items()}
+    found = readiness.look(group.store, Shelf(unnamed, shelf.segments), group.agreement, ())
+    assert not found.ready
+    assert "None of 6 segments has words" in words_of(found)
+    one = readiness.look(group.store, Shelf(unnamed, shelf.segments), group.agreement, {next(iter(shelf.segments))})
+    assert one.ready
+    assert "one recording" in words_of(one)
+
+
+def withdraw(group: Seeded, recording: int, member: str, *uses: str) -> None:
+    consent = Consent(
+        recording=group.recordings[recording].id, contributor=member, uses=uses, basis="tests", agreement=group.agreement.digest
+    )
+    record(group.store, consent)
+
+
+def test_a_consent_that_is_missing_keeps_a_recording_out_and_is_named(group: Seeded) -> None:
+    withdraw(group, 0, "ben", "store")
+    found = look_at(group)
+    assert found.ready
+    assert "note: Left out: 1 recording (ben has not agreed to train)." in words_of(found)
+
+
+def test_a_refusal_of_the_last_step_is_told_before_the_first(group: Seeded) -> None:
+    withdraw(group, 1, "chi", "store", "train")
+    found = look_at(group)
+    assert not found.ready
+    assert "The last step would refuse the release: chi has not agreed to release" in words_of(found)
+
+
+def test_a_release_nobody_may_play_is_worth_a_word(group: Seeded) -> None:
+    withdraw(group, 1, "chi", "store", "train", "release")
+    found = look_at(group)
+    assert found.ready
+    assert "note: It could not be played: chi has not agreed to generate" in words_of(found)
+
+
+def test_somebody_who_left_takes_their_recordings_along(group: Seeded) -> None:
+    left = [m.model_copy(update={"left": True}) if m.id == "chi" else m for m in agreement().members]
+    gone = group.agreement.model_copy(update={"members": tuple(left)})
+    shelf = Shelves(group.store).current()
+    assert "chi has left the group" in words_of(readiness.look(group.store, shelf, gone, ()))
