@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from audiotune.kubernetes import Kubernetes
 from pipelines.findings import Finding, Patient
-from pipelines.kubernetes import Kubernetes
-from pipelines.namespace import KEYS, LAUNCHER, LOG_SECRET, launcher_data, patch_command, rules, secret_commands
+from pipelines.namespace import KEYS, LAUNCHER, LOG_SECRET, launcher_data, patch_command, rules, secret_commands, several
 
 
 def launcher(patient: Patient) -> Iterator[Finding]:
@@ -65,14 +65,14 @@ def secrets(patient: Patient) -> Iterator[Finding]:
 
 
 def rights(patient: Patient) -> Iterator[Finding]:
-    """The steps' account exists and may do the four things a run needs (SelfSubjectAccessReview, acting as the account)."""
+    """The steps' account exists and may do what a run needs (SelfSubjectAccessReview, acting as the account)."""
     api = patient.api
     if api.get(f"/api/v1/namespaces/{patient.runs}/serviceaccounts/{patient.account}") is None:
         cure = "apply what `python -m pipelines.namespace` prints"
         yield Finding("rights", "wrong", f"no service account {patient.account} in {patient.runs}", cure)
         return
     missing = [words for words, attributes in _needed(patient) if not _may(api, patient, attributes)]
-    optional = [words for words in missing if words == "get pods"]
+    optional = [words for words in missing if words == "get pods" and not several(patient.cluster)]
     wrong = [words for words in missing if words not in optional]
     cure = "apply what `python -m pipelines.namespace` prints"
     if wrong:
@@ -82,15 +82,17 @@ def rights(patient: Patient) -> Iterator[Finding]:
             "rights", "warning", f"{patient.account} may not get pods: each step warns about its attempt's number", cure
         )
     else:
-        yield Finding("rights", "well", f"{patient.account} has the four rights a run needs")
+        more = " and a TrainJob" if several(patient.cluster) else ""
+        yield Finding("rights", "well", f"{patient.account} has the rights a run{more} needs")
 
 
 def _needed(patient: Patient) -> Iterator[tuple[str, dict[str, str]]]:
     for rule in rules(patient.cluster):
         for verb in rule["verbs"]:
             resource, names = rule["resources"][0], rule.get("resourceNames", [""])
-            attributes = {"namespace": patient.runs, "verb": verb, "group": rule["apiGroups"][0], "resource": resource}
-            yield f"{verb} {resource} {names[0]}".strip(), {**attributes, "name": names[0]}
+            kind, _, part = resource.partition("/")
+            attributes = {"namespace": patient.runs, "verb": verb, "group": rule["apiGroups"][0], "resource": kind}
+            yield f"{verb} {resource} {names[0]}".strip(), {**attributes, "subresource": part, "name": names[0]}
 
 
 def _may(api: Kubernetes, patient: Patient, attributes: dict[str, str]) -> bool:

@@ -60,7 +60,13 @@ def gpus(patient: Patient) -> Iterator[Finding]:
     labelled = [node for node in nodes if cluster.gpu_node_selector.items() <= (node["metadata"].get("labels") or {}).items()]
     owning = [n for n in labelled if int(n["status"].get("allocatable", {}).get(cluster.gpu_resource, "0")) >= cluster.gpus]
     open_ = [node for node in owning if not list(_taints_against(node, patient))]
-    if open_:
+    room = sum(int(node["status"]["allocatable"][cluster.gpu_resource]) // cluster.gpus for node in open_)
+    if open_ and room < (cluster.nodes or 1):
+        words = f"training asks for {cluster.nodes} times {asked}; there is room for {room}"
+        yield Finding(
+            "gpu", "wrong", words, "add GPU nodes, or lower nodes in the cluster's facts: all training pods must run at once"
+        )
+    elif open_:
         yield Finding("gpu", "well", f"{len(open_)} of {len(nodes)} nodes can give {asked}")
     elif owning:
         taints = sorted({taint for node in owning for taint in _taints_against(node, patient)})

@@ -56,6 +56,9 @@ class Cluster(Closed):
     batch_size: int | None = Field(default=None, ge=1, le=65_536, description="segments per optimizer step that fit this machine")
     gpu_resource: str = Field(default="nvidia.com/gpu", description="resource that encode, finetune and evaluate ask for")
     gpus: int = Field(default=0, ge=0, le=16, description="how many of it; 0 runs them on the CPU")
+    nodes: int | None = Field(
+        default=None, ge=1, le=64, description="training pods, each with that many GPUs; above 1 by a Kubeflow TrainJob"
+    )
     gpu_node_selector: dict[str, str] = Field(default={}, description="labels a GPU node must have")
     gpu_taint: str = Field(default="", description="key of a NoSchedule taint that GPU steps tolerate")
     gpu_tolerations: tuple[Toleration, ...] = Field(default=(), description="taints that GPU steps tolerate")

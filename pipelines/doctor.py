@@ -17,10 +17,10 @@ from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.kubeflow import Kubeflow
-from pipelines import checks_namespace, checks_outside
+from audiotune.kubernetes import Kubernetes, connect
+from pipelines import checks_namespace, checks_outside, checks_training
 from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
 from pipelines.findings import Check, Finding, Patient, examine
-from pipelines.kubernetes import Kubernetes, connect
 from pipelines.namespace import ACCOUNT
 
 CHECKS: dict[str, Check] = {
@@ -32,6 +32,7 @@ CHECKS: dict[str, Check] = {
     "retries": checks_namespace.retries,
     "store name": checks_namespace.store_name,
     "gpu": checks_outside.gpus,
+    "trainer": checks_training.trainer,
     "images": checks_outside.images,
     "mlflow": checks_outside.mlflow,
     "clock": checks_outside.clock,

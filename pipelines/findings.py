@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from audiotune.errors import PipelineError
 from audiotune.kubeflow import Kubeflow
+from audiotune.kubernetes import ForbiddenError, Kubernetes
 from pipelines.cluster import Cluster
-from pipelines.kubernetes import ForbiddenError, Kubernetes
 
 State = Literal["well", "warning", "wrong", "unknown"]
 

@@ -116,7 +116,15 @@ def _default(words: Words, recipe: Recipe) -> str:
 
 def _settings(step: str, task: Mapping[str, Any], recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
     knobs = recipe.knobs(step)
-    if step == "finetune" and cluster.batch_size:
-        knobs["batch_size"] = cluster.batch_size
+    if step == "finetune":
+        knobs.update(_machine(knobs, cluster))
     asked = {name: words for name, words in choices(recipe).values() if name in task["inputs"]["parameters"]}
     return {**knobs, "choices": asked} if asked else knobs
+
+
+def _machine(knobs: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
+    """Knobs that the cluster knows better than the recipe: what fits its GPUs, and how many of them there are."""
+    made: dict[str, Any] = {"batch_size": cluster.batch_size, "nodes": cluster.nodes}
+    if cluster.gpus > 1 and "devices" not in knobs:
+        made["devices"] = cluster.gpus
+    return {name: value for name, value in made.items() if value}

@@ -2,9 +2,11 @@
 
     python -m pipelines.namespace --for-cluster cluster.json --namespace jam | kubectl apply -f -
     python -m pipelines.namespace --for-cluster cluster.json --patch
+    python -m pipelines.namespace --for-cluster cluster.json --training --namespace kubeflow | kubectl apply -f -
 
 Multi-user Kubeflow: runs land in the namespace you name, and all objects are yours. Single-user: runs land in Kubeflow's own
 namespace, whose ConfigMap kfp-launcher is Kubeflow's: --patch prints the command that changes it, and nothing here owns it.
+Where the facts say nodes above 1, what a TrainJob needs comes with the rest; --training prints that part alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ import yaml
 
 from audiotune.errors import AudioTuneError
 from audiotune.partial import write_whole
+from components.finetune.nodes.place import LABELS, RUNTIME
+from components.finetune.nodes.trainjob import CONTAINER, GROUP, JOB
+from components.image import TRAIN
 from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
 
 LAUNCHER = "kfp-launcher"
@@ -49,29 +54,77 @@ def launcher_data(cluster: Cluster) -> dict[str, str]:
 
 
 def rules(cluster: Cluster) -> list[dict[str, Any]]:
-    """The four rights a run was measured to need; the last one spares a warning about the attempt's number."""
-    return [
+    """The four rights a run was measured to need; the last one spares a warning about the attempt's number. Training on several
+    nodes needs more."""
+    made = [
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": [LAUNCHER]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [cluster.store_secret]},
         {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+    ]
+    return [*made, *training_rules()] if several(cluster) else made
+
+
+def several(cluster: Cluster) -> bool:
+    """Whether training is a TrainJob of several nodes."""
+    return (cluster.nodes or 1) > 1
+
+
+def training_rules() -> list[dict[str, Any]]:
+    """What the finetune step needs besides, to lead a TrainJob: make, adopt, end it, and read what its pods say."""
+    return [
+        {"apiGroups": [GROUP], "resources": ["trainjobs"], "verbs": ["create", "get", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
 
 
 def objects(cluster: Cluster, namespace: str) -> list[Object]:
     """Everything but the Secrets, whose contents are nobody's to print."""
     account = cluster.service_account or ACCOUNT
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "audio-tune-steps"}
-    return [
+    made = [
         _object("v1", "ConfigMap", LAUNCHER, namespace, data=launcher_data(cluster)),
         _object("v1", "ServiceAccount", account, namespace),
-        _object("rbac.authorization.k8s.io/v1", "Role", "audio-tune-steps", namespace, rules=rules(cluster)),
-        _object(
-            "rbac.authorization.k8s.io/v1", "RoleBinding", "audio-tune-steps", namespace, roleRef=role,
-            subjects=[{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-        ),
+        *_role("audio-tune-steps", account, namespace, rules(cluster)),
         _object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-steps", namespace, spec=_arrows(cluster)),
-    ]  # fmt: skip
+    ]
+    return [*made, *_training(cluster, namespace)] if several(cluster) else made
+
+
+def training_objects(cluster: Cluster, namespace: str) -> list[Object]:
+    """What a TrainJob needs besides a run's own objects: for namespaces where those are Kubeflow's."""
+    account = cluster.service_account or ACCOUNT
+    return [*_role("audio-tune-training", account, namespace, training_rules()), *_training(cluster, namespace)]
+
+
+def _training(cluster: Cluster, namespace: str) -> list[Object]:
+    return [
+        _object(f"{GROUP}/v1alpha1", "TrainingRuntime", RUNTIME, namespace, spec=runtime_spec(cluster)),
+        _object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-training", namespace, spec=_training_arrows(cluster)),
+    ]
+
+
+def runtime_spec(cluster: Cluster) -> dict[str, Any]:
+    """Trainer's torch runtime, but nothing is tried again below the step: one lost pod leaves the others waiting for it,
+    so the step starts all of them anew. Training pods need no token of Kubernetes.
+    """
+    image = cluster.images.train or TRAIN  # a TrainJob brings its own
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [{"name": CONTAINER, "image": image}]}
+    template = {
+        "metadata": {"labels": {f"{GROUP}/trainjob-ancestor-step": "trainer"}},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
+    }
+    jobs = {"failurePolicy": {"maxRestarts": 0}, "replicatedJobs": [{"name": JOB, "template": template}]}
+    return {"mlPolicy": {"numNodes": 1, "torch": {}}, "template": {"spec": jobs}}
+
+
+def _role(name: str, account: str, namespace: str, granted: list[dict[str, Any]]) -> list[Object]:
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+    return [
+        _object("rbac.authorization.k8s.io/v1", "Role", name, namespace, rules=granted),
+        _object("rbac.authorization.k8s.io/v1", "RoleBinding", name, namespace, roleRef=role, subjects=subjects),
+    ]
 
 
 def _object(version: str, kind: str, name: str, namespace: str, **rest: Any) -> Object:
@@ -89,6 +142,20 @@ def _arrows(cluster: Cluster) -> dict[str, Any]:
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [],
         "egress": [{"ports": [*dns, *ports]}],
+    }
+
+
+def _training_arrows(cluster: Cluster) -> dict[str, Any]:
+    """Training pods talk to each other on any port (NCCL takes what is free), to the store and to MLflow; nobody else asks them."""
+    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
+    ports = [{"protocol": "TCP", "port": port} for port in sorted({443, 9000, 5000, *named})]
+    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    each_other = [{"podSelector": {"matchLabels": dict(LABELS)}}]
+    return {
+        "podSelector": {"matchLabels": dict(LABELS)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": each_other}],
+        "egress": [{"to": each_other}, {"ports": [*dns, *ports]}],
     }
 
 
@@ -121,6 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--namespace", default="", help="where runs land (default: audio-tune; with --patch kubeflow)")
     parser.add_argument("--patch", action="store_true", help="single-user: print the command that changes Kubeflow's ConfigMap")
     parser.add_argument("--secrets", action="store_true", help="print the commands that make the two Secrets")
+    parser.add_argument("--training", action="store_true", help="print only what a TrainJob needs besides, for nodes above 1")
     parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp anew")
     args = parser.parse_args(argv)
     try:
@@ -136,7 +204,9 @@ def main(argv: list[str] | None = None) -> int:
         print(patch_command(cluster, args.namespace or "kubeflow"))
     if args.secrets:
         print(secret_commands(cluster, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
-    if not (args.patch or args.secrets):
+    if args.training:
+        print(yaml.safe_dump_all(training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
+    if not (args.patch or args.secrets or args.training):
         print(yaml.safe_dump_all(objects(cluster, args.namespace or "audio-tune"), sort_keys=False), end="")
     return 0
 

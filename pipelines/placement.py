@@ -10,13 +10,16 @@ import copy
 import re
 from typing import Any
 
+from components.finetune.nodes.place import VARIABLE, Place
 from pipelines.cluster import Cluster
-from pipelines.documents import Documents, containers_of, tasks_of
+from pipelines.documents import Documents, containers_of, steps_of, tasks_of
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
 
 # Kubeflow counts this from the first start of a task, not per pause: shorter than all attempts together means no retry.
 _LONGER_THAN_ANY_RUN = "604800s"
+# So that the TrainJob meets its own deadline first and the step lives to tell of it.
+_LONGER_THAN_THE_TRAINING_S = 900
 # A number, so that PodSecurity "restricted" can see it is not root; the images' own user.
 _USER = "10001"
 _CA = "/etc/audio-tune/ca"
@@ -28,13 +31,28 @@ def placed(documents: Documents, cluster: Cluster) -> Documents:
     """The pipeline with every task put where it belongs, and given what it needs. What was placed before is replaced."""
     spec = copy.deepcopy(documents[0])
     executors = {}
+    several = nodes_in(spec) > 1
     for label, container in containers_of(spec).items():
-        gpu = label.removeprefix("exec-").split("-")[0] in GPU_STEPS
+        step = label.removeprefix("exec-").split("-")[0]
+        leads = several and step == "finetune"  # its GPUs are those of its training pods
+        gpu = step in GPU_STEPS and not leads
         _container(container, cluster, gpu)
         executors[label] = _platform(cluster, gpu)
+        if leads:
+            container["env"] = [*container.get("env", []), {"name": VARIABLE, "value": _place(container["image"], cluster)}]
+            executors[label]["activeDeadlineSeconds"] = str(cluster.gpu_timeout_s + _LONGER_THAN_THE_TRAINING_S)
     for task in tasks_of(spec).values():
         _retries(task, cluster)
     return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
+
+
+def nodes_in(spec: dict[str, Any]) -> int:
+    """How many nodes the finetune step of a filled pipeline trains on; 1 where there is none."""
+    for step, task in steps_of(spec):
+        if step == "finetune":
+            settings = task["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
+            return int(settings.get("nodes") or 1)
+    return 1
 
 
 def environment_of(cluster: Cluster) -> dict[str, str]:
@@ -117,6 +135,42 @@ def _on_gpu(cluster: Cluster) -> dict[str, Any]:
     if tolerations:
         made["tolerations"] = tolerations
     return made
+
+
+def _place(image: str, cluster: Cluster) -> str:
+    """What each training pod gets, as the step reads it: the image, GPUs, shared memory, Secrets and place of a GPU step."""
+    step = _platform(cluster, gpu=True)
+    secrets = [
+        {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": key["secretKey"]}}}
+        for secret in step["secretAsEnv"]
+        for key in secret["keyToEnv"]
+    ]
+    volumes: list[dict[str, Any]] = [
+        {"name": mount["volumeName"], "emptyDir": {"medium": mount["medium"], "sizeLimit": mount["sizeLimit"]}}
+        for mount in step["emptyDirMounts"]
+    ]
+    mounts = [{"name": mount["volumeName"], "mountPath": mount["mountPath"]} for mount in step["emptyDirMounts"]]
+    for secret in step.get("secretAsVolume", []):
+        volumes.append({"name": "store-ca", "secret": {"secretName": secret["secretName"]}})
+        mounts.append({"name": "store-ca", "mountPath": secret["mountPath"], "readOnly": True})
+    gpus = {cluster.gpu_resource: str(cluster.gpus)} if cluster.gpus else {}
+    place = Place(
+        image=image,
+        env=[*({"name": name, "value": value} for name, value in environment_of(cluster).items()), *secrets],
+        resources={
+            "requests": {"cpu": cluster.cpu_request, "memory": cluster.memory_request, **gpus},
+            "limits": {"memory": cluster.gpu_memory_limit, **gpus},
+        },
+        volumes=volumes,
+        mounts=mounts,
+        node_selector=step.get("nodeSelector", {}).get("labels", {}),
+        tolerations=step.get("tolerations", []),
+        pull_secrets=list(cluster.pull_secrets),
+        user=int(_USER),
+        deadline_s=cluster.gpu_timeout_s,
+        restarts=cluster.retries,
+    )
+    return place.model_dump_json()
 
 
 def _retries(task: dict[str, Any], cluster: Cluster) -> None:

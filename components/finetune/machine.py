@@ -5,14 +5,17 @@ The only file that imports Lightning, and only when it is needed: the import cos
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
-from audiotune.errors import SettingsError
+from audiotune.errors import SettingsError, TrainingError
 from components.finetune.settings import Settings
 
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -129,29 +132,60 @@ def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any
     """Calls `work(machine, *arguments)` in every process and returns what the first one returned.
 
     Raises:
-        SettingsError: a device that is not here.
+        SettingsError: a device that is not here, or nodes that nobody told where they are.
+        TrainingError: one of several processes failed; its own last line.
     """
     on_gpu = torch.cuda.is_available() if settings.device == "auto" else settings.device == "cuda"
     if on_gpu and torch.cuda.device_count() < settings.devices:
         raise SettingsError(f"{settings.devices} GPUs asked for, {torch.cuda.device_count()} here", cure="lower the knob devices")
     if not on_gpu and settings.precision == "fp16":
         raise SettingsError("fp16 needs a GPU", where="precision", cure="take fp32 or bf16 on a CPU")
-    if not on_gpu and settings.devices == 1:
+    several = settings.nodes * settings.devices > 1
+    if not on_gpu and not several:
         return work(OneCpu(settings), *arguments)
+    if settings.nodes > 1:
+        _meet(settings.nodes)
     from lightning_fabric import Fabric as Lightning
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     lightning = Lightning(
         accelerator="cuda" if on_gpu else "cpu",
         devices=settings.devices,
-        strategy=DDPStrategy(start_method="spawn", find_unused_parameters=True) if settings.devices > 1 else "auto",
+        num_nodes=settings.nodes,
+        strategy=DDPStrategy(start_method="spawn", find_unused_parameters=True) if several else "auto",
         precision=_PRECISIONS[settings.precision],
     )
-    if settings.devices == 1:
+    if not several:
         lightning.launch()
         return work(Fabric(lightning), *arguments)
     in_process: Any = _in_process
-    return lightning.launch(in_process, work, _Sealed(arguments)).content
+    try:
+        return lightning.launch(in_process, work, _Sealed(arguments)).content
+    except ProcessRaisedException as e:
+        raise TrainingError(_last_line(str(e)), where=f"process {e.error_index}") from e
+
+
+def _meet(nodes: int) -> None:
+    """Tells Lightning where the other nodes are: from PET_*, as Kubeflow Trainer sets and torchrun reads, else without that prefix.
+
+    Raises:
+        SettingsError: nobody said where they are, or they are another number.
+    """
+    names = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+    said = {name: os.environ.get(f"PET_{name}") or os.environ.get(name, "") for name in names}
+    missing = ", ".join(f"PET_{name}" for name, value in said.items() if not value)
+    cure = "let a TrainJob start it, or set PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR and PET_MASTER_PORT on each node"
+    if missing:
+        raise SettingsError(f"one of {nodes} nodes, but {missing} does not say where the others are", where="nodes", cure=cure)
+    if said["NNODES"] != str(nodes):
+        raise SettingsError(f"{nodes} nodes asked for, {said['NNODES']} are there", where="PET_NNODES", cure=cure)
+    os.environ.update({name: said[name] for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")})
+
+
+def _last_line(trace: str) -> str:
+    """The error itself, out of the traceback that another process left, without the name of its class."""
+    line = next((line.strip() for line in reversed(trace.splitlines()) if line.strip()), "a process failed")
+    return re.sub(r"^audiotune\.errors\.\w+: ", "", line)
 
 
 def _in_process(lightning: Any, work: Callable[..., Any], arguments: _Sealed) -> _Sealed:

@@ -17,7 +17,8 @@ PARAMETERS = ()
 UNLEARNED = frozenset(
     {
         "checkpoint_every", "checkpoint_every_s", "keep_last", "limit_s", "log_every", "validate_rows", "demos", "demo_every",
-        "demo_steps", "demo_guidance", "device", "devices", "accumulate", "activation_checkpointing", "wandb_project", "experiment",
+        "demo_steps", "demo_guidance", "device", "devices", "nodes", "accumulate", "activation_checkpointing", "wandb_project",
+        "experiment",
     }
 )  # fmt: skip
 
@@ -57,6 +58,12 @@ class Settings(StepSettings):
     accumulate: int = Field(default=1, ge=1, le=4096, description="parts a batch is computed in, to save memory; learns the same")
     activation_checkpointing: bool = Field(default=False, description="compute activations twice to save memory; learns the same")
     devices: int = Field(default=1, ge=1, le=64, description="GPUs (or processes, on a CPU) the batch is divided among")
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="machines with that many devices each; above 1 a Kubeflow TrainJob trains (on a cluster)",
+    )
     device: str = Field(default="auto", pattern=r"auto|cpu|cuda", description="auto (GPUs if there are any), cpu or cuda")
     caption_dropout: float = Field(
         default=0.1, ge=0.0, le=1.0, description="share of segments trained without words (guidance needs it)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from audiotune import checkpoint as checkpoints
 from audiotune.checkpoint import Checkpoint
 from audiotune.dataset import DatasetRow, LatentRow, recordings_of
-from audiotune.errors import NotInStoreError, SettingsError
+from audiotune.errors import NotInStoreError, SettingsError, TrainingError
 from audiotune.governance import require
 from audiotune.manifest import Manifest, load
 from audiotune.partial import write_whole
@@ -58,7 +58,7 @@ def run(
         progress(1.0, f"step {done.step} was reached before; nothing to do")
         outcome = Outcome(done)
     else:
-        outcome = _trained(job)
+        outcome = _trained_on_nodes(job, store) if settings.nodes > 1 else _trained(job)
     report.write_text(outcome.page or _page_again(store, outcome.checkpoint, settings, encoded), encoding="utf-8")
     _point(outcome.checkpoint, base, checkpoint)
     return Result(metrics=_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})
@@ -82,11 +82,12 @@ def _check(settings: Settings, latents: Manifest[LatentRow], dataset: str, base:
             where="base",
             cure="set the same base for encode and finetune, and run encode again if the base changed",
         )
-    if settings.devices * settings.accumulate > settings.batch_size:
+    processes = settings.nodes * settings.devices
+    if processes * settings.accumulate > settings.batch_size:
         raise SettingsError(
-            f"a batch of {settings.batch_size} cannot be divided into {settings.devices} x {settings.accumulate} parts",
+            f"a batch of {settings.batch_size} cannot be divided into {processes} x {settings.accumulate} parts",
             where="batch_size",
-            cure="raise batch_size, or lower devices or accumulate",
+            cure="raise batch_size, or lower nodes, devices or accumulate",
         )
 
 
@@ -97,6 +98,24 @@ def _trained(job: Job) -> Outcome:
     job.progress(0.0, f"loading {job.base.name}")
     outcome: Outcome = launch(job.settings, train, job)
     return outcome
+
+
+def _trained_on_nodes(job: Job, store: Store) -> Outcome:
+    """By a TrainJob; its first process leaves checkpoint and report in the store."""
+    from components.finetune.nodes.order import give
+    from components.finetune.nodes.place import place_from_environment
+    from components.finetune.nodes.run import conductor
+    from components.finetune.nodes.trainjob import trainjob
+
+    place = place_from_environment()
+    leader = conductor(place, job.progress)
+    command = ["python", "-m", "components.finetune.nodes", give(store, job)]
+    settings = job.settings
+    leader.lead(trainjob(place, leader.pod, job.run_key, nodes=settings.nodes, devices=settings.devices, command=command))
+    done = checkpoints.newest(store, job.run_key, settings.steps)
+    if done is None:
+        raise TrainingError("the training ended and left no checkpoint", where=store.url, cure="do its pods see the same store?")
+    return Outcome(done)
 
 
 def _page_again(store: Store, done: Checkpoint, settings: Settings, latents: Manifest[LatentRow]) -> str:

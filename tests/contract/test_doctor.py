@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from audiotune.errors import SettingsError
+from audiotune.kubernetes import Kubernetes, connect
 from pipelines.cluster import Cluster, Images, Toleration, load_cluster
 from pipelines.doctor import CHECKS, findings, main, told
 from pipelines.findings import Finding, Patient
-from pipelines.kubernetes import Kubernetes, connect
 from pipelines.namespace import DEPLOY, launcher_data, manifests, objects, patch_command
 from tests.contract.test_submit import without_kfp
 from tests.fakes.kubeflow import FakeKubeflow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +168,67 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
     assert kept[0].recipe != kept[1].recipe
     assert [v for _, v in kept[1].history["train_loss"]] == pytest.approx([v for _, v in kept[0].history["train_loss"]], rel=1e-4)
     assert all(torch.allclose(one[name], other[name], atol=2e-4) for name in one)
+
+
+def on_nodes(made: Any, port: int, *, nodes: int = 2, **knobs: Any) -> list[subprocess.CompletedProcess[str]]:
+    """Plays the training pods of a TrainJob: one process each, told of the others as Kubeflow Trainer's torch runtime tells them."""
+    from audiotune.dataset import DatasetRow
+    from audiotune.manifest import load
+    from audiotune.stable_audio.mirror import resolve
+    from components.finetune.job import Job
+    from components.finetune.nodes.order import give
+    from components.finetune.settings import Settings
+    from components.finetune.step import run_key
+
+    settings = Settings.model_validate({**KNOBS, "base": str(made.base), "nodes": nodes, "device": "cpu", **knobs})
+    latents, base = made.latents(), resolve(made.store, str(made.base))
+    dataset = load(made.dataset, "datasets", DatasetRow).digest
+    job = Job(settings, made.store.url, silent, base, latents, dataset, run_key(settings, latents, base))
+    order = give(made.store, job)
+    told = {"PET_NNODES": str(nodes), "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "components.finetune.nodes", order]
+    pods = [
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, **told, "PET_NODE_RANK": str(rank), "AUDIOTUNE_STORE": made.store.url, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(nodes)
+    ]
+    ended = [(pod, *pod.communicate(timeout=500)) for pod in pods]
+    return [subprocess.CompletedProcess(command, pod.returncode, out, err) for pod, out, err in ended]
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def test_two_nodes_learn_what_one_process_learns(made: Any, tmp_path: Path) -> None:
+    """Two pods of one process each; the step then finds their checkpoint in the store and makes its outputs of it."""
+    import torch
+
+    from audiotune import checkpoint, tensors
+
+    alone, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=22)
+    one = checkpoint.load(made.store, alone.checkpoint)
+    made.store.delete(alone.checkpoint)
+    first, second = on_nodes(made, free_port(), steps=3, checkpoint_every=3, seed=22)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "[100%] step 3 of 3, loss" in first.stdout
+    assert "step 3 of 3" not in second.stdout  # one process tells, writes and logs
+    other = checkpoint.load(made.store, alone.checkpoint)
+    assert [v for _, v in other.history["train_loss"]] == pytest.approx([v for _, v in one.history["train_loss"]], rel=1e-4)
+    weights = [tensors.read(made.store.fetch(kept.weights)) for kept in (one, other)]
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=2e-4) for name in weights[0])
+    pointer, result = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=22, nodes=2)  # as the step does afterwards
+    assert pointer.checkpoint == alone.checkpoint
+    assert result.metrics["step"] == 3
+    assert (tmp_path / "report").read_bytes() == made.store.get(other.page_key)
 
 
 @pytest.mark.parametrize("ema", [False, True])

@@ -9,9 +9,9 @@ import uuid
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError
+from audiotune.kubernetes import connect
 from pipelines.arguments import pairs, typed_arguments
 from pipelines.documents import read
-from pipelines.kubernetes import connect
 from tests.e2e.standin.driver import Run
 from tests.e2e.standin.player import Player, StepFailedError
 

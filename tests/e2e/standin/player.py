@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audiotune.kubeflow import last_words
-from pipelines.kubernetes import Kubernetes
+from audiotune.kubernetes import Kubernetes
 from tests.e2e.standin.driver import Published, Run
 from tests.e2e.standin.pods import LAUNCHER, pod
 

@@ -1,4 +1,4 @@
-"""Kubernetes' API over plain HTTP, by a kubeconfig or from inside a pod: the few calls that doctor needs, and no package more."""
+"""Kubernetes' API over plain HTTP, by a kubeconfig or from inside a pod: the few calls that doctor and finetune need, no package more."""
 
 from __future__ import annotations
 
@@ -14,12 +14,28 @@ import yaml
 
 from audiotune.errors import PipelineError
 
-_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CURE = "name a kubeconfig with --kubeconfig, or run `kubectl proxy` and give --kubernetes http://127.0.0.1:8001"
 
 
 class ForbiddenError(PipelineError):
     """Kubernetes does not let this user ask this."""
+
+
+class NoSuchPlaceError(PipelineError):
+    """Kubernetes knows no such kind, or no such namespace."""
+
+
+class ConflictError(PipelineError):
+    """An object of that name is there already, or it is another than the one that was meant."""
+
+
+class RefusedError(PipelineError):
+    """Kubernetes does not take the object: it does not fit its schema, or an admission webhook said no."""
+
+
+class AwayError(PipelineError):
+    """Kubernetes does not answer, or is in trouble; it may be well in a moment."""
 
 
 class Kubernetes:
@@ -28,38 +44,73 @@ class Kubernetes:
     Args:
         address: as in https://10.0.0.1:6443.
         token: bearer token; empty for none.
+        token_file: file that holds the token, read anew for each call: kubelet changes a pod's token while the pod runs.
         verify: TLS settings, or whether to check certificates.
         inside: whether this runs in a pod, where the cluster's names resolve.
+        timeout_s: seconds one answer may take.
     """
 
     def __init__(
-        self, address: str, *, token: str = "", verify: ssl.SSLContext | bool = True, inside: bool = False, timeout_s: float = 10
+        self,
+        address: str,
+        *,
+        token: str = "",
+        token_file: Path | None = None,
+        verify: ssl.SSLContext | bool = True,
+        inside: bool = False,
+        timeout_s: float = 10,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.address, self.inside = address.rstrip("/"), inside
-        self._http = httpx.Client(base_url=self.address, headers=headers, verify=verify, timeout=timeout_s)
+        self._token, self._token_file = token, token_file
+        self._http = httpx.Client(base_url=self.address, verify=verify, timeout=timeout_s)
 
     def get(self, path: str, **params: str) -> dict[str, Any] | None:
         """The object at a path, or None when it is not there.
 
         Raises:
             ForbiddenError: this user may not ask.
-            PipelineError: the server is away or in trouble.
+            AwayError: the server is away or in trouble.
         """
         answer = self._send("GET", path, params=params)
         return None if answer is None else dict(answer.json())
 
-    def post(self, path: str, body: dict[str, Any], *, user: str = "") -> dict[str, Any]:
-        """Makes an object; `user` acts as somebody else, as in system:serviceaccount:jam:pipeline-runner."""
+    def post(self, path: str, body: dict[str, Any], *, user: str = "", strict: bool = False) -> dict[str, Any]:
+        """Makes an object.
+
+        Args:
+            path: of the kind, in a namespace.
+            body: the object.
+            user: acts as somebody else, as in system:serviceaccount:jam:pipeline-runner.
+            strict: refuses fields the server does not know, instead of dropping them.
+
+        Raises:
+            NoSuchPlaceError, ConflictError, RefusedError, ForbiddenError, AwayError.
+        """
         headers = {"Impersonate-User": user} if user else {}
-        answer = self._send("POST", path, json=body, headers=headers)
+        answer = self._send("POST", path, json=body, headers=headers, params={"fieldValidation": "Strict"} if strict else {})
         if answer is None:
-            raise PipelineError("Kubernetes has no such kind", where=path)
+            raise NoSuchPlaceError("Kubernetes has no such kind", where=path)
         return dict(answer.json())
 
-    def text(self, path: str) -> str | None:
+    def patch(self, path: str, change: dict[str, Any]) -> dict[str, Any] | None:
+        """Merges a change into an object; None when it is not there."""
+        answer = self._send("PATCH", path, json=change, headers={"Content-Type": "application/merge-patch+json"})
+        return None if answer is None else dict(answer.json())
+
+    def delete(self, path: str, uid: str = "") -> None:
+        """Deletes an object and, afterwards, what it owns; no error when it is not there.
+
+        Raises:
+            ConflictError: `uid` was given, and the object of that name is another one.
+        """
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        self._send("DELETE", path, json=options)
+
+    def text(self, path: str, **params: str) -> str | None:
         """What a path answers, as it is; None when it is not there."""
-        answer = self._send("GET", path)
+        answer = self._send("GET", path, params=params)
         return None if answer is None else answer.text
 
     def date(self) -> str:
@@ -69,16 +120,40 @@ class Kubernetes:
 
     def _send(self, method: str, path: str, **how: Any) -> httpx.Response | None:
         try:
-            answer = self._http.request(method, path, **how)
-        except httpx.HTTPError as e:
-            raise PipelineError(f"Kubernetes does not answer: {e}", where=self.address, cure=_CURE) from e
+            headers = {**self._login(), **how.pop("headers", {})}
+            answer = self._http.request(method, path, headers=headers, **how)
+        except (httpx.HTTPError, OSError) as e:
+            raise AwayError(f"Kubernetes does not answer: {e}", where=self.address, cure=_CURE) from e
         if answer.status_code == 404:
             return None
         if answer.status_code in (401, 403):
             raise ForbiddenError("this user may not ask", where=path, cure="ask as somebody who may, or let an admin look")
         if answer.is_error:
-            raise PipelineError(f"Kubernetes answered {answer.status_code}: {answer.text[:200]}", where=path)
+            kind = {409: ConflictError, 400: RefusedError, 422: RefusedError}.get(answer.status_code, AwayError)
+            raise kind(f"Kubernetes answered {answer.status_code}: {_message(answer)}", where=path)
         return answer
+
+    def _login(self) -> dict[str, str]:
+        token = self._token_file.read_text().strip() if self._token_file else self._token
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["message"])[:500]
+    except (ValueError, LookupError, TypeError):
+        return answer.text[:200]
+
+
+def in_pod(timeout_s: float = 10) -> Kubernetes | None:
+    """As the service account of the pod this runs in; None outside of pods, and where no token is mounted."""
+    if not (POD / "token").exists():
+        return None
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "kubernetes.default")
+    host = f"[{host}]" if ":" in host else host
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    tls = ssl.create_default_context(cafile=str(POD / "ca.crt"))
+    return Kubernetes(f"https://{host}:{port}", token_file=POD / "token", verify=tls, inside=True, timeout_s=timeout_s)
 
 
 def connect(kubeconfig: str = "", address: str = "", context: str = "") -> Kubernetes:
@@ -89,14 +164,10 @@ def connect(kubeconfig: str = "", address: str = "", context: str = "") -> Kuber
     """
     if address:
         return Kubernetes(address)
-    token = _POD / "token"
-    if not kubeconfig and token.exists():
-        host, port = (
-            os.environ.get("KUBERNETES_SERVICE_HOST", "kubernetes.default"),
-            os.environ.get("KUBERNETES_SERVICE_PORT", "443"),
-        )
-        tls = ssl.create_default_context(cafile=str(_POD / "ca.crt"))
-        return Kubernetes(f"https://{host}:{port}", token=token.read_text().strip(), verify=tls, inside=True)
+    if not kubeconfig:
+        here = in_pod()
+        if here is not None:
+            return here
     named = kubeconfig or os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or str(Path.home() / ".kube" / "config")
     return _from_kubeconfig(Path(named), context)
 

@@ -1,0 +1,109 @@
+"""The TrainJob as an object: trainer.kubeflow.org/v1alpha1 as of Kubeflow Trainer 2.2, where `runtimePatches` came."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from components.finetune.nodes.place import LABELS, RUNTIME, Object, Place
+
+GROUP = "trainer.kubeflow.org"
+API = f"/apis/{GROUP}/v1alpha1"
+TRAINING = "audio-tune/training"  # annotation: which training the TrainJob is for
+CONTAINER = JOB = "node"  # Trainer's own names for a training pod's container and its replicated job
+_MANAGER = "audio-tune/finetune"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """The step's own pod: it owns the TrainJob, which goes when the pod goes."""
+
+    namespace: str
+    name: str
+    uid: str
+    run: str
+
+    @property
+    def owner(self) -> Object:
+        return {"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid}
+
+
+def name_of(run: str, run_key: str) -> str:
+    """The TrainJob's name: the same for every attempt of one run at one training, another for everything else.
+
+    Short, since the pods' host names are made of it and end at 63 letters.
+    """
+    digits = hashlib.sha256(f"{run}/finetune/{run_key}".encode()).hexdigest()[:16]
+    return f"finetune-{digits}"
+
+
+def trainjob(place: Place, pod: Pod, run_key: str, *, nodes: int, devices: int, command: list[str]) -> Object:
+    """The object as it is posted.
+
+    Args:
+        place: what each pod gets.
+        pod: the step's own.
+        run_key: names the training.
+        nodes: number of pods.
+        devices: processes in each.
+        command: what each pod runs.
+    """
+    return {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {
+            "name": name_of(pod.run, run_key),
+            "namespace": pod.namespace,
+            "labels": dict(LABELS),
+            "annotations": {TRAINING: run_key, "audio-tune/run": pod.run},
+            "ownerReferences": [pod.owner],
+        },
+        "spec": {
+            "runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": RUNTIME},
+            "activeDeadlineSeconds": place.deadline_s,
+            "trainer": {
+                "image": place.image,
+                "command": command,
+                "numNodes": nodes,
+                "numProcPerNode": devices,
+                "env": place.env,
+                "resourcesPerNode": place.resources,
+            },
+            "runtimePatches": [{"manager": _MANAGER, "trainingRuntimeSpec": {"template": {"spec": _jobs(place)}}}],
+        },
+    }
+
+
+def _jobs(place: Place) -> Object:
+    template = {"metadata": {"labels": dict(LABELS)}, "spec": _pod_spec(place)}
+    return {"replicatedJobs": [{"name": JOB, "template": {"spec": {"template": template}}}]}
+
+
+def _pod_spec(place: Place) -> Object:
+    """As PodSecurity's strictest level asks; with a root that nobody writes to, and scratch where the program does."""
+    scratch = {"tmp": "/tmp", "cache": "/cache"}
+    container = {
+        "name": CONTAINER,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [*place.mounts, *({"name": name, "mountPath": path} for name, path in scratch.items())],
+    }
+    made: Object = {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": place.user,
+            "runAsGroup": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [*place.volumes, *({"name": name, "emptyDir": {}} for name in scratch)],
+    }
+    optional = {
+        "nodeSelector": place.node_selector,
+        "tolerations": place.tolerations,
+        "imagePullSecrets": [{"name": name} for name in place.pull_secrets],
+    }
+    return {**made, **{key: value for key, value in optional.items() if value}}

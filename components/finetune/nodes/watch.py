@@ -1,0 +1,223 @@
+"""What a TrainJob and its pods look like at one moment, and what is told of them: states, and every new line of every log."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from audiotune.kubeflow import last_words
+from audiotune.kubernetes import AwayError, Kubernetes, RefusedError
+from audiotune.progress import Progress
+from components.finetune.nodes.place import Object
+from components.finetune.nodes.trainjob import API, CONTAINER, Pod
+
+_INDEX = "batch.kubernetes.io/job-completion-index"
+_PROGRESS = re.compile(r"\[ *(\d+)%\] (.*)")
+_STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z) (.*)")
+# What the other nodes say when one of them is gone: a consequence, never the reason.
+_PEER = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|remote process exited|NCCL|gloo", re.IGNORECASE)
+
+
+@dataclass
+class Node:
+    """One training pod, as it was seen last; pods may vanish at any time, what they said stays here.
+
+    Attributes:
+        status: the pod's status.
+        gone: it was there and is not any more.
+        lines: the last lines it wrote.
+    """
+
+    index: int
+    pod: str = ""
+    status: Object = field(default_factory=dict)
+    gone: bool = False
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=60))
+    stamp: str = ""
+
+    @property
+    def phase(self) -> str:
+        return "gone" if self.gone else str(self.status.get("phase") or "not there yet")
+
+    @property
+    def exit(self) -> Object:
+        """How its container ended: exitCode, reason, finishedAt; empty while it has not."""
+        for container in self.status.get("containerStatuses") or []:
+            if container.get("name") == CONTAINER:
+                return dict(container.get("state", {}).get("terminated") or {})
+        return {}
+
+    @property
+    def disrupted(self) -> str:
+        """Why it was taken away from outside, or empty."""
+        for condition in self.status.get("conditions") or []:
+            if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+                return str(condition.get("reason") or "disrupted")
+        reason = str(self.status.get("reason") or "")
+        return reason if reason in ("Evicted", "NodeLost", "NodeShutdown", "Shutdown", "Preempting", "Terminated") else ""
+
+    @property
+    def waits_for(self) -> str:
+        """What keeps it from running, or empty: no room on any node, an image that does not come."""
+        for condition in self.status.get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return str(condition.get("message") or condition.get("reason") or "")
+        for container in self.status.get("containerStatuses") or []:
+            waiting = container.get("state", {}).get("waiting") or {}
+            if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+                return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+        return ""
+
+    @property
+    def killed(self) -> bool:
+        """It did not end by itself."""
+        return self.gone or bool(self.disrupted) or self.exit.get("exitCode") in (137, 143)
+
+    @property
+    def failure(self) -> str:
+        """Why it failed by itself, in its own last words; empty when it did not."""
+        if self.exit.get("reason") == "OOMKilled":
+            return "it used more memory than it may; raise gpu_memory_limit or lower batch_size"
+        if self.killed or not self.exit.get("exitCode"):
+            return ""
+        return self.words or f"it ended with exit code {self.exit['exitCode']} and said nothing"
+
+    @property
+    def consequence(self) -> bool:
+        """Whether it says only that another node is gone."""
+        return bool(_PEER.search(self.words))
+
+    @property
+    def words(self) -> str:
+        """What it said last that makes sense."""
+        return last_words("\n".join(self.lines))
+
+
+@dataclass
+class Watch:
+    """Looks at one TrainJob again and again.
+
+    Attributes:
+        pod: the step's own; says in which namespace.
+        name: the TrainJob's.
+        count: nodes expected.
+        progress: told of every change and every line.
+    """
+
+    api: Kubernetes
+    pod: Pod
+    name: str
+    count: int
+    progress: Progress
+    share: float = 0.0
+    nodes: dict[int, Node] = field(default_factory=dict)
+    told: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"{API}/namespaces/{self.pod.namespace}/trainjobs/{self.name}"
+
+    def look(self) -> Object | None:
+        """The TrainJob as it is now, after all that its pods newly said was told; None when it is gone."""
+        job = self.api.get(self.path)
+        if job is not None:
+            self._look_at_pods(job)
+        return job
+
+    def _look_at_pods(self, job: Object) -> None:
+        path = f"/api/v1/namespaces/{self.pod.namespace}/pods"
+        found = self.api.get(path, labelSelector=f"jobset.sigs.k8s.io/jobset-name={self.name}") or {}
+        seen = set[int]()
+        for item in sorted(found.get("items") or [], key=lambda item: str(item["metadata"].get("creationTimestamp"))):
+            index = _index_of(item)
+            seen.add(index)
+            node = self.nodes.setdefault(index, Node(index))
+            if node.pod != item["metadata"]["name"]:  # the first, or one in its place
+                node.pod, node.stamp = item["metadata"]["name"], ""
+            node.status, node.gone = item.get("status") or {}, False
+            self._read(node)
+        for index in self.nodes.keys() - seen:
+            self.nodes[index].gone = True
+        self._tell_states(job)
+
+    def _read(self, node: Node) -> None:
+        """Every line since the last look. The API counts in seconds, the lines in nanoseconds: those told before are left out."""
+        if node.phase == "Pending":
+            return
+        since = {"sinceTime": node.stamp} if node.stamp else {}
+        path = f"/api/v1/namespaces/{self.pod.namespace}/pods/{node.pod}/log"
+        try:
+            log = self.api.text(path, container=CONTAINER, timestamps="true", **since)
+        except (RefusedError, AwayError):  # the container has not begun, or its machine does not answer
+            return
+        for line in (log or "").splitlines():
+            match = _STAMPED.match(line)
+            if match and _moment(match[1]) > _moment(node.stamp):
+                node.stamp = match[1]
+                self._tell_line(node, match[2])
+
+    def _tell_line(self, node: Node, line: str) -> None:
+        if not line.strip():
+            return
+        node.lines.append(line)
+        match = _PROGRESS.match(line)
+        if match:
+            self.share = int(match[1]) / 100
+        self.progress(self.share, f"node {node.index}: {match[2] if match else line}")
+
+    def _tell_states(self, job: Object) -> None:
+        """One line whenever it has changed: how many run, and what the others wait for."""
+        running = sum(node.phase in ("Running", "Succeeded") for node in self.nodes.values())
+        waits = "; ".join(f"node {node.index} waits: {node.waits_for}" for node in self._in_order() if node.waits_for)
+        state = "waits in a queue" if (job.get("spec") or {}).get("suspend") else f"{running} of {self.count} nodes run"
+        words = f"TrainJob {self.name}: {state}" + (f"; {waits}" if waits else "")
+        if not finished(job)[0]:
+            self.tell(words)
+
+    def tell(self, words: str) -> None:
+        """Says it unless it was the last thing said."""
+        if words != self.told:
+            self.told = words
+            self.progress(self.share, words)
+
+    def _in_order(self) -> list[Node]:
+        return [self.nodes[index] for index in sorted(self.nodes)]
+
+    def failing(self) -> Node | None:
+        """The node that failed first by itself; None when nodes were only taken away, or missed one that was."""
+        failed = [node for node in self._in_order() if node.failure]
+        firm = [node for node in failed if not node.consequence]
+        if not firm and any(node.killed for node in self.nodes.values()):
+            return None
+        return min(firm or failed, key=lambda node: (str(node.exit.get("finishedAt") or "~"), node.index), default=None)
+
+    def lost(self) -> str:
+        """Which node was taken away and why, in words."""
+        for node in self._in_order():
+            if node.disrupted:
+                return f"node {node.index} was taken away ({node.disrupted})"
+        for node in self._in_order():
+            if node.killed:
+                return f"node {node.index} was lost"
+        return "nodes were lost before they said anything"
+
+
+def finished(job: Object) -> tuple[str, Object]:
+    """How a TrainJob ended: ("Complete" or "Failed", its condition), or ("", {}) while it has not."""
+    for condition in (job.get("status") or {}).get("conditions") or []:
+        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
+            return str(condition["type"]), dict(condition)
+    return "", {}
+
+
+def _index_of(item: Any) -> int:
+    metadata = item["metadata"]
+    return int({**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}.get(_INDEX, 0))
+
+
+def _moment(stamp: str) -> tuple[str, str]:
+    """RFC 3339 with any number of digits after the second, so that it can be compared."""
+    whole, _, part = stamp.rstrip("Z").partition(".")
+    return whole, part.ljust(9, "0")
