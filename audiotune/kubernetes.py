@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 import tempfile
 from pathlib import Path
@@ -15,6 +16,8 @@ import yaml
 from audiotune.errors import PipelineError
 
 POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# A 403 that is no matter of rights: the object itself was not liked.
+_ADMISSION = re.compile(r"admission webhook|exceeded quota|violates PodSecurity")
 _CURE = "name a kubeconfig with --kubeconfig, or run `kubectl proxy` and give --kubernetes http://127.0.0.1:8001"
 
 
@@ -126,6 +129,8 @@ class Kubernetes:
             raise AwayError(f"Kubernetes does not answer: {e}", where=self.address, cure=_CURE) from e
         if answer.status_code == 404:
             return None
+        if answer.status_code == 403 and _ADMISSION.search(answer.text):
+            raise RefusedError(f"Kubernetes answered 403: {_message(answer)}", where=path)
         if answer.status_code in (401, 403):
             raise ForbiddenError("this user may not ask", where=path, cure="ask as somebody who may, or let an admin look")
         if answer.is_error:

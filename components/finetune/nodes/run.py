@@ -215,14 +215,19 @@ def _name(wanted: Object) -> str:
     return str(wanted["metadata"]["name"])
 
 
-def own_pod(api: Kubernetes) -> Pod:
+def own_pod(api: Kubernetes, folder: Path = POD) -> Pod:
     """The pod this step runs in, as Kubeflow names it in the environment and labels it with its run.
+
+    Args:
+        api: as the step's account.
+        folder: where kubelet tells a pod its namespace.
 
     Raises:
         TrainingError: no pod of a run, or the account may not look.
     """
     name, uid = os.environ.get("KFP_POD_NAME", ""), os.environ.get("KFP_POD_UID", "")
-    namespace = _namespace()
+    told = folder / "namespace"
+    namespace = told.read_text().strip() if told.exists() else ""
     try:
         found = api.get(f"/api/v1/namespaces/{namespace}/pods/{name}") if name and namespace else None
     except ForbiddenError as e:
@@ -231,11 +236,6 @@ def own_pod(api: Kubernetes) -> Pod:
     if not run:
         raise TrainingError("this is no step of a Kubeflow run", where=name or "KFP_POD_NAME", cure="set the knob nodes to 1")
     return Pod(namespace, name, uid, run)
-
-
-def _namespace(folder: Path = POD) -> str:
-    path = folder / "namespace"
-    return path.read_text().strip() if path.exists() else ""
 
 
 def conductor(place: Place, progress: Progress) -> Conductor:

@@ -27,6 +27,7 @@ class Node:
     Attributes:
         status: the pod's status.
         gone: it was there and is not any more.
+        leaving: when somebody deleted it; empty while nobody has.
         lines: the last lines it wrote.
     """
 
@@ -34,6 +35,7 @@ class Node:
     pod: str = ""
     status: Object = field(default_factory=dict)
     gone: bool = False
+    leaving: str = ""
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=60))
     stamp: str = ""
 
@@ -137,6 +139,7 @@ class Watch:
             if node.pod != item["metadata"]["name"]:  # the first, or one in its place
                 node.pod, node.stamp = item["metadata"]["name"], ""
             node.status, node.gone = item.get("status") or {}, False
+            node.leaving = str(item["metadata"].get("deletionTimestamp") or "")
             self._read(node)
         for index in self.nodes.keys() - seen:
             self.nodes[index].gone = True
@@ -194,14 +197,12 @@ class Watch:
         return min(firm or failed, key=lambda node: (str(node.exit.get("finishedAt") or "~"), node.index), default=None)
 
     def lost(self) -> str:
-        """Which node was taken away and why, in words."""
-        for node in self._in_order():
-            if node.disrupted:
-                return f"node {node.index} was taken away ({node.disrupted})"
-        for node in self._in_order():
-            if node.killed:
-                return f"node {node.index} was lost"
-        return "nodes were lost before they said anything"
+        """Which node was taken away first and why, in words; the others were ended because of it."""
+        killed = [node for node in self._in_order() if node.killed or node.leaving]
+        if not killed:
+            return "nodes were lost before they said anything"
+        first = min(killed, key=lambda node: (not node.disrupted, node.leaving or "~", node.index))
+        return f"node {first.index} was taken away ({first.disrupted})" if first.disrupted else f"node {first.index} was lost"
 
 
 def finished(job: Object) -> tuple[str, Object]:
