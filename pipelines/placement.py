@@ -50,8 +50,8 @@ def nodes_in(spec: dict[str, Any]) -> int:
     """How many nodes the finetune step of a filled pipeline trains on; 1 where there is none."""
     for step, task in steps_of(spec):
         if step == "finetune":
-            settings = task["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
-            return int(settings.get("nodes") or 1)
+            wired = task.get("inputs", {}).get("parameters", {}).get("settings", {})
+            return int(wired.get("runtimeValue", {}).get("constant", {}).get("nodes") or 1)
     return 1
 
 

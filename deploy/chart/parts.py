@@ -140,6 +140,12 @@ class Pipelines(Closed):
     """What the steps of a run ask for. Told to the pipelines in the ConfigMap <release>-cluster."""
 
     gpu: TrainingGpu = Field(default=TrainingGpu(), description="machine of encode, finetune and evaluate")
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="training pods, each with the preset's GPUs; above 1 Kubeflow Trainer 2.2 must be there",
+    )
     internet: bool = Field(
         default=True, description="steps may fetch recordings and base models from https addresses (multi-user)"
     )

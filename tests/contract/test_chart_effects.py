@@ -151,6 +151,7 @@ EFFECTS: dict[str, Effect] = {
     "kfp.tokenSecret": E("login", "name: login, key: token", KFP),
     "kfp.upload": E(False, "not: name: audio-tune-upload-r1", KFP),
     "kfp.serviceAccount": E("player", "name: player", KFP),
+    "pipelines.nodes": E(3, "name: audio-tune-training", KFP),
     "pipelines.internet": E(False, "not: steps-to-internet", KFP),
     "pipelines.retries": E(7, '"retries": 7'),
     "pipelines.gpuTimeoutSeconds": E(7777, '"gpu_timeout_s": 7777'),

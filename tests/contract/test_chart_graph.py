@@ -17,6 +17,7 @@ EXTERNAL = {
     "objectStorage": {"kind": "external", "external": {"secret": "k", "endpoint": "https://s3.example"}},
     "database": {"kind": "external", "external": {"host": "db.example", "secret": "d"}},
 }
+NODES = {**KFP, "pipelines": {"nodes": 2}}
 NOT_OURS = {"routes", "prometheus", "external-store", "external-database", "external-registry"}
 
 
@@ -44,6 +45,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
             {},
             {
                 "steps",
+                "training",
                 "kubeflow",
                 "routes",
                 "prometheus",
@@ -54,10 +56,11 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "internet",
             },
         ),
-        (KFP, NOT_OURS),
-        (EXTERNAL, {"object-store", "database", "steps", "kubeflow", "routes", "prometheus", "external-registry"}),
+        (KFP, NOT_OURS | {"training"}),
+        (NODES, NOT_OURS),
+        (EXTERNAL, {"object-store", "database", "steps", "training", "kubeflow", "routes", "prometheus", "external-registry"}),
     ],
-    ids=["bundled", "kubeflow", "external"],
+    ids=["bundled", "kubeflow", "several nodes", "external"],
 )
 def test_an_arrow_is_there_when_both_its_ends_are(values: dict[str, Any], absent: set[str]) -> None:
     data = graph()
@@ -67,7 +70,12 @@ def test_an_arrow_is_there_when_both_its_ends_are(values: dict[str, Any], absent
         for side, end in (("out", "from"), ("in", "to"))
         if not {arrow["from"], arrow["to"]} & absent and arrow[end] in data["parts"]
     }
-    found = set(policies(objects(values))) - {"audio-tune-default-deny", "audio-tune-dns", "audio-tune-steps"}
+    found = set(policies(objects(values))) - {
+        "audio-tune-default-deny",
+        "audio-tune-dns",
+        "audio-tune-steps",
+        "audio-tune-training",
+    }
     assert found == wanted
 
 
@@ -79,6 +87,27 @@ def test_an_arrow_opens_one_port_to_one_part() -> None:
     [rule] = out["egress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 3000}]
     assert [p["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for p in rule["to"]] == ["generation"]
+
+
+def test_what_several_nodes_need_is_what_the_code_says() -> None:
+    """One source for the chart and for those who run Kubeflow by kustomize: pipelines/namespace.py."""
+    from components.finetune.nodes.place import LABELS, RUNTIME
+    from pipelines.cluster import Cluster, Images
+    from pipelines.namespace import rules, runtime_spec
+
+    found = {(o["kind"], o["metadata"]["name"]): o for o in objects(NODES)}
+    store = "audio-tune-store-pipelines"
+    assert found["Role", "audio-tune-steps"]["rules"] == rules(Cluster(nodes=2, store_secret=store))
+    runtime = found["TrainingRuntime", RUNTIME]["spec"]
+    image = runtime["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert runtime == runtime_spec(Cluster(images=Images(train=image)))
+    spec = policies(objects(NODES))["audio-tune-training"]
+    assert spec["podSelector"] == {"matchLabels": dict(LABELS)}
+    assert spec["ingress"] == [{"from": [{"podSelector": spec["podSelector"]}]}]
+    assert {"to": [{"podSelector": spec["podSelector"]}]} in spec["egress"]
+    one = {(o["kind"], o["metadata"]["name"]): o for o in objects(KFP)}
+    assert ("TrainingRuntime", RUNTIME) not in one
+    assert one["Role", "audio-tune-steps"]["rules"] == rules(Cluster(store_secret=store))
 
 
 def test_the_metadata_address_is_left_out_of_every_way_outside() -> None:

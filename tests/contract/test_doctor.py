@@ -16,7 +16,7 @@ from audiotune.kubernetes import Kubernetes, connect
 from pipelines.cluster import Cluster, Images, Toleration, load_cluster
 from pipelines.doctor import CHECKS, findings, main, told
 from pipelines.findings import Finding, Patient
-from pipelines.namespace import DEPLOY, launcher_data, manifests, objects, patch_command
+from pipelines.namespace import DEPLOY, launcher_data, manifests, objects, patch_command, runtime_spec
 from tests.contract.test_submit import without_kfp
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubeflow import serving as serving_kubeflow
@@ -135,6 +135,71 @@ def test_each_thing_gone_wrong_is_found(about: str, state: str, words: str, chan
     hit = [f for f in found if f.state == state and words in f.words]
     assert hit, told(found)
     assert hit[0].cure
+
+
+NODES = CLUSTER.model_copy(update={"nodes": 2})
+OPENAPI = "/openapi/v3/apis/trainer.kubeflow.org/v1alpha1"
+RUNTIME_PATH = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/jam/trainingruntimes/audio-tune"
+MORE_RIGHTS = {
+    *(f"{verb} trainer.kubeflow.org/trainjobs/" for verb in ("create", "get", "patch", "delete")), "list /pods/", "get /pods/log/",
+}  # fmt: skip
+
+
+def with_trainer(*fields: str) -> FakeKubernetes:
+    """A healthy cluster with Trainer, whose TrainJob has these fields, two GPU nodes and what the namespace needs."""
+    fake = healthy()
+    spec = {"properties": {key: {} for key in fields or ("runtimePatches", "activeDeadlineSeconds", "trainer")}}
+    schemas = {
+        "org.kubeflow.trainer.v1alpha1.TrainJob": {"properties": {"spec": spec}},
+        "org.kubeflow.trainer.v1alpha1.TrainJobList": {},
+    }
+    fake.objects[OPENAPI] = {"components": {"schemas": schemas}}
+    fake.objects[RUNTIME_PATH] = {"spec": runtime_spec(NODES)}
+    (node,) = fake.objects[NODE]["items"]
+    fake.objects[NODE] = {"items": [node, {**node, "metadata": {**node["metadata"], "name": "gpu-2"}}]}
+    fake.rights[ACCOUNT] |= MORE_RIGHTS
+    return fake
+
+
+def other_runtime(**job: Any) -> Any:
+    spec = runtime_spec(NODES)
+    spec["template"]["spec"]["replicatedJobs"][0]["template"]["spec"].update(job)
+    return {"spec": spec}
+
+
+def test_where_several_nodes_train_and_all_is_well() -> None:
+    found = looked_at(with_trainer(), NODES)
+    assert [f for f in found if f.state != "well" and f.about != "kubeflow"] == []
+    assert any("the rights a run and a TrainJob needs" in f.words for f in found)
+
+
+@pytest.mark.parametrize(
+    ("about", "state", "words", "change"),
+    [
+        ("trainer", "wrong", "Kubeflow Trainer is not installed", drop(OPENAPI)),
+        ("trainer", "wrong", "no TrainingRuntime audio-tune in jam", drop(RUNTIME_PATH)),
+        ("trainer", "warning", "starts single pods again", put(RUNTIME_PATH, other_runtime(backoffLimit=6))),
+        ("trainer", "wrong", "has no container node", put(RUNTIME_PATH, other_runtime(template={"spec": {"containers": []}}))),
+        ("trainer", "unknown", "may not ask", lambda f: f.forbidden.add(RUNTIME_PATH)),
+        ("rights", "wrong", "may not delete trainjobs", without("delete trainer.kubeflow.org/trainjobs/")),
+        ("rights", "wrong", "may not get pods/log", without("get /pods/log/")),
+        ("rights", "wrong", "may not get pods", without("get /pods/")),
+        ("gpu", "wrong", "training asks for 2 times 1 × nvidia.com/gpu; there is room for 1", lambda f: f.objects[NODE]["items"].pop()),
+    ],
+)  # fmt: skip
+def test_each_thing_gone_wrong_with_several_nodes_is_found(about: str, state: str, words: str, change: Change) -> None:
+    fake = with_trainer()
+    change(fake)
+    hit = [f for f in looked_at(fake, NODES) if f.about == about and f.state == state and words in f.words]
+    assert hit
+    assert hit[0].cure
+
+
+def test_an_older_trainer_is_found() -> None:
+    """2.1 has podTemplateOverrides, which later ones do not know, and no deadline."""
+    found = [f for f in looked_at(with_trainer("podTemplateOverrides", "trainer"), NODES) if f.about == "trainer"]
+    assert [f.state for f in found] == ["wrong"]
+    assert "older than 2.2: its TrainJob has no runtimePatches and no activeDeadlineSeconds" in found[0].words
 
 
 def test_a_short_name_of_the_store_is_found() -> None:

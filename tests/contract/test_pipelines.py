@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError, SettingsError
+from components.finetune.nodes.place import VARIABLE, Place
 from pipelines import chart
 from pipelines.arguments import typed_arguments
 from pipelines.cluster import Cluster, Images, Toleration, load_cluster, with_images, with_preset
@@ -202,6 +203,34 @@ def test_for_a_cluster_images_are_named_by_digest() -> None:
     env = {e["name"]: e["value"] for e in spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]["env"]}
     assert env["AUDIOTUNE_STORE"] == "s3://jam"
     assert env["AWS_CA_BUNDLE"] == "/etc/audio-tune/ca/ca.crt"
+
+
+def test_several_nodes_are_led_by_a_step_without_gpus() -> None:
+    cluster = CLUSTER.model_copy(update={"nodes": 2, "gpus": 4, "batch_size": 16})
+    spec, platform = compiled("full", load_recipe("lora_24gb"), cluster)
+    knobs = spec["root"]["dag"]["tasks"]["finetune"]["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
+    assert (knobs["nodes"], knobs["devices"]) == (2, 4)  # every GPU of a pod has a process
+    containers = {label: e["container"] for label, e in spec["deploymentSpec"]["executors"].items()}
+    assert containers["exec-encode"]["resources"]["accelerator"]["count"] == "4"
+    assert "accelerator" not in containers["exec-finetune"]["resources"]
+    (place,) = [Place.model_validate_json(e["value"]) for e in containers["exec-finetune"]["env"] if e["name"] == VARIABLE]
+    assert place.image == containers["exec-finetune"]["image"]
+    assert place.resources["limits"][cluster.gpu_resource] == "4"
+    assert place.tolerations == [{"key": "gpu", "operator": "Equal", "value": "x", "effect": "NoExecute"}]
+    own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert "tolerations" not in own["exec-finetune"]
+    assert "tolerations" in own["exec-encode"]
+    assert int(own["exec-finetune"]["activeDeadlineSeconds"]) > place.deadline_s  # the step lives to tell of the TrainJob's
+    alone = compiled("full", load_recipe("lora_24gb"), CLUSTER)[0]["deploymentSpec"]["executors"]["exec-finetune"]["container"]
+    assert VARIABLE not in {e["name"] for e in alone["env"]}
+
+
+def test_nodes_may_be_the_recipes(tmp_path: Path) -> None:
+    text = (RECIPES / "full_finetune.toml").read_text().replace("[finetune]", "[finetune]\nnodes = 2")
+    (tmp_path / "r.toml").write_text(text)
+    spec, _ = compiled("tune", load_recipe(tmp_path / "r.toml"), CLUSTER.model_copy(update={"nodes": None}))
+    env = {e["name"] for e in spec["deploymentSpec"]["executors"]["exec-finetune"]["container"]["env"]}
+    assert VARIABLE in env
 
 
 def test_we_write_what_the_sdk_would_have_written(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ class FakeKubernetes:
             return 403, {"kind": "Status", "reason": "Forbidden"}
         if method == "POST" and path.endswith("/selfsubjectaccessreviews"):
             wish = body["spec"]["resourceAttributes"]
-            word = f"{wish['verb']} {wish.get('group', '')}/{wish['resource']}/{wish.get('name', '')}"
+            kind = "/".join(filter(None, (wish["resource"], wish.get("subresource", ""))))
+            word = f"{wish['verb']} {wish.get('group', '')}/{kind}/{wish.get('name', '')}"
             return 201, {**body, "status": {"allowed": word in self.rights.get(user, set())}}
         if path in self.objects:
             return 200, self.objects[path]

@@ -356,13 +356,14 @@ def test_without_the_right_to_read_logs(fake: FakeTrainer, lead: Any) -> None:
 
 
 STEP = """
-import sys
+import json, sys
 from audiotune.kubernetes import Kubernetes
+from components.finetune.nodes.place import Place
 from components.finetune.nodes.run import Conductor
-from tests.unit.test_finetune_nodes import PLACE, POD, wanted
-url = sys.argv[1]
+from components.finetune.nodes.trainjob import Pod
+url, place, pod, wanted = sys.argv[1], Place.model_validate_json(sys.argv[2]), Pod(*json.loads(sys.argv[3])), json.loads(sys.argv[4])
 told = lambda share, words: print(words, flush=True)
-Conductor(Kubernetes(url, verify=False), Kubernetes(url, verify=False, timeout_s=5), POD, PLACE, told, every_s=0.05).lead(wanted())
+Conductor(Kubernetes(url, verify=False), Kubernetes(url, verify=False, timeout_s=5), pod, place, told, every_s=0.05).lead(wanted)
 """
 
 
@@ -371,7 +372,8 @@ def test_the_step_ends_and_takes_it_along(fake: FakeTrainer, number: signal.Sign
     """SIGTERM's first act is the one delete call; nothing can be done on SIGKILL: the owner and the deadline are for that."""
     fake.script.append(both_run)
     with serving(fake) as url:
-        step = subprocess.Popen([sys.executable, "-c", STEP, url], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        given = [url, PLACE.model_dump_json(), json.dumps([POD.namespace, POD.name, POD.uid, POD.run]), json.dumps(wanted())]
+        step = subprocess.Popen([sys.executable, "-c", STEP, *given], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         assert step.stdout is not None
         for line in step.stdout:
             if "2 of 2 nodes run" in line:

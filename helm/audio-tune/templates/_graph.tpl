@@ -14,6 +14,7 @@ cluster-jobs: true
 backup: {{ $registry }}
 journey: {{ $v.journey.enabled }}
 steps: {{ eq $v.kfp.mode "multi-user" }}
+training: {{ and (eq $v.kfp.mode "multi-user") (gt (int $v.pipelines.nodes) 1) }}
 kubernetes: true
 internet: {{ $v.pipelines.internet }}
 routes: {{ or $v.ingress.enabled $v.httpRoute.enabled (not (empty $v.network.ingressFrom)) }}
@@ -28,6 +29,8 @@ external-registry: {{ not $registry }}
 {{- if eq .part "steps" -}}
 matchExpressions:
   - {key: workflows.argoproj.io/workflow, operator: Exists}
+{{- else if eq .part "training" -}}
+matchLabels: {app.kubernetes.io/name: audio-tune, app.kubernetes.io/component: training}
 {{- else -}}
 matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- end -}}

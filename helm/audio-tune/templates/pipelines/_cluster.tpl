@@ -13,6 +13,7 @@
   "service_account" (ternary .Values.kfp.serviceAccount "" (eq .Values.kfp.mode "multi-user"))
   "gpu_resource" ($gpu.resource | default "nvidia.com/gpu")
   "gpus" (int $gpu.count)
+  "nodes" (int $v.nodes)
   "gpu_node_selector" ($gpu.nodeSelector | default dict)
   "gpu_taint" (first (append $taints ""))
   "shared_memory" $gpu.sharedMemory
