@@ -57,6 +57,12 @@ def section(title: str, *parts: str) -> Html:
     return Html(f"<section><h2>{escape(title)}</h2>{body}</section>")
 
 
+def excerpt(made: str, title: str) -> Html:
+    """A section of a page made here, by its title, players and pictures included; empty when the page has none of that title."""
+    match = re.search(f"<section><h2>{re.escape(escape(title))}</h2>.*?</section>", made, re.DOTALL)
+    return Html(match[0] if match else "")
+
+
 def note(words: str, *, kind: str = "plain") -> Html:
     """A framed remark; `kind` is plain, good or bad."""
     tone = kind if kind in ("good", "bad") else "plain"

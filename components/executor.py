@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import sys
 import traceback
@@ -46,7 +47,7 @@ class Result:
     Attributes:
         parameters: values for the names in PARAMETERS.
         metrics: numbers shown in the run's metrics table.
-        metadata: artifact name -> small facts recorded with it; None values are left out.
+        metadata: artifact name -> small facts recorded with it; None, NaN and infinity are left out, here and in metrics.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -160,7 +161,7 @@ def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result
     for name in card.OUTPUTS:
         runtime = dict(declared["artifacts"][name]["artifacts"][0])
         facts = result.metrics if name == "metrics" else result.metadata.get(name, {})
-        runtime["metadata"] = {key: value for key, value in facts.items() if value is not None}
+        runtime["metadata"] = _accepted(facts)
         artifacts[name] = {"artifacts": [runtime]}
     wanted = declared.get("parameters", {})
     parameters = {name: result.parameters[name] for name in card.PARAMETERS if name in wanted}
@@ -170,6 +171,18 @@ def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result
         target.write_text(value if isinstance(value, str) else json.dumps(value))
     target = Path(declared["outputFile"])
     write_whole(target, json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
+
+
+def _accepted(value: Any) -> Any:
+    """Without what the backend refuses after all work is done: null anywhere, and numbers that JSON cannot write (NaN, infinity)."""
+    if isinstance(value, Mapping):
+        kept = {str(key): _accepted(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [inner for inner in map(_accepted, value) if inner is not None]
+    if not isinstance(value, str | bool | int | float) and hasattr(value, "item"):  # a number of numpy's or torch's
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _run_by_hand(package: str, card: ModuleType, argv: Sequence[str]) -> None:

@@ -31,10 +31,18 @@ def markdown(release: Release, people: dict[str, str], intended_use: str) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def html(release: Release, people: dict[str, str], intended_use: str, aliases: Sequence[str] = (), why: str = "") -> str:
-    """The card as a page.
+def html(
+    release: Release,
+    people: dict[str, str],
+    intended_use: str,
+    aliases: Sequence[str] = (),
+    why: str = "",
+    evaluation: str = "",
+) -> str:
+    """The card as a page: the last step's report, so it is also to be heard.
 
     Args:
+        evaluation: the page that evaluate made; its players and spectrograms are taken over.
         aliases: what the version was named just now.
         why: why it is no champion, for a release that is not.
     """
@@ -43,6 +51,7 @@ def html(release: Release, people: dict[str, str], intended_use: str, aliases: S
         body.append(report.note(f"Not champion: {why}.", kind="bad"))
     if release.notice:
         body.append(report.note(release.notice))
+    body.append(report.excerpt(evaluation, "Listen"))
     for title, rows in _facts(release, people):
         body.append(report.section(title, report.table(("", ""), rows)))
     return report.page(_title(release), "".join(body), subtitle=intended_use)

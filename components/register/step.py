@@ -55,12 +55,14 @@ def run(
     recordings = recordings_of(rows)
     agreement = governance.require(store, "register", recordings)
     _check(store, pointer, judged, rows)
+    heard = store.fetch(judged.report).read_text(encoding="utf-8") if judged.report else ""
     progress(0.3, "registering in MLflow")
     made = _register(settings, store, agreement, _release(settings, agreement, pointer, judged, rows))
     made.save(store)
     aliases, why = _aliases(settings, store, agreement, made)
     progress(0.9, f"version {made.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
-    report.write_text(card.html(made, _people(agreement), settings.intended_use, aliases, why), encoding="utf-8")
+    page = card.html(made, _people(agreement), settings.intended_use, aliases, why, heard)
+    report.write_text(page, encoding="utf-8")
     write_whole(release, made.model_dump_json(indent=1) + "\n")
     return Result(
         parameters={"version": made.version},

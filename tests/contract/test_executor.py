@@ -89,6 +89,15 @@ def test_metadata_holds_no_null_and_metrics_are_metadata(folder: Path) -> None:
     assert None not in said["artifacts"]["page"]["artifacts"][0]["metadata"].values()
 
 
+def test_what_the_backend_refuses_is_left_out_at_any_depth() -> None:
+    """A null anywhere, or a number that is none, fails a step after its work."""
+    import numpy as np
+
+    facts = {"a": None, "b": {"c": None, "d": [1, None, float("inf")]}, "loss": np.float32(0.5), "n": np.int64(3), "ok": True}
+    assert executor._accepted(facts) == {"b": {"d": [1]}, "loss": 0.5, "n": 3, "ok": True}
+    assert json.loads(json.dumps(executor._accepted(facts), allow_nan=False))
+
+
 def test_output_parameters_are_files_too(folder: Path) -> None:
     play(recorded(folder))
     assert (folder / "outputs" / "lines").read_text() == "3"

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,26 @@ def test_a_finished_run_does_no_work_and_more_steps_go_on(made: Any, tmp_path: P
             assert (tmp_path / "report").read_bytes() == page
     assert any(words.startswith("step 8 of 8") for words in said)
     assert not any(words.startswith("step 2 ") for words in said)
+
+
+def test_checkpoints_are_made_by_the_clock(made: Any, tmp_path: Path) -> None:
+    """Slow steps: long before `checkpoint_every`, so that a kill costs at most one interval of the clock."""
+    from audiotune import checkpoint
+    from components.finetune.settings import Settings
+    from components.finetune.step import run
+
+    said: list[str] = []
+
+    def slow(share: float, words: str) -> None:
+        said.append(words)
+        time.sleep(1.1 if words.startswith("step ") else 0.0)
+
+    knobs = {"steps": 3, "checkpoint_every": 1000, "checkpoint_every_s": 1.0, "log_every": 1, "seed": 31, "validate_rows": 0}
+    settings = Settings.model_validate({**KNOBS, "base": str(made.base), **knobs})
+    paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
+    run(settings, made.store, slow, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+    assert "checkpoint after step 2 is in the store" in said  # a very slow machine may make one after step 1, too
+    assert checkpoint.newest(made.store, json.loads((tmp_path / "checkpoint").read_text())["checkpoint"].split("/")[1], 2)
 
 
 def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from audiotune import report
 from audiotune.errors import AudioTuneError, ConsentError, DamagedBlobError, ManifestError, ModelError, NotInStoreError
+from audiotune.picture import spectrogram_png
 from audiotune.progress import silent
 from audiotune.release import Evaluation, WeightsPointer
+from audiotune.sound import Sound
 from components.register import card
 from components.register.settings import Settings
 from components.register.step import notice_for, run
@@ -86,3 +90,18 @@ def test_the_card_names_people_and_escapes_words(ours: Group) -> None:
     assert "For &lt;us&gt;." in page
     assert "Not champion: the gate did not pass: it copies." in page
     assert "Powered by <them>" in card.notice_text(release, people)
+
+
+def test_the_last_step_can_be_heard(ours: Group) -> None:
+    """Players and spectrograms of the evaluation stand in the card, too: it is the report of a run's last step."""
+    sound = Sound(np.zeros((1, 800), np.float32), 8000)
+    listen = report.section("Listen", report.player(sound, label="tuned model"), report.picture(spectrogram_png(sound), "a tone"))
+    judged = report.page("Evaluation", report.section("Numbers", "1") + listen + report.section("After", "2"))
+    pointer = WeightsPointer.model_validate_json(ours.paths["weights"].read_bytes())
+    page = card.html(ours.release(pointer), {}, "", ["champion"], "", judged)
+    assert listen in page
+    assert "<audio controls" in page
+    assert 'alt="a tone"' in page
+    assert "<h2>Numbers</h2>" not in page
+    assert "<h2>After</h2>" not in page
+    assert "<audio" not in card.html(ours.release(pointer), {}, "", ["champion"], "", "no page of ours")

@@ -22,6 +22,6 @@ def run(settings: Settings, store: Store, progress: Progress, *, model: Path, pa
     store.put("counted", str(lines).encode())
     return Result(
         {"lines": lines, "key": "manifests/x", "never declared": 1},
-        {"loss": 0.25},
+        {"loss": 0.25, "diverged": float("nan")},
         {"page": {"lines": lines, "nothing": None}, "executor-logs": {"x": 1}},
     )
