@@ -7,9 +7,9 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from audiotune.kubernetes import connect
 from pipelines.cluster import load_cluster
 from pipelines.compile import compiled
-from pipelines.kubernetes import connect
 from pipelines.recipe import load_recipe
 from tests.e2e.standin.driver import Run
 from tests.e2e.standin.player import Player, StepFailedError
