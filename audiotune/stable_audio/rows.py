@@ -22,7 +22,8 @@ def apart(model: Any) -> Iterator[None]:
     would give the layer: alone nothing is slower than without this.
 
     The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.beside`; what it adds is taken
-    request by request as well, and counts for that call only.
+    request by request as well, and counts for that call only; and with `wordless`, which says that no request of the batch has words to
+    stay away from: it must not depend on what such words come to, or a neighbour's could change how a request is computed.
 
     Not for two threads on one model at a time.
     """
@@ -54,10 +55,13 @@ class _Requests:
 
     count = 0
     beside: Mapping[str, tuple[Any, Any]] = {}
+    wordless = False
 
     def counted(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def call(x: Any, *args: Any, beside: Mapping[str, tuple[Any, Any]] | None = None, **options: Any) -> Any:
-            self.count, self.beside = len(x), beside or {}
+        def call(
+            x: Any, *args: Any, beside: Mapping[str, tuple[Any, Any]] | None = None, wordless: bool = False, **options: Any
+        ) -> Any:
+            self.count, self.beside, self.wordless = len(x), beside or {}, wordless
             return forward(x, *args, **options)
 
         return call
@@ -68,7 +72,8 @@ class _Requests:
 
         def call(x: Any, context: Any = None, **options: Any) -> Any:
             count = self.count
-            if context is None or len(x) != 2 * count or x.device.type != "cpu" or bool(context[count:].any()):
+            halves = self.wordless and context is not None and len(x) == 2 * count and x.device.type == "cpu"
+            if not halves or bool(context[count:].any()):
                 return forward(x, context=context, **options)
             found = forward(x[:count], context=context[:count], **options)
             return torch.cat([found, torch.zeros_like(found)])

@@ -55,7 +55,7 @@ class Guided:
         self._scales = Scales(guidance, sa.device)
         self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
         self._held: tuple[Any, Any] | None = None
-        self._beside = {"beside": beside} if beside else {}
+        self._aside = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
         self._velocity = sa.objective != "v"
         if type(self.model).__name__ == "DiTWrapper":
             # Upstream recomputes activations even where nothing is learned; that only costs time here.
@@ -82,10 +82,10 @@ class Guided:
     def _played(self, x: Any, t: Any) -> Any:
         self._leave(self._gone())
         if len(self._left) == self._rows:
-            return self.model(x, t, cfg_scale=self._scales, **self._beside, **self._inputs).to(x.dtype)
+            return self.model(x, t, cfg_scale=self._scales, **self._aside, **self._inputs).to(x.dtype)
         found = x.new_zeros(x.shape)
         left = self._left
-        found[left] = self.model(x[left], t[left], cfg_scale=self._scales, **self._beside, **self._inputs).to(x.dtype)
+        found[left] = self.model(x[left], t[left], cfg_scale=self._scales, **self._aside, **self._inputs).to(x.dtype)
         return found
 
     def _leave(self, gone: Collection[int]) -> None:

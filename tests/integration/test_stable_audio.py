@@ -84,11 +84,11 @@ def test_eight_together_on_the_tiny_base_are_the_bits_of_each_alone() -> None:
         assert np.array_equal(sound.data, generate(model, [request])[0].data)
 
 
-@pytest.mark.parametrize("negative", ["", "hiss"])
-def test_a_packed_model_sounds_the_same_and_gives_the_same_bits_in_any_batch(negative: str) -> None:
+@pytest.mark.parametrize("negatives", [("", ""), ("hiss", "xyzzy")], ids=["none", "a known and an unknown word"])
+def test_a_packed_model_sounds_the_same_and_gives_the_same_bits_in_any_batch(negatives: tuple[str, str]) -> None:
     plain, packed = tiny_shape_model(0), pack(tiny_shape_model(0))
     asked = [
-        Request("low drone", negative_prompt=negative, seconds=0.25 * (1 + seed % 2), steps=4, seed=seed) for seed in range(7)
+        Request("low drone", negative_prompt=negatives[n // 2 % 2], seconds=0.25 * (1 + n % 2), steps=4, seed=n) for n in range(7)
     ]
     expected, made = generate(plain, asked), generate(packed, asked)
     for one, other, request in zip(expected, made, asked):
