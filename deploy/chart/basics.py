@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -16,15 +16,17 @@ class Closed(BaseModel):
     )
 
 
+_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 Name = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
 Host = Annotated[str, StringConstraints(pattern=r"^([a-zA-Z0-9*]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?)?$")]
+RouteHost = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
+Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+[^\s]*)?$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Labels = dict[str, str]
-Objects = list[dict[str, Any]]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -72,11 +74,56 @@ def resources(cpu: str, memory: str, most: str, disk: str = "1Gi", most_disk: st
     )
 
 
+class Toleration(Closed):
+    """A taint that is tolerated."""
+
+    key: str = Field(default="", description="the taint's key; empty with Exists tolerates all")
+    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="Exists, or Equal with a value")
+    value: str = Field(default="", description="the taint's value")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(default="", description="empty: every effect")
+
+
+class PodToleration(Toleration):
+    """The same, for a while if need be."""
+
+    toleration_seconds: int | None = Field(default=None, ge=0, description="how long NoExecute is tolerated; null: for ever")
+
+
+class Requirement(Closed):
+    """One line of a selector's matchExpressions."""
+
+    key: str = Field(min_length=1, description="label")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="how it is compared")
+    values: list[str] = Field(default=[], description="with In and NotIn")
+
+
+class Selector(Closed):
+    """Labels that are selected; without any, everything is."""
+
+    match_labels: Labels = Field(default={}, description="labels and their values")
+    match_expressions: list[Requirement] = Field(default=[], description="the longer way to say it")
+
+
+class Block(Closed):
+    """A range of addresses."""
+
+    cidr: Cidr = Field(description="range, as in 10.0.0.0/8")
+    except_: list[Cidr] = Field(default=[], alias="except", description="ranges inside it that are left out")
+
+
+class Peer(Closed):
+    """A NetworkPolicy peer: pods, namespaces, or addresses."""
+
+    pod_selector: Selector | None = Field(default=None, description="pods")
+    namespace_selector: Selector | None = Field(default=None, description="namespaces")
+    ip_block: Block | None = Field(default=None, description="addresses, instead of both")
+
+
 class Placement(Closed):
     """Where the pods of one part may run."""
 
     node_selector: Labels = Field(default={}, description="labels a node must have")
-    tolerations: Objects = Field(default=[], description="Kubernetes tolerations")
+    tolerations: list[PodToleration] = Field(default=[], description="taints that are tolerated")
     affinity: dict[str, Any] = Field(default={}, description="Kubernetes affinity")
     priority_class_name: str = Field(default="", description="priority class; empty takes pods.priorityClassName")
     annotations: Labels = Field(default={}, description="annotations of the pods")
@@ -92,6 +139,6 @@ class Volume(Closed):
 class Route(Closed):
     """Names under which members reach the two services."""
 
-    studio_host: Host = Field(default="", description="host name of the studio; empty makes no rule for it")
-    generation_host: Host = Field(default="", description="host name of the generation API; empty makes no rule for it")
+    studio_host: RouteHost = Field(default="", description="host name of the studio; empty makes no rule for it")
+    generation_host: RouteHost = Field(default="", description="host name of the generation API; empty makes no rule for it")
     annotations: Labels = Field(default={}, description="annotations of the object")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from deploy.chart.basics import Closed, Image, Labels, Name, Objects, Port, Route, Seconds, Url, image
-
-Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
+from deploy.chart.basics import Cidr, Closed, Image, Labels, Name, Peer, Port, Route, Seconds, Url, image
 
 
 class Images(Closed):
@@ -46,7 +44,7 @@ class Network(Closed):
     """Who may talk to whom. Nothing that is not drawn in files/graph.yaml."""
 
     policies: bool = Field(default=True, description="deny by default, and one policy for each arrow of the service graph")
-    ingress_from: Objects = Field(
+    ingress_from: list[Peer] = Field(
         default=[],
         description="NetworkPolicy peers that may reach studio and generation; empty with a route on: any pod of the cluster",
     )
@@ -65,11 +63,22 @@ class Ingress(Route):
     tls_secret: Name = Field(default="", description="Secret with the certificate; empty: no TLS here")
 
 
+class ParentRef(Closed):
+    """A Gateway, or one of its listeners."""
+
+    name: str = Field(min_length=1, max_length=253, description="its name")
+    namespace: Name | None = Field(default=None, min_length=1, description="its namespace; null: this one")
+    section_name: str | None = Field(default=None, min_length=1, max_length=253, description="one listener of it")
+    port: Port | None = Field(default=None, description="one port of it")
+    group: str | None = Field(default=None, max_length=253, description="API group; null: the Gateway API's own")
+    kind: str | None = Field(default=None, min_length=1, max_length=63, description="null: Gateway")
+
+
 class HttpRoute(Route):
     """The same by the Gateway API."""
 
     enabled: bool = Field(default=False, description="make it")
-    parent_refs: list[dict[str, Any]] = Field(default=[], description="Gateways it is attached to")
+    parent_refs: list[ParentRef] = Field(default=[], description="Gateways it is attached to")
 
 
 class ServiceMonitor(Closed):
@@ -103,7 +112,7 @@ class Monitoring(Closed):
     service_monitor: ServiceMonitor = Field(default=ServiceMonitor(), description="what is scraped")
     rules: Rules = Field(default=Rules(), description="alerts")
     dashboard: Dashboard = Field(default=Dashboard(), description="Grafana")
-    scrape_from: Objects = Field(
+    scrape_from: list[Peer] = Field(
         default=[],
         description="NetworkPolicy peers that scrape; empty with a ServiceMonitor on: pods of the namespace `monitoring`",
     )

@@ -10,11 +10,11 @@ from deploy.chart.basics import (
     Closed,
     Labels,
     Name,
-    Objects,
     Placement,
     Quantity,
     Resources,
     Seconds,
+    Toleration,
     Url,
     VariableName,
     resources,
@@ -34,7 +34,7 @@ class Gpu(Closed):
     resource: str | None = Field(default=None, description="resource name, as in nvidia.com/gpu")
     count: int | None = Field(default=None, ge=0, le=16, description="how many of it")
     node_selector: Labels | None = Field(default=None, description="labels a GPU node must have")
-    tolerations: Objects | None = Field(default=None, description="taints that are tolerated")
+    tolerations: list[Toleration] | None = Field(default=None, description="taints that are tolerated")
     runtime_class_name: str | None = Field(default=None, description="runtime class; empty where the node's default knows GPUs")
     shared_memory: Quantity | None = Field(default=None, description="size of /dev/shm")
     batch_size: int | None = Field(

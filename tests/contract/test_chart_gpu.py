@@ -10,7 +10,7 @@ import yaml
 
 from deploy.chart.parts import Preset
 from pipelines.recipe import RECIPES, Cluster
-from tests.rendered_chart import CHART, merged, needs_helm, objects, one
+from tests.rendered_chart import CHART, merged, objects, one
 
 PRESETS = yaml.safe_load((CHART / "files" / "presets.yaml").read_text())
 NAMES = tuple(PRESETS)
@@ -35,7 +35,6 @@ def test_every_preset_names_a_recipe_that_ships() -> None:
     assert {preset["pipelines"]["recipe"] for preset in PRESETS.values()} <= shipped
 
 
-@needs_helm
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_places_the_service(name: str) -> None:
     preset, spec = PRESETS[name], generation({"generation": {"gpu": {"preset": name}}})
@@ -53,7 +52,6 @@ def test_a_preset_places_the_service(name: str) -> None:
     assert environment["AUDIOTUNE_GENERATION_DEVICE"] == ("cuda" if preset["count"] else "cpu")
 
 
-@needs_helm
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_tells_the_steps(name: str) -> None:
     preset, told = PRESETS[name], cluster({"pipelines": {"gpu": {"preset": name}}})
@@ -65,7 +63,6 @@ def test_a_preset_tells_the_steps(name: str) -> None:
     assert (told["recipe"], told["batch_size"]) == (preset["pipelines"]["recipe"], preset["pipelines"]["batchSize"])
 
 
-@needs_helm
 def test_own_labels_and_taints_are_added_to_the_presets() -> None:
     own = {"nodeSelector": {"room": "cellar"}, "tolerations": [{"key": "loud", "operator": "Exists"}]}
     spec = generation({"generation": merged({"gpu": {"preset": "l4-24gb"}}, own)})
@@ -73,7 +70,6 @@ def test_own_labels_and_taints_are_added_to_the_presets() -> None:
     assert [t["key"] for t in spec["tolerations"]] == ["loud", "nvidia.com/gpu"]
 
 
-@needs_helm
 def test_a_gpu_is_not_asked_for_twice_in_an_upgrade() -> None:
     found = one(objects({"generation": {"gpu": {"preset": "l4-24gb"}}}), "Deployment", "generation")
     assert found["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}

@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.chart.graph import graph
-from tests.rendered_chart import Object, containers, needs_helm, objects, text
+from tests.rendered_chart import Object, containers, objects, text
 
-pytestmark = needs_helm
 KFP = {"kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888"}}
 EXTERNAL = {
     "objectStorage": {"kind": "external", "external": {"secret": "k", "endpoint": "https://s3.example"}},

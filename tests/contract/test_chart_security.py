@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.chart import scorecard
-from tests.rendered_chart import Object, containers, merged, needs_helm, objects, one, pods, text
+from tests.rendered_chart import Object, containers, merged, objects, one, pods, text
 
 DIGEST = "sha256:" + "0" * 64
 DIGESTS = {
@@ -23,32 +23,27 @@ EVERYTHING = {
 }
 
 
-@needs_helm
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 def test_the_card_is_full(values: dict[str, Any]) -> None:
     assert {line: failing for line, failing in scorecard.card(objects(merged(DIGESTS, values))).items() if failing} == {}
 
 
-@needs_helm
 def test_two_renders_are_the_same_bytes() -> None:
     first = text()
     text.__globals__["_text"].cache_clear()
     assert text() == first
 
 
-@needs_helm
 def test_no_secret_is_rendered() -> None:
     """Those of the chart are made in the cluster; a rendered one would be new at every upgrade, or the same for everybody."""
     assert not [o for o in objects(EVERYTHING) if o["kind"] == "Secret"]
 
 
-@needs_helm
 def test_names_are_unique() -> None:
     names = [(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects(EVERYTHING)]
     assert len(names) == len(set(names))
 
 
-@needs_helm
 def test_secrets_stand_in_no_argument_and_no_plain_variable() -> None:
     for owner, spec in pods(objects(EVERYTHING)):
         for container in containers(spec):
@@ -56,7 +51,6 @@ def test_secrets_stand_in_no_argument_and_no_plain_variable() -> None:
             assert not {name for name in plain if any(w in name for w in ("SECRET", "PASSWORD", "TOKEN", "KEY"))}, owner
 
 
-@needs_helm
 def test_a_pod_that_ends_outlives_the_longest_generation() -> None:
     spec = one(objects({"generation": {"longestSeconds": 1200, "preStopSeconds": 15}}), "Deployment", "generation")["spec"][
         "template"
@@ -64,7 +58,6 @@ def test_a_pod_that_ends_outlives_the_longest_generation() -> None:
     assert spec["terminationGracePeriodSeconds"] > 1200 + 15
 
 
-@needs_helm
 def test_the_jobs_that_hold_a_token_may_only_make_secrets_and_look_at_their_own() -> None:
     for role in (o for o in objects() if o["kind"] == "Role"):
         for rule in role["rules"]:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from helm_python import lint
 from pydantic import ValidationError
 
 from deploy.chart import generate, rules
 from deploy.chart.values import Values
-from tests.rendered_chart import CHART, HELM, REGISTRY, RefusedError, at, bare, merged, needs_helm, objects, pods, program, text
+from tests.rendered_chart import CHART, KUBERNETES, REGISTRY, RefusedError, at, bare, merged, objects, pods, text
 
-SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = sorted((CHART.parents[1] / "deploy" / "values").glob("*.yaml"))
 
 
@@ -37,7 +32,6 @@ def test_every_values_file_that_ships_fits(path: Path) -> None:
     Values.model_validate(merged(written, REGISTRY, yaml.safe_load(path.read_text())))
 
 
-@needs_helm
 @pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)
 def test_every_values_file_that_ships_renders(path: Path) -> None:
     assert list(pods(objects(yaml.safe_load(path.read_text()))))
@@ -105,7 +99,6 @@ def test_the_model_refuses_by_name(path: str, value: Any) -> None:
     assert any(_words(path) in {str(part) for part in error["loc"]} for error in caught.value.errors())
 
 
-@needs_helm
 @pytest.mark.parametrize(("path", "value"), WRONG, ids=[f"{p}={v}" for p, v in WRONG])
 def test_helm_refuses_by_name(path: str, value: Any) -> None:
     with pytest.raises(RefusedError, match=_words(path)):
@@ -136,7 +129,6 @@ def test_every_rule_has_a_case() -> None:
     assert {rule.key for rule in rules.RULES} == set(BROKEN)
 
 
-@needs_helm
 @pytest.mark.parametrize("key", BROKEN)
 def test_python_and_helm_refuse_alike(key: str) -> None:
     values = BROKEN[key] if key == "images.registry" else merged(REGISTRY, BROKEN[key])
@@ -146,65 +138,7 @@ def test_python_and_helm_refuse_alike(key: str) -> None:
         bare(values)
 
 
-def _strategy(card: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Random valid values of a schema; patterns by the schema's own regular expression."""
-    if "anyOf" in card:
-        return st.one_of(*(_strategy(choice) for choice in card["anyOf"]))
-    if "enum" in card or "const" in card:
-        return st.sampled_from(card.get("enum") or [card["const"]])
-    kind = card.get("type")
-    if kind == "object" and "properties" in card:
-        return st.fixed_dictionaries(
-            {}, optional={key: _strategy(below) for key, below in card["properties"].items() if key != "global"}
-        )
-    simple: dict[Any, st.SearchStrategy[Any]] = {
-        "null": st.none(),
-        "boolean": st.booleans(),
-        "object": st.just({}),
-        "array": st.just([]),
-        "integer": st.integers(card.get("minimum", 0), card.get("maximum", 10**6)),
-        "number": st.integers(int(card.get("minimum", 1)) or 1, int(card.get("maximum", 1000))),
-        "string": st.from_regex(card["pattern"].replace("$", r"\Z"), fullmatch=True)
-        .filter(str.isascii)
-        .filter(lambda s: "\n" not in s)
-        if "pattern" in card
-        else st.sampled_from(["a", "band"]),
-    }
-    return simple[kind]
-
-
-@needs_helm
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(values=_strategy(SCHEMA))
-def test_random_valid_values_render_or_are_refused_by_a_rule(values: dict[str, Any]) -> None:
-    whole = merged(yaml.safe_load((CHART / "values.yaml").read_text()), values, {"images": {"registry": "registry.home:5000"}})
-    jsonschema.validate(whole, SCHEMA)
-    faults = rules.broken(whole)
-    try:
-        rendered = text(values, kube_version="1.34.0", api_versions="keda.sh/v1alpha1/ScaledObject")
-    except RefusedError:
-        if not faults:
-            raise
-        return
-    assert not faults
-    assert [found for found in yaml.safe_load_all(rendered) if found]
-
-
-@needs_helm
-@pytest.mark.skipif(HELM is None or program("helm4") is None, reason="no helm4 among the lab's programs (`lab tools helm4`)")
-def test_helm_4_renders_the_same_objects() -> None:
-    three = {str(o) for o in objects()}
-    four = {str(o) for o in yaml.safe_load_all(text(helm=program("helm4"))) if o}
-    assert four == three
-
-
-@needs_helm
 def test_helm_lints() -> None:
-    done = subprocess.run(
-        [str(HELM), "lint", str(CHART), "--strict", "--set", "images.registry=registry.home", "--kube-version", "1.34.4"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    report = lint(CHART, REGISTRY, strict=True, kube_version=KUBERNETES)
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []

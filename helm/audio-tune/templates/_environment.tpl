@@ -37,9 +37,9 @@ http://{{ include "audio-tune.name" . }}-object-store.{{ .Release.Namespace }}.s
 - {name: AWS_REGION, value: {{ $storage.region | quote }}}
 - {name: AWS_EC2_METADATA_DISABLED, value: "true"}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: accesskey}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: accesskey}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: secretkey}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: secretkey}}
 {{- if eq $storage.kind "external" }}
 {{- if not $storage.external.pathStyle }}
 - {name: AUDIOTUNE_STORE_STYLE, value: virtual}
@@ -59,7 +59,7 @@ http://{{ include "audio-tune.name" . }}-object-store.{{ .Release.Namespace }}.s
 {{- define "audio-tune.ca-volume" -}}
 {{- if include "audio-tune.has-ca" . }}
 - name: store-ca
-  configMap: {name: {{ .Values.objectStorage.external.caConfigMap }}}
+  configMap: {name: {{ .Values.objectStorage.external.caConfigMap | quote }}}
 {{- end }}
 {{- end -}}
 
@@ -79,7 +79,7 @@ http://{{ include "audio-tune.name" . }}-registry.{{ .Release.Namespace }}.svc:5
 - {name: MLFLOW_TRACKING_URI, value: {{ include "audio-tune.registry-url" . | quote }}}
 {{- if and (eq .Values.registry.kind "external") .Values.registry.external.tokenSecret }}
 - name: MLFLOW_TRACKING_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ .Values.registry.external.tokenSecret }}, key: token}}
+  valueFrom: {secretKeyRef: {name: {{ .Values.registry.external.tokenSecret | quote }}, key: token}}
 {{- end }}
 {{- end -}}
 
@@ -91,9 +91,9 @@ http://{{ include "audio-tune.name" . }}-registry.{{ .Release.Namespace }}.svc:5
 - {name: PGDATABASE, value: {{ .Values.database.name | quote }}}
 - {name: PGSSLMODE, value: {{ ternary "disable" .Values.database.external.sslMode (eq .Values.database.kind "bundled") | quote }}}
 - name: PGUSER
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: username}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: username}}
 - name: PGPASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: password}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: password}}
 {{- end -}}
 
 {{- define "audio-tune.database-host" -}}

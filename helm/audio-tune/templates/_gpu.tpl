@@ -34,7 +34,8 @@
 {{- end -}}
 
 {{- define "audio-tune.gpu-api" -}}
-{{- if or (.Capabilities.APIVersions.Has "resource.k8s.io/v1") (semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- /* by the version alone: without a cluster, Helm believes in every API that it knows itself */ -}}
+{{- if semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version -}}
 resource.k8s.io/v1
 {{- else -}}
 resource.k8s.io/v1beta1

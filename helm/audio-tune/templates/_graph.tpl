@@ -47,7 +47,7 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{ toYaml ($v.monitoring.scrapeFrom | default (list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" "monitoring"))))) }}
 {{- else if eq .part "kubeflow" -}}
 - namespaceSelector:
-    matchLabels: {kubernetes.io/metadata.name: {{ $v.kfp.namespace }}}
+    matchLabels: {kubernetes.io/metadata.name: {{ $v.kfp.namespace | quote }}}
 {{- else -}}
 {{ include "audio-tune.outside-peers" .root }}
 {{- if contains ".svc" (include "audio-tune.address" .) }}

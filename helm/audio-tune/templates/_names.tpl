@@ -8,8 +8,8 @@
 {{- end -}}
 
 {{- define "audio-tune.selector" -}}
-app.kubernetes.io/name: {{ include "audio-tune.chart" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "audio-tune.chart" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 
@@ -32,6 +32,6 @@ app.kubernetes.io/part-of: audio-tune
 
 {{- define "audio-tune.metadata" -}}
 name: {{ include "audio-tune.name" .root }}-{{ .name | default .part }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels: {{- include "audio-tune.labels" . | nindent 2 }}
 {{- end -}}

@@ -10,13 +10,13 @@ enableServiceLinks: false
 {{- with .root.Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- $classes := .root.Values.priorityClasses -}}
 {{- $own := $values.priorityClassName | default (ternary (printf "%s-%s" (include "audio-tune.name" .root) (.class | default "services")) $pods.priorityClassName $classes.create) -}}
 {{- with $own }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
   runAsNonRoot: true
@@ -77,7 +77,7 @@ resources:
 {{- /* A volume of the node that is lost with the pod. */ -}}
 {{- define "audio-tune.scratch" -}}
 - name: {{ .name }}
-  emptyDir: {sizeLimit: {{ .size }}}
+  emptyDir: {sizeLimit: {{ .size | quote }}}
 {{- end -}}
 
 {{- define "audio-tune.pod-annotations" -}}

@@ -9,8 +9,8 @@ metadata:
 spec:
   accessModes: [ReadWriteOnce]
   {{- with .volume.storageClass }}
-  storageClassName: {{ . }}
+  storageClassName: {{ . | quote }}
   {{- end }}
   resources:
-    requests: {storage: {{ .volume.size }}}
+    requests: {storage: {{ .volume.size | quote }}}
 {{- end -}}

@@ -7,7 +7,7 @@ activeDeadlineSeconds: {{ int (.deadline | default .root.Values.jobs.deadlineSec
 {{- /* Kubernetes refuses changes to a job, so each revision has its own; Argo CD, which knows no revisions, runs it anew. */ -}}
 {{- define "audio-tune.job-metadata" -}}
 name: {{ include "audio-tune.name" .root }}-{{ .name }}-r{{ .root.Release.Revision }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels: {{- include "audio-tune.labels" . | nindent 2 }}
 annotations: {argocd.argoproj.io/hook: Sync, argocd.argoproj.io/hook-delete-policy: BeforeHookCreation}
 {{- end -}}

@@ -2,8 +2,11 @@
 {{- define "audio-tune.cluster" -}}
 {{- $v := .Values.pipelines -}}
 {{- $gpu := include "audio-tune.gpu" (dict "root" . "gpu" $v.gpu "use" "pipelines") | fromYaml -}}
-{{- $taints := list -}}
-{{- range $gpu.tolerations }}{{- $taints = append $taints (.key | default "") }}{{- end -}}
+{{- $taints := list -}}{{- $tolerations := list -}}
+{{- range $gpu.tolerations -}}
+{{- $taints = append $taints (.key | default "") -}}
+{{- $tolerations = append $tolerations (dict "key" (.key | default "") "operator" (.operator | default "Equal") "value" (.value | default "") "effect" (.effect | default "")) -}}
+{{- end -}}
 {{- $cluster := dict
   "store" (include "audio-tune.store-url" .)
   "store_endpoint" (include "audio-tune.store-endpoint" .)
@@ -25,5 +28,5 @@
   "retries" (int $v.retries)
 -}}
 {{- $images := dict "prepare" (include "audio-tune.image" (dict "root" . "image" "prepare")) "train" (include "audio-tune.image" (dict "root" . "image" "train")) -}}
-{{- dict "cluster" $cluster "preset" $gpu.preset "recipe" $gpu.recipe "batch_size" (int $gpu.batchSize) "runtime_class" $gpu.runtimeClassName "device" $gpu.device "device_class" $gpu.deviceClass "tolerations" ($gpu.tolerations | default list) "images" $images | toPrettyJson -}}
+{{- dict "cluster" $cluster "preset" $gpu.preset "recipe" $gpu.recipe "batch_size" (int $gpu.batchSize) "runtime_class" $gpu.runtimeClassName "device" $gpu.device "device_class" $gpu.deviceClass "tolerations" $tolerations "images" $images | toPrettyJson -}}
 {{- end -}}

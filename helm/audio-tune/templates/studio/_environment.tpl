@@ -10,14 +10,14 @@
 {{- if ne .Values.kfp.mode "none" }}
 - {name: AUDIOTUNE_STUDIO_KFP_URL, value: {{ .Values.kfp.endpoint | quote }}}
 {{- if eq .Values.kfp.mode "multi-user" }}
-- {name: AUDIOTUNE_STUDIO_KFP_NAMESPACE, value: {{ .Release.Namespace }}}
+- {name: AUDIOTUNE_STUDIO_KFP_NAMESPACE, value: {{ .Release.Namespace | quote }}}
 {{- with .Values.kfp.serviceAccount }}
-- {name: AUDIOTUNE_STUDIO_KFP_SERVICE_ACCOUNT, value: {{ . }}}
+- {name: AUDIOTUNE_STUDIO_KFP_SERVICE_ACCOUNT, value: {{ . | quote }}}
 {{- end }}
 {{- end }}
 {{- with .Values.kfp.tokenSecret }}
 - name: AUDIOTUNE_STUDIO_KFP_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: token}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: token}}
 {{- end }}
 {{- end }}
 {{- end -}}
