@@ -8,6 +8,7 @@ from pydantic import Field
 
 from deploy.chart.basics import (
     Closed,
+    HookHost,
     Labels,
     Name,
     Placement,
@@ -69,19 +70,53 @@ class Autoscaling(Closed):
     prometheus_url: Url = Field(default="", description="Prometheus' address (keda)")
 
 
+class Allowance(Closed):
+    """What one member may ask for, counted over all pods."""
+
+    rate_per_minute: int = Field(default=600, ge=1, le=1_000_000, description="requests a minute")
+    sound_seconds_per_day: float = Field(default=0, ge=0, le=1e9, description="seconds of sound a day (UTC); 0: no bound")
+    queue: int = Field(default=32, ge=1, le=10_000, description="sounds that may wait in a pod")
+    jobs: int = Field(default=200, ge=1, le=1_000_000, description="jobs that may wait or run")
+
+
+class Webhooks(Closed):
+    """Addresses that are told when a job has ended."""
+
+    secret: Name = Field(
+        default="", description="existing Secret with the key `secret`, which signs what is sent; empty: none are sent"
+    )
+    hosts: list[HookHost] = Field(
+        default=[], description="receivers that are not public https, as in studio or 10.0.0.7:8080; their ports are opened"
+    )
+
+
 class Generation(Placement):
     """The service that makes sounds."""
 
     replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
     release: Release = Field(default=Release(), description="what is served")
     queue: int = Field(default=64, ge=1, le=10_000, description="sounds that may wait in a pod; more get 429 and Retry-After")
+    queue_seconds: float = Field(default=300, gt=0, le=86_400, description="predicted seconds of work that may wait in a pod")
+    batch_seconds: float = Field(
+        default=2, gt=0, le=600, description="predicted seconds after which a batch takes no more sounds; others wait that long"
+    )
+    body_mb: float = Field(default=24, gt=0, le=1000, description="largest request, in MB")
+    init_seconds: float = Field(default=60, gt=0, le=600, description="longest sound that a request may start from")
+    allowance: Allowance = Field(default=Allowance(), description="what one member may ask for")
+    webhooks: Webhooks = Field(default=Webhooks(), description="addresses that are told when a job has ended")
     poll_seconds: float = Field(default=5, gt=0, le=3600, description="seconds between looks at the alias")
     consent_seconds: float = Field(default=60, gt=0, le=86_400, description="seconds between looks at everybody's consent")
     adapters: str = Field(
         default="*",
         description="releases whose LoRA adapters requests may add to theirs, with commas; * all that are registered, empty none",
     )
+    grace_seconds: float = Field(
+        default=3600, ge=0, le=604_800, description="how long a release is served while the store cannot tell who consents"
+    )
     keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
+    keep_days: float = Field(
+        default=30, ge=0, le=36_500, description="days that kept sounds and ended jobs stay; 0: for ever; see lifecycle.jobsDays"
+    )
     log_prompts: bool = Field(default=False, description="write prompts into the log")
     gpu: Gpu = Field(default=Gpu(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
@@ -89,7 +124,7 @@ class Generation(Placement):
         default=10, ge=0, le=300, description="pause before a pod ends, so that load balancers forget it"
     )
     longest_seconds: Seconds = Field(
-        default=900, description="longest generation; a pod that ends gets this and the pause before it is killed"
+        default=900, description="longest wait for a sound; a pod that ends gets this and the pause before it is killed"
     )
     autoscaling: Autoscaling = Field(default=Autoscaling(), description="more pods when requests wait")
     resources: Resources = Field(

@@ -41,6 +41,12 @@ def _env_rule(part: str) -> Rule:
     )
 
 
+def _forgets_too_early(storage: Mapping[str, Any], keep_days: float) -> bool:
+    ruled = storage["kind"] == "bundled" or storage["external"]["makeBucket"]
+    jobs_days = storage["lifecycle"]["jobsDays"]
+    return bool(ruled and jobs_days and (keep_days == 0 or jobs_days < keep_days))
+
+
 RULES = (
     Rule(
         "images.registry",
@@ -129,6 +135,14 @@ RULES = (
         '(and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0))',
         lambda v: v["generation"]["autoscaling"]["kind"] != "none" and v["generation"]["replicas"] == 0,
         "0 pods and autoscaling contradict each other",
+    ),
+    Rule(
+        "objectStorage.lifecycle.jobsDays",
+        '(and (or (eq .objectStorage.kind "bundled") .objectStorage.external.makeBucket) (gt (int .objectStorage.lifecycle.jobsDays) 0)'
+        " (or (eq (float64 .generation.keepDays) 0.0)"
+        " (lt (float64 .objectStorage.lifecycle.jobsDays) (float64 .generation.keepDays))))",
+        lambda v: _forgets_too_early(v["objectStorage"], v["generation"]["keepDays"]),
+        "the store would remove jobs that generation.keepDays still keeps; make it as long, or 0",
     ),
     _env_rule("generation"),
     _env_rule("studio"),

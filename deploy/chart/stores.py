@@ -48,7 +48,9 @@ class Lifecycle(Closed):
     """What is forgotten, and when. 0 forgets nothing."""
 
     noncurrent_days: int = Field(default=14, ge=0, le=36_500, description="days a replaced or deleted object can be brought back")
-    jobs_days: int = Field(default=7, ge=0, le=36_500, description="days a generation job's record is kept")
+    jobs_days: int = Field(
+        default=45, ge=0, le=36_500, description="days until the store removes what generation.keepDays should have removed"
+    )
     uploads_days: int = Field(default=3, ge=0, le=36_500, description="days an unfinished upload is kept")
     backups_days: int = Field(default=30, ge=0, le=36_500, description="days a database backup is kept")
 

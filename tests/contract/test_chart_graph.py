@@ -17,7 +17,7 @@ EXTERNAL = {
     "database": {"kind": "external", "external": {"host": "db.example", "secret": "d"}},
 }
 NODES = {**KFP, "pipelines": {"nodes": 2}}
-NOT_OURS = {"routes", "prometheus", "external-store", "external-database", "external-registry"}
+NOT_OURS = {"webhooks", "routes", "prometheus", "external-store", "external-database", "external-registry"}
 
 
 def policies(found: list[Object]) -> dict[str, Object]:
@@ -46,6 +46,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "steps",
                 "training",
                 "kubeflow",
+                "webhooks",
                 "routes",
                 "prometheus",
                 "external-store",
@@ -57,7 +58,20 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
         ),
         (KFP, NOT_OURS | {"training"}),
         (NODES, NOT_OURS),
-        (EXTERNAL, {"object-store", "database", "steps", "training", "kubeflow", "routes", "prometheus", "external-registry"}),
+        (
+            EXTERNAL,
+            {
+                "object-store",
+                "database",
+                "steps",
+                "training",
+                "kubeflow",
+                "webhooks",
+                "routes",
+                "prometheus",
+                "external-registry",
+            },
+        ),
     ],
     ids=["bundled", "kubeflow", "several nodes", "external"],
 )

@@ -40,6 +40,7 @@ CURES: dict[str, dict[str, Any]] = {
     "httpRoute.studioHost": {"httpRoute": {"studioHost": "studio.example"}},
     "access.mode": {"access": {"mode": "members"}},
     "generation.replicas": {"generation": {"replicas": 1}},
+    "objectStorage.lifecycle.jobsDays": {"objectStorage": {"lifecycle": {"jobsDays": 0}}},
     "generation.env": {"generation": {"env": None}},
     "studio.env": {"studio": {"env": None}},
 }

@@ -102,7 +102,7 @@ def make_secrets(api, wanted):
         if api.get("secrets", entry["name"]) is not None:
             told.append(f"secret {entry['name']} is there and stays")
             continue
-        data = _copied(api, entry["copy"]) if "copy" in entry else {key: _value(how) for key, how in entry["data"].items()}
+        data = _copied(api, entry["copy"]) if "copy" in entry else {field: _value(how) for field, how in entry["data"].items()}
         made = api.create("secrets", _secret(entry["name"], entry["labels"], data))
         told.append(f"secret {entry['name']} {'made' if made else 'is there and stays'}")
     return told
@@ -120,11 +120,11 @@ def _copied(api, name):
     found = api.get("secrets", name)
     if found is None:
         sys.exit(f"secret {name} is not there")
-    return {key: base64.b64decode(value) for key, value in found["data"].items()}
+    return {field: base64.b64decode(value) for field, value in found["data"].items()}
 
 
 def _secret(name, labels, data):
-    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    encoded = {field: base64.b64encode(value).decode() for field, value in data.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "type": "Opaque", "data": encoded}
 
 

@@ -80,8 +80,8 @@ def prepare():
     made = out("ingest", "recordings", "report", "metrics")
     door("ingest", source=WORK / "takes", agreement=WORK / "agreement.toml", contributors="test", **made)
     cut = out("segment", "segments", "report", "metrics")
-    key = door("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
-    door("annotate_merge", segments=key, sources="file_names", **out("annotate_merge", "dataset", "report", "metrics"))
+    cut_to = door("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
+    door("annotate_merge", segments=cut_to, sources="file_names", **out("annotate_merge", "dataset", "report", "metrics"))
 
 
 def tune():
@@ -119,7 +119,7 @@ def token():
         [sys.executable, "-m", "audiotune.access", "token", "issue", "test", "--days", "1"], capture_output=True, text=True
     )
     if done.returncode:
-        sys.exit(f"helm test: no token: {done.stderr.strip()}")
+        sys.exit(f"helm test: no token was issued ({done.stderr.strip()})")
     return done.stdout.strip()
 
 

@@ -17,6 +17,7 @@ steps: {{ eq $v.kfp.mode "multi-user" }}
 training: {{ and (eq $v.kfp.mode "multi-user") (gt (int $v.pipelines.nodes) 1) }}
 kubernetes: true
 internet: {{ $v.pipelines.internet }}
+webhooks: {{ ne $v.generation.webhooks.secret "" }}
 routes: {{ or $v.ingress.enabled $v.httpRoute.enabled (not (empty $v.network.ingressFrom)) }}
 prometheus: {{ or $v.monitoring.serviceMonitor.enabled (not (empty $v.monitoring.scrapeFrom)) }}
 kubeflow: {{ ne $v.kfp.mode "none" }}
@@ -50,7 +51,8 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
     matchLabels: {kubernetes.io/metadata.name: {{ $v.kfp.namespace | quote }}}
 {{- else -}}
 {{ include "audio-tune.outside-peers" .root }}
-{{- if contains ".svc" (include "audio-tune.address" .) }}
+{{- /* receivers of webhooks that are named may be pods, which are no ipBlock to some networks */}}
+{{- if or (contains ".svc" (include "audio-tune.address" .)) (and (eq .part "webhooks") $v.generation.webhooks.hosts) }}
 - namespaceSelector: {}
 {{- end }}
 {{- end -}}
@@ -85,6 +87,10 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- $v := .root.Values -}}
 {{- $own := dict "external-store" $v.objectStorage.external.port "external-database" $v.database.external.port "external-registry" $v.registry.external.port -}}
 {{- $ports := list (get $own .to | default .port) -}}
+{{- if eq .to "webhooks" -}}
+{{- range $v.generation.webhooks.hosts }}{{- with regexFind ":[0-9]+$" . }}{{- $ports = append $ports (trimPrefix ":" .) }}{{- end }}{{- end -}}
+{{- $ports = without $ports "443" | uniq -}}
+{{- end -}}
 {{- if eq .to "kubernetes" }}{{- $ports = $v.network.apiPorts }}{{- end -}}
 {{- range $ports }}
 - {protocol: TCP, port: {{ int . }}}

@@ -44,6 +44,9 @@
 {{- if (and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0)) -}}
 {{- $faults = append $faults `generation.replicas: 0 pods and autoscaling contradict each other` -}}
 {{- end -}}
+{{- if (and (or (eq .objectStorage.kind "bundled") .objectStorage.external.makeBucket) (gt (int .objectStorage.lifecycle.jobsDays) 0) (or (eq (float64 .generation.keepDays) 0.0) (lt (float64 .objectStorage.lifecycle.jobsDays) (float64 .generation.keepDays)))) -}}
+{{- $faults = append $faults `objectStorage.lifecycle.jobsDays: the store would remove jobs that generation.keepDays still keeps; make it as long, or 0` -}}
+{{- end -}}
 {{- if (regexMatch "(^|,)(AUDIOTUNE_|AWS_|MLFLOW_|HOME|XDG_CACHE_HOME)" (join "," (keys .generation.env))) -}}
 {{- $faults = append $faults `generation.env: names beginning with AUDIOTUNE_, AWS_, MLFLOW_, HOME, XDG_CACHE_HOME are the chart's own; set the value that stands for it` -}}
 {{- end -}}

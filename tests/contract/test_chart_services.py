@@ -1,0 +1,153 @@
+"""The chart and the services mean the same: every knob of a service is a value or is left alone for a reason, every alert reads a
+metric that is really there, and rights are those of the manifests."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.cluster import Cluster
+from pipelines.namespace import rules as step_rights
+from services.generation.settings import Settings as Generation
+from services.studio.settings import Settings as Studio
+from services.studio.settings import from_environment
+from tests.fakes.service import Bench
+from tests.rendered_chart import CHART, Object, merged, objects, one
+
+ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+DOCS = CHART.parents[1] / "docs" / "operations"
+KFP = {"kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888", "tokenSecret": "t"}}
+EVERY = merged(KFP, {"generation": {"webhooks": {"secret": "signs", "hosts": ["daw.home"]}}})
+# Of other programs: what scrapes them is not ours to name.
+FOREIGN = {
+    "up": "Prometheus itself",
+    "minio_cluster_capacity_usable_free_bytes": "MinIO, /minio/v2/metrics/cluster",
+    "minio_cluster_capacity_usable_total_bytes": "MinIO, /minio/v2/metrics/cluster",
+    "kube_cronjob_status_last_successful_time": "kube-state-metrics",
+}
+LEFT_ALONE = {
+    "generation": {
+        "registry_secret": "in a cluster the alias is looked at every pollSeconds; MLflow is let out to nobody",
+        "lease_s": "a matter between pods; its default fits every cluster",
+        "jobs_poll_s": "as lease_s",
+        "body_s": "protects the service; its default fits every cluster",
+        "head_s": "as body_s",
+    },
+    "studio": {
+        "host": "given as a flag",
+        "port": "given as a flag",
+        "store": "AUDIOTUNE_STORE, for all services",
+        "access": "AUDIOTUNE_ACCESS, for all services",
+        "recipe": "runs are started in Kubeflow, whose pipelines carry the preset's recipe",
+        "run_limit_s": "bounds runs on this machine; in a cluster they are Kubeflow's",
+        "kfp_pipeline": "the chart uploads the pipeline under this name",
+    },
+}
+
+
+def environment(part: str, values: dict[str, Any]) -> dict[str, str]:
+    container = one(objects(values), "Deployment", part)["spec"]["template"]["spec"]["containers"][0]
+    return {e["name"]: e.get("value", "from a Secret") for e in container["env"]}
+
+
+@pytest.mark.parametrize("part", ["generation", "studio"])
+def test_every_knob_of_a_service_is_a_value_or_left_alone_for_a_reason(part: str) -> None:
+    prefix = f"AUDIOTUNE_{part.upper()}_"
+    fields = set((Generation if part == "generation" else Studio).model_fields)
+    told = {name.removeprefix(prefix).lower() for name in environment(part, EVERY) if name.startswith(prefix)}
+    told -= {"url"}  # for the command line
+    assert told <= fields, "the service knows no such knob"
+    assert fields - told == set(LEFT_ALONE[part])
+
+
+def test_the_generation_service_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment("generation", EVERY).items():
+        monkeypatch.setenv(name, value)
+    made = Generation()
+    assert (made.queue, made.keep_days, made.rate_per_minute, made.webhook_hosts) == (64, 30.0, 600, "daw.home")
+    assert made.patience_s == made.drain_s == 900
+
+
+def test_the_defaults_of_the_values_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment("generation", {}).items():
+        monkeypatch.setenv(name, value)
+    made, plain = Generation(), Generation.model_construct()
+    differ = {name for name in Generation.model_fields if getattr(made, name) != getattr(plain, name)}
+    assert differ == {"release", "batch", "device", "drain_s"}  # the preset's, and the pod's grace
+
+
+def test_the_studio_takes_what_it_is_told() -> None:
+    made = from_environment(environment("studio", EVERY))
+    assert (made.access, made.kfp_namespace, made.upload_limit_mb) == ("members", "audio-tune", 6000)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_every_alert_has_a_runbook(alert: Object) -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    section = re.search(rf"^### {alert['alert']}\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section, "no section of this name"
+    assert len(section.group(1)) > 60
+
+
+def test_every_rule_points_at_its_runbook() -> None:
+    url = "https://docs.example/troubleshooting"
+    rules = one(objects({"monitoring": {"rules": {"enabled": True, "runbooksUrl": url}}}), "PrometheusRule", "alerts")
+    found = rules["spec"]["groups"][0]["rules"]
+    assert [rule["alert"] for rule in found] == [alert["alert"] for alert in ALERTS]
+    for rule in found:
+        assert rule["annotations"]["runbook_url"] == f"{url}#{rule['alert'].lower()}"
+
+
+def metrics_in(expression: str) -> set[str]:
+    """Names in an expression: what is left without labels, ranges, groupings, functions and the template's own words."""
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(by|without|on)\s*\([^)]*\)", "", re.sub(r'"[^"]*"', "", expression))
+    return set(re.findall(r"\b[a-z_:][a-z0-9_:]*\b(?!\s*\()", bare)) - {"and", "or", "unless"}
+
+
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Names in what GET /metrics of the real HTTP API answers, after one request."""
+    bench = Bench(tmp_path_factory.mktemp("store"))
+    try:
+        bench.client.get("/v1/releases")
+        found = bench.client.get("/metrics").text
+    finally:
+        bench.stop()
+    return set(re.findall(r"^(\w+)", found, re.MULTILINE))
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_reads_what_is_really_there(alert: Object, exposed: set[str]) -> None:
+    named = metrics_in(alert["expr"])
+    assert named
+    assert named <= exposed | set(FOREIGN), "no such metric"
+
+
+def test_the_dashboard_reads_what_is_really_there(exposed: set[str]) -> None:
+    expressions = _panels(json.loads((CHART / "files" / "dashboard.json").read_text()))
+    assert len(expressions) > 3
+    named = {name for expression in expressions for name in metrics_in(expression)}
+    assert named <= exposed | set(FOREIGN)
+
+
+def test_autoscaling_reads_what_is_really_there(exposed: set[str]) -> None:
+    hpa = one(objects({"generation": {"autoscaling": {"kind": "hpa"}}}), "HorizontalPodAutoscaler", "generation")
+    assert {metric["pods"]["metric"]["name"] for metric in hpa["spec"]["metrics"]} <= exposed
+    keda = {"generation": {"autoscaling": {"kind": "keda", "prometheusUrl": "http://p"}}}
+    scaled = one(objects(keda, api_versions="keda.sh/v1alpha1/ScaledObject"), "ScaledObject", "generation")
+    assert metrics_in(scaled["spec"]["triggers"][0]["metadata"]["query"]) <= exposed
+
+
+def _panels(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        return [v for k, v in node.items() if k == "expr"] + [e for v in node.values() for e in _panels(v)]
+    return [e for item in node for e in _panels(item)] if isinstance(node, list) else []
+
+
+def test_the_steps_rights_are_those_of_the_manifests() -> None:
+    made = one(objects(KFP), "Role", "steps")
+    assert made["rules"] == step_rights(Cluster(store_secret="audio-tune-store-pipelines"))
