@@ -130,7 +130,7 @@ def pods(found: list[Object]) -> Iterator[tuple[str, Object]]:
             yield o["metadata"]["name"], spec
         elif o["kind"] == "CronJob":
             yield o["metadata"]["name"], spec["jobTemplate"]["spec"]["template"]["spec"]
-        elif "template" in spec and "spec" in spec["template"]:
+        elif "containers" in spec.get("template", {}).get("spec", {}):
             yield o["metadata"]["name"], spec["template"]["spec"]
 
 

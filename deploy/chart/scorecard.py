@@ -32,14 +32,16 @@ class PodOf:
 
 
 def pods(objects: list[Object]) -> Iterator[PodOf]:
+    """A TrainingRuntime starts none: what it holds is completed by the TrainJob that a step makes from it."""
     for found in objects:
         spec, meta = found.get("spec") or {}, found["metadata"]
         if found["kind"] == "Pod":
             yield PodOf(meta["name"], meta.get("labels", {}), spec)
             continue
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
-        if isinstance(template, dict) and "spec" in template:
-            yield PodOf(f"{found['kind']}/{meta['name']}", template["metadata"].get("labels", {}), template["spec"])
+        if isinstance(template, dict) and "containers" in template.get("spec", {}):
+            labels = template.get("metadata", {}).get("labels", {})
+            yield PodOf(f"{found['kind']}/{meta['name']}", labels, template["spec"])
 
 
 def restricted(pod: PodOf) -> bool:

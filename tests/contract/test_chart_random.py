@@ -41,6 +41,7 @@ CURES: dict[str, dict[str, Any]] = {
     "access.mode": {"access": {"mode": "members"}},
     "generation.replicas": {"generation": {"replicas": 1}},
     "objectStorage.lifecycle.jobsDays": {"objectStorage": {"lifecycle": {"jobsDays": 0}}},
+    "studio.releasesBy": {"studio": {"releasesBy": "members"}},
     "generation.env": {"generation": {"env": None}},
     "studio.env": {"studio": {"env": None}},
 }

@@ -20,6 +20,7 @@ EVERYTHING = {
     "kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888"},
     "monitoring": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}, "dashboard": {"enabled": True}},
     "generation": {"gpu": {"preset": "mig-2g.20gb"}},
+    "pipelines": {"nodes": 2},
 }
 
 

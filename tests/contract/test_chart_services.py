@@ -45,6 +45,8 @@ LEFT_ALONE = {
         "recipe": "runs are started in Kubeflow, whose pipelines carry the preset's recipe",
         "run_limit_s": "bounds runs on this machine; in a cluster they are Kubeflow's",
         "kfp_pipeline": "the chart uploads the pipeline under this name",
+        "kfp_tune": "as kfp_pipeline",
+        "tune_limit_s": "as run_limit_s",
     },
 }
 
@@ -148,6 +150,7 @@ def _panels(node: Any) -> list[str]:
     return [e for item in node for e in _panels(item)] if isinstance(node, list) else []
 
 
-def test_the_steps_rights_are_those_of_the_manifests() -> None:
-    made = one(objects(KFP), "Role", "steps")
-    assert made["rules"] == step_rights(Cluster(store_secret="audio-tune-store-pipelines"))
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_steps_rights_are_those_of_the_manifests(nodes: int) -> None:
+    made = one(objects(merged(KFP, {"pipelines": {"nodes": nodes}})), "Role", "steps")
+    assert made["rules"] == step_rights(Cluster(store_secret="audio-tune-store-pipelines", nodes=nodes))
