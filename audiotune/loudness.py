@@ -107,28 +107,9 @@ class LoudnessMeter:
 
 def _highest_between(frames: Frames, peak: float) -> float:
     """The highest interpolated or real value of [frames, channels] where it may exceed `peak`, else 0."""
-    starts = _worth_a_look(frames, peak)
-    if not len(starts):
+    if len(frames) < _TAPS or max(frames.max(), -frames.min()) * _MOST_GAIN <= peak:
         return 0.0
-    highest = 0.0
-    for channel in frames.T:
-        windows = np.lib.stride_tricks.sliding_window_view(np.ascontiguousarray(channel), _TAPS)
-        for some in np.array_split(starts, max(1, len(starts) // 16)):  # so many that their windows stay in the cache
-            near = windows[np.minimum((some[:, None] + np.arange(_LOOK)).ravel(), len(windows) - 1)]
-            highest = max(highest, float(np.abs(near @ _TAPS_BY_PHASE).max()), float(np.abs(near[:, -1]).max()))
-    return highest
-
-
-def _worth_a_look(frames: Frames, peak: float) -> NDArray[np.int64]:
-    """Where looks begin that may raise the peak: no interpolated value exceeds its neighbours by more than _MOST_GAIN."""
-    looks = -(-len(frames) // _LOOK)
-    highest = np.zeros(looks + 1, np.float32)
-    whole = len(frames) // _LOOK
-    highest[:whole] = np.abs(frames[: whole * _LOOK]).reshape(whole, _LOOK * frames.shape[1]).max(axis=1, initial=0)
-    if looks > whole:
-        highest[whole] = np.abs(frames[whole * _LOOK :]).max()
-    near = np.maximum(highest[:-1], highest[1:])  # the taps of a look reach into the next one's frames
-    return np.flatnonzero(near * _MOST_GAIN > peak) * _LOOK
+    return float(_highest(frames, _TAPS_BY_PHASE, np.float32(_MOST_GAIN), np.float32(peak), _LOOK))
 
 
 def integrated_lufs(sound: Sound) -> float | None:
@@ -202,3 +183,35 @@ def _weigh(frames, filter, state, weights, open_squares, filled, hop, hops):  # 
         state[c, 3] = t2 if abs(t2) > 1e-30 else 0.0
         open_squares[c] = square
     return (filled + frames.shape[0]) % hop, total
+
+
+@kernel
+def _highest(frames, taps, most_gain, peak, look):  # type: ignore[no-untyped-def]
+    """The highest value between [frames, channels] that exceeds `peak`, else 0; taps [12, phases], the oldest frame's first.
+
+    Looks at so many frames at a time, and only where one is high enough: no interpolated value exceeds the highest frame
+    near it by more than `most_gain`. Frame by frame within a tap, so that a processor does many at once.
+    """
+    reach, phases = taps.shape
+    near, between = np.empty(look + reach - 1, np.float32), np.empty(look, np.float32)
+    highest = np.float32(0.0)
+    for start in range(0, frames.shape[0] - reach + 1, look):
+        count = min(look, frames.shape[0] - reach + 1 - start)
+        for c in range(frames.shape[1]):
+            top = np.float32(0.0)
+            for i in range(count + reach - 1):
+                near[i] = frames[start + i, c]
+                top = max(top, abs(near[i]))
+            if top * most_gain <= max(peak, highest):
+                continue
+            for i in range(count):
+                highest = max(highest, abs(near[i + reach - 1]))
+            for phase in range(phases):
+                between[:count] = np.float32(0.0)
+                for tap in range(reach):
+                    weight = taps[tap, phase]
+                    for i in range(count):
+                        between[i] += weight * near[i + tap]
+                for i in range(count):
+                    highest = max(highest, abs(between[i]))
+    return highest

@@ -92,9 +92,9 @@ def _over_noise(heard: Heard, floor: Floor, smooth_hops: Sequence[int], origins:
     for first in range(0, floor.hops, _SLAB):
         last = min(first + _SLAB, floor.hops)
         low, high = max(0, first - _TRAIL_HOPS), min(floor.hops, last + _TRAIL_HOPS)
-        noise = floor.at(first, last) + _EXTRA_DB
+        noise, power = floor.at(first, last) + _EXTRA_DB, heard.power[low:high]
         for b, (hops, origin) in enumerate(zip(smooth_hops, origins, strict=True)):
-            level = decibel(uniform_filter1d(heard.power[low:high, b], hops, origin=origin)[first - low : last - low])
+            level = decibel(uniform_filter1d(power[:, b], hops, origin=origin)[first - low : last - low])
             np.maximum(most[first:last], level - noise[:, b], out=most[first:last])
     return most
 

@@ -17,6 +17,7 @@ from components.segment.settings import Settings
 
 Levels = NDArray[np.float32]
 _BLOCK_HOPS = 20  # 100 ms
+_SLAB_BLOCKS = 4096
 _STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # how much steady noise moves within half a second, by band: the narrow lowest one moves most
 _LOUD_BLOCKS = 5  # half a second of playing is enough to say what is loud, in a take of hours as well
 _LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a take
@@ -48,7 +49,7 @@ def noise_floor(heard: Heard, settings: Settings) -> Floor:
     unknown = Floor(np.full((1, bands), -90, np.float32), hops)
     if blocks < 1:
         return unknown
-    power = heard.power[: blocks * _BLOCK_HOPS].reshape(blocks, _BLOCK_HOPS, -1).mean(axis=1)
+    power = _by_block(heard, blocks)
     sounding = power.sum(axis=1) > 1e-11  # digital silence is no room
     if not sounding.any():
         return unknown
@@ -58,6 +59,16 @@ def noise_floor(heard: Heard, settings: Settings) -> Floor:
     window = 2 * max(1, round(settings.floor_window_s / (_BLOCK_HOPS * heard.hop_s))) + 1
     each = [_band(power[:, b], level[:, b], sounding, _STEADY_DB[b], cap, window, settings) for b in range(bands)]
     return Floor(np.stack(each, axis=1), hops)
+
+
+def _by_block(heard: Heard, blocks: int) -> Levels:
+    """Mean power of each block: float32 [blocks, bands]. Some blocks at a time: a bound on memory."""
+    power = np.empty((blocks, heard.power.shape[1]), np.float32)
+    for first in range(0, blocks, _SLAB_BLOCKS):
+        last = min(first + _SLAB_BLOCKS, blocks)
+        hops = heard.power[first * _BLOCK_HOPS : last * _BLOCK_HOPS]
+        power[first:last] = hops.reshape(last - first, _BLOCK_HOPS, -1).mean(axis=1)
+    return power
 
 
 def _loud(level: Levels) -> float:
