@@ -13,7 +13,6 @@ import argparse
 import importlib.util
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import soundfile as sf
 
 RATE_HZ = 48_000
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+BYTE_CODE_KEPT = {"PYTHONDONTWRITEBYTECODE": ""}  # as the Makefile has it: modules are compiled by the warm-up, as kernels are
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIBROSA = """
 import sys, librosa
@@ -82,22 +82,19 @@ def _row(name: str, command: list[str], seconds: float) -> tuple[float, float, f
 
 
 def _print(name: str, seconds: float, wall: float, cpu: float, memory: float) -> None:
-    print(f"{name:10} {seconds / 60:6.0f} m {wall:7.1f}s {cpu:7.1f}s {seconds / cpu:11.0f}x {memory:8.0f} MiB", flush=True)
+    print(f"{name:10} {seconds / 60:6.0f} m {wall:7.1f}s {cpu:7.1f}s {seconds / cpu:11.0f}x {memory:8.0f} MB", flush=True)
 
 
 def _measured(command: list[str]) -> tuple[float, float, float]:
-    """Wall time and CPU time in seconds, peak resident memory in MiB, of one process."""
+    """Wall time and CPU time in seconds, peak resident memory in megabytes (10^6 bytes), of one process."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, **ONE_THREAD}, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, **ONE_THREAD, **BYTE_CODE_KEPT}
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command[:4])} ended with {process.returncode}")
-    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, _mib(usage)
-
-
-def _mib(usage: resource.struct_rusage) -> float:
-    return usage.ru_maxrss / 1024
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
 
 
 def _made_apart(path: Path, minutes: float, jam: Path | None) -> Path:

@@ -25,7 +25,7 @@ from components.segment.render import parts, render
 from components.segment.settings import Settings
 from components.segment.talk import sounds_like_talk
 
-_METHOD = "2"  # raise it when the same knobs cut differently: old results are then not taken for new ones
+_METHOD = "3"  # raise it when the same knobs cut differently: old results are then not taken for new ones
 _COLUMNS = 1000  # of a waveform picture
 _NOT_CUTTING = {"pictures"}
 
