@@ -145,7 +145,7 @@ class ZipSource:
     """A zip, unpacked one file at a time under names of our own."""
 
     def __init__(self, path: Path, settings: Settings, scratch: Path) -> None:
-        self._where, self._scratch = path.name, scratch
+        self._where, self._scratch, self._opened = path.name, scratch, 0
         self.files: list[str] = []
         self.refused: list[tuple[str, str]] = []
         try:
@@ -168,7 +168,8 @@ class ZipSource:
     @contextmanager
     def open(self, name: str) -> Iterator[Path]:
         info = self._entries[name]
-        path = self._scratch / f"unpacked{PurePosixPath(name).suffix[:12] if name.isascii() else ''}"
+        self._opened += 1  # a recording and its sidecar are open at the same time
+        path = self._scratch / f"unpacked-{self._opened}{PurePosixPath(name).suffix[:12] if name.isascii() else ''}"
         try:
             self._unpack(info, path)
             yield path

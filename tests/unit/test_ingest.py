@@ -205,6 +205,15 @@ def test_a_zip_is_like_its_folder(store: FolderStore, takes: Path, tmp_path: Pat
     assert [(row.name, row.contributors) for row in manifest.rows] == [("in/a.wav", ("ben",))]
 
 
+def test_a_zip_holds_sidecars_of_any_name(store: FolderStore, takes: Path, tmp_path: Path) -> None:
+    """A sidecar is unpacked while its recording is: neither may take the other's place."""
+    write_wav(takes / "Größe.wav", wave(0.3, seed=1))
+    (takes / "Größe.json").write_text(json.dumps({"contributors": ["ben"], "session": "Küche"}))
+    packed = shutil.make_archive(str(tmp_path / "takes"), "zip", takes)
+    _, manifest, _ = ingest(store, packed)
+    assert [(row.name, row.contributors, row.session) for row in manifest.rows] == [("Größe.wav", ("ben",), "Küche")]
+
+
 def test_phone_and_video(store: FolderStore, takes: Path) -> None:
     write_with_av(takes / "phone.m4a", "aac", "ipod", wave(seed=1))
     write_with_av(takes / "film.mp4", "aac", "mp4", wave(seed=2), picture=True)
