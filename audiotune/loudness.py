@@ -164,10 +164,10 @@ def _weigh(frames, filter, state, weights, open_squares, filled, hop, hops):  # 
         for i in range(frames.shape[0]):
             x = float(frames[i, c])
             y = b0 * x + s1
-            s1 = b1 * x - a1 * y + s2
+            s1 = (b1 * x + s2) - a1 * y
             s2 = b2 * x - a2 * y
             z = y + t1
-            t1 = -2.0 * y - d1 * z + t2
+            t1 = (t2 - 2.0 * y) - d1 * z
             t2 = y - d2 * z
             square += z * z
             at += 1
