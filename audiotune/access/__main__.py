@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from audiotune.access import accounts, tokens
+from audiotune.access import accounts, identities, tokens
 from audiotune.errors import AccessError, AudioTuneError
 from audiotune.partial import whole
 from audiotune.store import open_store
@@ -29,9 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens and accounts.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
-    groups = parser.add_subparsers(required=True, metavar="token | account | first-owner")
+    groups = parser.add_subparsers(required=True, metavar="token | account | identity | first-owner")
     _token(groups.add_parser("token", help="what a member's program carries"))
     _account(groups.add_parser("account", help="a member who signs in with a password"))
+    _identity(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
     first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
     first.add_argument("member")
     first.add_argument("--to", type=Path, required=True, help="file for the password and the token (mode 0600); - prints them")
@@ -60,8 +61,22 @@ def _account(group: argparse.ArgumentParser) -> None:
         parser.set_defaults(run=_set_password, role=None)
         if verb == "create":
             parser.add_argument("--role", choices=("owner", "member"), default="member")
+            parser.add_argument("--no-password", action="store_true", help="for a member who signs in at a provider")
     listing = verbs.add_parser("list", help="members and roles")
     listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.listed(store))))
+
+
+def _identity(group: argparse.ArgumentParser) -> None:
+    verbs = group.add_subparsers(required=True, metavar="add | remove | list")
+    add = verbs.add_parser("add", help="say who somebody of the provider is here")
+    add.add_argument("member")
+    add.add_argument("identity", help="what the provider calls the person: value of the claim that names members")
+    add.set_defaults(run=lambda store, a: print(f"{identities.add(store, a.member, a.identity).identity} is {a.member}"))
+    remove = verbs.add_parser("remove", help="forget it; a studio ends the person's session within a minute")
+    remove.add_argument("identity")
+    remove.set_defaults(run=lambda store, a: identities.remove(store, a.identity))
+    listing = verbs.add_parser("list", help="members and what they are called there")
+    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.listed(store))))
 
 
 def _list_tokens(store: Store, _args: argparse.Namespace) -> None:
@@ -71,6 +86,10 @@ def _list_tokens(store: Store, _args: argparse.Namespace) -> None:
 
 
 def _set_password(store: Store, args: argparse.Namespace) -> None:
+    if getattr(args, "no_password", False):
+        accounts.create(store, args.member, None, args.role)
+        print(f"{args.member}: no password")
+        return
     given = _given_password()
     password = given or accounts.generated()
     if args.role:

@@ -31,7 +31,7 @@ class Account(BaseModel):
 
     member: str = Field(pattern=rf"^{MEMBER}$")
     role: Role = "member"
-    password: str = Field(repr=False, description="scrypt$n$r$p$salt$hash, the last two in base64")
+    password: str = Field(repr=False, description="scrypt$n$r$p$salt$hash, the last two in base64; empty: none signs in")
     made: datetime
     changed: datetime
 
@@ -41,13 +41,18 @@ class Account(BaseModel):
 
 
 def create(
-    store: Store, member: str, password: str, role: Role = "member", now: datetime | None = None, *, work: int = WORK
+    store: Store, member: str, password: str | None, role: Role = "member", now: datetime | None = None, *, work: int = WORK
 ) -> Account:
-    """Raises AccessError: no member id, a password too short or too long, an account that exists."""
+    """With None as password, for somebody who signs in elsewhere (identities) and has a role here.
+
+    Raises AccessError: no member id, a password too short or too long, an account that exists.
+    """
     if not re.fullmatch(MEMBER, member):
         raise AccessError(f"{member!r} is no member id", cure="small letters, digits, '_' and '-' only")
     now = now or datetime.now(UTC)
-    account = Account(member=member, role=role, password=_hashed(password, work), made=now, changed=now)
+    account = Account(
+        member=member, role=role, password="" if password is None else _hashed(password, work), made=now, changed=now
+    )
     try:
         store.put(account.key, account.model_dump_json(indent=1).encode(), only_new=True)
     except AlreadyInStoreError:
@@ -68,7 +73,7 @@ def change(store: Store, member: str, password: str, now: datetime | None = None
 def verify(store: Store, member: str, password: str) -> Account | None:
     """The account if the password is right. Takes as long for members that do not exist, so that nobody can list them."""
     account = read(store, member)
-    right = _matches(password, account.password if account else _NOBODY)
+    right = _matches(password, (account.password if account else "") or _NOBODY)
     return account if right and account is not None else None
 
 

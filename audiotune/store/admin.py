@@ -41,7 +41,7 @@ USERS: Mapping[str, Rights] = {
     "studio": Rights(
         read=_EVERYTHING,
         write=_EVERYTHING,
-        delete=("uploads/*", "jobs/*", "manifests/generations/*"),
+        delete=("uploads/*", "jobs/*", "manifests/generations/*", "access/identities/*"),
         not_read=("checkpoints/*", "blobs/*.safetensors", "mlflow/*", "backups/*"),
         not_write=("checkpoints/*", "blobs/*.safetensors", "mlflow/*", "backups/*"),
     ),

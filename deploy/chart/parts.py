@@ -12,6 +12,7 @@ from deploy.chart.basics import (
     Labels,
     Name,
     Placement,
+    Port,
     Quantity,
     Resources,
     Seconds,
@@ -133,6 +134,33 @@ class Generation(Placement):
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
+class Oidc(Closed):
+    """Sign-in at a provider (OpenID Connect) instead of passwords."""
+
+    issuer: Url = Field(default="", description="the provider, as in https://login.band.org/realms/band; empty: passwords")
+    client_id: str = Field(default="", description="what the provider calls the studio")
+    secret: Name = Field(default="", description="existing Secret with the key `client-secret`; empty: a public client")
+    name: str = Field(default="your account", max_length=60, description="what members know the provider as")
+    scopes: str = Field(default="openid email profile", description="scopes that are asked for")
+    member_claim: str = Field(
+        default="sub", min_length=1, description="claim that names a person; owners say on the Account page who that is here"
+    )
+    claim_is_member: bool = Field(
+        default=False, description="the claim's value is the member's id; only where nobody can choose it at the provider"
+    )
+    groups: list[str] = Field(default=[], description="groups of the provider that may come in; empty: all its people")
+    groups_claim: str = Field(default="groups", min_length=1, description="claim that lists a person's groups")
+    url: Url = Field(
+        default="",
+        description="address members type; empty: https:// and studioHost. The provider sends members back to <url>/oidc/back",
+    )
+    session_hours: float = Field(default=12, gt=0, le=720, description="a sign-in counts for so many hours")
+    ca_config_map: Name = Field(
+        default="", description="ConfigMap with ca.crt, where the provider's certificate is of an own authority"
+    )
+    port: Port = Field(default=443, description="port that the network policy opens towards it")
+
+
 class Studio(Placement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
@@ -140,6 +168,7 @@ class Studio(Placement):
     releases_by: Literal["members", "owners"] = Field(
         default="members", description="who may start a training on the Releases page: every member, or owners only"
     )
+    oidc: Oidc = Field(default=Oidc(), description="sign-in at a provider")
     upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken, in MB")
     generation_limit_seconds: Seconds = Field(default=600, description="longest wait for a sound")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")

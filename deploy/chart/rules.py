@@ -131,6 +131,38 @@ RULES = (
         "without sign-in nobody is known to be an owner; set access.mode to members",
     ),
     Rule(
+        "studio.oidc.clientId",
+        "(and .studio.oidc.issuer (not .studio.oidc.clientId))",
+        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not v["studio"]["oidc"]["clientId"],
+        "say what the provider calls the studio",
+    ),
+    Rule(
+        "studio.oidc.issuer",
+        '(and .studio.oidc.issuer (or (not (hasPrefix "https://" .studio.oidc.issuer)) (eq .access.mode "open")))',
+        lambda v: (
+            bool(v["studio"]["oidc"]["issuer"])
+            and (not v["studio"]["oidc"]["issuer"].startswith("https://") or v["access"]["mode"] == "open")
+        ),
+        "it must begin with https://, and access.mode must be members",
+    ),
+    Rule(
+        "studio.oidc.url",
+        '(and .studio.oidc.issuer (or (and .studio.oidc.url (not (hasPrefix "https://" .studio.oidc.url)))'
+        " (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost)))))",
+        lambda v: (
+            bool(v["studio"]["oidc"]["issuer"])
+            and (
+                bool(v["studio"]["oidc"]["url"] and not v["studio"]["oidc"]["url"].startswith("https://"))
+                or not (
+                    v["studio"]["oidc"]["url"]
+                    or (v["ingress"]["enabled"] and v["ingress"]["studioHost"])
+                    or (v["httpRoute"]["enabled"] and v["httpRoute"]["studioHost"])
+                )
+            )
+        ),
+        "the provider sends members back to an https address: set it, or studioHost of an Ingress or HTTPRoute",
+    ),
+    Rule(
         "generation.replicas",
         '(and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0))',
         lambda v: v["generation"]["autoscaling"]["kind"] != "none" and v["generation"]["replicas"] == 0,

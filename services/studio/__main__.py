@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"Every flag is also an environment variable, as in {PREFIX}PORT=8080.",
     )
     for name, info in Settings.model_fields.items():
-        if name == "kfp_token":  # a secret on a command line is a secret in the process list
+        if name in ("kfp_token", "oidc_client_secret"):  # a secret on a command line is a secret in the process list
             continue
         made.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"{info.description} (default {info.default!s})")
     return made

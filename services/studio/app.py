@@ -57,7 +57,7 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
             server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
             theme=theme(), css_paths=[CSS], head=HEAD, share=False, ssr_mode=False, prevent_thread_lock=True,
             footer_links=[], quiet=True, show_error=False, pwa=False, mcp_server=False,
-            auth=Doorkeeper(desk.store) if desk.signs_in else None, auth_message=_WELCOME if desk.signs_in else None,
+            **_sign_in(desk),
         )  # fmt: skip
     except OSError as e:
         raise SettingsError(f"cannot listen on {settings.host}:{settings.port}", cure="give another --port") from e
@@ -65,6 +65,19 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
     if wait:
         blocks.block_thread()
     return blocks, url
+
+
+def _sign_in(desk: Desk) -> dict[str, Any]:
+    """How members come in: at the provider's, with a password, or by choosing a name."""
+    if not desk.signs_in:
+        return {}
+    if desk.signs_in_elsewhere:
+        from services.studio.door import door_for  # Authlib is imported where it is needed only
+
+        door = door_for(desk)
+        if door is not None:
+            return {"auth_dependency": door.who, "app_kwargs": {"middleware": [door.middleware()]}}
+    return {"auth": Doorkeeper(desk.store), "auth_message": _WELCOME}
 
 
 def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, Arrival]]) -> None:

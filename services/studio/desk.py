@@ -42,6 +42,11 @@ class Desk:
         """Whether members sign in; else whoever reaches the page chooses a name."""
         return self.settings.access == "members"
 
+    @property
+    def signs_in_elsewhere(self) -> bool:
+        """Whether members sign in at a provider (OpenID Connect), and not with a password of ours."""
+        return self.signs_in and bool(self.settings.oidc_issuer)
+
     def present(self, signed_in: str | None, chosen: str) -> str:
         """The member who sits here, also one who has left; "" for nobody of the group. Where members sign in, no choice counts."""
         member = (signed_in or "") if self.signs_in else chosen

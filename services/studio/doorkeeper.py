@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from audiotune.access import accounts, tokens
+from audiotune.access import accounts, identities, tokens
 from audiotune.errors import AccessError, AudioTuneError
 from audiotune.governance import Agreement
 from audiotune.store import Store
@@ -76,6 +76,25 @@ def new_password(store: Store, agreement: Agreement, owner: str, member: str) ->
     else:
         accounts.change(store, member, password)
     return password
+
+
+def say_who(store: Store, agreement: Agreement, owner: str, member: str, identity: str) -> None:
+    """Says which member somebody of the sign-in provider is. Raises AccessError as `new_password` does, and for no identity."""
+    if not is_owner(store, owner):
+        raise AccessError("only owners say who is who", cure="ask an owner of the group")
+    if agreement.member(member) is None:
+        raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
+    identities.add(store, member, identity)
+
+
+def forget_who(store: Store, owner: str, identity: str) -> None:
+    """Forgets it. Raises AccessError: no owner, their own only way in, or nobody of that name."""
+    if not is_owner(store, owner):
+        raise AccessError("only owners say who is who", cure="ask an owner of the group")
+    own = [one.identity for one in identities.listed(store) if one.member == owner]
+    if own == [identity.strip()]:
+        raise AccessError("this is your own only way in", cure="let another owner forget it")
+    identities.remove(store, identity)
 
 
 def is_owner(store: Store, member: str) -> bool:

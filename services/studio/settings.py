@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -39,6 +40,20 @@ class Settings(BaseModel):
     access: Literal["open", "members"] = Field(
         default="open", description="members: sign in with an account; open: whoever reaches the page chooses a name"
     )
+    public_url: str = Field(default="", description="address members type, as in https://studio.band.org; needed for oidc_issuer")
+    oidc_issuer: str = Field(default="", description="sign-in provider (OpenID Connect); empty: members sign in with passwords")
+    oidc_client_id: str = Field(default="", description="what the provider calls this studio")
+    oidc_client_secret: str = Field(default="", repr=False, description="its secret, if it has one; by environment only")
+    oidc_name: str = Field(default="your account", max_length=60, description="what members know the provider as")
+    oidc_scopes: str = Field(default="openid email profile", description="scopes that are asked for")
+    oidc_member_claim: str = Field(default="sub", min_length=1, description="claim that names a person, as in sub or email")
+    oidc_claim_is_member: bool = Field(default=False, description="the claim's value is the member's id; nobody is looked up")
+    oidc_groups: str = Field(
+        default="", description="groups of the provider that may come in, with commas; empty: all its people"
+    )
+    oidc_groups_claim: str = Field(default="groups", min_length=1, description="claim that lists a person's groups")
+    oidc_ca: str = Field(default="", description="file with the authority of the provider's certificate, where it is an own one")
+    oidc_session_h: float = Field(default=12, gt=0, le=720, description="a sign-in counts for so many hours")
     releases_by: Literal["members", "owners"] = Field(
         default="members", description="who may start a training: every member, or owners only (needs sign-in)"
     )
@@ -51,6 +66,31 @@ class Settings(BaseModel):
         if self.releases_by == "owners" and self.access != "members":
             raise ValueError("RELEASES_BY=owners needs ACCESS=members: without sign-in nobody is known to be an owner")
         return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Settings:
+        if not self.oidc_issuer:
+            return self
+        if self.access != "members":
+            raise ValueError("OIDC_ISSUER needs ACCESS=members")
+        missing = [name.upper() for name in ("oidc_client_id", "public_url") if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"OIDC_ISSUER needs {' and '.join(missing)} besides")
+        for name in ("oidc_issuer", "public_url"):
+            _check_address(name, getattr(self, name))
+        if urlsplit(self.public_url).path.strip("/"):
+            raise ValueError("PUBLIC_URL must have no path: the studio answers at the root of its name")
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError("OIDC_SCOPES must hold openid")
+        return self
+
+
+def _check_address(name: str, url: str) -> None:
+    """https, or http on this machine: codes and cookies must not travel in the open."""
+    parts = urlsplit(url)
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme not in (("http", "https") if here else ("https",)) or not parts.hostname:
+        raise ValueError(f"{name.upper()} must begin with https:// (http:// only on this machine)")
 
 
 def from_environment(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:

@@ -25,6 +25,8 @@ ROUTE = {
         "parentRefs": [{"name": "gate"}],
     }
 }
+_OIDC = {"issuer": "https://idp.example", "clientId": "studio", "url": "https://studio.example"}
+OIDC = {"studio": {"oidc": _OIDC}}
 HPA = {"generation": {"autoscaling": {"kind": "hpa"}}}
 GPU = {"generation": {"gpu": {"preset": "l4-24gb"}}}
 STEPS_GPU = {"pipelines": {"gpu": {"preset": "l4-24gb"}}}
@@ -103,6 +105,21 @@ EFFECTS: dict[str, Effect] = {
     "generation.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
     "studio.enabled": E(False, "not: name: audio-tune-studio\n"),
     "studio.releasesBy": E("owners", "AUDIOTUNE_STUDIO_RELEASES_BY, value: owners"),
+    "studio.oidc.issuer": E(
+        "https://login.example", 'OIDC_ISSUER, value: "https://login.example"', {"studio": {"oidc": {**_OIDC, "issuer": ""}}}
+    ),
+    "studio.oidc.clientId": E("band", 'OIDC_CLIENT_ID, value: "band"', OIDC),
+    "studio.oidc.secret": E("login", "secretKeyRef: {name: login, key: client-secret}", OIDC),
+    "studio.oidc.name": E("the band's", 'OIDC_NAME, value: "the band\'s"', OIDC),
+    "studio.oidc.scopes": E("openid", 'OIDC_SCOPES, value: "openid"', OIDC),
+    "studio.oidc.memberClaim": E("email", 'OIDC_MEMBER_CLAIM, value: "email"', OIDC),
+    "studio.oidc.claimIsMember": E(True, 'OIDC_CLAIM_IS_MEMBER, value: "true"', OIDC),
+    "studio.oidc.groups": E(["band", "crew"], 'OIDC_GROUPS, value: "band,crew"', OIDC),
+    "studio.oidc.groupsClaim": E("roles", 'OIDC_GROUPS_CLAIM, value: "roles"', OIDC),
+    "studio.oidc.url": E("https://s.example", 'PUBLIC_URL, value: "https://s.example"', OIDC),
+    "studio.oidc.sessionHours": E(77, 'OIDC_SESSION_H, value: "77"', OIDC),
+    "studio.oidc.caConfigMap": E("own-ca", "configMap: {name: own-ca}", OIDC),
+    "studio.oidc.port": E(8443, "port: 8443", OIDC),
     "studio.uploadLimitMb": E(77, 'AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: "77"'),
     "studio.generationLimitSeconds": E(77, 'AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: "77"'),
     "studio.workSize": E("77Gi", "sizeLimit: 77Gi"),

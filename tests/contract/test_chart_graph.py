@@ -17,7 +17,7 @@ EXTERNAL = {
     "database": {"kind": "external", "external": {"host": "db.example", "secret": "d"}},
 }
 NODES = {**KFP, "pipelines": {"nodes": 2}}
-NOT_OURS = {"webhooks", "routes", "prometheus", "external-store", "external-database", "external-registry"}
+NOT_OURS = {"sign-in", "webhooks", "routes", "prometheus", "external-store", "external-database", "external-registry"}
 
 
 def policies(found: list[Object]) -> dict[str, Object]:
@@ -52,7 +52,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "external-store",
                 "external-database",
                 "external-registry",
-                "identity",
+                "sign-in",
                 "internet",
             },
         ),
@@ -66,6 +66,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "steps",
                 "training",
                 "kubeflow",
+                "sign-in",
                 "webhooks",
                 "routes",
                 "prometheus",

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from audiotune import annotation
 from audiotune.access import accounts, tokens
 from tests.fakes.seeded_store import Seeded, seed
 from tests.integration import test_studio_browser as browser
@@ -43,7 +44,7 @@ def studio(group: Seeded, tmp_path: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()
-            assert process.wait(20) == 0, "the studio does not end by SIGTERM in order"
+            assert process.wait(90) == 0, "the studio does not end by SIGTERM in order"
 
 
 def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, studio: str, group: Seeded) -> None:
@@ -62,6 +63,16 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     next(button for button in page.all("button") if button.is_displayed()).click()
     page.until(lambda: page.text("#at-signed-in") == "Ana")
     assert not page.all("#at-member")  # nobody else's name can be chosen
+
+    page.until(lambda: "You heard" in page.text(".at-progress"))
+    segment = page.segment
+    page.keys("0")
+    page.keys("a horn")
+    page.ctrl("s")
+    page.until(lambda: "Saved" in page.text(".at-say"))
+    assert [(a.member, a.words) for a in annotation.of_segment(group.store, segment)] == [("ana", "a horn")]
+    page.room("Releases")
+    page.until(lambda: page.all("#at-tuning-open"))  # the widget knows who asks, too
 
     page.room("Account")
     page.until(lambda: "Ben" in page.text("#at-accounts"))

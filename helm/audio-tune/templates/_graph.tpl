@@ -20,6 +20,7 @@ internet: {{ $v.pipelines.internet }}
 webhooks: {{ ne $v.generation.webhooks.secret "" }}
 routes: {{ or $v.ingress.enabled $v.httpRoute.enabled (not (empty $v.network.ingressFrom)) }}
 prometheus: {{ or $v.monitoring.serviceMonitor.enabled (not (empty $v.monitoring.scrapeFrom)) }}
+sign-in: {{ and $v.studio.enabled (not (empty $v.studio.oidc.issuer)) }}
 kubeflow: {{ ne $v.kfp.mode "none" }}
 external-store: {{ eq $v.objectStorage.kind "external" }}
 external-database: {{ and $registry (eq $v.database.kind "external") }}
@@ -61,7 +62,7 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- /* Where an outside node is, as far as the values say: an address inside the cluster is no ipBlock to some networks. */ -}}
 {{- define "audio-tune.address" -}}
 {{- $v := .root.Values -}}
-{{- get (dict "external-store" $v.objectStorage.external.endpoint "external-database" $v.database.external.host "external-registry" $v.registry.external.url) .part -}}
+{{- get (dict "external-store" $v.objectStorage.external.endpoint "external-database" $v.database.external.host "external-registry" $v.registry.external.url "sign-in" $v.studio.oidc.issuer) .part -}}
 {{- end -}}
 
 {{- /* Everywhere outside but the blocked addresses. */ -}}
@@ -85,7 +86,7 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- /* Ports of an arrow; those of outside nodes are values. */ -}}
 {{- define "audio-tune.ports" -}}
 {{- $v := .root.Values -}}
-{{- $own := dict "external-store" $v.objectStorage.external.port "external-database" $v.database.external.port "external-registry" $v.registry.external.port -}}
+{{- $own := dict "external-store" $v.objectStorage.external.port "external-database" $v.database.external.port "external-registry" $v.registry.external.port "sign-in" $v.studio.oidc.port -}}
 {{- $ports := list (get $own .to | default .port) -}}
 {{- if eq .to "webhooks" -}}
 {{- range $v.generation.webhooks.hosts }}{{- with regexFind ":[0-9]+$" . }}{{- $ports = append $ports (trimPrefix ":" .) }}{{- end }}{{- end -}}

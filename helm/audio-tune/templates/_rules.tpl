@@ -41,6 +41,15 @@
 {{- if (and (eq .studio.releasesBy "owners") (eq .access.mode "open")) -}}
 {{- $faults = append $faults `studio.releasesBy: without sign-in nobody is known to be an owner; set access.mode to members` -}}
 {{- end -}}
+{{- if (and .studio.oidc.issuer (not .studio.oidc.clientId)) -}}
+{{- $faults = append $faults `studio.oidc.clientId: say what the provider calls the studio` -}}
+{{- end -}}
+{{- if (and .studio.oidc.issuer (or (not (hasPrefix "https://" .studio.oidc.issuer)) (eq .access.mode "open"))) -}}
+{{- $faults = append $faults `studio.oidc.issuer: it must begin with https://, and access.mode must be members` -}}
+{{- end -}}
+{{- if (and .studio.oidc.issuer (or (and .studio.oidc.url (not (hasPrefix "https://" .studio.oidc.url))) (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost))))) -}}
+{{- $faults = append $faults `studio.oidc.url: the provider sends members back to an https address: set it, or studioHost of an Ingress or HTTPRoute` -}}
+{{- end -}}
 {{- if (and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0)) -}}
 {{- $faults = append $faults `generation.replicas: 0 pods and autoscaling contradict each other` -}}
 {{- end -}}

@@ -1,4 +1,7 @@
-"""Account: one's password, one's tokens for programs and plug-ins, and, for owners, the others' accounts. Only where members sign in."""
+"""Account: one's password, one's tokens for programs and plug-ins, and, for owners, the others' accounts. Only where members sign in.
+
+Where they sign in at a provider there are no passwords; owners say there who somebody of the provider is.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from audiotune.access import accounts, tokens
+from audiotune.access import accounts, identities, tokens
 from audiotune.access.tokens import Token
 from audiotune.errors import AccessError, AudioTuneError
 from services.studio.desk import Desk
-from services.studio.doorkeeper import LABEL, is_owner, new_password
+from services.studio.doorkeeper import LABEL, forget_who, is_owner, new_password, say_who
 from services.studio.markup import Markup, joined, say, table, tag
 from services.studio.pages import Arrival
 from services.studio.pages.head import anybody
@@ -19,9 +22,10 @@ _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
 
 def build(desk: Desk) -> Arrival:
-    _password(desk)
+    if not desk.signs_in_elsewhere:
+        _password(desk)
     kept, which = _tokens(desk)
-    people, whose = _others(desk)
+    people, whose = _identities(desk) if desk.signs_in_elsewhere else _others(desk)
 
     def arrive(member: str) -> tuple[Any, ...]:
         try:
@@ -107,17 +111,60 @@ def _others(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
     return people, whose
 
 
+def _identities(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
+    """Who somebody of the provider is here; for owners."""
+    people = gr.HTML(elem_id="at-accounts")
+    whose = gr.Dropdown([], label="Member", visible=False, elem_id="at-account-of")
+    label = f"What the provider calls them (its claim {desk.settings.oidc_member_claim})"
+    identity = gr.Textbox(label=label, max_length=identities.LONGEST, elem_id="at-identity")
+    with gr.Row():
+        add = gr.Button("This is the member", elem_id="at-identity-add")
+        remove = gr.Button("Forget it", elem_id="at-identity-remove")
+    news = gr.HTML(elem_id="at-account-news")
+
+    def on_add(member: str | None, identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
+        owner = anybody(desk, "", request)
+        try:
+            say_who(desk.store, desk.agreement(), owner, member or "", identity)
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip()
+        return say(f"{identity.strip()} is {member} from now on.", "good"), *_people(desk, owner)
+
+    def on_remove(identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
+        owner = anybody(desk, "", request)
+        try:
+            forget_who(desk.store, owner, identity)
+        except AudioTuneError as e:
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip()
+        return say("Forgotten; their session ends within a minute.", "good"), *_people(desk, owner)
+
+    add.click(on_add, [whose, identity], [news, people, whose])
+    remove.click(on_remove, [identity], [news, people, whose])
+    return people, whose
+
+
 def _people(desk: Desk, member: str) -> tuple[Any, Any]:
-    """The table of accounts and the choice, for owners; nothing for others."""
+    """The table of accounts or identities and the choice, for owners; nothing for others."""
     if not is_owner(desk.store, member):
         return Markup(), gr.Dropdown(visible=False)
+    choice = gr.Dropdown(choices=[(m.name, m.id) for m in desk.agreement().members], visible=True)
+    if desk.signs_in_elsewhere:
+        return joined(tag("h2", "Who is who at the provider"), _called(desk)), choice
     have = {account.member: account for account in accounts.listed(desk.store)}
     rows = [
         (m.name, have[m.id].role if m.id in have else "no account", f"{have[m.id].changed:%d %b %Y}" if m.id in have else "")
         for m in desk.agreement().members
     ]
     shown = joined(tag("h2", "Members' accounts"), table(("Member", "Account", "Password since"), rows))
-    return shown, gr.Dropdown(choices=[(m.name, m.id) for m in desk.agreement().members], visible=True)
+    return shown, choice
+
+
+def _called(desk: Desk) -> Markup:
+    """Every member, and what the provider calls them."""
+    known = identities.listed(desk.store)
+    called = {m.id: ", ".join(one.identity for one in known if one.member == m.id) for m in desk.agreement().members}
+    rows = [(m.name, called[m.id] or "cannot sign in yet") for m in desk.agreement().members]
+    return table(("Member", "Known as"), rows)
 
 
 def _listed(desk: Desk, member: str) -> tuple[Markup, list[tuple[str, str]]]:

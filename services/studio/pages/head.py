@@ -8,17 +8,37 @@ import gradio as gr
 
 from audiotune.governance import current_agreement
 from services.studio.desk import Desk
+from services.studio.sessions import WHO
 from services.studio.theme import script
 
 
 def who(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
     """The member who acts: the one signed in when there is a sign-in, else the one chosen; "" for nobody of the group."""
-    return desk.acting(getattr(request, "username", None), chosen)
+    return desk.acting(signed_in(request), chosen)
 
 
 def anybody(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
     """Like `who`, and also somebody who has left: they may look and take their data away, nothing else."""
-    return desk.present(getattr(request, "username", None), chosen)
+    return desk.present(signed_in(request), chosen)
+
+
+def signed_in(request: Any) -> str | None:
+    """Who signed in, by the door or by Gradio's own session.
+
+    An event's request carries the name; a widget's function is given the bare request, which does not (seen on Gradio 6.31).
+    """
+    if name := getattr(request, "username", None):
+        return str(name)
+    scope = getattr(request, "scope", None) or {}
+    if scope.get(WHO):
+        return str(scope[WHO])
+    app = scope.get("app")
+    cookies = getattr(request, "cookies", None) or {}
+    for kind in ("access-token", "access-token-unsecure"):
+        token = cookies.get(f"{kind}-{getattr(app, 'cookie_id', '')}")
+        if token and (found := getattr(app, "tokens", {}).get(token)):
+            return str(found)
+    return None
 
 
 def value(desk: Desk, member: str) -> dict[str, Any]:

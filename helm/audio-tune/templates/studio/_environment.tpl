@@ -7,6 +7,28 @@
 - {name: AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: {{ int $values.uploadLimitMb | quote }}}
 - {name: AUDIOTUNE_STUDIO_RELEASES_BY, value: {{ $values.releasesBy }}}
 - {name: AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: {{ int $values.generationLimitSeconds | quote }}}
+{{- with $values.oidc }}
+{{- if .issuer }}
+{{- $host := ternary $.Values.ingress.studioHost $.Values.httpRoute.studioHost (and $.Values.ingress.enabled (not (empty $.Values.ingress.studioHost))) }}
+- {name: AUDIOTUNE_STUDIO_PUBLIC_URL, value: {{ .url | default (printf "https://%s" $host) | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_ISSUER, value: {{ .issuer | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_CLIENT_ID, value: {{ .clientId | quote }}}
+{{- if .secret }}
+- name: AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: client-secret}}
+{{- end }}
+- {name: AUDIOTUNE_STUDIO_OIDC_NAME, value: {{ .name | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_SCOPES, value: {{ .scopes | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_MEMBER_CLAIM, value: {{ .memberClaim | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_CLAIM_IS_MEMBER, value: {{ .claimIsMember | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_GROUPS, value: {{ join "," .groups | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_GROUPS_CLAIM, value: {{ .groupsClaim | quote }}}
+- {name: AUDIOTUNE_STUDIO_OIDC_SESSION_H, value: {{ .sessionHours | quote }}}
+{{- if .caConfigMap }}
+- {name: AUDIOTUNE_STUDIO_OIDC_CA, value: /etc/audio-tune/oidc/ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if ne .Values.kfp.mode "none" }}
 - {name: AUDIOTUNE_STUDIO_KFP_URL, value: {{ .Values.kfp.endpoint | quote }}}
 {{- if eq .Values.kfp.mode "multi-user" }}

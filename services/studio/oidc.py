@@ -1,0 +1,136 @@
+"""The sign-in provider (OpenID Connect): code flow with PKCE, state and nonce by Authlib; the claims that name a person by us.
+
+What is checked of an id token: signature by the provider's keys (asymmetric kinds only), issuer, audience, expiry, nonce, at_hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.starlette_client import OAuth
+from joserfc.errors import JoseError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from audiotune.errors import AccessError, SettingsError
+from services.studio.settings import Settings
+
+LOG = logging.getLogger("audiotune.studio")
+_KINDS = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"))
+_LEEWAY_S = 60  # clocks differ
+_PATIENCE_S = 10
+_CHECKS = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, RuntimeError)
+Claims = Mapping[str, Any]
+
+
+class Provider:
+    """One provider, as the settings name it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._issuer = settings, settings.oidc_issuer
+        self.back_url = f"{settings.public_url.rstrip('/')}/oidc/back"
+        self._client = OAuth().register(
+            "provider",
+            client_id=settings.oidc_client_id,
+            client_secret=settings.oidc_client_secret or None,
+            server_metadata_url=f"{self._issuer.rstrip('/')}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": settings.oidc_scopes, "code_challenge_method": "S256", "timeout": _PATIENCE_S,
+                "token_endpoint_auth_method": "client_secret_basic" if settings.oidc_client_secret else "none",
+                "verify": _trust(settings.oidc_ca),
+            },
+        )  # fmt: skip
+
+    async def away(self, request: Request, *, other: bool = False) -> Response:
+        """Sends the browser to the provider. `other`: it shall ask again who is there. Raises AccessError when it is away."""
+        try:
+            await self._known()
+            more = {"prompt": "login"} if other else {}
+            response: Response = await self._client.authorize_redirect(request, self.back_url, **more)
+        except (httpx.HTTPError, *_CHECKS) as e:
+            raise self._away(e) from e
+        return response
+
+    async def back(self, request: Request) -> tuple[Claims, str]:
+        """The claims of who came back, and their id token. Raises AccessError when anything about it does not hold."""
+        try:
+            await self._known()
+            token = await self._client.authorize_access_token(
+                request,
+                leeway=_LEEWAY_S,
+                claims_options={
+                    "iss": {"essential": True, "value": self._issuer},
+                    "aud": {"essential": True, "value": self._settings.oidc_client_id},
+                    "exp": {"essential": True},
+                    "sub": {"essential": True},
+                },
+            )
+        except httpx.HTTPError as e:
+            raise self._away(e) from e
+        except _CHECKS as e:
+            LOG.warning("a sign-in was refused: %s: %s", type(e).__name__, str(e)[:300])
+            raise AccessError("this sign-in does not hold", cure="begin again; it must end in the browser it began in") from e
+        claims = token.get("userinfo")
+        if not claims or not token.get("id_token"):
+            LOG.warning("a sign-in was refused: the provider sent no id token")
+            raise AccessError("the provider did not say who you are", cure="its client must be allowed the scope openid")
+        return dict(claims), str(token["id_token"])
+
+    async def out(self, id_token: str) -> str:
+        """Where the browser goes to end the provider's session too; empty when it offers nothing."""
+        try:
+            known = await self._known()
+            if not known.get("end_session_endpoint"):
+                return ""
+            made = await self._client.create_logout_url(
+                post_logout_redirect_uri=f"{self._settings.public_url.rstrip('/')}/",
+                id_token_hint=id_token, client_id=self._settings.oidc_client_id,
+            )  # fmt: skip
+        except (httpx.HTTPError, *_CHECKS):
+            return ""  # we forget the person all the same
+        return str(made["url"])
+
+    def identity(self, claims: Claims) -> str:
+        """The value that names the person. Raises AccessError: no such claim, an address nobody verified, not in a group."""
+        name = self._settings.oidc_member_claim
+        value = claims.get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise AccessError(f"the provider told no {name}", cure=f"its client must send the claim {name}, or name another one")
+        if name == "email" and claims.get("email_verified") is not True:
+            raise AccessError("the provider has not verified your e-mail address", cure="verify it there, or name people by sub")
+        wanted = {group.strip() for group in self._settings.oidc_groups.split(",") if group.strip()}
+        told = claims.get(self._settings.oidc_groups_claim)
+        groups = {told} if isinstance(told, str) else {str(g) for g in told} if isinstance(told, list) else set()
+        if wanted and not wanted & groups:
+            raise AccessError("you are in none of the groups that may come in", cure="ask who looks after the provider")
+        return value.strip()
+
+    async def _known(self) -> dict[str, Any]:
+        """What the provider says of itself; an issuer that calls itself otherwise is not the one we were told."""
+        known: dict[str, Any] = await self._client.load_server_metadata()
+        if str(known.get("issuer", "")) != self._issuer:
+            raise ValueError(f"the provider calls itself {known.get('issuer')!r}, not {self._issuer!r}")
+        told = known.get("id_token_signing_alg_values_supported") or []
+        known["id_token_signing_alg_values_supported"] = [kind for kind in told if kind in _KINDS] or ["RS256"]
+        return known
+
+    def _away(self, e: Exception) -> AccessError:
+        LOG.error("the sign-in provider %s: %s: %s", self._issuer, type(e).__name__, str(e)[:300])
+        return AccessError("the sign-in provider does not answer as it should", cure="try again in a minute, or tell an owner")
+
+
+@functools.lru_cache(maxsize=4)
+def _trust(file: str) -> ssl.SSLContext:
+    """The authorities that are believed, read once: Authlib opens a client for every call. Raises SettingsError for no such file."""
+    if not file:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as e:
+        raise SettingsError(f"no certificate authority can be read: {e}", where=file, cure="give a PEM file") from e
