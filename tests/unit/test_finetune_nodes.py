@@ -195,6 +195,17 @@ def test_one_that_cannot_be_adopted_makes_room(fake: FakeTrainer, lead: Any, how
     assert fake.made == 2
 
 
+def test_adopting_asks_again_when_nobody_answers_and_tells_which_right_is_missing(fake: FakeTrainer, lead: Any) -> None:
+    fake.answer("POST", JOBS, {}, wanted())
+    fake.refused.extend([(409, {"message": "already exists"})])
+    fake.script.extend([lambda fake: setattr(fake, "away", 1), lambda fake: None, well])
+    assert any(words.startswith("adopted") for _, words in lead())
+    fake.answer("POST", JOBS, {}, wanted())
+    fake.forbidden.add(f"/trainjobs/{name_of(POD.run, KEY)}")
+    with pytest.raises(TrainingError, match=r"may not make or adopt TrainJobs in .*/trainjobs/finetune-\w+\. Apply what"):
+        lead()
+
+
 def test_a_done_one_is_taken_as_it_is(fake: FakeTrainer, lead: Any) -> None:
     fake.answer("POST", JOBS, {}, wanted())
     fake.end("complete")
@@ -327,7 +338,7 @@ def test_kubernetes_may_be_away_for_a_while(fake: FakeTrainer, lead: Any) -> Non
     ("answer", "words"),
     [
         ((404, "404 page not found"), r"Kubeflow Trainer is not installed in .*\. Install Kubeflow Trainer 2\.2"),
-        ((403, {"message": "no"}), r"may not make TrainJobs in .*pipelines\.namespace"),
+        ((403, {"message": "no"}), r"may not make or adopt TrainJobs in .*pipelines\.namespace"),
         ((400, {"message": 'strict decoding error: unknown field "spec.runtimePatches"'}), "was refused.*spec.runtimePatches"),
         ((403, {"message": f"{HOOK} denied the request: unsupported runtime"}), r"unsupported runtime.*pipelines\.doctor"),
         ((422, {"message": "spec.trainer.numNodes: Invalid value"}), r"numNodes.*pipelines\.doctor"),

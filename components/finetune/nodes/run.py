@@ -89,14 +89,14 @@ class Conductor:
                 self.progress(0.0, f"made TrainJob {name}")
                 return made
             except ConflictError:
-                there = self._adopted(f"{path}/{name}", wanted, fresh=fresh)
+                there = None
+                with contextlib.suppress(ConflictError, AwayError):  # it changed meanwhile, or nobody answers: look again
+                    there = self._adopted(f"{path}/{name}", wanted, fresh=fresh)
             except NoSuchPlaceError as e:
                 cure = "install Kubeflow Trainer 2.2 or newer, or set the knob nodes to 1"
                 raise TrainingError(
                     "Kubernetes knows no TrainJob: Kubeflow Trainer is not installed", where=path, cure=cure
                 ) from e
-            except ForbiddenError as e:
-                raise TrainingError("the step's account may not make TrainJobs", where=path, cure=_RIGHTS) from e
             except RefusedError as e:
                 raise TrainingError(f"the TrainJob was refused: {e.what}", where=name, cure=_DOCTOR) from e
             except AwayError:  # Trainer's webhook while it starts, or Kubernetes itself
@@ -130,7 +130,11 @@ class Conductor:
     # ------------------------------------------------------------------------------------------------ following
     def _followed(self, wanted: Object, *, fresh: bool) -> str:
         """Follows it to its end; returns which node was lost, or nothing when the training is done."""
-        made = self._made(wanted, fresh=fresh)
+        self.uid = ""  # until it is known, SIGTERM deletes by name alone
+        try:
+            made = self._made(wanted, fresh=fresh)
+        except ForbiddenError as e:
+            raise TrainingError("the step's account may not make or adopt TrainJobs", where=e.where, cure=_RIGHTS) from e
         self.uid = made["metadata"]["uid"]
         watch = Watch(self.api, self.pod, _name(wanted), int(wanted["spec"]["trainer"]["numNodes"]), self.progress)
         answered = podless = time.monotonic()
