@@ -265,6 +265,23 @@ def test_a_lost_node_starts_all_anew(fake: FakeTrainer, lead: Any) -> None:
     assert fake.made == 2
 
 
+def test_pods_of_a_trainjob_before_are_not_listened_to(fake: FakeTrainer, lead: Any) -> None:
+    """It had the same name; its pods may take some seconds to end."""
+
+    def beside_old_ones(fake: FakeTrainer) -> None:
+        fake.job["metadata"]["creationTimestamp"] = "2026-11-25T01:38:00Z"
+        fake.made = 1
+        fake.put_pod(1, "running")["metadata"]["creationTimestamp"] = "2026-11-25T01:37:00Z"
+        fake.say(1, "an old word")
+        fake.made = 2
+        both_run(fake)
+        fake.say(0, "a new word")
+
+    fake.script.extend([beside_old_ones, lambda fake: None, lambda fake: None, well])
+    told = lead()
+    assert [words for _, words in told if "word" in words] == ["node 0: a new word"]
+
+
 def test_nodes_lost_too_often_end_it(fake: FakeTrainer, lead: Any) -> None:
     def deleted(fake: FakeTrainer) -> None:
         fake.drop_pods()

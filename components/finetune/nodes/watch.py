@@ -131,17 +131,15 @@ class Watch:
     def _look_at_pods(self, job: Object) -> None:
         path = f"/api/v1/namespaces/{self.pod.namespace}/pods"
         found = self.api.get(path, labelSelector=f"jobset.sigs.k8s.io/jobset-name={self.name}") or {}
-        seen = set[int]()
-        for item in sorted(found.get("items") or [], key=lambda item: str(item["metadata"].get("creationTimestamp"))):
-            index = _index_of(item)
-            seen.add(index)
+        newest = _newest(found.get("items") or [], str(job["metadata"].get("creationTimestamp") or ""))
+        for index, item in newest.items():
             node = self.nodes.setdefault(index, Node(index))
             if node.pod != item["metadata"]["name"]:  # the first, or one in its place
                 node.pod, node.stamp = item["metadata"]["name"], ""
             node.status, node.gone = item.get("status") or {}, False
             node.leaving = str(item["metadata"].get("deletionTimestamp") or "")
             self._read(node)
-        for index in self.nodes.keys() - seen:
+        for index in self.nodes.keys() - newest.keys():
             self.nodes[index].gone = True
         self._tell_states(job)
 
@@ -211,6 +209,12 @@ def finished(job: Object) -> tuple[str, Object]:
         if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
             return str(condition["type"]), dict(condition)
     return "", {}
+
+
+def _newest(items: list[Any], since: str) -> dict[int, Any]:
+    """Index -> its newest pod; without those that a TrainJob of the same name left, which was deleted a moment before."""
+    found = sorted(items, key=lambda item: str(item["metadata"].get("creationTimestamp")))
+    return {_index_of(item): item for item in found if str(item["metadata"].get("creationTimestamp") or since) >= since}
 
 
 def _index_of(item: Any) -> int:
