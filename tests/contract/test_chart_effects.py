@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from deploy.chart.knobs import knobs
 from deploy.chart.pages import defaults
-from tests.rendered_chart import at, merged, text
+from tests.rendered_chart import CHART, at, merged, text
 
 EXTERNAL_STORE = {"objectStorage": {"kind": "external", "external": {"secret": "keys", "endpoint": "https://s3.example"}}}
 EXTERNAL_DATABASE = {"database": {"kind": "external", "external": {"host": "db.example", "secret": "login"}}}
@@ -271,6 +272,18 @@ def _cases() -> Iterator[Any]:
         effect = EFFECTS.get(path) or _alike(path)
         if effect:
             yield pytest.param(path, effect, id=path)
+
+
+def _leaves(card: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every value that the schema lets somebody set; a list or a free map is one."""
+    if "properties" not in card:
+        yield ".".join(path)
+    for key, below in card.get("properties", {}).items():
+        yield from _leaves(below, (*path, key))
+
+
+def test_every_leaf_of_the_schema_is_one_of_these_values() -> None:
+    assert set(_leaves(json.loads((CHART / "values.schema.json").read_text()))) == set(PATHS)
 
 
 def test_no_value_is_left_out() -> None:
