@@ -21,7 +21,8 @@ from audiotune.store.port import Store
 from services.studio import inbox
 from services.studio.inbox import Upload
 
-_SHARE = re.compile(r"\[\s*(\d{1,3})\s*%\]\s*(.*)")
+_SHARE = re.compile(r"\[?\s*(\d{1,3})\s*%\]?\s+(.*)")  # `[ 40%] words` of a step, `40% words` of pipelines.local
+_STEP = re.compile(r"(\d+)/(\d+) \S")  # `2/2 Cut into segments ...`
 _HOUSE = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -114,12 +115,15 @@ class MachineLauncher:
 
         stop = threading.Timer(self._limit_s, end)
         stop.start()
+        step, steps = 1, 1
         try:
             for line in process.stdout or ():
                 words = _COLOURS.sub("", line).strip()
                 if words:
                     last.append(words)
-                    yield news_in(words)
+                    if match := _STEP.match(words):
+                        step, steps = int(match.group(1)), max(1, int(match.group(2)))
+                    yield news_in(words, step, steps)
             process.wait()
         finally:
             stop.cancel()
@@ -127,10 +131,12 @@ class MachineLauncher:
             raise PipelineError(f"the run took longer than {self._limit_s} s and was stopped", cure="cut the take in parts")
 
 
-def news_in(line: str) -> News:
-    """A line of a step's output as news: `[ 40%] words` carries a share."""
-    match = _SHARE.search(line)
-    return News(min(1.0, int(match.group(1)) / 100), match.group(2)) if match else News(None, line[:300])
+def news_in(line: str, step: int = 1, steps: int = 1) -> News:
+    """A line of a run's output as news: `[ 40%] words` carries a share of its step, and so of the whole run."""
+    match = _SHARE.match(line)
+    if match is None:
+        return News(None, line[:300])
+    return News((step - 1 + min(1.0, int(match.group(1)) / 100)) / steps, match.group(2))
 
 
 def reports_in(folder: Path) -> dict[str, str]:

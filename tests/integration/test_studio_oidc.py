@@ -114,6 +114,11 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 390
     come_in(page, "ben")
     page.until(lambda: page.text("#at-signed-in") == "Ben")
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", WIDE)
+    page.room("Account")
+    page.until(lambda: page.text("#at-tokens"))
+    assert not page.text("#at-accounts")  # owners' business
+    assert not [each for each in page.all("#at-identity-add") if each.is_displayed()]
 
 
 def come_in(page: browser.Page, person: str) -> None:

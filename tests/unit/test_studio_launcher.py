@@ -83,6 +83,18 @@ def test_a_page_that_is_left_ends_its_process(store: FolderStore, upload: Upload
     assert not Path("too late").exists()
 
 
+def test_the_share_is_the_whole_runs_as_pipelines_local_tells_it(store: FolderStore, upload: Upload, tmp_path: Path) -> None:
+    lines = (
+        "1/2 Take recordings in ...",
+        "     50% take.wav",
+        "✓ 1/2 Take recordings in  3.1 s",
+        "2/2 Cut into segments ...",
+        "     50% take.wav",
+    )
+    news = list(machine(store, tmp_path / "work", f"[print(line) for line in {lines!r}]").prepare(upload))
+    assert [n.share for n in news if n.share is not None] == [0.0, 0.25, 0.75, 1.0]
+
+
 def test_only_html_is_taken_for_a_report(tmp_path: Path) -> None:
     (tmp_path / "report").write_text('{"not": "html"}')
     assert reports_in(tmp_path) == {}

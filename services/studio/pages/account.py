@@ -25,16 +25,19 @@ def build(desk: Desk) -> Arrival:
     if not desk.signs_in_elsewhere:
         _password(desk)
     kept, which = _tokens(desk)
-    people, whose = _identities(desk) if desk.signs_in_elsewhere else _others(desk)
+    people = gr.HTML(elem_id="at-accounts")
+    with gr.Column(visible=False) as owners:
+        whose = _identities(desk, people) if desk.signs_in_elsewhere else _others(desk, people)
 
     def arrive(member: str) -> tuple[Any, ...]:
         try:
             mine, ends = _listed(desk, member)
-            return (mine, gr.Dropdown(choices=ends, value=None), *_people(desk, member))
+            shown = gr.Column(visible=is_owner(desk.store, member))
+            return (mine, gr.Dropdown(choices=ends, value=None), *_people(desk, member), shown)
         except AudioTuneError as e:
-            return say(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip()
+            return say(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
-    return Arrival(arrive, [kept, which, people, whose])
+    return Arrival(arrive, [kept, which, people, whose, owners])
 
 
 def _password(desk: Desk) -> None:
@@ -93,9 +96,9 @@ def _tokens(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
     return kept, which
 
 
-def _others(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
-    people = gr.HTML(elem_id="at-accounts")
-    whose = gr.Dropdown([], label="Member", visible=False, elem_id="at-account-of")
+def _others(desk: Desk, people: gr.HTML) -> gr.Dropdown:
+    """Accounts of others; for owners."""
+    whose = gr.Dropdown([], label="Member", elem_id="at-account-of")
     make = gr.Button("New account or new password", elem_id="at-account-make")
     news = gr.HTML(elem_id="at-account-news")
 
@@ -108,13 +111,12 @@ def _others(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
         return _once(f"Give {member} this password; it is not shown again.", password), *_people(desk, owner)
 
     make.click(on_make, [whose], [news, people, whose])
-    return people, whose
+    return whose
 
 
-def _identities(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
+def _identities(desk: Desk, people: gr.HTML) -> gr.Dropdown:
     """Who somebody of the provider is here; for owners."""
-    people = gr.HTML(elem_id="at-accounts")
-    whose = gr.Dropdown([], label="Member", visible=False, elem_id="at-account-of")
+    whose = gr.Dropdown([], label="Member", elem_id="at-account-of")
     label = f"What the provider calls them (its claim {desk.settings.oidc_member_claim})"
     identity = gr.Textbox(label=label, max_length=identities.LONGEST, elem_id="at-identity")
     with gr.Row():
@@ -140,14 +142,14 @@ def _identities(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
 
     add.click(on_add, [whose, identity], [news, people, whose])
     remove.click(on_remove, [identity], [news, people, whose])
-    return people, whose
+    return whose
 
 
 def _people(desk: Desk, member: str) -> tuple[Any, Any]:
     """The table of accounts or identities and the choice, for owners; nothing for others."""
     if not is_owner(desk.store, member):
-        return Markup(), gr.Dropdown(visible=False)
-    choice = gr.Dropdown(choices=[(m.name, m.id) for m in desk.agreement().members], visible=True)
+        return Markup(), gr.Dropdown(choices=[])
+    choice = gr.Dropdown(choices=[(m.name, m.id) for m in desk.agreement().members])
     if desk.signs_in_elsewhere:
         return joined(tag("h2", "Who is who at the provider"), _called(desk)), choice
     have = {account.member: account for account in accounts.listed(desk.store)}
