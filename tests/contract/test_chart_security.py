@@ -40,6 +40,15 @@ def test_no_secret_is_rendered() -> None:
     assert not [o for o in objects(EVERYTHING) if o["kind"] == "Secret"]
 
 
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_no_hook_leaves_anything_behind_but_a_test_whose_log_is_wanted(values: dict[str, Any]) -> None:
+    """Helm forgets what a hook made: an uninstall leaves it, unless it went with its success."""
+    for made in objects(values):
+        annotations = made["metadata"].get("annotations", {})
+        if "helm.sh/hook" in annotations and "hook-succeeded" not in annotations["helm.sh/hook-delete-policy"]:
+            assert (made["kind"], annotations["helm.sh/hook"]) == ("Pod", "test"), made["metadata"]["name"]
+
+
 def test_names_are_unique() -> None:
     names = [(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects(EVERYTHING)]
     assert len(names) == len(set(names))

@@ -41,7 +41,12 @@ class Listener:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self.url, self._client = url, Client(url, token, timeout_s=120)
+        self.url, self._token = url, token
+
+    @property
+    def _client(self) -> Client:
+        """At the address of now: a reinstalled service has another."""
+        return Client(self.url, self._token, timeout_s=120)
 
     def version(self) -> str:
         """The version that answers now; "" while none does."""
