@@ -197,7 +197,11 @@ def _answers(place: str, answer: Mapping[str, Any]) -> Iterator[Row | str]:
     by = answer.get("completed_by")
     member = str((by.get("email") or by.get("id") or "") if isinstance(by, dict) else by)
     parts: dict[tuple[float, float], list[tuple[str, Mapping[str, Any]]]] = {}
-    for result in answer.get("result") or []:
+    results = answer.get("result") or []
+    if not isinstance(results, list):
+        yield "its result is no list"
+        return
+    for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
             yield "a result without a value"

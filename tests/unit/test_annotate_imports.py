@@ -164,6 +164,7 @@ def test_cancelled_answers_are_none(made: Described) -> None:
     [
         [1], [None], [{}], [{"data": [], "annotations": []}], [{"data": {}, "annotations": {}}],
         [{"data": {"audio": "one.wav"}, "annotations": [{"completed_by": "ana", "result": [None]}]}],
+        [{"data": {"audio": "one.wav"}, "annotations": [{"completed_by": "ana", "result": 7}]}],
         [{"data": {"audio": "one.wav"}, "annotations": [{"completed_by": None, "result": [written("x")]}]}],
         [{"data": {"audio": 5}, "annotations": [{"completed_by": "ana", "result": [written("x")]}]}],
         [{"data": {"audio": "one.wav"}, "annotations": [{"completed_by": "ana", "result": [{"value": {"text": 5}}]}]}],
