@@ -42,6 +42,9 @@ CURES: dict[str, dict[str, Any]] = {
     "generation.replicas": {"generation": {"replicas": 1}},
     "objectStorage.lifecycle.jobsDays": {"objectStorage": {"lifecycle": {"jobsDays": 0}}},
     "studio.releasesBy": {"studio": {"releasesBy": "members"}},
+    "studio.oidc.clientId": {"studio": {"oidc": {"clientId": "band"}}},
+    "studio.oidc.issuer": {"studio": {"oidc": {"issuer": "https://login.example"}}, "access": {"mode": "members"}},
+    "studio.oidc.url": {"studio": {"oidc": {"url": "https://studio.example"}}},
     "generation.env": {"generation": {"env": None}},
     "studio.env": {"studio": {"env": None}},
 }

@@ -42,7 +42,16 @@ SMALL = {
     "pods": {"runAsUser": None, "fsGroup": None},
 }
 CLAIM = {"generation": {"gpu": {"preset": "l4-24gb", "device": "claim"}}}
-SETS: dict[str, dict[str, Any]] = {"defaults": {}, "whole": WHOLE, "external": EXTERNAL, "single-user": SINGLE, "small": SMALL}
+OIDC = {"issuer": "https://login.example", "clientId": "band", "secret": "123", "url": "https://s.example", "caConfigMap": "456"}
+SIGN_IN = {"studio": {"oidc": OIDC}, "generation": {"webhooks": {"secret": "789", "hosts": ["daw.home:8443"]}}}
+SETS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "whole": WHOLE,
+    "external": EXTERNAL,
+    "single-user": SINGLE,
+    "small": SMALL,
+    "sign-in": SIGN_IN,
+}
 KEDA = "keda.sh/v1alpha1/ScaledObject"
 HELMS = [pytest.param(name, marks=needs(name)) for name in ("helm", "helm4")]
 

@@ -15,7 +15,7 @@
 - {name: AUDIOTUNE_STUDIO_OIDC_CLIENT_ID, value: {{ .clientId | quote }}}
 {{- if .secret }}
 - name: AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: client-secret}}
+  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: client-secret}}
 {{- end }}
 - {name: AUDIOTUNE_STUDIO_OIDC_NAME, value: {{ .name | quote }}}
 - {name: AUDIOTUNE_STUDIO_OIDC_SCOPES, value: {{ .scopes | quote }}}
