@@ -42,7 +42,7 @@ class Replica:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **self.environment}
             )
-        while time.monotonic() - began < 300:
+        while time.monotonic() - began < 900:
             if self.health().get("ready"):
                 return time.monotonic() - began
             time.sleep(0.2)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
+_KEEP_ALIVE_S = 75  # longer than clients (5 s) and load balancers (60 s) keep a quiet connection: who closes first must not be we
 
 
 def main() -> int:
@@ -34,7 +35,19 @@ def main() -> int:
     command = [sys.executable, "-m", "bentoml", "serve", "services.generation.service:GenerationService"]
     with tempfile.TemporaryDirectory(prefix="audio-tune-") as folder:
         return _watched(
-            [*command, "--host", args.host, "--port", str(args.port), "--working-dir", str(ROOT)], Path(folder), args.notice
+            [
+                *command,
+                "--host",
+                args.host,
+                "--port",
+                str(args.port),
+                "--working-dir",
+                str(ROOT),
+                "--timeout-keep-alive",
+                str(_KEEP_ALIVE_S),
+            ],
+            Path(folder),
+            args.notice,
         )
 
 
