@@ -1,12 +1,15 @@
 """The generation service under more load than it can bear: a real process, real HTTP, members with tokens.
 
-    python -m benchmarks.load poisson | light | all  [--seconds N]
+    python -m benchmarks.load poisson | light | all  [--seconds N] [--sleeping]
 
 poisson  arrivals at 0.5, 0.8, 1.0 and 1.2 of the measured capacity, mixed lengths: latency, goodput, whether Retry-After is kept
 light    one member asks now and then, alone and while another floods: its 95th percentile
 
 Arrivals are open-loop: they come when they come, whether or not the service keeps up. Who gets 429 waits as long as Retry-After
 says, to the second, and sends the same request again. Latency counts from the try that was let in.
+
+With --sleeping the model sleeps as long as its work would take (a batch of eight costs 5.2 times one): line, scheduler, engine and
+HTTP are measured then, in this process, and not how busy the machine is.
 """
 
 from __future__ import annotations
@@ -14,20 +17,67 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from benchmarks.replicas import Stand, say, stand
+from benchmarks.replicas import say, stand
 
 _LENGTHS_S, _STEPS, _MEMBERS = (0.25, 0.5, 1.0), 10, 5
-_QUEUE_S = "8"  # predicted seconds of work that may wait: short, so that a minute shows the bounds
+_QUEUE_S = "3"  # predicted seconds of work that may wait: short, so that a minute shows the bounds
 _TIMEOUT_S = 120.0
+_UNIT_S = 1e-3  # of the sleeping model: a step of one latent frame
 Ask = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where it answers, and the headers of a member."""
+
+    url: str
+    token: Callable[[str], dict[str, str]]
+
+
+@contextmanager
+def service(sleeping: bool, **settings: str) -> Iterator[Service]:
+    if not sleeping:
+        with stand(
+            1, AUDIOTUNE_ACCESS="members", **{f"AUDIOTUNE_GENERATION_{k.upper()}": v for k, v in settings.items()}
+        ) as group:
+            yield Service(group.replicas[0].url, group.token)
+        return
+    from audiotune.access import tokens
+    from tests.fakes.live import listening
+    from tests.fakes.service import Bench
+
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), members=True, rate_per_minute=1_000_000, queue=200, member_queue=200, **settings)
+        bench.engine._generate = _slept(bench.engine._generate)
+        bench.loaded()
+        with listening(bench) as url:
+            yield Service(url, lambda member: {"Authorization": f"Bearer {tokens.issue(bench.store, member, ['generate'], 1)}"})
+        bench.stop()
+
+
+def _slept(generate: Callable[..., Any]) -> Callable[..., Any]:
+    def slept(model: Any, requests: Any, on_step: Callable[[int, int], None], gone: Any) -> Any:
+        frames = requests[0].seconds * model.sample_rate_hz / model.downsampling_ratio + 16
+        step_s = _UNIT_S * frames * (0.4 + 0.6 * len(requests))
+
+        def step(done: int, total: int) -> None:
+            time.sleep(step_s)
+            on_step(done, total)
+
+        return generate(model, requests, step, gone)
+
+    return slept
 
 
 def ask(dice: random.Random, seconds: float | None = None) -> Ask:
@@ -85,9 +135,9 @@ async def one(http: httpx.AsyncClient, asked: Ask, headers: Mapping[str, str], s
     seen.failed.append("refused 50 times")
 
 
-def client(group: Stand) -> httpx.AsyncClient:
+def client(group: Service) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=500, max_keepalive_connections=50)
-    return httpx.AsyncClient(base_url=group.replicas[0].url, timeout=_TIMEOUT_S, limits=limits)
+    return httpx.AsyncClient(base_url=group.url, timeout=_TIMEOUT_S, limits=limits)
 
 
 async def closed(http: httpx.AsyncClient, tokens: list[Any], seconds: float) -> float:
@@ -117,8 +167,8 @@ async def arriving(http: httpx.AsyncClient, tokens: list[Any], rate: float, seco
     return seen, came, good
 
 
-async def poisson(seconds: float) -> None:
-    with stand(1, AUDIOTUNE_ACCESS="members", AUDIOTUNE_GENERATION_QUEUE_S=_QUEUE_S) as group:
+async def poisson(seconds: float, sleeping: bool) -> None:
+    with service(sleeping, queue_s=_QUEUE_S) as group:
         tokens = [group.token(f"m{number}") for number in range(_MEMBERS)]
         async with client(group) as http:
             await closed(http, tokens, 5)  # warms up: every shape is tried once
@@ -135,9 +185,9 @@ async def poisson(seconds: float) -> None:
             say(f"goodput above capacity: {goods[-1] / max(goods):.0%} of the most")
 
 
-async def light(seconds: float) -> None:
+async def light(seconds: float, sleeping: bool) -> None:
     """Alone and flooded take turns, so that a busy moment of the machine meets both alike."""
-    with stand(1, AUDIOTUNE_ACCESS="members") as group:
+    with service(sleeping) as group:
         heavy, mine = group.token("heavy"), group.token("light")
         async with client(group) as http:
             await closed(http, [mine], 5)
@@ -161,7 +211,7 @@ async def _now_and_then(http: httpx.AsyncClient, headers: Mapping[str, str], see
     dice, began = random.Random(len(seen.times_s)), time.monotonic()
     while time.monotonic() - began < seconds:
         await one(http, ask(dice), headers, seen)
-        await asyncio.sleep(dice.uniform(0.0, 0.5))
+        await asyncio.sleep(dice.uniform(1.0, 3.0))  # light: it asks for less than its share
 
 
 async def _flooding(http: httpx.AsyncClient, headers: Mapping[str, str], seen: Seen) -> None:
@@ -174,17 +224,18 @@ async def _flooding(http: httpx.AsyncClient, headers: Mapping[str, str], seen: S
         await asyncio.sleep(0.2 if answer.status_code == 429 else 0.0)
 
 
-PARTS: dict[str, Callable[[float], Any]] = {"poisson": poisson, "light": light}
+PARTS: dict[str, Callable[[float, bool], Any]] = {"poisson": poisson, "light": light}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--seconds", type=float, default=60, help="of arrivals at each part of the capacity")
+    parser.add_argument("--sleeping", action="store_true", help="a model that sleeps instead of computing")
     args = parser.parse_args()
     for name, part in PARTS.items():
         if args.part in (name, "all"):
-            asyncio.run(part(args.seconds))
+            asyncio.run(part(args.seconds, args.sleeping))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 
 _FACTORY = "stable_audio_tools.models.factory"
-_COMPILER = "torch._dynamo"
 SPECTRAL = "audiotune_spectral"  # the one pretransform type that is ours
 
 
@@ -26,23 +25,9 @@ def quiet() -> Iterator[None]:
 
 
 def factory() -> Any:
-    """stable_audio_tools.models.factory, imported without its prints, and without torch's compiler."""
-    with quiet(), _no_compiler():
+    """stable_audio_tools.models.factory, imported without its prints."""
+    with quiet():
         return importlib.import_module(_FACTORY)
-
-
-@contextlib.contextmanager
-def _no_compiler() -> Iterator[None]:
-    """The library touches torch._dynamo at its import, to set options and to compile an attention that none of our models uses; it
-    goes on without. Loading that module takes nine tenths of the import. Whoever needs it later gets it as always."""
-    if _COMPILER in sys.modules:
-        yield
-        return
-    sys.modules[_COMPILER] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[_COMPILER]
 
 
 def register_when_imported() -> None:
