@@ -112,7 +112,7 @@ EFFECTS: dict[str, Effect] = {
     "studio.oidc.clientId": E("band", 'OIDC_CLIENT_ID, value: "band"', OIDC),
     "studio.oidc.secret": E("login", "secretKeyRef: {name: login, key: client-secret}", OIDC),
     "studio.oidc.name": E("the band's", 'OIDC_NAME, value: "the band\'s"', OIDC),
-    "studio.oidc.scopes": E("openid", 'OIDC_SCOPES, value: "openid"', OIDC),
+    "studio.oidc.scopes": E("openid crew", 'OIDC_SCOPES, value: "openid crew"', OIDC),
     "studio.oidc.memberClaim": E("email", 'OIDC_MEMBER_CLAIM, value: "email"', OIDC),
     "studio.oidc.claimIsMember": E(True, 'OIDC_CLAIM_IS_MEMBER, value: "true"', OIDC),
     "studio.oidc.groups": E(["band", "crew"], 'OIDC_GROUPS, value: "band,crew"', OIDC),
