@@ -5,6 +5,7 @@ Nothing of them is held in memory but their cards: matrices are read by the batc
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +23,7 @@ from services.generation.work import AwayError, Loaded, NotReadyError
 if TYPE_CHECKING:
     from audiotune.stable_audio.adapters import Adapter
 
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")  # versions in the registry
 _KEPT = 256  # cards and aliases that are remembered
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -178,7 +180,7 @@ class Adapters:
     def _version(self, name: str, at: str) -> str | None:
         """The version that a name stands for, asked at most every `poll_s`; the last one known while the registry is away."""
         if at.startswith(":"):
-            return at[1:] if at[1:].isdigit() else None
+            return at[1:] if _NUMBER.fullmatch(at[1:]) else None
         alias = at[1:] or self._settings.releases.get(name, self._settings.alias)
         asked_at, known = self._versions.get((name, alias), (float("-inf"), None))
         if time.monotonic() - asked_at < self._settings.poll_s:
@@ -204,10 +206,9 @@ class Adapters:
         return self._settings.adapters.strip() == "*" or name in self._settings.adapter_names
 
     def _passed(self, release: Release) -> bool:
-        """Whether it passed its gate, or an owner put the followed alias on it all the same."""
-        if release.evaluation.passed or self._settings.candidates:
-            return True
-        return self._version(release.name, "") == release.version
+        """Whether it passed its gate, or the followed alias is on it all the same; a candidate counts where candidates are served."""
+        served = ["", "@candidate"] if self._settings.candidates else [""]
+        return release.evaluation.passed or any(self._version(release.name, at) == release.version for at in served)
 
 
 def _parted(named: str) -> tuple[str, str]:

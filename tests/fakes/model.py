@@ -78,6 +78,7 @@ class FakeModels(Models, AdapterModels):
         roomy: whether memory holds two versions at once.
         kept: what the local cache holds.
         shelf: registered adapters, newest version last; the alias points to that one.
+        candidates: release name -> version under the alias candidate.
         unfit: digests of adapters that have other layers than the model.
         refused: members who have withdrawn.
         store_away: nobody can be asked for consent.
@@ -92,9 +93,12 @@ class FakeModels(Models, AdapterModels):
         self.kept: list[Release] = []
         self.shelf: list[Release] = [an_adapter("grit"), an_adapter("tape")]
         self.unfit, self.refused = set[str](), set[str]()
+        self.candidates: dict[str, str] = {}
         self.store_away, self.questions = False, 0
 
     def version_at(self, name: str, alias: str) -> str | None:
+        if alias == "candidate":
+            return self.candidates.get(name)
         found = [release.version for release in self._registered() if release.name == name]
         return found[-1] if found and alias == "champion" else None
 

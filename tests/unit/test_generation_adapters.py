@@ -112,7 +112,7 @@ def test_a_strength_is_a_number(bench: Bench, number: str) -> None:
     assert bench.post(adapters=some("grit")).status_code == 200
 
 
-@pytest.mark.parametrize("named", ["rust", "grit@nightly", "grit:2", "grit:x", "grit:99999999999999999999"])
+@pytest.mark.parametrize("named", ["rust", "grit@nightly", "grit:2", "grit:x", "grit:99999999999999999999", "grit:01", "grit:1٣"])
 def test_an_unknown_adapter_is_named_with_those_that_are_known(bench: Bench, named: str) -> None:
     words = refused(bench.post(adapters=some("dust", named)), 404, "no-such-adapter", "adapters.1.release")
     assert "dust, grit" in words or "grit, dust" in words
@@ -130,7 +130,7 @@ def test_what_does_not_fit_the_release_is_refused(bench: Bench, models: FakeMode
         words = refused(answer, 422, "adapter-does-not-fit", "adapters.0.release")
         assert any(part in words for part in word.split("|"))
     models.shelf.append(an_adapter("copies", "2"))
-    bench.adapters._versions.clear()
+    until(lambda: bench.post(adapters=some("copies:1")).status_code == 422)  # the alias is asked anew every poll_s
     assert "it copies" in refused(bench.post(adapters=some("copies:1")), 422, "adapter-does-not-fit", "adapters.0.release")
     both = some("grit", "grit:1")
     refused(bench.post(adapters=both), 422, "invalid-request", "adapters.1.release")
@@ -175,7 +175,9 @@ def test_a_job_waits_for_a_registry_that_is_away_and_holds_up_nobody(bench: Benc
     models.away = False
     until(lambda: state(bench, "with-grit-1")["state"] == "done")
     assert state(bench, "with-grit-1")["sounds"][0]["adapters"][0]["release"] == "grit"
-    assert bench.runner._book.read("anyone", "with-grit-1").length == 3  # made, claimed, done: no event for each try
+    told = bench.parts.book.read("anyone", "with-grit-1")
+    assert told is not None
+    assert told.length == 3  # made, claimed, done: no event for each try
 
 
 def state(bench: Bench, id: str) -> Any:
@@ -189,6 +191,20 @@ def test_a_release_that_is_an_adapter_itself_can_be_turned_down(models: FakeMode
     chosen = {one.release.name: one for one in Adapters(Settings(), models).chosen(loaded, wish)}
     assert (chosen["grit"].strength, chosen["grit"].extra) == (0.25, -0.75)
     assert (chosen["dust"].strength, chosen["dust"].extra) == (1.5, 1.5)
+
+
+def test_a_candidate_that_did_not_pass_is_for_those_who_serve_candidates(models: FakeModels) -> None:
+    models.shelf += [an_adapter("grit", "2", passed=False), an_adapter("grit", "3", passed=False), an_adapter("grit", "4")]
+    models.candidates["grit"] = "3"
+    for settings, version, allowed in (
+        (Settings(), "3", False), (Settings(candidates=True), "3", True), (Settings(candidates=True), "2", False),
+    ):  # fmt: skip
+        wish = GenerationRequest.model_validate({**ASK, "adapters": some(f"grit:{version}")}).adapters
+        if allowed:
+            assert Adapters(settings, models).chosen(a_loaded(), wish)
+        else:
+            with pytest.raises(Exception, match="it copies"):
+                Adapters(settings, models).chosen(a_loaded(), wish)
 
 
 def test_an_operator_says_which_may_be_asked_for(models: FakeModels) -> None:
