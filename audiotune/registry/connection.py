@@ -12,10 +12,15 @@ from typing import Any
 
 from audiotune.errors import RegistryError
 
-_PATIENCE = {
+_MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    # Files come through MLflow. Left alone, it hands out the store's own address, as the server knows it, for each download; we may
+    # not reach that, nor trust its certificate, and then wait a minute and fail.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -65,10 +70,8 @@ def refusing(what: str) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=8)
 def _client(uri: str) -> Any:
-    for name, value in _PATIENCE.items():
+    for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with refusing("opening MLflow"):
         import mlflow
 

@@ -3,7 +3,8 @@
 python -m deploy.images                                      builds and checks all of them
 python -m deploy.images --registry registry.home:5000        and pushes them; writes deploy/values/images.yaml and images.lock
 python -m deploy.images prepare studio --base-image IMAGE    some of them, on another base
-python -m deploy.images --relocate-to other:5000/mine        pulls what images.lock names and pushes it to another registry
+python -m deploy.images --relocate-to other:5000/mine        pulls what images.lock names and pushes it to another registry;
+                                                             writes deploy/values/relocated.yaml
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from deploy.images.builder import Builder, BuildError
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES, LOCK, BILLS = ROOT / "deploy/values/images.yaml", ROOT / "deploy/images.lock", ROOT / "build/sbom"
+RELOCATED = ROOT / "deploy/values/relocated.yaml"
 # name -> Dockerfile, target, name in the chart's values
 IMAGES = {
     "prepare": ("Dockerfile.train", "prepare", "prepare"),
@@ -38,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         builder = Builder(args.builder, tls=not args.plain_http, compression=args.compression)
         if args.relocate_to:
-            return relocate(builder, args.relocate_to)
+            return relocate(builder, args.relocate_to, args.images, args.database)
         made = [_made(builder, name, args) for name in args.images or list(IMAGES)]
     except BuildError as e:
         print(f"images: {e}", file=sys.stderr)
@@ -82,19 +84,45 @@ def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, An
     return made
 
 
-def relocate(builder: Builder, to: str) -> int:
-    """Copies every image of images.lock to another registry and writes the values for it."""
+def relocate(builder: Builder, to: str, names: list[str], database: str = "") -> int:
+    """Copies images of images.lock, and a PostgreSQL beside them, to another registry and writes the values for it.
+
+    Args:
+        names: which; empty takes all that the lock holds.
+        database: reference of the PostgreSQL to take along; empty leaves it where it is.
+    """
     if not LOCK.is_file():
         raise BuildError(f"no deploy/{LOCK.name}; `make images REGISTRY=host/prefix` writes it")
-    moved = []
-    for image in json.loads(LOCK.read_text())["images"]:
+    known = {image["name"]: image for image in json.loads(LOCK.read_text())["images"]}
+    if missing := [name for name in names if name not in known]:
+        raise BuildError(f"deploy/{LOCK.name} does not name {', '.join(missing)}; it holds {', '.join(known) or 'nothing'}")
+    values: dict[str, Any] = {"registry": to}
+    for name in names or known:
+        image = known[name]
         old = f"{image['reference'].rpartition(':')[0]}@{image['digest']}"
-        builder.pull(old)
-        reference = f"{to}/audio-tune/{image['name']}:{image['version']}"
-        moved.append({**image, "reference": reference, "digest": builder.push(old, reference)})
-        print(f"{reference}@{moved[-1]['digest']}")
-    _write(to, moved)
+        digest = _copied(builder, old, f"{to}/audio-tune/{name}:{image['version']}")
+        values[IMAGES[name][2]] = {"tag": image["version"], "digest": digest}
+    if database:
+        tag = _tag(database)
+        values["database"] = {
+            "registry": to, "name": "postgres", "tag": tag, "digest": _copied(builder, database, f"{to}/postgres:{tag}")
+        }  # fmt: skip
+    _write_values(RELOCATED, values, "`python -m deploy.images --relocate-to`")
+    print(f"{RELOCATED.relative_to(ROOT)} is written: helm install ... -f {RELOCATED.relative_to(ROOT)}")
     return 0
+
+
+def _copied(builder: Builder, old: str, new: str) -> str:
+    """Pulls an image and pushes it under another name; its digest there."""
+    builder.pull(old)
+    digest = builder.push(old, new)
+    print(f"{new}@{digest}")
+    return digest
+
+
+def _tag(reference: str) -> str:
+    """The tag of a reference, which may have a digest, and whose registry may have a port."""
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
 def _write(registry: str, made: list[dict[str, Any]]) -> None:
@@ -105,11 +133,15 @@ def _write(registry: str, made: list[dict[str, Any]]) -> None:
     LOCK.write_text(json.dumps({"images": images}, indent=1) + "\n")
     values: dict[str, Any] = {"registry": registry}
     values |= {IMAGES[image["name"]][2]: {"tag": image["version"], "digest": image["digest"]} for image in images}
-    VALUES.parent.mkdir(parents=True, exist_ok=True)
-    VALUES.write_text(
-        f"# written by `make images`: {len(images)} images by digest. JSON is YAML.\n{json.dumps({'images': values}, indent=2)}\n"
-    )
+    _write_values(VALUES, values, "`make images`")
     print(f"{VALUES.relative_to(ROOT)} and {LOCK.name} are written: helm install ... -f {VALUES.relative_to(ROOT)}")
+
+
+def _write_values(path: Path, values: dict[str, Any], by: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"# written by {by}: {len(values) - 1} images by digest. JSON is YAML.\n{json.dumps({'images': values}, indent=2)}\n"
+    )
 
 
 def version() -> str:
@@ -138,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--no-build", action="store_true", help="take the images that are there")
     made.add_argument("--relocate-to", default="", help="copy what images.lock names to this host/prefix")
+    made.add_argument(
+        "--database", default="", help="with --relocate-to: the PostgreSQL to copy, too, as in docker.io/library/postgres:15"
+    )
     return made
 
 

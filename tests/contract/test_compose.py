@@ -126,3 +126,16 @@ def test_without_keys_the_words_say_who_makes_them(tmp_path: Path) -> None:
     done = subprocess.run(use, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 1
     assert "has the service `keys` run?" in done.stderr
+
+
+def test_generation_follows_the_same_release_as_in_the_chart() -> None:
+    name = yaml.safe_load((FOLDER.parent / "helm/audio-tune/values.yaml").read_text())["generation"]["release"]["name"]
+    for service in ("generation", "generation-gpu"):
+        # without a name it asks "which one?" and is not ready before somebody answers
+        assert SERVICES[service]["environment"]["AUDIOTUNE_GENERATION_RELEASE"] == f"${{AUDIOTUNE_RELEASE:-{name}}}"
+
+
+def test_no_volume_is_mounted_below_a_link() -> None:
+    """podman 4 looks where /var/run leads on the host, and takes the owner of what it finds there."""
+    mounted = [volume.split(":")[1] for service in SERVICES.values() for volume in service["volumes"]]
+    assert not [path for path in mounted if path.startswith("/var/run")]

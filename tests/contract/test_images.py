@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.images import __main__ as program
 from deploy.images import bill
 from deploy.images.__main__ import IMAGES
 from deploy.images.builder import Builder, BuildError
@@ -150,3 +152,72 @@ def test_a_push_says_how_layers_are_packed(tmp_path: Path) -> None:
     assert "--tls-verify=false" in packed
     assert "compression" not in plain
     assert "--tls-verify=true" in plain
+
+
+class Carrier(Builder):
+    """A builder that notes what it would carry; what it pushes gets a digest of its own."""
+
+    def __init__(self) -> None:
+        self.pulled: list[str] = []
+
+    def pull(self, reference: str) -> None:
+        self.pulled.append(reference)
+
+    def push(self, tag: str, to: str) -> str:
+        assert tag in self.pulled
+        return f"sha256:pushed-{to.rpartition('/')[2].partition(':')[0]}"
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock of two images; the file that relocating writes."""
+    images = [
+        {"name": n, "version": "1", "reference": f"old:5000/audio-tune/{n}:1", "digest": f"sha256:{n}"}
+        for n in ("prepare", "registry")
+    ]
+    (tmp_path / "images.lock").write_text(json.dumps({"images": images}))
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "LOCK", tmp_path / "images.lock")
+    monkeypatch.setattr(program, "RELOCATED", tmp_path / "values" / "relocated.yaml")
+    return tmp_path / "values" / "relocated.yaml"
+
+
+def test_relocating_carries_by_digest_and_writes_the_values_of_the_new_place(locked: Path) -> None:
+    carrier = Carrier()
+    program.relocate(carrier, "inside:5000/band", [], "db.io:443/library/postgres:15")
+    assert carrier.pulled == [
+        "old:5000/audio-tune/prepare@sha256:prepare", "old:5000/audio-tune/registry@sha256:registry", "db.io:443/library/postgres:15"
+    ]  # fmt: skip
+    values = json.loads(locked.read_text().partition("\n")[2])["images"]
+    assert values["registry"] == "inside:5000/band"
+    assert values["mlflow"] == {"tag": "1", "digest": "sha256:pushed-registry"}
+    assert values["database"] == {
+        "registry": "inside:5000/band",
+        "name": "postgres",
+        "tag": "15",
+        "digest": "sha256:pushed-postgres",
+    }
+
+
+def test_relocating_takes_some_and_leaves_the_database_alone(locked: Path) -> None:
+    program.relocate(Carrier(), "inside:5000", ["registry"])
+    assert set(json.loads(locked.read_text().partition("\n")[2])["images"]) == {"registry", "mlflow"}
+
+
+def test_what_the_lock_does_not_name_is_told(locked: Path) -> None:
+    with pytest.raises(BuildError, match=r"does not name studio; it holds prepare, registry"):
+        program.relocate(Carrier(), "inside:5000", ["studio"])
+    assert not locked.exists()
+
+
+@pytest.mark.parametrize(
+    ("reference", "tag"),
+    [
+        ("a:5000/b/postgres:15", "15"),
+        ("a:5000/postgres", "latest"),
+        ("a/postgres:15@sha256:0", "15"),
+        ("postgres@sha256:0", "latest"),
+    ],
+)
+def test_the_tag_of_a_reference(reference: str, tag: str) -> None:
+    assert program._tag(reference) == tag

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,46 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         holder.listen()
         with pytest.raises(RegistryError, match="is taken"), serving(tmp_path, holder.getsockname()[1]):
             pass
+
+
+class StoreOutOfReach(BaseHTTPRequestHandler):
+    """An MLflow that offers its store's own address for every file; nobody listens there, only MLflow itself has the file."""
+
+    asked: list[str] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if "server-info" in self.path:
+            self._answer(json.dumps({"multipart_downloads_enabled": True}).encode())
+        elif "/presigned/" in self.path:
+            self._answer(json.dumps({"url": "http://127.0.0.1:1/store", "headers": {}, "file_size": 5}).encode())
+        elif "?path=" in self.path:
+            self._answer(b'{"files": []}')
+        else:
+            self._answer(b"whole")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_files_come_through_mlflow_not_from_an_address_of_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StoreOutOfReach)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    try:
+        connection.client()
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository("mlflow-artifacts:/1/run/artifacts", tracking_uri=address)
+        assert Path(repository.download_artifacts("release.json", str(tmp_path))).read_text() == "whole"
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not [path for path in StoreOutOfReach.asked if "presigned" in path]
