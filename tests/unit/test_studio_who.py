@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed")
+import gradio as gr
 from starlette.requests import Request
 
 from services.studio.pages.head import signed_in
@@ -25,16 +26,16 @@ def bare(cookie: str = "", **more: Any) -> Request:
     return Request({"type": "http", "headers": headers, "app": App(), **more})
 
 
-class Event:
-    """A request as events get it."""
-
-    username = "ben"
+def event(username: str | None) -> Any:
+    """A request as Gradio gives it to an event: with the name, around the bare one."""
+    return gr.Request(bare("access-token-x1=secret"), username=username)
 
 
 @pytest.mark.parametrize(
     ("request_", "who"),
     [
-        (Event(), "ben"),
+        (event("ben"), "ben"),
+        (event(None), None),
         (bare("access-token-x1=secret"), "ana"),
         (bare("access-token-unsecure-x1=secret"), "ana"),
         (bare("access-token-x1=guessed"), None),

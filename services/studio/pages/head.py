@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
 
 from audiotune.governance import current_agreement
 from services.studio.desk import Desk
@@ -22,18 +23,18 @@ def anybody(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
     return desk.present(signed_in(request), chosen)
 
 
-def signed_in(request: Any) -> str | None:
+def signed_in(request: gr.Request | Request | None) -> str | None:
     """Who signed in, by the door or by Gradio's own session.
 
     An event's request carries the name; a widget's function is given the bare request, which does not (seen on Gradio 6.31).
     """
-    if name := getattr(request, "username", None):
-        return str(name)
-    scope = getattr(request, "scope", None) or {}
-    if scope.get(WHO):
-        return str(scope[WHO])
-    app = scope.get("app")
-    cookies = getattr(request, "cookies", None) or {}
+    if request is None:
+        return None
+    if isinstance(request, gr.Request):  # its other attributes are copies by way of JSON, which a scope does not survive
+        return request.username
+    if request.scope.get(WHO):
+        return str(request.scope[WHO])
+    app, cookies = request.scope.get("app"), request.cookies
     for kind in ("access-token", "access-token-unsecure"):
         token = cookies.get(f"{kind}-{getattr(app, 'cookie_id', '')}")
         if token and (found := getattr(app, "tokens", {}).get(token)):
