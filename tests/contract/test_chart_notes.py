@@ -13,21 +13,23 @@ import yaml
 from tests.rendered_chart import notes
 
 KFP = {"kfp": {"mode": "single-user", "endpoint": "http://ml-pipeline.kubeflow:8888"}}
+# a file for each call: those of a pipe run side by side
 KUBECTL = """#!/bin/sh
-{ echo "$*"; case "$*" in *"apply -f -"|*"/dev/stdin") cat;; esac; echo "--"; } >> "$NOTED"
+{ echo "$*"; case "$*" in *"apply -f -"|*"/dev/stdin") cat;; esac; } > "$NOTED/$$"
 case "$*" in *" get secret "*) echo '{"a": "Secret"}';; esac
 """
 
 
 def run(folder: Path, script: str) -> list[str]:
-    """What bash makes of it: each call of kubectl with what came on its stdin."""
+    """What bash makes of it: each call of kubectl with what came on its stdin, in no order."""
     (folder / "kubectl").write_text(KUBECTL)
     (folder / "kubectl").chmod(0o755)
     noted = folder / "noted"
+    noted.mkdir()
     env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "NOTED": str(noted)}
     done = subprocess.run(["bash", "-eu", "-c", script], env=env, capture_output=True, text=True, check=True)
     assert not done.stderr
-    return [call.strip() for call in noted.read_text().split("\n--\n") if call.strip()]
+    return [call.read_text().strip() for call in noted.iterdir()]
 
 
 def part(text: str, first: str, last: str) -> str:
@@ -38,7 +40,7 @@ def part(text: str, first: str, last: str) -> str:
 
 
 def test_the_first_owner_is_shown_and_then_forgotten(tmp_path: Path) -> None:
-    shown, gone = run(tmp_path, part(notes(), "get secret audio-tune-first-owner", "delete secret"))
+    gone, shown = sorted(run(tmp_path, part(notes(), "get secret audio-tune-first-owner", "delete secret")))
     assert (
         shown == """-n audio-tune get secret audio-tune-first-owner -o go-template={{index .data "owner.json" | base64decode}}"""
     )
