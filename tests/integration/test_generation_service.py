@@ -225,7 +225,10 @@ def test_the_log_has_a_line_for_each_request_and_no_prompts(service: Service) ->
     if service.log is None:
         pytest.skip("the service was started by somebody else")
     id = service.post(prompt="a secret clarinet").headers["x-request-id"]
-    lines = service.log.read_text()
+    end = time.monotonic() + 30
+    while id not in (lines := service.log.read_text()):  # the line is written after the answer
+        assert time.monotonic() < end, lines[-2000:]
+        time.sleep(0.2)
     assert next(json.loads(line) for line in lines.splitlines() if id in line)["status"] == 200
     assert "ours version 1 is served" in lines
     assert "clarinet" not in lines
