@@ -30,7 +30,7 @@ IMAGES = {
     "generation": ("Dockerfile.serve", "generation", "generation"),
     "studio": ("Dockerfile.serve", "studio", "studio"),
     "registry": ("Dockerfile.serve", "registry", "mlflow"),
-    "object-store": ("deploy/object-store/Dockerfile", "", "objectStore"),
+    "object-store": ("deploy/object-store/Dockerfile", "compiled", "objectStore"),
 }
 UV_VERSION = next(line.split()[-1] for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("UV_VERSION"))
 
@@ -61,7 +61,7 @@ def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, An
     if name == "object-store" and args.go_image:
         arguments["GO_IMAGE"] = args.go_image
     if name == "object-store" and args.minio:
-        contexts, arguments["FROM_CONTEXT"] = {"minio": args.minio}, "given"
+        contexts, target = {"minio": args.minio}, "given"
     if not args.no_build:
         builder.build(str(ROOT / file), target, tag, arguments, contexts)
     if name == "object-store":

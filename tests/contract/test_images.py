@@ -36,7 +36,7 @@ def stages(file: str) -> dict[str, str]:
 def shipped(file: str, target: str) -> str:
     """Lines of a stage and of those it is built on: all that is in the image."""
     text = (ROOT / file).read_text()
-    below = re.search(rf"^FROM (\S+) AS {re.escape(target)}$", text, re.MULTILINE) if target else None
+    below = re.search(rf"^FROM (\S+) AS {re.escape(target)}$", text, re.MULTILINE)
     return stages(file).get(target, "") + (shipped(file, below.group(1)) if below else "")
 
 
@@ -45,14 +45,14 @@ FINAL = [(file, target) for file, target, _ in IMAGES.values()]
 
 @pytest.mark.parametrize(("file", "target"), FINAL)
 def test_an_image_runs_as_a_number_that_is_not_root(file: str, target: str) -> None:
-    users = re.findall(r"^USER (.+)$", stages(file)[target], re.MULTILINE)
+    users = re.findall(r"^USER (.+)$", shipped(file, target), re.MULTILINE)
     assert users == ["10001:0"]
 
 
 @pytest.mark.parametrize(("file", "target"), FINAL)
 def test_an_image_says_what_it_is(file: str, target: str) -> None:
     for label in ("version", "source", "licenses", "title"):
-        assert f"org.opencontainers.image.{label}=" in stages(file)[target]
+        assert f"org.opencontainers.image.{label}=" in shipped(file, target)
 
 
 @pytest.mark.parametrize(("file", "target"), FINAL)
@@ -64,6 +64,14 @@ def test_nothing_is_installed_in_the_stage_that_ships(file: str, target: str) ->
 @pytest.mark.parametrize("file", FILES)
 def test_no_package_manager_and_no_compiler_is_brought_in(file: str) -> None:
     assert not [name for name, lines in stages(file).items() if COMPILERS.search(lines)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_stage_is_named_by_a_variable(file: str) -> None:
+    """podman 4.3 does not see which stage is meant and asks a registry for it; a base image by a variable is another thing."""
+    variables = re.findall(r"^FROM \$\{(\w+)\}", (ROOT / file).read_text(), re.MULTILINE)
+    assert variables
+    assert set(variables) <= {"BASE_IMAGE", "GO_IMAGE"}
 
 
 @pytest.mark.parametrize("file", FILES)
