@@ -140,6 +140,7 @@ class Tunings:
         how: How = "cancelled" if by and seen.how in ("failed", "cancelled", "lost") else seen.how or "lost"
         words = "" if how == "cancelled" else seen.words
         release, new = self._made(begun) if how == "done" else ("", False)
+        steps = tuple(step.model_copy(update={"state": "failed"}) if step.state == "running" else step for step in steps)
         return Ended(time=_now(), how=how, words=words, by=by, release=release, new=new, steps=steps, page=seen.page)
 
     def _made(self, begun: Begun) -> tuple[str, bool]:

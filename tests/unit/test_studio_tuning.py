@@ -148,9 +148,10 @@ def test_a_cancelled_run_says_who_did_it(tunings: Tunings, tuner: ScriptedTuner)
     assert tuner.cancelled == ["run 1"]
     assert now(tunings).cancelled_by == "ben"
     assert now(tunings).ended is None
-    tuner.seen = Seen(how="failed", words="the run was ended by hand")
+    tuner.seen = Seen((Step(title="Encode", state="running"),), "failed", "the run was ended by hand")
     ended = now(tunings).ended
     assert ended is not None
+    assert ended.steps[0].state == "failed"  # nothing runs any more
     assert (ended.how, ended.by, ended.words) == ("cancelled", "ben", "")
     with pytest.raises(PipelineError, match="no training is running"):
         tunings.cancel("ben")
