@@ -17,7 +17,7 @@ const show = () => {
     make("div", { class: "at-brand" }, make("span", { class: "at-mark", "aria-hidden": "true" }),
       make("div", {}, make("h1", {}, "Audio Tune"), make("span", { class: "at-group" }, group || "no agreement yet"))),
     signed_in
-      ? make("div", { class: "at-who" }, make("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || member || ""),
+      ? make("div", { class: "at-who" }, make("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || ""),
           make("a", { href: "logout", id: "at-sign-out" }, "Sign out"))
       : make("label", { class: `at-who${member ? "" : " at-who-open"}` }, make("span", {}, "I am"), choice),
   );
