@@ -21,6 +21,7 @@ from audiotune.store.port import Store
 if TYPE_CHECKING:
     import torch
 
+STATE = ".state.safetensors"  # of a training's state; a name of its own, so that rights can tell it from what members co-own
 _NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16",
     "int8": "I8", "uint8": "U8", "bool": "BOOL",
@@ -62,10 +63,16 @@ def write(path: Path, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] |
     return path
 
 
-def put(store: Store, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None = None) -> str:
-    """Keeps tensors in the store as a blob and returns its key."""
+def put(
+    store: Store, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None = None, *, suffix: str = ".safetensors"
+) -> str:
+    """Keeps tensors in the store as a blob and returns its key.
+
+    Args:
+        suffix: end of the key; `STATE` for what only a trainer may read.
+    """
     with tempfile.TemporaryDirectory(prefix="audiotune-tensors-") as folder:
-        return store.put_blob(write(Path(folder) / "tensors.safetensors", tensors, metadata), ".safetensors")
+        return store.put_blob(write(Path(folder) / "tensors.safetensors", tensors, metadata), suffix)
 
 
 @contextmanager

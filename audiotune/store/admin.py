@@ -37,12 +37,12 @@ class Rights:
 
 
 USERS: Mapping[str, Rights] = {
-    # Members' page. Weights, latents and training states are tensors; a page needs none of them.
+    # Members' page. It hands members the weights they co-own, but no training state.
     "studio": Rights(
         read=_EVERYTHING,
         write=_EVERYTHING,
         delete=("uploads/*", "jobs/*", "manifests/generations/*", "access/identities/*"),
-        not_read=("checkpoints/*", "blobs/*.safetensors", "mlflow/*", "backups/*"),
+        not_read=("checkpoints/*", "blobs/*.state.safetensors", "mlflow/*", "backups/*"),
         not_write=("checkpoints/*", "blobs/*.safetensors", "mlflow/*", "backups/*"),
     ),
     # Makes sounds out of releases. Cannot touch recordings, annotations or what was agreed.

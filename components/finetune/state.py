@@ -82,4 +82,4 @@ def restore(
 
 
 def _put(store: Store, named: Mapping[str, torch.Tensor]) -> str:
-    return tensors.put(store, {name: tensors.lazy(tensor) for name, tensor in named.items()})
+    return tensors.put(store, {name: tensors.lazy(tensor) for name, tensor in named.items()}, suffix=tensors.STATE)

@@ -12,6 +12,7 @@ from audiotune import tensors
 from audiotune.checkpoint import Checkpoint, load, newest, prune
 from audiotune.errors import ModelError
 from audiotune.store import FolderStore
+from components.finetune.state import Keeper
 
 RUN, OTHER = "a" * 64, "b" * 64
 
@@ -93,6 +94,20 @@ def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
     first, second = torch.randn(3), torch.randn(2)
     one = tensors.put(store, {"x": tensors.lazy(first), "y": tensors.lazy(second)})
     assert one == tensors.put(store, {"y": tensors.lazy(second), "x": tensors.lazy(first)})
+
+
+def test_a_trainings_state_is_told_from_weights_by_its_name(tmp_path: Path) -> None:
+    """The studio's user in the object store may read the weights that members co-own, and no training's state."""
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    facts = {
+        "run_key": RUN, "kind": "full", "base": "tiny", "base_digest": "c" * 64, "dataset": "d" * 64, "latents": "e" * 64,
+    }  # fmt: skip
+    made = Keeper(FolderStore(tmp_path), facts, 1).keep(1, {"p": parameter}, optimizer, None, {}, {}, final=True)
+    assert made.weights.endswith(tensors.STATE)
+    assert made.optimizer.endswith(tensors.STATE)
 
 
 def test_a_cut_file_is_refused(tmp_path: Path) -> None:
