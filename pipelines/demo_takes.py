@@ -1,6 +1,7 @@
 """The takes a demo begins with: one evening of the simulated synthesizer, named the way musicians name takes.
 
-The group has a house sound (detuned, driven, breathy, a slow tremble): a model that learned it can be told from one that did not.
+The group has a house sound: detuned, driven, breathy, and played through one amplifier, which the base model never heard. So a
+model that learned it can be told from one that did not.
 """
 
 from __future__ import annotations
@@ -45,11 +46,20 @@ def _take(patch: Patch, rng: np.random.Generator) -> Sound:
     parts: list[Frames] = []
     for _ in range(SOUNDS_A_TAKE):
         sound = play(patch.at(patch.register, rng), float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31)))
-        parts += [_pause(rng), sound.amplified(float(rng.uniform(-9, -3))).data[0]]
+        parts += [_pause(rng), through_the_amplifier(sound.amplified(float(rng.uniform(-9, -3))).data[0])]
     take = np.concatenate([*parts, _pause(rng)])
     turn = 2 * np.pi * 50 * np.arange(len(take)) / SAMPLE_RATE_HZ
     room = 0.0008 * np.sin(turn) + 0.0004 * rng.standard_normal(len(take)) + 0.001
     return Sound(np.clip(take + room, -1, 1).astype(np.float32)[None], SAMPLE_RATE_HZ)
+
+
+def through_the_amplifier(played: Frames) -> Frames:
+    """A cabinet: 8 dB more around 350 Hz, 12 dB less for each octave above 1.5 kHz, no phase turned."""
+    hz = np.fft.rfftfreq(len(played), 1 / SAMPLE_RATE_HZ)
+    octaves = np.log2(np.maximum(hz, 1.0) / 350.0)
+    gain_db = 8.0 * np.exp(-0.5 * (octaves / 0.7) ** 2) - 12.0 * np.log2(np.maximum(hz, 1500.0) / 1500.0)
+    heard = np.fft.irfft(np.fft.rfft(played) * 10.0 ** (np.maximum(gain_db, -30.0) / 20.0), len(played))
+    return (heard * min(1.0, 0.9 / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
 
 
 def _pause(rng: np.random.Generator) -> Frames:
