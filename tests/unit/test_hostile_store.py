@@ -173,7 +173,7 @@ class _Fake(BaseHTTPRequestHandler):
 
 def _serve(handler: type[_Fake]) -> HTTPServer:
     server = HTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return server
 
 

@@ -179,7 +179,7 @@ def listening(answers: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, st
             """Quiet."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/told?by=us", came
     finally:
