@@ -22,6 +22,7 @@ from tests.fakes.seeded_store import Seeded, answer, seed, tone
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -121,7 +122,8 @@ class Page:
         return str(self.driver.execute_script("return document.querySelector(arguments[0])?.innerText || ''", selector))
 
     def until(self, true: Callable[[], Any]) -> Any:
-        return WebDriverWait(self.driver, WAIT_S, poll_frequency=0.1).until(lambda _: true())
+        wait = WebDriverWait(self.driver, WAIT_S, poll_frequency=0.1, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(lambda _: true())
 
     def keys(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
@@ -130,10 +132,14 @@ class Page:
         ActionChains(self.driver).key_down(Keys.CONTROL).send_keys(key).key_up(Keys.CONTROL).perform()
 
     def room(self, name: str) -> None:
-        buttons = [b for b in self.all("#at-rooms > .tab-wrapper button[role=tab]") if b.text.strip() == name]
-        assert buttons, f"no room {name} to be seen"
-        buttons[0].click()
-        self.until(lambda: buttons[0].get_attribute("aria-selected") == "true")
+        """Opens a room. Its tab may come late: Gradio lays tabs out anew after each change of width."""
+
+        def tabs() -> list[Any]:
+            return [b for b in self.all("#at-rooms > .tab-wrapper button[role=tab]") if b.text.strip() == name]
+
+        button = self.until(tabs)[0]
+        button.click()
+        self.until(lambda: button.get_attribute("aria-selected") == "true")
 
     def errors(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

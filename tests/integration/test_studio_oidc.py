@@ -115,6 +115,7 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     come_in(page, "ben")
     page.until(lambda: page.text("#at-signed-in") == "Ben")
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", WIDE)
+    chromium.get(studio)
     page.room("Account")
     page.until(lambda: page.text("#at-tokens"))
     assert not page.text("#at-accounts")  # owners' business
