@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,10 +20,15 @@ _LONGEST_PATH, _LARGEST_HEAD = 8_000, 32_000  # bytes
 
 
 class Door:
-    """Plain ASGI, so that a client's disconnect still reaches the application."""
+    """Plain ASGI, so that a client's disconnect still reaches the application.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    Args:
+        leaving: whether the service is about to stop. Each answer then ends its connection, so that the next request on it goes
+            to another replica instead of into a closing socket.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, leaving: Callable[[], bool]) -> None:
+        self._app, self._metrics, self._leaving = app, metrics, leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +42,10 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if self._leaving():
+                    headers["Connection"] = "close"
             await send(message)
 
         refused = _refused(scope)

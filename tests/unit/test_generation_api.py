@@ -15,6 +15,7 @@ from audiotune.encodings import tags_of
 from audiotune.errors import ConsentError
 from audiotune.sound import Sound
 from audiotune.store import digest_of
+from services.generation.parts import STOPPING
 from tests.fakes.model import FakeModels
 from tests.fakes.service import ASK, URL, Bench, until
 
@@ -195,3 +196,16 @@ def test_the_openapi_document_has_examples_that_run(bench: Bench) -> None:
     assert "strength" in body["application/json"]["schema"]["properties"]["adapters"]["items"]["properties"]
     assert "$ref" not in str(body)
     assert bench.client.get("/docs").status_code == 200
+
+
+def test_a_service_that_is_about_to_stop_ends_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a client's next request does not run into a closing socket."""
+    word = tmp_path / "stopping"
+    monkeypatch.setenv(STOPPING, str(word))
+    bench = Bench(tmp_path)
+    bench.loaded()
+    assert "connection" not in bench.post().headers
+    word.touch()
+    for answer in (bench.post(), bench.client.get("/v1/health"), bench.client.get("/nowhere")):
+        assert answer.headers["connection"] == "close"
+    bench.stop()
