@@ -83,6 +83,7 @@ class GenerationService:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Hands back what has not ended, so that another worker takes it on at once."""
+        wire.LISTENING.end()
         assert PARTS.runner is not None
         try:
             PARTS.runner.close()

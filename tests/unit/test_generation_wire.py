@@ -148,3 +148,31 @@ def test_the_real_server_gets_the_same_guard(monkeypatch: pytest.MonkeyPatch, tm
     config = uvicorn.Config(lambda: None)
     config.load()
     assert config.http_protocol_class.__name__ == "Guarded"
+
+
+class Transport:
+    """A connection, as asyncio hands it to a protocol."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def get_extra_info(self, name: str) -> object:
+        return self._line.getsockname() if name == "sockname" else None
+
+
+def test_who_comes_too_late_is_refused_though_another_process_holds_the_socket() -> None:
+    from services.generation.wire import Listening
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        held, listening = server.dup(), Listening()  # as BentoML's first process holds it
+        with socket.create_connection(server.getsockname()), server.accept()[0] as line:
+            listening.met(Transport(line))
+            listening.met(Transport(line))
+        listening.end()
+        listening.end()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(server.getsockname(), timeout=5)
+        socket.create_connection(other.getsockname(), timeout=5).close()
+        held.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before, "copies are left open"
