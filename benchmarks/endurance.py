@@ -14,7 +14,6 @@ the answer asked for counts as failed. All loops are bounded.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import random
 import statistics
@@ -22,7 +21,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.replicas import Replica, Stand, say, stand, until
+from benchmarks.replicas import Part, Replica, Stand, play, say, stand, until
 
 _ASK = {"prompt": "low dark drone", "seconds": 0.25, "steps": 1, "format": "wav"}
 _PATIENCE_S = 60.0
@@ -231,21 +230,10 @@ def _kept(group: Stand) -> str:
     return ", ".join(told)
 
 
-PARTS: dict[str, tuple[Callable[[int, int], None], int]] = {
+PARTS: dict[str, Part] = {
     "swaps": (swaps, 20), "rolling": (rolling, 20), "seeds": (seeds, 200), "soak": (soak, 30),
 }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
-    parser.add_argument("--count", type=int, help="swaps, restarts, requests or minutes of soak")
-    parser.add_argument("--replicas", type=int, default=2)
-    args = parser.parse_args()
-    for name, (part, count) in PARTS.items():
-        if args.part in (name, "all"):
-            part(args.count or count, args.replicas)
-
-
 if __name__ == "__main__":
-    main()
+    play(__doc__ or "", PARTS, "swaps, restarts, requests or minutes of soak")

@@ -9,7 +9,6 @@ silent  the same, but they are stopped (SIGSTOP): connections stay open and noth
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -17,14 +16,14 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from benchmarks.replicas import Stand, say, stand, until
+from benchmarks.replicas import Part, Stand, play, say, stand, until
 
 _ASK = {"prompt": "low dark drone", "seconds": 0.5, "steps": 10, "format": "wav"}
 _LONG = {**_ASK, "seconds": 1.0, "steps": 30}
@@ -181,19 +180,8 @@ def _listening(port: int) -> list[int]:
     return sorted(pids | {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)})
 
 
-PARTS: dict[str, tuple[Callable[[int, int], None], int]] = {"kill": (kill, 20), "gone": (gone, 60), "silent": (silent, 60)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
-    parser.add_argument("--count", type=int, help="kills, or seconds of outage")
-    parser.add_argument("--replicas", type=int, default=2)
-    args = parser.parse_args()
-    for name, (part, count) in PARTS.items():
-        if args.part in (name, "all"):
-            part(args.count or count, args.replicas)
+PARTS: dict[str, Part] = {"kill": (kill, 20), "gone": (gone, 60), "silent": (silent, 60)}
 
 
 if __name__ == "__main__":
-    main()
+    play(__doc__ or "", PARTS, "kills, or seconds of outage")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -15,6 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+Part = tuple[Callable[[int, int], None], int]  # what is measured with (count, replicas), and the count when none is given
+
+
+def play(words: str, parts: dict[str, Part], counted: str) -> None:
+    """The command line of a benchmark: one of its parts, or all. `words` is its docstring, `counted` what --count means."""
+    parser = argparse.ArgumentParser(description=words.splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=(*parts, "all"), default="all")
+    parser.add_argument("--count", type=int, help=counted)
+    parser.add_argument("--replicas", type=int, default=2)
+    args = parser.parse_args()
+    for name, (part, count) in parts.items():
+        if args.part in (name, "all"):
+            part(args.count or count, args.replicas)
 
 
 def say(words: str) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from pydantic import ValidationError
 
 from audiotune.generation import Generation, GenerationRequest
 from audiotune.store import digest_of
+from tests.fakes.http_server import answering
 from tests.fakes.seeded_store import tone
 
 RELEASE: dict[str, Any] = {"name": "patch-bay", "version": "1", "digest": "d" * 64, "aliases": ["champion"], "serving": True}
@@ -90,10 +90,5 @@ def serving(fake: FakeGeneration) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(Handler) as url:
+        yield url

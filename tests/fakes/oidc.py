@@ -9,16 +9,17 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlparse
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from tests.fakes.http_server import answering
 
 Claims = dict[str, Any]
 _KEY = RSAKey.generate_key(2048, {"kid": "one"})  # once: it takes a moment
@@ -125,11 +126,5 @@ def serving(fake: FakeProvider) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    fake.issuer = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with answering(Handler) as fake.issuer:
         yield fake.issuer
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import copy
 import json
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from jsonschema import Draft202012Validator
+
+from tests.fakes.http_server import answering
 
 RECORDED = Path(__file__).parent / "trainer_recorded"
 ANSWERS: dict[str, Any] = json.loads((RECORDED / "answers.json").read_text())
@@ -188,10 +189,5 @@ def serving(fake: FakeTrainer) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(Handler) as url:
+        yield url
