@@ -54,12 +54,13 @@ def main() -> int:
 def _watched(command: list[str], folder: Path, notice_s: float) -> int:
     """Runs the server; SIGTERM and SIGINT are announced, waited for, then passed on. Returns the server's exit code.
 
-    BentoML closes its socket at once when it is told to stop: load balancers need to hear "not ready" before.
+    BentoML resets who connects while it stops: load balancers need to hear "not ready" before, and the others to be refused.
     """
+    from services.generation.leaving import DEAF, DEAF_S, NOTICE, VARIABLE
     from services.generation.settings import Settings
 
     stopping, asked = folder / "stopping", threading.Event()
-    environment = {**os.environ, "AUDIOTUNE_GENERATION_STOPPING": str(stopping)}
+    environment = {**os.environ, VARIABLE: str(stopping)}
     child = subprocess.Popen(command, env=environment, start_new_session=True)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -72,8 +73,9 @@ def _watched(command: list[str], folder: Path, notice_s: float) -> int:
     while child.poll() is None and not asked.wait(0.5):
         pass
     if child.poll() is None:
-        stopping.touch()
-        _wait(child, notice_s)
+        for word, seconds in ((NOTICE, notice_s), (DEAF, DEAF_S)):
+            stopping.write_text(word)
+            _wait(child, seconds)
         child.terminate()
         if _wait(child, Settings().drain_s + 10) is None:
             os.killpg(child.pid, signal.SIGKILL)

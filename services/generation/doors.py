@@ -6,11 +6,11 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.generation.leaving import Leaving
 from services.generation.metrics import Metrics
 from services.generation.problems import Problem
 
@@ -23,11 +23,11 @@ class Door:
     """Plain ASGI, so that a client's disconnect still reaches the application.
 
     Args:
-        leaving: whether the service is about to stop. Each answer then ends its connection, so that the next request on it goes
+        leaving: true once the service is about to stop. Each answer then ends its connection, so that the next request on it goes
             to another replica instead of into a closing socket.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, leaving: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, leaving: Leaving) -> None:
         self._app, self._metrics, self._leaving = app, metrics, leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +44,7 @@ class Door:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                if self._leaving():
+                if self._leaving:
                     headers["Connection"] = "close"
             await send(message)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from audiotune.store.port import Store
 from services.generation.adapters import Adapters
@@ -14,10 +12,9 @@ from services.generation.following import Following
 from services.generation.gate import Gate
 from services.generation.jobs.book import Book
 from services.generation.jobs.runner import Runner
+from services.generation.leaving import Leaving
 from services.generation.metrics import Metrics
 from services.generation.settings import Settings
-
-STOPPING = "AUDIOTUNE_GENERATION_STOPPING"  # names a file: while it exists the service is being stopped
 
 
 @dataclass
@@ -33,26 +30,19 @@ class Parts:
     following: Following | None = None
     runner: Runner | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    leaving: Leaving = field(default_factory=Leaving.named)
     allowance: Allowance = field(init=False)
 
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.settings, self.store)
 
     @property
-    def stopping(self) -> bool:
-        named = os.environ.get(STOPPING)
-        stops = bool(named) and Path(named or "").exists()
-        if stops and self.runner is not None:
-            self.runner.refuse()
-        return stops
-
-    @property
     def ready(self) -> bool:
         """Whether a request that comes now will probably be met."""
         shelf = self.engine.shelf
-        return shelf.current is not None and not shelf.exhausted and not self.stopping
+        return shelf.current is not None and not shelf.exhausted and not self.leaving
 
     @property
     def open(self) -> bool:
         """Whether traffic may come: ready, or a fresh installation that has no release yet and says so to whoever asks."""
-        return self.ready or (self.engine.shelf.waits_for_first and not self.stopping)
+        return self.ready or (self.engine.shelf.waits_for_first and not self.leaving)

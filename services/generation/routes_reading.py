@@ -154,7 +154,7 @@ def _health(parts: Parts) -> dict[str, Any]:
     jobs = parts.runner.trouble if parts.runner is not None else ""
     silence = parts.following.silence if parts.following is not None else ""
     troubles = filter(None, (shelf.reason, silence, f"jobs: {jobs}" if jobs else ""))
-    reason = "it is stopping" if parts.stopping else "; ".join(troubles)
+    reason = "it is stopping" if parts.leaving else "; ".join(troubles)
     body: dict[str, Any] = {"ready": parts.ready, "reason": reason, "waiting": parts.engine.waiting}
     if current is not None:
         body |= _facts(current)

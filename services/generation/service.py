@@ -73,6 +73,7 @@ class GenerationService:
         PARTS.runner.start()
         HOOKS.start()
         PARTS.allowance.start()
+        PARTS.leaving.start(PARTS.runner.refuse, wire.LISTENING.leave)
 
     def __is_ready__(self) -> bool:
         return PARTS.open  # BentoML answers /readyz by this, before our application is asked
@@ -83,7 +84,8 @@ class GenerationService:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Hands back what has not ended, so that another worker takes it on at once."""
-        wire.LISTENING.end()
+        PARTS.leaving.close()
+        wire.LISTENING.end()  # again, for who stops BentoML without a notice
         assert PARTS.runner is not None
         try:
             PARTS.runner.close()

@@ -4,16 +4,19 @@ BentoML's server (uvicorn) waits for the head of a request for ever and has no s
 uvicorn 0.54), so its protocol gets a clock. Bodies have their own in bodies.py.
 
 When a worker stops, BentoML's first process still holds the socket that both listen on: who connects then waits for nobody, and is
-reset when that process ends. So the worker shuts that socket: who comes is refused at once, and goes to another replica.
+reset when that process ends. So the worker shuts that socket: who comes is refused at once, and goes to another replica. Shutting
+resets whoever is connected and not taken in yet, so the worker first takes all in (`Listening.leave`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -28,34 +31,67 @@ class Listening:
 
     def __init__(self) -> None:
         self._kept: dict[int, list[socket.socket]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def met(self, transport: Any) -> None:
+    def met(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         """Notes where a connection came in."""
         name = transport.get_extra_info("sockname")
         port = name[1] if isinstance(name, tuple) else 0
         if port and port not in self._kept:
-            self._kept[port] = _listening_on(port)
+            self._kept[port] = [copy for _, copy in _listening_on(port)]
+            self._loop = loop
+
+    def leave(self) -> None:
+        """Ends listening without a reset for anybody, from any thread: who has connected is taken in and answered, whose first
+        packet comes now gets no answer (his system sends it again after a second) and is refused as soon as all are in."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._leave, self._loop)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        for copy in self._all():
+            _mute(copy)
+        loop.call_later(_TAKE_IN_S, self._left, loop)  # a loop takes in who waits before it looks at its clocks
+
+    def _left(self, loop: asyncio.AbstractEventLoop) -> None:
+        for port in self._kept:
+            for file, copy in _listening_on(port):
+                loop.remove_reader(file)  # it would be told of the end again and again
+                copy.close()
+        self.end()
 
     def end(self) -> None:
         """From now on the system refuses whoever connects, whatever other process still holds the socket."""
-        for each in [one for kept in self._kept.values() for one in kept]:
+        for copy in self._all():
             with contextlib.suppress(OSError):  # another one did it
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                copy.shutdown(socket.SHUT_RDWR)
+            copy.close()
         self._kept.clear()
+
+    def _all(self) -> list[socket.socket]:
+        return [copy for kept in list(self._kept.values()) for copy in kept]
 
 
 LISTENING = Listening()
 _FILES = Path("/proc/self/fd")
+_TAKE_IN_S = 0.25
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER, which Python's socket does not name
 
 
-def _listening_on(port: int) -> list[socket.socket]:
-    """Copies of this process's listening sockets of a port; none where the system does not tell (it is Linux that does)."""
+def _mute(listener: socket.socket) -> None:
+    """Lets the system drop each packet to a listening socket (socket(7), classic BPF), where it can: Linux."""
+    drop = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K: keep 0 bytes
+    program = ctypes.create_string_buffer(drop, len(drop))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
+
+
+def _listening_on(port: int) -> list[tuple[int, socket.socket]]:
+    """This process's listening sockets of a port, each with a copy; none where the system does not tell (it is Linux that does)."""
     found = []
     for open_file in list(_FILES.iterdir()) if _FILES.is_dir() else ():
         with contextlib.suppress(OSError):  # gone meanwhile
-            each = _listener(os.dup(int(open_file.name)), port)
-            found += [each] if each else []
+            copy = _listener(os.dup(int(open_file.name)), port)
+            found += [(int(open_file.name), copy)] if copy else []
     return found
 
 
@@ -72,20 +108,20 @@ def _listener(file: int, port: int) -> socket.socket | None:
     return None
 
 
-def guarded(head_s: float) -> type[H11Protocol]:
+def guarded(head_s: float, listening: Listening = LISTENING) -> type[H11Protocol]:
     """A protocol that closes a connection with 408 when a request's head takes longer than `head_s` from its first byte, or
-    from the connection's beginning."""
+    from the connection's beginning; `listening` hears of each connection."""
 
     class Guarded(H11Protocol):
         _clock: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            LISTENING.met(transport)
+            listening.met(transport, self.loop)
             self._watch()
 
         def shutdown(self) -> None:
-            LISTENING.end()
+            listening.end()
             super().shutdown()
 
         def data_received(self, data: bytes) -> None:

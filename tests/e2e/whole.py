@@ -72,6 +72,32 @@ class Whole(Journey):
             raise ClusterError(f"the swap was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
         self.sound = self.listener.hear()
 
+    def two_replicas_are_rolled_under_load(self) -> None:
+        """Every pod of the service is replaced while two clients ask for sounds; nobody is refused."""
+        service = f"deployment/{NAME}-generation"
+        self.cluster.kubectl("scale", service, "--replicas=2")
+        self._rolled(service)
+        before = self._pods()
+        with self.listener.under_load() as load:
+            self.cluster.kubectl("rollout", "restart", service)
+            self._rolled(service)
+            self.cluster.until("the old pods are gone", lambda: not before & self._pods(), 300)
+        print(
+            f"           sounds {sum(load.heard.values())}, {len(load.failed)} refused, longest wait {load.longest_s:.1f} s",
+            flush=True,
+        )
+        if load.failed or not load.heard:
+            raise ClusterError(f"the rollout was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
+        if self.listener.hear() != self.sound:
+            raise ClusterError("the same seed sounds different on the new pods")
+
+    def _rolled(self, service: str) -> None:
+        self.cluster.kubectl("rollout", "status", service, "--timeout=600s", timeout_s=620)
+
+    def _pods(self) -> set[str]:
+        found = self.cluster.found("pods", "-l", "app.kubernetes.io/component=generation")["items"]
+        return {pod["metadata"]["name"] for pod in found}
+
     def keep_something(self) -> None:
         """Also what the runs and the members left: recordings, annotations, weights."""
         super().keep_something()
@@ -104,4 +130,5 @@ class Whole(Journey):
 
     def stages(self) -> list[Stage]:
         runs = [self.helm_test, self.a_run_makes_a_release, self.a_member_hears_it, self.the_studio_in_chromium]
-        return [*self.until_kept(), *runs, self.a_new_release_swaps_in_under_load, *self.from_kept()]
+        swaps = [self.a_new_release_swaps_in_under_load, self.two_replicas_are_rolled_under_load]
+        return [*self.until_kept(), *runs, *swaps, *self.from_kept()]

@@ -15,7 +15,7 @@ from audiotune.encodings import tags_of
 from audiotune.errors import ConsentError
 from audiotune.sound import Sound
 from audiotune.store import digest_of
-from services.generation.parts import STOPPING
+from services.generation.leaving import DEAF, NOTICE, VARIABLE
 from tests.fakes.model import FakeModels
 from tests.fakes.service import ASK, URL, Bench, until
 
@@ -200,12 +200,18 @@ def test_the_openapi_document_has_examples_that_run(bench: Bench) -> None:
 
 def test_a_service_that_is_about_to_stop_ends_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a client's next request does not run into a closing socket."""
-    word = tmp_path / "stopping"
-    monkeypatch.setenv(STOPPING, str(word))
+    word, deaf = tmp_path / "stopping", []
+    monkeypatch.setenv(VARIABLE, str(word))
     bench = Bench(tmp_path)
     bench.loaded()
+    bench.parts.leaving.start(bench.runner.refuse, lambda: deaf.append(True))
     assert "connection" not in bench.post().headers
-    word.touch()
+    word.write_text(NOTICE)
+    until(lambda: bench.parts.leaving)
     for answer in (bench.post(), bench.client.get("/v1/health"), bench.client.get("/nowhere")):
         assert answer.headers["connection"] == "close"
+    assert bench.client.get("/readyz").status_code == 503
+    assert not deaf
+    word.write_text(DEAF)
+    until(lambda: deaf)
     bench.stop()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +15,7 @@ import httpx
 import pytest
 
 from tests.fakes.live import listening
-from tests.fakes.service import Bench
+from tests.fakes.service import Bench, until
 
 HEAD_S = 0.5
 
@@ -163,12 +166,13 @@ class Transport:
 def test_who_comes_too_late_is_refused_though_another_process_holds_the_socket() -> None:
     from services.generation.wire import Listening
 
+    loop = asyncio.new_event_loop()
     before = len(list(Path("/proc/self/fd").iterdir()))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
         held, listening = server.dup(), Listening()  # as BentoML's first process holds it
         with socket.create_connection(server.getsockname()), server.accept()[0] as line:
-            listening.met(Transport(line))
-            listening.met(Transport(line))
+            for _ in range(2):
+                listening.met(Transport(line), loop)
         listening.end()
         listening.end()
         with pytest.raises(ConnectionRefusedError):
@@ -176,3 +180,39 @@ def test_who_comes_too_late_is_refused_though_another_process_holds_the_socket()
         socket.create_connection(other.getsockname(), timeout=5).close()
         held.close()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before, "copies are left open"
+    loop.close()
+
+
+def test_nobody_is_reset_when_a_worker_leaves(tmp_path: Path) -> None:
+    """Clients that come without pause before, while and after it leaves: answered or refused, and the others go on."""
+    from services.generation.wire import Listening
+
+    bench, ears, ended, outcomes = Bench(tmp_path), Listening(), threading.Event(), []
+    ask = b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    def come() -> None:
+        while not ended.is_set():
+            try:
+                told = answer(url, ask)[:15].decode()
+            except ConnectionRefusedError:
+                told = "refused"
+                time.sleep(0.01)
+            outcomes.append(told or "reset")
+
+    with listening(bench, 5.0, ears) as url:
+        assert alive(url)
+        clients = [threading.Thread(target=come) for _ in range(8)]
+        for client in clients:
+            client.start()
+        time.sleep(0.3)
+        ears.leave()
+        until(lambda: "refused" in outcomes)
+        time.sleep(0.2)
+        after = len(outcomes)
+        until(lambda: len(outcomes) > after + 20)
+        ended.set()
+        for client in clients:
+            client.join(20)
+    bench.stop()
+    assert set(outcomes) <= {"refused", "HTTP/1.1 200 OK", "HTTP/1.1 503 Ser"}, Counter(outcomes)
+    assert set(outcomes[after:]) == {"refused"}, "somebody was still let in"
