@@ -44,7 +44,7 @@ class Bench:
         book, self.adapters = Book(self.store), Adapters(self.settings, self.models)
         self.runner = Runner(
             book, EngineMaker(self.engine, self.store, self.adapters), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
-            keep=timedelta(0), again=(BusyError, NotReadyError),
+            cancel_s=self.settings.cancel_s, keep=timedelta(0), again=(BusyError, NotReadyError),
         )  # fmt: skip
         self.parts = Parts(
             self.settings,

@@ -18,6 +18,7 @@ from services.generation.jobs.book import Book, LostError, TakenError
 from services.generation.jobs.record import Event, Job
 from services.generation.jobs.runner import Maker, Runner, in_turn
 from tests.fakes.memory_store import Killed, MemoryStore
+from tests.fakes.service import until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ASK = GenerationRequest(prompt="a drone", seed=1)
@@ -196,6 +197,25 @@ def test_a_cancelled_job_is_dropped_by_the_worker_that_holds_it() -> None:
     assert not worker.held
     with pytest.raises(LostError):
         Book(store).append(ended, Event(kind="done"))
+
+
+def test_a_worker_hears_between_its_rounds_that_another_replica_ended_its_job() -> None:
+    """While a round is under way, too: keeping a sound may take long."""
+    store, clock, slow = MemoryStore(), Clock(), Slow(rounds=9)
+    worker = Runner(Book(store), slow, lease_s=LEASE_S, poll_s=60, cancel_s=0.01, clock=clock)
+    for number in (1, 2):
+        Book(store).make("ana", f"job-0000{number}", ASK, now=NOW)
+    worker.start()
+    until(lambda: len(slow.begun) == 2)
+    with worker._lock:
+        Book(store).end("ana", "job-00001", Event(kind="cancelled"))
+        until(lambda: slow.dropped)
+    assert set(slow.dropped) == {"job-00001"}
+    worker.close()
+    assert ends(store, "ana", "job-00001") == 1
+    job = Book(store).read("ana", "job-00002")
+    assert job is not None
+    assert job.state == "queued"
 
 
 def test_a_worker_that_stops_hands_back_and_the_next_need_not_wait() -> None:

@@ -60,23 +60,25 @@ class Runner:
 
     Args:
         lease_s: silence after which others take over.
+        poll_s, cancel_s: seconds between rounds, and between looks whether another replica ended what is made here.
         keep: life time of ended jobs; zero keeps them for ever.
         again: errors of `begin` after which the job waits on.
     """
 
     def __init__(
-        self, book: Book, maker: Maker, *, lease_s: float, poll_s: float = 1.0, keep: timedelta = timedelta(0),
-        again: tuple[type[Exception], ...] = (), clock: Callable[[], datetime] = lambda: datetime.now(UTC), name: str = "",
+        self, book: Book, maker: Maker, *, lease_s: float, poll_s: float = 1.0, cancel_s: float = 0.2,
+        keep: timedelta = timedelta(0), again: tuple[type[Exception], ...] = (), clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        name: str = "",
     ) -> None:  # fmt: skip
         self.worker = name or uuid.uuid4().hex
         self._book, self._maker, self._clock = book, maker, clock
-        self._lease_s, self._poll_s, self._keep, self._again = lease_s, poll_s, keep, again
+        self._lease_s, self._poll_s, self._cancel_s, self._keep, self._again = lease_s, poll_s, cancel_s, keep, again
         self.held: dict[tuple[str, str], Held] = {}
         self._trouble, self._beating = "", 0.0
         self._lock = threading.RLock()
         self._closing, self._wake, self._dead = False, threading.Event(), threading.Event()
         self._swept: datetime | None = None
-        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._rounds, self._beats)]
+        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._rounds, self._looks, self._beats)]
 
     def start(self) -> Runner:
         for thread in self._threads:
@@ -104,11 +106,19 @@ class Runner:
             self._quietly(lambda: self._book.farewell(self.worker))
 
     def cancelled(self, member: str, id: str) -> None:
-        """The job was ended from outside: stops it at its next step."""
-        with self._lock:
-            held = self.held.pop((member, id), None)
+        """The job was ended from outside: stops it at its next step. A round that is under way need not be waited for."""
+        held = self.held.get((member, id))
         if held is not None:
             self._maker.leave(held.handle)
+
+    def look(self) -> None:
+        """Stops what another replica was asked to end. One question to the store, whatever is held."""
+        if not self.held:
+            return
+        open_jobs = {(member, id) for _, member, id in self._book.open()}
+        for key, held in list(self.held.items()):
+            if key not in open_jobs and self._is_lost(key, held):
+                self._maker.leave(held.handle)
 
     @property
     def trouble(self) -> str:
@@ -142,10 +152,13 @@ class Runner:
     def _drop_what_is_lost(self) -> None:
         """Somebody cancelled it, or took it over while this worker was silent."""
         for key, held in list(self.held.items()):
-            now = self._book.read(*key)
-            if now is None or now.length != held.job.length:
+            if self._is_lost(key, held):
                 self._maker.leave(held.handle)
                 del self.held[key]
+
+    def _is_lost(self, key: tuple[str, str], held: Held) -> bool:
+        now = self._book.read(*key)
+        return now is None or now.length != held.job.length
 
     def _claim(self) -> None:
         if len(self.held) >= _AHEAD:
@@ -205,6 +218,10 @@ class Runner:
         if self._keep and (self._swept is None or now - self._swept > timedelta(minutes=10)):
             self._swept = now
             self._book.sweep(now, self._keep)
+
+    def _looks(self) -> None:
+        while not self._dead.wait(self._cancel_s):
+            self._quietly(self.look)
 
     def _beats(self) -> None:
         while not self._dead.is_set():
