@@ -27,7 +27,7 @@ def create_app(parts: Parts) -> FastAPI:
         description="Sounds from the group's own releases. The same request with the same seed and release is the same sound.",
     )
     _answer_problems(app)
-    app.add_middleware(Door, metrics=parts.metrics, leaving=parts.leaving)
+    app.add_middleware(Door, metrics=parts.metrics, most=parts.settings.open_requests, leaving=parts.leaving)
     for routes in (routes_making, routes_jobs, routes_reading):
         app.include_router(routes.router(parts))
     return app

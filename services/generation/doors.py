@@ -1,4 +1,4 @@
-"""Around every request: bounds of its head, an id, one line of JSON in the log, a count in the metrics."""
+"""Around every request: bounds of its head and of how many are open, an id, one line of JSON in the log, a count in the metrics."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from services.generation.problems import Problem
 
 LOG = logging.getLogger("audiotune.generation")
 _QUIET = {"/v1/health", "/metrics"}
+_CROWDED_S = 2
 _LONGEST_PATH, _LARGEST_HEAD = 8_000, 32_000  # bytes
 
 
@@ -23,12 +24,15 @@ class Door:
     """Plain ASGI, so that a client's disconnect still reaches the application.
 
     Args:
+        most: requests that may be open at once; health and metrics are not counted. Admission (schedule.py) refuses far earlier what
+            it knows of; this bounds memory whatever comes.
         leaving: true once the service is about to stop. Each answer then ends its connection, so that the next request on it goes
             to another replica instead of into a closing socket.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, leaving: Leaving) -> None:
-        self._app, self._metrics, self._leaving = app, metrics, leaving
+    def __init__(self, app: ASGIApp, metrics: Metrics, most: int, leaving: Leaving) -> None:
+        self._app, self._metrics, self._most, self._leaving = app, metrics, most, leaving
+        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,13 +52,16 @@ class Door:
                     headers["Connection"] = "close"
             await send(message)
 
-        refused = _refused(scope)
+        counted = int(scope["path"] not in _QUIET)
+        refused = _refused(scope) or (_crowded(self._open) if counted and self._open >= self._most else None)
+        self._open += counted
         try:
             if refused is not None:
                 await refused.answer(request_id, scope["path"])(scope, receive, tell)
             else:
                 await self._app(scope, receive, tell)
         finally:
+            self._open -= counted
             self._note(scope, request_id, status, time.monotonic() - began)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -63,6 +70,11 @@ class Door:
         if route not in _QUIET:
             facts = {"request_id": request_id, "method": scope["method"], "path": scope["path"][:200]}
             LOG.info(json.dumps({**facts, "status": status, "seconds": round(seconds, 3)}))
+
+
+def _crowded(open_now: int) -> Problem:
+    headers = {"Retry-After": str(_CROWDED_S), "Connection": "close"}
+    return Problem(503, f"{open_now} requests are open. Try again in {_CROWDED_S} s", code="crowded", headers=headers)
 
 
 def _refused(scope: Scope) -> Problem | None:

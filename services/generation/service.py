@@ -44,7 +44,7 @@ def wired() -> tuple[Parts, Hooks]:
     models = RegisteredModels(settings, store)
     engine, book, adapters = Engine(settings, Shelf(), generate_alike), Book(store), Adapters(settings, models)
     runner = Runner(
-        book, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s,
+        book, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s, cancel_s=settings.cancel_s,
         keep=timedelta(days=settings.keep_days), again=(BusyError, NotReadyError),
     )  # fmt: skip
     following = Following(settings, models, engine, generate_alike)
@@ -58,7 +58,8 @@ wire.guard(PARTS.settings.head_s)
 
 
 @bentoml.service(
-    name="audio-tune-generation", workers=1, traffic={"timeout": 900, "max_concurrency": 256}, metrics={"enabled": False},
+    name="audio-tune-generation", workers=1, metrics={"enabled": False},
+    traffic={"timeout": 86_400},  # ours end earlier, and say why and when to come back: PATIENCE_S, OPEN_REQUESTS
     logging={"access": {"enabled": False}},  # doors.py has a line for each request
 )  # fmt: skip
 @bentoml.asgi_app(create_app(PARTS), path="/")

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
         le=1e9,
         description="seconds of sound a member may ask for in a day (UTC), over all replicas; 0: no bound",
     )
+    open_requests: int = Field(default=1000, ge=1, le=100_000, description="requests that may be open at once, waiting or made")
     body_mb: float = Field(default=24.0, gt=0, le=1000, description="largest request body in megabytes")
     body_s: float = Field(default=30.0, gt=0, le=3600, description="how long a body may take to arrive")
     head_s: float = Field(default=10.0, gt=0, le=3600, description="how long a request's head may take to arrive")
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
     member_jobs: int = Field(default=200, ge=1, le=1_000_000, description="jobs of one member that may wait or run")
     lease_s: float = Field(default=15.0, gt=0, le=3600, description="silence after which a worker's jobs are taken over")
     jobs_poll_s: float = Field(default=1.0, gt=0, le=60, description="seconds between looks for jobs that wait in the store")
+    cancel_s: float = Field(
+        default=0.2, gt=0, le=60, description="seconds between looks whether another replica ended a job that is made here"
+    )
     webhook_secret: SecretStr = Field(
         default=SecretStr(""), description="signs what is sent to jobs' webhooks; empty: none are sent"
     )

@@ -36,8 +36,10 @@ LEFT_ALONE = {
         "registry_secret": "in a cluster the alias is looked at every pollSeconds; MLflow is let out to nobody",
         "lease_s": "a matter between pods; its default fits every cluster",
         "jobs_poll_s": "as lease_s",
+        "cancel_s": "as lease_s",
         "body_s": "protects the service; its default fits every cluster",
         "head_s": "as body_s",
+        "open_requests": "as body_s; how much work may wait has values",
     },
     "studio": {
         "host": "given as a flag",

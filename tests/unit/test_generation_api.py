@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,4 +215,23 @@ def test_a_service_that_is_about_to_stop_ends_each_connection(tmp_path: Path, mo
     assert not deaf
     word.write_text(DEAF)
     until(lambda: deaf)
+    bench.stop()
+
+
+def test_more_open_requests_than_may_be_are_told_when_to_come_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, open_requests=2)
+    bench.loaded()
+    bench.tones.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(bench.post, seed=seed) for seed in (1, 2)]
+        until(lambda: bench.engine.waiting + bool(bench.tones.batches) >= 2)
+        refused = bench.post(seed=3)
+        health = bench.client.get("/v1/health").status_code
+        bench.tones.gate.set()
+        answers = [each.result().status_code for each in waiting]
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "crowded", "2")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert health == 200
+    assert answers == [200, 200]
+    assert bench.post(seed=3).status_code == 200
     bench.stop()
