@@ -54,14 +54,19 @@ def _token(group: argparse.ArgumentParser) -> None:
 
 
 def _account(group: argparse.ArgumentParser) -> None:
-    verbs = group.add_subparsers(required=True, metavar="create | password | list")
-    for verb, what in (("create", "a new account"), ("password", "a new password for one")):
+    verbs = group.add_subparsers(required=True, metavar="create | password | remove | list")
+    for verb, what in (("create", "a new account"), ("password", "a new password for one; ends its sessions")):
         parser = verbs.add_parser(verb, help=f"{what}; the password comes from stdin, or is made and printed once")
         parser.add_argument("member")
         parser.set_defaults(run=_set_password, role=None)
         if verb == "create":
             parser.add_argument("--role", choices=("owner", "member"), default="member")
             parser.add_argument("--no-password", action="store_true", help="for a member who signs in at a provider")
+    remove = verbs.add_parser(
+        "remove", help="end one, and its sessions within seconds; the member's tokens go on until they are revoked"
+    )
+    remove.add_argument("member")
+    remove.set_defaults(run=_remove_account)
     listing = verbs.add_parser("list", help="members and roles")
     listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.listed(store))))
 
@@ -72,7 +77,7 @@ def _identity(group: argparse.ArgumentParser) -> None:
     add.add_argument("member")
     add.add_argument("identity", help="what the provider calls the person: value of the claim that names members")
     add.set_defaults(run=lambda store, a: print(f"{identities.add(store, a.member, a.identity).identity} is {a.member}"))
-    remove = verbs.add_parser("remove", help="forget it; a studio ends the person's session within a minute")
+    remove = verbs.add_parser("remove", help="forget it; a studio ends the person's session within seconds")
     remove.add_argument("identity")
     remove.set_defaults(run=lambda store, a: identities.remove(store, a.identity))
     listing = verbs.add_parser("list", help="members and what they are called there")
@@ -97,6 +102,14 @@ def _set_password(store: Store, args: argparse.Namespace) -> None:
     else:
         accounts.change(store, args.member, password)
     print(f"{args.member}: {'the password you gave' if given else password}")
+
+
+def _remove_account(store: Store, args: argparse.Namespace) -> None:
+    accounts.remove(store, args.member)
+    going_on = [token.id for token in tokens.listed(store) if token.member == args.member and token.counts()]
+    print(f"{args.member}: removed")
+    if going_on:
+        print(f"these tokens go on until they are revoked: {' '.join(going_on)}")
 
 
 def _given_password() -> str:

@@ -70,6 +70,16 @@ def change(store: Store, member: str, password: str, now: datetime | None = None
     return changed
 
 
+def remove(store: Store, member: str) -> None:
+    """Ends it: nobody signs in with it any more. Tokens are none of its business. Raises AccessError: no account, the only owner's."""
+    account = read(store, member)
+    if account is None:
+        raise AccessError(f"{member[:64]!r} has no account", cure="list them first")
+    if account.role == "owner" and sum(each.role == "owner" for each in listed(store)) == 1:
+        raise AccessError(f"{member} is the only owner", cure="make another owner first")
+    store.delete(account.key)
+
+
 def verify(store: Store, member: str, password: str) -> Account | None:
     """The account if the password is right. Takes as long for members that do not exist, so that nobody can list them."""
     account = read(store, member)

@@ -52,6 +52,10 @@ class Token(BaseModel):
     def key(self) -> str:
         return f"{_PREFIX}{self.id}.json"
 
+    def counts(self, now: datetime | None = None) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked is None and (self.expires is None or self.expires > (now or datetime.now(UTC)))
+
     def allows(self, scope: Scope) -> bool:
         return "admin" in self.scopes or scope in self.scopes or (scope == "read" and bool(self.scopes))
 
@@ -97,7 +101,7 @@ def check(store: Store, text: str, scope: Scope, now: datetime | None = None) ->
     parts = _TEXT.fullmatch(text)
     token = _known(store, parts.group(1), now) if parts else None
     right = hmac.compare_digest(_digest(parts.group(2) if parts else ""), token.digest if token else "0" * 64)
-    if token is None or not right or token.revoked is not None or (token.expires is not None and token.expires <= now):
+    if token is None or not right or not token.counts(now):
         raise AccessError("this token is not valid", cure="ask an owner of the group for a new one")
     if not token.allows(scope):
         raise ForbiddenError(f"this token may not {scope}", cure=f"ask an owner for one with the scope {scope}")

@@ -21,7 +21,7 @@ ROOMS: dict[str, list[str]] = {
     "prepare": ["audiotune.store.bootstrap", "audiotune.access.__main__", "pipelines.submit", "pipelines.doctor", *_LIGHT],
     "train": [f"components.{step}.{part}" for step in _STEPS for part in ("settings", "step")],
     "generation": ["services.generation.api", "services.generation.settings", "bentoml", "audiotune.stable_audio.sample"],
-    "studio": ["services.studio.app", "services.studio.desk", "services.studio.door", *_LIGHT],
+    "studio": ["services.studio.app", "services.studio.desk", "services.studio.provider_door", *_LIGHT],
     "registry": ["mlflow.server", "psycopg", "boto3"],
 }
 TORCH = {"train", "generation"}

@@ -13,13 +13,13 @@ import gradio as gr
 
 from audiotune.errors import SettingsError
 from services.studio.desk import Desk, desk_for
-from services.studio.doorkeeper import Doorkeeper
+from services.studio.door import Door
 from services.studio.pages import Arrival, account, agreement, annotate, generate, head, releases, upload
+from services.studio.password_door import PasswordDoor
 from services.studio.settings import Settings
 from services.studio.theme import CSS, HEAD, theme
 
 FIRST_ROOM = "annotate"
-_WELCOME = "Audio Tune. Sign in with your member's id and password; an owner of the group makes accounts."
 _KEEP_FILES_S = (3600, 24 * 3600)  # look once an hour, let files for browsers live a day
 
 
@@ -71,13 +71,15 @@ def _sign_in(desk: Desk) -> dict[str, Any]:
     """How members come in: at the provider's, with a password, or by choosing a name."""
     if not desk.signs_in:
         return {}
+    door: Door
     if desk.signs_in_elsewhere:
-        from services.studio.door import door_for  # Authlib is imported where it is needed only
+        from services.studio.oidc import Provider  # Authlib is imported where it is needed only
+        from services.studio.provider_door import ProviderDoor
 
-        door = door_for(desk)
-        if door is not None:
-            return {"auth_dependency": door.who, "app_kwargs": {"middleware": [door.middleware()]}}
-    return {"auth": Doorkeeper(desk.store), "auth_message": _WELCOME}
+        door = ProviderDoor(desk, Provider(desk.settings))
+    else:
+        door = PasswordDoor(desk)
+    return {"auth_dependency": door.who, "app_kwargs": {"middleware": [door.middleware()]}}
 
 
 def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, Arrival]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from services.studio.listening import Listening
 from services.studio.machine_tuner import MachineTuner
 from services.studio.making import Maker
 from services.studio.service import ServiceMaker
+from services.studio.sessions import Sessions, identity_holds, password_holds
 from services.studio.settings import Settings
 from services.studio.shelf import Shelves
 from services.studio.tuner import Rights, Tuner
@@ -36,6 +39,7 @@ class Desk:
     launcher: Launcher
     maker: Maker
     tunings: Tunings
+    sessions: Sessions
 
     @property
     def signs_in(self) -> bool:
@@ -86,7 +90,15 @@ def desk_for(
         launcher=launcher or _launcher(settings, store, work),
         maker=maker or ServiceMaker(settings.generation_url, settings.generation_limit_s, Passes(store) if signs_in else None),
         tunings=Tunings(store, tuner or _tuner(settings, store, work), rights),
+        sessions=sessions_for(settings, store),
     )
+
+
+def sessions_for(settings: Settings, store: Store, now: Callable[[], float] = time.monotonic) -> Sessions:
+    """Sessions that stand on what members sign in with."""
+    if not settings.oidc_issuer:
+        return Sessions(settings.session_s, password_holds(store), now)
+    return Sessions(settings.session_s, None if settings.oidc_claim_is_member else identity_holds(store), now)
 
 
 def _launcher(settings: Settings, store: Store, work: Path) -> Launcher:

@@ -1,57 +1,65 @@
-"""The door: in front of every page, in the same server. Lets nobody through who has not signed in at the provider.
+"""The door: in front of every page, in the same server. Lets nobody through who has not signed in; two kinds say how that is done.
 
-Gradio is told who came by `auth_dependency`; its own app stays a launched one, which checks whose file is asked for.
-
-    /oidc/begin   to the provider         /oidc/back   from there: a session begins         /logout   both sessions end
+Gradio is told who came by `auth_dependency`; its own app stays a launched one, which checks whose file is asked for. Its own sign-in is
+not used: it keeps a session for as long as the process lives, whatever becomes of the password.
 """
 
 from __future__ import annotations
 
-import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from audiotune.access import identities
 from audiotune.errors import AccessError, AudioTuneError
 from services.studio.desk import Desk
 from services.studio.markup import Markup, joined, tag
-from services.studio.oidc import Provider
-from services.studio.sessions import WHO, Sessions
+from services.studio.sessions import COOKIE, COOKIE_OF_HOST, WHO
 
 _FREE = ("/gradio_api/startup-events",)  # Gradio calls it itself when it is launched; it tells nothing
-_BEGIN_S = 600
 _GUARD = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
 }
 _STYLE = (Path(__file__).parent / "static" / "door.css").read_text(encoding="utf-8")
 
 
-class Door:
-    """Builds what `launch()` is given. Everything else is refused before Gradio sees it."""
+class Door(ABC):
+    """Builds what `launch()` is given. Everything else is refused before Gradio sees it.
 
-    def __init__(self, desk: Desk, provider: Provider, sessions: Sessions) -> None:
-        self._desk, self._provider, self._sessions = desk, provider, sessions
-        settings = desk.settings
-        self._secure = settings.public_url.startswith("https://")
-        self.cookie = "__Host-audio-tune" if self._secure else "audio-tune-session"
-        self._life_s = round(settings.oidc_session_h * 3600)
-        # State, nonce and verifier travel in a signed cookie: nothing is kept for those who only knock.
-        memory = Middleware(
-            SessionMiddleware, secret_key=secrets.token_urlsafe(32), session_cookie="audio-tune-sign-in", path="/oidc",
-            max_age=_BEGIN_S, same_site="lax", https_only=self._secure,
-        )  # fmt: skip
-        routes = [Route("/oidc/begin", self._begin), Route("/oidc/back", self._back), Route("/logout", self._out)]
-        self._own = Starlette(routes=routes, middleware=[memory], exception_handlers={AccessError: self._refused})
+    Args:
+        life_s: seconds the browser keeps the session's cookie.
+        routes: addresses the door answers itself, besides `/logout`.
+    """
+
+    own: tuple[str, ...] = ()  # beginnings of the paths in `routes`
+
+    def __init__(self, desk: Desk, life_s: float, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
+        self._desk, self._sessions, self._life_s = desk, desk.sessions, round(life_s)
+        self.secure = desk.settings.public_url.startswith("https://")
+        self.cookie = COOKIE_OF_HOST if self.secure else COOKIE
+        answers = {AccessError: self._refused}
+        self._own = Starlette(
+            routes=[*routes, Route("/logout", self._out)], middleware=list(middleware), exception_handlers=answers
+        )
+
+    @abstractmethod
+    def welcome(self) -> Response:
+        """The page for somebody who has not signed in."""
+
+    async def there(self, proof: str) -> str:
+        """Where a browser goes after sign-out; `proof` is the session's."""
+        return "/"
 
     def middleware(self) -> Middleware:
         """For the server's app."""
@@ -67,7 +75,7 @@ class Door:
             await app(scope, receive, send)
             return
         path = scope["path"]
-        if path == "/logout" or path.startswith("/oidc/"):
+        if path == "/logout" or path.startswith(self.own):
             await self._own(scope, receive, send)
             return
         cookies = Request({**scope, "type": "http"}).cookies
@@ -81,65 +89,43 @@ class Door:
 
     def _stranger(self, request: Request) -> Response:
         if request.method in ("GET", "HEAD") and request.url.path == "/":
-            return self._page("Audio Tune", f"Sign in with {self._desk.settings.oidc_name} to come in.", "Sign in", "/oidc/begin")
+            return self.welcome()
         return JSONResponse({"detail": "Not authenticated"}, 401, _GUARD)
 
-    async def _begin(self, request: Request) -> Response:
-        request.session.clear()
-        return await self._provider.away(request, other="other" in request.query_params)
-
-    async def _back(self, request: Request) -> Response:
-        try:
-            claims, id_token = await self._provider.back(request)
-        finally:
-            request.session.clear()
-        identity = self._provider.identity(claims)
-        member = await run_in_threadpool(self._member, identity)
-        text = self._sessions.begin(member, identity, id_token)
-        response = RedirectResponse("/", 303, _GUARD)  # never to where somebody asked for
-        response.set_cookie(self.cookie, text, self._life_s, path="/", secure=self._secure, httponly=True, samesite="lax")
-        return response
-
-    def _member(self, identity: str) -> str:
-        """Who this is here. Raises AccessError with the cure when nobody is."""
-        settings = self._desk.settings
-        found = identity if settings.oidc_claim_is_member else getattr(identities.find(self._desk.store, identity), "member", "")
-        if found and self._desk.present(found, ""):
-            return found
-        if found:
-            raise AccessError(f"{found} is no member in the agreement", cure="an owner adds you to the agreement first")
-        raise AccessError(
-            f"nobody of the group is known as {identity}",
-            cure="an owner enters it on the Account page, or with: python -m audiotune.access identity add MEMBER IDENTITY",
-        )
+    def let_in(self, response: Response, text: str, *, secure: bool) -> None:
+        """Gives the browser its session's cookie."""
+        response.set_cookie(self.cookie, text, self._life_s, path="/", secure=secure, httponly=True, samesite="lax")
 
     async def _out(self, request: Request) -> Response:
         session = self._sessions.end(request.cookies.get(self.cookie, ""))
-        there = await self._provider.out(session.id_token) if session else ""
-        response = RedirectResponse(there or "/", 303, _GUARD)
-        response.delete_cookie(self.cookie, path="/", secure=self._secure, httponly=True, samesite="lax")
+        response = RedirectResponse(await self.there(session.id_token) if session else "/", 303, _GUARD)
+        response.delete_cookie(self.cookie, path="/", secure=self.secure, httponly=True, samesite="lax")
         return response
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         what = error.what if isinstance(error, AudioTuneError) else str(error)
         cure = error.cure if isinstance(error, AudioTuneError) else ""
         words = [f"{each[:1].upper()}{each[1:]}." for each in (what, cure) if each]
-        return self._page("You cannot come in yet", words[0], "Try again", "/oidc/begin?other=1", *words[1:], status=403)
+        return self.refusal(words)
 
-    @staticmethod
-    def _page(title: str, words: str, action: str, where: str, *more: str, status: int = 200) -> Response:
-        body = tag(
-            "main",
-            tag("h1", title),
-            tag("p", words),
-            *(tag("p", each, class_="soft") for each in more),
-            tag("a", action, href=where),
-        )
-        head = joined(
-            Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-            tag("title", title), tag("style", Markup(_STYLE)),
-        )  # fmt: skip
-        return HTMLResponse(f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>", status, _GUARD)
+    def refusal(self, words: list[str]) -> Response:
+        """The page for somebody who is not let in."""
+        return page("You cannot come in yet", words[0], *(tag("p", each, class_="soft") for each in words[1:]), status=403)
+
+
+def page(title: str, words: str, *more: Markup, status: int = 200) -> Response:
+    """A page of the door: a title, a sentence, and what follows."""
+    body = tag("main", tag("h1", title), tag("p", words), *more)
+    head = joined(
+        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        tag("title", title), tag("style", Markup(_STYLE)),
+    )  # fmt: skip
+    return HTMLResponse(f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>", status, _GUARD)
+
+
+def onward() -> RedirectResponse:
+    """To the studio's first page after a sign-in, never to where somebody asked for."""
+    return RedirectResponse("/", 303, _GUARD)
 
 
 class _Guard:
@@ -150,12 +136,3 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._door.answer(self._app, scope, receive, send)
-
-
-def door_for(desk: Desk) -> Door | None:
-    """The door, where the settings name a provider."""
-    settings = desk.settings
-    if not settings.oidc_issuer:
-        return None
-    sessions = Sessions(desk.store, settings.oidc_session_h * 3600, look=not settings.oidc_claim_is_member)
-    return Door(desk, Provider(settings), sessions)

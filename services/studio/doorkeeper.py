@@ -22,7 +22,7 @@ _LIFE = timedelta(days=1)
 
 
 class Doorkeeper:
-    """Says whether a name and a password belong together. Gradio calls it at each sign-in.
+    """Says whose account a name and a password open, if any. The door asks at each sign-in.
 
     Args:
         now: seconds of a clock that never goes back.
@@ -33,31 +33,37 @@ class Doorkeeper:
         self._wrong: defaultdict[str, deque[float]] = defaultdict(deque)
         self._lock = threading.Lock()
 
-    def __call__(self, name: str, password: str) -> bool:
+    def __call__(self, name: str, password: str) -> accounts.Account | None:
         name = name.strip()[:64]
-        if self._too_many(name):
+        if not self._may_try(name):
             LOG.warning("sign-in of %r is refused for a while: %d wrong passwords in %d s", name, WRONG, WITHIN_S)
-            return False
+            return None
         try:
-            if accounts.verify(self._store, name, password) is not None:
-                with self._lock:
-                    self._wrong.pop(name, None)
-                return True
+            account = accounts.verify(self._store, name, password)
         except AudioTuneError as e:  # the store is away: nobody comes in, and the page says only that it did not work
             LOG.error("sign-in could not be checked: %s", e)
-            return False
+            account, unknown = None, True
+        else:
+            unknown = False
+        with self._lock:
+            if account is not None:
+                self._wrong.pop(name, None)
+            elif unknown and self._wrong.get(name):
+                self._wrong[name].pop()
+        return account
+
+    def _may_try(self, name: str) -> bool:
+        """Counts the try before it is looked at, as many may come at once; a right password forgives it."""
         with self._lock:
             if len(self._wrong) >= _NAMES:  # made-up names must not fill the memory
                 self._wrong.clear()
-            self._wrong[name].append(self._now())
-        return False
-
-    def _too_many(self, name: str) -> bool:
-        with self._lock:
-            times = self._wrong.get(name)
-            while times and self._now() - times[0] > WITHIN_S:
+            times, now = self._wrong[name], self._now()
+            while times and now - times[0] > WITHIN_S:
                 times.popleft()
-            return bool(times) and len(times or ()) >= WRONG
+            if len(times) >= WRONG:
+                return False
+            times.append(now)
+            return True
 
 
 def new_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:

@@ -1,4 +1,7 @@
-"""Who has come in through the door: sessions in memory, ended by time, by sign-out, and when an owner removes the identity."""
+"""Who has come in through the door: sessions in memory, ended by time, by sign-out, and when what they stand on no longer holds.
+
+A session stands on a password or on an identity at the provider: a new password, a removed account or identity end it.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,55 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from audiotune.access import identities
+from audiotune.access import accounts, identities
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
 
 WHO = "audiotune.member"  # key in a request's scope: who came through the door
-_LOOK_S = 60.0
+COOKIE, COOKIE_OF_HOST = "audio-tune-session", "__Host-audio-tune"  # the second over https: bound to this host's name
+LOOK_S = 2.0
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class Session:
-    """One browser. `until` and `looked` are seconds of the sessions' clock."""
+    """One browser. `until` and `looked` are seconds of the sessions' clock.
+
+    Attributes:
+        proof: what it stands on: the identity, or the password's hash as the account keeps it.
+        id_token: the provider's, for the sign-out there.
+    """
 
     member: str
-    identity: str
-    id_token: str
+    proof: str = field(repr=False)
+    id_token: str = field(repr=False)
     until: float
     looked: float
+
+
+Holds = Callable[[Session], bool]
+
+
+def password_holds(store: Store) -> Holds:
+    """Whether the member's password is still the one the session began with; each hash has a salt of its own."""
+
+    def holds(session: Session) -> bool:
+        account = accounts.read(store, session.member)
+        return account is not None and account.password == session.proof
+
+    return holds
+
+
+def identity_holds(store: Store) -> Holds:
+    """Whether the identity is still this member's."""
+
+    def holds(session: Session) -> bool:
+        found = identities.find(store, session.proof)
+        return found is not None and found.member == session.member
+
+    return holds
 
 
 class Sessions:
@@ -33,16 +65,17 @@ class Sessions:
 
     Args:
         life_s: seconds a session lives.
-        look: whether an identity is looked up again each minute; not where it is the member's id itself.
+        holds: what it stands on is looked at again after LOOK_S; None where nothing can be looked up, as with an identity that
+            is the member's id itself.
         now: seconds of a clock that never goes back.
     """
 
-    def __init__(self, store: Store, life_s: float, *, look: bool = True, now: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._life_s, self._look, self._now = store, life_s, look, now
+    def __init__(self, life_s: float, holds: Holds | None, now: Callable[[], float] = time.monotonic) -> None:
+        self._life_s, self._look, self._now = life_s, holds, now
         self._kept: dict[str, Session] = {}
         self._lock = threading.Lock()
 
-    def begin(self, member: str, identity: str, id_token: str) -> str:
+    def begin(self, member: str, proof: str, id_token: str = "") -> str:
         """The text for the cookie."""
         text, now = secrets.token_urlsafe(32), self._now()
         with self._lock:
@@ -50,7 +83,7 @@ class Sessions:
                 self._kept = {key: s for key, s in self._kept.items() if s.until > now}
             while len(self._kept) >= _MOST:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[text] = Session(member, identity, id_token, now + self._life_s, now)
+            self._kept[text] = Session(member, proof, id_token, now + self._life_s, now)
         return text
 
     def member(self, text: str) -> str:
@@ -60,23 +93,33 @@ class Sessions:
             session = self._kept.get(text)
         if session is None:
             return ""
-        if session.until <= now or (self._look and now - session.looked > _LOOK_S and not self._holds(session)):
+        if session.until <= now:
             self.end(text)
             return ""
-        if now - session.looked > _LOOK_S:
-            with self._lock:
-                if text in self._kept:
-                    self._kept[text] = replace(session, looked=now)
-        return session.member
+        return session.member if now - session.looked <= LOOK_S or self._looked(text, session, now) else ""
+
+    def renew(self, text: str, proof: str) -> None:
+        """Lets this one stand on a new password: its member has just changed it there."""
+        with self._lock:
+            if text in self._kept:
+                self._kept[text] = replace(self._kept[text], proof=proof)
 
     def end(self, text: str) -> Session | None:
         with self._lock:
             return self._kept.pop(text, None)
 
-    def _holds(self, session: Session) -> bool:
-        """Whether the identity is still this member's; a store that is away takes nobody's session."""
+    def _looked(self, text: str, session: Session, now: float) -> bool:
+        """Whether it still holds; ends it otherwise. A store that is away takes nobody's session."""
         try:
-            found = identities.find(self._store, session.identity)
+            holds = self._look is None or self._look(session)
         except AudioTuneError:
-            return True
-        return found is not None and found.member == session.member
+            holds = True
+        with self._lock:
+            kept = self._kept.get(text)
+            if kept is None or kept.proof != session.proof:  # ended or renewed meanwhile: that counts
+                return kept is not None
+            if holds:
+                self._kept[text] = replace(kept, looked=now)
+            else:
+                del self._kept[text]
+        return holds

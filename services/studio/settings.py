@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from audiotune.errors import SettingsError
 
 PREFIX = "AUDIOTUNE_STUDIO_"
+_PASSWORD_SESSION_S = 30 * 86_400.0
 
 
 class Settings(BaseModel):
@@ -60,6 +61,11 @@ class Settings(BaseModel):
     tune_limit_s: int = Field(default=604_800, ge=60, description="longest a training on this machine may take, in seconds")
     run_limit_s: int = Field(default=7200, ge=10, description="longest a run of ingest and segment may take, in seconds")
     generation_limit_s: int = Field(default=600, ge=5, description="longest to wait for a sound, in seconds")
+
+    @property
+    def session_s(self) -> float:
+        """A sign-in counts for so many seconds, unless it is ended before."""
+        return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
 
     @model_validator(mode="after")
     def _owners_sign_in(self) -> Settings:

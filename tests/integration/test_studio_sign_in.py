@@ -84,3 +84,27 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     assert tokens.check(group.store, page.text("#at-token-news code"), "generate").member == "ana"
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
         chromium.save_screenshot(f"{shots}/account.png")
+
+
+def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromium: webdriver.Chrome, studio: str) -> None:
+    page = browser.Page.__new__(browser.Page)
+    page.driver = chromium
+    chromium.delete_all_cookies()
+    sign_in(page, studio, "ana")
+    page.until(lambda: page.text("#at-signed-in") == "Ana")
+    with httpx.Client(base_url=studio) as elsewhere:
+        assert elsewhere.post("login", data={"username": "ana", "password": FIRST}).status_code == 200
+        assert elsewhere.get("config").status_code == 200
+        page.room("Account")
+        page.until(lambda: page.one("#at-password-now input").is_displayed())
+        page.one("#at-password-now input").send_keys(FIRST)
+        page.one("#at-password-new input").send_keys("a second password")
+        page.one("#at-password-change").click()
+        page.until(lambda: "You stay signed in here" in page.text("#at-password-news"))
+        page.until(lambda: elsewhere.get("config").status_code == 401)  # within seconds
+    chromium.get(studio)
+    page.until(lambda: page.text("#at-signed-in") == "Ana")
+    page.one("#at-sign-out").click()
+    page.until(lambda: "Sign in" in page.text("main"))
+    if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
+        chromium.save_screenshot(f"{shots}/password-door.png")

@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -27,11 +28,12 @@ from audiotune.access.__main__ import main as access
 from audiotune.errors import AccessError, SettingsError, StoreError
 from audiotune.governance import publish
 from audiotune.store import FolderStore
-from services.studio.desk import Desk, desk_for
+from services.studio.desk import Desk, desk_for, sessions_for
 from services.studio.door import Door
 from services.studio.doorkeeper import forget_who, say_who
 from services.studio.oidc import Provider
-from services.studio.sessions import Sessions
+from services.studio.provider_door import ProviderDoor
+from services.studio.sessions import LOOK_S, Sessions, identity_holds
 from services.studio.settings import Settings, from_environment
 from tests.fakes.oidc import Claims, FakeProvider, serving
 from tests.fakes.seeded_store import agreement
@@ -75,9 +77,8 @@ class Browser:
         known = {"oidc_issuer": provider.issuer, "oidc_client_id": "studio", "oidc_client_secret": "hush", "public_url": HERE}
         self.settings = from_environment({}, store=store.url, access="members", **{**known, **more})
         self.desk: Desk = desk_for(self.settings)
-        life_s = self.settings.oidc_session_h * 3600
-        sessions = Sessions(store, life_s, look=not self.settings.oidc_claim_is_member, now=clock)
-        self.door = Door(self.desk, Provider(self.settings), sessions)
+        self.desk = replace(self.desk, sessions=sessions_for(self.settings, store, clock))
+        self.door = ProviderDoor(self.desk, Provider(self.settings))
         behind = Starlette(routes=[Route("/{path:path}", _behind, methods=["GET", "POST"])], middleware=[self.door.middleware()])
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(behind), base_url=HERE)
         self.provider = provider
@@ -317,7 +318,7 @@ def test_a_session_ends_by_time_and_when_an_owner_removes_the_identity(store: Fo
         assert (await browser.get("/config")).status_code == 401
         await browser.sign_in("u-1")
         identities.remove(store, "u-1")
-        clock.now += 61
+        clock.now += LOOK_S + 0.1
         assert (await browser.get("/config")).status_code == 401
 
     played(work())
@@ -329,8 +330,8 @@ def test_a_store_that_is_away_takes_nobodys_session(store: FolderStore) -> None:
             raise StoreError("the store is away", where=key)
 
     clock = Clock()
-    sessions = Sessions(Away(store.root), 3600, now=clock)
-    text = sessions.begin("ana", "u-1", "")
+    sessions = Sessions(3600, identity_holds(Away(store.root)), clock)
+    text = sessions.begin("ana", "u-1")
     clock.now = 100
     assert sessions.member(text) == "ana"
     assert sessions.member("guessed") == ""

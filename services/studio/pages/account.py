@@ -16,7 +16,7 @@ from services.studio.desk import Desk
 from services.studio.doorkeeper import LABEL, forget_who, is_owner, new_password, say_who
 from services.studio.markup import Markup, joined, say, table, tag
 from services.studio.pages import Arrival
-from services.studio.pages.head import anybody
+from services.studio.pages.head import anybody, session
 
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
@@ -52,10 +52,11 @@ def _password(desk: Desk) -> None:
         try:
             if accounts.verify(desk.store, member, old) is None:
                 raise AccessError("the password now is not right", cure="type it again")
-            accounts.change(desk.store, member, new)
+            changed = accounts.change(desk.store, member, new)
         except AudioTuneError as e:
             return say(f"{e}.", "bad"), "", ""
-        return say("Changed. It counts from the next sign-in.", "good"), "", ""
+        desk.sessions.renew(session(request), changed.password)
+        return say("Changed. You stay signed in here; everywhere else you are signed out.", "good"), "", ""
 
     change.click(on_change, [old, new], [news, old, new])
 
@@ -138,7 +139,7 @@ def _identities(desk: Desk, people: gr.HTML) -> gr.Dropdown:
             forget_who(desk.store, owner, identity)
         except AudioTuneError as e:
             return say(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return say("Forgotten; their session ends within a minute.", "good"), *_people(desk, owner)
+        return say("Forgotten; their session ends within seconds.", "good"), *_people(desk, owner)
 
     add.click(on_add, [whose, identity], [news, people, whose])
     remove.click(on_remove, [identity], [news, people, whose])

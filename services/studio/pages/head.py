@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from audiotune.governance import current_agreement
 from services.studio.desk import Desk
-from services.studio.sessions import WHO
+from services.studio.sessions import COOKIE, COOKIE_OF_HOST, WHO
 from services.studio.theme import script
 
 
@@ -24,7 +24,7 @@ def anybody(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
 
 
 def signed_in(request: gr.Request | Request | None) -> str | None:
-    """Who signed in, by the door or by Gradio's own session.
+    """Who came in through the door.
 
     An event's request carries the name; a widget's function is given the bare request, which does not (seen on Gradio 6.31).
     """
@@ -32,14 +32,13 @@ def signed_in(request: gr.Request | Request | None) -> str | None:
         return None
     if isinstance(request, gr.Request):  # its other attributes are copies by way of JSON, which a scope does not survive
         return request.username
-    if request.scope.get(WHO):
-        return str(request.scope[WHO])
-    app, cookies = request.scope.get("app"), request.cookies
-    for kind in ("access-token", "access-token-unsecure"):
-        token = cookies.get(f"{kind}-{getattr(app, 'cookie_id', '')}")
-        if token and (found := getattr(app, "tokens", {}).get(token)):
-            return str(found)
-    return None
+    return str(request.scope[WHO]) if request.scope.get(WHO) else None
+
+
+def session(request: gr.Request) -> str:
+    """The text in this browser's cookie; "" for none."""
+    cookies = request.request.cookies if request.request else {}
+    return cookies.get(COOKIE_OF_HOST) or cookies.get(COOKIE) or ""
 
 
 def value(desk: Desk, member: str) -> dict[str, Any]:

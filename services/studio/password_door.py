@@ -1,0 +1,73 @@
+"""The door for those who sign in with a password: a form, answered at /login; /logout ends the session.
+
+A program may send the same form; it gets JSON, 200 or 400, and the session's cookie.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.studio.desk import Desk
+from services.studio.door import Door, onward, page
+from services.studio.doorkeeper import Doorkeeper
+from services.studio.markup import Markup, tag
+
+_LONGEST_FORM = 16_384  # bytes; a name and a password, however they are written
+_WELCOME = "Sign in with your member's id and password. An owner of the group makes accounts."
+_WRONG = "That did not work. Look at name and password; after many wrong ones, wait ten minutes."
+
+
+class PasswordDoor(Door):
+    """Asks the doorkeeper; a session stands on the password it began with."""
+
+    own = ("/login",)
+
+    def __init__(self, desk: Desk, keeper: Doorkeeper | None = None) -> None:
+        self._keeper = keeper or Doorkeeper(desk.store)
+        super().__init__(desk, desk.settings.session_s, [Route("/login", self._login, methods=["GET", "POST"])])
+
+    def welcome(self) -> Response:
+        return page("Audio Tune", _WELCOME, _form())
+
+    async def _login(self, request: Request) -> Response:
+        if request.method != "POST":
+            return onward()
+        reads = "text/html" in request.headers.get("accept", "")
+        told = await _told(request)
+        account = await run_in_threadpool(self._keeper, told.get("username", ""), told.get("password", ""))
+        if account is None:
+            return page("Audio Tune", _WRONG, _form(), status=400) if reads else JSONResponse({"detail": _WRONG}, 400)
+        response = onward() if reads else JSONResponse({"success": True})
+        self.let_in(response, self._sessions.begin(account.member, account.password), secure=self.secure or _by_https(request))
+        return response
+
+
+async def _told(request: Request) -> dict[str, str]:
+    """The form's fields; none of one that is too long or has too many."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            return {}
+    try:
+        return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=8).items()}
+    except ValueError:
+        return {}
+
+
+def _by_https(request: Request) -> bool:
+    """As the browser came, in front of whatever ends TLS. It decides about the asker's own cookie only."""
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip())
+
+
+def _form() -> Markup:
+    rows = [
+        tag("label", "Member", tag("input", name_="username", autocomplete="username", autocapitalize="none", required=True)),
+        tag("label", "Password", tag("input", name_="password", type="password", autocomplete="current-password", required=True)),
+    ]
+    return tag("form", *rows, tag("button", "Sign in", type="submit"), method="post", action="/login")
