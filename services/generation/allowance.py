@@ -1,4 +1,4 @@
-"""What a member may ask for: requests a minute, seconds of sound a day (UTC), counted over all replicas on one store.
+"""What a member may ask for: requests a minute, seconds of sound a day (UTC), counted over all replicas on one store; open jobs.
 
 Each replica decides by what it counted itself and what the others last told: every two seconds in which somebody asked, it writes
 its counts to `jobs/allowance/<day>/<replica>.json` and reads theirs. So a member who asks many replicas at once may get at most
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from audiotune.errors import NotInStoreError, StoreError
 from audiotune.store.port import Store
 from services.generation.problems import Problem
+from services.generation.promises import Promise, Promises, scarce
 from services.generation.settings import Settings
 
 _DAY_S, _MINUTE_S = 86_400, 60
@@ -40,6 +42,7 @@ class Allowance:
         self, settings: Settings, store: Store | None = None, clock: Callable[[], float] = time.time, name: str = ""
     ) -> None:
         self._per_minute, self._per_day_s, self._clock = settings.rate_per_minute, settings.sound_s_per_day, clock
+        self._jobs, self._promises = settings.member_jobs, Promises()
         self._store, self._name = store, name or uuid.uuid4().hex
         self._lock = threading.Lock()
         self._left: dict[str, tuple[float, float]] = {}  # member -> requests left, when counted
@@ -96,6 +99,30 @@ class Allowance:
         except BaseException:
             self.give_back(member, seconds)
             raise
+
+    def place(self, member: str, ticket: Hashable, waiting: int, ends_s: Callable[[int], float]) -> None:
+        """Room for one more job, promised to whom it is refused: the first to the end of the first job, the next to the next one's.
+
+        Args:
+            ticket: equal for the same job asked for again.
+            waiting: jobs of the member that have not ended.
+            ends_s: predicted seconds until so many of them and one more have ended; asked only when there is no room.
+
+        Raises:
+            Problem: 429, with the seconds after which the same again gets in.
+        """
+        now = self._clock()
+        with self._lock:
+            promised = waiting < 2 * self._jobs and self._promises.keep(member, ticket, now)  # twice, should all predictions fail
+            owed, _ = self._promises.owed(member, now)
+        if promised or not scarce(waiting + 1, owed, self._jobs):
+            return
+        place = waiting + owed - self._jobs
+        retry_s = max(1, math.ceil(ends_s(min(place, waiting - 1))))
+        if place < waiting:
+            with self._lock:
+                self._promises.give(member, Promise(ticket, 1, 0.0, now + retry_s))
+        raise _too_much(f"{waiting} of your jobs have not ended", "too-many-jobs", retry_s)
 
     def share(self) -> None:
         """Tells the store what was counted here and hears what was counted elsewhere. Raises StoreError."""

@@ -58,3 +58,8 @@ class Promises:
         else:
             self._given.pop(member, None)
         return given
+
+
+def scarce(wanted: float, owed: float, most: float) -> bool:
+    """Whether there is no room: what was promised is kept free, unless half of the room is."""
+    return wanted > most or (wanted + owed > most and wanted > most / 2)

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from audiotune.errors import AudioTuneError
 from audiotune.generation import GenerationRequest
+from audiotune.store.port import digest_of
 from services.generation import bodies, hooks
 from services.generation.jobs.book import TakenError
 from services.generation.jobs.making import Begun
@@ -42,7 +43,7 @@ def router(parts: Parts) -> APIRouter:
         body, began = seeded(await bodies.read(request, parts.settings)), datetime.now(UTC)
         sound_s = (body.length_s or 0) * body.count
         with allowance.spending(member, sound_s):
-            job = await run_in_threadpool(made_job, parts, member, id, body, webhook)
+            job = await run_in_threadpool(made_job, parts, member, id, body, webhook, ticket=id)
         if job.made < began:  # it was made before: somebody tries again
             allowance.give_back(member, sound_s)
         return accepted(job)
@@ -91,12 +92,13 @@ def checked_id(id: str) -> str:
     return id
 
 
-def made_job(parts: Parts, member: str, id: str, body: GenerationRequest, webhook: str = "") -> Job:
-    """Writes the job down; a full book is a 429, another request under this id a 409."""
+def made_job(parts: Parts, member: str, id: str, body: GenerationRequest, webhook: str = "", *, ticket: str = "") -> Job:
+    """Writes the job down; a full book is a 429, another request under this id a 409. `ticket`: what the client asks again by."""
     bodies.for_a_job(body)
-    waiting = sum(1 for _, whose, other in parts.book.open() if whose == member and other != id)
-    if waiting >= parts.settings.member_jobs:
-        raise Problem(429, f"{waiting} of your jobs have not ended", code="too-many-jobs", headers={"Retry-After": "10"})
+    mine = [other for _, whose, other in in_turn(parts.book.open()) if whose == member]
+    if id not in mine:  # else somebody tries again
+        again = ticket or digest_of(body.model_dump_json(exclude={"seed"}).encode())
+        parts.allowance.place(member, again, len(mine), lambda place: _ends_s(parts, member, mine[place]))
     try:
         job = parts.book.make(member, id, body, webhook)
     except TakenError:
@@ -144,6 +146,12 @@ def _outlook(parts: Parts, job: Job) -> dict[str, Any]:
     place = order.index((job.member, job.id)) if (job.member, job.id) in order else 0
     one_s = parts.engine.speed.cost_s(2.0 * job.request.steps * 64 * job.request.count)
     return {"position": place, "eta_s": round(one_s * (place + 1), 1), "step": 0, "steps": job.request.steps * job.request.count}
+
+
+def _ends_s(parts: Parts, member: str, id: str) -> float:
+    """Predicted seconds until a job ends."""
+    job = parts.book.glance(member, id)
+    return 0.0 if job is None or job.ended else float(_outlook(parts, job)["eta_s"])
 
 
 async def _events(parts: Parts, request: Request, member: str, id: str) -> AsyncIterator[str]:

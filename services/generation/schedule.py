@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from services.generation.promises import Promise, Promises
+from services.generation.promises import Promise, Promises, scarce
 
 PATIENCE = 64
 
@@ -122,7 +122,7 @@ class Schedule:
             return  # what finds an empty line is let in: it could never come in otherwise
         own, own_s, most, most_s = self._room(member)
         owed, owed_s = self._promises.owed(member, now)
-        if not (_scarce(own + count, owed, most) or _scarce(own_s + cost_s, owed_s, most_s)):
+        if not (scarce(own + count, owed, most) or scarce(own_s + cost_s, owed_s, most_s)):
             return
         own, own_s = own + owed, own_s + owed_s
         one_s = own_s / own if own else self.cost_s / len(self)
@@ -234,8 +234,3 @@ class Schedule:
 
 def _first(entries: Iterable[Entry], count: int) -> float:
     return sum(entry.cost_s for entry, _ in zip(entries, range(count)))
-
-
-def _scarce(wanted: float, owed: float, most: float) -> bool:
-    """Whether there is no room: what was promised is kept free, unless half of the room is."""
-    return wanted > most or (wanted + owed > most and wanted > most / 2)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -161,6 +162,63 @@ def test_too_many_jobs_of_one_member_are_refused(tmp_path: Path) -> None:
     assert codes == [202, 202, 429]
     assert bench.client.put("/v1/jobs/job-0000", json={**ASK, "steps": 9}).status_code == 202, "a retry is no new job"
     bench.stop()
+
+
+def test_who_has_too_many_jobs_is_told_when_one_of_them_ends(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, member_jobs=2)
+    bench.loaded()
+    bench.tones.gate.clear()
+    bench.engine.speed.measured(1.0, 0.1)  # a slow machine: nobody could take the seconds for a fixed number
+    for n in range(2):
+        assert bench.client.put(f"/v1/jobs/job-{n:04d}", json={**ASK, "steps": 9}).status_code == 202
+    until(lambda: bench.tones.batches)
+    until(lambda: len(bench.runner.held) == 2)
+    told_s = []
+    for n in range(2):
+        answer = bench.client.put(f"/v1/jobs/more-{n:04d}", json={**ASK, "steps": 9})
+        assert (answer.status_code, answer.json()["code"]) == (429, "too-many-jobs")
+        told_s.append(int(answer.headers["retry-after"]))
+    ends_s = [bench.client.get(f"/v1/jobs/job-{n:04d}").json()["eta_s"] for n in range(2)]
+    assert told_s == [max(1, math.ceil(end_s)) for end_s in ends_s]
+    assert 10 < told_s[0] < told_s[1]
+    bench.stop()
+
+
+def full(allowance: Allowance, ticket: str, waiting: int, ends_s: float) -> int:
+    """Asks for a job where there is no room; the seconds told."""
+    with pytest.raises(Problem) as refused:
+        allowance.place("ana", ticket, waiting, lambda place: ends_s * (place + 1))
+    return int((refused.value.headers or {})["Retry-After"])
+
+
+def test_who_comes_back_as_told_gets_in_and_others_of_the_member_wait_their_turn() -> None:
+    now = 1000.0
+    allowance = Allowance(Settings(member_jobs=2), clock=lambda: now)
+    assert full(allowance, "third", 2, 30.5) == 31
+    assert full(allowance, "fourth", 2, 30.5) == 61
+    assert full(allowance, "fifth", 2, 30.5) == 61, "nobody is promised what no job's end will free"
+    allowance.place("ben", "first", 1, lambda place: 1.0)
+    now += 30
+    assert full(allowance, "third", 2, 1) == 2, "too early"
+    now += 1
+    allowance.place("ana", "third", 2, lambda place: 1.0)  # the prediction was too short; the promise counts
+    assert full(allowance, "third", 3, 1) >= 1, "a promise is kept once"
+    now += 1000
+    allowance.place("ana", "sixth", 1, lambda place: 1.0)  # nobody came back for the rest: it has lapsed
+
+
+def test_promises_do_not_grow_without_end() -> None:
+    now = 0.0
+    allowance, waiting, refused = Allowance(Settings(member_jobs=2), clock=lambda: now), 0, 0
+    for n in range(100):  # no job ever ends, whatever was predicted
+        now += 1
+        try:
+            allowance.place("ana", f"job {n // 4}", waiting, lambda place: 1.0)
+            waiting += 1
+        except Problem:
+            refused += 1
+    assert waiting == 4
+    assert refused == 96
 
 
 @contextmanager
