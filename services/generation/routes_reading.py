@@ -16,6 +16,7 @@ from audiotune.generation import MEDIA_TYPES
 from audiotune.registry import releases as registry
 from services.generation import bodies
 from services.generation.files import headers_of
+from services.generation.listing import Listing, Registry
 from services.generation.parts import Parts
 from services.generation.problems import Problem
 from services.generation.records import heard
@@ -24,8 +25,8 @@ from services.generation.work import Loaded
 _FRESH_S = 300
 
 
-def router(parts: Parts) -> APIRouter:
-    routes = APIRouter()
+def router(parts: Parts, registered: Registry = registry) -> APIRouter:
+    routes, listing = APIRouter(), Listing(parts, registered)
     reads, moves = Depends(parts.gate.needs("read")), Depends(parts.gate.needs("releases"))
 
     @routes.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
@@ -54,16 +55,16 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/v1/releases", summary="The releases of this service, newest first", dependencies=[reads])
     def releases() -> dict[str, Any]:
-        return {"releases": _releases(parts), "adapters": _adapters(parts)}
+        return {"releases": listing.releases(), "adapters": listing.adapters()}
 
     @routes.post("/v1/releases/look", summary="Look at the registry now", dependencies=[moves], status_code=202)
     async def look() -> dict[str, Any]:
-        return _look(parts)
+        return _look(parts, listing)
 
     @routes.post("/v1/webhooks/registry", summary="MLflow's signed webhook: an alias has moved", status_code=202)
     async def moved(request: Request) -> dict[str, Any]:
         _check_signature(request, await bodies.whole(request, 100_000, parts.settings.body_s), parts)
-        return _look(parts)
+        return _look(parts, listing)
 
     @routes.get("/v1/health", summary="Ready or not, and why")
     async def health() -> JSONResponse:
@@ -84,53 +85,8 @@ def router(parts: Parts) -> APIRouter:
     return routes
 
 
-def _releases(parts: Parts) -> list[dict[str, Any]]:
-    served = parts.engine.shelf.all
-    found = []
-    for name in parts.engine.shelf.names or registry.names():
-        aliases, now = registry.aliases(name), served.get(name)
-        for release in registry.releases(name):
-            found.append(
-                {
-                    "name": name,
-                    "version": release.version,
-                    "digest": release.digest,
-                    "aliases": sorted(alias for alias, version in aliases.items() if version == release.version),
-                    "serving": now is not None and now.release.version == release.version,
-                    "made": release.made.isoformat(),
-                    "licence": release.licence,
-                    "notice": release.notice,
-                    "contributors": release.lineage.contributors,
-                    "gate": "passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons),
-                }
-            )
-    return found
-
-
-def _adapters(parts: Parts) -> list[dict[str, Any]]:
-    """The adapters that a request may name, and the releases here that each fits."""
-    served = parts.engine.shelf.all.values()
-    found = []
-    for release in parts.adapters.offered():
-        pointer, aliases = release.weights, registry.aliases(release.name)
-        found.append(
-            {
-                "release": release.name,
-                "version": release.version,
-                "digest": pointer.adapter_digest,
-                "aliases": sorted(alias for alias, version in aliases.items() if version == release.version),
-                "base": pointer.base,
-                "fits": [one.release.name for one in served if one.release.weights.base_digest == pointer.base_digest],
-                "made": release.made.isoformat(),
-                "licence": release.licence,
-                "notice": release.notice,
-                "contributors": release.lineage.contributors,
-            }
-        )
-    return found
-
-
-def _look(parts: Parts) -> dict[str, Any]:
+def _look(parts: Parts, listing: Listing) -> dict[str, Any]:
+    listing.forget()
     if parts.following is not None:
         parts.following.look_now()
     return {"looking": parts.following is not None}
