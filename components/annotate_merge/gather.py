@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from audiotune import manifest
 from audiotune.errors import ManifestError
 from audiotune.manifest import Manifest
@@ -42,16 +44,26 @@ def recordings_of(store: Store, cut: Manifest[Segment]) -> dict[str, Recording]:
     return recordings
 
 
+def newest_of(cuts: Iterable[Iterable[Segment]]) -> list[Segment]:
+    """Of several cuts, oldest first, each recording's segments from the last one that cut it; by recording, in the cut's order."""
+    newest: dict[str, list[Segment]] = {}
+    for cut in cuts:
+        by_recording: dict[str, list[Segment]] = {}
+        for segment in cut:
+            by_recording.setdefault(segment.recording, []).append(segment)
+        newest |= by_recording
+    return [segment for id in sorted(newest) for segment in newest[id]]
+
+
 def _together(store: Store, cuts: list[Manifest[Segment]]) -> Manifest[Segment]:
     """One manifest of several, oldest first; kept in the store with the recordings it tells about."""
-    newest: dict[str, list[Segment]] = {}
     told: dict[str, Recording] = {}
     for cut in cuts:
         told |= recordings_of(store, cut)
-        newest |= {id: [s for s in cut.rows if s.recording == id] for id in dict.fromkeys(s.recording for s in cut.rows)}
-    rows = [segment for id in sorted(newest) for segment in newest[id]]
+    rows = newest_of([cut.rows for cut in cuts])
+    all_of_them = {segment.id for segment in rows}
     for cut in cuts:
-        if {s.id for s in cut.rows} == {s.id for s in rows}:
+        if len(cut.rows) >= len(rows) and {segment.id for segment in cut.rows} == all_of_them:
             return cut  # one of them holds everything already
     recordings = Manifest("recordings", [told[id] for id in sorted(told)], {"source": "all uploads"}).save(store)
     whole = Manifest("segments", rows, {"recordings": recordings})

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiotune.errors import ManifestError
 from audiotune.manifest import Manifest
+from audiotune.segment import Segment
 from audiotune.store import FolderStore
-from components.annotate_merge.gather import recordings_of, segments_by
+from components.annotate_merge.gather import newest_of, recordings_of, segments_by
 from tests.fakes.described import described, recording, segment
+
+TAKES = [recording(f"take_{number}.wav") for number in range(5)]
 
 
 def test_a_second_upload_does_not_forget_the_first(tmp_path: Path) -> None:
@@ -39,6 +45,30 @@ def test_the_newest_cut_of_a_recording_counts(tmp_path: Path) -> None:
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="Run prepare first"):
         segments_by(FolderStore(tmp_path), "newest")
+
+
+class Counted(list[Segment]):
+    """Segments that know how often somebody went through them."""
+
+    rounds = 0
+
+    def __iter__(self) -> Iterator[Segment]:
+        self.rounds += 1
+        return super().__iter__()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=12), max_size=5))
+def test_the_newest_of_many_cuts_as_plain_words_say_it(drawn: list[list[tuple[int, int]]]) -> None:
+    cuts = [Counted(segment(TAKES[take], number) for take, number in cut) for cut in drawn]
+    expected = []
+    for take in sorted({s.recording for cut in cuts for s in cut}):
+        last = [cut for cut in cuts if any(s.recording == take for s in cut)][-1]
+        expected += [s for s in last if s.recording == take]
+    for cut in cuts:
+        cut.rounds = 0
+    assert newest_of(cuts) == expected
+    assert [cut.rounds for cut in cuts] == [1] * len(cuts), "once, however many recordings there are"
 
 
 def _recordings(store: FolderStore) -> str:
