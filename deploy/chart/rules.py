@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,9 @@ class Rule:
 
 # Variables the chart sets itself; a second one of the same name would win or lose by order, silently.
 OURS = ("AUDIOTUNE_", "AWS_", "MLFLOW_", "HOME", "XDG_CACHE_HOME")
+
+
+_OPENID = r"(^|\s)openid(\s|$)"
 
 
 def _ours(env: Mapping[str, str]) -> bool:
@@ -144,6 +149,12 @@ RULES = (
             and (not v["studio"]["oidc"]["issuer"].startswith("https://") or v["access"]["mode"] == "open")
         ),
         "it must begin with https://, and access.mode must be members",
+    ),
+    Rule(
+        "studio.oidc.scopes",
+        f"(and .studio.oidc.issuer (not (regexMatch {json.dumps(_OPENID)} .studio.oidc.scopes)))",
+        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not re.search(_OPENID, v["studio"]["oidc"]["scopes"]),
+        "they must hold openid, or the provider tells nobody's name; as in openid email profile",
     ),
     Rule(
         "studio.oidc.url",

@@ -44,6 +44,7 @@ CURES: dict[str, dict[str, Any]] = {
     "studio.releasesBy": {"studio": {"releasesBy": "members"}},
     "studio.oidc.clientId": {"studio": {"oidc": {"clientId": "band"}}},
     "studio.oidc.issuer": {"studio": {"oidc": {"issuer": "https://login.example"}}, "access": {"mode": "members"}},
+    "studio.oidc.scopes": {"studio": {"oidc": {"scopes": "profile openid"}}},
     "studio.oidc.url": {"studio": {"oidc": {"url": "https://studio.example"}}},
     "generation.env": {"generation": {"env": None}},
     "studio.env": {"studio": {"env": None}},

@@ -128,6 +128,10 @@ BROKEN: dict[str, dict[str, Any]] = {
     "studio.releasesBy": at("studio.releasesBy", "owners") | at("access.mode", "open"),
     "studio.oidc.clientId": at("studio.oidc", {"issuer": "https://idp.example", "url": "https://s.example"}),
     "studio.oidc.issuer": at("studio.oidc", {"issuer": "http://idp.example", "clientId": "x", "url": "https://s.example"}),
+    "studio.oidc.scopes": at(
+        "studio.oidc",
+        {"issuer": "https://idp.example", "clientId": "x", "url": "https://s.example", "scopes": "email open-openid"},
+    ),
     "studio.oidc.url": at("studio.oidc", {"issuer": "https://idp.example", "clientId": "x"}),
     "generation.replicas": at("generation", {"replicas": 0, "autoscaling": {"kind": "hpa"}}),
     "objectStorage.lifecycle.jobsDays": at("objectStorage.lifecycle.jobsDays", 29),

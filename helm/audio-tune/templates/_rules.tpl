@@ -47,6 +47,9 @@
 {{- if (and .studio.oidc.issuer (or (not (hasPrefix "https://" .studio.oidc.issuer)) (eq .access.mode "open"))) -}}
 {{- $faults = append $faults `studio.oidc.issuer: it must begin with https://, and access.mode must be members` -}}
 {{- end -}}
+{{- if (and .studio.oidc.issuer (not (regexMatch "(^|\\s)openid(\\s|$)" .studio.oidc.scopes))) -}}
+{{- $faults = append $faults `studio.oidc.scopes: they must hold openid, or the provider tells nobody's name; as in openid email profile` -}}
+{{- end -}}
 {{- if (and .studio.oidc.issuer (or (and .studio.oidc.url (not (hasPrefix "https://" .studio.oidc.url))) (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost))))) -}}
 {{- $faults = append $faults `studio.oidc.url: the provider sends members back to an https address: set it, or studioHost of an Ingress or HTTPRoute` -}}
 {{- end -}}
