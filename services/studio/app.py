@@ -89,14 +89,15 @@ def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arri
     cleared = [part for _, arrival in arrivals for part in arrival.cleared]
 
     def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
-        shown = head.value(desk, head.anybody(desk, chosen or "", request))
-        return (shown, *_values(first, head.who(desk, chosen or "", request)))
+        shown = head.value(desk, head.anybody(desk, chosen or "", request), head.account(desk, request))
+        return (shown, *_values(first, *_who(desk, chosen, request)))
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         chosen = head.anybody(desk, str(event.member or ""), request)
         nothing: list[dict[str, list[Any]]] = [{"sounds": []} for _ in cleared]
         every = [arrival for _, arrival in arrivals]
-        return (chosen, head.value(desk, chosen), *nothing, *_values(every, head.who(desk, chosen, request)))
+        shown = head.value(desk, chosen, head.account(desk, request))
+        return (chosen, shown, *nothing, *_values(every, *_who(desk, chosen, request)))
 
     blocks.load(on_load, [me], [bar, *(part for arrival in first for part in arrival.parts)], show_progress="hidden")
     bar.choose(on_choose, None, [me, bar, *cleared, *parts], show_progress="hidden")
@@ -107,16 +108,21 @@ def _wire(blocks: gr.Blocks, desk: Desk, me: gr.BrowserState, bar: gr.HTML, arri
 
 def _opened(desk: Desk, arrival: Arrival) -> Callable[..., Any]:
     def on_open(chosen: str, request: gr.Request) -> Any:
-        values = _values([arrival], head.who(desk, chosen or "", request))
+        values = _values([arrival], *_who(desk, chosen, request))
         return tuple(values) if len(values) > 1 else values[0]
 
     return on_open
 
 
-def _values(arrivals: Sequence[Arrival], member: str) -> list[Any]:
+def _who(desk: Desk, chosen: str | None, request: gr.Request) -> tuple[str, str]:
+    """The member who acts, and the account that signed in."""
+    return head.who(desk, chosen or "", request), head.account(desk, request)
+
+
+def _values(arrivals: Sequence[Arrival], member: str, account: str) -> list[Any]:
     """What the arrivals call for, one value for each of their parts, in order."""
     values: list[Any] = []
     for arrival in arrivals:
-        found = arrival.call(member)
+        found = arrival.call(account if arrival.by_account else member)
         values += found if isinstance(found, tuple) else [found]
     return values

@@ -108,3 +108,23 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromiu
     page.until(lambda: "Sign in" in page.text("main"))
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
         chromium.save_screenshot(f"{shots}/password-door.png")
+
+
+def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts(
+    chromium: webdriver.Chrome, studio: str, group: Seeded
+) -> None:
+    accounts.create(group.store, "keeper", FIRST, "owner")
+    page = browser.Page.__new__(browser.Page)
+    page.driver = chromium
+    chromium.delete_all_cookies()
+    sign_in(page, studio, "keeper")
+    page.until(lambda: page.text("#at-signed-in") == "keeper")
+    page.until(lambda: "does not name keeper" in page.text(".at-notice"))
+    page.room("Account")
+    page.until(lambda: page.all("#at-account-of input") and page.one("#at-account-of input").is_displayed())
+    if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
+        chromium.save_screenshot(f"{shots}/not-named.png")
+    page.one("#at-account-of input").send_keys("Ben", browser.Keys.ENTER)
+    page.one("#at-account-make").click()
+    page.until(lambda: "Give ben this password" in page.text("#at-account-news"))
+    assert accounts.verify(group.store, "ben", page.text("#at-account-news code")) is not None

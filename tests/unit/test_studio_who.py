@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,15 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 import gradio as gr
 from starlette.requests import Request
 
-from services.studio.pages.head import session, signed_in
+from audiotune.access import accounts
+from audiotune.governance import publish
+from audiotune.store import FolderStore
+from services.studio.desk import desk_for
+from services.studio.pages.head import account as who_signed_in
+from services.studio.pages.head import anybody, session, signed_in, value
 from services.studio.sessions import WHO
+from services.studio.settings import from_environment
+from tests.fakes.seeded_store import agreement
 
 
 def bare(cookie: str = "", **more: Any) -> Request:
@@ -46,3 +54,28 @@ def test_who_asks(request_: Any, who: str | None) -> None:
 def test_which_session_asks(cookie: str, text: str) -> None:
     assert session(event("ben", cookie)) == text
     assert session(gr.Request(username="ben")) == ""
+
+
+@pytest.mark.parametrize(
+    ("account", "agreed", "words"),
+    [
+        ("keeper", True, ("does not name keeper", "make accounts", 'id = "keeper"', "agreement.toml")),
+        ("roadie", True, ("does not name roadie", "Ask an owner", 'id = "roadie"')),
+        ("keeper", False, ("no agreement yet", "make accounts", 'id = "keeper"')),
+        ("ana", True, ()),
+        ("", True, ()),
+    ],
+)
+def test_somebody_the_agreement_does_not_name_is_told_what_to_do(
+    tmp_path: Path, account: str, agreed: bool, words: tuple[str, ...]
+) -> None:
+    store = FolderStore(tmp_path / "store")
+    if agreed:
+        publish(store, agreement())
+    accounts.create(store, "keeper", None, "owner")
+    desk = desk_for(from_environment({}, store=store.url, access="members"))
+    asks = event(account or None)
+    shown = value(desk, anybody(desk, "", asks), who_signed_in(desk, asks))
+    assert shown["account"] == account
+    assert all(word in shown["notice"] for word in words)
+    assert bool(shown["notice"]) == bool(words)

@@ -16,6 +16,7 @@ class Arrival:
         parts: gradio components.
         cleared: sound lists that are emptied when somebody else sits down. Opening the room leaves them alone: what was
             made a moment ago must not be wiped by a refresh that answers late.
+        by_account: `call` takes the account that signed in instead, also one that the agreement does not name.
         when_opened: opening the room calls it too. Not for a form, which would lose what was filled in.
     """
 
@@ -23,3 +24,4 @@ class Arrival:
     parts: Sequence[Any]
     cleared: Sequence[Any] = ()
     when_opened: bool = True
+    by_account: bool = False

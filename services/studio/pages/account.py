@@ -16,7 +16,7 @@ from services.studio.desk import Desk
 from services.studio.doorkeeper import LABEL, forget_who, is_owner, new_password, say_who
 from services.studio.markup import Markup, joined, say, table, tag
 from services.studio.pages import Arrival
-from services.studio.pages.head import anybody, session
+from services.studio.pages.head import account, anybody, session
 
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
@@ -37,7 +37,7 @@ def build(desk: Desk) -> Arrival:
         except AudioTuneError as e:
             return say(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
-    return Arrival(arrive, [kept, which, people, whose, owners])
+    return Arrival(arrive, [kept, which, people, whose, owners], by_account=True)
 
 
 def _password(desk: Desk) -> None:
@@ -48,7 +48,7 @@ def _password(desk: Desk) -> None:
     change, news = gr.Button("Change it", elem_id="at-password-change"), gr.HTML(elem_id="at-password-news")
 
     def on_change(old: str, new: str, request: gr.Request) -> tuple[Any, str, str]:
-        member = anybody(desk, "", request)
+        member = account(desk, request)
         try:
             if accounts.verify(desk.store, member, old) is None:
                 raise AccessError("the password now is not right", cure="type it again")
@@ -74,16 +74,16 @@ def _tokens(desk: Desk) -> tuple[gr.HTML, gr.Dropdown]:
     end = gr.Button("End it", elem_id="at-token-end")
 
     def on_make(purpose: str, days: int, request: gr.Request) -> tuple[Any, Any, Any]:
-        member = anybody(desk, "", request)
+        member = account(desk, request)
         try:
-            _require(member)
+            _require(anybody(desk, "", request))
             text = tokens.issue(desk.store, member, ("generate",), days, label=purpose.strip())
         except AudioTuneError as e:
             return say(f"{e}.", "bad"), gr.skip(), gr.skip()
         return _once("Copy it now; it is not shown again.", text), *_both(_listed(desk, member))
 
     def on_end(id: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
-        member = anybody(desk, "", request)
+        member = account(desk, request)
         try:
             if id not in {token.id for token in _mine(desk, member)}:
                 raise AccessError("choose one of your tokens", cure="it may have ended already")
@@ -104,7 +104,7 @@ def _others(desk: Desk, people: gr.HTML) -> gr.Dropdown:
     news = gr.HTML(elem_id="at-account-news")
 
     def on_make(member: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
-        owner = anybody(desk, "", request)
+        owner = account(desk, request)
         try:
             password = new_password(desk.store, desk.agreement(), owner, member or "")
         except AudioTuneError as e:
@@ -126,7 +126,7 @@ def _identities(desk: Desk, people: gr.HTML) -> gr.Dropdown:
     news = gr.HTML(elem_id="at-account-news")
 
     def on_add(member: str | None, identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
-        owner = anybody(desk, "", request)
+        owner = account(desk, request)
         try:
             say_who(desk.store, desk.agreement(), owner, member or "", identity)
         except AudioTuneError as e:
@@ -134,7 +134,7 @@ def _identities(desk: Desk, people: gr.HTML) -> gr.Dropdown:
         return say(f"{identity.strip()} is {member} from now on.", "good"), *_people(desk, owner)
 
     def on_remove(identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
-        owner = anybody(desk, "", request)
+        owner = account(desk, request)
         try:
             forget_who(desk.store, owner, identity)
         except AudioTuneError as e:
@@ -153,7 +153,7 @@ def _people(desk: Desk, member: str) -> tuple[Any, Any]:
     choice = gr.Dropdown(choices=[(m.name, m.id) for m in desk.agreement().members])
     if desk.signs_in_elsewhere:
         return joined(tag("h2", "Who is who at the provider"), _called(desk)), choice
-    have = {account.member: account for account in accounts.listed(desk.store)}
+    have = {each.member: each for each in accounts.listed(desk.store)}
     rows = [
         (m.name, have[m.id].role if m.id in have else "no account", f"{have[m.id].changed:%d %b %Y}" if m.id in have else "")
         for m in desk.agreement().members

@@ -1,7 +1,7 @@
 // The bar on top: the group's name and who is listening.
 const root = element.querySelector(".at-head");
 const show = () => {
-  const { group, members = [], member = "", signed_in = false } = props.value || {};
+  const { group, members = [], member = "", signed_in = false, account = "", notice = "" } = props.value || {};
   const choice = make(
     "select",
     {
@@ -17,9 +17,10 @@ const show = () => {
     make("div", { class: "at-brand" }, make("span", { class: "at-mark", "aria-hidden": "true" }),
       make("div", {}, make("h1", {}, "Audio Tune"), make("span", { class: "at-group" }, group || "no agreement yet"))),
     signed_in
-      ? make("div", { class: "at-who" }, make("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || ""),
+      ? make("div", { class: "at-who" }, make("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || account),
           make("a", { href: "logout", id: "at-sign-out" }, "Sign out"))
       : make("label", { class: `at-who${member ? "" : " at-who-open"}` }, make("span", {}, "I am"), choice),
+    notice && make("p", { class: "at-notice", role: "status" }, notice),
   );
 };
 show();
