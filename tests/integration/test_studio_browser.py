@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +54,35 @@ def service() -> Iterator[tuple[FakeGeneration, str]]:
 
 @pytest.fixture(scope="module")
 def studio(group: Seeded, service: tuple[FakeGeneration, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(group.store.url, tmp_path_factory.mktemp("work"), ["--generation-url", service[1]]) as url:
+        yield url
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    work = tmp_path_factory.mktemp("work")
-    flags = ["--store", group.store.url, "--port", str(port), "--generation-url", service[1], "--work-folder", str(work)]
-    with (work / "log").open("w") as log:
+        return int(free.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(
+    store: str, folder: Path, flags: Sequence[str] = (), *, module: str = "services.studio", port: int = 0, **environment: str
+) -> Iterator[str]:
+    """A studio in a process of its own; its address. It must end by SIGTERM in order. Its log and work lie in `folder`."""
+    port = port or free_port()
+    url = f"http://localhost:{port}/"
+    command = [sys.executable, "-m", module, "--store", store, "--port", str(port), "--work-folder", str(folder / "work"), *flags]
+    with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.studio", *flags], stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
-        )  # fmt: skip
+            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", **environment}
+        )
         try:
-            _wait_for(f"http://127.0.0.1:{port}/", process, work / "log")
-            yield f"http://127.0.0.1:{port}/"
+            _wait_for(url, process, folder / "log")
+            yield url
         finally:
             process.terminate()
-            process.wait(20)
+            ended = process.wait(90)
+        assert ended == 0, "the studio does not end by SIGTERM in order"
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -112,6 +125,13 @@ class Page:
         Select(self.one("#at-member")).select_by_value(member)
         self.until(lambda: "You heard" in self.text(".at-progress"))
 
+    @classmethod
+    def on(cls, driver: webdriver.Chrome) -> Page:
+        """In front of whatever the browser shows, as before a sign-in."""
+        page = cls.__new__(cls)
+        page.driver = driver
+        return page
+
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
@@ -143,6 +163,16 @@ class Page:
 
     def errors(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def annotate(self, words: str) -> str:
+        """Answers the segment on the page by keyboard; returns which it was."""
+        self.until(lambda: "You heard" in self.text(".at-progress"))
+        segment = self.segment
+        self.keys("0")
+        self.keys(words)
+        self.ctrl("s")
+        self.until(lambda: "Saved" in self.text(".at-say"))
+        return segment
 
     @property
     def segment(self) -> str:

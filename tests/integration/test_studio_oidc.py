@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,23 +39,12 @@ def provider() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def studio(group: Seeded, provider: FakeProvider, tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://localhost:{port}"
-    flags = ["--store", group.store.url, "--port", str(port), "--work-folder", str(tmp_path / "work"), "--public-url", url]
-    flags += ["--oidc-issuer", provider.issuer, "--oidc-client-id", "studio", "--oidc-member-claim", "email"]
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "AUDIOTUNE_ACCESS": "members"}
-    environment |= {"AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET": "hush", "AUDIOTUNE_STUDIO_OIDC_NAME": "the band's account"}
-    with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, "-m", "services.studio", *flags]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        try:
-            browser._wait_for(f"{url}/", process, tmp_path / "log")
-            yield f"{url}/"
-        finally:
-            process.terminate()
-            assert process.wait(90) == 0, "the studio does not end by SIGTERM in order"
+    port = browser.free_port()
+    flags = ["--public-url", f"http://localhost:{port}", "--oidc-issuer", provider.issuer, "--oidc-client-id", "studio"]
+    secrets = {"AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET": "hush", "AUDIOTUNE_STUDIO_OIDC_NAME": "the band's account"}
+    claim = ["--oidc-member-claim", "email"]
+    with browser.running(group.store.url, tmp_path, flags + claim, port=port, AUDIOTUNE_ACCESS="members", **secrets) as url:
+        yield url
 
 
 def test_members_sign_in_at_the_provider_annotate_and_sign_out(
@@ -68,8 +54,7 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
         assert httpx.get(f"{studio}{path}").status_code == 401
     assert httpx.post(f"{studio}gradio_api/queue/join", json={"fn_index": 0, "data": []}).status_code == 401
 
-    page = browser.Page.__new__(browser.Page)
-    page.driver = chromium
+    page = browser.Page.on(chromium)
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", WIDE)
     chromium.get(studio)
     page.until(lambda: "the band's account" in page.text("main"))
@@ -81,12 +66,7 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     page.until(lambda: page.text("#at-signed-in") == "Ana")
     assert not page.all("#at-member")  # nobody else's name can be chosen
 
-    page.until(lambda: "You heard" in page.text(".at-progress"))
-    segment = page.segment
-    page.keys("0")
-    page.keys("a horn")
-    page.ctrl("s")
-    page.until(lambda: "Saved" in page.text(".at-say"))
+    segment = page.annotate("a horn")
     assert [(a.member, a.words) for a in annotation.of_segment(group.store, segment)] == [("ana", "a horn")]
 
     page.room("Account")

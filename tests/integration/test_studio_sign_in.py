@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,20 +28,8 @@ def group(tmp_path: Path) -> Seeded:
 
 @pytest.fixture
 def studio(group: Seeded, tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = ["--store", group.store.url, "--port", str(port), "--work-folder", str(tmp_path / "work")]
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "AUDIOTUNE_ACCESS": "members"}
-    with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, "-m", "services.studio", *flags]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        try:
-            browser._wait_for(f"http://127.0.0.1:{port}/", process, tmp_path / "log")
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            process.terminate()
-            assert process.wait(90) == 0, "the studio does not end by SIGTERM in order"
+    with browser.running(group.store.url, tmp_path, AUDIOTUNE_ACCESS="members") as url:
+        yield url
 
 
 def sign_in(page: browser.Page, studio: str, member: str) -> None:
@@ -61,18 +46,12 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     wrong = httpx.post(f"{studio}login", data={"username": "ana", "password": "a guess at it"})
     assert wrong.status_code == 400
 
-    page = browser.Page.__new__(browser.Page)
-    page.driver = chromium
+    page = browser.Page.on(chromium)
     sign_in(page, studio, "ana")
     page.until(lambda: page.text("#at-signed-in") == "Ana")
     assert not page.all("#at-member")  # nobody else's name can be chosen
 
-    page.until(lambda: "You heard" in page.text(".at-progress"))
-    segment = page.segment
-    page.keys("0")
-    page.keys("a horn")
-    page.ctrl("s")
-    page.until(lambda: "Saved" in page.text(".at-say"))
+    segment = page.annotate("a horn")
     assert [(a.member, a.words) for a in annotation.of_segment(group.store, segment)] == [("ana", "a horn")]
     page.room("Releases")
     page.until(lambda: page.all("#at-tuning-open"))  # the widget knows who asks, too
@@ -87,8 +66,7 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
 
 
 def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromium: webdriver.Chrome, studio: str) -> None:
-    page = browser.Page.__new__(browser.Page)
-    page.driver = chromium
+    page = browser.Page.on(chromium)
     chromium.delete_all_cookies()
     sign_in(page, studio, "ana")
     page.until(lambda: page.text("#at-signed-in") == "Ana")
@@ -114,8 +92,7 @@ def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts
     chromium: webdriver.Chrome, studio: str, group: Seeded
 ) -> None:
     accounts.create(group.store, "keeper", FIRST, "owner")
-    page = browser.Page.__new__(browser.Page)
-    page.driver = chromium
+    page = browser.Page.on(chromium)
     chromium.delete_all_cookies()
     sign_in(page, studio, "keeper")
     page.until(lambda: page.text("#at-signed-in") == "keeper")

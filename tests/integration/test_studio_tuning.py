@@ -6,11 +6,9 @@ The studio is the real one; the program that trains is a stand-in of ours (tests
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,23 +24,16 @@ class Studio:
     """A studio that can be stopped and started again on the same store."""
 
     def __init__(self, group: Seeded, folder: Path) -> None:
-        self.group, self.folder = group, folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
+        self.group, self.folder, self.port = group, folder, browser.free_port()
+        self._running = ExitStack()
 
     def start(self) -> None:
-        flags = ["--store", self.group.store.url, "--port", str(self.port), "--work-folder", str(self.folder / "work")]
-        command = [sys.executable, "-m", "tests.fakes.studio", *flags, "--generation-url", "http://127.0.0.1:9"]
-        environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
-        with (self.folder / "log").open("w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        browser._wait_for(self.url, self.process, self.folder / "log")
+        flags, module = ["--generation-url", "http://127.0.0.1:9"], "tests.fakes.studio"
+        studio = browser.running(self.group.store.url, self.folder, flags, module=module, port=self.port)
+        self.url = self._running.enter_context(studio)
 
     def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(30) == 0
+        self._running.close()
 
 
 @pytest.fixture(scope="module")
