@@ -16,7 +16,7 @@ from pipelines.findings import Finding, Patient
 
 _TRIED = (2, 17)
 _MOST_SKEW_S = 60.0  # S3 refuses signatures that are 15 minutes off, tokens a few
-_REFERENCE = re.compile(r"(?P<host>[^/]+)/(?P<path>.+?)(?:@(?P<digest>sha256:\w+)|:(?P<tag>[\w.-]+))?$")
+_REFERENCE = re.compile(r"(?P<host>[^/]+)/(?P<path>[^@]+?)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>sha256:\w+))?$")
 _MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " + (
     "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
 )
@@ -108,7 +108,7 @@ def images(patient: Patient) -> Iterator[Finding]:
             yield Finding(
                 "images", "warning", f"no reference for {name}: the compiled name is taken", "give images in the cluster's facts"
             )
-        elif reference in there:
+        elif {reference, _by_digest(reference)} & there:
             yield Finding("images", "well", f"{name} is on a node already")
         else:
             yield _in_registry(patient, name, reference)
@@ -119,6 +119,12 @@ def _on_nodes(patient: Patient) -> set[str]:
         return set()
     nodes = (patient.kubernetes.get("/api/v1/nodes") or {}).get("items", [])
     return {name for node in nodes for image in node["status"].get("images") or [] for name in image.get("names") or []}
+
+
+def _by_digest(reference: str) -> str:
+    """The reference without its tag where it has a digest: nodes name what they hold that way."""
+    match = _REFERENCE.match(reference)
+    return f"{match['host']}/{match['path']}@{match['digest']}" if match and match["digest"] else reference
 
 
 def _in_registry(patient: Patient, name: str, reference: str) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.doctor import CHECKS, findings, main, told
 from pipelines.findings import Finding, Patient
 from pipelines.namespace import DEPLOY, launcher_data, manifests, objects, patch_command, runtime_spec
 from tests.contract.test_submit import without_kfp
+from tests.fakes.http_server import answering
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubeflow import serving as serving_kubeflow
 from tests.fakes.kubernetes import FakeKubernetes, serving
@@ -135,6 +137,33 @@ def test_each_thing_gone_wrong_is_found(about: str, state: str, words: str, chan
     hit = [f for f in found if f.state == state and words in f.words]
     assert hit, told(found)
     assert hit[0].cure
+
+
+def test_an_image_by_tag_and_digest_is_known_by_its_digest() -> None:
+    """The chart writes host/path:tag@digest; nodes name what they hold without the tag, and registries ask for it without."""
+    both = Images(prepare=f"home/p:0.1.0{DIGEST}", train=f"home/t:0.1.0{DIGEST}")
+    found = looked_at(healthy(), CLUSTER.model_copy(update={"images": both}))
+    assert [f.words for f in found if f.about == "images"] == ["prepare is on a node already", "train is on a node already"]
+
+
+def test_a_registry_is_asked_for_the_digest() -> None:
+    asked: list[str] = []
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path == f"/v2/group/p/manifests/{DIGEST[1:]}" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with answering(Registry) as url:
+        host = url.removeprefix("http://")
+        there = Images(prepare=f"{host}/group/p:0.1.0{DIGEST}", train=f"{host}/group/t:0.1.0")
+        found = looked_at(healthy(), CLUSTER.model_copy(update={"images": there}))
+    assert asked == [f"/v2/group/p/manifests/{DIGEST[1:]}", "/v2/group/t/manifests/0.1.0"]
+    assert [f.state for f in found if f.about == "images"] == ["well", "wrong"]
 
 
 NODES = CLUSTER.model_copy(update={"nodes": 2})
