@@ -1,12 +1,11 @@
 """A Kubeflow Pipelines API server over HTTP (REST v2beta1): upload, run, follow, cancel, and why a step failed.
 
-No kfp package: the studio and the chart's jobs run in images that do not hold it. Seen on KFP 2.17.0: the API calls a run that
-was ended by hand FAILED, and of a failed step it says only "Error"; the reason is the last line of the step's log.
+No kfp package: the studio and the chart's jobs run in images that do not hold it. Seen on KFP 2.17.0: of a failed step the API
+says only "Error"; the reason is the last line of the step's log.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,16 +13,12 @@ from typing import Any
 import httpx
 
 from audiotune.errors import PipelineError
+from audiotune.kubeflow_run import Run, StepPod, ended_by_hand, last_progress, last_words, pods_of, steps_in, workflow_of
 
 _API = "/apis/v2beta1"
 ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
-# Lines of the launcher, of Argo and of our own progress: no reason stands there.
-_NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
-_PROGRESS = re.compile(r"^\[ *(\d{1,3})%\] ?(.*)$", re.MULTILINE)
-_OURS = re.compile(r"^[a-z_]+: \S")
 _EXPERIMENT = "audio-tune"
 FAMILY = "audio-tune-"
-Run = dict[str, Any]
 
 
 class UnreachableError(PipelineError):
@@ -137,7 +132,7 @@ class Kubeflow:
             state = str(seen.get("state", ""))
             for task in steps_in(seen):
                 name, now = str(task.get("display_name")), str(task.get("state", ""))
-                if told.get(name) != now:
+                if now and told.get(name) != now:
                     told[name] = now
                     tell(f"{name}: {now}")
         return state
@@ -148,24 +143,43 @@ class Kubeflow:
 
     def reason(self, run: str, seen: Run) -> str:
         """Why a run failed, in one sentence: the last line of the log of the step that failed first."""
-        words = str((seen.get("error") or {}).get("message") or "")
-        if "workflow deadline" in words or seen.get("state") == "CANCELED":
+        if ended_by_hand(seen):
             return "the run was ended by hand"
         failed = [task for task in steps_in(seen) if task.get("state") == "FAILED"]
         for task in sorted(failed, key=lambda task: str(task.get("end_time") or "~")):
             name = str(task.get("display_name"))
-            said = next(filter(None, (last_words(self._log(run, pod)) for pod in _pods(task))), "")
-            if said:
+            if said := self._last_words(run, name):
                 return said if said.startswith(f"{name.replace('-', '_')}:") else f"{name}: {said}"
+        words = str((seen.get("error") or {}).get("message") or "")
         names = ", ".join(str(task.get("display_name")) for task in failed)
         return words or f"{names or 'a step'} failed; the last line of its log says why"
 
-    def _log(self, run: str, pod: str) -> str:
-        """A pod's log, live or archived; empty when the server cannot find it."""
+    def _last_words(self, run: str, step: str) -> str:
+        """Of its log, else what Kubernetes said of its pod."""
+        pods = self._pods(run, step)
+        logs = (last_words(self._log(run, pod)) for pod in pods)
+        newest = (pod.message for pod in pods[:1] if "Error (exit code" not in pod.message)
+        return next(filter(None, (*logs, *newest)), "")
+
+    def _pods(self, run: str, step: str) -> list[StepPod]:
         try:
-            return self._send("GET", f"/apis/v1alpha1/runs/{run}/nodes/{pod}/log").text
+            return pods_of(workflow_of(self._call("GET", f"/apis/v1beta1/runs/{run}", whole=True)), step)
         except PipelineError:
-            return ""
+            return []
+
+    def _log(self, run: str, pod: StepPod) -> str:
+        """A pod's log, live or archived; empty when the server cannot find it, which it says with a code of 200.
+
+        A single-user server has the logs of ended pods only: it looks for those that run in no namespace.
+        """
+        for name in dict.fromkeys((pod.name, pod.node)):
+            try:
+                text = self._send("GET", f"/apis/v1alpha1/runs/{run}/nodes/{name}/log").text
+            except PipelineError:
+                continue
+            if text and not text.startswith('{"error_message"'):
+                return text
+        return ""
 
     def pipeline_id(self, name: str) -> str | None:
         """The id of a pipeline by name, or None."""
@@ -191,12 +205,16 @@ class Kubeflow:
         found = self._call("GET", f"/pipelines/{pipeline}/versions/{version}").get("pipeline_spec") or {}
         return dict(found.get("pipeline_spec") or found)  # with a platform spec, both lie one floor deeper
 
-    def progress(self, run: str, task: Mapping[str, Any]) -> tuple[float, str] | None:
-        """Share in [0, 1] and words of the last line of progress in a running step's log; None where there is none yet."""
-        for pod in _pods(task):
-            found = _PROGRESS.findall(self._log(run, pod))
-            if found:
-                return min(1.0, int(found[-1][0]) / 100), found[-1][1].strip()[:200]
+    def progress(self, run: str, step: str) -> tuple[float, str] | None:
+        """Share in [0, 1] and words of the last line of progress in a running step's log; None where there is none yet.
+
+        Of a step whose pod still waits, what Kubernetes says it waits for.
+        """
+        for pod in self._pods(run, step):
+            if told := last_progress(self._log(run, pod)):
+                return told
+            if pod.phase == "Pending" and pod.message:
+                return 0.0, pod.message[:200]
         return None
 
     def _version_id(self, pipeline: str, name: str) -> str | None:
@@ -259,27 +277,6 @@ def newest_in_family(server: Kubeflow, name: str) -> tuple[str, str]:
         if name.startswith(FAMILY):
             raise
         return server.newest_version(f"{FAMILY}{name}")
-
-
-def steps_in(run: Run) -> list[dict[str, Any]]:
-    """The tasks that are steps: neither drivers nor the groups around them, those newest in doubt."""
-    tasks = (run.get("run_details") or {}).get("task_details") or []
-    named = [task for task in tasks if task.get("display_name")]
-    return [t for t in named if not str(t["display_name"]).endswith("-driver") and t["display_name"] not in ("root", "executor")]
-
-
-def last_words(log: str) -> str:
-    """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense."""
-    lines = [line.strip() for line in log.splitlines()]
-    sensible = [line for line in lines if not _NO_REASON.match(line)]
-    ours = [line for line in sensible[-3:] if _OURS.match(line)]
-    return (ours or sensible or [""])[-1][:500]
-
-
-def _pods(task: Mapping[str, Any]) -> list[str]:
-    """The pods of a task, the newest attempt first."""
-    children = [str(child.get("pod_name") or "") for child in task.get("child_tasks") or []]
-    return [pod for pod in (*reversed(children), str(task.get("pod_name") or "")) if pod]
 
 
 def _message(answer: httpx.Response) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow import ENDED_WELL, Kubeflow, RunUnfinishedError, newest_in_family, steps_in
+from audiotune.kubeflow import ENDED_WELL, Kubeflow, RunUnfinishedError, newest_in_family
+from audiotune.kubeflow_run import steps_in
 from audiotune.store.port import Store
 from services.studio.inbox import Upload
 from services.studio.launcher import News

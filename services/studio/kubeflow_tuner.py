@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, NotThereError, Run, newest_in_family, steps_in
+from audiotune.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, NotThereError, newest_in_family
+from audiotune.kubeflow_run import Run, steps_in
 from audiotune.runform import FormStep, RunForm
 from audiotune.store.port import Store
 from services.studio.tuner import Seen, Step
@@ -85,7 +86,7 @@ class KubeflowTuner:
         with self._lock:
             at, told = self._told.get(key, (0.0, None))
         if not at or time.monotonic() - at >= self._log_every_s:
-            told = self._server.progress(run, task)
+            told = self._server.progress(run, str(task.get("display_name")))
             with self._lock:
                 self._told[key] = (time.monotonic(), told)
         return told

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow import Kubeflow, RunFailedError, RunUnfinishedError, last_words
+from audiotune.kubeflow import Kubeflow, RunFailedError, RunUnfinishedError
+from audiotune.kubeflow_run import last_words
 from pipelines.chart import FOLDER
 from pipelines.documents import read
 from pipelines.submit import main, upload
@@ -100,6 +101,20 @@ def test_failed_run_tells_why_in_one_sentence(log: str | None, error: str, reaso
     with serving(fake) as url, pytest.raises(RunFailedError) as e:
         Kubeflow(url).follow("r-1", print, every_s=0.01)
     assert e.value.what == reason
+
+
+def test_where_no_log_is_left_kubernetes_has_the_word() -> None:
+    fake = FakeKubeflow(("FAILED",), message="main: OOMKilled (exit code 137)")
+    fake.runs["r-1"] = {"body": {}, "looks": 0}
+    with serving(fake) as url, pytest.raises(RunFailedError, match="^ingest: main: OOMKilled"):
+        Kubeflow(url).follow("r-1", print, every_s=0.01)
+
+
+def test_a_step_that_waits_for_a_machine_says_for_what() -> None:
+    fake = FakeKubeflow(("PENDING",), message="Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    fake.runs["r-1"] = {"body": {}, "looks": 0}
+    with serving(fake) as url:
+        assert Kubeflow(url).progress("r-1", "ingest") == (0.0, fake.message)
 
 
 def test_last_words_are_ours_before_the_launchers() -> None:

@@ -24,14 +24,16 @@ class FakeKubeflow:
         log: what the log of the failed step's pod holds; None means that the pod and its log are gone.
         multi_user: the kind of installation it says it is.
         steps: (task, state) of a run; an empty state is the run's own.
+        message: what Kubernetes says of a step's last pod.
     """
 
     def __init__(
         self, states: tuple[str, ...] = ("RUNNING", "SUCCEEDED"), *, error: str = "", token: str = "", log: str | None = None,
         multi_user: bool = False, steps: tuple[tuple[str, str], ...] = (("ingest", ""),),
+        message: str = "main: Error (exit code 1)",
     ) -> None:  # fmt: skip
         self.states, self.error, self.token, self.log, self.multi_user = states, error, token, log, multi_user
-        self.steps = steps
+        self.steps, self.message = steps, message
         self.experiments: list[dict[str, Any]] = []
         self.ended: list[str] = []
         self.pipelines: dict[str, str] = {}
@@ -105,22 +107,46 @@ class FakeKubeflow:
         looks = self.runs[run]["looks"]
         self.runs[run]["looks"] += 1
         state = self.states[min(looks, len(self.states) - 1)]
-        tasks: list[dict[str, Any]] = [
-            {"display_name": "root", "state": state},
-            {"display_name": "ingest-driver", "state": "SUCCEEDED"},
-        ]
-        for name, own in self.steps:
-            pods = [{"pod_name": f"{run}-{name}-impl-0"}, {"pod_name": f"{run}-{name}-impl-1"}]
-            tasks.append({"display_name": name, "state": own or state, "child_tasks": pods, "end_time": "2026-11-23T12:00:00Z"})
-        answer: dict[str, Any] = {"run_id": run, "state": state, "run_details": {"task_details": tasks}}
+        answer: dict[str, Any] = {"run_id": run, "state": state, "run_details": {"task_details": _tasks(run, self._steps(state))}}
         answer["pipeline_version_reference"] = self.runs[run]["body"].get("pipeline_version_reference", {})
         if state == "FAILED" and self.error:
             answer["error"] = {"message": self.error}
         return 200, answer
 
+    def _steps(self, state: str) -> list[tuple[str, str]]:
+        return [(name, own or state) for name, own in self.steps]
+
+    def workflow(self, run: str) -> dict[str, Any]:
+        """What v1beta1 shows besides: Argo's account. Each step lost its first pod; the second one has the log."""
+        looks = max(0, self.runs[run]["looks"] - 1)
+        nodes = {}
+        for number, (name, state) in enumerate(self._steps(self.states[min(looks, len(self.states) - 1)])):
+            for attempt, phase in enumerate(("Error", state.capitalize())):
+                id = f"wf-{run}-{number}{attempt}"
+                way = f"wf-{run}(0).root(0).{name}(0).executor({attempt})"
+                nodes[id] = {"id": id, "name": way, "type": "Pod", "templateName": "impl", "phase": phase}
+                nodes[id]["message"] = self.message if attempt else "pod deleted"
+        manifest = json.dumps({"metadata": {"name": f"wf-{run}"}, "status": {"nodes": nodes}})
+        return {"pipeline_runtime": {"workflow_manifest": manifest}}
+
     @staticmethod
     def _found(name: str, value: str | None) -> tuple[int, dict[str, Any]]:
         return (200, {name: value}) if value else (404, {"message": "not found"})
+
+
+def _tasks(run: str, steps: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Argo's tree laid flat, in no order: what stands beside the steps is most of it."""
+    whole, times = f"wf-{run}", {"start_time": "2026-11-23T11:00:00Z", "end_time": "2026-11-23T12:00:00Z"}
+    made: list[dict[str, Any]] = []
+    for number, (name, state) in enumerate(steps):
+        below = [{"pod_name": f"{whole}-{number}"}]
+        made += [{"display_name": f"{name}(0)", "state": state, "child_tasks": below, **times}]
+        made += [{"display_name": other, "state": "SUCCEEDED", **times} for other in (f"{name}-driver", f"{name}-driver(0)")]
+        made += [{"display_name": other, "state": state, **times} for other in ("executor(0)", "executor", name)]
+    around = [
+        {"display_name": name, "state": "RUNNING", **times} for name in (whole, f"{whole}(0)", "root", "root(0)", "root-driver")
+    ]
+    return [*made, *around, {"task_id": "nameless"}, {"display_name": "never-begun-driver"}]
 
 
 @contextmanager
@@ -137,8 +163,11 @@ def serving(fake: FakeKubeflow) -> Iterator[str]:
                 code, answer = 401, {"message": "Unauthorized"}
             elif match := re.fullmatch(r"/apis/v(?:2beta1|1beta1(?=/healthz))(/.*)", url.path):
                 code, answer = fake.answer(self.command, match.group(1), query, body)
-            elif re.fullmatch(r"/apis/v1alpha1/runs/r-\d+/nodes/r-\d+-[a-z-]+-impl-1/log", url.path) and fake.log is not None:
-                code, answer = 200, fake.log
+            elif (match := re.fullmatch(r"/apis/v1beta1/runs/([^/]+)", url.path)) and match[1] in fake.runs:
+                code, answer = 200, fake.workflow(match[1])
+            elif match := re.fullmatch(r"/apis/v1alpha1/runs/r-\d+/nodes/([^/]+)/log", url.path):
+                there = fake.log is not None and re.fullmatch(r"wf-r-\d+-impl-\d1", match[1])
+                code, answer = 200, fake.log if there else '{"error_message":"BadRequestError: Failed to read logs"}'
             else:
                 code, answer = 404, {"message": "not found"}
             data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from audiotune.kubeflow import last_words
+from audiotune.kubeflow_run import last_words
 from audiotune.kubernetes import AwayError, Kubernetes, RefusedError
 from audiotune.progress import Progress
 from components.finetune.nodes.place import Object

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from audiotune.kubeflow import last_words
+from audiotune.kubeflow_run import last_words
 from audiotune.kubernetes import Kubernetes
 from tests.e2e.standin.driver import Published, Run
 from tests.e2e.standin.pods import LAUNCHER, pod

@@ -1,0 +1,108 @@
+"""What a run on Kubeflow Pipelines tells of its steps, and where their pods are. Seen on 2.17.0 with Argo 4.0.5.
+
+The API's list of tasks is Argo's tree laid flat, in no order: beside each step stand its driver, its executor, every attempt as
+`step(0)`, the root and the workflow itself, and no task says which pod is its own. Argo's own account of the run does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Run = dict[str, Any]
+# Lines of the launcher, of Argo and of our own progress: no reason stands there.
+_NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
+_OURS = re.compile(r"^[a-z_]+: \S")
+_PROGRESS = re.compile(r"^\[ *(\d{1,3})%\] ?(.*)$", re.MULTILINE)
+_ATTEMPT = re.compile(r"\((\d+)\)$")
+_NUMBER = re.compile(r"-\d+$")  # what Argo puts behind the workflow's name to name a node
+
+
+@dataclass(frozen=True)
+class StepPod:
+    """One attempt of a step.
+
+    Attributes:
+        name: of the pod; a log of a pod that still runs is asked for by it.
+        node: Argo's id of it, which older Argos name pods by.
+        phase: Pending, Running, Succeeded, Failed or Error.
+        message: what Kubernetes says of it, as in "Unschedulable: ..."; may be empty.
+    """
+
+    name: str
+    node: str
+    phase: str
+    message: str
+
+
+def steps_in(run: Run) -> list[dict[str, Any]]:
+    """The tasks that are steps, in the order they began; what was never begun has no state and stands last."""
+    tasks = (run.get("run_details") or {}).get("task_details") or []
+    children = (str(child.get("pod_name") or "") for task in tasks for child in task.get("child_tasks") or [])
+    others = {"root", "executor", *(_NUMBER.sub("", child) for child in children)}
+    found = [task for task in tasks if _is_step(str(task.get("display_name") or ""), others)]
+    return sorted(found, key=lambda task: str(task.get("start_time") or "~") if task.get("state") else "~")
+
+
+def _is_step(name: str, others: set[str]) -> bool:
+    return bool(name) and name not in others and not name.endswith("-driver") and not _ATTEMPT.search(name)
+
+
+def ended_by_hand(run: Run) -> bool:
+    """Whether somebody asked for its end. The API calls such a run FAILED afterwards; only its history says more."""
+    states = {str(past.get("state")) for past in run.get("state_history") or []}
+    words = str((run.get("error") or {}).get("message") or "")
+    return "workflow deadline" in words or bool({"CANCELING", "CANCELED"} & {*states, str(run.get("state"))})
+
+
+def workflow_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Argo's account of a run in the answer of v1beta1, the only version of the API that shows it; empty when it is not there."""
+    text = (answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def pods_of(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
+    """The pods that ran a step, the newest attempt first.
+
+    A node's name is its way from the root: `audio-tune-tune-x7p2k(0).root(0).finetune(0).executor(1)`.
+    """
+    nodes = ((workflow.get("status") or {}).get("nodes") or {}).values()
+    found = []
+    for node in nodes:
+        way = [_ATTEMPT.sub("", part) for part in str(node.get("name") or "").split(".")]
+        if node.get("type") == "Pod" and way[-2:] == [step, "executor"]:
+            pod = StepPod(_pod_name(node), str(node["id"]), str(node.get("phase") or ""), str(node.get("message") or ""))
+            found.append((_attempts(str(node["name"])), pod))
+    return [pod for _, pod in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def _pod_name(node: Mapping[str, Any]) -> str:
+    """`WORKFLOW-TEMPLATE-NUMBER`, as Argo makes it of the node's `WORKFLOW-NUMBER`."""
+    id, template = str(node["id"]), str(node.get("templateName") or "")
+    workflow, _, number = id.rpartition("-")
+    return f"{workflow}-{template}-{number}" if template else id
+
+
+def _attempts(name: str) -> list[int]:
+    return [int(match[1]) if (match := _ATTEMPT.search(part)) else 0 for part in name.split(".")]
+
+
+def last_words(log: str) -> str:
+    """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense."""
+    lines = [line.strip() for line in log.splitlines()]
+    sensible = [line for line in lines if not _NO_REASON.match(line)]
+    ours = [line for line in sensible[-3:] if _OURS.match(line)]
+    return (ours or sensible or [""])[-1][:500]
+
+
+def last_progress(log: str) -> tuple[float, str] | None:
+    """Share in [0, 1] and words of the last line of progress; None where there is none yet."""
+    found = _PROGRESS.findall(log)
+    return (min(1.0, int(found[-1][0]) / 100), found[-1][1].strip()[:200]) if found else None

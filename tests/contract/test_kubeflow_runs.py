@@ -1,0 +1,79 @@
+"""What we read out of a run, held to what a real Kubeflow Pipelines 2.17.0 answered of four runs of our own pipelines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiotune.kubeflow_run import StepPod, ended_by_hand, last_words, pods_of, steps_in, workflow_of
+
+RECORDED = Path(__file__).parent / "recorded" / "runs"
+
+
+def recorded(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The run as v2beta1 gives it, and Argo's account out of v1beta1."""
+    found = json.loads((RECORDED / f"{name}.json").read_text())
+    return found["run"], workflow_of({"pipeline_runtime": {"workflow_manifest": json.dumps(found["workflow"])}})
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("failed", [("ingest", "FAILED"), ("segment", None)]),
+        ("cached", [("ingest", "SUCCEEDED"), ("segment", "SUCCEEDED")]),
+        ("cancelled", [("ingest", "SUCCEEDED"), ("segment", None)]),
+        ("running", [("annotate-merge", "SUCCEEDED"), ("encode", "SUCCEEDED"), ("finetune", "RUNNING")]),
+    ],
+)
+def test_of_all_tasks_only_steps_are_steps(name: str, steps: list[tuple[str, str | None]]) -> None:
+    run, _ = recorded(name)
+    assert [(task["display_name"], task.get("state")) for task in steps_in(run)] == steps
+    assert len(run["run_details"]["task_details"]) > 3 * len(steps)
+
+
+def test_the_failed_step_leads_to_its_pod_and_its_words() -> None:
+    _, workflow = recorded("failed")
+    [pod] = pods_of(workflow, "ingest")
+    name = "audio-tune-prepare-2qvx6-retry-system-container-impl-1062722287"
+    assert pod == StepPod(name, "audio-tune-prepare-2qvx6-1062722287", "Failed", "main: Error (exit code 1)")
+    assert last_words((RECORDED / "failed.log").read_text()).startswith("ingest: nothing was accepted (high_dark")
+
+
+def test_each_step_has_its_own_pod() -> None:
+    _, workflow = recorded("running")
+    pods = {step: pods_of(workflow, step) for step in ("annotate-merge", "encode", "finetune", "unwrap")}
+    assert {step: [pod.phase for pod in found] for step, found in pods.items()} == {
+        "annotate-merge": [],  # from the cache: nothing ran
+        "encode": [],
+        "finetune": ["Running"],
+        "unwrap": [],
+    }
+
+
+def test_the_newest_attempt_comes_first() -> None:
+    def node(number: int, way: str) -> dict[str, str]:
+        return {"id": f"w-{number}", "name": way, "type": "Pod", "phase": "Failed"}
+
+    ways = ["w(0).root(0).cut(0).executor(2)", "w(0).root(0).cut(0).executor(10)", "w(0).root(0).cut(1).executor(0)"]
+    ways += ["w(0).root(0).cut(1).cut-driver(0)", "w(0).root(0).uncut(1).executor(0)"]
+    workflow = {"status": {"nodes": {str(n): node(n, way) for n, way in enumerate(ways)}}}
+    assert [pod.node for pod in pods_of(workflow, "cut")] == ["w-2", "w-1", "w-0"]
+    plain = {
+        "status": {"nodes": {"0": node(7, "w.root.cut.executor")}}
+    }  # where an administrator took Argo's default retries away
+    assert [pod.name for pod in pods_of(plain, "cut")] == ["w-7"]
+
+
+@pytest.mark.parametrize(("name", "by_hand"), [("failed", False), ("cancelled", True), ("cached", False), ("running", False)])
+def test_only_its_history_tells_a_cancelled_run_from_a_failed_one(name: str, by_hand: bool) -> None:
+    run, _ = recorded(name)
+    assert ended_by_hand(run) is by_hand
+    assert (run["state"] == "FAILED") is (name in ("failed", "cancelled"))
+
+
+@pytest.mark.parametrize("answer", [{}, {"pipeline_runtime": {}}, {"pipeline_runtime": {"workflow_manifest": "<html>"}}])
+def test_a_server_that_shows_no_workflow_names_no_pods(answer: dict[str, Any]) -> None:
+    assert pods_of(workflow_of(answer), "ingest") == []
