@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -16,6 +17,7 @@ from audiotune.errors import PipelineError
 from audiotune.kubeflow_run import Run, StepPod, ended_by_hand, last_progress, last_words, pods_of, steps_in, workflow_of
 
 _API = "/apis/v2beta1"
+_API_PORT = 8888  # of Service ml-pipeline, and of those who forward it
 ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
 _EXPERIMENT = "audio-tune"
 FAMILY = "audio-tune-"
@@ -50,13 +52,17 @@ class Kubeflow:
         user: value of the kubeflow-userid header in multi-user installations reached without a gateway.
         namespace: profile namespace in multi-user installations; empty in single-user ones.
         timeout_s: seconds one answer may take.
+        pages: address of Kubeflow's pages as a browser reaches them; empty where the endpoint has them, too, as a gateway has.
     """
 
-    def __init__(self, endpoint: str, *, token: str = "", user: str = "", namespace: str = "", timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, endpoint: str, *, token: str = "", user: str = "", namespace: str = "", timeout_s: float = 30.0, pages: str = ""
+    ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if user:
             headers["kubeflow-userid"] = user
         self.endpoint, self.namespace = endpoint.rstrip("/"), namespace
+        self._pages = pages.rstrip("/") or ("" if urlsplit(self.endpoint).port == _API_PORT else self.endpoint)
         self._http = httpx.Client(base_url=self.endpoint, headers=headers, timeout=timeout_s)
 
     def health(self) -> dict[str, Any]:
@@ -120,9 +126,9 @@ class Kubeflow:
             if state in ENDED_WELL:
                 return
             if state in ENDED_BADLY:
-                raise RunFailedError(self.reason(run, seen), where=self.page(run), cure="mend it and start the run again")
+                raise RunFailedError(self.reason(run, seen), where=self._where(run), cure="mend it and start the run again")
             time.sleep(every_s)
-        raise RunUnfinishedError(f"the run did not end within {timeout_s:.0f} s", where=self.page(run), cure="follow it again")
+        raise RunUnfinishedError(f"the run did not end within {timeout_s:.0f} s", where=self._where(run), cure="follow it again")
 
     def follow(self, run: str, tell: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
         """Waits for a run's end and tells every change of its steps. Returns the run's state; raises as `looks` does."""
@@ -138,8 +144,11 @@ class Kubeflow:
         return state
 
     def page(self, run: str) -> str:
-        """Where people see the run."""
-        return f"{self.endpoint}/#/runs/details/{run}"
+        """Where people see the run; empty where nobody said: the API server itself has no pages."""
+        return f"{self._pages}/#/runs/details/{run}" if self._pages else ""
+
+    def _where(self, run: str) -> str:
+        return self.page(run) or f"run {run}"
 
     def reason(self, run: str, seen: Run) -> str:
         """Why a run failed, in one sentence: the last line of the log of the step that failed first."""

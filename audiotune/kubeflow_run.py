@@ -15,6 +15,8 @@ from typing import Any
 Run = dict[str, Any]
 # Lines of the launcher, of Argo and of our own progress: no reason stands there.
 _NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
+_FATAL = re.compile(r"^F\d{4} [^\]]*\] (.*)$")
+_STEP_FAILED = re.compile(r"exit status \d+$|signal: ")  # the launcher tells the step's own end
 _OURS = re.compile(r"^[a-z_]+: \S")
 _PROGRESS = re.compile(r"^\[ *(\d{1,3})%\] ?(.*)$", re.MULTILINE)
 _ATTEMPT = re.compile(r"\((\d+)\)$")
@@ -95,8 +97,14 @@ def _attempts(name: str) -> list[int]:
 
 
 def last_words(log: str) -> str:
-    """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense."""
+    """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense.
+
+    Where the launcher itself gave up, before the step began or after it was done, that is the reason.
+    """
     lines = [line.strip() for line in log.splitlines()]
+    for line in reversed(lines):
+        if (fatal := _FATAL.match(line)) and not _STEP_FAILED.search(fatal[1]):
+            return f"Kubeflow's launcher: {fatal[1]}"[:500]
     sensible = [line for line in lines if not _NO_REASON.match(line)]
     ours = [line for line in sensible[-3:] if _OURS.match(line)]
     return (ours or sensible or [""])[-1][:500]

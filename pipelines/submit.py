@@ -77,7 +77,7 @@ def _run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) ->
     arguments = typed_arguments(documents[0], pairs(args.set))
     account = args.service_account or (cluster.service_account if cluster else "")
     run = server.run(*upload(server, documents), args.title or f"{args.name} by {_who()}", arguments, account)
-    print(f"run {run}  {server.page(run)}", flush=True)
+    print(f"run {run}  {server.page(run)}".rstrip(), flush=True)
     if not args.no_wait:
         _follow(server, run, args)
 
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         if not args.endpoint:
             raise SettingsError("no Kubeflow is named", cure="give --endpoint or set AUDIOTUNE_KFP_ENDPOINT")
         cluster = load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()
-        server = Kubeflow(args.endpoint, token=args.token, user=args.user, namespace=args.namespace)
+        server = Kubeflow(args.endpoint, token=args.token, user=args.user, namespace=args.namespace, pages=args.pages)
         if args.verb == "upload":
             _upload(server, args, cluster)
         elif args.verb == "run":
@@ -149,6 +149,7 @@ def _add_server_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--token", default=env("TOKEN"), help="bearer token (AUDIOTUNE_KFP_TOKEN)")
     verb.add_argument("--user", default=env("USER"), help="kubeflow-userid header (AUDIOTUNE_KFP_USER)")
     verb.add_argument("--namespace", default=env("NAMESPACE"), help="multi-user only (AUDIOTUNE_KFP_NAMESPACE)")
+    verb.add_argument("--pages", default=env("PAGES"), help="Kubeflow's pages, where they are elsewhere (AUDIOTUNE_KFP_PAGES)")
     verb.add_argument("--recipe", default="", help="name of a shipped recipe or a TOML file (default: the cluster's)")
     verb.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
     folder = os.environ.get("AUDIOTUNE_PIPELINES", "")

@@ -194,6 +194,7 @@ class Kfp(Closed):
         description="none; single-user: runs happen in KFP's own namespace; multi-user: runs happen in this release's namespace",
     )
     endpoint: Url = Field(default="", description="its API, as in http://ml-pipeline.kubeflow:8888")
+    pages: Url = Field(default="", description="its pages as a browser reaches them; the studio links a run to its own")
     namespace: Name = Field(default="kubeflow", description="namespace Kubeflow Pipelines itself lives in")
     token_secret: Name = Field(default="", description="Secret with the key `token`, where the API asks for one")
     upload: bool = Field(default=True, description="upload the compiled pipelines after install and upgrade")

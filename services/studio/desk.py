@@ -113,5 +113,7 @@ def _launcher(settings: Settings, store: Store, work: Path) -> Launcher:
 def _tuner(settings: Settings, store: Store, work: Path) -> Tuner:
     if not settings.kfp_url:
         return MachineTuner(store, work, recipe=settings.recipe, limit_s=settings.tune_limit_s)
-    server = Kubeflow(settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20)
+    server = Kubeflow(
+        settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20, pages=settings.kfp_pages
+    )
     return KubeflowTuner(store, server, pipeline=settings.kfp_tune, account=settings.kfp_service_account)

@@ -26,6 +26,9 @@ class Settings(BaseModel):
     port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     generation_url: str = Field(default="http://127.0.0.1:3000", description="where the generation service answers")
     kfp_url: str = Field(default="", description="Kubeflow Pipelines' address; empty runs the steps on this machine")
+    kfp_pages: str = Field(
+        default="", description="Kubeflow's pages as a browser reaches them; empty where kfp_url has them, too"
+    )
     kfp_namespace: str = Field(default="", description="namespace runs belong to; empty on a single-user Kubeflow")
     kfp_pipeline: str = Field(
         default="prepare", min_length=1, description="name of the uploaded pipeline that takes recordings in"

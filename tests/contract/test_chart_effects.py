@@ -175,6 +175,7 @@ EFFECTS: dict[str, Effect] = {
     "objectStorage.lifecycle.backupsDays": E(77, "--backups-days=77"),
     "kfp.mode": E("multi-user", "name: kfp-launcher", at("kfp.endpoint", "http://k.example:8888")),
     "kfp.endpoint": E("http://k.example:8888", 'AUDIOTUNE_KFP_ENDPOINT, value: "http://k.example:8888"', KFP),
+    "kfp.pages": E("https://k.example/pipelines", 'AUDIOTUNE_STUDIO_KFP_PAGES, value: "https://k.example/pipelines"', KFP),
     "kfp.namespace": E("pipes", "kubernetes.io/metadata.name: pipes", KFP),
     "kfp.tokenSecret": E("login", "name: login, key: token", KFP),
     "kfp.upload": E(False, "not: name: audio-tune-upload-r1", KFP),

@@ -20,7 +20,14 @@ from tests.rendered_chart import CHART, Object, merged, objects, one
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 DOCS = CHART.parents[1] / "docs" / "operations"
-KFP = {"kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888", "tokenSecret": "t"}}
+KFP = {
+    "kfp": {
+        "mode": "multi-user",
+        "endpoint": "http://ml-pipeline.kubeflow:8888",
+        "pages": "https://kubeflow.example/pipeline",
+        "tokenSecret": "t",
+    }
+}
 OIDC = {"issuer": "https://login.example", "clientId": "band", "secret": "login", "url": "https://s.example", "caConfigMap": "ca"}
 WEBHOOKS = {"secret": "signs", "hosts": ["daw.home"]}
 EVERY = merged(KFP, {"generation": {"webhooks": WEBHOOKS}, "studio": {"oidc": OIDC}})

@@ -42,6 +42,22 @@ def test_the_failed_step_leads_to_its_pod_and_its_words() -> None:
     assert last_words((RECORDED / "failed.log").read_text()).startswith("ingest: nothing was accepted (high_dark")
 
 
+def test_where_the_launcher_gives_up_that_is_the_reason() -> None:
+    log = """time="2026-11-25T04:52:28.904Z" level=info msg="capturing logs" argo=true
+I1125 04:52:28.933415      16 main.go:67] Setting log level to: '1'
+[100%] 6 recordings, 0 refused
+View run finetune at: http://registry:5000
+F1125 04:52:28.945003      16 main.go:59] failed to execute component: failed to pre-publish Pod info: execution ID=46 not found
+time="2026-11-25T04:52:29.905Z" level=info msg="sub-process exited" argo=true error="exit status 1"
+Error: exit status 1
+"""
+    words = "Kubeflow's launcher: failed to execute component: failed to pre-publish Pod info: execution ID=46 not found"
+    assert last_words(log) == words
+    assert last_words(log.replace("failed to pre-publish Pod info: execution ID=46 not found", "exit status 1")).startswith(
+        "View run"
+    )
+
+
 def test_each_step_has_its_own_pod() -> None:
     _, workflow = recorded("running")
     pods = {step: pods_of(workflow, step) for step in ("annotate-merge", "encode", "finetune", "unwrap")}

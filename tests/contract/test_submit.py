@@ -103,6 +103,18 @@ def test_failed_run_tells_why_in_one_sentence(log: str | None, error: str, reaso
     assert e.value.what == reason
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "pages", "page"),
+    [
+        ("https://kubeflow.example/pipeline", "", "https://kubeflow.example/pipeline/#/runs/details/r-1"),
+        ("http://ml-pipeline.kubeflow:8888", "", ""),  # the API server answers 404 there
+        ("http://ml-pipeline.kubeflow:8888", "http://localhost:8080/", "http://localhost:8080/#/runs/details/r-1"),
+    ],
+)
+def test_a_runs_page_is_named_only_where_it_is(endpoint: str, pages: str, page: str) -> None:
+    assert Kubeflow(endpoint, pages=pages).page("r-1") == page
+
+
 def test_where_no_log_is_left_kubernetes_has_the_word() -> None:
     fake = FakeKubeflow(("FAILED",), message="main: OOMKilled (exit code 137)")
     fake.runs["r-1"] = {"body": {}, "looks": 0}

@@ -31,6 +31,9 @@
 {{- end }}
 {{- if ne .Values.kfp.mode "none" }}
 - {name: AUDIOTUNE_STUDIO_KFP_URL, value: {{ .Values.kfp.endpoint | quote }}}
+{{- with .Values.kfp.pages }}
+- {name: AUDIOTUNE_STUDIO_KFP_PAGES, value: {{ . | quote }}}
+{{- end }}
 {{- if eq .Values.kfp.mode "multi-user" }}
 - {name: AUDIOTUNE_STUDIO_KFP_NAMESPACE, value: {{ .Release.Namespace | quote }}}
 {{- with .Values.kfp.serviceAccount }}
