@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,11 @@ def whole(path: Path) -> Iterator[Path]:
     """Yields the temporary name to write to; it becomes `path` when the block ends well and is removed when it does not.
 
     The suffix stays, for writers that tell the format by it. The folder is made. Rename within one folder is atomic (POSIX).
+    Threads and processes that write one path at once do not touch each other's; the last one counts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    part.unlink(missing_ok=True)  # a process of the same number may have died here
+    part = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_native_id()}.part{path.suffix}")
+    part.unlink(missing_ok=True)  # one of the same numbers may have died here
     try:
         yield part
         part.replace(path)

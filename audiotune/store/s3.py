@@ -23,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AlreadyInStoreError, DamagedBlobError, NotInStoreError, StoreError
+from audiotune.partial import whole
 from audiotune.store.port import Entry, blob_key, checked_content, checked_key, digest_in, digest_of
 
 if TYPE_CHECKING:
@@ -120,23 +121,17 @@ class S3Store:
         return self._cache / "keys" / hashlib.sha256(f"{self.url}\n{key}\n{tag}".encode()).hexdigest() / Path(key).name
 
     def _download(self, key: str, path: Path) -> None:
-        full = self._full(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+            with whole(path) as part:
+                part.touch(mode=0o600)  # what a group keeps is nobody else's on this machine
+                with part.open("wb") as out, self._spoken(key):
+                    self._s3.download_fileobj(self._bucket, self._full(key), out, Config=_TRANSFER)
+                if not _is_whole(key, part):
+                    raise DamagedBlobError(
+                        "the content does not match its hash", where=key, cure="restore this blob from a backup"
+                    )
         except OSError as e:
             raise _cache_error(e, path) from e
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as out, self._spoken(key):
-                self._s3.download_fileobj(self._bucket, full, out, Config=_TRANSFER)
-            if not _is_whole(key, part):
-                raise DamagedBlobError("the content does not match its hash", where=key, cure="restore this blob from a backup")
-            part.replace(path)
-        except OSError as e:
-            raise _cache_error(e, path) from e
-        finally:
-            part.unlink(missing_ok=True)
 
     def exists(self, key: str) -> bool:
         return self._size_or_none(key) is not None

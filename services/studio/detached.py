@@ -4,7 +4,7 @@
 
 In the folder: `log` (what the program says), `lock` (held as long as it runs, with this process' number in it), and at the end
 `exit.json`: {"code": 0, "cause": ""}, where cause is "", "cancelled" or "overdue". SIGTERM ends the program and all it started.
-Standard library only: it stays in memory for as long as a training takes.
+Standard library and `audiotune.partial` only: it stays in memory for as long as a training takes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+
+from audiotune.partial import write_whole
 
 _PATIENCE_S = 20.0  # a step that is told to end may put its last checkpoint away
 
@@ -85,9 +87,7 @@ class _Watch:
     def until_the_end(self) -> None:
         code = self._child.wait()
         self._send(signal.SIGKILL)  # what it left behind
-        part = self._folder / ".exit.json"
-        part.write_text(json.dumps({"code": code, "cause": self._cause}))
-        part.rename(self._folder / "exit.json")
+        write_whole(self._folder / "exit.json", json.dumps({"code": code, "cause": self._cause}))
 
     def _send(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):

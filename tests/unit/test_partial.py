@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     with pytest.raises(RuntimeError, match="half way"):
         _cut_short(path)
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_write_one_path_at_once_do_not_cut_each_other(tmp_path: Path) -> None:
+    path, both_began = tmp_path / "a", threading.Barrier(2, timeout=20)
+
+    def write(word: bytes) -> None:
+        with whole(path) as part:
+            part.write_bytes(word)
+            both_began.wait()
+            part.write_bytes(part.read_bytes() + word)
+
+    with ThreadPoolExecutor(2) as writers:
+        for done in [writers.submit(write, word) for word in (b"one", b"two")]:
+            done.result(20)
+    assert path.read_bytes() in (b"oneone", b"twotwo")
     assert list(tmp_path.iterdir()) == [path]
 
 
