@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow_run import Run, StepPod, ended_by_hand, last_progress, last_words, pods_of, steps_in, workflow_of
+from audiotune.kubeflow_run import (
+    Run,
+    StepPod,
+    ended_by_hand,
+    failed_drivers,
+    last_progress,
+    last_words,
+    pods_of,
+    steps_in,
+    workflow_of,
+)
 
 _API = "/apis/v2beta1"
 _API_PORT = 8888  # of Service ml-pipeline, and of those who forward it
@@ -155,8 +165,8 @@ class Kubeflow:
         if ended_by_hand(seen):
             return "the run was ended by hand"
         failed = [task for task in steps_in(seen) if task.get("state") == "FAILED"]
-        for task in sorted(failed, key=lambda task: str(task.get("end_time") or "~")):
-            name = str(task.get("display_name"))
+        failed.sort(key=lambda task: str(task.get("end_time") or "~"))
+        for name in (*(str(task.get("display_name")) for task in failed), *failed_drivers(seen)):
             if said := self._last_words(run, name):
                 return said if said.startswith(f"{name.replace('-', '_')}:") else f"{name}: {said}"
         words = str((seen.get("error") or {}).get("message") or "")

@@ -49,6 +49,13 @@ def steps_in(run: Run) -> list[dict[str, Any]]:
     return sorted(found, key=lambda task: str(task.get("start_time") or "~") if task.get("state") else "~")
 
 
+def failed_drivers(run: Run) -> list[str]:
+    """Steps that never ran because what Kubeflow does before them failed: a wrong Secret, a lost entry of its metadata."""
+    tasks = (run.get("run_details") or {}).get("task_details") or []
+    names = [str(task.get("display_name") or "") for task in tasks if task.get("state") == "FAILED"]
+    return sorted(name.removesuffix("-driver") for name in names if name.endswith("-driver"))
+
+
 def _is_step(name: str, others: set[str]) -> bool:
     return bool(name) and name not in others and not name.endswith("-driver") and not _ATTEMPT.search(name)
 
@@ -71,7 +78,7 @@ def workflow_of(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pods_of(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
-    """The pods that ran a step, the newest attempt first.
+    """The pods that ran a step, the newest attempt first; last those of its driver that failed.
 
     A node's name is its way from the root: `audio-tune-tune-x7p2k(0).root(0).finetune(0).executor(1)`.
     """
@@ -79,9 +86,11 @@ def pods_of(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
     found = []
     for node in nodes:
         way = [_ATTEMPT.sub("", part) for part in str(node.get("name") or "").split(".")]
-        if node.get("type") == "Pod" and way[-2:] == [step, "executor"]:
+        ran = way[-2:] == [step, "executor"]
+        undriven = way[-1] == f"{step}-driver" and node.get("phase") in ("Failed", "Error")
+        if node.get("type") == "Pod" and (ran or undriven):
             pod = StepPod(_pod_name(node), str(node["id"]), str(node.get("phase") or ""), str(node.get("message") or ""))
-            found.append((_attempts(str(node["name"])), pod))
+            found.append(((ran, *_attempts(str(node["name"]))), pod))
     return [pod for _, pod in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
@@ -99,12 +108,12 @@ def _attempts(name: str) -> list[int]:
 def last_words(log: str) -> str:
     """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense.
 
-    Where the launcher itself gave up, before the step began or after it was done, that is the reason.
+    Where Kubeflow's driver or launcher gave up, before the step began or after it was done, that is the reason.
     """
     lines = [line.strip() for line in log.splitlines()]
     for line in reversed(lines):
         if (fatal := _FATAL.match(line)) and not _STEP_FAILED.search(fatal[1]):
-            return f"Kubeflow's launcher: {fatal[1]}"[:500]
+            return f"Kubeflow: {fatal[1]}"[:500]
     sensible = [line for line in lines if not _NO_REASON.match(line)]
     ours = [line for line in sensible[-3:] if _OURS.match(line)]
     return (ours or sensible or [""])[-1][:500]

@@ -1,4 +1,4 @@
-"""What we read out of a run, held to what a real Kubeflow Pipelines 2.17.0 answered of four runs of our own pipelines."""
+"""What we read out of a run, held to what a real Kubeflow Pipelines 2.17.0 answered of five runs of our own pipelines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from audiotune.kubeflow_run import StepPod, ended_by_hand, last_words, pods_of, steps_in, workflow_of
+from audiotune.kubeflow_run import StepPod, ended_by_hand, failed_drivers, last_words, pods_of, steps_in, workflow_of
 
 RECORDED = Path(__file__).parent / "recorded" / "runs"
 
@@ -25,6 +25,7 @@ def recorded(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         ("failed", [("ingest", "FAILED"), ("segment", None)]),
         ("cached", [("ingest", "SUCCEEDED"), ("segment", "SUCCEEDED")]),
         ("cancelled", [("ingest", "SUCCEEDED"), ("segment", None)]),
+        ("driver", [(step, None) for step in ("unwrap", "register", "encode", "finetune", "annotate-merge", "evaluate")]),
         ("running", [("annotate-merge", "SUCCEEDED"), ("encode", "SUCCEEDED"), ("finetune", "RUNNING")]),
     ],
 )
@@ -51,18 +52,26 @@ F1125 04:52:28.945003      16 main.go:59] failed to execute component: failed to
 time="2026-11-25T04:52:29.905Z" level=info msg="sub-process exited" argo=true error="exit status 1"
 Error: exit status 1
 """
-    words = "Kubeflow's launcher: failed to execute component: failed to pre-publish Pod info: execution ID=46 not found"
+    words = "Kubeflow: failed to execute component: failed to pre-publish Pod info: execution ID=46 not found"
     assert last_words(log) == words
     assert last_words(log.replace("failed to pre-publish Pod info: execution ID=46 not found", "exit status 1")).startswith(
         "View run"
     )
 
 
+def test_a_step_that_never_ran_because_its_driver_failed_leads_to_the_drivers_pod() -> None:
+    run, workflow = recorded("driver")
+    assert failed_drivers(run) == ["annotate-merge"]
+    [pod] = pods_of(workflow, "annotate-merge")
+    assert pod.name == "audio-tune-tune-rjzgx-system-container-driver-2649024142"
+    assert all(failed_drivers(recorded(name)[0]) == [] for name in ("failed", "cached", "running"))
+
+
 def test_each_step_has_its_own_pod() -> None:
     _, workflow = recorded("running")
     pods = {step: pods_of(workflow, step) for step in ("annotate-merge", "encode", "finetune", "unwrap")}
     assert {step: [pod.phase for pod in found] for step, found in pods.items()} == {
-        "annotate-merge": [],  # from the cache: nothing ran
+        "annotate-merge": [],  # from the cache: only its driver ran
         "encode": [],
         "finetune": ["Running"],
         "unwrap": [],
@@ -76,7 +85,7 @@ def test_the_newest_attempt_comes_first() -> None:
     ways = ["w(0).root(0).cut(0).executor(2)", "w(0).root(0).cut(0).executor(10)", "w(0).root(0).cut(1).executor(0)"]
     ways += ["w(0).root(0).cut(1).cut-driver(0)", "w(0).root(0).uncut(1).executor(0)"]
     workflow = {"status": {"nodes": {str(n): node(n, way) for n, way in enumerate(ways)}}}
-    assert [pod.node for pod in pods_of(workflow, "cut")] == ["w-2", "w-1", "w-0"]
+    assert [pod.node for pod in pods_of(workflow, "cut")] == ["w-2", "w-1", "w-0", "w-3"]
     plain = {
         "status": {"nodes": {"0": node(7, "w.root.cut.executor")}}
     }  # where an administrator took Argo's default retries away
