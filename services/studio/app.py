@@ -16,6 +16,7 @@ from services.studio.desk import Desk, desk_for
 from services.studio.door import Door
 from services.studio.pages import Arrival, account, agreement, annotate, generate, head, releases, upload
 from services.studio.password_door import PasswordDoor
+from services.studio.patience import wait_for
 from services.studio.settings import Settings
 from services.studio.theme import CSS, HEAD, theme
 
@@ -51,6 +52,7 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
     """Opens the studio; returns its blocks and address. With `wait` it stays until the process is ended."""
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.work_folder.resolve() / "files"))  # read when parts are made
     desk = desk or desk_for(settings)
+    wait_for(desk.store, settings.store_wait_s)
     blocks = build(desk)
     try:
         _, url, _ = blocks.launch(

@@ -22,6 +22,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     store: str = Field(default="", description="folder or s3://bucket/prefix; empty takes AUDIOTUNE_STORE")
+    store_wait_s: float = Field(
+        default=0, ge=0, le=3600, description="longest to wait at the start for a store that refuses or is away"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 lets others on the network in")
     port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     generation_url: str = Field(default="http://127.0.0.1:3000", description="where the generation service answers")

@@ -13,6 +13,7 @@ import yaml
 from pipelines.cluster import Cluster
 from pipelines.namespace import rules as step_rights
 from services.generation.settings import Settings as Generation
+from services.studio.__main__ import parser
 from services.studio.settings import Settings as Studio
 from services.studio.settings import from_environment
 from tests.fakes.service import Bench
@@ -51,6 +52,7 @@ LEFT_ALONE = {
     "studio": {
         "host": "given as a flag",
         "port": "given as a flag",
+        "store_wait_s": "given as a flag, as long as the startup probe allows",
         "store": "AUDIOTUNE_STORE, for all services",
         "access": "AUDIOTUNE_ACCESS, for all services",
         "recipe": "runs are started in Kubeflow, whose pipelines carry the preset's recipe",
@@ -165,3 +167,10 @@ def _panels(node: Any) -> list[str]:
 def test_the_steps_rights_are_those_of_the_manifests(nodes: int) -> None:
     made = one(objects(merged(KFP, {"pipelines": {"nodes": nodes}})), "Role", "steps")
     assert made["rules"] == step_rights(Cluster(store_secret="audio-tune-store-pipelines", nodes=nodes))
+
+
+def test_the_studio_waits_for_its_store_as_long_as_its_probe_lets_it_start() -> None:
+    studio = one(objects({}), "Deployment", "studio")["spec"]["template"]["spec"]["containers"][0]
+    given = parser().parse_args(studio["command"][3:])
+    probe = studio["startupProbe"]
+    assert 120 <= float(given.store_wait_s) <= probe["periodSeconds"] * probe["failureThreshold"] - 60
