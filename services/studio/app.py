@@ -12,11 +12,12 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import SettingsError
+from audiotune.governance import current_agreement
 from services.studio.desk import Desk, desk_for
 from services.studio.door import Door
 from services.studio.pages import Arrival, account, agreement, annotate, generate, head, releases, upload
 from services.studio.password_door import PasswordDoor
-from services.studio.patience import wait_for
+from services.studio.patience import patiently
 from services.studio.settings import Settings
 from services.studio.theme import CSS, HEAD, theme
 
@@ -52,8 +53,7 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
     """Opens the studio; returns its blocks and address. With `wait` it stays until the process is ended."""
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.work_folder.resolve() / "files"))  # read when parts are made
     desk = desk or desk_for(settings)
-    wait_for(desk.store, settings.store_wait_s)
-    blocks = build(desk)
+    blocks = patiently(lambda: _built(desk), settings.store_wait_s)
     try:
         _, url, _ = blocks.launch(
             server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
@@ -67,6 +67,11 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
     if wait:
         blocks.block_thread()
     return blocks, url
+
+
+def _built(desk: Desk) -> gr.Blocks:
+    current_agreement(desk.store)  # what the pages ask, before they are laid out
+    return build(desk)
 
 
 def _sign_in(desk: Desk) -> dict[str, Any]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from audiotune.errors import DamagedBlobError, StoreError
-from audiotune.governance import current_agreement
-from audiotune.store.port import Store
 
 LOG = logging.getLogger("audiotune.studio")
 _EVERY_S = 2.0
 _REMIND_S = 30.0
 
 
-def wait_for(
-    store: Store, most_s: float, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-) -> None:
-    """Comes back once the store answers what the pages will ask first. Says what it waits for, again when that changes or takes long.
+T = TypeVar("T")
+
+
+def patiently(
+    do: Callable[[], T],
+    most_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Does what asks the store, again until it answers. Says what it waits for, again when that changes or takes long.
 
     Raises:
         StoreError: it refuses still, or is away, after `most_s` seconds; or what it holds is damaged, which no waiting mends.
@@ -26,7 +32,7 @@ def wait_for(
     ends, said, words = clock() + most_s, float("-inf"), ""
     while True:
         try:
-            current_agreement(store)
+            done = do()
         except DamagedBlobError:
             raise
         except StoreError as e:
@@ -40,4 +46,4 @@ def wait_for(
         else:
             if words:
                 LOG.warning("the store answers")
-            return
+            return done

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from audiotune.errors import DamagedBlobError, StoreError
-from audiotune.governance import publish
+from audiotune.governance import current_agreement, publish
 from audiotune.store import Entry, FolderStore
-from services.studio.patience import wait_for
+from services.studio.patience import patiently
 from tests.fakes.seeded_store import agreement
 
 
@@ -47,7 +47,8 @@ REFUSES = StoreError("the store refuses (InvalidAccessKeyId)", where="s3://band"
 
 def waited(store: FolderStore, most_s: float) -> Time:
     time = Time()
-    wait_for(store, most_s, clock=time.clock, sleep=time.sleep)
+    found = patiently(lambda: current_agreement(store), most_s, clock=time.clock, sleep=time.sleep)
+    assert found == current_agreement(FolderStore(store.root))
     return time
 
 
