@@ -225,7 +225,7 @@ def _ask(
     except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
         reason = getattr(e, "reason", e)
         raise GenerationError(
-            f"the generation service does not answer: {reason}", where=url, cure="start it with `make serve`"
+            f"the generation service does not answer: {reason}", where=url, cure="start it with `make serve`, or on a cluster see why its pod is not ready"
         ) from e
 
 

@@ -40,7 +40,7 @@ class ServiceMaker:
         except httpx.TimeoutException:
             raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
         except httpx.HTTPError:
-            raise GenerationError("the generation service is away", cure="start it with `make serve`") from None
+            raise GenerationError("the generation service is away", cure="start it with `make serve`, or on a cluster see why its pod is not ready") from None
         found = _object(answer)
         if answer.is_error:
             raise GenerationError(_problem(answer.status_code, found))
