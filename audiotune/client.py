@@ -224,9 +224,8 @@ def _ask(
         raise GenerationError(_words(e.code, data), where=url, cure="") from None
     except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
         reason = getattr(e, "reason", e)
-        raise GenerationError(
-            f"the generation service does not answer: {reason}", where=url, cure="start it with `make serve`, or on a cluster see why its pod is not ready"
-        ) from e
+        cure = "start it with `make serve`; on a cluster look at its pods"
+        raise GenerationError(f"the generation service does not answer: {reason}", where=url, cure=cure) from e
 
 
 def _words(status: int, data: bytes) -> str:

@@ -40,7 +40,8 @@ class ServiceMaker:
         except httpx.TimeoutException:
             raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
         except httpx.HTTPError:
-            raise GenerationError("the generation service is away", cure="start it with `make serve`, or on a cluster see why its pod is not ready") from None
+            cure = "start it with `make serve`; on a cluster look at its pods"
+            raise GenerationError("the generation service is away", cure=cure) from None
         found = _object(answer)
         if answer.is_error:
             raise GenerationError(_problem(answer.status_code, found))
