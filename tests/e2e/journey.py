@@ -155,6 +155,23 @@ class Journey:
         if (found := _status(f"{address}/login", told.encode())) != 200:
             raise ClusterError(f"the first owner cannot sign in ({found})")
 
+    def the_store_keeps_its_promises(self) -> None:
+        """The tests of every store, in buckets of their own on the cluster's MinIO."""
+        found = self.cluster.found("secret", f"{NAME}-object-store")["data"]
+        user, password = (base64.b64decode(found[key]).decode() for key in ("accesskey", "secretkey"))
+        there = {
+            "AUDIOTUNE_TEST_S3": self.address("object-store", 9000),
+            "AWS_ACCESS_KEY_ID": user,
+            "AWS_SECRET_ACCESS_KEY": password,
+        }
+        command = [sys.executable, *["-m", "pytest", "-v", "-n", "0", "tests/integration/test_store_s3.py"]]
+        told = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **there}, capture_output=True, text=True, timeout=300, check=False
+        )
+        if told.returncode or " passed" not in told.stdout:
+            raise ClusterError(f"the store tests failed on the cluster's MinIO: {told.stdout[-2000:]}")
+        print(f"           {told.stdout.strip().splitlines()[-1]}", flush=True)
+
     def keep_something(self) -> None:
         """A word in the store and one in MLflow, to be found again later."""
         self.kept = f"kept-{int(time.time())}"
@@ -222,7 +239,14 @@ class Journey:
         return f"http://{self.cluster.found('service', f'{NAME}-{service}')['spec']['clusterIP']}:{port}"
 
     def until_kept(self) -> list[Stage]:
-        return [self.images, self.install, self.ready, self.nothing_comes_in_from_outside, self.the_first_owner_signs_in]
+        return [
+            self.images,
+            self.install,
+            self.ready,
+            self.nothing_comes_in_from_outside,
+            self.the_first_owner_signs_in,
+            self.the_store_keeps_its_promises,
+        ]
 
     def from_kept(self) -> list[Stage]:
         return [self.keep_something, self.kill_one_by_one, self.upgrade, self.rollback, self.uninstall, self.reinstall]

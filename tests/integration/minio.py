@@ -31,15 +31,23 @@ class Minio:
     """A running server; `endpoint` like http://127.0.0.1:9123."""
 
     endpoint: str
+    user: str = USER
+    password: str = PASSWORD
 
     @property
     def environment(self) -> dict[str, str]:
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
-            "AWS_ACCESS_KEY_ID": USER,
-            "AWS_SECRET_ACCESS_KEY": PASSWORD,
+            "AWS_ACCESS_KEY_ID": self.user,
+            "AWS_SECRET_ACCESS_KEY": self.password,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+def running_elsewhere() -> Minio | None:
+    """The server that AUDIOTUNE_TEST_S3 names, with the administrator's keys from the usual variables; None when it is not set."""
+    endpoint = os.environ.get("AUDIOTUNE_TEST_S3")
+    return Minio(endpoint, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]) if endpoint else None
 
 
 def binary() -> Path:
