@@ -164,7 +164,7 @@ class Journey:
             "AWS_ACCESS_KEY_ID": user,
             "AWS_SECRET_ACCESS_KEY": password,
         }
-        command = [sys.executable, *["-m", "pytest", "-v", "-n", "0", "tests/integration/test_store_s3.py"]]
+        command = [sys.executable, "-m", "pytest", "-v", "-n", "0", "tests/integration/test_store_s3.py"]
         told = subprocess.run(
             command, cwd=ROOT, env={**os.environ, **there}, capture_output=True, text=True, timeout=300, check=False
         )
