@@ -10,7 +10,19 @@ import yaml
 
 from audiotune.kubernetes import Kubernetes
 from pipelines.findings import Finding, Patient
-from pipelines.namespace import KEYS, LAUNCHER, LOG_SECRET, launcher_data, patch_command, rules, secret_commands, several
+from pipelines.namespace import (
+    KEYS,
+    LAUNCHER,
+    LOG_SECRET,
+    REPOSITORIES,
+    REPOSITORY,
+    launcher_data,
+    log_repository,
+    patch_command,
+    rules,
+    secret_command,
+    several,
+)  # fmt: skip
 
 
 def launcher(patient: Patient) -> Iterator[Finding]:
@@ -51,15 +63,39 @@ def _differences(data: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]:
             yield f"{key} is {given.get(key)!r}, not {value!r}"
 
 
+def logs(patient: Patient) -> Iterator[Finding]:
+    """Argo archives the logs of runs in a namespace of ours in our bucket. In Kubeflow's own namespace they are Kubeflow's matter."""
+    if patient.runs == patient.home:
+        yield Finding("logs", "well", "Kubeflow keeps them in its own store")
+        return
+    found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/configmaps/{REPOSITORIES}") or {}
+    named = (found.get("metadata", {}).get("annotations") or {}).get(REPOSITORY, "")
+    told = (found.get("data") or {}).get(named)
+    wanted = yaml.safe_load(log_repository(patient.cluster))["s3"]
+    given = (yaml.safe_load(told) or {}).get("s3") or {} if told else {}
+    off = [
+        key for key in ("endpoint", "bucket", "insecure", "accessKeySecret", "secretKeySecret") if given.get(key) != wanted[key]
+    ]
+    cure = "apply what `python -m pipelines.namespace` prints; where a Kubeflow profile owns that ConfigMap, see deploy/kfp/README.md"
+    if told is None:
+        words = f"no ConfigMap {REPOSITORIES} with a default in {patient.runs}: Argo archives logs in Kubeflow's store"
+        yield Finding("logs", "wrong", f"{words}, which the pods of a run do not reach", cure)
+    elif off:
+        words = f"{REPOSITORIES}: {', '.join(off)} lead elsewhere; a run's pods end in an error where they do not reach it"
+        yield Finding("logs", "warning", words, cure)
+    else:
+        yield Finding("logs", "well", f"logs go to s3://{wanted['bucket']}/{wanted['keyFormat'].split('/{{')[0]}")
+
+
 def secrets(patient: Patient) -> Iterator[Finding]:
-    """Both Secrets are there with both keys; their contents are not looked at."""
-    for name in (patient.cluster.store_secret, LOG_SECRET):
+    """The Secrets are there with both keys; their contents are not looked at."""
+    for name in (patient.cluster.store_secret, *([LOG_SECRET] if patient.runs == patient.home else [])):
         found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/secrets/{name}")
         missing = [key for key in KEYS if found is None or not (found.get("data") or {}).get(key)]
         if missing:
             why = "the first pod of a run hangs without it" if name == LOG_SECRET else "steps cannot reach the store without it"
             words = f"Secret {name} in {patient.runs} lacks {' and '.join(missing)}; {why}"
-            yield Finding("secrets", "wrong", words, secret_commands(patient.cluster, patient.runs))
+            yield Finding("secrets", "wrong", words, secret_command(name, patient.runs))
         else:
             yield Finding("secrets", "well", f"Secret {name} has its two keys")
 

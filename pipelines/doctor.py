@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
     "pod security": checks_namespace.security,
     "launcher": checks_namespace.launcher,
     "secrets": checks_namespace.secrets,
+    "logs": checks_namespace.logs,
     "rights": checks_namespace.rights,
     "retries": checks_namespace.retries,
     "store name": checks_namespace.store_name,

@@ -29,7 +29,9 @@ from components.image import TRAIN
 from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
 
 LAUNCHER = "kfp-launcher"
-LOG_SECRET = "mlpipeline-minio-artifact"  # Argo's log archive mounts it into every pod; without it the first pod hangs
+LOG_SECRET = "mlpipeline-minio-artifact"  # Argo's log archive in Kubeflow's own namespace; without it the first pod hangs
+REPOSITORIES = "artifact-repositories"  # Argo's name for a namespace's own archive
+REPOSITORY = "workflows.argoproj.io/default-artifact-repository"
 KEYS = ("accesskey", "secretkey")
 ACCOUNT = "pipeline-runner"
 # port -> what a step's pods ask there
@@ -51,6 +53,23 @@ def launcher_data(cluster: Cluster) -> dict[str, str]:
     }
     providers = yaml.safe_dump({"s3": {"default": default}}, sort_keys=False)
     return {"defaultPipelineRoot": f"{cluster.store.rstrip('/')}/kfp", "providers": providers}
+
+
+def log_repository(cluster: Cluster) -> str:
+    """Where Argo archives the logs of runs in a namespace of ours: the group's own bucket, with the steps' own key. Kubeflow's
+    default is its own store, to which neither our policies nor our keys lead: every pod would end in an error.
+    """
+    address, bucket = urlsplit(cluster.store_endpoint), urlsplit(cluster.store)
+    folder = "/".join(part for part in (bucket.path.strip("/"), "kfp/logs") if part)
+    keys = {f"{kind}KeySecret": {"name": cluster.store_secret, "key": key} for kind, key in zip(("access", "secret"), KEYS)}
+    place = {
+        "endpoint": address.netloc or "s3.amazonaws.com",
+        "bucket": bucket.netloc,
+        "region": cluster.store_region or "us-east-1",
+        "insecure": address.scheme == "http",
+        "keyFormat": f"{folder}/{{{{workflow.name}}}}/{{{{pod.name}}}}",
+    }
+    return yaml.safe_dump({"archiveLogs": True, "s3": {**place, **keys}}, sort_keys=False)
 
 
 def rules(cluster: Cluster) -> list[dict[str, Any]]:
@@ -80,10 +99,13 @@ def training_rules() -> list[dict[str, Any]]:
 
 
 def objects(cluster: Cluster, namespace: str) -> list[Object]:
-    """Everything but the Secrets, whose contents are nobody's to print."""
+    """Everything but the Secret, whose contents are nobody's to print."""
     account = cluster.service_account or ACCOUNT
+    repositories = _object("v1", "ConfigMap", REPOSITORIES, namespace, data={"audio-tune": log_repository(cluster)})
+    repositories["metadata"]["annotations"] = {REPOSITORY: "audio-tune"}
     made = [
         _object("v1", "ConfigMap", LAUNCHER, namespace, data=launcher_data(cluster)),
+        repositories,
         _object("v1", "ServiceAccount", account, namespace),
         *_role("audio-tune-steps", account, namespace, rules(cluster)),
         _object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-steps", namespace, spec=_arrows(cluster)),
@@ -165,11 +187,10 @@ def patch_command(cluster: Cluster, namespace: str = "kubeflow") -> str:
     return f"kubectl patch configmap {LAUNCHER} --namespace {namespace} --type merge --patch {shlex.quote(patch)}"
 
 
-def secret_commands(cluster: Cluster, namespace: str) -> str:
-    """How the two Secrets are made; the keys come from two files that hold nothing else."""
+def secret_command(name: str, namespace: str) -> str:
+    """How a Secret with a key of the store is made; it comes from two files that hold nothing else."""
     files = " ".join(f"--from-file={key}={key}" for key in KEYS)
-    names = (cluster.store_secret, LOG_SECRET)
-    return "\n".join(f"kubectl create secret generic {name} --namespace {namespace} {files}" for name in names)
+    return f"kubectl create secret generic {name} --namespace {namespace} {files}"
 
 
 def manifests(cluster: Cluster) -> dict[str, str]:
@@ -187,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
     parser.add_argument("--namespace", default="", help="where runs land (default: audio-tune; with --patch kubeflow)")
     parser.add_argument("--patch", action="store_true", help="single-user: print the command that changes Kubeflow's ConfigMap")
-    parser.add_argument("--secrets", action="store_true", help="print the commands that make the two Secrets")
+    parser.add_argument("--secrets", action="store_true", help="print the command that makes the Secret with the store's key")
     parser.add_argument("--training", action="store_true", help="print only what a TrainJob needs besides, for nodes above 1")
     parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp anew")
     args = parser.parse_args(argv)
@@ -203,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.patch:
         print(patch_command(cluster, args.namespace or "kubeflow"))
     if args.secrets:
-        print(secret_commands(cluster, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
+        print(secret_command(cluster.store_secret, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
     if args.training:
         print(yaml.safe_dump_all(training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
     if not (args.patch or args.secrets or args.training):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipelines.cluster import Cluster
+from pipelines.namespace import REPOSITORY, log_repository
 from pipelines.namespace import rules as step_rights
 from services.generation.settings import Settings as Generation
 from services.studio.__main__ import parser
@@ -167,6 +168,28 @@ def _panels(node: Any) -> list[str]:
 def test_the_steps_rights_are_those_of_the_manifests(nodes: int) -> None:
     made = one(objects(merged(KFP, {"pipelines": {"nodes": nodes}})), "Role", "steps")
     assert made["rules"] == step_rights(Cluster(store_secret="audio-tune-store-pipelines", nodes=nodes))
+
+
+@pytest.mark.parametrize(
+    ("values", "facts"),
+    [
+        (
+            {},
+            {"store": "s3://audio-tune", "store_endpoint": "http://audio-tune-object-store.audio-tune.svc:9000",
+             "store_region": "us-east-1"},
+        ),
+        (
+            {"objectStorage": {"kind": "external", "bucket": "band", "prefix": "our/own", "region": "eu-west-1",
+                               "external": {"secret": "keys", "endpoint": ""}}},
+            {"store": "s3://band/our/own", "store_endpoint": "", "store_region": "eu-west-1", "store_secret": "keys"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_log_archive_is_that_of_the_manifests(values: dict[str, Any], facts: dict[str, str]) -> None:
+    made = one(objects(merged(KFP, values)), "ConfigMap", "artifact-repositories")
+    name = made["metadata"]["annotations"][REPOSITORY]
+    secret = {"store_secret": "audio-tune-store-pipelines"}
+    assert yaml.safe_load(made["data"][name]) == yaml.safe_load(log_repository(Cluster(**{**secret, **facts})))
 
 
 def test_the_studio_waits_for_its_store_as_long_as_its_probe_lets_it_start() -> None:

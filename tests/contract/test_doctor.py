@@ -17,7 +17,16 @@ from audiotune.kubernetes import Kubernetes, connect
 from pipelines.cluster import Cluster, Images, Toleration, load_cluster
 from pipelines.doctor import CHECKS, findings, main, told
 from pipelines.findings import Finding, Patient
-from pipelines.namespace import DEPLOY, launcher_data, manifests, objects, patch_command, runtime_spec
+from pipelines.namespace import (
+    DEPLOY,
+    REPOSITORY,
+    launcher_data,
+    log_repository,
+    manifests,
+    objects,
+    patch_command,
+    runtime_spec,
+)  # fmt: skip
 from tests.contract.test_submit import without_kfp
 from tests.fakes.http_server import answering
 from tests.fakes.kubeflow import FakeKubeflow
@@ -32,6 +41,7 @@ CLUSTER = Cluster(
 )  # fmt: skip
 NODE = "/api/v1/nodes"
 LAUNCHER = "/api/v1/namespaces/jam/configmaps/kfp-launcher"
+LOGS = "/api/v1/namespaces/jam/configmaps/artifact-repositories"
 ARGO = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
 SERVICE = "/api/v1/namespaces/jam/services/store"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/jam/endpointslices"
@@ -43,6 +53,11 @@ RIGHTS = {
 }  # fmt: skip
 KEYS = {"data": {"accesskey": "eA==", "secretkey": "eA=="}}
 Change = Callable[[FakeKubernetes], None]
+
+
+def archive(told: str) -> dict[str, Any]:
+    """ConfigMap artifact-repositories with this as its default."""
+    return {"metadata": {"annotations": {REPOSITORY: "ours"}}, "data": {"ours": told}}
 
 
 def healthy() -> FakeKubernetes:
@@ -57,7 +72,7 @@ def healthy() -> FakeKubernetes:
         "/api/v1/namespaces/jam": {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
         LAUNCHER: {"data": launcher_data(CLUSTER)},
         "/api/v1/namespaces/jam/secrets/jam-store": KEYS,
-        "/api/v1/namespaces/jam/secrets/mlpipeline-minio-artifact": KEYS,
+        LOGS: archive(log_repository(CLUSTER)),
         "/api/v1/namespaces/jam/serviceaccounts/pipeline-runner": {},
         ARGO: {"data": {}},
         SERVICE: {"spec": {"ports": [{"port": 9000}]}},
@@ -93,6 +108,9 @@ def without(right: str) -> Change:
 
 STOCK_ARGO = {"data": {"workflowDefaults": "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"}}
 OLD_ARGO = {"data": {"config": "workflowDefaults: {spec: {templateDefaults: {retryStrategy: {retryPolicy: OnError}}}}"}}
+PROFILE = log_repository(CLUSTER.model_copy(update={"store_endpoint": "http://seaweedfs.kubeflow:9000"})).replace(
+    "name: jam-store\n    key: accesskey", "name: mlpipeline-minio-artifact\n    key: accesskey"
+)
 OTHER_ROOT = {"data": {**launcher_data(CLUSTER), "defaultPipelineRoot": "minio://mlpipeline/v2/artifacts"}}
 TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "other", "effect": "NoExecute"}]}}
 
@@ -103,7 +121,9 @@ TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "o
         ("launcher", "wrong", "no ConfigMap kfp-launcher", drop(LAUNCHER)),
         ("launcher", "wrong", "not in s3://jam", put(LAUNCHER, OTHER_ROOT)),
         ("launcher", "wrong", "endpoint is None", put(LAUNCHER, {"data": {"defaultPipelineRoot": "s3://jam"}})),
-        ("secrets", "wrong", "the first pod of a run hangs", drop("/api/v1/namespaces/jam/secrets/mlpipeline-minio-artifact")),
+        ("logs", "wrong", "Argo archives logs in Kubeflow's store", drop(LOGS)),
+        ("logs", "wrong", "Argo archives logs in Kubeflow's store", put(LOGS, {"data": {"ours": log_repository(CLUSTER)}})),
+        ("logs", "warning", "endpoint, accessKeySecret lead elsewhere", put(LOGS, archive(PROFILE))),
         ("secrets", "wrong", "lacks secretkey", put("/api/v1/namespaces/jam/secrets/jam-store", {"data": {"accesskey": "eA=="}})),
         ("secrets", "unknown", "may not ask", lambda f: f.forbidden.add("/api/v1/namespaces/jam/secrets/jam-store")),
         ("rights", "wrong", "no service account", drop("/api/v1/namespaces/jam/serviceaccounts/pipeline-runner")),
@@ -273,15 +293,16 @@ def test_a_kubeconfig_leads_to_the_server(tmp_path: Path) -> None:
 
 def test_namespace_objects_are_what_the_doctor_asks_for() -> None:
     made = {each["kind"]: each for each in objects(CLUSTER, "jam")}
+    named = {each["metadata"]["name"]: each for each in objects(CLUSTER, "jam")}
     fake = healthy()
-    fake.objects[LAUNCHER] = made["ConfigMap"]
+    fake.objects |= {LAUNCHER: named["kfp-launcher"], LOGS: named["artifact-repositories"]}
     granted = {
         f"{verb} {rule['apiGroups'][0]}/{rule['resources'][0]}/{(rule.get('resourceNames') or [''])[0]}"
         for rule in made["Role"]["rules"]
         for verb in rule["verbs"]
     }
     assert granted == RIGHTS
-    assert [f for f in looked_at(fake) if f.about in ("launcher", "rights") and f.state != "well"] == []
+    assert [f for f in looked_at(fake) if f.about in ("launcher", "logs", "rights") and f.state != "well"] == []
     assert made["NetworkPolicy"]["spec"]["ingress"] == []
 
 

@@ -40,7 +40,7 @@ def test_the_failed_step_leads_to_its_pod_and_its_words() -> None:
     [pod] = pods_of(workflow, "ingest")
     name = "audio-tune-prepare-2qvx6-retry-system-container-impl-1062722287"
     assert pod == StepPod(name, "audio-tune-prepare-2qvx6-1062722287", "Failed", "main: Error (exit code 1)")
-    assert last_words((RECORDED / "failed.log").read_text()).startswith("ingest: nothing was accepted (high_dark")
+    assert last_words((RECORDED / "failed_log.txt").read_text()).startswith("ingest: nothing was accepted (high_dark")
 
 
 def test_where_the_launcher_gives_up_that_is_the_reason() -> None:

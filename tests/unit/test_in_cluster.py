@@ -95,11 +95,6 @@ def test_no_two_secrets_are_alike(server: str) -> None:
     assert plain("one")["secretkey"] != plain("two")["secretkey"]
 
 
-def test_a_copy_has_the_same_keys(server: str) -> None:
-    in_cluster.make_secrets(api(server), [wanted(), {"name": "copy", "labels": {}, "copy": "login"}])
-    assert plain("copy") == plain("login")
-
-
 def test_nothing_secret_is_printed(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     in_cluster.prepare(api(server), {"volumes": [], "secrets": [wanted()]})
     assert plain("login")["secretkey"] not in capsys.readouterr().out

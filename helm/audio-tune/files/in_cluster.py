@@ -102,7 +102,7 @@ def make_secrets(api, wanted):
         if api.get("secrets", entry["name"]) is not None:
             told.append(f"secret {entry['name']} is there and stays")
             continue
-        data = _copied(api, entry["copy"]) if "copy" in entry else {field: _value(how) for field, how in entry["data"].items()}
+        data = {field: _value(how) for field, how in entry["data"].items()}
         made = api.create("secrets", _secret(entry["name"], entry["labels"], data))
         told.append(f"secret {entry['name']} {'made' if made else 'is there and stays'}")
     return told
@@ -114,13 +114,6 @@ def _value(how):
         return how["value"].encode()
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     return "".join(secrets.choice(letters) for _ in range(how["random"])).encode()
-
-
-def _copied(api, name):
-    found = api.get("secrets", name)
-    if found is None:
-        sys.exit(f"secret {name} is not there")
-    return {field: base64.b64decode(value) for field, value in found["data"].items()}
 
 
 def _secret(name, labels, data):

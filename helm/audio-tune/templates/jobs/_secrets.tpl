@@ -20,10 +20,6 @@
 {{- end -}}
 {{- $volumes = append $volumes (dict "claim" (printf "%s-database" $name) "key" "database.bundled" "size" $v.database.bundled.size "storageClass" $v.database.bundled.storageClass) -}}
 {{- end -}}
-{{- if eq $v.kfp.mode "multi-user" -}}
-{{- /* Argo keeps logs with a Secret of this very name */ -}}
-{{- $secrets = append $secrets (dict "name" "mlpipeline-minio-artifact" "labels" $labels "copy" (include "audio-tune.store-secret" (dict "root" . "user" "pipelines"))) -}}
-{{- end -}}
 {{- dict "secrets" $secrets "volumes" $volumes | toPrettyJson -}}
 {{- end -}}
 
@@ -34,7 +30,6 @@
 {{- $names := list -}}
 {{- range (include "audio-tune.wanted" . | fromJson).secrets -}}
 {{- $names = append $names .name -}}
-{{- with .copy }}{{- $names = append $names . }}{{- end -}}
 {{- end -}}
 {{- $names | uniq | sortAlpha | toYaml -}}
 {{- end -}}
