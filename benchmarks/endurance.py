@@ -1,11 +1,12 @@
 """The generation service over time: real processes, real load, versions and processes that come and go.
 
-    python -m benchmarks.endurance swaps | rolling | seeds | soak | all  [--count N] [--replicas 2]
+    python -m benchmarks.endurance swaps | rolling | seeds | soak | small | all  [--count N] [--replicas 2]
 
 swaps     the alias moves again and again, some versions are broken: failed requests, time from the alias to the first answer
 rolling   one replica after the other is ended by SIGTERM and started anew: failed requests
 seeds     one request in random company, order and replica, with a swap forth and back and restarts between: equal files
 soak      a little load, with jobs, for --count minutes: memory and disk
+small     --count thousands of small requests, as fast as they come: memory
 
 Replicas are `python -m services.generation` on the tiny base, all on this machine. Clients go from replica to replica as a load
 balancer does: on to the next one when a connection is refused or the answer is 503 with Retry-After; everything else that is not
@@ -221,6 +222,16 @@ def soak(count: int, replicas: int) -> None:
     say(f"soak of {count} min: {crowd.told()}")
 
 
+def small(count: int, replicas: int) -> None:
+    with stand(replicas) as group, Crowd(group.replicas, ("health", "releases"), clients=4).asking() as crowd:
+        until(lambda: crowd.asked >= 1000, 120)  # what the first ones fill
+        before = [replica.memory_mib for replica in group.replicas]
+        until(lambda: crowd.asked >= 1000 * count, 60 * count)
+        after = [replica.memory_mib for replica in group.replicas]
+    grown = ", ".join(f"{b:.0f} to {a:.0f} MiB" for b, a in zip(before, after))
+    say(f"memory over {crowd.asked} small requests to {replicas} replicas: {grown}; {len(crowd.failures)} failed")
+
+
 def _kept(group: Stand) -> str:
     """Objects and megabytes by prefix."""
     told = []
@@ -231,9 +242,9 @@ def _kept(group: Stand) -> str:
 
 
 PARTS: dict[str, Part] = {
-    "swaps": (swaps, 20), "rolling": (rolling, 20), "seeds": (seeds, 200), "soak": (soak, 30),
+    "swaps": (swaps, 20), "rolling": (rolling, 20), "seeds": (seeds, 200), "soak": (soak, 30), "small": (small, 60),
 }  # fmt: skip
 
 
 if __name__ == "__main__":
-    play(__doc__ or "", PARTS, "swaps, restarts, requests or minutes of soak")
+    play(__doc__ or "", PARTS, "swaps, restarts, requests, minutes of soak or thousands of requests")

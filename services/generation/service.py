@@ -55,11 +55,12 @@ def wired() -> tuple[Parts, Hooks]:
 log()
 PARTS, HOOKS = wired()
 wire.guard(PARTS.settings.head_s)
+wire.without_clocks()
 
 
 @bentoml.service(
     name="audio-tune-generation", workers=1, metrics={"enabled": False},
-    traffic={"timeout": 86_400},  # ours end earlier, and say why and when to come back: PATIENCE_S, OPEN_REQUESTS
+    traffic={"timeout": 86_400},  # bounds of time and number are ours, and say when to come back: PATIENCE_S, OPEN_REQUESTS
     logging={"access": {"enabled": False}},  # doors.py has a line for each request
 )  # fmt: skip
 @bentoml.asgi_app(create_app(PARTS), path="/")

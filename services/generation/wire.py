@@ -20,6 +20,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import bentoml._internal.server.http.traffic as traffic
 import uvicorn.protocols.http.auto as chosen
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -158,3 +159,13 @@ def guarded(head_s: float, listening: Listening = LISTENING) -> type[H11Protocol
 def guard(head_s: float) -> None:
     """For every uvicorn that is configured in this process from now on and was not told its protocol: BentoML's."""
     chosen.AutoHTTPProtocol = guarded(head_s)
+
+
+def without_clocks() -> None:
+    """Takes BentoML's clock out of every application that is made in this process from now on: it starts one for each request and
+    stops none, so that 5 kB of each answered request stay until its time is over (BentoML 1.4; 345 MiB after 73,000 requests)."""
+    traffic.TimeoutMiddleware = _untimed  # type: ignore[misc, assignment]
+
+
+def _untimed(app: Any, timeout: float) -> Any:
+    return app

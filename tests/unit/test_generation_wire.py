@@ -153,6 +153,30 @@ def test_the_real_server_gets_the_same_guard(monkeypatch: pytest.MonkeyPatch, tm
     assert config.http_protocol_class.__name__ == "Guarded"
 
 
+def test_no_answered_request_waits_for_the_end_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BentoML's own middleware keeps a clock, and all that the request knew, for as long as a request may take."""
+    from types import SimpleNamespace
+
+    import bentoml._internal.server.http.traffic as traffic
+    from bentoml._internal.server.base_app import BaseAppFactory
+
+    from services.generation import wire
+
+    def built() -> list[object]:
+        settings = SimpleNamespace(timeout=900.0, max_concurrency=None)
+        return [made.cls(app, *made.args, **made.kwargs) for made in BaseAppFactory.middlewares.fget(settings)]
+
+    async def app(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(traffic, "TimeoutMiddleware", traffic.TimeoutMiddleware)
+    assert [type(one).__name__ for one in built()] == ["TimeoutMiddleware"], (
+        "BentoML makes it elsewhere now: wire.py must know where"
+    )
+    wire.without_clocks()
+    assert built() == [app]
+
+
 class Transport:
     """A connection, as asyncio hands it to a protocol."""
 
