@@ -21,6 +21,7 @@ from audiotune.kubeflow_run import (
     failed_drivers,
     last_progress,
     last_words,
+    message_in,
     pods_of,
     steps_in,
     workflow_of,
@@ -280,7 +281,7 @@ class Kubeflow:
             raise UnreachableError(f"Kubeflow does not answer: {e}", where=self.endpoint, cure=cure) from e
         if answer.status_code == 404:
             raise NotThereError("Kubeflow has no such thing", where=path)
-        said = _message(answer) if answer.is_error else ""
+        said = message_in(answer.text) if answer.is_error else ""
         if answer.status_code in (401, 403) or "PermissionDenied" in said or "Unauthenticated" in said:
             raise RefusedError("Kubeflow refuses this user", where=path, cure="give a token, or user and namespace")
         if answer.is_error:
@@ -296,11 +297,3 @@ def newest_in_family(server: Kubeflow, name: str) -> tuple[str, str]:
         if name.startswith(FAMILY):
             raise
         return server.newest_version(f"{FAMILY}{name}")
-
-
-def _message(answer: httpx.Response) -> str:
-    try:
-        body = answer.json()
-        return str(body.get("message") or body.get("error_message") or body)[:500]
-    except (ValueError, AttributeError):
-        return answer.text[:500]

@@ -123,3 +123,12 @@ def last_progress(log: str) -> tuple[float, str] | None:
     """Share in [0, 1] and words of the last line of progress; None where there is none yet."""
     found = _PROGRESS.findall(log)
     return (min(1.0, int(found[-1][0]) / 100), found[-1][1].strip()[:200]) if found else None
+
+
+def message_in(answer: str) -> str:
+    """What an answer that refuses says, at most 500 characters."""
+    try:
+        body = json.loads(answer)
+        return str(body.get("message") or body.get("error_message") or body)[:500]
+    except (ValueError, AttributeError):
+        return answer[:500]

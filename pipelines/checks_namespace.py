@@ -22,7 +22,7 @@ from pipelines.namespace import (
     rules,
     secret_command,
     several,
-)  # fmt: skip
+)
 
 
 def launcher(patient: Patient) -> Iterator[Finding]:

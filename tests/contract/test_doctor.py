@@ -26,7 +26,7 @@ from pipelines.namespace import (
     objects,
     patch_command,
     runtime_spec,
-)  # fmt: skip
+)
 from tests.contract.test_submit import without_kfp
 from tests.fakes.http_server import answering
 from tests.fakes.kubeflow import FakeKubeflow
