@@ -223,8 +223,10 @@ def test_more_open_requests_than_may_be_are_told_when_to_come_back(tmp_path: Pat
     bench.loaded()
     bench.tones.gate.clear()
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(bench.post, seed=seed) for seed in (1, 2)]
-        until(lambda: bench.engine.waiting + bool(bench.tones.batches) >= 2)
+        waiting = [pool.submit(bench.post, seed=1)]
+        until(lambda: bench.tones.batches)  # at work, before another one comes that would share its batch
+        waiting.append(pool.submit(bench.post, seed=2))
+        until(lambda: bench.engine.waiting)
         refused = bench.post(seed=3)
         health = bench.client.get("/v1/health").status_code
         bench.tones.gate.set()
