@@ -63,6 +63,13 @@ class Bench:
     def post(self, **fields: Any) -> Any:
         return self.client.post(URL, json={**ASK, **fields})
 
+    def __enter__(self) -> Bench:
+        self.loaded()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def loaded(self) -> Loaded:
         until(lambda: self.shelf.current)
         return self.shelf.get()

@@ -14,9 +14,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"  # the last commit of the archived project, 2026-02-12
 USER, PASSWORD = "audiotune-test", "not-a-secret-8f2c"
@@ -106,6 +108,17 @@ def server(folder: Path, port: int = 0) -> Iterator[Minio]:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextmanager
+def server_or_skip(folder: Path) -> Iterator[Minio]:
+    """For fixtures: the server, or a skipped test that says why there is none."""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(server(folder))
+        except NoServerError as e:
+            pytest.skip(str(e))
+        yield running
 
 
 def _wait(process: subprocess.Popen[bytes], endpoint: str, log: Path, limit_s: float = 60) -> None:

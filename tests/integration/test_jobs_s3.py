@@ -16,7 +16,7 @@ from audiotune.store import open_store
 from services.generation.jobs.book import Book
 from services.generation.jobs.record import Event, Job
 from services.generation.jobs.runner import Maker, Runner
-from tests.integration.minio import NoServerError, server
+from tests.integration.minio import server_or_skip
 
 pytestmark = pytest.mark.integration
 ASK = GenerationRequest(prompt="a drone", seed=1)
@@ -46,18 +46,12 @@ class AtOnce(Maker):
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        try:
-            running = server(tmp_path_factory.mktemp("minio"))
-            minio = running.__enter__()
-        except NoServerError as e:
-            pytest.skip(str(e))
+    with pytest.MonkeyPatch.context() as patch, server_or_skip(tmp_path_factory.mktemp("minio")) as minio:
         for name, value in minio.environment.items():
             patch.setenv(name, value)
         patch.setenv("AUDIOTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         boto3.client("s3").create_bucket(Bucket="jobs")
         yield "s3://jobs/group"
-        running.__exit__(None, None, None)
 
 
 def test_many_makers_make_one_job_and_many_workers_end_each_once(bucket: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from audiotune.errors import DamagedBlobError, StoreError
 from audiotune.store import open_store
 from audiotune.store.s3 import S3Store
-from tests.integration.minio import Minio, NoServerError, running_elsewhere, server
+from tests.integration.minio import Minio, running_elsewhere, server_or_skip
 from tests.store_conformance import StoreConformance
 
 pytestmark = pytest.mark.integration
@@ -25,13 +25,8 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
     if found := running_elsewhere():
         yield found
         return
-    try:
-        running = server(tmp_path_factory.mktemp("minio"))
-        minio = running.__enter__()
-    except NoServerError as e:
-        pytest.skip(str(e))
-    yield minio
-    running.__exit__(None, None, None)
+    with server_or_skip(tmp_path_factory.mktemp("minio")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 from audiotune.store import admin
-from tests.integration.minio import Minio, NoServerError, _free_port, server
+from tests.integration.minio import Minio, _free_port, server_or_skip
 
 pytestmark = pytest.mark.integration
 STORE = "s3://band"
@@ -22,13 +22,8 @@ STORE = "s3://band"
 
 @pytest.fixture
 def minio(tmp_path: Path) -> Iterator[Minio]:
-    try:
-        running = server(tmp_path / "minio")
-        minio = running.__enter__()
-    except NoServerError as e:
-        pytest.skip(str(e))
-    yield minio
-    running.__exit__(None, None, None)
+    with server_or_skip(tmp_path / "minio") as running:
+        yield running
 
 
 @pytest.fixture

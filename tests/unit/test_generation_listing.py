@@ -54,10 +54,8 @@ class Clock:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    made.loaded()
-    yield made
-    made.stop()
+    with Bench(tmp_path) as made:
+        yield made
 
 
 def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(bench: Bench) -> None:

@@ -24,10 +24,8 @@ RATE_HZ = 44_100
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    made.loaded()
-    yield made
-    made.stop()
+    with Bench(tmp_path) as made:
+        yield made
 
 
 def noise(seconds: float, seed: int = 0) -> Sound:

@@ -33,10 +33,8 @@ JOB = "/v1/jobs/job-0001"
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    made.loaded()
-    yield made
-    made.stop()
+    with Bench(tmp_path) as made:
+        yield made
 
 
 def ended(bench: Bench, path: str = JOB, **headers: str) -> dict[str, Any]:
