@@ -42,7 +42,7 @@ class StepPod:
 
 def steps_in(run: Run) -> list[dict[str, Any]]:
     """The tasks that are steps, in the order they began; what was never begun has no state and stands last."""
-    tasks = (run.get("run_details") or {}).get("task_details") or []
+    tasks = _tasks(run)
     children = (str(child.get("pod_name") or "") for task in tasks for child in task.get("child_tasks") or [])
     others = {"root", "executor", *(_NUMBER.sub("", child) for child in children)}
     found = [task for task in tasks if _is_step(str(task.get("display_name") or ""), others)]
@@ -51,9 +51,12 @@ def steps_in(run: Run) -> list[dict[str, Any]]:
 
 def failed_drivers(run: Run) -> list[str]:
     """Steps that never ran because what Kubeflow does before them failed: a wrong Secret, a lost entry of its metadata."""
-    tasks = (run.get("run_details") or {}).get("task_details") or []
-    names = [str(task.get("display_name") or "") for task in tasks if task.get("state") == "FAILED"]
+    names = [str(task.get("display_name") or "") for task in _tasks(run) if task.get("state") == "FAILED"]
     return sorted(name.removesuffix("-driver") for name in names if name.endswith("-driver"))
+
+
+def _tasks(run: Run) -> list[dict[str, Any]]:
+    return (run.get("run_details") or {}).get("task_details") or []
 
 
 def _is_step(name: str, others: set[str]) -> bool:

@@ -40,15 +40,21 @@ DEPLOY = Path(__file__).parent.parent / "deploy" / "kfp"
 Object = dict[str, Any]
 
 
+def _store(cluster: Cluster) -> tuple[str, str, bool]:
+    """Host and port of the store, its region, and whether it is spoken to without TLS."""
+    address = urlsplit(cluster.store_endpoint)
+    return address.netloc or "s3.amazonaws.com", cluster.store_region or "us-east-1", address.scheme == "http"
+
+
 def launcher_data(cluster: Cluster) -> dict[str, str]:
     """The data of ConfigMap kfp-launcher: where artifacts go, and how to get in."""
-    address = urlsplit(cluster.store_endpoint)
+    endpoint, region, plain = _store(cluster)
     keys = {"secretName": cluster.store_secret, "accessKeyKey": KEYS[0], "secretKeyKey": KEYS[1]}
     default = {
-        "endpoint": address.netloc or "s3.amazonaws.com",
-        "region": cluster.store_region or "us-east-1",
-        "disableSSL": address.scheme == "http",
-        "forcePathStyle": bool(address.netloc),
+        "endpoint": endpoint,
+        "region": region,
+        "disableSSL": plain,
+        "forcePathStyle": bool(urlsplit(cluster.store_endpoint).netloc),
         "credentials": {"fromEnv": False, "secretRef": keys},
     }
     providers = yaml.safe_dump({"s3": {"default": default}}, sort_keys=False)
@@ -59,14 +65,15 @@ def log_repository(cluster: Cluster) -> str:
     """Where Argo archives the logs of runs in a namespace of ours: the group's own bucket, with the steps' own key. Kubeflow's
     default is its own store, to which neither our policies nor our keys lead: every pod would end in an error.
     """
-    address, bucket = urlsplit(cluster.store_endpoint), urlsplit(cluster.store)
+    endpoint, region, plain = _store(cluster)
+    bucket = urlsplit(cluster.store)
     folder = "/".join(part for part in (bucket.path.strip("/"), "kfp/logs") if part)
     keys = {f"{kind}KeySecret": {"name": cluster.store_secret, "key": key} for kind, key in zip(("access", "secret"), KEYS)}
     place = {
-        "endpoint": address.netloc or "s3.amazonaws.com",
+        "endpoint": endpoint,
         "bucket": bucket.netloc,
-        "region": cluster.store_region or "us-east-1",
-        "insecure": address.scheme == "http",
+        "region": region,
+        "insecure": plain,
         "keyFormat": f"{folder}/{{{{workflow.name}}}}/{{{{pod.name}}}}",
     }
     return yaml.safe_dump({"archiveLogs": True, "s3": {**place, **keys}}, sort_keys=False)

@@ -38,14 +38,13 @@ class Door(ABC):
     """Builds what `launch()` is given. Everything else is refused before Gradio sees it.
 
     Args:
-        life_s: seconds the browser keeps the session's cookie.
         routes: addresses the door answers itself, besides `/logout`.
     """
 
     own: tuple[str, ...] = ()  # beginnings of the paths in `routes`
 
-    def __init__(self, desk: Desk, life_s: float, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
-        self._desk, self._sessions, self._life_s = desk, desk.sessions, round(life_s)
+    def __init__(self, desk: Desk, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
+        self._desk, self._sessions, self._life_s = desk, desk.sessions, round(desk.settings.session_s)
         self.secure = desk.settings.public_url.startswith("https://")
         self.cookie = COOKIE_OF_HOST if self.secure else COOKIE
         answers = {AccessError: self._refused}

@@ -29,7 +29,7 @@ class PasswordDoor(Door):
 
     def __init__(self, desk: Desk, keeper: Doorkeeper | None = None) -> None:
         self._keeper = keeper or Doorkeeper(desk.store)
-        super().__init__(desk, desk.settings.session_s, [Route("/login", self._login, methods=["GET", "POST"])])
+        super().__init__(desk, [Route("/login", self._login, methods=["GET", "POST"])])
 
     def welcome(self) -> Response:
         return page("Audio Tune", _WELCOME, _form())

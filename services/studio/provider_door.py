@@ -37,7 +37,7 @@ class ProviderDoor(Door):
             max_age=_BEGIN_S, same_site="lax", https_only=desk.settings.public_url.startswith("https://"),
         )  # fmt: skip
         routes = [Route("/oidc/begin", self._begin), Route("/oidc/back", self._back)]
-        super().__init__(desk, desk.settings.session_s, routes, [memory])
+        super().__init__(desk, routes, [memory])
 
     def welcome(self) -> Response:
         words = f"Sign in with {self._desk.settings.oidc_name} to come in."
