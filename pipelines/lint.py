@@ -31,6 +31,14 @@ _MACHINE_WORDS = {
 }
 
 
+# Steps that read or write the store by a name that stays while what it names changes; Kubeflow's cache knows only the name.
+_NEVER_CACHED = {
+    "ingest": "recordings that came into the folder since the last run would be left out",
+    "annotate-merge": "segments and annotations that came since the last run would be left out",
+    "register": "a release would not be registered again",
+}
+
+
 def faults_in(documents: Documents, *, for_cluster: bool = False) -> list[str]:
     """Every rule broken, in words; empty when all hold.
 
@@ -90,8 +98,9 @@ def _backoffs(spec: dict[str, Any]) -> Iterator[str]:
 
 def _caching(spec: dict[str, Any]) -> Iterator[str]:
     for name, task in tasks_of(spec).items():
-        if name.startswith("register") and task.get("cachingOptions", {}).get("enableCache"):
-            yield f"{name}: caching is on; a release would not be registered again"
+        stale = next((why for step, why in _NEVER_CACHED.items() if re.fullmatch(rf"{step}(-\d+)?", name)), None)
+        if stale and task.get("cachingOptions", {}).get("enableCache"):
+            yield f"{name}: caching is on; {stale}"
 
 
 def _names(spec: dict[str, Any]) -> Iterator[str]:

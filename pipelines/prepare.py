@@ -16,7 +16,7 @@ def play_prepare(
         settings={}, source=source, agreement=agreement, contributors=contributors, instrument=instrument, licence=licence,
         session=session,
     )  # fmt: skip
-    recordings.set_display_name("Take recordings in")
+    recordings.set_display_name("Take recordings in").set_caching_options(False)  # a folder keeps its name when files come
     cuts = segment(settings={}, recordings=recordings.outputs["recordings"], min_s=shortest_s, max_s=longest_s)
     return cuts.set_display_name("Cut into segments")
 

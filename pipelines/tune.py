@@ -15,6 +15,7 @@ from components.unwrap.component import unwrap
 def play_tune(segments: Any, base: Any, length: Any, method: Any, name: Any, seed: Any = None) -> None:
     """The six tasks, inside any pipeline; `segments` is a store key or the output of `segment`."""
     merged = annotate_merge(settings={}, segments=segments).set_display_name("Merge annotations into captions")
+    merged.set_caching_options(False)  # "newest" and the annotations are read from the store; its cache key would not change
     dataset = merged.outputs["dataset"]
     encoded = encode(settings={}, dataset=dataset, base=base).set_display_name("Encode sounds and words")
     latents = encoded.outputs["latents"]

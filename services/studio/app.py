@@ -59,6 +59,7 @@ def serve(settings: Settings, desk: Desk | None = None, *, wait: bool = True) ->
             server_name=settings.host, server_port=settings.port or None, max_file_size=settings.upload_limit_mb * 1_000_000,
             theme=theme(), css_paths=[CSS], head=HEAD, share=False, ssr_mode=False, prevent_thread_lock=True,
             footer_links=[], quiet=True, show_error=False, pwa=False, mcp_server=False,
+            run_history=False,  # it keeps what was typed, passwords and tokens too, in the browser
             **_sign_in(desk),
         )  # fmt: skip
     except OSError as e:

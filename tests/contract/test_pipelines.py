@@ -98,8 +98,8 @@ def _break(documents: Documents, how: str) -> Documents:
         del kubernetes["exec-finetune"]["activeDeadlineSeconds"]
     elif how == "backoff":
         spec["root"]["dag"]["tasks"]["segment"]["retryPolicy"]["backoffMaxDuration"] = "3600s"
-    elif how == "caching":
-        spec["root"]["dag"]["tasks"]["register"]["cachingOptions"] = {"enableCache": True}
+    elif how.startswith("caching "):
+        spec["root"]["dag"]["tasks"][how.removeprefix("caching ")]["cachingOptions"] = {"enableCache": True}
     elif how == "form":
         parameters = spec["root"]["inputDefinitions"]["parameters"]
         parameters["a_thirteenth_box"] = {"parameterType": "STRING", "defaultValue": "", "description": "one too many"}
@@ -126,7 +126,9 @@ def _break(documents: Documents, how: str) -> Documents:
         ("root", "run_as_non_root"),
         ("timeout", "timeout"),
         ("backoff", "backoff"),
-        ("caching", "caching"),
+        ("caching ingest", "would be left out"),
+        ("caching annotate-merge", "would be left out"),
+        ("caching register", "registered again"),
         ("form", "13 parameters"),
         ("word", "no word a musician knows"),
         ("default", "not in its drop-down"),
@@ -287,3 +289,17 @@ def test_facts_of_a_cluster_come_from_files(tmp_path: Path) -> None:
 def test_yaml_is_stable(documents: dict[str, Documents]) -> None:
     again = compiled("full", load_recipe("first_release"))
     assert to_yaml(again) == to_yaml(documents["full"])
+
+
+@pytest.mark.parametrize("name", ["prepare", "tune", "full"])
+def test_steps_that_read_the_store_by_name_are_never_taken_from_kubeflows_cache(name: str) -> None:
+    tasks = compiled(name, load_recipe("first_release"))[0]["root"]["dag"]["tasks"]
+    cached = {task for task, about in tasks.items() if about.get("cachingOptions", {}).get("enableCache")}
+    assert cached == set(tasks) - {"ingest", "annotate-merge", "register"}
+
+
+@pytest.mark.parametrize("recipe", ["first_release", "full_finetune", "lora_24gb"])
+def test_a_release_made_from_the_form_is_the_one_that_the_charts_service_follows(recipe: str) -> None:
+    form = compiled("tune", load_recipe(recipe))[0]["root"]["inputDefinitions"]["parameters"]
+    chart = yaml.safe_load(Path("helm/audio-tune/values.yaml").read_text())
+    assert form["training_name"]["defaultValue"] == chart["generation"]["release"]["name"]
