@@ -10,7 +10,7 @@ lock() {
     --no-emit-index-url --no-emit-find-links --no-annotate "$@" -o "requirements/$name.txt"
   echo "requirements/$name.txt: $(grep -cE '^[a-z0-9]' "requirements/$name.txt") packages"
 }
-all=(--extra prepare --extra train --extra serve --extra studio --extra registry --group pipelines --group dev)
+all=(--extra prepare --extra train --extra serve --extra studio --extra registry --group pipelines --group docs --group dev)
 lock dev "${all[@]}"
 # The images' files agree with the development file: what is tested is what ships.
 lock prepare --extra prepare -c requirements/dev.txt
