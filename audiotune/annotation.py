@@ -37,7 +37,7 @@ class Annotation(BaseModel):
 
     @field_validator("member")
     @classmethod
-    def _is_member_id(cls, value: str) -> str:
+    def _check_member_id(cls, value: str) -> str:
         if not _MEMBER.fullmatch(value):
             raise ValueError(f"{value!r} is no member id: small letters, digits, '.', '_' and '-' only")
         return value
@@ -47,23 +47,23 @@ class Annotation(BaseModel):
         return f"annotations/{self.segment}/{self.member}/{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
 
 
-def save(store: Store, annotation: Annotation) -> str:
+def save_annotation(store: Store, annotation: Annotation) -> str:
     """Appends an annotation; never overwrites one. Raises AlreadyInStoreError for the same instant twice."""
     store.put(annotation.key, annotation.model_dump_json().encode(), only_new=True)
     return annotation.key
 
 
-def of_segment(store: Store, segment: Digest) -> list[Annotation]:
+def read_segment_annotations(store: Store, segment: Digest) -> list[Annotation]:
     """The newest annotation of each member for a segment, by member id."""
-    return sorted(newest(_read(store, f"annotations/{segment}/")), key=lambda a: a.member)
+    return sorted(keep_newest_annotations(_read_annotations(store, f"annotations/{segment}/")), key=lambda a: a.member)
 
 
-def all_annotations(store: Store) -> list[Annotation]:
+def read_all_annotations(store: Store) -> list[Annotation]:
     """The newest annotation of each member for each segment."""
-    return newest(_read(store, "annotations/"))
+    return keep_newest_annotations(_read_annotations(store, "annotations/"))
 
 
-def newest(annotations: Iterable[Annotation]) -> list[Annotation]:
+def keep_newest_annotations(annotations: Iterable[Annotation]) -> list[Annotation]:
     """Keeps one annotation for each segment, member and source: the last one."""
     kept: dict[tuple[str, str, str], Annotation] = {}
     for annotation in sorted(annotations, key=lambda a: a.time):
@@ -71,7 +71,7 @@ def newest(annotations: Iterable[Annotation]) -> list[Annotation]:
     return list(kept.values())
 
 
-def _read(store: Store, prefix: str) -> Iterator[Annotation]:
+def _read_annotations(store: Store, prefix: str) -> Iterator[Annotation]:
     for entry in store.list(prefix):
         if entry.key.endswith(".json"):
             yield Annotation.model_validate_json(store.get(entry.key))

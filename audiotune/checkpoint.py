@@ -66,12 +66,12 @@ class Checkpoint(BaseModel):
         return checkpoint_key(self.run_key, self.step)
 
     @property
-    def page_key(self) -> str:
+    def report_key(self) -> str:
         """Where the report of a run that ended here is kept."""
         return self.key.removesuffix(".json") + ".html"
 
     @property
-    def blobs(self) -> tuple[str, ...]:
+    def blob_keys(self) -> tuple[str, ...]:
         return tuple(key for key in (self.weights, self.ema, self.optimizer) if key)
 
     def save(self, store: Store) -> str:
@@ -84,7 +84,7 @@ def checkpoint_key(run_key: Digest, step: int) -> str:
     return f"checkpoints/{run_key}/{step:09d}.json"
 
 
-def load(store: Store, key: str) -> Checkpoint:
+def load_checkpoint(store: Store, key: str) -> Checkpoint:
     """Reads a checkpoint's JSON.
 
     Raises:
@@ -98,36 +98,36 @@ def load(store: Store, key: str) -> Checkpoint:
         raise ModelError(f"this is no checkpoint: {e.errors()[0]['msg']}", where=key, cure=cure) from e
 
 
-def newest(store: Store, run_key: Digest, most_steps: int | None = None) -> Checkpoint | None:
+def find_newest_checkpoint(store: Store, run_key: Digest, most_steps: int | None = None) -> Checkpoint | None:
     """The checkpoint of a run with the most steps, at most `most_steps`, whose blobs are all there; None if there is none."""
-    for checkpoint in reversed(list(_of_run(store, run_key))):
-        if (most_steps is None or checkpoint.step <= most_steps) and all(store.exists(key) for key in checkpoint.blobs):
+    for checkpoint in reversed(list(_read_run_checkpoints(store, run_key))):
+        if (most_steps is None or checkpoint.step <= most_steps) and all(store.exists(key) for key in checkpoint.blob_keys):
             return checkpoint
     return None
 
 
-def prune(store: Store, run_key: Digest, keep_last: int) -> list[int]:
+def prune_checkpoints(store: Store, run_key: Digest, keep_last: int) -> list[int]:
     """Deletes all but the last `keep_last` checkpoints and those that ended a run; returns the steps that went.
 
     A blob that a checkpoint of any run still names stays: equal states have equal blobs.
     """
-    ours = list(_of_run(store, run_key))
+    ours = list(_read_run_checkpoints(store, run_key))
     gone = [checkpoint for checkpoint in ours[:-keep_last] if not checkpoint.final]
     for checkpoint in gone:
         store.delete(checkpoint.key)
-        store.delete(checkpoint.page_key)
+        store.delete(checkpoint.report_key)
     if gone:
-        named = {blob for checkpoint in _all(store, "checkpoints/") for blob in checkpoint.blobs}
-        for blob in {blob for checkpoint in gone for blob in checkpoint.blobs} - named:
+        named = {blob for checkpoint in _read_checkpoints(store, "checkpoints/") for blob in checkpoint.blob_keys}
+        for blob in {blob for checkpoint in gone for blob in checkpoint.blob_keys} - named:
             store.delete(blob)
     return [checkpoint.step for checkpoint in gone]
 
 
-def _of_run(store: Store, run_key: Digest) -> Iterator[Checkpoint]:
-    return _all(store, f"checkpoints/{run_key}/")
+def _read_run_checkpoints(store: Store, run_key: Digest) -> Iterator[Checkpoint]:
+    return _read_checkpoints(store, f"checkpoints/{run_key}/")
 
 
-def _all(store: Store, prefix: str) -> Iterator[Checkpoint]:
+def _read_checkpoints(store: Store, prefix: str) -> Iterator[Checkpoint]:
     for entry in (entry for entry in store.list(prefix) if entry.key.endswith(".json")):
         with contextlib.suppress(ModelError):  # of another version: not ours to judge
-            yield load(store, entry.key)
+            yield load_checkpoint(store, entry.key)

@@ -11,18 +11,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from audiotune.client import Client, Job
+from audiotune.client import Client, RemoteJob
 from audiotune.errors import AudioTuneError, GenerationError
-from audiotune.generation import MEDIA_TYPES, adapter_in
-from audiotune.partial import write_whole
+from audiotune.generation import MEDIA_TYPES, parse_adapter
+from audiotune.partial import write_atomic_file
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 made, 1 refused with one sentence on stderr, 130 stopped by Ctrl-C."""
-    args = _parser().parse_args(arguments)
+    args = _build_parser().parse_args(arguments)
     client = Client(args.url, args.token)
     try:
-        for path in _generate(client, args):
+        for path in _generate_sounds(client, args):
             print(path)
     except AudioTuneError as e:
         print(f"audiotune: {e}", file=sys.stderr)
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases.")
     verbs = parser.add_subparsers(required=True, metavar="generate")
     make = verbs.add_parser("generate", help="words in, a sound out")
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         make.add_argument(f"--{name}", type=kind, help=what)
     make.add_argument(
-        "--adapter", action="append", default=None, type=_adapter, metavar="NAME=STRENGTH", dest="adapters",
+        "--adapter", action="append", default=None, type=_parse_adapter, metavar="NAME=STRENGTH", dest="adapters",
         help="a LoRA adapter of the group, as in grit=0.7 or grit:3=1.2; several times for several",
     )  # fmt: skip
     make.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
@@ -63,48 +63,48 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _adapter(text: str) -> dict[str, Any]:
+def _parse_adapter(text: str) -> dict[str, Any]:
     try:
-        return adapter_in(text)
+        return parse_adapter(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in grit=0.7") from None
 
 
-def _generate(client: Client, args: argparse.Namespace) -> list[Path]:
+def _generate_sounds(client: Client, args: argparse.Namespace) -> list[Path]:
     """Makes a job, shows its progress, writes its sounds. Ctrl-C stops the job."""
     aside = {"out", "url", "token"}
     fields: dict[str, Any] = {name: value for name, value in vars(args).items() if value is not None and name not in aside}
     job = client.submit(**fields)
     try:
-        ended = _followed(client, job.id)
+        ended = _follow_job(client, job.id)
     except KeyboardInterrupt:
         client.cancel(job.id)
         raise
     if ended.state != "done":
         told = ended.problem or {}
         raise GenerationError(str(told.get("detail") or f"the job is {ended.state}"))
-    return [_written(client, args, found, place) for place, found in enumerate(ended.sounds)]
+    return [_write_sound(client, args, found, place) for place, found in enumerate(ended.sounds)]
 
 
-def _followed(client: Client, id: str) -> Job:
+def _follow_job(client: Client, id: str) -> RemoteJob:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} steps"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task("waiting", total=1)
 
-        def show(job: Job) -> None:
+        def show(job: RemoteJob) -> None:
             what = "making" if job.step else f"waiting, {job.position} before it"
             bar.update(line, completed=job.step, total=max(1, job.steps), description=what)
 
         return client.wait(id, show, every_s=0.3)
 
 
-def _written(client: Client, args: argparse.Namespace, found: dict[str, Any], place: int) -> Path:
+def _write_sound(client: Client, args: argparse.Namespace, found: dict[str, Any], place: int) -> Path:
     words = "-".join("".join(c if c.isalnum() else " " for c in args.prompt.lower()).split()[:6]) or "sound"
     path = args.out or Path(f"{words[:60]}-{found['seed']}.{found['format']}")
     if args.out and place:
         path = path.with_stem(f"{path.stem}-{place + 1}")
     try:
-        return write_whole(path, client.sound(found["sound"]).audio)
+        return write_atomic_file(path, client.sound(found["sound"]).audio)
     except OSError as e:
         raise GenerationError(f"cannot write the sound: {e.strerror}", where=str(path), cure="give another --out") from e
 

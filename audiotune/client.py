@@ -25,7 +25,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
-class Made:
+class DownloadedSound:
     """One sound.
 
     Attributes:
@@ -42,7 +42,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Job:
+class RemoteJob:
     """A job as the service tells it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Job:
     problem: dict[str, Any] | None = None
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
 
@@ -81,55 +81,55 @@ class Client:
     def __init__(self, url: str, token: str = "", timeout_s: float = 600) -> None:
         self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
 
-    def generate(self, **fields: Any) -> Made:
+    def generate(self, **fields: Any) -> DownloadedSound:
         """One sound, waiting for it. `fields` are those of `audiotune.generation.GenerationRequest`."""
-        return Made(*generate(self.url, fields, token=self._token, timeout_s=self._timeout_s))
+        return DownloadedSound(*generate(self.url, fields, token=self._token, timeout_s=self._timeout_s))
 
-    def submit(self, id: str = "", **fields: Any) -> Job:
+    def submit(self, id: str = "", **fields: Any) -> RemoteJob:
         """Makes a job. The same id and request again, after a lost answer or a crash, is the same job."""
         id = id or uuid.uuid4().hex
-        found = self._json("PUT", f"/v1/jobs/{urllib.parse.quote(id, safe='')}", fields)
-        return Job(id=id, state=found["state"])
+        found = self._request_json("PUT", f"/v1/jobs/{urllib.parse.quote(id, safe='')}", fields)
+        return RemoteJob(id=id, state=found["state"])
 
-    def job(self, id: str) -> Job:
-        found = self._json("GET", f"/v1/jobs/{urllib.parse.quote(id, safe='')}")
-        return _job(found)
+    def job(self, id: str) -> RemoteJob:
+        found = self._request_json("GET", f"/v1/jobs/{urllib.parse.quote(id, safe='')}")
+        return _parse_job(found)
 
-    def wait(self, id: str, on_progress: Callable[[Job], None] | None = None, every_s: float = 0.5) -> Job:
+    def wait(self, id: str, on_progress: Callable[[RemoteJob], None] | None = None, every_s: float = 0.5) -> RemoteJob:
         """The job when it has ended. `on_progress` hears of every look."""
         while True:
             found = self.job(id)
             if on_progress is not None:
                 on_progress(found)
-            if found.ended:
+            if found.has_ended:
                 return found
             time.sleep(every_s)
 
-    def cancel(self, id: str) -> Job:
+    def cancel(self, id: str) -> RemoteJob:
         """Stops a job before its next denoising step."""
-        return _job(self._json("DELETE", f"/v1/jobs/{urllib.parse.quote(id, safe='')}"))
+        return _parse_job(self._request_json("DELETE", f"/v1/jobs/{urllib.parse.quote(id, safe='')}"))
 
-    def jobs(self, limit: int = 20) -> list[Job]:
+    def jobs(self, limit: int = 20) -> list[RemoteJob]:
         """Your newest jobs."""
-        return [_job(found) for found in self._json("GET", f"/v1/jobs?limit={limit}")["jobs"]]
+        return [_parse_job(found) for found in self._request_json("GET", f"/v1/jobs?limit={limit}")["jobs"]]
 
-    def sound(self, digest: str) -> Made:
+    def sound(self, digest: str) -> DownloadedSound:
         """A sound that was made before."""
-        return _made(*_ask(self.url, f"/v1/sounds/{digest}", self._token, self._timeout_s))
+        return _parse_sound(*_send_request(self.url, f"/v1/sounds/{digest}", self._token, self._timeout_s))
 
     def releases(self) -> list[dict[str, Any]]:
         return releases(self.url, token=self._token)
 
     def adapters(self) -> list[dict[str, Any]]:
         """The LoRA adapters that a request's `adapters` may name, and the releases that each `fits`."""
-        return list(_json(_ask(self.url, "/v1/releases", self._token, 15)[0]).get("adapters", []))
+        return list(_parse_json(_send_request(self.url, "/v1/releases", self._token, 15)[0]).get("adapters", []))
 
     def health(self) -> dict[str, Any]:
         return health(self.url, token=self._token)
 
-    def _json(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _request_json(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
         body = json.dumps(dict(fields)).encode() if fields is not None else None
-        return _json(_ask(self.url, path, self._token, self._timeout_s, body, method=method)[0])
+        return _parse_json(_send_request(self.url, path, self._token, self._timeout_s, body, method=method)[0])
 
 
 class AsyncClient:
@@ -138,24 +138,24 @@ class AsyncClient:
     def __init__(self, url: str, token: str = "", timeout_s: float = 600) -> None:
         self._client = Client(url, token, timeout_s)
 
-    async def generate(self, **fields: Any) -> Made:
+    async def generate(self, **fields: Any) -> DownloadedSound:
         return await asyncio.to_thread(self._client.generate, **fields)
 
-    async def submit(self, id: str = "", **fields: Any) -> Job:
+    async def submit(self, id: str = "", **fields: Any) -> RemoteJob:
         return await asyncio.to_thread(self._client.submit, id, **fields)
 
-    async def job(self, id: str) -> Job:
+    async def job(self, id: str) -> RemoteJob:
         return await asyncio.to_thread(self._client.job, id)
 
-    async def wait(self, id: str, every_s: float = 0.5) -> Job:
-        while not (found := await self.job(id)).ended:
+    async def wait(self, id: str, every_s: float = 0.5) -> RemoteJob:
+        while not (found := await self.job(id)).has_ended:
             await asyncio.sleep(every_s)
         return found
 
-    async def cancel(self, id: str) -> Job:
+    async def cancel(self, id: str) -> RemoteJob:
         return await asyncio.to_thread(self._client.cancel, id)
 
-    async def sound(self, digest: str) -> Made:
+    async def sound(self, digest: str) -> DownloadedSound:
         return await asyncio.to_thread(self._client.sound, digest)
 
     async def health(self) -> dict[str, Any]:
@@ -173,33 +173,33 @@ def generate(url: str, request: Mapping[str, Any], *, token: str = "", timeout_s
         GenerationError: the service is away or refuses; its words name the field.
     """
     body = json.dumps(dict(request)).encode()
-    made = _made(*_ask(url, "/v1/generations", token, timeout_s, body))
+    made = _parse_sound(*_send_request(url, "/v1/generations", token, timeout_s, body))
     return made.audio, made.info
 
 
 def releases(url: str, *, token: str = "") -> list[dict[str, Any]]:
     """The releases the service knows; `serving` marks the one that answers."""
-    return list(_json(_ask(url, "/v1/releases", token, 15)[0])["releases"])
+    return list(_parse_json(_send_request(url, "/v1/releases", token, 15)[0])["releases"])
 
 
 def health(url: str, *, token: str = "") -> dict[str, Any]:
     """`ready` and, when it is not, the `reason` in words."""
-    return _json(_ask(url, "/v1/health", token, 5, any_status=True)[0])
+    return _parse_json(_send_request(url, "/v1/health", token, 5, any_status=True)[0])
 
 
-def _made(data: bytes, headers: dict[str, str]) -> Made:
+def _parse_sound(data: bytes, headers: dict[str, str]) -> DownloadedSound:
     info: dict[str, Any] = {name[len(_HEADER) :]: value for name, value in headers.items() if name.startswith(_HEADER)}
     if "seed" in info:
         info["seed"] = int(info["seed"])
-    return Made(data, info)
+    return DownloadedSound(data, info)
 
 
-def _job(found: dict[str, Any]) -> Job:
+def _parse_job(found: dict[str, Any]) -> RemoteJob:
     known = {name: found[name] for name in ("id", "state", "step", "steps", "position", "eta_s", "problem") if name in found}
-    return Job(**known, sounds=tuple(found.get("sounds", ())))
+    return RemoteJob(**known, sounds=tuple(found.get("sounds", ())))
 
 
-def _ask(
+def _send_request(
     url: str,
     path: str,
     token: str,
@@ -221,23 +221,23 @@ def _ask(
         data = e.read()
         if any_status:
             return data, {}
-        raise GenerationError(_words(e.code, data), where=url, cure="") from None
+        raise GenerationError(_describe_error(e.code, data), where=url, cure="") from None
     except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
         reason = getattr(e, "reason", e)
         cure = "start it with `make serve`; on a cluster look at its pods"
         raise GenerationError(f"the generation service does not answer: {reason}", where=url, cure=cure) from e
 
 
-def _words(status: int, data: bytes) -> str:
+def _describe_error(status: int, data: bytes) -> str:
     try:
-        found = _json(data)
+        found = _parse_json(data)
     except GenerationError:
         return f"the service answers {status}"
     faults = "; ".join(f"{e.get('field', '')}: {e.get('message', '')}" for e in found.get("errors", []))
     return f"{found.get('detail') or found.get('title') or status}{f' ({faults})' if faults else ''}"
 
 
-def _json(data: bytes) -> dict[str, Any]:
+def _parse_json(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except ValueError:

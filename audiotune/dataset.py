@@ -31,7 +31,7 @@ class Caption(BaseModel):
     annotators: tuple[str, ...] = ()
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def all_texts(self) -> tuple[str, ...]:
         """The main caption and its variants, each once, main first."""
         return tuple(dict.fromkeys((self.text, *self.variants)))
 
@@ -71,11 +71,11 @@ class LatentRow(BaseModel):
     embeddings: tuple[str, ...] = ()
 
 
-def contributors_of(dataset: Manifest[DatasetRow]) -> tuple[str, ...]:
+def list_contributors(dataset: Manifest[DatasetRow]) -> tuple[str, ...]:
     """Everybody heard in a dataset, by id."""
     return tuple(sorted({member for row in dataset.rows for member in row.contributors}))
 
 
-def recordings_of(dataset: Manifest[DatasetRow]) -> dict[Digest, tuple[str, ...]]:
+def contributors_by_recording(dataset: Manifest[DatasetRow]) -> dict[Digest, tuple[str, ...]]:
     """Recording id -> its contributors."""
     return {row.segment.recording: row.contributors for row in dataset.rows}

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile as sf
 
 from audiotune.errors import SoundError
-from audiotune.pcm import BYTES, data_offset, pcm_blocks
+from audiotune.pcm import BYTES_BY_SUBTYPE, find_data_offset, read_pcm_blocks
 from audiotune.sound import Frames
 
 BLOCK_FRAMES = 1 << 16
@@ -71,10 +71,10 @@ def open_sound(path: Path, block_frames: int = BLOCK_FRAMES) -> Iterator[Decoded
             yield decoded
         return
     with known:
-        yield _from_soundfile(known, path, block_frames)
+        yield _decode_with_soundfile(known, path, block_frames)
 
 
-def _from_soundfile(file: sf.SoundFile, path: Path, block_frames: int) -> DecodedFile:
+def _decode_with_soundfile(file: sf.SoundFile, path: Path, block_frames: int) -> DecodedFile:
     # libsndfile says 2**63 - 1 where a stream's length is unknown.
     promised = file.frames if 0 <= file.frames < 1 << 60 else None
     return DecodedFile(
@@ -84,39 +84,39 @@ def _from_soundfile(file: sf.SoundFile, path: Path, block_frames: int) -> Decode
         channels=int(file.channels),
         promised_frames=promised,
         suffix=_SUFFIXES.get(file.format, ""),
-        blocks=_checked(_blocks(file, path, block_frames), path, promised, int(file.samplerate)),
+        blocks=_check_blocks(_read_blocks(file, path, block_frames), path, promised, int(file.samplerate)),
     )
 
 
-def _blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
-    width = BYTES.get(file.subtype)
+def _read_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
+    width = BYTES_BY_SUBTYPE.get(file.subtype)
     if file.format in ("WAV", "WAVEX") and file.endian == "FILE" and width:
         with path.open("rb") as raw:
-            offset = data_offset(raw, file.channels, width)
+            offset = find_data_offset(raw, file.channels, width)
         if offset is not None:
-            return pcm_blocks(path, offset, file.frames, file.channels, width, block_frames)
-    return _soundfile_blocks(file, path, block_frames)
+            return read_pcm_blocks(path, offset, file.frames, file.channels, width, block_frames)
+    return _read_soundfile_blocks(file, path, block_frames)
 
 
-def _soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
+def _read_soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
     buffer = np.empty((block_frames, file.channels), np.float32)
     while True:
         try:
             block = file.read(out=buffer)
         except (sf.LibsndfileError, RuntimeError, OSError) as e:
-            raise SoundError(f"the sound breaks off: {_plain(e)}", where=path.name, cure="copy it again") from e
+            raise SoundError(f"the sound breaks off: {_strip_path(e)}", where=path.name, cure="copy it again") from e
         if not len(block):
             return
         yield block
 
 
-def _checked(blocks: Iterator[Frames], path: Path, promised: int | None, rate: int, slack: int = 0) -> Iterator[Frames]:
+def _check_blocks(blocks: Iterator[Frames], path: Path, promised: int | None, rate: int, slack: int = 0) -> Iterator[Frames]:
     """Passes blocks on; raises at NaN, and at the end when fewer frames came than were promised."""
     frames = 0
     for block in blocks:
         # One dot product instead of a look at every frame: it is finite exactly when all frames are (or absurdly loud).
         if not np.isfinite(np.vdot(block, block)):
-            _refuse_not_finite(block, path, frames / rate)
+            _raise_not_finite(block, path, frames / rate)
         frames += len(block)
         yield block
     if frames == 0:
@@ -125,7 +125,7 @@ def _checked(blocks: Iterator[Frames], path: Path, promised: int | None, rate: i
         raise SoundError(f"the file is cut short: {frames} of {promised} frames are there", where=path.name, cure="copy it again")
 
 
-def _refuse_not_finite(block: Frames, path: Path, start_s: float) -> None:
+def _raise_not_finite(block: Frames, path: Path, start_s: float) -> None:
     bad = ~np.isfinite(block).all(axis=1)
     what = "NaN or infinite values" if bad.any() else "values far beyond full scale"
     raise SoundError(f"the sound holds {what} near {start_s:.1f} s", where=path.name, cure="export it again as WAV PCM_24")
@@ -138,25 +138,25 @@ def _check_container(file: BinaryIO, head: bytes, path: Path) -> None:
     """libsndfile reads a cut WAV or AIFF as a shorter one; the chunk sizes tell."""
     size = path.stat().st_size
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        missing = _missing_bytes(file, size, "<I", _data_size_in_ds64(head))
+        missing = _count_missing_bytes(file, size, "<I", _read_ds64_data_size(head))
     elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        missing = _missing_bytes(file, size, ">I", None)
+        missing = _count_missing_bytes(file, size, ">I", None)
     elif head[:4] == b"OggS":
-        missing = 0 if _ogg_ends(file, size) else 1
+        missing = 0 if _has_last_ogg_page(file, size) else 1
     else:
         return
     if missing > 0:
         raise SoundError("the file is cut short: its end is missing", where=path.name, cure="copy it again from the recorder")
 
 
-def _data_size_in_ds64(head: bytes) -> int | None:
+def _read_ds64_data_size(head: bytes) -> int | None:
     """RF64 (EBU Tech 3306): the real size of the data chunk is in the chunk `ds64`, which comes first."""
     if head[:4] == b"RF64" and head[12:16] == b"ds64" and len(head) >= 36:
         return int(struct.unpack("<Q", head[28:36])[0])
     return None
 
 
-def _missing_bytes(file: BinaryIO, size: int, order: str, data_size: int | None) -> int:
+def _count_missing_bytes(file: BinaryIO, size: int, order: str, data_size: int | None) -> int:
     """Walks the chunks up to the sound data and returns how many bytes of it lie beyond the end of the file."""
     at = 12
     for _ in range(1000):
@@ -173,7 +173,7 @@ def _missing_bytes(file: BinaryIO, size: int, order: str, data_size: int | None)
     return 0
 
 
-def _ogg_ends(file: BinaryIO, size: int) -> bool:
+def _has_last_ogg_page(file: BinaryIO, size: int) -> bool:
     """An Ogg file is whole when its last page says so (RFC 3533: bit 0x04 of the header type) and is all there."""
     file.seek(max(0, size - 70_000))  # a page has at most 65,307 bytes
     tail = file.read()
@@ -194,30 +194,30 @@ def _open_with_av(path: Path, block_frames: int, reason: str) -> Iterator[Decode
     try:
         container = av.open(str(path.resolve()), options=_AV_OPTIONS, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as e:
-        raise SoundError(_what_it_is_not(path, reason), where=path.name, cure=_EXPORT) from e
+        raise SoundError(_describe_open_failure(path, reason), where=path.name, cure=_EXPORT) from e
     with container:
         if not container.streams.audio:
             raise SoundError("there is no sound in it, only pictures or data", where=path.name, cure="export its sound as WAV")
         stream = container.streams.audio[0]
         try:
-            yield _from_av(container, stream, path, block_frames)
+            yield _decode_with_av(container, stream, path, block_frames)
         except av.error.FFmpegError as e:
-            raise SoundError(f"the sound breaks off: {_plain(e)}", where=path.name, cure="copy it again") from e
+            raise SoundError(f"the sound breaks off: {_strip_path(e)}", where=path.name, cure="copy it again") from e
 
 
-def _what_it_is_not(path: Path, reason: str) -> str:
+def _describe_open_failure(path: Path, reason: str) -> str:
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":  # MP4 and its kin keep their table of contents at the end
         return "the file is cut short or damaged: its table of contents is missing"
-    return f"this is no sound file ({_plain(reason)})"
+    return f"this is no sound file ({_strip_path(reason)})"
 
 
-def _from_av(container: Any, stream: Any, path: Path, block_frames: int) -> DecodedFile:
+def _decode_with_av(container: Any, stream: Any, path: Path, block_frames: int) -> DecodedFile:
     rate, channels = int(stream.codec_context.sample_rate or 0), int(stream.codec_context.channels or 0)
     if rate <= 0 or channels <= 0:
         raise SoundError("its sound has no rate or no channels", where=path.name, cure=_EXPORT)
-    promised = _promised_by_av(container, stream, rate)
+    promised = _read_av_frame_count(container, stream, rate)
     kind = container.format.name.split(",")[0]
     return DecodedFile(
         format=f"{kind.upper()} {stream.codec_context.name.upper()}",
@@ -229,24 +229,24 @@ def _from_av(container: Any, stream: Any, path: Path, block_frames: int) -> Deco
         promised_frames=promised,
         suffix=_AV_SUFFIXES.get(kind, f".{kind}"),
         # Encoders round to whole packets and players trim them: a quarter of a second is no damage.
-        blocks=_checked(_av_blocks(container, stream, block_frames), path, promised, rate, slack=rate // 4),
+        blocks=_check_blocks(_read_av_blocks(container, stream, block_frames), path, promised, rate, slack=rate // 4),
     )
 
 
-def _promised_by_av(container: Any, stream: Any, rate: int) -> int | None:
+def _read_av_frame_count(container: Any, stream: Any, rate: int) -> int | None:
     if stream.duration and stream.time_base:
         return round(float(stream.duration * stream.time_base) * rate)
     only_sound = len(container.streams) == 1  # a picture may last longer than the sound beside it
     return round(container.duration / 1e6 * rate) if container.duration and only_sound else None
 
 
-def _av_blocks(container: Any, stream: Any, block_frames: int) -> Iterator[Frames]:
+def _read_av_blocks(container: Any, stream: Any, block_frames: int) -> Iterator[Frames]:
     """Decoded packets gathered into blocks of at least `block_frames`, so that what follows is not slowed by small ones."""
     import av
 
     resampler = av.AudioResampler(format="flt", rate=stream.codec_context.sample_rate)
     channels, parts, held = int(stream.codec_context.channels), [], 0
-    for frame in _frames(container, stream, resampler):
+    for frame in _resample_av_frames(container, stream, resampler):
         part = frame.to_ndarray().reshape(-1, channels)
         parts.append(part)
         held += len(part)
@@ -257,14 +257,14 @@ def _av_blocks(container: Any, stream: Any, block_frames: int) -> Iterator[Frame
         yield np.concatenate(parts)
 
 
-def _frames(container: Any, stream: Any, resampler: Any) -> Iterator[Any]:
+def _resample_av_frames(container: Any, stream: Any, resampler: Any) -> Iterator[Any]:
     for frame in container.decode(stream):
         frame.pts = None  # gaps in the time stamps are no frames
         yield from resampler.resample(frame)
     yield from resampler.resample(None)
 
 
-def _plain(error: object) -> str:
+def _strip_path(error: object) -> str:
     """An error's words without its path, which tells a musician nothing and may be a temporary one."""
     words = str(error).strip().rstrip(".")
     return words.rpartition(": ")[2] if ": " in words else words

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotune.sound import Sound, decibels
+from audiotune.sound import Sound, to_decibels
 
 Matrix = NDArray[np.float64]
 Mel = NDArray[np.float64]  # [bands, frames], dB below the sound's own loudest cell
@@ -29,34 +29,34 @@ _SHIFTS = 8  # pooled frames that a copy may begin earlier or later: 0.37 s
 _KAD_SCALE = 100.0
 
 
-def log_mel(sound: Sound) -> Mel:
+def compute_log_mel(sound: Sound) -> Mel:
     """Log-mel spectrogram in dB relative to its own loudest cell, floored at -80: float64 [64 bands, frames].
 
     22.05 kHz mono, 1024-point Hann frames every 256; bands from 30 Hz to 11 kHz on the mel scale of O'Shaughnessy (1987).
     Digital silence is at the floor everywhere.
     """
-    data = sound.mono().resampled(RATE_HZ).data[0].astype(np.float64)
+    data = sound.to_mono().resample(RATE_HZ).data[0].astype(np.float64)
     data = np.pad(data, (0, max(0, _WINDOW - len(data))))
     frames = np.lib.stride_tricks.sliding_window_view(data, _WINDOW)[::_HOP] * np.hanning(_WINDOW)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters().T
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _build_mel_filters().T
     loudest = float(power.max())
     if loudest <= 1e-12:
         return np.full(power.T.shape, _FLOOR_DB)
     return np.asarray(np.maximum(10 * np.log10(np.maximum(power, 1e-12) / loudest), _FLOOR_DB).T)
 
 
-def mel_distance(a: Mel, b: Mel) -> float:
+def measure_mel_distance(a: Mel, b: Mel) -> float:
     """Mean absolute difference of two log-mel spectrograms in dB over the shorter length; 0 is equal, level does not count."""
     frames = min(a.shape[1], b.shape[1])
     return float(np.abs(a[:, :frames] - b[:, :frames]).mean())
 
 
-def log_mel_distance(a: Sound, b: Sound) -> float:
+def measure_log_mel_distance(a: Sound, b: Sound) -> float:
     """`mel_distance` of two sounds."""
-    return mel_distance(log_mel(a), log_mel(b))
+    return measure_mel_distance(compute_log_mel(a), compute_log_mel(b))
 
 
-def mel_statistics(mel: Mel) -> Matrix:
+def compute_mel_statistics(mel: Mel) -> Matrix:
     """What a sound is like, as one vector: mean, spread, 10th and 90th percentile over time of its log-mel bands, and mean
     and spread of how fast they change: float64 [6 * bands]."""
     level = mel / -_FLOOR_DB
@@ -65,13 +65,13 @@ def mel_statistics(mel: Mel) -> Matrix:
     return np.concatenate([*parts, change.std(axis=1)])
 
 
-def latent_statistics(latents: NDArray[np.float32]) -> Matrix:
+def compute_latent_statistics(latents: NDArray[np.float32]) -> Matrix:
     """Mean and spread over time of latents [latent_channels, latent_frames]: float64 [2 * latent_channels]."""
     wide = latents.astype(np.float64)
     return np.concatenate([wide.mean(axis=1), wide.std(axis=1)])
 
 
-def balanced(reference: Sequence[Matrix], *others: Sequence[Matrix]) -> list[Matrix]:
+def balance_statistics(reference: Sequence[Matrix], *others: Sequence[Matrix]) -> list[Matrix]:
     """Joins several kinds of statistics into one embedding in which each kind has the same total variance in the reference.
 
     Args:
@@ -85,7 +85,7 @@ def balanced(reference: Sequence[Matrix], *others: Sequence[Matrix]) -> list[Mat
     return [np.concatenate([kind * scale for kind, scale in zip(kinds, scales)], axis=1) for kinds in (reference, *others)]
 
 
-def kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> float:
+def compute_kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> float:
     """Kernel audio distance of two sets of embeddings [sounds, values]; about 0 for sets of one kind, larger is farther.
 
     The unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) times 100, as Chung et al. 2025, "KAD: No More
@@ -99,26 +99,26 @@ def kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> float:
         raise ValueError("each set needs at least two sounds")
     if reference.shape[1] != other.shape[1]:
         raise ValueError(f"embeddings of {reference.shape[1]} and of {other.shape[1]} values cannot be compared")
-    width = median_distance(reference)
+    width = compute_median_distance(reference)
     x, y = reference / width, other / width
-    of = _gaussian if kernel == "rbf" else _cubic
-    return _KAD_SCALE * (_off_diagonal(of(x, x)) + _off_diagonal(of(y, y)) - 2 * float(of(x, y).mean()))
+    of = _gaussian_kernel if kernel == "rbf" else _cubic_kernel
+    return _KAD_SCALE * (_average_off_diagonal(of(x, x)) + _average_off_diagonal(of(y, y)) - 2 * float(of(x, y).mean()))
 
 
-def median_distance(rows: Matrix) -> float:
+def compute_median_distance(rows: Matrix) -> float:
     """Median distance between two different rows; 1 where all are equal."""
-    squared = _squared(rows, rows)[np.triu_indices(len(rows), 1)]
+    squared = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
     return float(np.sqrt(np.median(squared))) or 1.0
 
 
-def likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
+def compute_likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
     """How alike each sound of `a` is to each of `b`, at the best of all shifts up to 0.37 s: float64 [len(a), len(b)], up to 1.
 
     The correlation of log-mel spectrograms (pooled to 46 ms and 32 bands, 50 dB deep, from the first frame with sound), each
     taken from its own mean; level does not count.
     """
     width = max((-(-mel.shape[1] // _POOL) for mel in (*a, *b)), default=1) + _SHIFTS
-    x, y = _grid(a, width), _grid(b, width)
+    x, y = _pool_mels(a, width), _pool_mels(b, width)
     best = np.full((len(a), len(b)), -1.0)
     for shift in range(-_SHIFTS, _SHIFTS + 1):
         moved = np.roll(y, shift, axis=2)  # the empty end is as long as the longest shift, so nothing comes round
@@ -126,34 +126,34 @@ def likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
     return np.asarray(np.minimum(best, 1.0))
 
 
-def flatness(sound: Sound) -> float:
+def measure_flatness(sound: Sound) -> float:
     """Spectral flatness of the whole sound, 0 (a tone) to about 0.56 (white noise): geometric over arithmetic mean power."""
-    data = sound.mono().data[0].astype(np.float64)
+    data = sound.to_mono().data[0].astype(np.float64)
     power = np.abs(np.fft.rfft(data)) ** 2
     total = float(power.mean()) if len(data) else 0.0
     return float(np.exp(np.log(power + 1e-9 * total).mean()) / total) if total > 0 else 0.0
 
 
-def centroid_hz(sound: Sound) -> float:
+def measure_centroid_hz(sound: Sound) -> float:
     """Centre of gravity of the power spectrum in Hz; 0 for silence."""
-    data = sound.mono().data[0].astype(np.float64)
+    data = sound.to_mono().data[0].astype(np.float64)
     power = np.abs(np.fft.rfft(data)) ** 2
     total = power.sum()
     return float((power * np.fft.rfftfreq(len(data), 1 / sound.sample_rate_hz)).sum() / total) if total else 0.0
 
 
-def sustain_db(sound: Sound) -> float:
+def measure_sustain_db(sound: Sound) -> float:
     """How a sound holds: its RMS in the third quarter over that in the first, in dB. A pluck is far below 0, a drone near it."""
-    quarters = np.array_split(sound.mono().data[0].astype(np.float64), 4)
+    quarters = np.array_split(sound.to_mono().data[0].astype(np.float64), 4)
     first, third = (float(np.sqrt((quarter**2).mean())) if len(quarter) else 0.0 for quarter in (quarters[0], quarters[2]))
-    return decibels(max(third, 1e-6)) - decibels(max(first, 1e-6))
+    return to_decibels(max(third, 1e-6)) - to_decibels(max(first, 1e-6))
 
 
-def _grid(mels: Sequence[Mel], width: int) -> Matrix:
+def _pool_mels(mels: Sequence[Mel], width: int) -> Matrix:
     """Pooled, taken from their own mean, padded with zeros to `width` and scaled to length 1: [sounds, bands / 2, width]."""
     grid = np.zeros((len(mels), BANDS // 2, width))
     for row, whole in zip(grid, mels):
-        mel = np.maximum(whole[:, _onset(whole) :], _LIKE_FLOOR_DB)
+        mel = np.maximum(whole[:, _find_onset(whole) :], _LIKE_FLOOR_DB)
         frames = -(-mel.shape[1] // _POOL)
         full = np.pad(mel, ((0, 0), (0, frames * _POOL - mel.shape[1])), mode="edge")
         pooled = full.reshape(BANDS // 2, 2, frames, _POOL).mean(axis=(1, 3))
@@ -162,30 +162,30 @@ def _grid(mels: Sequence[Mel], width: int) -> Matrix:
     return grid
 
 
-def _onset(mel: Mel) -> int:
+def _find_onset(mel: Mel) -> int:
     """The first frame with sound in it; 0 for silence."""
     return int((mel.max(axis=0) > _LIKE_FLOOR_DB).argmax())
 
 
-def _gaussian(x: Matrix, y: Matrix) -> Matrix:
-    return np.asarray(np.exp(-_squared(x, y) / 2))
+def _gaussian_kernel(x: Matrix, y: Matrix) -> Matrix:
+    return np.asarray(np.exp(-_squared_distances(x, y) / 2))
 
 
-def _cubic(x: Matrix, y: Matrix) -> Matrix:
+def _cubic_kernel(x: Matrix, y: Matrix) -> Matrix:
     return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
 
-def _off_diagonal(k: Matrix) -> float:
+def _average_off_diagonal(k: Matrix) -> float:
     return float((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)))
 
 
-def _squared(a: Matrix, b: Matrix) -> Matrix:
+def _squared_distances(a: Matrix, b: Matrix) -> Matrix:
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
     return np.asarray(np.maximum(squared, 0.0))
 
 
 @functools.cache
-def _filters() -> Matrix:
+def _build_mel_filters() -> Matrix:
     """Triangular mel filters [bands, bins]."""
     mel = 2595 * np.log10(1 + np.array([30.0, RATE_HZ / 2]) / 700)
     edges = 700 * (10 ** (np.linspace(mel[0], mel[1], BANDS + 2) / 2595) - 1)

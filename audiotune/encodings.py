@@ -41,7 +41,7 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
     kind, subtype = _KINDS[format]
     if bit_depth is not None:
         subtype = "FLOAT" if bit_depth == 32 else f"PCM_{bit_depth}"
-    fitted = sound.resampled(_rate(sound.sample_rate_hz, format))
+    fitted = sound.resample(_choose_rate(sound.sample_rate_hz, format))
     words = dict(tags or {})
     out = io.BytesIO()
     try:
@@ -54,33 +54,33 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
                 file.write(fitted.data[:, start : start + _BLOCK].T)
     except (sf.LibsndfileError, RuntimeError, ValueError) as e:
         raise SoundError(f"cannot encode as {format}: {e}", cure="take wav") from e
-    return (_id3(words) if format == "mp3" else b"") + out.getvalue()
+    return (_encode_id3(words) if format == "mp3" else b"") + out.getvalue()
 
 
-def tags_of(data: bytes) -> dict[str, str]:
+def read_tags(data: bytes) -> dict[str, str]:
     """The tags inside a file."""
     with sf.SoundFile(io.BytesIO(data)) as file:
         return {name: value for name, value in file.copy_metadata().items() if value}
 
 
-def _id3(tags: Mapping[str, str]) -> bytes:
+def _encode_id3(tags: Mapping[str, str]) -> bytes:
     """An ID3v2.4 tag in UTF-8: libsndfile's own drops the copyright and marks UTF-8 as Latin-1. Spec: id3.org, 2.4.0."""
-    frames = b"".join(_frame(_ID3[name], value) for name, value in tags.items() if name in _ID3 and value)
-    return b"ID3\x04\x00\x00" + _synchsafe(len(frames)) + frames if frames else b""
+    frames = b"".join(_encode_id3_frame(_ID3[name], value) for name, value in tags.items() if name in _ID3 and value)
+    return b"ID3\x04\x00\x00" + _encode_synchsafe(len(frames)) + frames if frames else b""
 
 
-def _frame(kind: str, value: str) -> bytes:
+def _encode_id3_frame(kind: str, value: str) -> bytes:
     language = b"eng\0" if kind == "COMM" else b""
     body = b"\x03" + language + value.replace("\0", "").encode() + b"\0"
-    return kind.encode() + _synchsafe(len(body)) + b"\0\0" + body
+    return kind.encode() + _encode_synchsafe(len(body)) + b"\0\0" + body
 
 
-def _synchsafe(number: int) -> bytes:
+def _encode_synchsafe(number: int) -> bytes:
     """Seven bits a byte, so that no size looks like the beginning of an MPEG frame."""
     return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
 
 
-def _rate(rate_hz: int, format: Format) -> int:
+def _choose_rate(rate_hz: int, format: Format) -> int:
     known = {"opus": _OPUS_RATES_HZ, "mp3": _MP3_RATES_HZ}.get(format)
     if known is None or rate_hz in known:
         return rate_hz

@@ -16,10 +16,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from audiotune.kernel import kernel
+from audiotune.kernel import compile_kernel
 from audiotune.sound import Frames, Sound
 
-Words = NDArray[np.uint32]  # [words], one each HOP_S seconds
+FingerprintWords = NDArray[np.uint32]  # [words], one each HOP_S seconds
 Name = TypeVar("Name")
 
 RATE_HZ = 5512.5
@@ -60,7 +60,7 @@ class Match:
     share: float
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Both sounds are the same from start to end, and not merely overlapping."""
         return self.share >= _WHOLE_SHARE
 
@@ -73,32 +73,32 @@ class Fingerprinter:
         self._rest = np.zeros(_PAD, np.float32)
         self._bands = np.zeros((0, len(_EDGES) - 2), np.float32)  # differences of the last _LAG frames
         self._windowed = np.empty((_BATCH, _WINDOW), np.float32)
-        self._words: list[Words] = []
+        self._words: list[FingerprintWords] = []
 
     def add(self, frames: Frames) -> None:
         """Takes the next block, float32 [frames, channels]."""
         if len(frames):
-            self._take(self._resampler.resample_chunk(_mono(frames)))
+            self._add_audio(self._resampler.resample_chunk(_mix_to_mono(frames)))
 
-    def finish(self) -> Words:
+    def finish(self) -> FingerprintWords:
         """The words; call it once, after the last block."""
         last = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        self._take(np.concatenate([last, np.zeros(_PAD + _LAG * _HOP, np.float32)]))
+        self._add_audio(np.concatenate([last, np.zeros(_PAD + _LAG * _HOP, np.float32)]))
         return np.concatenate([np.zeros(0, np.uint32), *self._words])
 
-    def _take(self, sound: Frames) -> None:
+    def _add_audio(self, sound: Frames) -> None:
         self._rest = np.concatenate([self._rest, sound])
         count = (len(self._rest) - _WINDOW) // _HOP + 1
         if count < 1:
             return
         view = np.lib.stride_tricks.sliding_window_view(self._rest, _WINDOW)[::_HOP]
-        power = _sliding_power(self._rest, count)
+        power = _measure_window_power(self._rest, count)
         for start in range(0, count, _BATCH):
             end = min(start + _BATCH, count)
-            self._words.append(self._of(view[start:end], power[start:end]))
+            self._words.append(self._hash_windows(view[start:end], power[start:end]))
         self._rest = self._rest[count * _HOP :].copy()
 
-    def _of(self, windows: Frames, power: Frames) -> Words:
+    def _hash_windows(self, windows: Frames, power: Frames) -> FingerprintWords:
         from scipy.fft import rfft  # stays in float32
 
         np.multiply(windows, _HANN, out=self._windowed[: len(windows)])
@@ -115,7 +115,7 @@ class Fingerprinter:
         return np.where(loud, words, np.uint32(0)).astype(np.uint32)
 
 
-def _sliding_power(sound: Frames, count: int) -> Frames:
+def _measure_window_power(sound: Frames, count: int) -> Frames:
     """Mean square of each of `count` windows, summed from hops that windows share."""
     hops = sound[: (len(sound) // _HOP) * _HOP].reshape(-1, _HOP)
     squares = np.einsum("ij,ij->i", hops, hops)
@@ -123,7 +123,7 @@ def _sliding_power(sound: Frames, count: int) -> Frames:
     return np.asarray(per_window[:count] / _WINDOW, dtype=np.float32)
 
 
-def fingerprint(sound: Sound) -> Words:
+def fingerprint_sound(sound: Sound) -> FingerprintWords:
     """The words of a whole sound, uint32 [words]: about 43 a second."""
     maker = Fingerprinter(sound.sample_rate_hz)
     for start in range(0, sound.frames, 1 << 16):
@@ -131,7 +131,7 @@ def fingerprint(sound: Sound) -> Words:
     return maker.finish()
 
 
-def matches(a: Words, b: Words) -> Match | None:
+def match_fingerprints(a: FingerprintWords, b: FingerprintWords) -> Match | None:
     """The longest part of `a` that is also in `b`, or None.
 
     Sounds of a second and more match in any part of about a second; shorter ones only as wholes.
@@ -141,47 +141,47 @@ def matches(a: Words, b: Words) -> Match | None:
     if len(a) * len(b) <= _BRUTE_FORCE:
         shifts = np.arange(-len(b) + 1, len(a))
     else:
-        index: Index[int] = Index()
+        index: FingerprintIndex[int] = FingerprintIndex()
         index.add(0, b)
-        shifts = index.shifts(a).get(0, np.zeros(0, np.int64))
-    return _judged(a, b, shifts)
+        shifts = index.find_shifts(a).get(0, np.zeros(0, np.int64))
+    return _find_best_match(a, b, shifts)
 
 
-class Index(Generic[Name]):
+class FingerprintIndex(Generic[Name]):
     """Many fingerprints, and which of them share words with a new one."""
 
     def __init__(self) -> None:
         self._names: list[Name] = []
-        self._prints: list[Words] = []
-        self._sorted: tuple[Words, NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._prints: list[FingerprintWords] = []
+        self._sorted: tuple[FingerprintWords, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def add(self, name: Name, words: Words) -> None:
+    def add(self, name: Name, words: FingerprintWords) -> None:
         self._names.append(name)
         self._prints.append(words)
         self._sorted = None
 
-    def find(self, words: Words) -> list[tuple[Name, Match]]:
+    def find(self, words: FingerprintWords) -> list[tuple[Name, Match]]:
         """Who sounds the same as these words, in whole or in part; the longest match first. Finds a sound itself, too."""
         found = []
         short = int(np.count_nonzero(words)) * _NEUTRAL_BITS < 2 * _SURE
-        shifts = self._all_shifts(words) if short else self.shifts(words)
+        shifts = self._list_all_shifts(words) if short else self.find_shifts(words)
         for at, candidates in shifts.items():
-            match = _judged(words, self._prints[at], candidates)
+            match = _find_best_match(words, self._prints[at], candidates)
             if match:
                 found.append((self._names[at], match))
         return sorted(found, key=lambda pair: -pair[1].duration_s)
 
-    def shifts(self, words: Words) -> dict[int, NDArray[np.int64]]:
+    def find_shifts(self, words: FingerprintWords) -> dict[int, NDArray[np.int64]]:
         """Sound -> the alignments (place in `words` minus place in the sound) under which most words are equal.
 
         Looks up whole words: even a bad MP3 leaves one word in ten unharmed.
         """
         if not self._prints:
             return {}
-        table, owners, places = self._table()
+        table, owners, places = self._sort_words()
         at = np.flatnonzero(words)
         low, high = np.searchsorted(table, words[at]), np.searchsorted(table, words[at], side="right")
         # Rare words first: those that fill every second of a hum or a drone tell little and would fill the memory.
@@ -190,9 +190,9 @@ class Index(Generic[Name]):
         at, low, counts = at[rare], low[rare], (high - low)[rare]
         rows = np.repeat(low, counts) + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         pairs, hits = np.unique((owners[rows] << 32) + (np.repeat(at, counts) - places[rows]) + (1 << 31), return_counts=True)
-        return self._most_hit(np.stack([pairs >> 32, (pairs & 0xFFFFFFFF) - (1 << 31)]), hits)
+        return self._keep_frequent_shifts(np.stack([pairs >> 32, (pairs & 0xFFFFFFFF) - (1 << 31)]), hits)
 
-    def _most_hit(self, pairs: NDArray[np.int64], hits: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    def _keep_frequent_shifts(self, pairs: NDArray[np.int64], hits: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
         found: dict[int, NDArray[np.int64]] = {}
         best = np.argsort(-hits, kind="stable")
         owners: dict[int, list[int]] = {}
@@ -205,12 +205,12 @@ class Index(Generic[Name]):
                 found[owner] = np.array(shifts, np.int64)
         return found
 
-    def _all_shifts(self, words: Words) -> dict[int, NDArray[np.int64]]:
+    def _list_all_shifts(self, words: FingerprintWords) -> dict[int, NDArray[np.int64]]:
         """A short sound has too few words to look up, and matches only sounds as short: those are compared in full."""
         most = 2 * len(words)
         return {i: np.arange(-len(other) + 1, len(words)) for i, other in enumerate(self._prints) if len(other) <= most}
 
-    def _table(self) -> tuple[Words, NDArray[np.int64], NDArray[np.int64]]:
+    def _sort_words(self) -> tuple[FingerprintWords, NDArray[np.int64], NDArray[np.int64]]:
         if self._sorted is None:
             words = np.concatenate(self._prints)
             owners = np.repeat(np.arange(len(self._prints)), [len(p) for p in self._prints])
@@ -220,7 +220,7 @@ class Index(Generic[Name]):
         return self._sorted
 
 
-def _mono(frames: Frames) -> Frames:
+def _mix_to_mono(frames: Frames) -> Frames:
     """First channel plus a little less of each other, [frames]."""
     if frames.ndim == 1 or frames.shape[1] == 1:
         return np.ascontiguousarray(frames.reshape(-1), dtype=np.float32)
@@ -229,15 +229,15 @@ def _mono(frames: Frames) -> Frames:
     return np.asarray(frames @ (weights / weights.sum()), dtype=np.float32)
 
 
-def _judged(a: Words, b: Words, shifts: NDArray[np.int64]) -> Match | None:
-    score, i, j, length, compared, errors = _best_run(a, b, shifts, _NEUTRAL_BITS)
+def _find_best_match(a: FingerprintWords, b: FingerprintWords, shifts: NDArray[np.int64]) -> Match | None:
+    score, i, j, length, compared, errors = _find_best_run(a, b, shifts, _NEUTRAL_BITS)
     if compared == 0:
         return None
     rate = errors / (32 * compared)
     share = compared / max(np.count_nonzero(a), np.count_nonzero(b))
     if score < _SURE and not (share >= _WHOLE_SHARE and rate <= _WHOLE_BER):
         return None
-    start, other, words = _inside(i, j, length, len(a), len(b))
+    start, other, words = _trim_padding(i, j, length, len(a), len(b))
     return Match(float(rate), start * HOP_S, other * HOP_S, words * HOP_S, float(share))
 
 
@@ -245,7 +245,7 @@ _LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words that lie before the s
 _TRAIL = 2 * (_PAD // _HOP) + _LAG - _WINDOW // _HOP + 1 - _LAG - _LEAD  # and behind its end
 
 
-def _inside(i: int, j: int, length: int, a_words: int, b_words: int) -> tuple[int, int, int]:
+def _trim_padding(i: int, j: int, length: int, a_words: int, b_words: int) -> tuple[int, int, int]:
     """Where a run starts in both sounds and how long it is, in hops, without the words that hear the silence laid around them.
 
     Both starts move by the same step: how the sounds lie to each other is what a match is about.
@@ -256,8 +256,8 @@ def _inside(i: int, j: int, length: int, a_words: int, b_words: int) -> tuple[in
     return start, other, max(1, min(length - step, longest))
 
 
-@kernel
-def _best_run(a, b, shifts, neutral):  # type: ignore[no-untyped-def]
+@compile_kernel
+def _find_best_run(a, b, shifts, neutral):  # type: ignore[no-untyped-def]
     """Best-scoring run over all alignments: (score, start in a, start in b, length, words compared, bits that differ)."""
     best, best_i, best_j, best_n, best_compared, best_errors = 0, 0, 0, 0, 0, 0
     for s in range(len(shifts)):

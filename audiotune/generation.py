@@ -40,7 +40,7 @@ class AdapterRequest(BaseModel):
     strength: float = Field(default=1.0, ge=0, le=2, description="0 is none of it, 1 as it was tuned")
 
 
-def adapter_in(text: str) -> dict[str, Any]:
+def parse_adapter(text: str) -> dict[str, Any]:
     """`name=0.7`, or `name` alone for its full strength, as a request has it: {"release": ..., "strength": ...}.
 
     Raises ValueError when what comes after `=` is no number. Bounds are the request's to check.
@@ -119,7 +119,7 @@ class GenerationRequest(BaseModel):
 
     @field_validator("bars")
     @classmethod
-    def _bars_need_bpm(cls, value: float | None, others: ValidationInfo) -> float | None:
+    def _check_bars(cls, value: float | None, others: ValidationInfo) -> float | None:
         if value is not None and others.data.get("bpm") is None:
             raise ValueError("needs bpm")
         if value is not None and others.data.get("seconds") is not None:
@@ -128,7 +128,7 @@ class GenerationRequest(BaseModel):
 
     @field_validator("init_sound", "inpaint_start_s", "extend_s", "loop", "inpaint_end_s")
     @classmethod
-    def _fits_the_init_sound(cls, value: Any, others: ValidationInfo) -> Any:
+    def _check_init_sound(cls, value: Any, others: ValidationInfo) -> Any:
         """What needs an init sound has one, and only one thing is done to it."""
         has, name = others.data, others.field_name or ""
         if value in (None, False):
@@ -147,7 +147,7 @@ class GenerationRequest(BaseModel):
 
     @field_validator("adapters")
     @classmethod
-    def _named_once(cls, value: tuple[AdapterRequest, ...]) -> tuple[AdapterRequest, ...]:
+    def _check_adapters(cls, value: tuple[AdapterRequest, ...]) -> tuple[AdapterRequest, ...]:
         names = [wish.release for wish in value]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -156,7 +156,7 @@ class GenerationRequest(BaseModel):
 
     @field_validator("bit_depth")
     @classmethod
-    def _known_depth(cls, value: int | None) -> int | None:
+    def _check_bit_depth(cls, value: int | None) -> int | None:
         if value not in (None, 16, 24, 32):
             raise ValueError("16, 24 or 32")
         return value
@@ -170,12 +170,12 @@ class GenerationRequest(BaseModel):
         return self.bars * beats * (4 / lower) * 60 / self.bpm
 
     @property
-    def words(self) -> str:
+    def prompt_with_key(self) -> str:
         """What the model reads: the prompt, and the key in words."""
         return f"{self.prompt}, {self.key}" if self.key else self.prompt
 
 
-class Generation(BaseModel):
+class GenerationRecord(BaseModel):
     """A record of one made sound: kept in the store, so that every sound can be traced to its release and people."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -210,11 +210,11 @@ class Generation(BaseModel):
     made: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property
-    def place(self) -> str:
+    def record_key(self) -> str:
         """Store key of this record."""
         return f"manifests/generations/{self.sound}.json"
 
-    def tags(self) -> dict[str, str]:
+    def file_tags(self) -> dict[str, str]:
         """What is written into the file itself."""
         facts: dict[str, Any] = {
             "seed": self.seed,

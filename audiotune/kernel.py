@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a loop over numpy arrays and numbers; it may call no other kernel."""
     compiled: Callable[..., Any] | None = None
 
@@ -22,14 +22,14 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         nonlocal compiled
         if compiled is None:
-            compiled = _compile(function)
+            compiled = _compile_with_numba(function)
         return compiled(*args)
 
     return call
 
 
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    if "NUMBA_CACHE_DIR" not in os.environ and not _writable(Path(__file__).parent):
+def _compile_with_numba(function: Callable[..., Any]) -> Callable[..., Any]:
+    if "NUMBA_CACHE_DIR" not in os.environ and not _is_writable(Path(__file__).parent):
         os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"audiotune-kernels-{os.getuid()}")
     import numba
 
@@ -37,6 +37,6 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def _writable(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     cache = folder / "__pycache__"
     return os.access(cache if cache.exists() else folder, os.W_OK)

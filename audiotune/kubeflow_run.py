@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Run = dict[str, Any]
+KubeflowRun = dict[str, Any]
 # Lines of the launcher, of Argo and of our own progress: no reason stands there.
 _NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
 _FATAL = re.compile(r"^F\d{4} [^\]]*\] (.*)$")
@@ -40,37 +40,37 @@ class StepPod:
     message: str
 
 
-def steps_in(run: Run) -> list[dict[str, Any]]:
+def list_steps(run: KubeflowRun) -> list[dict[str, Any]]:
     """The tasks that are steps, in the order they began; what was never begun has no state and stands last."""
-    tasks = _tasks(run)
+    tasks = _read_tasks(run)
     children = (str(child.get("pod_name") or "") for task in tasks for child in task.get("child_tasks") or [])
     others = {"root", "executor", *(_NUMBER.sub("", child) for child in children)}
-    found = [task for task in tasks if _is_step(str(task.get("display_name") or ""), others)]
+    found = [task for task in tasks if _is_own_step(str(task.get("display_name") or ""), others)]
     return sorted(found, key=lambda task: str(task.get("start_time") or "~") if task.get("state") else "~")
 
 
-def failed_drivers(run: Run) -> list[str]:
+def find_failed_drivers(run: KubeflowRun) -> list[str]:
     """Steps that never ran because what Kubeflow does before them failed: a wrong Secret, a lost entry of its metadata."""
-    names = [str(task.get("display_name") or "") for task in _tasks(run) if task.get("state") == "FAILED"]
+    names = [str(task.get("display_name") or "") for task in _read_tasks(run) if task.get("state") == "FAILED"]
     return sorted(name.removesuffix("-driver") for name in names if name.endswith("-driver"))
 
 
-def _tasks(run: Run) -> list[dict[str, Any]]:
+def _read_tasks(run: KubeflowRun) -> list[dict[str, Any]]:
     return (run.get("run_details") or {}).get("task_details") or []
 
 
-def _is_step(name: str, others: set[str]) -> bool:
+def _is_own_step(name: str, others: set[str]) -> bool:
     return bool(name) and name not in others and not name.endswith("-driver") and not _ATTEMPT.search(name)
 
 
-def ended_by_hand(run: Run) -> bool:
+def was_cancelled(run: KubeflowRun) -> bool:
     """Whether somebody asked for its end. The API calls such a run FAILED afterwards; only its history says more."""
     states = {str(past.get("state")) for past in run.get("state_history") or []}
     words = str((run.get("error") or {}).get("message") or "")
     return "workflow deadline" in words or bool({"CANCELING", "CANCELED"} & {*states, str(run.get("state"))})
 
 
-def workflow_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+def parse_workflow(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Argo's account of a run in the answer of v1beta1, the only version of the API that shows it; empty when it is not there."""
     text = (answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}"
     try:
@@ -80,7 +80,7 @@ def workflow_of(answer: Mapping[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def pods_of(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
+def find_step_pods(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
     """The pods that ran a step, the newest attempt first; last those of its driver that failed.
 
     A node's name is its way from the root: `audio-tune-tune-x7p2k(0).root(0).finetune(0).executor(1)`.
@@ -92,23 +92,23 @@ def pods_of(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
         ran = way[-2:] == [step, "executor"]
         undriven = way[-1] == f"{step}-driver" and node.get("phase") in ("Failed", "Error")
         if node.get("type") == "Pod" and (ran or undriven):
-            pod = StepPod(_pod_name(node), str(node["id"]), str(node.get("phase") or ""), str(node.get("message") or ""))
-            found.append(((ran, *_attempts(str(node["name"]))), pod))
+            pod = StepPod(_build_pod_name(node), str(node["id"]), str(node.get("phase") or ""), str(node.get("message") or ""))
+            found.append(((ran, *_parse_attempts(str(node["name"]))), pod))
     return [pod for _, pod in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
-def _pod_name(node: Mapping[str, Any]) -> str:
+def _build_pod_name(node: Mapping[str, Any]) -> str:
     """`WORKFLOW-TEMPLATE-NUMBER`, as Argo makes it of the node's `WORKFLOW-NUMBER`."""
     id, template = str(node["id"]), str(node.get("templateName") or "")
     workflow, _, number = id.rpartition("-")
     return f"{workflow}-{template}-{number}" if template else id
 
 
-def _attempts(name: str) -> list[int]:
+def _parse_attempts(name: str) -> list[int]:
     return [int(match[1]) if (match := _ATTEMPT.search(part)) else 0 for part in name.split(".")]
 
 
-def last_words(log: str) -> str:
+def find_failure_line(log: str) -> str:
     """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense.
 
     Where Kubeflow's driver or launcher gave up, before the step began or after it was done, that is the reason.
@@ -122,13 +122,13 @@ def last_words(log: str) -> str:
     return (ours or sensible or [""])[-1][:500]
 
 
-def last_progress(log: str) -> tuple[float, str] | None:
+def parse_last_progress(log: str) -> tuple[float, str] | None:
     """Share in [0, 1] and words of the last line of progress; None where there is none yet."""
     found = _PROGRESS.findall(log)
     return (min(1.0, int(found[-1][0]) / 100), found[-1][1].strip()[:200]) if found else None
 
 
-def message_in(answer: str) -> str:
+def parse_error_message(answer: str) -> str:
     """What an answer that refuses says, at most 500 characters."""
     try:
         body = json.loads(answer)

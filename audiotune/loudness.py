@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotune.kernel import kernel
-from audiotune.sound import Frames, Sound, decibels
+from audiotune.kernel import compile_kernel
+from audiotune.sound import Frames, Sound, to_decibels
 
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
@@ -47,7 +47,7 @@ class LoudnessMeter:
     def __init__(self, sample_rate_hz: int, channels: int, *, true_peak: bool = True) -> None:
         self._hop = max(1, round(sample_rate_hz / 10))
         self._weights = np.array(_SURROUND.get(channels, (1.0,) * channels))
-        self._filter = _k_weighting(sample_rate_hz)
+        self._filter = _compute_k_weighting(sample_rate_hz)
         self._state = np.zeros((channels, 4))
         self._open = np.zeros(channels)  # squares of the hop that is not full yet
         self._filled = 0
@@ -66,7 +66,7 @@ class LoudnessMeter:
         if frames.ndim == 1:
             frames = frames[:, None]
         hops = np.zeros((self._filled + len(frames)) // self._hop)
-        self._filled, added = _weigh(frames, self._filter, self._state, self._weights, self._open, self._filled, self._hop, hops)
+        self._filled, added = _add_weighted_squares(frames, self._filter, self._state, self._weights, self._open, self._filled, self._hop, hops)
         self._total += added
         self._frames += len(frames)
         if len(hops):
@@ -76,7 +76,7 @@ class LoudnessMeter:
 
     def _add_peak(self, frames: Frames) -> None:
         joined = np.concatenate([self._tail, frames])
-        self._peak = max(self._peak, _highest_between(joined, self._peak))
+        self._peak = max(self._peak, _find_true_peak(joined, self._peak))
         self._tail = joined[-(_TAPS - 1) :].copy()
 
     @property
@@ -88,53 +88,53 @@ class LoudnessMeter:
         hops = np.concatenate([*self._squares, np.zeros(0)])
         if len(hops) < _HOPS_PER_BLOCK:
             mean = (self._total + float(self._weights @ self._open)) / max(1, self._frames)
-            return _lufs(mean) if mean > _power(ABSOLUTE_GATE_LUFS) else None
+            return _power_to_lufs(mean) if mean > _lufs_to_power(ABSOLUTE_GATE_LUFS) else None
         sums = np.cumsum(np.concatenate([[0.0], hops]))
         blocks = (sums[_HOPS_PER_BLOCK:] - sums[:-_HOPS_PER_BLOCK]) / (_HOPS_PER_BLOCK * self._hop)
-        loud = blocks[blocks > _power(ABSOLUTE_GATE_LUFS)]
+        loud = blocks[blocks > _lufs_to_power(ABSOLUTE_GATE_LUFS)]
         if not len(loud):
             return None
         gate = loud.mean() * 10 ** (RELATIVE_GATE_LU / 10)
-        return _lufs(float(loud[loud > gate].mean()))
+        return _power_to_lufs(float(loud[loud > gate].mean()))
 
     @property
     def true_peak_dbtp(self) -> float | None:
         """The highest value between the frames in dBTP; None for digital silence."""
         end = np.concatenate([self._tail, np.zeros_like(self._tail)])
-        peak = max(self._peak, _highest_between(end, self._peak))
-        return decibels(peak) if peak > 0 else None
+        peak = max(self._peak, _find_true_peak(end, self._peak))
+        return to_decibels(peak) if peak > 0 else None
 
 
-def _highest_between(frames: Frames, peak: float) -> float:
+def _find_true_peak(frames: Frames, peak: float) -> float:
     """The highest interpolated or real value of [frames, channels] where it may exceed `peak`, else 0."""
     if len(frames) < _TAPS or max(frames.max(), -frames.min()) * _MOST_GAIN <= peak:
         return 0.0
-    return float(_highest(frames, _TAPS_BY_PHASE, np.float32(_MOST_GAIN), np.float32(peak), _LOOK))
+    return float(_find_interpolated_peak(frames, _TAPS_BY_PHASE, np.float32(_MOST_GAIN), np.float32(peak), _LOOK))
 
 
-def integrated_lufs(sound: Sound) -> float | None:
+def measure_integrated_lufs(sound: Sound) -> float | None:
     """Gated loudness of a whole sound in LUFS, or None below the gate. See `LoudnessMeter.lufs`."""
     meter = LoudnessMeter(sound.sample_rate_hz, sound.channels, true_peak=False)
     meter.add(sound.data.T)
     return meter.lufs
 
 
-def true_peak_dbtp(sound: Sound) -> float | None:
+def measure_true_peak_dbtp(sound: Sound) -> float | None:
     """Highest value of the sound interpolated to four times its rate, in dBTP, or None for digital silence."""
     meter = LoudnessMeter(sound.sample_rate_hz, sound.channels)
     meter._add_peak(np.ascontiguousarray(sound.data.T))
     return meter.true_peak_dbtp
 
 
-def _lufs(power: float) -> float:
+def _power_to_lufs(power: float) -> float:
     return -0.691 + 10 * math.log10(power)
 
 
-def _power(lufs: float) -> float:
+def _lufs_to_power(lufs: float) -> float:
     return float(10 ** ((lufs + 0.691) / 10))
 
 
-def _k_weighting(rate: int) -> NDArray[np.float64]:
+def _compute_k_weighting(rate: int) -> NDArray[np.float64]:
     """The two biquads as [2, 5] rows b0 b1 b2 a1 a2: head shelf, then high-pass."""
     k = math.tan(math.pi * min(1681.974450955533 / rate, 0.45))
     q, high = 0.7071752369554196, 10 ** (3.999843853973347 / 20)
@@ -152,8 +152,8 @@ def _k_weighting(rate: int) -> NDArray[np.float64]:
     return np.array([shelf, [1.0, -2.0, 1.0, 2 * (k * k - 1) / a0, (1 - k / q + k * k) / a0]])
 
 
-@kernel
-def _weigh(frames, filter, state, weights, open_squares, filled, hop, hops):  # type: ignore[no-untyped-def]
+@compile_kernel
+def _add_weighted_squares(frames, filter, state, weights, open_squares, filled, hop, hops):  # type: ignore[no-untyped-def]
     """Filters [frames, channels] and adds squares hop by hop; changes state and open_squares, fills hops [n]."""
     total = 0.0
     b0, b1, b2, a1, a2 = filter[0, 0], filter[0, 1], filter[0, 2], filter[0, 3], filter[0, 4]
@@ -185,8 +185,8 @@ def _weigh(frames, filter, state, weights, open_squares, filled, hop, hops):  # 
     return (filled + frames.shape[0]) % hop, total
 
 
-@kernel
-def _highest(frames, taps, most_gain, peak, look):  # type: ignore[no-untyped-def]
+@compile_kernel
+def _find_interpolated_peak(frames, taps, most_gain, peak, look):  # type: ignore[no-untyped-def]
     """The highest value between [frames, channels] that exceeds `peak`, else 0; taps [12, phases], the oldest frame's first.
 
     Looks at so many frames at a time, and only where one is high enough: no interpolated value exceeds the highest frame

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from audiotune.errors import ManifestError
-from audiotune.partial import write_whole
+from audiotune.partial import write_atomic_file
 from audiotune.store.port import Store
 
 VERSION = 1
@@ -33,7 +33,7 @@ class Manifest(Generic[Row]):
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(_body(self.rows)).hexdigest()
+        return hashlib.sha256(_encode_rows(self.rows)).hexdigest()
 
     @property
     def key(self) -> str:
@@ -41,7 +41,7 @@ class Manifest(Generic[Row]):
         return f"manifests/{self.kind}/{self.digest}.jsonl"
 
     def to_bytes(self) -> bytes:
-        body = _body(self.rows)
+        body = _encode_rows(self.rows)
         header = {
             "kind": self.kind,
             "version": VERSION,
@@ -52,7 +52,7 @@ class Manifest(Generic[Row]):
         return json.dumps(header, sort_keys=True, ensure_ascii=False).encode() + b"\n" + body
 
     def write(self, path: Path) -> Path:
-        return write_whole(path, self.to_bytes())
+        return write_atomic_file(path, self.to_bytes())
 
     def save(self, store: Store) -> str:
         """Keeps the manifest in the store and returns its key."""
@@ -60,7 +60,7 @@ class Manifest(Generic[Row]):
         return self.key
 
 
-def load(source: Path | bytes, kind: str, row: type[Row]) -> Manifest[Row]:
+def load_manifest(source: Path | bytes, kind: str, row: type[Row]) -> Manifest[Row]:
     """Reads and checks a manifest.
 
     Raises:
@@ -72,7 +72,7 @@ def load(source: Path | bytes, kind: str, row: type[Row]) -> Manifest[Row]:
     except OSError as e:
         raise ManifestError(f"cannot read the manifest: {e.strerror}", where=where, cure="run the step before again") from e
     head, _, body = data.partition(b"\n")
-    header = _header(head, where)
+    header = _parse_header(head, where)
     if header.get("kind") != kind:
         raise ManifestError(f"a manifest of {header.get('kind')!r} where {kind!r} is needed", where=where)
     if header.get("version") != VERSION:
@@ -86,12 +86,12 @@ def load(source: Path | bytes, kind: str, row: type[Row]) -> Manifest[Row]:
     return Manifest(kind, rows, dict(header.get("meta") or {}))
 
 
-def fetch(store: Store, key: str, kind: str, row: type[Row]) -> Manifest[Row]:
+def fetch_manifest(store: Store, key: str, kind: str, row: type[Row]) -> Manifest[Row]:
     """Loads a manifest from the store by key."""
-    return load(store.get(key), kind, row)
+    return load_manifest(store.get(key), kind, row)
 
 
-def newest(store: Store, kind: str) -> str | None:
+def find_newest_manifest(store: Store, kind: str) -> str | None:
     """The key of the manifest of this kind that was written last, or None."""
     prefix = f"manifests/{kind}/"
     manifests = (e for e in store.list(prefix) if e.key.endswith(".jsonl") and "/" not in e.key.removeprefix(prefix))
@@ -99,7 +99,7 @@ def newest(store: Store, kind: str) -> str | None:
     return entries[-1].key if entries else None
 
 
-def _header(line: bytes, where: str) -> dict[str, Any]:
+def _parse_header(line: bytes, where: str) -> dict[str, Any]:
     try:
         header = json.loads(line)
     except ValueError as e:
@@ -111,6 +111,6 @@ def _header(line: bytes, where: str) -> dict[str, Any]:
     return header
 
 
-def _body(rows: Iterable[BaseModel]) -> bytes:
+def _encode_rows(rows: Iterable[BaseModel]) -> bytes:
     lines = (json.dumps(row.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":")) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode()

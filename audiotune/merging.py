@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audiotune.errors import ModelError
-from audiotune.tensors import Lazy
+from audiotune.tensors import LazyTensor
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ _A, _B = ".lora_A", ".lora_B"
 
 
 @dataclass(frozen=True)
-class Adapters:
+class LoraWeights:
     """LoRA matrices by the layer they belong to.
 
     Attributes:
@@ -24,16 +24,16 @@ class Adapters:
         scale: alpha / rank.
     """
 
-    pairs: Mapping[str, tuple[Lazy, Lazy]]
+    pairs: Mapping[str, tuple[LazyTensor, LazyTensor]]
     scale: float
 
     @classmethod
-    def among(cls, tuned: Mapping[str, Lazy], scale: float) -> Adapters:
+    def from_tensors(cls, tuned: Mapping[str, LazyTensor], scale: float) -> LoraWeights:
         """The adapters among tuned tensors."""
         layers = [name.removesuffix(_A) for name in tuned if name.endswith(_A)]
         return cls({layer: (tuned[layer + _A], tuned[layer + _B]) for layer in layers}, scale)
 
-    def merged(self, layer: str, weight: Lazy) -> Lazy:
+    def merge_layer(self, layer: str, weight: LazyTensor) -> LazyTensor:
         """A layer's weight with its adapter in it: W + scale (B A), computed as peft does, so equal to its merge to the bit.
 
         In the adapter's precision (fp32), as the trainer had it, whatever the base is kept in.
@@ -43,10 +43,10 @@ class Adapters:
         def load() -> torch.Tensor:
             return weight.load().to(a.dtype) + (b.load() @ a.load()) * self.scale
 
-        return Lazy(a.dtype, weight.shape, load)
+        return LazyTensor(a.dtype, weight.shape, load)
 
 
-def whole_model(base: Mapping[str, Lazy], tuned: Mapping[str, Lazy], adapters: Adapters | None) -> dict[str, Lazy]:
+def merge_weights(base: Mapping[str, LazyTensor], tuned: Mapping[str, LazyTensor], adapters: LoraWeights | None) -> dict[str, LazyTensor]:
     """All tensors of the tuned model under the base's names.
 
     Args:
@@ -68,10 +68,10 @@ def whole_model(base: Mapping[str, Lazy], tuned: Mapping[str, Lazy], adapters: A
         if f"{layer}.weight" not in base:
             raise ModelError(f"an adapter for {layer!r}, which the base does not have", cure="name the base it was tuned from")
         assert adapters is not None
-        whole[f"{layer}.weight"] = adapters.merged(layer, base[f"{layer}.weight"])
+        whole[f"{layer}.weight"] = adapters.merge_layer(layer, base[f"{layer}.weight"])
     return whole
 
 
-def adapter_of(adapters: Adapters) -> dict[str, Lazy]:
+def collect_adapter_tensors(adapters: LoraWeights) -> dict[str, LazyTensor]:
     """The adapters alone, as they are kept beside a base: `<layer>.lora_A` and `<layer>.lora_B`."""
     return {f"{layer}{suffix}": tensor for layer, pair in adapters.pairs.items() for suffix, tensor in zip((_A, _B), pair)}

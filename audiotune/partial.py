@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """Yields the temporary name to write to; it becomes `path` when the block ends well and is removed when it does not.
 
     The suffix stays, for writers that tell the format by it. The folder is made. Rename within one folder is atomic (POSIX).
@@ -26,8 +26,8 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, data: bytes | str) -> Path:
+def write_atomic_file(path: Path, data: bytes | str) -> Path:
     """Writes bytes, or text as UTF-8, whole or not at all."""
-    with whole(path) as part:
+    with replace_atomically(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
     return path

@@ -14,13 +14,13 @@ from typing import BinaryIO
 import numpy as np
 
 from audiotune.errors import SoundError
-from audiotune.kernel import kernel
+from audiotune.kernel import compile_kernel
 from audiotune.sound import Frames
 
-BYTES = {"PCM_16": 2, "PCM_24": 3}
+BYTES_BY_SUBTYPE = {"PCM_16": 2, "PCM_24": 3}
 
 
-def data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
+def find_data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
     """Where the data chunk of a RIFF WAV file begins; None when it has none, or its frames are not packed as asked."""
     file.seek(0)
     if file.read(4) != b"RIFF":
@@ -39,7 +39,7 @@ def data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
     return None
 
 
-def pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: int, block_frames: int) -> Iterator[Frames]:
+def read_pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: int, block_frames: int) -> Iterator[Frames]:
     """Float32 [at most block_frames, channels] in [-1, 1), each block in the same memory: copy what you keep.
 
     Args:
@@ -65,13 +65,13 @@ def pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: int, 
             if width == 2:
                 np.multiply(raw[: numbers * 2].view("<i2"), np.float32(2.0**-15), out=out.reshape(-1)[:numbers])
             else:
-                _from_24_bit(raw, out.reshape(-1)[:numbers])
+                _convert_24_bit(raw, out.reshape(-1)[:numbers])
             yield out[: numbers // channels]
             frames -= numbers // channels
 
 
-@kernel
-def _from_24_bit(raw, out):  # type: ignore[no-untyped-def]
+@compile_kernel
+def _convert_24_bit(raw, out):  # type: ignore[no-untyped-def]
     """[3 n] bytes -> [n] numbers; two's complement."""
     for i in range(out.size):
         number = int(raw[3 * i]) | int(raw[3 * i + 1]) << 8 | int(raw[3 * i + 2]) << 16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[float, str], None]
+ProgressCallback = Callable[[float, str], None]
 
 
-def silent(share: float, words: str) -> None:
+def ignore_progress(share: float, words: str) -> None:
     """Tells nobody."""

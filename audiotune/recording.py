@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Digest = str  # 64 hexadecimal digits of SHA-256
 # what recorders and programs call a take, which says nothing about its sound
-_NOTHING_SAID = frozenset(
+_MEANINGLESS_WORDS = frozenset(
     "zoom ste dr dsc img rec recording take track audio untitled new file export mixdown bounce master".split()  # noqa: SIM905
 )
 
@@ -82,7 +82,7 @@ class Recording(BaseModel):
         return self.frames / self.sample_rate_hz
 
 
-def words_of_name(name: str) -> str:
+def words_from_file_name(name: str) -> str:
     """A take's file name as words: path and suffix off, `_` to space, text after `[` off, the take's number off.
 
     Numbers of one or two digits at the end are take numbers; longer ones (`bd_808`) and pitches (`c4`, `f#2`) are words.
@@ -97,4 +97,4 @@ def words_of_name(name: str) -> str:
     text = re.sub(r"(?:[\s-]+\d{1,2}[a-z]?)+$", "", text)
     text = re.sub(r"(?<=[A-Za-z]{2})\d{1,2}[a-z]?$", "", text).strip(" -")
     letters = set(re.findall(r"[^\W\d_]+", text.lower()))
-    return text if letters - _NOTHING_SAID else ""
+    return text if letters - _MEANINGLESS_WORDS else ""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.recording import Digest
-from audiotune.store.port import Store, digest_in
+from audiotune.store.port import Store, digest_from_key
 
 
 class CheckpointPointer(BaseModel):
@@ -48,7 +48,7 @@ class WeightsPointer(BaseModel):
     @property
     def adapter_digest(self) -> str:
         """SHA-256 of the adapter's file, or empty."""
-        return digest_in(self.adapter) or ""
+        return digest_from_key(self.adapter) or ""
 
     @property
     def identity(self) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import soundfile as sf
 
-from audiotune.sound import Sound, decibels
+from audiotune.sound import Sound, to_decibels
 
 PAGE_BYTES = 2_900_000  # Kubeflow's viewer takes 3 MB
 _PLAYER_RATE_HZ = 32_000  # keeps 16 kHz of band; a third smaller than 48 kHz at the same quality
@@ -28,12 +28,12 @@ class Html(str):
     __slots__ = ()
 
 
-def escape(text: object) -> Html:
+def escape_html(text: object) -> Html:
     """Text made safe for a page; `Html` stays as it is."""
     return text if isinstance(text, Html) else Html(html.escape(str(text), quote=True))
 
 
-def page(title: str, body: str, *, subtitle: str = "") -> str:
+def render_page(title: str, body: str, *, subtitle: str = "") -> str:
     """A whole page: doctype, inline style, responsive, light and dark by the reader's setting.
 
     Args:
@@ -41,75 +41,75 @@ def page(title: str, body: str, *, subtitle: str = "") -> str:
         body: HTML. When the page would pass 3 MB, players and pictures are left out from its end, and it says so there.
         subtitle: escaped; a sentence under the title.
     """
-    under = f'<p class="quiet">{escape(subtitle)}</p>' if subtitle else ""
+    under = f'<p class="quiet">{escape_html(subtitle)}</p>' if subtitle else ""
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
+        f"<title>{escape_html(title)}</title><style>{_STYLE}</style>"
     )
-    top = f"<header><h1>{escape(title)}</h1>{under}</header>"
+    top = f"<header><h1>{escape_html(title)}</h1>{under}</header>"
     frame = f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{top}'
-    return f"{frame}\n{_slim(body, PAGE_BYTES - len(frame.encode()) - 100)}\n</main></body></html>\n"
+    return f"{frame}\n{_drop_heavy_parts(body, PAGE_BYTES - len(frame.encode()) - 100)}\n</main></body></html>\n"
 
 
-def section(title: str, *parts: str) -> Html:
+def render_section(title: str, *parts: str) -> Html:
     """A titled part of a page. Parts that are no `Html` become paragraphs."""
-    body = "".join(part if isinstance(part, Html) else f"<p>{escape(part)}</p>" for part in parts)
-    return Html(f"<section><h2>{escape(title)}</h2>{body}</section>")
+    body = "".join(part if isinstance(part, Html) else f"<p>{escape_html(part)}</p>" for part in parts)
+    return Html(f"<section><h2>{escape_html(title)}</h2>{body}</section>")
 
 
-def excerpt(made: str, title: str) -> Html:
+def extract_section(made: str, title: str) -> Html:
     """A section of a page made here, by its title, players and pictures included; empty when the page has none of that title."""
-    match = re.search(f"<section><h2>{re.escape(escape(title))}</h2>.*?</section>", made, re.DOTALL)
+    match = re.search(f"<section><h2>{re.escape(escape_html(title))}</h2>.*?</section>", made, re.DOTALL)
     return Html(match[0] if match else "")
 
 
-def note(words: str, *, kind: str = "plain") -> Html:
+def render_note(words: str, *, kind: str = "plain") -> Html:
     """A framed remark; `kind` is plain, good or bad."""
     tone = kind if kind in ("good", "bad") else "plain"
-    return Html(f'<p class="note {tone}">{escape(words)}</p>')
+    return Html(f'<p class="note {tone}">{escape_html(words)}</p>')
 
 
-def figures(pairs: Iterable[tuple[str, object]]) -> Html:
+def render_key_figures(pairs: Iterable[tuple[str, object]]) -> Html:
     """A row of key figures: (label, value)."""
-    cells = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in pairs)
+    cells = "".join(f"<div><dt>{escape_html(label)}</dt><dd>{escape_html(value)}</dd></div>" for label, value in pairs)
     return Html(f'<dl class="figures">{cells}</dl>')
 
 
-def table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
+def render_table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
     """A table that scrolls sideways on small screens. Cells are escaped unless they are `Html`; floats get 4 digits."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in headers)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    head = "".join(f"<th>{escape_html(h)}</th>" for h in headers)
+    body = "".join(f"<tr>{''.join(map(_render_cell, row))}</tr>" for row in rows)
     return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
 
 
-def player(sound: Sound, *, max_s: float = 12, label: str = "") -> Html:
+def render_player(sound: Sound, *, max_s: float = 12, label: str = "") -> Html:
     """An <audio> element with the sound inside: mono MP3 of about 64 kbit/s, 10 KB a second, at most `max_s` seconds.
 
     Very quiet sounds are raised so that they can be heard in a browser, and the label says by how much.
     """
-    part = sound.cut(0, round(max_s * sound.sample_rate_hz)).mono()
-    part = part.resampled(min(_PLAYER_RATE_HZ, part.sample_rate_hz))
+    part = sound.cut(0, round(max_s * sound.sample_rate_hz)).to_mono()
+    part = part.resample(min(_PLAYER_RATE_HZ, part.sample_rate_hz))
     lift_db = min(40.0, -12.0 - part.peak_dbfs) if -90.0 < part.peak_dbfs < -30.0 else 0.0
-    words = [w for w in (label, f"raised {lift_db:.0f} dB" if lift_db else "", _shortened(sound, max_s)) if w]
-    caption = f"<figcaption>{escape(' · '.join(words))}</figcaption>" if words else ""
-    data = base64.b64encode(_mp3(part.amplified(lift_db) if lift_db else part)).decode()
+    words = [w for w in (label, f"raised {lift_db:.0f} dB" if lift_db else "", _describe_cut(sound, max_s)) if w]
+    caption = f"<figcaption>{escape_html(' · '.join(words))}</figcaption>" if words else ""
+    data = base64.b64encode(_encode_mp3(part.apply_gain(lift_db) if lift_db else part)).decode()
     audio = f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
     return Html(f'<!--heavy--><figure class="sound">{audio}{caption}</figure><!--/heavy-->')
 
 
-def picture(png: bytes, alt: str) -> Html:
+def render_picture(png: bytes, alt: str) -> Html:
     """A PNG inside the page; `alt` says what it shows to those who do not see it."""
     data = base64.b64encode(png).decode()
-    return Html(f'<!--heavy--><figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure><!--/heavy-->')
+    return Html(f'<!--heavy--><figure><img alt="{escape_html(alt)}" src="data:image/png;base64,{data}"></figure><!--/heavy-->')
 
 
-def details(summary: str, *parts: str) -> Html:
+def render_details(summary: str, *parts: str) -> Html:
     """A part that opens on a click."""
-    body = "".join(escape(part) for part in parts)
-    return Html(f"<details><summary>{escape(summary)}</summary>{body}</details>")
+    body = "".join(escape_html(part) for part in parts)
+    return Html(f"<details><summary>{escape_html(summary)}</summary>{body}</details>")
 
 
-def seconds(duration_s: float) -> str:
+def format_duration(duration_s: float) -> str:
     """`2:05:09`, `3:04` or `0.42 s`."""
     if duration_s < 60:
         return f"{duration_s:.2f} s" if duration_s < 10 else f"{duration_s:.1f} s"
@@ -118,33 +118,33 @@ def seconds(duration_s: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def level(amplitude: float) -> str:
+def format_level(amplitude: float) -> str:
     """An amplitude as `-12.3 dBFS`, or `silence`."""
-    return f"{decibels(amplitude):.1f} dBFS" if amplitude > 0 else "silence"
+    return f"{to_decibels(amplitude):.1f} dBFS" if amplitude > 0 else "silence"
 
 
-def _mp3(sound: Sound) -> bytes:
+def _encode_mp3(sound: Sound) -> bytes:
     """Mono MP3; rates that MPEG does not know are resampled to the next one that it does."""
     known = next((r for r in (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000) if r >= sound.sample_rate_hz), 32_000)
     out = io.BytesIO()
-    frames = sound.resampled(known).data[0].clip(-1, 1)
+    frames = sound.resample(known).data[0].clip(-1, 1)
     sf.write(out, frames, known, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.9)
     return out.getvalue()
 
 
-def _shortened(sound: Sound, max_s: float) -> str:
-    return f"first {max_s:g} of {seconds(sound.duration_s)}" if sound.duration_s > max_s else ""
+def _describe_cut(sound: Sound, max_s: float) -> str:
+    return f"first {max_s:g} of {format_duration(sound.duration_s)}" if sound.duration_s > max_s else ""
 
 
-def _cell(value: object) -> str:
+def _render_cell(value: object) -> str:
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
     if isinstance(value, int | float):
         return f'<td class="number">{value:.4g}</td>' if isinstance(value, float) else f'<td class="number">{value}</td>'
-    return f"<td>{escape('–' if value is None else value)}</td>"
+    return f"<td>{escape_html('–' if value is None else value)}</td>"
 
 
-def _slim(body: str, limit: int) -> str:
+def _drop_heavy_parts(body: str, limit: int) -> str:
     """Leaves out heavy parts, the last first, until the body has at most `limit` bytes."""
     excess = len(body.encode()) - limit
     spans = [match.span() for match in _HEAVY.finditer(body)]

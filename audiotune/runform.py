@@ -15,7 +15,7 @@ from audiotune.errors import SettingsError
 _LONGEST = 200
 
 
-class FormBox(BaseModel):
+class FormField(BaseModel):
     """One box of the form.
 
     Attributes:
@@ -45,16 +45,16 @@ class RunForm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    boxes: tuple[FormBox, ...]
+    boxes: tuple[FormField, ...]
     steps: tuple[FormStep, ...]
 
     @classmethod
-    def of(cls, spec: Mapping[str, Any]) -> RunForm:
+    def from_spec(cls, spec: Mapping[str, Any]) -> RunForm:
         """Reads a compiled pipeline's spec (the first document of its YAML)."""
         root = spec["root"]
         cards = (root.get("inputDefinitions") or {}).get("parameters") or {}
         boxes = tuple(
-            FormBox(
+            FormField(
                 name=name,
                 default=card.get("defaultValue"),
                 choices=tuple(map(str, card.get("literals") or ())),
@@ -63,13 +63,13 @@ class RunForm(BaseModel):
             for name, card in sorted(cards.items())
         )
         tasks = root["dag"]["tasks"]
-        steps = (FormStep(name=n, title=str((tasks[n].get("taskInfo") or {}).get("name") or n)) for n in in_order(tasks))
+        steps = (FormStep(name=n, title=str((tasks[n].get("taskInfo") or {}).get("name") or n)) for n in sort_tasks(tasks))
         return cls(boxes=boxes, steps=tuple(steps))
 
-    def box(self, name: str) -> FormBox | None:
+    def find_field(self, name: str) -> FormField | None:
         return next((box for box in self.boxes if box.name == name), None)
 
-    def filled(self, given: Mapping[str, Any]) -> dict[str, str]:
+    def check_values(self, given: Mapping[str, Any]) -> dict[str, str]:
         """What was chosen, checked; what is empty is left to its default.
 
         Raises:
@@ -77,7 +77,7 @@ class RunForm(BaseModel):
         """
         values = {name: str(value).strip() for name, value in given.items()}
         for name, value in values.items():
-            box = self.box(name)
+            box = self.find_field(name)
             if box is None:
                 raise SettingsError(f"the form has no {name!r}", cure=f"it has: {', '.join(b.name for b in self.boxes)}")
             if value and box.choices and value not in box.choices:
@@ -87,7 +87,7 @@ class RunForm(BaseModel):
         return {name: value for name, value in values.items() if value}
 
 
-def in_order(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def sort_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of tasks, each after those it waits for; by the alphabet where nothing else decides."""
     order: list[str] = []
     waiting = sorted(tasks)

@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiotune.errors import SoundError
-from audiotune.partial import whole
+from audiotune.partial import replace_atomically
 
 Frames = NDArray[np.float32]  # [channels, frames] unless a docstring says otherwise
 
@@ -66,9 +66,9 @@ class Sound:
     @property
     def peak_dbfs(self) -> float:
         """The highest absolute sample in dBFS; -inf for digital silence or no frames."""
-        return decibels(float(np.abs(self.data).max())) if self.frames else -np.inf
+        return to_decibels(float(np.abs(self.data).max())) if self.frames else -np.inf
 
-    def mono(self) -> Sound:
+    def to_mono(self) -> Sound:
         """The mean of all channels as one channel."""
         return self if self.channels == 1 else Sound(self.data.mean(axis=0, keepdims=True), self.sample_rate_hz)
 
@@ -78,30 +78,30 @@ class Sound:
             return self
         if channels == 2 and self.channels > 2:
             return Sound(self.data[:2], self.sample_rate_hz)  # front left and right come first in every common layout
-        return Sound(np.repeat(self.mono().data, channels, axis=0), self.sample_rate_hz)
+        return Sound(np.repeat(self.to_mono().data, channels, axis=0), self.sample_rate_hz)
 
-    def resampled(self, sample_rate_hz: int) -> Sound:
+    def resample(self, sample_rate_hz: int) -> Sound:
         """The same sound at another rate (soxr, high quality)."""
         if sample_rate_hz == self.sample_rate_hz:
             return self
         moved = soxr.resample(self.data.T, self.sample_rate_hz, sample_rate_hz, quality="HQ")
         return Sound(np.asarray(moved, dtype=np.float32).reshape(-1, self.channels).T, sample_rate_hz)
 
-    def amplified(self, gain_db: float) -> Sound:
+    def apply_gain(self, gain_db: float) -> Sound:
         return Sound(self.data * np.float32(10 ** (gain_db / 20)), self.sample_rate_hz)
 
     def cut(self, start_frame: int, end_frame: int) -> Sound:
         return Sound(self.data[:, max(0, start_frame) : max(0, end_frame)], self.sample_rate_hz)
 
-    def faded(self, fade_in_s: float, fade_out_s: float) -> Sound:
+    def apply_fades(self, fade_in_s: float, fade_out_s: float) -> Sound:
         """Raised-cosine fades at both ends; fades longer than the sound are shortened to it."""
         data = self.data.copy()
         n_in = min(self.frames, round(fade_in_s * self.sample_rate_hz))
         n_out = min(self.frames, round(fade_out_s * self.sample_rate_hz))
         if n_in:
-            data[:, :n_in] *= _rise(n_in)
+            data[:, :n_in] *= _raised_cosine(n_in)
         if n_out:
-            data[:, self.frames - n_out :] *= _rise(n_out)[::-1]
+            data[:, self.frames - n_out :] *= _raised_cosine(n_out)[::-1]
         return Sound(data, self.sample_rate_hz)
 
     def write(self, path: Path, subtype: str | None = None) -> Path:
@@ -110,7 +110,7 @@ class Sound:
         The format's default subtype is 16 bit; pass `PCM_24` or `FLOAT` for more.
         """
         try:
-            with whole(path) as part:
+            with replace_atomically(path) as part:
                 sf.write(part, self.data.T, self.sample_rate_hz, subtype=subtype)
         except (OSError, RuntimeError, ValueError, TypeError) as e:  # TypeError: a suffix soundfile does not know
             raise SoundError(f"cannot write the sound: {e}", where=str(path), cure="check the disk and the suffix") from e
@@ -123,7 +123,7 @@ class Sound:
         return out.getvalue()
 
 
-def read(path: Path | str | io.BytesIO, start_frame: int = 0, end_frame: int | None = None) -> Sound:
+def read_sound(path: Path | str | io.BytesIO, start_frame: int = 0, end_frame: int | None = None) -> Sound:
     """Reads a file that soundfile knows, or a part of it, at its own rate.
 
     Raises:
@@ -139,7 +139,7 @@ def read(path: Path | str | io.BytesIO, start_frame: int = 0, end_frame: int | N
     return Sound(data.T, int(rate))
 
 
-def blocks(path: Path | str, block_frames: int = 1 << 16) -> Iterator[Frames]:
+def read_blocks(path: Path | str, block_frames: int = 1 << 16) -> Iterator[Frames]:
     """The file's frames as float32 [frames, channels] blocks: constant memory whatever its length."""
     try:
         with sf.SoundFile(path) as file:
@@ -154,10 +154,10 @@ def blocks(path: Path | str, block_frames: int = 1 << 16) -> Iterator[Frames]:
         ) from e
 
 
-def decibels(amplitude: float) -> float:
+def to_decibels(amplitude: float) -> float:
     """20 log10 of an amplitude; -inf for 0."""
     return float(20 * np.log10(amplitude)) if amplitude > 0 else -np.inf
 
 
-def _rise(frames: int) -> Frames:
+def _raised_cosine(frames: int) -> Frames:
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / frames)).astype(np.float32)

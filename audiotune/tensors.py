@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiotune.errors import ModelError
-from audiotune.partial import whole
+from audiotune.partial import replace_atomically
 from audiotune.store.port import Store
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Lazy:
+class LazyTensor:
     """A tensor that is not loaded yet: its dtype and shape, and how to get it."""
 
     dtype: torch.dtype
@@ -37,34 +37,34 @@ class Lazy:
     load: Callable[[], torch.Tensor]
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         count = 1
         for size in self.shape:
             count *= size
         return count * self.dtype.itemsize
 
 
-def lazy(tensor: torch.Tensor) -> Lazy:
+def wrap_tensor(tensor: torch.Tensor) -> LazyTensor:
     """A tensor that is in memory already, as a Lazy."""
-    return Lazy(tensor.dtype, tuple(tensor.shape), lambda: tensor)
+    return LazyTensor(tensor.dtype, tuple(tensor.shape), lambda: tensor)
 
 
-def write(path: Path, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None = None) -> Path:
+def write_tensors(path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None) -> Path:
     """Writes tensors one by one to a temporary name, then renames. Same tensors, same bytes.
 
     Raises:
         ModelError: a dtype the format does not have, or a tensor that is not what its Lazy promised.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps every tensor aligned
-    with whole(path) as part, part.open("wb") as file:
-        file.write(_header(order, tensors, metadata))
+    with replace_atomically(path) as part, part.open("wb") as file:
+        file.write(_encode_header(order, tensors, metadata))
         for name in order:
-            file.write(_bytes_of(name, tensors[name]))
+            file.write(_encode_tensor(name, tensors[name]))
     return path
 
 
-def put(
-    store: Store, tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None = None, *, suffix: str = ".safetensors"
+def store_tensors(
+    store: Store, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None, *, suffix: str = ".safetensors"
 ) -> str:
     """Keeps tensors in the store as a blob and returns its key.
 
@@ -72,11 +72,11 @@ def put(
         suffix: end of the key; `STATE` for what only a trainer may read.
     """
     with tempfile.TemporaryDirectory(prefix="audiotune-tensors-") as folder:
-        return store.put_blob(write(Path(folder) / "tensors.safetensors", tensors, metadata), suffix)
+        return store.put_blob(write_tensors(Path(folder) / "tensors.safetensors", tensors, metadata), suffix)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[dict[str, Lazy]]:
+def open_tensors(path: Path) -> Iterator[dict[str, LazyTensor]]:
     """The tensors of a safetensors file, mapped into memory: only what is loaded is read.
 
     Raises:
@@ -89,10 +89,10 @@ def opened(path: Path) -> Iterator[dict[str, Lazy]]:
     except (SafetensorError, OSError) as e:
         raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
     with file as opened_file:
-        yield {name: _entry(opened_file, name) for name in opened_file.keys()}  # noqa: SIM118  (not a dict)
+        yield {name: _make_lazy_tensor(opened_file, name) for name in opened_file.keys()}  # noqa: SIM118  (not a dict)
 
 
-def metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
     """What a safetensors file says about itself. Raises ModelError as `opened` does."""
     from safetensors import SafetensorError, safe_open
 
@@ -103,31 +103,31 @@ def metadata(path: Path) -> dict[str, str]:
         raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file, in memory of their own."""
-    with opened(path) as tensors:
+    with open_tensors(path) as tensors:
         return {name: tensor.load().clone() for name, tensor in tensors.items()}
 
 
-def _entry(file: Any, name: str) -> Lazy:
+def _make_lazy_tensor(file: Any, name: str) -> LazyTensor:
     part = file.get_slice(name)
-    return Lazy(_dtypes()[part.get_dtype()], tuple(part.get_shape()), lambda: file.get_tensor(name))
+    return LazyTensor(_dtypes_by_code()[part.get_dtype()], tuple(part.get_shape()), lambda: file.get_tensor(name))
 
 
-def _header(order: list[str], tensors: Mapping[str, Lazy], metadata: Mapping[str, str] | None) -> bytes:
+def _encode_header(order: list[str], tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None) -> bytes:
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
     for name in order:
         tensor = tensors[name]
-        end = start + tensor.bytes
-        header[name] = {"dtype": _format_name(tensor.dtype), "shape": list(tensor.shape), "data_offsets": [start, end]}
+        end = start + tensor.size_bytes
+        header[name] = {"dtype": _encode_dtype(tensor.dtype), "shape": list(tensor.shape), "data_offsets": [start, end]}
         start = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
-def _bytes_of(name: str, promised: Lazy) -> memoryview:
+def _encode_tensor(name: str, promised: LazyTensor) -> memoryview:
     import torch
 
     tensor = promised.load().detach().cpu()
@@ -137,14 +137,14 @@ def _bytes_of(name: str, promised: Lazy) -> memoryview:
     return memoryview(raw)
 
 
-def _format_name(dtype: torch.dtype) -> str:
+def _encode_dtype(dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
     if name not in _NAMES:
         raise ModelError(f"safetensors has no {name} tensors", cure="convert it to a real dtype first")
     return _NAMES[name]
 
 
-def _dtypes() -> dict[str, torch.dtype]:
+def _dtypes_by_code() -> dict[str, torch.dtype]:
     import torch
 
     return {short: getattr(torch, name) for name, short in _NAMES.items()}

@@ -46,7 +46,7 @@ class Vocabulary:
             if term.id in self._terms:
                 continue  # the first meaning of an id is its meaning
             self._terms[term.id] = term
-            for name in dict.fromkeys([plain(term.label), *map(plain, term.synonyms)]):
+            for name in dict.fromkeys([normalise_text(term.label), *map(normalise_text, term.synonyms)]):
                 self._found.setdefault(name, []).append(term)
         self.longest_words = max((name.count(" ") + 1 for name in self._found), default=1)
 
@@ -57,30 +57,30 @@ class Vocabulary:
         Raises:
             ManifestError: a member's word in the store is damaged.
         """
-        own = [] if store is None else [_own(store.get(entry.key), entry.key) for entry in store.list(_PREFIX)]
-        return cls([*_shipped(), *own])
+        own = [] if store is None else [_parse_member_term(store.get(entry.key), entry.key) for entry in store.list(_PREFIX)]
+        return cls([*_load_shipped_terms(), *own])
 
     @property
     def facets(self) -> tuple[str, ...]:
         return FACETS
 
-    def terms(self, facet: str) -> list[Term]:
+    def list_terms(self, facet: str) -> list[Term]:
         """The terms of a facet in the order they were written or added. Empty for an unknown facet."""
         return [term for term in self._terms.values() if term.facet == facet]
 
-    def term(self, id: str) -> Term | None:
+    def get_term(self, id: str) -> Term | None:
         return self._terms.get(id)
 
-    def find(self, word: str) -> list[Term]:
+    def find_terms(self, word: str) -> list[Term]:
         """Terms that a word or phrase names by label or synonym, whatever its case, underscores, plural or take number."""
-        return list(next((self._found[guess] for guess in _guesses(plain(word)) if guess in self._found), []))
+        return list(next((self._found[guess] for guess in _guess_spellings(normalise_text(word)) if guess in self._found), []))
 
-    def tags_in(self, text: str) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    def find_tags(self, text: str) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         """(facet -> term ids, words that are no terms) of a free text, longest phrases first. camelCase is taken apart."""
-        words = plain(_CAMEL.sub(r"\1 \2", text)).split()
+        words = normalise_text(_CAMEL.sub(r"\1 \2", text)).split()
         tags, rest, at = dict[str, list[str]](), list[str](), 0
         while at < len(words):
-            length, terms = self._longest_at(words, at)
+            length, terms = self._match_longest(words, at)
             for term in terms[:1]:
                 tags.setdefault(term.facet, []).append(term.id)
             if not terms:
@@ -88,30 +88,30 @@ class Vocabulary:
             at += length
         return {facet: tuple(dict.fromkeys(ids)) for facet, ids in tags.items()}, tuple(dict.fromkeys(rest))
 
-    def caption_for(self, tags: Mapping[str, Iterable[str]]) -> str:
+    def write_caption(self, tags: Mapping[str, Iterable[str]]) -> str:
         """Readable words for term ids by facet: "dark metallic drone, FM, swelling"; empty without tags."""
-        said = {facet: " ".join(self._label(id) for id in dict.fromkeys(tags.get(facet, ()))) for facet in FACETS}
+        said = {facet: " ".join(self._find_label(id) for id in dict.fromkeys(tags.get(facet, ()))) for facet in FACETS}
         if not any(said.values()):
             return ""
         kind = said["type"] or ("sound" if said["mood"] or said["texture"] else "")
         head = " ".join(filter(None, (said["mood"], said["texture"], kind)))
         return ", ".join(filter(None, (head, said["synthesis"], said["motion"])))
 
-    def add(self, store: Store, facet: str, label: str, member: str) -> Term:
+    def add_word(self, store: Store, facet: str, label: str, member: str) -> Term:
         """Adds a member's word, or returns the term that is there already.
 
         Raises:
             SettingsError: an unknown facet, or a word without letters.
         """
-        name = plain(label)
+        name = normalise_text(label)
         if facet not in FACETS:
             raise SettingsError(f"no facet {facet!r}", cure=f"take one of: {', '.join(FACETS)}")
         if not re.search(r"[^\W\d]", name) or len(name) > _LONGEST:
             raise SettingsError(f"{label[:_LONGEST]!r} is no word", cure=f"write 1 to {_LONGEST} letters")
         for _ in range(_TRIES):
             keys = [entry.key for entry in store.list(_PREFIX)]  # listed first: who adds meanwhile takes our number
-            known = Vocabulary([*_shipped(), *(_own(store.get(key), key) for key in keys)])
-            there = [term for term in known.find(name) if term.facet == facet]
+            known = Vocabulary([*_load_shipped_terms(), *(_parse_member_term(store.get(key), key) for key in keys)])
+            there = [term for term in known.find_terms(name) if term.facet == facet]
             if there:
                 return there[0]
             term = Term(f"{facet}.{name.replace(' ', '_')}", facet, name, (), member)
@@ -123,15 +123,15 @@ class Vocabulary:
             return term
         raise SettingsError("too many people add words at once", cure="try again")
 
-    def _longest_at(self, words: list[str], at: int) -> tuple[int, list[Term]]:
+    def _match_longest(self, words: list[str], at: int) -> tuple[int, list[Term]]:
         """How many words from `at` name a term, and the terms; (1, []) when none do."""
         for length in range(min(self.longest_words, len(words) - at), 0, -1):
-            terms = self.find(" ".join(words[at : at + length]))
+            terms = self.find_terms(" ".join(words[at : at + length]))
             if terms:
                 return length, terms
         return 1, []
 
-    def _label(self, id: str) -> str:
+    def _find_label(self, id: str) -> str:
         term = self._terms.get(id)
         return term.label if term else id.rpartition(".")[2].replace("_", " ")
 
@@ -139,12 +139,12 @@ class Vocabulary:
 _CAMEL = re.compile(r"([a-z])([A-Z])")
 
 
-def plain(text: str) -> str:
+def normalise_text(text: str) -> str:
     """Small letters, single spaces, no underscores or other signs."""
     return " ".join(re.sub(r"[^\w]+|_", " ", text.lower()).split())
 
 
-def _guesses(name: str) -> Iterator[str]:
+def _guess_spellings(name: str) -> Iterator[str]:
     """The name, then without a take's number (`laser3`), each also in the singular."""
     bare = re.sub(r"(?<=[a-z])\d{1,2}[a-z]?$", "", name)
     for guess in dict.fromkeys((name, bare)):
@@ -158,7 +158,7 @@ def _next_number(keys: list[str]) -> int:
 
 
 @functools.cache
-def _shipped() -> tuple[Term, ...]:
+def _load_shipped_terms() -> tuple[Term, ...]:
     data = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     return tuple(
         Term(f"{facet}.{name}", facet, about.get("label", name.replace("_", " ")), tuple(about["also"]), "", about["is"])
@@ -167,7 +167,7 @@ def _shipped() -> tuple[Term, ...]:
     )
 
 
-def _own(data: bytes, key: str) -> Term:
+def _parse_member_term(data: bytes, key: str) -> Term:
     try:
         body = json.loads(data)
         return Term(body["id"], body["facet"], body["label"], (), body["member"])

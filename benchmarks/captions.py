@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiotune.vocabulary import Vocabulary
-from components.annotate_merge.merge import Ballot, dawid_skene, majority
+from components.annotate_merge.merge import Ballot, merge_by_majority, merge_dawid_skene
 
 Truth = dict[tuple[str, str], bool]
 TERMS_HELD = {"mood": (1, 2), "type": (1, 1), "texture": (1, 3), "synthesis": (1, 2), "motion": (1, 2)}
@@ -55,7 +55,7 @@ def simulate(segments: int, seed: int) -> dict[str, tuple[set[tuple[str, str]], 
     vocabulary = Vocabulary.load()
     heard = rng.random((segments, len(FIVE))) < COVERAGE
     heard[~heard.any(axis=1), 0] = True
-    return {f: _facet([t.id for t in vocabulary.terms(f)], *TERMS_HELD[f], heard, rng) for f in vocabulary.facets}
+    return {f: _facet([t.id for t in vocabulary.list_terms(f)], *TERMS_HELD[f], heard, rng) for f in vocabulary.facets}
 
 
 def _facet(
@@ -87,7 +87,7 @@ def scores(segments: int, seed: int) -> dict[str, float]:
     said: dict[str, set[tuple[str, str]]] = {}
     truths: dict[str, set[tuple[str, str]]] = {}
     for truth, ballots in simulate(segments, seed).values():
-        answers = {"Dawid-Skene": dawid_skene(ballots).posterior, "majority": majority(ballots).posterior}
+        answers = {"Dawid-Skene": merge_dawid_skene(ballots).posterior, "majority": merge_by_majority(ballots).posterior}
         for name, posterior in answers.items():
             least = 0.5 if name == "Dawid-Skene" else 0.5 - 1e-9  # an even split counts as yes: the kinder rule for the majority
             said.setdefault(name, set()).update(cell for cell, p in posterior.items() if p >= least)

@@ -30,16 +30,16 @@ from typing import Any
 
 import httpx
 
-from benchmarks.replicas import Part, Replica, Stand, play, say, stand, until
+from benchmarks.replicas import Measurement, Replica, ReplicaGroup, print_line, run_measurements, start_replicas, until
 
 _ASK = {"prompt": "low dark drone", "seconds": 0.25, "steps": 1, "format": "wav"}
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0
 _REQUESTS = 5000
 _KEEP_MINUTES = 4  # life time of sounds and jobs in the soak; the service sweeps every ten minutes
 
 
 @dataclass
-class Crowd:
+class LoadClients:
     """Clients that ask until they are told to stop.
 
     Attributes:
@@ -59,7 +59,7 @@ class Crowd:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def asking(self) -> Iterator[Crowd]:
+    def keep_asking(self) -> Iterator[LoadClients]:
         threads = [threading.Thread(target=self._one, args=(n,)) for n in range(self.clients)]
         for thread in threads:
             thread.start()
@@ -68,11 +68,11 @@ class Crowd:
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(_PATIENCE_S + 60)
+                thread.join(_TIMEOUT_S + 60)
 
     def _one(self, number: int) -> None:
         dice, turns = random.Random(number), itertools.cycle(self.replicas)
-        with httpx.Client(timeout=_PATIENCE_S) as http:
+        with httpx.Client(timeout=_TIMEOUT_S) as http:
             while not self._stop.wait(self.pause_s):
                 kind = dice.choice(self.kinds)
                 asked = {**_ASK, "seed": dice.randrange(1 << 30)}
@@ -83,7 +83,7 @@ class Crowd:
 
     def _job(self, http: httpx.Client, asked: dict[str, Any], turns: Iterator[Replica]) -> str:
         """Makes a job and waits for its end; what went wrong, or ""."""
-        path, end = f"jobs/{uuid.uuid4().hex}", time.monotonic() + _PATIENCE_S
+        path, end = f"jobs/{uuid.uuid4().hex}", time.monotonic() + _TIMEOUT_S
         state, why = self._asked(http, path, asked, turns)
         while not why and state.json()["state"] != "done" and time.monotonic() < end:
             time.sleep(0.2)
@@ -92,7 +92,7 @@ class Crowd:
 
     def _asked(self, http: httpx.Client, kind: str, asked: dict[str, Any] | None, turns: Iterator[Replica]) -> tuple[Any, str]:
         """(the answer, what went wrong or "")."""
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < end:
             url = next(turns).url
             try:
@@ -115,30 +115,30 @@ class Crowd:
             if kind == "sound" and answer.status_code == 200:
                 self.first.setdefault((answer.headers["x-audio-tune-release"], url), time.monotonic())
             return answer, "" if answer.status_code in (200, 202) else f"{answer.status_code} {answer.text[:200]}"
-        return None, f"no answer within {_PATIENCE_S:.0f} s"
+        return None, f"no answer within {_TIMEOUT_S:.0f} s"
 
     @property
-    def asked(self) -> int:
+    def request_count(self) -> int:
         return sum(n for name, n in list(self.counts.items()) if "next" not in name)
 
-    def told(self) -> str:
+    def describe(self) -> str:
         parts = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()))
         first = f"; the first: {self.failures[0]}" if self.failures else ""
-        return f"{self.asked} requests ({parts}): {len(self.failures)} failed{first}"
+        return f"{self.request_count} requests ({parts}): {len(self.failures)} failed{first}"
 
 
 def swaps(count: int, replicas: int) -> None:
     """`count` moves of the alias, every seventh to a version whose weights are damaged."""
     from audiotune.registry import releases
 
-    with stand(replicas) as group:
+    with start_replicas(replicas) as group:
         versions = [group.version(n) for n in range(1, count + 1)]
         broken = set(versions[5::7])
         for version in broken:
-            path = group.folder / "store" / releases.get("ours", version).weights.weights
+            path = group.folder / "store" / releases.read_release("ours", version).weights.weights
             path.write_bytes(path.read_bytes()[:-1000])
         moved, told = {}, 0
-        with Crowd(group.replicas).asking() as crowd:
+        with LoadClients(group.replicas).keep_asking() as crowd:
             for version in versions:
                 moved[version] = time.monotonic()
                 releases.set_alias("ours", "champion", version)
@@ -147,12 +147,12 @@ def swaps(count: int, replicas: int) -> None:
                 else:
                     until(lambda v=version: all((f"ours {v}", r.url) in crowd.first for r in group.replicas), 120)  # type: ignore[misc]
                 time.sleep(1)
-            until(lambda: crowd.asked >= _REQUESTS, 400)
+            until(lambda: crowd.request_count >= _REQUESTS, 400)
         good = [version for version in versions if version not in broken]
         firsts = [sorted(crowd.first[(f"ours {v}", r.url)] - moved[v] for r in group.replicas) for v in good]
         served = [version for version in broken if any(f"ours {version}" == name for name, _ in crowd.first)]
-    say(
-        f"swaps: {len(versions)}, {len(broken)} of them to broken versions ({told} told by health, {len(served)} served); {crowd.told()}"
+    print_line(
+        f"swaps: {len(versions)}, {len(broken)} of them to broken versions ({told} told by health, {len(served)} served); {crowd.describe()}"
     )
     _percentiles("alias to the first sound", [times[0] for times in firsts])
     _percentiles(f"alias to a sound of each of {replicas} replicas", [times[-1] for times in firsts])
@@ -160,19 +160,19 @@ def swaps(count: int, replicas: int) -> None:
 
 def _percentiles(what: str, times: list[float]) -> None:
     p95 = sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]
-    say(f"{what}: median {statistics.median(times):.1f} s, p95 {p95:.1f} s, longest {max(times):.1f} s")
+    print_line(f"{what}: median {statistics.median(times):.1f} s, p95 {p95:.1f} s, longest {max(times):.1f} s")
 
 
 def rolling(count: int, replicas: int) -> None:
-    with stand(max(2, replicas)) as group, Crowd(group.replicas).asking() as crowd:
+    with start_replicas(max(2, replicas)) as group, LoadClients(group.replicas).keep_asking() as crowd:
         codes, ready = [], []
         for number in range(count):
             replica = group.replicas[number % len(group.replicas)]
             codes.append(replica.stop())
             ready.append(replica.start())
             time.sleep(1)
-    say(
-        f"rolling restarts: {count}, exit codes {dict(Counter(codes))}, ready after {statistics.median(ready):.1f} s; {crowd.told()}"
+    print_line(
+        f"rolling restarts: {count}, exit codes {dict(Counter(codes))}, ready after {statistics.median(ready):.1f} s; {crowd.describe()}"
     )
 
 
@@ -181,24 +181,24 @@ def seeds(count: int, replicas: int) -> None:
     from audiotune.registry import releases
 
     asked = {"prompt": "low drone", "seconds": 0.5, "steps": 6, "seed": 7, "format": "wav"}
-    with stand(max(2, replicas)) as group:
+    with start_replicas(max(2, replicas)) as group:
         other, dice = group.version(1), random.Random(1)
         right = httpx.post(f"{group.replicas[0].url}/v1/generations", json=asked, timeout=120).raise_for_status().content
-        files = _in_company(group, asked, count // 3, dice)
+        files = _request_among_others(group, asked, count // 3, dice)
         for version in (other, "1"):
             releases.set_alias("ours", "champion", version)
             until(lambda v=version: all(r.health().get("version") == v for r in group.replicas), 120)  # type: ignore[misc]
-            _in_company(group, asked, 4, dice)
-        files += _in_company(group, asked, count // 3, dice)
+            _request_among_others(group, asked, 4, dice)
+        files += _request_among_others(group, asked, count // 3, dice)
         for replica in group.replicas:
             replica.stop()
             replica.start()
-        files += _in_company(group, asked, count - len(files), dice)
-    say(f"seed contract: {len(files)} requests to {len(group.replicas)} replicas, with a swap forth and back and restarts between: "
+        files += _request_among_others(group, asked, count - len(files), dice)
+    print_line(f"seed contract: {len(files)} requests to {len(group.replicas)} replicas, with a swap forth and back and restarts between: "
         f"{sum(file == right for file in files)} equal files")  # fmt: skip
 
 
-def _in_company(group: Stand, asked: dict[str, Any], count: int, dice: random.Random) -> list[bytes]:
+def _request_among_others(group: ReplicaGroup, asked: dict[str, Any], count: int, dice: random.Random) -> list[bytes]:
     """`count` times the same request and about as many others, in any order, to any replica, up to twelve at once."""
     others = [{**asked, "seed": 100 + n, "seconds": dice.choice((0.5, 0.5, 0.3))} for n in range(count)]
     line = [asked] * count + others
@@ -212,27 +212,27 @@ def _in_company(group: Stand, asked: dict[str, Any], count: int, dice: random.Ra
 def soak(count: int, replicas: int) -> None:
     settings = {"AUDIOTUNE_GENERATION_KEEP_DAYS": str(_KEEP_MINUTES / 1440)}
     kinds = ("sound", "sound", "job", "health", "releases")
-    with stand(replicas, **settings) as group, Crowd(group.replicas, kinds, clients=2, pause_s=0.4).asking() as crowd:
+    with start_replicas(replicas, **settings) as group, LoadClients(group.replicas, kinds, clients=2, pause_s=0.4).keep_asking() as crowd:
         for minute in range(count + 1):
             if minute % 5 == 0 or minute == count:
                 memory = ", ".join(f"{r.memory_mib:.0f}" for r in group.replicas)
-                say(f"minute {minute}: memory {memory} MiB; in the store {_kept(group)}; {crowd.asked} requests")
+                print_line(f"minute {minute}: memory {memory} MiB; in the store {_kept(group)}; {crowd.request_count} requests")
             if minute < count:
                 time.sleep(60)
-    say(f"soak of {count} min: {crowd.told()}")
+    print_line(f"soak of {count} min: {crowd.describe()}")
 
 
 def small(count: int, replicas: int) -> None:
-    with stand(replicas) as group, Crowd(group.replicas, ("health", "releases"), clients=4).asking() as crowd:
-        until(lambda: crowd.asked >= 1000, 120)  # what the first ones fill
+    with start_replicas(replicas) as group, LoadClients(group.replicas, ("health", "releases"), clients=4).keep_asking() as crowd:
+        until(lambda: crowd.request_count >= 1000, 120)  # what the first ones fill
         before = [replica.memory_mib for replica in group.replicas]
-        until(lambda: crowd.asked >= 1000 * count, 60 * count)
+        until(lambda: crowd.request_count >= 1000 * count, 60 * count)
         after = [replica.memory_mib for replica in group.replicas]
     grown = ", ".join(f"{b:.0f} to {a:.0f} MiB" for b, a in zip(before, after))
-    say(f"memory over {crowd.asked} small requests to {replicas} replicas: {grown}; {len(crowd.failures)} failed")
+    print_line(f"memory over {crowd.request_count} small requests to {replicas} replicas: {grown}; {len(crowd.failures)} failed")
 
 
-def _kept(group: Stand) -> str:
+def _kept(group: ReplicaGroup) -> str:
     """Objects and megabytes by prefix."""
     told = []
     for prefix in ("sounds", "jobs", "manifests/generations"):
@@ -241,10 +241,10 @@ def _kept(group: Stand) -> str:
     return ", ".join(told)
 
 
-PARTS: dict[str, Part] = {
+MEASUREMENTS: dict[str, Measurement] = {
     "swaps": (swaps, 20), "rolling": (rolling, 20), "seeds": (seeds, 200), "soak": (soak, 30), "small": (small, 60),
 }  # fmt: skip
 
 
 if __name__ == "__main__":
-    play(__doc__ or "", PARTS, "swaps, restarts, requests, minutes of soak or thousands of requests")
+    run_measurements(__doc__ or "", MEASUREMENTS, "swaps, restarts, requests, minutes of soak or thousands of requests")

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from audiotune import distance
-from audiotune.fingerprint import Index, fingerprint
-from audiotune.sound import Sound, read
+from audiotune.fingerprint import FingerprintIndex, fingerprint_sound
+from audiotune.sound import Sound, read_sound
 
 _LONGEST_S = 3.0
 _LIKE = 0.98  # the default of gate_like
@@ -36,7 +36,7 @@ def main() -> int:
     if len(picked) < 8:
         print(f"fewer than 8 sounds in {args.sounds}: nothing to measure")
         return 1
-    sounds = [_short(read(path)) for path in picked]
+    sounds = [_short(read_sound(path)) for path in picked]
     _copies(sounds)
     _kad(sounds)
     _speed(sounds)
@@ -44,11 +44,11 @@ def main() -> int:
 
 
 def _short(sound: Sound) -> Sound:
-    return sound.mono().resampled(distance.RATE_HZ).cut(0, round(_LONGEST_S * distance.RATE_HZ))
+    return sound.to_mono().resample(distance.RATE_HZ).cut(0, round(_LONGEST_S * distance.RATE_HZ))
 
 
 def _quieter(sound: Sound) -> Sound:
-    return sound.amplified(-18)
+    return sound.apply_gain(-18)
 
 
 def _later(sound: Sound) -> Sound:
@@ -57,7 +57,7 @@ def _later(sound: Sound) -> Sound:
 
 
 def _mp3(sound: Sound) -> Sound:
-    return _short(read(io.BytesIO(sound.to_bytes("MP3"))))
+    return _short(read_sound(io.BytesIO(sound.to_bytes("MP3"))))
 
 
 def _noisy(sound: Sound) -> Sound:
@@ -67,7 +67,7 @@ def _noisy(sound: Sound) -> Sound:
 
 
 def _faster(sound: Sound, ratio: float = 1.01) -> Sound:
-    return Sound(sound.resampled(round(sound.sample_rate_hz / ratio)).data, sound.sample_rate_hz)
+    return Sound(sound.resample(round(sound.sample_rate_hz / ratio)).data, sound.sample_rate_hz)
 
 
 def _fifth_up(sound: Sound) -> Sound:
@@ -75,7 +75,7 @@ def _fifth_up(sound: Sound) -> Sound:
 
 
 def _dulled(sound: Sound) -> Sound:
-    return sound.resampled(2_000).resampled(distance.RATE_HZ)
+    return sound.resample(2_000).resample(distance.RATE_HZ)
 
 
 def _white(sound: Sound) -> Sound:
@@ -85,25 +85,25 @@ def _white(sound: Sound) -> Sound:
 
 
 def _copies(sounds: list[Sound]) -> None:
-    mels = [distance.log_mel(sound) for sound in sounds]
-    index: Index[int] = Index()
+    mels = [distance.compute_log_mel(sound) for sound in sounds]
+    index: FingerprintIndex[int] = FingerprintIndex()
     for number, sound in enumerate(sounds):
-        index.add(number, fingerprint(sound))
+        index.add(number, fingerprint_sound(sound))
     print(f"\ncopies of {len(sounds)} real sounds      likeness: median  lowest  found at {_LIKE}   by fingerprint   by either")
     for name, change in (("quieter", _quieter), ("later", _later), ("MP3", _mp3), ("noisy", _noisy), ("1 % faster", _faster)):
         _found(name, [change(sound) for sound in sounds], mels, index)
-    table = distance.likeness(mels, mels)
+    table = distance.compute_likeness(mels, mels)
     foreign = table[~np.eye(len(sounds), dtype=bool)]
-    both = sum(any(name != i for name, _ in index.find(fingerprint(sound))) for i, sound in enumerate(sounds))
+    both = sum(any(name != i for name, _ in index.find(fingerprint_sound(sound))) for i, sound in enumerate(sounds))
     print(
         f"foreign pairs ({len(foreign)}): likeness median {np.median(foreign):.2f}, 99.9 % below {np.quantile(foreign, 0.999):.2f}, "
         f"highest {foreign.max():.3f}; {(foreign >= _LIKE).sum() // 2} pairs at {_LIKE}; {both} sounds by fingerprint"
     )
 
 
-def _found(name: str, copies: list[Sound], mels: list[distance.Mel], index: Index[int]) -> None:
-    like = np.diag(distance.likeness([distance.log_mel(copy) for copy in copies], mels))
-    same = np.array([any(number == i for number, _ in index.find(fingerprint(copy))) for i, copy in enumerate(copies)])
+def _found(name: str, copies: list[Sound], mels: list[distance.Mel], index: FingerprintIndex[int]) -> None:
+    like = np.diag(distance.compute_likeness([distance.compute_log_mel(copy) for copy in copies], mels))
+    same = np.array([any(number == i for number, _ in index.find(fingerprint_sound(copy))) for i, copy in enumerate(copies)])
     alike = like >= _LIKE
     print(
         f"{name:<34}{np.median(like):8.3f}{like.min():8.3f}{alike.mean():14.0%}{same.mean():17.0%}{(alike | same).mean():12.0%}"
@@ -122,25 +122,25 @@ def _kad(sounds: list[Sound]) -> None:
     reference = _rows(half)
     for name, change in cases:
         changed = [change(sound) for sound in other]
-        far = np.mean([distance.log_mel_distance(a, b) for a, b in zip(other, changed)])
-        rbf, cubic = distance.kad(reference, _rows(changed)), distance.kad(reference, _rows(changed), "polynomial")
+        far = np.mean([distance.measure_log_mel_distance(a, b) for a, b in zip(other, changed)])
+        rbf, cubic = distance.compute_kad(reference, _rows(changed)), distance.compute_kad(reference, _rows(changed), "polynomial")
         print(f"{name:<40}{rbf:22.2f}{cubic:13.1f}{far:20.1f}")
 
 
 def _rows(sounds: list[Sound]) -> distance.Matrix:
-    return np.stack([distance.mel_statistics(distance.log_mel(sound)) for sound in sounds])
+    return np.stack([distance.compute_mel_statistics(distance.compute_log_mel(sound)) for sound in sounds])
 
 
 def _speed(sounds: list[Sound]) -> None:
-    mels = [distance.log_mel(sound) for sound in sounds]
-    rows = np.stack([distance.mel_statistics(mel) for mel in mels])
+    mels = [distance.compute_log_mel(sound) for sound in sounds]
+    rows = np.stack([distance.compute_mel_statistics(mel) for mel in mels])
     seconds = sum(sound.duration_s for sound in sounds)
     print("\nspeed")
-    spent = _timed(lambda: [distance.log_mel(sound) for sound in sounds])
+    spent = _timed(lambda: [distance.compute_log_mel(sound) for sound in sounds])
     print(f"log-mel            {seconds / spent:8.0f} x real time")
-    spent = _timed(lambda: distance.likeness(mels, mels))
+    spent = _timed(lambda: distance.compute_likeness(mels, mels))
     print(f"likeness           {len(mels) ** 2 / spent:8.0f} pairs a second, at all shifts")
-    spent = _timed(lambda: distance.kad(rows[::2], rows[1::2]))
+    spent = _timed(lambda: distance.compute_kad(rows[::2], rows[1::2]))
     print(f"KAD                {1000 * spent:8.1f} ms for {len(rows) // 2} and {len(rows) // 2} sounds")
 
 

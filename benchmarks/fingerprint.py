@@ -18,7 +18,7 @@ import numpy as np
 import soundfile as sf
 
 from audiotune import sound as sounds
-from audiotune.fingerprint import Index, Words, fingerprint, matches
+from audiotune.fingerprint import FingerprintIndex, FingerprintWords, fingerprint_sound, match_fingerprints
 from audiotune.sound import Sound
 
 # Judged by their names and by the correlation of their waveforms (0.95 for the first, an excerpt; up to 0.9 in places for the
@@ -37,7 +37,7 @@ def through(format: str, **options: object) -> Callable[[Sound], Sound]:
         out = io.BytesIO()
         sf.write(out, sound.data.T, sound.sample_rate_hz, format=format, **options)
         out.seek(0)
-        return sounds.read(out)
+        return sounds.read_sound(out)
 
     return encode
 
@@ -57,11 +57,11 @@ def with_noise(sound: Sound) -> Sound:
 
 COPIES: dict[str, Callable[[Sound], Sound]] = {
     "exact": lambda sound: sound,
-    "gain -17 dB": lambda sound: sound.amplified(-17.3),
+    "gain -17 dB": lambda sound: sound.apply_gain(-17.3),
     "mp3": through("MP3", bitrate_mode="CONSTANT", compression_level=0.7),
-    "mp3, gain, shifted": lambda sound: through("MP3")(after_silence(sound.amplified(-9))),
+    "mp3, gain, shifted": lambda sound: through("MP3")(after_silence(sound.apply_gain(-9))),
     "ogg": through("OGG"),
-    "48 kHz": lambda sound: sound.resampled(48_000),
+    "48 kHz": lambda sound: sound.resample(48_000),
     "noise -20 dB (no bar)": with_noise,
 }
 
@@ -70,9 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=Path, default=Path(os.environ.get("AUDIOTUNE_REAL_SOUNDS", "../shared/data")))
     files = sorted(p for p in parser.parse_args().sounds.rglob("*") if p.suffix in (".mp3", ".flac", ".wav"))
-    library = {path.stem: sounds.read(path) for path in files}
+    library = {path.stem: sounds.read_sound(path) for path in files}
     started = time.perf_counter()
-    prints = {name: fingerprint(sound) for name, sound in library.items()}
+    prints = {name: fingerprint_sound(sound) for name, sound in library.items()}
     spent = time.perf_counter() - started
     seconds = sum(sound.duration_s for sound in library.values())
     size = sum(words.nbytes for words in prints.values())
@@ -83,17 +83,17 @@ def main() -> None:
     report_pairs(prints)
 
 
-def report_copies(library: dict[str, Sound], prints: dict[str, Words]) -> None:
-    index: Index[str] = Index()
+def report_copies(library: dict[str, Sound], prints: dict[str, FingerprintWords]) -> None:
+    index: FingerprintIndex[str] = FingerprintIndex()
     for name, words in prints.items():
         index.add(name, words)
     print(f"{'copy':24} {'recall':>7} {'by index':>9} {'wrong':>6}  missed")
     for kind, copy in COPIES.items():
         direct, looked_up, wrong, missed = 0, 0, set(), []
         for name, sound in library.items():
-            words = fingerprint(copy(sound))
+            words = fingerprint_sound(copy(sound))
             names = {found for found, _ in index.find(words)}
-            direct += matches(words, prints[name]) is not None
+            direct += match_fingerprints(words, prints[name]) is not None
             looked_up += name in names
             wrong |= {f"{name}~{other}" for other in names - {name} if not variants(name, other)}
             missed += [] if name in names else [name]
@@ -103,12 +103,12 @@ def report_copies(library: dict[str, Sound], prints: dict[str, Words]) -> None:
         )
 
 
-def report_pairs(prints: dict[str, Words]) -> None:
+def report_pairs(prints: dict[str, FingerprintWords]) -> None:
     names = sorted(prints)
     false, true = [], []
     for i, a in enumerate(names):
         for b in names[:i]:
-            match = matches(prints[a], prints[b])
+            match = match_fingerprints(prints[a], prints[b])
             if match:
                 (true if variants(a, b) else false).append((a, b, round(match.bit_error_rate, 2), round(match.duration_s, 1)))
     print(f"{len(names) * (len(names) - 1) // 2} pairs: {len(false)} false positives {false}")

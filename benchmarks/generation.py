@@ -15,18 +15,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_PARTS = (1.0, 0.5, 0.25, 0.1)
+_SHARES = (1.0, 0.5, 0.25, 0.1)
 _SAMPLER = "dpmpp-2m"
 
 
 def upstream(sa: Any, steps: int) -> Callable[[], Any]:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
-    from audiotune.stable_audio.upstream import quiet
+    from audiotune.stable_audio.upstream import silence_output
 
     def make() -> None:
         words = [{"prompt": "low drone", "seconds_start": 0, "seconds_total": sa.window_frames / sa.sample_rate_hz}]
-        with quiet():
+        with silence_output():
             generate_diffusion_cond(
                 sa.model,
                 steps=steps,
@@ -42,10 +42,10 @@ def upstream(sa: Any, steps: int) -> Callable[[], Any]:
 
 
 def ours(sa: Any, steps: int, seconds: float) -> Callable[[], Any]:
-    from audiotune.stable_audio.sample import Request, generate
+    from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 
-    request = Request("low drone", seconds=seconds, steps=steps, seed=1, sampler=_SAMPLER)
-    return lambda: generate(sa, [request])
+    request = SamplingRequest("low drone", seconds=seconds, steps=steps, seed=1, sampler=_SAMPLER)
+    return lambda: generate_sounds(sa, [request])
 
 
 def measured(ways: dict[str, Callable[[], Any]], times: int) -> dict[str, float]:
@@ -66,13 +66,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--times", type=int, default=3)
     args = parser.parse_args()
-    from audiotune.stable_audio.load import base_folder, load_model
+    from audiotune.stable_audio.load import find_base_folder, load_model
 
-    folder = base_folder(args.base)
+    folder = find_base_folder(args.base)
     sa = load_model(folder, folder / "model.safetensors")
     window_s = sa.window_frames / sa.sample_rate_hz
     ways = {"generate_diffusion_cond": upstream(sa, args.steps)}
-    ways |= {f"ours, {part * window_s:.2f} s": ours(sa, args.steps, part * window_s) for part in _PARTS}
+    ways |= {f"ours, {part * window_s:.2f} s": ours(sa, args.steps, part * window_s) for part in _SHARES}
     found = measured(ways, args.times)
     table = Table("way", "seconds", "times as fast", title=f"{args.base}, {args.steps} steps, window {window_s:.2f} s")
     for name, seconds in found.items():

@@ -54,23 +54,23 @@ name = "journey"
 
 def main() -> None:
     args = _parser().parse_args()
-    from audiotune.registry.server import serving
-    from pipelines.process import show_at_once
+    from audiotune.registry.server import run_mlflow_server
+    from pipelines.process import use_line_buffering
 
-    show_at_once()
+    use_line_buffering()
     args.folder = args.folder.resolve()
     args.folder.mkdir(parents=True, exist_ok=True)
     console, began = Console(), time.monotonic()
-    with serving(args.folder / "mlflow") as url:
+    with run_mlflow_server(args.folder / "mlflow") as url:
         os.environ["MLFLOW_TRACKING_URI"] = url
         outputs = as_they_are(args) if args.recordings else jams(args)
-    tell(console, outputs, time.monotonic() - began)
+    print_outputs(console, outputs, time.monotonic() - began)
 
 
 def as_they_are(args: argparse.Namespace) -> dict[str, Any]:
     """Plays `full` on a folder of files."""
     arguments = {"source": str(args.recordings.resolve()), "contributors": "ana,ben", "licence": "CC-BY-3.0"}
-    return _play(args, "full", arguments, _recipe(args, "file_names", []))
+    return _run_pipeline(args, "full", arguments, _recipe(args, "file_names", []))
 
 
 def jams(args: argparse.Namespace) -> dict[str, Any]:
@@ -79,22 +79,22 @@ def jams(args: argparse.Namespace) -> dict[str, Any]:
     takes.mkdir(exist_ok=True)
     for seed in range(1, args.jams + 1):
         _make_jam(takes / f"jam_{seed}.wav", args.folder / f"jam_{seed}.json", seed, args.minutes)
-    outputs = _play(args, "prepare", {"source": str(takes), "contributors": PLAYERS}, _recipe(args, "studio", []))
+    outputs = _run_pipeline(args, "prepare", {"source": str(takes), "contributors": PLAYERS}, _recipe(args, "studio", []))
     answers = args.folder / "answers.csv"
     print(f"{_answer(args.folder, answers)} answers of members who know the sounds")
     key = outputs["segment"]["segments_key"]
-    return {**outputs, **_play(args, "tune", {"segments": key}, _recipe(args, "studio", [str(answers)]))}
+    return {**outputs, **_run_pipeline(args, "tune", {"segments": key}, _recipe(args, "studio", [str(answers)]))}
 
 
-def _play(args: argparse.Namespace, name: str, arguments: dict[str, str], recipe: Path) -> dict[str, Any]:
-    from pipelines.compile import compiled
-    from pipelines.local import play
+def _run_pipeline(args: argparse.Namespace, name: str, arguments: dict[str, str], recipe: Path) -> dict[str, Any]:
+    from pipelines.compile import compile_pipeline
+    from pipelines.local import run_pipeline
     from pipelines.recipe import load_recipe
 
-    documents = compiled(name, load_recipe(recipe))
+    documents = compile_pipeline(name, load_recipe(recipe))
     if name != "tune":
         arguments["agreement"] = str(REPOSITORY / "agreement.example.toml")
-    return play(documents, arguments, args.folder / "runs" / name, str(args.folder / "store"))
+    return run_pipeline(documents, arguments, args.folder / "runs" / name, str(args.folder / "store"))
 
 
 def _recipe(args: argparse.Namespace, sources: str, imports: list[str]) -> Path:
@@ -140,10 +140,10 @@ def _answer(folder: Path, answers: Path) -> int:
 def _newest(store: Any, kind: str, row: Any) -> Any:
     from audiotune import manifest
 
-    return manifest.fetch(store, manifest.newest(store, kind), kind, row).rows
+    return manifest.fetch_manifest(store, manifest.find_newest_manifest(store, kind), kind, row).rows
 
 
-def tell(console: Console, outputs: dict[str, Any], seconds: float) -> None:
+def print_outputs(console: Console, outputs: dict[str, Any], seconds: float) -> None:
     """Prints each step's metrics, and the whole time."""
     for step, found in outputs.items():
         metrics = {

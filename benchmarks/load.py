@@ -28,7 +28,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.replicas import say, stand
+from benchmarks.replicas import print_line, start_replicas
 
 _LENGTHS_S, _STEPS, _MEMBERS = (0.25, 0.5, 1.0), 10, 5
 _QUEUE_S = "3"  # predicted seconds of work that may wait: short, so that a minute shows the bounds
@@ -48,21 +48,21 @@ class Service:
 @contextmanager
 def service(sleeping: bool, **settings: str) -> Iterator[Service]:
     if not sleeping:
-        with stand(
+        with start_replicas(
             1, AUDIOTUNE_ACCESS="members", **{f"AUDIOTUNE_GENERATION_{k.upper()}": v for k, v in settings.items()}
         ) as group:
             yield Service(group.replicas[0].url, group.token)
         return
     from audiotune.access import tokens
-    from tests.fakes.live import listening
-    from tests.fakes.service import Bench
+    from tests.fakes.live import serve_http
+    from tests.fakes.service import InProcessService
 
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), members=True, rate_per_minute=1_000_000, queue=200, member_queue=200, **settings)
+        bench = InProcessService(Path(folder), members=True, rate_per_minute=1_000_000, queue=200, member_queue=200, **settings)
         bench.engine._generate = _slept(bench.engine._generate)
         bench.loaded()
-        with listening(bench) as url:
-            yield Service(url, lambda member: {"Authorization": f"Bearer {tokens.issue(bench.store, member, ['generate'], 1)}"})
+        with serve_http(bench) as url:
+            yield Service(url, lambda member: {"Authorization": f"Bearer {tokens.issue_token(bench.store, member, ['generate'], 1)}"})
         bench.stop()
 
 
@@ -88,7 +88,7 @@ def ask(dice: random.Random, seconds: float | None = None) -> Ask:
 
 
 @dataclass
-class Seen:
+class LoadRecord:
     """What became of the requests of one load.
 
     Attributes:
@@ -111,7 +111,7 @@ class Seen:
         return sorted(self.times_s)[min(len(self.times_s) - 1, int(part * len(self.times_s)))] if self.times_s else float("nan")
 
 
-async def one(http: httpx.AsyncClient, asked: Ask, headers: Mapping[str, str], seen: Seen) -> None:
+async def send_request(http: httpx.AsyncClient, asked: Ask, headers: Mapping[str, str], seen: LoadRecord) -> None:
     """A request, until it is answered."""
     for tries in range(50):
         came = time.monotonic()
@@ -140,13 +140,13 @@ def client(group: Service) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=group.url, timeout=_TIMEOUT_S, limits=limits)
 
 
-async def closed(http: httpx.AsyncClient, tokens: list[Any], seconds: float) -> float:
+async def run_closed_loop(http: httpx.AsyncClient, tokens: list[Any], seconds: float) -> float:
     """Sounds a second with 16 requests always under way."""
-    seen, dice, began = Seen(), random.Random(1), time.monotonic()
+    seen, dice, began = LoadRecord(), random.Random(1), time.monotonic()
 
     async def member(number: int) -> None:
         while time.monotonic() - began < seconds:
-            await one(http, ask(dice), tokens[number % len(tokens)], seen)
+            await send_request(http, ask(dice), tokens[number % len(tokens)], seen)
 
     await asyncio.gather(*(member(number) for number in range(16)))
     if seen.failed:
@@ -154,13 +154,13 @@ async def closed(http: httpx.AsyncClient, tokens: list[Any], seconds: float) -> 
     return sum(at - began <= seconds for at in seen.done_at) / seconds
 
 
-async def arriving(http: httpx.AsyncClient, tokens: list[Any], rate: float, seconds: float) -> tuple[Seen, int, float]:
+async def send_arrivals(http: httpx.AsyncClient, tokens: list[Any], rate: float, seconds: float) -> tuple[LoadRecord, int, float]:
     """(what was seen, requests that came, answers a second while they came) of Poisson arrivals."""
-    seen, dice, tasks, came = Seen(), random.Random(2), [], 0
+    seen, dice, tasks, came = LoadRecord(), random.Random(2), [], 0
     began = next_at = time.monotonic()
     while (next_at := next_at + dice.expovariate(rate)) < began + seconds:
         await asyncio.sleep(max(0.0, next_at - time.monotonic()))
-        tasks.append(asyncio.create_task(one(http, ask(dice), tokens[came % len(tokens)], seen)))
+        tasks.append(asyncio.create_task(send_request(http, ask(dice), tokens[came % len(tokens)], seen)))
         came += 1
     good = sum(at <= began + seconds for at in seen.done_at) / seconds
     await asyncio.gather(*tasks)
@@ -171,18 +171,18 @@ async def poisson(seconds: float, sleeping: bool) -> None:
     with service(sleeping, queue_s=_QUEUE_S) as group:
         tokens = [group.token(f"m{number}") for number in range(_MEMBERS)]
         async with client(group) as http:
-            await closed(http, tokens, 5)  # warms up: every shape is tried once
-            capacity = await closed(http, tokens, min(20.0, seconds))
-            say(f"capacity {capacity:.1f} sounds a second ({', '.join(map(str, _LENGTHS_S))} s, {_STEPS} steps, 16 at once)")
+            await run_closed_loop(http, tokens, 5)  # warms up: every shape is tried once
+            capacity = await run_closed_loop(http, tokens, min(20.0, seconds))
+            print_line(f"capacity {capacity:.1f} sounds a second ({', '.join(map(str, _LENGTHS_S))} s, {_STEPS} steps, 16 at once)")
             goods = []
             for part in (0.5, 0.8, 1.0, 1.2):
-                seen, came, good = await arriving(http, tokens, part * capacity, seconds)
+                seen, came, good = await send_arrivals(http, tokens, part * capacity, seconds)
                 goods.append(good)
                 told = f", told {min(seen.told_s):.0f} to {max(seen.told_s):.0f} s" if seen.told_s else ""
-                say(f"{part}: {came} came, p50 {seen.at(0.5):.2f} s, p95 {seen.at(0.95):.2f} s, p99 {seen.at(0.99):.2f} s, "
+                print_line(f"{part}: {came} came, p50 {seen.at(0.5):.2f} s, p95 {seen.at(0.95):.2f} s, p99 {seen.at(0.99):.2f} s, "
                     f"goodput {good:.1f} a second, {seen.refused} refused{told}, {seen.broken} of them again after waiting, "
                     f"{len(seen.failed)} failed {seen.failed[:1]}")  # fmt: skip
-            say(f"goodput above capacity: {goods[-1] / max(goods):.0%} of the most")
+            print_line(f"goodput above capacity: {goods[-1] / max(goods):.0%} of the most")
 
 
 async def light(seconds: float, sleeping: bool) -> None:
@@ -190,8 +190,8 @@ async def light(seconds: float, sleeping: bool) -> None:
     with service(sleeping) as group:
         heavy, mine = group.token("heavy"), group.token("light")
         async with client(group) as http:
-            await closed(http, [mine], 5)
-            alone, beside, flood = Seen(), Seen(), Seen()
+            await run_closed_loop(http, [mine], 5)
+            alone, beside, flood = LoadRecord(), LoadRecord(), LoadRecord()
             for _ in range(4):
                 await _now_and_then(http, mine, alone, seconds / 8)
                 tasks = [asyncio.create_task(_flooding(http, heavy, flood)) for _ in range(40)]
@@ -201,20 +201,20 @@ async def light(seconds: float, sleeping: bool) -> None:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await asyncio.sleep(1)
-    say(f"a light member alone: {len(alone.times_s)} requests, p50 {alone.at(0.5):.2f} s, p95 {alone.at(0.95):.2f} s; beside a flood "
+    print_line(f"a light member alone: {len(alone.times_s)} requests, p50 {alone.at(0.5):.2f} s, p95 {alone.at(0.95):.2f} s; beside a flood "
         f"({len(flood.times_s)} made for it, {flood.refused} refused): {len(beside.times_s)} requests, p50 {beside.at(0.5):.2f} s, "
         f"p95 {beside.at(0.95):.2f} s: {beside.at(0.95) / alone.at(0.95):.2f} times; {beside.refused} refused, "
         f"{len(alone.failed) + len(beside.failed)} failed")  # fmt: skip
 
 
-async def _now_and_then(http: httpx.AsyncClient, headers: Mapping[str, str], seen: Seen, seconds: float) -> None:
+async def _now_and_then(http: httpx.AsyncClient, headers: Mapping[str, str], seen: LoadRecord, seconds: float) -> None:
     dice, began = random.Random(len(seen.times_s)), time.monotonic()
     while time.monotonic() - began < seconds:
-        await one(http, ask(dice), headers, seen)
+        await send_request(http, ask(dice), headers, seen)
         await asyncio.sleep(dice.uniform(1.0, 3.0))  # light: it asks for less than its share
 
 
-async def _flooding(http: httpx.AsyncClient, headers: Mapping[str, str], seen: Seen) -> None:
+async def _flooding(http: httpx.AsyncClient, headers: Mapping[str, str], seen: LoadRecord) -> None:
     """The longest sounds, again and again; what is refused comes back at once."""
     dice = random.Random(9)
     while True:
@@ -224,16 +224,16 @@ async def _flooding(http: httpx.AsyncClient, headers: Mapping[str, str], seen: S
         await asyncio.sleep(0.2 if answer.status_code == 429 else 0.0)
 
 
-PARTS: dict[str, Callable[[float, bool], Any]] = {"poisson": poisson, "light": light}
+MEASUREMENTS: dict[str, Callable[[float, bool], Any]] = {"poisson": poisson, "light": light}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
+    parser.add_argument("part", nargs="?", choices=(*MEASUREMENTS, "all"), default="all")
     parser.add_argument("--seconds", type=float, default=60, help="of arrivals at each part of the capacity")
     parser.add_argument("--sleeping", action="store_true", help="a model that sleeps instead of computing")
     args = parser.parse_args()
-    for name, part in PARTS.items():
+    for name, part in MEASUREMENTS.items():
         if args.part in (name, "all"):
             asyncio.run(part(args.seconds, args.sleeping))
 

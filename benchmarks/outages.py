@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.replicas import Part, Stand, play, say, stand, until
+from benchmarks.replicas import Measurement, ReplicaGroup, print_line, run_measurements, start_replicas, until
 
 _ASK = {"prompt": "low dark drone", "seconds": 0.5, "steps": 10, "format": "wav"}
 _LONG = {**_ASK, "seconds": 1.0, "steps": 30}
@@ -33,7 +33,7 @@ _JOBS, _WAITING = 50, 60
 def kill(count: int, replicas: int) -> None:
     """The next round begins when the killed replica is back."""
     dice, lost, twice, begun, takes = random.Random(3), 0, 0, Counter[str](), []
-    with stand(max(2, replicas), AUDIOTUNE_GENERATION_LEASE_S="4") as group:
+    with start_replicas(max(2, replicas), AUDIOTUNE_GENERATION_LEASE_S="4") as group:
         for number in range(count):
             ids = [f"kill-{number:02d}-{place:03d}" for place in range(_JOBS)]
             _queue(group, ids, _ASK)
@@ -49,18 +49,18 @@ def kill(count: int, replicas: int) -> None:
             victim.start()
             ends = [_ends(group, id) for id in ids]
             lost, twice = lost + ends.count(0), twice + sum(n > 1 for n in ends)
-    say(f"kill -9, {count} times with {_JOBS} jobs queued ({begun['True']} times before the last had ended): {count * _JOBS} jobs, "
+    print_line(f"kill -9, {count} times with {_JOBS} jobs queued ({begun['True']} times before the last had ended): {count * _JOBS} jobs, "
         f"{lost} lost, {twice} ended twice; all ended at most {max(takes):.1f} s after the kill")  # fmt: skip
 
 
-def _queue(group: Stand, ids: list[str], asked: dict[str, Any]) -> None:
+def _queue(group: ReplicaGroup, ids: list[str], asked: dict[str, Any]) -> None:
     with httpx.Client(timeout=60) as http:
         for number, id in enumerate(ids):
             url = group.replicas[number % len(group.replicas)].url
             http.put(f"{url}/v1/jobs/{id}", json={**asked, "seed": number}).raise_for_status()
 
 
-def _ends(group: Stand, id: str) -> int:
+def _ends(group: ReplicaGroup, id: str) -> int:
     """How many of the job's events end it, as the folder of the store has them."""
     events = (group.folder / "store" / "jobs" / "log" / "anyone" / id).glob("*.json")
     return sum(json.loads(path.read_bytes())["kind"] in ("done", "failed", "cancelled") for path in sorted(events))
@@ -83,12 +83,12 @@ class Servers:
         self.start()
 
     def start(self) -> None:
-        from audiotune.registry.server import serving
+        from audiotune.registry.server import run_mlflow_server
         from tests.integration.minio import server
 
         self.minio = self._stack.enter_context(server(self._folder / "minio", self._ports[0]))
         os.environ |= self.minio.environment
-        self.mlflow = self._stack.enter_context(serving(self._folder / "mlflow", self._ports[1]))
+        self.mlflow = self._stack.enter_context(run_mlflow_server(self._folder / "mlflow", self._ports[1]))
         self._ports = (_port(self.minio.endpoint), _port(self.mlflow))
 
     def end(self) -> None:
@@ -122,7 +122,7 @@ def _servers() -> Iterator[Servers]:
 def _outage(count: int, replicas: int, *, silent: bool) -> None:
     with _servers() as servers:
         settings = {"AUDIOTUNE_STORE": "s3://endurance", "MLFLOW_TRACKING_URI": servers.mlflow}
-        with stand(replicas, **settings, AUDIOTUNE_GENERATION_LEASE_S="10") as group:
+        with start_replicas(replicas, **settings, AUDIOTUNE_GENERATION_LEASE_S="10") as group:
             ids = [f"outage-{n:03d}" for n in range(_WAITING)]
             _queue(group, ids, _LONG)
             before = _states(group, ids)
@@ -138,13 +138,13 @@ def _outage(count: int, replicas: int, *, silent: bool) -> None:
             _queue(group, ["after-it-00"], _ASK)
             new = until(lambda: _states(group, ["after-it-00"])["done"] == 1, 60)
     kind = "silent" if silent else "gone"
-    say(f"store and registry {kind} for {count} s: jobs before {dict(before)}, afterwards {dict(after)}; "
+    print_line(f"store and registry {kind} for {count} s: jobs before {dict(before)}, afterwards {dict(after)}; "
         f"health well {well:.0f} s after, all jobs ended {ended:.0f} s after, a new job took {new:.1f} s; then {dict(ready)}")  # fmt: skip
     for at_s, words in said:
-        say(f"  health after {at_s:.0f} s: {words}")
+        print_line(f"  health after {at_s:.0f} s: {words}")
 
 
-def _health_for(group: Stand, seconds: float) -> list[tuple[float, str]]:
+def _health_for(group: ReplicaGroup, seconds: float) -> list[tuple[float, str]]:
     """(when, what) whenever health says something else; digits do not count."""
     began, said, last = time.monotonic(), [], ""
     while time.monotonic() - began < seconds:
@@ -157,7 +157,7 @@ def _health_for(group: Stand, seconds: float) -> list[tuple[float, str]]:
     return said
 
 
-def _states(group: Stand, ids: list[str]) -> Counter[str]:
+def _states(group: ReplicaGroup, ids: list[str]) -> Counter[str]:
     states = Counter[str]()
     for number, id in enumerate(ids):
         url = group.replicas[number % len(group.replicas)].url
@@ -180,8 +180,8 @@ def _listening(port: int) -> list[int]:
     return sorted(pids | {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)})
 
 
-PARTS: dict[str, Part] = {"kill": (kill, 20), "gone": (gone, 60), "silent": (silent, 60)}
+MEASUREMENTS: dict[str, Measurement] = {"kill": (kill, 20), "gone": (gone, 60), "silent": (silent, 60)}
 
 
 if __name__ == "__main__":
-    play(__doc__ or "", PARTS, "kills, or seconds of outage")
+    run_measurements(__doc__ or "", MEASUREMENTS, "kills, or seconds of outage")

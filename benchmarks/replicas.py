@@ -17,10 +17,10 @@ from pathlib import Path
 
 import httpx
 
-Part = tuple[Callable[[int, int], None], int]  # what is measured with (count, replicas), and the count when none is given
+Measurement = tuple[Callable[[int, int], None], int]  # what is measured with (count, replicas), and the count when none is given
 
 
-def play(words: str, parts: dict[str, Part], counted: str) -> None:
+def run_measurements(words: str, parts: dict[str, Measurement], counted: str) -> None:
     """The command line of a benchmark: one of its parts, or all. `words` is its docstring, `counted` what --count means."""
     parser = argparse.ArgumentParser(description=words.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=(*parts, "all"), default="all")
@@ -32,7 +32,7 @@ def play(words: str, parts: dict[str, Part], counted: str) -> None:
             part(args.count or count, args.replicas)
 
 
-def say(words: str) -> None:
+def print_line(words: str) -> None:
     print(words, flush=True)
 
 
@@ -96,7 +96,7 @@ class Replica:
 
 
 @dataclass
-class Stand:
+class ReplicaGroup:
     """A group's store and registry with replicas on it."""
 
     folder: Path
@@ -108,26 +108,26 @@ class Stand:
         from audiotune.access import tokens
         from audiotune.store import open_store
 
-        return {"Authorization": f"Bearer {tokens.issue(open_store(), member, ['generate', 'read'], 1)}"}
+        return {"Authorization": f"Bearer {tokens.issue_token(open_store(), member, ['generate', 'read'], 1)}"}
 
     def version(self, number: int) -> str:
         """Registers one more release: the same weights under another digest."""
         from safetensors.torch import load_file, save_file
 
         from audiotune.registry import releases
-        from audiotune.store import digest_of, open_store
+        from audiotune.store import compute_digest, open_store
         from tests.fakes.small_release import publish
 
         store, first = open_store(), publish(open_store())
         named = self.folder / "weights.safetensors"
         save_file(load_file(store.fetch(first.weights.weights)), named, metadata={"number": str(number)})
         key = store.put_blob(named, ".safetensors")
-        pointer = first.weights.model_copy(update={"weights": key, "weights_digest": digest_of(named)})
+        pointer = first.weights.model_copy(update={"weights": key, "weights_digest": compute_digest(named)})
         return str(releases.register_release(first.model_copy(update={"weights": pointer, "version": ""}), {}).version)
 
 
 @contextmanager
-def stand(replicas: int, **settings: str) -> Iterator[Stand]:
+def start_replicas(replicas: int, **settings: str) -> Iterator[ReplicaGroup]:
     """A folder store, MLflow's own SQLite, `replicas` processes that follow the alias every second."""
     from audiotune.store import open_store
     from tests.fakes.small_release import publish
@@ -147,8 +147,8 @@ def stand(replicas: int, **settings: str) -> Iterator[Stand]:
         ]
         try:
             took = [replica.start() for replica in made]
-            say(f"start to ready: {', '.join(f'{s:.1f} s' for s in took)}")
-            yield Stand(folder, environment, made)
+            print_line(f"start to ready: {', '.join(f'{s:.1f} s' for s in took)}")
+            yield ReplicaGroup(folder, environment, made)
         finally:
             for replica in made:
                 if replica.process is not None and replica.process.poll() is None:

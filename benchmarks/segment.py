@@ -91,14 +91,14 @@ def _onsets(folder: Path, seeds: Sequence[int], overlap: float, minutes: float) 
 
 def _starts(path: Path) -> list[float]:
     from audiotune.decode import open_sound
-    from components.segment.cut import find_cuts
-    from components.segment.hear import hear
+    from components.segment.cut import find_segment_bounds
+    from components.segment.hear import extract_features
     from components.segment.settings import Settings
 
     settings = Settings(max_s=300)
     with open_sound(path) as decoded:
-        heard = hear(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
-    return [cut.start_frame / heard.sample_rate_hz for cut in find_cuts(heard, settings) if not cut.continued]
+        heard = extract_features(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
+    return [cut.start_frame / heard.sample_rate_hz for cut in find_segment_bounds(heard, settings) if not cut.continued]
 
 
 # ---- speed: each measured in a process of its own, by its own processor time, so that neighbours do not count ----
@@ -106,7 +106,7 @@ def _starts(path: Path) -> list[float]:
 
 def _speed(folder: Path, minutes: float) -> None:
     small, _ = jam(folder, 1, 0.0, min(5.0, minutes))
-    path = _again_and_again(small, folder / "long.wav", minutes)
+    path = _repeat_recording(small, folder / "long.wav", minutes)
     print(f"{'what':<42} {'minutes':>8} {'cpu s':>8} {'x real time':>12} {'peak MB':>8}")
     for what, file, length in (
         ("decode alone", path, minutes), ("hear and cut", path, minutes), ("segment, whole step", path, minutes),
@@ -123,7 +123,7 @@ def _speed(folder: Path, minutes: float) -> None:
         )
 
 
-def _again_and_again(path: Path, out: Path, minutes: float) -> Path:
+def _repeat_recording(path: Path, out: Path, minutes: float) -> Path:
     """A long take in constant memory: a short jam, repeated."""
     import soundfile as sf
 
@@ -158,12 +158,12 @@ def _warm() -> None:
     """Loads the compiled loops from their cache."""
     import numpy as np
 
-    from audiotune.loudness import integrated_lufs
+    from audiotune.loudness import measure_integrated_lufs
     from audiotune.sound import Sound
-    from components.segment.hear import hear
+    from components.segment.hear import extract_features
 
-    hear([np.zeros((48_000, 2), np.float32)], 48_000, 30)
-    integrated_lufs(Sound(np.zeros((2, 48_000), np.float32), 48_000))
+    extract_features([np.zeros((48_000, 2), np.float32)], 48_000, 30)
+    measure_integrated_lufs(Sound(np.zeros((2, 48_000), np.float32), 48_000))
 
 
 def _decode(path: Path) -> int:
@@ -177,24 +177,24 @@ def _step(path: Path) -> None:
     import soundfile as sf
 
     from audiotune.manifest import Manifest
-    from audiotune.progress import silent
+    from audiotune.progress import ignore_progress
     from audiotune.recording import Description, Recording
-    from audiotune.store import FolderStore, digest_of
+    from audiotune.store import FolderStore, compute_digest
     from components.segment.settings import Settings
-    from components.segment.step import run
+    from components.segment.step import run_step
 
     info = sf.info(path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         store = FolderStore(Path(folder) / "store")
         about = Description(peak_dbfs=0, true_peak_dbtp=0, loudness_lufs=-20, dc_offset=(0, 0), clipped_share=0, dropouts=0)
         row = Recording(
-            id=digest_of(path), blob=store.put_blob(path, ".wav"), name=path.name, source="benchmark", contributors=("ana",),
+            id=compute_digest(path), blob=store.put_blob(path, ".wav"), name=path.name, source="benchmark", contributors=("ana",),
             licence="CC0-1.0", format="WAV PCM_24", sample_rate_hz=info.samplerate, channels=info.channels, frames=info.frames,
             description=about, fingerprint="none",
         )  # fmt: skip
         recordings = Manifest("recordings", [row]).write(Path(folder) / "recordings")
         out = {name: Path(folder) / name for name in ("segments", "report", "metrics")}
-        run(Settings(), store, silent, recordings=recordings, **out)
+        run_step(Settings(), store, ignore_progress, recordings=recordings, **out)
 
 
 def _librosa(path: Path) -> None:

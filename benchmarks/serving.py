@@ -26,41 +26,41 @@ CONSOLE = Console()
 
 def model() -> Any:
     """The tiny base as the service loads it."""
-    from audiotune.stable_audio.packed import pack
+    from audiotune.stable_audio.packed import pack_linear_layers
 
-    return pack(plain_model())
+    return pack_linear_layers(plain_model())
 
 
 def plain_model() -> Any:
     """The tiny base as stable-audio-tools has it."""
-    from audiotune.stable_audio.load import base_folder, load_model
+    from audiotune.stable_audio.load import find_base_folder, load_model
 
-    return load_model(base_folder("tiny"))
+    return load_model(find_base_folder("tiny"))
 
 
 def loaded_tiny(sa: Any, version: str = "1") -> Any:
-    from services.generation.work import Loaded
+    from services.generation.work import LoadedRelease
     from tests.fakes.model import a_release
 
-    return Loaded(a_release(version), sa)
+    return LoadedRelease(a_release(version), sa)
 
 
 def engine_on(loaded: Any, **settings: Any) -> Any:
-    from audiotune.stable_audio.sample import generate_alike
+    from audiotune.stable_audio.sample import generate_batch
     from services.generation.engine import Engine
     from services.generation.settings import Settings
-    from services.generation.shelf import Shelf
+    from services.generation.shelf import LoadedReleases
 
-    shelf = Shelf()
+    shelf = LoadedReleases()
     shelf.put(loaded)
     shelf.names = (loaded.release.name,)
-    return Engine(Settings(**settings), shelf, generate_alike).start()
+    return Engine(Settings(**settings), shelf, generate_batch).start()
 
 
 def ask(seed: int, seconds: float, steps: int = _STEPS) -> Any:
-    from audiotune.stable_audio.sample import Request
+    from audiotune.stable_audio.sample import SamplingRequest
 
-    return Request("low drone", seconds=seconds, steps=steps, seed=seed, sampler=_SAMPLER)
+    return SamplingRequest("low drone", seconds=seconds, steps=steps, seed=seed, sampler=_SAMPLER)
 
 
 def batching(count: int) -> None:
@@ -101,11 +101,11 @@ def batching(count: int) -> None:
 def _upstream(sa: Any, count: int) -> None:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
-    from audiotune.stable_audio.upstream import quiet
+    from audiotune.stable_audio.upstream import silence_output
 
     words = [{"prompt": "low drone", "seconds_start": 0, "seconds_total": sa.window_frames / sa.sample_rate_hz}]
     for seed in range(count):
-        with quiet():
+        with silence_output():
             generate_diffusion_cond(
                 sa.model, steps=_STEPS, cfg_scale=4.0, conditioning=words, sample_size=sa.window_frames, device="cpu", seed=seed,
                 sampler_type=_SAMPLER,
@@ -131,8 +131,8 @@ def small(count: int) -> None:
     import httpx
     from fastapi import FastAPI
 
-    from tests.fakes.live import listening
-    from tests.fakes.service import ASK, Bench, until
+    from tests.fakes.live import serve_http
+    from tests.fakes.service import ASK, InProcessService, until
 
     bare = FastAPI()
 
@@ -141,11 +141,11 @@ def small(count: int) -> None:
         return {"ready": True}
 
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
-        other = Bench(Path(folder) / "bare")
+        bench = InProcessService(Path(folder))
+        other = InProcessService(Path(folder) / "bare")
         other.client.app = bare
         bench.loaded()
-        with listening(bench) as ours, listening(other) as theirs, httpx.Client() as http:
+        with serve_http(bench) as ours, serve_http(other) as theirs, httpx.Client() as http:
             http.put(f"{ours}/v1/jobs/benchmark-1", json=ASK)
             until(lambda: http.get(f"{ours}/v1/jobs/benchmark-1").json()["state"] == "done")
             ways = {
@@ -168,7 +168,7 @@ def small(count: int) -> None:
     CONSOLE.print(table)
 
 
-PARTS: dict[str, tuple[Callable[[int], None], int]] = {
+MEASUREMENTS: dict[str, tuple[Callable[[int], None], int]] = {
     "batching": (batching, 4),
     "small": (small, 300),
 }
@@ -176,10 +176,10 @@ PARTS: dict[str, tuple[Callable[[int], None], int]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
+    parser.add_argument("part", nargs="?", choices=(*MEASUREMENTS, "all"), default="all")
     parser.add_argument("--count", type=int, help="requests or rounds; each part has a small default")
     args = parser.parse_args()
-    for name, (part, count) in PARTS.items():
+    for name, (part, count) in MEASUREMENTS.items():
         if args.part in (name, "all"):
             part(args.count or count)
 

@@ -31,9 +31,9 @@ def held_out(count: int, *, tonal: bool) -> Iterator[measure.Audio]:
     """Simulated sounds nobody trained with."""
     seed = material.HELD_OUT_SEED
     while count:
-        audio, patch = material.sound_of(seed, LENGTH)
+        audio, patch = material.render_sound(seed, LENGTH)
         seed += 1
-        if patch.tonal or not tonal:
+        if patch.is_tonal or not tonal:
             count -= 1
             yield audio
 
@@ -44,7 +44,7 @@ def real_sounds(folder: Path, count: int) -> Iterator[measure.Audio]:
     frames = LENGTH * material.RATIO
     for file in files[:: max(1, len(files) // count)][:count]:
         try:
-            audio = sounds.read(file).mono().resampled(material.RATE_HZ).data[0]
+            audio = sounds.read_sound(file).to_mono().resample(material.RATE_HZ).data[0]
         except SoundError:
             continue
         audio = np.pad(audio, (0, max(0, frames - len(audio))))
@@ -55,39 +55,39 @@ def real_sounds(folder: Path, count: int) -> Iterator[measure.Audio]:
 
 def through(sa: Any, audio: measure.Audio) -> Pair:
     """A sound and what comes back from its latents."""
-    from audiotune.stable_audio.encode import decode, encode
+    from audiotune.stable_audio.encode import decode_latents, encode_sound
 
-    return audio, decode(sa, encode(sa, Sound(audio[None], material.RATE_HZ)), len(audio)).data[0]
+    return audio, decode_latents(sa, encode_sound(sa, Sound(audio[None], material.RATE_HZ)), len(audio)).data[0]
 
 
 def reconstruction(pairs: list[Pair]) -> dict[str, float]:
     """Means over pairs: envelope correlation, share within 50 cents, centroid correlation, log-mel distance."""
     rate = material.RATE_HZ
-    off = [measure.cents(measure.dominant_hz(a, rate), measure.dominant_hz(b, rate)) for a, b in pairs]
-    centroids = np.log([(measure.centroid_hz(a, rate), measure.centroid_hz(b, rate)) for a, b in pairs])
+    off = [measure.measure_cents(measure.find_dominant_hz(a, rate), measure.find_dominant_hz(b, rate)) for a, b in pairs]
+    centroids = np.log([(measure.compute_centroid_hz(a, rate), measure.compute_centroid_hz(b, rate)) for a, b in pairs])
     return {
-        "envelope": float(np.mean([measure.correlation(measure.envelope(a), measure.envelope(b)) for a, b in pairs])),
+        "envelope": float(np.mean([measure.compute_correlation(measure.compute_envelope(a), measure.compute_envelope(b)) for a, b in pairs])),
         "within 50 cents": float(np.mean(np.array(off) < 50)),
         "median cents": float(np.median(off)),
-        "centroid": measure.correlation(centroids[:, 0], centroids[:, 1]),
-        "log-mel dB": float(np.mean([measure.log_mel_distance_db(a, b, rate) for a, b in pairs])),
+        "centroid": measure.compute_correlation(centroids[:, 0], centroids[:, 1]),
+        "log-mel dB": float(np.mean([measure.measure_log_mel_distance_db(a, b, rate) for a, b in pairs])),
     }
 
 
 def contrast(sa: Any, seeds: int, **settings: Any) -> dict[str, Any]:
     """A low drone and a high pluck of the same seeds: how often they differ the right way round, and are sounds at all."""
-    from audiotune.stable_audio.sample import Request, generate
+    from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 
     low, high = (
-        [generate(sa, [Request(words, seconds=2.0, seed=s, **settings)])[0].data[0] for s in range(seeds)]
+        [generate_sounds(sa, [SamplingRequest(words, seconds=2.0, seed=s, **settings)])[0].data[0] for s in range(seeds)]
         for words in ("low drone", "high pluck")
     )
     rate = sa.sample_rate_hz
-    flat = [measure.flatness(a) for a in (*low, *high)]
-    white = measure.flatness(np.random.default_rng(0).standard_normal(2 * rate).astype(np.float32))
+    flat = [measure.compute_flatness(a) for a in (*low, *high)]
+    white = measure.compute_flatness(np.random.default_rng(0).standard_normal(2 * rate).astype(np.float32))
     return {
-        "centroid right": sum(measure.centroid_hz(a, rate) < measure.centroid_hz(b, rate) for a, b in zip(low, high)),
-        "envelope right": sum(measure.temporal_centre(a) > measure.temporal_centre(b) for a, b in zip(low, high)),
+        "centroid right": sum(measure.compute_centroid_hz(a, rate) < measure.compute_centroid_hz(b, rate) for a, b in zip(low, high)),
+        "envelope right": sum(measure.compute_temporal_centre(a) > measure.compute_temporal_centre(b) for a, b in zip(low, high)),
         "seeds": seeds,
         "quietest peak dBFS": float(20 * np.log10(min(np.abs(a).max() for a in (*low, *high)) + 1e-9)),
         "flatness median": float(np.median(flat)),
@@ -100,21 +100,21 @@ def cost(sa: Any, steps: int = 20) -> dict[str, float]:
     """Seconds for one sound: upstream's full window, ours at full length, ours at a quarter."""
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
-    from audiotune.stable_audio.sample import Request, generate
-    from audiotune.stable_audio.upstream import quiet
+    from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
+    from audiotune.stable_audio.upstream import silence_output
 
     window_s = sa.window_frames / sa.sample_rate_hz
 
     def upstream() -> None:
         words = [{"prompt": "low drone", "seconds_start": 0, "seconds_total": window_s}]
-        with quiet():
+        with silence_output():
             generate_diffusion_cond(
                 sa.model, steps=steps, cfg_scale=4.0, conditioning=words, sample_size=sa.window_frames, device="cpu", seed=1,
                 sampler_type="dpmpp-2m",
             )  # fmt: skip
 
     def ours(part: float) -> Callable[[], Any]:
-        return lambda: generate(sa, [Request("low drone", seconds=window_s * part, steps=steps, seed=1)])
+        return lambda: generate_sounds(sa, [SamplingRequest("low drone", seconds=window_s * part, steps=steps, seed=1)])
 
     ways = {"upstream": upstream, "ours": ours(1.0), "ours, a quarter": ours(0.25)}
     return {name: min(_seconds(way) for _ in range(3)) for name, way in ways.items()}
@@ -133,9 +133,9 @@ def main() -> None:
     parser.add_argument("--sounds", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=10)
     args = parser.parse_args()
-    from audiotune.stable_audio.load import base_folder, load_model
+    from audiotune.stable_audio.load import find_base_folder, load_model
 
-    sa = load_model(base_folder(args.base))
+    sa = load_model(find_base_folder(args.base))
     console = Console(width=130)
     tables = {"simulated, tonal": held_out(args.sounds, tonal=True), "simulated, all": held_out(args.sounds, tonal=False)}
     if args.real.is_dir():

@@ -26,24 +26,24 @@ SUFFIXES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
 
 def some_sounds(folder: Path, count: int, longest_s: float) -> list[tuple[str, Any]]:
     """Up to `count` sounds of a folder with their file names as captions, cut to `longest_s`; a simulated jam without a folder."""
-    from audiotune.sound import read
+    from audiotune.sound import read_sound
 
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     random = np.random.default_rng(0)
     chosen = [files[i] for i in random.permutation(len(files))[:count]]
     found = []
     for path in chosen:
-        sound = read(path)
+        sound = read_sound(path)
         found.append((path.stem.replace("_", " "), sound.cut(0, round(longest_s * sound.sample_rate_hz))))
     if not found:
-        from audiotune.synthesizer import jam
+        from audiotune.synthesizer import play_jam
 
-        sound, events = jam(2, 0)
+        sound, events = play_jam(2, 0)
         found = [(event.caption, sound.cut(event.start_frame, event.end_frame)) for event in events][:count]
     return found
 
 
-class Upstream:
+class UpstreamTraining:
     """stable-audio-tools' wrapper in Lightning's trainer; one call is one step."""
 
     def __init__(self, sa: Any, sounds: Sequence[tuple[str, Any]]) -> None:
@@ -75,11 +75,11 @@ class Upstream:
             enable_model_summary=False, callbacks=[watch],
         )  # fmt: skip
         self.sa.model.train()
-        trainer.fit(self.wrapper, Again(self.batch, steps + 1))
+        trainer.fit(self.wrapper, RepeatedBatch(self.batch, steps + 1))
         return watch.times[1:]
 
 
-class Again:
+class RepeatedBatch:
     """A loader that gives the same batch a number of times (a plain list would be taken for several loaders)."""
 
     def __init__(self, batch: Any, times: int) -> None:
@@ -106,43 +106,43 @@ def _watch(pl: Any) -> Any:
     return Watch()
 
 
-class Ours:
+class OurTraining:
     """The trainer of components/finetune on latents encoded once."""
 
     def __init__(self, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, **knobs: Any) -> None:
         from audiotune.stable_audio.load import load_model
-        from components.finetune.journal import Journal, NoRun
-        from components.finetune.machine import OneCpu
-        from components.finetune.material import Material
+        from components.finetune.journal import TrainingLog, UntrackedRun
+        from components.finetune.machine import SingleCpuBackend
+        from components.finetune.material import LatentDataset
         from components.finetune.settings import Settings
-        from components.finetune.state import Keeper
+        from components.finetune.state import CheckpointWriter
         from components.finetune.trainer import Trainer
-        from components.finetune.tuned import Tuned
+        from components.finetune.tuned import TrainingModel
 
         sa = load_model(base)
         began = time.process_time()
         rows = list(_rows(sa, sounds, store))
         self.encode_s = time.process_time() - began
         settings = Settings(base=str(base), ema_decay=0.9999, **knobs)
-        tuned = Tuned(sa, settings)
+        tuned = TrainingModel(sa, settings)
         held_out = [row for i, row in enumerate(rows) if i % 5 == 4]
-        material = Material(
+        material = LatentDataset(
             [row for i, row in enumerate(rows) if i % 5 != 4] if len(rows) > settings.batch_size else rows,
             store,
             cached_words=False,
         )
         digests = dict.fromkeys(("run_key", "base_digest", "dataset", "latents"), "0" * 64)
-        keeper = Keeper(store, {"kind": settings.mode, "base": "", **digests}, 1)
-        journal = Journal(settings, lambda share, words: print("   ", words, flush=True), store.url, NoRun())
+        keeper = CheckpointWriter(store, {"kind": settings.mode, "base": "", **digests}, 1)
+        journal = TrainingLog(settings, lambda share, words: print("   ", words, flush=True), store.url, UntrackedRun())
         self.trainer = Trainer(
-            settings, OneCpu(settings), tuned, material, Material(held_out, store, cached_words=False), keeper, journal
+            settings, SingleCpuBackend(settings), tuned, material, LatentDataset(held_out, store, cached_words=False), keeper, journal
         )
 
     def times(self, steps: int) -> list[float]:
         found = []
         for step in range(steps + 1):
             began = time.process_time()
-            self.trainer._step(step, None)
+            self.trainer._train_step(step, None)
             found.append(time.process_time() - began)
         return found[1:]
 
@@ -152,11 +152,11 @@ def _rows(sa: Any, sounds: Sequence[tuple[str, Any]], store: Any) -> Iterator[An
 
     from audiotune import tensors
     from audiotune.dataset import LatentRow
-    from audiotune.stable_audio.encode import encode
+    from audiotune.stable_audio.encode import encode_sound
 
     for i, (prompt, sound) in enumerate(sounds):
-        latents = torch.from_numpy(encode(sa, sound))
-        key = tensors.put(store, {"latents": tensors.lazy(latents)})
+        latents = torch.from_numpy(encode_sound(sa, sound))
+        key = tensors.store_tensors(store, {"latents": tensors.wrap_tensor(latents)})
         digest = f"{i:064d}"
         yield LatentRow(
             segment=digest, recording=digest, split="train", latents=key, latent_frames=latents.shape[1], seconds=sound.duration_s,
@@ -170,12 +170,12 @@ def main() -> None:
 
     torch.set_num_threads(1)
     from audiotune.stable_audio.load import load_model
-    from audiotune.stable_audio.mirror import resolve
+    from audiotune.stable_audio.mirror import resolve_base
     from audiotune.store import FolderStore
 
     with tempfile.TemporaryDirectory() as folder:
         store = FolderStore(Path(folder))
-        base = resolve(store, args.base).folder
+        base = resolve_base(store, args.base).folder
         sa = load_model(base)
         longest_s = sa.window_frames / sa.sample_rate_hz
         sounds = some_sounds(args.sounds, args.batch, longest_s)
@@ -189,7 +189,7 @@ def main() -> None:
 
 def compare(sa: Any, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, args: argparse.Namespace) -> None:
     """Prints CPU seconds a step and their ratio."""
-    theirs, ours = Upstream(sa, sounds), Ours(base, sounds, store, batch_size=len(sounds), warmup_steps=0, learning_rate=1e-4)
+    theirs, ours = UpstreamTraining(sa, sounds), OurTraining(base, sounds, store, batch_size=len(sounds), warmup_steps=0, learning_rate=1e-4)
     our = ours.times(args.steps)
     print("ours, step by step: ", " ".join(f"{s:.3f}" for s in our), flush=True)
     upstream = theirs.times(args.steps)
@@ -203,7 +203,7 @@ def compare(sa: Any, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, 
 def learn(base: Path, sounds: Sequence[tuple[str, Any]], store: Any, args: argparse.Namespace) -> None:
     """Trains and prints the losses."""
     knobs = {"steps": args.learn, "batch_size": args.batch, "checkpoint_every": max(1, args.learn // 3), "learning_rate": 2e-4}
-    ours = Ours(base, sounds, store, **knobs)
+    ours = OurTraining(base, sounds, store, **knobs)
     print(f"learning from {len(sounds)} sounds:")
     ours.trainer.run(None)
 

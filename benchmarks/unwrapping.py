@@ -31,10 +31,10 @@ def make(path: Path, megabytes: int) -> None:
 
 def ours(source: Path, target: Path) -> None:
     from audiotune import tensors
-    from components.unwrap.upstream import weights_in
+    from components.unwrap.upstream import read_weights
 
-    found, _, _ = weights_in(source, ema=True)
-    tensors.write(target, found)
+    found, _, _ = read_weights(source, ema=True)
+    tensors.write_tensors(target, found)
 
 
 def plainly(source: Path, target: Path) -> None:
@@ -107,7 +107,7 @@ def same(one: Path, other: Path) -> bool:
 
     from audiotune import tensors
 
-    with tensors.opened(one) as a, tensors.opened(other) as b:
+    with tensors.open_tensors(one) as a, tensors.open_tensors(other) as b:
         return a.keys() == b.keys() and all(torch.equal(a[name].load(), b[name].load()) for name in a)
 
 

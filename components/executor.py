@@ -30,8 +30,8 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.errors import AudioTuneError, SettingsError
-from audiotune.partial import write_whole
-from audiotune.progress import Progress
+from audiotune.partial import write_atomic_file
+from audiotune.progress import ProgressCallback
 
 
 class StepSettings(BaseModel):
@@ -41,7 +41,7 @@ class StepSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Result:
+class StepResult:
     """What a step hands on besides its files.
 
     Attributes:
@@ -55,7 +55,7 @@ class Result:
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def door(package: str, argv: Sequence[str] | None = None) -> int:
+def run_command_line(package: str, argv: Sequence[str] | None = None) -> int:
     """Runs the step of a package from the command line. Returns the exit code; the last line on stderr is the reason."""
     argv = list(sys.argv[1:] if argv is None else argv)
     card = importlib.import_module(f"{package}.settings")
@@ -63,7 +63,7 @@ def door(package: str, argv: Sequence[str] | None = None) -> int:
         if "--executor-input" in argv:
             _run_on_kubeflow(package, card, argv[argv.index("--executor-input") + 1])
         else:
-            _run_by_hand(package, card, argv)
+            _run_from_flags(package, card, argv)
     except AudioTuneError as e:
         print(f"{package.rpartition('.')[2]}: {_one_line(str(e))}", file=sys.stderr)
         return 1
@@ -81,15 +81,15 @@ def _run_on_kubeflow(package: str, card: ModuleType, text: str) -> None:
         raise SettingsError(f"--executor-input is no JSON: {e}", cure="pass {{$}} as Kubeflow does") from e
     given = dict(executor.get("inputs", {}).get("parameterValues", {}))
     compiled = dict(given.pop("settings", None) or {})
-    chosen = words_to_knobs(card.Settings, dict(compiled.pop("choices", None) or {}), given)
-    settings = settings_from(card.Settings, {**compiled, **chosen})
+    chosen = settings_from_choices(card.Settings, dict(compiled.pop("choices", None) or {}), given)
+    settings = validate_settings(card.Settings, {**compiled, **chosen})
     paths = {name: _artifact_path(executor["inputs"], name) for name in card.INPUTS}
     outputs = {name: _artifact_path(executor["outputs"], name) for name in card.OUTPUTS}
-    result = _call(package, settings, {**paths, **outputs})
+    result = _call_step(package, settings, {**paths, **outputs})
     _write_executor_output(executor, card, result)
 
 
-def words_to_knobs(
+def settings_from_choices(
     model: type[StepSettings], choices: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What was chosen in the form, as knobs: a word of a drop-down stands for one or several of them.
@@ -114,7 +114,7 @@ def words_to_knobs(
     return knobs
 
 
-def settings_from(model: type[StepSettings], given: Mapping[str, Any]) -> StepSettings:
+def validate_settings(model: type[StepSettings], given: Mapping[str, Any]) -> StepSettings:
     """Settings out of parameters; Kubeflow adds names that nobody declared, so unknown ones are left out.
 
     Raises:
@@ -144,24 +144,24 @@ def _local_path(uri: str) -> str:
     return uri.removeprefix("file://")
 
 
-def _call(package: str, settings: StepSettings, paths: Mapping[str, Path]) -> Result:
+def _call_step(package: str, settings: StepSettings, paths: Mapping[str, Path]) -> StepResult:
     from audiotune.store import open_store
 
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     step = importlib.import_module(f"{package}.step")
-    result: Result = step.run(settings, open_store(), print_progress, **paths)
+    result: StepResult = step.run(settings, open_store(), print_progress, **paths)
     return result
 
 
-def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result: Result) -> None:
+def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result: StepResult) -> None:
     """Only what was declared, uris unchanged, no null: the rest fails a finished step on the real backend."""
     declared = executor["outputs"]
     artifacts = {}
     for name in card.OUTPUTS:
         runtime = dict(declared["artifacts"][name]["artifacts"][0])
         facts = result.metrics if name == "metrics" else result.metadata.get(name, {})
-        runtime["metadata"] = _accepted(facts)
+        runtime["metadata"] = _drop_unaccepted(facts)
         artifacts[name] = {"artifacts": [runtime]}
     wanted = declared.get("parameters", {})
     parameters = {name: result.parameters[name] for name in card.PARAMETERS if name in wanted}
@@ -170,49 +170,49 @@ def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(value if isinstance(value, str) else json.dumps(value))
     target = Path(declared["outputFile"])
-    write_whole(target, json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
+    write_atomic_file(target, json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
 
 
-def _accepted(value: Any) -> Any:
+def _drop_unaccepted(value: Any) -> Any:
     """Without what the backend refuses after all work is done: null anywhere, and numbers that JSON cannot write (NaN, infinity)."""
     if isinstance(value, Mapping):
-        kept = {str(key): _accepted(inner) for key, inner in value.items()}
+        kept = {str(key): _drop_unaccepted(inner) for key, inner in value.items()}
         return {key: inner for key, inner in kept.items() if inner is not None}
     if isinstance(value, list | tuple):
-        return [inner for inner in map(_accepted, value) if inner is not None]
+        return [inner for inner in map(_drop_unaccepted, value) if inner is not None]
     if not isinstance(value, str | bool | int | float) and hasattr(value, "item"):  # a number of numpy's or torch's
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _run_by_hand(package: str, card: ModuleType, argv: Sequence[str]) -> None:
-    args = parser_for(package, card).parse_args(argv)
+def _run_from_flags(package: str, card: ModuleType, argv: Sequence[str]) -> None:
+    args = build_parser(package, card).parse_args(argv)
     given = {name: getattr(args, name) for name in card.Settings.model_fields if getattr(args, name) is not None}
     if args.store:
         os.environ["AUDIOTUNE_STORE"] = args.store
     paths = {name: Path(getattr(args, name)) for name in (*card.INPUTS, *card.OUTPUTS)}
-    result = _call(package, settings_from(card.Settings, given), paths)
+    result = _call_step(package, validate_settings(card.Settings, given), paths)
     print(json.dumps({"parameters": dict(result.parameters), "metrics": dict(result.metrics)}, indent=1, default=str))
 
 
-def parser_for(package: str, card: ModuleType) -> argparse.ArgumentParser:
+def build_parser(package: str, card: ModuleType) -> argparse.ArgumentParser:
     """A flag for each knob and each artifact."""
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=(card.__doc__ or "").strip())
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     parser.add_argument("--executor-input", help="Kubeflow's ExecutorInput as JSON; replaces all other flags")
     for name in card.INPUTS:
-        parser.add_argument(f"--{_flag(name)}", dest=name, required=True, help="input: file made by the step before")
+        parser.add_argument(f"--{_flag_name(name)}", dest=name, required=True, help="input: file made by the step before")
     for name in card.OUTPUTS:
-        parser.add_argument(f"--{_flag(name)}", dest=name, default=f"{name}.out", help=f"output file (default {name}.out)")
+        parser.add_argument(f"--{_flag_name(name)}", dest=name, default=f"{name}.out", help=f"output file (default {name}.out)")
     for name, info in card.Settings.model_fields.items():
         default = info.get_default(call_default_factory=True) if not info.is_required() else None
         words = f"{info.description or ''} (default {default!r})".replace("%", "%%")
         plain = get_origin(info.annotation) is None and info.annotation in (str, int, float)
-        parser.add_argument(f"--{_flag(name)}", dest=name, type=str if plain else _value, help=words)
+        parser.add_argument(f"--{_flag_name(name)}", dest=name, type=str if plain else _parse_value, help=words)
     return parser
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     """JSON where it is JSON (true, 3, ["a"]), else the text."""
     try:
         return json.loads(text)
@@ -220,7 +220,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _flag(name: str) -> str:
+def _flag_name(name: str) -> str:
     return name.replace("_", "-")
 
 
@@ -233,4 +233,4 @@ def print_progress(share: float, words: str) -> None:
     print(f"[{share:4.0%}] {words}", flush=True)
 
 
-__all__ = ["Progress", "Result", "StepSettings", "door", "parser_for", "print_progress", "settings_from", "words_to_knobs"]
+__all__ = ["ProgressCallback", "StepResult", "StepSettings", "build_parser", "print_progress", "run_command_line", "settings_from_choices", "validate_settings"]

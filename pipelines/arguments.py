@@ -9,7 +9,7 @@ from typing import Any
 from audiotune.errors import SettingsError
 
 
-def pairs(words: Sequence[str]) -> dict[str, str]:
+def parse_assignments(words: Sequence[str]) -> dict[str, str]:
     """`name=value` words as a table.
 
     Raises:
@@ -22,7 +22,7 @@ def pairs(words: Sequence[str]) -> dict[str, str]:
     return {name.strip(): value for name, _, value in split}
 
 
-def typed_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def convert_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The run form's values with the form's types.
 
     Raises:
@@ -32,7 +32,7 @@ def typed_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[
     unknown = sorted(set(arguments) - set(form))
     if unknown:
         raise SettingsError(f"no parameter {', '.join(unknown)} on this form", cure=f"it has: {', '.join(sorted(form))}")
-    typed = {name: _typed(name, form[name], value) for name, value in arguments.items()}
+    typed = {name: _convert_value(name, form[name], value) for name, value in arguments.items()}
     for name, value in typed.items():
         allowed = form[name].get("literals")
         if allowed and value not in allowed:
@@ -40,7 +40,7 @@ def typed_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[
     return typed
 
 
-def _typed(name: str, card: dict[str, Any], value: Any) -> Any:
+def _convert_value(name: str, card: dict[str, Any], value: Any) -> Any:
     kind = card["parameterType"]
     if not isinstance(value, str) or kind == "STRING":
         return value

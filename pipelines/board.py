@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from audiotune.partial import write_whole
+from audiotune.partial import write_atomic_file
 from audiotune.runform import FormStep
 
 _EVERY_S = 1.0
 
 
-class Board:
+class RunStateFile:
     """Keeps the steps' states.
 
     Args:
@@ -33,32 +33,32 @@ class Board:
         self._steps: dict[str, dict[str, Any]] = {
             step.name: {"name": step.name, "title": step.title, "state": "waiting", "share": None, "words": ""} for step in steps
         }
-        self._write()
+        self._write_file()
 
     @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def track_step(self, name: str) -> Iterator[None]:
         """A step for the time it runs; an error that passes through makes it failed."""
-        self._set(name, state="running")
+        self._update_step(name, state="running")
         try:
             yield
         except BaseException:
-            self._set(name, state="failed")
+            self._update_step(name, state="failed")
             raise
-        self._set(name, state="done", share=1.0, words="")
+        self._update_step(name, state="done", share=1.0, words="")
 
-    def tell(self, name: str, share: float, words: str) -> None:
+    def report_progress(self, name: str, share: float, words: str) -> None:
         """How far a running step is."""
         if name in self._steps:
             self._steps[name].update(share=share, words=words)
             if time.monotonic() - self._written >= _EVERY_S:
-                self._write()
+                self._write_file()
 
-    def _set(self, name: str, **what: Any) -> None:
+    def _update_step(self, name: str, **what: Any) -> None:
         if name in self._steps:
             self._steps[name].update(what)
-            self._write()
+            self._write_file()
 
-    def _write(self) -> None:
+    def _write_file(self) -> None:
         if self._path is not None:
-            write_whole(self._path, json.dumps({"steps": list(self._steps.values())}))
+            write_atomic_file(self._path, json.dumps({"steps": list(self._steps.values())}))
             self._written = time.monotonic()

@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from audiotune.partial import write_whole
-from pipelines.compile import compiled
+from audiotune.partial import write_atomic_file
+from pipelines.compile import compile_pipeline
 from pipelines.documents import PIPELINES, to_yaml
 from pipelines.recipe import load_recipe
 
@@ -19,15 +19,15 @@ FOLDER = Path(__file__).parent.parent / "helm" / "audio-tune" / "files" / "pipel
 _HEAD = "# Written by `python -m pipelines.chart`. Finished for a cluster by `python -m pipelines.submit upload`.\n"
 
 
-def texts() -> dict[str, str]:
+def render_pipelines() -> dict[str, str]:
     """File name -> what should stand there."""
     recipe = load_recipe("first_release")
-    return {f"{name}.yaml": _HEAD + to_yaml(compiled(name, recipe)) for name in PIPELINES}
+    return {f"{name}.yaml": _HEAD + to_yaml(compile_pipeline(name, recipe)) for name in PIPELINES}
 
 
-def drifted(folder: Path = FOLDER) -> list[str]:
+def find_outdated_files(folder: Path = FOLDER) -> list[str]:
     """The files that differ from what the code says, and those that nothing writes."""
-    wanted = texts()
+    wanted = render_pipelines()
     there = {path.name: path.read_text() for path in folder.glob("*.yaml")}
     return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.chart", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail when something has drifted")
     if parser.parse_args(argv).check:
-        found = drifted()
+        found = find_outdated_files()
         print(
             "\n".join(f"{name} has drifted; run python -m pipelines.chart" for name in found),
             file=sys.stderr,
@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 1 if found else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, text in texts().items():
-        write_whole(FOLDER / name, text)
+    for name, text in render_pipelines().items():
+        write_atomic_file(FOLDER / name, text)
     return 0
 
 

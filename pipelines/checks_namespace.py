@@ -9,45 +9,45 @@ from urllib.parse import urlsplit
 import yaml
 
 from audiotune.kubernetes import Kubernetes
-from pipelines.findings import Finding, Patient
+from pipelines.findings import CheckTarget, DoctorFinding
 from pipelines.namespace import (
     KEYS,
     LAUNCHER,
     LOG_SECRET,
     REPOSITORIES,
     REPOSITORY,
-    launcher_data,
-    log_repository,
-    patch_command,
-    rules,
-    secret_command,
-    several,
+    build_launcher_data,
+    build_log_repository,
+    build_patch_command,
+    build_secret_command,
+    build_step_rules,
+    uses_several_nodes,
 )
 
 
-def launcher(patient: Patient) -> Iterator[Finding]:
+def check_launcher(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """ConfigMap kfp-launcher points at our bucket, our endpoint and our Secret."""
     if not patient.cluster.store.startswith("s3://"):
-        yield Finding(
+        yield DoctorFinding(
             "launcher", "unknown", "the cluster's facts name no bucket", "set store, as in s3://jam, in the cluster's facts"
         )
         return
-    cure = patch_command(patient.cluster, patient.runs)
+    cure = build_patch_command(patient.cluster, patient.runs)
     if patient.runs != patient.home:
         cure = "apply what `python -m pipelines.namespace` prints"
     found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/configmaps/{LAUNCHER}")
     if found is None:
-        yield Finding("launcher", "wrong", f"no ConfigMap {LAUNCHER} in {patient.runs}: artifacts would go elsewhere", cure)
+        yield DoctorFinding("launcher", "wrong", f"no ConfigMap {LAUNCHER} in {patient.runs}: artifacts would go elsewhere", cure)
         return
-    wanted = launcher_data(patient.cluster)
-    faults = list(_differences(found.get("data") or {}, wanted))
+    wanted = build_launcher_data(patient.cluster)
+    faults = list(_find_differences(found.get("data") or {}, wanted))
     if faults:
-        yield Finding("launcher", "wrong", f"{LAUNCHER}: {'; '.join(faults)}", cure)
+        yield DoctorFinding("launcher", "wrong", f"{LAUNCHER}: {'; '.join(faults)}", cure)
     else:
-        yield Finding("launcher", "well", f"artifacts go to {wanted['defaultPipelineRoot']}")
+        yield DoctorFinding("launcher", "well", f"artifacts go to {wanted['defaultPipelineRoot']}")
 
 
-def _differences(data: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]:
+def _find_differences(data: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]:
     root, ours = str(data.get("defaultPipelineRoot", "")), wanted["defaultPipelineRoot"]
     bucket = ours.split("/")[2]
     if not (root == f"s3://{bucket}" or root.startswith(f"s3://{bucket}/")):
@@ -63,15 +63,15 @@ def _differences(data: dict[str, Any], wanted: dict[str, str]) -> Iterator[str]:
             yield f"{key} is {given.get(key)!r}, not {value!r}"
 
 
-def logs(patient: Patient) -> Iterator[Finding]:
+def check_logs(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """Argo archives the logs of runs in a namespace of ours in our bucket. In Kubeflow's own namespace they are Kubeflow's matter."""
     if patient.runs == patient.home:
-        yield Finding("logs", "well", "Kubeflow keeps them in its own store")
+        yield DoctorFinding("logs", "well", "Kubeflow keeps them in its own store")
         return
     found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/configmaps/{REPOSITORIES}") or {}
     named = (found.get("metadata", {}).get("annotations") or {}).get(REPOSITORY, "")
     told = (found.get("data") or {}).get(named)
-    wanted = yaml.safe_load(log_repository(patient.cluster))["s3"]
+    wanted = yaml.safe_load(build_log_repository(patient.cluster))["s3"]
     given = (yaml.safe_load(told) or {}).get("s3") or {} if told else {}
     off = [
         key for key in ("endpoint", "bucket", "insecure", "accessKeySecret", "secretKeySecret") if given.get(key) != wanted[key]
@@ -79,15 +79,15 @@ def logs(patient: Patient) -> Iterator[Finding]:
     cure = "apply what `python -m pipelines.namespace` prints; where a Kubeflow profile owns that ConfigMap, see deploy/kfp/README.md"
     if told is None:
         words = f"no ConfigMap {REPOSITORIES} with a default in {patient.runs}: Argo archives logs in Kubeflow's store"
-        yield Finding("logs", "wrong", f"{words}, which the pods of a run do not reach", cure)
+        yield DoctorFinding("logs", "wrong", f"{words}, which the pods of a run do not reach", cure)
     elif off:
         words = f"{REPOSITORIES}: {', '.join(off)} lead elsewhere; a run's pods end in an error where they do not reach it"
-        yield Finding("logs", "warning", words, cure)
+        yield DoctorFinding("logs", "warning", words, cure)
     else:
-        yield Finding("logs", "well", f"logs go to s3://{wanted['bucket']}/{wanted['keyFormat'].split('/{{')[0]}")
+        yield DoctorFinding("logs", "well", f"logs go to s3://{wanted['bucket']}/{wanted['keyFormat'].split('/{{')[0]}")
 
 
-def secrets(patient: Patient) -> Iterator[Finding]:
+def check_secrets(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """The Secrets are there with both keys; their contents are not looked at."""
     for name in (patient.cluster.store_secret, *([LOG_SECRET] if patient.runs == patient.home else [])):
         found = patient.api.get(f"/api/v1/namespaces/{patient.runs}/secrets/{name}")
@@ -95,35 +95,35 @@ def secrets(patient: Patient) -> Iterator[Finding]:
         if missing:
             why = "the first pod of a run hangs without it" if name == LOG_SECRET else "steps cannot reach the store without it"
             words = f"Secret {name} in {patient.runs} lacks {' and '.join(missing)}; {why}"
-            yield Finding("secrets", "wrong", words, secret_command(name, patient.runs))
+            yield DoctorFinding("secrets", "wrong", words, build_secret_command(name, patient.runs))
         else:
-            yield Finding("secrets", "well", f"Secret {name} has its two keys")
+            yield DoctorFinding("secrets", "well", f"Secret {name} has its two keys")
 
 
-def rights(patient: Patient) -> Iterator[Finding]:
+def check_rights(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """The steps' account exists and may do what a run needs (SelfSubjectAccessReview, acting as the account)."""
     api = patient.api
     if api.get(f"/api/v1/namespaces/{patient.runs}/serviceaccounts/{patient.account}") is None:
         cure = "apply what `python -m pipelines.namespace` prints"
-        yield Finding("rights", "wrong", f"no service account {patient.account} in {patient.runs}", cure)
+        yield DoctorFinding("rights", "wrong", f"no service account {patient.account} in {patient.runs}", cure)
         return
-    missing = [words for words, attributes in _needed(patient) if not _may(api, patient, attributes)]
-    optional = [words for words in missing if words == "get pods" and not several(patient.cluster)]
+    missing = [words for words, attributes in _list_needed_rights(patient) if not _is_allowed(api, patient, attributes)]
+    optional = [words for words in missing if words == "get pods" and not uses_several_nodes(patient.cluster)]
     wrong = [words for words in missing if words not in optional]
     cure = "apply what `python -m pipelines.namespace` prints"
     if wrong:
-        yield Finding("rights", "wrong", f"{patient.account} may not {', '.join(wrong)}", cure)
+        yield DoctorFinding("rights", "wrong", f"{patient.account} may not {', '.join(wrong)}", cure)
     elif optional:
-        yield Finding(
+        yield DoctorFinding(
             "rights", "warning", f"{patient.account} may not get pods: each step warns about its attempt's number", cure
         )
     else:
-        more = " and a TrainJob" if several(patient.cluster) else ""
-        yield Finding("rights", "well", f"{patient.account} has the rights a run{more} needs")
+        more = " and a TrainJob" if uses_several_nodes(patient.cluster) else ""
+        yield DoctorFinding("rights", "well", f"{patient.account} has the rights a run{more} needs")
 
 
-def _needed(patient: Patient) -> Iterator[tuple[str, dict[str, str]]]:
-    for rule in rules(patient.cluster):
+def _list_needed_rights(patient: CheckTarget) -> Iterator[tuple[str, dict[str, str]]]:
+    for rule in build_step_rules(patient.cluster):
         for verb in rule["verbs"]:
             resource, names = rule["resources"][0], rule.get("resourceNames", [""])
             kind, _, part = resource.partition("/")
@@ -131,7 +131,7 @@ def _needed(patient: Patient) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"{verb} {resource} {names[0]}".strip(), {**attributes, "subresource": part, "name": names[0]}
 
 
-def _may(api: Kubernetes, patient: Patient, attributes: dict[str, str]) -> bool:
+def _is_allowed(api: Kubernetes, patient: CheckTarget, attributes: dict[str, str]) -> bool:
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
@@ -142,28 +142,28 @@ def _may(api: Kubernetes, patient: Patient, attributes: dict[str, str]) -> bool:
     return bool(api.post(path, body, user=user).get("status", {}).get("allowed"))
 
 
-def security(patient: Patient) -> Iterator[Finding]:
+def check_pod_security(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """PodSecurity of the namespace; our steps keep the strictest level."""
     found = patient.api.get(f"/api/v1/namespaces/{patient.runs}")
     if found is None:
         cure = f"kubectl create namespace {patient.runs}"
-        yield Finding("pod security", "wrong", f"there is no namespace {patient.runs}", cure)
+        yield DoctorFinding("pod security", "wrong", f"there is no namespace {patient.runs}", cure)
         return
     level = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce")
     if level in ("restricted", "baseline", "privileged"):
-        yield Finding("pod security", "well", f"{patient.runs} enforces {level}; all steps are fit for restricted")
+        yield DoctorFinding("pod security", "well", f"{patient.runs} enforces {level}; all steps are fit for restricted")
     else:
         words = f"{patient.runs} enforces no PodSecurity level (label: {level or 'none'})"
         cure = f"kubectl label namespace {patient.runs} pod-security.kubernetes.io/enforce=restricted"
-        yield Finding("pod security", "warning", words, cure if patient.runs != patient.home else "ask Kubeflow's administrator")
+        yield DoctorFinding("pod security", "warning", words, cure if patient.runs != patient.home else "ask Kubeflow's administrator")
 
 
-def retries(patient: Patient) -> Iterator[Finding]:
+def check_retries(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """Argo's stock settings let a retry be only after a lost pod, never after a step that failed."""
     path = f"/api/v1/namespaces/{patient.home}/configmaps/workflow-controller-configmap"
     found = patient.api.get(path)
     if found is None:
-        yield Finding(
+        yield DoctorFinding(
             "retries", "unknown", f"no workflow-controller-configmap in {patient.home}", "name Kubeflow's namespace with --home"
         )
         return
@@ -173,37 +173,37 @@ def retries(patient: Patient) -> Iterator[Finding]:
     defaults = (yaml.safe_load(text) if text else whole.get("workflowDefaults")) or {}
     strategy = ((defaults.get("spec") or {}).get("templateDefaults") or {}).get("retryStrategy") or {}
     if strategy.get("retryPolicy") == "OnError":
-        yield Finding(
+        yield DoctorFinding(
             "retries", "warning", "Argo's default retryPolicy OnError stands over our retries: a step that fails is not tried again",
             "an administrator removes templateDefaults from workflowDefaults in workflow-controller-configmap; until then start the "
             "run again, finished steps are cached and training goes on from its checkpoint",
         )  # fmt: skip
     else:
-        yield Finding("retries", "well", f"a step that fails is tried {patient.cluster.retries} times more")
+        yield DoctorFinding("retries", "well", f"a step that fails is tried {patient.cluster.retries} times more")
 
 
-def store_name(patient: Patient) -> Iterator[Finding]:
+def check_store_name(patient: CheckTarget) -> Iterator[DoctorFinding]:
     """The UI shows reports by the launcher's endpoint name, from its own namespace: a short name does not resolve there."""
     host = urlsplit(patient.cluster.store_endpoint).hostname or ""
     parts = host.split(".")
     if not host:
-        yield Finding("store name", "well", "the store is Amazon's own endpoint")
+        yield DoctorFinding("store name", "well", "the store is Amazon's own endpoint")
     elif len(parts) == 1 and patient.runs != patient.home and host != "localhost":
         full = f"{host}.{patient.runs}.svc.cluster.local"
         words = f"the store is named {host!r}, which the UI in {patient.home} cannot resolve: reports stay empty"
-        yield Finding("store name", "wrong", words, f"name it {full} in store_endpoint and in {LAUNCHER}")
+        yield DoctorFinding("store name", "wrong", words, f"name it {full} in store_endpoint and in {LAUNCHER}")
     elif len(parts) == 1 or parts[2:3] == ["svc"] or len(parts) == 2:
-        yield from _service(patient, parts[0], parts[1] if len(parts) > 1 else patient.runs)
+        yield from _check_service(patient, parts[0], parts[1] if len(parts) > 1 else patient.runs)
     else:
-        yield Finding("store name", "well", f"the store has a public name, {host}")
+        yield DoctorFinding("store name", "well", f"the store has a public name, {host}")
 
 
-def _service(patient: Patient, name: str, namespace: str) -> Iterator[Finding]:
+def _check_service(patient: CheckTarget, name: str, namespace: str) -> Iterator[DoctorFinding]:
     port = urlsplit(patient.cluster.store_endpoint).port or 80
     found = patient.api.get(f"/api/v1/namespaces/{namespace}/services/{name}")
     if found is None:
         words = f"there is no Service {name} in {namespace}, so the store's name resolves nowhere"
-        yield Finding("store name", "wrong", words, "mend store_endpoint in the cluster's facts")
+        yield DoctorFinding("store name", "wrong", words, "mend store_endpoint in the cluster's facts")
         return
     offered = [entry["port"] for entry in found["spec"].get("ports", [])]
     slices = patient.api.get(
@@ -211,9 +211,9 @@ def _service(patient: Patient, name: str, namespace: str) -> Iterator[Finding]:
     )
     ready = [e for s in (slices or {}).get("items", []) for e in s.get("endpoints") or [] if e.get("conditions", {}).get("ready")]
     if port not in offered:
-        yield Finding("store name", "wrong", f"Service {name} has no port {port}, it has {offered}", "mend store_endpoint")
+        yield DoctorFinding("store name", "wrong", f"Service {name} has no port {port}, it has {offered}", "mend store_endpoint")
     elif not ready:
         words = f"nobody stands behind Service {name} in {namespace}"
-        yield Finding("store name", "wrong", words, f"kubectl get pods --namespace {namespace}; is the object store running?")
+        yield DoctorFinding("store name", "wrong", words, f"kubectl get pods --namespace {namespace}; is the object store running?")
     else:
-        yield Finding("store name", "well", f"{name}.{namespace} resolves from every namespace, {len(ready)} ready behind it")
+        yield DoctorFinding("store name", "well", f"{name}.{namespace} resolves from every namespace, {len(ready)} ready behind it")

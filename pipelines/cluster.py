@@ -18,20 +18,20 @@ _PRESETS = Path(__file__).parent.parent / "helm" / "audio-tune" / "files" / "pre
 _QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
-class Closed(BaseModel):
+class ClusterTable(BaseModel):
     """Refuses keys nobody knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Images(Closed):
+class StepImages(ClusterTable):
     """Whole references, as in registry.home:5000/audio-tune/prepare@sha256:...; empty keeps the compiled name."""
 
     prepare: str = Field(default="", description="image of ingest, segment and annotate_merge")
     train: str = Field(default="", description="image of all other steps")
 
 
-class Toleration(Closed):
+class GpuToleration(ClusterTable):
     """A taint that GPU steps tolerate."""
 
     key: str = Field(default="", description="the taint's key; empty with Exists tolerates all")
@@ -40,7 +40,7 @@ class Toleration(Closed):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(default="", description="empty: every effect")
 
 
-class Cluster(Closed):
+class Cluster(ClusterTable):
     """Where steps run on Kubernetes, and with what; a laptop ignores it."""
 
     store: str = Field(default="", description="AUDIOTUNE_STORE of every step; empty leaves it to the image's environment")
@@ -49,7 +49,7 @@ class Cluster(Closed):
     store_secret: str = Field(default="audiotune-store", description="Secret with the keys accesskey and secretkey")
     store_ca_secret: str = Field(default="", description="Secret with ca.crt, where the store's certificate is the group's own")
     mlflow: str = Field(default="", description="MLFLOW_TRACKING_URI of every step")
-    images: Images = Field(default=Images(), description="what the steps run in")
+    images: StepImages = Field(default=StepImages(), description="what the steps run in")
     pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets with the registry's login")
     pull_policy: Literal["", "IfNotPresent", "Always", "Never"] = Field(default="", description="when nodes pull")
     recipe: str = Field(default="", description="recipe that fits this machine")
@@ -61,7 +61,7 @@ class Cluster(Closed):
     )
     gpu_node_selector: dict[str, str] = Field(default={}, description="labels a GPU node must have")
     gpu_taint: str = Field(default="", description="key of a NoSchedule taint that GPU steps tolerate")
-    gpu_tolerations: tuple[Toleration, ...] = Field(default=(), description="taints that GPU steps tolerate")
+    gpu_tolerations: tuple[GpuToleration, ...] = Field(default=(), description="taints that GPU steps tolerate")
     shared_memory: str = Field(default="2Gi", pattern=_QUANTITY, description="size of /dev/shm on GPU steps")
     cpu_request: str = Field(default="500m", pattern=_QUANTITY, description="cores set aside for every step")
     memory_request: str = Field(default="1Gi", pattern=_QUANTITY, description="memory set aside for every step")
@@ -83,10 +83,10 @@ def load_cluster(path: Path) -> Cluster:
     Raises:
         SettingsError: no such file, no JSON or YAML, or keys and values that do not fit, each named.
     """
-    return _checked(_flat(_table(path)), str(path))
+    return _check_cluster(_flatten_table(_read_table(path)), str(path))
 
 
-def _flat(table: dict[str, Any]) -> dict[str, Any]:
+def _flatten_table(table: dict[str, Any]) -> dict[str, Any]:
     """The chart's cluster.json keeps our keys below `cluster` and the GPU preset's beside it.
 
     Its preset, runtime_class, device and device_class tell people what was meant: Kubeflow 2.17 can set none of them on a step.
@@ -106,20 +106,20 @@ def cluster_from_environment() -> Cluster | None:
     return load_cluster(Path(path)) if path else None
 
 
-def with_images(cluster: Cluster, values: Path) -> Cluster:
+def apply_images(cluster: Cluster, values: Path) -> Cluster:
     """Takes the digests from a values file of the chart (`make images REGISTRY=...` writes deploy/values/images.yaml)."""
-    images = _table(values).get("images", {})
-    return cluster.model_copy(update={"images": Images(**{name: _reference(images, name) for name in ("prepare", "train")})})
+    images = _read_table(values).get("images", {})
+    return cluster.model_copy(update={"images": StepImages(**{name: _build_reference(images, name) for name in ("prepare", "train")})})
 
 
-def with_preset(cluster: Cluster, name: str, presets: Path = _PRESETS) -> Cluster:
+def apply_preset(cluster: Cluster, name: str, presets: Path = _PRESETS) -> Cluster:
     """Takes a GPU preset of the chart: resource, count, selector, tolerations, shared memory, batch size and recipe."""
-    found = _table(presets)
+    found = _read_table(presets)
     if name not in found:
         raise SettingsError(f"no GPU preset {name!r}", cure=f"take one of: {', '.join(found)}")
     preset = found[name]
     ours = preset["pipelines"]
-    return _checked(
+    return _check_cluster(
         {
             **cluster.model_dump(exclude_defaults=True),
             "gpu_resource": preset["resource"] or "nvidia.com/gpu",
@@ -134,7 +134,7 @@ def with_preset(cluster: Cluster, name: str, presets: Path = _PRESETS) -> Cluste
     )
 
 
-def _reference(images: dict[str, Any], name: str) -> str:
+def _build_reference(images: dict[str, Any], name: str) -> str:
     own = images.get(name) or {}
     host = own.get("registry") or images.get("registry", "")
     path = own.get("name") or f"audio-tune/{name}"
@@ -142,7 +142,7 @@ def _reference(images: dict[str, Any], name: str) -> str:
     return "/".join(filter(None, [host, path])) + end
 
 
-def _table(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text())
     except OSError as e:
@@ -154,7 +154,7 @@ def _table(path: Path) -> dict[str, Any]:
     return found
 
 
-def _checked(given: dict[str, Any], where: str) -> Cluster:
+def _check_cluster(given: dict[str, Any], where: str) -> Cluster:
     try:
         return Cluster.model_validate(given)
     except ValidationError as e:

@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError
-from audiotune.partial import write_whole
-from pipelines.cluster import Cluster, load_cluster, with_images, with_preset
-from pipelines.documents import PIPELINES, Documents, read, to_yaml
-from pipelines.finish import finished
+from audiotune.partial import write_atomic_file
+from pipelines.cluster import Cluster, apply_images, apply_preset, load_cluster
+from pipelines.documents import PIPELINES, Documents, read_documents, to_yaml
+from pipelines.finish import finish_pipeline
 from pipelines.recipe import Recipe, load_recipe
 
 
-def structure(name: str) -> Documents:
+def compile_structure(name: str) -> Documents:
     """The pipeline by its tasks and their ties alone, as the kfp SDK compiles it.
 
     Raises:
@@ -35,10 +35,10 @@ def structure(name: str) -> Documents:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(getattr(importlib.import_module(f"pipelines.{name}"), name), str(path))
-        return read(path)
+        return read_documents(path)
 
 
-def compiled(name: str, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
+def compile_pipeline(name: str, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
     """The YAML documents of a pipeline: the pipeline spec and, where Kubernetes has a say, the platform spec.
 
     Args:
@@ -49,17 +49,17 @@ def compiled(name: str, recipe: Recipe, cluster: Cluster | None = None) -> Docum
     Raises:
         PipelineError: no such pipeline, or the lint found faults.
     """
-    return finished(structure(name), recipe, cluster)
+    return finish_pipeline(compile_structure(name), recipe, cluster)
 
 
-def cluster_of(args: argparse.Namespace) -> Cluster | None:
+def cluster_from_flags(args: argparse.Namespace) -> Cluster | None:
     """The cluster that the flags --for-cluster, --images and --preset describe; None without any of them."""
     if not (args.for_cluster or args.images or args.preset):
         return None
     cluster = load_cluster(args.for_cluster) if args.for_cluster else Cluster()
     if args.preset:
-        cluster = with_preset(cluster, args.preset)
-    return with_images(cluster, args.images) if args.images else cluster
+        cluster = apply_preset(cluster, args.preset)
+    return apply_images(cluster, args.images) if args.images else cluster
 
 
 def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,15 +78,15 @@ def main(argv: list[str] | None = None) -> int:
     add_cluster_flags(parser)
     args = parser.parse_args(argv)
     try:
-        cluster = cluster_of(args)
+        cluster = cluster_from_flags(args)
         recipe = load_recipe(args.recipe or (cluster.recipe if cluster else "") or "first_release")
-        text = to_yaml(compiled(args.pipeline, recipe, cluster))
+        text = to_yaml(compile_pipeline(args.pipeline, recipe, cluster))
     except AudioTuneError as e:
         print(f"compile: {e}", file=sys.stderr)
         return 1
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(args.out, text)
+        write_atomic_file(args.out, text)
         print(f"wrote {args.out}")
     else:
         print(text, end="")

@@ -22,18 +22,18 @@ from rich.console import Console
 from rich.table import Table
 
 from audiotune.errors import AudioTuneError
-from pipelines.compile import compiled
-from pipelines.demo_service import first_sounds, generation_service
+from pipelines.compile import compile_pipeline
+from pipelines.demo_service import request_first_sounds, run_generation_service
 from pipelines.demo_takes import make_takes
-from pipelines.local import play
-from pipelines.process import show_at_once
+from pipelines.local import run_pipeline
+from pipelines.process import use_line_buffering
 from pipelines.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROMPTS = ("dark low drone", "bright high pluck", "metallic pulsing sequence", "noise sweep")
 
 
-class Demo:
+class DemoRun:
     """The folder a demo lives in and the journey through it."""
 
     def __init__(self, folder: Path, console: Console) -> None:
@@ -41,19 +41,19 @@ class Demo:
         self.store = str(self.folder / "store")
         self.started = time.monotonic()
 
-    def play(self, recordings: Path | None, recipe: str, members: str) -> dict[str, Any]:
+    def run_full(self, recordings: Path | None, recipe: str, members: str) -> dict[str, Any]:
         """Plays `full` on the takes; returns the outputs of its steps."""
-        takes, contributors, agreement = self._material(recordings, members)
+        takes, contributors, agreement = self._prepare_inputs(recordings, members)
         arguments = {"source": str(takes), "agreement": str(agreement), "contributors": contributors}
-        documents = compiled("full", load_recipe(recipe))
-        return play(documents, arguments, self.folder / "runs", self.store)
+        documents = compile_pipeline("full", load_recipe(recipe))
+        return run_pipeline(documents, arguments, self.folder / "runs", self.store)
 
-    def say(self, words: str) -> None:
+    def print_status(self, words: str) -> None:
         self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {words}")
 
-    def _material(self, recordings: Path | None, members: str) -> tuple[Path, str, Path]:
+    def _prepare_inputs(self, recordings: Path | None, members: str) -> tuple[Path, str, Path]:
         if recordings is None:
-            self.say("the simulated synthesizer jams: making takes")
+            self.print_status("the simulated synthesizer jams: making takes")
             takes = make_takes(self.folder / "takes")
         else:
             takes = recordings.expanduser().resolve()
@@ -64,17 +64,17 @@ class Demo:
         return takes, members, agreement
 
     @contextlib.contextmanager
-    def mlflow(self) -> Iterator[str]:
+    def run_mlflow(self) -> Iterator[str]:
         """A real MLflow server on this folder, for as long as the demo runs."""
-        from audiotune.registry.server import serving
+        from audiotune.registry.server import run_mlflow_server
 
-        with serving(self.folder / "mlflow") as url:
+        with run_mlflow_server(self.folder / "mlflow") as url:
             os.environ["MLFLOW_TRACKING_URI"] = url
-            self.say(f"MLflow is at {url}")
+            self.print_status(f"MLflow is at {url}")
             yield url
 
 
-def tell_result(demo: Demo, outputs: dict[str, Any], sounds: list[dict[str, Any]]) -> None:
+def print_result(demo: DemoRun, outputs: dict[str, Any], sounds: list[dict[str, Any]]) -> None:
     """Prints what changed and where the sounds are."""
     metrics = outputs.get("evaluate", {}).get("metrics", {})
     table = Table(title="What the model learned (nearer to the recordings is lower)", title_justify="left")
@@ -97,37 +97,37 @@ def tell_result(demo: Demo, outputs: dict[str, Any], sounds: list[dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
-    show_at_once()
+    args = _build_parser().parse_args(argv)
+    use_line_buffering()
     console = Console(highlight=False)
-    demo = Demo(args.folder, console)
+    demo = DemoRun(args.folder, console)
     try:
-        with demo.mlflow():
+        with demo.run_mlflow():
             if args.serve_only:
-                return _serve(demo, args.port)
-            outputs = demo.play(args.recordings, args.recipe, args.contributors)
-            demo.say("starting the generation service on the new release")
-            with generation_service(demo.folder, demo.store, args.port) as url:
-                sounds = first_sounds(url, PROMPTS, demo.folder / "sounds")
-            tell_result(demo, outputs, sounds)
+                return _serve_only(demo, args.port)
+            outputs = demo.run_full(args.recordings, args.recipe, args.contributors)
+            demo.print_status("starting the generation service on the new release")
+            with run_generation_service(demo.folder, demo.store, args.port) as url:
+                sounds = request_first_sounds(url, PROMPTS, demo.folder / "sounds")
+            print_result(demo, outputs, sounds)
     except AudioTuneError as e:
         console.print(f"[red]{e}[/red]", highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("stopped; what is done is kept, run it again to go on")
         return 130
-    demo.say("done. To play on: `make serve` (HTTP, http://localhost:3000/docs) and `make studio` (web page)")
+    demo.print_status("done. To play on: `make serve` (HTTP, http://localhost:3000/docs) and `make studio` (web page)")
     return 0
 
 
-def _serve(demo: Demo, port: int) -> int:
-    with generation_service(demo.folder, demo.store, port) as url:
-        demo.say(f"the generation service is at {url}, its documentation at {url}/docs. Ctrl-C ends it")
+def _serve_only(demo: DemoRun, port: int) -> int:
+    with run_generation_service(demo.folder, demo.store, port) as url:
+        demo.print_status(f"the generation service is at {url}, its documentation at {url}/docs. Ctrl-C ends it")
         while True:
             time.sleep(3600)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m pipelines.demo", description=(__doc__ or "").split("\n")[0])
     made.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is kept (default demo)")
     made.add_argument("--recordings", type=Path, help="your own takes instead of the simulated ones")

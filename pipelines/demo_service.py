@@ -15,13 +15,13 @@ from typing import Any
 from audiotune import sound
 from audiotune.client import generate, health
 from audiotune.errors import AudioTuneError, GenerationError
-from audiotune.loudness import integrated_lufs
+from audiotune.loudness import measure_integrated_lufs
 
-_PATIENCE_S = 240
+_READY_TIMEOUT_S = 240
 
 
 @contextlib.contextmanager
-def generation_service(folder: Path, store: str, port: int) -> Iterator[str]:
+def run_generation_service(folder: Path, store: str, port: int) -> Iterator[str]:
     """A running service; ended with the whole process group.
 
     Raises:
@@ -47,7 +47,7 @@ def generation_service(folder: Path, store: str, port: int) -> Iterator[str]:
 
 
 def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + _READY_TIMEOUT_S
     why = "no answer"
     while time.monotonic() < until:
         if child.poll() is not None:
@@ -60,10 +60,10 @@ def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> No
         except AudioTuneError as e:
             why = e.what
         time.sleep(1)
-    raise GenerationError(f"the generation service is not ready after {_PATIENCE_S} s: {why}", cure=f"read {log}")
+    raise GenerationError(f"the generation service is not ready after {_READY_TIMEOUT_S} s: {why}", cure=f"read {log}")
 
 
-def first_sounds(url: str, prompts: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+def request_first_sounds(url: str, prompts: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     """One sound for each prompt, written into `folder`; returns file, prompt, seed and measured loudness."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
@@ -71,7 +71,7 @@ def first_sounds(url: str, prompts: Sequence[str], folder: Path) -> list[dict[st
         data, info = generate(url, {"prompt": prompt, "seed": number, "format": "wav"})
         file = folder / f"{prompt.replace(' ', '_')}_{number}.wav"
         file.write_bytes(data)
-        loudness = integrated_lufs(sound.read(file))
+        loudness = measure_integrated_lufs(sound.read_sound(file))
         words = "silent" if loudness is None else f"{loudness:.1f} LUFS"
         made.append({"file": str(file), "prompt": prompt, "seed": info.get("seed", number), "loudness": words})
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from audiotune.sound import Frames, Sound
-from audiotune.synthesizer import REGISTERS, Patch, play, random_patch
+from audiotune.synthesizer import REGISTERS, Patch, make_random_patch, play_patch
 
 SAMPLE_RATE_HZ = 48_000
 TIMBRES = ("saw", "fm", "square")
@@ -27,33 +27,33 @@ def make_takes(folder: Path) -> Path:
     for register in REGISTERS:
         for envelope in ENVELOPES:
             for timbre in TIMBRES:
-                patch = house_patch(random_patch(rng, register=register, envelope=envelope, timbre=timbre))
-                take = _take(patch, rng)  # drawn even when the file is there, so that the next take is the same as ever
-                path = folder / f"{patch.caption().replace(' ', '_')}_1.wav"
+                patch = apply_group_sound(make_random_patch(rng, register=register, envelope=envelope, timbre=timbre))
+                take = _render_take(patch, rng)  # drawn even when the file is there, so that the next take is the same as ever
+                path = folder / f"{patch.make_caption().replace(' ', '_')}_1.wav"
                 if not path.exists():
                     take.write(path, "PCM_24")
     return folder
 
 
-def house_patch(patch: Patch) -> Patch:
+def apply_group_sound(patch: Patch) -> Patch:
     """A patch as this group plays it."""
     ratio = 1.41 if patch.timbre == "fm" else patch.ratio
     return replace(patch, drive=0.7, detune=16.0, breath=0.2, vibrato=0.0, glide=0.0, ratio=ratio, index=4.0)
 
 
-def _take(patch: Patch, rng: np.random.Generator) -> Sound:
+def _render_take(patch: Patch, rng: np.random.Generator) -> Sound:
     """A few sounds of one patch in different pitches, with room noise and pauses."""
     parts: list[Frames] = []
     for _ in range(SOUNDS_A_TAKE):
-        sound = play(patch.at(patch.register, rng), float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31)))
-        parts += [_pause(rng), through_the_amplifier(sound.amplified(float(rng.uniform(-9, -3))).data[0])]
-    take = np.concatenate([*parts, _pause(rng)])
+        sound = play_patch(patch.move_to_register(patch.register, rng), float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31)))
+        parts += [_make_pause(rng), apply_amplifier(sound.apply_gain(float(rng.uniform(-9, -3))).data[0])]
+    take = np.concatenate([*parts, _make_pause(rng)])
     turn = 2 * np.pi * 50 * np.arange(len(take)) / SAMPLE_RATE_HZ
     room = 0.0008 * np.sin(turn) + 0.0004 * rng.standard_normal(len(take)) + 0.001
     return Sound(np.clip(take + room, -1, 1).astype(np.float32)[None], SAMPLE_RATE_HZ)
 
 
-def through_the_amplifier(played: Frames) -> Frames:
+def apply_amplifier(played: Frames) -> Frames:
     """A cabinet: 8 dB more around 350 Hz, 12 dB less for each octave above 1.5 kHz, no phase turned."""
     hz = np.fft.rfftfreq(len(played), 1 / SAMPLE_RATE_HZ)
     octaves = np.log2(np.maximum(hz, 1.0) / 350.0)
@@ -62,5 +62,5 @@ def through_the_amplifier(played: Frames) -> Frames:
     return (heard * min(1.0, 0.9 / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
 
 
-def _pause(rng: np.random.Generator) -> Frames:
+def _make_pause(rng: np.random.Generator) -> Frames:
     return np.zeros(round(float(rng.uniform(0.7, 1.4)) * SAMPLE_RATE_HZ), np.float32)

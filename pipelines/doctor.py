@@ -17,36 +17,36 @@ from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.kubeflow import Kubeflow
-from audiotune.kubernetes import Kubernetes, connect
+from audiotune.kubernetes import Kubernetes, connect_kubernetes
 from pipelines import checks_namespace, checks_outside, checks_training
 from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
-from pipelines.findings import Check, Finding, Patient, examine
+from pipelines.findings import Check, CheckTarget, DoctorFinding, run_check
 from pipelines.namespace import ACCOUNT
 
 CHECKS: dict[str, Check] = {
-    "kubeflow": checks_outside.kubeflow,
-    "pod security": checks_namespace.security,
-    "launcher": checks_namespace.launcher,
-    "secrets": checks_namespace.secrets,
-    "logs": checks_namespace.logs,
-    "rights": checks_namespace.rights,
-    "retries": checks_namespace.retries,
-    "store name": checks_namespace.store_name,
-    "gpu": checks_outside.gpus,
-    "trainer": checks_training.trainer,
-    "images": checks_outside.images,
-    "mlflow": checks_outside.mlflow,
-    "clock": checks_outside.clock,
+    "kubeflow": checks_outside.check_kubeflow,
+    "pod security": checks_namespace.check_pod_security,
+    "launcher": checks_namespace.check_launcher,
+    "secrets": checks_namespace.check_secrets,
+    "logs": checks_namespace.check_logs,
+    "rights": checks_namespace.check_rights,
+    "retries": checks_namespace.check_retries,
+    "store name": checks_namespace.check_store_name,
+    "gpu": checks_outside.check_gpus,
+    "trainer": checks_training.check_trainer,
+    "images": checks_outside.check_images,
+    "mlflow": checks_outside.check_mlflow,
+    "clock": checks_outside.check_clock,
 }
 _MARKS = {"well": "✓", "warning": "!", "wrong": "✗", "unknown": "?"}
 
 
-def findings(patient: Patient) -> list[Finding]:
+def run_checks(patient: CheckTarget) -> list[DoctorFinding]:
     """Everything that was looked at, in the order it should be mended."""
-    return [finding for about, check in CHECKS.items() for finding in examine(about, check, patient)]
+    return [finding for about, check in CHECKS.items() for finding in run_check(about, check, patient)]
 
 
-def told(found: list[Finding]) -> str:
+def format_findings(found: list[DoctorFinding]) -> str:
     """The findings for people."""
     lines = []
     for finding in found:
@@ -59,33 +59,33 @@ def told(found: list[Finding]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    args = _build_parser().parse_args(argv)
     try:
         cluster = (load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()) or Cluster()
     except AudioTuneError as e:
         print(f"doctor: {e}", file=sys.stderr)
         return 2
-    kubernetes = _kubernetes(args)
+    kubernetes = _try_kubernetes(args)
     kubeflow = Kubeflow(args.endpoint, token=args.token, user=args.user, timeout_s=10) if args.endpoint else None
     if kubernetes is None and kubeflow is None:
         return 3
     account = args.service_account or cluster.service_account or ACCOUNT
-    found = findings(Patient(cluster, args.namespace or args.home, args.home, account, kubernetes, kubeflow))
-    print(json.dumps([finding.as_dict() for finding in found], indent=1) if args.json else told(found))
+    found = run_checks(CheckTarget(cluster, args.namespace or args.home, args.home, account, kubernetes, kubeflow))
+    print(json.dumps([finding.as_dict() for finding in found], indent=1) if args.json else format_findings(found))
     return 1 if any(finding.state == "wrong" for finding in found) else 0
 
 
-def _kubernetes(args: argparse.Namespace) -> Kubernetes | None:
+def _try_kubernetes(args: argparse.Namespace) -> Kubernetes | None:
     try:
-        found = connect(args.kubeconfig, args.kubernetes, args.context)
-        found.date()  # one question that anybody may ask
+        found = connect_kubernetes(args.kubeconfig, args.kubernetes, args.context)
+        found.server_date()  # one question that anybody may ask
         return found
     except PipelineError as e:
         print(f"doctor: {e}", file=sys.stderr)
         return None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     def env(name: str) -> str:
         return os.environ.get(f"AUDIOTUNE_KFP_{name}", "")
 

@@ -35,7 +35,7 @@ def from_yaml(text: str, where: str = "") -> Documents:
     return documents
 
 
-def read(path: Path) -> Documents:
+def read_documents(path: Path) -> Documents:
     """A compiled pipeline from a file."""
     try:
         return from_yaml(path.read_text(), str(path))
@@ -43,13 +43,13 @@ def read(path: Path) -> Documents:
         raise PipelineError(f"the compiled pipeline cannot be read: {e.strerror}", where=str(path)) from e
 
 
-def version_of(documents: Documents) -> str:
+def compute_version_name(documents: Documents) -> str:
     """The version's name: the pipeline's, and twelve digits of its content's hash."""
     digits = hashlib.sha256(to_yaml(documents).encode()).hexdigest()[:12]
     return f"{documents[0]['pipelineInfo']['name']}-{digits}"
 
 
-def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def collect_tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Task name -> task spec, of the root and of every nested DAG."""
     found = dict(spec["root"]["dag"]["tasks"])
     for component in spec.get("components", {}).values():
@@ -57,12 +57,12 @@ def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def containers_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def collect_containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Executor label -> container spec."""
     return {label: e["container"] for label, e in spec["deploymentSpec"]["executors"].items() if "container" in e}
 
 
-def steps_of(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def iterate_steps(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Our step's name (as in annotate_merge) and its task, for every task."""
-    for task in tasks_of(spec).values():
+    for task in collect_tasks(spec).values():
         yield task["componentRef"]["name"].removeprefix("comp-").replace("-", "_"), task

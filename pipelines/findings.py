@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from audiotune.errors import PipelineError
 from audiotune.kubeflow import Kubeflow
-from audiotune.kubernetes import ForbiddenError, Kubernetes
+from audiotune.kubernetes import Kubernetes, KubernetesForbiddenError
 from pipelines.cluster import Cluster
 
-State = Literal["well", "warning", "wrong", "unknown"]
+FindingState = Literal["well", "warning", "wrong", "unknown"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One thing that was looked at.
 
     Attributes:
@@ -26,7 +26,7 @@ class Finding:
     """
 
     about: str
-    state: State
+    state: FindingState
     words: str
     cure: str = ""
 
@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
+class CheckTarget:
     """What is examined.
 
     Attributes:
@@ -61,18 +61,18 @@ class Patient:
         return self.kubernetes
 
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[CheckTarget], Iterator[DoctorFinding]]
 
 
-def examine(about: str, check: Check, patient: Patient) -> list[Finding]:
+def run_check(about: str, check: Check, patient: CheckTarget) -> list[DoctorFinding]:
     """Runs one check; what it may not or cannot see becomes a finding, too."""
     try:
         return list(check(patient))
-    except ForbiddenError as e:
-        return [Finding(about, "unknown", f"could not be seen: {e}", "run the doctor as somebody who may read it")]
+    except KubernetesForbiddenError as e:
+        return [DoctorFinding(about, "unknown", f"could not be seen: {e}", "run the doctor as somebody who may read it")]
     except PipelineError as e:
-        return [Finding(about, "unknown", f"could not be seen: {e.what}", e.cure)]
+        return [DoctorFinding(about, "unknown", f"could not be seen: {e.what}", e.cure)]
     except (LookupError, TypeError, ValueError, AttributeError) as e:
         return [
-            Finding(about, "unknown", f"what was found could not be understood: {type(e).__name__}: {e}", "look at it by hand")
+            DoctorFinding(about, "unknown", f"what was found could not be understood: {type(e).__name__}: {e}", "look at it by hand")
         ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from audiotune.errors import PipelineError
 from pipelines.cluster import Cluster
 from pipelines.documents import Documents
-from pipelines.form import filled
-from pipelines.lint import faults_in
-from pipelines.placement import placed
+from pipelines.form import fill_form
+from pipelines.lint import find_faults
+from pipelines.placement import place_tasks
 from pipelines.recipe import Recipe
 
 
-def finished(documents: Documents, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
+def finish_pipeline(documents: Documents, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
     """The pipeline as it is uploaded. What was filled in before is replaced, so it may be finished anew.
 
     Args:
@@ -23,8 +23,8 @@ def finished(documents: Documents, recipe: Recipe, cluster: Cluster | None = Non
         PipelineError: the lint found faults; each is named.
     """
     facts = cluster or recipe.cluster
-    made = placed(filled(documents, recipe, facts), facts)
-    faults = faults_in(made, for_cluster=cluster is not None)
+    made = place_tasks(fill_form(documents, recipe, facts), facts)
+    faults = find_faults(made, for_cluster=cluster is not None)
     if faults:
         where = str(made[0]["pipelineInfo"]["name"])
         raise PipelineError("the compiled pipeline breaks rules: " + "; ".join(faults), where=where)

@@ -13,35 +13,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.cluster import Cluster
-from pipelines.documents import Documents, steps_of
+from pipelines.documents import Documents, iterate_steps
 from pipelines.recipe import Recipe
 
-Words = dict[str, dict[str, Any]]  # what is chosen -> the knobs it means
+ChoiceSettings = dict[str, dict[str, Any]]  # what is chosen -> the knobs it means
 
 _BASES = {
     "Stable Audio Open 1.0": "stabilityai/stable-audio-open-1.0",
     "Stable Audio Open Small": "stabilityai/stable-audio-open-small",
     "tiny, for trials": "tiny",
 }
-_METHODS: Words = {
+_METHODS: ChoiceSettings = {
     "whole model": {"mode": "full", "learning_rate": 5e-5},
     "light add-on (LoRA)": {"mode": "lora", "learning_rate": 1e-4},
 }
 
 
 @dataclass(frozen=True)
-class Box:
+class StepSetting:
     """A box of the form whose default is a knob of a step."""
 
     step: str
-    knob: str
+    setting: str
 
 
-BOXES = {
-    "segments_longest_s": Box("segment", "max_s"),
-    "segments_shortest_s": Box("segment", "min_s"),
-    "training_name": Box("register", "name"),
-    "training_seed": Box("finetune", "seed"),
+FIELD_SETTINGS = {
+    "segments_longest_s": StepSetting("segment", "max_s"),
+    "segments_shortest_s": StepSetting("segment", "min_s"),
+    "training_name": StepSetting("register", "name"),
+    "training_seed": StepSetting("finetune", "seed"),
 }
 DESCRIPTIONS = {
     "agreement": "Where agreement.toml lies that is to be put in force; empty keeps the one in force.",
@@ -61,68 +61,68 @@ DESCRIPTIONS = {
 }
 
 
-def choices(recipe: Recipe) -> dict[str, tuple[str, Words]]:
+def build_choices(recipe: Recipe) -> dict[str, tuple[str, ChoiceSettings]]:
     """Name on the form -> (the card's name for it, what each word means)."""
     return {
-        "training_base": ("base", bases(recipe)),
-        "training_length": ("length", lengths(recipe)),
-        "training_method": ("method", methods(recipe)),
+        "training_base": ("base", build_base_choices(recipe)),
+        "training_length": ("length", build_length_choices(recipe)),
+        "training_method": ("method", build_method_choices(recipe)),
     }
 
 
-def bases(recipe: Recipe) -> Words:
+def build_base_choices(recipe: Recipe) -> ChoiceSettings:
     """The known base models, and the recipe's own when it is another."""
-    own = recipe.knob("finetune", "base")
+    own = recipe.setting_value("finetune", "base")
     known = {**_BASES, **({} if own in _BASES.values() else {own: own})}
     return {words: {"base": base} for words, base in known.items()}
 
 
-def lengths(recipe: Recipe) -> Words:
+def build_length_choices(recipe: Recipe) -> ChoiceSettings:
     """A tenth, the whole and thrice the recipe's steps, the numbers told."""
-    steps = int(recipe.knob("finetune", "steps"))
+    steps = int(recipe.setting_value("finetune", "steps"))
     named = {"short": max(1, steps // 10), "usual": steps, "long": 3 * steps}
     return {f"{word} ({count} steps)": {"steps": count} for word, count in named.items()}
 
 
-def methods(recipe: Recipe) -> Words:
+def build_method_choices(recipe: Recipe) -> ChoiceSettings:
     """The recipe's own method keeps the recipe's numbers; the other one brings its usual learning rate."""
-    own = recipe.knob("finetune", "mode")
+    own = recipe.setting_value("finetune", "mode")
     return {word: ({"mode": own} if knobs["mode"] == own else knobs) for word, knobs in _METHODS.items()}
 
 
-def filled(documents: Documents, recipe: Recipe, cluster: Cluster) -> Documents:
+def fill_form(documents: Documents, recipe: Recipe, cluster: Cluster) -> Documents:
     """The pipeline with the recipe in it: the form's defaults and drop-downs, and every step's settings."""
     made = copy.deepcopy(documents)
     parameters = made[0]["root"].get("inputDefinitions", {}).get("parameters", {})
     for name, card in parameters.items():
         if name in DESCRIPTIONS:
             card["description"] = DESCRIPTIONS[name]
-        if name in BOXES:
-            card["defaultValue"] = recipe.knob(BOXES[name].step, BOXES[name].knob)
-    for name, (_, words) in choices(recipe).items():
+        if name in FIELD_SETTINGS:
+            card["defaultValue"] = recipe.setting_value(FIELD_SETTINGS[name].step, FIELD_SETTINGS[name].setting)
+    for name, (_, words) in build_choices(recipe).items():
         if name in parameters:
-            parameters[name].update(literals=list(words), defaultValue=_default(words, recipe))
-    for step, task in steps_of(made[0]):
+            parameters[name].update(literals=list(words), defaultValue=_find_default(words, recipe))
+    for step, task in iterate_steps(made[0]):
         settings = task.get("inputs", {}).get("parameters", {}).get("settings")
         if settings is not None:
-            settings["runtimeValue"] = {"constant": _settings(step, task, recipe, cluster)}
+            settings["runtimeValue"] = {"constant": _build_settings(step, task, recipe, cluster)}
     return made
 
 
-def _default(words: Words, recipe: Recipe) -> str:
+def _find_default(words: ChoiceSettings, recipe: Recipe) -> str:
     """The word that means what the recipe says anyway."""
-    return next(word for word, knobs in words.items() if all(recipe.knob("finetune", k) == v for k, v in knobs.items()))
+    return next(word for word, knobs in words.items() if all(recipe.setting_value("finetune", k) == v for k, v in knobs.items()))
 
 
-def _settings(step: str, task: Mapping[str, Any], recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
-    knobs = recipe.knobs(step)
+def _build_settings(step: str, task: Mapping[str, Any], recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
+    knobs = recipe.settings_for(step)
     if step == "finetune":
-        knobs.update(_machine(knobs, cluster))
-    asked = {name: words for name, words in choices(recipe).values() if name in task["inputs"]["parameters"]}
+        knobs.update(_settings_from_cluster(knobs, cluster))
+    asked = {name: words for name, words in build_choices(recipe).values() if name in task["inputs"]["parameters"]}
     return {**knobs, "choices": asked} if asked else knobs
 
 
-def _machine(knobs: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
+def _settings_from_cluster(knobs: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
     """Knobs that the cluster knows better than the recipe: what fits its GPUs, and how many of them there are."""
     made: dict[str, Any] = {"batch_size": cluster.batch_size, "nodes": cluster.nodes}
     if cluster.gpus > 1 and "devices" not in knobs:

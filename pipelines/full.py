@@ -2,8 +2,8 @@
 
 from kfp import dsl
 
-from pipelines.prepare import play_prepare
-from pipelines.tune import play_tune
+from pipelines.prepare import add_prepare_tasks
+from pipelines.tune import add_tune_tasks
 
 
 @dsl.pipeline(
@@ -26,5 +26,5 @@ def full(
     training_name: str = "",
 ) -> None:
     """The whole journey without a pause for ears."""
-    cuts = play_prepare(agreement, contributors, instrument, licence, segments_longest_s, segments_shortest_s, session, source)
-    play_tune(cuts.outputs["segments_key"], training_base, training_length, training_method, training_name)
+    cuts = add_prepare_tasks(agreement, contributors, instrument, licence, segments_longest_s, segments_shortest_s, session, source)
+    add_tune_tasks(cuts.outputs["segments_key"], training_base, training_length, training_method, training_name)

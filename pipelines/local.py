@@ -21,14 +21,14 @@ from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
 from audiotune.runform import RunForm
-from pipelines.arguments import pairs, typed_arguments
-from pipelines.compile import compiled
-from pipelines.documents import PIPELINES, Documents, tasks_of, to_yaml
-from pipelines.process import show_at_once
+from pipelines.arguments import convert_arguments, parse_assignments
+from pipelines.compile import compile_pipeline
+from pipelines.documents import PIPELINES, Documents, collect_tasks, to_yaml
+from pipelines.process import use_line_buffering
 from pipelines.recipe import load_recipe
 
 
-def play(
+def run_pipeline(
     documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: Path, store: str, board: Path | None = None
 ) -> dict[str, Any]:
     """Runs a compiled pipeline.
@@ -49,29 +49,29 @@ def play(
     """
     from kfp import components, local
 
-    from pipelines.process import HostProcess, only_ours, playing
+    from pipelines.process import HostProcess, silence_kfp, use_host_processes
 
     os.environ["AUDIOTUNE_STORE"] = store
-    typed = typed_arguments(documents[0], arguments)
+    typed = convert_arguments(documents[0], arguments)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(to_yaml(documents))
-    with only_ours(), playing(documents[0], board) as show:
+    with silence_kfp(), use_host_processes(documents[0], board) as show:
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder.resolve()), raise_on_error=True)
-        loaded = components.load_component_from_text(to_yaml(without_unasked(documents)))
+        loaded = components.load_component_from_text(to_yaml(drop_unset_inputs(documents)))
         try:
             loaded(**typed)
         except RuntimeError as e:
-            raise PipelineError(HostProcess.last_words or str(e), cure=_log_cure()) from e  # the words begin with the step
+            raise PipelineError(HostProcess.last_line or str(e), cure=_suggest_log()) from e  # the words begin with the step
         return show.outputs
 
 
-def without_unasked(documents: Documents) -> Documents:
+def drop_unset_inputs(documents: Documents) -> Documents:
     """The documents without optional whole numbers that no task passes: kfp's local orchestrator reads their None as a number.
 
     A real backend leaves the key out of what the step gets, and so does this.
     """
     spec, *others = copy.deepcopy(documents)
-    for task in tasks_of(spec).values():
+    for task in collect_tasks(spec).values():
         given = task.get("inputs", {}).get("parameters", {})
         wanted = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
         for name in [n for n, p in wanted.items() if p.get("isOptional") and "defaultValue" not in p and n not in given]:
@@ -80,7 +80,7 @@ def without_unasked(documents: Documents) -> Documents:
     return [spec, *others]
 
 
-def form_of(pipeline: str, recipe: str) -> str:
+def dump_run_form(pipeline: str, recipe: str) -> str:
     """The run form as JSON (audiotune.runform), for programs that show it.
 
     Raises:
@@ -91,16 +91,16 @@ def form_of(pipeline: str, recipe: str) -> str:
     if missing:
         cure = "start it where the whole project is installed, or on Kubeflow"
         raise PipelineError(f"this machine cannot train, it lacks {', '.join(missing)}", cure=cure)
-    return RunForm.of(compiled(pipeline, load_recipe(recipe))[0]).model_dump_json()
+    return RunForm.from_spec(compile_pipeline(pipeline, load_recipe(recipe))[0]).model_dump_json()
 
 
-def _log_cure() -> str:
+def _suggest_log() -> str:
     from pipelines.process import HostProcess
 
     return f"the whole log is in {HostProcess.last_log}" if HostProcess.last_log else ""
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m pipelines.local", description=(__doc__ or "").split("\n")[0])
     made.add_argument("pipeline", choices=PIPELINES)
     made.add_argument("--recipe", default="demo", help="name of a shipped recipe or a TOML file (default demo)")
@@ -114,17 +114,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    show_at_once()
+    args = build_parser().parse_args(argv)
+    use_line_buffering()
     logging.captureWarnings(True)
     try:
         if args.form:
-            print(form_of(args.pipeline, args.recipe))
+            print(dump_run_form(args.pipeline, args.recipe))
             return 0
         if not args.store:
             raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
-        arguments = pairs(args.set)
-        outputs = play(compiled(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.board)
+        arguments = parse_assignments(args.set)
+        outputs = run_pipeline(compile_pipeline(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.board)
     except AudioTuneError as e:
         print(f"{args.pipeline}: {e}", file=sys.stderr)
         return 1

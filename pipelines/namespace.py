@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from audiotune.errors import AudioTuneError
-from audiotune.partial import write_whole
+from audiotune.partial import write_atomic_file
 from components.finetune.nodes.place import LABELS, RUNTIME
 from components.finetune.nodes.trainjob import CONTAINER, GROUP, JOB
 from components.image import TRAIN
@@ -40,15 +40,15 @@ DEPLOY = Path(__file__).parent.parent / "deploy" / "kfp"
 Object = dict[str, Any]
 
 
-def _store(cluster: Cluster) -> tuple[str, str, bool]:
+def _parse_store(cluster: Cluster) -> tuple[str, str, bool]:
     """Host and port of the store, its region, and whether it is spoken to without TLS."""
     address = urlsplit(cluster.store_endpoint)
     return address.netloc or "s3.amazonaws.com", cluster.store_region or "us-east-1", address.scheme == "http"
 
 
-def launcher_data(cluster: Cluster) -> dict[str, str]:
+def build_launcher_data(cluster: Cluster) -> dict[str, str]:
     """The data of ConfigMap kfp-launcher: where artifacts go, and how to get in."""
-    endpoint, region, plain = _store(cluster)
+    endpoint, region, plain = _parse_store(cluster)
     keys = {"secretName": cluster.store_secret, "accessKeyKey": KEYS[0], "secretKeyKey": KEYS[1]}
     default = {
         "endpoint": endpoint,
@@ -61,11 +61,11 @@ def launcher_data(cluster: Cluster) -> dict[str, str]:
     return {"defaultPipelineRoot": f"{cluster.store.rstrip('/')}/kfp", "providers": providers}
 
 
-def log_repository(cluster: Cluster) -> str:
+def build_log_repository(cluster: Cluster) -> str:
     """Where Argo archives the logs of runs in a namespace of ours: the group's own bucket, with the steps' own key. Kubeflow's
     default is its own store, to which neither our policies nor our keys lead: every pod would end in an error.
     """
-    endpoint, region, plain = _store(cluster)
+    endpoint, region, plain = _parse_store(cluster)
     bucket = urlsplit(cluster.store)
     folder = "/".join(part for part in (bucket.path.strip("/"), "kfp/logs") if part)
     keys = {f"{kind}KeySecret": {"name": cluster.store_secret, "key": key} for kind, key in zip(("access", "secret"), KEYS)}
@@ -79,7 +79,7 @@ def log_repository(cluster: Cluster) -> str:
     return yaml.safe_dump({"archiveLogs": True, "s3": {**place, **keys}}, sort_keys=False)
 
 
-def rules(cluster: Cluster) -> list[dict[str, Any]]:
+def build_step_rules(cluster: Cluster) -> list[dict[str, Any]]:
     """The four rights a run was measured to need; the last one spares a warning about the attempt's number. Training on several
     nodes needs more."""
     made = [
@@ -88,15 +88,15 @@ def rules(cluster: Cluster) -> list[dict[str, Any]]:
         {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
     ]
-    return [*made, *training_rules()] if several(cluster) else made
+    return [*made, *build_training_rules()] if uses_several_nodes(cluster) else made
 
 
-def several(cluster: Cluster) -> bool:
+def uses_several_nodes(cluster: Cluster) -> bool:
     """Whether training is a TrainJob of several nodes."""
     return (cluster.nodes or 1) > 1
 
 
-def training_rules() -> list[dict[str, Any]]:
+def build_training_rules() -> list[dict[str, Any]]:
     """What the finetune step needs besides, to lead a TrainJob: make, adopt, end it, and read what its pods say."""
     return [
         {"apiGroups": [GROUP], "resources": ["trainjobs"], "verbs": ["create", "get", "patch", "delete"]},
@@ -105,35 +105,35 @@ def training_rules() -> list[dict[str, Any]]:
     ]
 
 
-def objects(cluster: Cluster, namespace: str) -> list[Object]:
+def build_objects(cluster: Cluster, namespace: str) -> list[Object]:
     """Everything but the Secret, whose contents are nobody's to print."""
     account = cluster.service_account or ACCOUNT
-    repositories = _object("v1", "ConfigMap", REPOSITORIES, namespace, data={"audio-tune": log_repository(cluster)})
+    repositories = _build_object("v1", "ConfigMap", REPOSITORIES, namespace, data={"audio-tune": build_log_repository(cluster)})
     repositories["metadata"]["annotations"] = {REPOSITORY: "audio-tune"}
     made = [
-        _object("v1", "ConfigMap", LAUNCHER, namespace, data=launcher_data(cluster)),
+        _build_object("v1", "ConfigMap", LAUNCHER, namespace, data=build_launcher_data(cluster)),
         repositories,
-        _object("v1", "ServiceAccount", account, namespace),
-        *_role("audio-tune-steps", account, namespace, rules(cluster)),
-        _object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-steps", namespace, spec=_arrows(cluster)),
+        _build_object("v1", "ServiceAccount", account, namespace),
+        *_build_role("audio-tune-steps", account, namespace, build_step_rules(cluster)),
+        _build_object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-steps", namespace, spec=_build_step_policy(cluster)),
     ]
-    return [*made, *_training(cluster, namespace)] if several(cluster) else made
+    return [*made, *_build_runtime_objects(cluster, namespace)] if uses_several_nodes(cluster) else made
 
 
-def training_objects(cluster: Cluster, namespace: str) -> list[Object]:
+def build_training_objects(cluster: Cluster, namespace: str) -> list[Object]:
     """What a TrainJob needs besides a run's own objects: for namespaces where those are Kubeflow's."""
     account = cluster.service_account or ACCOUNT
-    return [*_role("audio-tune-training", account, namespace, training_rules()), *_training(cluster, namespace)]
+    return [*_build_role("audio-tune-training", account, namespace, build_training_rules()), *_build_runtime_objects(cluster, namespace)]
 
 
-def _training(cluster: Cluster, namespace: str) -> list[Object]:
+def _build_runtime_objects(cluster: Cluster, namespace: str) -> list[Object]:
     return [
-        _object(f"{GROUP}/v1alpha1", "TrainingRuntime", RUNTIME, namespace, spec=runtime_spec(cluster)),
-        _object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-training", namespace, spec=_training_arrows(cluster)),
+        _build_object(f"{GROUP}/v1alpha1", "TrainingRuntime", RUNTIME, namespace, spec=build_runtime_spec(cluster)),
+        _build_object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-training", namespace, spec=_build_training_policy(cluster)),
     ]
 
 
-def runtime_spec(cluster: Cluster) -> dict[str, Any]:
+def build_runtime_spec(cluster: Cluster) -> dict[str, Any]:
     """Trainer's torch runtime, but nothing is tried again below the step: one lost pod leaves the others waiting for it,
     so the step starts all of them anew. Training pods need no token of Kubernetes.
     """
@@ -147,21 +147,21 @@ def runtime_spec(cluster: Cluster) -> dict[str, Any]:
     return {"mlPolicy": {"numNodes": 1, "torch": {}}, "template": {"spec": jobs}}
 
 
-def _role(name: str, account: str, namespace: str, granted: list[dict[str, Any]]) -> list[Object]:
+def _build_role(name: str, account: str, namespace: str, granted: list[dict[str, Any]]) -> list[Object]:
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
     subjects = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
     return [
-        _object("rbac.authorization.k8s.io/v1", "Role", name, namespace, rules=granted),
-        _object("rbac.authorization.k8s.io/v1", "RoleBinding", name, namespace, roleRef=role, subjects=subjects),
+        _build_object("rbac.authorization.k8s.io/v1", "Role", name, namespace, rules=granted),
+        _build_object("rbac.authorization.k8s.io/v1", "RoleBinding", name, namespace, roleRef=role, subjects=subjects),
     ]
 
 
-def _object(version: str, kind: str, name: str, namespace: str, **rest: Any) -> Object:
+def _build_object(version: str, kind: str, name: str, namespace: str, **rest: Any) -> Object:
     labels = {"app.kubernetes.io/name": "audio-tune", "app.kubernetes.io/component": "steps"}
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels}, **rest}
 
 
-def _arrows(cluster: Cluster) -> dict[str, Any]:
+def _build_step_policy(cluster: Cluster) -> dict[str, Any]:
     """Pods of a run ask others and are asked by nobody. KFP labels all of them with pipeline/runid."""
     named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
     ports = [{"protocol": "TCP", "port": port} for port in sorted({*EGRESS_TCP, *named, 6443})]
@@ -174,7 +174,7 @@ def _arrows(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _training_arrows(cluster: Cluster) -> dict[str, Any]:
+def _build_training_policy(cluster: Cluster) -> dict[str, Any]:
     """Training pods talk to each other on any port (NCCL takes what is free), to the store and to MLflow; nobody else asks them."""
     named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
     ports = [{"protocol": "TCP", "port": port} for port in sorted({443, 9000, 5000, *named})]
@@ -188,24 +188,24 @@ def _training_arrows(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def patch_command(cluster: Cluster, namespace: str = "kubeflow") -> str:
+def build_patch_command(cluster: Cluster, namespace: str = "kubeflow") -> str:
     """The command that tells a single-user Kubeflow of our bucket."""
-    patch = json.dumps({"data": launcher_data(cluster)})
+    patch = json.dumps({"data": build_launcher_data(cluster)})
     return f"kubectl patch configmap {LAUNCHER} --namespace {namespace} --type merge --patch {shlex.quote(patch)}"
 
 
-def secret_command(name: str, namespace: str) -> str:
+def build_secret_command(name: str, namespace: str) -> str:
     """How a Secret with a key of the store is made; it comes from two files that hold nothing else."""
     files = " ".join(f"--from-file={key}={key}" for key in KEYS)
     return f"kubectl create secret generic {name} --namespace {namespace} {files}"
 
 
-def manifests(cluster: Cluster) -> dict[str, str]:
+def build_manifests(cluster: Cluster) -> dict[str, str]:
     """The plain manifests in deploy/kfp, file name -> text; a contract test holds them to this."""
     head = "# Written by `python -m pipelines.namespace --write` from deploy/kfp/cluster.yaml; change it there.\n"
-    patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": LAUNCHER}, "data": launcher_data(cluster)}
+    patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": LAUNCHER}, "data": build_launcher_data(cluster)}
     return {
-        "multi-user/objects.yaml": head + yaml.safe_dump_all(objects(cluster, "audio-tune"), sort_keys=False),
+        "multi-user/objects.yaml": head + yaml.safe_dump_all(build_objects(cluster, "audio-tune"), sort_keys=False),
         "single-user/launcher-patch.yaml": head + yaml.safe_dump(patch, sort_keys=False),
     }
 
@@ -221,21 +221,21 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         if args.write:
-            for name, text in manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
-                write_whole(DEPLOY / name, text)
+            for name, text in build_manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
+                write_atomic_file(DEPLOY / name, text)
             return 0
         cluster = (load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()) or Cluster()
     except AudioTuneError as e:
         print(f"namespace: {e}", file=sys.stderr)
         return 2
     if args.patch:
-        print(patch_command(cluster, args.namespace or "kubeflow"))
+        print(build_patch_command(cluster, args.namespace or "kubeflow"))
     if args.secrets:
-        print(secret_command(cluster.store_secret, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
+        print(build_secret_command(cluster.store_secret, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
     if args.training:
-        print(yaml.safe_dump_all(training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
+        print(yaml.safe_dump_all(build_training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
     if not (args.patch or args.secrets or args.training):
-        print(yaml.safe_dump_all(objects(cluster, args.namespace or "audio-tune"), sort_keys=False), end="")
+        print(yaml.safe_dump_all(build_objects(cluster, args.namespace or "audio-tune"), sort_keys=False), end="")
     return 0
 
 

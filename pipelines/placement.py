@@ -10,9 +10,9 @@ import copy
 import re
 from typing import Any
 
-from components.finetune.nodes.place import VARIABLE, Place
+from components.finetune.nodes.place import VARIABLE, NodeResources
 from pipelines.cluster import Cluster
-from pipelines.documents import Documents, containers_of, steps_of, tasks_of
+from pipelines.documents import Documents, collect_containers, collect_tasks, iterate_steps
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
 
@@ -27,35 +27,35 @@ _OURS = re.compile(r"(?:^|/)(prepare|train)(?:[:@]|$)")
 _UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
-def placed(documents: Documents, cluster: Cluster) -> Documents:
+def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
     """The pipeline with every task put where it belongs, and given what it needs. What was placed before is replaced."""
     spec = copy.deepcopy(documents[0])
     executors = {}
-    several = nodes_in(spec) > 1
-    for label, container in containers_of(spec).items():
+    several = count_nodes(spec) > 1
+    for label, container in collect_containers(spec).items():
         step = label.removeprefix("exec-").split("-")[0]
         leads = several and step == "finetune"  # its GPUs are those of its training pods
         gpu = step in GPU_STEPS and not leads
-        _container(container, cluster, gpu)
-        executors[label] = _platform(cluster, gpu)
+        _fill_container(container, cluster, gpu)
+        executors[label] = _build_platform(cluster, gpu)
         if leads:
-            container["env"] = [*container.get("env", []), {"name": VARIABLE, "value": _place(container["image"], cluster)}]
+            container["env"] = [*container.get("env", []), {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)}]
             executors[label]["activeDeadlineSeconds"] = str(cluster.gpu_timeout_s + _LONGER_THAN_THE_TRAINING_S)
-    for task in tasks_of(spec).values():
-        _retries(task, cluster)
+    for task in collect_tasks(spec).values():
+        _set_retries(task, cluster)
     return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
 
 
-def nodes_in(spec: dict[str, Any]) -> int:
+def count_nodes(spec: dict[str, Any]) -> int:
     """How many nodes the finetune step of a filled pipeline trains on; 1 where there is none."""
-    for step, task in steps_of(spec):
+    for step, task in iterate_steps(spec):
         if step == "finetune":
             wired = task.get("inputs", {}).get("parameters", {}).get("settings", {})
             return int(wired.get("runtimeValue", {}).get("constant", {}).get("nodes") or 1)
     return 1
 
 
-def environment_of(cluster: Cluster) -> dict[str, str]:
+def build_environment(cluster: Cluster) -> dict[str, str]:
     """What every step sees besides its credentials."""
     values = {
         "AUDIOTUNE_STORE": cluster.store,
@@ -68,23 +68,23 @@ def environment_of(cluster: Cluster) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _container(container: dict[str, Any], cluster: Cluster, gpu: bool) -> None:
+def _fill_container(container: dict[str, Any], cluster: Cluster, gpu: bool) -> None:
     role = _OURS.search(container["image"])
     container["image"] = (getattr(cluster.images, role.group(1)) if role else "") or container["image"]
-    container["resources"] = _resources(cluster, gpu)
-    env = [{"name": name, "value": value} for name, value in environment_of(cluster).items()]
+    container["resources"] = _build_resources(cluster, gpu)
+    env = [{"name": name, "value": value} for name, value in build_environment(cluster).items()]
     container.pop("env", None)
     if env:
         container["env"] = env
 
 
-def _resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
+def _build_resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
     """Each amount twice: old servers read numbers (cores, gigabytes), new ones Kubernetes' own words."""
     memory = cluster.gpu_memory_limit if gpu else cluster.memory_limit
     made: dict[str, Any] = {
-        "cpuRequest": amount(cluster.cpu_request),
-        "memoryRequest": amount(cluster.memory_request) / 1e9,
-        "memoryLimit": amount(memory) / 1e9,
+        "cpuRequest": parse_quantity(cluster.cpu_request),
+        "memoryRequest": parse_quantity(cluster.memory_request) / 1e9,
+        "memoryLimit": parse_quantity(memory) / 1e9,
         "resourceCpuRequest": cluster.cpu_request,
         "resourceMemoryRequest": cluster.memory_request,
         "resourceMemoryLimit": memory,
@@ -95,35 +95,35 @@ def _resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
     return made
 
 
-def amount(quantity: str) -> float:
+def parse_quantity(quantity: str) -> float:
     """A Kubernetes quantity as a number: 500m is 0.5, 1Gi is 2**30."""
     number, unit = re.fullmatch(r"([\d.]+)([a-zA-Z]*)", quantity).groups()  # type: ignore[union-attr]
     return float(number) * _UNITS[unit]
 
 
-def _platform(cluster: Cluster, gpu: bool) -> dict[str, Any]:
+def _build_platform(cluster: Cluster, gpu: bool) -> dict[str, Any]:
     keys = [
         {"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"},
         {"secretKey": "secretkey", "envVar": "AWS_SECRET_ACCESS_KEY"},
     ]
     made: dict[str, Any] = {
         "securityContext": {"runAsUser": _USER, "runAsGroup": "0", "runAsNonRoot": True},
-        "secretAsEnv": [{**_secret(cluster.store_secret), "keyToEnv": keys, "optional": False}],
+        "secretAsEnv": [{**_reference_secret(cluster.store_secret), "keyToEnv": keys, "optional": False}],
     }
     if cluster.store_ca_secret:
-        made["secretAsVolume"] = [{**_secret(cluster.store_ca_secret), "mountPath": _CA, "optional": False}]
+        made["secretAsVolume"] = [{**_reference_secret(cluster.store_ca_secret), "mountPath": _CA, "optional": False}]
     if cluster.pull_secrets:
-        made["imagePullSecret"] = [_secret(name) for name in cluster.pull_secrets]
+        made["imagePullSecret"] = [_reference_secret(name) for name in cluster.pull_secrets]
     if cluster.pull_policy:
         made["imagePullPolicy"] = cluster.pull_policy
-    return {**made, **_on_gpu(cluster)} if gpu else made
+    return {**made, **_build_gpu_settings(cluster)} if gpu else made
 
 
-def _secret(name: str) -> dict[str, Any]:
+def _reference_secret(name: str) -> dict[str, Any]:
     return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
 
 
-def _on_gpu(cluster: Cluster) -> dict[str, Any]:
+def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
     """Shared memory and a deadline also without a GPU: the same steps are the heavy ones there."""
     mount = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": cluster.shared_memory}
     made: dict[str, Any] = {"emptyDirMounts": [mount], "activeDeadlineSeconds": str(cluster.gpu_timeout_s)}
@@ -137,9 +137,9 @@ def _on_gpu(cluster: Cluster) -> dict[str, Any]:
     return made
 
 
-def _place(image: str, cluster: Cluster) -> str:
+def _dump_training_pod(image: str, cluster: Cluster) -> str:
     """What each training pod gets, as the step reads it: the image, GPUs, shared memory, Secrets and place of a GPU step."""
-    step = _platform(cluster, gpu=True)
+    step = _build_platform(cluster, gpu=True)
     secrets = [
         {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": key["secretKey"]}}}
         for secret in step["secretAsEnv"]
@@ -154,9 +154,9 @@ def _place(image: str, cluster: Cluster) -> str:
         volumes.append({"name": "store-ca", "secret": {"secretName": secret["secretName"]}})
         mounts.append({"name": "store-ca", "mountPath": secret["mountPath"], "readOnly": True})
     gpus = {cluster.gpu_resource: str(cluster.gpus)} if cluster.gpus else {}
-    place = Place(
+    place = NodeResources(
         image=image,
-        env=[*({"name": name, "value": value} for name, value in environment_of(cluster).items()), *secrets],
+        env=[*({"name": name, "value": value} for name, value in build_environment(cluster).items()), *secrets],
         resources={
             "requests": {"cpu": cluster.cpu_request, "memory": cluster.memory_request, **gpus},
             "limits": {"memory": cluster.gpu_memory_limit, **gpus},
@@ -173,7 +173,7 @@ def _place(image: str, cluster: Cluster) -> str:
     return place.model_dump_json()
 
 
-def _retries(task: dict[str, Any], cluster: Cluster) -> None:
+def _set_retries(task: dict[str, Any], cluster: Cluster) -> None:
     task.pop("retryPolicy", None)
     if cluster.retries:
         task["retryPolicy"] = {

@@ -8,7 +8,7 @@ from components.ingest.component import ingest
 from components.segment.component import segment
 
 
-def play_prepare(
+def add_prepare_tasks(
     agreement: Any, contributors: Any, instrument: Any, licence: Any, longest_s: Any, shortest_s: Any, session: Any, source: Any
 ) -> dsl.PipelineTask:
     """The two tasks, inside any pipeline; returns the one that cuts."""
@@ -37,4 +37,4 @@ def prepare(
     source: str = "",
 ) -> None:
     """The pipeline for recordings that people will describe by ear."""
-    play_prepare(agreement, contributors, instrument, licence, segments_longest_s, segments_shortest_s, session, source)
+    add_prepare_tasks(agreement, contributors, instrument, licence, segments_longest_s, segments_shortest_s, session, source)

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from audiotune.runform import RunForm
-from pipelines.board import Board
+from pipelines.board import RunStateFile
 
 _SHARE = re.compile(r"\[\s*(\d+)%\] (.*)")
 
 
-class Show:
+class ProgressDisplay:
     """What a person sees: one line per step while it runs (a bar on a terminal, sparse lines in a log) and one when done.
 
     Attributes:
@@ -33,25 +33,25 @@ class Show:
         board: the same for programs.
     """
 
-    def __init__(self, names: dict[str, str], board: Board) -> None:
+    def __init__(self, names: dict[str, str], board: RunStateFile) -> None:
         self.names, self.outputs, self.board = names, dict[str, dict[str, Any]](), board
         self.console = Console(file=sys.__stdout__, highlight=False)
         self.done = 0
         self._told = 0.0
 
     @contextlib.contextmanager
-    def step(self, step: str) -> Iterator[Any]:
+    def show_step(self, step: str) -> Iterator[Any]:
         """Yields `tell(share, words)` for the time the step runs."""
-        with self.board.step(step), self._shown(step) as show:
+        with self.board.track_step(step), self._draw_step(step) as show:
 
             def tell(share: float, words: str) -> None:
                 show(share, words)
-                self.board.tell(step, share, words)
+                self.board.report_progress(step, share, words)
 
             yield tell
 
     @contextlib.contextmanager
-    def _shown(self, step: str) -> Iterator[Any]:
+    def _draw_step(self, step: str) -> Iterator[Any]:
         title = f"{self.done + 1}/{len(self.names)} {self.names.get(step, step)}"
         start = time.monotonic()
         if self.console.is_terminal:
@@ -66,11 +66,11 @@ class Show:
                 yield lambda share, words: progress.update(task, completed=share, words=words[:60])
         else:
             self.console.print(f"{title} ...")
-            yield self._sparse
+            yield self._print_sparsely
         self.done += 1
         self.console.print(f"[green]✓[/green] {title}  [dim]{time.monotonic() - start:.1f} s[/dim]")
 
-    def _sparse(self, share: float, words: str) -> None:
+    def _print_sparsely(self, share: float, words: str) -> None:
         if time.monotonic() - self._told > 5:
             self._told = time.monotonic()
             self.console.print(f"    {share:4.0%} {words}", markup=False)
@@ -82,8 +82,8 @@ class HostProcess:
     The variables of this machine win over those compiled in for the cluster: here the store is a folder.
     """
 
-    show: ClassVar[Show]
-    last_words: ClassVar[str] = ""
+    display: ClassVar[ProgressDisplay]
+    last_line: ClassVar[str] = ""
     last_log: ClassVar[str] = ""
 
     def __init__(
@@ -98,18 +98,18 @@ class HostProcess:
         from kfp.local import status
 
         step = self.folder.name
-        HostProcess.last_words = ""
+        HostProcess.last_line = ""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "step.log"
         HostProcess.last_log = str(log)
-        with HostProcess.show.step(step) as tell:
-            code = self._follow(log, tell)
+        with HostProcess.display.show_step(step) as tell:
+            code = self._stream_output(log, tell)
             if code:
                 raise RuntimeError(f"{step} ended with code {code}")
-        HostProcess.show.outputs[step.replace("-", "_")] = self._outputs()
+        HostProcess.display.outputs[step.replace("-", "_")] = self._read_outputs()
         return status.Status.SUCCESS
 
-    def _follow(self, log: Path, tell: Any) -> int:
+    def _stream_output(self, log: Path, tell: Any) -> int:
         environment = {**self.env_vars, **os.environ, "PYTHONUNBUFFERED": "1"}
         root = str(Path(__file__).resolve().parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH", "")]))
@@ -123,20 +123,20 @@ class HostProcess:
                 for line in child.stdout or ():
                     out.write(line)
                     out.flush()
-                    self._tell(line.rstrip("\n"), tell)
+                    self._read_line(line.rstrip("\n"), tell)
             except KeyboardInterrupt:
                 child.terminate()
                 raise
             return child.wait()
 
-    def _tell(self, line: str, tell: Any) -> None:
+    def _read_line(self, line: str, tell: Any) -> None:
         match = _SHARE.fullmatch(line)
         if match:
             tell(int(match.group(1)) / 100, match.group(2))
         elif line.strip():
-            HostProcess.last_words = line.strip()
+            HostProcess.last_line = line.strip()
 
-    def _outputs(self) -> dict[str, Any]:
+    def _read_outputs(self) -> dict[str, Any]:
         declared = self.executor["outputs"]
         paths = {name: a["artifacts"][0]["uri"] for name, a in declared.get("artifacts", {}).items()}
         written = json.loads(Path(declared["outputFile"]).read_text())
@@ -145,7 +145,7 @@ class HostProcess:
 
 
 @contextlib.contextmanager
-def playing(spec: dict[str, Any], board: Path | None = None) -> Iterator[Show]:
+def use_host_processes(spec: dict[str, Any], board: Path | None = None) -> Iterator[ProgressDisplay]:
     """Puts HostProcess where kfp.local looks for its handler, for as long as a pipeline plays. `board`: see pipelines.board."""
     from kfp.local import subprocess_task_handler
 
@@ -153,16 +153,16 @@ def playing(spec: dict[str, Any], board: Path | None = None) -> Iterator[Show]:
         task["componentRef"]["name"].removeprefix("comp-"): task.get("taskInfo", {}).get("name", name)
         for name, task in spec["root"]["dag"]["tasks"].items()
     }
-    HostProcess.show = Show(names, Board(board, RunForm.of(spec).steps))
+    HostProcess.display = ProgressDisplay(names, RunStateFile(board, RunForm.from_spec(spec).steps))
     before = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = HostProcess
     try:
-        yield HostProcess.show
+        yield HostProcess.display
     finally:
         subprocess_task_handler.SubprocessTaskHandler = before
 
 
-def show_at_once() -> None:
+def use_line_buffering() -> None:
     """Lines leave at once also when the output goes to a file or a pipe."""
     for stream in (sys.stdout, sys.__stdout__):
         if isinstance(stream, io.TextIOWrapper):
@@ -170,7 +170,7 @@ def show_at_once() -> None:
 
 
 @contextlib.contextmanager
-def only_ours() -> Iterator[None]:
+def silence_kfp() -> Iterator[None]:
     """kfp.local narrates every task at length; the steps' own words (Show writes past this) are enough."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -18,7 +18,7 @@ from pipelines.cluster import Cluster
 
 STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
 RECIPES = Path(__file__).parent / "recipes"
-Knobs = dict[str, Any]
+StepTable = dict[str, Any]
 
 
 class Recipe(BaseModel):
@@ -28,46 +28,46 @@ class Recipe(BaseModel):
 
     name: str = Field(min_length=1)
     description: str = ""
-    ingest: Knobs = {}
-    segment: Knobs = {}
-    annotate_merge: Knobs = {}
-    encode: Knobs = {}
-    finetune: Knobs = {}
-    unwrap: Knobs = {}
-    evaluate: Knobs = {}
-    register_: Knobs = Field(default={}, alias="register")
+    ingest: StepTable = {}
+    segment: StepTable = {}
+    annotate_merge: StepTable = {}
+    encode: StepTable = {}
+    finetune: StepTable = {}
+    unwrap: StepTable = {}
+    evaluate: StepTable = {}
+    register_: StepTable = Field(default={}, alias="register")
     cluster: Cluster = Cluster()
 
     @field_validator(*(step for step in STEPS if step != "register"), "register_")
     @classmethod
-    def _knobs_fit(cls, value: Knobs, info: Any) -> Knobs:
+    def _check_settings(cls, value: StepTable, info: Any) -> StepTable:
         step = str(info.field_name).removesuffix("_")
-        faults = knob_faults(step, value)
+        faults = find_setting_faults(step, value)
         if faults:
             raise ValueError("; ".join(faults))
         return value
 
-    def knobs(self, step: str) -> Knobs:
+    def settings_for(self, step: str) -> StepTable:
         """What this recipe sets for a step."""
-        value: Knobs = self.register_ if step == "register" else getattr(self, step)
+        value: StepTable = self.register_ if step == "register" else getattr(self, step)
         return dict(value)
 
-    def knob(self, step: str, name: str) -> Any:
+    def setting_value(self, step: str, name: str) -> Any:
         """The value a step will see for a knob: the recipe's, or the step's own default."""
-        field = settings_of(step).model_fields[name]
-        return self.knobs(step).get(name, field.get_default(call_default_factory=True))
+        field = load_step_settings(step).model_fields[name]
+        return self.settings_for(step).get(name, field.get_default(call_default_factory=True))
 
 
-def settings_of(step: str) -> type[StepSettings]:
+def load_step_settings(step: str) -> type[StepSettings]:
     """The settings model of a step; imports nothing heavy."""
     model: type[StepSettings] = importlib.import_module(f"components.{step}.settings").Settings
     return model
 
 
-def knob_faults(step: str, knobs: Knobs) -> list[str]:
+def find_setting_faults(step: str, knobs: StepTable) -> list[str]:
     """Every misspelt knob and every value out of bounds; knobs that only a run can know may be missing."""
     try:
-        settings_of(step).model_validate(knobs)
+        load_step_settings(step).model_validate(knobs)
     except ValidationError as e:
         found = [x for x in e.errors() if x["type"] != "missing"]
         return [f"{step}.{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in found]

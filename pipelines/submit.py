@@ -17,54 +17,54 @@ import time
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from audiotune.kubeflow import Kubeflow, RefusedError, RunUnfinishedError, UnreachableError
-from pipelines.arguments import pairs, typed_arguments
+from audiotune.kubeflow import Kubeflow, KubeflowRefusedError, KubeflowUnreachableError, RunUnfinishedError
+from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
-from pipelines.compile import structure
-from pipelines.documents import PIPELINES, Documents, read, to_yaml, version_of
-from pipelines.finish import finished
+from pipelines.compile import compile_structure
+from pipelines.documents import PIPELINES, Documents, compute_version_name, read_documents, to_yaml
+from pipelines.finish import finish_pipeline
 from pipelines.recipe import load_recipe
 
-_CODES = ((UnreachableError, 3), (RefusedError, 3), (RunUnfinishedError, 4), (SettingsError, 2))
+_CODES = ((KubeflowUnreachableError, 3), (KubeflowRefusedError, 3), (RunUnfinishedError, 4), (SettingsError, 2))
 
 
-def documents_for(name: str, args: argparse.Namespace, cluster: Cluster | None) -> Documents:
+def build_documents(name: str, args: argparse.Namespace, cluster: Cluster | None) -> Documents:
     """The pipeline, finished: from the folder of compiled ones where there is one, else compiled now (needs kfp)."""
     folder = args.pipelines
     try:
-        neutral = read(Path(folder) / f"{name}.yaml") if folder else structure(name)
+        neutral = read_documents(Path(folder) / f"{name}.yaml") if folder else compile_structure(name)
     except ImportError as e:
         cure = "name the folder of compiled pipelines: --pipelines or AUDIOTUNE_PIPELINES"
         raise PipelineError("this machine cannot compile: the kfp package is not here", cure=cure) from e
     recipe = load_recipe(args.recipe or (cluster.recipe if cluster else "") or "first_release")
-    return finished(neutral, recipe, cluster)
+    return finish_pipeline(neutral, recipe, cluster)
 
 
-def upload(server: Kubeflow, documents: Documents) -> tuple[str, str]:
+def upload_documents(server: Kubeflow, documents: Documents) -> tuple[str, str]:
     """Uploads a finished pipeline unless its content is there already; returns (pipeline id, version id)."""
     info = documents[0]["pipelineInfo"]
-    version = version_of(documents)
+    version = compute_version_name(documents)
     about = str(info.get("description", ""))
-    pipeline, id, new = server.upload(info["name"], version, to_yaml(documents), str(info.get("displayName", "")), about)
+    pipeline, id, new = server.upload_pipeline(info["name"], version, to_yaml(documents), str(info.get("displayName", "")), about)
     print(f"{info['name']}: version {version} {'uploaded' if new else 'is there already'}", flush=True)
     return pipeline, id
 
 
-def _upload(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
+def _upload_pipelines(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
     chosen = args.names or PIPELINES
-    ready = [documents_for(name, args, cluster) for name in chosen]  # all must be well before the first one goes
-    _wait_for(server, args.wait_s)
+    ready = [build_documents(name, args, cluster) for name in chosen]  # all must be well before the first one goes
+    _wait_for_server(server, args.wait_s)
     for documents in ready:
-        upload(server, documents)
+        upload_documents(server, documents)
 
 
-def _wait_for(server: Kubeflow, wait_s: float) -> None:
+def _wait_for_server(server: Kubeflow, wait_s: float) -> None:
     """Gives a Kubeflow that has just been started some time to answer."""
     until = time.monotonic() + wait_s
     while True:
         try:
             server.health()
-        except UnreachableError:
+        except KubeflowUnreachableError:
             if time.monotonic() >= until:
                 raise
             time.sleep(min(2.0, wait_s))
@@ -72,43 +72,43 @@ def _wait_for(server: Kubeflow, wait_s: float) -> None:
             return
 
 
-def _run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
-    documents = documents_for(args.name, args, cluster)
-    arguments = typed_arguments(documents[0], pairs(args.set))
+def _start_run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
+    documents = build_documents(args.name, args, cluster)
+    arguments = convert_arguments(documents[0], parse_assignments(args.set))
     account = args.service_account or (cluster.service_account if cluster else "")
-    run = server.run(*upload(server, documents), args.title or f"{args.name} by {_who()}", arguments, account)
-    print(f"run {run}  {server.page(run)}".rstrip(), flush=True)
+    run = server.start_run(*upload_documents(server, documents), args.title or f"{args.name} by {_read_user()}", arguments, account)
+    print(f"run {run}  {server.run_page(run)}".rstrip(), flush=True)
     if not args.no_wait:
-        _follow(server, run, args)
+        _follow_run(server, run, args)
 
 
-def _follow(server: Kubeflow, run: str, args: argparse.Namespace) -> None:
+def _follow_run(server: Kubeflow, run: str, args: argparse.Namespace) -> None:
     try:
-        print(server.follow(run, lambda words: print(words, flush=True), every_s=args.every_s, timeout_s=args.limit_s))
+        print(server.follow_run(run, lambda words: print(words, flush=True), every_s=args.every_s, timeout_s=args.limit_s))
     except KeyboardInterrupt:
         print(f"the run goes on; end it with: python -m pipelines.submit cancel {run}", file=sys.stderr)
         raise
 
 
-def _who() -> str:
+def _read_user() -> str:
     return os.environ.get("USER") or "submit"
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    args = _build_parser().parse_args(argv)
     try:
         if not args.endpoint:
             raise SettingsError("no Kubeflow is named", cure="give --endpoint or set AUDIOTUNE_KFP_ENDPOINT")
         cluster = load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()
         server = Kubeflow(args.endpoint, token=args.token, user=args.user, namespace=args.namespace, pages=args.pages)
         if args.verb == "upload":
-            _upload(server, args, cluster)
+            _upload_pipelines(server, args, cluster)
         elif args.verb == "run":
-            _run(server, args, cluster)
+            _start_run(server, args, cluster)
         elif args.verb == "follow":
-            _follow(server, args.run, args)
+            _follow_run(server, args.run, args)
         else:
-            server.cancel(args.run)
+            server.cancel_run(args.run)
             print(f"asked for the end of run {args.run}")
     except AudioTuneError as e:
         print(f"submit: {e}", file=sys.stderr)
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m pipelines.submit", description=(__doc__ or "").split("\n")[0])
     verbs = made.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("upload", help="upload compiled pipelines; what is there already stays")

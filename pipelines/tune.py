@@ -12,7 +12,7 @@ from components.register.component import register
 from components.unwrap.component import unwrap
 
 
-def play_tune(segments: Any, base: Any, length: Any, method: Any, name: Any, seed: Any = None) -> None:
+def add_tune_tasks(segments: Any, base: Any, length: Any, method: Any, name: Any, seed: Any = None) -> None:
     """The six tasks, inside any pipeline; `segments` is a store key or the output of `segment`."""
     merged = annotate_merge(settings={}, segments=segments).set_display_name("Merge annotations into captions")
     merged.set_caching_options(False)  # "newest" and the annotations are read from the store; its cache key would not change
@@ -43,4 +43,4 @@ def tune(
     training_seed: int = 42,
 ) -> None:
     """The pipeline from annotated segments to a registered release."""
-    play_tune(segments, training_base, training_length, training_method, training_name, training_seed)
+    add_tune_tasks(segments, training_base, training_length, training_method, training_name, training_seed)

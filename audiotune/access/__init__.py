@@ -12,7 +12,7 @@ from audiotune.errors import SettingsError
 VARIABLE = "AUDIOTUNE_ACCESS"
 
 
-def asked() -> bool:
+def requires_authentication() -> bool:
     """Whether members must show who they are.
 
     Raises:

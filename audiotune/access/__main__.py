@@ -10,14 +10,14 @@ from pathlib import Path
 
 from audiotune.access import accounts, identities, tokens
 from audiotune.errors import AccessError, AudioTuneError
-from audiotune.partial import whole
+from audiotune.partial import replace_atomically
 from audiotune.store import open_store
 from audiotune.store.port import Store
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 refused with one sentence on stderr."""
-    args = _parser().parse_args(arguments)
+    args = _build_parser().parse_args(arguments)
     try:
         args.run(open_store(args.store), args)
     except AudioTuneError as e:
@@ -26,34 +26,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens and accounts.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     groups = parser.add_subparsers(required=True, metavar="token | account | identity | first-owner")
-    _token(groups.add_parser("token", help="what a member's program carries"))
-    _account(groups.add_parser("account", help="a member who signs in with a password"))
-    _identity(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
+    _add_token_commands(groups.add_parser("token", help="what a member's program carries"))
+    _add_account_commands(groups.add_parser("account", help="a member who signs in with a password"))
+    _add_identity_commands(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
     first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
     first.add_argument("member")
     first.add_argument("--to", type=Path, required=True, help="file for the password and the token (mode 0600); - prints them")
-    first.set_defaults(run=_first_owner)
+    first.set_defaults(run=_create_first_owner)
     return parser
 
 
-def _token(group: argparse.ArgumentParser) -> None:
+def _add_token_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="issue | list | revoke")
     issue = verbs.add_parser("issue", help="make one; its text is printed once")
     issue.add_argument("member")
     issue.add_argument("--days", type=float, default=90, help="life time (default 90)")
     issue.add_argument("--scope", nargs="+", choices=tokens.SCOPES, default=["generate", "read"], help="default: generate read")
-    issue.set_defaults(run=lambda store, a: print(tokens.issue(store, a.member, a.scope, a.days)))
-    verbs.add_parser("list", help="all of them, without their secrets").set_defaults(run=_list_tokens)
+    issue.set_defaults(run=lambda store, a: print(tokens.issue_token(store, a.member, a.scope, a.days)))
+    verbs.add_parser("list", help="all of them, without their secrets").set_defaults(run=_print_tokens)
     revoke = verbs.add_parser("revoke", help="end one, within seconds")
     revoke.add_argument("id")
-    revoke.set_defaults(run=lambda store, a: print(f"revoked {tokens.revoke(store, a.id).id}"))
+    revoke.set_defaults(run=lambda store, a: print(f"revoked {tokens.revoke_token(store, a.id).id}"))
 
 
-def _account(group: argparse.ArgumentParser) -> None:
+def _add_account_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="create | password | remove | list")
     for verb, what in (("create", "a new account"), ("password", "a new password for one; ends its sessions")):
         parser = verbs.add_parser(verb, help=f"{what}; the password comes from stdin, or is made and printed once")
@@ -68,75 +68,75 @@ def _account(group: argparse.ArgumentParser) -> None:
     remove.add_argument("member")
     remove.set_defaults(run=_remove_account)
     listing = verbs.add_parser("list", help="members and roles")
-    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.listed(store))))
+    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.list_accounts(store))))
 
 
-def _identity(group: argparse.ArgumentParser) -> None:
+def _add_identity_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="add | remove | list")
     add = verbs.add_parser("add", help="say who somebody of the provider is here")
     add.add_argument("member")
     add.add_argument("identity", help="what the provider calls the person: value of the claim that names members")
-    add.set_defaults(run=lambda store, a: print(f"{identities.add(store, a.member, a.identity).identity} is {a.member}"))
+    add.set_defaults(run=lambda store, a: print(f"{identities.add_identity(store, a.member, a.identity).identity} is {a.member}"))
     remove = verbs.add_parser("remove", help="forget it; a studio ends the person's session within seconds")
     remove.add_argument("identity")
-    remove.set_defaults(run=lambda store, a: identities.remove(store, a.identity))
+    remove.set_defaults(run=lambda store, a: identities.remove_identity(store, a.identity))
     listing = verbs.add_parser("list", help="members and what they are called there")
-    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.listed(store))))
+    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.list_identities(store))))
 
 
-def _list_tokens(store: Store, _args: argparse.Namespace) -> None:
-    for token in tokens.listed(store):
+def _print_tokens(store: Store, _args: argparse.Namespace) -> None:
+    for token in tokens.list_tokens(store):
         state = "revoked" if token.revoked else f"until {token.expires:%Y-%m-%d}" if token.expires else "without end"
         print(f"{token.id}\t{token.member}\t{' '.join(token.scopes)}\t{state}")
 
 
 def _set_password(store: Store, args: argparse.Namespace) -> None:
     if getattr(args, "no_password", False):
-        accounts.create(store, args.member, None, args.role)
+        accounts.create_account(store, args.member, None, args.role)
         print(f"{args.member}: no password")
         return
-    given = _given_password()
-    password = given or accounts.generated()
+    given = _read_password()
+    password = given or accounts.generate_password()
     if args.role:
-        accounts.create(store, args.member, password, args.role)
+        accounts.create_account(store, args.member, password, args.role)
     else:
-        accounts.change(store, args.member, password)
+        accounts.change_password(store, args.member, password)
     print(f"{args.member}: {'the password you gave' if given else password}")
 
 
 def _remove_account(store: Store, args: argparse.Namespace) -> None:
-    accounts.remove(store, args.member)
-    going_on = [token.id for token in tokens.listed(store) if token.member == args.member and token.counts()]
+    accounts.remove_account(store, args.member)
+    going_on = [token.id for token in tokens.list_tokens(store) if token.member == args.member and token.is_valid()]
     print(f"{args.member}: removed")
     if going_on:
         print(f"these tokens go on until they are revoked: {' '.join(going_on)}")
 
 
-def _given_password() -> str:
+def _read_password() -> str:
     """A line from stdin; nothing there asks for a generated one."""
     if sys.stdin.isatty():
         return getpass.getpass("password (empty: make one): ")
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _first_owner(store: Store, args: argparse.Namespace) -> None:
-    if any(account.role == "owner" for account in accounts.listed(store)):
+def _create_first_owner(store: Store, args: argparse.Namespace) -> None:
+    if any(account.role == "owner" for account in accounts.list_accounts(store)):
         print("there is an owner already; nothing was changed", file=sys.stderr)
         return
-    password = accounts.generated()
-    accounts.create(store, args.member, password, "owner")
-    token = tokens.issue(store, args.member, ["admin"], 365)
+    password = accounts.generate_password()
+    accounts.create_account(store, args.member, password, "owner")
+    token = tokens.issue_token(store, args.member, ["admin"], 365)
     told = json.dumps({"member": args.member, "password": password, "token": token}, indent=1) + "\n"
     if str(args.to) == "-":
         print(told, end="")
         return
     try:
-        with whole(args.to) as part:
+        with replace_atomically(args.to) as part:
             part.touch(mode=0o600)  # before the secret is in it
             part.write_text(told)
     except OSError as e:
         store.delete(f"access/accounts/{args.member}.json")  # an owner whose password nobody saw would lock the door
-        tokens.revoke(store, token.split("_")[1])
+        tokens.revoke_token(store, token.split("_")[1])
         raise AccessError(
             f"cannot write the file: {e.strerror}", where=str(args.to), cure="name a folder that can be written"
         ) from e

@@ -40,7 +40,7 @@ class Account(BaseModel):
         return f"{_PREFIX}{self.member}.json"
 
 
-def create(
+def create_account(
     store: Store, member: str, password: str | None, role: Role = "member", now: datetime | None = None, *, work: int = WORK
 ) -> Account:
     """With None as password, for somebody who signs in elsewhere (identities) and has a role here.
@@ -51,7 +51,7 @@ def create(
         raise AccessError(f"{member!r} is no member id", cure="small letters, digits, '_' and '-' only")
     now = now or datetime.now(UTC)
     account = Account(
-        member=member, role=role, password="" if password is None else _hashed(password, work), made=now, changed=now
+        member=member, role=role, password="" if password is None else _hash_password(password, work), made=now, changed=now
     )
     try:
         store.put(account.key, account.model_dump_json(indent=1).encode(), only_new=True)
@@ -60,34 +60,34 @@ def create(
     return account
 
 
-def change(store: Store, member: str, password: str, now: datetime | None = None, *, work: int = WORK) -> Account:
+def change_password(store: Store, member: str, password: str, now: datetime | None = None, *, work: int = WORK) -> Account:
     """A new password. Raises AccessError: no such account, a password too short or too long."""
-    account = read(store, member)
+    account = read_account(store, member)
     if account is None:
         raise AccessError(f"{member[:64]!r} has no account", cure="make one first")
-    changed = account.model_copy(update={"password": _hashed(password, work), "changed": now or datetime.now(UTC)})
+    changed = account.model_copy(update={"password": _hash_password(password, work), "changed": now or datetime.now(UTC)})
     store.put(changed.key, changed.model_dump_json(indent=1).encode())
     return changed
 
 
-def remove(store: Store, member: str) -> None:
+def remove_account(store: Store, member: str) -> None:
     """Ends it: nobody signs in with it any more. Tokens are none of its business. Raises AccessError: no account, the only owner's."""
-    account = read(store, member)
+    account = read_account(store, member)
     if account is None:
         raise AccessError(f"{member[:64]!r} has no account", cure="list them first")
-    if account.role == "owner" and sum(each.role == "owner" for each in listed(store)) == 1:
+    if account.role == "owner" and sum(each.role == "owner" for each in list_accounts(store)) == 1:
         raise AccessError(f"{member} is the only owner", cure="make another owner first")
     store.delete(account.key)
 
 
-def verify(store: Store, member: str, password: str) -> Account | None:
+def verify_password(store: Store, member: str, password: str) -> Account | None:
     """The account if the password is right. Takes as long for members that do not exist, so that nobody can list them."""
-    account = read(store, member)
-    right = _matches(password, (account.password if account else "") or _NOBODY)
+    account = read_account(store, member)
+    right = _matches_hash(password, (account.password if account else "") or _UNKNOWN_MEMBER_HASH)
     return account if right and account is not None else None
 
 
-def read(store: Store, member: str) -> Account | None:
+def read_account(store: Store, member: str) -> Account | None:
     """The account without any check of a password, or None."""
     if not re.fullmatch(MEMBER, member):
         return None
@@ -97,42 +97,42 @@ def read(store: Store, member: str) -> Account | None:
         return None
 
 
-def listed(store: Store) -> list[Account]:
+def list_accounts(store: Store) -> list[Account]:
     """All accounts, by member."""
-    found = (read(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
+    found = (read_account(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
     return [account for account in found if account is not None]
 
 
-def generated() -> str:
+def generate_password() -> str:
     """A password nobody has to think of: 120 random bits in 20 letters and digits."""
     return secrets.token_urlsafe(15)
 
 
-def _hashed(password: str, work: int) -> str:
+def _hash_password(password: str, work: int) -> str:
     if not SHORTEST <= len(password) <= _LONGEST:
         raise AccessError(f"a password of {len(password)} characters", cure=f"choose one of {SHORTEST} to {_LONGEST}")
     salt = secrets.token_bytes(16)
-    return "$".join(("scrypt", str(_N), str(_R), str(work), _text(salt), _text(_scrypt(password, salt, _N, _R, work))))
+    return "$".join(("scrypt", str(_N), str(_R), str(work), _encode_base64(salt), _encode_base64(_derive_hash(password, salt, _N, _R, work))))
 
 
-def _matches(password: str, kept: str) -> bool:
+def _matches_hash(password: str, kept: str) -> bool:
     if len(password) > _LONGEST:
         return False
     try:
         kind, n, r, p, salt, digest = kept.split("$")
         right = base64.b64decode(digest, validate=True)
-        given = _scrypt(password, base64.b64decode(salt, validate=True), int(n), int(r), int(p))
+        given = _derive_hash(password, base64.b64decode(salt, validate=True), int(n), int(r), int(p))
     except ValueError:
         return False
     return kind == "scrypt" and hmac.compare_digest(given, right)
 
 
-def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+def _derive_hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=256 << 20, dklen=32)
 
 
-def _text(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-_NOBODY = "$".join(("scrypt", str(_N), str(_R), str(WORK), _text(bytes(16)), _text(bytes(32))))
+_UNKNOWN_MEMBER_HASH = "$".join(("scrypt", str(_N), str(_R), str(WORK), _encode_base64(bytes(16)), _encode_base64(bytes(32))))

@@ -34,10 +34,10 @@ class Identity(BaseModel):
 
     @property
     def key(self) -> str:
-        return _key(self.identity)
+        return _identity_key(self.identity)
 
 
-def add(store: Store, member: str, identity: str, now: datetime | None = None) -> Identity:
+def add_identity(store: Store, member: str, identity: str, now: datetime | None = None) -> Identity:
     """Raises AccessError: no member id, an identity that is empty, too long or another member's."""
     identity = identity.strip()
     if not re.fullmatch(MEMBER, member):
@@ -48,7 +48,7 @@ def add(store: Store, member: str, identity: str, now: datetime | None = None) -
     try:
         store.put(made.key, made.model_dump_json(indent=1).encode(), only_new=True)
     except AlreadyInStoreError:
-        there = find(store, identity)
+        there = find_identity(store, identity)
         if there is not None and there.member == member:
             return there
         who = there.member if there else "somebody"
@@ -56,26 +56,26 @@ def add(store: Store, member: str, identity: str, now: datetime | None = None) -
     return made
 
 
-def find(store: Store, identity: str) -> Identity | None:
+def find_identity(store: Store, identity: str) -> Identity | None:
     """Who this is, or None. Letters count as the provider writes them."""
     if not identity or len(identity) > LONGEST:
         return None
     try:
-        found = Identity.model_validate_json(store.get(_key(identity)))
+        found = Identity.model_validate_json(store.get(_identity_key(identity)))
     except (NotInStoreError, ValidationError):
         return None
     return found if found.identity == identity else None
 
 
-def remove(store: Store, identity: str) -> None:
+def remove_identity(store: Store, identity: str) -> None:
     """Raises AccessError when there is none."""
-    found = find(store, identity.strip())
+    found = find_identity(store, identity.strip())
     if found is None:
         raise AccessError(f"nobody is known as {identity.strip()[:LONGEST]!r}", cure="list them first")
     store.delete(found.key)
 
 
-def listed(store: Store) -> list[Identity]:
+def list_identities(store: Store) -> list[Identity]:
     """All of them, by member."""
     found = []
     for entry in store.list(_PREFIX):
@@ -86,5 +86,5 @@ def listed(store: Store) -> list[Identity]:
     return sorted(found, key=lambda one: (one.member, one.identity))
 
 
-def _key(identity: str) -> str:
+def _identity_key(identity: str) -> str:
     return f"{_PREFIX}{hashlib.sha256(identity.encode()).hexdigest()}.json"

@@ -25,7 +25,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 FRESH_S = 1.5  # how long an answer of the store is believed; a revocation counts after that
 _PREFIX = "access/tokens/"
 _TEXT = re.compile(r"at_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-_REMEMBERED = 2000
+_CACHE_LIMIT = 2000
 
 
 class Token(BaseModel):
@@ -52,15 +52,15 @@ class Token(BaseModel):
     def key(self) -> str:
         return f"{_PREFIX}{self.id}.json"
 
-    def counts(self, now: datetime | None = None) -> bool:
+    def is_valid(self, now: datetime | None = None) -> bool:
         """Neither revoked nor expired."""
         return self.revoked is None and (self.expires is None or self.expires > (now or datetime.now(UTC)))
 
-    def allows(self, scope: Scope) -> bool:
+    def allows_scope(self, scope: Scope) -> bool:
         return "admin" in self.scopes or scope in self.scopes or (scope == "read" and bool(self.scopes))
 
 
-def issue(
+def issue_token(
     store: Store, member: str, scopes: Iterable[str], days: float | None, now: datetime | None = None, *, label: str = ""
 ) -> str:
     """Makes a token and returns its text, which is shown once and kept nowhere.
@@ -84,12 +84,12 @@ def issue(
     id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     expires = None if days is None else now + timedelta(days=days)
     kept = tuple(cast(Scope, scope) for scope in wanted)
-    token = Token(id=id, member=member, digest=_digest(secret), scopes=kept, made=now, expires=expires, label=label[:80])
+    token = Token(id=id, member=member, digest=_hash_secret(secret), scopes=kept, made=now, expires=expires, label=label[:80])
     store.put(token.key, token.model_dump_json(indent=1).encode(), only_new=True)
     return f"at_{id}_{secret}"
 
 
-def check(store: Store, text: str, scope: Scope, now: datetime | None = None) -> Token:
+def check_token(store: Store, text: str, scope: Scope, now: datetime | None = None) -> Token:
     """The token behind a text. What the store says is believed for FRESH_S, so that busy services do not ask at every request.
 
     Raises:
@@ -99,18 +99,18 @@ def check(store: Store, text: str, scope: Scope, now: datetime | None = None) ->
     """
     now = now or datetime.now(UTC)
     parts = _TEXT.fullmatch(text)
-    token = _known(store, parts.group(1), now) if parts else None
-    right = hmac.compare_digest(_digest(parts.group(2) if parts else ""), token.digest if token else "0" * 64)
-    if token is None or not right or not token.counts(now):
+    token = _read_cached_token(store, parts.group(1), now) if parts else None
+    right = hmac.compare_digest(_hash_secret(parts.group(2) if parts else ""), token.digest if token else "0" * 64)
+    if token is None or not right or not token.is_valid(now):
         raise AccessError("this token is not valid", cure="ask an owner of the group for a new one")
-    if not token.allows(scope):
+    if not token.allows_scope(scope):
         raise ForbiddenError(f"this token may not {scope}", cure=f"ask an owner for one with the scope {scope}")
     return token
 
 
-def revoke(store: Store, id: str, now: datetime | None = None) -> Token:
+def revoke_token(store: Store, id: str, now: datetime | None = None) -> Token:
     """Ends a token; services notice within FRESH_S. Raises AccessError when there is none of this id."""
-    token = _read(store, id) if re.fullmatch(r"[0-9a-f]{16}", id) else None
+    token = _read_token(store, id) if re.fullmatch(r"[0-9a-f]{16}", id) else None
     if token is None:
         raise AccessError(f"no token {id[:40]!r}", cure="`python -m audiotune.access token list` shows their ids")
     ended = token.model_copy(update={"revoked": token.revoked or now or datetime.now(UTC)})
@@ -118,36 +118,36 @@ def revoke(store: Store, id: str, now: datetime | None = None) -> Token:
     return ended
 
 
-def listed(store: Store) -> list[Token]:
+def list_tokens(store: Store) -> list[Token]:
     """All tokens, oldest first, also those that no longer count."""
-    found = (_read(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
+    found = (_read_token(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
     return sorted((token for token in found if token is not None), key=lambda token: token.made)
 
 
 _lock = threading.Lock()
-_seen: dict[tuple[str, str], tuple[Token | None, datetime]] = {}
+_token_cache: dict[tuple[str, str], tuple[Token | None, datetime]] = {}
 
 
-def _known(store: Store, id: str, now: datetime) -> Token | None:
+def _read_cached_token(store: Store, id: str, now: datetime) -> Token | None:
     place = (store.url, id)
     with _lock:
-        token, at = _seen.get(place, (None, None))
+        token, at = _token_cache.get(place, (None, None))
     if at is not None and 0 <= (now - at).total_seconds() < FRESH_S:
         return token
-    token = _read(store, id)
+    token = _read_token(store, id)
     with _lock:
-        if len(_seen) >= _REMEMBERED:  # made-up ids must not fill the memory
-            _seen.clear()
-        _seen[place] = (token, now)
+        if len(_token_cache) >= _CACHE_LIMIT:  # made-up ids must not fill the memory
+            _token_cache.clear()
+        _token_cache[place] = (token, now)
     return token
 
 
-def _read(store: Store, id: str) -> Token | None:
+def _read_token(store: Store, id: str) -> Token | None:
     try:
         return Token.model_validate_json(store.get(f"{_PREFIX}{id}.json"))
     except (NotInStoreError, ValidationError):
         return None
 
 
-def _digest(secret: str) -> str:
+def _hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()

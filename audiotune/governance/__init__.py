@@ -1,20 +1,20 @@
 """Who owns what and who agreed to what: the agreement as a file, consent as records, one policy function for every gate."""
 
-from audiotune.governance.agreement import Agreement, Member, current_agreement, load_agreement, publish
-from audiotune.governance.consent import Consent, consents_for, record
-from audiotune.governance.policy import Decision, Gate, ask, require
+from audiotune.governance.agreement import Agreement, Member, load_agreement, publish_agreement, read_current_agreement
+from audiotune.governance.consent import Consent, read_consents, record_consent
+from audiotune.governance.policy import Gate, PolicyDecision, decide_policy, require_permission
 
 __all__ = [
     "Agreement",
     "Consent",
-    "Decision",
     "Gate",
     "Member",
-    "ask",
-    "consents_for",
-    "current_agreement",
+    "PolicyDecision",
+    "decide_policy",
     "load_agreement",
-    "publish",
-    "record",
-    "require",
+    "publish_agreement",
+    "read_consents",
+    "read_current_agreement",
+    "record_consent",
+    "require_permission",
 ]

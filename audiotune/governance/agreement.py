@@ -41,7 +41,7 @@ class Member(BaseModel):
 
     @field_validator("id")
     @classmethod
-    def _short(cls, value: str) -> str:
+    def _check_id(cls, value: str) -> str:
         if not _ID.fullmatch(value):
             raise ValueError(f"{value!r} is no member id: small letters, digits, '_' and '-' only")
         return value
@@ -70,7 +70,7 @@ class Agreement(BaseModel):
     base_model_notices: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _ids_are_unique(self) -> Agreement:
+    def _check_unique_ids(self) -> Agreement:
         ids = [member.id for member in self.members]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
@@ -81,10 +81,10 @@ class Agreement(BaseModel):
     def digest(self) -> str:
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
-    def member(self, id: str) -> Member | None:
+    def find_member(self, id: str) -> Member | None:
         return next((member for member in self.members if member.id == id), None)
 
-    def notice_for(self, base: str) -> str:
+    def find_notice(self, base: str) -> str:
         """The notice a release on this base carries; empty when the base asks for none."""
         return self.base_model_notices.get(base, "")
 
@@ -110,32 +110,32 @@ def load_agreement(source: Path | bytes) -> Agreement:
         raise AgreementError(f"the agreement does not fit: {faults}", where=where, cure="mend the fields named") from e
 
 
-def publish(store: Store, agreement: Agreement) -> str:
+def publish_agreement(store: Store, agreement: Agreement) -> str:
     """Keeps an agreement as the group's newest version; the same content again changes nothing.
 
     Raises:
         AgreementError: another content is stored under this version or a later one.
     """
-    newest = current_agreement(store)
+    newest = read_current_agreement(store)
     if newest and newest.digest == agreement.digest:
-        return _key(agreement)
+        return _agreement_key(agreement)
     if newest and newest.version >= agreement.version:
         raise AgreementError(
             f"version {newest.version} of the agreement is in force and differs",
             cure=f"set version = {newest.version + 1} in yours",
         )
     try:
-        store.put(_key(agreement), agreement.model_dump_json(indent=1).encode(), only_new=True)
+        store.put(_agreement_key(agreement), agreement.model_dump_json(indent=1).encode(), only_new=True)
     except AlreadyInStoreError:
         raise AgreementError("somebody published this version just now", cure="read theirs and raise the version") from None
-    return _key(agreement)
+    return _agreement_key(agreement)
 
 
-def current_agreement(store: Store) -> Agreement | None:
+def read_current_agreement(store: Store) -> Agreement | None:
     """The newest published agreement, or None when the store has none."""
     keys = [entry.key for entry in store.list(_PREFIX)]
     return Agreement.model_validate_json(store.get(keys[-1])) if keys else None
 
 
-def _key(agreement: Agreement) -> str:
+def _agreement_key(agreement: Agreement) -> str:
     return f"{_PREFIX}{agreement.version:06d}.json"

@@ -40,13 +40,13 @@ class Consent(BaseModel):
         return f"{_PREFIX}{self.recording}/{self.contributor}/{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
 
 
-def record(store: Store, consent: Consent) -> str:
+def record_consent(store: Store, consent: Consent) -> str:
     """Appends a consent record and returns its key."""
     store.put(consent.key, consent.model_dump_json().encode(), only_new=True)
     return consent.key
 
 
-def consents_for(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Digest, str], Consent]:
+def read_consents(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Digest, str], Consent]:
     """(recording, contributor) -> the newest record."""
     found: dict[tuple[Digest, str], Consent] = {}
     for recording in recordings:
@@ -56,18 +56,18 @@ def consents_for(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Diges
     return found
 
 
-def record_standing(store: Store, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+def record_standing_consents(store: Store, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
     """Writes the records that members' standing consent gives, for those who have none yet. Returns the new ones."""
-    have = consents_for(store, [recording])
+    have = read_consents(store, [recording])
     made = []
     for contributor in contributors:
-        member = agreement.member(contributor)
+        member = agreement.find_member(contributor)
         if member is None or not member.consents_to or (recording, contributor) in have:
             continue
         basis = f"agreement version {agreement.version}, standing consent"
         consent = Consent(
             recording=recording, contributor=contributor, uses=member.consents_to, basis=basis, agreement=agreement.digest
         )
-        record(store, consent)
+        record_consent(store, consent)
         made.append(consent)
     return made

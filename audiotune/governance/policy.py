@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from audiotune.errors import AgreementError, ConsentError
-from audiotune.governance.agreement import Agreement, Use, current_agreement
-from audiotune.governance.consent import Consent, consents_for
+from audiotune.governance.agreement import Agreement, Use, read_current_agreement
+from audiotune.governance.consent import Consent, read_consents
 from audiotune.recording import Digest
 from audiotune.store.port import Store
 
 Gate = Literal["ingest", "annotate_merge", "finetune", "register", "champion", "generate"]
 
 # What a contributor must have agreed to for a recording to pass each gate.
-NEEDS: dict[Gate, Use] = {
+REQUIRED_USES: dict[Gate, Use] = {
     "ingest": "store",
     "annotate_merge": "train",
     "finetune": "train",
@@ -26,14 +26,14 @@ NEEDS: dict[Gate, Use] = {
 
 
 @dataclass(frozen=True)
-class Decision:
+class PolicyDecision:
     """What the policy says. `refused` maps a recording to its reasons; the rest is allowed."""
 
     gate: Gate
     refused: dict[Digest, tuple[str, ...]] = field(default_factory=dict)
 
     @property
-    def allowed(self) -> bool:
+    def is_allowed(self) -> bool:
         return not self.refused
 
     @property
@@ -41,12 +41,12 @@ class Decision:
         return tuple(dict.fromkeys(reason for reasons in self.refused.values() for reason in reasons))
 
 
-def ask(
+def decide_policy(
     gate: Gate,
     agreement: Agreement,
     consents: Mapping[tuple[Digest, str], Consent],
     recordings: Mapping[Digest, Iterable[str]],
-) -> Decision:
+) -> PolicyDecision:
     """Decides for each recording.
 
     Args:
@@ -57,24 +57,24 @@ def ask(
     """
     refused = {}
     for recording, contributors in recordings.items():
-        reasons = tuple(_objections(gate, agreement, consents, recording, tuple(contributors)))
+        reasons = tuple(_list_objections(gate, agreement, consents, recording, tuple(contributors)))
         if reasons:
             refused[recording] = reasons
-    return Decision(gate, refused)
+    return PolicyDecision(gate, refused)
 
 
-def require(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
+def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
     """Asks with what the store holds and returns the agreement in force.
 
     Raises:
         AgreementError: the store holds no agreement.
         ConsentError: somebody has not agreed; every reason is named.
     """
-    agreement = current_agreement(store)
+    agreement = read_current_agreement(store)
     if agreement is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="ingest with --agreement agreement.toml first")
-    decision = ask(gate, agreement, consents_for(store, recordings), recordings)
-    if not decision.allowed:
+    decision = decide_policy(gate, agreement, read_consents(store, recordings), recordings)
+    if not decision.is_allowed:
         raise ConsentError(
             f"{len(decision.refused)} of {len(recordings)} recordings may not pass: " + "; ".join(decision.reasons[:12]),
             where=f"gate {gate}",
@@ -83,30 +83,30 @@ def require(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]
     return agreement
 
 
-def _objections(
+def _list_objections(
     gate: Gate,
     agreement: Agreement,
     consents: Mapping[tuple[Digest, str], Consent],
     recording: Digest,
     contributors: tuple[str, ...],
 ) -> Iterable[str]:
-    need = NEEDS[gate]
+    need = REQUIRED_USES[gate]
     if need not in agreement.allowed_uses:
         yield f"the agreement does not allow to {need}"
     if not contributors:
         yield "nobody is named as contributor"
     for contributor in contributors:
-        member = agreement.member(contributor)
+        member = agreement.find_member(contributor)
         if member is None:
             yield f"{contributor!r} is no member in the agreement"
         elif member.left:
             yield f"{contributor} has left the group"
-        elif need not in _agreed(gate, agreement, consents.get((recording, contributor)), contributor):
+        elif need not in _find_agreed_uses(gate, agreement, consents.get((recording, contributor)), contributor):
             yield f"{contributor} has not agreed to {need}"
 
 
-def _agreed(gate: Gate, agreement: Agreement, consent: Consent | None, contributor: str) -> tuple[Use, ...]:
+def _find_agreed_uses(gate: Gate, agreement: Agreement, consent: Consent | None, contributor: str) -> tuple[Use, ...]:
     if consent is not None:
         return consent.uses
-    member = agreement.member(contributor)
+    member = agreement.find_member(contributor)
     return member.consents_to if gate == "ingest" and member else ()

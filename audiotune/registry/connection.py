@@ -12,7 +12,7 @@ from typing import Any
 
 from audiotune.errors import RegistryError
 
-_MANNERS = {
+_MLFLOW_VARIABLES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -41,9 +41,9 @@ def tracking_uri() -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def client() -> Any:
+def get_mlflow_client() -> Any:
     """An MlflowClient for `tracking_uri()`."""
-    return _client(tracking_uri())
+    return _open_client(tracking_uri())
 
 
 def artifact_location() -> str | None:
@@ -55,7 +55,7 @@ def artifact_location() -> str | None:
 
 
 @contextlib.contextmanager
-def refusing(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turns whatever MLflow raises inside into a RegistryError that names `what` could not be done."""
     try:
         yield
@@ -69,10 +69,10 @@ def refusing(what: str) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=8)
-def _client(uri: str) -> Any:
-    for name, value in _MANNERS.items():
+def _open_client(uri: str) -> Any:
+    for name, value in _MLFLOW_VARIABLES.items():
         os.environ.setdefault(name, value)
-    with refusing("opening MLflow"):
+    with translate_errors("opening MLflow"):
         import mlflow
 
         for name in ("alembic", "mlflow"):

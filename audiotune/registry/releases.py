@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune.errors import RegistryError
-from audiotune.registry.connection import client, refusing, tracking_uri
-from audiotune.registry.runs import Run, start_run
+from audiotune.registry.connection import get_mlflow_client, tracking_uri, translate_errors
+from audiotune.registry.runs import MlflowRun, start_run
 from audiotune.release import Release
 
 EXPERIMENT = "audio-tune releases"
@@ -41,25 +41,25 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
     Raises:
         RegistryError: MLflow is away or refuses; nothing is registered then.
     """
-    with refusing(f"listing {release.name}"):
-        known = _with_digest(release.name, release.digest, release.weights.adapter_digest)
+    with translate_errors(f"listing {release.name}"):
+        known = _find_version(release.name, release.digest, release.weights.adapter_digest)
     if known is not None:
-        return _judged_anew(known, release, files)
+        return _update_evaluation(known, release, files)
     run = start_run(EXPERIMENT, f"release {release.name}", run_id=run_id or None)
-    _keep(run, release, files)
+    _log_release_files(run, release, files)
     run.log_metrics(release.evaluation.metrics, release.weights.step)
     run.end("FINISHED")
-    _make_model(release.name)
+    _create_model(release.name)
     return release.model_copy(update={"version": _create_version(release, run.id)})
 
 
 def set_alias(name: str, alias: str, version: str) -> None:
     """Points `candidate` or `champion` to a version."""
-    with refusing(f"setting the alias {alias}"):
-        client().set_registered_model_alias(name, alias, version)
+    with translate_errors(f"setting the alias {alias}"):
+        get_mlflow_client().set_registered_model_alias(name, alias, version)
 
 
-def release_at(name: str, alias: str) -> Release | None:
+def find_release_by_alias(name: str, alias: str) -> Release | None:
     """The release an alias points to; None when there is no such model or alias.
 
     Raises:
@@ -67,43 +67,43 @@ def release_at(name: str, alias: str) -> Release | None:
     """
     from mlflow.exceptions import MlflowException
 
-    with refusing(f"looking up {name}@{alias}"):
+    with translate_errors(f"looking up {name}@{alias}"):
         try:
-            found = client().get_model_version_by_alias(name, alias)
+            found = get_mlflow_client().get_model_version_by_alias(name, alias)
         except MlflowException as e:
             if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-    return _load(found)
+    return _load_release(found)
 
 
-def version_at(name: str, alias: str) -> str | None:
+def find_version_by_alias(name: str, alias: str) -> str | None:
     """Only the version an alias points to: cheap enough to ask every few seconds."""
     from mlflow.exceptions import MlflowException
 
-    with refusing(f"looking up {name}@{alias}"):
+    with translate_errors(f"looking up {name}@{alias}"):
         try:
-            return str(client().get_model_version_by_alias(name, alias).version)
+            return str(get_mlflow_client().get_model_version_by_alias(name, alias).version)
         except MlflowException as e:
             if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
 
 
-def get(name: str, version: str) -> Release:
+def read_release(name: str, version: str) -> Release:
     """Raises RegistryError when there is no such version."""
-    with refusing(f"looking up {name} version {version}"):
-        found = client().get_model_version(name, version)
-    return _load(found)
+    with translate_errors(f"looking up {name} version {version}"):
+        found = get_mlflow_client().get_model_version(name, version)
+    return _load_release(found)
 
 
-def is_known(name: str, version: str) -> bool:
+def version_exists(name: str, version: str) -> bool:
     """Whether there is such a version."""
     from mlflow.exceptions import MlflowException
 
-    with refusing(f"looking up {name} version {version}"):
+    with translate_errors(f"looking up {name} version {version}"):
         try:
-            client().get_model_version(name, version)
+            get_mlflow_client().get_model_version(name, version)
         except MlflowException as e:
             if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return False
@@ -111,82 +111,82 @@ def is_known(name: str, version: str) -> bool:
     return True
 
 
-def releases(name: str) -> list[Release]:
+def list_releases(name: str) -> list[Release]:
     """All versions of a release, newest first; an empty list when the name is unknown."""
-    with refusing(f"listing {name}"):
-        found = client().search_model_versions(f"name='{name}'")
-    return [_load(v) for v in sorted(found, key=lambda v: -int(v.version))]
+    with translate_errors(f"listing {name}"):
+        found = get_mlflow_client().search_model_versions(f"name='{name}'")
+    return [_load_release(v) for v in sorted(found, key=lambda v: -int(v.version))]
 
 
-def names() -> list[str]:
+def list_release_names() -> list[str]:
     """All names that releases are registered under."""
-    with refusing("listing releases"):
-        return sorted(model.name for model in client().search_registered_models())
+    with translate_errors("listing releases"):
+        return sorted(model.name for model in get_mlflow_client().search_registered_models())
 
 
-def aliases(name: str) -> dict[str, str]:
+def list_aliases(name: str) -> dict[str, str]:
     """Alias -> version; empty when the name is unknown."""
     from mlflow.exceptions import MlflowException
 
-    with refusing(f"looking up {name}"):
+    with translate_errors(f"looking up {name}"):
         try:
-            return {alias: str(version) for alias, version in client().get_registered_model(name).aliases.items()}
+            return {alias: str(version) for alias, version in get_mlflow_client().get_registered_model(name).aliases.items()}
         except MlflowException as e:
             if e.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return {}
             raise
 
 
-def version_of(name: str, digest: str, adapter: str = "") -> Release | None:
+def find_release_by_digest(name: str, digest: str, adapter: str = "") -> Release | None:
     """The registered release with these weights and, where one was kept beside them, this adapter, or None."""
-    with refusing(f"listing {name}"):
-        found = _with_digest(name, digest, adapter)
-    return _load(found) if found is not None else None
+    with translate_errors(f"listing {name}"):
+        found = _find_version(name, digest, adapter)
+    return _load_release(found) if found is not None else None
 
 
-def adapters(name: str) -> list[Release]:
+def list_adapters(name: str) -> list[Release]:
     """The versions of a release that are adapters beside their base, newest first."""
-    with refusing(f"listing {name}"):
-        found = [version for version in client().search_model_versions(f"name='{name}'") if version.tags.get(_ADAPTER)]
-    return [_load(version) for version in sorted(found, key=lambda version: -int(version.version))]
+    with translate_errors(f"listing {name}"):
+        found = [version for version in get_mlflow_client().search_model_versions(f"name='{name}'") if version.tags.get(_ADAPTER)]
+    return [_load_release(version) for version in sorted(found, key=lambda version: -int(version.version))]
 
 
-def _with_digest(name: str, digest: str, adapter: str) -> Any:
+def _find_version(name: str, digest: str, adapter: str) -> Any:
     """Adapters of one base share the base's weights: both digests count."""
-    found = client().search_model_versions(f"name='{name}'")
+    found = get_mlflow_client().search_model_versions(f"name='{name}'")
     alike = (v for v in found if (v.tags.get("digest"), v.tags.get(_ADAPTER, "")) == (digest, adapter))
     return next(alike, None)
 
 
-def _judged_anew(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
+def _update_evaluation(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
     """The registered release, with the newer evaluation of the same weights."""
-    known = _load(version)
+    known = _load_release(version)
     if known.evaluation == release.evaluation:
         return known
     judged = known.model_copy(update={"evaluation": release.evaluation})
-    _keep(Run(version.run_id), judged, files)
-    with refusing(f"tagging {known.name}"):
-        client().set_model_version_tag(known.name, known.version, "gate", _gate(judged))
-        client().set_model_version_tag(known.name, known.version, "judged", datetime.now(UTC).isoformat())
+    _log_release_files(MlflowRun(version.run_id), judged, files)
+    with translate_errors(f"tagging {known.name}"):
+        get_mlflow_client().set_model_version_tag(known.name, known.version, "gate", _describe_gate(judged))
+        get_mlflow_client().set_model_version_tag(known.name, known.version, "judged", datetime.now(UTC).isoformat())
     return judged
 
 
-def _keep(run: Run, release: Release, files: Mapping[str, Path]) -> None:
+def _log_release_files(run: MlflowRun, release: Release, files: Mapping[str, Path]) -> None:
     """Logs a release's files, its own JSON last."""
-    place = _place(release.digest, release.weights.adapter_digest)
+    place = _artifact_folder(release.digest, release.weights.adapter_digest)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / _FILE
         written.write_text(release.model_dump_json(indent=1))
         for name, path in {**files, _FILE: written}.items():
-            run.log_file(_named(path, Path(name).name, Path(folder)), f"{place}/{Path(name).parent}".rstrip("/."))
+            run.log_file(_copy_with_name(path, Path(name).name, Path(folder)), f"{place}/{Path(name).parent}".rstrip("/."))
 
 
-def _make_model(name: str) -> None:
+def _create_model(name: str) -> None:
     from mlflow.exceptions import MlflowException
 
-    with refusing(f"registering {name}"):
+    with translate_errors(f"registering {name}"):
         try:
-            client().create_registered_model(name)
+            get_mlflow_client().create_registered_model(name)
         except MlflowException as e:
             if e.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -200,29 +200,29 @@ def _create_version(release: Release, run_id: str) -> str:
         "base": release.lineage.base,
         "contributors": ", ".join(release.lineage.contributors),
         "licence": release.licence,
-        "gate": _gate(release),
+        "gate": _describe_gate(release),
     }
-    with refusing(f"registering {release.name}"):
-        place = _place(release.digest, release.weights.adapter_digest)
-        source = f"{client().get_run(run_id).info.artifact_uri}/{place}"
-        made = client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
+    with translate_errors(f"registering {release.name}"):
+        place = _artifact_folder(release.digest, release.weights.adapter_digest)
+        source = f"{get_mlflow_client().get_run(run_id).info.artifact_uri}/{place}"
+        made = get_mlflow_client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
     return str(made.version)
 
 
-def _gate(release: Release) -> str:
+def _describe_gate(release: Release) -> str:
     return "passed" if release.evaluation.passed else ("; ".join(release.evaluation.reasons) or "not passed")[:4000]
 
 
-def _place(digest: str, adapter: str) -> str:
+def _artifact_folder(digest: str, adapter: str) -> str:
     """Where a release's files lie in its run; one training may give several releases."""
     return f"release/{(adapter or digest)[:16]}"
 
 
-def _load(version: Any) -> Release:
+def _load_release(version: Any) -> Release:
     where = f"{version.name} version {version.version}"
-    place = f"{_place(version.tags.get('digest', ''), version.tags.get(_ADAPTER, ''))}/{_FILE}"
-    with refusing(f"reading release {where}"):
-        text = _read(tracking_uri(), version.run_id, place, version.tags.get("judged", ""))
+    place = f"{_artifact_folder(version.tags.get('digest', ''), version.tags.get(_ADAPTER, ''))}/{_FILE}"
+    with translate_errors(f"reading release {where}"):
+        text = _read_artifact(tracking_uri(), version.run_id, place, version.tags.get("judged", ""))
     try:
         return Release.model_validate_json(text).model_copy(update={"version": str(version.version)})
     except ValidationError as e:
@@ -230,13 +230,13 @@ def _load(version: Any) -> Release:
 
 
 @functools.lru_cache(maxsize=256)
-def _read(uri: str, run_id: str, place: str, judged: str) -> str:
+def _read_artifact(uri: str, run_id: str, place: str, judged: str) -> str:
     """A version's file; it changes only when the version is judged anew."""
     with tempfile.TemporaryDirectory() as folder:
-        return Path(client().download_artifacts(run_id, place, folder)).read_text()
+        return Path(get_mlflow_client().download_artifacts(run_id, place, folder)).read_text()
 
 
-def _named(path: Path, name: str, folder: Path) -> Path:
+def _copy_with_name(path: Path, name: str, folder: Path) -> Path:
     """MLflow keeps a file under its own name, so it is copied when another one is wanted."""
     if path.name == name:
         return path

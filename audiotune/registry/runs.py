@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import RegistryError
-from audiotune.registry.connection import artifact_location, client, refusing
+from audiotune.registry.connection import artifact_location, get_mlflow_client, translate_errors
 
 _BATCH = 100  # metrics sent at once
 _EVERY_S = 20.0  # or after this long
 _LONGEST_PARAM = 6000  # characters MLflow takes
-_MOST_KEPT = 5000  # unsent metrics kept while MLflow is away
+_MOST_UNSENT = 5000  # unsent metrics kept while MLflow is away
 
 
-class Run:
+class MlflowRun:
     """A run of an experiment. Logging metrics never raises: training must not die of a registry that is away."""
 
     def __init__(self, id: str) -> None:
@@ -42,11 +42,11 @@ class Run:
         while self._waiting:
             part = self._waiting[:_BATCH]
             try:
-                with refusing("logging metrics"):
-                    client().log_batch(self.id, metrics=[Metric(*values) for values in part])
+                with translate_errors("logging metrics"):
+                    get_mlflow_client().log_batch(self.id, metrics=[Metric(*values) for values in part])
             except RegistryError as e:
                 warnings.warn(f"{e}; {len(self._waiting)} numbers wait", stacklevel=2)
-                self._waiting = self._waiting[-_MOST_KEPT:]
+                self._waiting = self._waiting[-_MOST_UNSENT:]
                 self._away = True
                 break
             self._waiting = self._waiting[_BATCH:]
@@ -55,35 +55,35 @@ class Run:
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Raises RegistryError."""
-        with refusing(f"keeping {path.name}"):
-            client().log_artifact(self.id, str(path), folder or None)
+        with translate_errors(f"keeping {path.name}"):
+            get_mlflow_client().log_artifact(self.id, str(path), folder or None)
 
     def log_text(self, text: str, name: str) -> None:
         """Raises RegistryError."""
-        with refusing(f"keeping {name}"):
-            client().log_text(self.id, text, name)
+        with translate_errors(f"keeping {name}"):
+            get_mlflow_client().log_text(self.id, text, name)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Settings of the run; values are kept as words. Raises RegistryError."""
         from mlflow.entities import Param
 
         rows = [Param(name, str(value)[:_LONGEST_PARAM]) for name, value in params.items()]
-        with refusing("logging settings"):
+        with translate_errors("logging settings"):
             for start in range(0, len(rows), _BATCH):
-                client().log_batch(self.id, params=rows[start : start + _BATCH])
+                get_mlflow_client().log_batch(self.id, params=rows[start : start + _BATCH])
 
-    def tag(self, name: str, value: str) -> None:
-        with refusing(f"tagging {name}"):
-            client().set_tag(self.id, name, value)
+    def set_tag(self, name: str, value: str) -> None:
+        with translate_errors(f"tagging {name}"):
+            get_mlflow_client().set_tag(self.id, name, value)
 
     def end(self, status: str = "FINISHED") -> None:
         """FINISHED, FAILED or KILLED."""
         self.flush()
-        with refusing("ending the run"):
-            client().set_terminated(self.id, status)
+        with translate_errors("ending the run"):
+            get_mlflow_client().set_terminated(self.id, status)
 
 
-def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = None, run_id: str | None = None) -> Run:
+def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = None, run_id: str | None = None) -> MlflowRun:
     """A new run, or the one of `run_id`, or the one Kubeflow opened (MLFLOW_RUN_ID).
 
     Raises:
@@ -91,34 +91,34 @@ def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = Non
     """
     joined = run_id or os.environ.get("MLFLOW_RUN_ID")
     if joined:
-        run = _joined(joined)
+        run = _resume_run(joined)
         if run is not None:
             return run
-    with refusing(f"starting the run {name!r}"):
-        made = client().create_run(_experiment(experiment), run_name=name)
-    run = Run(made.info.run_id)
+    with translate_errors(f"starting the run {name!r}"):
+        made = get_mlflow_client().create_run(_ensure_experiment(experiment), run_name=name)
+    run = MlflowRun(made.info.run_id)
     if params:
         run.log_params(params)
     return run
 
 
-def _joined(run_id: str) -> Run | None:
+def _resume_run(run_id: str) -> MlflowRun | None:
     """An earlier run, set going again; None when this MLflow does not know it."""
     from mlflow.exceptions import MlflowException
 
-    with refusing(f"joining the run {run_id}"):
+    with translate_errors(f"joining the run {run_id}"):
         try:
-            client().get_run(run_id)
+            get_mlflow_client().get_run(run_id)
         except MlflowException as e:
             if e.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
-        client().update_run(run_id, status="RUNNING")
-    return Run(run_id)
+        get_mlflow_client().update_run(run_id, status="RUNNING")
+    return MlflowRun(run_id)
 
 
-def _experiment(name: str) -> str:
-    found = client().get_experiment_by_name(name)
+def _ensure_experiment(name: str) -> str:
+    found = get_mlflow_client().get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client().create_experiment(name, artifact_location=artifact_location()))
+    return str(get_mlflow_client().create_experiment(name, artifact_location=artifact_location()))

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from audiotune.errors import RegistryError
 
-_PATIENCE_S = 300
+_START_LIMIT_S = 300
 
 
 @contextlib.contextmanager
-def serving(folder: Path, port: int = 0) -> Iterator[str]:
+def run_mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
     """A running server and its address; ended with all its processes.
 
     Args:
@@ -31,22 +31,22 @@ def serving(folder: Path, port: int = 0) -> Iterator[str]:
         RegistryError: the port is taken, or it does not get ready; its log says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = _port(port)
+    port = _choose_port(port)
     url, log = f"http://127.0.0.1:{port}", folder / "server.log"
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     with log.open("w") as out:
         child = subprocess.Popen(
-            _command(folder.resolve(), port), stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            _build_command(folder.resolve(), port), stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
         try:
-            _wait(child, url, log)
+            _wait_until_ready(child, url, log)
             yield url
         finally:
-            _end(child)
+            _stop_server(child)
 
 
-def _command(folder: Path, port: int) -> list[str]:
+def _build_command(folder: Path, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
@@ -54,7 +54,7 @@ def _command(folder: Path, port: int) -> list[str]:
     ]
 
 
-def _port(port: int) -> int:
+def _choose_port(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -64,18 +64,18 @@ def _port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    until = time.monotonic() + _PATIENCE_S
+def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < until:
         if child.poll() is not None:
             raise RegistryError(f"the MLflow server ended with code {child.returncode}", cure=f"read {log}")
-        if _healthy(url):
+        if _is_healthy(url):
             return
         time.sleep(0.5)
-    raise RegistryError(f"the MLflow server is not ready after {_PATIENCE_S} s", cure=f"read {log}")
+    raise RegistryError(f"the MLflow server is not ready after {_START_LIMIT_S} s", cure=f"read {log}")
 
 
-def _healthy(url: str) -> bool:
+def _is_healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -83,7 +83,7 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _stop_server(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):

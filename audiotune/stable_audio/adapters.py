@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from audiotune import tensors
 from audiotune.errors import ModelError
-from audiotune.merging import Adapters
-from audiotune.tensors import Lazy, lazy
+from audiotune.merging import LoraWeights
+from audiotune.tensors import LazyTensor, wrap_tensor
 
 if TYPE_CHECKING:
     from audiotune.stable_audio.load import StableAudio
@@ -31,7 +31,7 @@ class Adapter:
     fetch: Callable[[], Path] = field(compare=False, repr=False)
 
 
-def merge(model: Any, path: Path, strength: float = 1.0) -> None:
+def merge_adapter(model: Any, path: Path, strength: float = 1.0) -> None:
     """Adds an adapter file, as `unwrap` with lora = keep wrote it, to a model's fp32 weights on the CPU.
 
     At strength 1 the weights are equal, to the last bit, to those of unwrap with lora = merge.
@@ -42,25 +42,25 @@ def merge(model: Any, path: Path, strength: float = 1.0) -> None:
     import torch
 
     own = model.state_dict()
-    with tensors.opened(path) as found, torch.no_grad():
-        adapters = _among(model, found, path, strength)
+    with tensors.open_tensors(path) as found, torch.no_grad():
+        adapters = _read_adapters(model, found, path, strength)
         for layer in adapters.pairs:
             weight = own[f"{layer}.weight"]
-            weight.copy_(adapters.merged(layer, lazy(weight.clone())).load())
+            weight.copy_(adapters.merge_layer(layer, wrap_tensor(weight.clone())).load())
 
 
-def check(sa: StableAudio, path: Path) -> None:
+def check_adapter(sa: StableAudio, path: Path) -> None:
     """Raises ModelError when a file is no adapter, or none for this model; reads its header only."""
-    with tensors.opened(path) as found:
-        _among(sa.model, found, path)
+    with tensors.open_tensors(path) as found:
+        _read_adapters(sa.model, found, path)
 
 
-def in_order(applied: Sequence[tuple[Adapter, float]]) -> tuple[tuple[str, float], ...]:
+def sort_adapters(applied: Sequence[tuple[Adapter, float]]) -> tuple[tuple[str, float], ...]:
     """(digest, strength) of each in an order of their own: the same adapters are the same sums, however they were named."""
     return tuple(sorted((adapter.digest, strength) for adapter, strength in applied))
 
 
-def beside(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[str, tuple[Any, Any]]:
+def load_adapter_pairs(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[str, tuple[Any, Any]]:
     """Layer of the diffusion model -> (A [ranks, in], B [out, ranks]) of all adapters together: W x + B A x is what is heard.
 
     Strengths and scales are in B. In the model's precision and on its device. Empty without adapters.
@@ -73,8 +73,8 @@ def beside(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[st
     found: dict[str, list[tuple[Any, Any]]] = {}
     for adapter, strength in sorted(applied, key=lambda pair: (pair[0].digest, pair[1])):
         path = adapter.fetch()
-        with tensors.opened(path) as inside:
-            given = _among(sa.model, inside, path, strength)
+        with tensors.open_tensors(path) as inside:
+            given = _read_adapters(sa.model, inside, path, strength)
             for layer, (a, b) in given.pairs.items():
                 found.setdefault(layer, []).append((a.load().float(), b.load().float() * given.scale))
     like = next(sa.model.model.parameters())
@@ -87,18 +87,18 @@ def beside(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[st
     }
 
 
-def _among(model: Any, found: dict[str, Lazy], path: Path, strength: float = 1.0) -> Adapters:
+def _read_adapters(model: Any, found: dict[str, LazyTensor], path: Path, strength: float = 1.0) -> LoraWeights:
     """The adapters of a file, each for a linear layer of this model's diffusion part."""
     from torch import nn
 
     names = sum(name.endswith((".lora_A", ".lora_B")) for name in found)
     if not found or names != len(found) or names != 2 * sum(name.endswith(".lora_A") for name in found):
         raise ModelError("not an adapter file", where=str(path), cure="take the file that unwrap with lora = keep wrote")
-    adapters = Adapters.among(found, strength * _scale(path))
+    adapters = LoraWeights.from_tensors(found, strength * _read_scale(path))
     layers = dict(model.named_modules())
     for layer, pair in adapters.pairs.items():
         part = layers.get(layer)
-        if not (layer.startswith(_DIFFUSION) and isinstance(part, nn.Linear) and _fits(pair, tuple(part.weight.shape))):
+        if not (layer.startswith(_DIFFUSION) and isinstance(part, nn.Linear) and _fits_weight(pair, tuple(part.weight.shape))):
             raise ModelError(
                 f"an adapter for {layer!r}, which does not fit this model",
                 where=str(path),
@@ -107,14 +107,14 @@ def _among(model: Any, found: dict[str, Lazy], path: Path, strength: float = 1.0
     return adapters
 
 
-def _fits(pair: tuple[Lazy, Lazy], weight: tuple[int, ...]) -> bool:
+def _fits_weight(pair: tuple[LazyTensor, LazyTensor], weight: tuple[int, ...]) -> bool:
     a, b = (tensor.shape for tensor in pair)
     return len(a) == len(b) == 2 and a[0] == b[1] and (b[0], a[1]) == weight
 
 
-def _scale(path: Path) -> float:
+def _read_scale(path: Path) -> float:
     try:
-        scale = float(tensors.metadata(path)["scale"])
+        scale = float(tensors.read_metadata(path)["scale"])
     except (KeyError, ValueError):
         scale = math.nan
     if not math.isfinite(scale):

@@ -13,7 +13,7 @@ from audiotune.stable_audio.load import StableAudio
 Conditioning = dict[str, list[Any]]  # id of a conditioner -> [embedding [rows, ...], mask [rows, ...] or None]
 
 
-def embed(sa: StableAudio, prompts: Sequence[str], seconds: Sequence[float]) -> Conditioning:
+def embed_prompts(sa: StableAudio, prompts: Sequence[str], seconds: Sequence[float]) -> Conditioning:
     """Conditioning tensors as stable-audio-tools' conditioner returns them, one row a prompt.
 
     Args:
@@ -28,12 +28,12 @@ def embed(sa: StableAudio, prompts: Sequence[str], seconds: Sequence[float]) -> 
     return {key: [value[0], value[1]] for key, value in found.items()}
 
 
-def row(cond: Mapping[str, Sequence[Any]], index: int) -> Conditioning:
+def take_row(cond: Mapping[str, Sequence[Any]], index: int) -> Conditioning:
     """One row, still with its batch dimension."""
     return {key: [None if t is None else t[index : index + 1] for t in value] for key, value in cond.items()}
 
 
-def stacked(conds: Sequence[Mapping[str, Sequence[Any]]]) -> Conditioning:
+def stack_rows(conds: Sequence[Mapping[str, Sequence[Any]]]) -> Conditioning:
     """Several conditionings one below the other."""
     import torch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune import tensors
-from audiotune.stable_audio.condition import Conditioning, embed, row
+from audiotune.stable_audio.condition import Conditioning, embed_prompts, take_row
 from audiotune.stable_audio.load import StableAudio
 from audiotune.store.port import Store
 
@@ -19,25 +19,25 @@ WORD_CONDITIONERS = ("t5", "lut", "clap_text", "phoneme")
 TABLES = ("lut", "phoneme")  # words looked up in a table: cheap to compute, and new words must be learned
 
 
-def word_conditioners(config: dict[str, Any]) -> dict[str, str]:
+def find_word_conditioners(config: dict[str, Any]) -> dict[str, str]:
     """Id -> type of the conditioners in a model config that read words."""
     found = config["model"].get("conditioning", {}).get("configs", [])
     return {x["id"]: x["type"] for x in found if x["type"] in WORD_CONDITIONERS}
 
 
-def put(store: Store, sa: StableAudio, prompts: Sequence[str]) -> list[str]:
+def store_embeddings(store: Store, sa: StableAudio, prompts: Sequence[str]) -> list[str]:
     """Embeds prompts and keeps one safetensors blob for each; returns their keys."""
-    wanted = word_conditioners(sa.config)
-    found = embed(sa, prompts, [1.0] * len(prompts))
+    wanted = find_word_conditioners(sa.config)
+    found = embed_prompts(sa, prompts, [1.0] * len(prompts))
     words = {key: value for key, value in found.items() if key in wanted}
-    return [tensors.put(store, _cut(row(words, i))) for i in range(len(prompts))]
+    return [tensors.store_tensors(store, _trim_padding(take_row(words, i))) for i in range(len(prompts))]
 
 
-def get(path: Path) -> Conditioning:
+def read_embedding(path: Path) -> Conditioning:
     """One prompt's conditioning, with its batch dimension of 1: id -> [embedding [1, tokens, width], mask [1, tokens]]."""
     import torch
 
-    kept = tensors.read(path)
+    kept = tensors.read_tensors(path)
     cond: Conditioning = {}
     for name in (name for name in kept if name.endswith(".embedding")):
         key = name.removesuffix(".embedding")
@@ -49,7 +49,7 @@ def get(path: Path) -> Conditioning:
     return cond
 
 
-def _cut(cond: Conditioning) -> dict[str, tensors.Lazy]:
+def _trim_padding(cond: Conditioning) -> dict[str, tensors.LazyTensor]:
     import torch
 
     kept = {}
@@ -57,9 +57,9 @@ def _cut(cond: Conditioning) -> dict[str, tensors.Lazy]:
         whole = embedding.detach().cpu().contiguous()
         used = torch.nonzero(whole.abs().sum(dim=(0, 2))) if whole.ndim == 3 else None
         short = whole if used is None else whole[:, : int(used.max()) + 1 if len(used) else 1]
-        kept[f"{key}.embedding"] = tensors.lazy(short.contiguous())
+        kept[f"{key}.embedding"] = tensors.wrap_tensor(short.contiguous())
         if mask is not None:
-            kept[f"{key}.mask"] = tensors.lazy(mask.detach().cpu())
+            kept[f"{key}.mask"] = tensors.wrap_tensor(mask.detach().cpu())
         if whole.ndim == 3:
-            kept[f"{key}.tokens"] = tensors.lazy(torch.tensor(whole.shape[1]))
+            kept[f"{key}.tokens"] = tensors.wrap_tensor(torch.tensor(whole.shape[1]))
     return kept

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from audiotune.partial import whole
+from audiotune.partial import replace_atomically
 from audiotune.store.port import Store
 
 
-def laid_out(store: Store, files: Mapping[str, str]) -> Path:
+def link_model_files(store: Store, files: Mapping[str, str]) -> Path:
     """A folder of links to blobs: file name -> store key. Made once per machine, under a name that only its content has.
 
     Links, because a base's weights are gigabytes and lie in the store's folder or cache already.
@@ -22,6 +22,6 @@ def laid_out(store: Store, files: Mapping[str, str]) -> Path:
     folder = Path(tempfile.gettempdir()) / f"audiotune-models-{os.getuid()}" / name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, key in files.items():
-        with whole(folder / path) as part:
+        with replace_atomically(folder / path) as part:
             part.symlink_to(store.fetch(key))
     return folder

@@ -12,7 +12,7 @@ from audiotune.errors import SourceError
 class Hub(Protocol):
     """A place with model repositories named `organisation/model` (or `model`, for the oldest)."""
 
-    def files(self, repository: str) -> tuple[str, ...]:
+    def list_files(self, repository: str) -> tuple[str, ...]:
         """Paths of all files of a repository. Raises SourceError."""
 
     def download(self, repository: str, file: str, folder: Path) -> Path:
@@ -25,13 +25,13 @@ class HuggingFace:
     def __init__(self, token: str | None = None) -> None:
         self._token = token or os.environ.get("HF_TOKEN") or None
 
-    def files(self, repository: str) -> tuple[str, ...]:
+    def list_files(self, repository: str) -> tuple[str, ...]:
         from huggingface_hub import HfApi
 
         try:
             return tuple(HfApi(token=self._token).list_repo_files(repository))
         except Exception as e:  # the client raises a dozen kinds, of three libraries
-            raise _refused(repository, e) from e
+            raise _make_source_error(repository, e) from e
 
     def download(self, repository: str, file: str, folder: Path) -> Path:
         from huggingface_hub import hf_hub_download
@@ -39,10 +39,10 @@ class HuggingFace:
         try:
             return Path(hf_hub_download(repository, file, local_dir=folder, token=self._token))
         except Exception as e:
-            raise _refused(f"{repository}/{file}", e) from e
+            raise _make_source_error(f"{repository}/{file}", e) from e
 
 
-def _refused(what: str, error: Exception) -> SourceError:
+def _make_source_error(what: str, error: Exception) -> SourceError:
     kind, first = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
     repository = "/".join(what.split("/")[:2])
     if "Gated" in kind or "401" in first or "403" in first:

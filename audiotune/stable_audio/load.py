@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audiotune.errors import ModelError
-from audiotune.stable_audio.upstream import factory, quiet
+from audiotune.stable_audio.upstream import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -83,23 +83,23 @@ def load_model(
     Raises:
         ModelError: no such file, not safetensors, or weights that do not fit the config.
     """
-    described, folder = _read(config)
+    described, folder = _read_config(config)
     if weights is None and isinstance(config, Path) and config.is_dir():
         weights = config / WEIGHTS
-    described = _resolved(described, folder)
-    model = _build(described, folder)
+    described = _resolve_tokenizers(described, folder)
+    model = _build_model(described, folder)
     if weights is not None:
-        fill(model, weights)
+        load_weights(model, weights)
     if adapter is not None:
         from audiotune.stable_audio import adapters
 
-        adapters.merge(model, adapter)
+        adapters.merge_adapter(model, adapter)
     model.eval().requires_grad_(False)
-    _to(model, device_of(device), precision)
+    _move_to_device(model, choose_device(device), precision)
     return StableAudio(model, described)
 
 
-def fill(model: Any, weights: Path) -> None:
+def load_weights(model: Any, weights: Path) -> None:
     """Loads an unwrapped safetensors file into the model; every tensor must be there and have its shape."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -121,7 +121,7 @@ def fill(model: Any, weights: Path) -> None:
     model.load_state_dict(state)
 
 
-def base_folder(name_or_path: str | Path) -> Path:
+def find_base_folder(name_or_path: str | Path) -> Path:
     """The folder of a base model: a path, "tiny", or a name such as "stabilityai/stable-audio-open-1.0" mirrored by the group.
 
     Mirrored bases lie under the folder AUDIOTUNE_BASES names (default: bases/ beside the package), by full or last name.
@@ -142,7 +142,7 @@ def base_folder(name_or_path: str | Path) -> Path:
     )
 
 
-def _read(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
+def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(config, dict):
         return copy.deepcopy(config), REPOSITORY / "bases" / "tiny"
     file = config / CONFIG if config.is_dir() else config
@@ -157,7 +157,7 @@ def _read(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
     return described, file.parent
 
 
-def _resolved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _resolve_tokenizers(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Tokenizer folders given relative to the config become absolute, in memory only."""
     for conditioner in config["model"].get("conditioning", {}).get("configs", []):
         name = conditioner.get("config", {}).get("tokenizer_name")
@@ -166,21 +166,21 @@ def _resolved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return config
 
 
-def _build(config: dict[str, Any], folder: Path) -> Any:
+def _build_model(config: dict[str, Any], folder: Path) -> Any:
     from audiotune.stable_audio import t5
 
-    create = factory().create_model_from_config
-    bare, encoders = t5.taken_out(config, folder)
+    create = import_factory().create_model_from_config
+    bare, encoders = t5.extract_t5_encoders(config, folder)
     try:
-        with quiet():
+        with silence_output():
             model = create(bare)
-            t5.put_in(model, encoders)
+            t5.insert_t5_encoders(model, encoders)
     except (KeyError, TypeError, AssertionError, NotImplementedError, ValueError, OSError) as e:
         raise ModelError(f"stable-audio-tools cannot build this config: {e!r}", where=str(folder / CONFIG)) from e
     return model
 
 
-def device_of(name: str) -> str:
+def choose_device(name: str) -> str:
     """The device of that name; "auto" is a GPU if there is one."""
     import torch
 
@@ -189,7 +189,7 @@ def device_of(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _to(model: Any, device: str, precision: Precision) -> None:
+def _move_to_device(model: Any, device: str, precision: Precision) -> None:
     import torch
 
     try:
@@ -199,8 +199,8 @@ def _to(model: Any, device: str, precision: Precision) -> None:
     model.model.to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
 
 
-def tiny_shape_model(seed: int = 0, objective: str = "v") -> StableAudio:
+def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
     """A random, very small model of purely upstream parts, see `shape.py`."""
     from audiotune.stable_audio import shape
 
-    return shape.tiny_shape_model(seed, objective)
+    return shape.make_random_model(seed, objective)

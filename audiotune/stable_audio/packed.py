@@ -14,7 +14,7 @@ from audiotune.stable_audio.load import StableAudio
 _ROWS = 256  # rows that the layout is chosen for; others are right as well
 
 
-def pack(sa: StableAudio) -> StableAudio:
+def pack_linear_layers(sa: StableAudio) -> StableAudio:
     """Packs the fp32 linear layers of a model on the CPU, in place; elsewhere, or where torch has no oneDNN, nothing happens.
 
     The plain weights are let go, so that no memory is spent twice: their shapes stay, their values are NaN. Nothing may be trained
@@ -24,16 +24,16 @@ def pack(sa: StableAudio) -> StableAudio:
 
     if sa.device.type != "cpu" or not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return sa
-    layers = [part for part in sa.model.modules() if _is_plain(part)]
+    layers = [part for part in sa.model.modules() if _is_plain_linear(part)]
     with torch.no_grad():
-        calls = [_packed(layer) for layer in layers]
+        calls = [_pack_layer(layer) for layer in layers]
         for layer, call in zip(layers, calls):
             layer.forward = call
             layer.weight.data = torch.full((1, 1), float("nan")).expand(layer.weight.shape)
     return sa
 
 
-def _is_plain(part: Any) -> bool:
+def _is_plain_linear(part: Any) -> bool:
     """A linear layer whose output is what its own weight and bias say."""
     import torch
     from torch import nn
@@ -43,7 +43,7 @@ def _is_plain(part: Any) -> bool:
     return plain and part.weight.dtype == torch.float32
 
 
-def _packed(layer: Any) -> Callable[[Any], Any]:
+def _pack_layer(layer: Any) -> Callable[[Any], Any]:
     import torch
 
     weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), _ROWS)

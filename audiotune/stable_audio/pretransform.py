@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from audiotune.stable_audio import spectrum
 
-FOLD = 2  # spectral frames a latent frame
-RATIO = FOLD * spectrum.HOP
+FRAMES_PER_LATENT = 2  # spectral frames a latent frame
+RATIO = FRAMES_PER_LATENT * spectrum.HOP
 
 
-class Block(nn.Module):
+class ConvNextBlock(nn.Module):
     """ConvNeXt block on [batch, frames, width]: each channel looks along time, then all channels of a frame mix."""
 
     def __init__(self, width: int) -> None:
@@ -38,22 +38,22 @@ class Block(nn.Module):
         return x + self.scale * self.back(F.gelu(self.wide(self.norm(y))))
 
 
-class Squeeze(nn.Module):
+class SpectralAutoencoder(nn.Module):
     """The autoencoder of features [batch, frames, FEATURES] and latents [batch, frames / FOLD, latents]."""
 
     def __init__(self, latents: int, encoder_width: int, encoder_depth: int, decoder_width: int, decoder_depth: int) -> None:
         super().__init__()
-        folded = FOLD * spectrum.FEATURES
+        folded = FRAMES_PER_LATENT * spectrum.FEATURES
         self.latents = latents
         self.encoder = nn.Sequential(
             nn.Linear(folded, encoder_width),
-            *(Block(encoder_width) for _ in range(encoder_depth)),
+            *(ConvNextBlock(encoder_width) for _ in range(encoder_depth)),
             nn.LayerNorm(encoder_width),
             nn.Linear(encoder_width, 2 * latents),
         )
         self.decoder = nn.Sequential(
             nn.Linear(latents, decoder_width),
-            *(Block(decoder_width) for _ in range(decoder_depth)),
+            *(ConvNextBlock(decoder_width) for _ in range(decoder_depth)),
             nn.LayerNorm(decoder_width),
             nn.Linear(decoder_width, folded),
         )
@@ -61,7 +61,7 @@ class Squeeze(nn.Module):
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, [batch, latent frames, latents] each."""
         batch, frames, width = features.shape
-        mean, log_variance = self.encoder(features.reshape(batch, frames // FOLD, FOLD * width)).chunk(2, dim=-1)
+        mean, log_variance = self.encoder(features.reshape(batch, frames // FRAMES_PER_LATENT, FRAMES_PER_LATENT * width)).chunk(2, dim=-1)
         return mean, log_variance.clamp(-12, 4)
 
     def features(self, latents: Tensor) -> Tensor:
@@ -97,17 +97,17 @@ class SpectralPretransform(Pretransform):
         self.sample_rate = sample_rate
         self.encoded_channels = latents
         self.downsampling_ratio = RATIO
-        self.squeeze = Squeeze(latents, encoder_width, encoder_depth, decoder_width, decoder_depth)
+        self.squeeze = SpectralAutoencoder(latents, encoder_width, encoder_depth, decoder_width, decoder_depth)
         self.centre = nn.Buffer(torch.zeros(latents))
         self.spread = nn.Buffer(torch.ones(latents))
 
     def encode(self, x: Tensor, **ignored: Any) -> Tensor:
         """Audio [batch, 1, samples] -> latents [batch, latents, ceil(samples / 1024)]; the end is padded with zeros."""
         audio = F.pad(x.float().mean(dim=1), (0, -x.shape[-1] % RATIO))
-        mean, _ = self.squeeze.posterior(spectrum.joined(spectrum.analyse(audio)))
+        mean, _ = self.squeeze.posterior(spectrum.join_features(spectrum.analyse_audio(audio)))
         return ((mean - self.centre) / self.spread).transpose(1, 2)
 
     def decode(self, z: Tensor, **ignored: Any) -> Tensor:
         """Latents [batch, latents, frames] -> audio [batch, 1, frames * 1024], not limited."""
         features = self.squeeze.features(z.float().transpose(1, 2) * self.spread + self.centre)
-        return spectrum.synthesise(spectrum.split(features))[:, None]
+        return spectrum.synthesise_audio(spectrum.split_features(features))[:, None]

@@ -11,11 +11,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-_whole: dict[tuple[Any, ...], bool] = {}  # shapes of layers and batches -> whether the whole batch gives the same bits
+_batch_is_exact: dict[tuple[Any, ...], bool] = {}  # shapes of layers and batches -> whether the whole batch gives the same bits
 
 
 @contextlib.contextmanager
-def apart(model: Any) -> Iterator[None]:
+def isolate_requests(model: Any) -> Iterator[None]:
     """Within the block, linear layers and convolutions of the model take their input [rows, ...] request by request.
 
     With guidance a request has two rows, with and without its words; they are taken as a pair, which is what one request alone
@@ -32,15 +32,15 @@ def apart(model: Any) -> Iterator[None]:
     if "forward" in vars(model):  # a batch within a batch: they are apart already
         yield
         return
-    requests = _Requests()
+    requests = _RequestBatch()
     layers: dict[str, Any] = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv1d)}
     before = {part: vars(part)["forward"] for part in layers.values() if "forward" in vars(part)}  # packed ones have their own
-    listening = [part for name, part in model.named_modules() if name.endswith("cross_attn") and _gives_nothing_for_nothing(part)]
-    model.forward = requests.counted(model.forward)
+    listening = [part for name, part in model.named_modules() if name.endswith("cross_attn") and _maps_zeros_to_zeros(part)]
+    model.forward = requests.wrap_model(model.forward)
     for name, layer in layers.items():
-        layer.forward = requests.one_by_one(name, layer)
+        layer.forward = requests.wrap_layer(name, layer)
     for part in listening:
-        part.forward = requests.with_words(part.forward)
+        part.forward = requests.wrap_cross_attention(part.forward)
     try:
         yield
     finally:
@@ -50,14 +50,14 @@ def apart(model: Any) -> Iterator[None]:
             part.forward = forward
 
 
-class _Requests:
+class _RequestBatch:
     """How many requests the model is asked for at the moment, and which adapters lie beside its layers."""
 
     count = 0
     beside: Mapping[str, tuple[Any, Any]] = {}
     wordless = False
 
-    def counted(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_model(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(
             x: Any, *args: Any, beside: Mapping[str, tuple[Any, Any]] | None = None, wordless: bool = False, **options: Any
         ) -> Any:
@@ -66,7 +66,7 @@ class _Requests:
 
         return call
 
-    def with_words(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_cross_attention(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Cross-attention for the rows that have words. Guidance's other half listens to zeros, of which zeros come."""
         import torch
 
@@ -80,7 +80,7 @@ class _Requests:
 
         return call
 
-    def one_by_one(self, name: str, layer: Any) -> Callable[[Any], Any]:
+    def wrap_layer(self, name: str, layer: Any) -> Callable[[Any], Any]:
         import torch
 
         plain = layer.forward
@@ -90,19 +90,19 @@ class _Requests:
         def call(x: Any) -> Any:
             count, x = self.count, x.contiguous()  # another layout in memory is another kernel, too
             pair = self.beside.get(name)
-            forward = plain if pair is None else _with(plain, *pair)
+            forward = plain if pair is None else _add_low_rank_pair(plain, *pair)
             if count < 2 or x.ndim < 2:
                 return forward(x)
             rank = 0 if pair is None else len(pair[0])
             key = (count, rank, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads())
-            if key not in _whole:
-                _whole[key] = _same_bits(forward, x, count)
-            return forward(x) if _whole[key] else apiece(forward, x, count)
+            if key not in _batch_is_exact:
+                _batch_is_exact[key] = _gives_same_bits(forward, x, count)
+            return forward(x) if _batch_is_exact[key] else run_each_request(forward, x, count)
 
         return call
 
 
-def apiece(forward: Callable[[Any], Any], x: Any, count: int) -> Any:
+def run_each_request(forward: Callable[[Any], Any], x: Any, count: int) -> Any:
     """A layer's output for [rows, ...] of `count` requests, taken one request at a time."""
     import torch
 
@@ -113,27 +113,27 @@ def apiece(forward: Callable[[Any], Any], x: Any, count: int) -> Any:
     return torch.stack(pairs, dim=1).flatten(0, 1)
 
 
-def _gives_nothing_for_nothing(attention: Any) -> bool:
+def _maps_zeros_to_zeros(attention: Any) -> bool:
     """Whether zeros to listen to give zeros: values and output without a bias, as upstream has them."""
     return all(getattr(getattr(attention, name, None), "bias", 0) is None for name in ("to_kv", "to_out"))
 
 
-def _with(plain: Callable[[Any], Any], a: Any, b: Any) -> Callable[[Any], Any]:
+def _add_low_rank_pair(plain: Callable[[Any], Any], a: Any, b: Any) -> Callable[[Any], Any]:
     """A linear layer with a low-rank pair beside it: W x + B A x."""
     from torch.nn.functional import linear
 
     return lambda x: plain(x) + linear(linear(x, a), b)
 
 
-def _same_bits(forward: Callable[[Any], Any], x: Any, count: int) -> bool:
+def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int) -> bool:
     """Whether the batch as a whole gives what its requests give apart: kernels are chosen by shapes, not by values."""
     import torch
 
     drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
-    return torch.equal(forward(drawn), apiece(forward, drawn, count))
+    return torch.equal(forward(drawn), run_each_request(forward, drawn, count))
 
 
-class Scales:
+class GuidanceScales:
     """Guidance of each row where stable-audio-tools expects one number: it compares it with 1 and multiplies by it.
 
     Args:
@@ -148,9 +148,9 @@ class Scales:
         self._off = all(value == 1.0 for value in values)
         self._rows = torch.tensor(values, dtype=torch.float32, device=device).reshape(-1, 1, 1)
 
-    def taken(self, rows: Sequence[int]) -> Scales:
+    def select_rows(self, rows: Sequence[int]) -> GuidanceScales:
         """Those of some rows."""
-        found = object.__new__(Scales)
+        found = object.__new__(GuidanceScales)
         found._off, found._rows = self._off, self._rows[list(rows)]
         return found
 

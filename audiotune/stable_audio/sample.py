@@ -16,8 +16,8 @@ import numpy as np
 from audiotune.errors import GenerationError
 from audiotune.sound import Sound
 from audiotune.stable_audio import condition, rows, samplers
-from audiotune.stable_audio.adapters import Adapter, beside, in_order
-from audiotune.stable_audio.encode import decode, encode
+from audiotune.stable_audio.adapters import Adapter, load_adapter_pairs, sort_adapters
+from audiotune.stable_audio.encode import decode_latents, encode_sound
 from audiotune.stable_audio.load import StableAudio
 
 _FADE_S = 0.02
@@ -25,7 +25,7 @@ OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SamplingRequest:
     """What is wanted.
 
     Attributes:
@@ -57,14 +57,14 @@ class Request:
     redo: tuple[float, float] | None = None
     adapters: tuple[tuple[Adapter, float], ...] = ()
 
-    def alike(self) -> tuple[Any, ...]:
+    def batch_key(self) -> tuple[Any, ...]:
         """Requests with the same value can be denoised together, if their latent lengths are the same too."""
         guided, parts = self.guidance != 1, self.redo is not None
-        words, added = (guided, bool(self.negative_prompt), self.guidance_rescale), in_order(self.adapters)
-        return (self.steps, self.sampler, *words, _strength(self), parts, *added)
+        words, added = (guided, bool(self.negative_prompt), self.guidance_rescale), sort_adapters(self.adapters)
+        return (self.steps, self.sampler, *words, _init_strength(self), parts, *added)
 
 
-def generate(sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Sound]:
+def generate_sounds(sa: StableAudio, requests: Sequence[SamplingRequest], on_step: OnStep | None = None) -> list[Sound]:
     """The sounds of the requests, in their order; alike ones are denoised together.
 
     A request's sound does not depend on the others: the same bits alone and in any batch (tested on CPUs).
@@ -76,9 +76,9 @@ def generate(sa: StableAudio, requests: Sequence[Request], on_step: OnStep | Non
         GenerationError: a request the model cannot meet; all are checked before any work is done.
     """
     for request in requests:
-        check(sa, request)
-    groups = _groups(sa, requests)
-    total = sum(len(group) * steps_taken(sa, requests[group[0]]) for group in groups)
+        check_request(sa, request)
+    groups = _group_requests(sa, requests)
+    total = sum(len(group) * count_steps(sa, requests[group[0]]) for group in groups)
     done = 0
     sounds: dict[int, Sound] = {}
     for group in groups:
@@ -89,14 +89,14 @@ def generate(sa: StableAudio, requests: Sequence[Request], on_step: OnStep | Non
             if on_step is not None:
                 on_step(min(done, total), total)
 
-        for i, sound in zip(group, generate_alike(sa, [requests[i] for i in group], stepped)):
+        for i, sound in zip(group, generate_batch(sa, [requests[i] for i in group], stepped)):
             assert sound is not None
             sounds[i] = sound
     return [sounds[i] for i in range(len(requests))]
 
 
-def generate_alike(
-    sa: StableAudio, requests: Sequence[Request], on_step: OnStep | None = None, gone: samplers.Gone | None = None
+def generate_batch(
+    sa: StableAudio, requests: Sequence[SamplingRequest], on_step: OnStep | None = None, gone: samplers.AbandonedRows | None = None
 ) -> list[Sound | None]:
     """The sounds of requests of one latent length and `alike()`, as one batch; None for those that are gone.
 
@@ -108,9 +108,9 @@ def generate_alike(
         CancelledError: all are gone.
         GenerationError: they are not alike.
     """
-    if len({(latent_frames(sa, r.seconds), *r.alike()) for r in requests}) != 1:
+    if len({(count_latent_frames(sa, r.seconds), *r.batch_key()) for r in requests}) != 1:
         raise GenerationError("these requests are not alike", cure="denoise them apart")
-    total, done = steps_taken(sa, requests[0]), 0
+    total, done = count_steps(sa, requests[0]), 0
 
     def stepped() -> None:
         nonlocal done
@@ -118,27 +118,27 @@ def generate_alike(
         if on_step is not None:
             on_step(done, total)
 
-    made = _denoise(sa, requests, stepped, gone)
+    made = _denoise_batch(sa, requests, stepped, gone)
     left = set(range(len(requests))) - set(gone() if gone else ())
     return [
-        _kept_around(sa, decode(sa, latents, round(request.seconds * sa.sample_rate_hz)), request) if place in left else None
+        _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request) if place in left else None
         for place, (latents, request) in enumerate(zip(made, requests))
     ]
 
 
-def steps_taken(sa: StableAudio, request: Request) -> int:
+def count_steps(sa: StableAudio, request: SamplingRequest) -> int:
     """Denoising steps that a request really takes."""
-    return samplers.step_count(sa.objective, request.steps, _strength(request))
+    return samplers.count_sampler_steps(sa.objective, request.steps, _init_strength(request))
 
 
-def check(sa: StableAudio, request: Request) -> None:
+def check_request(sa: StableAudio, request: SamplingRequest) -> None:
     """Says what is wrong with a request before anything is computed.
 
     Raises:
         GenerationError: naming the field.
     """
     longest_s = sa.window_frames / sa.sample_rate_hz
-    names = samplers.names(sa.objective)
+    names = samplers.list_samplers(sa.objective)
     faults = (
         (not 0 < request.seconds <= longest_s + 1e-6, "seconds", f"above 0, at most {longest_s:.2f}"),
         (request.steps < 1, "steps", "at least 1"),
@@ -146,7 +146,7 @@ def check(sa: StableAudio, request: Request) -> None:
         (not 0 <= request.seed < 2**63, "seed", "0 to 2**63 - 1"),
         (request.sampler not in (None, *names), "sampler", f"one of {', '.join(names)}"),
         (not 0 < request.init_strength <= 1, "init_strength", "above 0, at most 1"),
-        (request.redo is not None and not _lies_within(request), "redo", "a part of the sound, with an init sound"),
+        (request.redo is not None and not _redo_fits(request), "redo", "a part of the sound, with an init sound"),
         (not 0 <= request.guidance_rescale <= 1, "guidance_rescale", "0 to 1"),
     )
     for wrong, field, bound in faults:
@@ -154,7 +154,7 @@ def check(sa: StableAudio, request: Request) -> None:
             raise GenerationError(f"{field} is {getattr(request, field)!r}", where=field, cure=f"give {bound}")
 
 
-def latent_frames(sa: StableAudio, seconds: float) -> int:
+def count_latent_frames(sa: StableAudio, seconds: float) -> int:
     """Latent frames that are denoised for a sound of `seconds`: as many as it needs, up to an eighth more.
 
     Lengths fall into steps, eight to an octave, so that sounds of nearly one length can be denoised together.
@@ -165,23 +165,23 @@ def latent_frames(sa: StableAudio, seconds: float) -> int:
     return math.ceil(math.ceil(frames / step) * step / patch) * patch
 
 
-def _groups(sa: StableAudio, requests: Sequence[Request]) -> list[list[int]]:
+def _group_requests(sa: StableAudio, requests: Sequence[SamplingRequest]) -> list[list[int]]:
     found: dict[tuple[Any, ...], list[int]] = {}
     for i, request in enumerate(requests):
-        found.setdefault((latent_frames(sa, request.seconds), *request.alike()), []).append(i)
+        found.setdefault((count_latent_frames(sa, request.seconds), *request.batch_key()), []).append(i)
     return list(found.values())
 
 
-def _strength(request: Request) -> float | None:
+def _init_strength(request: SamplingRequest) -> float | None:
     return request.init_strength if request.init is not None and request.redo is None else None
 
 
-def _lies_within(request: Request) -> bool:
+def _redo_fits(request: SamplingRequest) -> bool:
     start_s, end_s = request.redo or (0.0, 0.0)
     return request.init is not None and 0 <= start_s < end_s <= request.seconds + 1e-6
 
 
-def _kept_around(sa: StableAudio, made: Sound, request: Request) -> Sound:
+def _restore_outside_redo(sa: StableAudio, made: Sound, request: SamplingRequest) -> Sound:
     """Outside the part that was made anew the init sound itself, for the autoencoder changes what it passes on."""
     if request.redo is None or request.init is None:
         return made
@@ -194,50 +194,50 @@ def _kept_around(sa: StableAudio, made: Sound, request: Request) -> Sound:
         new[start : start + fade] = np.linspace(0, 1, fade, dtype=np.float32)
     if end < made.frames:
         new[end - fade : end] = np.linspace(1, 0, fade, dtype=np.float32)
-    old = request.init.to_channels(made.channels).resampled(rate).data[:, : made.frames]
+    old = request.init.to_channels(made.channels).resample(rate).data[:, : made.frames]
     old = np.pad(old, ((0, 0), (0, made.frames - old.shape[1])))
     return Sound(made.data * new + old * (1 - new), rate)
 
 
-def _denoise(
-    sa: StableAudio, requests: Sequence[Request], stepped: Callable[[], None], gone: samplers.Gone | None
+def _denoise_batch(
+    sa: StableAudio, requests: Sequence[SamplingRequest], stepped: Callable[[], None], gone: samplers.AbandonedRows | None
 ) -> list[np.ndarray[Any, Any]]:
     """Latents [latent_channels, latent_frames] of alike requests of one length."""
     import torch
 
     first, device = requests[0], sa.device
     generators = [torch.Generator().manual_seed(r.seed) for r in requests]
-    shape = (sa.latent_channels, latent_frames(sa, first.seconds))
+    shape = (sa.latent_channels, count_latent_frames(sa, first.seconds))
 
     def noise() -> Any:
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
-    with torch.no_grad(), rows.apart(sa.model.model):
+    with torch.no_grad(), rows.isolate_requests(sa.model.model):
         start = noise()
-        init = torch.stack([_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
+        init = torch.stack([_encode_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
-        added = beside(sa, first.adapters)
-        model = samplers.Guided(sa, _inputs(sa, requests), guidance, first.guidance_rescale, gone, added)
+        added = load_adapter_pairs(sa, first.adapters)
+        model = samplers.GuidedModel(sa, _build_model_inputs(sa, requests), guidance, first.guidance_rescale, gone, added)
         if first.redo is not None:
-            model.hold(init, torch.stack([_mask(sa, r, shape[1]) for r in requests]).to(device))
+            model.fix_latents(init, torch.stack([_build_redo_mask(sa, r, shape[1]) for r in requests]).to(device))
             init = None
-        made = samplers.run(sa, model, start, noise, first.steps, first.sampler, init, _strength(first), stepped)
+        made = samplers.run_sampler(sa, model, start, noise, first.steps, first.sampler, init, _init_strength(first), stepped)
     return [latents.float().cpu().numpy() for latents in made]
 
 
-def _inputs(sa: StableAudio, requests: Sequence[Request]) -> dict[str, Any]:
+def _build_model_inputs(sa: StableAudio, requests: Sequence[SamplingRequest]) -> dict[str, Any]:
     """What the diffusion model takes beside latents and time: the words, the lengths, and the words to stay away from."""
     seconds = [r.seconds for r in requests]
     # Row by row, so that the words of others cannot change a bit of an embedding.
-    positive = condition.stacked([condition.embed(sa, [r.prompt], [s]) for r, s in zip(requests, seconds)])
+    positive = condition.stack_rows([condition.embed_prompts(sa, [r.prompt], [s]) for r, s in zip(requests, seconds)])
     inputs = dict(sa.model.get_conditioning_inputs(positive))
     if requests[0].negative_prompt:
-        negative = condition.stacked([condition.embed(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)])
+        negative = condition.stack_rows([condition.embed_prompts(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)])
         inputs.update(sa.model.get_conditioning_inputs(negative, negative=True))
     return inputs
 
 
-def _mask(sa: StableAudio, request: Request, frames: int) -> Any:
+def _build_redo_mask(sa: StableAudio, request: SamplingRequest, frames: int) -> Any:
     """[1, frames]: 1 where latents are made anew. What reaches beyond the init sound is always new."""
     import torch
 
@@ -250,12 +250,12 @@ def _mask(sa: StableAudio, request: Request, frames: int) -> Any:
     return mask
 
 
-def _init(sa: StableAudio, request: Request, frames: int) -> Any:
+def _encode_init(sa: StableAudio, request: SamplingRequest, frames: int) -> Any:
     """Latents of the sound to start from, cut or padded with silence to the length of the new one."""
     import torch
 
     assert request.init is not None
-    fitted = request.init.to_channels(sa.channels).resampled(sa.sample_rate_hz)
+    fitted = request.init.to_channels(sa.channels).resample(sa.sample_rate_hz)
     wanted = frames * sa.downsampling_ratio
     data = np.pad(fitted.data[:, :wanted], ((0, 0), (0, max(0, wanted - fitted.frames))))
-    return torch.from_numpy(encode(sa, Sound(data, sa.sample_rate_hz)))
+    return torch.from_numpy(encode_sound(sa, Sound(data, sa.sample_rate_hz)))

@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from audiotune.stable_audio.load import StableAudio
-from audiotune.stable_audio.rows import Scales
-from audiotune.stable_audio.upstream import quiet
+from audiotune.stable_audio.rows import GuidanceScales
+from audiotune.stable_audio.upstream import silence_output
 
 # What stable-audio-tools' sample_k takes by default.
 SIGMA_MIN, SIGMA_MAX = 0.01, 100.0
@@ -19,25 +19,25 @@ _V = ("dpmpp-2m", "k-heun", "dpmpp-2m-sde", "dpmpp-3m-sde")
 _FLOW = ("euler", "dpmpp", "pingpong")
 
 Noise = Callable[[], Any]
-Gone = Callable[[], Collection[int]]
+AbandonedRows = Callable[[], Collection[int]]
 
 
-def names(objective: str) -> tuple[str, ...]:
+def list_samplers(objective: str) -> tuple[str, ...]:
     """Samplers of an objective, the default first. Those in -sde, and pingpong, add noise on the way."""
     if objective == "rf_denoiser":
         return ("pingpong", "euler", "dpmpp")
     return _V if objective == "v" else _FLOW
 
 
-def step_count(objective: str, steps: int, strength: float | None) -> int:
+def count_sampler_steps(objective: str, steps: int, strength: float | None) -> int:
     """Steps that are really taken: an init sound needs only the later part of the way."""
     if strength is None or objective != "v":
         return steps
-    part = math.log(_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
+    part = math.log(_strength_to_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
     return max(1, round(steps * part))
 
 
-class Guided:
+class GuidedModel:
     """The diffusion model with its conditioning and guidance, as samplers call it: latents and times in [0, 1].
 
     Args:
@@ -48,11 +48,11 @@ class Guided:
     """
 
     def __init__(
-        self, sa: StableAudio, inputs: dict[str, Any], guidance: Sequence[float], rescale: float, gone: Gone | None = None,
+        self, sa: StableAudio, inputs: dict[str, Any], guidance: Sequence[float], rescale: float, gone: AbandonedRows | None = None,
         beside: Mapping[str, tuple[Any, Any]] | None = None,
     ) -> None:  # fmt: skip
         self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
-        self._scales = Scales(guidance, sa.device)
+        self._scales = GuidanceScales(guidance, sa.device)
         self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
         self._held: tuple[Any, Any] | None = None
         self._aside = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
@@ -61,11 +61,11 @@ class Guided:
             # Upstream recomputes activations even where nothing is learned; that only costs time here.
             self._inputs.update(scale_phi=rescale, use_checkpointing=False)
 
-    def hold(self, latents: Any, anew: Any) -> None:
+    def fix_latents(self, latents: Any, anew: Any) -> None:
         """Keeps latents [rows, channels, frames] where `anew` [rows, 1, frames] is 0: there they are what is predicted."""
         self._held = (latents, anew)
 
-    def held(self, denoised: Any) -> Any:
+    def apply_fixed_latents(self, denoised: Any) -> Any:
         """A prediction of the clean latents with what is held in its place."""
         if self._held is None:
             return denoised
@@ -73,14 +73,14 @@ class Guided:
         return denoised * anew + latents * (1 - anew)
 
     def __call__(self, x: Any, t: Any, **_: Any) -> Any:
-        found = self._played(x, t)
+        found = self._call_model(x, t)
         if self._held is None or not self._velocity:
             return found  # a v-objective's prediction is held where the clean latents are known: in _k_diffusion
         times = t.reshape(-1, 1, 1).clamp(min=1e-4).to(x.dtype)
-        return (x - self.held(x - times * found)) / times
+        return (x - self.apply_fixed_latents(x - times * found)) / times
 
-    def _played(self, x: Any, t: Any) -> Any:
-        self._leave(self._gone())
+    def _call_model(self, x: Any, t: Any) -> Any:
+        self._drop_abandoned_rows(self._gone())
         if len(self._left) == self._rows:
             return self.model(x, t, cfg_scale=self._scales, **self._aside, **self._inputs).to(x.dtype)
         found = x.new_zeros(x.shape)
@@ -88,27 +88,27 @@ class Guided:
         found[left] = self.model(x[left], t[left], cfg_scale=self._scales, **self._aside, **self._inputs).to(x.dtype)
         return found
 
-    def _leave(self, gone: Collection[int]) -> None:
+    def _drop_abandoned_rows(self, gone: Collection[int]) -> None:
         """Raises CancelledError when no row is left."""
         places = [place for place, row in enumerate(self._left) if row not in gone]
         if len(places) == len(self._left):
             return
         if not places:
             raise CancelledError
-        self._inputs = {name: _taken(value, places, len(self._left)) for name, value in self._inputs.items()}
-        self._scales, self._left = self._scales.taken(places), [self._left[place] for place in places]
+        self._inputs = {name: _select_rows(value, places, len(self._left)) for name, value in self._inputs.items()}
+        self._scales, self._left = self._scales.select_rows(places), [self._left[place] for place in places]
 
 
-def _taken(value: Any, places: list[int], rows: int) -> Any:
+def _select_rows(value: Any, places: list[int], rows: int) -> Any:
     """Some rows of a tensor, or of the tensors in a list; anything else as it is."""
     if isinstance(value, list | tuple):
-        return type(value)(_taken(one, places, rows) for one in value)
+        return type(value)(_select_rows(one, places, rows) for one in value)
     return value[places] if hasattr(value, "ndim") and value.ndim and len(value) == rows else value
 
 
-def run(
+def run_sampler(
     sa: StableAudio,
-    model: Guided,
+    model: GuidedModel,
     start: Any,
     noise: Noise,
     steps: int,
@@ -124,12 +124,12 @@ def run(
         init, strength: latents to start from and how much of them is made anew, or None.
         stepped: called after each step.
     """
-    name = sampler or names(sa.objective)[0]
+    name = sampler or list_samplers(sa.objective)[0]
     if sa.objective == "v":
-        return _k_diffusion(model, start, noise, step_count("v", steps, strength), name, init, strength, stepped)
+        return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, stepped)
     if name == "pingpong":
-        return _pingpong(model, start, noise, steps, init, strength, stepped, sa.model.dist_shift)
-    with quiet():
+        return _sample_pingpong(model, start, noise, steps, init, strength, stepped, sa.model.dist_shift)
+    with silence_output():
         from stable_audio_tools.inference.sampling import sample_rf
     return sample_rf(
         model,
@@ -145,17 +145,17 @@ def run(
     )
 
 
-def _sigma(strength: float) -> float:
+def _strength_to_sigma(strength: float) -> float:
     """Noise level at which an init sound is taken up; 1 is where everything starts anew."""
     return min(SIGMA_MAX, max(2 * SIGMA_MIN, math.tan(min(strength, 0.9999) * math.pi / 2)))
 
 
-def _k_diffusion(
-    model: Guided, start: Any, noise: Noise, steps: int, name: str, init: Any, strength: float | None, stepped: Callable[[], None]
+def _sample_k_diffusion(
+    model: GuidedModel, start: Any, noise: Noise, steps: int, name: str, init: Any, strength: float | None, stepped: Callable[[], None]
 ) -> Any:
-    with quiet():
+    with silence_output():
         import k_diffusion
-    from_sigma = SIGMA_MAX if strength is None else _sigma(strength)
+    from_sigma = SIGMA_MAX if strength is None else _strength_to_sigma(strength)
     sigmas = k_diffusion.sampling.get_sigmas_polyexponential(steps, SIGMA_MIN, from_sigma, 1.0, device=start.device)
     x = start * sigmas[0] if init is None else init + start * sigmas[0]
     play = {
@@ -166,11 +166,11 @@ def _k_diffusion(
     }[name]
     fresh = {"noise_sampler": lambda _sigma, _next: noise()} if name.endswith("-sde") else {}
     denoiser = k_diffusion.external.VDenoiser(model)
-    return play(lambda *at, **_: model.held(denoiser(*at)), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh)
+    return play(lambda *at, **_: model.apply_fixed_latents(denoiser(*at)), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh)
 
 
-def _pingpong(
-    model: Guided,
+def _sample_pingpong(
+    model: GuidedModel,
     start: Any,
     noise: Noise,
     steps: int,

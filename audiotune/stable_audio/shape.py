@@ -9,7 +9,7 @@ from audiotune.stable_audio.load import StableAudio, load_model
 _WIDTH, _LATENTS = 64, 8
 
 
-def tiny_shape_config(objective: str = "v") -> dict[str, Any]:
+def make_random_config(objective: str = "v") -> dict[str, Any]:
     """Oobleck autoencoder and DiT at 16 kHz, mono, one second, about 0.7 M parameters; the tokenizer is the tiny base's."""
     blocks = {"channels": 8, "c_mults": [1, 2, 4], "strides": [4, 8, 8], "use_snake": True}
     autoencoder = {
@@ -52,7 +52,7 @@ def tiny_shape_config(objective: str = "v") -> dict[str, Any]:
     }
 
 
-def tiny_shape_model(seed: int = 0, objective: str = "v") -> StableAudio:
+def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
     """The tiny shape with random weights of `seed`; leaves torch's global generator as it was.
 
     Branches that upstream starts at zero get small random weights, so that prompts matter to an untrained model.
@@ -61,7 +61,7 @@ def tiny_shape_model(seed: int = 0, objective: str = "v") -> StableAudio:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = load_model(tiny_shape_config(objective))
+        made = load_model(make_random_config(objective))
         for parameter in made.model.model.parameters():
             if parameter.ndim > 1 and not parameter.any():
                 parameter.normal_(0, 0.05)

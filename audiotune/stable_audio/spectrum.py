@@ -24,7 +24,7 @@ RATE_HZ = 22_050
 HOP = 512  # audio frames a spectral frame: 23 ms
 WINDOW = 2048  # 93 ms: partials 43 Hz apart are told from each other
 BANDS, BANDS_PER_OCTAVE, LOWEST_HZ = 196, 24, 37.0  # 8.2 octaves, up to 10.3 kHz
-BELL = 0.9  # deviation of the bell a partial is drawn as, in bands
+BELL_WIDTH = 0.9  # deviation of the bell a partial is drawn as, in bands
 NOISE_BANDS = 32
 LEVELS, LEVEL_HOP = 4, 128  # loudness values a spectral frame, every 5.8 ms
 FLOOR_DB = -80.0
@@ -34,10 +34,10 @@ _RIPPLE = 0.35  # disagreement of neighbouring bins about their frequency, in bi
 _LEVEL_WINDOW = 512
 _BLOCK = 32  # frames whose sines are played at a time
 _FINE = 4  # steps a band while bells are drawn
-_CURVE = 10 * math.log10(math.e) / (BELL**2 * -FLOOR_DB / 2)  # second derivative of a bell in levels a band
+_CURVE = 10 * math.log10(math.e) / (BELL_WIDTH**2 * -FLOOR_DB / 2)  # second derivative of a bell in levels a band
 
 
-class Parts(NamedTuple):
+class SpectralFeatures(NamedTuple):
     """What a sound is made of. Levels are scaled: -1 is FLOOR_DB (-80 dBFS), +1 is 0 dBFS.
 
     Attributes:
@@ -51,69 +51,69 @@ class Parts(NamedTuple):
     loudness: Tensor
 
 
-def joined(parts: Parts) -> Tensor:
+def join_features(parts: SpectralFeatures) -> Tensor:
     """One tensor [batch, frames, FEATURES]."""
     return torch.cat(list(parts), dim=-1)
 
 
-def split(features: Tensor) -> Parts:
+def split_features(features: Tensor) -> SpectralFeatures:
     """The way back from `joined`."""
-    return Parts(*features.split([BANDS, NOISE_BANDS, LEVELS], dim=-1))
+    return SpectralFeatures(*features.split([BANDS, NOISE_BANDS, LEVELS], dim=-1))
 
 
-def analyse(audio: Tensor) -> Parts:
+def analyse_audio(audio: Tensor) -> SpectralFeatures:
     """Parts of mono audio [batch, samples] at RATE_HZ; `samples` is a multiple of HOP."""
-    spectrum, ramp = _spectra(audio)
+    spectrum, ramp = _compute_spectra(audio)
     power = spectrum.abs() ** 2
     bins = torch.arange(power.shape[-1], device=audio.device)
     place = bins - (ramp * spectrum.conj()).imag / (power + 1e-12) * (WINDOW / (2 * math.pi))
-    tonal = _tonality(place, power)
-    power = power * (4 / (WINDOW * _window(audio.device).square().sum()))  # a sine of amplitude 1 has power 1
-    level = _scaled(_bells(place, power * tonal))
-    noise = (power * (1 - tonal)) @ _noise_bank(audio.device)
-    return Parts(level, _scaled(noise), _scaled(_loudness(audio)).reshape(len(audio), -1, LEVELS))
+    tonal = _compute_tonality(place, power)
+    power = power * (4 / (WINDOW * _hann_window(audio.device).square().sum()))  # a sine of amplitude 1 has power 1
+    level = _power_to_level(_draw_bells(place, power * tonal))
+    noise = (power * (1 - tonal)) @ _build_noise_bank(audio.device)
+    return SpectralFeatures(level, _power_to_level(noise), _power_to_level(_compute_loudness(audio)).reshape(len(audio), -1, LEVELS))
 
 
-def synthesise(parts: Parts) -> Tensor:
+def synthesise_audio(parts: SpectralFeatures) -> Tensor:
     """Audio [batch, frames * HOP] at RATE_HZ."""
-    audio = torch.cat([_sines(*_tops(level)) for level in parts.level])
-    audio = audio + _shaped_noise(parts.noise)
+    audio = torch.cat([_synthesise_sines(*_find_partials(level)) for level in parts.level])
+    audio = audio + _synthesise_noise(parts.noise)
     wanted = parts.loudness.reshape(len(audio), -1)
-    heard = _scaled(_loudness(audio))
+    heard = _power_to_level(_compute_loudness(audio))
     gain_db = ((wanted - heard) * (-FLOOR_DB / 2)).clamp(-40, 12)
     gain_db = gain_db - 40 * (wanted < -0.97)  # below -79 dBFS is silence
     gain = F.interpolate(10 ** (gain_db[:, None] / 20), scale_factor=LEVEL_HOP, mode="linear", align_corners=False)[:, 0]
     return audio * gain
 
 
-def _scaled(power: Tensor) -> Tensor:
+def _power_to_level(power: Tensor) -> Tensor:
     """Power to level: 0 dBFS is 1, FLOOR_DB and below is -1."""
     decibels: Tensor = 10 * torch.log10(power.clamp_min(10 ** (FLOOR_DB / 10)))
     return decibels / (-FLOOR_DB / 2) + 1
 
 
-def _amplitude(level: Tensor) -> Tensor:
+def _level_to_amplitude(level: Tensor) -> Tensor:
     """The way back from `_scaled`, as amplitude; 0 at the floor."""
     amplitude: Tensor = 10 ** ((level.clamp(-1, 1.2) - 1) * (-FLOOR_DB / 40))
     return (amplitude - 10 ** (FLOOR_DB / 20)).clamp_min(0)
 
 
 @functools.cache
-def _window(device: torch.device) -> Tensor:
+def _hann_window(device: torch.device) -> Tensor:
     return torch.hann_window(WINDOW, device=device)
 
 
-def _spectra(audio: Tensor) -> tuple[Tensor, Tensor]:
+def _compute_spectra(audio: Tensor) -> tuple[Tensor, Tensor]:
     """Short-time spectra [batch, frames, bins] with the window and with its derivative (a sample); zeros outside the sound."""
     padded = F.pad(audio, ((WINDOW - HOP) // 2, (WINDOW - HOP) // 2))
-    window = _window(audio.device)
+    window = _hann_window(audio.device)
     turn = 2 * math.pi / WINDOW
     slope = 0.5 * turn * torch.sin(turn * torch.arange(WINDOW, device=audio.device))
     spectra = [torch.stft(padded, WINDOW, HOP, window=w, center=False, return_complex=True) for w in (window, slope)]
     return spectra[0].transpose(1, 2), spectra[1].transpose(1, 2)
 
 
-def _tonality(place: Tensor, power: Tensor) -> Tensor:
+def _compute_tonality(place: Tensor, power: Tensor) -> Tensor:
     """1 where neighbouring bins and frames place their energy at one frequency, 0 where they do not."""
     ripple = F.pad((place[..., 2:] - place[..., :-2]) / 2, (1, 1))
     weighted = torch.stack([ripple.square().clamp_max(4.0) * power, power], dim=1)
@@ -121,34 +121,34 @@ def _tonality(place: Tensor, power: Tensor) -> Tensor:
     return torch.exp(-smooth[:, 0] / (smooth[:, 1] + 1e-12) / _RIPPLE**2)
 
 
-def _bells(place: Tensor, power: Tensor) -> Tensor:
+def _draw_bells(place: Tensor, power: Tensor) -> Tensor:
     """Power over bands [batch, frames, BANDS] from each bin's place (in bins) and power."""
     frequency_hz = (place * (RATE_HZ / WINDOW)).clamp_min(1.0)
     fine = (torch.log2(frequency_hz / LOWEST_HZ) * (BANDS_PER_OCTAVE * _FINE)).round()
     inside = (fine > -_FINE) & (fine < BANDS * _FINE) & (frequency_hz < RATE_HZ / 2)
     lines = power.new_zeros(*power.shape[:2], BANDS * _FINE)
     lines.scatter_add_(2, fine.clamp(0, BANDS * _FINE - 1).long(), power * inside)
-    return lines @ _bell_bank(power.device)
+    return lines @ _build_bell_bank(power.device)
 
 
 @functools.cache
-def _bell_bank(device: torch.device) -> Tensor:
+def _build_bell_bank(device: torch.device) -> Tensor:
     """One bell a fine step: [BANDS * _FINE, BANDS]."""
     distance = torch.arange(BANDS * _FINE)[:, None] / _FINE - torch.arange(BANDS)
-    return torch.exp(-0.5 * (distance / BELL) ** 2).to(device)
+    return torch.exp(-0.5 * (distance / BELL_WIDTH) ** 2).to(device)
 
 
-def _tops(level: Tensor) -> tuple[Tensor, Tensor]:
+def _find_partials(level: Tensor) -> tuple[Tensor, Tensor]:
     """Amplitude and place (in bands) of the partial of each band, [frames, BANDS] each; 0 where a neighbour has it."""
     around = F.pad(level[None], (1, 1), mode="replicate")[0]
     away = ((around[:, 2:] - around[:, :-2]) / (2 * _CURVE)).clamp(-1, 1)
     has_it = ((0.6 - away.abs()) / 0.2).clamp(0, 1)
-    amplitude = _amplitude(level + 0.5 * _CURVE * away**2) * has_it
+    amplitude = _level_to_amplitude(level + 0.5 * _CURVE * away**2) * has_it
     return amplitude, torch.arange(BANDS, device=level.device) + away
 
 
 @functools.cache
-def _noise_bank(device: torch.device) -> Tensor:
+def _build_noise_bank(device: torch.device) -> Tensor:
     """Triangles [bins, NOISE_BANDS] on the mel scale that add up to 1 for each bin."""
     hertz = torch.arange(WINDOW // 2 + 1) * (RATE_HZ / WINDOW)
     mel = torch.log1p(hertz / 700)
@@ -156,7 +156,7 @@ def _noise_bank(device: torch.device) -> Tensor:
     return (1 - (place[:, None] - torch.arange(NOISE_BANDS)).abs()).clamp_min(0).to(device)
 
 
-def _loudness(audio: Tensor) -> Tensor:
+def _compute_loudness(audio: Tensor) -> Tensor:
     """Mean square under a 23 ms window every 5.8 ms: [batch, samples / LEVEL_HOP]."""
     window = torch.hann_window(_LEVEL_WINDOW, device=audio.device)
     around = (_LEVEL_WINDOW - LEVEL_HOP) // 2
@@ -164,31 +164,31 @@ def _loudness(audio: Tensor) -> Tensor:
     return F.conv1d(padded, (window / window.sum())[None, None], stride=LEVEL_HOP)[:, 0]
 
 
-def _seeded(shape: tuple[int, ...], seed: int, device: torch.device, *, normal: bool) -> Tensor:
+def _draw_seeded(shape: tuple[int, ...], seed: int, device: torch.device, *, normal: bool) -> Tensor:
     """The same random numbers at every call and on every device; no global generator is touched."""
     generator = torch.Generator().manual_seed(seed)
     draw = torch.randn if normal else torch.rand
     return draw(shape, generator=generator).to(device)
 
 
-def _sines(amplitude: Tensor, place: Tensor) -> Tensor:
+def _synthesise_sines(amplitude: Tensor, place: Tensor) -> Tensor:
     """One oscillator a band, [frames, BANDS] -> [1, frames * HOP]; bands that are silent all the time are skipped."""
     heard = (amplitude.amax(dim=0) > 0).nonzero()[:, 0]
     if not len(heard):
         return amplitude.new_zeros(1, len(amplitude) * HOP)
     amplitude, band = amplitude[:, heard].T, place[:, heard]  # [bands, frames], [frames, bands]
     cycles = LOWEST_HZ * 2 ** (band.T / BANDS_PER_OCTAVE) / RATE_HZ  # a sample, at the centre of each frame
-    start = _seeded((BANDS,), 1, place.device, normal=False)[heard]
+    start = _draw_seeded((BANDS,), 1, place.device, normal=False)[heard]
     # Between the centres of two frames amplitude and frequency go in straight lines; the first and last half frame hold still.
-    amplitude, cycles = _held(amplitude), _held(cycles)
+    amplitude, cycles = _repeat_edge_frames(amplitude), _repeat_edge_frames(cycles)
     mean = (cycles[:, 1:] + cycles[:, :-1]).double() * (HOP / 2)
     phase = (start[:, None] + torch.cumsum(F.pad(mean, (1, 0)), dim=1)).remainder(1.0).float()
     blocks = range(0, amplitude.shape[1] - 1, _BLOCK)  # phases are known, so memory need not grow with the sound
-    played = torch.cat([_between(*(line[:, i : i + _BLOCK + 1] for line in (amplitude, cycles, phase))) for i in blocks])
+    played = torch.cat([_synthesise_sine_block(*(line[:, i : i + _BLOCK + 1] for line in (amplitude, cycles, phase))) for i in blocks])
     return played[None, HOP // 2 : -HOP // 2]
 
 
-def _between(amplitude: Tensor, cycles: Tensor, phase: Tensor) -> Tensor:
+def _synthesise_sine_block(amplitude: Tensor, cycles: Tensor, phase: Tensor) -> Tensor:
     """The sines from each frame's centre to the next, of [bands, frames + 1] -> [frames * HOP]."""
     heard = (amplitude.amax(dim=1) > 0).nonzero()[:, 0]
     amplitude, cycles, phase = amplitude[heard], cycles[heard], phase[heard]
@@ -199,26 +199,26 @@ def _between(amplitude: Tensor, cycles: Tensor, phase: Tensor) -> Tensor:
     return turn.mul_(2 * math.pi).sin_().mul_(loud).sum(dim=0).reshape(-1)
 
 
-def _held(line: Tensor) -> Tensor:
+def _repeat_edge_frames(line: Tensor) -> Tensor:
     """[bands, frames] with the first and last frame repeated."""
     return torch.cat([line[:, :1], line, line[:, -1:]], dim=1)
 
 
-def _shaped_noise(level: Tensor) -> Tensor:
+def _synthesise_noise(level: Tensor) -> Tensor:
     """White noise, the same for every sound, shaped by noise levels [batch, frames, NOISE_BANDS]."""
     frames = level.shape[1]
-    white = _seeded((1, frames * HOP), 2, level.device, normal=True)
-    bank = _noise_bank(level.device)
+    white = _draw_seeded((1, frames * HOP), 2, level.device, normal=True)
+    bank = _build_noise_bank(level.device)
     # A band's power is spread over its bins: white noise of variance 1 has the power 2 / bins in each.
-    density = _amplitude(level).square() / bank.sum(dim=0)
+    density = _level_to_amplitude(level).square() / bank.sum(dim=0)
     shape = torch.sqrt((density @ bank.T) * (WINDOW / 2) / 1.0)
-    spectrum = _spectra(white)[0]
-    window = _window(level.device)
+    spectrum = _compute_spectra(white)[0]
+    window = _hann_window(level.device)
     frames_back = torch.fft.irfft(spectrum * shape, n=WINDOW) * window
-    return _overlapped(frames_back) / _overlapped((window**2).expand(1, frames, WINDOW)).clamp_min(0.1)
+    return _overlap_add(frames_back) / _overlap_add((window**2).expand(1, frames, WINDOW)).clamp_min(0.1)
 
 
-def _overlapped(frames: Tensor) -> Tensor:
+def _overlap_add(frames: Tensor) -> Tensor:
     """Overlap-add of [batch, frames, WINDOW] -> [batch, frames * HOP]."""
     length = (frames.shape[1] - 1) * HOP + WINDOW
     summed = F.fold(frames.transpose(1, 2), (1, length), (1, WINDOW), stride=(1, HOP))[:, 0, 0]

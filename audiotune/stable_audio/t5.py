@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class LocalT5Encoder:
     """A T5 conditioner that waits to be put in."""
 
     id: str
@@ -18,7 +18,7 @@ class Encoder:
     cond_dim: int
 
 
-def taken_out(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Encoder]]:
+def extract_t5_encoders(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[LocalT5Encoder]]:
     """The config with each T5 conditioner whose encoder lies in `folder` replaced by a placeholder, and these encoders.
 
     The encoder of "google/t5-v1_1-xl" is looked for in `folder`/text_encoder/ and in `folder`, by its full and its last name.
@@ -30,25 +30,25 @@ def taken_out(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], lis
     for conditioner in conditioning.get("configs", []):
         if conditioner["type"] != "t5":
             continue
-        local = _found(folder, str(conditioner["config"].get("t5_model_name", "t5-base")))
+        local = _find_encoder_folder(folder, str(conditioner["config"].get("t5_model_name", "t5-base")))
         if local is not None:
-            encoders.append(Encoder(conditioner["id"], local, dict(conditioner["config"]), int(conditioning["cond_dim"])))
+            encoders.append(LocalT5Encoder(conditioner["id"], local, dict(conditioner["config"]), int(conditioning["cond_dim"])))
             conditioner.update(type="number", config={"min_val": 0, "max_val": 1})
     return bare, encoders
 
 
-def _found(folder: Path, name: str) -> Path | None:
+def _find_encoder_folder(folder: Path, name: str) -> Path | None:
     places = [place / part for place in (folder / "text_encoder", folder) for part in (name, name.split("/")[-1])]
     return next((place for place in places if (place / "config.json").is_file()), None)
 
 
-def put_in(model: Any, encoders: list[Encoder]) -> None:
+def insert_t5_encoders(model: Any, encoders: list[LocalT5Encoder]) -> None:
     """Puts the conditioners into the model under their ids."""
     for encoder in encoders:
-        model.conditioner.conditioners[encoder.id] = _conditioner(encoder)
+        model.conditioner.conditioners[encoder.id] = _build_conditioner(encoder)
 
 
-def _conditioner(encoder: Encoder) -> Any:
+def _build_conditioner(encoder: LocalT5Encoder) -> Any:
     """A stable-audio-tools T5Conditioner made without its constructor, which would ask the hub."""
     import torch
     from stable_audio_tools.models.conditioners import T5Conditioner

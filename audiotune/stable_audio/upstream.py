@@ -17,29 +17,29 @@ SPECTRAL = "audiotune_spectral"  # the one pretransform type that is ours
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_output() -> Iterator[None]:
     """Swallows what the library prints and warns while it is imported or builds a model."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def factory() -> Any:
+def import_factory() -> Any:
     """stable_audio_tools.models.factory, imported without its prints."""
-    with quiet():
+    with silence_output():
         return importlib.import_module(_FACTORY)
 
 
-def register_when_imported() -> None:
+def register_pretransform() -> None:
     """Extends the factory now if it is there, else at the moment somebody imports it; repeated calls do nothing."""
     module = sys.modules.get(_FACTORY)
     if module is not None:
-        _extend(module)
-    elif not any(isinstance(finder, _Watch) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Watch())
+        _extend_factory(module)
+    elif not any(isinstance(finder, _FactoryFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _FactoryFinder())
 
 
-class _Watch(importlib.abc.MetaPathFinder):
+class _FactoryFinder(importlib.abc.MetaPathFinder):
     """Lets the factory be found as always, then extends it once its code has run."""
 
     def find_spec(
@@ -57,10 +57,10 @@ class _Watch(importlib.abc.MetaPathFinder):
 class _ExtendingLoader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        _extend(module)
+        _extend_factory(module)
 
 
-def _extend(module: Any) -> None:
+def _extend_factory(module: Any) -> None:
     theirs = module.create_pretransform_from_config
     if getattr(theirs, "knows_audiotune", False):
         return

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from audiotune.errors import StoreError
 from audiotune.store.local import FolderStore
-from audiotune.store.port import Entry, Store, blob_key, digest_of
+from audiotune.store.port import Store, StoreEntry, blob_key, compute_digest
 
-__all__ = ["Entry", "FolderStore", "Store", "blob_key", "digest_of", "open_store"]
+__all__ = ["FolderStore", "Store", "StoreEntry", "blob_key", "compute_digest", "open_store"]
 
 
 def open_store(url: str | None = None) -> Store:

@@ -20,7 +20,7 @@ _EVERYTHING = ("*",)
 
 
 @dataclass(frozen=True)
-class Rights:
+class StoreRights:
     """Patterns of keys. What is denied wins over what is allowed.
 
     Attributes:
@@ -36,9 +36,9 @@ class Rights:
     not_delete: tuple[str, ...] = ()
 
 
-USERS: Mapping[str, Rights] = {
+USERS: Mapping[str, StoreRights] = {
     # Members' page. It hands members the weights they co-own, but no training state.
-    "studio": Rights(
+    "studio": StoreRights(
         read=_EVERYTHING,
         write=_EVERYTHING,
         delete=("uploads/*", "jobs/*", "manifests/generations/*", "access/identities/*"),
@@ -46,13 +46,13 @@ USERS: Mapping[str, Rights] = {
         not_write=("checkpoints/*", "blobs/*.safetensors", "mlflow/*", "backups/*"),
     ),
     # Makes sounds out of releases. Cannot touch recordings, annotations or what was agreed.
-    "generation": Rights(
+    "generation": StoreRights(
         read=("blobs/*", "manifests/*", "governance/*", "access/tokens/*", "jobs/*", "sounds/*"),
         write=("sounds/*", "manifests/generations/*", "jobs/*"),
         delete=("jobs/*", "sounds/*"),
     ),
     # Steps of a run. What was agreed and who may come in is not theirs to remove.
-    "pipelines": Rights(
+    "pipelines": StoreRights(
         read=_EVERYTHING,
         write=_EVERYTHING,
         delete=_EVERYTHING,
@@ -61,7 +61,7 @@ USERS: Mapping[str, Rights] = {
         not_delete=("governance/*", "access/*", "backups/*", "mlflow/*"),
     ),
     # MLflow's artifacts and the dumps of its database.
-    "registry": Rights(read=("mlflow/*", "backups/*"), write=("mlflow/*", "backups/*"), delete=("mlflow/*",)),
+    "registry": StoreRights(read=("mlflow/*", "backups/*"), write=("mlflow/*", "backups/*"), delete=("mlflow/*",)),
 }
 
 _READ = ["s3:GetObject", "s3:GetObjectVersion"]
@@ -70,7 +70,7 @@ _DELETE = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
 _BUCKET = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
 
 
-def policy(rights: Rights, bucket: str, prefix: str = "") -> Policy:
+def build_policy(rights: StoreRights, bucket: str, prefix: str = "") -> Policy:
     """Rights in the IAM policy language.
 
     Listing the bucket is allowed to all: without it a server answers 403 instead of 404 for keys that do not exist.
@@ -90,7 +90,7 @@ def policy(rights: Rights, bucket: str, prefix: str = "") -> Policy:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-class Admin(Protocol):
+class AdminClient(Protocol):
     """The calls that are needed; the real one is `minio.MinioAdmin`."""
 
     def policy_add(self, policy_name: str, policy_file: Any = None, policy: Policy | None = None) -> Any: ...
@@ -98,7 +98,7 @@ class Admin(Protocol):
     def policy_set(self, policy_name: str, user: str | None = None, group: str | None = None) -> Any: ...
 
 
-def make_user(admin: Admin, name: str, access_key: str, secret_key: str, rights: Policy) -> None:
+def create_user(admin: AdminClient, name: str, access_key: str, secret_key: str, rights: Policy) -> None:
     """Makes a user or gives it this key, with these rights and no others. Doing it again changes nothing.
 
     Raises:
@@ -111,11 +111,11 @@ def make_user(admin: Admin, name: str, access_key: str, secret_key: str, rights:
         admin.policy_set(label, user=access_key)
     except Exception as e:  # the client raises three families and urllib3's own
         raise StoreError(
-            f"the user {name} cannot be made: {_words(e)}", cure="check the administrator's key and the server"
+            f"the user {name} cannot be made: {_extract_message(e)}", cure="check the administrator's key and the server"
         ) from e
 
 
-def connect() -> Admin:
+def connect_admin() -> AdminClient:
     """The server that AWS_ENDPOINT_URL_S3 names, with the environment's key. Raises StoreError when none is named."""
     from minio.credentials import EnvAWSProvider
     from minio.minioadmin import MinioAdmin
@@ -123,11 +123,11 @@ def connect() -> Admin:
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3", ""))
     if not endpoint.hostname:
         raise StoreError("no server is named", cure="set AWS_ENDPOINT_URL_S3; AWS itself has no users this program can make")
-    made: Admin = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
+    made: AdminClient = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
     return made
 
 
-def _words(e: Exception) -> str:
+def _extract_message(e: Exception) -> str:
     """The server's own sentence: it answers in JSON."""
     try:
         return str(json.loads(str(e).partition("Body: ")[2] or str(e)).get("Message", e))

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, DamagedBlobError, NotInStoreError, StoreError
-from audiotune.partial import write_whole
-from audiotune.store import Store, digest_of, open_store
+from audiotune.partial import write_atomic_file
+from audiotune.store import Store, compute_digest, open_store
 
 _HASH_DIGITS = 16
 
 
-def keep(store: Store, name: str, path: Path, now: datetime | None = None) -> str:
+def save_backup(store: Store, name: str, path: Path, now: datetime | None = None) -> str:
     """Keeps a file as the newest backup of `name`; returns its key. An empty or missing file is refused."""
     try:
         data = path.read_bytes()
@@ -31,33 +31,33 @@ def keep(store: Store, name: str, path: Path, now: datetime | None = None) -> st
     if not data:
         raise StoreError("the backup is empty", where=str(path), cure="look at the step that dumps it")
     moment = f"{(now or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    key = f"backups/{name}/{moment}-{digest_of(data)[:_HASH_DIGITS]}{path.suffix}"
+    key = f"backups/{name}/{moment}-{compute_digest(data)[:_HASH_DIGITS]}{path.suffix}"
     store.put(key, data)
     return key
 
 
-def kept(store: Store, name: str) -> list[str]:
+def list_backups(store: Store, name: str) -> list[str]:
     """Keys of all backups, oldest first: their names begin with the time."""
     return sorted(entry.key for entry in store.list(f"backups/{name}/"))
 
 
-def fetch(store: Store, name: str, path: Path, key: str = "") -> str:
+def fetch_backup(store: Store, name: str, path: Path, key: str = "") -> str:
     """Writes the newest backup, or the one of `key`, to a file and returns its key.
 
     Raises:
         NotInStoreError: there is none.
         DamagedBlobError: it is not what was kept.
     """
-    known = kept(store, name)
+    known = list_backups(store, name)
     if not known:
         raise NotInStoreError(
             f"there is no backup of {name}", where=store.url, cure="wait for the schedule or run its job by hand"
         )
     chosen = key or known[-1]
     data = store.get(chosen)
-    if not Path(chosen).stem.endswith(digest_of(data)[:_HASH_DIGITS]):
+    if not Path(chosen).stem.endswith(compute_digest(data)[:_HASH_DIGITS]):
         raise DamagedBlobError("the backup is not what was kept", where=chosen, cure="take another: AUDIOTUNE_BACKUP names one")
-    write_whole(path, data)
+    write_atomic_file(path, data)
     return chosen
 
 
@@ -73,11 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         store = open_store()
         if args.verb == "list":
-            print("\n".join(kept(store, args.name)))
+            print("\n".join(list_backups(store, args.name)))
         elif args.verb == "keep":
-            print(f"kept as {keep(store, args.name, args.file)}")
+            print(f"kept as {save_backup(store, args.name, args.file)}")
         else:
-            print(f"fetched {fetch(store, args.name, args.file, os.environ.get('AUDIOTUNE_BACKUP', ''))}")
+            print(f"fetched {fetch_backup(store, args.name, args.file, os.environ.get('AUDIOTUNE_BACKUP', ''))}")
     except AudioTuneError as e:
         print(f"backup: {e}", file=sys.stderr)
         return 1

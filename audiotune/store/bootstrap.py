@@ -22,29 +22,29 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store import Store, admin, open_store
-from audiotune.store.s3 import client
+from audiotune.store.s3 import create_s3_client
 
 _ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 _PROBE = "jobs/.bootstrap"  # a prefix that is forgotten by itself
 
 
-def lifecycle(prefix: str, noncurrent_days: int, jobs_days: int, uploads_days: int, backups_days: int) -> list[dict[str, Any]]:
+def build_lifecycle_rules(prefix: str, noncurrent_days: int, jobs_days: int, uploads_days: int, backups_days: int) -> list[dict[str, Any]]:
     """Lifecycle rules; 0 days makes none. Old versions of `governance/` and `access/` are never forgotten."""
     rules: list[dict[str, Any]] = []
     if noncurrent_days:
         for part in ("blobs", "manifests", "annotations", "checkpoints", "jobs", "uploads", "mlflow", "kfp", "helm-test"):
             gone = {"NoncurrentVersionExpiration": {"NoncurrentDays": noncurrent_days}}
-            rules.append(_rule(f"{part}-old-versions", f"{prefix}{part}/", gone))
+            rules.append(_build_rule(f"{part}-old-versions", f"{prefix}{part}/", gone))
     for part, days in (("jobs", jobs_days), ("uploads", uploads_days), ("backups", backups_days), ("helm-test", 1)):
         if days:
-            rules.append(_rule(f"{part}-expire", f"{prefix}{part}/", {"Expiration": {"Days": days}}))
+            rules.append(_build_rule(f"{part}-expire", f"{prefix}{part}/", {"Expiration": {"Days": days}}))
     if uploads_days:
         abandoned = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": uploads_days}}
-        rules.append(_rule("abandoned-uploads", prefix, abandoned))
+        rules.append(_build_rule("abandoned-uploads", prefix, abandoned))
     return rules
 
 
-def _rule(name: str, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
+def _build_rule(name: str, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
     return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, **action}
 
 
@@ -58,7 +58,7 @@ class Bucket:
     def __init__(self, client: Any, name: str, region: str = "us-east-1") -> None:
         self._s3, self.name, self._region = client, name, region
 
-    def wait(self, limit_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    def wait_for_server(self, limit_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
         """Until the server answers at all; it may still be starting."""
         until = time.monotonic() + limit_s
         while True:
@@ -78,7 +78,7 @@ class Bucket:
                 ) from problem
             sleep(2)
 
-    def make(self) -> bool:
+    def create(self) -> bool:
         """True if it was made, False if it was there."""
         where = {} if self._region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
         try:
@@ -86,22 +86,22 @@ class Bucket:
         except ClientError as e:
             if e.response["Error"]["Code"] in _ALREADY:
                 return False
-            raise _refused(f"making bucket {self.name}", e) from e
+            raise _build_store_error(f"making bucket {self.name}", e) from e
         return True
 
-    def rule(self, rules: list[dict[str, Any]], *, versioning: bool) -> None:
+    def apply_rules(self, rules: list[dict[str, Any]], *, versioning: bool) -> None:
         """Versioning cannot be switched off again, only suspended: without the wish it is left as it is."""
         try:
             if versioning:
                 self._s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
             if rules:
-                self._forget(rules)
+                self._put_lifecycle_rules(rules)
             else:
                 self._s3.delete_bucket_lifecycle(Bucket=self.name)
         except ClientError as e:
-            raise _refused(f"ruling bucket {self.name}", e) from e
+            raise _build_store_error(f"ruling bucket {self.name}", e) from e
 
-    def _forget(self, rules: list[dict[str, Any]]) -> None:
+    def _put_lifecycle_rules(self, rules: list[dict[str, Any]]) -> None:
         """MinIO calls a rule for abandoned uploads malformed (it removes them by itself after a day): then without it."""
         try:
             self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})
@@ -112,12 +112,12 @@ class Bucket:
             self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": kept})
 
 
-def _refused(doing: str, e: ClientError) -> StoreError:
+def _build_store_error(doing: str, e: ClientError) -> StoreError:
     said = e.response["Error"].get("Message") or e.response["Error"]["Code"]
     return StoreError(f"the store refuses {doing}: {said}", cure="check what the administrator's key may do")
 
 
-def users_in(folder: Path) -> dict[str, tuple[str, str]]:
+def read_user_keys(folder: Path) -> dict[str, tuple[str, str]]:
     """User -> (access key, secret key). Raises StoreError naming what is missing."""
     found = {}
     for name in admin.USERS:
@@ -128,7 +128,7 @@ def users_in(folder: Path) -> dict[str, tuple[str, str]]:
     return {name: (access, secret) for name, (access, secret) in found.items()}
 
 
-def probe(store: Store) -> None:
+def probe_store(store: Store) -> None:
     """Writes, reads and deletes one object, so that a wrong key is told here and not to members later."""
     store.put(_PROBE, b"ready")
     if store.get(_PROBE) != b"ready":
@@ -138,37 +138,37 @@ def probe(store: Store) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code; the last line is the reason or `ready`."""
-    args = _parser().parse_args(arguments)
+    args = _build_parser().parse_args(arguments)
     try:
-        _run(args)
+        _set_up_store(args)
     except AudioTuneError as e:
         print(f"bootstrap: {e}", file=sys.stderr)
         return 1
     return 0
 
 
-def _run(args: argparse.Namespace) -> None:
-    name, prefix = _place(args.store)
+def _set_up_store(args: argparse.Namespace) -> None:
+    name, prefix = _parse_store_url(args.store)
     if args.print_policies:
-        print(json.dumps({user: admin.policy(rights, name, prefix) for user, rights in admin.USERS.items()}, indent=1))
+        print(json.dumps({user: admin.build_policy(rights, name, prefix) for user, rights in admin.USERS.items()}, indent=1))
         return
-    bucket = Bucket(client(), name, os.environ.get("AWS_REGION") or "us-east-1")
-    bucket.wait(args.wait_s)
+    bucket = Bucket(create_s3_client(), name, os.environ.get("AWS_REGION") or "us-east-1")
+    bucket.wait_for_server(args.wait_s)
     if not args.existing:
-        print(f"bucket {bucket.name}: {'made' if bucket.make() else 'there'}")
+        print(f"bucket {bucket.name}: {'made' if bucket.create() else 'there'}")
         days = (args.noncurrent_days, args.jobs_days, args.uploads_days, args.backups_days)
-        bucket.rule(lifecycle(prefix, *days), versioning=args.versioning)
+        bucket.apply_rules(build_lifecycle_rules(prefix, *days), versioning=args.versioning)
         print("lifecycle rules are in force")
     if args.users:
-        door = admin.connect()
-        for user, (access, secret) in users_in(args.users).items():
-            admin.make_user(door, user, access, secret, admin.policy(admin.USERS[user], name, prefix))
+        door = admin.connect_admin()
+        for user, (access, secret) in read_user_keys(args.users).items():
+            admin.create_user(door, user, access, secret, admin.build_policy(admin.USERS[user], name, prefix))
             print(f"user {user}: rights and key are in force")
-    probe(open_store(args.store))
+    probe_store(open_store(args.store))
     print("the store is ready")
 
 
-def _place(url: str | None) -> tuple[str, str]:
+def _parse_store_url(url: str | None) -> tuple[str, str]:
     """Bucket and prefix (empty or ending in /) of a store. Raises StoreError for a folder."""
     url = url or os.environ.get("AUDIOTUNE_STORE", "")
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
@@ -178,7 +178,7 @@ def _place(url: str | None) -> tuple[str, str]:
     return bucket, f"{prefix}/" if prefix else ""
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audiotune.store.bootstrap", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--store", help="s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     parser.add_argument("--users", type=Path, help="folder with <user>/accesskey and <user>/secretkey; MinIO only")

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
-from audiotune.store.port import Entry, blob_key, checked_content, checked_key, digest_of
+from audiotune.store.port import StoreEntry, blob_key, check_content, check_key, compute_digest
 
-_PARTS = ".parts"  # half-written files live here, on the same file system, and never in a listing
+_TEMPORARY = ".parts"  # half-written files live here, on the same file system, and never in a listing
 
 
 class FolderStore:
@@ -27,9 +27,9 @@ class FolderStore:
         self.root = root.resolve()
         self._checked: set[str] = set()
         try:
-            (self.root / _PARTS).mkdir(parents=True, exist_ok=True)
+            (self.root / _TEMPORARY).mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise _store_error(e, str(root)) from e
+            raise _build_store_error(e, str(root)) from e
 
     @property
     def url(self) -> str:
@@ -37,66 +37,66 @@ class FolderStore:
 
     def get(self, key: str) -> bytes:
         try:
-            return self._path(key).read_bytes()
+            return self._resolve_path(key).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise _not_there(key, self.url) from None
+            raise _build_missing_error(key, self.url) from None
         except OSError as e:
-            raise _store_error(e, key) from e
+            raise _build_store_error(e, key) from e
 
     def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
-        part = self._part(data, key)
-        self._place(part, self._path(key), key, only_new=only_new)
+        part = self._write_temporary_file(data, key)
+        self._move_into_place(part, self._resolve_path(key), key, only_new=only_new)
 
     def put_blob(self, source: Path | bytes, suffix: str = "") -> str:
-        key = blob_key(digest_of(source), suffix)
-        path = self._path(key)
+        key = blob_key(compute_digest(source), suffix)
+        path = self._resolve_path(key)
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if path.exists() and path.stat().st_size == size:
             return key
-        self._place(self._part(source, key), path, key, only_new=False)
+        self._move_into_place(self._write_temporary_file(source, key), path, key, only_new=False)
         return key
 
     def fetch(self, key: str) -> Path:
-        path = self._path(key)
+        path = self._resolve_path(key)
         if not path.is_file():
-            raise _not_there(key, self.url)
+            raise _build_missing_error(key, self.url)
         if key not in self._checked:  # hashing a two-hour take twice in one step is a waste
-            checked_content(key, path)
+            check_content(key, path)
             self._checked.add(key)
         return path
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        return self._resolve_path(key).is_file()
 
     def size(self, key: str) -> int:
         if not self.exists(key):
-            raise _not_there(key, self.url)
-        return self._path(key).stat().st_size
+            raise _build_missing_error(key, self.url)
+        return self._resolve_path(key).stat().st_size
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoreEntry]:
         folder = self.root / prefix.rpartition("/")[0]
         if not folder.resolve().is_relative_to(self.root):
             raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
         found = []
         for path in folder.rglob("*") if folder.is_dir() else ():
             key = path.relative_to(self.root).as_posix()
-            if path.is_file() and key.startswith(prefix) and not key.startswith(_PARTS):
+            if path.is_file() and key.startswith(prefix) and not key.startswith(_TEMPORARY):
                 stat = path.stat()
-                found.append(Entry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+                found.append(StoreEntry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
         yield from sorted(found, key=lambda entry: entry.key)
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        self._resolve_path(key).unlink(missing_ok=True)
         self._checked.discard(key)
 
-    def _path(self, key: str) -> Path:
-        return self.root / checked_key(key)
+    def _resolve_path(self, key: str) -> Path:
+        return self.root / check_key(key)
 
-    def _part(self, source: Path | bytes, key: str) -> Path:
+    def _write_temporary_file(self, source: Path | bytes, key: str) -> Path:
         """The content in a temporary file of this file system."""
         part: Path | None = None
         try:
-            handle, name = tempfile.mkstemp(dir=self.root / _PARTS)
+            handle, name = tempfile.mkstemp(dir=self.root / _TEMPORARY)
             part = Path(name)
             with os.fdopen(handle, "wb") as out:
                 if isinstance(source, bytes):
@@ -111,9 +111,9 @@ class FolderStore:
         except OSError as e:
             if part:
                 part.unlink(missing_ok=True)
-            raise _store_error(e, key) from e
+            raise _build_store_error(e, key) from e
 
-    def _place(self, part: Path, path: Path, key: str, *, only_new: bool) -> None:
+    def _move_into_place(self, part: Path, path: Path, key: str, *, only_new: bool) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if only_new:
@@ -123,18 +123,18 @@ class FolderStore:
         except FileExistsError:
             raise AlreadyInStoreError("the key is taken", where=key, cure="read it again and decide anew") from None
         except OSError as e:
-            raise _store_error(e, key) from e
+            raise _build_store_error(e, key) from e
         finally:
             part.unlink(missing_ok=True)
 
 
-def _not_there(key: str, url: str) -> NotInStoreError:
+def _build_missing_error(key: str, url: str) -> NotInStoreError:
     return NotInStoreError(
         "nothing is stored", where=f"{key} ({url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
     )
 
 
-def _store_error(e: OSError, where: str) -> StoreError:
+def _build_store_error(e: OSError, where: str) -> StoreError:
     if e.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError("the disk is full, nothing was half-stored", where=where, cure="free some space and run again")
     if e.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

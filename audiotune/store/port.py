@@ -22,7 +22,7 @@ _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoreEntry:
     """One key in a listing. `size` in bytes, `modified` with time zone."""
 
     key: str
@@ -60,14 +60,14 @@ class Store(Protocol):
     def size(self, key: str) -> int:
         """Bytes at a key. Raises NotInStoreError."""
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoreEntry]:
         """All keys that begin with `prefix`, in key order."""
 
     def delete(self, key: str) -> None:
         """Removes a key; no error when it is not there."""
 
 
-def checked_key(key: str) -> str:
+def check_key(key: str) -> str:
     """The key itself if it is one. Raises StoreError for traversal, control characters, empty or overlong keys."""
     if not _KEY.fullmatch(key):
         raise StoreError(f"{key!r} is no store key", cure="use words joined by '/', without '.' or '..' parts")
@@ -82,13 +82,13 @@ def blob_key(digest: str, suffix: str = "") -> str:
     return f"blobs/sha256/{digest[:2]}/{digest}{suffix}"
 
 
-def digest_in(key: str) -> str | None:
+def digest_from_key(key: str) -> str | None:
     """The SHA-256 a blob key promises, or None for other keys."""
     match = _BLOB.fullmatch(key)
     return match.group(2) if match else None
 
 
-def digest_of(source: Path | bytes) -> str:
+def compute_digest(source: Path | bytes) -> str:
     """SHA-256 of a file or of bytes, hexadecimal; reads files in 1 MiB blocks."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
@@ -96,9 +96,9 @@ def digest_of(source: Path | bytes) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checked_content(key: str, path: Path) -> Path:
+def check_content(key: str, path: Path) -> Path:
     """The path if its content is what a blob key promises. Raises DamagedBlobError."""
-    promised = digest_in(key)
-    if promised and digest_of(path) != promised:
+    promised = digest_from_key(key)
+    if promised and compute_digest(path) != promised:
         raise DamagedBlobError("the content does not match its hash", where=key, cure="restore this blob from a backup")
     return path

@@ -23,8 +23,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AlreadyInStoreError, DamagedBlobError, NotInStoreError, StoreError
-from audiotune.partial import whole
-from audiotune.store.port import Entry, blob_key, checked_content, checked_key, digest_in, digest_of
+from audiotune.partial import replace_atomically
+from audiotune.store.port import StoreEntry, blob_key, check_content, check_key, compute_digest, digest_from_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -54,84 +54,84 @@ class S3Store:
         if not bucket:
             raise StoreError(f"{url!r} names no bucket", cure="use s3://bucket/prefix")
         self._bucket = bucket
-        self._prefix = f"{checked_key(prefix.strip('/'))}/" if prefix.strip("/") else ""
+        self._prefix = f"{check_key(prefix.strip('/'))}/" if prefix.strip("/") else ""
         self._page = page
-        self._cache = cache or cache_folder()
+        self._cache = cache or choose_cache_folder()
         self._checked: set[str] = set()
-        with self._spoken(""):
-            self._s3 = client()
+        with self._translate_errors(""):
+            self._s3 = create_s3_client()
 
     @property
     def url(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def get(self, key: str) -> bytes:
-        with self._spoken(key):
-            return self._s3.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+        with self._translate_errors(key):
+            return self._s3.get_object(Bucket=self._bucket, Key=self._object_key(key))["Body"].read()
 
     def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
-        full = self._full(key)
-        with self._spoken(key):
+        full = self._object_key(key)
+        with self._translate_errors(key):
             if only_new:
                 self._s3.put_object(Bucket=self._bucket, Key=full, Body=data, IfNoneMatch="*")
             else:
                 self._s3.put_object(Bucket=self._bucket, Key=full, Body=data)
 
     def put_blob(self, source: Path | bytes, suffix: str = "") -> str:
-        digest = digest_of(source)
+        digest = compute_digest(source)
         key = blob_key(digest, suffix)
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if self._size_or_none(key) == size:
             return key
-        with self._spoken(key):
+        with self._translate_errors(key):
             if size < _TRANSFER.multipart_threshold:
                 data = source if isinstance(source, bytes) else source.read_bytes()
                 promised = base64.b64encode(bytes.fromhex(digest)).decode()  # the server refuses what arrives changed
-                self._s3.put_object(Bucket=self._bucket, Key=self._full(key), Body=data, ChecksumSHA256=promised)
+                self._s3.put_object(Bucket=self._bucket, Key=self._object_key(key), Body=data, ChecksumSHA256=promised)
             else:
-                self._upload(source, key)
+                self._upload_blob(source, key)
         return key
 
-    def _upload(self, source: Path | bytes, key: str) -> None:
+    def _upload_blob(self, source: Path | bytes, key: str) -> None:
         """In parts of 16 MiB, each with a checksum. A cut upload leaves no object."""
         if isinstance(source, Path):
-            self._s3.upload_file(str(source), self._bucket, self._full(key), Config=_TRANSFER)
+            self._s3.upload_file(str(source), self._bucket, self._object_key(key), Config=_TRANSFER)
             return
         with tempfile.TemporaryFile() as file:
             file.write(source)
             file.seek(0)
-            self._s3.upload_fileobj(file, self._bucket, self._full(key), Config=_TRANSFER)
+            self._s3.upload_fileobj(file, self._bucket, self._object_key(key), Config=_TRANSFER)
 
     def fetch(self, key: str) -> Path:
-        path = self._cached(key)
+        path = self._find_cache_path(key)
         if key in self._checked and path.is_file():
             return path
-        if not (path.is_file() and _is_whole(key, path)):
-            self._download(key, path)
-            checked_content(key, path)
+        if not (path.is_file() and _matches_digest(key, path)):
+            self._download_file(key, path)
+            check_content(key, path)
         self._checked.add(key)
         return path
 
-    def _cached(self, key: str) -> Path:
+    def _find_cache_path(self, key: str) -> Path:
         """Blobs of all stores share their place in the cache, for their name says all. Other keys can change: by ETag."""
-        if digest_in(checked_key(key)):
+        if digest_from_key(check_key(key)):
             return self._cache / key
-        with self._spoken(key):
-            tag = self._s3.head_object(Bucket=self._bucket, Key=self._full(key))["ETag"]
+        with self._translate_errors(key):
+            tag = self._s3.head_object(Bucket=self._bucket, Key=self._object_key(key))["ETag"]
         return self._cache / "keys" / hashlib.sha256(f"{self.url}\n{key}\n{tag}".encode()).hexdigest() / Path(key).name
 
-    def _download(self, key: str, path: Path) -> None:
+    def _download_file(self, key: str, path: Path) -> None:
         try:
-            with whole(path) as part:
+            with replace_atomically(path) as part:
                 part.touch(mode=0o600)  # what a group keeps is nobody else's on this machine
-                with part.open("wb") as out, self._spoken(key):
-                    self._s3.download_fileobj(self._bucket, self._full(key), out, Config=_TRANSFER)
-                if not _is_whole(key, part):
+                with part.open("wb") as out, self._translate_errors(key):
+                    self._s3.download_fileobj(self._bucket, self._object_key(key), out, Config=_TRANSFER)
+                if not _matches_digest(key, part):
                     raise DamagedBlobError(
                         "the content does not match its hash", where=key, cure="restore this blob from a backup"
                     )
         except OSError as e:
-            raise _cache_error(e, path) from e
+            raise _build_cache_error(e, path) from e
 
     def exists(self, key: str) -> bool:
         return self._size_or_none(key) is not None
@@ -139,54 +139,54 @@ class S3Store:
     def size(self, key: str) -> int:
         size = self._size_or_none(key)
         if size is None:
-            raise self._absent(key)
+            raise self._build_missing_error(key)
         return size
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoreEntry]:
         if ".." in prefix.split("/")[:-1]:
             raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
         lister = self._s3.get_paginator("list_objects_v2")
         pages = lister.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": self._page})
-        with self._spoken(prefix):
+        with self._translate_errors(prefix):
             for page in pages:
                 for found in page.get("Contents", ()):
                     key = found["Key"].removeprefix(self._prefix)
                     if key and not key.endswith("/"):  # consoles make empty objects to show folders
-                        yield Entry(key, found["Size"], found["LastModified"])
+                        yield StoreEntry(key, found["Size"], found["LastModified"])
 
     def delete(self, key: str) -> None:
-        with self._spoken(key):
-            self._s3.delete_object(Bucket=self._bucket, Key=self._full(key))
+        with self._translate_errors(key):
+            self._s3.delete_object(Bucket=self._bucket, Key=self._object_key(key))
         self._checked.discard(key)
-        if digest_in(key):
+        if digest_from_key(key):
             with suppress(OSError):
                 (self._cache / key).unlink(missing_ok=True)
 
-    def _full(self, key: str) -> str:
-        return self._prefix + checked_key(key)
+    def _object_key(self, key: str) -> str:
+        return self._prefix + check_key(key)
 
     def _size_or_none(self, key: str) -> int | None:
-        full = self._full(key)
+        full = self._object_key(key)
         try:
-            with self._spoken(key):
+            with self._translate_errors(key):
                 return int(self._s3.head_object(Bucket=self._bucket, Key=full)["ContentLength"])
         except NotInStoreError:
             return None
 
     @contextmanager
-    def _spoken(self, key: str) -> Iterator[None]:
+    def _translate_errors(self, key: str) -> Iterator[None]:
         """Turns what boto3 raises into our family, with a cure."""
         where = f"{self.url} ({key})" if key else self.url
         try:
             yield
         except ClientError as e:
-            raise self._answer(e, key, where) from e
+            raise self._build_response_error(e, key, where) from e
         except (BotoCoreError, Boto3Error) as e:
             if isinstance(e.__context__, ClientError):  # a failed transfer wraps what the server said
-                raise self._answer(e.__context__, key, where) from e
-            raise _trouble(e, where) from e
+                raise self._build_response_error(e.__context__, key, where) from e
+            raise _build_connection_error(e, where) from e
 
-    def _answer(self, e: ClientError, key: str, where: str) -> StoreError:
+    def _build_response_error(self, e: ClientError, key: str, where: str) -> StoreError:
         """The error behind an answer of the server."""
         code = str(e.response.get("Error", {}).get("Code", ""))
         status = str(e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
@@ -199,7 +199,7 @@ class S3Store:
                 "the store is full, nothing was half-stored", where=where, cure="free some space or raise the quota"
             )
         if code in _ABSENT:
-            return self._absent(key)
+            return self._build_missing_error(key)
         if code in _TAKEN:
             return AlreadyInStoreError("the key is taken", where=key, cure="read it again and decide anew")
         if code in _REFUSED or status in ("401", "403"):
@@ -207,13 +207,13 @@ class S3Store:
             return StoreError(f"the store refuses ({code})", where=where, cure=cure)
         return StoreError(f"the store failed ({code or status})", where=where, cure="look into the store's log and run again")
 
-    def _absent(self, key: str) -> NotInStoreError:
+    def _build_missing_error(self, key: str) -> NotInStoreError:
         return NotInStoreError(
             "nothing is stored", where=f"{key} ({self.url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
         )
 
 
-def cache_folder() -> Path:
+def choose_cache_folder() -> Path:
     """AUDIOTUNE_CACHE, or `audiotune` in the user's cache folder, or, where no home can be written, in the temporary folder."""
     named = os.environ.get("AUDIOTUNE_CACHE")
     if named:
@@ -227,7 +227,7 @@ def cache_folder() -> Path:
     return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
 
 
-def client() -> S3Client:
+def create_s3_client() -> S3Client:
     """Path-style unless AUDIOTUNE_STORE_STYLE says `virtual`: servers behind one host name have no bucket hosts.
 
     Patient with answers, not with silence.
@@ -244,12 +244,12 @@ def client() -> S3Client:
     return boto3.session.Session().client("s3", region_name=region, config=config)
 
 
-def _is_whole(key: str, path: Path) -> bool:
-    promised = digest_in(key)
-    return promised is None or digest_of(path) == promised
+def _matches_digest(key: str, path: Path) -> bool:
+    promised = digest_from_key(key)
+    return promised is None or compute_digest(path) == promised
 
 
-def _trouble(e: Exception, where: str) -> StoreError:
+def _build_connection_error(e: Exception, where: str) -> StoreError:
     """The error behind a failed conversation: no answer, no keys, a broken transfer."""
     name = type(e).__name__
     if "Credentials" in name or "ProfileNotFound" in name:
@@ -261,7 +261,7 @@ def _trouble(e: Exception, where: str) -> StoreError:
     return StoreError(f"the store failed ({name}: {e})", where=where, cure=f"check AWS_ENDPOINT_URL_S3 (now: {endpoint})")
 
 
-def _cache_error(e: OSError, path: Path) -> StoreError:
+def _build_cache_error(e: OSError, path: Path) -> StoreError:
     return StoreError(
         f"the cache folder failed: {e.strerror}", where=str(path.parent), cure="free some space or set AUDIOTUNE_CACHE"
     )

@@ -6,8 +6,8 @@ the sound really does, so a model can learn it and a test can measure it.
 It knows no model, no store and no pipeline.
 """
 
-from audiotune.synthesizer.jam import Event, jam
-from audiotune.synthesizer.patch import ENVELOPES, REGISTERS, TIMBRES, Patch, random_patch
-from audiotune.synthesizer.voice import play
+from audiotune.synthesizer.jam import JamEvent, play_jam
+from audiotune.synthesizer.patch import ENVELOPES, REGISTERS, TIMBRES, Patch, make_random_patch
+from audiotune.synthesizer.voice import play_patch
 
-__all__ = ["ENVELOPES", "REGISTERS", "TIMBRES", "Event", "Patch", "jam", "play", "random_patch"]
+__all__ = ["ENVELOPES", "REGISTERS", "TIMBRES", "JamEvent", "Patch", "make_random_patch", "play_jam", "play_patch"]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiotune.sound import Frames, Sound
-from audiotune.synthesizer.patch import TIMBRES, Patch, random_patch
-from audiotune.synthesizer.voice import play
+from audiotune.synthesizer.patch import TIMBRES, Patch, make_random_patch
+from audiotune.synthesizer.voice import play_patch
 
 _PLAYERS = ("ana", "bo", "cem")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JamEvent:
     """One sound of a take. `start_s` and `end_s` are exact to the frame; half-open."""
 
     start_s: float
@@ -24,7 +24,7 @@ class Event:
     patch: Patch
 
 
-def jam(
+def play_jam(
     minutes: float,
     seed: int,
     *,
@@ -36,7 +36,7 @@ def jam(
     hiss_dbfs: float = -66.0,
     dc: float = 0.004,
     overlap: float = 0.0,
-) -> tuple[Sound, list[Event]]:
+) -> tuple[Sound, list[JamEvent]]:
     """Lets the synthesizer jam: a mono take and its events in order of their start.
 
     Args:
@@ -49,24 +49,24 @@ def jam(
     """
     rng = np.random.default_rng(seed)
     frames = round(minutes * 60 * sample_rate_hz)
-    take = _room(frames, sample_rate_hz, hum_dbfs, hiss_dbfs, dc, rng)
+    take = _make_background_noise(frames, sample_rate_hz, hum_dbfs, hiss_dbfs, dc, rng)
     taste = {player: rng.choice(TIMBRES, 2) for player in players}
-    events: list[Event] = []
+    events: list[JamEvent] = []
     at = round(rng.uniform(*gap_s) * sample_rate_hz)
     while True:
         player = str(rng.choice(players))
-        patch = random_patch(rng, timbre=str(rng.choice(taste[player])) if rng.random() < 0.7 else None)
-        sound = play(patch, rng.uniform(*sound_s), sample_rate_hz, int(rng.integers(2**31)))
+        patch = make_random_patch(rng, timbre=str(rng.choice(taste[player])) if rng.random() < 0.7 else None)
+        sound = play_patch(patch, rng.uniform(*sound_s), sample_rate_hz, int(rng.integers(2**31)))
         end = at + sound.frames
         if end >= frames:
             return Sound(np.clip(take, -1, 1)[None], sample_rate_hz), events
         take[at:end] += sound.data[0] * np.float32(10 ** (rng.uniform(-12, -3) / 20))
-        events.append(Event(at / sample_rate_hz, end / sample_rate_hz, patch.caption(), player, patch))
+        events.append(JamEvent(at / sample_rate_hz, end / sample_rate_hz, patch.make_caption(), player, patch))
         back = overlap > 0 and rng.random() < overlap
         at = end + round((-0.4 * sound.duration_s if back else rng.uniform(*gap_s)) * sample_rate_hz)
 
 
-def _room(frames: int, rate_hz: int, hum_dbfs: float, hiss_dbfs: float, dc: float, rng: np.random.Generator) -> Frames:
+def _make_background_noise(frames: int, rate_hz: int, hum_dbfs: float, hiss_dbfs: float, dc: float, rng: np.random.Generator) -> Frames:
     """What is heard when nobody plays: mains hum with one overtone, hiss, DC."""
     turn = 2 * np.pi * 50.0 * np.arange(frames) / rate_hz
     hum = (np.sin(turn) + 0.4 * np.sin(3 * turn)) * 2**0.5 * 10 ** (hum_dbfs / 20)

@@ -54,21 +54,21 @@ class Patch:
     steps: tuple[int, ...] = ()
 
     @property
-    def tonal(self) -> bool:
+    def is_tonal(self) -> bool:
         """Whether the sound has one steady pitch, `frequency_hz`."""
         harmonic = self.timbre != "fm" or float(self.ratio).is_integer()
         return self.timbre in _TONAL and harmonic and self.envelope != "sequence" and not self.glide
 
-    def words(self) -> tuple[str, ...]:
+    def list_words(self) -> tuple[str, ...]:
         """Adjectives and nouns that are true of the sound, most telling first: register, envelope, timbre, the rest."""
-        return (self.register, self.envelope, self.timbre, *(word for word, true in self._qualities() if true))
+        return (self.register, self.envelope, self.timbre, *(word for word, true in self._list_qualities() if true))
 
-    def caption(self) -> str:
+    def make_caption(self) -> str:
         """One phrase, e.g. "low dark warm saw drone"."""
-        register, envelope, timbre, *qualities = self.words()
+        register, envelope, timbre, *qualities = self.list_words()
         return " ".join([register, *qualities, timbre, envelope])
 
-    def _qualities(self) -> tuple[tuple[str, bool], ...]:
+    def _list_qualities(self) -> tuple[tuple[str, bool], ...]:
         metallic = self.timbre == "ring" or (self.timbre == "fm" and not float(self.ratio).is_integer())
         return (
             ("dark", self.brightness < 0.3),
@@ -85,12 +85,12 @@ class Patch:
             ("falling", self.glide < -1),
         )
 
-    def at(self, register: str, rng: np.random.Generator) -> Patch:
+    def move_to_register(self, register: str, rng: np.random.Generator) -> Patch:
         """The same patch played in another register."""
-        return replace(self, register=register, frequency_hz=_pitch(register, rng))
+        return replace(self, register=register, frequency_hz=_draw_pitch_hz(register, rng))
 
 
-def random_patch(
+def make_random_patch(
     rng: np.random.Generator, *, register: str | None = None, envelope: str | None = None, timbre: str | None = None
 ) -> Patch:
     """A patch as a jamming musician would dial it in; what is given is kept, the rest is drawn."""
@@ -103,29 +103,29 @@ def random_patch(
         register,
         envelope,
         timbre,
-        _pitch(register, rng),
+        _draw_pitch_hz(register, rng),
         brightness=float(rng.uniform(0.05, 1.0)),
         resonance=float(rng.uniform(0.6, 0.92) if timbre == "resonant" else rng.uniform(0, 0.5)),
-        drive=_sometimes(rng, 0.2 if not soft else 0.1, 0.55, 1.0),
-        detune=_sometimes(rng, 0.4, 6, 18),
+        drive=_draw_sometimes(rng, 0.2 if not soft else 0.1, 0.55, 1.0),
+        detune=_draw_sometimes(rng, 0.4, 6, 18),
         ratio=float(rng.choice((1.41, 2.76, 3.53)) if inharmonic else rng.choice((1, 2, 3))),
         index=float(rng.uniform(1, 5)),
         rate_hz=float(rng.uniform(2.5, 8)),
-        vibrato=_sometimes(rng, 0.12, 35, 70),
-        tremolo=_sometimes(rng, 0.15 if envelope == "drone" else 0.0, 0.5, 0.9),
-        glide=float(rng.choice((-1, 1))) * _sometimes(rng, 0.12 if envelope != "sequence" else 0.0, 3, 9),
-        breath=_sometimes(rng, 0.15, 0.12, 0.3),
+        vibrato=_draw_sometimes(rng, 0.12, 35, 70),
+        tremolo=_draw_sometimes(rng, 0.15 if envelope == "drone" else 0.0, 0.5, 0.9),
+        glide=float(rng.choice((-1, 1))) * _draw_sometimes(rng, 0.12 if envelope != "sequence" else 0.0, 3, 9),
+        breath=_draw_sometimes(rng, 0.15, 0.12, 0.3),
         steps=tuple(int(s) for s in rng.choice(_SCALE, size=int(rng.integers(3, 7)))) if envelope == "sequence" else (),
     )
 
 
-def _pitch(register: str, rng: np.random.Generator) -> float:
+def _draw_pitch_hz(register: str, rng: np.random.Generator) -> float:
     """A note of the tempered scale inside the register, a few cents off as analogue oscillators are."""
     low, high = REGISTERS[register]
     semitone = round(12 * np.log2(np.exp(rng.uniform(np.log(low), np.log(high))) / 440.0))
     return float(440.0 * 2 ** ((semitone + rng.normal(0, 0.05)) / 12))
 
 
-def _sometimes(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
+def _draw_sometimes(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
     value = float(rng.uniform(low, high))  # drawn either way, so that one knob never shifts the draws of the next
     return value if rng.random() < chance else 0.0

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from audiotune.stable_audio import spectrum
-from bases.tiny.material import Material
+from bases.tiny.material import SynthesizedSounds
 
 BATCH, KL_WEIGHT = 32, 2e-4
 
 
-def loss(target: Tensor, made: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+def compute_loss(target: Tensor, made: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Absolute differences, each kind of part weighted by how much it is heard, and the divergence from a unit normal."""
-    want, have = spectrum.split(target), spectrum.split(made)
+    want, have = spectrum.split_features(target), spectrum.split_features(made)
     heard = ((want.level + 1) / 2).clamp_min(0)  # 0 at the floor, 1 at full scale
     level = ((want.level - have.level).abs() * (0.15 + 2 * heard)).mean()
     # What is silent shall stay silent: below the floor any value will do.
@@ -31,9 +31,9 @@ def loss(target: Tensor, made: Tensor, mean: Tensor, log_variance: Tensor) -> Te
     return 2 * level + 0.6 * noise + 4 * slope.mean() + 0.7 * loudness + KL_WEIGHT * kl
 
 
-def train(
+def train_autoencoder(
     pretransform: Any,
-    material: dict[int, Material],
+    material: dict[int, SynthesizedSounds],
     steps: int,
     seed: int,
     save: Callable[[], None],
@@ -48,10 +48,10 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.05, final_div_factor=50)
     started, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
-        target = _batch(material, rng)
+        target = _draw_batch(material, rng)
         mean, log_variance = squeeze.posterior(target)
         drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        error = loss(target, squeeze.features(drawn), mean, log_variance)
+        error = compute_loss(target, squeeze.features(drawn), mean, log_variance)
         optimizer.zero_grad(set_to_none=True)
         error.backward()
         torch.nn.utils.clip_grad_norm_(squeeze.parameters(), 1.0)
@@ -63,27 +63,27 @@ def train(
                 out.write(f"autoencoder step {step} loss {total / 50:.4f} {(time.monotonic() - started) / step:.2f} s a step\n")
             total = 0.0
         if step % 500 == 0 or step == steps:
-            scale(pretransform, material)
+            measure_latent_scale(pretransform, material)
             save()
     squeeze.eval()
 
 
-def scale(pretransform: Any, material: dict[int, Material]) -> None:
+def measure_latent_scale(pretransform: Any, material: dict[int, SynthesizedSounds]) -> None:
     """Measures mean and spread of each latent channel, so that latents have mean 0 and deviation 1."""
     with torch.no_grad():
-        means = [pretransform.squeeze.posterior(_tensor(m.features[:64]))[0].flatten(0, 1) for m in material.values()]
+        means = [pretransform.squeeze.posterior(_to_tensor(m.features[:64]))[0].flatten(0, 1) for m in material.values()]
     latents = torch.cat(means)
     pretransform.centre.copy_(latents.mean(dim=0))
     pretransform.spread.copy_(latents.std(dim=0).clamp_min(0.05))
 
 
-def _batch(material: dict[int, Material], rng: np.random.Generator) -> Tensor:
+def _draw_batch(material: dict[int, SynthesizedSounds], rng: np.random.Generator) -> Tensor:
     """Sounds of one length drawn at random; long ones fewer at a time, so that each step costs the same."""
     length = int(rng.choice(list(material)))
     features = material[length].features
     count = max(8, BATCH * 32 // length)
-    return _tensor(features[np.sort(rng.integers(0, len(features), count))])
+    return _to_tensor(features[np.sort(rng.integers(0, len(features), count))])
 
 
-def _tensor(features: Any) -> Tensor:
+def _to_tensor(features: Any) -> Tensor:
     return torch.from_numpy(np.asarray(features, dtype=np.float32))

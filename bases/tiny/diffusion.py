@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bases.tiny.material import RATE_HZ, RATIO, Material
+from bases.tiny.material import RATE_HZ, RATIO, SynthesizedSounds
 
 BATCH, CAPTION_DROPOUT, EMA_DECAY = 40, 0.12, 0.998
 
 Latents = dict[int, tuple[Tensor, list[list[str]]]]  # length -> latents [sounds, channels, frames], captions
 
 
-def latents_of(pretransform: Any, material: dict[int, Material]) -> Latents:
+def encode_material(pretransform: Any, material: dict[int, SynthesizedSounds]) -> Latents:
     """All material as latents at true length, encoded once."""
     found: Latents = {}
     with torch.no_grad():
@@ -32,7 +32,7 @@ def latents_of(pretransform: Any, material: dict[int, Material]) -> Latents:
     return found
 
 
-def train(model: Any, latents: Latents, steps: int, seed: int, save: Callable[[], None], log: Path, lr: float = 8e-4) -> None:
+def train_diffusion(model: Any, latents: Latents, steps: int, seed: int, save: Callable[[], None], log: Path, lr: float = 8e-4) -> None:
     """One run of `steps` steps; at each `save` the model holds the moving average of its weights."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -43,7 +43,7 @@ def train(model: Any, latents: Latents, steps: int, seed: int, save: Callable[[]
     average = [p.detach().clone() for p in parameters]
     started, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
-        error = _error(model, *_batch(latents, rng))
+        error = _compute_error(model, *_draw_batch(latents, rng))
         optimizer.zero_grad(set_to_none=True)
         error.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -57,13 +57,13 @@ def train(model: Any, latents: Latents, steps: int, seed: int, save: Callable[[]
                 out.write(f"diffusion step {step} loss {total / 50:.4f} {(time.monotonic() - started) / step:.2f} s a step\n")
             total = 0.0
         if step % 250 == 0 or step == steps:
-            _with(parameters, average, save)
+            _run_with_weights(parameters, average, save)
     for parameter, value in zip(parameters, average):
         parameter.data.copy_(value)
     trained.eval()
 
 
-def _with(parameters: list[Tensor], values: list[Tensor], act: Callable[[], None]) -> None:
+def _run_with_weights(parameters: list[Tensor], values: list[Tensor], act: Callable[[], None]) -> None:
     """Acts while the parameters hold other values, then puts their own back."""
     own = [p.detach().clone() for p in parameters]
     for parameter, value in zip(parameters, values):
@@ -73,7 +73,7 @@ def _with(parameters: list[Tensor], values: list[Tensor], act: Callable[[], None
         parameter.data.copy_(value)
 
 
-def _batch(latents: Latents, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
+def _draw_batch(latents: Latents, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
     """Latents of one length and what to condition them on; short sounds come more at a time."""
     length = int(rng.choice(list(latents)))
     rows, captions = latents[length]
@@ -83,7 +83,7 @@ def _batch(latents: Latents, rng: np.random.Generator) -> tuple[Tensor, list[dic
     return rows[chosen], words
 
 
-def _error(model: Any, clean: Tensor, words: list[dict[str, Any]]) -> Tensor:
+def _compute_error(model: Any, clean: Tensor, words: list[dict[str, Any]]) -> Tensor:
     count = len(clean)
     t = (torch.arange(count) + torch.rand(count)) / count  # stratified: each batch sees all noise levels
     t = t[torch.randperm(count)]

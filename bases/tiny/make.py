@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from audiotune.partial import whole
+from audiotune.partial import replace_atomically
 
 HERE = Path(__file__).resolve().parent
 SEED = 20_261_123
@@ -32,57 +32,57 @@ def main() -> None:
     from bases.tiny import material, words
 
     words.write_tokenizer(HERE / "tokenizer")
-    material.render(args.work / "material", args.sounds, seed=1000, workers=args.threads)
+    material.render_sounds(args.work / "material", args.sounds, seed=1000, workers=args.threads)
     torch.set_num_threads(args.threads)
     torch.manual_seed(SEED)
-    model = _model()
-    sounds = material.load(args.work / "material")
-    _autoencoder(model, sounds, args)
-    _diffusion(model, sounds, args)
-    _silence_unheard_words(model, sounds)
-    _save(model, args.out / "model.safetensors")
+    model = _build_model()
+    sounds = material.load_sounds(args.work / "material")
+    _train_autoencoder(model, sounds, args)
+    _train_diffusion(model, sounds, args)
+    _zero_untrained_words(model, sounds)
+    _save_weights(model, args.out / "model.safetensors")
 
 
-def _model() -> Any:
+def _build_model() -> Any:
     from audiotune.stable_audio.load import load_model
 
     return load_model(HERE / "model_config.json").model
 
 
-def _autoencoder(model: Any, sounds: Any, args: argparse.Namespace) -> None:
+def _train_autoencoder(model: Any, sounds: Any, args: argparse.Namespace) -> None:
     from bases.tiny import autoencoder
 
     done = args.work / "autoencoder.done"
     kept = args.work / "autoencoder.pt"
     if not done.exists():
         save = lambda: torch.save(model.pretransform.state_dict(), kept)  # noqa: E731
-        autoencoder.train(model.pretransform, sounds, args.autoencoder_steps, SEED, save, args.work / "log.txt")
+        autoencoder.train_autoencoder(model.pretransform, sounds, args.autoencoder_steps, SEED, save, args.work / "log.txt")
         done.touch()
     model.pretransform.load_state_dict(torch.load(kept, weights_only=True))
     model.pretransform.eval().requires_grad_(False)
 
 
-def _diffusion(model: Any, sounds: Any, args: argparse.Namespace) -> None:
+def _train_diffusion(model: Any, sounds: Any, args: argparse.Namespace) -> None:
     from audiotune.stable_audio import load
     from bases.tiny import diffusion
 
-    latents, cut = diffusion.latents_of(model.pretransform, sounds), args.work / "model.safetensors"
+    latents, cut = diffusion.encode_material(model.pretransform, sounds), args.work / "model.safetensors"
     if cut.exists():  # a run that was cut is not taken up again, only brought to a good end
-        load.fill(model, cut)
+        load.load_weights(model, cut)
     else:
-        diffusion.train(model, latents, args.diffusion_steps, SEED + 1, lambda: _save(model, cut), args.work / "log.txt")
-    diffusion.train(
+        diffusion.train_diffusion(model, latents, args.diffusion_steps, SEED + 1, lambda: _save_weights(model, cut), args.work / "log.txt")
+    diffusion.train_diffusion(
         model,
         latents,
         args.cool_down_steps,
         SEED + 2,
-        lambda: _save(model, args.work / "cooled.safetensors"),
+        lambda: _save_weights(model, args.work / "cooled.safetensors"),
         args.work / "log.txt",
         lr=4e-4,
     )
 
 
-def _silence_unheard_words(model: Any, sounds: Any) -> None:
+def _zero_untrained_words(model: Any, sounds: Any) -> None:
     """Words never heard get the embedding zero: to the base they mean nothing, rather than something at random."""
     lookup = model.conditioner.conditioners["prompt"]
     heard = {i for m in sounds.values() for said in m.captions for text in said for i in lookup.tokenizer(text)["input_ids"]}
@@ -91,12 +91,12 @@ def _silence_unheard_words(model: Any, sounds: Any) -> None:
             lookup.token_embedder.weight[i].zero_()
 
 
-def _save(model: Any, path: Path) -> None:
+def _save_weights(model: Any, path: Path) -> None:
     """All weights in half precision, to a temporary name first."""
     from safetensors.torch import save_file
 
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    with whole(path) as part:
+    with replace_atomically(path) as part:
         save_file(state, part, metadata={"format": "pt"})
         part.chmod(0o644)
 

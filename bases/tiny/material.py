@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotune.sound import Frames
-from audiotune.synthesizer import Patch, play, random_patch
-from bases.tiny.words import caption
+from audiotune.synthesizer import Patch, make_random_patch, play_patch
+from bases.tiny.words import write_caption
 
 RATE_HZ, RATIO = 22_050, 1024
 LENGTHS = (16, 20, 24, 32, 40, 48, 56, 64)  # latent frames: 0.74 to 2.97 s
@@ -23,7 +23,7 @@ HELD_OUT_SEED = 90_000_000  # sounds from here on are never trained with
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class SynthesizedSounds:
     """Sounds of one length.
 
     Attributes:
@@ -35,13 +35,13 @@ class Material:
     captions: list[list[str]]
 
 
-def sound_of(seed: int, length: int) -> tuple[Frames, Patch]:
+def render_sound(seed: int, length: int) -> tuple[Frames, Patch]:
     """One sound [samples] of `length` latent frames, and its patch. Level, and sometimes room noise, differ."""
     rng = np.random.default_rng(seed)
-    patch = random_patch(rng)
+    patch = make_random_patch(rng)
     frames = length * RATIO
     audio = np.zeros(frames, dtype=np.float32)
-    played = play(patch, frames / RATE_HZ, RATE_HZ, seed).data[0]
+    played = play_patch(patch, frames / RATE_HZ, RATE_HZ, seed).data[0]
     audio[: len(played)] = played[:frames]
     audio *= 10 ** (rng.uniform(-16, 2) / 20)
     if rng.random() < 0.25:
@@ -49,7 +49,7 @@ def sound_of(seed: int, length: int) -> tuple[Frames, Patch]:
     return audio, patch
 
 
-def render(folder: Path, sounds: int, seed: int, workers: int = 2) -> None:
+def render_sounds(folder: Path, sounds: int, seed: int, workers: int = 2) -> None:
     """Renders `sounds` sounds into one .npy and one .json a length; what is there is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     each = sounds // len(LENGTHS)
@@ -58,10 +58,10 @@ def render(folder: Path, sounds: int, seed: int, workers: int = 2) -> None:
         list(pool.map(_render_length, jobs))
 
 
-def load(folder: Path) -> dict[int, Material]:
+def load_sounds(folder: Path) -> dict[int, SynthesizedSounds]:
     """All material by length, memory-mapped."""
     return {
-        length: Material(np.load(folder / f"{length}.npy", mmap_mode="r"), json.loads((folder / f"{length}.json").read_text()))
+        length: SynthesizedSounds(np.load(folder / f"{length}.npy", mmap_mode="r"), json.loads((folder / f"{length}.json").read_text()))
         for length in LENGTHS
         if (folder / f"{length}.json").exists()
     }
@@ -79,9 +79,9 @@ def _render_length(job: tuple[Path, int, int, int]) -> None:
     features = np.empty((count, 2 * length, spectrum.FEATURES), dtype=np.float16)
     captions: list[Any] = []
     for i in range(count):
-        audio, patch = sound_of(seed + i, length)
-        features[i] = spectrum.joined(spectrum.analyse(torch.from_numpy(audio)[None]))[0].numpy()
+        audio, patch = render_sound(seed + i, length)
+        features[i] = spectrum.join_features(spectrum.analyse_audio(torch.from_numpy(audio)[None]))[0].numpy()
         words = np.random.default_rng(seed + i)
-        captions.append([caption(patch, words) for _ in range(CAPTIONS)])
+        captions.append([write_caption(patch, words) for _ in range(CAPTIONS)])
     np.save(folder / f"{length}.npy", features)
     (folder / f"{length}.json").write_text(json.dumps(captions))

@@ -43,7 +43,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 FILLERS = ("a", "an", "the", "sound", "synth", "synthesizer", "of", "and", "with", "tone", "note", "texture")
 
 # Words the base never hears, but a group may well use: one token each, so that fine-tuning gives each a meaning of its own.
-_UNHEARD = """
+_UNTRAINED_WORDS = """
 abrasive abstract acoustic alarm alien analog analogue angry atmosphere atonal attack bang bells bird birds bleep bouncy brassy
 brittle broken busy buzz calming chaotic chord chime choir choppy chorus clean click clicks clicky cold complex cosmic crackle
 crash creepy crunchy crystal cymbal dance dangerous decay delay delayed dense digital dirty dissonant distant distortion dreamy
@@ -61,20 +61,20 @@ vowel warble warning water watery wave weird wet wide wobble wooden zap zip
 """
 
 
-def caption(patch: Patch, rng: np.random.Generator) -> str:
+def write_caption(patch: Patch, rng: np.random.Generator) -> str:
     """A caption as different people would write it: words left out, replaced, filled in; never untrue."""
-    words = [w for w in patch.words() if rng.random() < 0.85]
+    words = [w for w in patch.list_words() if rng.random() < 0.85]
     said = [str(rng.choice(SYNONYMS[w])) if w in SYNONYMS and rng.random() < 0.3 else w for w in words]
     if rng.random() < 0.4:
         said.insert(0, str(rng.choice(FILLERS)))
     return " ".join(said)
 
 
-def vocabulary() -> list[str]:
+def build_vocabulary() -> list[str]:
     """All tokens in order of their id: specials, whole words, then single characters that any other word is spelt with."""
     heard = [*SYNONYMS, *(s for synonyms in SYNONYMS.values() for s in synonyms), "hollow", *FILLERS]
     letters = string.ascii_lowercase + string.digits
-    tokens = ["[PAD]", "[UNK]", *heard, *_UNHEARD.split(), *letters, *(f"##{c}" for c in letters), *"'-,.&"]
+    tokens = ["[PAD]", "[UNK]", *heard, *_UNTRAINED_WORDS.split(), *letters, *(f"##{c}" for c in letters), *"'-,.&"]
     return list(dict.fromkeys(tokens))
 
 
@@ -83,7 +83,7 @@ def write_tokenizer(folder: Path) -> None:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    ids = {token: i for i, token in enumerate(vocabulary())}
+    ids = {token: i for i, token in enumerate(build_vocabulary())}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=40))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase(), normalizers.StripAccents()])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from audiotune.annotation import Annotation
 from audiotune.dataset import Caption
 from audiotune.vocabulary import FACETS, Vocabulary
-from components.annotate_merge.merge import Ballot, Merged
+from components.annotate_merge.merge import Ballot, MergeResult
 from components.annotate_merge.sources import FILE_NAME, NOT_PEOPLE, SIDECAR
 
-_NEARER = ("studio", "label_studio", "csv", "sidecar", "file_name")  # whose tags count where somebody answered twice
+_SOURCES_BY_RANK = ("studio", "label_studio", "csv", "sidecar", "file_name")  # whose tags count where somebody answered twice
 
 
-def ballots(annotations: Iterable[Annotation]) -> dict[str, list[Ballot]]:
+def collect_ballots(annotations: Iterable[Annotation]) -> dict[str, list[Ballot]]:
     """Facet -> the answers. Everybody has one voice for a segment; a facet left empty is no answer, not a no."""
     found: dict[str, list[Ballot]] = {facet: [] for facet in FACETS}
     spoken = set[tuple[str, str, str]]()
-    for one in sorted(annotations, key=_nearness):
+    for one in sorted(annotations, key=_source_order):
         for facet in FACETS:
             terms, voice = frozenset(one.tags.get(facet, ())), (one.segment, one.member, facet)
             if terms and voice not in spoken:
@@ -26,8 +26,8 @@ def ballots(annotations: Iterable[Annotation]) -> dict[str, list[Ballot]]:
     return found
 
 
-def captions(
-    annotations: Iterable[Annotation], merged: Mapping[str, Merged], vocabulary: Vocabulary, threshold: float
+def build_captions(
+    annotations: Iterable[Annotation], merged: Mapping[str, MergeResult], vocabulary: Vocabulary, threshold: float
 ) -> dict[str, Caption]:
     """Segment id -> caption, for every segment anybody described.
 
@@ -35,25 +35,25 @@ def captions(
         threshold: posterior from which a term stands in the main caption.
     """
     by_segment: dict[str, list[Annotation]] = {}
-    for one in sorted(annotations, key=_nearness):
+    for one in sorted(annotations, key=_source_order):
         by_segment.setdefault(one.segment, []).append(one)
     posterior: dict[str, dict[str, dict[str, float]]] = {}
     for facet, result in merged.items():
         for (segment, term), p in result.posterior.items():
             posterior.setdefault(segment, {}).setdefault(facet, {})[term] = round(p, 4)
-    found = {s: _caption(said, posterior.get(s, {}), vocabulary, threshold) for s, said in by_segment.items()}
+    found = {s: _build_caption(said, posterior.get(s, {}), vocabulary, threshold) for s, said in by_segment.items()}
     return {segment: caption for segment, caption in found.items() if caption}
 
 
-def _caption(
+def _build_caption(
     said: list[Annotation], tags: dict[str, dict[str, float]], vocabulary: Vocabulary, threshold: float
 ) -> Caption | None:
     """Where people chose terms, the merged terms are the main caption; else the words as somebody wrote them are."""
-    kept = {f: [t for t, p in sorted(terms.items(), key=_surest) if p >= threshold] for f, terms in tags.items()}
-    merged = vocabulary.caption_for(kept)
+    kept = {f: [t for t, p in sorted(terms.items(), key=_certainty_order) if p >= threshold] for f, terms in tags.items()}
+    merged = vocabulary.write_caption(kept)
     free = [" ".join(one.words.split()) for one in said if one.words.strip()]
-    own = [vocabulary.caption_for(one.tags) for one in said if one.member not in NOT_PEOPLE]
-    outvoted = vocabulary.caption_for({f: [t for t, p in terms.items() if p < threshold] for f, terms in tags.items()})
+    own = [vocabulary.write_caption(one.tags) for one in said if one.member not in NOT_PEOPLE]
+    outvoted = vocabulary.write_caption({f: [t for t, p in terms.items() if p < threshold] for f, terms in tags.items()})
     people = tuple(sorted({one.member for one in said if one.member not in NOT_PEOPLE}))
     first = [merged] if any(own) else []
     texts = [text for text in dict.fromkeys([*first, *free, merged, *own, outvoted]) if text]
@@ -62,11 +62,11 @@ def _caption(
     return Caption(text=texts[0], variants=tuple(texts[1:]), tags={f: t for f, t in tags.items() if t}, annotators=people)
 
 
-def _surest(term: tuple[str, float]) -> tuple[float, str]:
+def _certainty_order(term: tuple[str, float]) -> tuple[float, str]:
     return -term[1], term[0]
 
 
-def _nearness(one: Annotation) -> tuple[bool, bool, int, str, str]:
+def _source_order(one: Annotation) -> tuple[bool, bool, int, str, str]:
     """People before sidecars before file names, the studio before imports, then by name: the same order on every machine."""
-    nearer = _NEARER.index(one.source) if one.source in _NEARER else len(_NEARER)
+    nearer = _SOURCES_BY_RANK.index(one.source) if one.source in _SOURCES_BY_RANK else len(_SOURCES_BY_RANK)
     return one.member == FILE_NAME, one.member == SIDECAR, nearer, one.member, one.segment

@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from audiotune.dataset import DatasetRow, contributors_of
+from audiotune.dataset import DatasetRow, list_contributors
 from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
 from audiotune.sound import RENDER_RATE_HZ
-from audiotune.store.port import digest_in
+from audiotune.store.port import digest_from_key
 
 _COLUMNS = (
     ("segment", "id of the segment: the hash of its recording, bounds, gain and fades"),
@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 
 
-def croissant(dataset: Manifest[DatasetRow], agreement: Agreement) -> dict[str, Any]:
+def build_croissant(dataset: Manifest[DatasetRow], agreement: Agreement) -> dict[str, Any]:
     """The JSON-LD of the folder that `export` writes."""
     licences = sorted({row.licence for row in dataset.rows})
     names = {member.id: member.name for member in agreement.members}
@@ -46,32 +46,32 @@ def croissant(dataset: Manifest[DatasetRow], agreement: Agreement) -> dict[str, 
         "url": f"urn:sha256:{dataset.digest}",
         "version": "1.0.0",
         "citeAs": f"{agreement.group}: dataset {dataset.digest}",
-        "creator": [{"@type": "sc:Person", "name": names.get(who, who)} for who in contributors_of(dataset)],
+        "creator": [{"@type": "sc:Person", "name": names.get(who, who)} for who in list_contributors(dataset)],
         "contributor": [{"@type": "sc:Person", "name": names.get(who, who)} for who in sorted(annotators)],
         "rai:dataCollection": "Recorded by the members together, or uploaded by them, under the licence named for each recording.",
         "rai:dataAnnotationProtocol": "Members described segments by facets of a vocabulary and in free words, without seeing "
         "each other's answers; answers were merged per facet by pooled Dawid-Skene; minority answers are kept as variants.",
-        "rai:annotationsPerItem": f"{_per_item(dataset):.2f}",
+        "rai:annotationsPerItem": f"{_annotations_per_item(dataset):.2f}",
         "rai:dataUseCases": "Fine-tuning a generative audio model that the members co-own; agreed uses: "
         + ", ".join(agreement.allowed_uses),
         "rai:personalSensitiveInformation": "Names of the members who are heard or who annotated, with their consent.",
-        "distribution": [_table(dataset), *map(_sound, dataset.rows)],
-        "recordSet": [_records()],
+        "distribution": [_describe_table(dataset), *map(_describe_sound, dataset.rows)],
+        "recordSet": [_describe_record_set()],
     }
 
 
-def file_of(row: DatasetRow) -> str:
+def sound_file_name(row: DatasetRow) -> str:
     """The name of a segment's file in an exported folder."""
     return f"{row.segment.id[:32]}.flac"
 
 
-def table(dataset: Manifest[DatasetRow]) -> bytes:
+def build_captions_table(dataset: Manifest[DatasetRow]) -> bytes:
     """captions.jsonl: one flat JSON object a segment, with the columns that Croissant names."""
     lines = (
         {
             "segment": row.segment.id,
             "recording": row.segment.recording,
-            "file": f"{row.split}/{file_of(row)}",
+            "file": f"{row.split}/{sound_file_name(row)}",
             "caption": row.caption.text,
             "variants": " | ".join(row.caption.variants),
             "split": row.split,
@@ -83,34 +83,34 @@ def table(dataset: Manifest[DatasetRow]) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-def _per_item(dataset: Manifest[DatasetRow]) -> float:
+def _annotations_per_item(dataset: Manifest[DatasetRow]) -> float:
     return sum(len(row.caption.annotators) for row in dataset.rows) / max(1, len(dataset.rows))
 
 
-def _sound(row: DatasetRow) -> dict[str, Any]:
-    path = f"{row.split}/{file_of(row)}"
+def _describe_sound(row: DatasetRow) -> dict[str, Any]:
+    path = f"{row.split}/{sound_file_name(row)}"
     return {
         "@type": "cr:FileObject",
         "@id": path,
         "name": path,
         "contentUrl": path,
         "encodingFormat": "audio/flac",
-        "sha256": digest_in(row.segment.blob),
+        "sha256": digest_from_key(row.segment.blob),
     }
 
 
-def _table(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
+def _describe_table(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": "captions.jsonl",
         "name": "captions.jsonl",
         "contentUrl": "captions.jsonl",
         "encodingFormat": "application/jsonlines",
-        "sha256": hashlib.sha256(table(dataset)).hexdigest(),
+        "sha256": hashlib.sha256(build_captions_table(dataset)).hexdigest(),
     }
 
 
-def _records() -> dict[str, Any]:
+def _describe_record_set() -> dict[str, Any]:
     fields = [
         {
             "@type": "cr:Field",

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     from audiotune.errors import AudioTuneError
 
     try:
-        folder = export(args.store, args.dataset, args.out)
+        folder = export_dataset(args.store, args.dataset, args.out)
     except (AudioTuneError, OSError) as e:
         print(f"export: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
@@ -28,25 +28,25 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def export(url: str | None, key: str, folder: Path) -> Path:
+def export_dataset(url: str | None, key: str, folder: Path) -> Path:
     """Writes a dataset into a folder.
 
     Raises:
         ManifestError: no dataset. AgreementError: no agreement in the store. ConsentError: somebody has withdrawn.
     """
     from audiotune import governance, manifest
-    from audiotune.dataset import DatasetRow, recordings_of
+    from audiotune.dataset import DatasetRow, contributors_by_recording
     from audiotune.errors import ManifestError
     from audiotune.store import open_store
-    from components.annotate_merge.exports import materialise
+    from components.annotate_merge.exports import write_dataset
 
     store = open_store(url)
-    found = manifest.newest(store, "datasets") if key == "newest" else key
+    found = manifest.find_newest_manifest(store, "datasets") if key == "newest" else key
     if found is None:
         raise ManifestError("the store holds no dataset", where=store.url, cure="run annotate_merge first")
-    dataset = manifest.fetch(store, found, "datasets", DatasetRow)
-    agreement = governance.require(store, "annotate_merge", recordings_of(dataset))
-    return materialise(store, dataset, agreement, folder)
+    dataset = manifest.fetch_manifest(store, found, "datasets", DatasetRow)
+    agreement = governance.require_permission(store, "annotate_merge", contributors_by_recording(dataset))
+    return write_dataset(store, dataset, agreement, folder)
 
 
 if __name__ == "__main__":

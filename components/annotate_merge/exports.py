@@ -15,12 +15,12 @@ from typing import Any
 from audiotune.dataset import DatasetRow, Split
 from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
-from audiotune.partial import write_whole
+from audiotune.partial import write_atomic_file
 from audiotune.sound import RENDER_RATE_HZ
 from audiotune.store.port import Store
-from components.annotate_merge.croissant import croissant, file_of, table
+from components.annotate_merge.croissant import build_captions_table, build_croissant, sound_file_name
 
-_ROOM = "stable_audio_tools"
+_LOADER_FOLDER = "stable_audio_tools"
 _CONFIGS: dict[str, Split] = {"dataset_config.json": "train", "val_dataset_config.json": "held_out"}
 
 METADATA_MODULE = '''"""The words of each sound, for stable-audio-tools: its loader calls get_custom_metadata for every file it reads.
@@ -47,22 +47,22 @@ def get_custom_metadata(info, audio):
 
 def save_exports(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement) -> None:
     """Keeps both descriptions in the store, beside the dataset. Paths in them are relative to the exported folder."""
-    for name, text in described(dataset, agreement).items():
+    for name, text in describe_dataset(dataset, agreement).items():
         store.put(f"manifests/datasets/{dataset.digest}/{name}", text.encode())
 
 
-def described(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str = ".") -> dict[str, str]:
+def describe_dataset(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str = ".") -> dict[str, str]:
     """File name -> content. `folder` is where the sounds will lie; stable-audio-tools wants it absolute to run anywhere."""
-    configs = {f"{_ROOM}/{name}": _json(_dataset_config(side, folder)) for name, side in _CONFIGS.items()}
+    configs = {f"{_LOADER_FOLDER}/{name}": _to_json(_dataset_config(side, folder)) for name, side in _CONFIGS.items()}
     return {
         **configs,
-        f"{_ROOM}/captions.py": METADATA_MODULE,
-        f"{_ROOM}/captions.json": _json(_captions(dataset)),
-        "croissant.json": _json(croissant(dataset, agreement)),
+        f"{_LOADER_FOLDER}/captions.py": METADATA_MODULE,
+        f"{_LOADER_FOLDER}/captions.json": _to_json(_captions_by_file(dataset)),
+        "croissant.json": _to_json(build_croissant(dataset, agreement)),
     }
 
 
-def materialise(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement, folder: Path) -> Path:
+def write_dataset(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement, folder: Path) -> Path:
     """Writes sounds and descriptions into a folder: `train/`, `held_out/`, `stable_audio_tools/`, tables, croissant.json.
 
     Raises:
@@ -71,25 +71,25 @@ def materialise(store: Store, dataset: Manifest[DatasetRow], agreement: Agreemen
     for side in _CONFIGS.values():
         (folder / side).mkdir(parents=True, exist_ok=True)
     for row in dataset.rows:
-        write_whole(folder / row.split / file_of(row), store.fetch(row.segment.blob).read_bytes())
-    write_whole(folder / "captions.jsonl", table(dataset))
-    write_whole(folder / "dataset.jsonl", dataset.to_bytes())
-    for name, text in described(dataset, agreement, str(folder.resolve())).items():  # croissant.json is the last
-        write_whole(folder / name, text.encode())
+        write_atomic_file(folder / row.split / sound_file_name(row), store.fetch(row.segment.blob).read_bytes())
+    write_atomic_file(folder / "captions.jsonl", build_captions_table(dataset))
+    write_atomic_file(folder / "dataset.jsonl", dataset.to_bytes())
+    for name, text in describe_dataset(dataset, agreement, str(folder.resolve())).items():  # croissant.json is the last
+        write_atomic_file(folder / name, text.encode())
     return folder
 
 
 def _dataset_config(side: Split, folder: str) -> dict[str, Any]:
-    one = {"id": side, "path": f"{folder}/{side}", "custom_metadata_module": f"{folder}/{_ROOM}/captions.py"}
+    one = {"id": side, "path": f"{folder}/{side}", "custom_metadata_module": f"{folder}/{_LOADER_FOLDER}/captions.py"}
     return {"dataset_type": "audio_dir", "datasets": [one], "random_crop": False, "drop_last": False}
 
 
-def _captions(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
+def _captions_by_file(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
     return {
-        file_of(row): {"captions": list(row.caption.texts), "seconds_total": round(row.segment.frames / RENDER_RATE_HZ, 3)}
+        sound_file_name(row): {"captions": list(row.caption.all_texts), "seconds_total": round(row.segment.frames / RENDER_RATE_HZ, 3)}
         for row in dataset.rows
     }
 
 
-def _json(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -23,8 +23,8 @@ from audiotune.governance import Agreement
 from audiotune.recording import Recording
 from audiotune.segment import Segment
 from audiotune.store.port import Store
-from audiotune.vocabulary import FACETS, Vocabulary, plain
-from components.annotate_merge.sources import LONGEST_WORDS, Found, objection
+from audiotune.vocabulary import FACETS, Vocabulary, normalise_text
+from components.annotate_merge.sources import LONGEST_WORDS, GatheredAnnotations, refusal_reason
 
 _LARGEST = 64 << 20  # bytes of an import
 _PLACES = ("segment", "recording", "file")
@@ -32,7 +32,7 @@ _WHOLE = (0.0, float("inf"))
 
 
 @dataclass(frozen=True)
-class Row:
+class ImportedAnswer:
     """One answer as the file has it. `part` is start and end in seconds in the recording, where a recording is named."""
 
     place: str
@@ -42,7 +42,7 @@ class Row:
     part: tuple[float, float] = _WHOLE
 
 
-class Places:
+class SegmentIndex:
     """Finds segments by their id, their recording's id or its file name."""
 
     def __init__(self, segments: Sequence[Segment], recordings: Mapping[str, Recording]) -> None:
@@ -59,10 +59,10 @@ class Places:
         """The segments a row is about. Raises SourceError when there are none, or two recordings of that name."""
         if name in self._segments:
             return [self._segments[name]]
-        ids = next((self._named[guess] for guess in _names(name) if guess in self._named), set())
+        ids = next((self._named[guess] for guess in _candidate_names(name) if guess in self._named), set())
         if len(ids) > 1:
             raise SourceError(f"{len(ids)} recordings are called {name[:80]!r}", cure="use the recording's id")
-        found = [segment for id in ids for segment in self._of[id] if _inside(segment, part)]
+        found = [segment for id in ids for segment in self._of[id] if _is_inside(segment, part)]
         if not found:
             raise SourceError(f"no segment or recording {name[:80]!r}", cure="use a segment id, a recording id or a file name")
         return found
@@ -84,14 +84,14 @@ def read_import(store: Store, name: str) -> bytes:
         raise SourceError(f"cannot read it: {e.strerror}", where=name[:200], cure="check the path") from e
 
 
-def from_file(
+def annotations_from_file(
     name: str,
     data: bytes,
-    places: Places,
+    places: SegmentIndex,
     agreement: Agreement,
     vocabulary: Vocabulary,
     members: Mapping[str, str],
-) -> Found:
+) -> GatheredAnnotations:
     """A CSV table or a Label Studio export.
 
     Args:
@@ -103,33 +103,33 @@ def from_file(
     source = "label_studio" if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")) else "csv"
     try:
         text = data.decode("utf-8-sig")
-        rows = list(_label_studio(text) if source == "label_studio" else _csv(text))
+        rows = list(_parse_label_studio(text) if source == "label_studio" else _parse_csv(text))
     except RecursionError as e:
         raise SourceError("it is nested too deeply", where=name, cure="export it again") from e
     except (UnicodeDecodeError, ValueError, csv.Error) as e:
         raise SourceError(f"no CSV or Label Studio JSON: {e}", where=name, cure="export it again as UTF-8") from e
-    found = Found()
+    found = GatheredAnnotations()
     for number, row in enumerate(rows, start=1):
         try:
             if isinstance(row, str):
                 raise SourceError(row)
-            found.annotations += _annotations(row, places, agreement, vocabulary, members, source)
+            found.annotations += _annotations_from_answer(row, places, agreement, vocabulary, members, source)
         except (AudioTuneError, ValueError) as e:
             found.refused.append((f"{name}, answer {number}", str(e)[:500]))
     return found
 
 
-def _annotations(
-    row: Row, places: Places, agreement: Agreement, vocabulary: Vocabulary, members: Mapping[str, str], source: str
+def _annotations_from_answer(
+    row: ImportedAnswer, places: SegmentIndex, agreement: Agreement, vocabulary: Vocabulary, members: Mapping[str, str], source: str
 ) -> list[Annotation]:
     member = members.get(row.member, row.member)
-    reason = objection(agreement, member)
+    reason = refusal_reason(agreement, member)
     if reason:
         raise SourceError(reason, cure="use a member's id, or name who it is in import_members")
     tags: dict[str, tuple[str, ...]] = {}
     unknown: list[str] = []
     for facet, cell in row.tags.items():
-        ids, others = _terms(cell, facet, vocabulary)
+        ids, others = _parse_terms(cell, facet, vocabulary)
         unknown += others
         if ids:
             tags[facet] = ids
@@ -142,12 +142,12 @@ def _annotations(
     return [Annotation(segment=segment.id, member=member, tags=tags, words=words, source=source) for segment in found]
 
 
-def _terms(cell: str, facet: str, vocabulary: Vocabulary) -> tuple[tuple[str, ...], list[str]]:
+def _parse_terms(cell: str, facet: str, vocabulary: Vocabulary) -> tuple[tuple[str, ...], list[str]]:
     """(term ids of the facet, words that are none) of a cell; ids may stand in it as they are."""
     ids, others = list[str](), list[str]()
     for word in filter(None, (w.strip() for w in re.split(r"[;,|]", cell))):
-        term = vocabulary.term(word)
-        terms = [term] if term and term.facet == facet else [t for t in vocabulary.find(word) if t.facet == facet]
+        term = vocabulary.get_term(word)
+        terms = [term] if term and term.facet == facet else [t for t in vocabulary.find_terms(word) if t.facet == facet]
         if terms:
             ids.append(terms[0].id)
         else:
@@ -155,7 +155,7 @@ def _terms(cell: str, facet: str, vocabulary: Vocabulary) -> tuple[tuple[str, ..
     return tuple(dict.fromkeys(ids)), others
 
 
-def _csv(text: str) -> Iterator[Row | str]:
+def _parse_csv(text: str) -> Iterator[ImportedAnswer | str]:
     """The rows; a str is the reason why one is none."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
@@ -173,10 +173,10 @@ def _csv(text: str) -> Iterator[Row | str]:
         except ValueError:
             yield "start_s and end_s must be numbers of seconds"
             continue
-        yield Row(place, cells["member"], {f: cells.get(f, "") for f in FACETS}, cells.get("words", ""), part)
+        yield ImportedAnswer(place, cells["member"], {f: cells.get(f, "") for f in FACETS}, cells.get("words", ""), part)
 
 
-def _label_studio(text: str) -> Iterator[Row | str]:
+def _parse_label_studio(text: str) -> Iterator[ImportedAnswer | str]:
     tasks = json.loads(text)
     if not isinstance(tasks, list):
         raise ValueError("a Label Studio export is a list of tasks")
@@ -189,10 +189,10 @@ def _label_studio(text: str) -> Iterator[Row | str]:
         place = next((str(data[name]) for name in ("segment", "recording", "file", "audio") if data.get(name)), "")
         for answer in answers:
             if isinstance(answer, dict) and not answer.get("was_cancelled"):
-                yield from _answers(place, answer)
+                yield from _parse_answer(place, answer)
 
 
-def _answers(place: str, answer: Mapping[str, Any]) -> Iterator[Row | str]:
+def _parse_answer(place: str, answer: Mapping[str, Any]) -> Iterator[ImportedAnswer | str]:
     """One row for each region of a Label Studio annotation, or one for the whole file."""
     by = answer.get("completed_by")
     member = str((by.get("email") or by.get("id") or "") if isinstance(by, dict) else by)
@@ -208,24 +208,24 @@ def _answers(place: str, answer: Mapping[str, Any]) -> Iterator[Row | str]:
             continue
         start, end = value.get("start"), value.get("end")
         part = (float(start), float(end)) if isinstance(start, int | float) and isinstance(end, int | float) else _WHOLE
-        parts.setdefault(part, []).append((plain(str(result.get("from_name", ""))), value))
+        parts.setdefault(part, []).append((normalise_text(str(result.get("from_name", ""))), value))
     for part, values in parts.items():
         tags, words = dict[str, str](), list[str]()
         for name, value in values:
-            chosen = [str(x) for key in ("choices", "labels") for x in _listed(value.get(key))]
+            chosen = [str(x) for key in ("choices", "labels") for x in _as_list(value.get(key))]
             if name in FACETS:
                 tags[name] = ";".join(filter(None, [tags.get(name, ""), *chosen]))
             else:
                 words += chosen
-            words += [str(x) for x in _listed(value.get("text"))]
-        yield Row(place, member, tags, " ".join(words), part)
+            words += [str(x) for x in _as_list(value.get("text"))]
+        yield ImportedAnswer(place, member, tags, " ".join(words), part)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if isinstance(value, str) else []
 
 
-def _names(name: str) -> Iterator[str]:
+def _candidate_names(name: str) -> Iterator[str]:
     """What a file may be called: as it is, its last part, without Label Studio's `?d=path` and `1a2b3c4d-` before it."""
     yield name
     url = urlsplit(name) if "?" in name or "%" in name or "://" in name else None
@@ -235,7 +235,7 @@ def _names(name: str) -> Iterator[str]:
     yield re.sub(r"^[0-9a-f]{8}-", "", last)
 
 
-def _inside(segment: Segment, part: tuple[float, float]) -> bool:
+def _is_inside(segment: Segment, part: tuple[float, float]) -> bool:
     """Whether at least half of the segment lies in the part."""
     common = min(segment.start_s + segment.duration_s, part[1]) - max(segment.start_s, part[0])
     return common >= segment.duration_s / 2

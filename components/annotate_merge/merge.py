@@ -40,7 +40,7 @@ class Ballot:
 
 
 @dataclass(frozen=True)
-class Competence:
+class AnnotatorCompetence:
     """How one annotator does in one facet, as the merge believes. Counts are expected ones, so they have fractions.
 
     Attributes:
@@ -57,15 +57,15 @@ class Competence:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """Posterior that a term holds, for each (segment, term) that somebody said; annotator -> competence."""
 
     posterior: dict[tuple[str, str], float] = field(default_factory=dict)
-    competence: dict[str, Competence] = field(default_factory=dict)
+    competence: dict[str, AnnotatorCompetence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Votes:
+class VoteArrays:
     """Every answer to "does this term hold here?", as parallel arrays [votes], and what their numbers mean.
 
     A ballot votes on all terms that anybody used in the facet; one that is `only_positive` votes on what it names.
@@ -80,26 +80,26 @@ class Votes:
     listed: NDArray[np.bool_]  # [annotators]: only ever says yes, so nothing can be learned about them
 
     @property
-    def term(self) -> _Index:
+    def term_index(self) -> _Index:
         return self.cell % max(1, len(self.terms))
 
     @property
-    def cells(self) -> int:
+    def cell_count(self) -> int:
         return len(self.segments) * len(self.terms)
 
-    def named(self, values: _Line) -> dict[tuple[str, str], float]:
+    def by_segment_and_term(self, values: _Line) -> dict[tuple[str, str], float]:
         """(segment, term) -> value, for the cells that somebody said yes to."""
         yes = np.unique(self.cell[self.said > 0])
         width = max(1, len(self.terms))
         return {(self.segments[i // width], self.terms[i % width]): float(values[i]) for i in yes}
 
 
-def votes_of(ballots: Iterable[Ballot]) -> Votes:
+def collect_votes(ballots: Iterable[Ballot]) -> VoteArrays:
     """The ballots of one facet as arrays."""
     every = list(ballots)
-    segments, segment_at = _numbered(ballot.segment for ballot in every)
-    annotators, who_at = _numbered(ballot.annotator for ballot in every)
-    terms, term_at = _numbered(term for ballot in every for term in ballot.terms)
+    segments, segment_at = _number_names(ballot.segment for ballot in every)
+    annotators, who_at = _number_names(ballot.annotator for ballot in every)
+    terms, term_at = _number_names(term for ballot in every for term in ballot.terms)
     said = np.zeros((len(every), len(terms)))
     for i, ballot in enumerate(every):
         said[i, [term_at[term] for term in ballot.terms]] = 1
@@ -109,50 +109,50 @@ def votes_of(ballots: Iterable[Ballot]) -> Votes:
     who = np.broadcast_to(np.array([who_at[ballot.annotator] for ballot in every], dtype=np.int64)[:, None], said.shape)
     speaks = {ballot.annotator for ballot in every if not ballot.only_positive}
     listed = np.array([name not in speaks for name in annotators], dtype=bool)
-    return Votes(segments, annotators, terms, cell[counts], who[counts], said[counts], listed)
+    return VoteArrays(segments, annotators, terms, cell[counts], who[counts], said[counts], listed)
 
 
-def dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> Merged:
+def merge_dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> MergeResult:
     """Merges the ballots of one facet by expectation and maximisation. Empty in, empty out."""
     every = list(ballots)
-    votes = votes_of(every)
+    votes = collect_votes(every)
     if not len(votes.said):
-        return Merged()
-    p = np.bincount(votes.cell, votes.said, votes.cells) / np.maximum(np.bincount(votes.cell, minlength=votes.cells), 1)
-    asked = np.bincount(votes.cell, minlength=votes.cells) > 0
+        return MergeResult()
+    p = np.bincount(votes.cell, votes.said, votes.cell_count) / np.maximum(np.bincount(votes.cell, minlength=votes.cell_count), 1)
+    asked = np.bincount(votes.cell, minlength=votes.cell_count) > 0
     for _ in range(iterations):
-        before, p = p, _expectation(votes, p, asked)
+        before, p = p, _update_posterior(votes, p, asked)
         if np.abs(p - before).max() < _STILL:
             break
     answers = {name: sum(ballot.annotator == name for ballot in every) for name in votes.annotators}
-    return Merged(votes.named(p), _competence(votes, p, answers))
+    return MergeResult(votes.by_segment_and_term(p), _estimate_competence(votes, p, answers))
 
 
-def majority(ballots: Iterable[Ballot]) -> Merged:
+def merge_by_majority(ballots: Iterable[Ballot]) -> MergeResult:
     """The share of annotators who said a term: what Dawid-Skene is measured against."""
-    votes = votes_of(ballots)
-    share = np.bincount(votes.cell, votes.said, votes.cells) / np.maximum(np.bincount(votes.cell, minlength=votes.cells), 1)
-    return Merged(votes.named(share))
+    votes = collect_votes(ballots)
+    share = np.bincount(votes.cell, votes.said, votes.cell_count) / np.maximum(np.bincount(votes.cell, minlength=votes.cell_count), 1)
+    return MergeResult(votes.by_segment_and_term(share))
 
 
-def by_facet(ballots: Mapping[str, list[Ballot]], iterations: int) -> dict[str, Merged]:
+def merge_by_facet(ballots: Mapping[str, list[Ballot]], iterations: int) -> dict[str, MergeResult]:
     """Dawid-Skene for each facet."""
-    return {facet: dawid_skene(every, iterations) for facet, every in ballots.items()}
+    return {facet: merge_dawid_skene(every, iterations) for facet, every in ballots.items()}
 
 
-def _expectation(votes: Votes, p: _Line, asked: NDArray[np.bool_]) -> _Line:
+def _update_posterior(votes: VoteArrays, p: _Line, asked: NDArray[np.bool_]) -> _Line:
     """The next posterior of every cell, float64 [cells]."""
-    sensitivity, false_alarm = _rates(votes, p)
+    sensitivity, false_alarm = _estimate_rates(votes, p)
     evidence = np.where(votes.said > 0, np.log(sensitivity / false_alarm), np.log((1 - sensitivity) / (1 - false_alarm)))
-    of_term = np.arange(votes.cells) % len(votes.terms)
+    of_term = np.arange(votes.cell_count) % len(votes.terms)
     holds = np.bincount(of_term, p * asked, len(votes.terms)) + _PREVALENCE[0]
     prevalence = holds / (np.bincount(of_term, asked, len(votes.terms)) + sum(_PREVALENCE))
-    odds = np.log(prevalence / (1 - prevalence))[of_term] + np.bincount(votes.cell, evidence, votes.cells)
+    odds = np.log(prevalence / (1 - prevalence))[of_term] + np.bincount(votes.cell, evidence, votes.cell_count)
     next_p: _Line = np.where(asked, 1 / (1 + np.exp(-np.clip(odds, -40, 40))), 0.0)
     return next_p
 
 
-def _rates(votes: Votes, p: _Line) -> tuple[_Line, _Line]:
+def _estimate_rates(votes: VoteArrays, p: _Line) -> tuple[_Line, _Line]:
     """Sensitivity of the annotator and false-alarm rate of the annotator for the term, of each vote."""
     people, width = len(votes.annotators), len(votes.terms)
     yes, no = p[votes.cell], 1 - p[votes.cell]
@@ -162,7 +162,7 @@ def _rates(votes: Votes, p: _Line) -> tuple[_Line, _Line]:
     pooled = (np.bincount(votes.who, no * votes.said, people) + _SPECIFICITY[1]) / (
         np.bincount(votes.who, no, people) + sum(_SPECIFICITY)
     )
-    habit = votes.who * width + votes.term
+    habit = votes.who * width + votes.term_index
     alarms, chances = (np.bincount(habit, weight, people * width) for weight in (no * votes.said, no))
     own = (alarms[habit] + _HABIT * pooled[votes.who]) / (chances[habit] + _HABIT)
     listed = votes.listed[votes.who]
@@ -172,7 +172,7 @@ def _rates(votes: Votes, p: _Line) -> tuple[_Line, _Line]:
     )
 
 
-def _competence(votes: Votes, p: _Line, answers: Mapping[str, int]) -> dict[str, Competence]:
+def _estimate_competence(votes: VoteArrays, p: _Line, answers: Mapping[str, int]) -> dict[str, AnnotatorCompetence]:
     people = len(votes.annotators)
     yes, no = p[votes.cell], 1 - p[votes.cell]
     hits, held = np.bincount(votes.who, yes * votes.said, people), np.bincount(votes.who, yes, people)
@@ -180,7 +180,7 @@ def _competence(votes: Votes, p: _Line, answers: Mapping[str, int]) -> dict[str,
     sensitivity = (hits + _SENSITIVITY[0]) / (held + sum(_SENSITIVITY))
     specificity = 1 - (alarms + _SPECIFICITY[1]) / (free + sum(_SPECIFICITY))
     return {
-        name: Competence(
+        name: AnnotatorCompetence(
             float(sensitivity[i]),
             float(specificity[i]),
             answers[name],
@@ -192,7 +192,7 @@ def _competence(votes: Votes, p: _Line, answers: Mapping[str, int]) -> dict[str,
     }
 
 
-def _numbered(names: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+def _number_names(names: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     """Each name once in order, and its place."""
     order = sorted(set(names))
     return order, {name: i for i, name in enumerate(order)}

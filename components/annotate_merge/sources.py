@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from audiotune.annotation import Annotation, newest
+from audiotune.annotation import Annotation, keep_newest_annotations
 from audiotune.governance import Agreement
-from audiotune.recording import Recording, words_of_name
+from audiotune.recording import Recording, words_from_file_name
 from audiotune.segment import Segment
 from audiotune.store.port import Store
 from audiotune.vocabulary import Vocabulary
@@ -20,30 +20,30 @@ LONGEST_WORDS = 2000
 
 
 @dataclass
-class Found:
+class GatheredAnnotations:
     """Annotations, and what was refused with its reason: (where, why)."""
 
     annotations: list[Annotation] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, other: Found) -> None:
+    def add(self, other: GatheredAnnotations) -> None:
         self.annotations += other.annotations
         self.refused += other.refused
 
 
-def from_names(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> Found:
+def annotations_from_names(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> GatheredAnnotations:
     """One annotation a segment, from its recording's file name."""
-    return _from_text(segments, {id: words_of_name(r.name) for id, r in recordings.items()}, vocabulary, FILE_NAME, "file_name")
+    return _annotations_from_text(segments, {id: words_from_file_name(r.name) for id, r in recordings.items()}, vocabulary, FILE_NAME, "file_name")
 
 
-def from_sidecars(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> Found:
+def annotations_from_sidecars(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> GatheredAnnotations:
     """One annotation a segment, from what a sidecar said about its recording."""
-    return _from_text(segments, {id: r.words for id, r in recordings.items()}, vocabulary, SIDECAR, "sidecar")
+    return _annotations_from_text(segments, {id: r.words for id, r in recordings.items()}, vocabulary, SIDECAR, "sidecar")
 
 
-def from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement) -> Found:
+def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement) -> GatheredAnnotations:
     """What the group's members annotated in the studio. One damaged annotation is refused, the others go on."""
-    known, found, read, elsewhere = {segment.id for segment in segments}, Found(), list[Annotation](), 0
+    known, found, read, elsewhere = {segment.id for segment in segments}, GatheredAnnotations(), list[Annotation](), 0
     for entry in store.list("annotations/"):
         if not entry.key.endswith(".json"):
             continue
@@ -56,8 +56,8 @@ def from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement)
             found.refused.append((entry.key, f"damaged: {e.errors()[0]['msg']}"))
     if elsewhere:
         found.refused.append(("the studio", f"{elsewhere} annotations are of segments that are not in this manifest"))
-    for one in newest(read):
-        reason = objection(agreement, one.member) or ("" if one.segment in known else "it is of another segment than its key")
+    for one in keep_newest_annotations(read):
+        reason = refusal_reason(agreement, one.member) or ("" if one.segment in known else "it is of another segment than its key")
         if reason:
             found.refused.append((one.key, reason))
         else:
@@ -65,17 +65,17 @@ def from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement)
     return found
 
 
-def objection(agreement: Agreement, member: str) -> str:
+def refusal_reason(agreement: Agreement, member: str) -> str:
     """Why this member's words cannot be taken; empty when they can."""
-    person = agreement.member(member)
+    person = agreement.find_member(member)
     if person is None:
         return f"{member[:60]!r} is no member in the agreement"
     return f"{member} has left the group" if person.left else ""
 
 
-def _from_text(segments: Iterable[Segment], texts: Mapping[str, str], vocabulary: Vocabulary, member: str, source: str) -> Found:
-    tags = {id: vocabulary.tags_in(text)[0] for id, text in texts.items()}
-    found = Found()
+def _annotations_from_text(segments: Iterable[Segment], texts: Mapping[str, str], vocabulary: Vocabulary, member: str, source: str) -> GatheredAnnotations:
+    tags = {id: vocabulary.find_tags(text)[0] for id, text in texts.items()}
+    found = GatheredAnnotations()
     for segment in segments:
         words = texts.get(segment.recording, "")[:LONGEST_WORDS]
         if words.strip():

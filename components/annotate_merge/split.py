@@ -9,7 +9,7 @@ from audiotune.dataset import Split
 from audiotune.recording import Recording
 
 
-def split(recordings: Mapping[str, Recording], used: Collection[str], share: float, by: str) -> dict[str, Split]:
+def split_recordings(recordings: Mapping[str, Recording], used: Collection[str], share: float, by: str) -> dict[str, Split]:
     """Recording id -> its side, for those in `used`. The same recordings are split the same way on every machine.
 
     Args:
@@ -17,7 +17,7 @@ def split(recordings: Mapping[str, Recording], used: Collection[str], share: flo
         share: of the recordings that is held out; at least one group of two or more, never all. 0 holds nothing out.
         by: "recording" or "session".
     """
-    groups = [here for group in _groups(recordings, by) if (here := [id for id in group if id in used])]
+    groups = [here for group in _group_recordings(recordings, by) if (here := [id for id in group if id in used])]
     ranked = sorted(groups, key=lambda group: hashlib.sha256(group[0].encode()).digest())
     wanted = round(share * len(used))
     held: set[str] = set()
@@ -33,7 +33,7 @@ def split(recordings: Mapping[str, Recording], used: Collection[str], share: flo
     return {id: "held_out" if id in held else "train" for id in used}
 
 
-def _groups(recordings: Mapping[str, Recording], by: str) -> list[list[str]]:
+def _group_recordings(recordings: Mapping[str, Recording], by: str) -> list[list[str]]:
     """Recordings that must stay together, each group sorted; union-find over likenesses and sessions."""
     parent = {id: id for id in recordings}
 

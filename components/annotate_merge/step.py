@@ -13,27 +13,27 @@ from audiotune.dataset import Caption, DatasetRow
 from audiotune.errors import AgreementError, ConsentError, ManifestError
 from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
-from audiotune.progress import Progress
+from audiotune.progress import ProgressCallback
 from audiotune.recording import Recording
 from audiotune.segment import Segment
 from audiotune.store.port import Store
 from audiotune.vocabulary import FACETS, Vocabulary
 from components.annotate_merge import captions as words
 from components.annotate_merge import merge, show, sources
-from components.annotate_merge.alpha import Agreement as Alpha
-from components.annotate_merge.alpha import agreement as alpha
+from components.annotate_merge.alpha import AnnotatorAgreement as Alpha
+from components.annotate_merge.alpha import measure_agreement as alpha
 from components.annotate_merge.exports import save_exports
-from components.annotate_merge.gather import recordings_of, segments_by
-from components.annotate_merge.imports import Places, from_file, read_import
+from components.annotate_merge.gather import load_recordings, load_segments
+from components.annotate_merge.imports import SegmentIndex, annotations_from_file, read_import
 from components.annotate_merge.settings import Settings
-from components.annotate_merge.sources import Found
-from components.annotate_merge.split import split
-from components.executor import Result
+from components.annotate_merge.sources import GatheredAnnotations
+from components.annotate_merge.split import split_recordings
+from components.executor import StepResult
 
 _UNCAPTIONED = "nobody described it"
 
 
-def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, report: Path, metrics: Path) -> Result:
+def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, report: Path, metrics: Path) -> StepResult:
     """Writes the dataset manifest, its exports and the report.
 
     Raises:
@@ -43,18 +43,18 @@ def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, 
         SourceError: an import that cannot be read.
     """
     progress(0.0, "reading the segments")
-    cut = segments_by(store, settings.segments)
-    recordings = recordings_of(store, cut)
-    group, allowed, refused = _allowed(store, recordings)
+    cut = load_segments(store, settings.segments)
+    recordings = load_recordings(store, cut)
+    group, allowed, refused = _select_allowed(store, recordings)
     segments = [segment for segment in cut.rows if segment.recording in allowed]
     vocabulary = Vocabulary.load(store)
     progress(0.2, f"gathering what was said about {len(segments)} segments")
-    said = _said(settings, store, segments, allowed, group, vocabulary)
+    said = _gather_annotations(settings, store, segments, allowed, group, vocabulary)
     progress(0.5, f"merging {len(said.annotations)} annotations")
-    ballots = words.ballots(said.annotations)
-    merged = merge.by_facet(ballots, settings.iterations)
-    captions = words.captions(said.annotations, merged, vocabulary, settings.threshold)
-    rows, silent = _rows(settings, segments, recordings, captions)
+    ballots = words.collect_ballots(said.annotations)
+    merged = merge.merge_by_facet(ballots, settings.iterations)
+    captions = words.build_captions(said.annotations, merged, vocabulary, settings.threshold)
+    rows, silent = _build_rows(settings, segments, recordings, captions)
     left_out = [*refused, *said.refused, *silent]
     if not rows:
         why = "; ".join(reason for _, reason in left_out[:3])
@@ -62,24 +62,24 @@ def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, 
         raise ManifestError(f"no segment has a caption ({why or 'the segments manifest is empty'})", where=cut.key, cure=cure)
     agreements = [alpha(facet, ballots[facet], settings.bootstrap) for facet in FACETS]
     progress(0.7, "writing the report")
-    seen = show.Seen(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
-    report.write_text(show.page(seen, settings, store), encoding="utf-8")
+    seen = show.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
+    report.write_text(show.render_report(seen, settings, store), encoding="utf-8")
     frozen = Manifest("datasets", rows, {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key})
     save_exports(store, frozen, group)
     key = frozen.save(store)
     frozen.write(dataset)
     progress(1.0, f"{len(rows)} captioned segments")
     facts = {"dataset": {"key": key, "rows": len(rows), "digest": frozen.digest}}
-    return Result({"dataset_key": key}, _numbers(rows, said, agreements, len(left_out)), facts)
+    return StepResult({"dataset_key": key}, _compute_metrics(rows, said, agreements, len(left_out)), facts)
 
 
-def _allowed(store: Store, recordings: Mapping[str, Recording]) -> tuple[Agreement, dict[str, Recording], list[tuple[str, str]]]:
+def _select_allowed(store: Store, recordings: Mapping[str, Recording]) -> tuple[Agreement, dict[str, Recording], list[tuple[str, str]]]:
     """The recordings that may be trained on; the others with the reason."""
-    group = governance.current_agreement(store)
+    group = governance.read_current_agreement(store)
     if group is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="ingest with --agreement agreement.toml first")
     people = {id: r.contributors for id, r in recordings.items()}
-    refused = governance.ask("annotate_merge", group, governance.consents_for(store, people), people).refused
+    refused = governance.decide_policy("annotate_merge", group, governance.read_consents(store, people), people).refused
     reasons = [(recordings[id].name, "; ".join(why)) for id, why in refused.items()]
     if recordings and len(refused) == len(recordings):
         raise ConsentError(
@@ -90,36 +90,36 @@ def _allowed(store: Store, recordings: Mapping[str, Recording]) -> tuple[Agreeme
     return group, {id: r for id, r in recordings.items() if id not in refused}, reasons
 
 
-def _said(
+def _gather_annotations(
     settings: Settings,
     store: Store,
     segments: list[Segment],
     recordings: Mapping[str, Recording],
     group: Agreement,
     vocabulary: Vocabulary,
-) -> Found:
+) -> GatheredAnnotations:
     """Everything that was said, by whom it may be."""
-    wanted, found = {source.strip() for source in settings.sources.split(",")}, Found()
+    wanted, found = {source.strip() for source in settings.sources.split(",")}, GatheredAnnotations()
     if "file_names" in wanted:
-        found.add(sources.from_names(segments, recordings, vocabulary))
+        found.add(sources.annotations_from_names(segments, recordings, vocabulary))
     if "sidecars" in wanted:
-        found.add(sources.from_sidecars(segments, recordings, vocabulary))
+        found.add(sources.annotations_from_sidecars(segments, recordings, vocabulary))
     if "studio" in wanted:
-        found.add(sources.from_studio(store, segments, group))
-    places = Places(segments, recordings)
+        found.add(sources.annotations_from_studio(store, segments, group))
+    places = SegmentIndex(segments, recordings)
     for name in settings.imports:
-        found.add(from_file(name, read_import(store, name), places, group, vocabulary, settings.import_members))
+        found.add(annotations_from_file(name, read_import(store, name), places, group, vocabulary, settings.import_members))
     return found
 
 
-def _rows(
+def _build_rows(
     settings: Settings, segments: list[Segment], recordings: Mapping[str, Recording], captions: Mapping[str, Caption]
 ) -> tuple[list[DatasetRow], list[tuple[str, str]]]:
     """The rows of the dataset, and the segments that nobody described."""
     fallback = Caption(text=settings.caption_fallback) if settings.caption_fallback.strip() else None
     chosen = [(segment, captions.get(segment.id, fallback)) for segment in segments]
     used = {segment.recording for segment, caption in chosen if caption}
-    side = split(recordings, used, settings.held_out_share, settings.split_by)
+    side = split_recordings(recordings, used, settings.held_out_share, settings.split_by)
     rows = [
         DatasetRow(
             segment=segment,
@@ -136,7 +136,7 @@ def _rows(
     return rows, silent
 
 
-def _numbers(rows: list[DatasetRow], said: Found, agreements: list[Alpha], left_out: int) -> dict[str, float]:
+def _compute_metrics(rows: list[DatasetRow], said: GatheredAnnotations, agreements: list[Alpha], left_out: int) -> dict[str, float]:
     people = {one.member for one in said.annotations if one.member not in sources.NOT_PEOPLE}
     numbers: dict[str, float] = {
         "segments": len(rows),

@@ -16,22 +16,22 @@ from typing import Any
 
 from audiotune.dataset import DatasetRow, LatentRow
 from audiotune.errors import NotInStoreError, TrainingError
-from audiotune.manifest import Manifest, load
-from audiotune.progress import Progress
-from audiotune.sound import Sound, read
-from audiotune.stable_audio.mirror import Base, resolve
+from audiotune.manifest import Manifest, load_manifest
+from audiotune.progress import ProgressCallback
+from audiotune.sound import Sound, read_sound
+from audiotune.stable_audio.mirror import BaseModelFolder, resolve_base
 from audiotune.store.port import Store
 from components.encode.settings import Settings
-from components.executor import Result
+from components.executor import StepResult
 
 _VERSION = 1  # of what encoding means; raised when the same segment would get other latents
-_WORDS_AT_ONCE = 64
+_CAPTIONS_AT_ONCE = 64
 
 
-class Encoder:
+class DatasetEncoder:
     """The base model, loaded when something is met that is not in the store yet."""
 
-    def __init__(self, settings: Settings, store: Store, base: Base) -> None:
+    def __init__(self, settings: Settings, store: Store, base: BaseModelFolder) -> None:
         self.settings, self.store, self.base = settings, store, base
         self.encoded = self.embedded = 0
 
@@ -41,9 +41,9 @@ class Encoder:
 
         return load_model(self.base.folder, device=self.settings.device)
 
-    def facts(self) -> dict[str, Any]:
+    def base_facts(self) -> dict[str, Any]:
         """What the latents manifest says about the base."""
-        known = self._memo("base")
+        known = self._read_memo("base")
         if known is None:
             sa = self.model
             known = {
@@ -52,60 +52,60 @@ class Encoder:
                 "latent_channels": sa.latent_channels,
                 "window_s": sa.window_frames / sa.sample_rate_hz,
             }
-            self._remember("base", known)
+            self._write_memo("base", known)
         return dict(known)
 
-    def parts(self, blob: str, part_s: float) -> list[dict[str, Any]]:
+    def encode_segment(self, blob: str, part_s: float) -> list[dict[str, Any]]:
         """Latents of a rendered segment, part by part: store key, latent frames, seconds."""
-        what = _digest(["parts", blob.rpartition("/")[2], part_s, self.settings.tail_s])
-        known = self._memo(what)
+        what = _hash_inputs(["parts", blob.rpartition("/")[2], part_s, self.settings.tail_s])
+        known = self._read_memo(what)
         if known is None or not all(self.store.exists(part["latents"]) for part in known):
-            known = [self._encoded(part) for part in cut(read(self.store.fetch(blob)), part_s, self.settings.tail_s)]
-            self._remember(what, known)
+            known = [self._encode_part(part) for part in cut_parts(read_sound(self.store.fetch(blob)), part_s, self.settings.tail_s)]
+            self._write_memo(what, known)
         return list(known)
 
-    def words(self, texts: Sequence[str]) -> dict[str, str]:
+    def embed_captions(self, texts: Sequence[str]) -> dict[str, str]:
         """Text -> store key of its embedding."""
-        known = {text: self._memo(_digest(["words", text])) for text in texts}
+        known = {text: self._read_memo(_hash_inputs(["words", text])) for text in texts}
         missing = [text for text, key in known.items() if key is None or not self.store.exists(key)]
-        for start in range(0, len(missing), _WORDS_AT_ONCE):
-            known |= self._embedded(missing[start : start + _WORDS_AT_ONCE])
+        for start in range(0, len(missing), _CAPTIONS_AT_ONCE):
+            known |= self._embed_texts(missing[start : start + _CAPTIONS_AT_ONCE])
         return {text: str(key) for text, key in known.items()}
 
-    def _encoded(self, sound: Sound) -> dict[str, Any]:
+    def _encode_part(self, sound: Sound) -> dict[str, Any]:
         import torch
 
         from audiotune import tensors
-        from audiotune.stable_audio.encode import encode
+        from audiotune.stable_audio.encode import encode_sound
 
-        latents = torch.from_numpy(encode(self.model, sound))
+        latents = torch.from_numpy(encode_sound(self.model, sound))
         self.encoded += 1
-        key = tensors.put(self.store, {"latents": tensors.lazy(latents)})
+        key = tensors.store_tensors(self.store, {"latents": tensors.wrap_tensor(latents)})
         return {"latents": key, "latent_frames": int(latents.shape[1]), "seconds": round(sound.duration_s, 6)}
 
-    def _embedded(self, texts: list[str]) -> dict[str, str]:
+    def _embed_texts(self, texts: list[str]) -> dict[str, str]:
         from audiotune.stable_audio import embeddings
 
-        keys = dict(zip(texts, embeddings.put(self.store, self.model, texts), strict=True))
+        keys = dict(zip(texts, embeddings.store_embeddings(self.store, self.model, texts), strict=True))
         for text, key in keys.items():
-            self._remember(_digest(["words", text]), key)
+            self._write_memo(_hash_inputs(["words", text]), key)
         self.embedded += len(texts)
         return keys
 
-    def _memo(self, what: str) -> Any:
+    def _read_memo(self, what: str) -> Any:
         try:
             return json.loads(self.store.get(self._memo_key(what)))
         except NotInStoreError:
             return None
 
-    def _remember(self, what: str, value: Any) -> None:
+    def _write_memo(self, what: str, value: Any) -> None:
         self.store.put(self._memo_key(what), json.dumps(value).encode())
 
     def _memo_key(self, what: str) -> str:
         return f"latents/{self.base.digest[:32]}-v{_VERSION}/{what}.json"
 
 
-def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, latents: Path, metrics: Path) -> Result:
+def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, latents: Path, metrics: Path) -> StepResult:
     """Writes the latents manifest.
 
     Args:
@@ -116,22 +116,22 @@ def run(settings: Settings, store: Store, progress: Progress, *, dataset: Path, 
     Raises:
         TrainingError: the dataset holds nothing.
     """
-    captioned = load(dataset, "datasets", DatasetRow)
+    captioned = load_manifest(dataset, "datasets", DatasetRow)
     if not captioned.rows:
         raise TrainingError("the dataset holds no segment", where=str(dataset), cure="annotate some segments first")
     progress(0.0, f"finding the base model {settings.base}")
-    encoder = Encoder(settings, store, resolve(store, settings.base))
-    facts = encoder.facts()
-    embedded = encoder.words(list(dict.fromkeys(text for row in captioned.rows for text in row.caption.texts)))
-    rows = list(_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, progress))
+    encoder = DatasetEncoder(settings, store, resolve_base(store, settings.base))
+    facts = encoder.base_facts()
+    embedded = encoder.embed_captions(list(dict.fromkeys(text for row in captioned.rows for text in row.caption.all_texts)))
+    rows = list(_encode_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, progress))
     meta = {"base": settings.base, "base_digest": encoder.base.digest, "dataset": captioned.digest, **facts}
     made = Manifest("latents", rows, meta)
     made.write(latents)
     key = made.save(store)
-    return Result(parameters={"latents_key": key}, metrics=_metrics(made, encoder))
+    return StepResult(parameters={"latents_key": key}, metrics=_collect_metrics(made, encoder))
 
 
-def cut(sound: Sound, part_s: float, tail_s: float) -> Iterator[Sound]:
+def cut_parts(sound: Sound, part_s: float, tail_s: float) -> Iterator[Sound]:
     """Parts of at most `part_s` seconds, one after the other; a last part under `tail_s` is left out unless it is the only one."""
     part = max(1, math.floor(part_s * sound.sample_rate_hz + 0.5))
     for start in range(0, max(1, sound.frames), part):
@@ -140,24 +140,24 @@ def cut(sound: Sound, part_s: float, tail_s: float) -> Iterator[Sound]:
             yield sound.cut(start, start + rest)
 
 
-def _rows(
-    rows: Sequence[DatasetRow], encoder: Encoder, part_s: float, embedded: dict[str, str], progress: Progress
+def _encode_rows(
+    rows: Sequence[DatasetRow], encoder: DatasetEncoder, part_s: float, embedded: dict[str, str], progress: ProgressCallback
 ) -> Iterator[LatentRow]:
     for number, row in enumerate(rows):
-        for part in encoder.parts(row.segment.blob, part_s):
+        for part in encoder.encode_segment(row.segment.blob, part_s):
             yield LatentRow(
                 segment=row.segment.id,
                 recording=row.segment.recording,
                 split=row.split,
-                captions=row.caption.texts,
-                embeddings=tuple(embedded[text] for text in row.caption.texts),
+                captions=row.caption.all_texts,
+                embeddings=tuple(embedded[text] for text in row.caption.all_texts),
                 **part,
             )
         if (number + 1) % max(1, len(rows) // 20) == 0 or number + 1 == len(rows):
             progress((number + 1) / len(rows), f"{number + 1} of {len(rows)} segments encoded")
 
 
-def _metrics(made: Manifest[LatentRow], encoder: Encoder) -> dict[str, float]:
+def _collect_metrics(made: Manifest[LatentRow], encoder: DatasetEncoder) -> dict[str, float]:
     train = [row for row in made.rows if row.split == "train"]
     return {
         "rows": len(made.rows),
@@ -168,5 +168,5 @@ def _metrics(made: Manifest[LatentRow], encoder: Encoder) -> dict[str, float]:
     }
 
 
-def _digest(what: Any) -> str:
+def _hash_inputs(what: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """The door of evaluate."""
 
-from components.executor import door
+from components.executor import run_command_line
 
 if __name__ == "__main__":
-    raise SystemExit(door("components.evaluate"))
+    raise SystemExit(run_command_line("components.evaluate"))

@@ -10,13 +10,13 @@ import numpy as np
 from audiotune import distance
 from audiotune.errors import ModelError
 from audiotune.sound import Sound
-from components.evaluate.material import Heard
+from components.evaluate.material import MeasuredSound
 from components.evaluate.settings import Settings
 
 _CLAP_RATE_HZ, _PANNS_RATE_HZ = 48_000, 32_000
 
 
-def embeddings(settings: Settings, reference: Sequence[Heard], *others: Sequence[Heard]) -> list[distance.Matrix]:
+def embed_sound_sets(settings: Settings, reference: Sequence[MeasuredSound], *others: Sequence[MeasuredSound]) -> list[distance.Matrix]:
     """One matrix [sounds, values] for the reference and for each of the other sets.
 
     Raises:
@@ -24,23 +24,23 @@ def embeddings(settings: Settings, reference: Sequence[Heard], *others: Sequence
     """
     sets = (reference, *others)
     if settings.embedding == "clap":
-        return [_clap([one.sound for one in heard], settings.embedding_model) for heard in sets]
+        return [_embed_with_clap([one.sound for one in heard], settings.embedding_model) for heard in sets]
     if settings.embedding == "panns":
-        return [_panns([one.sound for one in heard], settings) for heard in sets]
-    kinds = [_statistics(heard) for heard in sets]
-    return distance.balanced(kinds[0], *kinds[1:])
+        return [_embed_with_panns([one.sound for one in heard], settings) for heard in sets]
+    kinds = [_compute_statistics(heard) for heard in sets]
+    return distance.balance_statistics(kinds[0], *kinds[1:])
 
 
-def _statistics(heard: Sequence[Heard]) -> list[distance.Matrix]:
+def _compute_statistics(heard: Sequence[MeasuredSound]) -> list[distance.Matrix]:
     """Mel statistics and, where every sound has them, latent statistics."""
-    kinds = [np.stack([distance.mel_statistics(one.mel) for one in heard])]
+    kinds = [np.stack([distance.compute_mel_statistics(one.mel) for one in heard])]
     latents = [one.latents for one in heard if one.latents is not None]
     if len(latents) == len(heard):
         kinds.append(np.stack(latents))
     return kinds
 
 
-def _clap(sounds: Sequence[Sound], name: str) -> distance.Matrix:
+def _embed_with_clap(sounds: Sequence[Sound], name: str) -> distance.Matrix:
     """LAION-CLAP's audio embedding (Wu et al. 2023), by transformers, of a model on Hugging Face or in a folder."""
     import torch
 
@@ -54,14 +54,14 @@ def _clap(sounds: Sequence[Sound], name: str) -> distance.Matrix:
     rows = []
     with torch.no_grad():
         for sound in sounds:
-            mono = sound.mono().resampled(_CLAP_RATE_HZ).data[0]
+            mono = sound.to_mono().resample(_CLAP_RATE_HZ).data[0]
             inputs = processor(audio=mono, sampling_rate=_CLAP_RATE_HZ, return_tensors="pt")
             found: Any = model.get_audio_features(**inputs)
             rows.append(getattr(found, "pooler_output", found)[0].double().numpy())
     return np.stack(rows)
 
 
-def _panns(sounds: Sequence[Sound], settings: Settings) -> distance.Matrix:
+def _embed_with_panns(sounds: Sequence[Sound], settings: Settings) -> distance.Matrix:
     """PANNs' 2048 values of CNN14 (Kong et al. 2020), by panns-inference."""
     try:
         from panns_inference import AudioTagging  # type: ignore[import-not-found]
@@ -71,7 +71,7 @@ def _panns(sounds: Sequence[Sound], settings: Settings) -> distance.Matrix:
     listener = AudioTagging(checkpoint_path=settings.embedding_model or None, device="cpu")
     rows = []
     for sound in sounds:
-        mono = sound.mono().resampled(_PANNS_RATE_HZ).data
+        mono = sound.to_mono().resample(_PANNS_RATE_HZ).data
         padded = np.pad(mono, ((0, 0), (0, max(0, _PANNS_RATE_HZ - mono.shape[1]))))  # CNN14 wants about a second
         rows.append(np.asarray(listener.inference(padded)[1][0], dtype=np.float64))
     return np.stack(rows)

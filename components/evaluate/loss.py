@@ -8,7 +8,7 @@ from typing import Any
 
 from audiotune import tensors
 from audiotune.dataset import LatentRow
-from audiotune.stable_audio.condition import embed
+from audiotune.stable_audio.condition import embed_prompts
 from audiotune.stable_audio.load import StableAudio
 from audiotune.store.port import Store
 
@@ -16,7 +16,7 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 Losses = dict[float, float]  # noise level -> mean squared error per latent value
 
 
-def loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> Losses:
+def measure_loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> Losses:
     """Mean squared error per latent value at each noise level; empty without rows.
 
     v-objective (Salimans and Ho 2022) or rectified flow (Liu et al. 2022), as the model's config says.
@@ -27,18 +27,18 @@ def loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> L
     sums, count = dict.fromkeys(LEVELS, 0.0), 0
     with torch.no_grad():
         for number, row in enumerate(rows):
-            x = tensors.read(store.fetch(row.latents))["latents"][None].to(sa.device)
+            x = tensors.read_tensors(store.fetch(row.latents))["latents"][None].to(sa.device)
             x = x[..., : x.shape[-1] // patch * patch]
             if not x.numel():
                 continue
             noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(number)).to(x)
-            for level, error in _errors(sa, x, noise, row).items():
+            for level, error in _sum_squared_errors(sa, x, noise, row).items():
                 sums[level] += error
             count += x.numel()
     return {level: total / count for level, total in sums.items()} if count else {}
 
 
-def _errors(sa: StableAudio, x: Any, noise: Any, row: LatentRow) -> Losses:
+def _sum_squared_errors(sa: StableAudio, x: Any, noise: Any, row: LatentRow) -> Losses:
     """Sum of squared errors of one row at each level; all levels go through the model as one batch."""
     import torch
 
@@ -49,12 +49,12 @@ def _errors(sa: StableAudio, x: Any, noise: Any, row: LatentRow) -> Losses:
         mixed, target = alpha * x + sigma * noise, alpha * noise - sigma * x
     else:
         mixed, target = (1 - at) * x + at * noise, (noise - x).expand(len(LEVELS), -1, -1)
-    conditioning = embed(sa, [row.captions[0]] * len(LEVELS), [row.seconds] * len(LEVELS))
+    conditioning = embed_prompts(sa, [row.captions[0]] * len(LEVELS), [row.seconds] * len(LEVELS))
     dtype = next(sa.model.model.parameters()).dtype
     found = sa.model(mixed.to(dtype), levels.to(dtype), conditioning).float()
     return dict(zip(LEVELS, ((found - target) ** 2).sum(dim=(1, 2)).tolist(), strict=True))
 
 
-def mean(losses: Losses) -> float:
+def average_loss(losses: Losses) -> float:
     """Over all noise levels."""
     return sum(losses.values()) / len(losses)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from audiotune import picture, report
 from audiotune.release import Evaluation
-from components.evaluate.judge import Copy, Made
+from components.evaluate.judge import SoundComparison, TrainingMatch
 from components.evaluate.loss import LEVELS, Losses
-from components.evaluate.material import Heard
+from components.evaluate.material import MeasuredSound
 from components.evaluate.settings import Settings
 
 _PLAYED_S = 5.0
@@ -44,48 +44,48 @@ _WORDS = {
 }
 
 
-def page(settings: Settings, result: Evaluation, made: Made, found: Sequence[Copy], losses: Mapping[str, Losses]) -> str:
+def render_report(settings: Settings, result: Evaluation, made: SoundComparison, found: Sequence[TrainingMatch], losses: Mapping[str, Losses]) -> str:
     """The whole page, under 3 MB.
 
     Args:
         found: the copies search for `made.after`, in its order.
         losses: name -> loss by noise level.
     """
-    parts = [_verdict(result), _numbers(result.metrics)]
+    parts = [_render_verdict(result), _render_numbers(result.metrics)]
     if any(losses.values()):
-        parts.append(_losses(losses))
+        parts.append(_render_losses(losses))
     if settings.players and found:
-        order = _most_telling(made, found, settings.players)
-        parts.append(report.section("Listen", *(_listen(settings, made, found[i], i) for i in order)))
-    parts.append(report.details("All settings", report.table(("knob", "value"), sorted(settings.model_dump().items()))))
-    return report.page(
+        order = _choose_sounds(made, found, settings.players)
+        parts.append(report.render_section("Listen", *(_render_players(settings, made, found[i], i) for i in order)))
+    parts.append(report.render_details("All settings", report.render_table(("knob", "value"), sorted(settings.model_dump().items()))))
+    return report.render_page(
         "Evaluation",
         "".join(parts),
         subtitle="Base and tuned model made sounds of the same held-out captions with the same seeds.",
     )
 
 
-def _verdict(result: Evaluation) -> report.Html:
+def _render_verdict(result: Evaluation) -> report.Html:
     if result.passed:
-        return report.note("The gate passed.", kind="good")
-    return report.note("The gate did not pass: " + "; ".join(result.reasons) + ".", kind="bad")
+        return report.render_note("The gate passed.", kind="good")
+    return report.render_note("The gate did not pass: " + "; ".join(result.reasons) + ".", kind="bad")
 
 
-def _numbers(values: Mapping[str, float]) -> report.Html:
+def _render_numbers(values: Mapping[str, float]) -> report.Html:
     pairs = [(label, values[f"{name}_before"], values[f"{name}_after"]) for label, name in _PAIRS if f"{name}_before" in values]
     rest = [(words, values[name]) for name, words in _WORDS.items() if name in values]
-    return report.section(
-        "Nearer is lower", report.table(("", "base model", "tuned model"), pairs), report.table(("measured", ""), rest)
+    return report.render_section(
+        "Nearer is lower", report.render_table(("", "base model", "tuned model"), pairs), report.render_table(("measured", ""), rest)
     )
 
 
-def _losses(losses: Mapping[str, Losses]) -> report.Html:
+def _render_losses(losses: Mapping[str, Losses]) -> report.Html:
     series = {name: (LEVELS, [by_level[level] for level in LEVELS]) for name, by_level in losses.items() if by_level}
-    png = picture.curve_png(series, x="noise level (1 is noise)", y="mean squared error")
-    return report.section("Loss by noise level", report.picture(png, "loss by noise level"))
+    png = picture.draw_curves(series, x="noise level (1 is noise)", y="mean squared error")
+    return report.render_section("Loss by noise level", report.render_picture(png, "loss by noise level"))
 
 
-def _most_telling(made: Made, found: Sequence[Copy], count: int) -> list[int]:
+def _choose_sounds(made: SoundComparison, found: Sequence[TrainingMatch], count: int) -> list[int]:
     """Each caption once before any comes twice, and the sound most like a training segment among them."""
     places = list(range(len(made.after)))
     first = {found[i].heard.text: i for i in reversed(places)}
@@ -94,7 +94,7 @@ def _most_telling(made: Made, found: Sequence[Copy], count: int) -> list[int]:
     return [worst, *(i for i in order if i != worst)][:count]
 
 
-def _listen(settings: Settings, made: Made, copy: Copy, place: int) -> report.Html:
+def _render_players(settings: Settings, made: SoundComparison, copy: TrainingMatch, place: int) -> report.Html:
     nearest = copy.same or copy.nearest
     mark = " · a copy" if copy.is_copy(settings) else ""
     sounds = (
@@ -103,11 +103,11 @@ def _listen(settings: Settings, made: Made, copy: Copy, place: int) -> report.Ht
         (made.targets[place], "the recording with this caption"),
         (nearest, f"nearest training segment, likeness {copy.like:.2f}{mark}: {nearest.text[:60]}"),
     )
-    cells = [report.Html(report.player(one.sound, max_s=_PLAYED_S, label=label) + _spectrogram(one)) for one, label in sounds]
-    return report.Html(f"<h3>{report.escape(copy.heard.text)}</h3>" + report.table(("", "", "", ""), [cells]))
+    cells = [report.Html(report.render_player(one.sound, max_s=_PLAYED_S, label=label) + _render_spectrogram(one)) for one, label in sounds]
+    return report.Html(f"<h3>{report.escape_html(copy.heard.text)}</h3>" + report.render_table(("", "", "", ""), [cells]))
 
 
-def _spectrogram(one: Heard) -> report.Html:
-    return report.picture(
-        picture.spectrogram_png(one.sound, width_px=240, height_px=100, max_s=_PLAYED_S), f"spectrogram: {one.text}"
+def _render_spectrogram(one: MeasuredSound) -> report.Html:
+    return report.render_picture(
+        picture.draw_spectrogram(one.sound, width_px=240, height_px=100, max_s=_PLAYED_S), f"spectrogram: {one.text}"
     )

@@ -12,20 +12,20 @@ from audiotune import manifest
 from audiotune.dataset import DatasetRow, LatentRow
 from audiotune.errors import ManifestError, ModelError
 from audiotune.manifest import Manifest
-from audiotune.partial import write_whole
-from audiotune.progress import Progress
+from audiotune.partial import write_atomic_file
+from audiotune.progress import ProgressCallback
 from audiotune.release import Evaluation, WeightsPointer
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings
-from components.executor import Result
+from components.executor import StepResult
 
 _VERSION = 1  # of what is measured; raised when the same models would get other numbers
 
 
-def run(
+def run_step(
     settings: Settings,
     store: Store,
-    progress: Progress,
+    progress: ProgressCallback,
     *,
     weights: Path,
     latents: Path,
@@ -33,7 +33,7 @@ def run(
     evaluation: Path,
     report: Path,
     metrics: Path,
-) -> Result:
+) -> StepResult:
     """Writes the evaluation and its report; one that was made before is shown again.
 
     Args:
@@ -45,31 +45,31 @@ def run(
         ModelError: weights, latents and dataset do not belong together.
         ManifestError: one of them is cut, or there are fewer than two segments to compare with.
     """
-    pointer = _pointer(weights)
-    rows, encoded = manifest.load(dataset, "datasets", DatasetRow), manifest.load(latents, "latents", LatentRow)
-    _check(pointer, rows, encoded)
-    key = _key(settings, pointer, encoded)
+    pointer = _read_pointer(weights)
+    rows, encoded = manifest.load_manifest(dataset, "datasets", DatasetRow), manifest.load_manifest(latents, "latents", LatentRow)
+    _check_inputs(pointer, rows, encoded)
+    key = _make_evaluation_key(settings, pointer, encoded)
     if not store.exists(key):
-        from components.evaluate.measure import measure
+        from components.evaluate.measure import evaluate_model
 
-        made, page = measure(settings, store, progress, pointer, rows, encoded)
+        made, page = evaluate_model(settings, store, progress, pointer, rows, encoded)
         kept = made.model_copy(update={"report": store.put_blob(page.encode(), ".html")})
         store.put(key, kept.model_dump_json(indent=1).encode())
     result = Evaluation.model_validate_json(store.get(key))
     report.write_bytes(store.fetch(result.report).read_bytes())
-    write_whole(evaluation, result.model_dump_json(indent=1) + "\n")
+    write_atomic_file(evaluation, result.model_dump_json(indent=1) + "\n")
     progress(1.0, "the gate passed" if result.passed else "the gate did not pass: " + "; ".join(result.reasons))
-    return Result(parameters={"passed": result.passed}, metrics={**result.metrics, "passed": int(result.passed)})
+    return StepResult(parameters={"passed": result.passed}, metrics={**result.metrics, "passed": int(result.passed)})
 
 
-def _pointer(path: Path) -> WeightsPointer:
+def _read_pointer(path: Path) -> WeightsPointer:
     try:
         return WeightsPointer.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as e:
         raise ManifestError("no weights pointer can be read", where=str(path), cure="run unwrap again") from e
 
 
-def _check(pointer: WeightsPointer, dataset: Manifest[DatasetRow], latents: Manifest[LatentRow]) -> None:
+def _check_inputs(pointer: WeightsPointer, dataset: Manifest[DatasetRow], latents: Manifest[LatentRow]) -> None:
     if pointer.dataset and pointer.dataset != dataset.digest:
         raise ModelError(
             "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
@@ -84,7 +84,7 @@ def _check(pointer: WeightsPointer, dataset: Manifest[DatasetRow], latents: Mani
         )
 
 
-def _key(settings: Settings, pointer: WeightsPointer, latents: Manifest[LatentRow]) -> str:
+def _make_evaluation_key(settings: Settings, pointer: WeightsPointer, latents: Manifest[LatentRow]) -> str:
     """Names an evaluation by all that decides its numbers; the latents' digest stands for the dataset, too."""
     knobs = settings.model_dump(exclude={"device"})
     what = [_VERSION, knobs, pointer.identity, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]

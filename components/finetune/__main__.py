@@ -1,6 +1,6 @@
 """The door of finetune: `python -m components.finetune --help`."""
 
-from components.executor import door
+from components.executor import run_command_line
 
 if __name__ == "__main__":
-    raise SystemExit(door("components.finetune"))
+    raise SystemExit(run_command_line("components.finetune"))

@@ -36,16 +36,16 @@ def add_adapters(diffusion: nn.Module, settings: Settings) -> list[str]:
     return names
 
 
-def plain_name(name: str) -> str:
+def remove_peft_affixes(name: str) -> str:
     """A parameter's name without peft's additions: as in stable-audio-tools' state dict, adapters as `<layer>.lora_A|B`."""
     return name.replace(".base_layer.", ".").removesuffix(".default.weight")
 
 
-def is_adapter(name: str) -> bool:
+def is_adapter_name(name: str) -> bool:
     return ".lora_A." in name or ".lora_B." in name
 
 
-def merged_by_peft(diffusion: Any) -> None:
+def merge_with_peft(diffusion: Any) -> None:
     """Merges the adapters into the layers' weights, in place, as peft does it; for demos and comparison."""
     from peft.tuners.lora import LoraLayer
 

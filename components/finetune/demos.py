@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from audiotune import manifest, picture, tensors
-from audiotune.checkpoint import load
+from audiotune.checkpoint import load_checkpoint
 from audiotune.dataset import LatentRow
 from audiotune.sound import Sound
 from audiotune.stable_audio.load import StableAudio
@@ -22,7 +22,7 @@ from components.finetune.settings import Settings
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoSound:
     """A sound that the model made of a caption."""
 
     prompt: str
@@ -30,33 +30,33 @@ class Demo:
     sound: Sound
 
 
-def make_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Settings) -> list[Demo]:
+def make_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Settings) -> list[DemoSound]:
     """Generates a sound for the captions of some rows, each at its row's length; none twice."""
-    from audiotune.stable_audio.sample import Request, generate
+    from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 
     captions = {row.captions[0]: row.seconds for row in rows}
     wanted = list(captions.items())[: settings.demos]
     window_s = sa.window_frames / sa.sample_rate_hz
     lengths = {prompt: min(max(seconds, 0.25), window_s) for prompt, seconds in wanted}
     requests = [
-        Request(
+        SamplingRequest(
             prompt, seconds=lengths[prompt], steps=settings.demo_steps, guidance=settings.demo_guidance, seed=settings.seed + i
         )
         for i, prompt in enumerate(lengths)
     ]
     with torch.no_grad():
-        sounds = generate(sa, requests)
-    return [Demo(r.prompt, r.seed, sound) for r, sound in zip(requests, sounds)]
+        sounds = generate_sounds(sa, requests)
+    return [DemoSound(r.prompt, r.seed, sound) for r, sound in zip(requests, sounds)]
 
 
-def demo_files(demos: Sequence[Demo], folder: Path) -> list[Path]:
+def write_demo_files(demos: Sequence[DemoSound], folder: Path) -> list[Path]:
     """A WAV and a spectrogram for each demo."""
     files = []
     for number, demo in enumerate(demos):
         stem = f"{number:02d}-" + "".join(c if c.isalnum() else "-" for c in demo.prompt.lower())[:60].strip("-")
         files.append(demo.sound.write(folder / f"{stem}.wav"))
         image = folder / f"{stem}.png"
-        image.write_bytes(picture.spectrogram_png(demo.sound))
+        image.write_bytes(picture.draw_spectrogram(demo.sound))
         files.append(image)
     return files
 
@@ -65,24 +65,24 @@ def main(store_url: str, key: str) -> int:
     """Makes the demos of a checkpoint and logs them to its MLflow run."""
     from audiotune.registry.runs import start_run
     from audiotune.stable_audio.load import load_model
-    from audiotune.stable_audio.mirror import resolve
+    from audiotune.stable_audio.mirror import resolve_base
     from audiotune.store import open_store
-    from components.finetune.tuned import Tuned
+    from components.finetune.tuned import TrainingModel
 
     store = open_store(store_url)
-    checkpoint = load(store, key)
+    checkpoint = load_checkpoint(store, key)
     settings = Settings.model_validate(checkpoint.recipe)
-    sa = load_model(resolve(store, checkpoint.base).folder)
-    named = Tuned(sa, settings).learning()
-    weights = tensors.read(store.fetch(checkpoint.ema or checkpoint.weights))
+    sa = load_model(resolve_base(store, checkpoint.base).folder)
+    named = TrainingModel(sa, settings).trainable_parameters()
+    weights = tensors.read_tensors(store.fetch(checkpoint.ema or checkpoint.weights))
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(weights[name])
-    rows = manifest.fetch(store, f"manifests/latents/{checkpoint.latents}.jsonl", "latents", LatentRow).rows
+    rows = manifest.fetch_manifest(store, f"manifests/latents/{checkpoint.latents}.jsonl", "latents", LatentRow).rows
     demos = make_demos(sa, [row for row in rows if row.split == "held_out"] or rows, settings)
     run = start_run(settings.experiment, "demos", {}, run_id=checkpoint.run or None)
     with tempfile.TemporaryDirectory() as folder:
-        for path in demo_files(demos, Path(folder)):
+        for path in write_demo_files(demos, Path(folder)):
             run.log_file(path, f"demos/step-{checkpoint.step}")
     return 0
 

@@ -19,7 +19,7 @@ _POOL = 8  # batches, at most
 
 
 @dataclass(frozen=True)
-class Draw:
+class BatchDraw:
     """One step's randomness, on the CPU.
 
     Attributes:
@@ -37,26 +37,26 @@ class Draw:
     noise: torch.Tensor
 
 
-def draw(settings: Settings, frames: torch.Tensor, channels: int, step: int) -> Draw:
+def draw_batch(settings: Settings, frames: torch.Tensor, channels: int, step: int) -> BatchDraw:
     """Draws step `step` (from 0).
 
     Args:
         frames: int64 [all rows], true lengths in latent frames.
         channels: latent channels.
     """
-    rows = rows_at(settings.seed, frames, settings.batch_size, step)
-    random = generator(settings.seed, "draw", step)
+    rows = draw_rows(settings.seed, frames, settings.batch_size, step)
+    random = make_generator(settings.seed, "draw", step)
     size = len(rows)
-    return Draw(
+    return BatchDraw(
         rows=rows,
         captions=torch.rand(size, generator=random),
-        uniform=stratified(size, random),
+        uniform=draw_stratified(size, random),
         dropped=torch.rand(size, generator=random) < settings.caption_dropout,
         noise=torch.randn(size, channels, int(frames[rows].max()), generator=random),
     )
 
 
-def with_little_padding(frames: Sequence[int], start: int, end: int, least: float = 0.0) -> list[tuple[int, int]]:
+def split_by_length(frames: Sequence[int], start: int, end: int, least: float = 0.0) -> list[tuple[int, int]]:
     """Rows `start` to `end` as runs that are computed one after the other, each padded to its own longest row only.
 
     Args:
@@ -68,24 +68,24 @@ def with_little_padding(frames: Sequence[int], start: int, end: int, least: floa
     spared, cut = max(((cut - start) * (longest - frames[cut - 1]), cut) for cut in range(start + 1, end + 1))
     if spared < least:
         return [(start, end)]
-    return [*with_little_padding(frames, start, cut, least), *with_little_padding(frames, cut, end, least)]
+    return [*split_by_length(frames, start, cut, least), *split_by_length(frames, cut, end, least)]
 
 
-def rows_at(seed: int, frames: torch.Tensor, batch_size: int, step: int) -> torch.Tensor:
+def draw_rows(seed: int, frames: torch.Tensor, batch_size: int, step: int) -> torch.Tensor:
     """Rows of one step, int64 [batch_size], shortest first."""
     size = max(1, min(_POOL, len(frames) // batch_size))  # never more than an epoch, or one sound could fill a batch
     pool, place = divmod(step, size)
     stream = range(pool * size * batch_size, (pool + 1) * size * batch_size)
     epochs = range(stream.start // len(frames), (stream.stop - 1) // len(frames) + 1)
-    orders = torch.cat([torch.randperm(len(frames), generator=generator(seed, "epoch", epoch)) for epoch in epochs])
+    orders = torch.cat([torch.randperm(len(frames), generator=make_generator(seed, "epoch", epoch)) for epoch in epochs])
     skipped = stream.start - epochs.start * len(frames)
     rows = orders[skipped : skipped + len(stream)]
     rows = rows[torch.argsort(frames[rows], stable=True)]
-    batches = torch.randperm(size, generator=generator(seed, "pool", pool))
+    batches = torch.randperm(size, generator=make_generator(seed, "pool", pool))
     return rows.reshape(size, batch_size)[batches[place]]
 
 
-def stratified(size: int, random: torch.Generator) -> torch.Tensor:
+def draw_stratified(size: int, random: torch.Generator) -> torch.Tensor:
     """float32 [size]: one uniform draw in each of `size` equal strata, in random order.
 
     Upstream draws noise levels from a Sobol sequence for the same reason: less variance in the loss than independent draws.
@@ -95,11 +95,11 @@ def stratified(size: int, random: torch.Generator) -> torch.Tensor:
     return ((strata + within) / size).clamp(1e-6, 1 - 1e-6)
 
 
-def generator(seed: int, purpose: str, number: int) -> torch.Generator:
+def make_generator(seed: int, purpose: str, number: int) -> torch.Generator:
     """A generator that depends on nothing but these three."""
-    return torch.Generator().manual_seed(derived_seed(seed, purpose, number))
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, number))
 
 
-def derived_seed(seed: int, purpose: str, number: int) -> int:
+def derive_seed(seed: int, purpose: str, number: int) -> int:
     digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from audiotune.checkpoint import Checkpoint
 from audiotune.dataset import LatentRow
 from audiotune.manifest import Manifest
-from audiotune.progress import Progress
-from audiotune.stable_audio.mirror import Base
+from audiotune.progress import ProgressCallback
+from audiotune.stable_audio.mirror import BaseModelFolder
 from components.finetune.settings import Settings
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingTask:
     """What a process needs to know to train; travels to other processes."""
 
     settings: Settings
     store_url: str
-    progress: Progress
-    base: Base
+    progress: ProgressCallback
+    base: BaseModelFolder
     latents: Manifest[LatentRow]
     dataset: str
     run_key: str
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """What the first process brings back."""
 
     checkpoint: Checkpoint

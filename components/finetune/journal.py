@@ -14,11 +14,11 @@ from typing import Any
 
 from audiotune.checkpoint import Checkpoint
 from audiotune.errors import AudioTuneError
-from audiotune.progress import Progress
+from audiotune.progress import ProgressCallback
 from components.finetune.settings import Settings
 
 
-class NoRun:
+class UntrackedRun:
     """A run that is logged nowhere."""
 
     id = ""
@@ -31,30 +31,30 @@ class NoRun:
 
 
 @dataclass
-class Journal:
+class TrainingLog:
     """Listens to a trainer. `run` is an `audiotune.registry.runs.Run`."""
 
     settings: Settings
-    progress: Progress
+    progress: ProgressCallback
     store_url: str
     run: Any
     wandb: Any = None
     demo: subprocess.Popen[bytes] | None = field(default=None)
 
     @classmethod
-    def opened(cls, settings: Settings, progress: Progress, store_url: str, params: dict[str, Any], run_id: str = "") -> Journal:
+    def open_run(cls, settings: Settings, progress: ProgressCallback, store_url: str, params: dict[str, Any], run_id: str = "") -> TrainingLog:
         """Starts a run, or goes on with the one of an earlier checkpoint."""
-        run: Any = NoRun()
+        run: Any = UntrackedRun()
         if settings.experiment:
             from audiotune.registry.runs import start_run
 
             run = start_run(settings.experiment, f"finetune {settings.mode} on {settings.base}", params, run_id=run_id or None)
-        return cls(settings, progress, store_url, run, _wandb(settings, params, run.id))
+        return cls(settings, progress, store_url, run, _start_wandb(settings, params, run.id))
 
     def on_losses(self, step: int, values: dict[str, float]) -> None:
-        self._try("metrics", lambda: self.run.log_metrics(values, step))
+        self._try_logging("metrics", lambda: self.run.log_metrics(values, step))
         if self.wandb is not None:
-            self._try("Weights & Biases", lambda: self.wandb.log(values, step=step))
+            self._try_logging("Weights & Biases", lambda: self.wandb.log(values, step=step))
         if "train_loss" in values:
             words = f"step {step} of {self.settings.steps}, loss {values['train_loss']:.4f}, {values['step_s']:.2f} s a step"
         else:
@@ -67,13 +67,13 @@ class Journal:
         if every and self.settings.demos and not checkpoint.final and checkpoint.step % every < self.settings.checkpoint_every:
             self._start_demo(checkpoint)
 
-    def keep_file(self, path: Path, folder: str) -> None:
-        self._try(path.name, lambda: self.run.log_file(path, folder))
+    def log_file(self, path: Path, folder: str) -> None:
+        self._try_logging(path.name, lambda: self.run.log_file(path, folder))
 
     def end(self, status: str) -> None:
-        self._try("the end of the run", lambda: self.run.end(status))
+        self._try_logging("the end of the run", lambda: self.run.end(status))
         if self.wandb is not None:
-            self._try("Weights & Biases", lambda: self.wandb.finish(exit_code=0 if status == "FINISHED" else 1))
+            self._try_logging("Weights & Biases", lambda: self.wandb.finish(exit_code=0 if status == "FINISHED" else 1))
         if self.demo is not None and self.demo.poll() is None:
             self.demo.wait()
 
@@ -82,19 +82,19 @@ class Journal:
         if self.demo is not None and self.demo.poll() is None:
             return
         command = [sys.executable, "-m", "components.finetune.demos", self.store_url, checkpoint.key]
-        self._try("demos", lambda: self._spawn(command))
+        self._try_logging("demos", lambda: self._spawn_demo(command))
 
-    def _spawn(self, command: list[str]) -> None:
+    def _spawn_demo(self, command: list[str]) -> None:
         self.demo = subprocess.Popen(["nice", "-n", "15", *command])
 
-    def _try(self, what: str, act: Callable[[], object]) -> None:
+    def _try_logging(self, what: str, act: Callable[[], object]) -> None:
         try:
             act()
         except (AudioTuneError, OSError, RuntimeError, ValueError) as e:
             print(f"could not log {what}: {e}; training goes on", file=sys.stderr, flush=True)
 
 
-def _wandb(settings: Settings, params: dict[str, Any], run_id: str) -> Any:
+def _start_wandb(settings: Settings, params: dict[str, Any], run_id: str) -> Any:
     if not settings.wandb_project:
         return None
     import wandb

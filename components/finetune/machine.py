@@ -21,7 +21,7 @@ from components.finetune.settings import Settings
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-class Machine(Protocol):
+class ComputeBackend(Protocol):
     """One process of a training run. `rank` counts them from 0 to `world - 1`."""
 
     device: torch.device
@@ -34,24 +34,24 @@ class Machine(Protocol):
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         """Adds gradients; only with the `last` part of a batch are they exchanged."""
 
-    def forward_of(self, *, last: bool) -> AbstractContextManager[Any]:
+    def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
         """Open around forward and backward of a part."""
 
-    def clip(self, norm: float) -> float:
+    def clip_gradients(self, norm: float) -> float:
         """Limits the gradient's norm (0 does not) and returns what it was."""
 
-    def step(self) -> None:
+    def step_optimizer(self) -> None:
         """One step of the optimizer."""
 
-    def total(self, value: torch.Tensor) -> torch.Tensor:
+    def sum_over_processes(self, value: torch.Tensor) -> torch.Tensor:
         """Sum over all processes."""
 
-    def state(self) -> dict[str, float]: ...
+    def scaler_state(self) -> dict[str, float]: ...
 
-    def restore(self, state: dict[str, float]) -> None: ...
+    def restore_scaler(self, state: dict[str, float]) -> None: ...
 
 
-class OneCpu:
+class SingleCpuBackend:
     """One process on a CPU in fp32 or bf16, without Lightning."""
 
     rank, world = 0, 1
@@ -68,26 +68,26 @@ class OneCpu:
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         loss.backward()
 
-    def forward_of(self, *, last: bool) -> AbstractContextManager[Any]:
+    def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
-    def clip(self, norm: float) -> float:
+    def clip_gradients(self, norm: float) -> float:
         return float(nn.utils.clip_grad_norm_(self._parameters, norm or float("inf")))
 
-    def step(self) -> None:
+    def step_optimizer(self) -> None:
         self._optimizer.step()
 
-    def total(self, value: torch.Tensor) -> torch.Tensor:
+    def sum_over_processes(self, value: torch.Tensor) -> torch.Tensor:
         return value
 
-    def state(self) -> dict[str, float]:
+    def scaler_state(self) -> dict[str, float]:
         return {}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore_scaler(self, state: dict[str, float]) -> None:
         return None
 
 
-class Fabric:
+class FabricBackend:
     """One process of a Lightning Fabric that was launched."""
 
     def __init__(self, fabric: Any) -> None:
@@ -102,24 +102,24 @@ class Fabric:
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         self._fabric.backward(loss)
 
-    def forward_of(self, *, last: bool) -> AbstractContextManager[Any]:
+    def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
         return self._fabric.no_backward_sync(self._module, enabled=not last) if self.world > 1 else nullcontext()
 
-    def clip(self, norm: float) -> float:
+    def clip_gradients(self, norm: float) -> float:
         limit = norm or float("inf")
         return float(self._fabric.clip_gradients(self._inner, self._optimizer, max_norm=limit, error_if_nonfinite=False))
 
-    def step(self) -> None:
+    def step_optimizer(self) -> None:
         self._optimizer.step()
 
-    def total(self, value: torch.Tensor) -> torch.Tensor:
+    def sum_over_processes(self, value: torch.Tensor) -> torch.Tensor:
         return self._fabric.all_reduce(value, reduce_op="sum")
 
-    def state(self) -> dict[str, float]:
+    def scaler_state(self) -> dict[str, float]:
         scaler = getattr(self._fabric._precision, "scaler", None)
         return {} if scaler is None else {name: float(value) for name, value in scaler.state_dict().items()}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore_scaler(self, state: dict[str, float]) -> None:
         scaler = getattr(self._fabric._precision, "scaler", None)
         if scaler is not None and state:
             whole = {
@@ -128,7 +128,7 @@ class Fabric:
             scaler.load_state_dict(whole)
 
 
-def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any:
+def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any:
     """Calls `work(machine, *arguments)` in every process and returns what the first one returned.
 
     Raises:
@@ -142,9 +142,9 @@ def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any
         raise SettingsError("fp16 needs a GPU", where="precision", cure="take fp32 or bf16 on a CPU")
     several = settings.nodes * settings.devices > 1
     if not on_gpu and not several:
-        return work(OneCpu(settings), *arguments)
+        return work(SingleCpuBackend(settings), *arguments)
     if settings.nodes > 1:
-        _meet(settings.nodes)
+        _set_rendezvous(settings.nodes)
     from lightning_fabric import Fabric as Lightning
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -157,15 +157,15 @@ def launch(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any
     )
     if not several:
         lightning.launch()
-        return work(Fabric(lightning), *arguments)
-    in_process: Any = _in_process
+        return work(FabricBackend(lightning), *arguments)
+    in_process: Any = _run_in_process
     try:
-        return lightning.launch(in_process, work, _Sealed(arguments)).content
+        return lightning.launch(in_process, work, _OpaqueContent(arguments)).content
     except ProcessRaisedException as e:
-        raise TrainingError(_last_line(str(e)), where=f"process {e.error_index}") from e
+        raise TrainingError(_extract_error_line(str(e)), where=f"process {e.error_index}") from e
 
 
-def _meet(nodes: int) -> None:
+def _set_rendezvous(nodes: int) -> None:
     """Tells Lightning where the other nodes are: from PET_*, as Kubeflow Trainer sets and torchrun reads, else without that prefix.
 
     Raises:
@@ -182,17 +182,17 @@ def _meet(nodes: int) -> None:
     os.environ.update({name: said[name] for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")})
 
 
-def _last_line(trace: str) -> str:
+def _extract_error_line(trace: str) -> str:
     """The error itself, out of the traceback that another process left, without the name of its class."""
     line = next((line.strip() for line in reversed(trace.splitlines()) if line.strip()), "a process failed")
     return re.sub(r"^audiotune\.errors\.\w+: ", "", line)
 
 
-def _in_process(lightning: Any, work: Callable[..., Any], arguments: _Sealed) -> _Sealed:
-    return _Sealed(work(Fabric(lightning), *arguments.content))
+def _run_in_process(lightning: Any, work: Callable[..., Any], arguments: _OpaqueContent) -> _OpaqueContent:
+    return _OpaqueContent(work(FabricBackend(lightning), *arguments.content))
 
 
-class _Sealed:
+class _OpaqueContent:
     """Content that Lightning hands from process to process unopened: it looks for tensors inside, and stops at frozen dataclasses."""
 
     def __init__(self, content: Any) -> None:

@@ -12,13 +12,13 @@ from audiotune.dataset import LatentRow
 from audiotune.errors import TrainingError
 from audiotune.stable_audio import embeddings
 from audiotune.store.port import Store
-from components.finetune.draw import Draw
-from components.finetune.tuned import Part
+from components.finetune.draw import BatchDraw
+from components.finetune.tuned import BatchPart
 
-_ROOM_BYTES = 2 << 30
+_CACHE_BYTES = 2 << 30
 
 
-class Material:
+class LatentDataset:
     """Rows of one split.
 
     Args:
@@ -34,13 +34,13 @@ class Material:
         self.rows, self._store, self._cached_words = rows, store, cached_words
         self.frames = torch.tensor([row.latent_frames for row in rows])
         self._kept: dict[str, Any] = {}
-        self._room = _ROOM_BYTES
+        self._room = _CACHE_BYTES
 
     @property
     def channels(self) -> int:
-        return int(self._latents(self.rows[0]).shape[0])
+        return int(self._read_latents(self.rows[0]).shape[0])
 
-    def part(self, draw: Draw, t: torch.Tensor, start: int, end: int, device: torch.device, patch: int = 1) -> Part:
+    def batch_part(self, draw: BatchDraw, t: torch.Tensor, start: int, end: int, device: torch.device, patch: int = 1) -> BatchPart:
         """Rows `start` to `end` of a drawn batch, padded to the longest of them (a multiple of `patch`)."""
         rows = [self.rows[int(index)] for index in draw.rows[start:end]]
         frames = torch.tensor([row.latent_frames for row in rows])
@@ -48,10 +48,10 @@ class Material:
         latents = torch.zeros(len(rows), draw.noise.shape[1], width)
         noise = torch.zeros_like(latents)
         for place, row in enumerate(rows):
-            latents[place, :, : row.latent_frames] = self._latents(row)
+            latents[place, :, : row.latent_frames] = self._read_latents(row)
             noise[place, :, : row.latent_frames] = draw.noise[start + place, :, : row.latent_frames]
         chosen = [min(int(u * len(row.captions)), len(row.captions) - 1) for u, row in zip(draw.captions[start:end], rows)]
-        return Part(
+        return BatchPart(
             latents=latents.to(device, non_blocking=True),
             noise=noise.to(device, non_blocking=True),
             frames=frames.to(device),
@@ -59,11 +59,11 @@ class Material:
             dropped=draw.dropped[start:end].to(device),
             prompts=[row.captions[choice] for row, choice in zip(rows, chosen)],
             seconds=[row.seconds for row in rows],
-            embeddings=self._embeddings(rows, chosen, device) if self._cached_words else {},
+            embeddings=self._join_embeddings(rows, chosen, device) if self._cached_words else {},
         )
 
-    def _embeddings(self, rows: Sequence[LatentRow], chosen: Sequence[int], device: torch.device) -> dict[str, list[Any]]:
-        found = [self._embedding(row.embeddings[choice]) for row, choice in zip(rows, chosen)]
+    def _join_embeddings(self, rows: Sequence[LatentRow], chosen: Sequence[int], device: torch.device) -> dict[str, list[Any]]:
+        found = [self._read_embedding(row.embeddings[choice]) for row, choice in zip(rows, chosen)]
         return {
             key: [
                 None if tensor is None else torch.cat([f[key][i] for f in found]).to(device)
@@ -72,21 +72,21 @@ class Material:
             for key in found[0]
         }
 
-    def _latents(self, row: LatentRow) -> torch.Tensor:
+    def _read_latents(self, row: LatentRow) -> torch.Tensor:
         latents = self._kept.get(row.latents)
         if latents is None:
-            latents = tensors.read(self._store.fetch(row.latents))["latents"]
-            self._keep(row.latents, latents, latents.nbytes)
+            latents = tensors.read_tensors(self._store.fetch(row.latents))["latents"]
+            self._add_to_cache(row.latents, latents, latents.nbytes)
         return latents
 
-    def _embedding(self, key: str) -> dict[str, list[Any]]:
+    def _read_embedding(self, key: str) -> dict[str, list[Any]]:
         found = self._kept.get(key)
         if found is None:
-            found = embeddings.get(self._store.fetch(key))
-            self._keep(key, found, sum(x.nbytes for pair in found.values() for x in pair if x is not None))
+            found = embeddings.read_embedding(self._store.fetch(key))
+            self._add_to_cache(key, found, sum(x.nbytes for pair in found.values() for x in pair if x is not None))
         return dict(found)
 
-    def _keep(self, key: str, value: Any, size: int) -> None:
+    def _add_to_cache(self, key: str, value: Any, size: int) -> None:
         if size <= self._room:
             self._kept[key] = value
             self._room -= size

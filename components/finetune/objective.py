@@ -17,7 +17,7 @@ from audiotune.errors import ModelError
 _FLOWS = ("rectified_flow", "rf_denoiser")
 
 
-def noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, float] | None = None) -> torch.Tensor:
+def map_to_noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, float] | None = None) -> torch.Tensor:
     """Noise levels t in (0, 1) from uniform draws, by the inverse of each distribution's cumulative function.
 
     Args:
@@ -41,14 +41,14 @@ def noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, float] 
     raise ModelError(f"no distribution of noise levels {kind!r}", cure="set the knob timesteps to one that --help names")
 
 
-def shifted(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> torch.Tensor:
+def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> torch.Tensor:
     """Noise levels shifted by each sound's own length, where the base's config asks for it (`distribution_shift_options`)."""
     if shift is None:
         return t
     return torch.stack([shift.time_shift(level, int(length)) for level, length in zip(t, frames)])
 
 
-def noised(objective: str, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def add_noise(objective: str, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Model input and target, both [batch, channels, frames].
 
     Raises:
@@ -63,7 +63,7 @@ def noised(objective: str, latents: torch.Tensor, noise: torch.Tensor, t: torch.
     raise ModelError(f"no objective {objective!r}", cure="take a base trained with v or rectified_flow")
 
 
-def squared_error(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def sum_squared_errors(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Sum of squared errors per row in float32, [batch]; only where `mask` (bool [batch, frames]) holds."""
     error = (output.float() - target.float()).square() * mask[:, None, :]
     return error.sum(dim=(1, 2))

@@ -12,10 +12,10 @@ from torch import nn
 from components.finetune.settings import Settings
 
 _FLOOR = 0.1  # a cosine ends at this share of the peak
-Named = Mapping[str, nn.Parameter]
+NamedParameters = Mapping[str, nn.Parameter]
 
 
-def adamw(named: Named, settings: Settings) -> torch.optim.AdamW:
+def make_adamw(named: NamedParameters, settings: Settings) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2017), weight decay on matrices only; tables of words learn at a rate of their own.
 
     Each group carries its `rate`, a factor on the learning rate of the step.
@@ -39,7 +39,7 @@ def adamw(named: Named, settings: Settings) -> torch.optim.AdamW:
     )
 
 
-def learning_rate(settings: Settings, step: int) -> float:
+def compute_learning_rate(settings: Settings, step: int) -> float:
     """The learning rate of step `step` (from 0)."""
     peak, warmup = settings.learning_rate, settings.warmup_steps
     if step < warmup:
@@ -55,7 +55,7 @@ def learning_rate(settings: Settings, step: int) -> float:
 class RunningMean:
     """Exponential moving average of the weights; its decay warms up, so that early means are not of the first weights."""
 
-    def __init__(self, named: Named, decay: float) -> None:
+    def __init__(self, named: NamedParameters, decay: float) -> None:
         self.decay = decay
         self.mean = {name: p.detach().clone().float() for name, p in named.items()}
         self._learning = [named[name] for name in self.mean]
@@ -72,7 +72,7 @@ class RunningMean:
             tensor.copy_(mean[name])
 
 
-def optimizer_tensors(named: Named, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def collect_optimizer_tensors(named: NamedParameters, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimizer's state by parameter name: `<name>/exp_avg`, `<name>/exp_avg_sq`, `<name>/step`."""
     return {
         f"{name}/{part}": tensor
@@ -82,7 +82,7 @@ def optimizer_tensors(named: Named, optimizer: torch.optim.Optimizer) -> dict[st
     }
 
 
-def restore_optimizer(named: Named, optimizer: torch.optim.Optimizer, kept: Mapping[str, torch.Tensor]) -> None:
+def restore_optimizer(named: NamedParameters, optimizer: torch.optim.Optimizer, kept: Mapping[str, torch.Tensor]) -> None:
     """Puts a saved state back. Parameters that never had a gradient have none, as before."""
     for key, tensor in kept.items():
         name, _, part = key.rpartition("/")

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 
-class Padding:
+class PaddingMask:
     """Puts a mask into the self-attention of a diffusion transformer when told to `hide`; otherwise changes nothing.
 
     Args:
@@ -24,14 +24,14 @@ class Padding:
         self._keys: torch.Tensor | None = None  # bool [batch, 1, 1, tokens]
         self._blocks: list[Any] = list(transformer.layers)
         for block in self._blocks:
-            block.self_attn.apply_attn = self._masked(block.self_attn.apply_attn)
+            block.self_attn.apply_attn = self._wrap_attention(block.self_attn.apply_attn)
 
     @property
-    def exact(self) -> bool:
+    def is_exact(self) -> bool:
         """False if the transformer mixes neighbouring frames outside attention: then only equal lengths may share a batch."""
         return all(block.conformer is None and not block.self_attn.feat_scale for block in self._blocks)
 
-    def hide(self, mask: torch.Tensor, before: int) -> None:
+    def set_mask(self, mask: torch.Tensor, before: int) -> None:
         """Hides tokens from now on, until the next call: the backward pass may compute activations again.
 
         Args:
@@ -40,7 +40,7 @@ class Padding:
         """
         self._keys = None if bool(mask.all()) else functional.pad(mask, (before, 0), value=True)[:, None, None, :]
 
-    def _masked(self, plain: Any) -> Any:
+    def _wrap_attention(self, plain: Any) -> Any:
         def apply_attn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
             if self._keys is None:
                 return plain(q, k, v, *args, **options)

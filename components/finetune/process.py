@@ -15,36 +15,36 @@ from audiotune import checkpoint as checkpoints
 from audiotune.checkpoint import Checkpoint
 from audiotune.stable_audio.load import StableAudio, load_model
 from audiotune.store import open_store
-from components.finetune.demos import Demo, demo_files, make_demos
-from components.finetune.job import Job, Outcome
-from components.finetune.journal import Journal, NoRun
-from components.finetune.machine import Machine
-from components.finetune.material import Material
-from components.finetune.state import Keeper
-from components.finetune.story import tell
+from components.finetune.demos import DemoSound, make_demos, write_demo_files
+from components.finetune.job import TrainingResult, TrainingTask
+from components.finetune.journal import TrainingLog, UntrackedRun
+from components.finetune.machine import ComputeBackend
+from components.finetune.material import LatentDataset
+from components.finetune.state import CheckpointWriter
+from components.finetune.story import render_report
 from components.finetune.trainer import Trainer
-from components.finetune.tuned import Tuned
+from components.finetune.tuned import TrainingModel
 
 
-def train(machine: Machine, job: Job) -> Outcome | None:
+def run_training(machine: ComputeBackend, job: TrainingTask) -> TrainingResult | None:
     """Trains as one of `machine.world` processes; the first writes checkpoints, logs, makes the demos and answers."""
     settings, store = job.settings, open_store(job.store_url)
     sa = load_model(job.base.folder)
-    tuned = Tuned(sa, settings)
+    tuned = TrainingModel(sa, settings)
     split = {name: [row for row in job.latents.rows if row.split == name] for name in ("train", "held_out")}
     cached = not tuned.learns_words
-    held_out = Material(split["held_out"], store, cached_words=cached) if split["held_out"] else None
-    train_rows = Material(split["train"], store, cached_words=cached)
-    start = checkpoints.newest(store, job.run_key, settings.steps)
-    keeper = Keeper(store, _facts(job), settings.keep_last)
-    with _journal(job, start, machine.rank) as journal:
+    held_out = LatentDataset(split["held_out"], store, cached_words=cached) if split["held_out"] else None
+    train_rows = LatentDataset(split["train"], store, cached_words=cached)
+    start = checkpoints.find_newest_checkpoint(store, job.run_key, settings.steps)
+    keeper = CheckpointWriter(store, _collect_facts(job), settings.keep_last)
+    with _open_log(job, start, machine.rank) as journal:
         keeper.run = journal.run.id
         trainer = Trainer(settings, machine, tuned, train_rows, held_out, keeper, journal)
         last = trainer.run(start)
-        return _finished(last, trainer, sa, job, journal) if machine.rank == 0 else None
+        return _finish_run(last, trainer, sa, job, journal) if machine.rank == 0 else None
 
 
-def _facts(job: Job) -> dict[str, Any]:
+def _collect_facts(job: TrainingTask) -> dict[str, Any]:
     settings = job.settings
     return {
         "run_key": job.run_key,
@@ -59,12 +59,12 @@ def _facts(job: Job) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _journal(job: Job, start: Checkpoint | None, rank: int) -> Iterator[Journal]:
+def _open_log(job: TrainingTask, start: Checkpoint | None, rank: int) -> Iterator[TrainingLog]:
     """The run's journal; on other processes one that writes nothing. Its end says whether training went well."""
     if rank:
-        yield Journal(job.settings, job.progress, job.store_url, NoRun())
+        yield TrainingLog(job.settings, job.progress, job.store_url, UntrackedRun())
         return
-    journal = Journal.opened(job.settings, job.progress, job.store_url, job.settings.model_dump(), start.run if start else "")
+    journal = TrainingLog.open_run(job.settings, job.progress, job.store_url, job.settings.model_dump(), start.run if start else "")
     try:
         yield journal
     except BaseException:
@@ -73,38 +73,38 @@ def _journal(job: Job, start: Checkpoint | None, rank: int) -> Iterator[Journal]
     journal.end("FINISHED")
 
 
-def _finished(last: Checkpoint, trainer: Trainer, sa: StableAudio, job: Job, journal: Journal) -> Outcome:
+def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, job: TrainingTask, journal: TrainingLog) -> TrainingResult:
     """Demos, report and recipe, logged; whatever goes wrong with the demos, the training is kept."""
-    demos, trouble = _demos(trainer, sa, job, journal)
-    page = tell(last, job.settings, demos, job.latents.rows, trouble)
-    trainer.keeper.store.put(last.page_key, page.encode())
+    demos, trouble = _try_demos(trainer, sa, job, journal)
+    page = render_report(last, job.settings, demos, job.latents.rows, trouble)
+    trainer.checkpoint_writer.store.put(last.report_key, page.encode())
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("recipe.json", json.dumps(last.recipe, indent=1)), ("report.html", page)):
             (Path(folder) / name).write_text(text, encoding="utf-8")
-            journal.keep_file(Path(folder) / name, "")
-        for path in demo_files(demos, Path(folder)):
-            journal.keep_file(path, f"demos/step-{last.step}")
-    return Outcome(last, page)
+            journal.log_file(Path(folder) / name, "")
+        for path in write_demo_files(demos, Path(folder)):
+            journal.log_file(path, f"demos/step-{last.step}")
+    return TrainingResult(last, page)
 
 
-def _demos(trainer: Trainer, sa: StableAudio, job: Job, journal: Journal) -> tuple[list[Demo], str]:
+def _try_demos(trainer: Trainer, sa: StableAudio, job: TrainingTask, journal: TrainingLog) -> tuple[list[DemoSound], str]:
     """The demos, and what went wrong with them if something did."""
     if not job.settings.demos:
         return [], ""
     journal.progress(1.0, f"making {job.settings.demos} demos")
     rows = [row for row in job.latents.rows if row.split == "held_out"] or job.latents.rows
     try:
-        with _to_be_heard(trainer):
+        with _use_listening_weights(trainer):
             return make_demos(sa, rows, job.settings), ""
     except Exception as e:  # the weights are safe; a report without sounds is better than no release
         return [], f"{type(e).__name__}: {e}"
 
 
 @contextlib.contextmanager
-def _to_be_heard(trainer: Trainer) -> Iterator[None]:
+def _use_listening_weights(trainer: Trainer) -> Iterator[None]:
     """The model as listeners would get it: running mean, no dropout."""
-    trainer.tuned.eval()
-    trainer.tuned.padding.hide(torch.ones(1, 1, dtype=torch.bool), 0)
+    trainer.model.eval()
+    trainer.model.padding.set_mask(torch.ones(1, 1, dtype=torch.bool), 0)
     if trainer.mean is not None:
         with torch.no_grad():
             for name, parameter in trainer.named.items():

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from audiotune import tensors
-from audiotune.checkpoint import Checkpoint, prune
+from audiotune.checkpoint import Checkpoint, prune_checkpoints
 from audiotune.errors import ModelError
 from audiotune.store.port import Store
-from components.finetune.optimizer import RunningMean, optimizer_tensors, restore_optimizer
+from components.finetune.optimizer import RunningMean, collect_optimizer_tensors, restore_optimizer
 
 
 @dataclass
-class Keeper:
+class CheckpointWriter:
     """Writes checkpoints of one run.
 
     Attributes:
@@ -30,7 +30,7 @@ class Keeper:
     keep_last: int
     run: str = field(default="")
 
-    def keep(
+    def write_checkpoint(
         self,
         step: int,
         named: Mapping[str, nn.Parameter],
@@ -45,19 +45,19 @@ class Keeper:
         """Blobs first, then the JSON that names them, then older ones go. With `write` false nothing is stored."""
         kept = {"weights": "", "ema": "", "optimizer": ""}
         if write:
-            kept["weights"] = _put(self.store, {name: p.detach() for name, p in named.items()})
-            kept["ema"] = _put(self.store, mean.mean) if mean is not None else ""
-            kept["optimizer"] = _put(self.store, optimizer_tensors(named, optimizer))
+            kept["weights"] = _put_tensors(self.store, {name: p.detach() for name, p in named.items()})
+            kept["ema"] = _put_tensors(self.store, mean.mean) if mean is not None else ""
+            kept["optimizer"] = _put_tensors(self.store, collect_optimizer_tensors(named, optimizer))
         made = Checkpoint(
             step=step, final=final, scalars=dict(scalars), history=dict(history), run=self.run, **kept, **dict(self.facts)
         )
         if write:
             made.save(self.store)
-            prune(self.store, made.run_key, self.keep_last)
+            prune_checkpoints(self.store, made.run_key, self.keep_last)
         return made
 
 
-def restore(
+def restore_training_state(
     store: Store,
     checkpoint: Checkpoint,
     named: Mapping[str, nn.Parameter],
@@ -69,17 +69,17 @@ def restore(
     Raises:
         ModelError: it was made of a model with other parameters.
     """
-    weights = tensors.read(store.fetch(checkpoint.weights))
+    weights = tensors.read_tensors(store.fetch(checkpoint.weights))
     if weights.keys() != named.keys():
         raise ModelError("the checkpoint was made of another model", where=checkpoint.key, cure="name the base it was tuned from")
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(weights[name])
     if optimizer is not None:
-        restore_optimizer(named, optimizer, tensors.read(store.fetch(checkpoint.optimizer)))
+        restore_optimizer(named, optimizer, tensors.read_tensors(store.fetch(checkpoint.optimizer)))
     if mean is not None and checkpoint.ema:
-        mean.restore(tensors.read(store.fetch(checkpoint.ema)))
+        mean.restore(tensors.read_tensors(store.fetch(checkpoint.ema)))
 
 
-def _put(store: Store, named: Mapping[str, torch.Tensor]) -> str:
-    return tensors.put(store, {name: tensors.lazy(tensor) for name, tensor in named.items()}, suffix=tensors.STATE)
+def _put_tensors(store: Store, named: Mapping[str, torch.Tensor]) -> str:
+    return tensors.store_tensors(store, {name: tensors.wrap_tensor(tensor) for name, tensor in named.items()}, suffix=tensors.STATE)

@@ -9,31 +9,31 @@ from pathlib import Path
 
 from audiotune import checkpoint as checkpoints
 from audiotune.checkpoint import Checkpoint
-from audiotune.dataset import DatasetRow, LatentRow, recordings_of
+from audiotune.dataset import DatasetRow, LatentRow, contributors_by_recording
 from audiotune.errors import NotInStoreError, SettingsError, TrainingError
-from audiotune.governance import require
-from audiotune.manifest import Manifest, load
-from audiotune.partial import write_whole
-from audiotune.progress import Progress
+from audiotune.governance import require_permission
+from audiotune.manifest import Manifest, load_manifest
+from audiotune.partial import write_atomic_file
+from audiotune.progress import ProgressCallback
 from audiotune.release import CheckpointPointer
-from audiotune.stable_audio.mirror import Base, resolve
+from audiotune.stable_audio.mirror import BaseModelFolder, resolve_base
 from audiotune.store import Store
-from components.executor import Result
-from components.finetune.job import Job, Outcome
+from components.executor import StepResult
+from components.finetune.job import TrainingResult, TrainingTask
 from components.finetune.settings import UNLEARNED, Settings
 
 
-def run(
+def run_step(
     settings: Settings,
     store: Store,
-    progress: Progress,
+    progress: ProgressCallback,
     *,
     latents: Path,
     dataset: Path,
     checkpoint: Path,
     report: Path,
     metrics: Path,
-) -> Result:
+) -> StepResult:
     """Trains and writes the checkpoint pointer and the report.
 
     Args:
@@ -46,25 +46,25 @@ def run(
         SettingsError: knobs that do not fit each other or the latents.
         TrainingError: training cannot go on.
     """
-    captioned = load(dataset, "datasets", DatasetRow)
-    encoded = load(latents, "latents", LatentRow)
-    require(store, "finetune", recordings_of(captioned))
-    base = resolve(store, settings.base)
-    _check(settings, encoded, captioned.digest, base)
-    key = run_key(settings, encoded, base)
-    job = Job(settings, store.url, progress, base, encoded, captioned.digest, key)
-    done = checkpoints.newest(store, key, settings.steps)
+    captioned = load_manifest(dataset, "datasets", DatasetRow)
+    encoded = load_manifest(latents, "latents", LatentRow)
+    require_permission(store, "finetune", contributors_by_recording(captioned))
+    base = resolve_base(store, settings.base)
+    _check_inputs(settings, encoded, captioned.digest, base)
+    key = compute_run_key(settings, encoded, base)
+    job = TrainingTask(settings, store.url, progress, base, encoded, captioned.digest, key)
+    done = checkpoints.find_newest_checkpoint(store, key, settings.steps)
     if done is not None and done.step == settings.steps:
         progress(1.0, f"step {done.step} was reached before; nothing to do")
-        outcome = Outcome(done)
+        outcome = TrainingResult(done)
     else:
-        outcome = _trained_on_nodes(job, store) if settings.nodes > 1 else _trained(job)
-    report.write_text(outcome.page or _page_again(store, outcome.checkpoint, settings, encoded), encoding="utf-8")
-    _point(outcome.checkpoint, base, checkpoint)
-    return Result(metrics=_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})
+        outcome = _train_on_nodes(job, store) if settings.nodes > 1 else _train_locally(job)
+    report.write_text(outcome.page or _load_report(store, outcome.checkpoint, settings, encoded), encoding="utf-8")
+    _write_pointer(outcome.checkpoint, base, checkpoint)
+    return StepResult(metrics=_collect_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})
 
 
-def run_key(settings: Settings, latents: Manifest[LatentRow], base: Base) -> str:
+def compute_run_key(settings: Settings, latents: Manifest[LatentRow], base: BaseModelFolder) -> str:
     """Names a training run by all that decides what it learns; the number of steps is left out where it decides nothing."""
     learned = {name: value for name, value in settings.model_dump().items() if name not in UNLEARNED | {"base"}}
     if settings.schedule != "cosine":
@@ -73,7 +73,7 @@ def run_key(settings: Settings, latents: Manifest[LatentRow], base: Base) -> str
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _check(settings: Settings, latents: Manifest[LatentRow], dataset: str, base: Base) -> None:
+def _check_inputs(settings: Settings, latents: Manifest[LatentRow], dataset: str, base: BaseModelFolder) -> None:
     if latents.meta.get("dataset") != dataset:
         raise SettingsError("the latents were made of another dataset", where="latents", cure="run encode on this dataset")
     if latents.meta.get("base_digest") != base.digest:
@@ -91,43 +91,43 @@ def _check(settings: Settings, latents: Manifest[LatentRow], dataset: str, base:
         )
 
 
-def _trained(job: Job) -> Outcome:
-    from components.finetune.machine import launch
-    from components.finetune.process import train
+def _train_locally(job: TrainingTask) -> TrainingResult:
+    from components.finetune.machine import launch_processes
+    from components.finetune.process import run_training
 
     job.progress(0.0, f"loading {job.base.name}")
-    outcome: Outcome = launch(job.settings, train, job)
+    outcome: TrainingResult = launch_processes(job.settings, run_training, job)
     return outcome
 
 
-def _trained_on_nodes(job: Job, store: Store) -> Outcome:
+def _train_on_nodes(job: TrainingTask, store: Store) -> TrainingResult:
     """By a TrainJob; its first process leaves checkpoint and report in the store."""
-    from components.finetune.nodes.order import give
-    from components.finetune.nodes.place import place_from_environment
-    from components.finetune.nodes.run import conductor
-    from components.finetune.nodes.trainjob import trainjob
+    from components.finetune.nodes.order import store_task
+    from components.finetune.nodes.place import node_resources_from_environment
+    from components.finetune.nodes.run import make_controller
+    from components.finetune.nodes.trainjob import build_trainjob
 
-    place = place_from_environment()
-    leader = conductor(place, job.progress)
-    command = ["python", "-m", "components.finetune.nodes", give(store, job)]
+    place = node_resources_from_environment()
+    leader = make_controller(place, job.progress)
+    command = ["python", "-m", "components.finetune.nodes", store_task(store, job)]
     settings = job.settings
-    leader.lead(trainjob(place, leader.pod, job.run_key, nodes=settings.nodes, devices=settings.devices, command=command))
-    done = checkpoints.newest(store, job.run_key, settings.steps)
+    leader.run_trainjob(build_trainjob(place, leader.pod, job.run_key, nodes=settings.nodes, devices=settings.devices, command=command))
+    done = checkpoints.find_newest_checkpoint(store, job.run_key, settings.steps)
     if done is None:
         raise TrainingError("the training ended and left no checkpoint", where=store.url, cure="do its pods see the same store?")
-    return Outcome(done)
+    return TrainingResult(done)
 
 
-def _page_again(store: Store, done: Checkpoint, settings: Settings, latents: Manifest[LatentRow]) -> str:
+def _load_report(store: Store, done: Checkpoint, settings: Settings, latents: Manifest[LatentRow]) -> str:
     """The report of a run that ended before: as it was kept, else made again without sounds."""
-    from components.finetune.story import tell
+    from components.finetune.story import render_report
 
     with contextlib.suppress(NotInStoreError):
-        return store.get(done.page_key).decode()
-    return tell(done, settings, [], latents.rows)
+        return store.get(done.report_key).decode()
+    return render_report(done, settings, [], latents.rows)
 
 
-def _point(made: Checkpoint, base: Base, path: Path) -> None:
+def _write_pointer(made: Checkpoint, base: BaseModelFolder, path: Path) -> None:
     pointer = CheckpointPointer(
         checkpoint=made.key,
         step=made.step,
@@ -138,10 +138,10 @@ def _point(made: Checkpoint, base: Base, path: Path) -> None:
         run=made.run,
         recipe=made.recipe,
     )
-    write_whole(path, pointer.model_dump_json(indent=1) + "\n")
+    write_atomic_file(path, pointer.model_dump_json(indent=1) + "\n")
 
 
-def _metrics(made: Checkpoint) -> dict[str, float]:
+def _collect_metrics(made: Checkpoint) -> dict[str, float]:
     """First and last of every curve."""
     found: dict[str, float] = {"step": made.step}
     for name, points in made.history.items():

@@ -16,20 +16,20 @@ import torch
 
 from audiotune.checkpoint import Checkpoint
 from audiotune.errors import TrainingError
-from components.finetune.draw import Draw, derived_seed, draw, with_little_padding
-from components.finetune.machine import Machine
-from components.finetune.material import Material
-from components.finetune.objective import noise_levels, shifted
-from components.finetune.optimizer import RunningMean, adamw, learning_rate
+from components.finetune.draw import BatchDraw, derive_seed, draw_batch, split_by_length
+from components.finetune.machine import ComputeBackend
+from components.finetune.material import LatentDataset
+from components.finetune.objective import map_to_noise_levels, shift_noise_levels
+from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.settings import Settings
-from components.finetune.state import Keeper, restore
-from components.finetune.tuned import Tuned
-from components.finetune.validation import validation_loss
+from components.finetune.state import CheckpointWriter, restore_training_state
+from components.finetune.tuned import TrainingModel
+from components.finetune.validation import measure_validation_loss
 
 History = dict[str, list[tuple[int, float]]]
 
 
-class Listener(Protocol):
+class TrainingCallback(Protocol):
     """Who is told how it goes; only on the first process."""
 
     def on_losses(self, step: int, values: dict[str, float]) -> None: ...
@@ -48,21 +48,21 @@ class Trainer:
     """
 
     settings: Settings
-    machine: Machine
-    tuned: Tuned
-    train: Material
-    held_out: Material | None
-    keeper: Keeper
-    listener: Listener
+    backend: ComputeBackend
+    model: TrainingModel
+    train: LatentDataset
+    held_out: LatentDataset | None
+    checkpoint_writer: CheckpointWriter
+    callback: TrainingCallback
     history: History = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.tuned.to(self.machine.device).train()
-        self.named = self.tuned.learning()
-        self.optimizer = adamw(self.named, self.settings)
+        self.model.to(self.backend.device).train()
+        self.named = self.model.trainable_parameters()
+        self.optimizer = make_adamw(self.named, self.settings)
         self.mean = RunningMean(self.named, self.settings.ema_decay) if self.settings.ema_decay else None
-        self.call: Callable[..., torch.Tensor] = self.machine.prepare(self.tuned, self.optimizer)
-        self.kind = noise_kind(self.settings, self.tuned.config)
+        self.call: Callable[..., torch.Tensor] = self.backend.prepare(self.model, self.optimizer)
+        self.kind = choose_noise_distribution(self.settings, self.model.config)
 
     def run(self, start: Checkpoint | None) -> Checkpoint:
         """Trains from a checkpoint (or from the base) to the last step; returns the last checkpoint.
@@ -72,25 +72,25 @@ class Trainer:
         """
         done = 0
         if start is not None:
-            restore(self.keeper.store, start, self.named, self.optimizer, self.mean)
-            self.machine.restore(start.scalars)
+            restore_training_state(self.checkpoint_writer.store, start, self.named, self.optimizer, self.mean)
+            self.backend.restore_scaler(start.scalars)
             self.history = {name: list(values) for name, values in start.history.items()}
             done = start.step
         last = start
         began = saved = logged = time.monotonic()
         losses: list[float] = []
         for step in range(done, self.settings.steps):
-            losses.append(self._step(step, last))
+            losses.append(self._train_step(step, last))
             count, now = step + 1, time.monotonic()
-            out_of_time = self._agreed(bool(self.settings.limit_s) and now - began >= self.settings.limit_s)
+            out_of_time = self._agree_with_first(bool(self.settings.limit_s) and now - began >= self.settings.limit_s)
             ended = count == self.settings.steps or out_of_time
             if count % self.settings.log_every == 0 or ended:
-                self._log(count, losses, (now - logged) / len(losses))
+                self._log_losses(count, losses, (now - logged) / len(losses))
                 losses, logged = [], time.monotonic()
             due = count % self.settings.checkpoint_every == 0
-            if due or ended or self._agreed(now - saved >= self.settings.checkpoint_every_s):
-                self._validate(count)
-                last = self._save(count, final=ended)
+            if due or ended or self._agree_with_first(now - saved >= self.settings.checkpoint_every_s):
+                self._validate_held_out(count)
+                last = self._save_checkpoint(count, final=ended)
                 saved = logged = time.monotonic()
             if out_of_time:
                 break
@@ -98,40 +98,40 @@ class Trainer:
             raise TrainingError("nothing was trained", cure="raise steps above 0")
         return last
 
-    def _step(self, step: int, last: Checkpoint | None) -> float:
+    def _train_step(self, step: int, last: Checkpoint | None) -> float:
         """One optimizer step; returns the mean squared error per latent value."""
-        settings, machine = self.settings, self.machine
-        drawn = draw(settings, self.train.frames, self.train.channels, step)
+        settings, machine = self.settings, self.backend
+        drawn = draw_batch(settings, self.train.frames, self.train.channels, step)
         frames = self.train.frames[drawn.rows]
-        t = shifted(noise_levels(self.kind, drawn.uniform, self.noise_options), frames, self.tuned.wrapper.dist_shift)
+        t = shift_noise_levels(map_to_noise_levels(self.kind, drawn.uniform, self.noise_options), frames, self.model.wrapper.dist_shift)
         values = int(frames.sum()) * self.train.channels
-        torch.manual_seed(derived_seed(settings.seed, f"dropout of process {machine.rank}", step))
+        torch.manual_seed(derive_seed(settings.seed, f"dropout of process {machine.rank}", step))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step) * group["rate"]
+            group["lr"] = compute_learning_rate(settings, step) * group["rate"]
         self.optimizer.zero_grad(set_to_none=True)
-        error = self._gradients(drawn, t, values)
-        norm = machine.clip(settings.clip_norm)
-        loss = float(machine.total(error)) / values
+        error = self._accumulate_gradients(drawn, t, values)
+        norm = machine.clip_gradients(settings.clip_norm)
+        loss = float(machine.sum_over_processes(error)) / values
         scaled = settings.precision == "fp16"  # a scaler skips steps whose gradient overflowed
         if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
-            raise _no_number(step + 1, loss, last)
-        machine.step()
+            raise _make_divergence_error(step + 1, loss, last)
+        machine.step_optimizer()
         if self.mean is not None:
             self.mean.update(step)
         return loss
 
-    def _gradients(self, drawn: Draw, t: torch.Tensor, values: int) -> torch.Tensor:
+    def _accumulate_gradients(self, drawn: BatchDraw, t: torch.Tensor, values: int) -> torch.Tensor:
         """Adds up the gradients of this process' parts; returns the sum of its squared errors."""
-        machine = self.machine
-        bounds = _bounds(len(drawn.rows), machine.world * self.settings.accumulate)
+        machine = self.backend
+        bounds = _divide_rows(len(drawn.rows), machine.world * self.settings.accumulate)
         mine = bounds[machine.rank * self.settings.accumulate : (machine.rank + 1) * self.settings.accumulate]
         frames = self.train.frames[drawn.rows].tolist()
-        mine = [tight for start, end in mine for tight in with_little_padding(frames, start, end)]
+        mine = [tight for start, end in mine for tight in split_by_length(frames, start, end)]
         error = torch.zeros((), device=machine.device)
         for start, end in mine:
             last = end == mine[-1][1]
-            part = self.train.part(drawn, t, start, end, machine.device, self.tuned.patch)
-            with machine.forward_of(last=last):
+            part = self.train.batch_part(drawn, t, start, end, machine.device, self.model.patch)
+            with machine.forward_context(last=last):
                 squared = self.call(part).sum()
                 machine.backward(squared * (machine.world / values), last=last)
             error += squared.detach()
@@ -139,53 +139,53 @@ class Trainer:
 
     @property
     def noise_options(self) -> dict[str, float]:
-        return dict(self.tuned.config.get("training", {}).get("timestep_sampler_options") or {})
+        return dict(self.model.config.get("training", {}).get("timestep_sampler_options") or {})
 
-    def _log(self, step: int, losses: list[float], seconds: float) -> None:
+    def _log_losses(self, step: int, losses: list[float], seconds: float) -> None:
         values = {
             "train_loss": sum(losses) / len(losses),
             "step_s": seconds,
-            "learning_rate": learning_rate(self.settings, step - 1),
+            "learning_rate": compute_learning_rate(self.settings, step - 1),
         }
         self.history.setdefault("train_loss", []).append((step, values["train_loss"]))
-        if self.machine.rank == 0:
-            self.listener.on_losses(step, values)
+        if self.backend.rank == 0:
+            self.callback.on_losses(step, values)
 
-    def _validate(self, step: int) -> None:
-        if self.held_out is None or not self.settings.validate_rows or self.machine.rank:
+    def _validate_held_out(self, step: int) -> None:
+        if self.held_out is None or not self.settings.validate_rows or self.backend.rank:
             return
-        self.tuned.eval()
-        losses = validation_loss(
-            self.tuned, self.tuned, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.machine.device
+        self.model.eval()
+        losses = measure_validation_loss(
+            self.model, self.model, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.backend.device
         )
-        self.tuned.train()
+        self.model.train()
         for name, value in losses.items():
             self.history.setdefault(f"validation_{name}", []).append((step, value))
-        self.listener.on_losses(step, {f"validation_{name}": value for name, value in losses.items()})
+        self.callback.on_losses(step, {f"validation_{name}": value for name, value in losses.items()})
 
-    def _save(self, step: int, *, final: bool) -> Checkpoint:
-        made = self.keeper.keep(
+    def _save_checkpoint(self, step: int, *, final: bool) -> Checkpoint:
+        made = self.checkpoint_writer.write_checkpoint(
             step,
             self.named,
             self.optimizer,
             self.mean,
-            self.machine.state(),
+            self.backend.scaler_state(),
             self.history,
             final=final,
-            write=self.machine.rank == 0,
+            write=self.backend.rank == 0,
         )
-        if self.machine.rank == 0:
-            self.listener.on_checkpoint(made)
+        if self.backend.rank == 0:
+            self.callback.on_checkpoint(made)
         return made
 
-    def _agreed(self, mine: bool) -> bool:
+    def _agree_with_first(self, mine: bool) -> bool:
         """What the first process thinks: clocks differ, and all must stop or save at the same step."""
-        if self.machine.world == 1:
+        if self.backend.world == 1:
             return mine
-        return bool(self.machine.total(torch.tensor(float(mine and self.machine.rank == 0), device=self.machine.device)) > 0)
+        return bool(self.backend.sum_over_processes(torch.tensor(float(mine and self.backend.rank == 0), device=self.backend.device)) > 0)
 
 
-def noise_kind(settings: Settings, config: dict[str, object]) -> str:
+def choose_noise_distribution(settings: Settings, config: dict[str, object]) -> str:
     """The distribution of noise levels: the knob's, else the base config's, else uniform."""
     if settings.timesteps != "auto":
         return settings.timesteps
@@ -193,13 +193,13 @@ def noise_kind(settings: Settings, config: dict[str, object]) -> str:
     return str(training.get("timestep_sampler", "uniform")) if isinstance(training, dict) else "uniform"
 
 
-def _bounds(rows: int, parts: int) -> list[tuple[int, int]]:
+def _divide_rows(rows: int, parts: int) -> list[tuple[int, int]]:
     """`rows` in `parts` runs of like length."""
     edges = [rows * part // parts for part in range(parts + 1)]
     return list(itertools.pairwise(edges))
 
 
-def _no_number(step: int, loss: float, last: Checkpoint | None) -> TrainingError:
+def _make_divergence_error(step: int, loss: float, last: Checkpoint | None) -> TrainingError:
     good = f"the last good checkpoint is {last.key}, after step {last.step}" if last else "no checkpoint was made before"
     return TrainingError(
         f"the loss became {loss} or its gradient grew without bound in step {step}; {good}",

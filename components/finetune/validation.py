@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import torch
 
-from components.finetune.draw import Draw, generator
-from components.finetune.material import Material
-from components.finetune.objective import shifted
-from components.finetune.tuned import Tuned
+from components.finetune.draw import BatchDraw, make_generator
+from components.finetune.material import LatentDataset
+from components.finetune.objective import shift_noise_levels
+from components.finetune.tuned import TrainingModel
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def validation_loss(
-    call: Callable[..., torch.Tensor], tuned: Tuned, material: Material, rows: int, batch_size: int, device: torch.device
+def measure_validation_loss(
+    call: Callable[..., torch.Tensor], tuned: TrainingModel, material: LatentDataset, rows: int, batch_size: int, device: torch.device
 ) -> dict[str, float]:
     """Mean squared error per latent value: at each noise level (`t_0.1` ...), and over all of them (`mean`).
 
@@ -25,17 +25,17 @@ def validation_loss(
     """
     chosen = torch.arange(min(rows, len(material.rows)))
     chosen = chosen[torch.argsort(material.frames[chosen], stable=True)]
-    random = generator(0, "validation", 0)
+    random = make_generator(0, "validation", 0)
     noise = torch.randn(len(chosen), material.channels, int(material.frames[chosen].max()), generator=random)
     still = torch.zeros(len(chosen))
-    draw = Draw(chosen, still, still, still.bool(), noise)
+    draw = BatchDraw(chosen, still, still, still.bool(), noise)
     values = int(material.frames[chosen].sum()) * material.channels
     shift = tuned.wrapper.dist_shift
     losses = {}
     with torch.no_grad():
         for level in LEVELS:
-            t = shifted(torch.full((len(chosen),), level), material.frames[chosen], shift)
+            t = shift_noise_levels(torch.full((len(chosen),), level), material.frames[chosen], shift)
             parts = range(0, len(chosen), batch_size)
-            errors = [call(material.part(draw, t, i, min(i + batch_size, len(chosen)), device, tuned.patch)).sum() for i in parts]
+            errors = [call(material.batch_part(draw, t, i, min(i + batch_size, len(chosen)), device, tuned.patch)).sum() for i in parts]
             losses[f"t_{level}"] = float(torch.stack(errors).sum()) / values
     return {**losses, "mean": sum(losses.values()) / len(losses)}

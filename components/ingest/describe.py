@@ -10,11 +10,11 @@ import numpy as np
 
 from audiotune.decode import open_sound
 from audiotune.errors import SoundError
-from audiotune.fingerprint import Fingerprinter, Words
-from audiotune.kernel import kernel
+from audiotune.fingerprint import Fingerprinter, FingerprintWords
+from audiotune.kernel import compile_kernel
 from audiotune.loudness import LoudnessMeter
 from audiotune.recording import Description
-from audiotune.sound import Frames, decibels
+from audiotune.sound import Frames, to_decibels
 from components.ingest.settings import Settings
 
 _SILENT = 1e-4  # peak of a channel that holds nothing: -80 dBFS
@@ -22,7 +22,7 @@ _SAME = 1e-8  # energy of the difference of two channels that are the same, agai
 
 
 @dataclass(frozen=True)
-class Described:
+class FileDescription:
     """What one decode told. `suffix` fits the content, whatever the file was called."""
 
     format: str
@@ -32,10 +32,10 @@ class Described:
     channels: int
     frames: int
     description: Description
-    words: Words
+    words: FingerprintWords
 
 
-def describe(path: Path, settings: Settings, tell: Callable[[float], None]) -> Described:
+def describe_file(path: Path, settings: Settings, tell: Callable[[float], None]) -> FileDescription:
     """Decodes a file to its end, once.
 
     Args:
@@ -46,11 +46,11 @@ def describe(path: Path, settings: Settings, tell: Callable[[float], None]) -> D
     """
     with open_sound(path) as decoded:
         rate, channels = decoded.sample_rate_hz, decoded.channels
-        _check_form(rate, channels, settings)
+        _check_format(rate, channels, settings)
         most = round(settings.longest_h * 3600 * rate)
         if (decoded.promised_frames or 0) > most:
             raise SoundError(f"it is longer than {settings.longest_h:g} h", cure="cut it, or raise longest_h")
-        loudness, levels, maker = LoudnessMeter(rate, channels), Levels(rate, channels), Fingerprinter(rate)
+        loudness, levels, maker = LoudnessMeter(rate, channels), LevelMeter(rate, channels), Fingerprinter(rate)
         for block in decoded.blocks:
             levels.add(block)
             loudness.add(block)
@@ -61,13 +61,13 @@ def describe(path: Path, settings: Settings, tell: Callable[[float], None]) -> D
         if levels.frames < settings.shortest_s * rate:
             frames = f"{levels.frames} frame{'s' if levels.frames > 1 else ''}"
             raise SoundError(f"it is shorter than {settings.shortest_s:g} s ({frames})", cure="record more of it")
-        description = levels.description(loudness.lufs, loudness.true_peak_dbtp)
-        return Described(
+        description = levels.to_description(loudness.lufs, loudness.true_peak_dbtp)
+        return FileDescription(
             decoded.format, decoded.suffix, decoded.bit_depth, rate, channels, levels.frames, description, maker.finish()
         )
 
 
-def _check_form(rate: int, channels: int, settings: Settings) -> None:
+def _check_format(rate: int, channels: int, settings: Settings) -> None:
     if rate > settings.highest_rate_hz:
         raise SoundError(
             f"its sample rate of {rate} Hz is above {settings.highest_rate_hz} Hz",
@@ -80,7 +80,7 @@ def _check_form(rate: int, channels: int, settings: Settings) -> None:
         )
 
 
-class Levels:
+class LevelMeter:
     """Peaks, DC, clipping, dropouts and how the channels relate, over a stream of blocks."""
 
     def __init__(self, sample_rate_hz: int, channels: int) -> None:
@@ -96,17 +96,17 @@ class Levels:
 
     def add(self, frames: Frames) -> None:
         """Takes the next block, float32 [frames, channels]."""
-        _measure(frames, self._peaks, self._sums, self._pair, self._difference, self._runs, self._level, self._least, self._most)
+        _measure_block(frames, self._peaks, self._sums, self._pair, self._difference, self._runs, self._level, self._least, self._most)
         self.frames += len(frames)
 
-    def description(self, loudness_lufs: float | None, true_peak_dbtp: float | None) -> Description:
+    def to_description(self, loudness_lufs: float | None, true_peak_dbtp: float | None) -> Description:
         peak = float(self._peaks.max())
         first, second, product = self._pair
         together = np.sqrt(first * second)
         silent = tuple(int(c) for c in np.flatnonzero(self._peaks < _SILENT))
         several = len(self._peaks) > 1 and peak > 0
         return Description(
-            peak_dbfs=decibels(peak) if peak > 0 else None,
+            peak_dbfs=to_decibels(peak) if peak > 0 else None,
             true_peak_dbtp=true_peak_dbtp,
             loudness_lufs=loudness_lufs,
             dc_offset=tuple(round(float(s) / max(1, self.frames), 7) for s in self._sums),
@@ -118,8 +118,8 @@ class Levels:
         )
 
 
-@kernel
-def _measure(frames, peaks, sums, pair, difference, runs, level, least, most):  # type: ignore[no-untyped-def]
+@compile_kernel
+def _measure_block(frames, peaks, sums, pair, difference, runs, level, least, most):  # type: ignore[no-untyped-def]
     """One look at each frame; see Levels for what the arrays hold."""
     channels = frames.shape[1]
     for i in range(frames.shape[0]):

@@ -6,69 +6,69 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from audiotune.recording import Description, Likeness, Recording
-from audiotune.report import Html, figures, note, page, seconds, section, table
+from audiotune.report import Html, format_duration, render_key_figures, render_note, render_page, render_section, render_table
 from components.ingest.settings import Settings
 
 if TYPE_CHECKING:
-    from components.ingest.step import Intake
+    from components.ingest.step import IngestResult
 
 _ROWS = 2000  # of a table; a page stays under 3 MB
 
 
-def show(intake: Intake, settings: Settings) -> str:
+def render_report(intake: IngestResult, settings: Settings) -> str:
     """The page, HTML."""
     rows = list(intake.rows.values())
-    top = figures(
+    top = render_key_figures(
         [
             ("recordings", len(rows)),
-            ("together", seconds(sum(row.duration_s for row in rows))),
+            ("together", format_duration(sum(row.duration_s for row in rows))),
             ("refused", len(intake.refused)),
             ("with a likeness", sum(bool(row.likenesses) for row in rows)),
             ("known before", intake.reused),
         ]
     )
-    parts = [top, _refused(intake), _recordings(rows), _likenesses(intake)]
-    if intake.again:
-        listed = _table(["file", "same bytes as"], intake.again)
-        parts.append(section("Came twice", "One recording each, whatever its names.", listed))
+    parts = [top, _render_refused(intake), _render_recordings(rows), _render_likenesses(intake)]
+    if intake.duplicates:
+        listed = _render_table(["file", "same bytes as"], intake.duplicates)
+        parts.append(render_section("Came twice", "One recording each, whatever its names.", listed))
     under = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
-    return page("Recordings taken in", "".join(parts), subtitle=under)
+    return render_page("Recordings taken in", "".join(parts), subtitle=under)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
-    more = note(f"and {len(rows) - _ROWS} more") if len(rows) > _ROWS else ""
-    return Html(table(heads, rows[:_ROWS]) + more)
+def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+    more = render_note(f"and {len(rows) - _ROWS} more") if len(rows) > _ROWS else ""
+    return Html(render_table(heads, rows[:_ROWS]) + more)
 
 
-def _refused(intake: Intake) -> str:
+def _render_refused(intake: IngestResult) -> str:
     if not intake.refused:
         return ""
-    return section(f"Refused ({len(intake.refused)})", _table(["file", "reason"], intake.refused))
+    return render_section(f"Refused ({len(intake.refused)})", _render_table(["file", "reason"], intake.refused))
 
 
-def _recordings(rows: list[Recording]) -> str:
+def _render_recordings(rows: list[Recording]) -> str:
     if not rows:
-        return section("Recordings", "None.")
+        return render_section("Recordings", "None.")
     heads = ["name", "by", "licence", "length", "format", "peak dBTP", "LUFS", "look at"]
-    return section("Recordings", _table(heads, [_row(row) for row in rows]))
+    return render_section("Recordings", _render_table(heads, [_recording_row(row) for row in rows]))
 
 
-def _row(row: Recording) -> list[object]:
+def _recording_row(row: Recording) -> list[object]:
     form = f"{row.format}, {row.sample_rate_hz / 1000:g} kHz, {row.channels} ch"
     peak, loudness = row.description.true_peak_dbtp, row.description.loudness_lufs
     return [
         row.name,
         ", ".join(row.contributors),
         row.licence,
-        seconds(row.duration_s),
+        format_duration(row.duration_s),
         form,
         "silence" if peak is None else f"{peak:.1f}",
         "–" if loudness is None else f"{loudness:.1f}",
-        "; ".join(faults(row.description)),
+        "; ".join(list_faults(row.description)),
     ]
 
 
-def faults(described: Description) -> list[str]:
+def list_faults(described: Description) -> list[str]:
     """What a musician should listen to, in words; none for a clean recording."""
     found = []
     if described.peak_dbfs is None:
@@ -88,18 +88,18 @@ def faults(described: Description) -> list[str]:
     return found
 
 
-def _likenesses(intake: Intake) -> str:
+def _render_likenesses(intake: IngestResult) -> str:
     names = {row.id: row.name for row in intake.rows.values()}
-    rows = [(row.name, *_words(like, names)) for row in intake.rows.values() for like in row.likenesses]
+    rows = [(row.name, *_describe_likeness(like, names)) for row in intake.rows.values() for like in row.likenesses]
     if not rows:
         return ""
     heads = ["recording", "is", "of", "bits that differ"]
-    return section("Sounds that are there already", "Nothing is refused for it.", _table(heads, rows))
+    return render_section("Sounds that are there already", "Nothing is refused for it.", _render_table(heads, rows))
 
 
-def _words(like: Likeness, names: dict[str, str]) -> tuple[str, str, str]:
+def _describe_likeness(like: Likeness, names: dict[str, str]) -> tuple[str, str, str]:
     other = names.get(like.recording, f"an earlier recording ({like.recording[:12]})")
     if like.kind == "same_sound":
         return "the same sound as", other, f"{like.bit_error_rate:.0%}"
-    where = f"from {seconds(like.start_s)}, there from {seconds(like.other_start_s)}"
-    return f"in {seconds(like.duration_s)} the same ({where})", other, f"{like.bit_error_rate:.0%}"
+    where = f"from {format_duration(like.start_s)}, there from {format_duration(like.other_start_s)}"
+    return f"in {format_duration(like.duration_s)} the same ({where})", other, f"{like.bit_error_rate:.0%}"

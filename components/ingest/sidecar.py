@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from audiotune.errors import SourceError
-from components.ingest.sources import Source
+from components.ingest.sources import RecordingSource
 
 _LARGEST = 4 << 20  # bytes of a sidecar
 _LONGEST_WORDS = 2000
@@ -25,7 +25,7 @@ _WORDS = ("words", "caption", "description", "prompt", "text")  # names that oth
 
 
 @dataclass(frozen=True)
-class Facts:
+class RecordingFacts:
     """What somebody said about a recording; empty where nobody did."""
 
     contributors: tuple[str, ...] = ()
@@ -34,73 +34,73 @@ class Facts:
     instrument: str = ""
     words: str = ""
 
-    def over(self, other: Facts) -> Facts:
+    def with_defaults(self, other: RecordingFacts) -> RecordingFacts:
         """These facts, and the other's where these say nothing."""
         return replace(other, **{f.name: value for f in fields(self) if (value := getattr(self, f.name))})
 
 
-class Sidecars:
+class SidecarReader:
     """Looks facts up, each sidecar read once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: RecordingSource) -> None:
         self._source = source
         self._files = set(source.files)
-        self._tables: dict[str, dict[str, Facts]] = {}
+        self._tables: dict[str, dict[str, RecordingFacts]] = {}
 
-    def about(self, name: str) -> Facts:
+    def facts_about(self, name: str) -> RecordingFacts:
         """Raises SourceError for a sidecar that is cut or does not fit: guessing who plays is no way out."""
         path = PurePosixPath(name)
         beside = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml"]
-        facts = Facts()
+        facts = RecordingFacts()
         for sidecar in map(str, beside):
             if sidecar in self._files and PurePosixPath(sidecar).stem != "recordings":
-                facts = facts.over(_facts(self._read(sidecar), sidecar))
+                facts = facts.with_defaults(_facts_from_mapping(self._read_mapping(sidecar), sidecar))
         words = str(path.with_suffix(".txt"))
         if words in self._files:
-            facts = facts.over(Facts(words=self._text(words).strip()[:_LONGEST_WORDS]))
+            facts = facts.with_defaults(RecordingFacts(words=self._read_text(words).strip()[:_LONGEST_WORDS]))
         for folder in path.parents:
-            facts = facts.over(self._from_tables(folder, path))
+            facts = facts.with_defaults(self._facts_from_tables(folder, path))
         return facts
 
-    def _from_tables(self, folder: PurePosixPath, path: PurePosixPath) -> Facts:
-        facts = Facts()
+    def _facts_from_tables(self, folder: PurePosixPath, path: PurePosixPath) -> RecordingFacts:
+        facts = RecordingFacts()
         for kind in ("toml", "csv"):
             table = str(folder / f"recordings.{kind}")
             if table not in self._files:
                 continue
             if table not in self._tables:
-                self._tables[table] = self._table(table)
+                self._tables[table] = self._read_table(table)
             rows = self._tables[table]
             inside = path.relative_to(folder).as_posix()
             for key in (inside, str(PurePosixPath(inside).with_suffix("")), path.name, ""):
-                facts = facts.over(rows.get(key, Facts()))
+                facts = facts.with_defaults(rows.get(key, RecordingFacts()))
         return facts
 
-    def _table(self, name: str) -> dict[str, Facts]:
+    def _read_table(self, name: str) -> dict[str, RecordingFacts]:
         """File -> facts; the empty name stands for all files."""
         if name.endswith(".toml"):
-            data = self._read(name)
-            rows = {key: _facts(value, name) for key, value in data.items() if isinstance(value, dict)}
-            rows[""] = _facts({key: value for key, value in data.items() if not isinstance(value, dict)}, name)
+            data = self._read_mapping(name)
+            rows = {key: _facts_from_mapping(value, name) for key, value in data.items() if isinstance(value, dict)}
+            rows[""] = _facts_from_mapping({key: value for key, value in data.items() if not isinstance(value, dict)}, name)
             return rows
-        reader = csv.DictReader(io.StringIO(self._text(name), newline=""))
+        reader = csv.DictReader(io.StringIO(self._read_text(name), newline=""))
         try:
             lines = list(reader)
         except csv.Error as e:
             raise SourceError(f"the table is damaged: {e}", where=name, cure="export it again as CSV") from e
         if "file" not in (reader.fieldnames or ()):
             raise SourceError("the table has no column 'file'", where=name, cure="name the first column 'file'")
-        return {str(line["file"]).strip(): _facts(line, name) for line in lines}
+        return {str(line["file"]).strip(): _facts_from_mapping(line, name) for line in lines}
 
-    def _read(self, name: str) -> dict[str, Any]:
-        text = self._text(name)
+    def _read_mapping(self, name: str) -> dict[str, Any]:
+        text = self._read_text(name)
         try:
             data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
         except (ValueError, RecursionError) as e:
             raise SourceError(f"the sidecar is cut or damaged: {e}", where=name, cure="mend it or take it away") from e
         return data if isinstance(data, dict) else {}  # a list beside a sound is something else
 
-    def _text(self, name: str) -> str:
+    def _read_text(self, name: str) -> str:
         with self._source.open(name) as path:
             if path.stat().st_size > _LARGEST:
                 raise SourceError("the sidecar is larger than 4 MiB", where=name, cure="take it away")
@@ -110,27 +110,27 @@ class Sidecars:
                 raise SourceError("the sidecar is no UTF-8 text", where=name, cure="save it as UTF-8") from e
 
 
-def people(text: str) -> tuple[str, ...]:
+def split_member_ids(text: str) -> tuple[str, ...]:
     """Member ids out of `ana, ben`; commas, semicolons and blanks separate."""
     return tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text) if part))
 
 
-def _facts(data: Mapping[str, Any], where: str) -> Facts:
+def _facts_from_mapping(data: Mapping[str, Any], where: str) -> RecordingFacts:
     named = data.get("contributors", data.get("contributor")) or ()
-    who = people(named) if isinstance(named, str) else named
+    who = split_member_ids(named) if isinstance(named, str) else named
     if not isinstance(who, list | tuple) or not all(isinstance(member, str) for member in who):
         raise SourceError("contributors must be a list of member ids", where=where, cure='write ["ana", "ben"]')
     words = next((data[key] for key in _WORDS if isinstance(data.get(key), str)), "")
-    return Facts(
+    return RecordingFacts(
         contributors=tuple(dict.fromkeys(member.strip() for member in who if member.strip())),
-        licence=_word(data, "licence", where) or _word(data, "license", where),
-        session=_word(data, "session", where),
-        instrument=_word(data, "instrument", where),
+        licence=_text_field(data, "licence", where) or _text_field(data, "license", where),
+        session=_text_field(data, "session", where),
+        instrument=_text_field(data, "instrument", where),
         words=words.strip()[:_LONGEST_WORDS],
     )
 
 
-def _word(data: Mapping[str, Any], key: str, where: str) -> str:
+def _text_field(data: Mapping[str, Any], key: str, where: str) -> str:
     value = data.get(key) or ""
     if not isinstance(value, str):
         raise SourceError(f"{key} must be text", where=where, cure="put it in quotes")

@@ -24,11 +24,11 @@ _OTHER_SUFFIXES = (
     ".json .toml .csv .txt .md .html .htm .pdf .rtf .doc .docx .png .jpg .jpeg .gif .heic .svg .mid .midi .asd .als .rpp .logicx "
     ".reapeaks .pkf .peak .ini .db .lnk .url .log .xml .yaml .yml .py .sh .cue .m3u .m3u8 .pls .gitattributes .parquet"
 )
-_NO_SOUND = frozenset(_OTHER_SUFFIXES.split())
+_OTHER_THAN_SOUND = frozenset(_OTHER_SUFFIXES.split())
 _BOMB_RATIO, _BOMB_BYTES = 200, 64 << 20  # no real recording shrinks to a two hundredth
 
 
-class Source(Protocol):
+class RecordingSource(Protocol):
     """Files of a source.
 
     Attributes:
@@ -43,7 +43,7 @@ class Source(Protocol):
         """The file as a local path, valid inside the `with`. Raises SourceError."""
 
 
-def open_source(settings: Settings, scratch: Path) -> Source:
+def open_source(settings: Settings, scratch: Path) -> RecordingSource:
     """The source that the settings name.
 
     Args:
@@ -66,7 +66,7 @@ def open_source(settings: Settings, scratch: Path) -> Source:
     return source
 
 
-def open_local(path: Path, settings: Settings, scratch: Path) -> Source:
+def open_local(path: Path, settings: Settings, scratch: Path) -> RecordingSource:
     """A folder, a zip (by its content) or one file."""
     try:
         mode = path.stat().st_mode
@@ -89,7 +89,7 @@ def may_be_sound(name: str) -> bool:
     """By name: hidden files, Mac's resource forks and well-known other things are left aside."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() not in _NO_SOUND
+    return not hidden and path.suffix.lower() not in _OTHER_THAN_SOUND
 
 
 class FolderSource:
@@ -99,7 +99,7 @@ class FolderSource:
         self._root = root.resolve()
         self.files: list[str] = []
         self.refused: list[tuple[str, str]] = []
-        self._walk(self._root, deep=not only)
+        self._walk_folder(self._root, deep=not only)
         self.files.sort()
         if only:
             self.files = [name for name in self.files if name == only or not may_be_sound(name)]
@@ -109,24 +109,24 @@ class FolderSource:
     def open(self, name: str) -> Iterator[Path]:
         yield self._root / name
 
-    def _walk(self, folder: Path, deep: bool) -> None:
+    def _walk_folder(self, folder: Path, deep: bool) -> None:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as e:
-            self.refused.append((self._name(folder), f"the folder cannot be read: {e.strerror}"))
+            self.refused.append((self._relative_name(folder), f"the folder cannot be read: {e.strerror}"))
             return
         for entry in entries:
             path = Path(entry.path)
-            reason = self._objection(entry, path)
+            reason = self._refusal_reason(entry, path)
             if reason:
-                self.refused.append((self._name(path), reason))
+                self.refused.append((self._relative_name(path), reason))
             elif entry.is_dir(follow_symlinks=False):
                 if deep:
-                    self._walk(path, deep)
+                    self._walk_folder(path, deep)
             else:
-                self.files.append(self._name(path))
+                self.files.append(self._relative_name(path))
 
-    def _objection(self, entry: os.DirEntry[str], path: Path) -> str:
+    def _refusal_reason(self, entry: os.DirEntry[str], path: Path) -> str:
         if entry.is_symlink():
             try:
                 target = path.resolve(strict=True)
@@ -137,7 +137,7 @@ class FolderSource:
             return "" if target.is_file() else "links to folders are not followed"
         return "" if entry.is_file() or entry.is_dir() else "this is no regular file"
 
-    def _name(self, path: Path) -> str:
+    def _relative_name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
 
 
@@ -158,7 +158,7 @@ class ZipSource:
             if info.is_dir():
                 continue
             left -= info.file_size
-            reason = self._objection(info, settings) or ("the zip unpacks to more than largest_total_gib" if left < 0 else "")
+            reason = self._refusal_reason(info, settings) or ("the zip unpacks to more than largest_total_gib" if left < 0 else "")
             if reason:
                 self.refused.append((info.filename, reason))
             else:
@@ -171,12 +171,12 @@ class ZipSource:
         self._opened += 1  # a recording and its sidecar are open at the same time
         path = self._scratch / f"unpacked-{self._opened}{PurePosixPath(name).suffix[:12] if name.isascii() else ''}"
         try:
-            self._unpack(info, path)
+            self._unpack_entry(info, path)
             yield path
         finally:
             path.unlink(missing_ok=True)
 
-    def _unpack(self, info: zipfile.ZipInfo, path: Path) -> None:
+    def _unpack_entry(self, info: zipfile.ZipInfo, path: Path) -> None:
         written = 0
         try:
             with self._zip.open(info) as packed, path.open("wb") as out:
@@ -188,7 +188,7 @@ class ZipSource:
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
             raise SourceError(f"it cannot be unpacked: {e}", where=self._where, cure="make the zip again") from e
 
-    def _objection(self, info: zipfile.ZipInfo, settings: Settings) -> str:
+    def _refusal_reason(self, info: zipfile.ZipInfo, settings: Settings) -> str:
         name = info.filename
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):

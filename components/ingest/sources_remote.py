@@ -22,22 +22,22 @@ from typing import Any
 from audiotune.errors import NotInStoreError, SourceError, StoreError
 from audiotune.store import Store, open_store
 from components.ingest.settings import Settings
-from components.ingest.sources import GIB, Source, open_local
+from components.ingest.sources import GIB, RecordingSource, open_local
 
 _TIMEOUT_S = 60
 _DRIVE = re.compile(r"https://(?:drive|docs)\.google\.com/.*?(folders/[\w-]{10,}|(?<=/d/)[\w-]{10,}|(?<=[?&]id=)[\w-]{10,})")
 
 
-def open_remote(name: str, settings: Settings, scratch: Path) -> Source:
+def open_remote(name: str, settings: Settings, scratch: Path) -> RecordingSource:
     """The source behind an address. Raises SourceError, StoreError."""
     if name.startswith("s3://"):
         return StoreSource(open_store(name), settings)
     if name.startswith("hf:"):
         return HubSource(name.removeprefix("hf:"), settings, scratch)
-    drive = name.removeprefix("gdrive:") if name.startswith("gdrive:") else _drive_id(name)
+    drive = name.removeprefix("gdrive:") if name.startswith("gdrive:") else _parse_drive_id(name)
     if drive:
-        return open_local(from_drive(drive, scratch), settings, scratch)
-    return open_local(download(name, settings, scratch), settings, scratch)
+        return open_local(download_drive(drive, scratch), settings, scratch)
+    return open_local(download_address(name, settings, scratch), settings, scratch)
 
 
 class StoreSource:
@@ -128,12 +128,12 @@ def _hub_error(e: Exception, where: str) -> SourceError:
     return SourceError(f"Hugging Face refuses: {words[:300]}", where=where, cure="check the name, and HF_TOKEN if it is private")
 
 
-def _drive_id(address: str) -> str:
+def _parse_drive_id(address: str) -> str:
     match = _DRIVE.match(address)
     return match.group(1) if match else ""
 
 
-def from_drive(id: str, scratch: Path, file: Callable[..., Any] | None = None, folder: Callable[..., Any] | None = None) -> Path:
+def download_drive(id: str, scratch: Path, file: Callable[..., Any] | None = None, folder: Callable[..., Any] | None = None) -> Path:
     """Downloads a shared file, or a folder (`folders/ID`), from Google Drive; returns where it lies.
 
     Args:
@@ -161,7 +161,7 @@ def from_drive(id: str, scratch: Path, file: Callable[..., Any] | None = None, f
     return found[0] if len(found) == 1 else target
 
 
-def download(address: str, settings: Settings, scratch: Path) -> Path:
+def download_address(address: str, settings: Settings, scratch: Path) -> Path:
     """One file from an http(s) address, streamed to `scratch`.
 
     Raises:
@@ -169,47 +169,47 @@ def download(address: str, settings: Settings, scratch: Path) -> Path:
     """
     most = settings.largest_file_gib * GIB
     try:
-        with _opener(settings.private_addresses).open(address, timeout=_TIMEOUT_S) as answer:
+        with _build_opener(settings.private_addresses).open(address, timeout=_TIMEOUT_S) as answer:
             promised = int(answer.headers.get("Content-Length") or -1)
             if promised > most:
-                raise SourceError("the file is larger than largest_file_gib", where=_shown(address))
+                raise SourceError("the file is larger than largest_file_gib", where=_redact_address(address))
             target = scratch / "download"
             target.mkdir()
-            path = target / _file_name(answer.headers, answer.url)
+            path = target / _safe_file_name(answer.headers, answer.url)
             got = 0
             with path.open("wb") as out:
                 while block := answer.read(1 << 20):
                     got += len(block)
                     if got > most:
-                        raise SourceError("the file is larger than largest_file_gib", where=_shown(address))
+                        raise SourceError("the file is larger than largest_file_gib", where=_redact_address(address))
                     out.write(block)
             if 0 <= got < promised:
-                raise SourceError(f"only {got} of {promised} bytes came", where=_shown(address), cure="try again")
+                raise SourceError(f"only {got} of {promised} bytes came", where=_redact_address(address), cure="try again")
             return path
     except (OSError, http.client.HTTPException, ValueError) as e:  # URLError and HTTPError are OSErrors
         words = " ".join(str(getattr(e, "reason", "") or e).split())
-        raise SourceError(f"cannot fetch it: {words}", where=_shown(address), cure="open the address in a browser") from e
+        raise SourceError(f"cannot fetch it: {words}", where=_redact_address(address), cure="open the address in a browser") from e
 
 
-def _shown(address: str) -> str:
+def _redact_address(address: str) -> str:
     """An address without what may be secret in it: user, password and query (signed links)."""
     parts = urllib.parse.urlsplit(address)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
-def _file_name(headers: Message, address: str) -> str:
+def _safe_file_name(headers: Message, address: str) -> str:
     name = headers.get_filename() or urllib.parse.unquote(PurePosixPath(urllib.parse.urlsplit(address).path).name)
     return re.sub(r"[^\w. -]", "_", name).lstrip(".-")[-120:] or "download"
 
 
-def _opener(private: bool) -> urllib.request.OpenerDirector:
+def _build_opener(private: bool) -> urllib.request.OpenerDirector:
     """http and https only: urllib's own opener would also read ftp: and file: after a redirect."""
     opener = urllib.request.OpenerDirector()
     opener.addheaders = [("User-Agent", "audio-tune")]
     for handler in (
         urllib.request.ProxyHandler() if private else urllib.request.ProxyHandler({}),
-        urllib.request.HTTPHandler() if private else _PublicHTTP(),
-        urllib.request.HTTPSHandler() if private else _PublicHTTPS(),
+        urllib.request.HTTPHandler() if private else _PublicHTTPHandler(),
+        urllib.request.HTTPSHandler() if private else _PublicHTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
@@ -219,13 +219,13 @@ def _opener(private: bool) -> urllib.request.OpenerDirector:
     return opener
 
 
-class _PublicConnection(http.client.HTTPConnection):
+class _PublicHTTPConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         super().connect()
         _require_public(self.sock)
 
 
-class _PublicSecureConnection(http.client.HTTPSConnection):
+class _PublicHTTPSConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         _require_public(self.sock)
@@ -241,11 +241,11 @@ def _require_public(connected: socket.socket) -> None:
         raise OSError("the address is inside a private network; set private_addresses to allow that")
 
 
-class _PublicHTTP(urllib.request.HTTPHandler):
+class _PublicHTTPHandler(urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_PublicConnection, req)
+        return self.do_open(_PublicHTTPConnection, req)
 
 
-class _PublicHTTPS(urllib.request.HTTPSHandler):
+class _PublicHTTPSHandler(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_PublicSecureConnection, req)
+        return self.do_open(_PublicHTTPSConnection, req)

@@ -13,23 +13,30 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune import manifest as manifests
 from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SourceError, StoreError
-from audiotune.fingerprint import Index, Match, Words
-from audiotune.governance import Agreement, ask, consents_for, current_agreement, load_agreement, publish
-from audiotune.governance.consent import record_standing
+from audiotune.fingerprint import FingerprintIndex, FingerprintWords, Match
+from audiotune.governance import (
+    Agreement,
+    decide_policy,
+    load_agreement,
+    publish_agreement,
+    read_consents,
+    read_current_agreement,
+)
+from audiotune.governance.consent import record_standing_consents
 from audiotune.manifest import Manifest
-from audiotune.progress import Progress
+from audiotune.progress import ProgressCallback
 from audiotune.recording import Description, Digest, Likeness, Recording
-from audiotune.store import Store, digest_of
-from components.executor import Result
-from components.ingest.describe import describe
+from audiotune.store import Store, compute_digest
+from components.executor import StepResult
+from components.ingest.describe import describe_file
 from components.ingest.settings import Settings
-from components.ingest.sidecar import Facts, Sidecars, people
-from components.ingest.sources import GIB, Source, may_be_sound, open_source
+from components.ingest.sidecar import RecordingFacts, SidecarReader, split_member_ids
+from components.ingest.sources import GIB, RecordingSource, may_be_sound, open_source
 
 _METHOD = 1  # raise it when the same bytes are described differently: old descriptions are then made anew
 
 
-class Known(BaseModel):
+class StoredDescription(BaseModel):
     """What one decode of these bytes told, kept in the store at `descriptions/`: no bytes are decoded twice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,18 +52,18 @@ class Known(BaseModel):
 
 
 @dataclass
-class Intake:
+class IngestResult:
     """What became of the files of a source."""
 
     agreement: Agreement
     rows: dict[Digest, Recording] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
-    again: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
+    duplicates: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
     reused: int = 0
     decoded_s: float = 0.0
 
 
-def run(settings: Settings, store: Store, progress: Progress, *, recordings: Path, report: Path, metrics: Path) -> Result:
+def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, report: Path, metrics: Path) -> StepResult:
     """Takes in what the source holds, file by file.
 
     Raises:
@@ -64,17 +71,17 @@ def run(settings: Settings, store: Store, progress: Progress, *, recordings: Pat
         AgreementError: no agreement is in force, or the one given does not fit.
         StoreError: the store is away or full; nothing is half-stored, and what was described is not lost.
     """
-    from components.ingest.show import show
+    from components.ingest.show import render_report
 
-    intake = Intake(_agreement(settings.agreement, store))
+    intake = IngestResult(_require_agreement(settings.agreement, store))
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
         source = open_source(settings, Path(scratch))
-        intake.refused += [(plain(name), reason) for name, reason in source.refused]
-        _take_all(source, settings, store, intake, _now_and_then(progress))
+        intake.refused += [(printable_name(name), reason) for name, reason in source.refused]
+        _ingest_files(source, settings, store, intake, _limit_progress(progress))
     if settings.likenesses and intake.rows:
         progress(0.95, "comparing sounds")
-        _compare(intake, store)
-    report.write_text(show(intake, settings), encoding="utf-8")
+        _find_likenesses(intake, store)
+    report.write_text(render_report(intake, settings), encoding="utf-8")
     if not intake.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
         raise SourceError(f"nothing was accepted ({reasons[:1500]})", where=settings.source, cure="mend what is named")
@@ -82,25 +89,25 @@ def run(settings: Settings, store: Store, progress: Progress, *, recordings: Pat
     key = rows.save(store)
     rows.write(recordings)
     progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
-    return Result({"recordings_key": key}, _metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
+    return StepResult({"recordings_key": key}, _compute_metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
 
 
-def _agreement(path: str, store: Store) -> Agreement:
+def _require_agreement(path: str, store: Store) -> Agreement:
     if path:
         agreement = load_agreement(Path(path).expanduser())
-        publish(store, agreement)
+        publish_agreement(store, agreement)
         return agreement
-    current = current_agreement(store)
+    current = read_current_agreement(store)
     if current is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="pass --agreement agreement.toml once")
     return current
 
 
-def _take_all(source: Source, settings: Settings, store: Store, intake: Intake, progress: Progress) -> None:
+def _ingest_files(source: RecordingSource, settings: Settings, store: Store, intake: IngestResult, progress: ProgressCallback) -> None:
     names = [name for name in source.files if may_be_sound(name)]
-    sidecars = Sidecars(source)
+    sidecars = SidecarReader(source)
     for i, name in enumerate(names):
-        shown = plain(name)
+        shown = printable_name(name)
 
         def tell(share: float, i: int = i, shown: str = shown) -> None:
             progress(0.95 * (i + share) / len(names), f"listening to {shown}")
@@ -108,35 +115,35 @@ def _take_all(source: Source, settings: Settings, store: Store, intake: Intake, 
         tell(0.0)
         try:
             with source.open(name) as path:
-                _take(path, shown, sidecars.about(name), settings, store, intake, tell)
+                _ingest_file(path, shown, sidecars.facts_about(name), settings, store, intake, tell)
         except StoreError:
             raise  # away or full: the next file would fail as well
         except AudioTuneError as e:
-            intake.refused.append((shown, _reason(e)))
+            intake.refused.append((shown, _refusal_reason(e)))
         except OSError as e:
             intake.refused.append((shown, f"it cannot be read: {e.strerror or e}"))
 
 
-def _take(
-    path: Path, name: str, facts: Facts, settings: Settings, store: Store, intake: Intake, tell: Callable[[float], None]
+def _ingest_file(
+    path: Path, name: str, facts: RecordingFacts, settings: Settings, store: Store, intake: IngestResult, tell: Callable[[float], None]
 ) -> None:
     """One file. Cheap questions first, bytes before facts about them, the record of it all last."""
     if path.stat().st_size > settings.largest_file_gib * GIB:
         raise SourceError("it is larger than largest_file_gib")
-    facts = facts.over(_options(settings))
+    facts = facts.with_defaults(_facts_from_settings(settings))
     licence = facts.licence or intake.agreement.recordings_licence
-    id = digest_of(path)
+    id = compute_digest(path)
     if id in intake.rows:
-        intake.again.append((name, intake.rows[id].name))
+        intake.duplicates.append((name, intake.rows[id].name))
         return
     _require_consent(id, facts.contributors, licence, store, intake.agreement)
-    known = _known(id, store)
+    known = _load_description(id, store)
     if known:
         intake.reused += 1
     else:
-        known = _describe(path, id, settings, store, tell)
+        known = _describe_and_store(path, id, settings, store, tell)
         intake.decoded_s += known.frames / known.sample_rate_hz
-    record_standing(store, intake.agreement, id, facts.contributors)
+    record_standing_consents(store, intake.agreement, id, facts.contributors)
     intake.rows[id] = Recording(
         id=id,
         name=name,
@@ -151,29 +158,29 @@ def _take(
     )
 
 
-def _options(settings: Settings) -> Facts:
-    return Facts(people(settings.contributors), settings.licence.strip(), settings.session.strip(), settings.instrument.strip())
+def _facts_from_settings(settings: Settings) -> RecordingFacts:
+    return RecordingFacts(split_member_ids(settings.contributors), settings.licence.strip(), settings.session.strip(), settings.instrument.strip())
 
 
 def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, store: Store, agreement: Agreement) -> None:
-    reasons = list(ask("ingest", agreement, consents_for(store, [id]), {id: contributors}).reasons)
+    reasons = list(decide_policy("ingest", agreement, read_consents(store, [id]), {id: contributors}).reasons)
     if licence not in (agreement.recordings_licence, *agreement.accepted_licences):
         reasons.append(f"the licence {licence!r} is not accepted by the agreement")
     if reasons:
         raise ConsentError("; ".join(reasons))
 
 
-def _known(id: Digest, store: Store) -> Known | None:
+def _load_description(id: Digest, store: Store) -> StoredDescription | None:
     try:
-        known = Known.model_validate_json(store.get(_key(id)))
+        known = StoredDescription.model_validate_json(store.get(_description_key(id)))
     except (NotInStoreError, ValidationError):
         return None
     return known if store.exists(known.blob) and store.exists(known.fingerprint) else None
 
 
-def _describe(path: Path, id: Digest, settings: Settings, store: Store, tell: Callable[[float], None]) -> Known:
-    found = describe(path, settings, tell)
-    known = Known(
+def _describe_and_store(path: Path, id: Digest, settings: Settings, store: Store, tell: Callable[[float], None]) -> StoredDescription:
+    found = describe_file(path, settings, tell)
+    known = StoredDescription(
         blob=store.put_blob(path, found.suffix),
         fingerprint=store.put_blob(found.words.astype("<u4").tobytes(), ".fp"),
         format=found.format,
@@ -185,19 +192,19 @@ def _describe(path: Path, id: Digest, settings: Settings, store: Store, tell: Ca
     )
     if id not in known.blob:
         raise SourceError("the file changed while it was read", cure="wait until it is finished and run again")
-    store.put(_key(id), known.model_dump_json().encode())
+    store.put(_description_key(id), known.model_dump_json().encode())
     return known
 
 
-def _key(id: Digest) -> str:
+def _description_key(id: Digest) -> str:
     return f"descriptions/{_METHOD}/{id}.json"
 
 
-def _compare(intake: Intake, store: Store) -> None:
+def _find_likenesses(intake: IngestResult, store: Store) -> None:
     """Finds every recording's likenesses among this source and all that the store took in before."""
-    index: Index[Digest] = Index()
-    prints: dict[Digest, Words] = {}
-    for row in (*_earlier(store, intake.rows), *intake.rows.values()):
+    index: FingerprintIndex[Digest] = FingerprintIndex()
+    prints: dict[Digest, FingerprintWords] = {}
+    for row in (*_load_earlier_recordings(store, intake.rows), *intake.rows.values()):
         if not row.fingerprint:
             continue  # a row of another making; nothing to compare by
         try:
@@ -206,24 +213,24 @@ def _compare(intake: Intake, store: Store) -> None:
             continue  # withdrawn
         index.add(row.id, prints[row.id])
     for id, row in intake.rows.items():
-        found = [_likeness(other, match) for other, match in index.find(prints[id]) if other != id]
+        found = [_likeness_from_match(other, match) for other, match in index.find(prints[id]) if other != id]
         intake.rows[id] = row.model_copy(update={"likenesses": tuple(found)})
 
 
-def _earlier(store: Store, new: Iterable[Digest]) -> list[Recording]:
+def _load_earlier_recordings(store: Store, new: Iterable[Digest]) -> list[Recording]:
     rows: dict[Digest, Recording] = {}
     for entry in store.list("manifests/recordings/"):
-        for row in manifests.fetch(store, entry.key, "recordings", Recording).rows:
+        for row in manifests.fetch_manifest(store, entry.key, "recordings", Recording).rows:
             rows[row.id] = row
     for id in new:
         rows.pop(id, None)
     return [rows[id] for id in sorted(rows)]
 
 
-def _likeness(other: Digest, match: Match) -> Likeness:
+def _likeness_from_match(other: Digest, match: Match) -> Likeness:
     return Likeness(
         recording=other,
-        kind="same_sound" if match.whole else "overlap",
+        kind="same_sound" if match.is_whole else "overlap",
         bit_error_rate=round(match.bit_error_rate, 4),
         start_s=round(match.start_s, 3),
         other_start_s=round(match.other_start_s, 3),
@@ -231,12 +238,12 @@ def _likeness(other: Digest, match: Match) -> Likeness:
     )
 
 
-def _metrics(intake: Intake) -> dict[str, float]:
+def _compute_metrics(intake: IngestResult) -> dict[str, float]:
     rows = intake.rows.values()
     return {
         "recordings": len(rows),
         "refused": len(intake.refused),
-        "same_bytes": len(intake.again),
+        "same_bytes": len(intake.duplicates),
         "reused": intake.reused,
         "seconds": round(sum(row.duration_s for row in rows), 3),
         "with_likeness": sum(bool(row.likenesses) for row in rows),
@@ -245,20 +252,20 @@ def _metrics(intake: Intake) -> dict[str, float]:
     }
 
 
-def _reason(e: AudioTuneError) -> str:
+def _refusal_reason(e: AudioTuneError) -> str:
     """What and cure; where is the file's own name unless it is a sidecar's."""
-    place = f" ({plain(e.where)})" if isinstance(e, SourceError) and e.where else ""
+    place = f" ({printable_name(e.where)})" if isinstance(e, SourceError) and e.where else ""
     return f"{e.what}{place}{f'; {e.cure}' if e.cure else ''}"
 
 
-def plain(name: str) -> str:
+def printable_name(name: str) -> str:
     """A name that can be shown and stored anywhere: no control characters, no broken letters, at most 300 of them."""
     whole = name.encode("utf-8", "replace").decode()
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in whole)
     return shown if len(shown) <= 300 else f"{shown[:200]}…{PurePosixPath(shown).suffix[:20]}"
 
 
-def _now_and_then(progress: Progress, every_s: float = 2.0) -> Progress:
+def _limit_progress(progress: ProgressCallback, every_s: float = 2.0) -> ProgressCallback:
     """Passes a report on at most every two seconds: a folder of ten thousand sounds is no reason for as many lines."""
     last = -every_s
 

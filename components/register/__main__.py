@@ -1,6 +1,6 @@
 """The door of register: `python -m components.register --help`."""
 
-from components.executor import door
+from components.executor import run_command_line
 
 if __name__ == "__main__":
-    raise SystemExit(door("components.register"))
+    raise SystemExit(run_command_line("components.register"))

@@ -8,30 +8,30 @@ from audiotune import report
 from audiotune.release import Release
 
 
-def notice_text(release: Release, people: dict[str, str]) -> str:
+def render_notice(release: Release, people: dict[str, str]) -> str:
     """NOTICE: licence, contributors and what the base model demands."""
     lines = [
         release.name,
         f"Weights: {release.digest}",
         f"Licence of the weights: {release.licence}",
-        f"Made from recordings of: {_names(release.lineage.contributors, people)}",
+        f"Made from recordings of: {_join_names(release.lineage.contributors, people)}",
     ]
     if release.notice:
         lines.append(release.notice)
     return "\n".join(lines) + "\n"
 
 
-def markdown(release: Release, people: dict[str, str], intended_use: str) -> str:
+def render_markdown(release: Release, people: dict[str, str], intended_use: str) -> str:
     """The card as Markdown."""
-    parts = [f"# {_title(release)}", intended_use]
+    parts = [f"# {_format_title(release)}", intended_use]
     if release.notice:
         parts.append(f"**{release.notice}**")
-    for title, rows in _facts(release, people):
+    for title, rows in _collect_facts(release, people):
         parts.append(f"## {title}\n" + "\n".join(f"- {label}: {value}" for label, value in rows))
     return "\n\n".join(parts) + "\n"
 
 
-def html(
+def render_html(
     release: Release,
     people: dict[str, str],
     intended_use: str,
@@ -46,30 +46,30 @@ def html(
         aliases: what the version was named just now.
         why: why it is no champion, for a release that is not.
     """
-    body = [report.note(f"Now {' and '.join(aliases)}.", kind="good" if "champion" in aliases else "plain")] if aliases else []
+    body = [report.render_note(f"Now {' and '.join(aliases)}.", kind="good" if "champion" in aliases else "plain")] if aliases else []
     if why:
-        body.append(report.note(f"Not champion: {why}.", kind="bad"))
+        body.append(report.render_note(f"Not champion: {why}.", kind="bad"))
     if release.notice:
-        body.append(report.note(release.notice))
-    body.append(report.excerpt(evaluation, "Listen"))
-    for title, rows in _facts(release, people):
-        body.append(report.section(title, report.table(("", ""), rows)))
-    return report.page(_title(release), "".join(body), subtitle=intended_use)
+        body.append(report.render_note(release.notice))
+    body.append(report.extract_section(evaluation, "Listen"))
+    for title, rows in _collect_facts(release, people):
+        body.append(report.render_section(title, report.render_table(("", ""), rows)))
+    return report.render_page(_format_title(release), "".join(body), subtitle=intended_use)
 
 
-def _title(release: Release) -> str:
+def _format_title(release: Release) -> str:
     return f"{release.name} version {release.version}" if release.version else release.name
 
 
-def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tuple[str, object]]]]:
+def _collect_facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tuple[str, object]]]]:
     lineage, weights, evaluation = release.lineage, release.weights, release.evaluation
     gate = "passed" if evaluation.passed else "; ".join(evaluation.reasons) or "not passed"
     return [
         (
             "People",
             [
-                ("Heard in it", _names(lineage.contributors, people)),
-                ("Words by", _names(lineage.annotators, people) or "nobody"),
+                ("Heard in it", _join_names(lineage.contributors, people)),
+                ("Words by", _join_names(lineage.annotators, people) or "nobody"),
                 ("Licence", release.licence),
             ],
         ),
@@ -85,7 +85,7 @@ def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tup
         ),
         (
             "Training data",
-            [(f"Recording {id[:16]}", _names(members, people)) for id, members in sorted(lineage.recordings.items())],
+            [(f"Recording {id[:16]}", _join_names(members, people)) for id, members in sorted(lineage.recordings.items())],
         ),
         (
             "Weights",
@@ -100,5 +100,5 @@ def _facts(release: Release, people: dict[str, str]) -> list[tuple[str, list[tup
     ]
 
 
-def _names(members: Iterable[str], people: dict[str, str]) -> str:
+def _join_names(members: Iterable[str], people: dict[str, str]) -> str:
     return ", ".join(people.get(member, member) for member in members)

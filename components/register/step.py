@@ -10,16 +10,16 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from audiotune import governance, manifest
-from audiotune.dataset import DatasetRow, recordings_of
+from audiotune.dataset import DatasetRow, contributors_by_recording
 from audiotune.errors import ManifestError, ModelError
 from audiotune.governance import Agreement
 from audiotune.manifest import Manifest
-from audiotune.partial import write_whole
-from audiotune.progress import Progress
+from audiotune.partial import write_atomic_file
+from audiotune.progress import ProgressCallback
 from audiotune.registry import releases
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
-from audiotune.store.port import Store, digest_in
-from components.executor import Result
+from audiotune.store.port import Store, digest_from_key
+from components.executor import StepResult
 from components.register import card
 from components.register.settings import Settings
 
@@ -30,10 +30,10 @@ _STABILITY = (
 )
 
 
-def run(
+def run_step(
     settings: Settings,
     store: Store,
-    progress: Progress,
+    progress: ProgressCallback,
     *,
     weights: Path,
     dataset: Path,
@@ -41,7 +41,7 @@ def run(
     release: Path,
     report: Path,
     metrics: Path,
-) -> Result:
+) -> StepResult:
     """Registers and writes the release.
 
     Raises:
@@ -49,22 +49,22 @@ def run(
         ModelError: weights, dataset and evaluation do not belong together, or the stored weights are damaged.
         RegistryError: MLflow is away.
     """
-    pointer = _read(weights, WeightsPointer)
-    judged = _read(evaluation, Evaluation)
-    rows = manifest.load(dataset, "datasets", DatasetRow)
-    recordings = recordings_of(rows)
-    agreement = governance.require(store, "register", recordings)
-    _check(store, pointer, judged, rows)
+    pointer = _read_input(weights, WeightsPointer)
+    judged = _read_input(evaluation, Evaluation)
+    rows = manifest.load_manifest(dataset, "datasets", DatasetRow)
+    recordings = contributors_by_recording(rows)
+    agreement = governance.require_permission(store, "register", recordings)
+    _check_inputs(store, pointer, judged, rows)
     heard = store.fetch(judged.report).read_text(encoding="utf-8") if judged.report else ""
     progress(0.3, "registering in MLflow")
-    made = _register(settings, store, agreement, _release(settings, agreement, pointer, judged, rows))
+    made = _register_release(settings, store, agreement, _build_release(settings, agreement, pointer, judged, rows))
     made.save(store)
-    aliases, why = _aliases(settings, store, agreement, made)
+    aliases, why = _set_aliases(settings, store, agreement, made)
     progress(0.9, f"version {made.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
-    page = card.html(made, _people(agreement), settings.intended_use, aliases, why, heard)
+    page = card.render_html(made, _map_member_names(agreement), settings.intended_use, aliases, why, heard)
     report.write_text(page, encoding="utf-8")
-    write_whole(release, made.model_dump_json(indent=1) + "\n")
-    return Result(
+    write_atomic_file(release, made.model_dump_json(indent=1) + "\n")
+    return StepResult(
         parameters={"version": made.version},
         metrics={
             "version": int(made.version),
@@ -75,20 +75,20 @@ def run(
     )
 
 
-def _read(path: Path, model: type[_Pointer]) -> _Pointer:
+def _read_input(path: Path, model: type[_Pointer]) -> _Pointer:
     try:
         return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as e:
         raise ManifestError(f"no {model.__name__} can be read", where=str(path), cure="run the step before again") from e
 
 
-def _check(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]) -> None:
+def _check_inputs(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]) -> None:
     """Everything a release names is there and belongs together; asked before MLflow hears of it."""
     if pointer.dataset != rows.digest:
         raise ModelError(
             "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
         )
-    if digest_in(pointer.weights) != pointer.weights_digest:
+    if digest_from_key(pointer.weights) != pointer.weights_digest:
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
     if judged.weights not in ("", pointer.weights_digest) or (judged.weights and judged.adapter != pointer.adapter_digest):
         raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
@@ -97,13 +97,13 @@ def _check(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Mani
             store.fetch(key)  # raises when it is not there, or when its bytes are not what its digest promises
 
 
-def _release(
+def _build_release(
     settings: Settings, agreement: Agreement, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]
 ) -> Release:
     lineage = Lineage(
         dataset=rows.digest,
         segments=tuple(sorted({row.segment.id for row in rows.rows})),
-        recordings=recordings_of(rows),
+        recordings=contributors_by_recording(rows),
         annotators=tuple(sorted({member for row in rows.rows for member in row.caption.annotators})),
         base=pointer.base,
         base_digest=pointer.base_digest,
@@ -114,29 +114,29 @@ def _release(
         weights=pointer,
         lineage=lineage,
         licence=agreement.weights_licence,
-        notice=notice_for(agreement, pointer.base),
+        notice=choose_notice(agreement, pointer.base),
         evaluation=judged,
     )
 
 
-def notice_for(agreement: Agreement, base: str) -> str:
+def choose_notice(agreement: Agreement, base: str) -> str:
     """The notice a release on this base carries. Stable Audio's is there also when a folder or mirror hides the full name."""
     last = base.rstrip("/").rpartition("/")[2]
-    given = agreement.notice_for(base) or next(
+    given = agreement.find_notice(base) or next(
         (words for name, words in agreement.base_model_notices.items() if name.rpartition("/")[2] == last), ""
     )
     return given or (_STABILITY if "stable-audio" in base.lower() or base.startswith("stabilityai/") else "")
 
 
-def _register(settings: Settings, store: Store, agreement: Agreement, made: Release) -> Release:
+def _register_release(settings: Settings, store: Store, agreement: Agreement, made: Release) -> Release:
     """The registered release; the same weights keep the version they have."""
-    people = _people(agreement)
+    people = _map_member_names(agreement)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = {
-            "card.md": card.markdown(made, people, settings.intended_use),
-            "card.html": card.html(made, people, settings.intended_use),
-            "NOTICE": card.notice_text(made, people),
+            "card.md": card.render_markdown(made, people, settings.intended_use),
+            "card.html": card.render_html(made, people, settings.intended_use),
+            "NOTICE": card.render_notice(made, people),
             "recipe.json": json.dumps(made.weights.recipe, indent=1, sort_keys=True),
             "evaluation.json": made.evaluation.model_dump_json(indent=1),
         }
@@ -149,31 +149,31 @@ def _register(settings: Settings, store: Store, agreement: Agreement, made: Rele
         return releases.register_release(made, paths, made.weights.run)
 
 
-def _aliases(settings: Settings, store: Store, agreement: Agreement, made: Release) -> tuple[list[str], str]:
+def _set_aliases(settings: Settings, store: Store, agreement: Agreement, made: Release) -> tuple[list[str], str]:
     """candidate always; champion only when the gate passed and consent covers everybody; else why not."""
     releases.set_alias(made.name, "candidate", made.version)
-    why = _objection(settings, store, agreement, made)
+    why = _find_objection(settings, store, agreement, made)
     if why:
         return ["candidate"], why
     releases.set_alias(made.name, "champion", made.version)
     return ["candidate", "champion"], ""
 
 
-def _objection(settings: Settings, store: Store, agreement: Agreement, made: Release) -> str:
+def _find_objection(settings: Settings, store: Store, agreement: Agreement, made: Release) -> str:
     """Why this release does not become champion, or an empty string."""
     if not settings.champion:
         return "the knob champion is off"
     if not made.evaluation.passed:
         return "the gate did not pass: " + ("; ".join(made.evaluation.reasons) or "no reason given")
     recordings = made.lineage.recordings
-    decision = governance.ask("champion", agreement, governance.consents_for(store, recordings), recordings)
-    if not decision.allowed:
+    decision = governance.decide_policy("champion", agreement, governance.read_consents(store, recordings), recordings)
+    if not decision.is_allowed:
         return "; ".join(decision.reasons)
-    reigning = releases.version_at(made.name, "champion")
+    reigning = releases.find_version_by_alias(made.name, "champion")
     if reigning is not None and int(reigning) > int(made.version):
         return f"version {reigning} is newer and reigns"
     return ""
 
 
-def _people(agreement: Agreement) -> dict[str, str]:
+def _map_member_names(agreement: Agreement) -> dict[str, str]:
     return {member.id: member.name for member in agreement.members}

@@ -1,6 +1,6 @@
 """The door of segment: `python -m components.segment --help`."""
 
-from components.executor import door
+from components.executor import run_command_line
 
 if __name__ == "__main__":
-    raise SystemExit(door("components.segment"))
+    raise SystemExit(run_command_line("components.segment"))

@@ -13,23 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotune.kernel import kernel
+from audiotune.kernel import compile_kernel
 from audiotune.sound import Frames
-from components.segment.kept import Grown, Powers
+from components.segment.kept import GrowingArray, PowerArray
 
 HOP_S = 0.005
-CROSSINGS_HZ = (150.0, 900.0, 5000.0)  # between the bands: rumble and bass, body, presence, air
-BANDS = len(CROSSINGS_HZ) + 1
-LOOK_S = 0.085
+CROSSOVERS_HZ = (150.0, 900.0, 5000.0)  # between the bands: rumble and bass, body, presence, air
+BANDS = len(CROSSOVERS_HZ) + 1
+WINDOW_S = 0.085
 NARROW_BANDS = 48
 _HANN_SHARE = 0.6  # neighbouring bins under a Hann window are no independent witnesses
 _POWER_SCALE = 2.0**10  # all bits from -144 dBFS to +36 dBFS
 _SPECTRUM_SCALE = 2.0**15  # a look; a sine at full scale, seen through the window, is 16 dB under the highest
-_Levels = tuple[Powers, NDArray[np.float32], NDArray[np.int16]]
+_Levels = tuple[PowerArray, NDArray[np.float32], NDArray[np.int16]]
 
 
 @dataclass(frozen=True)
-class Heard:
+class RecordingFeatures:
     """What a pass keeps of a recording.
 
     Attributes:
@@ -42,13 +42,13 @@ class Heard:
         frames: length of the recording.
     """
 
-    power: Powers
+    power: PowerArray
     peak: NDArray[np.float32]
     crossings: NDArray[np.int16]
-    spectrum: Powers
+    spectrum: PowerArray
     squares: NDArray[np.float64]
     hop_frames: int
-    look_frames: int
+    window_frames: int
     frames: int
     sample_rate_hz: int
     channels: int
@@ -62,63 +62,63 @@ class Heard:
         return self.frames / self.sample_rate_hz
 
 
-def hear(blocks: Iterable[Frames], sample_rate_hz: int, highpass_hz: float) -> Heard:
+def extract_features(blocks: Iterable[Frames], sample_rate_hz: int, highpass_hz: float) -> RecordingFeatures:
     """Listens to blocks of float32 [frames, channels] of any length.
 
     Args:
         highpass_hz: corner of the second-order high-pass (Butterworth) that takes DC and rumble off before anything is judged.
     """
     hop = max(1, round(HOP_S * sample_rate_hz))
-    ear = _Ear(hop, _filters(sample_rate_hz, highpass_hz), _Spectrum(sample_rate_hz))
+    ear = _FeatureExtractor(hop, _design_filters(sample_rate_hz, highpass_hz), _SpectrumAnalyser(sample_rate_hz))
     frames, channels = 0, 1
     for block in blocks:
         frames, channels = frames + len(block), block.shape[1]
-        ear.take(block)
+        ear.add_block(block)
     power, peak, crossings = ear.finish()
     look = ear.spectrum
     squares = look.bins * min(channels, 2) * _HANN_SHARE
-    return Heard(power, peak, crossings, look.finish(), squares, hop, look.frames, frames, sample_rate_hz, channels)
+    return RecordingFeatures(power, peak, crossings, look.finish(), squares, hop, look.frames, frames, sample_rate_hz, channels)
 
 
-class _Ear:
+class _FeatureExtractor:
     """Cuts blocks of any length into whole hops and looks, keeping what is left over for the next block."""
 
-    def __init__(self, hop: int, filters: NDArray[np.float64], spectrum: _Spectrum) -> None:
+    def __init__(self, hop: int, filters: NDArray[np.float64], spectrum: _SpectrumAnalyser) -> None:
         self.hop, self.filters, self.spectrum = hop, filters, spectrum
         self._state = np.zeros((0, 4, 2))
         self._rest: Frames = np.zeros((0, 1), np.float32)
-        self._power = Powers(BANDS, _POWER_SCALE)
-        self._peak, self._crossings = Grown((0,), np.float32), Grown((0,), np.int16)
+        self._power = PowerArray(BANDS, _POWER_SCALE)
+        self._peak, self._crossings = GrowingArray((0,), np.float32), GrowingArray((0,), np.int16)
 
-    def take(self, block: Frames) -> None:
+    def add_block(self, block: Frames) -> None:
         if not len(self._state) and len(block):
             self._state = np.zeros((block.shape[1], len(self.filters), 2))
             self._state[:, 0] = block[0, :, None] * self.filters[0, [0, 2]] * (-1, 1)  # a DC offset has always been there
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
         whole = len(joined) // self.hop * self.hop
         if whole:
-            self._keep(joined[:whole], self.hop)
+            self._add_hops(joined[:whole], self.hop)
         self._rest = joined[whole:].copy()
-        self.spectrum.take(block)
+        self.spectrum.add_block(block)
 
-    def _keep(self, frames: Frames, hop: int) -> None:
+    def _add_hops(self, frames: Frames, hop: int) -> None:
         hops = len(frames) // hop
         power = np.zeros((hops, BANDS), np.float32)
-        out = self._peak.more(hops), self._crossings.more(hops)
-        _listen(np.ascontiguousarray(frames), hop, self.filters, self._state, power, *out)
+        out = self._peak.add_rows(hops), self._crossings.add_rows(hops)
+        _filter_hops(np.ascontiguousarray(frames), hop, self.filters, self._state, power, *out)
         self._power.add(power)
 
     def finish(self) -> _Levels:
         if len(self._rest):
-            self._keep(self._rest, len(self._rest))
-        return self._power.finished(), self._peak.whole(), self._crossings.whole()
+            self._add_hops(self._rest, len(self._rest))
+        return self._power.finish(), self._peak.trim_rows(), self._crossings.trim_rows()
 
 
-class _Spectrum:
+class _SpectrumAnalyser:
     """Power in narrow bands, equal in octaves, none narrower than two bins. Two channels go through one complex transform."""
 
     def __init__(self, rate: int) -> None:
-        self.frames = 1 << max(6, round(np.log2(LOOK_S * rate)))
+        self.frames = 1 << max(6, round(np.log2(WINDOW_S * rate)))
         self._window = np.hanning(self.frames).astype(np.float32)
         edges = np.geomspace(40, 0.45 * rate, NARROW_BANDS + 1) * self.frames / rate
         first = [max(2, int(edges[0]))]
@@ -127,18 +127,18 @@ class _Spectrum:
         self._first = np.array([f for f in first if f < self.frames // 2])
         self.bins = np.diff(self._first).astype(np.float64)
         self._rest: Frames = np.zeros((0, 1), np.float32)
-        self._looks = Powers(len(self.bins), _SPECTRUM_SCALE / self.frames)
+        self._looks = PowerArray(len(self.bins), _SPECTRUM_SCALE / self.frames)
 
-    def take(self, block: Frames) -> None:
+    def add_block(self, block: Frames) -> None:
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
         looks = len(joined) // self.frames
         if looks:
             power = np.zeros((looks, len(self.bins)), np.float32)
-            self._look(joined[: looks * self.frames].reshape(looks, self.frames, -1), power)
+            self._transform_windows(joined[: looks * self.frames].reshape(looks, self.frames, -1), power)
             self._looks.add(power)
         self._rest = joined[looks * self.frames :].copy()
 
-    def _look(self, frames: Frames, out: NDArray[np.float32]) -> None:
+    def _transform_windows(self, frames: Frames, out: NDArray[np.float32]) -> None:
         """[looks, frames, channels] -> out [looks, bands]. Left + i right: the bins k and -k hold the power of both."""
         from scipy.fft import fft, rfft
 
@@ -152,23 +152,23 @@ class _Spectrum:
         else:
             _sum_bands(fft(windowed.view(np.complex64)[:, :, 0], axis=1, overwrite_x=True), self._first, True, out)
 
-    def finish(self) -> Powers:
-        return self._looks.finished()
+    def finish(self) -> PowerArray:
+        return self._looks.finish()
 
 
-def _filters(rate: int, highpass_hz: float) -> NDArray[np.float64]:
+def _design_filters(rate: int, highpass_hz: float) -> NDArray[np.float64]:
     """Biquads as rows b0 b1 b2 a1 a2: the high-pass, then a low-pass for each crossing (Butterworth, bilinear transform)."""
-    return np.array([_biquad(highpass_hz, rate, True), *(_biquad(f, rate, False) for f in CROSSINGS_HZ)])
+    return np.array([_design_biquad(highpass_hz, rate, True), *(_design_biquad(f, rate, False) for f in CROSSOVERS_HZ)])
 
 
-def _biquad(corner_hz: float, rate: int, high: bool) -> list[float]:
+def _design_biquad(corner_hz: float, rate: int, high: bool) -> list[float]:
     k = float(np.tan(np.pi * min(corner_hz / rate, 0.49)))
     norm = 1 / (1 + np.sqrt(2) * k + k * k)
     b = [norm, -2 * norm, norm] if high else [k * k * norm, 2 * k * k * norm, k * k * norm]
     return [*b, 2 * (k * k - 1) * norm, (1 - np.sqrt(2) * k + k * k) * norm]
 
 
-@kernel
+@compile_kernel
 def _sum_bands(bins, first, mirrored, out):  # type: ignore[no-untyped-def]
     """Complex [looks, bins] -> power in out [looks, bands]: bins first[b] to first[b + 1], with their mirror images or without."""
     for look in range(bins.shape[0]):
@@ -181,8 +181,8 @@ def _sum_bands(bins, first, mirrored, out):  # type: ignore[no-untyped-def]
             out[look, band] = 0.5 * power if mirrored else power
 
 
-@kernel
-def _listen(frames, hop, filters, state, power, peak, crossings):  # type: ignore[no-untyped-def]
+@compile_kernel
+def _filter_hops(frames, hop, filters, state, power, peak, crossings):  # type: ignore[no-untyped-def]
     """Filters [hops x hop, channels] into power [hops, 4], peak [hops], crossings [hops]; changes state [channels, 4, 2].
 
     The four biquads (transposed direct form II) stand side by side in one loop: a processor runs them at the same time.

@@ -10,21 +10,21 @@ from numpy.typing import DTypeLike, NDArray
 _HIGHEST = float(np.finfo(np.float16).max)
 
 
-class Grown:
+class GrowingArray:
     """An array that grows row by row where it lies: parts joined at the end would need their memory twice."""
 
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._rows: NDArray[Any] = np.zeros(shape, dtype)
         self._count = 0
 
-    def more(self, count: int) -> NDArray[Any]:
+    def add_rows(self, count: int) -> NDArray[Any]:
         """`count` new rows of zeros to be filled; a view that is good until the next call."""
         first, self._count = self._count, self._count + count
         if self._count > len(self._rows):
             self._resize(self._count + max(1 << 14, self._count // 32))
         return self._rows[first : self._count]
 
-    def whole(self) -> NDArray[Any]:
+    def trim_rows(self) -> NDArray[Any]:
         self._resize(self._count)
         return self._rows
 
@@ -32,7 +32,7 @@ class Grown:
         self._rows.resize((count, *self._rows.shape[1:]), refcheck=False)  # views of it are gone by then: see `more`
 
 
-class Powers:
+class PowerArray:
     """Rows of powers, kept as half-precision roots: indexed like an array, they come back as float32 powers.
 
     A half-precision number has 11 bits, so a power is right to 0.005 dB over 180 dB; what is quieter loses bits gradually, and
@@ -45,8 +45,8 @@ class Powers:
     """
 
     def __init__(self, bands: int, scale: float) -> None:
-        self._grown = Grown((0, bands), np.float16)
-        self._roots: NDArray[np.float16] = self._grown.whole()
+        self._grown = GrowingArray((0, bands), np.float16)
+        self._roots: NDArray[np.float16] = self._grown.trim_rows()
         self._scale = np.float32(scale)
 
     def add(self, powers: NDArray[np.float32]) -> None:
@@ -54,11 +54,11 @@ class Powers:
         np.sqrt(powers, out=powers)
         powers *= self._scale
         np.minimum(powers, _HIGHEST, out=powers)
-        self._grown.more(len(powers))[:] = powers
+        self._grown.add_rows(len(powers))[:] = powers
 
-    def finished(self) -> Powers:
+    def finish(self) -> PowerArray:
         """Itself, without the room it kept for more."""
-        self._roots = self._grown.whole()
+        self._roots = self._grown.trim_rows()
         return self
 
     def __len__(self) -> int:

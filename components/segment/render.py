@@ -15,15 +15,15 @@ import soxr
 from audiotune.loudness import LoudnessMeter
 from audiotune.recording import Digest
 from audiotune.segment import Segment, segment_id
-from audiotune.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, decibels
+from audiotune.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, to_decibels
 from audiotune.store import Store
-from components.segment.cut import Cut
+from components.segment.cut import SegmentBounds
 from components.segment.settings import Settings
 
 _FLAC_LEVEL = 0.0  # half the time of the default level for a tenth more bytes
 
 
-def parts(blocks: Iterable[Frames], cuts: Iterable[Cut]) -> Iterator[tuple[Cut, Frames]]:
+def extract_frames(blocks: Iterable[Frames], cuts: Iterable[SegmentBounds]) -> Iterator[tuple[SegmentBounds, Frames]]:
     """The frames of each cut, float32 [frames, channels]. Cuts are in order and do not overlap; reads no further than the last."""
     stream = iter(blocks)
     block, start = np.zeros((0, 1), np.float32), 0
@@ -44,24 +44,24 @@ def parts(blocks: Iterable[Frames], cuts: Iterable[Cut]) -> Iterator[tuple[Cut, 
             yield cut, np.concatenate(held)
 
 
-def render(
-    recording: Digest, cut: Cut, frames: Frames, sample_rate_hz: int, talk: bool, store: Store, settings: Settings
+def render_segment(
+    recording: Digest, cut: SegmentBounds, frames: Frames, sample_rate_hz: int, talk: bool, store: Store, settings: Settings
 ) -> Segment:
     """Renders one cut and returns its row.
 
     Args:
         frames: the part of the recording, float32 [frames, channels] at `sample_rate_hz`.
     """
-    stereo = _stereo(frames, sample_rate_hz)
+    stereo = _convert_to_stereo(frames, sample_rate_hz)
     duration_s = len(stereo) / RENDER_RATE_HZ
-    loudness = _loudness_lufs(stereo)
-    gain_db = gain_for(loudness, decibels(float(max(stereo.max(), -stereo.min()))), settings)
+    loudness = _measure_loudness(stereo)
+    gain_db = choose_gain(loudness, to_decibels(float(max(stereo.max(), -stereo.min()))), settings)
     fade_in_s = 0.0 if cut.start_frame == 0 else min(settings.fade_in_s, duration_s / 4)
     fade_out_s = min(settings.fade_out_s, duration_s / 4)
     stereo *= np.float32(10 ** (gain_db / 20))
-    _fade(stereo, fade_in_s)
-    _fade(stereo[::-1], fade_out_s)
-    peak_dbfs = decibels(float(max(stereo.max(), -stereo.min())))
+    _apply_fade(stereo, fade_in_s)
+    _apply_fade(stereo[::-1], fade_out_s)
+    peak_dbfs = to_decibels(float(max(stereo.max(), -stereo.min())))
     return Segment(
         id=segment_id(recording, cut.start_frame, cut.end_frame, gain_db, fade_in_s, fade_out_s),
         recording=recording,
@@ -71,7 +71,7 @@ def render(
         gain_db=gain_db,
         fade_in_s=fade_in_s,
         fade_out_s=fade_out_s,
-        blob=store.put_blob(_flac(stereo), ".flac"),
+        blob=store.put_blob(_encode_flac(stereo), ".flac"),
         frames=len(stereo),
         loudness_lufs=None if loudness is None else round(loudness + gain_db, 2),
         peak_dbfs=round(peak_dbfs, 2) if np.isfinite(peak_dbfs) else None,
@@ -79,7 +79,7 @@ def render(
     )
 
 
-def gain_for(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) -> float:
+def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) -> float:
     """The gain in dB that brings a sound to the target, no more than `max_gain_db`, no peak above `peak_dbfs`."""
     if settings.keep_levels or not np.isfinite(peak_dbfs):
         return 0.0
@@ -87,7 +87,7 @@ def gain_for(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) 
     return round(min(wanted, settings.max_gain_db, settings.peak_dbfs - peak_dbfs), 3)
 
 
-def _stereo(frames: Frames, sample_rate_hz: int) -> Frames:
+def _convert_to_stereo(frames: Frames, sample_rate_hz: int) -> Frames:
     """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, of its own memory. Front left and right come first."""
     both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames[:, :RENDER_CHANNELS]
     if sample_rate_hz == RENDER_RATE_HZ:
@@ -96,20 +96,20 @@ def _stereo(frames: Frames, sample_rate_hz: int) -> Frames:
     return np.ascontiguousarray(moved, dtype=np.float32)
 
 
-def _loudness_lufs(stereo: Frames) -> float | None:
+def _measure_loudness(stereo: Frames) -> float | None:
     meter = LoudnessMeter(RENDER_RATE_HZ, RENDER_CHANNELS, true_peak=False)
     meter.add(stereo)
     return meter.lufs
 
 
-def _fade(stereo: Frames, fade_s: float) -> None:
+def _apply_fade(stereo: Frames, fade_s: float) -> None:
     """A raised cosine at the beginning, in place."""
     length = min(len(stereo), round(fade_s * RENDER_RATE_HZ))
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / max(1, length))
     stereo[:length] *= rise.astype(np.float32)[:, None]
 
 
-def _flac(stereo: Frames) -> bytes:
+def _encode_flac(stereo: Frames) -> bytes:
     """16 bit: after the gain every segment uses the whole scale. Changes what it is given."""
     stereo *= 32767
     np.rint(stereo, out=stereo)

@@ -8,61 +8,61 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiotune import report
-from audiotune.picture import waveform_png
+from audiotune.picture import draw_waveform
 from components.segment.settings import Settings
 
 if TYPE_CHECKING:
-    from components.segment.step import Taken
+    from components.segment.step import SegmentationResult
 
 _ROWS = 400  # of the table of segments
 
 
-def show(took: Sequence[Taken], settings: Settings) -> str:
+def render_report(took: Sequence[SegmentationResult], settings: Settings) -> str:
     """One page for all recordings, under 3 MB: at most `settings.pictures` waveforms, and it says when there are more."""
     segments = [segment for taken in took for segment in taken.segments]
     kept_s, whole_s = sum(s.duration_s for s in segments), sum(t.recording.duration_s for t in took)
-    figures = report.figures(
+    figures = report.render_key_figures(
         [
             ("recordings", len(took)),
             ("segments", len(segments)),
-            ("heard", report.seconds(whole_s)),
-            ("kept", f"{report.seconds(kept_s)} ({kept_s / whole_s:.0%})" if whole_s else "nothing"),
+            ("heard", report.format_duration(whole_s)),
+            ("kept", f"{report.format_duration(kept_s)} ({kept_s / whole_s:.0%})" if whole_s else "nothing"),
             ("talk (a guess)", sum(s.speech for s in segments)),
         ]
     )
     drawn = [t for t in took if not t.fault][: settings.pictures]
-    body = [figures, _problems(took), *(_recording(t) for t in drawn)]
+    body = [figures, _render_problems(took), *(_render_recording(t) for t in drawn)]
     left_out = len([t for t in took if not t.fault]) - len(drawn)
     if left_out:
-        body.append(report.note(f"{left_out} more recordings were cut and are not drawn here (knob: pictures)."))
-    body.append(_table(took))
-    return report.page(
+        body.append(report.render_note(f"{left_out} more recordings were cut and are not drawn here (knob: pictures)."))
+    body.append(_render_table(took))
+    return report.render_page(
         "Segments", "\n".join(body), subtitle="What was cut out of the recordings. Shaded: kept. A line: a segment begins."
     )
 
 
-def _problems(took: Sequence[Taken]) -> str:
+def _render_problems(took: Sequence[SegmentationResult]) -> str:
     lines = [(t.recording.name, t.fault) for t in took if t.fault]
     lines += [(t.recording.name, "no sound rises over its noise") for t in took if not t.fault and not t.segments]
-    return report.section("Left out", report.table(("recording", "why"), lines)) if lines else report.Html("")
+    return report.render_section("Left out", report.render_table(("recording", "why"), lines)) if lines else report.Html("")
 
 
-def _recording(taken: Taken) -> str:
+def _render_recording(taken: SegmentationResult) -> str:
     recording = taken.recording
     amplitude = 10 ** ((taken.peaks.astype(np.float32) / 255 - 1) * 96 / 20)
     cuts = [(s.start_s, s.start_s + s.duration_s) for s in taken.segments]
-    png = waveform_png(amplitude, recording.duration_s, cuts, height_px=110)
-    words = f"{report.seconds(recording.duration_s)} · {len(cuts)} segments" + (" · cut before" if taken.reused else "")
+    png = draw_waveform(amplitude, recording.duration_s, cuts, height_px=110)
+    words = f"{report.format_duration(recording.duration_s)} · {len(cuts)} segments" + (" · cut before" if taken.reused else "")
     alt = f"waveform of {recording.name} with {len(cuts)} segments"
-    return report.Html(f'<h3>{report.escape(recording.name)} <span class="quiet">{words}</span></h3>{report.picture(png, alt)}')
+    return report.Html(f'<h3>{report.escape_html(recording.name)} <span class="quiet">{words}</span></h3>{report.render_picture(png, alt)}')
 
 
-def _table(took: Sequence[Taken]) -> str:
+def _render_table(took: Sequence[SegmentationResult]) -> str:
     rows = [
         (
             t.recording.name,
-            report.seconds(s.start_s),
-            report.seconds(s.duration_s),
+            report.format_duration(s.start_s),
+            report.format_duration(s.duration_s),
             f"{s.gain_db:+.1f} dB",
             "–" if s.loudness_lufs is None else f"{s.loudness_lufs:.1f} LUFS",
             "talk?" if s.speech else "",
@@ -70,6 +70,6 @@ def _table(took: Sequence[Taken]) -> str:
         for t in took
         for s in t.segments
     ]
-    more = report.note(f"The first {_ROWS} of {len(rows)} segments.") if len(rows) > _ROWS else report.Html("")
+    more = report.render_note(f"The first {_ROWS} of {len(rows)} segments.") if len(rows) > _ROWS else report.Html("")
     headers = ("recording", "begins", "lasts", "gain", "loudness", "")
-    return report.details(f"All segments ({len(rows)})", more, report.table(headers, rows[:_ROWS]))
+    return report.render_details(f"All segments ({len(rows)})", more, report.render_table(headers, rows[:_ROWS]))

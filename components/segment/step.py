@@ -12,26 +12,26 @@ import numpy as np
 
 from audiotune.decode import open_sound
 from audiotune.errors import AudioTuneError, ManifestError, SoundError, StoreError
-from audiotune.manifest import Manifest, load
-from audiotune.manifest import fetch as fetch_manifest
-from audiotune.progress import Progress
+from audiotune.manifest import Manifest, load_manifest
+from audiotune.manifest import fetch_manifest as fetch_manifest
+from audiotune.progress import ProgressCallback
 from audiotune.recording import Recording
 from audiotune.segment import Segment
 from audiotune.store import Store
-from components.executor import Result
-from components.segment.cut import Cut, find_cuts
-from components.segment.hear import Heard, hear
-from components.segment.render import parts, render
+from components.executor import StepResult
+from components.segment.cut import SegmentBounds, find_segment_bounds
+from components.segment.hear import RecordingFeatures, extract_features
+from components.segment.render import extract_frames, render_segment
 from components.segment.settings import Settings
-from components.segment.talk import sounds_like_talk
+from components.segment.talk import detect_speech
 
 _METHOD = "3"  # raise it when the same knobs cut differently: old results are then not taken for new ones
 _COLUMNS = 1000  # of a waveform picture
-_NOT_CUTTING = {"pictures"}
+_REPORT_ONLY = {"pictures"}
 
 
 @dataclass(frozen=True)
-class Taken:
+class SegmentationResult:
     """What became of one recording. `peaks`: uint8 [columns], 255 is full scale; `fault` says why there is nothing."""
 
     recording: Recording
@@ -41,23 +41,23 @@ class Taken:
     fault: str = ""
 
 
-def run(
-    settings: Settings, store: Store, progress: Progress, *, recordings: Path, segments: Path, report: Path, metrics: Path
-) -> Result:
+def run_step(
+    settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, segments: Path, report: Path, metrics: Path
+) -> StepResult:
     """Cuts every recording of the manifest.
 
     Raises:
         SoundError: not one segment was found in all recordings.
     """
-    from components.segment.show import show
+    from components.segment.show import render_report
 
-    manifest = load(recordings, "recordings", Recording)
+    manifest = load_manifest(recordings, "recordings", Recording)
     took = []
     for i, recording in enumerate(manifest.rows):
         progress(i / len(manifest.rows), f"listening to {recording.name}")
-        took.append(_take(recording, store, settings))
+        took.append(_segment_recording(recording, store, settings))
     rows = [segment for taken in took for segment in taken.segments]
-    report.write_text(show(took, settings), encoding="utf-8")
+    report.write_text(render_report(took, settings), encoding="utf-8")
     if not rows:
         faults = "; ".join(f"{t.recording.name}: {t.fault}" for t in took if t.fault) or "every recording is silent"
         raise SoundError(f"no segment was found ({faults[:500]})", cure="lower onset_db, quietest_dbfs or min_sound_s")
@@ -66,10 +66,10 @@ def run(
     key = whole.save(store)
     whole.write(segments)
     progress(1.0, f"{len(rows)} segments from {len(took)} recordings")
-    return Result({"segments_key": key}, _metrics(took, rows), {"segments": {"rows": len(rows), "key": key}})
+    return StepResult({"segments_key": key}, _compute_metrics(took, rows), {"segments": {"rows": len(rows), "key": key}})
 
 
-def _metrics(took: list[Taken], rows: list[Segment]) -> dict[str, float]:
+def _compute_metrics(took: list[SegmentationResult], rows: list[Segment]) -> dict[str, float]:
     lengths = [segment.duration_s for segment in rows]
     return {
         "recordings": len(took),
@@ -84,51 +84,51 @@ def _metrics(took: list[Taken], rows: list[Segment]) -> dict[str, float]:
     }
 
 
-def _take(recording: Recording, store: Store, settings: Settings) -> Taken:
+def _segment_recording(recording: Recording, store: Store, settings: Settings) -> SegmentationResult:
     """Cuts one recording, or finds that it was cut before. A broken one is told in the report, the others go on."""
-    key = _key(recording, settings)
-    before = _done_before(recording, key, store)
+    key = _bounds_key(recording, settings)
+    before = _load_earlier_result(recording, key, store)
     if before:
         return before
     try:
         path = store.fetch(recording.blob)
-        cuts, peaks = _listen(path, settings)
-        rows = _render_all(recording, path, cuts, store, settings)
+        cuts, peaks = _analyse_recording(path, settings)
+        rows = _render_segments(recording, path, cuts, store, settings)
     except StoreError:
         raise  # the next recording would fail as well
     except AudioTuneError as e:
-        return Taken(recording, [], np.zeros(1, np.uint8), fault=str(e))
+        return SegmentationResult(recording, [], np.zeros(1, np.uint8), fault=str(e))
     done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
     store.put(key, done.to_bytes())  # last: it says that every blob is there
-    return Taken(recording, rows, peaks)
+    return SegmentationResult(recording, rows, peaks)
 
 
-def _listen(path: Path, settings: Settings) -> tuple[list[tuple[Cut, bool]], np.ndarray]:
+def _analyse_recording(path: Path, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], np.ndarray]:
     """The cuts, whether each is probably talk, and the picture's columns: all that is needed of what was heard."""
     with open_sound(path) as decoded:
-        heard = hear(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
-    cuts = find_cuts(heard, settings)
-    return [(cut, sounds_like_talk(heard, cut.start_frame, cut.end_frame)) for cut in cuts], _peaks(heard)
+        heard = extract_features(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
+    cuts = find_segment_bounds(heard, settings)
+    return [(cut, detect_speech(heard, cut.start_frame, cut.end_frame)) for cut in cuts], _compute_peaks(heard)
 
 
-def _render_all(
-    recording: Recording, path: Path, cuts: list[tuple[Cut, bool]], store: Store, settings: Settings
+def _render_segments(
+    recording: Recording, path: Path, cuts: list[tuple[SegmentBounds, bool]], store: Store, settings: Settings
 ) -> list[Segment]:
     rows = []
     with open_sound(path) as decoded:
-        sounds = parts(decoded.blocks, (cut for cut, _ in cuts))
+        sounds = extract_frames(decoded.blocks, (cut for cut, _ in cuts))
         for (cut, frames), (_, talk) in zip(sounds, cuts, strict=False):  # fewer, when the file became shorter since
-            rows.append(render(recording.id, cut, frames, decoded.sample_rate_hz, talk, store, settings))
+            rows.append(render_segment(recording.id, cut, frames, decoded.sample_rate_hz, talk, store, settings))
     return rows
 
 
-def _key(recording: Recording, settings: Settings) -> str:
+def _bounds_key(recording: Recording, settings: Settings) -> str:
     """Where the cuts of this recording with these knobs are kept."""
-    what = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_NOT_CUTTING)}"
+    what = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_REPORT_ONLY)}"
     return f"manifests/cuts/{hashlib.sha256(what.encode()).hexdigest()}.jsonl"
 
 
-def _done_before(recording: Recording, key: str, store: Store) -> Taken | None:
+def _load_earlier_result(recording: Recording, key: str, store: Store) -> SegmentationResult | None:
     if not store.exists(key):
         return None
     try:
@@ -138,10 +138,10 @@ def _done_before(recording: Recording, key: str, store: Store) -> Taken | None:
     if not all(store.exists(segment.blob) for segment in done.rows):
         return None
     peaks: Any = np.frombuffer(base64.b64decode(done.meta["peaks"]), np.uint8)
-    return Taken(recording, done.rows, peaks, reused=True)
+    return SegmentationResult(recording, done.rows, peaks, reused=True)
 
 
-def _peaks(heard: Heard) -> np.ndarray:
+def _compute_peaks(heard: RecordingFeatures) -> np.ndarray:
     """The picture's columns, on a scale of 96 dB so that one byte is enough for quiet takes."""
     if not len(heard.peak):
         return np.zeros(1, np.uint8)

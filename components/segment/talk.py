@@ -9,33 +9,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.segment.floor import decibel
-from components.segment.hear import Heard
+from components.segment.floor import power_to_db
+from components.segment.hear import RecordingFeatures
 
 _SHORTEST_S = 1.0
 
 
-def sounds_like_talk(heard: Heard, start_frame: int, end_frame: int) -> bool:
+def detect_speech(heard: RecordingFeatures, start_frame: int, end_frame: int) -> bool:
     """Whether a part of a recording is probably talk."""
     first, last = start_frame // heard.hop_frames, end_frame // heard.hop_frames
     power, crossings = heard.power[first:last], heard.crossings[first:last].astype(np.float32)
     if len(power) * heard.hop_s < _SHORTEST_S:
         return False
-    return _syllables(power.sum(axis=1), heard.hop_s) > 0.45 and _vowels_and_consonants(power, crossings, heard.hop_s)
+    return _syllable_share(power.sum(axis=1), heard.hop_s) > 0.45 and _has_speech_alternation(power, crossings, heard.hop_s)
 
 
-def _syllables(power: np.ndarray, hop_s: float) -> float:
+def _syllable_share(power: np.ndarray, hop_s: float) -> float:
     """Share of the envelope's movement (0.5 to 20 Hz, in dB) that lies between 2 and 8 Hz."""
-    level = np.maximum(decibel(power), decibel(power.max(keepdims=True)) - 40)
+    level = np.maximum(power_to_db(power), power_to_db(power.max(keepdims=True)) - 40)
     moves = np.abs(np.fft.rfft((level - level.mean()) * np.hanning(len(level)))) ** 2
     hertz = np.fft.rfftfreq(len(level), hop_s)
     whole = moves[(hertz >= 0.5) & (hertz < 20)].sum()
     return float(moves[(hertz >= 2) & (hertz < 8)].sum() / whole) if whole > 0 else 0.0
 
 
-def _vowels_and_consonants(power: np.ndarray, crossings: np.ndarray, hop_s: float) -> bool:
+def _has_speech_alternation(power: np.ndarray, crossings: np.ndarray, hop_s: float) -> bool:
     """Loud hops are mostly voiced, a clear minority is hissing, and the two alternate."""
-    level = decibel(power.sum(axis=1))
+    level = power_to_db(power.sum(axis=1))
     loud = level > level.max() - 35
     rate_hz = crossings[loud] / (2 * hop_s)
     if len(rate_hz) < 50:

@@ -1,6 +1,6 @@
 """The door of unwrap: `python -m components.unwrap --help`."""
 
-from components.executor import door
+from components.executor import run_command_line
 
 if __name__ == "__main__":
-    raise SystemExit(door("components.unwrap"))
+    raise SystemExit(run_command_line("components.unwrap"))

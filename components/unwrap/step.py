@@ -14,20 +14,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune import tensors
-from audiotune.checkpoint import Checkpoint, load
+from audiotune.checkpoint import Checkpoint, load_checkpoint
 from audiotune.errors import ModelError
-from audiotune.merging import Adapters, adapter_of, whole_model
-from audiotune.partial import write_whole
-from audiotune.progress import Progress
+from audiotune.merging import LoraWeights, collect_adapter_tensors, merge_weights
+from audiotune.partial import write_atomic_file
+from audiotune.progress import ProgressCallback
 from audiotune.release import CheckpointPointer, WeightsPointer
-from audiotune.stable_audio.mirror import CONFIG, Base, resolve, words_files
-from audiotune.store.port import Store, digest_in
-from components.executor import Result
+from audiotune.stable_audio.mirror import CONFIG, BaseModelFolder, list_text_encoder_files, resolve_base
+from audiotune.store.port import Store, digest_from_key
+from components.executor import StepResult
 from components.unwrap.settings import Settings
-from components.unwrap.upstream import is_wrapped, weights_in
+from components.unwrap.upstream import is_upstream_checkpoint, read_weights
 
 
-def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Path, weights: Path, metrics: Path) -> Result:
+def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, checkpoint: Path, weights: Path, metrics: Path) -> StepResult:
     """Writes the weights pointer.
 
     Args:
@@ -41,19 +41,19 @@ def run(settings: Settings, store: Store, progress: Progress, *, checkpoint: Pat
     began = time.monotonic()
     if not checkpoint.is_file():
         raise ModelError("no such checkpoint", where=str(checkpoint), cure="name the file finetune wrote, or a .ckpt")
-    if is_wrapped(checkpoint):
-        made = _of_upstream(settings, store, progress, checkpoint)
+    if is_upstream_checkpoint(checkpoint):
+        made = _unwrap_upstream_checkpoint(settings, store, progress, checkpoint)
     else:
-        made = _of_ours(settings, store, progress, _pointer_in(checkpoint))
-    write_whole(weights, made.model_dump_json(indent=1) + "\n")
+        made = _unwrap_own_checkpoint(settings, store, progress, _read_pointer(checkpoint))
+    write_atomic_file(weights, made.model_dump_json(indent=1) + "\n")
     progress(1.0, f"weights of step {made.step} are in the store")
-    return Result(
+    return StepResult(
         metrics={"megabytes": round(store.size(made.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
         metadata={"weights": {"key": made.weights, "digest": made.weights_digest}},
     )
 
 
-def _pointer_in(path: Path) -> CheckpointPointer:
+def _read_pointer(path: Path) -> CheckpointPointer:
     try:
         return CheckpointPointer.model_validate_json(path.read_bytes())
     except ValidationError as e:
@@ -61,10 +61,10 @@ def _pointer_in(path: Path) -> CheckpointPointer:
         raise ModelError(f"this is no checkpoint pointer: {e.errors()[0]['msg']}", where=str(path), cure=cure) from e
 
 
-def _of_ours(settings: Settings, store: Store, progress: Progress, pointer: CheckpointPointer) -> WeightsPointer:
-    kept = load(store, pointer.checkpoint)
+def _unwrap_own_checkpoint(settings: Settings, store: Store, progress: ProgressCallback, pointer: CheckpointPointer) -> WeightsPointer:
+    kept = load_checkpoint(store, pointer.checkpoint)
     progress(0.1, f"finding the base model {kept.base}")
-    base = resolve(store, kept.base)
+    base = resolve_base(store, kept.base)
     if base.digest != kept.base_digest:
         raise ModelError(
             f"{kept.base} is not the base this checkpoint was tuned from", where=kept.key, cure="bring the old base back"
@@ -73,41 +73,41 @@ def _of_ours(settings: Settings, store: Store, progress: Progress, pointer: Chec
     if ema and not kept.ema:
         raise ModelError("the checkpoint has no running mean", where=kept.key, cure="leave ema unset, or train with ema_decay")
     progress(0.3, "writing the weights")
-    key, adapter = _merged(store, kept, base, ema=ema, keep=settings.lora == "keep")
+    key, adapter = _merge_weights(store, kept, base, ema=ema, keep=settings.lora == "keep")
     facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter}
-    return _pointer(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
+    return _build_pointer(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
 
 
-def _merged(store: Store, kept: Checkpoint, base: Base, *, ema: bool, keep: bool) -> tuple[str, str]:
+def _merge_weights(store: Store, kept: Checkpoint, base: BaseModelFolder, *, ema: bool, keep: bool) -> tuple[str, str]:
     """Store keys of the whole model and of the adapters that are kept beside it, or empty."""
     with ExitStack() as stack:
-        tuned = stack.enter_context(tensors.opened(store.fetch(kept.ema if ema else kept.weights)))
-        whole = stack.enter_context(tensors.opened(base.weights_path))
-        adapters = Adapters.among(tuned, kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0)
+        tuned = stack.enter_context(tensors.open_tensors(store.fetch(kept.ema if ema else kept.weights)))
+        whole = stack.enter_context(tensors.open_tensors(base.weights_path))
+        adapters = LoraWeights.from_tensors(tuned, kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0)
         keep = keep and bool(adapters.pairs)
-        adapter = tensors.put(store, adapter_of(adapters), {"scale": str(adapters.scale)}) if keep else ""
-        return tensors.put(store, whole_model(whole, tuned, None if keep else adapters)), adapter
+        adapter = tensors.store_tensors(store, collect_adapter_tensors(adapters), {"scale": str(adapters.scale)}) if keep else ""
+        return tensors.store_tensors(store, merge_weights(whole, tuned, None if keep else adapters)), adapter
 
 
-def _of_upstream(settings: Settings, store: Store, progress: Progress, path: Path) -> WeightsPointer:
-    found, ema, step = weights_in(path, ema=settings.ema)
+def _unwrap_upstream_checkpoint(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
+    found, ema, step = read_weights(path, ema=settings.ema)
     folder = Path(settings.base) if settings.base else path.parent
     if not (folder / CONFIG).is_file():
         if not settings.base:
             raise ModelError(f"no {CONFIG} beside the checkpoint", where=str(path), cure="put it there, or name the base")
-        folder = resolve(store, settings.base).folder
+        folder = resolve_base(store, settings.base).folder
     progress(0.3, "writing the weights")
-    key = tensors.put(store, found)
-    return _pointer(store, key, folder, path.name, digest_in(key) or "", step=step, ema=ema, dataset="")
+    key = tensors.store_tensors(store, found)
+    return _build_pointer(store, key, folder, path.name, digest_from_key(key) or "", step=step, ema=ema, dataset="")
 
 
-def _pointer(store: Store, key: str, folder: Path, name: str, digest: str, **facts: Any) -> WeightsPointer:
+def _build_pointer(store: Store, key: str, folder: Path, name: str, digest: str, **facts: Any) -> WeightsPointer:
     """The config and the tokenizer are the base's: tuning changes numbers, not shapes."""
     return WeightsPointer(
         weights=key,
-        weights_digest=digest_in(key) or "",
+        weights_digest=digest_from_key(key) or "",
         config=store.put_blob(folder / CONFIG, ".json"),
-        files={str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in words_files(folder)},
+        files={str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)},
         base=name,
         base_digest=digest,
         **facts,

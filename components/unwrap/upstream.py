@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiotune.errors import ModelError
-from audiotune.tensors import Lazy, lazy
+from audiotune.tensors import LazyTensor, wrap_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _ONLINE, _EMA = "diffusion.", "diffusion_ema.ema_model."
 
 
-def is_wrapped(path: Path) -> bool:
+def is_upstream_checkpoint(path: Path) -> bool:
     """Whether a file is a checkpoint of torch (a zip), and not a pointer of ours (JSON)."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
-def weights_in(path: Path, *, ema: bool | None) -> tuple[dict[str, Lazy], bool, int]:
+def read_weights(path: Path, *, ema: bool | None) -> tuple[dict[str, LazyTensor], bool, int]:
     """The model's tensors, whether they are the running mean, and after how many steps.
 
     Args:
@@ -35,7 +35,7 @@ def weights_in(path: Path, *, ema: bool | None) -> tuple[dict[str, Lazy], bool, 
     Raises:
         ModelError: not a checkpoint of a diffusion training, objects in it that are not read, or no running mean.
     """
-    kept = _mapped(path)
+    kept = _map_checkpoint(path)
     state = kept.get("state_dict", kept)
     online = {name.removeprefix(_ONLINE): tensor for name, tensor in state.items() if name.startswith(_ONLINE)}
     if not online:  # unwrapped already
@@ -47,10 +47,10 @@ def weights_in(path: Path, *, ema: bool | None) -> tuple[dict[str, Lazy], bool, 
         raise ModelError("the checkpoint has no running mean", where=str(path), cure="leave ema unset")
     taken = bool(mean) if ema is None else ema
     chosen: Mapping[str, torch.Tensor] = {**online, **mean} if taken else online
-    return {name: lazy(tensor) for name, tensor in chosen.items()}, taken, int(kept.get("global_step", 0))
+    return {name: wrap_tensor(tensor) for name, tensor in chosen.items()}, taken, int(kept.get("global_step", 0))
 
 
-def _mapped(path: Path) -> dict[str, Any]:
+def _map_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 
-class Closed(BaseModel):
+class ChartModel(BaseModel):
     """Base of all values: unknown keys are refused, keys are camelCase as Helm's users expect."""
 
     model_config = ConfigDict(
@@ -20,7 +20,7 @@ _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 Name = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
 Host = Annotated[str, StringConstraints(pattern=r"^([a-zA-Z0-9*]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?)?$")]
-HookHost = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?(:[0-9]{1,5})?$")]
+WebhookHost = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?(:[0-9]{1,5})?$")]
 RouteHost = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
 Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+[^\s]*)?$")]
@@ -31,7 +31,7 @@ Labels = dict[str, str]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-class Image(Closed):
+class ImageReference(ChartModel):
     """One image. With a digest, the digest decides and the tag is for people."""
 
     registry: str = Field(default="", description="host/prefix of this image alone; empty takes images.registry")
@@ -42,11 +42,11 @@ class Image(Closed):
     )
 
 
-def image(name: str, **more: str) -> Image:
-    return Image(name=name, **more)
+def make_image_reference(name: str, **more: str) -> ImageReference:
+    return ImageReference(name=name, **more)
 
 
-class Amounts(Closed):
+class ResourceRequests(ChartModel):
     """CPU, memory and node-local disk of a container."""
 
     cpu: Quantity = Field(default="100m", description="cores")
@@ -54,7 +54,7 @@ class Amounts(Closed):
     ephemeral_storage: Quantity = Field(default="1Gi", alias="ephemeral-storage", description="bytes on the node's own disk")
 
 
-class Limits(Closed):
+class ResourceLimits(ChartModel):
     """The most a container may take. No CPU limit by default: throttling makes sounds late and frees nothing."""
 
     cpu: Quantity | None = Field(default=None, description="cores; null sets no limit")
@@ -62,20 +62,20 @@ class Limits(Closed):
     ephemeral_storage: Quantity = Field(default="4Gi", alias="ephemeral-storage", description="bytes on the node's own disk")
 
 
-class Resources(Closed):
+class ContainerResources(ChartModel):
     """Requests and limits of one container."""
 
-    requests: Amounts = Field(default=Amounts(), description="what the scheduler sets aside")
-    limits: Limits = Field(default=Limits(), description="what it may never exceed")
+    requests: ResourceRequests = Field(default=ResourceRequests(), description="what the scheduler sets aside")
+    limits: ResourceLimits = Field(default=ResourceLimits(), description="what it may never exceed")
 
 
-def resources(cpu: str, memory: str, most: str, disk: str = "1Gi", most_disk: str = "4Gi") -> Resources:
-    return Resources(
-        requests=Amounts(cpu=cpu, memory=memory, ephemeral_storage=disk), limits=Limits(memory=most, ephemeral_storage=most_disk)
+def make_resources(cpu: str, memory: str, most: str, disk: str = "1Gi", most_disk: str = "4Gi") -> ContainerResources:
+    return ContainerResources(
+        requests=ResourceRequests(cpu=cpu, memory=memory, ephemeral_storage=disk), limits=ResourceLimits(memory=most, ephemeral_storage=most_disk)
     )
 
 
-class Toleration(Closed):
+class TaintToleration(ChartModel):
     """A taint that is tolerated."""
 
     key: str = Field(default="", description="the taint's key; empty with Exists tolerates all")
@@ -84,13 +84,13 @@ class Toleration(Closed):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(default="", description="empty: every effect")
 
 
-class PodToleration(Toleration):
+class PodToleration(TaintToleration):
     """The same, for a while if need be."""
 
     toleration_seconds: int | None = Field(default=None, ge=0, description="how long NoExecute is tolerated; null: for ever")
 
 
-class Requirement(Closed):
+class LabelRequirement(ChartModel):
     """One line of a selector's matchExpressions."""
 
     key: str = Field(min_length=1, description="label")
@@ -98,29 +98,29 @@ class Requirement(Closed):
     values: list[str] = Field(default=[], description="with In and NotIn")
 
 
-class Selector(Closed):
+class LabelSelector(ChartModel):
     """Labels that are selected; without any, everything is."""
 
     match_labels: Labels = Field(default={}, description="labels and their values")
-    match_expressions: list[Requirement] = Field(default=[], description="the longer way to say it")
+    match_expressions: list[LabelRequirement] = Field(default=[], description="the longer way to say it")
 
 
-class Block(Closed):
+class AddressRange(ChartModel):
     """A range of addresses."""
 
     cidr: Cidr = Field(description="range, as in 10.0.0.0/8")
     except_: list[Cidr] = Field(default=[], alias="except", description="ranges inside it that are left out")
 
 
-class Peer(Closed):
+class NetworkPeer(ChartModel):
     """A NetworkPolicy peer: pods, namespaces, or addresses."""
 
-    pod_selector: Selector | None = Field(default=None, description="pods")
-    namespace_selector: Selector | None = Field(default=None, description="namespaces")
-    ip_block: Block | None = Field(default=None, description="addresses, instead of both")
+    pod_selector: LabelSelector | None = Field(default=None, description="pods")
+    namespace_selector: LabelSelector | None = Field(default=None, description="namespaces")
+    ip_block: AddressRange | None = Field(default=None, description="addresses, instead of both")
 
 
-class Placement(Closed):
+class PodPlacement(ChartModel):
     """Where the pods of one part may run."""
 
     node_selector: Labels = Field(default={}, description="labels a node must have")
@@ -130,14 +130,14 @@ class Placement(Closed):
     annotations: Labels = Field(default={}, description="annotations of the pods")
 
 
-class Volume(Closed):
+class VolumeValues(ChartModel):
     """A volume that outlives the release. It may grow, not shrink; its class cannot change."""
 
     size: Quantity = Field(default="10Gi", description="size; larger later is fine where the storage class can grow volumes")
     storage_class: str = Field(default="", description="storage class; empty takes the cluster's default")
 
 
-class Route(Closed):
+class HostNameValues(ChartModel):
     """Names under which members reach the two services."""
 
     studio_host: RouteHost = Field(default="", description="host name of the studio; empty makes no rule for it")

@@ -6,43 +6,43 @@ import argparse
 import sys
 from pathlib import Path
 
-from audiotune.partial import write_whole
+from audiotune.partial import write_atomic_file
 from deploy.chart import graph, pages, rules, schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def generated() -> dict[Path, str]:
+def render_files() -> dict[Path, str]:
     """Path below the repository -> what should stand there."""
     chart, docs = Path("helm/audio-tune"), Path("docs/operations")
     return {
-        chart / "values.schema.json": schema.as_json(),
-        chart / "values.yaml": pages.values_yaml(),
-        chart / "templates/_rules.tpl": rules.as_template(),
-        docs / "values.md": pages.reference(),
-        docs / "graph.md": graph.page(),
+        chart / "values.schema.json": schema.render_schema(),
+        chart / "values.yaml": pages.render_values_yaml(),
+        chart / "templates/_rules.tpl": rules.render_template(),
+        docs / "values.md": pages.render_reference(),
+        docs / "graph.md": graph.render_page(),
     }
 
 
-def drifted() -> list[str]:
+def list_drifted_files() -> list[str]:
     """The files that differ from what the model says."""
 
     def stands(path: Path) -> str:
         full = REPOSITORY / path
         return full.read_text() if full.exists() else ""
 
-    return [str(path) for path, text in generated().items() if stands(path) != text]
+    return [str(path) for path, text in render_files().items() if stands(path) != text]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.chart.generate", description=(__doc__ or "").strip())
     parser.add_argument("--check", action="store_true", help="write nothing; fail when something has drifted")
     if parser.parse_args(argv).check:
-        found = drifted()
+        found = list_drifted_files()
         print("\n".join(f"{path} has drifted; run python -m deploy.chart.generate" for path in found), file=sys.stderr)
         return 1 if found else 0
-    for path, text in generated().items():
-        write_whole(REPOSITORY / path, text)
+    for path, text in render_files().items():
+        write_atomic_file(REPOSITORY / path, text)
     return 0
 
 

@@ -10,28 +10,28 @@ import yaml
 CHART = Path(__file__).resolve().parents[2] / "helm" / "audio-tune"
 
 
-def graph() -> dict[str, Any]:
+def load_graph() -> dict[str, Any]:
     """files/graph.yaml as it is."""
     made: dict[str, Any] = yaml.safe_load((CHART / "files" / "graph.yaml").read_text())
     return made
 
 
-def mermaid() -> str:
+def draw_mermaid() -> str:
     """The graph as a picture; what lies outside the release is round."""
-    data = graph()
+    data = load_graph()
     lines = ["```mermaid", "flowchart LR"]
     for name, node in data["parts"].items():
-        lines.append(f'  {_id(name)}["{node["title"]}"]')
+        lines.append(f'  {_make_node_id(name)}["{node["title"]}"]')
     for name, node in data["outside"].items():
-        lines.append(f'  {_id(name)}(("{node["title"]}"))')
+        lines.append(f'  {_make_node_id(name)}(("{node["title"]}"))')
     for arrow in data["arrows"]:
-        lines.append(f'  {_id(arrow["from"])} -- "{arrow["port"]}" --> {_id(arrow["to"])}')
+        lines.append(f'  {_make_node_id(arrow["from"])} -- "{arrow["port"]}" --> {_make_node_id(arrow["to"])}')
     return "\n".join([*lines, "```"])
 
 
-def table() -> str:
+def render_table() -> str:
     """Every arrow with its reason."""
-    data = graph()
+    data = load_graph()
     nodes = {**data["parts"], **data["outside"]}
     lines = ["| from | to | port | why | when |", "|---|---|---|---|---|"]
     for arrow in data["arrows"]:
@@ -41,16 +41,16 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def page() -> str:
+def render_page() -> str:
     return (
         "# Who may talk to whom\n\n"
         "<!-- Written by `python -m deploy.chart.generate` from helm/audio-tune/files/graph.yaml; change it there. -->\n\n"
         "All our pods refuse everything in and out, but these arrows. Each arrow is one pair of NetworkPolicies: what may leave on "
         "one side, what may enter on the other. Names are resolved by the cluster's DNS; the node itself reaches all pods (probes, "
         "port-forward). Addresses in `network.blocked` (clouds' metadata) are left out of every arrow that leads outside.\n\n"
-        f"{mermaid()}\n\n{table()}\n"
+        f"{draw_mermaid()}\n\n{render_table()}\n"
     )
 
 
-def _id(name: str) -> str:
+def _make_node_id(name: str) -> str:
     return name.replace("-", "_")

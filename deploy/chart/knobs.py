@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from deploy.chart.schema import schema
+from deploy.chart.schema import build_schema
 
 
 @dataclass(frozen=True)
-class Knob:
+class ValueField:
     """One value, or one group of them.
 
     Attributes:
@@ -35,29 +35,29 @@ class Knob:
         return ".".join(self.path)
 
 
-def knobs(model: BaseModel, made: dict[str, Any] | None = None, path: tuple[str, ...] = ()) -> Iterator[Knob]:
+def list_value_fields(model: BaseModel, made: dict[str, Any] | None = None, path: tuple[str, ...] = ()) -> Iterator[ValueField]:
     """Groups before what is in them, in the order of the model."""
-    made = schema() if made is None else made
+    made = build_schema() if made is None else made
     for name, info in type(model).model_fields.items():
         key = info.alias or name
         value = getattr(model, name)
         card = made["properties"][key]
         here = (*path, key)
         group = isinstance(value, BaseModel)
-        dumped = value.model_dump(mode="json", by_alias=True) if group else _dumped(model, name)
-        yield Knob(here, group, dumped, info.description or "", "" if group else kind(card))
+        dumped = value.model_dump(mode="json", by_alias=True) if group else _dump_field(model, name)
+        yield ValueField(here, group, dumped, info.description or "", "" if group else describe_type(card))
         if group:
-            yield from knobs(value, card, here)
+            yield from list_value_fields(value, card, here)
 
 
-def _dumped(model: BaseModel, name: str) -> Any:
+def _dump_field(model: BaseModel, name: str) -> Any:
     return next(iter(model.model_dump(mode="json", include={name}).values()))
 
 
-def kind(card: dict[str, Any]) -> str:
+def describe_type(card: dict[str, Any]) -> str:
     """A schema in words, as in `integer, 1 to 65535`."""
     if "anyOf" in card:
-        return " or ".join(kind(choice) for choice in card["anyOf"])
+        return " or ".join(describe_type(choice) for choice in card["anyOf"])
     if "enum" in card:
         return ", ".join(f"`{json.dumps(choice) if not isinstance(choice, str) else choice}`" for choice in card["enum"])
     words = {"object": "map", "array": "list"}.get(card.get("type", ""), card.get("type", "anything"))

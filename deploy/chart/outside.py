@@ -6,10 +6,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from deploy.chart.basics import Cidr, Closed, Image, Labels, Name, Peer, Port, Route, Seconds, Url, image
+from deploy.chart.basics import (
+    ChartModel,
+    Cidr,
+    HostNameValues,
+    ImageReference,
+    Labels,
+    Name,
+    NetworkPeer,
+    Port,
+    Seconds,
+    Url,
+    make_image_reference,
+)
 
 
-class Images(Closed):
+class ImageValues(ChartModel):
     """Where images live. The one thing nobody else can know."""
 
     registry: str = Field(
@@ -19,19 +31,19 @@ class Images(Closed):
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(default="IfNotPresent", description="when nodes pull")
     pull_secrets: list[Name] = Field(default=[], description="Secrets with the registry's login")
-    prepare: Image = Field(default=image("audio-tune/prepare"), description="light steps and the chart's jobs")
-    train: Image = Field(default=image("audio-tune/train"), description="steps with torch, and helm test")
-    generation: Image = Field(default=image("audio-tune/generation"), description="the generation service")
-    studio: Image = Field(default=image("audio-tune/studio"), description="the studio")
-    mlflow: Image = Field(default=image("audio-tune/registry"), description="MLflow")
-    object_store: Image = Field(default=image("audio-tune/object-store"), description="MinIO")
-    database: Image = Field(
-        default=image("postgres", registry="docker.io/library", tag="15"),
+    prepare: ImageReference = Field(default=make_image_reference("audio-tune/prepare"), description="light steps and the chart's jobs")
+    train: ImageReference = Field(default=make_image_reference("audio-tune/train"), description="steps with torch, and helm test")
+    generation: ImageReference = Field(default=make_image_reference("audio-tune/generation"), description="the generation service")
+    studio: ImageReference = Field(default=make_image_reference("audio-tune/studio"), description="the studio")
+    mlflow: ImageReference = Field(default=make_image_reference("audio-tune/registry"), description="MLflow")
+    object_store: ImageReference = Field(default=make_image_reference("audio-tune/object-store"), description="MinIO")
+    database: ImageReference = Field(
+        default=make_image_reference("postgres", registry="docker.io/library", tag="15"),
         description="PostgreSQL 15; this reference is the well-known image's and was not tried here",
     )
 
 
-class Dns(Closed):
+class DnsValues(ChartModel):
     """Where names are resolved."""
 
     namespace: Name = Field(default="kube-system", description="namespace of the cluster's DNS")
@@ -40,22 +52,22 @@ class Dns(Closed):
     cidrs: list[Cidr] = Field(default=[], description="addresses besides, as in 169.254.20.10/32 for NodeLocal DNSCache")
 
 
-class Network(Closed):
+class NetworkValues(ChartModel):
     """Who may talk to whom. Nothing that is not drawn in files/graph.yaml."""
 
     policies: bool = Field(default=True, description="deny by default, and one policy for each arrow of the service graph")
-    ingress_from: list[Peer] = Field(
+    ingress_from: list[NetworkPeer] = Field(
         default=[],
         description="NetworkPolicy peers that may reach studio and generation; empty with a route on: any pod of the cluster",
     )
-    dns: Dns = Field(default=Dns(), description="where names are resolved")
+    dns: DnsValues = Field(default=DnsValues(), description="where names are resolved")
     api_ports: list[Port] = Field(default=[443, 6443], description="ports of the Kubernetes API")
     blocked: list[Cidr] = Field(
         default=["169.254.169.254/32"], description="addresses outside that nobody reaches: clouds' metadata"
     )
 
 
-class Ingress(Route):
+class IngressValues(HostNameValues):
     """An Ingress for studio and API."""
 
     enabled: bool = Field(default=False, description="make it")
@@ -63,7 +75,7 @@ class Ingress(Route):
     tls_secret: Name = Field(default="", description="Secret with the certificate; empty: no TLS here")
 
 
-class ParentRef(Closed):
+class GatewayReference(ChartModel):
     """A Gateway, or one of its listeners."""
 
     name: str = Field(min_length=1, max_length=253, description="its name")
@@ -74,14 +86,14 @@ class ParentRef(Closed):
     kind: str | None = Field(default=None, min_length=1, max_length=63, description="null: Gateway")
 
 
-class HttpRoute(Route):
+class HttpRouteValues(HostNameValues):
     """The same by the Gateway API."""
 
     enabled: bool = Field(default=False, description="make it")
-    parent_refs: list[ParentRef] = Field(default=[], description="Gateways it is attached to")
+    parent_refs: list[GatewayReference] = Field(default=[], description="Gateways it is attached to")
 
 
-class ServiceMonitor(Closed):
+class ServiceMonitorValues(ChartModel):
     """Prometheus operator: what is scraped."""
 
     enabled: bool = Field(default=False, description="make ServiceMonitors (their CRD must be there)")
@@ -89,7 +101,7 @@ class ServiceMonitor(Closed):
     labels: Labels = Field(default={}, description="labels by which Prometheus finds them")
 
 
-class Rules(Closed):
+class AlertRuleValues(ChartModel):
     """Prometheus operator: alerts, each with a runbook."""
 
     enabled: bool = Field(default=False, description="make a PrometheusRule (its CRD must be there)")
@@ -99,26 +111,26 @@ class Rules(Closed):
     )
 
 
-class Dashboard(Closed):
+class DashboardValues(ChartModel):
     """Grafana: a dashboard that its sidecar finds."""
 
     enabled: bool = Field(default=False, description="make the ConfigMap")
     labels: Labels = Field(default={"grafana_dashboard": "1"}, description="labels the sidecar looks for")
 
 
-class Monitoring(Closed):
+class MonitoringValues(ChartModel):
     """What tells an operator before members notice."""
 
-    service_monitor: ServiceMonitor = Field(default=ServiceMonitor(), description="what is scraped")
-    rules: Rules = Field(default=Rules(), description="alerts")
-    dashboard: Dashboard = Field(default=Dashboard(), description="Grafana")
-    scrape_from: list[Peer] = Field(
+    service_monitor: ServiceMonitorValues = Field(default=ServiceMonitorValues(), description="what is scraped")
+    rules: AlertRuleValues = Field(default=AlertRuleValues(), description="alerts")
+    dashboard: DashboardValues = Field(default=DashboardValues(), description="Grafana")
+    scrape_from: list[NetworkPeer] = Field(
         default=[],
         description="NetworkPolicy peers that scrape; empty with a ServiceMonitor on: pods of the namespace `monitoring`",
     )
 
 
-class Pods(Closed):
+class PodValues(ChartModel):
     """What all our pods have in common."""
 
     run_as_user: int | None = Field(
@@ -129,7 +141,7 @@ class Pods(Closed):
     labels: Labels = Field(default={}, description="labels of all pods")
 
 
-class PriorityClasses(Closed):
+class PriorityClassValues(ChartModel):
     """Two classes: services above jobs. Cluster-wide objects, so off by default."""
 
     create: bool = Field(default=False, description="make <release>-services and <release>-jobs and use them")

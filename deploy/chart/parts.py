@@ -7,25 +7,25 @@ from typing import Literal
 from pydantic import Field
 
 from deploy.chart.basics import (
-    Closed,
-    HookHost,
+    ChartModel,
+    ContainerResources,
     Labels,
     Name,
-    Placement,
+    PodPlacement,
     Port,
     Quantity,
-    Resources,
     Seconds,
-    Toleration,
+    TaintToleration,
     Url,
     VariableName,
-    resources,
+    WebhookHost,
+    make_resources,
 )
 
 Preset = Literal["cpu", "l4-24gb", "a100-40gb", "h100-80gb", "mig-2g.20gb"]
 
 
-class Gpu(Closed):
+class GpuValues(ChartModel):
     """A preset, and what shall differ from it. Everything that is null comes from the preset (files/presets.yaml)."""
 
     preset: Preset = Field(default="cpu", description="kind of machine: cpu, l4-24gb, a100-40gb, h100-80gb or mig-2g.20gb")
@@ -36,7 +36,7 @@ class Gpu(Closed):
     resource: str | None = Field(default=None, description="resource name, as in nvidia.com/gpu")
     count: int | None = Field(default=None, ge=0, le=16, description="how many of it")
     node_selector: Labels | None = Field(default=None, description="labels a GPU node must have")
-    tolerations: list[Toleration] | None = Field(default=None, description="taints that are tolerated")
+    tolerations: list[TaintToleration] | None = Field(default=None, description="taints that are tolerated")
     runtime_class_name: str | None = Field(default=None, description="runtime class; empty where the node's default knows GPUs")
     shared_memory: Quantity | None = Field(default=None, description="size of /dev/shm")
     batch_size: int | None = Field(
@@ -44,13 +44,13 @@ class Gpu(Closed):
     )
 
 
-class TrainingGpu(Gpu):
+class TrainingGpuValues(GpuValues):
     """The same for the pipelines' steps, with the recipe that fits."""
 
     recipe: str | None = Field(default=None, description="recipe that fits this machine")
 
 
-class Release(Closed):
+class ReleaseValues(ChartModel):
     """Which release is served."""
 
     name: str = Field(default="audio-tune", min_length=1, max_length=100, description="name it is registered under")
@@ -58,7 +58,7 @@ class Release(Closed):
     candidates: bool = Field(default=False, description="serve the candidate while there is no champion")
 
 
-class Autoscaling(Closed):
+class AutoscalingValues(ChartModel):
     """More pods when requests wait."""
 
     kind: Literal["none", "hpa", "keda"] = Field(
@@ -71,7 +71,7 @@ class Autoscaling(Closed):
     prometheus_url: Url = Field(default="", description="Prometheus' address (keda)")
 
 
-class Allowance(Closed):
+class QuotaValues(ChartModel):
     """What one member may ask for, counted over all pods."""
 
     rate_per_minute: int = Field(default=600, ge=1, le=1_000_000, description="requests a minute")
@@ -80,22 +80,22 @@ class Allowance(Closed):
     jobs: int = Field(default=200, ge=1, le=1_000_000, description="jobs that may wait or run")
 
 
-class Webhooks(Closed):
+class WebhookValues(ChartModel):
     """Addresses that are told when a job has ended."""
 
     secret: Name = Field(
         default="", description="existing Secret with the key `secret`, which signs what is sent; empty: none are sent"
     )
-    hosts: list[HookHost] = Field(
+    hosts: list[WebhookHost] = Field(
         default=[], description="receivers that are not public https, as in studio or 10.0.0.7:8080; their ports are opened"
     )
 
 
-class Generation(Placement):
+class GenerationValues(PodPlacement):
     """The service that makes sounds."""
 
     replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
-    release: Release = Field(default=Release(), description="what is served")
+    release: ReleaseValues = Field(default=ReleaseValues(), description="what is served")
     queue: int = Field(default=64, ge=1, le=10_000, description="sounds that may wait in a pod; more get 429 and Retry-After")
     queue_seconds: float = Field(default=300, gt=0, le=86_400, description="predicted seconds of work that may wait in a pod")
     batch_seconds: float = Field(
@@ -103,8 +103,8 @@ class Generation(Placement):
     )
     body_mb: float = Field(default=24, gt=0, le=1000, description="largest request, in MB")
     init_seconds: float = Field(default=60, gt=0, le=600, description="longest sound that a request may start from")
-    allowance: Allowance = Field(default=Allowance(), description="what one member may ask for")
-    webhooks: Webhooks = Field(default=Webhooks(), description="addresses that are told when a job has ended")
+    allowance: QuotaValues = Field(default=QuotaValues(), description="what one member may ask for")
+    webhooks: WebhookValues = Field(default=WebhookValues(), description="addresses that are told when a job has ended")
     poll_seconds: float = Field(default=5, gt=0, le=3600, description="seconds between looks at the alias")
     consent_seconds: float = Field(default=60, gt=0, le=86_400, description="seconds between looks at everybody's consent")
     adapters: str = Field(
@@ -119,7 +119,7 @@ class Generation(Placement):
         default=30, ge=0, le=36_500, description="days that kept sounds and ended jobs stay; 0: for ever; see lifecycle.jobsDays"
     )
     log_prompts: bool = Field(default=False, description="write prompts into the log")
-    gpu: Gpu = Field(default=Gpu(), description="the machine it runs on")
+    gpu: GpuValues = Field(default=GpuValues(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
     pre_stop_seconds: int = Field(
         default=10, ge=0, le=300, description="pause before a pod ends, so that load balancers forget it"
@@ -127,14 +127,14 @@ class Generation(Placement):
     longest_seconds: Seconds = Field(
         default=900, description="longest wait for a sound; a pod that ends gets this and the pause before it is killed"
     )
-    autoscaling: Autoscaling = Field(default=Autoscaling(), description="more pods when requests wait")
-    resources: Resources = Field(
-        default=resources("500m", "2Gi", "8Gi", "2Gi", "30Gi"), description="requests and limits; GPUs are added by the preset"
+    autoscaling: AutoscalingValues = Field(default=AutoscalingValues(), description="more pods when requests wait")
+    resources: ContainerResources = Field(
+        default=make_resources("500m", "2Gi", "8Gi", "2Gi", "30Gi"), description="requests and limits; GPUs are added by the preset"
     )
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
-class Oidc(Closed):
+class OidcValues(ChartModel):
     """Sign-in at a provider (OpenID Connect) instead of passwords."""
 
     issuer: Url = Field(default="", description="the provider, as in https://login.band.org/realms/band; empty: passwords")
@@ -161,23 +161,23 @@ class Oidc(Closed):
     port: Port = Field(default=443, description="port that the network policy opens towards it")
 
 
-class Studio(Placement):
+class StudioValues(PodPlacement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
     enabled: bool = Field(default=True, description="without it the API alone remains")
     releases_by: Literal["members", "owners"] = Field(
         default="members", description="who may start a training on the Releases page: every member, or owners only"
     )
-    oidc: Oidc = Field(default=Oidc(), description="sign-in at a provider")
+    oidc: OidcValues = Field(default=OidcValues(), description="sign-in at a provider")
     upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken, in MB")
     generation_limit_seconds: Seconds = Field(default=600, description="longest wait for a sound")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
-    resources: Resources = Field(default=resources("100m", "512Mi", "4Gi", "1Gi", "30Gi"), description="requests and limits")
+    resources: ContainerResources = Field(default=make_resources("100m", "512Mi", "4Gi", "1Gi", "30Gi"), description="requests and limits")
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
-class Access(Closed):
+class AccessValues(ChartModel):
     """Who may come in."""
 
     mode: Literal["members", "open"] = Field(
@@ -186,7 +186,7 @@ class Access(Closed):
     first_owner: Name = Field(default="owner", description="member whose account is made on the first install; empty makes none")
 
 
-class Kfp(Closed):
+class KfpValues(ChartModel):
     """Kubeflow Pipelines, where the runs happen."""
 
     mode: Literal["none", "single-user", "multi-user"] = Field(
@@ -201,10 +201,10 @@ class Kfp(Closed):
     service_account: Name = Field(default="pipeline-runner", description="account of the steps (multi-user); empty makes none")
 
 
-class Pipelines(Closed):
+class PipelineValues(ChartModel):
     """What the steps of a run ask for. Told to the pipelines in the ConfigMap <release>-cluster."""
 
-    gpu: TrainingGpu = Field(default=TrainingGpu(), description="machine of encode, finetune and evaluate")
+    gpu: TrainingGpuValues = Field(default=TrainingGpuValues(), description="machine of encode, finetune and evaluate")
     nodes: int = Field(
         default=1,
         ge=1,
@@ -224,10 +224,10 @@ class Pipelines(Closed):
     gpu_memory_limit: Quantity = Field(default="48Gi", description="memory limit of GPU steps")
 
 
-class Journey(Closed):
+class HelmTestValues(ChartModel):
     """`helm test`: the journey at its smallest inside the cluster."""
 
     enabled: bool = Field(default=True, description="offer the test")
     steps: int = Field(default=12, ge=1, le=100_000, description="optimizer steps of the tiny model")
     deadline_seconds: Seconds = Field(default=1500, description="the test fails when it takes longer")
-    resources: Resources = Field(default=resources("500m", "1536Mi", "6Gi", "1Gi", "10Gi"), description="requests and limits")
+    resources: ContainerResources = Field(default=make_resources("500m", "1536Mi", "6Gi", "1Gi", "10Gi"), description="requests and limits")

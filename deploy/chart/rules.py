@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Rule:
+class ValueRule:
     """Something that must not be.
 
     Attributes:
@@ -27,45 +27,45 @@ class Rule:
 
 
 # Variables the chart sets itself; a second one of the same name would win or lose by order, silently.
-OURS = ("AUDIOTUNE_", "AWS_", "MLFLOW_", "HOME", "XDG_CACHE_HOME")
+CHART_VARIABLES = ("AUDIOTUNE_", "AWS_", "MLFLOW_", "HOME", "XDG_CACHE_HOME")
 
 
 _OPENID = r"(^|\s)openid(\s|$)"
 
 
-def _ours(env: Mapping[str, str]) -> bool:
-    return any(name.startswith(OURS) for name in env)
+def _sets_chart_variable(env: Mapping[str, str]) -> bool:
+    return any(name.startswith(CHART_VARIABLES) for name in env)
 
 
-def _env_rule(part: str) -> Rule:
-    return Rule(
+def _make_env_rule(part: str) -> ValueRule:
+    return ValueRule(
         f"{part}.env",
-        f'(regexMatch "(^|,)({"|".join(OURS)})" (join "," (keys .{part}.env)))',
-        lambda v: _ours(v[part]["env"]),
-        f"names beginning with {', '.join(OURS)} are the chart's own; set the value that stands for it",
+        f'(regexMatch "(^|,)({"|".join(CHART_VARIABLES)})" (join "," (keys .{part}.env)))',
+        lambda v: _sets_chart_variable(v[part]["env"]),
+        f"names beginning with {', '.join(CHART_VARIABLES)} are the chart's own; set the value that stands for it",
     )
 
 
-def _forgets_too_early(storage: Mapping[str, Any], keep_days: float) -> bool:
+def _removes_jobs_too_early(storage: Mapping[str, Any], keep_days: float) -> bool:
     ruled = storage["kind"] == "bundled" or storage["external"]["makeBucket"]
     jobs_days = storage["lifecycle"]["jobsDays"]
     return bool(ruled and jobs_days and (keep_days == 0 or jobs_days < keep_days))
 
 
 RULES = (
-    Rule(
+    ValueRule(
         "images.registry",
         "(not .images.registry)",
         lambda v: not v["images"]["registry"],
         "say where the images live, as in --set images.registry=registry.home:5000; `make images REGISTRY=...` pushes them there",
     ),
-    Rule(
+    ValueRule(
         "objectStorage.external.secret",
         '(and (eq .objectStorage.kind "external") (not .objectStorage.external.secret))',
         lambda v: v["objectStorage"]["kind"] == "external" and not v["objectStorage"]["external"]["secret"],
         "an external store needs an existing Secret with accesskey and secretkey",
     ),
-    Rule(
+    ValueRule(
         "database.external.host",
         '(and (eq .registry.kind "bundled") (eq .database.kind "external") (not .database.external.host))',
         lambda v: (
@@ -73,7 +73,7 @@ RULES = (
         ),
         "an external database needs a host name",
     ),
-    Rule(
+    ValueRule(
         "database.external.secret",
         '(and (eq .registry.kind "bundled") (eq .database.kind "external") (not .database.external.secret))',
         lambda v: (
@@ -81,67 +81,67 @@ RULES = (
         ),
         "an external database needs an existing Secret with username and password",
     ),
-    Rule(
+    ValueRule(
         "registry.external.url",
         '(and (eq .registry.kind "external") (not .registry.external.url))',
         lambda v: v["registry"]["kind"] == "external" and not v["registry"]["external"]["url"],
         "an external registry needs its address",
     ),
-    Rule(
+    ValueRule(
         "kfp.endpoint",
         '(and (ne .kfp.mode "none") (not .kfp.endpoint))',
         lambda v: v["kfp"]["mode"] != "none" and not v["kfp"]["endpoint"],
         "say where its API answers, as in http://ml-pipeline.kubeflow:8888, or set kfp.mode to none",
     ),
-    Rule(
+    ValueRule(
         "generation.autoscaling.maxReplicas",
         "(gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas))",
         lambda v: v["generation"]["autoscaling"]["minReplicas"] > v["generation"]["autoscaling"]["maxReplicas"],
         "must not be below minReplicas",
     ),
-    Rule(
+    ValueRule(
         "generation.autoscaling.prometheusUrl",
         '(and (eq .generation.autoscaling.kind "keda") (not .generation.autoscaling.prometheusUrl))',
         lambda v: v["generation"]["autoscaling"]["kind"] == "keda" and not v["generation"]["autoscaling"]["prometheusUrl"],
         "KEDA asks Prometheus for the queue; say where it answers",
     ),
-    Rule(
+    ValueRule(
         "ingress.studioHost",
         "(and .ingress.enabled (not (or .ingress.studioHost .ingress.generationHost)))",
         lambda v: v["ingress"]["enabled"] and not (v["ingress"]["studioHost"] or v["ingress"]["generationHost"]),
         "an Ingress needs studioHost or generationHost",
     ),
-    Rule(
+    ValueRule(
         "httpRoute.parentRefs",
         "(and .httpRoute.enabled (not .httpRoute.parentRefs))",
         lambda v: v["httpRoute"]["enabled"] and not v["httpRoute"]["parentRefs"],
         "an HTTPRoute needs the Gateway it is attached to",
     ),
-    Rule(
+    ValueRule(
         "httpRoute.studioHost",
         "(and .httpRoute.enabled (not (or .httpRoute.studioHost .httpRoute.generationHost)))",
         lambda v: v["httpRoute"]["enabled"] and not (v["httpRoute"]["studioHost"] or v["httpRoute"]["generationHost"]),
         "an HTTPRoute needs studioHost or generationHost",
     ),
-    Rule(
+    ValueRule(
         "access.mode",
         '(and (eq .access.mode "open") (or .ingress.enabled .httpRoute.enabled))',
         lambda v: v["access"]["mode"] == "open" and (v["ingress"]["enabled"] or v["httpRoute"]["enabled"]),
         "open lets everybody in; with an Ingress or HTTPRoute it must be members",
     ),
-    Rule(
+    ValueRule(
         "studio.releasesBy",
         '(and (eq .studio.releasesBy "owners") (eq .access.mode "open"))',
         lambda v: v["studio"]["releasesBy"] == "owners" and v["access"]["mode"] == "open",
         "without sign-in nobody is known to be an owner; set access.mode to members",
     ),
-    Rule(
+    ValueRule(
         "studio.oidc.clientId",
         "(and .studio.oidc.issuer (not .studio.oidc.clientId))",
         lambda v: bool(v["studio"]["oidc"]["issuer"]) and not v["studio"]["oidc"]["clientId"],
         "say what the provider calls the studio",
     ),
-    Rule(
+    ValueRule(
         "studio.oidc.issuer",
         '(and .studio.oidc.issuer (or (not (hasPrefix "https://" .studio.oidc.issuer)) (eq .access.mode "open")))',
         lambda v: (
@@ -150,13 +150,13 @@ RULES = (
         ),
         "it must begin with https://, and access.mode must be members",
     ),
-    Rule(
+    ValueRule(
         "studio.oidc.scopes",
         f"(and .studio.oidc.issuer (not (regexMatch {json.dumps(_OPENID)} .studio.oidc.scopes)))",
         lambda v: bool(v["studio"]["oidc"]["issuer"]) and not re.search(_OPENID, v["studio"]["oidc"]["scopes"]),
         "they must hold openid, or the provider tells nobody's name; as in openid email profile",
     ),
-    Rule(
+    ValueRule(
         "studio.oidc.url",
         '(and .studio.oidc.issuer (or (and .studio.oidc.url (not (hasPrefix "https://" .studio.oidc.url)))'
         " (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost)))))",
@@ -173,31 +173,31 @@ RULES = (
         ),
         "the provider sends members back to an https address: set it, or studioHost of an Ingress or HTTPRoute",
     ),
-    Rule(
+    ValueRule(
         "generation.replicas",
         '(and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0))',
         lambda v: v["generation"]["autoscaling"]["kind"] != "none" and v["generation"]["replicas"] == 0,
         "0 pods and autoscaling contradict each other",
     ),
-    Rule(
+    ValueRule(
         "objectStorage.lifecycle.jobsDays",
         '(and (or (eq .objectStorage.kind "bundled") .objectStorage.external.makeBucket) (gt (int .objectStorage.lifecycle.jobsDays) 0)'
         " (or (eq (float64 .generation.keepDays) 0.0)"
         " (lt (float64 .objectStorage.lifecycle.jobsDays) (float64 .generation.keepDays))))",
-        lambda v: _forgets_too_early(v["objectStorage"], v["generation"]["keepDays"]),
+        lambda v: _removes_jobs_too_early(v["objectStorage"], v["generation"]["keepDays"]),
         "the store would remove jobs that generation.keepDays still keeps; make it as long, or 0",
     ),
-    _env_rule("generation"),
-    _env_rule("studio"),
+    _make_env_rule("generation"),
+    _make_env_rule("studio"),
 )
 
 
-def broken(values: Mapping[str, Any]) -> list[str]:
+def list_broken_rules(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with complete values, one sentence a rule."""
     return [f"{rule.key}: {rule.words}" for rule in RULES if rule.broken(values)]
 
 
-def as_template() -> str:
+def render_template() -> str:
     """templates/_rules.tpl: every broken rule is told at once."""
     lines = [
         "{{- /* Written by `python -m deploy.chart.generate` from deploy/chart/rules.py. */ -}}",

@@ -20,11 +20,11 @@ from typing import Any
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations" / "scanners.md"
 _ROW = re.compile(r"^\| (\S+) \| `(\S+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
-_PATIENCE_S = 600
+_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
-class Finding:
+class ScannerFinding:
     """One kind of thing a scanner dislikes.
 
     Attributes:
@@ -40,68 +40,68 @@ class Finding:
     words: str
 
     @property
-    def inexcusable(self) -> bool:
+    def must_be_fixed(self) -> bool:
         return self.scanner == "trivy" and self.severity in ("HIGH", "CRITICAL")
 
 
 @dataclass(frozen=True)
-class Scanner:
+class ChartScanner:
     """A program, how it is asked about a file, and how its answer is read."""
 
     command: tuple[str, ...]
-    read: Callable[[Any], Iterable[Finding]]
+    read: Callable[[Any], Iterable[ScannerFinding]]
 
-    def found(self, rendered: Path) -> Counter[Finding]:
+    def scan_file(self, rendered: Path) -> Counter[ScannerFinding]:
         """Raises ValueError when it answers no JSON."""
-        done = subprocess.run([*self.command, str(rendered)], capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        done = subprocess.run([*self.command, str(rendered)], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
         try:
             return Counter(self.read(json.loads(done.stdout)))
         except json.JSONDecodeError:
             raise ValueError(f"{self.command[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}") from None
 
 
-def of_trivy(answer: Any) -> Iterable[Finding]:
+def parse_trivy(answer: Any) -> Iterable[ScannerFinding]:
     for result in answer.get("Results") or []:
         for fault in result.get("Misconfigurations") or []:
-            yield Finding("trivy", fault["ID"], fault["Severity"], fault["Title"])
+            yield ScannerFinding("trivy", fault["ID"], fault["Severity"], fault["Title"])
 
 
-def of_kube_score(answer: Any) -> Iterable[Finding]:
+def parse_kube_score(answer: Any) -> Iterable[ScannerFinding]:
     for scored in answer:
         for check in scored["checks"]:
             if not check["skipped"] and check["grade"] < 10:
                 severity = "WARNING" if check["grade"] > 1 else "CRITICAL"
-                yield Finding("kube-score", check["check"]["id"], severity, check["check"]["comment"])
+                yield ScannerFinding("kube-score", check["check"]["id"], severity, check["check"]["comment"])
 
 
-def of_checkov(answer: Any) -> Iterable[Finding]:
+def parse_checkov(answer: Any) -> Iterable[ScannerFinding]:
     for report in answer if isinstance(answer, list) else [answer]:
         for fault in report.get("results", {}).get("failed_checks", []):
-            yield Finding("checkov", fault["check_id"], str(fault.get("severity") or "-"), fault["check_name"])
+            yield ScannerFinding("checkov", fault["check_id"], str(fault.get("severity") or "-"), fault["check_name"])
 
 
 SCANNERS = {
-    "trivy": Scanner(("trivy", "config", "--format", "json", "--quiet", "--skip-check-update"), of_trivy),
-    "kube-score": Scanner(("kube-score", "score", "--output-format", "json"), of_kube_score),
-    "checkov": Scanner(
+    "trivy": ChartScanner(("trivy", "config", "--format", "json", "--quiet", "--skip-check-update"), parse_trivy),
+    "kube-score": ChartScanner(("kube-score", "score", "--output-format", "json"), parse_kube_score),
+    "checkov": ChartScanner(
         ("checkov", "--framework", "kubernetes", "--output", "json", "--compact", "--quiet", "--skip-download", "--file"),
-        of_checkov,
+        parse_checkov,
     ),
 }
 
 
-def reasons(page: str) -> dict[tuple[str, str], str]:
+def parse_reasons(page: str) -> dict[tuple[str, str], str]:
     """(scanner, check) -> reason, from the page's table."""
     return {(scanner, check): reason for scanner, check, _, reason in _ROW.findall(page)}
 
 
-def judged(found: Iterable[Finding], known: dict[tuple[str, str], str], asked: Iterable[str]) -> list[str]:
+def list_faults(found: Iterable[ScannerFinding], known: dict[tuple[str, str], str], asked: Iterable[str]) -> list[str]:
     """What is wrong: findings without a reason, or that no reason excuses, and reasons for what is not found any more."""
     seen = set(found)
     new = [
         f"{one.scanner} {one.check} ({one.severity}): {one.words}"
         for one in sorted(seen, key=lambda one: (one.scanner, one.check))
-        if one.inexcusable or (one.scanner, one.check) not in known
+        if one.must_be_fixed or (one.scanner, one.check) not in known
     ]
     gone = {key for key in known if key[0] in set(asked)} - {(one.scanner, one.check) for one in seen}
     return new + [f"{scanner} {check} is found no more: take its line out of {PAGE.name}" for scanner, check in sorted(gone)]
@@ -113,17 +113,17 @@ def main() -> int:
         print("nothing was rendered: pipe `helm template` into this", file=sys.stderr)
         return 2
     there = {name: scanner for name, scanner in SCANNERS.items() if shutil.which(name)}
-    found: Counter[Finding] = Counter()
+    found: Counter[ScannerFinding] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chart.yaml"
         path.write_text(rendered)
         for name, scanner in there.items():
-            here = scanner.found(path)
+            here = scanner.scan_file(path)
             found += here
             print(f"{name:11} {len(here):3} kinds of findings, {here.total()} in all")
     for name in SCANNERS.keys() - there.keys():
         print(f"{name:11} is not on PATH and was not asked")
-    faults = judged(found, reasons(PAGE.read_text()), there)
+    faults = list_faults(found, parse_reasons(PAGE.read_text()), there)
     print("\n".join(faults) if faults else "everything that was found stands with its reason in docs/operations/scanners.md")
     return 1 if faults or not there else 0
 

@@ -5,31 +5,31 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from deploy.chart.values import Values
+from deploy.chart.values import ChartValues
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"  # what every Helm 3 and 4 understands
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """Draft 7: definitions inlined, titles left out, defaults left to values.yaml."""
-    made = Values.model_json_schema(by_alias=True)
+    made = ChartValues.model_json_schema(by_alias=True)
     definitions = made.pop("$defs", {})
-    closed: dict[str, Any] = _plain(made, definitions)
+    closed: dict[str, Any] = _inline_definitions(made, definitions)
     return {"$schema": _DIALECT, **closed}
 
 
-def _plain(node: Any, definitions: dict[str, Any]) -> Any:
+def _inline_definitions(node: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_plain(item, definitions) for item in node]
+        return [_inline_definitions(item, definitions) for item in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
         target = definitions[node["$ref"].rpartition("/")[2]]
-        return _plain({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
+        return _inline_definitions({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     kept = {key: value for key, value in node.items() if key not in ("default", "title") or _is_property(key, node)}
     if "patternProperties" in kept:  # names of another pattern are refused, not passed over
         kept.setdefault("additionalProperties", False)
-    return {key: _plain(value, definitions) for key, value in kept.items()}
+    return {key: _inline_definitions(value, definitions) for key, value in kept.items()}
 
 
 def _is_property(key: str, node: dict[str, Any]) -> bool:
@@ -37,5 +37,5 @@ def _is_property(key: str, node: dict[str, Any]) -> bool:
     return isinstance(node[key], dict) and "type" in node[key]
 
 
-def as_json() -> str:
-    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+def render_schema() -> str:
+    return json.dumps(build_schema(), indent=1, ensure_ascii=False) + "\n"

@@ -19,7 +19,7 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True)
-class PodOf:
+class StartedPod:
     """A pod that some object starts."""
 
     owner: str
@@ -31,31 +31,31 @@ class PodOf:
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
 
-def pods(objects: list[Object]) -> Iterator[PodOf]:
+def list_pods(objects: list[Object]) -> Iterator[StartedPod]:
     """A TrainingRuntime starts none: what it holds is completed by the TrainJob that a step makes from it."""
     for found in objects:
         spec, meta = found.get("spec") or {}, found["metadata"]
         if found["kind"] == "Pod":
-            yield PodOf(meta["name"], meta.get("labels", {}), spec)
+            yield StartedPod(meta["name"], meta.get("labels", {}), spec)
             continue
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
         if isinstance(template, dict) and "containers" in template.get("spec", {}):
             labels = template.get("metadata", {}).get("labels", {})
-            yield PodOf(f"{found['kind']}/{meta['name']}", labels, template["spec"])
+            yield StartedPod(f"{found['kind']}/{meta['name']}", labels, template["spec"])
 
 
-def restricted(pod: PodOf) -> bool:
+def is_restricted(pod: StartedPod) -> bool:
     """PodSecurity "restricted", as far as a template can break it."""
     host = any(pod.spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC"))
     volumes = all(set(v) - {"name"} <= _VOLUMES for v in pod.spec.get("volumes", []))
     profile = pod.spec.get("securityContext", {}).get("seccompProfile", {}).get("type")
-    return not host and volumes and profile == "RuntimeDefault" and all(_locked(c) for c in pod.containers)
+    return not host and volumes and profile == "RuntimeDefault" and all(_is_locked_down(c) for c in pod.containers)
 
 
 _VOLUMES = {"configMap", "emptyDir", "projected", "secret", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi"}
 
 
-def _locked(container: Object) -> bool:
+def _is_locked_down(container: Object) -> bool:
     context = container.get("securityContext", {})
     dropped = context.get("capabilities", {})
     return (
@@ -67,11 +67,11 @@ def _locked(container: Object) -> bool:
     )
 
 
-def read_only(pod: PodOf) -> bool:
+def has_read_only_root(pod: StartedPod) -> bool:
     return all(c.get("securityContext", {}).get("readOnlyRootFilesystem") is True for c in pod.containers)
 
 
-def requests(pod: PodOf) -> bool:
+def has_requests_and_limits(pod: StartedPod) -> bool:
     """CPU and memory asked for, memory limited. A CPU limit would only make sounds late."""
     return all(
         {"cpu", "memory"} <= set(c.get("resources", {}).get("requests", {}))
@@ -80,22 +80,22 @@ def requests(pod: PodOf) -> bool:
     )
 
 
-def no_token(pod: PodOf) -> bool:
+def has_no_token(pod: StartedPod) -> bool:
     """No token, except where a program is started that talks to Kubernetes' API."""
     uses = any("in_cluster.py" in " ".join(c.get("command", [])) for c in pod.containers)
     return pod.spec.get("automountServiceAccountToken") is False or uses
 
 
-def digests(pod: PodOf) -> bool:
+def has_digests(pod: StartedPod) -> bool:
     return all(_DIGEST.search(c["image"]) for c in pod.containers)
 
 
-def unique_names(pod: PodOf) -> bool:
+def has_unique_variables(pod: StartedPod) -> bool:
     names = [[e["name"] for e in c.get("env", [])] for c in pod.containers]
     return all(len(found) == len(set(found)) for found in names)
 
 
-def denied(objects: list[Object]) -> Callable[[PodOf], bool]:
+def build_deny_check(objects: list[Object]) -> Callable[[StartedPod], bool]:
     """Whether a policy without any rule of its own selects a pod for both directions."""
     closed = [
         o["spec"]["podSelector"].get("matchLabels", {})
@@ -108,28 +108,28 @@ def denied(objects: list[Object]) -> Callable[[PodOf], bool]:
     return lambda pod: any(labels.items() <= pod.labels.items() for labels in closed)
 
 
-def card(objects: list[Object]) -> dict[str, list[str]]:
+def list_failing_pods(objects: list[Object]) -> dict[str, list[str]]:
     """Line -> owners of the pods that fail it."""
-    lines: dict[str, Callable[[PodOf], bool]] = {
-        "restricted": restricted,
-        "read-only root": read_only,
-        "requests and limits": requests,
-        "no token": no_token,
-        "images by digest": digests,
-        "default deny": denied(objects),
-        "unique variables": unique_names,
+    lines: dict[str, Callable[[StartedPod], bool]] = {
+        "restricted": is_restricted,
+        "read-only root": has_read_only_root,
+        "requests and limits": has_requests_and_limits,
+        "no token": has_no_token,
+        "images by digest": has_digests,
+        "default deny": build_deny_check(objects),
+        "unique variables": has_unique_variables,
     }
-    found = list(pods(objects))
+    found = list(list_pods(objects))
     return {line: [pod.owner for pod in found if not good(pod)] for line, good in lines.items()}
 
 
 def main() -> int:
     objects = [found for found in yaml.safe_load_all(sys.stdin) if found]
-    count = len(list(pods(objects)))
+    count = len(list(list_pods(objects)))
     if not count:
         print("nothing was rendered: pipe `helm template` into this", file=sys.stderr)
         return 1
-    scores = card(objects)
+    scores = list_failing_pods(objects)
     for line, failing in scores.items():
         print(f"{line:22} {count - len(failing):3}/{count}  {', '.join(failing)}".rstrip())
     return 1 if any(scores.values()) else 0

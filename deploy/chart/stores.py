@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from deploy.chart.basics import Closed, Host, Name, Placement, Port, Resources, Url, Volume, resources
+from deploy.chart.basics import ChartModel, ContainerResources, Host, Name, PodPlacement, Port, Url, VolumeValues, make_resources
 
-Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")]
+BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+BucketPrefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")]
 
 
-class UserSecrets(Closed):
+class StoreUserSecretValues(ChartModel):
     """Secrets (keys accesskey and secretkey) of the users of the store, where one for all is not enough."""
 
     studio: Name = Field(default="", description="empty takes objectStorage.external.secret")
@@ -21,13 +21,13 @@ class UserSecrets(Closed):
     registry: Name = Field(default="", description="empty takes objectStorage.external.secret")
 
 
-class ExternalStore(Closed):
+class ExternalStoreValues(ChartModel):
     """Any S3."""
 
     endpoint: Url = Field(default="", description="address; empty is AWS itself")
     port: Port = Field(default=443, description="port that network policies open towards it")
     secret: Name = Field(default="", description="existing Secret with accesskey and secretkey")
-    secrets: UserSecrets = Field(default=UserSecrets(), description="own keys for each service")
+    secrets: StoreUserSecretValues = Field(default=StoreUserSecretValues(), description="own keys for each service")
     ca_config_map: Name = Field(
         default="", description="ConfigMap with ca.crt, where the endpoint's certificate is of an own authority"
     )
@@ -35,7 +35,7 @@ class ExternalStore(Closed):
     make_bucket: bool = Field(default=False, description="let the bootstrap Job make the bucket and its rules with this key")
 
 
-class BundledStore(Volume):
+class BundledStoreValues(VolumeValues):
     """MinIO in this release."""
 
     size: str = Field(default="100Gi", pattern=r"^[0-9]+(Ki|Mi|Gi|Ti)$", description="size of the volume; may grow later")
@@ -44,7 +44,7 @@ class BundledStore(Volume):
     )
 
 
-class Lifecycle(Closed):
+class LifecycleValues(ChartModel):
     """What is forgotten, and when. 0 forgets nothing."""
 
     noncurrent_days: int = Field(default=14, ge=0, le=36_500, description="days a replaced or deleted object can be brought back")
@@ -55,21 +55,21 @@ class Lifecycle(Closed):
     backups_days: int = Field(default=30, ge=0, le=36_500, description="days a database backup is kept")
 
 
-class ObjectStorage(Placement):
+class ObjectStorageValues(PodPlacement):
     """Where sounds, manifests, weights and backups live."""
 
     kind: Literal["bundled", "external"] = Field(default="bundled", description="MinIO in this release, or any S3")
-    bucket: Bucket = Field(default="audio-tune", description="bucket")
-    prefix: Prefix = Field(default="", description="prefix below the bucket, where several groups share one")
+    bucket: BucketName = Field(default="audio-tune", description="bucket")
+    prefix: BucketPrefix = Field(default="", description="prefix below the bucket, where several groups share one")
     region: str = Field(default="us-east-1", min_length=1, description="region")
-    bundled: BundledStore = Field(default=BundledStore(), description="the store of this release")
-    external: ExternalStore = Field(default=ExternalStore(), description="somebody else's store")
+    bundled: BundledStoreValues = Field(default=BundledStoreValues(), description="the store of this release")
+    external: ExternalStoreValues = Field(default=ExternalStoreValues(), description="somebody else's store")
     versioning: bool = Field(default=True, description="keep replaced and deleted objects for noncurrentDays")
-    lifecycle: Lifecycle = Field(default=Lifecycle(), description="what is forgotten, and when")
-    resources: Resources = Field(default=resources("100m", "512Mi", "2Gi"), description="requests and limits (bundled)")
+    lifecycle: LifecycleValues = Field(default=LifecycleValues(), description="what is forgotten, and when")
+    resources: ContainerResources = Field(default=make_resources("100m", "512Mi", "2Gi"), description="requests and limits (bundled)")
 
 
-class ExternalDatabase(Closed):
+class ExternalDatabaseValues(ChartModel):
     """Any PostgreSQL from 13 on."""
 
     host: Host = Field(default="", description="host name")
@@ -80,14 +80,14 @@ class ExternalDatabase(Closed):
     )
 
 
-class BundledDatabase(Volume):
+class BundledDatabaseValues(VolumeValues):
     """PostgreSQL in this release."""
 
     secret: Name = Field(default="", description="existing Secret with username and password; empty: made in the cluster")
     run_as_user: int = Field(default=999, ge=1, le=4_294_967_295, description="user and group of the image's server")
 
 
-class Backup(Closed):
+class BackupValues(ChartModel):
     """Dumps of the database into the bucket, under backups/database/."""
 
     enabled: bool = Field(default=True, description="dump on schedule")
@@ -97,18 +97,18 @@ class Backup(Closed):
     old_hours: int = Field(default=50, ge=1, le=8760, description="hours without a good backup after which an alert is raised")
 
 
-class Database(Placement):
+class DatabaseValues(PodPlacement):
     """Where the registry keeps runs, releases and aliases."""
 
     kind: Literal["bundled", "external"] = Field(default="bundled", description="PostgreSQL in this release, or any")
     name: str = Field(default="mlflow", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="database")
-    bundled: BundledDatabase = Field(default=BundledDatabase(size="10Gi"), description="the database of this release")
-    external: ExternalDatabase = Field(default=ExternalDatabase(), description="somebody else's database")
-    backup: Backup = Field(default=Backup(), description="dumps into the bucket")
-    resources: Resources = Field(default=resources("100m", "256Mi", "1Gi"), description="requests and limits (bundled)")
+    bundled: BundledDatabaseValues = Field(default=BundledDatabaseValues(size="10Gi"), description="the database of this release")
+    external: ExternalDatabaseValues = Field(default=ExternalDatabaseValues(), description="somebody else's database")
+    backup: BackupValues = Field(default=BackupValues(), description="dumps into the bucket")
+    resources: ContainerResources = Field(default=make_resources("100m", "256Mi", "1Gi"), description="requests and limits (bundled)")
 
 
-class ExternalRegistry(Closed):
+class ExternalRegistryValues(ChartModel):
     """An MLflow server that is there already."""
 
     url: Url = Field(default="", description="its address")
@@ -116,15 +116,15 @@ class ExternalRegistry(Closed):
     token_secret: Name = Field(default="", description="Secret with the key `token`, given as MLFLOW_TRACKING_TOKEN")
 
 
-class Registry(Placement):
+class RegistryValues(PodPlacement):
     """MLflow: runs, releases, aliases."""
 
     kind: Literal["bundled", "external"] = Field(default="bundled", description="an MLflow server in this release, or any")
-    external: ExternalRegistry = Field(default=ExternalRegistry(), description="somebody else's MLflow")
+    external: ExternalRegistryValues = Field(default=ExternalRegistryValues(), description="somebody else's MLflow")
     migrate: bool = Field(
         default=True, description="before an upgrade: dump the database into the bucket, then bring its schema up"
     )
     allowed_hosts: list[Host] = Field(
         default=[], description="more host names it answers to; those of its Service are always allowed"
     )
-    resources: Resources = Field(default=resources("200m", "768Mi", "2Gi"), description="requests and limits (bundled)")
+    resources: ContainerResources = Field(default=make_resources("200m", "768Mi", "2Gi"), description="requests and limits (bundled)")

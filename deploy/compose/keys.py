@@ -19,24 +19,24 @@ SERVICES = ("root", "studio", "generation", "pipelines", "registry", "database")
 USER = 10001  # of our images; the database's user reads by its group, 0
 
 
-def make(folder: Path) -> list[str]:
+def make_keys(folder: Path) -> list[str]:
     """Makes what is missing; the names of those that got a key."""
-    return [name for name in SERVICES if _made(folder / name, name)]
+    return [name for name in SERVICES if _make_key(folder / name, name)]
 
 
-def _made(place: Path, name: str) -> bool:
+def _make_key(place: Path, name: str) -> bool:
     place.mkdir(exist_ok=True)
     secret = place / "secretkey"
     if secret.exists():
         return False
-    _write(place / "accesskey", f"{name}-{secrets.token_hex(6)}")
-    _write(secret, secrets.token_hex(20))  # last: it says that the pair is whole
+    _write_key(place / "accesskey", f"{name}-{secrets.token_hex(6)}")
+    _write_key(secret, secrets.token_hex(20))  # last: it says that the pair is whole
     if os.getuid() == 0:
         os.chown(place, USER, 0)
     return True
 
 
-def _write(path: Path, words: str) -> None:
+def _write_key(path: Path, words: str) -> None:
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "w") as file:
@@ -46,17 +46,17 @@ def _write(path: Path, words: str) -> None:
     part.rename(path)
 
 
-def environment(words: list[str]) -> tuple[dict[str, str], list[str]]:
+def read_environment(words: list[str]) -> tuple[dict[str, str], list[str]]:
     """What the arguments of `use` name, and the command that is left."""
     folder, rest = Path(words[0]), words[1:]
-    found = {"AWS_ACCESS_KEY_ID": _read(folder / "accesskey"), "AWS_SECRET_ACCESS_KEY": _read(folder / "secretkey")}
+    found = {"AWS_ACCESS_KEY_ID": _read_key(folder / "accesskey"), "AWS_SECRET_ACCESS_KEY": _read_key(folder / "secretkey")}
     if rest[:1] == ["--database"]:
-        found["PGPASSWORD"] = _read(Path(rest[1]) / "secretkey")
+        found["PGPASSWORD"] = _read_key(Path(rest[1]) / "secretkey")
         rest = rest[2:]
     return found, rest
 
 
-def _read(path: Path) -> str:
+def _read_key(path: Path) -> str:
     try:
         return path.read_text()
     except OSError as e:
@@ -66,10 +66,10 @@ def _read(path: Path) -> str:
 def main(words: list[str]) -> int:
     """Returns the exit code; `use` becomes the command and does not return."""
     if words[:1] == ["make"] and len(words) == 2:
-        print(f"keys made for: {', '.join(make(Path(words[1]))) or 'nobody, all are there'}")
+        print(f"keys made for: {', '.join(make_keys(Path(words[1]))) or 'nobody, all are there'}")
         return 0
     if words[:1] == ["use"] and len(words) > 2:
-        found, command = environment(words[1:])
+        found, command = read_environment(words[1:])
         if command:
             os.execvpe(command[0], command, {**os.environ, **found})
     print(__doc__, file=sys.stderr)

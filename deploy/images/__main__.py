@@ -17,8 +17,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from deploy.images.bill import licences_of
-from deploy.images.builder import Builder, BuildError
+from deploy.images.bill import count_licences
+from deploy.images.builder import ImageBuilder, ImageBuildError
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES, LOCK, BILLS = ROOT / "deploy/values/images.yaml", ROOT / "deploy/images.lock", ROOT / "build/sbom"
@@ -36,25 +36,25 @@ UV_VERSION = next(line.split()[-1] for line in (ROOT / "Makefile").read_text().s
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    args = _make_parser().parse_args(argv)
     try:
-        builder = Builder(args.builder, tls=not args.plain_http, compression=args.compression)
+        builder = ImageBuilder(args.builder, tls=not args.plain_http, compression=args.compression)
         if args.relocate_to:
-            return relocate(builder, args.relocate_to, args.images, args.database)
-        made = [_made(builder, name, args) for name in args.images or list(IMAGES)]
-    except BuildError as e:
+            return relocate_images(builder, args.relocate_to, args.images, args.database)
+        made = [_make_image(builder, name, args) for name in args.images or list(IMAGES)]
+    except ImageBuildError as e:
         print(f"images: {e}", file=sys.stderr)
         return 1
     if args.registry:
-        _write(args.registry, made)
+        _write_lock_and_values(args.registry, made)
     return 0
 
 
-def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, Any]:
+def _make_image(builder: ImageBuilder, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Builds, checks, bills and, where asked, pushes one image."""
     file, target, _ = IMAGES[name]
-    tag = f"localhost/audio-tune/{name}:{version()}"
-    arguments = {"UV_VERSION": UV_VERSION, "VERSION": version(), "SOURCE": _source()}
+    tag = f"localhost/audio-tune/{name}:{read_version()}"
+    arguments = {"UV_VERSION": UV_VERSION, "VERSION": read_version(), "SOURCE": _describe_commit()}
     if args.base_image:
         arguments["BASE_IMAGE"] = args.base_image
     contexts = {}
@@ -70,21 +70,21 @@ def _made(builder: Builder, name: str, args: argparse.Namespace) -> dict[str, An
                 {"name": "minio", "licenses": [{"expression": "AGPL-3.0-only"}], "purl": "pkg:golang/github.com/minio/minio"}
             ]
         }
-        print(builder.run(tag, ["minio", "--version"]).splitlines()[0])
+        print(builder.run_command(tag, ["minio", "--version"]).splitlines()[0])
     else:
-        print(builder.run(tag, ["python", "-m", "deploy.images.check", name]).strip())
-        bill = json.loads(builder.run(tag, ["python", "-m", "deploy.images.bill", name, version()]))
+        print(builder.run_command(tag, ["python", "-m", "deploy.images.check", name]).strip())
+        bill = json.loads(builder.run_command(tag, ["python", "-m", "deploy.images.bill", name, read_version()]))
     BILLS.mkdir(parents=True, exist_ok=True)
     (BILLS / f"{name}.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
-    made = {"name": name, "version": version(), "bytes": builder.bytes_of(tag), "licences": licences_of(bill)}
+    made = {"name": name, "version": read_version(), "bytes": builder.read_size_bytes(tag), "licences": count_licences(bill)}
     if args.registry:
-        reference = f"{args.registry}/audio-tune/{name}:{version()}"
+        reference = f"{args.registry}/audio-tune/{name}:{read_version()}"
         made |= {"reference": reference, "digest": builder.push(tag, reference)}
         print(f"{reference}@{made['digest']}")
     return made
 
 
-def relocate(builder: Builder, to: str, names: list[str], database: str = "") -> int:
+def relocate_images(builder: ImageBuilder, to: str, names: list[str], database: str = "") -> int:
     """Copies images of images.lock, and a PostgreSQL beside them, to another registry and writes the values for it.
 
     Args:
@@ -92,27 +92,27 @@ def relocate(builder: Builder, to: str, names: list[str], database: str = "") ->
         database: reference of the PostgreSQL to take along; empty leaves it where it is.
     """
     if not LOCK.is_file():
-        raise BuildError(f"no deploy/{LOCK.name}; `make images REGISTRY=host/prefix` writes it")
+        raise ImageBuildError(f"no deploy/{LOCK.name}; `make images REGISTRY=host/prefix` writes it")
     known = {image["name"]: image for image in json.loads(LOCK.read_text())["images"]}
     if missing := [name for name in names if name not in known]:
-        raise BuildError(f"deploy/{LOCK.name} does not name {', '.join(missing)}; it holds {', '.join(known) or 'nothing'}")
+        raise ImageBuildError(f"deploy/{LOCK.name} does not name {', '.join(missing)}; it holds {', '.join(known) or 'nothing'}")
     values: dict[str, Any] = {"registry": to}
     for name in names or known:
         image = known[name]
         old = f"{image['reference'].rpartition(':')[0]}@{image['digest']}"
-        digest = _copied(builder, old, f"{to}/audio-tune/{name}:{image['version']}")
+        digest = _copy_image(builder, old, f"{to}/audio-tune/{name}:{image['version']}")
         values[IMAGES[name][2]] = {"tag": image["version"], "digest": digest}
     if database:
-        tag = _tag(database)
+        tag = _get_tag(database)
         values["database"] = {
-            "registry": to, "name": "postgres", "tag": tag, "digest": _copied(builder, database, f"{to}/postgres:{tag}")
+            "registry": to, "name": "postgres", "tag": tag, "digest": _copy_image(builder, database, f"{to}/postgres:{tag}")
         }  # fmt: skip
     _write_values(RELOCATED, values, "`python -m deploy.images --relocate-to`")
     print(f"{RELOCATED.relative_to(ROOT)} is written: helm install ... -f {RELOCATED.relative_to(ROOT)}")
     return 0
 
 
-def _copied(builder: Builder, old: str, new: str) -> str:
+def _copy_image(builder: ImageBuilder, old: str, new: str) -> str:
     """Pulls an image and pushes it under another name; its digest there."""
     builder.pull(old)
     digest = builder.push(old, new)
@@ -120,12 +120,12 @@ def _copied(builder: Builder, old: str, new: str) -> str:
     return digest
 
 
-def _tag(reference: str) -> str:
+def _get_tag(reference: str) -> str:
     """The tag of a reference, which may have a digest, and whose registry may have a port."""
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def _write(registry: str, made: list[dict[str, Any]]) -> None:
+def _write_lock_and_values(registry: str, made: list[dict[str, Any]]) -> None:
     """The values a chart is installed with, and the lock; an image not built this time keeps its line."""
     old = json.loads(LOCK.read_text())["images"] if LOCK.is_file() else []
     kept = {image["name"]: image for image in [*old, *made] if image.get("reference", "").startswith(f"{registry}/")}
@@ -144,11 +144,11 @@ def _write_values(path: Path, values: dict[str, Any], by: str) -> None:
     )
 
 
-def version() -> str:
+def read_version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
-def _source() -> str:
+def _describe_commit() -> str:
     """The commit, for the label; a work tree that differs from it says so."""
     told = subprocess.run(
         ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
@@ -156,7 +156,7 @@ def _source() -> str:
     return told.stdout.strip() or "unknown"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m deploy.images", description=(__doc__ or "").split("\n")[0])
     made.add_argument("images", nargs="*", choices=[*IMAGES, []], help="which; all by default")
     made.add_argument("--registry", default="", help="host/prefix to push to; empty does not push")

@@ -10,36 +10,36 @@ import sys
 from importlib import metadata
 from typing import Any
 
-_WORDY = 80  # some packages put the whole text of their licence where its name belongs
+_LONGEST_LICENCE_NAME = 80  # some packages put the whole text of their licence where its name belongs
 
 
-def bill(name: str, version: str) -> dict[str, Any]:
+def make_bill(name: str, version: str) -> dict[str, Any]:
     """The bill: one component for each installed distribution, in order of their names; the same image gives the same bytes."""
-    found = {_name(d): d for d in metadata.distributions()}
+    found = {_normalize_name(d): d for d in metadata.distributions()}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {"type": "container", "name": f"audio-tune/{name}", "version": version}},
-        "components": [_component(found[key]) for key in sorted(found)],
+        "components": [_make_component(found[key]) for key in sorted(found)],
     }
 
 
-def licences_of(made: dict[str, Any]) -> dict[str, int]:
+def count_licences(made: dict[str, Any]) -> dict[str, int]:
     """How many components stand under which licence, the most frequent first."""
     counted: dict[str, int] = {}
     for component in made["components"]:
-        licence = _text_of(component)
+        licence = _get_licence_text(component)
         counted[licence] = counted.get(licence, 0) + 1
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _name(distribution: metadata.Distribution) -> str:
+def _normalize_name(distribution: metadata.Distribution) -> str:
     return str(distribution.metadata["Name"]).lower().replace("_", "-")
 
 
-def _component(distribution: metadata.Distribution) -> dict[str, Any]:
-    name, licence = _name(distribution), _licence(distribution)
+def _make_component(distribution: metadata.Distribution) -> dict[str, Any]:
+    name, licence = _normalize_name(distribution), _read_licence(distribution)
     made: dict[str, Any] = {
         "type": "library",
         "name": name,
@@ -51,22 +51,22 @@ def _component(distribution: metadata.Distribution) -> dict[str, Any]:
     return made
 
 
-def _licence(distribution: metadata.Distribution) -> dict[str, Any] | None:
+def _read_licence(distribution: metadata.Distribution) -> dict[str, Any] | None:
     """As an SPDX expression where the wheel gives one (PEP 639), else by the name it gives."""
     about: Any = distribution.metadata  # a message of the e-mail kind
     if expression := about.get("License-Expression"):
         return {"expression": str(expression)}
     classifiers = [str(c).split(" :: ")[-1] for c in about.get_all("Classifier") or [] if str(c).startswith("License ::")]
     name = str(about.get("License") or "").strip()
-    if not name or len(name) > _WORDY or "\n" in name:
+    if not name or len(name) > _LONGEST_LICENCE_NAME or "\n" in name:
         name = " or ".join(classifiers)
     return {"license": {"name": name}} if name else None
 
 
-def _text_of(component: dict[str, Any]) -> str:
+def _get_licence_text(component: dict[str, Any]) -> str:
     first = (component.get("licenses") or [{}])[0]
     return str(first.get("expression") or first.get("license", {}).get("name") or "not told")
 
 
 if __name__ == "__main__":
-    print(json.dumps(bill(*sys.argv[1:3]), indent=1, ensure_ascii=False))
+    print(json.dumps(make_bill(*sys.argv[1:3]), indent=1, ensure_ascii=False))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
 _LIGHT = [f"components.{step}.{part}" for step in _STEPS[:3] for part in ("settings", "step")]
-ROOMS: dict[str, list[str]] = {
+IMAGE_MODULES: dict[str, list[str]] = {
     "prepare": ["audiotune.store.bootstrap", "audiotune.access.__main__", "pipelines.submit", "pipelines.doctor", *_LIGHT],
     "train": [f"components.{step}.{part}" for step in _STEPS for part in ("settings", "step")],
     "generation": ["services.generation.api", "services.generation.settings", "bentoml", "audiotune.stable_audio.sample"],
@@ -29,9 +29,9 @@ NEVER = ("kfp", "kfp_kubernetes", "pytest", "pip")
 PROGRAMS = ("gcc", "cc", "make", "uv", "pip")  # nobody builds or installs in a running image
 
 
-def faults(name: str) -> Iterator[str]:
+def list_faults(name: str) -> Iterator[str]:
     """What is wrong with the image this runs in."""
-    for module in ROOMS[name]:
+    for module in IMAGE_MODULES[name]:
         try:
             importlib.import_module(module)
         except Exception as e:  # any fault at all is one line, not the end
@@ -41,11 +41,11 @@ def faults(name: str) -> Iterator[str]:
             yield f"{module} is in the image"
     if bool(importlib.util.find_spec("torch")) != (name in TORCH):
         yield f"torch is {'missing' if name in TORCH else 'in the image'}"
-    yield from (f"the program {program} is in the image" for program in PROGRAMS if _ours(program))
-    yield from _places()
+    yield from (f"the program {program} is in the image" for program in PROGRAMS if _has_program(program))
+    yield from _check_folders()
 
 
-def _ours(program: str) -> bool:
+def _has_program(program: str) -> bool:
     found = shutil.which(
         program,
         path="/opt/audio-tune/bin:/usr/bin:/bin:/usr/local/bin" if program in ("gcc", "cc", "make") else "/opt/audio-tune/bin",
@@ -53,7 +53,7 @@ def _ours(program: str) -> bool:
     return found is not None
 
 
-def _places() -> Iterator[str]:
+def _check_folders() -> Iterator[str]:
     for folder, wanted in (("/tmp", True), ("/cache", True), ("/app", False), ("/opt/audio-tune", False)):
         probe = Path(folder) / f".probe-{os.getpid()}"
         can = False
@@ -69,11 +69,11 @@ def _places() -> Iterator[str]:
 
 def main() -> int:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in ROOMS:
-        print(f"which image? one of {', '.join(ROOMS)}", file=sys.stderr)
+    if name not in IMAGE_MODULES:
+        print(f"which image? one of {', '.join(IMAGE_MODULES)}", file=sys.stderr)
         return 2
-    found = list(faults(name))
-    print("\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(ROOMS[name])} rooms import, all is as promised")
+    found = list(list_faults(name))
+    print("\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(IMAGE_MODULES[name])} rooms import, all is as promised")
     return bool(found)
 
 

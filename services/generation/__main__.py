@@ -34,7 +34,7 @@ def main() -> int:
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     command = [sys.executable, "-m", "bentoml", "serve", "services.generation.service:GenerationService"]
     with tempfile.TemporaryDirectory(prefix="audio-tune-") as folder:
-        return _watched(
+        return _run_server(
             [
                 *command,
                 "--host",
@@ -51,12 +51,12 @@ def main() -> int:
         )
 
 
-def _watched(command: list[str], folder: Path, notice_s: float) -> int:
+def _run_server(command: list[str], folder: Path, notice_s: float) -> int:
     """Runs the server; SIGTERM and SIGINT are announced, waited for, then passed on. Returns the server's exit code.
 
     BentoML resets who connects while it stops: load balancers need to hear "not ready" before, and the others to be refused.
     """
-    from services.generation.leaving import DEAF, DEAF_S, NOTICE, VARIABLE
+    from services.generation.leaving import NOTICE, REFUSING, REFUSING_S, VARIABLE
     from services.generation.settings import Settings
 
     stopping, asked = folder / "stopping", threading.Event()
@@ -73,17 +73,17 @@ def _watched(command: list[str], folder: Path, notice_s: float) -> int:
     while child.poll() is None and not asked.wait(0.5):
         pass
     if child.poll() is None:
-        for word, seconds in ((NOTICE, notice_s), (DEAF, DEAF_S)):
+        for word, seconds in ((NOTICE, notice_s), (REFUSING, REFUSING_S)):
             stopping.write_text(word)
-            _wait(child, seconds)
+            _wait_for_exit(child, seconds)
         child.terminate()
-        if _wait(child, Settings().drain_s + 10) is None:
+        if _wait_for_exit(child, Settings().drain_s + 10) is None:
             os.killpg(child.pid, signal.SIGKILL)
     code = child.wait()
     return 0 if asked.is_set() and code in (0, -signal.SIGTERM) else code
 
 
-def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+def _wait_for_exit(child: subprocess.Popen[bytes], seconds: float) -> int | None:
     try:
         return child.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -20,8 +20,8 @@ from typing import Any
 
 from audiotune.errors import NotInStoreError, StoreError
 from audiotune.store.port import Store
-from services.generation.problems import Problem
-from services.generation.promises import Promise, Promises, scarce
+from services.generation.problems import ProblemError
+from services.generation.promises import Reservation, Reservations, lacks_room
 from services.generation.settings import Settings
 
 _DAY_S, _MINUTE_S = 86_400, 60
@@ -30,7 +30,7 @@ _ROOT = "jobs/allowance/"
 _LOG = logging.getLogger("audiotune.generation")
 
 
-class Allowance:
+class MemberQuotas:
     """A token bucket a member for requests, and a counter of the day for seconds of sound.
 
     Args:
@@ -42,7 +42,7 @@ class Allowance:
         self, settings: Settings, store: Store | None = None, clock: Callable[[], float] = time.time, name: str = ""
     ) -> None:
         self._per_minute, self._per_day_s, self._clock = settings.rate_per_minute, settings.sound_s_per_day, clock
-        self._jobs, self._promises = settings.member_jobs, Promises()
+        self._jobs, self._promises = settings.member_jobs, Reservations()
         self._store, self._name = store, name or uuid.uuid4().hex
         self._lock = threading.Lock()
         self._left: dict[str, tuple[float, float]] = {}  # member -> requests left, when counted
@@ -55,13 +55,13 @@ class Allowance:
     def start(self) -> None:
         """Tells and hears in the background from now on."""
         if self._store is not None:
-            threading.Thread(target=self._beat, name="allowance", daemon=True).start()
+            threading.Thread(target=self._share_regularly, name="allowance", daemon=True).start()
 
-    def ask(self, member: str) -> None:
+    def count_request(self, member: str) -> None:
         """Raises Problem 429 when the member asks too often."""
         now = self._clock()
         with self._lock:
-            self._turn(now)
+            self._roll_over(now)
             left, at = self._left.get(member, (float(self._per_minute), now))
             left = min(self._per_minute, left + max(0.0, now - at) * self._per_minute / _MINUTE_S)
             elsewhere = self._others_asked[member]
@@ -72,35 +72,35 @@ class Allowance:
         self._changed.set()
         if not granted:
             retry_s = _MINUTE_S - now % _MINUTE_S if full else (1 - left) * _MINUTE_S / self._per_minute
-            raise _too_much(f"more than {self._per_minute} requests a minute", "rate", retry_s)
+            raise _quota_problem(f"more than {self._per_minute} requests a minute", "rate", retry_s)
 
-    def spend(self, member: str, seconds: float) -> None:
+    def spend_sound(self, member: str, seconds: float) -> None:
         """Raises Problem 429 when the day's seconds of sound would be more than the member may have."""
         now = self._clock()
         with self._lock:
-            self._turn(now)
+            self._roll_over(now)
             spent = self._spent.get(member, 0.0) + seconds
             if self._per_day_s and spent + self._others_spent[member] > self._per_day_s:
-                raise _too_much(f"more than {self._per_day_s:g} seconds of sound a day", "daily-sound", _DAY_S - now % _DAY_S)
+                raise _quota_problem(f"more than {self._per_day_s:g} seconds of sound a day", "daily-sound", _DAY_S - now % _DAY_S)
             self._spent[member] = spent
         self._changed.set()
 
-    def give_back(self, member: str, seconds: float) -> None:
+    def refund_sound(self, member: str, seconds: float) -> None:
         """What was refused, or made before, costs nothing."""
         with self._lock:
             self._spent[member] = max(0.0, self._spent.get(member, 0.0) - seconds)
 
     @contextmanager
-    def spending(self, member: str, seconds: float) -> Iterator[None]:
+    def reserve_sound(self, member: str, seconds: float) -> Iterator[None]:
         """Spends, and gives back when what is done inside raises. Raises Problem 429."""
-        self.spend(member, seconds)
+        self.spend_sound(member, seconds)
         try:
             yield
         except BaseException:
-            self.give_back(member, seconds)
+            self.refund_sound(member, seconds)
             raise
 
-    def place(self, member: str, ticket: Hashable, waiting: int, ends_s: Callable[[int], float]) -> None:
+    def admit_job(self, member: str, ticket: Hashable, waiting: int, ends_s: Callable[[int], float]) -> None:
         """Room for one more job, promised to whom it is refused: the first to the end of the first job, the next to the next one's.
 
         Args:
@@ -113,22 +113,22 @@ class Allowance:
         """
         now = self._clock()
         with self._lock:
-            promised = waiting < 2 * self._jobs and self._promises.keep(member, ticket, now)  # twice, should all predictions fail
-            owed, _ = self._promises.owed(member, now)
-        if promised or not scarce(waiting + 1, owed, self._jobs):
+            promised = waiting < 2 * self._jobs and self._promises.redeem(member, ticket, now)  # twice, should all predictions fail
+            owed, _ = self._promises.sum_reserved(member, now)
+        if promised or not lacks_room(waiting + 1, owed, self._jobs):
             return
         place = waiting + owed - self._jobs
         retry_s = max(1, math.ceil(ends_s(min(place, waiting - 1))))
         if place < waiting:
             with self._lock:
-                self._promises.give(member, Promise(ticket, 1, 0.0, now + retry_s))
-        raise _too_much(f"{waiting} of your jobs have not ended", "too-many-jobs", retry_s)
+                self._promises.add(member, Reservation(ticket, 1, 0.0, now + retry_s))
+        raise _quota_problem(f"{waiting} of your jobs have not ended", "too-many-jobs", retry_s)
 
-    def share(self) -> None:
+    def share_counts(self) -> None:
         """Tells the store what was counted here and hears what was counted elsewhere. Raises StoreError."""
         assert self._store is not None
         with self._lock:
-            self._turn(self._clock())
+            self._roll_over(self._clock())
             day, minute = self._day, self._minute
             mine = {"minute": minute, "asked": dict(self._asked), "spent": self._spent}
             told = json.dumps(mine).encode()
@@ -139,7 +139,7 @@ class Allowance:
             if of.isdigit() and int(of) < day - 1:
                 self._store.delete(entry.key)
             elif of == str(day) and name != f"{self._name}.json":
-                theirs = self._heard(entry.key)
+                theirs = self._read_counts(entry.key)
                 spent.update(theirs.get("spent", {}))
                 if theirs.get("minute") == minute:
                     asked.update(theirs.get("asked", {}))
@@ -147,7 +147,7 @@ class Allowance:
             if (self._day, self._minute) == (day, minute):
                 self._others_asked, self._others_spent = asked, spent
 
-    def _heard(self, key: str) -> dict[str, Any]:
+    def _read_counts(self, key: str) -> dict[str, Any]:
         assert self._store is not None
         try:
             found = json.loads(self._store.get(key))
@@ -155,7 +155,7 @@ class Allowance:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _turn(self, now: float) -> None:
+    def _roll_over(self, now: float) -> None:
         """Begins a new minute or day; the caller holds the lock."""
         if self._minute != int(now // _MINUTE_S):
             self._minute = int(now // _MINUTE_S)
@@ -165,13 +165,13 @@ class Allowance:
             self._day, self._spent = int(now // _DAY_S), {}
             self._others_spent.clear()
 
-    def _beat(self) -> None:
+    def _share_regularly(self) -> None:
         well = True
         while True:
             self._changed.wait()
             self._changed.clear()
             try:
-                self.share()
+                self.share_counts()
                 well = True
             except StoreError as e:  # each replica then counts for itself, by what it heard last
                 if well:
@@ -181,6 +181,6 @@ class Allowance:
             time.sleep(_BEAT_S)
 
 
-def _too_much(what: str, code: str, retry_s: float) -> Problem:
+def _quota_problem(what: str, code: str, retry_s: float) -> ProblemError:
     retry = max(1, -int(-retry_s // 1))
-    return Problem(429, f"{what}. Try again in {retry} s", code=code, headers={"Retry-After": str(retry)})
+    return ProblemError(429, f"{what}. Try again in {retry} s", code=code, headers={"Retry-After": str(retry)})

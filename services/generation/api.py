@@ -12,49 +12,49 @@ from starlette.exceptions import HTTPException
 from audiotune import __version__
 from audiotune.errors import AudioTuneError
 from services.generation import routes_jobs, routes_making, routes_reading
-from services.generation.doors import Door
-from services.generation.parts import Parts
-from services.generation.problems import Problem, of_error
+from services.generation.doors import RequestMiddleware
+from services.generation.parts import GenerationContext
+from services.generation.problems import ProblemError, problem_from_error
 
 LOG = logging.getLogger("audiotune.generation")
 
 
-def create_app(parts: Parts) -> FastAPI:
+def create_app(parts: GenerationContext) -> FastAPI:
     """The application of one service process."""
     app = FastAPI(
         title="Audio Tune generation",
         version=__version__,
         description="Sounds from the group's own releases. The same request with the same seed and release is the same sound.",
     )
-    _answer_problems(app)
-    app.add_middleware(Door, metrics=parts.metrics, most=parts.settings.open_requests, leaving=parts.leaving)
+    _add_error_handlers(app)
+    app.add_middleware(RequestMiddleware, metrics=parts.metrics, most=parts.settings.open_requests, leaving=parts.shutdown_notice)
     for routes in (routes_making, routes_jobs, routes_reading):
         app.include_router(routes.router(parts))
     return app
 
 
-def _answer_problems(app: FastAPI) -> None:
-    def answer(request: Request, problem: Problem) -> JSONResponse:
-        return problem.answer(getattr(request.state, "id", ""), request.url.path)
+def _add_error_handlers(app: FastAPI) -> None:
+    def make_response(request: Request, problem: ProblemError) -> JSONResponse:
+        return problem.to_response(getattr(request.state, "id", ""), request.url.path)
 
-    @app.exception_handler(Problem)
-    def problem(request: Request, e: Problem) -> JSONResponse:
-        return answer(request, e)
+    @app.exception_handler(ProblemError)
+    def answer_problem(request: Request, e: ProblemError) -> JSONResponse:
+        return make_response(request, e)
 
     @app.exception_handler(AudioTuneError)
-    def ours(request: Request, e: AudioTuneError) -> JSONResponse:
-        return answer(request, of_error(e))
+    def answer_own_error(request: Request, e: AudioTuneError) -> JSONResponse:
+        return make_response(request, problem_from_error(e))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, e: RequestValidationError) -> JSONResponse:
+    def answer_invalid_request(request: Request, e: RequestValidationError) -> JSONResponse:
         faults = [{"field": ".".join(map(str, x["loc"][1:])), "message": x["msg"]} for x in e.errors()]
-        return answer(request, Problem(422, "the request does not fit", errors=faults, code="invalid-request"))
+        return make_response(request, ProblemError(422, "the request does not fit", errors=faults, code="invalid-request"))
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, e: HTTPException) -> JSONResponse:
-        return answer(request, Problem(e.status_code, str(e.detail), headers=e.headers))
+    def answer_http_error(request: Request, e: HTTPException) -> JSONResponse:
+        return make_response(request, ProblemError(e.status_code, str(e.detail), headers=e.headers))
 
     @app.exception_handler(Exception)
-    def bug(request: Request, e: Exception) -> JSONResponse:
+    def answer_bug(request: Request, e: Exception) -> JSONResponse:
         LOG.exception("bug")
-        return answer(request, Problem(500, "something broke here; the log knows more", code="bug"))
+        return make_response(request, ProblemError(500, "something broke here; the log knows more", code="bug"))

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from audiotune.generation import GenerationRequest
-from services.generation.problems import Problem, of_validation
+from services.generation.problems import ProblemError, problem_from_validation
 from services.generation.settings import Settings
 
 _KINDS = ("application/json", "multipart/form-data")
@@ -24,39 +24,39 @@ _KINDS = ("application/json", "multipart/form-data")
 _JOB_INIT_MB = 8.0
 
 
-async def read(request: Request, settings: Settings) -> GenerationRequest:
+async def read_generation_request(request: Request, settings: Settings) -> GenerationRequest:
     """Raises Problem: 400 no JSON or no form, 408 too slow, 413 too large, 415 another type, 422 fields that do not fit."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in _KINDS:
         fault = {"field": "Content-Type", "message": " or ".join(_KINDS)}
-        raise Problem(415, f"content type {kind[:80] or 'missing'}", errors=[fault])
-    data = await whole(request, int(settings.body_mb * 1e6), settings.body_s)
+        raise ProblemError(415, f"content type {kind[:80] or 'missing'}", errors=[fault])
+    data = await read_body(request, int(settings.body_mb * 1e6), settings.body_s)
     try:
         if kind == "application/json":
             return GenerationRequest.model_validate_json(data)
-        return GenerationRequest.model_validate(await _form(request, data))
+        return GenerationRequest.model_validate(await _read_form(request, data))
     except ValidationError as e:
-        raise of_validation(e) from e
+        raise problem_from_validation(e) from e
 
 
-def for_a_job(request: GenerationRequest) -> None:
+def check_job_size(request: GenerationRequest) -> None:
     """A job's request is kept with the job: init audio goes by the id of a kept sound, or is small. Raises Problem 413."""
     if request.init_audio and len(request.init_audio) > _JOB_INIT_MB * 1e6:
         fault = {"field": "init_audio", "message": f"at most {_JOB_INIT_MB:g} MB of base64; or give init_sound"}
-        raise Problem(413, "the init audio is too large for a job", errors=[fault])
+        raise ProblemError(413, "the init audio is too large for a job", errors=[fault])
 
 
-async def whole(request: Request, limit: int, within_s: float) -> bytes:
+async def read_body(request: Request, limit: int, within_s: float) -> bytes:
     """The body, not read beyond `limit` bytes nor longer than `within_s`. Raises Problem 408, 413."""
     try:
-        return await asyncio.wait_for(_bytes(request, limit), within_s)
+        return await asyncio.wait_for(_read_bytes(request, limit), within_s)
     except TimeoutError:
-        raise Problem(408, f"the body did not arrive within {within_s:g} s", code="body-too-slow") from None
+        raise ProblemError(408, f"the body did not arrive within {within_s:g} s", code="body-too-slow") from None
     except ClientDisconnect:
-        raise Problem(400, "the client left", code="client-left") from None
+        raise ProblemError(400, "the client left", code="client-left") from None
 
 
-async def _bytes(request: Request, limit: int) -> bytes:
+async def _read_bytes(request: Request, limit: int) -> bytes:
     said = request.headers.get("content-length", "")
     parts, size = [], 0
     if not (said.isdigit() and int(said[:20]) > limit):
@@ -68,10 +68,10 @@ async def _bytes(request: Request, limit: int) -> bytes:
         else:
             return b"".join(parts)
     fault = {"field": "body", "message": f"at most {limit} bytes"}
-    raise Problem(413, f"the body is larger than {limit / 1e6:g} MB", errors=[fault])
+    raise ProblemError(413, f"the body is larger than {limit / 1e6:g} MB", errors=[fault])
 
 
-def _listed(text: str) -> Any:
+def _parse_json_field(text: str) -> Any:
     """A form's field that is JSON; what is none is left to the fields' own check."""
     try:
         return json.loads(text)
@@ -79,7 +79,7 @@ def _listed(text: str) -> Any:
         return text
 
 
-async def _form(request: Request, data: bytes) -> dict[str, Any]:
+async def _read_form(request: Request, data: bytes) -> dict[str, Any]:
     """Fields of a form; a file becomes the base64 that the JSON body would carry."""
 
     async def receive() -> Message:
@@ -92,7 +92,7 @@ async def _form(request: Request, data: bytes) -> dict[str, Any]:
                 if isinstance(value, UploadFile):
                     found[name] = base64.b64encode(await value.read()).decode()
                 else:
-                    found[name] = _listed(value) if name == "adapters" else value
+                    found[name] = _parse_json_field(value) if name == "adapters" else value
     except HTTPException as e:
-        raise Problem(400, f"the form cannot be read: {e.detail}", code="bad-form") from e
+        raise ProblemError(400, f"the form cannot be read: {e.detail}", code="bad-form") from e
     return found

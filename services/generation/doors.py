@@ -10,9 +10,9 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.generation.leaving import Leaving
+from services.generation.leaving import ShutdownNotice
 from services.generation.metrics import Metrics
-from services.generation.problems import Problem
+from services.generation.problems import ProblemError
 
 LOG = logging.getLogger("audiotune.generation")
 _QUIET = {"/v1/health", "/metrics"}
@@ -20,7 +20,7 @@ _CROWDED_S = 2
 _LONGEST_PATH, _LARGEST_HEAD = 8_000, 32_000  # bytes
 
 
-class Door:
+class RequestMiddleware:
     """Plain ASGI, so that a client's disconnect still reaches the application.
 
     Args:
@@ -30,7 +30,7 @@ class Door:
             to another replica instead of into a closing socket.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, most: int, leaving: Leaving) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, most: int, leaving: ShutdownNotice) -> None:
         self._app, self._metrics, self._most, self._leaving = app, metrics, most, leaving
         self._open = 0
 
@@ -53,37 +53,37 @@ class Door:
             await send(message)
 
         counted = int(scope["path"] not in _QUIET)
-        refused = _refused(scope) or (_crowded(self._open) if counted and self._open >= self._most else None)
+        refused = _check_head(scope) or (_crowded_problem(self._open) if counted and self._open >= self._most else None)
         self._open += counted
         try:
             if refused is not None:
-                await refused.answer(request_id, scope["path"])(scope, receive, tell)
+                await refused.to_response(request_id, scope["path"])(scope, receive, tell)
             else:
                 await self._app(scope, receive, tell)
         finally:
             self._open -= counted
-            self._note(scope, request_id, status, time.monotonic() - began)
+            self._log_request(scope, request_id, status, time.monotonic() - began)
 
-    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _log_request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
-        self._metrics.count(route, scope["method"], status, seconds)
+        self._metrics.count_answer(route, scope["method"], status, seconds)
         if route not in _QUIET:
             facts = {"request_id": request_id, "method": scope["method"], "path": scope["path"][:200]}
             LOG.info(json.dumps({**facts, "status": status, "seconds": round(seconds, 3)}))
 
 
-def _crowded(open_now: int) -> Problem:
+def _crowded_problem(open_now: int) -> ProblemError:
     headers = {"Retry-After": str(_CROWDED_S), "Connection": "close"}
-    return Problem(503, f"{open_now} requests are open. Try again in {_CROWDED_S} s", code="crowded", headers=headers)
+    return ProblemError(503, f"{open_now} requests are open. Try again in {_CROWDED_S} s", code="crowded", headers=headers)
 
 
-def _refused(scope: Scope) -> Problem | None:
+def _check_head(scope: Scope) -> ProblemError | None:
     """What is wrong with a request's head. Its connection is closed: what follows on it may be anything."""
     close = {"Connection": "close"}
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > _LONGEST_PATH:
-        return Problem(414, f"the path is longer than {_LONGEST_PATH} bytes", headers=close)
+        return ProblemError(414, f"the path is longer than {_LONGEST_PATH} bytes", headers=close)
     if sum(len(name) + len(value) for name, value in scope["headers"]) > _LARGEST_HEAD:
-        return Problem(431, f"the headers are larger than {_LARGEST_HEAD} bytes", headers=close)
+        return ProblemError(431, f"the headers are larger than {_LARGEST_HEAD} bytes", headers=close)
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
-        return Problem(400, "give Content-Length or Transfer-Encoding, not both (RFC 9112, 6.3)", headers=close)
+        return ProblemError(400, "give Content-Length or Transfer-Encoding, not both (RFC 9112, 6.3)", headers=close)
     return None

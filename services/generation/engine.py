@@ -14,10 +14,10 @@ from typing import Any
 
 from audiotune.errors import GenerationError
 from audiotune.sound import Sound
-from services.generation.schedule import FullError, Limits, Schedule
+from services.generation.schedule import QueueFullError, QueueLimits, Schedule
 from services.generation.settings import Settings
-from services.generation.shelf import Shelf
-from services.generation.work import BusyError, DeadlineError, Loaded, MemoryFullError, Row, Speed, Work
+from services.generation.shelf import LoadedReleases
+from services.generation.work import BusyError, DeadlineError, EngineWork, LoadedRelease, MemoryFullError, SoundEntry, WorkSpeed
 
 Generate = Callable[..., list[Sound | None]]
 _FULL_WORDS = {
@@ -30,15 +30,15 @@ _FULL_WORDS = {
 class Engine:
     """See the module. `generate(model, requests, on_step, gone)` makes the sounds of alike requests."""
 
-    def __init__(self, settings: Settings, shelf: Shelf, generate: Generate) -> None:
+    def __init__(self, settings: Settings, shelf: LoadedReleases, generate: Generate) -> None:
         self.settings, self.shelf, self._generate = settings, shelf, generate
-        self.speed = Speed()
-        self._schedule = Schedule(limits_of(settings))
+        self.speed = WorkSpeed()
+        self._schedule = Schedule(limits_from_settings(settings))
         self._changed = threading.Condition()
         self._stopped = False
         self._left_s = 0.0  # predicted rest of the batch at work
         self._at_work = 0
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="engine")
+        self._thread = threading.Thread(target=self._run_loop, daemon=True, name="engine")
 
     def start(self) -> Engine:
         self._thread.start()
@@ -50,22 +50,22 @@ class Engine:
             self._changed.notify_all()
 
     @property
-    def waiting(self) -> int:
+    def queue_length(self) -> int:
         return len(self._schedule)
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether its thread still runs."""
         return self._thread.is_alive()
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         return not self._at_work and not len(self._schedule)
 
     def submit(
-        self, loaded: Loaded, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None, *,
+        self, loaded: LoadedRelease, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None, *,
         ticket: Hashable = None, bounded: bool = True,
-    ) -> Work:  # fmt: skip
+    ) -> EngineWork:  # fmt: skip
         """Queues work. Raises BusyError.
 
         Args:
@@ -75,81 +75,81 @@ class Engine:
         """
         now = time.monotonic()
         deadline = now + (self.settings.patience_s if patience_s is None else patience_s)
-        told = [_told(loaded, request) for request in requests]
-        work = Work(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in told))
+        told = [_measure_request(loaded, request) for request in requests]
+        work = EngineWork(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in told))
         work.add_rows([kind for kind, _, _ in told], [self.speed.cost_s(units) for _, _, units in told])
         with self._changed:
             try:
-                self._schedule.join(work.rows, self._left_s, now=now, ticket=ticket, bounded=bounded)
-            except FullError as e:
+                self._schedule.add_entries(work.rows, self._left_s, now=now, ticket=ticket, bounded=bounded)
+            except QueueFullError as e:
                 raise BusyError(_FULL_WORDS[e.field], e.retry_s) from None
             self._changed.notify_all()
         return work
 
-    def leave(self, work: Work) -> None:
+    def cancel(self, work: EngineWork) -> None:
         """Nobody waits for the work any more: what waits loses its place, what runs stops before its next step."""
         work.cancel()
         with self._changed:
-            self._schedule.leave(work.rows)
+            self._schedule.remove(work.rows)
 
-    def outlook(self, work: Work) -> tuple[int, float]:
+    def predict_wait(self, work: EngineWork) -> tuple[int, float]:
         """(sounds that will be made before it, predicted seconds until it is done); (0, 0) when it is at work or done."""
         with self._changed:
-            waits = [wait_s for row in work.rows if (wait_s := self._schedule.wait_s(row, self._left_s)) is not None]
-            ahead = self._schedule.ahead(work.rows[0]) if work.rows else 0
+            waits = [wait_s for row in work.rows if (wait_s := self._schedule.predict_wait_s(row, self._left_s)) is not None]
+            ahead = self._schedule.count_ahead(work.rows[0]) if work.rows else 0
         if waits:
             return ahead, max(waits)
         return 0, 0.0 if work.result.done() else self._left_s
 
-    def room(self, member: str) -> float:
+    def free_part(self, member: str) -> float:
         """The part of what one member's work may fill that is free, 1 to 0; less where the line is over its bounds."""
         with self._changed:
-            return self._schedule.room(member)
+            return self._schedule.free_part(member)
 
-    def between(self, change: Callable[[], Any]) -> Any:
+    def run_between_batches(self, change: Callable[[], Any]) -> Any:
         """Does something while no batch is at work: waits for the running one and holds the next one back."""
         with self._changed:
             self._changed.wait_for(lambda: not self._at_work)
             return change()
 
-    def _loop(self) -> None:
-        while (batch := self._next()) is not None:
+    def _run_loop(self) -> None:
+        while (batch := self._next_batch()) is not None:
             try:
-                self._run(batch)
+                self._run_batch(batch)
             finally:
                 with self._changed:
                     self._at_work, self._left_s = 0, 0.0
                     self._changed.notify_all()
 
-    def _next(self) -> list[Row] | None:
+    def _next_batch(self) -> list[SoundEntry] | None:
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: len(self._schedule) or self._stopped, timeout=1.0)
                 if self._stopped:
                     return None
-                for row in self._schedule.expired(time.monotonic()):
-                    _late(row)  # type: ignore[arg-type]
-                batch: list[Row] = self._schedule.take()  # type: ignore[assignment]
+                for row in self._schedule.remove_expired(time.monotonic()):
+                    _fail_if_late(row)  # type: ignore[arg-type]
+                batch: list[SoundEntry] = self._schedule.take_batch()  # type: ignore[assignment]
                 if batch:
                     self._at_work, self._left_s = len(batch), sum(row.cost_s for row in batch)
                     return batch
 
-    def _run(self, rows: list[Row]) -> None:
-        rows = [row for row in rows if not row.gone]
+    def _run_batch(self, rows: list[SoundEntry]) -> None:
+        rows = [row for row in rows if not row.is_gone]
         if not rows:
             return
         try:
             loaded = self.shelf.loaded_for(rows[0].work.loaded)
-            _same_base(rows[0].work.loaded, loaded, rows)
-            self._make(loaded, rows)
+            _check_same_base(rows[0].work.loaded, loaded, rows)
+            self._make_batch(loaded, rows)
         except BaseException as e:  # whatever it is, those who wait must hear of it
             for row in rows:
                 row.work.fail(e)
 
-    def _make(self, loaded: Loaded, rows: list[Row], *, outer: bool = True) -> None:
+    def _make_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], *, outer: bool = True) -> None:
         """One batch; when memory does not do, its halves, each once."""
         try:
-            self._denoise(loaded, rows, outer)
+            self._denoise_batch(loaded, rows, outer)
             self.shelf.exhausted = False
         except CancelledError:
             pass
@@ -162,14 +162,14 @@ class Engine:
                 raise MemoryFullError("the sound does not fit into memory", cure=cure) from e
             middle = (len(rows) + 1) // 2
             for half in (rows[:middle], rows[middle:]):
-                self._retry(loaded, half)
+                self._retry_half(loaded, half)
         for row in rows:
-            if row.gone:
-                _late(row)
+            if row.is_gone:
+                _fail_if_late(row)
 
-    def _retry(self, loaded: Loaded, rows: list[Row]) -> None:
+    def _retry_half(self, loaded: LoadedRelease, rows: list[SoundEntry]) -> None:
         try:
-            self._denoise(loaded, rows, False)
+            self._denoise_batch(loaded, rows, False)
         except CancelledError:
             return
         except Exception as e:
@@ -179,7 +179,7 @@ class Engine:
             for row in rows:
                 row.work.fail(MemoryFullError("the sounds do not fit into memory", cure=cure) if full else e)
 
-    def _denoise(self, loaded: Loaded, rows: list[Row], outer: bool) -> None:
+    def _denoise_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], outer: bool) -> None:
         began, away_s = time.monotonic(), 0.0
         cost_s = sum(row.cost_s for row in rows)
 
@@ -189,48 +189,48 @@ class Engine:
                 row.work.steps_done += 1
             if outer:
                 self._left_s = cost_s * (1 - done / total)
-                away_s += self._let_in(rows) if done < total else 0.0
+                away_s += self._run_small_batch(rows) if done < total else 0.0
 
         def gone() -> frozenset[int]:
-            return frozenset(place for place, row in enumerate(rows) if row.gone)
+            return frozenset(place for place, row in enumerate(rows) if row.is_gone)
 
         sounds = self._generate(loaded.model, [row.request for row in rows], stepped, gone)
-        units = sum(_told(loaded, row.request)[2] for row, sound in zip(rows, sounds) if sound is not None)
-        self.speed.measured(units, time.monotonic() - began - away_s)
+        units = sum(_measure_request(loaded, row.request)[2] for row, sound in zip(rows, sounds) if sound is not None)
+        self.speed.add_measurement(units, time.monotonic() - began - away_s)
         for row, sound in zip(rows, sounds):
             if sound is not None:
                 row.work.deliver(row.place, sound)
 
-    def _let_in(self, rows: list[Row]) -> float:
+    def _run_small_batch(self, rows: list[SoundEntry]) -> float:
         """Makes shorter sounds of others between two steps; the seconds that took."""
         with self._changed:
-            for row in self._schedule.expired(time.monotonic()):
-                _late(row)  # type: ignore[arg-type]
-            found: list[Row] = self._schedule.small(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
+            for row in self._schedule.remove_expired(time.monotonic()):
+                _fail_if_late(row)  # type: ignore[arg-type]
+            found: list[SoundEntry] = self._schedule.take_small_batch(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
         if not found:
             return 0.0
         began = time.monotonic()
         try:
-            self._make(self.shelf.loaded_for(found[0].work.loaded), found, outer=False)
+            self._make_batch(self.shelf.loaded_for(found[0].work.loaded), found, outer=False)
         except Exception as e:
             for row in found:
                 row.work.fail(e)
         return time.monotonic() - began
 
 
-def limits_of(settings: Settings) -> Limits:
-    return Limits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
+def limits_from_settings(settings: Settings) -> QueueLimits:
+    return QueueLimits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
 
 
-def _told(loaded: Loaded, request: Any) -> tuple[Hashable, int, float]:
+def _measure_request(loaded: LoadedRelease, request: Any) -> tuple[Hashable, int, float]:
     """(kind, denoising steps, units of work) of a request."""
-    from audiotune.stable_audio.sample import latent_frames, steps_taken
+    from audiotune.stable_audio.sample import count_latent_frames, count_steps
 
-    frames, steps = latent_frames(loaded.model, request.seconds), steps_taken(loaded.model, request)
-    return (id(loaded), frames, *request.alike()), steps, Speed.units(steps, frames, request.guidance != 1)
+    frames, steps = count_latent_frames(loaded.model, request.seconds), count_steps(loaded.model, request)
+    return (id(loaded), frames, *request.alike()), steps, WorkSpeed.count_units(steps, frames, request.guidance != 1)
 
 
-def _same_base(asked: Loaded, loaded: Loaded, rows: Sequence[Row]) -> None:
+def _check_same_base(asked: LoadedRelease, loaded: LoadedRelease, rows: Sequence[SoundEntry]) -> None:
     """A version that took another's place while its requests waited may be of another base; adapters are not."""
     moved = asked.release.weights.base_digest != loaded.release.weights.base_digest
     if moved and any(getattr(row.request, "adapters", ()) for row in rows):
@@ -238,7 +238,7 @@ def _same_base(asked: Loaded, loaded: Loaded, rows: Sequence[Row]) -> None:
         raise GenerationError(f"{name} moved to another base, which the adapters do not fit", cure="ask again, without them")
 
 
-def _late(row: Row) -> None:
+def _fail_if_late(row: SoundEntry) -> None:
     if time.monotonic() >= row.deadline:
         row.work.fail(DeadlineError("the sound was not made in time", cure="ask for less, or later"))
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from audiotune.encodings import DEPTHS, encode_file
-from audiotune.generation import Format, Generation, GenerationRequest
+from audiotune.generation import Format, GenerationRecord, GenerationRequest
 from audiotune.sound import Sound
-from audiotune.store.port import Store, digest_of
-from services.generation.making import Plan
-from services.generation.problems import Problem
-from services.generation.work import Loaded
+from audiotune.store.port import Store, compute_digest
+from services.generation.making import GenerationPlan
+from services.generation.problems import ProblemError
+from services.generation.work import LoadedRelease
 
 _HIGHEST_DBTP = -1.0
 _KINDS: dict[str, Format] = {
@@ -29,31 +29,31 @@ _JSON, _ANY = "application/json", ("*/*", "audio/*")
 
 
 @dataclass(frozen=True)
-class Files:
+class SoundFileWriter:
     """How one request's sounds become files. `store` is None where nothing is kept."""
 
-    loaded: Loaded
+    loaded: LoadedRelease
     request: GenerationRequest
-    plan: Plan
+    plan: GenerationPlan
     format: Format
     member: str
     store: Store | None
 
-    def made(self, place: int, sound: Sound) -> tuple[bytes, Generation]:
+    def write_sound(self, place: int, sound: Sound) -> tuple[bytes, GenerationRecord]:
         """The file with its tags, and its record; both are kept when there is a store."""
-        finished, reached = finish(sound, self.request, self.plan)
-        facts = self._facts(self.plan.asked[place]) | reached
-        tags = Generation(sound="0" * 64, blob="", **facts).tags()
+        finished, reached = finish_sound(sound, self.request, self.plan)
+        facts = self._record_facts(self.plan.asked[place]) | reached
+        tags = GenerationRecord(sound="0" * 64, blob="", **facts).file_tags()
         data = encode_file(finished, self.format, tags, self.request.bit_depth)
-        digest = digest_of(data)
+        digest = compute_digest(data)
         blob = f"sounds/{digest[:2]}/{digest}.{self.format}" if self.store else ""
-        record = Generation(sound=digest, blob=blob, member=self.member, **facts)
+        record = GenerationRecord(sound=digest, blob=blob, member=self.member, **facts)
         if self.store:
             self.store.put(record.blob, data)
-            self.store.put(record.place, record.model_dump_json().encode())
+            self.store.put(record.record_key, record.model_dump_json().encode())
         return data, record
 
-    def _facts(self, asked: Any) -> dict[str, Any]:
+    def _record_facts(self, asked: Any) -> dict[str, Any]:
         request, release = self.request, self.loaded.release
         return {
             "format": self.format,
@@ -75,7 +75,7 @@ class Files:
             "release": release.name,
             "version": release.version,
             "digest": release.digest,
-            "adapters": tuple(one.applied for one in self.plan.adapters),
+            "adapters": tuple(one.as_applied for one in self.plan.adapters),
             "notice": "; ".join(
                 dict.fromkeys(filter(None, (release.notice, *(one.release.notice for one in self.plan.adapters))))
             ),
@@ -86,21 +86,21 @@ class Files:
         return self.plan.head.duration_s if self.plan.head is not None else 0.0
 
 
-def finish(sound: Sound, request: GenerationRequest, plan: Plan) -> tuple[Sound, dict[str, Any]]:
+def finish_sound(sound: Sound, request: GenerationRequest, plan: GenerationPlan) -> tuple[Sound, dict[str, Any]]:
     """The sound as it was asked for, and what was reached: `seam_db`, `loudness_lufs`."""
     reached: dict[str, Any] = {}
     if plan.head is not None:
-        head = plan.head.to_channels(sound.channels).resampled(sound.sample_rate_hz)
+        head = plan.head.to_channels(sound.channels).resample(sound.sample_rate_hz)
         sound = Sound(np.concatenate([head.data, sound.data], axis=1), sound.sample_rate_hz)
     if plan.loop_s:
-        sound = looped(sound, round(plan.loop_s * sound.sample_rate_hz))
-        reached["seam_db"] = round(seam_db(sound), 1)
+        sound = crossfade_loop(sound, round(plan.loop_s * sound.sample_rate_hz))
+        reached["seam_db"] = round(measure_seam_db(sound), 1)
     if request.loudness_lufs is not None:
-        sound, reached["loudness_lufs"] = levelled(sound, request.loudness_lufs)
+        sound, reached["loudness_lufs"] = level_loudness(sound, request.loudness_lufs)
     return sound, reached
 
 
-def looped(sound: Sound, overlap: int) -> Sound:
+def crossfade_loop(sound: Sound, overlap: int) -> Sound:
     """The last `overlap` frames fade out over the first ones: playing the rest in a circle has no seam.
 
     Equal power, because beginning and end know nothing of each other; made quieter as a whole where both together clip.
@@ -113,25 +113,25 @@ def looped(sound: Sound, overlap: int) -> Sound:
     return Sound(data / max(1.0, float(np.abs(data).max(initial=0.0))), sound.sample_rate_hz)
 
 
-def seam_db(sound: Sound) -> float:
+def measure_seam_db(sound: Sound) -> float:
     """How much the step from the last frame to the first stands out from the sound's steps elsewhere (rms), in dB."""
     usual = float(np.sqrt(np.mean(np.diff(sound.data, axis=1) ** 2))) if sound.frames > 1 else 0.0
     step = float(np.abs(sound.data[:, 0] - sound.data[:, -1]).max()) if sound.frames else 0.0
     return 20 * math.log10(max(step, 1e-9) / max(usual, 1e-9))
 
 
-def levelled(sound: Sound, target_lufs: float) -> tuple[Sound, float | None]:
+def level_loudness(sound: Sound, target_lufs: float) -> tuple[Sound, float | None]:
     """The sound at a loudness, as far as a true peak of -1 dBTP lets it go; and the loudness reached (None: silence)."""
-    from audiotune.loudness import integrated_lufs, true_peak_dbtp
+    from audiotune.loudness import measure_integrated_lufs, measure_true_peak_dbtp
 
-    now, peak = integrated_lufs(sound), true_peak_dbtp(sound)
+    now, peak = measure_integrated_lufs(sound), measure_true_peak_dbtp(sound)
     if now is None or peak is None:
         return sound, None
     gain_db = min(target_lufs - now, _HIGHEST_DBTP - peak)
-    return sound.amplified(gain_db), round(now + gain_db, 1)
+    return sound.apply_gain(gain_db), round(now + gain_db, 1)
 
 
-def headers_of(record: Generation) -> dict[str, str]:
+def headers_from_record(record: GenerationRecord) -> dict[str, str]:
     """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
     facts = {
         "seed": record.seed,
@@ -149,47 +149,47 @@ def headers_of(record: Generation) -> dict[str, str]:
         "notice": record.notice,
     }
     known = {name: value for name, value in facts.items() if value not in ("", None)}
-    return {f"X-Audio-Tune-{name.title()}": _plain(value) for name, value in known.items()}
+    return {f"X-Audio-Tune-{name.title()}": _ascii_line(value) for name, value in known.items()}
 
 
-def _plain(value: object) -> str:
+def _ascii_line(value: object) -> str:
     """A header's value is one line of ASCII."""
     return " ".join(str(value).encode("ascii", "replace").decode().split())
 
 
-def format_for(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+def choose_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
     """(format, whether the answer is JSON). Raises Problem: 406 for an unknown Accept, 422 for a depth the format lacks."""
-    format, as_json = _negotiated(request, accept)
+    format, as_json = _negotiate_format(request, accept)
     if request.bit_depth is not None and request.bit_depth not in DEPTHS[format]:
         known = ", ".join(map(str, DEPTHS[format])) or "none: its depth cannot be chosen"
         fault = {"field": "bit_depth", "message": f"of {format}: {known}"}
-        raise Problem(422, f"bit_depth {request.bit_depth} is none of {format}", errors=[fault], code="out-of-bounds")
+        raise ProblemError(422, f"bit_depth {request.bit_depth} is none of {format}", errors=[fault], code="out-of-bounds")
     return format, as_json
 
 
-def _negotiated(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+def _negotiate_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
     """What the client likes best of what there is (RFC 9110, section 12.5.1); the field `format` counts more than the header."""
-    wanted = _accepted(accept)
+    wanted = _parse_accept(accept)
     best = next((kind for kind in wanted if kind in _KINDS or kind in _ANY or kind == _JSON), None)
     if best is None and accept.strip(" ,") and not request.format:
         faults = [{"field": "Accept", "message": ", ".join((*_KINDS, _JSON))}]
-        raise Problem(406, f"cannot answer as {accept[:100]}", errors=faults)
+        raise ProblemError(406, f"cannot answer as {accept[:100]}", errors=faults)
     format = request.format or _KINDS.get(best or "", "wav")
     return format, best == _JSON or request.count > 1
 
 
-def _accepted(accept: str) -> list[str]:
+def _parse_accept(accept: str) -> list[str]:
     """Media types of an Accept header, the best liked first; of equally liked ones the more exact first; without those at q=0."""
     found = []
     for place, part in enumerate(accept.split(",")):
         kind, *parameters = (word.strip().lower() for word in part.split(";"))
-        liked = next((_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+        liked = next((_parse_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
         if kind and liked > 0:
             found.append((-liked, kind in _ANY, place, kind))
     return [kind for *_, kind in sorted(found)]
 
 
-def _quality(text: str) -> float:
+def _parse_quality(text: str) -> float:
     try:
         return min(1.0, max(0.0, float(text)))
     except ValueError:

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 VARIABLE = "AUDIOTUNE_GENERATION_STOPPING"  # names the file
-NOTICE, DEAF = "notice", "deaf"
-DEAF_S = 1.0  # from the word to the end: hearing it, taking in who waits, and reading what they ask
+NOTICE, REFUSING = "notice", "deaf"
+REFUSING_S = 1.0  # from the word to the end: hearing it, taking in who waits, and reading what they ask
 _LOOK_S = 0.1
 
 
-class Leaving:
+class ShutdownNotice:
     """Follows the file.
 
     Args:
@@ -29,7 +29,7 @@ class Leaving:
         self._noticed, self._closed = threading.Event(), threading.Event()
 
     @classmethod
-    def named(cls) -> Leaving:
+    def from_environment(cls) -> ShutdownNotice:
         """By the environment."""
         named = os.environ.get(VARIABLE)
         return cls(Path(named) if named else None)
@@ -41,12 +41,12 @@ class Leaving:
     def start(self, noticed: Callable[[], None], deaf: Callable[[], None]) -> None:
         """Looks in a thread of its own and calls each once."""
         if self._file is not None:
-            threading.Thread(target=self._follow, args=(noticed, deaf), name="leaving", daemon=True).start()
+            threading.Thread(target=self._watch_file, args=(noticed, deaf), name="leaving", daemon=True).start()
 
     def close(self) -> None:
         self._closed.set()
 
-    def _follow(self, noticed: Callable[[], None], deaf: Callable[[], None]) -> None:
+    def _watch_file(self, noticed: Callable[[], None], deaf: Callable[[], None]) -> None:
         assert self._file is not None
         while not self._closed.wait(_LOOK_S):
             try:
@@ -56,6 +56,6 @@ class Leaving:
             if not self._noticed.is_set():
                 self._noticed.set()
                 noticed()
-            if word == DEAF:
+            if word == REFUSING:
                 deaf()
                 return

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from audiotune.release import Release
-from services.generation.parts import Parts
+from services.generation.parts import GenerationContext
 
 FRESH_S = 2.0
 T = TypeVar("T")
 
 
-class Registry(Protocol):
+class ReleaseRegistry(Protocol):
     """As far as a list needs it; `audiotune.registry.releases` is one."""
 
-    def names(self) -> list[str]: ...
-    def aliases(self, name: str) -> dict[str, str]: ...
-    def releases(self, name: str) -> list[Release]: ...
+    def list_release_names(self) -> list[str]: ...
+    def list_aliases(self, name: str) -> dict[str, str]: ...
+    def list_releases(self, name: str) -> list[Release]: ...
 
 
-class Fresh(Generic[T]):
+class CachedAnswer(Generic[T]):
     """An answer that may be `fresh_s` old. Who asks while the question is under way gets its answer, or its error; no error is kept."""
 
     def __init__(self, ask: Callable[[], T], fresh_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,27 +63,27 @@ class Fresh(Generic[T]):
 
 
 @dataclass(frozen=True)
-class _Row:
+class _CatalogueRow:
     release: Release
     aliases: list[str]
 
 
-class Listing:
+class ReleaseCatalogue:
     """The releases and adapters that can be asked for."""
 
-    def __init__(self, parts: Parts, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, parts: GenerationContext, registry: ReleaseRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._parts, self._registry = parts, registry
-        self._releases = Fresh(self._registered, FRESH_S, clock)
-        self._adapters = Fresh(self._offered, FRESH_S, clock)
+        self._releases = CachedAnswer(self._read_releases, FRESH_S, clock)
+        self._adapters = CachedAnswer(self._read_adapters, FRESH_S, clock)
 
     def forget(self) -> None:
         """An alias has moved, somebody says."""
         self._releases.forget()
         self._adapters.forget()
 
-    def releases(self) -> list[dict[str, Any]]:
+    def list_releases(self) -> list[dict[str, Any]]:
         """Newest first, under each name. Raises RegistryError."""
-        served = self._parts.engine.shelf.all
+        served = self._parts.engine.shelf.by_name
         return [
             {
                 "name": row.release.name,
@@ -92,14 +92,14 @@ class Listing:
                 "aliases": row.aliases,
                 "serving": (now := served.get(row.release.name)) is not None and now.release.version == row.release.version,
                 "gate": "passed" if row.release.evaluation.passed else "; ".join(row.release.evaluation.reasons),
-                **_facts(row.release),
+                **_describe_release(row.release),
             }
             for row in self._releases()
         ]
 
-    def adapters(self) -> list[dict[str, Any]]:
+    def list_adapters(self) -> list[dict[str, Any]]:
         """The adapters that a request may name, and the releases here that each fits. Raises RegistryError."""
-        served = self._parts.engine.shelf.all.values()
+        served = self._parts.engine.shelf.by_name.values()
         return [
             {
                 "release": row.release.name,
@@ -108,29 +108,29 @@ class Listing:
                 "aliases": row.aliases,
                 "base": pointer.base,
                 "fits": [one.release.name for one in served if one.release.weights.base_digest == pointer.base_digest],
-                **_facts(row.release),
+                **_describe_release(row.release),
             }
             for row in self._adapters()
         ]
 
-    def _registered(self) -> list[_Row]:
+    def _read_releases(self) -> list[_CatalogueRow]:
         found = []
-        for name in self._parts.engine.shelf.names or self._registry.names():
-            aliases = self._registry.aliases(name)
-            found += [_Row(release, _aliases_of(release, aliases)) for release in self._registry.releases(name)]
+        for name in self._parts.engine.shelf.names or self._registry.list_release_names():
+            aliases = self._registry.list_aliases(name)
+            found += [_CatalogueRow(release, _select_aliases(release, aliases)) for release in self._registry.list_releases(name)]
         return found
 
-    def _offered(self) -> list[_Row]:
-        offered = self._parts.adapters.offered()
-        aliases = {name: self._registry.aliases(name) for name in {release.name for release in offered}}
-        return [_Row(release, _aliases_of(release, aliases[release.name])) for release in offered]
+    def _read_adapters(self) -> list[_CatalogueRow]:
+        offered = self._parts.adapters.list_offered()
+        aliases = {name: self._registry.list_aliases(name) for name in {release.name for release in offered}}
+        return [_CatalogueRow(release, _select_aliases(release, aliases[release.name])) for release in offered]
 
 
-def _aliases_of(release: Release, aliases: dict[str, str]) -> list[str]:
+def _select_aliases(release: Release, aliases: dict[str, str]) -> list[str]:
     return sorted(alias for alias, version in aliases.items() if version == release.version)
 
 
-def _facts(release: Release) -> dict[str, Any]:
+def _describe_release(release: Release) -> dict[str, Any]:
     return {
         "made": release.made.isoformat(),
         "licence": release.licence,

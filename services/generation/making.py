@@ -13,14 +13,14 @@ from typing import Any
 import soundfile as sf
 
 from audiotune.errors import GenerationError, SoundError
-from audiotune.generation import LARGEST_SEED, Generation, GenerationRequest
+from audiotune.generation import LARGEST_SEED, GenerationRecord, GenerationRequest
 from audiotune.sound import Sound
-from audiotune.store.port import Store, digest_of
-from services.generation.adapters import Adapters, Chosen
-from services.generation.problems import Problem
-from services.generation.records import heard
+from audiotune.store.port import Store, compute_digest
+from services.generation.adapters import AdapterResolver, ChosenAdapter
+from services.generation.problems import ProblemError
+from services.generation.records import read_sound_record
 from services.generation.settings import Settings
-from services.generation.work import Loaded
+from services.generation.work import LoadedRelease
 
 _SECONDS = 2.0  # when nobody says
 _LOOP_PART, _LOOP_S = 0.1, 0.5  # of the length, and most seconds, that fade from the end into the beginning
@@ -28,7 +28,7 @@ _CONTEXT_PART = 0.25  # of the window that a continued sound is heard in, at lea
 
 
 @dataclass(frozen=True)
-class Plan:
+class GenerationPlan:
     """What the model is asked for, and what is done with its sounds afterwards.
 
     Attributes:
@@ -45,75 +45,75 @@ class Plan:
     init: str | None = None
     head: Sound | None = None
     loop_s: float = 0.0
-    adapters: tuple[Chosen, ...] = ()
+    adapters: tuple[ChosenAdapter, ...] = ()
 
 
-def seeded(request: GenerationRequest) -> GenerationRequest:
+def draw_seed(request: GenerationRequest) -> GenerationRequest:
     """The request with a seed: drawn once, so that a job that is taken over gives the same sound."""
     if request.seed is not None:
         return request
     return request.model_copy(update={"seed": random.SystemRandom().randrange(LARGEST_SEED - request.count)})
 
 
-def wanted(settings: Settings, adapters: Adapters, loaded: Loaded, request: GenerationRequest, store: Store, member: str) -> Plan:
+def plan_request(settings: Settings, adapters: AdapterResolver, loaded: LoadedRelease, request: GenerationRequest, store: Store, member: str) -> GenerationPlan:
     """The plan of a `seeded` request. Raises Problem naming the field; NotReadyError when an adapter cannot be looked up."""
-    from audiotune.stable_audio.sample import Request, check
+    from audiotune.stable_audio.sample import SamplingRequest, check_request
 
-    init, init_digest = _init(settings, request, store, member)
-    plan = _lengths(loaded, request, init)
-    init, redo = _parts(plan, request, init)
-    chosen = adapters.chosen(loaded, request.adapters)
+    init, init_digest = _load_init(settings, request, store, member)
+    plan = _plan_lengths(loaded, request, init)
+    init, redo = _split_init(plan, request, init)
+    chosen = adapters.resolve(loaded, request.adapters)
     added = tuple((one.adapter, one.extra) for one in chosen if one.extra)
     asked = [
-        Request(
-            request.words, negative_prompt=request.negative_prompt, seconds=_model_seconds(plan, loaded), steps=request.steps,
-            guidance=request.guidance, seed=(request.seed or 0) + number, sampler=request.sampler or _sampler(loaded), init=init,
+        SamplingRequest(
+            request.prompt_with_key, negative_prompt=request.negative_prompt, seconds=_model_seconds(plan, loaded), steps=request.steps,
+            guidance=request.guidance, seed=(request.seed or 0) + number, sampler=request.sampler or _default_sampler(loaded), init=init,
             init_strength=request.init_strength, redo=redo, adapters=added,
         )
         for number in range(request.count)
     ]  # fmt: skip
     try:
-        check(loaded.model, asked[-1])
+        check_request(loaded.model, asked[-1])
     except GenerationError as e:
         field = {"redo": "inpaint_start_s"}.get(e.where, e.where) or "request"
-        raise Problem(422, str(e), errors=[{"field": field, "message": e.cure or e.what}], code="out-of-bounds") from e
-    return Plan(asked, plan.seconds, init_digest, plan.head, plan.loop_s, chosen)
+        raise ProblemError(422, str(e), errors=[{"field": field, "message": e.cure or e.what}], code="out-of-bounds") from e
+    return GenerationPlan(asked, plan.seconds, init_digest, plan.head, plan.loop_s, chosen)
 
 
-def _sampler(loaded: Loaded) -> str:
+def _default_sampler(loaded: LoadedRelease) -> str:
     from audiotune.stable_audio import samplers
 
-    return samplers.names(loaded.model.objective)[0]
+    return samplers.list_samplers(loaded.model.objective)[0]
 
 
-def _model_seconds(plan: Plan, loaded: Loaded) -> float:
+def _model_seconds(plan: GenerationPlan, loaded: LoadedRelease) -> float:
     return plan.seconds - (plan.head.duration_s if plan.head is not None else 0.0) + plan.loop_s
 
 
-def _lengths(loaded: Loaded, request: GenerationRequest, init: Sound | None) -> Plan:
+def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound | None) -> GenerationPlan:
     """The finished length, and what must be set aside or added so that the model's window holds the rest."""
     longest_s = loaded.longest_s
     if request.extend_s is not None and init is not None:
         most_s = (1 - _CONTEXT_PART) * longest_s
         if request.extend_s > most_s:
-            raise _out("extend_s", f"above 0, at most {most_s:.2f}")
+            raise _bounds_problem("extend_s", f"above 0, at most {most_s:.2f}")
         over = round((init.duration_s + request.extend_s - longest_s) * init.sample_rate_hz)
         head = init.cut(0, over) if over > 0 else None
-        return Plan([], init.duration_s + request.extend_s, head=head)
+        return GenerationPlan([], init.duration_s + request.extend_s, head=head)
     seconds = request.length_s
     if seconds is None:
         seconds = min(_SECONDS, longest_s)
         if request.inpaint_start_s is not None and init is not None:
             seconds = init.duration_s
     if not request.loop:
-        return Plan([], seconds)
+        return GenerationPlan([], seconds)
     loop_s = min(_LOOP_S, _LOOP_PART * seconds)
     if seconds + loop_s > longest_s:
-        raise _out("seconds", f"a loop of at most {longest_s / (1 + _LOOP_PART):.2f}")
-    return Plan([], seconds, loop_s=loop_s)
+        raise _bounds_problem("seconds", f"a loop of at most {longest_s / (1 + _LOOP_PART):.2f}")
+    return GenerationPlan([], seconds, loop_s=loop_s)
 
 
-def _parts(plan: Plan, request: GenerationRequest, init: Sound | None) -> tuple[Sound | None, tuple[float, float] | None]:
+def _split_init(plan: GenerationPlan, request: GenerationRequest, init: Sound | None) -> tuple[Sound | None, tuple[float, float] | None]:
     """The init sound as the model hears it, and which seconds of it are made anew."""
     if init is None:
         return None, None
@@ -125,46 +125,46 @@ def _parts(plan: Plan, request: GenerationRequest, init: Sound | None) -> tuple[
     return init, None
 
 
-def _init(settings: Settings, request: GenerationRequest, store: Store, member: str) -> tuple[Sound | None, str | None]:
+def _load_init(settings: Settings, request: GenerationRequest, store: Store, member: str) -> tuple[Sound | None, str | None]:
     """The init sound, uploaded or kept here, and the digest of its file."""
     if request.init_sound:
         try:
-            record: Generation = heard(store, request.init_sound, member)
-            return decoded(settings, store.get(record.blob), "init_sound"), request.init_sound
-        except (Problem, AttributeError, SoundError) as e:
-            if isinstance(e, Problem) and e.status == 422:
+            record: GenerationRecord = read_sound_record(store, request.init_sound, member)
+            return decode_init(settings, store.get(record.blob), "init_sound"), request.init_sound
+        except (ProblemError, AttributeError, SoundError) as e:
+            if isinstance(e, ProblemError) and e.status == 422:
                 raise
-            raise _fault("init_sound", "no such sound, or not yours to hear") from None
+            raise _init_problem("init_sound", "no such sound, or not yours to hear") from None
     if request.init_audio:
         try:
             data = base64.b64decode(request.init_audio, validate=True)
         except (binascii.Error, ValueError):
-            raise _fault("init_audio", "no base64") from None
-        return decoded(settings, data, "init_audio"), digest_of(data)
+            raise _init_problem("init_audio", "no base64") from None
+        return decode_init(settings, data, "init_audio"), compute_digest(data)
     return None, None
 
 
-def decoded(settings: Settings, data: bytes, field: str) -> Sound:
+def decode_init(settings: Settings, data: bytes, field: str) -> Sound:
     """A sound of at most `init_s` from a file's bytes. Raises Problem."""
     try:
         with sf.SoundFile(io.BytesIO(data)) as file:
             if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
-                raise _fault(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
+                raise _init_problem(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
             if file.frames / file.samplerate > settings.init_s:
-                raise _fault(field, f"longer than {settings.init_s:.0f} s")
+                raise _init_problem(field, f"longer than {settings.init_s:.0f} s")
             frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
             sound = Sound(frames.T, file.samplerate)
     except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
-        raise _fault(field, f"no sound that can be read ({e})") from None
+        raise _init_problem(field, f"no sound that can be read ({e})") from None
     if not sound.frames:
-        raise _fault(field, "empty")
+        raise _init_problem(field, "empty")
     return sound
 
 
-def _fault(field: str, why: str) -> Problem:
+def _init_problem(field: str, why: str) -> ProblemError:
     errors: Sequence[dict[str, str]] = [{"field": field, "message": why}]
-    return Problem(422, f"{field}: {why}", errors=errors, code="bad-init-audio")
+    return ProblemError(422, f"{field}: {why}", errors=errors, code="bad-init-audio")
 
 
-def _out(field: str, bound: str) -> Problem:
-    return Problem(422, f"{field} must be {bound}", errors=[{"field": field, "message": bound}], code="out-of-bounds")
+def _bounds_problem(field: str, bound: str) -> ProblemError:
+    return ProblemError(422, f"{field} must be {bound}", errors=[{"field": field, "message": bound}], code="out-of-bounds")

@@ -21,13 +21,13 @@ class Metrics:
         self._requests: Counter[Label] = Counter()
         self._seconds: defaultdict[Label, float] = defaultdict(float)
 
-    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_answer(self, route: str, method: str, status: int, seconds: float) -> None:
         label = (route, method if method in _METHODS else "other", status)
         with self._lock:
             self._requests[label] += 1
             self._seconds[label] += seconds
 
-    def text(self, gauges: dict[str, float]) -> str:
+    def render_text(self, gauges: dict[str, float]) -> str:
         with self._lock:
             requests, seconds = dict(self._requests), dict(self._seconds)
         counters: tuple[tuple[str, Mapping[Label, float]], ...] = (

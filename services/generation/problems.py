@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from audiotune.errors import AudioTuneError, ConsentError, RegistryError, StoreError
-from services.generation.work import AwayError, BusyError, DeadlineError, MemoryFullError, NotReadyError
+from services.generation.work import AdapterLookupError, BusyError, DeadlineError, MemoryFullError, NotReadyError
 
 _CODES: dict[type[AudioTuneError], str] = {
     NotReadyError: "not-ready",
@@ -21,7 +21,7 @@ _CODES: dict[type[AudioTuneError], str] = {
 Fault = dict[str, str]
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """Anything that ends a request early."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Problem(Exception):
         self.code = code or HTTPStatus(status).phrase.lower().replace(" ", "-")
         self.headers = dict(headers or {})
 
-    def body(self, request_id: str, path: str) -> dict[str, Any]:
+    def to_body(self, request_id: str, path: str) -> dict[str, Any]:
         """As problem+json has it."""
         body: dict[str, Any] = {
             "type": f"urn:audio-tune:problem:{self.code}",
@@ -47,21 +47,21 @@ class Problem(Exception):
             body["errors"] = self.errors
         return body
 
-    def answer(self, request_id: str, path: str) -> JSONResponse:
-        return JSONResponse(self.body(request_id, path), self.status, headers=self.headers, media_type="application/problem+json")
+    def to_response(self, request_id: str, path: str) -> JSONResponse:
+        return JSONResponse(self.to_body(request_id, path), self.status, headers=self.headers, media_type="application/problem+json")
 
 
-def of_error(e: AudioTuneError) -> Problem:
+def problem_from_error(e: AudioTuneError) -> ProblemError:
     """Our own errors: the line is full, nothing is ready, the store is away, ..."""
     if isinstance(e, BusyError):
-        return Problem(429, str(e), code="busy", headers={"Retry-After": str(e.retry_s)})
-    code = "away" if isinstance(e, StoreError | RegistryError | AwayError) else _CODES.get(type(e), "failed")
-    return Problem(503, str(e), code=code, headers={"Retry-After": "5"})
+        return ProblemError(429, str(e), code="busy", headers={"Retry-After": str(e.retry_s)})
+    code = "away" if isinstance(e, StoreError | RegistryError | AdapterLookupError) else _CODES.get(type(e), "failed")
+    return ProblemError(503, str(e), code=code, headers={"Retry-After": "5"})
 
 
-def of_validation(e: ValidationError) -> Problem:
+def problem_from_validation(e: ValidationError) -> ProblemError:
     """Every field that does not fit, with its bound."""
     faults = [{"field": ".".join(map(str, x["loc"])) or "body", "message": x["msg"]} for x in e.errors(include_input=False)]
     code = "not-json" if any(x["type"] == "json_invalid" for x in e.errors(include_input=False)) else "invalid-request"
     status = 400 if code == "not-json" else 422
-    return Problem(status, "; ".join(f"{f['field']}: {f['message']}" for f in faults)[:2000], errors=faults, code=code)
+    return ProblemError(status, "; ".join(f"{f['field']}: {f['message']}" for f in faults)[:2000], errors=faults, code=code)

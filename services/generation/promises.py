@@ -14,7 +14,7 @@ MOST = 1000  # promises of one member; who was refused more often is told a time
 
 
 @dataclass(frozen=True)
-class Promise:
+class Reservation:
     """`ticket`: what the request is known by. `due`: the moment told, on the caller's clock."""
 
     ticket: Hashable
@@ -23,35 +23,35 @@ class Promise:
     due: float
 
 
-class Promises:
+class Reservations:
     """Of all members, each in the order they were given."""
 
     def __init__(self) -> None:
-        self._given: dict[str, list[Promise]] = {}
+        self._given: dict[str, list[Reservation]] = {}
 
     @property
     def members(self) -> set[str]:
         return set(self._given)
 
-    def give(self, member: str, promise: Promise) -> None:
+    def add(self, member: str, promise: Reservation) -> None:
         given = self._given.setdefault(member, [])
         if len(given) < MOST:
             given.append(promise)
 
-    def keep(self, member: str, ticket: Hashable, now: float) -> bool:
+    def redeem(self, member: str, ticket: Hashable, now: float) -> bool:
         """Whether this was promised for now; a promise is kept once."""
-        for promise in self._of(member, now):
+        for promise in self._list_current(member, now):
             if promise.ticket == ticket and promise.due <= now:
                 self._given[member].remove(promise)
                 return True
         return False
 
-    def owed(self, member: str, now: float) -> tuple[int, float]:
+    def sum_reserved(self, member: str, now: float) -> tuple[int, float]:
         """(entries, predicted seconds of work) that may still come in."""
-        given = self._of(member, now)
+        given = self._list_current(member, now)
         return sum(promise.entries for promise in given), sum(promise.cost_s for promise in given)
 
-    def _of(self, member: str, now: float) -> list[Promise]:
+    def _list_current(self, member: str, now: float) -> list[Reservation]:
         given = [promise for promise in self._given.get(member, ()) if now <= promise.due + GRACE_S]
         if given:
             self._given[member] = given
@@ -60,6 +60,6 @@ class Promises:
         return given
 
 
-def scarce(wanted: float, owed: float, most: float) -> bool:
+def lacks_room(wanted: float, owed: float, most: float) -> bool:
     """Whether there is no room: what was promised is kept free, unless half of the room is."""
     return wanted > most or (wanted + owed > most and wanted > most / 2)

@@ -15,15 +15,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from audiotune.errors import AudioTuneError
-from audiotune.generation import MEDIA_TYPES, Generation, GenerationRequest
+from audiotune.generation import MEDIA_TYPES, GenerationRecord, GenerationRequest
 from audiotune.sound import Sound
 from services.generation import bodies
-from services.generation.files import Files, format_for, headers_of
-from services.generation.making import seeded, wanted
-from services.generation.parts import Parts
-from services.generation.problems import Problem, of_error
-from services.generation.routes_jobs import accepted, job_id, made_job
-from services.generation.work import NotReadyError, Work
+from services.generation.files import SoundFileWriter, choose_format, headers_from_record
+from services.generation.making import draw_seed, plan_request
+from services.generation.parts import GenerationContext
+from services.generation.problems import ProblemError, problem_from_error
+from services.generation.routes_jobs import accepted_response, create_job, draw_job_id
+from services.generation.work import EngineWork, NotReadyError
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
@@ -39,45 +39,45 @@ EXAMPLES = {
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
 
 
-def router(parts: Parts) -> APIRouter:
+def build_router(parts: GenerationContext) -> APIRouter:
     routes = APIRouter()
-    allowance = parts.allowance
+    allowance = parts.quotas
 
     @routes.post(
         "/v1/generations",
         summary="Make a sound",
         responses={200: {"content": {name: {} for name in (*MEDIA_TYPES.values(), "application/json")}}, 202: {}},
-        openapi_extra=body_schema(),
+        openapi_extra=build_body_schema(),
     )
-    async def generations(request: Request, member: str = Depends(parts.gate.needs("generate"))) -> Response:
+    async def create_generations(request: Request, member: str = Depends(parts.authenticator.require_scope("generate"))) -> Response:
         began = time.monotonic()
-        allowance.ask(member)
-        asked = await bodies.read(request, parts.settings)
-        body = seeded(asked)
-        _log(parts, request, body)
-        wait_s = waits_for(request.headers.getlist("prefer"))
-        with allowance.spending(member, (body.length_s or 0) * body.count):
+        allowance.count_request(member)
+        asked = await bodies.read_generation_request(request, parts.settings)
+        body = draw_seed(asked)
+        _log_prompt(parts, request, body)
+        wait_s = parse_wait_s(request.headers.getlist("prefer"))
+        with allowance.reserve_sound(member, (body.length_s or 0) * body.count):
             if wait_s == 0:
-                return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
-            format, as_json = format_for(body, request.headers.get("accept", ""))
-            loaded = _loaded(parts, body)
-            plan = await run_in_threadpool(wanted, parts.settings, parts.adapters, loaded, body, parts.store, member)
+                return accepted_response(await run_in_threadpool(create_job, parts, member, draw_job_id(), body))
+            format, as_json = choose_format(body, request.headers.get("accept", ""))
+            loaded = _find_release(parts, body)
+            plan = await run_in_threadpool(plan_request, parts.settings, parts.adapters, loaded, body, parts.store, member)
             work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s, ticket=hash(asked))
         patience_s = parts.settings.patience_s if wait_s is None else wait_s
-        sounds = await _made(request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None)
+        sounds = await _await_sounds(request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
-            return accepted(await run_in_threadpool(made_job, parts, member, job_id(), body))
-        keeping = Files(work.loaded, body, plan, format, member, parts.store if parts.settings.keep else None)
-        files = await asyncio.gather(*(run_in_threadpool(keeping.made, place, sound) for place, sound in enumerate(sounds)))
+            return accepted_response(await run_in_threadpool(create_job, parts, member, draw_job_id(), body))
+        keeping = SoundFileWriter(work.loaded, body, plan, format, member, parts.store if parts.settings.keep else None)
+        files = await asyncio.gather(*(run_in_threadpool(keeping.write_sound, place, sound) for place, sound in enumerate(sounds)))
         if not as_json:
             data, record = files[0]
-            return Response(data, media_type=MEDIA_TYPES[format], headers=headers_of(record))
-        return JSONResponse({"generations": [entry(data, record) for data, record in files]})
+            return Response(data, media_type=MEDIA_TYPES[format], headers=headers_from_record(record))
+        return JSONResponse({"generations": [describe_sound(data, record) for data, record in files]})
 
     return routes
 
 
-def body_schema() -> dict[str, Any]:
+def build_body_schema() -> dict[str, Any]:
     """The request's body for the OpenAPI document, as JSON and as a form with the init audio as a file."""
     schema = GenerationRequest.model_json_schema()
     # a reference would point into the OpenAPI document, which has no such place
@@ -87,7 +87,7 @@ def body_schema() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def waits_for(prefer: list[str]) -> float | None:
+def parse_wait_s(prefer: list[str]) -> float | None:
     """Seconds a client wants to wait before it takes a job instead (RFC 7240): None is as long as it takes, 0 not at all."""
     words = ",".join(prefer).lower()
     if "respond-async" not in words:
@@ -96,42 +96,42 @@ def waits_for(prefer: list[str]) -> float | None:
     return float(found.group(1)) if found else 0.0
 
 
-def entry(data: bytes, record: Generation) -> dict[str, Any]:
+def describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
     """A sound in a JSON answer."""
     facts = record.model_dump(mode="json", exclude={"blob", "made"})
     return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
 
 
-def _loaded(parts: Parts, body: GenerationRequest) -> Any:
-    served = parts.engine.shelf.all
+def _find_release(parts: GenerationContext, body: GenerationRequest) -> Any:
+    served = parts.engine.shelf.by_name
     if body.release and served and body.release not in served:
         if body.release in parts.engine.shelf.names:
-            raise of_error(_away(parts, body.release))
+            raise problem_from_error(_release_away_error(parts, body.release))
         fault = {"field": "release", "message": f"one of {', '.join(served)}"}
-        raise Problem(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
+        raise ProblemError(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
     return parts.engine.shelf.get(body.release)
 
 
-def _away(parts: Parts, name: str) -> AudioTuneError:
+def _release_away_error(parts: GenerationContext, name: str) -> AudioTuneError:
     return NotReadyError(f"release {name} is not served now: {parts.engine.shelf.trouble.get(name, '')}", cure="see /v1/health")
 
 
-async def _made(request: Request, parts: Parts, work: Work, wait_s: float | None) -> list[Sound] | None:
+async def _await_sounds(request: Request, parts: GenerationContext, work: EngineWork, wait_s: float | None) -> list[Sound] | None:
     """Waits for the sounds; a client that leaves ends the work before its next step. None when `wait_s` is over."""
     future, began = asyncio.wrap_future(work.result), time.monotonic()
     while not future.done():
         left_s = 0.25 if wait_s is None else min(0.25, wait_s - (time.monotonic() - began))
         if left_s <= 0:
-            parts.engine.leave(work)
+            parts.engine.cancel(work)
             return None
         await asyncio.wait([future], timeout=left_s)
         if not future.done() and await request.is_disconnected():
-            parts.engine.leave(work)
-            raise Problem(503, "the client left", code="client-left")
+            parts.engine.cancel(work)
+            raise ProblemError(503, "the client left", code="client-left")
     return list(future.result())
 
 
-def _log(parts: Parts, request: Request, body: GenerationRequest) -> None:
+def _log_prompt(parts: GenerationContext, request: Request, body: GenerationRequest) -> None:
     if parts.settings.log_prompts:
         facts = {"request_id": request.state.id, "prompt": body.prompt, "negative_prompt": body.negative_prompt}
         LOG.info(json.dumps(facts))

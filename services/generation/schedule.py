@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from services.generation.promises import Promise, Promises, scarce
+from services.generation.promises import Reservation, Reservations, lacks_room
 
-PATIENCE = 64
+MOST_TIMES_PASSED = 64
 
 
 @dataclass(eq=False)
-class Entry:
+class QueueEntry:
     """One sound that is asked for.
 
     Attributes:
@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueueLimits:
     """Bounds of waiting work.
 
     Attributes:
@@ -55,7 +55,7 @@ class Limits:
     batch_s: float = 2.0
 
 
-class FullError(Exception):
+class QueueFullError(Exception):
     """The line takes no more. `retry_s`: whole seconds until it does, as predicted. `field`: which bound was met."""
 
     def __init__(self, retry_s: int, field: str) -> None:
@@ -64,11 +64,11 @@ class FullError(Exception):
 
 
 @dataclass
-class _Lane:
+class _MemberLane:
     """A member's waiting entries, oldest first."""
 
     time_s: float
-    waiting: deque[Entry] = field(default_factory=deque)
+    waiting: deque[QueueEntry] = field(default_factory=deque)
     passed: int = 0
 
     @property
@@ -79,11 +79,11 @@ class _Lane:
 class Schedule:
     """Waiting entries of all members."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: QueueLimits) -> None:
         self.limits = limits
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, _MemberLane] = {}
         self._clock_s = 0.0  # virtual time of the last first one: nobody saves up by being away
-        self._promises = Promises()
+        self._promises = Reservations()
 
     def __len__(self) -> int:
         return sum(len(lane.waiting) for lane in self._lanes.values())
@@ -93,8 +93,8 @@ class Schedule:
         """Predicted seconds of all that waits."""
         return sum(lane.cost_s for lane in self._lanes.values())
 
-    def join(
-        self, entries: Sequence[Entry], running_s: float = 0.0, *, now: float = 0.0, ticket: Hashable = None, bounded: bool = True
+    def add_entries(
+        self, entries: Sequence[QueueEntry], running_s: float = 0.0, *, now: float = 0.0, ticket: Hashable = None, bounded: bool = True
     ) -> None:
         """All entries of one member's request, or none.
 
@@ -108,67 +108,67 @@ class Schedule:
             FullError: it would go over a bound.
         """
         if bounded:
-            self._admit(entries, running_s, now, ticket)
+            self._check_admission(entries, running_s, now, ticket)
         for entry in entries:
-            lane = self._lanes.setdefault(entry.member, _Lane(self._clock_s))
+            lane = self._lanes.setdefault(entry.member, _MemberLane(self._clock_s))
             if not lane.waiting:
                 lane.time_s, lane.passed = max(lane.time_s, self._clock_s), 0
             lane.waiting.append(entry)
 
-    def _admit(self, entries: Sequence[Entry], running_s: float, now: float, ticket: Hashable) -> None:
+    def _check_admission(self, entries: Sequence[QueueEntry], running_s: float, now: float, ticket: Hashable) -> None:
         member, count, cost_s = entries[0].member, len(entries), sum(entry.cost_s for entry in entries)
-        promised = ticket is not None and self._promises.keep(member, ticket, now)
+        promised = ticket is not None and self._promises.redeem(member, ticket, now)
         if promised or not len(self):
             return  # what finds an empty line is let in: it could never come in otherwise
-        own, own_s, most, most_s = self._room(member)
-        owed, owed_s = self._promises.owed(member, now)
-        if not (scarce(own + count, owed, most) or scarce(own_s + cost_s, owed_s, most_s)):
+        own, own_s, most, most_s = self._count_room(member)
+        owed, owed_s = self._promises.sum_reserved(member, now)
+        if not (lacks_room(own + count, owed, most) or lacks_room(own_s + cost_s, owed_s, most_s)):
             return
         own, own_s = own + owed, own_s + owed_s
         one_s = own_s / own if own else self.cost_s / len(self)
         over_s = max((own + count - most) * one_s, own_s + cost_s - most_s)
-        retry_s = max(1, math.ceil(running_s + self._drained_s(member, over_s, own_s, now)))
+        retry_s = max(1, math.ceil(running_s + self._predict_drain_s(member, over_s, own_s, now)))
         if ticket is not None:
-            self._promises.give(member, Promise(ticket, count, cost_s, now + retry_s))
+            self._promises.add(member, Reservation(ticket, count, cost_s, now + retry_s))
         few = "member_entries" if most == self.limits.member_entries else "entries"
-        raise FullError(retry_s, few if own + count > most else "cost_s")
+        raise QueueFullError(retry_s, few if own + count > most else "cost_s")
 
-    def _drained_s(self, member: str, over_s: float, own_s: float, now: float) -> float:
+    def _predict_drain_s(self, member: str, over_s: float, own_s: float, now: float) -> float:
         """Predicted seconds until `over_s` less is in the member's line, while the others have their turns, too."""
         wait_s, all_s = over_s, own_s
         for name in (self._lanes.keys() | self._promises.members) - {member}:
-            owed, owed_s = self._promises.owed(name, now)
+            owed, owed_s = self._promises.sum_reserved(name, now)
             line_s = owed_s + (self._lanes[name].cost_s if name in self._lanes else 0.0)
             wait_s += over_s if owed else min(line_s, over_s)  # who was refused asks for more than waits now
             all_s += line_s
         return min(wait_s, all_s)
 
-    def _room(self, member: str) -> tuple[int, float, int, float]:
+    def _count_room(self, member: str) -> tuple[int, float, int, float]:
         """(entries and seconds that wait for the member, how many of both may)."""
         lane = self._lanes.get(member)
         own, own_s = (len(lane.waiting), lane.cost_s) if lane else (0, 0.0)
         left, left_s = self.limits.entries - (len(self) - own), self.limits.cost_s - (self.cost_s - own_s)
         return own, own_s, min(self.limits.member_entries, math.ceil(left / 2)), left_s / 2
 
-    def room(self, member: str) -> float:
+    def free_part(self, member: str) -> float:
         """The part of what one member may fill that is free: 1 where nothing waits, 0 or less where the line is full."""
-        own, own_s, most, most_s = self._room(member)
+        own, own_s, most, most_s = self._count_room(member)
         return min(1 - own / most if most > 0 else 0.0, 1 - own_s / most_s if most_s > 0 else 0.0)
 
-    def take(self) -> list[Entry]:
+    def take_batch(self) -> list[QueueEntry]:
         """The next batch, the entry whose turn it is first; empty when nothing waits."""
         lanes = [lane for lane in self._lanes.values() if lane.waiting]
         if not lanes:
             return []
-        chosen = min(lanes, key=lambda lane: (-max(0, lane.passed - PATIENCE + 1), lane.time_s))
+        chosen = min(lanes, key=lambda lane: (-max(0, lane.passed - MOST_TIMES_PASSED + 1), lane.time_s))
         self._clock_s = max(self._clock_s, chosen.time_s)
-        batch = self._filled(chosen, lanes, self.limits.batch_s)
+        batch = self._fill_batch(chosen, lanes, self.limits.batch_s)
         for lane in lanes:
             lane.passed = 0 if lane is chosen else lane.passed + 1
         self._lanes = {member: lane for member, lane in self._lanes.items() if lane.waiting or lane.time_s > self._clock_s}
         return batch
 
-    def _filled(self, chosen: _Lane, lanes: Iterable[_Lane], most_s: float) -> list[Entry]:
+    def _fill_batch(self, chosen: _MemberLane, lanes: Iterable[_MemberLane], most_s: float) -> list[QueueEntry]:
         first = chosen.waiting.popleft()
         chosen.time_s += first.cost_s
         batch, cost_s = [first], first.cost_s
@@ -182,7 +182,7 @@ class Schedule:
                 cost_s += entry.cost_s
         return batch
 
-    def small(self, most_s: float, running: Iterable[str]) -> list[Entry]:
+    def take_small_batch(self, most_s: float, running: Iterable[str]) -> list[QueueEntry]:
         """A batch of members who are not being served, if it costs at most `most_s`: for between two steps of longer work.
 
         Given what is left of that work, nobody waits longer than his own sound takes, and a step. Empty when there is none, or when
@@ -193,37 +193,37 @@ class Schedule:
         if not lanes:
             return []
         chosen = min(lanes, key=lambda lane: lane.time_s)
-        if chosen.waiting[0].cost_s > most_s or chosen.time_s > max(self._clock_s, *(self._time_of(m) for m in busy)):
+        if chosen.waiting[0].cost_s > most_s or chosen.time_s > max(self._clock_s, *(self._virtual_time_s(m) for m in busy)):
             return []
         chosen.passed = 0
-        return self._filled(chosen, lanes, most_s)
+        return self._fill_batch(chosen, lanes, most_s)
 
-    def _time_of(self, member: str) -> float:
+    def _virtual_time_s(self, member: str) -> float:
         lane = self._lanes.get(member)
         return lane.time_s if lane else self._clock_s
 
-    def leave(self, entries: Iterable[Entry]) -> None:
+    def remove(self, entries: Iterable[QueueEntry]) -> None:
         """Takes entries out; those that are not here are passed over."""
         gone = {id(entry) for entry in entries}
         for lane in self._lanes.values():
             lane.waiting = deque(entry for entry in lane.waiting if id(entry) not in gone)
 
-    def expired(self, now: float) -> list[Entry]:
+    def remove_expired(self, now: float) -> list[QueueEntry]:
         """Takes out and returns what nobody wants any more."""
         late = [entry for lane in self._lanes.values() for entry in lane.waiting if entry.deadline <= now]
-        self.leave(late)
+        self.remove(late)
         return late
 
-    def wait_s(self, entry: Entry, running_s: float = 0.0) -> float | None:
+    def predict_wait_s(self, entry: QueueEntry, running_s: float = 0.0) -> float | None:
         """Predicted seconds until a waiting entry is done, or None when it is not here."""
         lane = self._lanes.get(entry.member)
         if lane is None or entry not in lane.waiting:
             return None
-        ahead_s = _first(lane.waiting, lane.waiting.index(entry) + 1)
+        ahead_s = _sum_cost_s(lane.waiting, lane.waiting.index(entry) + 1)
         others = (other for other in self._lanes.values() if other is not lane)
         return running_s + ahead_s + sum(min(other.cost_s, ahead_s) for other in others)
 
-    def ahead(self, entry: Entry) -> int:
+    def count_ahead(self, entry: QueueEntry) -> int:
         """How many sounds will probably be made before this one."""
         lane = self._lanes.get(entry.member)
         if lane is None or entry not in lane.waiting:
@@ -232,5 +232,5 @@ class Schedule:
         return place + sum(min(len(other.waiting), place + 1) for other in self._lanes.values() if other is not lane)
 
 
-def _first(entries: Iterable[Entry], count: int) -> float:
+def _sum_cost_s(entries: Iterable[QueueEntry], count: int) -> float:
     return sum(entry.cost_s for entry, _ in zip(entries, range(count)))

@@ -10,27 +10,27 @@ import bentoml
 
 from audiotune import access
 from audiotune.errors import AudioTuneError
-from audiotune.stable_audio.sample import generate_alike
+from audiotune.stable_audio.sample import generate_batch
 from audiotune.store import open_store
 from services.generation import wire
-from services.generation.adapters import Adapters
+from services.generation.adapters import AdapterResolver
 from services.generation.api import create_app
 from services.generation.engine import Engine
-from services.generation.following import Following
-from services.generation.gate import Gate
-from services.generation.hooks import Hooks
-from services.generation.jobs.book import Book
+from services.generation.following import ReleaseWatcher
+from services.generation.gate import Authenticator
+from services.generation.hooks import WebhookSender
+from services.generation.jobs.book import JobStore
 from services.generation.jobs.making import EngineMaker
-from services.generation.jobs.runner import Runner
-from services.generation.models import RegisteredModels
-from services.generation.parts import Parts
-from services.generation.routes_jobs import told
+from services.generation.jobs.runner import JobWorker
+from services.generation.models import ReleaseLoader
+from services.generation.parts import GenerationContext
+from services.generation.routes_jobs import describe_job
 from services.generation.settings import Settings
-from services.generation.shelf import Shelf
+from services.generation.shelf import LoadedReleases
 from services.generation.work import BusyError, NotReadyError
 
 
-def log() -> None:
+def configure_log() -> None:
     """One line each on stderr, whatever BentoML has made of the root logger (it takes only warnings)."""
     ours, lines = logging.getLogger("audiotune"), logging.StreamHandler(sys.stderr)
     lines.setFormatter(logging.Formatter("%(message)s"))
@@ -38,24 +38,24 @@ def log() -> None:
     ours.setLevel(logging.INFO)
 
 
-def wired() -> tuple[Parts, Hooks]:
+def build_service() -> tuple[GenerationContext, WebhookSender]:
     """All parts of one worker process, not started yet."""
     settings, store = Settings(), open_store()
-    models = RegisteredModels(settings, store)
-    engine, book, adapters = Engine(settings, Shelf(), generate_alike), Book(store), Adapters(settings, models)
-    runner = Runner(
+    models = ReleaseLoader(settings, store)
+    engine, book, adapters = Engine(settings, LoadedReleases(), generate_batch), JobStore(store), AdapterResolver(settings, models)
+    runner = JobWorker(
         book, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s, cancel_s=settings.cancel_s,
         keep=timedelta(days=settings.keep_days), again=(BusyError, NotReadyError),
     )  # fmt: skip
-    following = Following(settings, models, engine, generate_alike)
-    parts = Parts(settings, store, engine, Gate(store, members=access.asked()), book, adapters, following, runner)
-    return parts, Hooks(book, settings, lambda job: told(parts, job))
+    following = ReleaseWatcher(settings, models, engine, generate_batch)
+    parts = GenerationContext(settings, store, engine, Authenticator(store, members=access.requires_authentication()), book, adapters, following, runner)
+    return parts, WebhookSender(book, settings, lambda job: describe_job(parts, job))
 
 
-log()
-PARTS, HOOKS = wired()
-wire.guard(PARTS.settings.head_s)
-wire.without_clocks()
+configure_log()
+CONTEXT, WEBHOOK_SENDER = build_service()
+wire.install_head_guard(CONTEXT.settings.head_s)
+wire.remove_request_timeouts()
 
 
 @bentoml.service(
@@ -63,34 +63,34 @@ wire.without_clocks()
     traffic={"timeout": 86_400},  # bounds of time and number are ours, and say when to come back: PATIENCE_S, OPEN_REQUESTS
     logging={"access": {"enabled": False}},  # doors.py has a line for each request
 )  # fmt: skip
-@bentoml.asgi_app(create_app(PARTS), path="/")
+@bentoml.asgi_app(create_app(CONTEXT), path="/")
 class GenerationService:
     """One engine a worker; it loads its release in the background and says in /v1/health how far it is."""
 
     def __init__(self) -> None:
-        assert PARTS.following is not None
-        assert PARTS.runner is not None
-        PARTS.engine.start()
-        PARTS.following.start()
-        PARTS.runner.start()
-        HOOKS.start()
-        PARTS.allowance.start()
-        PARTS.leaving.start(PARTS.runner.refuse, wire.LISTENING.leave)
+        assert CONTEXT.release_watcher is not None
+        assert CONTEXT.job_worker is not None
+        CONTEXT.engine.start()
+        CONTEXT.release_watcher.start()
+        CONTEXT.job_worker.start()
+        WEBHOOK_SENDER.start()
+        CONTEXT.quotas.start()
+        CONTEXT.shutdown_notice.start(CONTEXT.job_worker.stop_claiming, wire.LISTENING_SOCKETS.stop_listening)
 
     def __is_ready__(self) -> bool:
-        return PARTS.open  # BentoML answers /readyz by this, before our application is asked
+        return CONTEXT.accepts_traffic  # BentoML answers /readyz by this, before our application is asked
 
     def __is_alive__(self) -> bool:
-        return PARTS.engine.alive
+        return CONTEXT.engine.is_alive
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Hands back what has not ended, so that another worker takes it on at once."""
-        PARTS.leaving.close()
-        wire.LISTENING.end()  # again, for who stops BentoML without a notice
-        assert PARTS.runner is not None
+        CONTEXT.shutdown_notice.close()
+        wire.LISTENING_SOCKETS.close_sockets()  # again, for who stops BentoML without a notice
+        assert CONTEXT.job_worker is not None
         try:
-            PARTS.runner.close()
+            CONTEXT.job_worker.close()
         except AudioTuneError as e:
             logging.getLogger("audiotune.generation").warning(str(e))
-        PARTS.engine.stop()
+        CONTEXT.engine.stop()

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         return {name.strip() for name in self.adapters.split(",") if name.strip()}
 
     @property
-    def releases(self) -> dict[str, str]:
+    def release_aliases(self) -> dict[str, str]:
         """Release name -> alias, in the order given."""
         named = (part.strip().partition("@") for part in self.release.split(",") if part.strip())
         return {name: alias or self.alias for name, _, alias in named}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from services.generation.work import Loaded, NotReadyError
+from services.generation.work import LoadedRelease, NotReadyError
 
 NOTHING_YET = "nothing is registered under the alias"
 
 
-class Shelf:
+class LoadedReleases:
     """What serves now, and why something does not.
 
     Attributes:
@@ -19,26 +19,26 @@ class Shelf:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, LoadedRelease] = {}
         self.names: tuple[str, ...] = ()
         self.trouble: dict[str, str] = {"": "loading"}
         self.exhausted = False
 
     @property
-    def current(self) -> Loaded | None:
+    def default_release(self) -> LoadedRelease | None:
         """The default release."""
         with self._lock:
             return next((self._loaded[name] for name in self.names if name in self._loaded), None)
 
     @property
-    def all(self) -> dict[str, Loaded]:
+    def by_name(self) -> dict[str, LoadedRelease]:
         with self._lock:
             return dict(self._loaded)
 
     @property
     def waits_for_first(self) -> bool:
         """The registry answers, and nothing was ever registered: nothing is wrong, there is just nothing to serve yet."""
-        return not self.all and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
+        return not self.by_name and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
 
     @property
     def reason(self) -> str:
@@ -46,7 +46,7 @@ class Shelf:
         told = [f"{name}: {why}" if name and len(self.names) > 1 else why for name, why in self.trouble.items() if why]
         return "; ".join([*told, *(["memory is full"] if self.exhausted else [])])
 
-    def put(self, loaded: Loaded) -> None:
+    def put(self, loaded: LoadedRelease) -> None:
         with self._lock:
             self._loaded[loaded.release.name] = loaded
 
@@ -54,13 +54,13 @@ class Shelf:
         with self._lock:
             self._loaded.pop(name, None)
 
-    def get(self, name: str | None = None) -> Loaded:
+    def get(self, name: str | None = None) -> LoadedRelease:
         """The release of that name, or the default one. Raises NotReadyError with the reason."""
-        found = self.all.get(name) if name else self.current
+        found = self.by_name.get(name) if name else self.default_release
         if found is None:
             raise NotReadyError(f"no release is served: {self.trouble.get(name or '') or self.reason}", cure="see /v1/health")
         return found
 
-    def loaded_for(self, asked: Loaded) -> Loaded:
+    def loaded_for(self, asked: LoadedRelease) -> LoadedRelease:
         """The release itself while it is in memory, else the version that took its place. Raises NotReadyError."""
         return asked if asked.model is not None else self.get(asked.release.name)

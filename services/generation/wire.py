@@ -24,61 +24,61 @@ import bentoml._internal.server.http.traffic as traffic
 import uvicorn.protocols.http.auto as chosen
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from services.generation.problems import Problem
+from services.generation.problems import ProblemError
 
 
-class Listening:
+class ListeningSockets:
     """The sockets that connections came in by, as copies of our own: uvicorn closes its one before it ends connections."""
 
     def __init__(self) -> None:
         self._kept: dict[int, list[socket.socket]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def met(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def note_connection(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         """Notes where a connection came in."""
         name = transport.get_extra_info("sockname")
         port = name[1] if isinstance(name, tuple) else 0
         if port and port not in self._kept:
-            self._kept[port] = [copy for _, copy in _listening_on(port)]
+            self._kept[port] = [copy for _, copy in _find_listeners(port)]
             self._loop = loop
 
-    def leave(self) -> None:
+    def stop_listening(self) -> None:
         """Ends listening without a reset for anybody, from any thread: who has connected is taken in and answered, whose first
         packet comes now gets no answer (his system sends it again after a second) and is refused as soon as all are in."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._leave, self._loop)
+            self._loop.call_soon_threadsafe(self._drop_new_connections, self._loop)
 
-    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        for copy in self._all():
-            _mute(copy)
-        loop.call_later(_TAKE_IN_S, self._left, loop)  # a loop takes in who waits before it looks at its clocks
+    def _drop_new_connections(self, loop: asyncio.AbstractEventLoop) -> None:
+        for copy in self._list_copies():
+            _drop_packets(copy)
+        loop.call_later(_TAKE_IN_S, self._close_listeners, loop)  # a loop takes in who waits before it looks at its clocks
 
-    def _left(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _close_listeners(self, loop: asyncio.AbstractEventLoop) -> None:
         for port in self._kept:
-            for file, copy in _listening_on(port):
+            for file, copy in _find_listeners(port):
                 loop.remove_reader(file)  # it would be told of the end again and again
                 copy.close()
-        self.end()
+        self.close_sockets()
 
-    def end(self) -> None:
+    def close_sockets(self) -> None:
         """From now on the system refuses whoever connects, whatever other process still holds the socket."""
-        for copy in self._all():
+        for copy in self._list_copies():
             with contextlib.suppress(OSError):  # another one did it
                 copy.shutdown(socket.SHUT_RDWR)
             copy.close()
         self._kept.clear()
 
-    def _all(self) -> list[socket.socket]:
+    def _list_copies(self) -> list[socket.socket]:
         return [copy for kept in list(self._kept.values()) for copy in kept]
 
 
-LISTENING = Listening()
+LISTENING_SOCKETS = ListeningSockets()
 _FILES = Path("/proc/self/fd")
 _TAKE_IN_S = 0.25
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER, which Python's socket does not name
 
 
-def _mute(listener: socket.socket) -> None:
+def _drop_packets(listener: socket.socket) -> None:
     """Lets the system drop each packet to a listening socket (socket(7), classic BPF), where it can: Linux."""
     drop = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K: keep 0 bytes
     program = ctypes.create_string_buffer(drop, len(drop))
@@ -86,17 +86,17 @@ def _mute(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
 
 
-def _listening_on(port: int) -> list[tuple[int, socket.socket]]:
+def _find_listeners(port: int) -> list[tuple[int, socket.socket]]:
     """This process's listening sockets of a port, each with a copy; none where the system does not tell (it is Linux that does)."""
     found = []
     for open_file in list(_FILES.iterdir()) if _FILES.is_dir() else ():
         with contextlib.suppress(OSError):  # gone meanwhile
-            copy = _listener(os.dup(int(open_file.name)), port)
+            copy = _open_listener(os.dup(int(open_file.name)), port)
             found += [(int(open_file.name), copy)] if copy else []
     return found
 
 
-def _listener(file: int, port: int) -> socket.socket | None:
+def _open_listener(file: int, port: int) -> socket.socket | None:
     try:
         each = socket.socket(fileno=file)
     except OSError:  # no socket
@@ -109,7 +109,7 @@ def _listener(file: int, port: int) -> socket.socket | None:
     return None
 
 
-def guarded(head_s: float, listening: Listening = LISTENING) -> type[H11Protocol]:
+def make_guarded_protocol(head_s: float, listening: ListeningSockets = LISTENING_SOCKETS) -> type[H11Protocol]:
     """A protocol that closes a connection with 408 when a request's head takes longer than `head_s` from its first byte, or
     from the connection's beginning; `listening` hears of each connection."""
 
@@ -118,37 +118,37 @@ def guarded(head_s: float, listening: Listening = LISTENING) -> type[H11Protocol
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            listening.met(transport, self.loop)
-            self._watch()
+            listening.note_connection(transport, self.loop)
+            self._watch_head()
 
         def shutdown(self) -> None:
-            listening.end()
+            listening.close_sockets()
             super().shutdown()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._watch()
+            self._watch_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
+            self._stop_clock()
             super().connection_lost(exc)
 
-        def _watch(self) -> None:
+        def _watch_head(self) -> None:
             if self.cycle is not None and not self.cycle.response_complete:
-                self._stop()  # the head is here
+                self._stop_clock()  # the head is here
             elif self._clock is None:
-                self._clock = self.loop.call_later(head_s, self._late)
+                self._clock = self.loop.call_later(head_s, self._close_late)
 
-        def _stop(self) -> None:
+        def _stop_clock(self) -> None:
             if self._clock is not None:
                 self._clock.cancel()
                 self._clock = None
 
-        def _late(self) -> None:
+        def _close_late(self) -> None:
             self._clock = None
             if self.transport.is_closing() or (self.cycle is not None and not self.cycle.response_complete):
                 return
-            body = json.dumps(Problem(408, f"no request came within {head_s:g} s", code="head-too-slow").body("", "")).encode()
+            body = json.dumps(ProblemError(408, f"no request came within {head_s:g} s", code="head-too-slow").to_body("", "")).encode()
             head = f"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
             self.transport.close()
@@ -156,16 +156,16 @@ def guarded(head_s: float, listening: Listening = LISTENING) -> type[H11Protocol
     return Guarded
 
 
-def guard(head_s: float) -> None:
+def install_head_guard(head_s: float) -> None:
     """For every uvicorn that is configured in this process from now on and was not told its protocol: BentoML's."""
-    chosen.AutoHTTPProtocol = guarded(head_s)
+    chosen.AutoHTTPProtocol = make_guarded_protocol(head_s)
 
 
-def without_clocks() -> None:
+def remove_request_timeouts() -> None:
     """Takes BentoML's clock out of every application that is made in this process from now on: it starts one for each request and
     stops none, so that 5 kB of each answered request stay until its time is over (BentoML 1.4; 345 MiB after 73,000 requests)."""
-    traffic.TimeoutMiddleware = _untimed  # type: ignore[misc, assignment]
+    traffic.TimeoutMiddleware = _skip_timeout  # type: ignore[misc, assignment]
 
 
-def _untimed(app: Any, timeout: float) -> Any:
+def _skip_timeout(app: Any, timeout: float) -> Any:
     return app

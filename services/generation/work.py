@@ -12,7 +12,7 @@ from typing import Any
 from audiotune.errors import GenerationError
 from audiotune.release import Release
 from audiotune.sound import Sound
-from services.generation.schedule import Entry
+from services.generation.schedule import QueueEntry
 
 
 class BusyError(GenerationError):
@@ -27,7 +27,7 @@ class NotReadyError(GenerationError):
     """No release is loaded."""
 
 
-class AwayError(NotReadyError):
+class AdapterLookupError(NotReadyError):
     """What the request names cannot be looked up now."""
 
 
@@ -40,7 +40,7 @@ class MemoryFullError(GenerationError):
 
 
 @dataclass(eq=False)
-class Loaded:
+class LoadedRelease:
     """A release in memory. `model` becomes None when it had to make room for a newer version."""
 
     release: Release
@@ -52,10 +52,10 @@ class Loaded:
 
 
 @dataclass(eq=False)
-class Row(Entry):
+class SoundEntry(QueueEntry):
     """One sound of a work."""
 
-    work: Work = field(kw_only=True)
+    work: EngineWork = field(kw_only=True)
     place: int = field(kw_only=True)
 
     @property
@@ -63,12 +63,12 @@ class Row(Entry):
         return self.work.requests[self.place]
 
     @property
-    def gone(self) -> bool:
+    def is_gone(self) -> bool:
         return self.work.result.done() or time.monotonic() >= self.deadline
 
 
 @dataclass(eq=False)
-class Work:
+class EngineWork:
     """The sounds of one request. Its result is set once: sounds, an error, or cancelled.
 
     Attributes:
@@ -77,19 +77,19 @@ class Work:
     """
 
     member: str
-    loaded: Loaded
+    loaded: LoadedRelease
     requests: list[Any]
     deadline: float
     steps_total: int
     result: Future[list[Sound]] = field(default_factory=Future)
     steps_done: int = 0
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SoundEntry] = field(default_factory=list)
     _sounds: dict[int, Sound] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_rows(self, kinds: list[Hashable], costs_s: list[float]) -> None:
         self.rows = [
-            Row(self.member, kind, cost_s, self.deadline, work=self, place=place)
+            SoundEntry(self.member, kind, cost_s, self.deadline, work=self, place=place)
             for place, (kind, cost_s) in enumerate(zip(kinds, costs_s))
         ]
 
@@ -111,7 +111,7 @@ class Work:
             self.result.cancel()
 
 
-class Speed:
+class WorkSpeed:
     """How long work takes: seconds a unit, measured as work is done.
 
     A unit is one latent frame in one denoising step; a step costs something of its own, which counts as `STEP` frames.
@@ -126,11 +126,11 @@ class Speed:
     def cost_s(self, units: float) -> float:
         return units * self._unit_s
 
-    def measured(self, units: float, seconds: float) -> None:
+    def add_measurement(self, units: float, seconds: float) -> None:
         if units > 0 and seconds > 0:
             self._unit_s += (0.3 if self._known else 1.0) * (seconds / units - self._unit_s)
             self._known = True
 
     @classmethod
-    def units(cls, steps: int, frames: int, guided: bool) -> float:
+    def count_units(cls, steps: int, frames: int, guided: bool) -> float:
         return float(steps * (frames + cls.STEP) * (2 if guided else 1))

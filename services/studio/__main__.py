@@ -9,16 +9,16 @@ from types import FrameType
 from typing import Any
 
 from audiotune.errors import AudioTuneError
-from services.studio.settings import PREFIX, Settings, from_environment
+from services.studio.settings import PREFIX, StudioSettings, load_studio_settings
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m services.studio",
         description="The group's web page: upload, annotate, generate, releases, agreement.",
         epilog=f"Every flag is also an environment variable, as in {PREFIX}PORT=8080.",
     )
-    for name, info in Settings.model_fields.items():
+    for name, info in StudioSettings.model_fields.items():
         if name in ("kfp_token", "oidc_client_secret"):  # a secret on a command line is a secret in the process list
             continue
         made.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"{info.description} (default {info.default!s})")
@@ -26,14 +26,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    given: dict[str, Any] = vars(parser().parse_args(argv))
+    given: dict[str, Any] = vars(build_parser().parse_args(argv))
     try:
-        settings = from_environment(**given)
+        settings = load_studio_settings(**given)
         # The first process of a container hears no signal that it does not ask for.
-        signal.signal(signal.SIGTERM, _stop)
-        from services.studio.app import serve  # gradio takes seconds to import
+        signal.signal(signal.SIGTERM, _raise_interrupt)
+        from services.studio.app import serve_studio  # gradio takes seconds to import
 
-        serve(settings)
+        serve_studio(settings)
     except KeyboardInterrupt:  # before the doors were open; afterwards gradio closes them
         return 0
     except AudioTuneError as e:
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _stop(signum: int, frame: FrameType | None) -> None:
+def _raise_interrupt(signum: int, frame: FrameType | None) -> None:
     """As Ctrl-C does: what is being answered ends, within five seconds, and the process with it."""
     raise KeyboardInterrupt
 

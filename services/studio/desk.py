@@ -8,63 +8,63 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiotune.errors import AgreementError
-from audiotune.governance import Agreement, current_agreement
+from audiotune.governance import Agreement, read_current_agreement
 from audiotune.kubeflow import Kubeflow
 from audiotune.store import Store, open_store
-from services.studio.doorkeeper import Passes, is_owner
-from services.studio.kubeflow import KubeflowLauncher
-from services.studio.kubeflow_tuner import KubeflowTuner
-from services.studio.launcher import Launcher, MachineLauncher
-from services.studio.listening import Listening
-from services.studio.machine_tuner import MachineTuner
-from services.studio.making import Maker
-from services.studio.service import ServiceMaker
-from services.studio.sessions import Sessions, identity_holds, password_holds
-from services.studio.settings import Settings
-from services.studio.shelf import Shelves
-from services.studio.tuner import Rights, Tuner
-from services.studio.tuning import Tunings
-from services.studio.words import Words
+from services.studio.doorkeeper import MemberTokens, is_owner
+from services.studio.kubeflow import KubeflowPrepareRunner
+from services.studio.kubeflow_tuner import KubeflowTrainingRunner
+from services.studio.launcher import LocalPrepareRunner, PrepareRunner
+from services.studio.listening import AnnotationQueue
+from services.studio.machine_tuner import LocalTrainingRunner
+from services.studio.making import GenerationClient
+from services.studio.service import HttpGenerationClient
+from services.studio.sessions import SessionStore, create_identity_check, create_password_check
+from services.studio.settings import StudioSettings
+from services.studio.shelf import LibraryCache
+from services.studio.tuner import TrainingRights, TrainingRunner
+from services.studio.tuning import TrainingRuns
+from services.studio.words import StoredVocabulary
 
 
 @dataclass(frozen=True)
-class Desk:
+class StudioContext:
     """What the pages work with."""
 
-    settings: Settings
+    settings: StudioSettings
     store: Store
-    shelves: Shelves
-    words: Words
-    listening: Listening
-    launcher: Launcher
-    maker: Maker
-    tunings: Tunings
-    sessions: Sessions
+    library: LibraryCache
+    vocabulary: StoredVocabulary
+    annotation_queue: AnnotationQueue
+    prepare_runner: PrepareRunner
+    generation: GenerationClient
+    training_runs: TrainingRuns
+    sessions: SessionStore
 
     @property
-    def signs_in(self) -> bool:
+    def requires_sign_in(self) -> bool:
         """Whether members sign in; else whoever reaches the page chooses a name."""
         return self.settings.access == "members"
 
     @property
-    def signs_in_elsewhere(self) -> bool:
+    def uses_provider(self) -> bool:
         """Whether members sign in at a provider (OpenID Connect), and not with a password of ours."""
-        return self.signs_in and bool(self.settings.oidc_issuer)
+        return self.requires_sign_in and bool(self.settings.oidc_issuer)
 
-    def present(self, signed_in: str | None, chosen: str) -> str:
+    def find_member(self, signed_in: str | None, chosen: str) -> str:
         """The member who sits here, also one who has left; "" for nobody of the group. Where members sign in, no choice counts."""
-        member = (signed_in or "") if self.signs_in else chosen
-        agreement = current_agreement(self.store)
-        return member if agreement and agreement.member(member) else ""
+        member = (signed_in or "") if self.requires_sign_in else chosen
+        agreement = read_current_agreement(self.store)
+        return member if agreement and agreement.find_member(member) else ""
 
-    def acting(self, signed_in: str | None, chosen: str) -> str:
+    def find_active_member(self, signed_in: str | None, chosen: str) -> str:
         """Like `present`, but only somebody who may do things: not one who has left."""
-        member = self.present(signed_in, chosen)
-        return member if member in self.listening.members() else ""
+        member = self.find_member(signed_in, chosen)
+        return member if member in self.annotation_queue.list_active_members() else ""
 
-    def agreement(self) -> Agreement:
+    def require_agreement(self) -> Agreement:
         """The agreement in force. Raises AgreementError when the store has none."""
-        found = current_agreement(self.store)
+        found = read_current_agreement(self.store)
         if found is None:
             raise AgreementError(
                 "the store holds no agreement yet", cure="fill in agreement.toml together and publish it with the first ingest"
@@ -72,48 +72,48 @@ class Desk:
         return found
 
 
-def desk_for(
-    settings: Settings, *, launcher: Launcher | None = None, maker: Maker | None = None, tuner: Tuner | None = None
-) -> Desk:
+def create_context(
+    settings: StudioSettings, *, launcher: PrepareRunner | None = None, maker: GenerationClient | None = None, tuner: TrainingRunner | None = None
+) -> StudioContext:
     """Wires the desk; launcher, maker and tuner may be replaced. Raises StoreError when the store cannot be opened."""
     store = open_store(settings.store or None)
-    shelves, words = Shelves(store), Words(store)
+    shelves, words = LibraryCache(store), StoredVocabulary(store)
     work = Path(settings.work_folder)
     signs_in = settings.access == "members"
-    rights = Rights(settings.releases_by, signs_in, lambda member: signs_in and is_owner(store, member))
-    return Desk(
+    rights = TrainingRights(settings.releases_by, signs_in, lambda member: signs_in and is_owner(store, member))
+    return StudioContext(
         settings=settings,
         store=store,
-        shelves=shelves,
-        words=words,
-        listening=Listening(store, shelves, words),
-        launcher=launcher or _launcher(settings, store, work),
-        maker=maker or ServiceMaker(settings.generation_url, settings.generation_limit_s, Passes(store) if signs_in else None),
-        tunings=Tunings(store, tuner or _tuner(settings, store, work), rights),
-        sessions=sessions_for(settings, store),
+        library=shelves,
+        vocabulary=words,
+        annotation_queue=AnnotationQueue(store, shelves, words),
+        prepare_runner=launcher or _create_prepare_runner(settings, store, work),
+        generation=maker or HttpGenerationClient(settings.generation_url, settings.generation_limit_s, MemberTokens(store) if signs_in else None),
+        training_runs=TrainingRuns(store, tuner or _create_training_runner(settings, store, work), rights),
+        sessions=create_session_store(settings, store),
     )
 
 
-def sessions_for(settings: Settings, store: Store, now: Callable[[], float] = time.monotonic) -> Sessions:
+def create_session_store(settings: StudioSettings, store: Store, now: Callable[[], float] = time.monotonic) -> SessionStore:
     """Sessions that stand on what members sign in with."""
     if not settings.oidc_issuer:
-        return Sessions(settings.session_s, password_holds(store), now)
-    return Sessions(settings.session_s, None if settings.oidc_claim_is_member else identity_holds(store), now)
+        return SessionStore(settings.session_s, create_password_check(store), now)
+    return SessionStore(settings.session_s, None if settings.oidc_claim_is_member else create_identity_check(store), now)
 
 
-def _launcher(settings: Settings, store: Store, work: Path) -> Launcher:
+def _create_prepare_runner(settings: StudioSettings, store: Store, work: Path) -> PrepareRunner:
     if not settings.kfp_url:
-        return MachineLauncher(store, work, recipe=settings.recipe, limit_s=settings.run_limit_s)
-    return KubeflowLauncher(
+        return LocalPrepareRunner(store, work, recipe=settings.recipe, limit_s=settings.run_limit_s)
+    return KubeflowPrepareRunner(
         store, settings.kfp_url, pipeline=settings.kfp_pipeline, namespace=settings.kfp_namespace,
         token=settings.kfp_token, account=settings.kfp_service_account, limit_s=settings.run_limit_s,
     )  # fmt: skip
 
 
-def _tuner(settings: Settings, store: Store, work: Path) -> Tuner:
+def _create_training_runner(settings: StudioSettings, store: Store, work: Path) -> TrainingRunner:
     if not settings.kfp_url:
-        return MachineTuner(store, work, recipe=settings.recipe, limit_s=settings.tune_limit_s)
+        return LocalTrainingRunner(store, work, recipe=settings.recipe, limit_s=settings.tune_limit_s)
     server = Kubeflow(
         settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20, pages=settings.kfp_pages
     )
-    return KubeflowTuner(store, server, pipeline=settings.kfp_tune, account=settings.kfp_service_account)
+    return KubeflowTrainingRunner(store, server, pipeline=settings.kfp_tune, account=settings.kfp_service_account)

@@ -22,12 +22,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from audiotune.partial import write_whole
+from audiotune.partial import write_atomic_file
 
-_PATIENCE_S = 20.0  # a step that is told to end may put its last checkpoint away
+_GRACE_S = 20.0  # a step that is told to end may put its last checkpoint away
 
 
-def start(folder: Path, command: Sequence[str], limit_s: int, environ: Mapping[str, str], cwd: Path) -> None:
+def start_detached(folder: Path, command: Sequence[str], limit_s: int, environ: Mapping[str, str], cwd: Path) -> None:
     """Starts it. The folder must be new."""
     folder.mkdir(parents=True)
     with (folder / "lock").open("w") as lock:
@@ -39,7 +39,7 @@ def start(folder: Path, command: Sequence[str], limit_s: int, environ: Mapping[s
         )  # fmt: skip
 
 
-def runs(folder: Path) -> bool:
+def is_running(folder: Path) -> bool:
     """Whether the process that was started in this folder is still there."""
     try:
         with (folder / "lock").open() as lock:
@@ -51,7 +51,7 @@ def runs(folder: Path) -> bool:
     return False
 
 
-def ended(folder: Path) -> tuple[int, str] | None:
+def read_exit(folder: Path) -> tuple[int, str] | None:
     """Exit code and cause; None while it runs, and for one that was killed with its machine."""
     try:
         found = json.loads((folder / "exit.json").read_text())
@@ -60,36 +60,36 @@ def ended(folder: Path) -> tuple[int, str] | None:
         return None
 
 
-def end(folder: Path) -> None:
+def request_stop(folder: Path) -> None:
     """Asks it to end; nothing happens when it has."""
-    if runs(folder):
-        until = time.monotonic() + _PATIENCE_S
+    if is_running(folder):
+        until = time.monotonic() + _GRACE_S
         while not (pid := (folder / "lock").read_text().strip()) and time.monotonic() < until:
             time.sleep(0.05)  # written a moment after the start, when it can hear a signal
         if pid:
             os.kill(int(pid), signal.SIGTERM)
 
 
-class _Watch:
+class _ProcessWatcher:
     """Waits for the program and writes how it ended."""
 
     def __init__(self, folder: Path, child: subprocess.Popen[bytes]) -> None:
         self._folder, self._child, self._cause = folder, child, ""
 
-    def stop(self, cause: str) -> None:
+    def stop_program(self, cause: str) -> None:
         """Ends the program with all it started, kindly at first."""
         self._cause = self._cause or cause
-        self._send(signal.SIGTERM)
-        late = threading.Timer(_PATIENCE_S, self._send, [signal.SIGKILL])
+        self._send_signal(signal.SIGTERM)
+        late = threading.Timer(_GRACE_S, self._send_signal, [signal.SIGKILL])
         late.daemon = True
         late.start()
 
-    def until_the_end(self) -> None:
+    def wait_for_exit(self) -> None:
         code = self._child.wait()
-        self._send(signal.SIGKILL)  # what it left behind
-        write_whole(self._folder / "exit.json", json.dumps({"code": code, "cause": self._cause}))
+        self._send_signal(signal.SIGKILL)  # what it left behind
+        write_atomic_file(self._folder / "exit.json", json.dumps({"code": code, "cause": self._cause}))
 
-    def _send(self, signum: int) -> None:
+    def _send_signal(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signum)
 
@@ -98,18 +98,18 @@ def main(argv: list[str]) -> int:
     folder, limit_s, lock, _, *command = argv
     with (Path(folder) / "log").open("wb") as log:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-    watch = _Watch(Path(folder), child)
+    watch = _ProcessWatcher(Path(folder), child)
 
     def on_term(signum: int, frame: FrameType | None) -> None:
-        watch.stop("cancelled")
+        watch.stop_program("cancelled")
 
     signal.signal(signal.SIGTERM, on_term)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.write(int(lock), str(os.getpid()).encode())
-    timer = threading.Timer(float(limit_s), watch.stop, ["overdue"])
+    timer = threading.Timer(float(limit_s), watch.stop_program, ["overdue"])
     timer.daemon = True
     timer.start()
-    watch.until_the_end()
+    watch.wait_for_exit()
     return 0
 
 

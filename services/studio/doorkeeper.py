@@ -21,7 +21,7 @@ LABEL = "studio"
 _LIFE = timedelta(days=1)
 
 
-class Doorkeeper:
+class PasswordChecker:
     """Says whose account a name and a password open, if any. The door asks at each sign-in.
 
     Args:
@@ -35,11 +35,11 @@ class Doorkeeper:
 
     def __call__(self, name: str, password: str) -> accounts.Account | None:
         name = name.strip()[:64]
-        if not self._may_try(name):
+        if not self._count_attempt(name):
             LOG.warning("sign-in of %r is refused for a while: %d wrong passwords in %d s", name, WRONG, WITHIN_S)
             return None
         try:
-            account = accounts.verify(self._store, name, password)
+            account = accounts.verify_password(self._store, name, password)
         except AudioTuneError as e:  # the store is away: nobody comes in, and the page says only that it did not work
             LOG.error("sign-in could not be checked: %s", e)
             account, unknown = None, True
@@ -52,7 +52,7 @@ class Doorkeeper:
                 self._wrong[name].pop()
         return account
 
-    def _may_try(self, name: str) -> bool:
+    def _count_attempt(self, name: str) -> bool:
         """Counts the try before it is looked at, as many may come at once; a right password forgives it."""
         with self._lock:
             if len(self._wrong) >= _NAMES:  # made-up names must not fill the memory
@@ -66,7 +66,7 @@ class Doorkeeper:
             return True
 
 
-def new_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:
+def issue_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:
     """Makes an account with a generated password, or gives one a new password; returns it.
 
     Raises:
@@ -74,41 +74,41 @@ def new_password(store: Store, agreement: Agreement, owner: str, member: str) ->
     """
     if not is_owner(store, owner):
         raise AccessError("only owners make accounts", cure="ask an owner of the group")
-    if agreement.member(member) is None:
+    if agreement.find_member(member) is None:
         raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
-    password = accounts.generated()
-    if accounts.read(store, member) is None:
-        accounts.create(store, member, password)
+    password = accounts.generate_password()
+    if accounts.read_account(store, member) is None:
+        accounts.create_account(store, member, password)
     else:
-        accounts.change(store, member, password)
+        accounts.change_password(store, member, password)
     return password
 
 
-def say_who(store: Store, agreement: Agreement, owner: str, member: str, identity: str) -> None:
+def add_member_identity(store: Store, agreement: Agreement, owner: str, member: str, identity: str) -> None:
     """Says which member somebody of the sign-in provider is. Raises AccessError as `new_password` does, and for no identity."""
     if not is_owner(store, owner):
         raise AccessError("only owners say who is who", cure="ask an owner of the group")
-    if agreement.member(member) is None:
+    if agreement.find_member(member) is None:
         raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
-    identities.add(store, member, identity)
+    identities.add_identity(store, member, identity)
 
 
-def forget_who(store: Store, owner: str, identity: str) -> None:
+def remove_member_identity(store: Store, owner: str, identity: str) -> None:
     """Forgets it. Raises AccessError: no owner, their own only way in, or nobody of that name."""
     if not is_owner(store, owner):
         raise AccessError("only owners say who is who", cure="ask an owner of the group")
-    own = [one.identity for one in identities.listed(store) if one.member == owner]
+    own = [one.identity for one in identities.list_identities(store) if one.member == owner]
     if own == [identity.strip()]:
         raise AccessError("this is your own only way in", cure="let another owner forget it")
-    identities.remove(store, identity)
+    identities.remove_identity(store, identity)
 
 
 def is_owner(store: Store, member: str) -> bool:
-    account = accounts.read(store, member) if member else None
+    account = accounts.read_account(store, member) if member else None
     return account is not None and account.role == "owner"
 
 
-class Passes:
+class MemberTokens:
     """A token for each member, so that the generation service knows who asks. Made when needed, renewed, kept in memory only."""
 
     def __init__(self, store: Store) -> None:
@@ -124,6 +124,6 @@ class Passes:
         with self._lock:
             text, ends = self._kept.get(member, ("", now))
             if ends - now < _LIFE / 24:
-                text = tokens.issue(self._store, member, ("generate",), _LIFE / timedelta(days=1), now, label=LABEL)
+                text = tokens.issue_token(self._store, member, ("generate",), _LIFE / timedelta(days=1), now, label=LABEL)
                 self._kept[member] = (text, now + _LIFE)
             return text

@@ -23,12 +23,12 @@ from audiotune.governance import Agreement
 from audiotune.store.port import Store
 
 # What libsndfile does not read and ingest decodes with PyAV: the studio cannot look inside and leaves it to ingest.
-FOREIGN = {".m4a", ".mp4", ".mov", ".mkv", ".webm", ".aac", ".opus", ".wma", ".m4v", ".avi", ".mka"}
-NATIVE = {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".mp3", ".caf", ".au"}
+UNCHECKED_SUFFIXES = {".m4a", ".mp4", ".mov", ".mkv", ".webm", ".aac", ".opus", ".wma", ".m4v", ".avi", ".mka"}
+CHECKED_SUFFIXES = {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".mp3", ".caf", ".au"}
 _LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be in any script
 
 
-class Kept(BaseModel):
+class UploadedFile(BaseModel):
     """One file of an upload."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class Upload(BaseModel):
     session: str = Field(default="", max_length=200)
     instrument: str = Field(default="", max_length=200)
     licence: str = Field(default="", max_length=200)
-    files: tuple[Kept, ...] = Field(min_length=1)
+    files: tuple[UploadedFile, ...] = Field(min_length=1)
 
     @property
     def key(self) -> str:
@@ -67,14 +67,14 @@ class Upload(BaseModel):
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedFile:
     """A file that was not kept, and why."""
 
     name: str
     reason: str
 
 
-def look(path: Path, name: str, limit_mb: int) -> None:
+def check_recording_file(path: Path, name: str, limit_mb: int) -> None:
     """Raises SoundError, in words a musician can act on, for a file that cannot be a recording."""
     size = path.stat().st_size
     suffix = Path(name).suffix.lower()
@@ -82,16 +82,16 @@ def look(path: Path, name: str, limit_mb: int) -> None:
         raise SoundError("the file is empty (0 bytes)", cure="copy it again from where it was recorded")
     if size > limit_mb * 1_000_000:
         raise SoundError(f"the file is larger than {limit_mb} MB", cure="cut the take, or bring it in from a folder or bucket")
-    if suffix not in NATIVE | FOREIGN:
+    if suffix not in CHECKED_SUFFIXES | UNCHECKED_SUFFIXES:
         known = "WAV, AIFF, FLAC, OGG, MP3, M4A, Opus or a video"
         raise SoundError(f"{suffix or 'a name without a suffix'} is no kind of sound file", cure=f"export it as {known}")
-    if suffix in NATIVE:
-        _decodes(path)
+    if suffix in CHECKED_SUFFIXES:
+        _check_decodable(path)
 
 
-def keep(
+def store_upload(
     store: Store, paths: Sequence[tuple[Path, str]], said: Mapping[str, object], agreement: Agreement, limit_mb: int
-) -> tuple[Upload | None, list[Refused]]:
+) -> tuple[Upload | None, list[RejectedFile]]:
     """Keeps what can be a recording.
 
     Args:
@@ -108,30 +108,30 @@ def keep(
     _check_people(said, agreement)
     kept, refused, taken = [], [], set[str]()
     for path, given in paths:
-        name = _unused(safe_name(given), taken)
+        name = _pick_unused_name(clean_file_name(given), taken)
         try:
-            look(path, name, limit_mb)
+            check_recording_file(path, name, limit_mb)
         except SoundError as e:
-            refused.append(Refused(given, str(e)))
+            refused.append(RejectedFile(given, str(e)))
             continue
         blob = store.put_blob(path, Path(name).suffix.lower())
-        kept.append(Kept(name=name, blob=blob, size=path.stat().st_size))
+        kept.append(UploadedFile(name=name, blob=blob, size=path.stat().st_size))
         taken.add(name)
     if not kept:
         return None, refused
     try:
-        upload = Upload.model_validate({"id": _new_id(), "files": tuple(kept), **said})
+        upload = Upload.model_validate({"id": _create_upload_id(), "files": tuple(kept), **said})
     except ValueError as e:
         raise AudioTuneError("a field is too long", where="session, instrument or licence", cure="keep each under 200") from e
     store.put(upload.key, upload.model_dump_json(indent=1).encode(), only_new=True)
     return upload, refused
 
 
-def lay_out(store: Store, upload: Upload, folder: Path) -> Path:
+def link_upload_files(store: Store, upload: Upload, folder: Path) -> Path:
     """The upload's files under their names in a fresh folder of this machine, linked where the disk allows."""
     folder.mkdir(parents=True, exist_ok=False)
     for file in upload.files:
-        source, target = store.fetch(file.blob), folder / safe_name(file.name)
+        source, target = store.fetch(file.blob), folder / clean_file_name(file.name)
         try:
             target.hardlink_to(source)
         except OSError:  # another disk, or no such links
@@ -139,7 +139,7 @@ def lay_out(store: Store, upload: Upload, folder: Path) -> Path:
     return folder
 
 
-def safe_name(given: str) -> str:
+def clean_file_name(given: str) -> str:
     """A file name that stays in its folder on any machine: no path, no control letters, no leading dot or dash."""
     name = unicodedata.normalize("NFC", given).replace("\\", "/").rpartition("/")[2]
     name = re.sub(r'[\x00-\x1f\x7f-\x9f<>:"|?*\u200b-\u200f\u202a-\u202e\u2066-\u2069]', "_", name).strip().lstrip(".-")
@@ -152,7 +152,7 @@ def safe_name(given: str) -> str:
     return f"{stem}.{suffix[:12]}" if suffix else stem
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def _pick_unused_name(name: str, taken: set[str]) -> str:
     stem, dot, suffix = name.rpartition(".")
     tries = 1
     wanted = name
@@ -162,7 +162,7 @@ def _unused(name: str, taken: set[str]) -> str:
     return wanted
 
 
-def _decodes(path: Path) -> None:
+def _check_decodable(path: Path) -> None:
     try:
         with sf.SoundFile(path) as file:
             frames = len(file.read(1024))
@@ -178,10 +178,10 @@ def _check_people(said: Mapping[str, object], agreement: Agreement) -> None:
     if not people:
         raise GovernanceError("nobody is named who plays on it", cure="choose everybody who can be heard")
     for id in (*people, str(said.get("uploaded_by"))):
-        member = agreement.member(id)
+        member = agreement.find_member(id)
         if member is None or member.left:
             raise GovernanceError(f"{id!r} is no member in the agreement", cure="choose from the members shown")
 
 
-def _new_id() -> str:
+def _create_upload_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

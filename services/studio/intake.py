@@ -7,49 +7,49 @@ from pathlib import Path
 
 from audiotune.errors import AudioTuneError
 from services.studio import inbox
-from services.studio.desk import Desk
-from services.studio.inbox import Refused, Upload
-from services.studio.markup import Markup, joined, page_in_frame, say, tag
+from services.studio.desk import StudioContext
+from services.studio.inbox import RejectedFile, Upload
+from services.studio.markup import Markup, embed_page, join_markup, render_message, tag
 
 _SHOWN_LINES = 6
 
 
-def take_in(desk: Desk, paths: list[Path], said: Mapping[str, object]) -> Iterator[tuple[Markup, Markup]]:
+def prepare_uploaded_files(desk: StudioContext, paths: list[Path], said: Mapping[str, object]) -> Iterator[tuple[Markup, Markup]]:
     """Keeps the files, then runs the steps; yields (news, report) as they come."""
     if not said.get("uploaded_by"):
-        yield say("Choose who you are at the top of the page first.", "bad"), Markup()
+        yield render_message("Choose who you are at the top of the page first.", "bad"), Markup()
         return
     if not paths:
-        yield say("Choose at least one file first.", "bad"), Markup()
+        yield render_message("Choose at least one file first.", "bad"), Markup()
         return
-    yield say("Keeping the files …"), Markup()
-    refused: list[Refused] = []
+    yield render_message("Keeping the files …"), Markup()
+    refused: list[RejectedFile] = []
     try:
         named = [(path, path.name) for path in paths]
-        upload, refused = inbox.keep(desk.store, named, said, desk.agreement(), desk.settings.upload_limit_mb)
+        upload, refused = inbox.store_upload(desk.store, named, said, desk.require_agreement(), desk.settings.upload_limit_mb)
         if upload is None:
-            yield joined(say("Nothing was kept.", "bad"), _refusals(refused)), Markup()
+            yield join_markup(render_message("Nothing was kept.", "bad"), _render_rejected_files(refused)), Markup()
             return
-        yield from _follow(desk, upload, refused)
+        yield from _follow_preparation(desk, upload, refused)
     except AudioTuneError as e:
         words = f"{str(e)[:1].upper()}{str(e)[1:]}."
-        yield joined(say(words, "bad"), _refusals(refused)), Markup()
+        yield join_markup(render_message(words, "bad"), _render_rejected_files(refused)), Markup()
 
 
-def _follow(desk: Desk, upload: Upload, refused: list[Refused]) -> Iterator[tuple[Markup, Markup]]:
-    share, lines = 0.0, [f"{len(upload.files)} kept; the steps run {desk.launcher.place}"]
-    for news in desk.launcher.prepare(upload):
+def _follow_preparation(desk: StudioContext, upload: Upload, refused: list[RejectedFile]) -> Iterator[tuple[Markup, Markup]]:
+    share, lines = 0.0, [f"{len(upload.files)} kept; the steps run {desk.prepare_runner.place}"]
+    for news in desk.prepare_runner.prepare_upload(upload):
         share = share if news.share is None else news.share
         lines = [*lines, news.words][-_SHOWN_LINES:]
-        pages = joined(*(joined(tag("h3", step), page_in_frame(page, step)) for step, page in news.reports.items()))
+        pages = join_markup(*(join_markup(tag("h3", step), embed_page(page, step)) for step, page in news.reports.items()))
         if news.done:
-            segments = len(desk.shelves.current().segments)
-            yield joined(say(f"Done. {segments} segments wait on the Annotate page.", "good"), _refusals(refused)), pages
+            segments = len(desk.library.current().segments)
+            yield join_markup(render_message(f"Done. {segments} segments wait on the Annotate page.", "good"), _render_rejected_files(refused)), pages
         else:
-            yield joined(_bar(share, lines), _refusals(refused)), pages
+            yield join_markup(_render_progress_bar(share, lines), _render_rejected_files(refused)), pages
 
 
-def _bar(share: float, lines: list[str]) -> Markup:
+def _render_progress_bar(share: float, lines: list[str]) -> Markup:
     percent = f"{share:.0%}"
     bar = tag(
         "div", tag("i", class_="at-bar-me", style=f"width:{percent}"), class_="at-bar", role="progressbar",
@@ -58,8 +58,8 @@ def _bar(share: float, lines: list[str]) -> Markup:
     return tag("div", bar, *(tag("p", line) for line in lines), class_="at-progress")
 
 
-def _refusals(refused: list[Refused]) -> Markup:
+def _render_rejected_files(refused: list[RejectedFile]) -> Markup:
     if not refused:
         return Markup()
     items = (tag("li", tag("b", r.name), f": {r.reason}") for r in refused)
-    return joined(tag("h3", "Not kept"), tag("ul", *items, class_="at-list"))
+    return join_markup(tag("h3", "Not kept"), tag("ul", *items, class_="at-list"))

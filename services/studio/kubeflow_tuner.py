@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, NotThereError, newest_in_family
-from audiotune.kubeflow_run import Run, steps_in
+from audiotune.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, KubeflowNotFoundError, find_newest_version
+from audiotune.kubeflow_run import KubeflowRun, list_steps
 from audiotune.runform import FormStep, RunForm
 from audiotune.store.port import Store
-from services.studio.tuner import Seen, Step
+from services.studio.tuner import TrainingSnapshot, TrainingStep
 
 _STATES = {"RUNNING": "running", "SUCCEEDED": "done", "SKIPPED": "done", "FAILED": "failed", "CANCELED": "failed"}
 
 
-class KubeflowTuner:
+class KubeflowTrainingRunner:
     """Runs on the cluster. Nothing of a run is kept here: another studio on the same store sees the same.
 
     Args:
@@ -39,70 +39,70 @@ class KubeflowTuner:
         self._steps: dict[str, tuple[FormStep, ...]] = {}
         self._lock = threading.Lock()
 
-    def form(self) -> RunForm:
-        return self._form(*newest_in_family(self._server, self._pipeline))
+    def read_form(self) -> RunForm:
+        return self._load_form(*find_newest_version(self._server, self._pipeline))
 
     def start(self, title: str, given: Mapping[str, str]) -> str:
         if not self._store.url.startswith("s3://"):
             raise PipelineError("the cluster cannot reach a store in a folder", cure="set AUDIOTUNE_STORE to s3://bucket/prefix")
-        return self._server.run(*newest_in_family(self._server, self._pipeline), title, given, self._account)
+        return self._server.start_run(*find_newest_version(self._server, self._pipeline), title, given, self._account)
 
-    def look(self, run: str) -> Seen:
-        page = self._server.page(run)
+    def read_snapshot(self, run: str) -> TrainingSnapshot:
+        page = self._server.run_page(run)
         try:
-            seen = self._server.look(run)
-        except NotThereError:
-            return Seen((), "lost", "Kubeflow does not know this run any more", page)
-        steps, state = self._steps_of(run, seen), str(seen.get("state", ""))
+            seen = self._server.read_run(run)
+        except KubeflowNotFoundError:
+            return TrainingSnapshot((), "lost", "Kubeflow does not know this run any more", page)
+        steps, state = self._list_steps(run, seen), str(seen.get("state", ""))
         if state in ENDED_WELL:
-            return Seen(steps, "done", "", page)
+            return TrainingSnapshot(steps, "done", "", page)
         if state in ENDED_BADLY:
-            return Seen(steps, "failed", self._server.reason(run, seen), page)
-        return Seen(steps, None, "", page)
+            return TrainingSnapshot(steps, "failed", self._server.failure_reason(run, seen), page)
+        return TrainingSnapshot(steps, None, "", page)
 
     def cancel(self, run: str) -> None:
-        self._server.cancel(run)
+        self._server.cancel_run(run)
 
-    def _steps_of(self, run: str, seen: Run) -> tuple[Step, ...]:
+    def _list_steps(self, run: str, seen: KubeflowRun) -> tuple[TrainingStep, ...]:
         """All steps of the pipeline: Kubeflow's list has only those that have begun."""
-        tasks = {str(task["display_name"]): task for task in steps_in(seen)}
+        tasks = {str(task["display_name"]): task for task in list_steps(seen)}
         with self._lock:
             steps = self._steps.get(run)
         if steps is None:
-            steps = self._known_steps(seen)
+            steps = self._read_known_steps(seen)
             with self._lock:
                 self._steps[run] = steps
         known = steps or tuple(FormStep(name=name, title=name) for name in tasks)
-        return tuple(self._step(run, step, tasks.get(step.name) or tasks.get(step.title)) for step in known)
+        return tuple(self._describe_step(run, step, tasks.get(step.name) or tasks.get(step.title)) for step in known)
 
-    def _step(self, run: str, step: FormStep, task: dict[str, Any] | None) -> Step:
+    def _describe_step(self, run: str, step: FormStep, task: dict[str, Any] | None) -> TrainingStep:
         state = _STATES.get(str((task or {}).get("state")), "waiting")
-        told = self._progress(run, task) if task and state == "running" else None
+        told = self._read_progress(run, task) if task and state == "running" else None
         share, words = told or (1.0 if state == "done" else None, "")
-        return Step.model_validate({"title": step.title, "state": state, "share": share, "words": words})
+        return TrainingStep.model_validate({"title": step.title, "state": state, "share": share, "words": words})
 
-    def _progress(self, run: str, task: dict[str, Any]) -> tuple[float, str] | None:
+    def _read_progress(self, run: str, task: dict[str, Any]) -> tuple[float, str] | None:
         key = f"{run} {task.get('display_name')}"
         with self._lock:
             at, told = self._told.get(key, (0.0, None))
         if not at or time.monotonic() - at >= self._log_every_s:
-            told = self._server.progress(run, str(task.get("display_name")))
+            told = self._server.step_progress(run, str(task.get("display_name")))
             with self._lock:
                 self._told[key] = (time.monotonic(), told)
         return told
 
-    def _known_steps(self, seen: Run) -> tuple[FormStep, ...]:
+    def _read_known_steps(self, seen: KubeflowRun) -> tuple[FormStep, ...]:
         """From the version the run was started with; none when that version is gone."""
         told = seen.get("pipeline_version_reference") or {}
         try:
-            return self._form(str(told.get("pipeline_id", "")), str(told.get("pipeline_version_id", ""))).steps
+            return self._load_form(str(told.get("pipeline_id", "")), str(told.get("pipeline_version_id", ""))).steps
         except PipelineError:
             return ()
 
-    def _form(self, pipeline: str, version: str) -> RunForm:
-        spec = self._server.spec(pipeline, version)
+    def _load_form(self, pipeline: str, version: str) -> RunForm:
+        spec = self._server.pipeline_spec(pipeline, version)
         try:
-            return RunForm.of(spec)
+            return RunForm.from_spec(spec)
         except (KeyError, TypeError, AttributeError) as e:
             cure = "upload it again: python -m pipelines.submit upload"
             raise PipelineError("Kubeflow shows no form for this pipeline", where=self._pipeline, cure=cure) from e

@@ -23,12 +23,12 @@ from services.studio.inbox import Upload
 
 _SHARE = re.compile(r"\[?\s*(\d{1,3})\s*%\]?\s+(.*)")  # `[ 40%] words` of a step, `40% words` of pipelines.local
 _STEP = re.compile(r"(\d+)/(\d+) \S")  # `2/2 Cut into segments ...`
-_HOUSE = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
+_PROJECT_ROOT = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
-class News:
+class PrepareProgress:
     """One word from a run.
 
     Attributes:
@@ -44,18 +44,18 @@ class News:
     done: bool = False
 
 
-class Launcher(Protocol):
+class PrepareRunner(Protocol):
     """Starts ingest and segment on an upload and tells how it goes."""
 
     @property
     def place(self) -> str:
         """Where it runs, in words, as in "on this machine"."""
 
-    def prepare(self, upload: Upload) -> Iterator[News]:
+    def prepare_upload(self, upload: Upload) -> Iterator[PrepareProgress]:
         """Yields news; the last has `done`. Raises PipelineError with the step's own last words when it failed."""
 
 
-class MachineLauncher:
+class LocalPrepareRunner:
     """Runs `python -m pipelines.local prepare` beside the studio. The studio imports neither pipelines nor components.
 
     Args:
@@ -71,18 +71,18 @@ class MachineLauncher:
         self._store, self._work, self._recipe, self._limit_s = store, work_folder.resolve(), recipe, limit_s
         self._command = tuple(command) or (sys.executable, "-m", "pipelines.local", "prepare")
 
-    def prepare(self, upload: Upload) -> Iterator[News]:
+    def prepare_upload(self, upload: Upload) -> Iterator[PrepareProgress]:
         out = self._work / "runs" / upload.id
-        takes = inbox.lay_out(self._store, upload, self._work / "inbox" / upload.id)
-        yield News(0.0, "Starting")
+        takes = inbox.link_upload_files(self._store, upload, self._work / "inbox" / upload.id)
+        yield PrepareProgress(0.0, "Starting")
         process = subprocess.Popen(
-            [*self._command, *self._flags(upload, takes, out)],
-            cwd=_HOUSE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+            [*self._command, *self._build_flags(upload, takes, out)],
+            cwd=_PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb", "AUDIOTUNE_STORE": self._store.url},
         )  # fmt: skip
         last: deque[str] = deque(maxlen=12)
         try:
-            yield from self._follow(process, last)
+            yield from self._follow_process(process, last)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -90,9 +90,9 @@ class MachineLauncher:
         if process.returncode:
             words = next((line for line in reversed(last) if line), "no word came from the step")
             raise PipelineError(words, where="taking the recordings in", cure=f"the whole log is in {out}")
-        yield News(1.0, "Done", reports_in(out), done=True)
+        yield PrepareProgress(1.0, "Done", read_reports(out), done=True)
 
-    def _flags(self, upload: Upload, takes: Path, out: Path) -> list[str]:
+    def _build_flags(self, upload: Upload, takes: Path, out: Path) -> list[str]:
         form = {
             "source": str(takes),
             "contributors": ",".join(upload.contributors),
@@ -106,7 +106,7 @@ class MachineLauncher:
             flags += ["--set", f"{name}={value}"] if value else []
         return flags
 
-    def _follow(self, process: subprocess.Popen[str], last: deque[str]) -> Iterator[News]:
+    def _follow_process(self, process: subprocess.Popen[str], last: deque[str]) -> Iterator[PrepareProgress]:
         overdue = threading.Event()  # said by who ends the run: a clock of our own may be a moment behind the timer's
 
         def end() -> None:
@@ -123,7 +123,7 @@ class MachineLauncher:
                     last.append(words)
                     if match := _STEP.match(words):
                         step, steps = int(match.group(1)), max(1, int(match.group(2)))
-                    yield news_in(words, step, steps)
+                    yield parse_progress_line(words, step, steps)
             process.wait()
         finally:
             stop.cancel()
@@ -131,26 +131,26 @@ class MachineLauncher:
             raise PipelineError(f"the run took longer than {self._limit_s} s and was stopped", cure="cut the take in parts")
 
 
-def news_in(line: str, step: int = 1, steps: int = 1) -> News:
+def parse_progress_line(line: str, step: int = 1, steps: int = 1) -> PrepareProgress:
     """A line of a run's output as news: `[ 40%] words` carries a share of its step, and so of the whole run."""
     match = _SHARE.match(line)
     if match is None:
-        return News(None, line[:300])
-    return News((step - 1 + min(1.0, int(match.group(1)) / 100)) / steps, match.group(2))
+        return PrepareProgress(None, line[:300])
+    return PrepareProgress((step - 1 + min(1.0, int(match.group(1)) / 100)) / steps, match.group(2))
 
 
-def reports_in(folder: Path) -> dict[str, str]:
+def read_reports(folder: Path) -> dict[str, str]:
     """The HTML reports a run left, by step: files that begin with a doctype, whatever their suffix."""
     found = {}
     for path in sorted(folder.rglob("*report*")) if folder.is_dir() else ():
         if path.is_file() and path.stat().st_size < 8_000_000:
             text = path.read_bytes()
             if text[:64].lstrip().lower().startswith(b"<!doctype html"):
-                found[_step_of(path, folder)] = text.decode("utf-8", errors="replace")
+                found[_find_step_name(path, folder)] = text.decode("utf-8", errors="replace")
     return found
 
 
-def _step_of(path: Path, folder: Path) -> str:
+def _find_step_name(path: Path, folder: Path) -> str:
     for part in path.relative_to(folder).parts:
         for step in ("ingest", "segment"):
             if step in part:

@@ -17,23 +17,23 @@ from pydantic import ValidationError
 from audiotune import annotation
 from audiotune.annotation import Annotation
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
-from audiotune.governance import current_agreement
+from audiotune.governance import read_current_agreement
 from audiotune.recording import Digest
 from audiotune.store.port import Store
-from services.studio.shelf import Shelf, Shelves
+from services.studio.shelf import Library, LibraryCache
 
 _KEY = re.compile(r"annotations/([0-9a-f]{64})/([^/]+)/[^/]+\.json")
 
 
-class KnownWords(Protocol):
+class TagChecker(Protocol):
     """The vocabulary, as far as saving needs it (`services.studio.words.Words`)."""
 
-    def checked(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
         """The tags, each once. Raises AudioTuneError for one nobody knows."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class AnnotationProgress:
     """How many segments there are and how many are heard: by one member, by anybody, by all `members`."""
 
     segments: int
@@ -46,25 +46,25 @@ class Progress:
         return dict(vars(self))
 
 
-class Listening:
+class AnnotationQueue:
     """The annotate page's mind. Knows no gradio."""
 
-    def __init__(self, store: Store, shelves: Shelves, words: KnownWords) -> None:
+    def __init__(self, store: Store, shelves: LibraryCache, words: TagChecker) -> None:
         self._store, self._shelves, self._words = store, shelves, words
 
-    def members(self) -> dict[str, str]:
+    def list_active_members(self) -> dict[str, str]:
         """Member id -> name, of everybody who has not left."""
-        agreement = current_agreement(self._store)
+        agreement = read_current_agreement(self._store)
         return {m.id: m.name for m in agreement.members if not m.left} if agreement else {}
 
-    def answered(self) -> set[Digest]:
+    def list_answered_segments(self) -> set[Digest]:
         """Segments that at least one member has answered."""
-        return {id for id, who in self._ears().items() if who}
+        return {id for id, who in self._list_answers_by_segment().items() if who}
 
-    def progress(self, member: str) -> Progress:
-        shelf, ears, members = self._shelves.current(), self._ears(), set(self.members())
+    def count_progress(self, member: str) -> AnnotationProgress:
+        shelf, ears, members = self._shelves.current(), self._list_answers_by_segment(), set(self.list_active_members())
         heard = [ears.get(id, set()) for id in shelf.segments]
-        return Progress(
+        return AnnotationProgress(
             segments=len(shelf.segments),
             by_me=sum(member in who for who in heard),
             by_anyone=sum(bool(who) for who in heard),
@@ -72,19 +72,19 @@ class Listening:
             members=len(members),
         )
 
-    def next_for(self, member: str, leave: Sequence[Digest] = ()) -> Digest | None:
+    def choose_next_segment(self, member: str, leave: Sequence[Digest] = ()) -> Digest | None:
         """The unheard segment with the fewest annotations; those in `leave` come last. None when all are heard.
 
         Ties are broken by a hash of member and segment: members begin at different ends of the pile.
         """
-        ears = self._ears()
+        ears = self._list_answers_by_segment()
         unheard = [id for id in self._shelves.current().segments if member not in ears.get(id, set())]
         order = {id: place for place, id in enumerate(leave)}
         return min(
-            unheard, key=lambda id: (id in order, order.get(id, 0), len(ears.get(id, ())), _shuffle(member, id)), default=None
+            unheard, key=lambda id: (id in order, order.get(id, 0), len(ears.get(id, ())), _hash_order(member, id)), default=None
         )
 
-    def heard_by(self, member: str, limit: int = 60) -> list[dict[str, Any]]:
+    def list_answered_by(self, member: str, limit: int = 60) -> list[dict[str, Any]]:
         """The member's answered segments, newest answer first: `id`, `title`."""
         shelf = self._shelves.current()
         stamps: dict[Digest, str] = {}
@@ -93,9 +93,9 @@ class Listening:
             if match and match.group(2) == member and match.group(1) in shelf.segments:
                 stamps[match.group(1)] = max(entry.key.rpartition("/")[2], stamps.get(match.group(1), ""))
         newest = sorted(stamps, key=lambda id: stamps[id], reverse=True)[:limit]
-        return [{"id": id, "title": title_of(shelf, id)} for id in newest]
+        return [{"id": id, "title": format_segment_title(shelf, id)} for id in newest]
 
-    def view(self, member: str, segment: Digest) -> dict[str, Any]:
+    def view_segment(self, member: str, segment: Digest) -> dict[str, Any]:
         """What the page may know about a segment for this member.
 
         `others` is None as long as the member has no answer of their own, and `others_count` says how many wait.
@@ -104,52 +104,52 @@ class Listening:
             NotInStoreError: no such segment.
             GovernanceError: nobody of the agreement.
         """
-        self._check(member)
+        self._require_member(member)
         shelf = self._shelves.current()
         if segment not in shelf.segments:
             raise NotInStoreError("this segment is not on the shelf", where=segment[:12], cure="load the page again")
-        names = self.members()
-        given = {a.member: a for a in sorted(annotation.of_segment(self._store, segment), key=lambda a: a.time)}
+        names = self.list_active_members()
+        given = {a.member: a for a in sorted(annotation.read_segment_annotations(self._store, segment), key=lambda a: a.time)}
         mine = given.pop(member, None)
         others = [a for a in given.values() if a.member in names]
         row = shelf.segments[segment]
         return {
             "id": segment,
-            "title": title_of(shelf, segment),
-            "about": about(shelf, segment),
+            "title": format_segment_title(shelf, segment),
+            "about": describe_segment(shelf, segment),
             "seconds": round(row.duration_s, 3),
-            "mine": _answer(mine, names) if mine else None,
-            "others": [_answer(a, names) for a in others] if mine else None,
+            "mine": _describe_answer(mine, names) if mine else None,
+            "others": [_describe_answer(a, names) for a in others] if mine else None,
             "others_count": len(others),
         }
 
-    def save(self, member: str, segment: Digest, tags: Mapping[str, Sequence[str]], words: str) -> Annotation:
+    def save_answer(self, member: str, segment: Digest, tags: Mapping[str, Sequence[str]], words: str) -> Annotation:
         """Appends the member's answer; an earlier one stays in the store and no longer counts.
 
         Raises:
             GovernanceError: nobody of the agreement.
             AudioTuneError: nothing was said, an unknown word, words too long.
         """
-        self._check(member)
+        self._require_member(member)
         if segment not in self._shelves.current().segments:
             raise NotInStoreError("this segment is not on the shelf", where=segment[:12], cure="load the page again")
-        known = self._words.checked(tags)
+        known = self._words.check_tags(tags)
         if not known and not words.strip():
             raise AudioTuneError("nothing is said about this sound yet", cure="choose a word or write some")
         try:
             given = Annotation(segment=segment, member=member, tags=known, words=words.strip(), source="studio")
         except ValidationError as e:
             raise AudioTuneError(f"the words do not fit: {e.errors()[0]['msg']}", cure="keep them under 2000 letters") from e
-        annotation.save(self._store, given)
+        annotation.save_annotation(self._store, given)
         return given
 
-    def _check(self, member: str) -> None:
-        if member not in self.members():
+    def _require_member(self, member: str) -> None:
+        if member not in self.list_active_members():
             raise GovernanceError(f"{member!r} is no member in the agreement", cure="choose who you are at the top of the page")
 
-    def _ears(self) -> dict[Digest, set[str]]:
+    def _list_answers_by_segment(self) -> dict[Digest, set[str]]:
         """Segment -> members who answered it. Read off the keys alone: thousands of answers cost one listing."""
-        names, ears = self.members(), dict[Digest, set[str]]()
+        names, ears = self.list_active_members(), dict[Digest, set[str]]()
         for entry in self._store.list("annotations/"):
             match = _KEY.fullmatch(entry.key)
             if match and match.group(2) in names:
@@ -157,7 +157,7 @@ class Listening:
         return ears
 
 
-def title_of(shelf: Shelf, segment: Digest) -> str:
+def format_segment_title(shelf: Library, segment: Digest) -> str:
     """A name for people: the recording's name and where the segment starts."""
     row = shelf.segments[segment]
     recording = shelf.recordings.get(row.recording)
@@ -165,7 +165,7 @@ def title_of(shelf: Shelf, segment: Digest) -> str:
     return f"{name} · {int(row.start_s // 60)}:{row.start_s % 60:04.1f}"
 
 
-def about(shelf: Shelf, segment: Digest) -> str:
+def describe_segment(shelf: Library, segment: Digest) -> str:
     """Session, instrument and people of the recording, in one line."""
     row = shelf.segments[segment]
     recording = shelf.recordings.get(row.recording)
@@ -175,7 +175,7 @@ def about(shelf: Shelf, segment: Digest) -> str:
     return " · ".join(fact for fact in facts if fact)
 
 
-def _answer(given: Annotation, names: Mapping[str, str]) -> dict[str, Any]:
+def _describe_answer(given: Annotation, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "member": given.member,
         "name": names.get(given.member, given.member),
@@ -185,5 +185,5 @@ def _answer(given: Annotation, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _shuffle(member: str, segment: Digest) -> str:
+def _hash_order(member: str, segment: Digest) -> str:
     return hashlib.sha256(f"{member}/{segment}".encode()).hexdigest()

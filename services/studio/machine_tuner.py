@@ -20,14 +20,14 @@ from audiotune.errors import PipelineError
 from audiotune.runform import RunForm
 from audiotune.store.port import Store
 from services.studio import detached
-from services.studio.tuner import Seen, Step
+from services.studio.tuner import TrainingSnapshot, TrainingStep
 
-_HOUSE = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
+_PROJECT_ROOT = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FORM_S = 120  # two slow cores under load need half a minute
 
 
-class MachineTuner:
+class LocalTrainingRunner:
     """Starts, finds again, looks at and ends runs on this machine.
 
     Args:
@@ -47,10 +47,10 @@ class MachineTuner:
         self._form: RunForm | None = None
         self._lock = threading.Lock()
 
-    def form(self) -> RunForm:
+    def read_form(self) -> RunForm:
         with self._lock:
             if self._form is None:
-                self._form = self._read_form()
+                self._form = self._load_form()
             return self._form
 
     def start(self, title: str, given: Mapping[str, str]) -> str:
@@ -59,48 +59,48 @@ class MachineTuner:
         for name, value in given.items():
             flags += ["--set", f"{name}={value}"]
         try:
-            detached.start(folder, [*self._command, *self._recipe, *flags], self._limit_s, self._environment(), _HOUSE)
+            detached.start_detached(folder, [*self._command, *self._recipe, *flags], self._limit_s, self._build_environment(), _PROJECT_ROOT)
         except OSError as e:
             raise PipelineError(f"the run cannot be started: {e.strerror}", where=str(folder)) from e
         return json.dumps({"machine": platform.node(), "folder": str(folder)})
 
-    def look(self, run: str) -> Seen:
-        folder = self._folder(run)
+    def read_snapshot(self, run: str) -> TrainingSnapshot:
+        folder = self._find_folder(run)
         if folder is None:
             raise PipelineError("it runs on another machine", cure=f"open the studio on {json.loads(run)['machine']}")
-        running = detached.runs(folder)  # before the rest is read: what ends in between is seen at the next look
-        steps, ended = _board(folder), detached.ended(folder)
+        running = detached.is_running(folder)  # before the rest is read: what ends in between is seen at the next look
+        steps, ended = _read_steps(folder), detached.read_exit(folder)
         if running:
-            return Seen(steps)
+            return TrainingSnapshot(steps)
         if ended is None:
-            return Seen(steps, "lost", "it was cut off: the machine was stopped, or somebody ended the program by hand")
+            return TrainingSnapshot(steps, "lost", "it was cut off: the machine was stopped, or somebody ended the program by hand")
         code, cause = ended
         if code == 0:
-            return Seen(steps, "done")
+            return TrainingSnapshot(steps, "done")
         if cause == "overdue":
-            return Seen(steps, "failed", f"it took longer than {self._limit_s} s and was ended")
-        return Seen(steps, "cancelled" if cause == "cancelled" else "failed", _reason(folder))
+            return TrainingSnapshot(steps, "failed", f"it took longer than {self._limit_s} s and was ended")
+        return TrainingSnapshot(steps, "cancelled" if cause == "cancelled" else "failed", _read_failure_reason(folder))
 
     def cancel(self, run: str) -> None:
-        folder = self._folder(run)
+        folder = self._find_folder(run)
         if folder is None:
             raise PipelineError("it runs on another machine", cure=f"cancel it on {json.loads(run)['machine']}")
-        detached.end(folder)
+        detached.request_stop(folder)
 
-    def _folder(self, run: str) -> Path | None:
+    def _find_folder(self, run: str) -> Path | None:
         """The run's folder; None when it is another machine's."""
         told = json.loads(run)
         return Path(told["folder"]) if told["machine"] == platform.node() else None
 
-    def _environment(self) -> dict[str, str]:
+    def _build_environment(self) -> dict[str, str]:
         ours = {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", "AUDIOTUNE_STORE": self._store.url}
         return {**os.environ, **ours}
 
-    def _read_form(self) -> RunForm:
+    def _load_form(self) -> RunForm:
         command = [*self._command, *self._recipe, "--form"]
         try:
             told = subprocess.run(
-                command, cwd=_HOUSE, env=self._environment(), capture_output=True, text=True, timeout=_FORM_S, check=False
+                command, cwd=_PROJECT_ROOT, env=self._build_environment(), capture_output=True, text=True, timeout=_FORM_S, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as e:
             raise PipelineError("the program that trains does not answer", where=command[0], cure="try it again") from e
@@ -113,15 +113,15 @@ class MachineTuner:
             raise PipelineError("the program that trains shows no form", where=command[0], cure="is it of this version?") from e
 
 
-def _board(folder: Path) -> tuple[Step, ...]:
+def _read_steps(folder: Path) -> tuple[TrainingStep, ...]:
     """The steps as pipelines.board wrote them; none before the run has begun."""
     try:
-        return tuple(Step.model_validate(step) for step in json.loads((folder / "board.json").read_text())["steps"])
+        return tuple(TrainingStep.model_validate(step) for step in json.loads((folder / "board.json").read_text())["steps"])
     except (OSError, ValueError, KeyError):
         return ()
 
 
-def _reason(folder: Path) -> str:
+def _read_failure_reason(folder: Path) -> str:
     """The last line the program said."""
     try:
         with (folder / "log").open("rb") as log:

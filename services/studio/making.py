@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audiotune import sound as sounds
 from audiotune.errors import SoundError
 from audiotune.store.port import Store
-from services.studio.waveform import peaks_of
+from services.studio.waveform import compute_peaks
 
 HISTORY = 24  # sounds shown; the store keeps all
 
 
-class Wish(BaseModel):
+class SoundRequest(BaseModel):
     """What the generate page asks for. Bounds are the service's to check; it names the field."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -36,7 +36,7 @@ class Wish(BaseModel):
     strength: float | None = Field(default=None, description="how far from the init audio, in (0, 1]; null without init audio")
 
 
-class Made(BaseModel):
+class ServiceSound(BaseModel):
     """One sound as the service gave it: its bytes are kept and handed on, never encoded again."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -46,21 +46,21 @@ class Made(BaseModel):
     seed: int
     release: str
     digest: str
-    wish: Wish
+    wish: SoundRequest
 
 
-class Maker(Protocol):
+class GenerationClient(Protocol):
     """The generation service as the studio sees it. Raises GenerationError in words; `away` in them when it is not there."""
 
-    def make(self, wish: Wish, init: Path | None, member: str = "") -> list[Made]: ...
+    def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]: ...
 
-    def releases(self, member: str = "") -> list[dict[str, Any]]: ...
+    def list_releases(self, member: str = "") -> list[dict[str, Any]]: ...
 
-    def limits(self) -> dict[str, Any]:
+    def read_limits(self) -> dict[str, Any]:
         """`max_seconds` and `samplers` of the release in play, as far as the service tells."""
 
 
-class KeptSound(BaseModel):
+class HistorySound(BaseModel):
     """A row of a member's history."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -75,7 +75,7 @@ class KeptSound(BaseModel):
     digest: str
     seconds: float
     peaks: tuple[int, ...]
-    wish: Wish
+    wish: SoundRequest
 
     @property
     def key(self) -> str:
@@ -87,7 +87,7 @@ class KeptSound(BaseModel):
         words = "-".join("".join(c if c.isalnum() else " " for c in self.wish.prompt.lower()).split()[:6]) or "sound"
         return f"{words[:60]}-{self.seed}.{self.format}"
 
-    def card(self, url: str) -> dict[str, Any]:
+    def describe_for_page(self, url: str) -> dict[str, Any]:
         """What the page's widget shows."""
         return {
             "id": self.id,
@@ -98,10 +98,10 @@ class KeptSound(BaseModel):
             "seed": self.seed,
             "when": self.time.strftime("%d %b %H:%M"),
             "file": self.file_name,
-            "facts": self._facts(),
+            "facts": self._list_facts(),
         }
 
-    def _facts(self) -> list[tuple[str, str]]:
+    def _list_facts(self) -> list[tuple[str, str]]:
         wish = self.wish
         facts = [
             ("seed", str(self.seed)),
@@ -115,13 +115,13 @@ class KeptSound(BaseModel):
         return facts + ([("from a sound, strength", f"{wish.strength:g}")] if wish.strength is not None else [])
 
 
-def keep(store: Store, member: str, made: Sequence[Made]) -> list[KeptSound]:
+def add_to_history(store: Store, member: str, made: Sequence[ServiceSound]) -> list[HistorySound]:
     """Puts sounds into the member's history, in the order they were made."""
     kept = []
     for place, sound in enumerate(made):
         time = datetime.now(UTC)
-        seconds, peaks = _measure(sound.audio)
-        row = KeptSound(
+        seconds, peaks = _measure_sound(sound.audio)
+        row = HistorySound(
             id=f"{time:%Y%m%dT%H%M%S%f}-{place}", member=member, time=time, blob=store.put_blob(sound.audio, f".{sound.format}"),
             format=sound.format, seed=sound.seed, release=sound.release, digest=sound.digest, seconds=seconds, peaks=peaks,
             wish=sound.wish,
@@ -131,22 +131,22 @@ def keep(store: Store, member: str, made: Sequence[Made]) -> list[KeptSound]:
     return kept
 
 
-def history(store: Store, member: str, limit: int = HISTORY) -> list[KeptSound]:
+def read_history(store: Store, member: str, limit: int = HISTORY) -> list[HistorySound]:
     """The member's newest sounds first; a row of another format is passed over."""
     keys = sorted((e.key for e in store.list(f"history/{member}/")), reverse=True)[:limit]
     rows = []
     for key in keys:
         try:
-            rows.append(KeptSound.model_validate_json(store.get(key)))
+            rows.append(HistorySound.model_validate_json(store.get(key)))
         except ValidationError:
             continue
     return rows
 
 
-def _measure(audio: bytes) -> tuple[float, tuple[int, ...]]:
+def _measure_sound(audio: bytes) -> tuple[float, tuple[int, ...]]:
     """Length in seconds and peaks; zero and none for a format that libsndfile cannot read (the browser still plays it)."""
     try:
-        sound = sounds.read(io.BytesIO(audio))
+        sound = sounds.read_sound(io.BytesIO(audio))
     except SoundError:
         return 0.0, ()
-    return round(sound.duration_s, 3), tuple(peaks_of(sound, 320))
+    return round(sound.duration_s, 3), tuple(compute_peaks(sound, 320))

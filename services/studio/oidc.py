@@ -19,20 +19,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audiotune.errors import AccessError, SettingsError
-from services.studio.settings import Settings
+from services.studio.settings import StudioSettings
 
 LOG = logging.getLogger("audiotune.studio")
 _KINDS = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"))
 _LEEWAY_S = 60  # clocks differ
-_PATIENCE_S = 10
+_TIMEOUT_S = 10
 _CHECKS = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, RuntimeError)
 Claims = Mapping[str, Any]
 
 
-class Provider:
+class OidcProvider:
     """One provider, as the settings name it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: StudioSettings) -> None:
         self._settings, self._issuer = settings, settings.oidc_issuer
         self.back_url = f"{settings.public_url.rstrip('/')}/oidc/back"
         self._client = OAuth().register(
@@ -41,26 +41,26 @@ class Provider:
             client_secret=settings.oidc_client_secret or None,
             server_metadata_url=f"{self._issuer.rstrip('/')}/.well-known/openid-configuration",
             client_kwargs={
-                "scope": settings.oidc_scopes, "code_challenge_method": "S256", "timeout": _PATIENCE_S,
+                "scope": settings.oidc_scopes, "code_challenge_method": "S256", "timeout": _TIMEOUT_S,
                 "token_endpoint_auth_method": "client_secret_basic" if settings.oidc_client_secret else "none",
-                "verify": _trust(settings.oidc_ca),
+                "verify": _load_certificates(settings.oidc_ca),
             },
         )  # fmt: skip
 
-    async def away(self, request: Request, *, other: bool = False) -> Response:
+    async def redirect_to_provider(self, request: Request, *, other: bool = False) -> Response:
         """Sends the browser to the provider. `other`: it shall ask again who is there. Raises AccessError when it is away."""
         try:
-            await self._known()
+            await self._load_metadata()
             more = {"prompt": "login"} if other else {}
             response: Response = await self._client.authorize_redirect(request, self.back_url, **more)
         except (httpx.HTTPError, *_CHECKS) as e:
-            raise self._away(e) from e
+            raise self._report_unavailable(e) from e
         return response
 
-    async def back(self, request: Request) -> tuple[Claims, str]:
+    async def read_callback(self, request: Request) -> tuple[Claims, str]:
         """The claims of who came back, and their id token. Raises AccessError when anything about it does not hold."""
         try:
-            await self._known()
+            await self._load_metadata()
             token = await self._client.authorize_access_token(
                 request,
                 leeway=_LEEWAY_S,
@@ -72,7 +72,7 @@ class Provider:
                 },
             )
         except httpx.HTTPError as e:
-            raise self._away(e) from e
+            raise self._report_unavailable(e) from e
         except _CHECKS as e:
             LOG.warning("a sign-in was refused: %s: %s", type(e).__name__, str(e)[:300])
             raise AccessError("this sign-in does not hold", cure="begin again; it must end in the browser it began in") from e
@@ -82,10 +82,10 @@ class Provider:
             raise AccessError("the provider did not say who you are", cure="its client must be allowed the scope openid")
         return dict(claims), str(token["id_token"])
 
-    async def out(self, id_token: str) -> str:
+    async def build_sign_out_url(self, id_token: str) -> str:
         """Where the browser goes to end the provider's session too; empty when it offers nothing."""
         try:
-            known = await self._known()
+            known = await self._load_metadata()
             if not known.get("end_session_endpoint"):
                 return ""
             made = await self._client.create_logout_url(
@@ -96,7 +96,7 @@ class Provider:
             return ""  # we forget the person all the same
         return str(made["url"])
 
-    def identity(self, claims: Claims) -> str:
+    def read_identity(self, claims: Claims) -> str:
         """The value that names the person. Raises AccessError: no such claim, an address nobody verified, not in a group."""
         name = self._settings.oidc_member_claim
         value = claims.get(name)
@@ -111,7 +111,7 @@ class Provider:
             raise AccessError("you are in none of the groups that may come in", cure="ask who looks after the provider")
         return value.strip()
 
-    async def _known(self) -> dict[str, Any]:
+    async def _load_metadata(self) -> dict[str, Any]:
         """What the provider says of itself; an issuer that calls itself otherwise is not the one we were told."""
         known: dict[str, Any] = await self._client.load_server_metadata()
         if str(known.get("issuer", "")) != self._issuer:
@@ -120,13 +120,13 @@ class Provider:
         known["id_token_signing_alg_values_supported"] = [kind for kind in told if kind in _KINDS] or ["RS256"]
         return known
 
-    def _away(self, e: Exception) -> AccessError:
+    def _report_unavailable(self, e: Exception) -> AccessError:
         LOG.error("the sign-in provider %s: %s: %s", self._issuer, type(e).__name__, str(e)[:300])
         return AccessError("the sign-in provider does not answer as it should", cure="try again in a minute, or tell an owner")
 
 
 @functools.lru_cache(maxsize=4)
-def _trust(file: str) -> ssl.SSLContext:
+def _load_certificates(file: str) -> ssl.SSLContext:
     """The authorities that are believed, read once: Authlib opens a client for every call. Raises SettingsError for no such file."""
     if not file:
         return httpx.create_ssl_context()

@@ -12,42 +12,42 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.studio.desk import Desk
-from services.studio.door import Door, onward, page
-from services.studio.doorkeeper import Doorkeeper
+from services.studio.desk import StudioContext
+from services.studio.door import SignIn, redirect_to_start, render_page
+from services.studio.doorkeeper import PasswordChecker
 from services.studio.markup import Markup, tag
 
 _LONGEST_FORM = 16_384  # bytes; a name and a password, however they are written
-_WELCOME = "Sign in with your member's id and password. An owner of the group makes accounts."
+_SIGN_IN_WORDS = "Sign in with your member's id and password. An owner of the group makes accounts."
 _WRONG = "That did not work. Look at name and password; after many wrong ones, wait ten minutes."
 
 
-class PasswordDoor(Door):
+class PasswordSignIn(SignIn):
     """Asks the doorkeeper; a session stands on the password it began with."""
 
-    own = ("/login",)
+    own_paths = ("/login",)
 
-    def __init__(self, desk: Desk, keeper: Doorkeeper | None = None) -> None:
-        self._keeper = keeper or Doorkeeper(desk.store)
-        super().__init__(desk, [Route("/login", self._login, methods=["GET", "POST"])])
+    def __init__(self, desk: StudioContext, keeper: PasswordChecker | None = None) -> None:
+        self._keeper = keeper or PasswordChecker(desk.store)
+        super().__init__(desk, [Route("/login", self._handle_login, methods=["GET", "POST"])])
 
-    def welcome(self) -> Response:
-        return page("Audio Tune", _WELCOME, _form())
+    def render_sign_in(self) -> Response:
+        return render_page("Audio Tune", _SIGN_IN_WORDS, _render_form())
 
-    async def _login(self, request: Request) -> Response:
+    async def _handle_login(self, request: Request) -> Response:
         if request.method != "POST":
-            return onward()
+            return redirect_to_start()
         reads = "text/html" in request.headers.get("accept", "")
-        told = await _told(request)
+        told = await _read_form(request)
         account = await run_in_threadpool(self._keeper, told.get("username", ""), told.get("password", ""))
         if account is None:
-            return page("Audio Tune", _WRONG, _form(), status=400) if reads else JSONResponse({"detail": _WRONG}, 400)
-        response = onward() if reads else JSONResponse({"success": True})
-        self.let_in(response, self._sessions.begin(account.member, account.password), secure=self.secure or _by_https(request))
+            return render_page("Audio Tune", _WRONG, _render_form(), status=400) if reads else JSONResponse({"detail": _WRONG}, 400)
+        response = redirect_to_start() if reads else JSONResponse({"success": True})
+        self.set_session_cookie(response, self._sessions.begin(account.member, account.password), secure=self.secure or _is_https(request))
         return response
 
 
-async def _told(request: Request) -> dict[str, str]:
+async def _read_form(request: Request) -> dict[str, str]:
     """The form's fields; none of one that is too long or has too many."""
     body = b""
     async for chunk in request.stream():
@@ -60,12 +60,12 @@ async def _told(request: Request) -> dict[str, str]:
         return {}
 
 
-def _by_https(request: Request) -> bool:
+def _is_https(request: Request) -> bool:
     """As the browser came, in front of whatever ends TLS. It decides about the asker's own cookie only."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip())
 
 
-def _form() -> Markup:
+def _render_form() -> Markup:
     rows = [
         tag("label", "Member", tag("input", name_="username", autocomplete="username", autocapitalize="none", required=True)),
         tag("label", "Password", tag("input", name_="password", type="password", autocomplete="current-password", required=True)),

@@ -17,7 +17,7 @@ _REMIND_S = 30.0
 T = TypeVar("T")
 
 
-def patiently(
+def wait_for_store(
     do: Callable[[], T],
     most_s: float,
     *,

@@ -10,7 +10,7 @@ from audiotune.release import Release
 from audiotune.store.port import Store
 
 
-def releases_in(store: Store) -> list[Release]:
+def list_releases(store: Store) -> list[Release]:
     """Every release with a card in the store, newest first; a card of another format is passed over."""
     found = []
     for entry in store.list("manifests/releases/"):
@@ -22,7 +22,7 @@ def releases_in(store: Store) -> list[Release]:
     return sorted(found, key=lambda release: release.made, reverse=True)
 
 
-def report_of(store: Store, releases: list[Release], digest: str) -> str | None:
+def read_evaluation_report(store: Store, releases: list[Release], digest: str) -> str | None:
     """The evaluation report of a release as a page, or None. Asks by digest, so nobody can ask for any other key."""
     release = next((r for r in releases if r.digest == digest), None)
     if release is None or not release.evaluation.report:
@@ -30,7 +30,7 @@ def report_of(store: Store, releases: list[Release], digest: str) -> str | None:
     return store.get(release.evaluation.report).decode("utf-8", errors="replace")
 
 
-def aliases_of(listed: list[dict[str, Any]], release: Release) -> list[str]:
+def find_aliases(listed: list[dict[str, Any]], release: Release) -> list[str]:
     """The aliases the service's listing gives a release, found by digest or by name and version."""
     for entry in listed:
         same = entry.get("digest") == release.digest

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from audiotune import client
 from audiotune.errors import GenerationError
-from audiotune.generation import GenerationRequest, adapter_in
-from services.studio.making import Made, Wish
+from audiotune.generation import GenerationRequest, parse_adapter
+from services.studio.making import ServiceSound, SoundRequest
 
 
-class ServiceMaker:
+class HttpGenerationClient:
     """Asks the generation service.
 
     Args:
@@ -30,27 +30,27 @@ class ServiceMaker:
         self._url = url.rstrip("/")
         self._http = httpx.Client(base_url=self._url, timeout=httpx.Timeout(limit_s, connect=5))
 
-    def make(self, wish: Wish, init: Path | None, member: str = "") -> list[Made]:
+    def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]:
         """All variations in one call; `audiotune.client` asks for one sound at a time."""
         try:
             headers = {"Accept": "application/json"}
             if token := self._token_of(member):
                 headers["Authorization"] = f"Bearer {token}"
-            answer = self._http.post("/v1/generations", json=_body(wish, init), headers=headers)
+            answer = self._http.post("/v1/generations", json=_build_body(wish, init), headers=headers)
         except httpx.TimeoutException:
             raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
         except httpx.HTTPError:
             cure = "start it with `make serve`; on a cluster look at its pods"
             raise GenerationError("the generation service is away", cure=cure) from None
-        found = _object(answer)
+        found = _parse_object(answer)
         if answer.is_error:
-            raise GenerationError(_problem(answer.status_code, found))
-        return [_made(wish, entry) for entry in found.get("generations", [])]
+            raise GenerationError(_describe_problem(answer.status_code, found))
+        return [_parse_sound(wish, entry) for entry in found.get("generations", [])]
 
-    def releases(self, member: str = "") -> list[dict[str, Any]]:
+    def list_releases(self, member: str = "") -> list[dict[str, Any]]:
         return client.releases(self._url, token=self._token_of(member))
 
-    def limits(self) -> dict[str, Any]:
+    def read_limits(self) -> dict[str, Any]:
         told = client.health(self._url)
         if not told.get("ready", True):
             reason = str(told.get("reason") or "it is loading its release")
@@ -58,14 +58,14 @@ class ServiceMaker:
         return told
 
 
-def _body(wish: Wish, init: Path | None) -> dict[str, Any]:
+def _build_body(wish: SoundRequest, init: Path | None) -> dict[str, Any]:
     fields: dict[str, Any] = wish.model_dump(exclude_none=True, exclude={"strength", "adapters"})
     if not wish.sampler:
         fields.pop("sampler")
     if init is not None:
         fields.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=wish.strength)
     try:
-        fields["adapters"] = [adapter_in(part) for part in wish.adapters.split(",") if part.strip()]
+        fields["adapters"] = [parse_adapter(part) for part in wish.adapters.split(",") if part.strip()]
     except ValueError:
         cure = "write them as in grit=0.7, tape=0.3"
         raise GenerationError(f"the adapters cannot be read: {wish.adapters[:100]}", cure=cure) from None
@@ -76,14 +76,14 @@ def _body(wish: Wish, init: Path | None) -> dict[str, Any]:
         raise GenerationError(f"this cannot be asked for ({faults})", cure="change the field named") from e
 
 
-def _made(wish: Wish, entry: dict[str, Any]) -> Made:
-    return Made(
+def _parse_sound(wish: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
+    return ServiceSound(
         audio=base64.b64decode(entry["audio"]), format=entry["format"], seed=entry["seed"],
         release=f"{entry['release']} {entry.get('version', '')}".strip(), digest=entry["digest"], wish=wish,
     )  # fmt: skip
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
+def _parse_object(answer: httpx.Response) -> dict[str, Any]:
     try:
         found = answer.json()
     except ValueError:
@@ -91,7 +91,7 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _problem(status: int, found: dict[str, Any]) -> str:
+def _describe_problem(status: int, found: dict[str, Any]) -> str:
     """problem+json in words: what is wrong, and with which field."""
     words = str(found.get("detail") or found.get("title") or f"it answers {status}")
     faults = [f"{e.get('field', '')}: {e.get('message', '')}".strip(": ") for e in found.get("errors", []) if isinstance(e, dict)]

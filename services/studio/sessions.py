@@ -15,14 +15,14 @@ from audiotune.access import accounts, identities
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
 
-WHO = "audiotune.member"  # key in a request's scope: who came through the door
+MEMBER_SCOPE_KEY = "audiotune.member"  # key in a request's scope: who came through the door
 COOKIE, COOKIE_OF_HOST = "audio-tune-session", "__Host-audio-tune"  # the second over https: bound to this host's name
-LOOK_S = 2.0
+RECHECK_S = 2.0
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
-class Session:
+class BrowserSession:
     """One browser. `until` and `looked` are seconds of the sessions' clock.
 
     Attributes:
@@ -37,30 +37,30 @@ class Session:
     looked: float
 
 
-Holds = Callable[[Session], bool]
+SessionCheck = Callable[[BrowserSession], bool]
 
 
-def password_holds(store: Store) -> Holds:
+def create_password_check(store: Store) -> SessionCheck:
     """Whether the member's password is still the one the session began with; each hash has a salt of its own."""
 
-    def holds(session: Session) -> bool:
-        account = accounts.read(store, session.member)
+    def holds(session: BrowserSession) -> bool:
+        account = accounts.read_account(store, session.member)
         return account is not None and account.password == session.proof
 
     return holds
 
 
-def identity_holds(store: Store) -> Holds:
+def create_identity_check(store: Store) -> SessionCheck:
     """Whether the identity is still this member's."""
 
-    def holds(session: Session) -> bool:
-        found = identities.find(store, session.proof)
+    def holds(session: BrowserSession) -> bool:
+        found = identities.find_identity(store, session.proof)
         return found is not None and found.member == session.member
 
     return holds
 
 
-class Sessions:
+class SessionStore:
     """Keeps them. A studio that starts anew asks everybody to sign in again.
 
     Args:
@@ -70,9 +70,9 @@ class Sessions:
         now: seconds of a clock that never goes back.
     """
 
-    def __init__(self, life_s: float, holds: Holds | None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, life_s: float, holds: SessionCheck | None, now: Callable[[], float] = time.monotonic) -> None:
         self._life_s, self._look, self._now = life_s, holds, now
-        self._kept: dict[str, Session] = {}
+        self._kept: dict[str, BrowserSession] = {}
         self._lock = threading.Lock()
 
     def begin(self, member: str, proof: str, id_token: str = "") -> str:
@@ -83,10 +83,10 @@ class Sessions:
                 self._kept = {key: s for key, s in self._kept.items() if s.until > now}
             while len(self._kept) >= _MOST:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[text] = Session(member, proof, id_token, now + self._life_s, now)
+            self._kept[text] = BrowserSession(member, proof, id_token, now + self._life_s, now)
         return text
 
-    def member(self, text: str) -> str:
+    def find_member(self, text: str) -> str:
         """Who carries this; "" for nobody."""
         now = self._now()
         with self._lock:
@@ -96,7 +96,7 @@ class Sessions:
         if session.until <= now:
             self.end(text)
             return ""
-        return session.member if now - session.looked <= LOOK_S or self._looked(text, session, now) else ""
+        return session.member if now - session.looked <= RECHECK_S or self._recheck_session(text, session, now) else ""
 
     def renew(self, text: str, proof: str) -> None:
         """Lets this one stand on a new password: its member has just changed it there."""
@@ -104,11 +104,11 @@ class Sessions:
             if text in self._kept:
                 self._kept[text] = replace(self._kept[text], proof=proof)
 
-    def end(self, text: str) -> Session | None:
+    def end(self, text: str) -> BrowserSession | None:
         with self._lock:
             return self._kept.pop(text, None)
 
-    def _looked(self, text: str, session: Session, now: float) -> bool:
+    def _recheck_session(self, text: str, session: BrowserSession, now: float) -> bool:
         """Whether it still holds; ends it otherwise. A store that is away takes nobody's session."""
         try:
             holds = self._look is None or self._look(session)

@@ -16,7 +16,7 @@ PREFIX = "AUDIOTUNE_STUDIO_"
 _PASSWORD_SESSION_S = 30 * 86_400.0
 
 
-class Settings(BaseModel):
+class StudioSettings(BaseModel):
     """How one studio runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -74,13 +74,13 @@ class Settings(BaseModel):
         return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
 
     @model_validator(mode="after")
-    def _owners_sign_in(self) -> Settings:
+    def _check_owners_sign_in(self) -> StudioSettings:
         if self.releases_by == "owners" and self.access != "members":
             raise ValueError("RELEASES_BY=owners needs ACCESS=members: without sign-in nobody is known to be an owner")
         return self
 
     @model_validator(mode="after")
-    def _oidc_is_whole(self) -> Settings:
+    def _check_oidc_complete(self) -> StudioSettings:
         if not self.oidc_issuer:
             return self
         if self.access != "members":
@@ -105,7 +105,7 @@ def _check_address(name: str, url: str) -> None:
         raise ValueError(f"{name.upper()} must begin with https:// (http:// only on this machine)")
 
 
-def from_environment(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+def load_studio_settings(environ: Mapping[str, str] | None = None, **given: Any) -> StudioSettings:
     """Settings from AUDIOTUNE_STUDIO_* with given values on top (None leaves a value to the environment).
 
     Raises:
@@ -113,13 +113,13 @@ def from_environment(environ: Mapping[str, str] | None = None, **given: Any) -> 
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {
-        name: environ[PREFIX + name.upper()] for name in Settings.model_fields if environ.get(PREFIX + name.upper())
+        name: environ[PREFIX + name.upper()] for name in StudioSettings.model_fields if environ.get(PREFIX + name.upper())
     }
     if environ.get("AUDIOTUNE_ACCESS"):  # one setting for all services; the studio's own wins
         values.setdefault("access", environ["AUDIOTUNE_ACCESS"])
     values.update({name: value for name, value in given.items() if value is not None})
     try:
-        return Settings.model_validate(values)
+        return StudioSettings.model_validate(values)
     except ValidationError as e:
         faults = "; ".join(": ".join((*(PREFIX + str(at).upper() for at in x["loc"][:1]), x["msg"])) for x in e.errors())
         raise SettingsError(faults, where="the studio's settings", cure="see python -m services.studio --help") from e

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import gradio as gr
 
-STATIC = Path(__file__).parent / "static"
-CSS = STATIC / "studio.css"
+WIDGETS = Path(__file__).parent / "static"
+CSS = WIDGETS / "studio.css"
 
 _FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
@@ -29,7 +29,7 @@ HEAD = (
 )
 
 
-def theme() -> gr.themes.Base:
+def create_theme() -> gr.themes.Base:
     """Gradio's own parts in the colours of studio.css; every colour is a variable that is defined there."""
     made = gr.themes.Base(
         font=_FONT, font_mono=_MONO, radius_size=gr.themes.sizes.radius_md, spacing_size=gr.themes.sizes.spacing_md
@@ -84,6 +84,6 @@ def theme() -> gr.themes.Base:
     return made.set(**paper, **both, **_SHAPES)
 
 
-def script(*names: str) -> str:
+def bundle_scripts(*names: str) -> str:
     """The named files of static/ as one script for a widget, in order."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
+    return "\n".join((WIDGETS / name).read_text(encoding="utf-8") for name in names)

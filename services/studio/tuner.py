@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from audiotune.runform import RunForm
 
 PREFIX = "tunings/"
-How = Literal["done", "failed", "cancelled", "lost"]
+TrainingOutcome = Literal["done", "failed", "cancelled", "lost"]
 
 
-class Step(BaseModel):
+class TrainingStep(BaseModel):
     """A step as people see it. `share` in [0, 1]; None when only its state is known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,7 +30,7 @@ class Step(BaseModel):
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingSnapshot:
     """What one look at a run told.
 
     Attributes:
@@ -39,32 +39,32 @@ class Seen:
         page: address where people see more of it.
     """
 
-    steps: tuple[Step, ...] = ()
-    how: How | None = None
+    steps: tuple[TrainingStep, ...] = ()
+    how: TrainingOutcome | None = None
     words: str = ""
     page: str = ""
 
 
-class Tuner(Protocol):
+class TrainingRunner(Protocol):
     """Where `tune` runs. All calls raise PipelineError in words; a run goes on whether somebody looks or not."""
 
     @property
     def place(self) -> str:
         """In words, as in "on this machine"."""
 
-    def form(self) -> RunForm:
+    def read_form(self) -> RunForm:
         """The run form of the pipeline that would be started now."""
 
     def start(self, title: str, given: Mapping[str, str]) -> str:
         """Starts a run and returns what finds it again, also after the studio was started anew."""
 
-    def look(self, run: str) -> Seen: ...
+    def read_snapshot(self, run: str) -> TrainingSnapshot: ...
 
     def cancel(self, run: str) -> None:
         """Asks for its end; `look` tells when it has ended."""
 
 
-class Begun(BaseModel):
+class TrainingStart(BaseModel):
     """What a member began."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -75,7 +75,7 @@ class Begun(BaseModel):
     place: str
     name: str
     given: dict[str, str]
-    steps: tuple[Step, ...]
+    steps: tuple[TrainingStep, ...]
     known: tuple[str, ...] = ()  # keys of releases of this name that were there before
 
     @property
@@ -83,22 +83,22 @@ class Begun(BaseModel):
         return f"{PREFIX}{self.number:06d}/"
 
 
-class Ended(BaseModel):
+class TrainingEnd(BaseModel):
     """How it ended. `release` is the digest of what came out, `by` who cancelled it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     time: datetime
-    how: How
+    how: TrainingOutcome
     words: str = ""
     by: str = ""
     release: str = ""
     new: bool = True
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TrainingStep, ...] = ()
     page: str = ""
 
 
-class Fact(BaseModel):
+class TrainingNote(BaseModel):
     """A small fact with a word and a time: where it runs, or who asked for its end."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -108,19 +108,19 @@ class Fact(BaseModel):
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingStatus:
     """The newest run. `trouble` says why it could not be looked at; it goes on nevertheless."""
 
-    begun: Begun
-    steps: tuple[Step, ...] = ()
-    ended: Ended | None = None
+    begun: TrainingStart
+    steps: tuple[TrainingStep, ...] = ()
+    ended: TrainingEnd | None = None
     cancelled_by: str = ""
     page: str = ""
     trouble: str = ""
 
 
 @dataclass(frozen=True)
-class Rights:
+class TrainingRights:
     """Who may start and cancel. A release is not published by being made: the gate and everybody's consent come after.
 
     Attributes:
@@ -132,7 +132,7 @@ class Rights:
     signs_in: bool
     owns: Callable[[str], bool]
 
-    def against_start(self, member: str) -> str:
+    def explain_refusal(self, member: str) -> str:
         """Why this member may not start one; empty when they may. `member` is "" for somebody who may not act."""
         if not member:
             return "Choose who you are at the top of the page first." if not self.signs_in else "You are no member of the group."
@@ -140,5 +140,5 @@ class Rights:
             return "In this group owners start a training; ask one of them."
         return ""
 
-    def may_cancel(self, member: str, begun: Begun) -> bool:
+    def may_cancel(self, member: str, begun: TrainingStart) -> bool:
         return bool(member) and (not self.signs_in or member == begun.member or self.owns(member))

@@ -13,7 +13,7 @@ from audiotune.sound import Sound
 BUCKETS = 480  # about one per screen pixel of a phone, two per pixel-pair of a desk
 
 
-def peaks_of(sound: Sound, buckets: int = BUCKETS) -> list[int]:
+def compute_peaks(sound: Sound, buckets: int = BUCKETS) -> list[int]:
     """The highest |value| of each of `buckets` equal parts, over all channels, as 0..100 percent of full scale.
 
     Short sounds give fewer parts, one per frame at most; no frames give an empty list.
@@ -27,6 +27,6 @@ def peaks_of(sound: Sound, buckets: int = BUCKETS) -> list[int]:
 
 
 @functools.lru_cache(maxsize=512)
-def peaks_of_file(path: Path) -> tuple[int, ...]:
+def read_file_peaks(path: Path) -> tuple[int, ...]:
     """Peaks of a sound file; blobs never change, so a path is remembered. Raises SoundError."""
-    return tuple(peaks_of(sounds.read(path)))
+    return tuple(compute_peaks(sounds.read_sound(path)))

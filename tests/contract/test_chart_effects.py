@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deploy.chart.knobs import knobs
-from deploy.chart.pages import defaults
+from deploy.chart.knobs import list_value_fields
+from deploy.chart.pages import build_defaults
 from tests.rendered_chart import CHART, at, merged, text
 
 EXTERNAL_STORE = {"objectStorage": {"kind": "external", "external": {"secret": "keys", "endpoint": "https://s3.example"}}}
@@ -265,7 +265,7 @@ def _alike(path: str) -> Effect | None:
     return E(*plain[last]) if last in plain else None
 
 
-PATHS = [knob.name for knob in knobs(defaults()) if not knob.group]
+PATHS = [knob.name for knob in list_value_fields(build_defaults()) if not knob.group]
 
 
 def _cases() -> Iterator[Any]:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.chart.graph import graph
+from deploy.chart.graph import load_graph
 from tests.rendered_chart import Object, containers, objects, text
 
 KFP = {"kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888"}}
@@ -29,7 +29,7 @@ def named(arrow: dict[str, Any]) -> str:
 
 
 def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
-    data = graph()
+    data = load_graph()
     nodes = {**data["parts"], **data["outside"]}
     for arrow in data["arrows"]:
         assert {arrow["from"], arrow["to"]} <= set(nodes)
@@ -77,7 +77,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
     ids=["bundled", "kubeflow", "several nodes", "external"],
 )
 def test_an_arrow_is_there_when_both_its_ends_are(values: dict[str, Any], absent: set[str]) -> None:
-    data = graph()
+    data = load_graph()
     wanted = {
         f"{named(arrow)}-{side}"
         for arrow in data["arrows"]
@@ -106,22 +106,22 @@ def test_an_arrow_opens_one_port_to_one_part() -> None:
 def test_what_several_nodes_need_is_what_the_code_says() -> None:
     """One source for the chart and for those who run Kubeflow by kustomize: pipelines/namespace.py."""
     from components.finetune.nodes.place import LABELS, RUNTIME
-    from pipelines.cluster import Cluster, Images
-    from pipelines.namespace import rules, runtime_spec
+    from pipelines.cluster import Cluster, StepImages
+    from pipelines.namespace import build_runtime_spec, build_step_rules
 
     found = {(o["kind"], o["metadata"]["name"]): o for o in objects(NODES)}
     store = "audio-tune-store-pipelines"
-    assert found["Role", "audio-tune-steps"]["rules"] == rules(Cluster(nodes=2, store_secret=store))
+    assert found["Role", "audio-tune-steps"]["rules"] == build_step_rules(Cluster(nodes=2, store_secret=store))
     runtime = found["TrainingRuntime", RUNTIME]["spec"]
     image = runtime["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert runtime == runtime_spec(Cluster(images=Images(train=image)))
+    assert runtime == build_runtime_spec(Cluster(images=StepImages(train=image)))
     spec = policies(objects(NODES))["audio-tune-training"]
     assert spec["podSelector"] == {"matchLabels": dict(LABELS)}
     assert spec["ingress"] == [{"from": [{"podSelector": spec["podSelector"]}]}]
     assert {"to": [{"podSelector": spec["podSelector"]}]} in spec["egress"]
     one = {(o["kind"], o["metadata"]["name"]): o for o in objects(KFP)}
     assert ("TrainingRuntime", RUNTIME) not in one
-    assert one["Role", "audio-tune-steps"]["rules"] == rules(Cluster(store_secret=store))
+    assert one["Role", "audio-tune-steps"]["rules"] == build_step_rules(Cluster(store_secret=store))
 
 
 def test_the_metadata_address_is_left_out_of_every_way_outside() -> None:
@@ -142,7 +142,7 @@ def test_nobody_outside_reaches_mlflow_or_the_stores() -> None:
 
 
 def test_every_address_a_pod_is_told_is_an_arrow() -> None:
-    arrows = {(a["from"], a["to"], a["port"]) for a in graph()["arrows"]}
+    arrows = {(a["from"], a["to"], a["port"]) for a in load_graph()["arrows"]}
     seen = 0
     for found in objects(KFP):
         template = (found.get("spec") or {}).get("template", found if found["kind"] == "Pod" else {})

@@ -101,7 +101,7 @@ def _cured(values: dict[str, Any], version: str) -> dict[str, Any]:
     made = merged(values, REGISTRY)
     if version in ("1.30", "1.31"):
         made = merged(made, {"generation": {"gpu": {"device": "plugin"}}})
-    for fault in rules.broken(merged(DEFAULTS, made)):
+    for fault in rules.list_broken_rules(merged(DEFAULTS, made)):
         made = merged(made, CURES[fault.partition(":")[0]])
     return made
 
@@ -123,7 +123,7 @@ def test_random_valid_values_are_taken_by_kubernetes(version: str) -> None:
         names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in found]
         assert len(names) == len(set(names))
         always = {"restricted", "read-only root", "requests and limits", "no token", "unique variables"}
-        assert {line: bad for line, bad in scorecard.card(found).items() if bad and line in always} == {}
+        assert {line: bad for line, bad in scorecard.list_failing_pods(found).items() if bad and line in always} == {}
 
     taken()
 
@@ -140,7 +140,7 @@ def _refusal(values: dict[str, Any]) -> str:
 @settings(DRAWN, max_examples=25)
 @given(values=drawn(SCHEMA))
 def test_helm_refuses_random_values_exactly_when_a_rule_is_broken(values: dict[str, Any]) -> None:
-    broken = {fault.partition(":")[0] for fault in rules.broken(merged(DEFAULTS, values, REGISTRY))}
+    broken = {fault.partition(":")[0] for fault in rules.list_broken_rules(merged(DEFAULTS, values, REGISTRY))}
     refusal = _refusal(merged(values, REGISTRY))
     assert bool(refusal) == bool(broken)
     assert {key for key in broken if key not in refusal} == set()

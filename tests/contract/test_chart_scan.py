@@ -8,41 +8,41 @@ import sys
 import pytest
 
 from deploy.chart import scan
-from deploy.chart.scan import Finding, judged, of_checkov, of_kube_score, of_trivy, reasons
+from deploy.chart.scan import ScannerFinding, list_faults, parse_checkov, parse_kube_score, parse_reasons, parse_trivy
 from tests.rendered_chart import text
 
-HIGH = Finding("trivy", "KSV-0109", "HIGH", "ConfigMap with secrets")
-LOW = Finding("trivy", "KSV-0011", "LOW", "CPU not limited")
+HIGH = ScannerFinding("trivy", "KSV-0109", "HIGH", "ConfigMap with secrets")
+LOW = ScannerFinding("trivy", "KSV-0011", "LOW", "CPU not limited")
 KNOWN = {("trivy", "KSV-0011"): "throttling", ("trivy", "KSV-0109"): "no excuse", ("checkov", "CKV_K8S_11"): "throttling"}
 
 
 def test_answers_are_read() -> None:
     fault = {"ID": "KSV-0011", "Severity": "LOW", "Title": "CPU not limited", "Message": "..."}
-    assert list(of_trivy({"Results": [{"Target": "a"}, {"Target": "b", "Misconfigurations": [fault]}]})) == [LOW]
+    assert list(parse_trivy({"Results": [{"Target": "a"}, {"Target": "b", "Misconfigurations": [fault]}]})) == [LOW]
     check = {"id": "pod-probes", "comment": "Makes sure that probes differ"}
     graded = [{"check": check, "skipped": False, "grade": 1}, {"check": check, "skipped": False, "grade": 10}]
     graded += [{"check": check, "skipped": True, "grade": 0}]
-    assert list(of_kube_score([{"checks": graded}])) == [Finding("kube-score", "pod-probes", "CRITICAL", check["comment"])]
+    assert list(parse_kube_score([{"checks": graded}])) == [ScannerFinding("kube-score", "pod-probes", "CRITICAL", check["comment"])]
     failed = {"check_id": "CKV_K8S_11", "check_name": "CPU limits should be set", "severity": None}
-    wanted = [Finding("checkov", "CKV_K8S_11", "-", "CPU limits should be set")]
-    assert list(of_checkov({"results": {"failed_checks": [failed]}})) == wanted
-    assert list(of_checkov([{"results": {"failed_checks": [failed]}}])) == wanted
-    assert list(of_checkov({"passed": 0, "failed": 0})) == []
+    wanted = [ScannerFinding("checkov", "CKV_K8S_11", "-", "CPU limits should be set")]
+    assert list(parse_checkov({"results": {"failed_checks": [failed]}})) == wanted
+    assert list(parse_checkov([{"results": {"failed_checks": [failed]}}])) == wanted
+    assert list(parse_checkov({"passed": 0, "failed": 0})) == []
 
 
 def test_what_has_no_reason_or_no_excuse_is_a_fault() -> None:
-    assert judged([LOW], {("trivy", "KSV-0011"): "throttling"}, ["trivy"]) == []
-    assert judged([LOW, LOW], {}, ["trivy"]) == ["trivy KSV-0011 (LOW): CPU not limited"]
-    assert judged([LOW, HIGH], KNOWN, ["trivy"]) == ["trivy KSV-0109 (HIGH): ConfigMap with secrets"]
+    assert list_faults([LOW], {("trivy", "KSV-0011"): "throttling"}, ["trivy"]) == []
+    assert list_faults([LOW, LOW], {}, ["trivy"]) == ["trivy KSV-0011 (LOW): CPU not limited"]
+    assert list_faults([LOW, HIGH], KNOWN, ["trivy"]) == ["trivy KSV-0109 (HIGH): ConfigMap with secrets"]
 
 
 def test_a_reason_for_what_is_not_found_is_a_fault_where_the_scanner_was_asked() -> None:
     known = {("trivy", "KSV-0011"): "throttling", ("checkov", "CKV_K8S_11"): "throttling"}
-    assert judged([], known, ["trivy"]) == ["trivy KSV-0011 is found no more: take its line out of scanners.md"]
+    assert list_faults([], known, ["trivy"]) == ["trivy KSV-0011 is found no more: take its line out of scanners.md"]
 
 
 def test_the_page_gives_a_reason_for_each_scanner() -> None:
-    found = reasons(scan.PAGE.read_text())
+    found = parse_reasons(scan.PAGE.read_text())
     assert {scanner for scanner, _ in found} == set(scan.SCANNERS)
     assert found["trivy", "KSV-0011"].startswith("no CPU limit")
     assert len(found) == scan.PAGE.read_text().count("\n| ") - 1  # every line but the heads is understood

@@ -26,7 +26,7 @@ EVERYTHING = {
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 def test_the_card_is_full(values: dict[str, Any]) -> None:
-    assert {line: failing for line, failing in scorecard.card(objects(merged(DIGESTS, values))).items() if failing} == {}
+    assert {line: failing for line, failing in scorecard.list_failing_pods(objects(merged(DIGESTS, values))).items() if failing} == {}
 
 
 def test_two_renders_are_the_same_bytes() -> None:
@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("line", FAULTS)
 def test_each_line_can_fail(line: str) -> None:
     good = _pod()
-    assert not any(scorecard.card([good, POLICY]).values())
+    assert not any(scorecard.list_failing_pods([good, POLICY]).values())
     path, value = FAULTS[line]
     bad: Any = copy.deepcopy(good)
     target = bad
@@ -119,4 +119,4 @@ def test_each_line_can_fail(line: str) -> None:
     for key in way:
         target = target[int(key) if key.isdigit() else key]
     target[last] = value
-    assert [name for name, failing in scorecard.card([bad, POLICY]).items() if failing] == [line]
+    assert [name for name, failing in scorecard.list_failing_pods([bad, POLICY]).items() if failing] == [line]

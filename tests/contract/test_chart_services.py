@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from pipelines.cluster import Cluster
-from pipelines.namespace import REPOSITORY, log_repository
-from pipelines.namespace import rules as step_rights
+from pipelines.namespace import REPOSITORY, build_log_repository
+from pipelines.namespace import build_step_rules as step_rights
 from services.generation.settings import Settings as Generation
-from services.studio.__main__ import parser
-from services.studio.settings import Settings as Studio
-from services.studio.settings import from_environment
-from tests.fakes.service import Bench
+from services.studio.__main__ import build_parser
+from services.studio.settings import StudioSettings as Studio
+from services.studio.settings import load_studio_settings
+from tests.fakes.service import InProcessService
 from tests.rendered_chart import CHART, Object, merged, objects, one
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
@@ -97,7 +97,7 @@ def test_the_defaults_of_the_values_are_those_of_the_service(monkeypatch: pytest
 
 
 def test_the_studio_takes_what_it_is_told() -> None:
-    made = from_environment(environment("studio", EVERY))
+    made = load_studio_settings(environment("studio", EVERY))
     assert (made.access, made.kfp_namespace, made.upload_limit_mb) == ("members", "audio-tune", 6000)
 
 
@@ -127,7 +127,7 @@ def metrics_in(expression: str) -> set[str]:
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Names in what GET /metrics of the real HTTP API answers, after one request."""
-    bench = Bench(tmp_path_factory.mktemp("store"))
+    bench = InProcessService(tmp_path_factory.mktemp("store"))
     try:
         bench.client.get("/v1/releases")
         found = bench.client.get("/metrics").text
@@ -189,11 +189,11 @@ def test_the_log_archive_is_that_of_the_manifests(values: dict[str, Any], facts:
     made = one(objects(merged(KFP, values)), "ConfigMap", "artifact-repositories")
     name = made["metadata"]["annotations"][REPOSITORY]
     secret = {"store_secret": "audio-tune-store-pipelines"}
-    assert yaml.safe_load(made["data"][name]) == yaml.safe_load(log_repository(Cluster(**{**secret, **facts})))
+    assert yaml.safe_load(made["data"][name]) == yaml.safe_load(build_log_repository(Cluster(**{**secret, **facts})))
 
 
 def test_the_studio_waits_for_its_store_as_long_as_its_probe_lets_it_start() -> None:
     studio = one(objects({}), "Deployment", "studio")["spec"]["template"]["spec"]["containers"][0]
-    given = parser().parse_args(studio["command"][3:])
+    given = build_parser().parse_args(studio["command"][3:])
     probe = studio["startupProbe"]
     assert 120 <= float(given.store_wait_s) <= probe["periodSeconds"] * probe["failureThreshold"] - 60

@@ -11,25 +11,25 @@ from helm_python import lint
 from pydantic import ValidationError
 
 from deploy.chart import generate, rules
-from deploy.chart.values import Values
+from deploy.chart.values import ChartValues
 from tests.rendered_chart import CHART, KUBERNETES, REGISTRY, RefusedError, at, bare, merged, objects, pods, text
 
 VALUES = sorted((CHART.parents[1] / "deploy" / "values").glob("*.yaml"))
 
 
 def test_nothing_has_drifted() -> None:
-    assert generate.drifted() == []
+    assert generate.list_drifted_files() == []
 
 
 def test_the_defaults_in_the_file_are_those_of_the_model() -> None:
     written = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert Values.model_validate(merged(written, REGISTRY)).as_helm() == merged(written, REGISTRY)
+    assert ChartValues.model_validate(merged(written, REGISTRY)).as_helm() == merged(written, REGISTRY)
 
 
 @pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)
 def test_every_values_file_that_ships_fits(path: Path) -> None:
     written = yaml.safe_load((CHART / "values.yaml").read_text())
-    Values.model_validate(merged(written, REGISTRY, yaml.safe_load(path.read_text())))
+    ChartValues.model_validate(merged(written, REGISTRY, yaml.safe_load(path.read_text())))
 
 
 @pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)
@@ -102,7 +102,7 @@ def _words(path: str) -> str:
 @pytest.mark.parametrize(("path", "value"), WRONG, ids=[f"{p}={v}" for p, v in WRONG])
 def test_the_model_refuses_by_name(path: str, value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
-        Values.model_validate(merged(REGISTRY, at(path, value)))
+        ChartValues.model_validate(merged(REGISTRY, at(path, value)))
     assert any(_words(path) in {str(part) for part in error["loc"]} for error in caught.value.errors())
 
 
@@ -148,7 +148,7 @@ def test_every_rule_has_a_case() -> None:
 def test_python_and_helm_refuse_alike(key: str) -> None:
     values = BROKEN[key] if key == "images.registry" else merged(REGISTRY, BROKEN[key])
     with pytest.raises(ValidationError, match=key.replace(".", r"\.")):
-        Values.model_validate(values)
+        ChartValues.model_validate(values)
     with pytest.raises(RefusedError, match=key.replace(".", r"\.")):
         bare(values)
 

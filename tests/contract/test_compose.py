@@ -13,7 +13,7 @@ import yaml
 
 from audiotune.store.admin import USERS
 from deploy.compose import keys
-from deploy.images.__main__ import IMAGES, version
+from deploy.images.__main__ import IMAGES, read_version
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -59,7 +59,7 @@ def test_an_image_is_one_of_ours_at_this_version(name: str) -> None:
     image, _, tag = tail.partition(":")
     assert head == "${AUDIOTUNE_IMAGES:-localhost/audio-tune}"
     assert image in IMAGES
-    assert tag == f"${{AUDIOTUNE_VERSION:-{version()}}}"
+    assert tag == f"${{AUDIOTUNE_VERSION:-{read_version()}}}"
 
 
 def test_what_keeps_running_says_how_it_is() -> None:
@@ -99,22 +99,22 @@ def test_every_volume_is_declared() -> None:
 
 
 def test_keys_are_made_once_and_nobody_else_reads_them(tmp_path: Path) -> None:
-    assert keys.make(tmp_path) == list(keys.SERVICES)
+    assert keys.make_keys(tmp_path) == list(keys.SERVICES)
     before = {path: path.read_text() for path in tmp_path.rglob("*key")}
-    assert keys.make(tmp_path) == []
+    assert keys.make_keys(tmp_path) == []
     assert {path: path.read_text() for path in tmp_path.rglob("*key")} == before
     assert len(before) == 2 * len(keys.SERVICES) == len(set(before.values()))
     assert all(path.stat().st_mode & 0o777 == 0o440 for path in before)
 
 
 def test_half_a_key_is_made_anew(tmp_path: Path) -> None:
-    keys.make(tmp_path)
+    keys.make_keys(tmp_path)
     (tmp_path / "studio" / "secretkey").unlink()
-    assert keys.make(tmp_path) == ["studio"]
+    assert keys.make_keys(tmp_path) == ["studio"]
 
 
 def test_a_command_gets_its_key_and_no_argument_shows_it(tmp_path: Path) -> None:
-    keys.make(tmp_path)
+    keys.make_keys(tmp_path)
     show = [sys.executable, "-c", "import os; print(os.environ['AWS_SECRET_ACCESS_KEY'], os.environ['PGPASSWORD'])"]
     use = [sys.executable, keys.__file__, "use", str(tmp_path / "registry"), "--database", str(tmp_path / "database"), *show]
     done = subprocess.run(use, capture_output=True, text=True, check=True)

@@ -13,19 +13,19 @@ import pytest
 import yaml
 
 from audiotune.errors import SettingsError
-from audiotune.kubernetes import Kubernetes, connect
-from pipelines.cluster import Cluster, Images, Toleration, load_cluster
-from pipelines.doctor import CHECKS, findings, main, told
-from pipelines.findings import Finding, Patient
+from audiotune.kubernetes import Kubernetes, connect_kubernetes
+from pipelines.cluster import Cluster, GpuToleration, StepImages, load_cluster
+from pipelines.doctor import CHECKS, format_findings, main, run_checks
+from pipelines.findings import CheckTarget, DoctorFinding
 from pipelines.namespace import (
     DEPLOY,
     REPOSITORY,
-    launcher_data,
-    log_repository,
-    manifests,
-    objects,
-    patch_command,
-    runtime_spec,
+    build_launcher_data,
+    build_log_repository,
+    build_manifests,
+    build_objects,
+    build_patch_command,
+    build_runtime_spec,
 )
 from tests.contract.test_submit import without_kfp
 from tests.fakes.http_server import answering
@@ -36,8 +36,8 @@ from tests.fakes.kubernetes import FakeKubernetes, serving
 DIGEST = "@sha256:" + "7" * 64
 CLUSTER = Cluster(
     store="s3://jam", store_endpoint="http://store.jam.svc.cluster.local:9000", store_secret="jam-store",
-    mlflow="http://registry.jam.svc:5000", images=Images(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
-    gpus=1, gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(Toleration(key="nvidia.com/gpu", effect="NoSchedule"),),
+    mlflow="http://registry.jam.svc:5000", images=StepImages(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
+    gpus=1, gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
 )  # fmt: skip
 NODE = "/api/v1/nodes"
 LAUNCHER = "/api/v1/namespaces/jam/configmaps/kfp-launcher"
@@ -70,9 +70,9 @@ def healthy() -> FakeKubernetes:
         "/version": {},
         NODE: {"items": [node]},
         "/api/v1/namespaces/jam": {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
-        LAUNCHER: {"data": launcher_data(CLUSTER)},
+        LAUNCHER: {"data": build_launcher_data(CLUSTER)},
         "/api/v1/namespaces/jam/secrets/jam-store": KEYS,
-        LOGS: archive(log_repository(CLUSTER)),
+        LOGS: archive(build_log_repository(CLUSTER)),
         "/api/v1/namespaces/jam/serviceaccounts/pipeline-runner": {},
         ARGO: {"data": {}},
         SERVICE: {"spec": {"ports": [{"port": 9000}]}},
@@ -82,16 +82,16 @@ def healthy() -> FakeKubernetes:
     return FakeKubernetes(copy.deepcopy(found), {ACCOUNT: set(RIGHTS)})
 
 
-def looked_at(fake: FakeKubernetes, cluster: Cluster = CLUSTER) -> list[Finding]:
+def looked_at(fake: FakeKubernetes, cluster: Cluster = CLUSTER) -> list[DoctorFinding]:
     with serving(fake) as url:
-        return findings(Patient(cluster, "jam", "kubeflow", "pipeline-runner", Kubernetes(url)))
+        return run_checks(CheckTarget(cluster, "jam", "kubeflow", "pipeline-runner", Kubernetes(url)))
 
 
 def test_where_all_is_well_nothing_is_wrong() -> None:
     found = looked_at(healthy())
     assert [f for f in found if f.state != "well" and f.about != "kubeflow"] == []
     assert {f.about for f in found} == set(CHECKS)
-    assert "\nnothing is wrong" in told(found)
+    assert "\nnothing is wrong" in format_findings(found)
 
 
 def drop(path: str) -> Change:
@@ -108,10 +108,10 @@ def without(right: str) -> Change:
 
 STOCK_ARGO = {"data": {"workflowDefaults": "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"}}
 OLD_ARGO = {"data": {"config": "workflowDefaults: {spec: {templateDefaults: {retryStrategy: {retryPolicy: OnError}}}}"}}
-PROFILE = log_repository(CLUSTER.model_copy(update={"store_endpoint": "http://seaweedfs.kubeflow:9000"})).replace(
+PROFILE = build_log_repository(CLUSTER.model_copy(update={"store_endpoint": "http://seaweedfs.kubeflow:9000"})).replace(
     "name: jam-store\n    key: accesskey", "name: mlpipeline-minio-artifact\n    key: accesskey"
 )
-OTHER_ROOT = {"data": {**launcher_data(CLUSTER), "defaultPipelineRoot": "minio://mlpipeline/v2/artifacts"}}
+OTHER_ROOT = {"data": {**build_launcher_data(CLUSTER), "defaultPipelineRoot": "minio://mlpipeline/v2/artifacts"}}
 TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "other", "effect": "NoExecute"}]}}
 
 
@@ -122,7 +122,7 @@ TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "o
         ("launcher", "wrong", "not in s3://jam", put(LAUNCHER, OTHER_ROOT)),
         ("launcher", "wrong", "endpoint is None", put(LAUNCHER, {"data": {"defaultPipelineRoot": "s3://jam"}})),
         ("logs", "wrong", "Argo archives logs in Kubeflow's store", drop(LOGS)),
-        ("logs", "wrong", "Argo archives logs in Kubeflow's store", put(LOGS, {"data": {"ours": log_repository(CLUSTER)}})),
+        ("logs", "wrong", "Argo archives logs in Kubeflow's store", put(LOGS, {"data": {"ours": build_log_repository(CLUSTER)}})),
         ("logs", "warning", "endpoint, accessKeySecret lead elsewhere", put(LOGS, archive(PROFILE))),
         ("secrets", "wrong", "lacks secretkey", put("/api/v1/namespaces/jam/secrets/jam-store", {"data": {"accesskey": "eA=="}})),
         ("secrets", "unknown", "may not ask", lambda f: f.forbidden.add("/api/v1/namespaces/jam/secrets/jam-store")),
@@ -151,17 +151,17 @@ def test_each_thing_gone_wrong_is_found(about: str, state: str, words: str, chan
     change(fake)
     cluster = CLUSTER
     if about == "images":  # a registry that cannot answer from here
-        dead = Images(prepare=f"127.0.0.1:9/p{DIGEST}", train=f"127.0.0.1:9/t{DIGEST}")
+        dead = StepImages(prepare=f"127.0.0.1:9/p{DIGEST}", train=f"127.0.0.1:9/t{DIGEST}")
         cluster = CLUSTER.model_copy(update={"images": dead})
     found = [f for f in looked_at(fake, cluster) if f.about == about]
     hit = [f for f in found if f.state == state and words in f.words]
-    assert hit, told(found)
+    assert hit, format_findings(found)
     assert hit[0].cure
 
 
 def test_an_image_by_tag_and_digest_is_known_by_its_digest() -> None:
     """The chart writes host/path:tag@digest; nodes name what they hold without the tag, and registries ask for it without."""
-    both = Images(prepare=f"home/p:0.1.0{DIGEST}", train=f"home/t:0.1.0{DIGEST}")
+    both = StepImages(prepare=f"home/p:0.1.0{DIGEST}", train=f"home/t:0.1.0{DIGEST}")
     found = looked_at(healthy(), CLUSTER.model_copy(update={"images": both}))
     assert [f.words for f in found if f.about == "images"] == ["prepare is on a node already", "train is on a node already"]
 
@@ -180,7 +180,7 @@ def test_a_registry_is_asked_for_the_digest() -> None:
 
     with answering(Registry) as url:
         host = url.removeprefix("http://")
-        there = Images(prepare=f"{host}/group/p:0.1.0{DIGEST}", train=f"{host}/group/t:0.1.0")
+        there = StepImages(prepare=f"{host}/group/p:0.1.0{DIGEST}", train=f"{host}/group/t:0.1.0")
         found = looked_at(healthy(), CLUSTER.model_copy(update={"images": there}))
     assert asked == [f"/v2/group/p/manifests/{DIGEST[1:]}", "/v2/group/t/manifests/0.1.0"]
     assert [f.state for f in found if f.about == "images"] == ["well", "wrong"]
@@ -203,7 +203,7 @@ def with_trainer(*fields: str) -> FakeKubernetes:
         "org.kubeflow.trainer.v1alpha1.TrainJobList": {},
     }
     fake.objects[OPENAPI] = {"components": {"schemas": schemas}}
-    fake.objects[RUNTIME_PATH] = {"spec": runtime_spec(NODES)}
+    fake.objects[RUNTIME_PATH] = {"spec": build_runtime_spec(NODES)}
     (node,) = fake.objects[NODE]["items"]
     fake.objects[NODE] = {"items": [node, {**node, "metadata": {**node["metadata"], "name": "gpu-2"}}]}
     fake.rights[ACCOUNT] |= MORE_RIGHTS
@@ -211,7 +211,7 @@ def with_trainer(*fields: str) -> FakeKubernetes:
 
 
 def other_runtime(**job: Any) -> Any:
-    spec = runtime_spec(NODES)
+    spec = build_runtime_spec(NODES)
     spec["template"]["spec"]["replicatedJobs"][0]["template"]["spec"].update(job)
     return {"spec": spec}
 
@@ -288,12 +288,12 @@ def test_a_kubeconfig_leads_to_the_server(tmp_path: Path) -> None:
     with serving(healthy()) as url:
         whole = {**config, "clusters": [{"name": "c", "cluster": {"server": url, "insecure-skip-tls-verify": True}}]}
         (tmp_path / "config").write_text(yaml.safe_dump(whole))
-        assert connect(str(tmp_path / "config")).get("/version") == {}
+        assert connect_kubernetes(str(tmp_path / "config")).get("/version") == {}
 
 
 def test_namespace_objects_are_what_the_doctor_asks_for() -> None:
-    made = {each["kind"]: each for each in objects(CLUSTER, "jam")}
-    named = {each["metadata"]["name"]: each for each in objects(CLUSTER, "jam")}
+    made = {each["kind"]: each for each in build_objects(CLUSTER, "jam")}
+    named = {each["metadata"]["name"]: each for each in build_objects(CLUSTER, "jam")}
     fake = healthy()
     fake.objects |= {LAUNCHER: named["kfp-launcher"], LOGS: named["artifact-repositories"]}
     granted = {
@@ -307,13 +307,13 @@ def test_namespace_objects_are_what_the_doctor_asks_for() -> None:
 
 
 def test_the_patch_names_what_it_changes() -> None:
-    words = patch_command(CLUSTER)
+    words = build_patch_command(CLUSTER)
     assert words.startswith("kubectl patch configmap kfp-launcher --namespace kubeflow --type merge --patch '{")
     assert "s3://jam/kfp" in words
 
 
 def test_the_plain_manifests_are_what_the_code_says() -> None:
-    for name, text in manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
+    for name, text in build_manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
         assert (DEPLOY / name).read_text() == text, "run python -m pipelines.namespace --write"
 
 
@@ -328,7 +328,7 @@ def test_the_charts_facts_are_understood(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text(json.dumps(chart))
     found = load_cluster(tmp_path / "cluster.json")
     assert (found.recipe, found.batch_size, found.images.train) == ("lora_24gb", 8, f"home/t{DIGEST}")
-    assert found.gpu_tolerations == (Toleration(key="nvidia.com/gpu", effect="NoSchedule"),)
+    assert found.gpu_tolerations == (GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),)
     assert found.gpu_taint == ""  # the whole tolerations stand for it
     (tmp_path / "cluster.json").write_text(json.dumps({**chart, "colour": "red"}))
     with pytest.raises(SettingsError, match="colour"):

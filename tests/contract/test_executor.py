@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from components import executor
-from components.executor import SettingsError, door, parser_for, settings_from
+from components.executor import SettingsError, build_parser, run_command_line, validate_settings
 from pipelines.recipe import STEPS
 from tests.fakes.toy_step import settings as card
 
@@ -65,7 +65,7 @@ def recorded(folder: Path, **parameters: Any) -> dict[str, Any]:
 
 
 def play(given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    code = door(TOY, ["--executor-input", json.dumps(given)])
+    code = run_command_line(TOY, ["--executor-input", json.dumps(given)])
     written = Path(given["outputs"]["outputFile"])
     return code, json.loads(written.read_text()) if written.exists() else {}
 
@@ -94,8 +94,8 @@ def test_what_the_backend_refuses_is_left_out_at_any_depth() -> None:
     import numpy as np
 
     facts = {"a": None, "b": {"c": None, "d": [1, None, float("inf")]}, "loss": np.float32(0.5), "n": np.int64(3), "ok": True}
-    assert executor._accepted(facts) == {"b": {"d": [1]}, "loss": 0.5, "n": 3, "ok": True}
-    assert json.loads(json.dumps(executor._accepted(facts), allow_nan=False))
+    assert executor._drop_unaccepted(facts) == {"b": {"d": [1]}, "loss": 0.5, "n": 3, "ok": True}
+    assert json.loads(json.dumps(executor._drop_unaccepted(facts), allow_nan=False))
 
 
 def test_output_parameters_are_files_too(folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_whole_numbers_come_as_floats_from_the_local_runner(folder: Path) -> Non
     class Counted(executor.StepSettings):
         steps: int = 1
 
-    assert settings_from(Counted, {"steps": 20.0}).model_dump() == {"steps": 20}
+    assert validate_settings(Counted, {"steps": 20.0}).model_dump() == {"steps": 20}
 
 
 def test_the_last_line_on_stderr_is_the_whole_story(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +159,7 @@ def test_missing_artifact_is_named(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_executor_input_that_is_no_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert door(TOY, ["--executor-input", "{{$}}"]) == 1
+    assert run_command_line(TOY, ["--executor-input", "{{$}}"]) == 1
     assert "no JSON" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -180,23 +180,23 @@ def test_where_the_launcher_keeps_files(uri: str, path: str) -> None:
 def test_the_same_door_opens_by_hand(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, store = folder / "by" / "hand.html", folder / "other"
     flags = ["--model", str(folder / "model"), "--page", str(page), "--store", str(store), "--metrics", str(folder / "m")]
-    assert door(TOY, [*flags, "--loudness-lufs", "-20", "--people", '["ana", "ben"]']) == 0
+    assert run_command_line(TOY, [*flags, "--loudness-lufs", "-20", "--people", '["ana", "ben"]']) == 0
     assert page.read_text().endswith("drone -20.0 ana,ben")
     assert (store / "counted").read_text() == "3"
     assert '"lines": 3' in capsys.readouterr().out
 
 
 def test_help_tells_knobs_with_their_defaults() -> None:
-    text = parser_for(TOY, card).format_help()
+    text = build_parser(TOY, card).format_help()
     assert "--loudness-lufs" in text
     assert "100 % honest" in text
     assert "-18.0" in text
 
 
 def test_unknown_knobs_are_left_out_and_bounds_hold() -> None:
-    assert settings_from(card.Settings, {"pipelinechannel--gpus": "0"}) == card.Settings()
+    assert validate_settings(card.Settings, {"pipelinechannel--gpus": "0"}) == card.Settings()
     with pytest.raises(SettingsError, match="loudness_lufs"):
-        settings_from(card.Settings, {"loudness_lufs": "loud"})
+        validate_settings(card.Settings, {"loudness_lufs": "loud"})
 
 
 CHOICES = {"taste": {"soft": {"loudness_lufs": -30.0}, "loud and dark": {"loudness_lufs": -12.0, "word": "pluck"}}}
@@ -217,7 +217,7 @@ def test_a_choice_may_be_a_knob_itself_and_may_be_absent(folder: Path) -> None:
     words = {"word": {"the dark one": {"word": "drone"}}}
     assert play(recorded(folder, settings={"choices": words}, word="a free word"))[0] == 0
     assert "a free word" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
-    assert executor.words_to_knobs(card.Settings, CHOICES, {"taste": None}) == {}
+    assert executor.settings_from_choices(card.Settings, CHOICES, {"taste": None}) == {}
 
 
 @pytest.mark.parametrize("step", ["make", "train", "report"])
@@ -230,7 +230,7 @@ def test_recorded_inputs_are_read_as_they_came(step: str) -> None:
             assert str(path).startswith("/s3/audiotune/kfp/audiotune-probe/")
     values = given["inputs"]["parameterValues"]
     assert "d_none" not in values
-    assert settings_from(card.Settings, values) == card.Settings()
+    assert validate_settings(card.Settings, values) == card.Settings()
 
 
 def test_recorded_outputs_hold_what_ours_hold(folder: Path) -> None:

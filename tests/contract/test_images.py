@@ -13,8 +13,8 @@ import pytest
 from deploy.images import __main__ as program
 from deploy.images import bill
 from deploy.images.__main__ import IMAGES
-from deploy.images.builder import Builder, BuildError
-from deploy.images.check import ROOMS, TORCH
+from deploy.images.builder import ImageBuilder, ImageBuildError
+from deploy.images.check import IMAGE_MODULES, TORCH
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("Dockerfile.train", "Dockerfile.serve", "deploy/object-store/Dockerfile")
@@ -126,23 +126,23 @@ def test_no_image_gets_kfp_and_only_two_get_torch() -> None:
 
 
 def test_every_image_is_looked_into() -> None:
-    assert set(ROOMS) == set(IMAGES) - {"object-store"}
+    assert set(IMAGE_MODULES) == set(IMAGES) - {"object-store"}
 
 
 def test_the_bill_names_every_package_with_its_licence() -> None:
-    made = bill.bill("prepare", "1.0")
+    made = bill.make_bill("prepare", "1.0")
     names = [component["name"] for component in made["components"]]
     assert names == sorted({str(d.metadata["Name"]).lower().replace("_", "-") for d in metadata.distributions()})
     numpy: Any = next(component for component in made["components"] if component["name"] == "numpy")
     assert numpy["purl"] == f"pkg:pypi/numpy@{metadata.version('numpy')}"
     assert numpy["licenses"]
-    assert sum(bill.licences_of(made).values()) == len(names)
+    assert sum(bill.count_licences(made).values()) == len(names)
 
 
 def test_without_a_builder_the_words_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BuildError, match="podman nor docker"):
-        Builder()
+    with pytest.raises(ImageBuildError, match="podman nor docker"):
+        ImageBuilder()
 
 
 def test_a_push_says_how_layers_are_packed(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_push_says_how_layers_are_packed(tmp_path: Path) -> None:
         'while [ $# -gt 0 ]; do [ "$1" = --digestfile ] && printf sha256:abc > "$2"; shift; done\n'
     )
     podman.chmod(0o755)
-    assert Builder(str(podman), tls=False, compression="zstd").push("mine:1", "there:5000/mine:1") == "sha256:abc"
-    assert Builder(str(podman)).push("mine:1", "there:5000/mine:1") == "sha256:abc"
+    assert ImageBuilder(str(podman), tls=False, compression="zstd").push("mine:1", "there:5000/mine:1") == "sha256:abc"
+    assert ImageBuilder(str(podman)).push("mine:1", "there:5000/mine:1") == "sha256:abc"
     packed, plain = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("push")]
     assert "--compression-format zstd" in packed
     assert "--tls-verify=false" in packed
@@ -162,7 +162,7 @@ def test_a_push_says_how_layers_are_packed(tmp_path: Path) -> None:
     assert "--tls-verify=true" in plain
 
 
-class Carrier(Builder):
+class Carrier(ImageBuilder):
     """A builder that notes what it would carry; what it pushes gets a digest of its own."""
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_relocating_carries_by_digest_and_writes_the_values_of_the_new_place(locked: Path) -> None:
     carrier = Carrier()
-    program.relocate(carrier, "inside:5000/band", [], "db.io:443/library/postgres:15")
+    program.relocate_images(carrier, "inside:5000/band", [], "db.io:443/library/postgres:15")
     assert carrier.pulled == [
         "old:5000/audio-tune/prepare@sha256:prepare", "old:5000/audio-tune/registry@sha256:registry", "db.io:443/library/postgres:15"
     ]  # fmt: skip
@@ -208,13 +208,13 @@ def test_relocating_carries_by_digest_and_writes_the_values_of_the_new_place(loc
 
 
 def test_relocating_takes_some_and_leaves_the_database_alone(locked: Path) -> None:
-    program.relocate(Carrier(), "inside:5000", ["registry"])
+    program.relocate_images(Carrier(), "inside:5000", ["registry"])
     assert set(json.loads(locked.read_text().partition("\n")[2])["images"]) == {"registry", "mlflow"}
 
 
 def test_what_the_lock_does_not_name_is_told(locked: Path) -> None:
-    with pytest.raises(BuildError, match=r"does not name studio; it holds prepare, registry"):
-        program.relocate(Carrier(), "inside:5000", ["studio"])
+    with pytest.raises(ImageBuildError, match=r"does not name studio; it holds prepare, registry"):
+        program.relocate_images(Carrier(), "inside:5000", ["studio"])
     assert not locked.exists()
 
 
@@ -228,4 +228,4 @@ def test_what_the_lock_does_not_name_is_told(locked: Path) -> None:
     ],
 )
 def test_the_tag_of_a_reference(reference: str, tag: str) -> None:
-    assert program._tag(reference) == tag
+    assert program._get_tag(reference) == tag

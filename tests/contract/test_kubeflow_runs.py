@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from audiotune.kubeflow_run import StepPod, ended_by_hand, failed_drivers, last_words, pods_of, steps_in, workflow_of
+from audiotune.kubeflow_run import (
+    StepPod,
+    find_failed_drivers,
+    find_failure_line,
+    find_step_pods,
+    list_steps,
+    parse_workflow,
+    was_cancelled,
+)
 
 RECORDED = Path(__file__).parent / "recorded" / "runs"
 
@@ -16,7 +24,7 @@ RECORDED = Path(__file__).parent / "recorded" / "runs"
 def recorded(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run as v2beta1 gives it, and Argo's account out of v1beta1."""
     found = json.loads((RECORDED / f"{name}.json").read_text())
-    return found["run"], workflow_of({"pipeline_runtime": {"workflow_manifest": json.dumps(found["workflow"])}})
+    return found["run"], parse_workflow({"pipeline_runtime": {"workflow_manifest": json.dumps(found["workflow"])}})
 
 
 @pytest.mark.parametrize(
@@ -31,16 +39,16 @@ def recorded(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 )
 def test_of_all_tasks_only_steps_are_steps(name: str, steps: list[tuple[str, str | None]]) -> None:
     run, _ = recorded(name)
-    assert [(task["display_name"], task.get("state")) for task in steps_in(run)] == steps
+    assert [(task["display_name"], task.get("state")) for task in list_steps(run)] == steps
     assert len(run["run_details"]["task_details"]) > 3 * len(steps)
 
 
 def test_the_failed_step_leads_to_its_pod_and_its_words() -> None:
     _, workflow = recorded("failed")
-    [pod] = pods_of(workflow, "ingest")
+    [pod] = find_step_pods(workflow, "ingest")
     name = "audio-tune-prepare-2qvx6-retry-system-container-impl-1062722287"
     assert pod == StepPod(name, "audio-tune-prepare-2qvx6-1062722287", "Failed", "main: Error (exit code 1)")
-    assert last_words((RECORDED / "failed_log.txt").read_text()).startswith("ingest: nothing was accepted (high_dark")
+    assert find_failure_line((RECORDED / "failed_log.txt").read_text()).startswith("ingest: nothing was accepted (high_dark")
 
 
 def test_where_the_launcher_gives_up_that_is_the_reason() -> None:
@@ -53,23 +61,23 @@ time="2026-11-25T04:52:29.905Z" level=info msg="sub-process exited" argo=true er
 Error: exit status 1
 """
     words = "Kubeflow: failed to execute component: failed to pre-publish Pod info: execution ID=46 not found"
-    assert last_words(log) == words
-    assert last_words(log.replace("failed to pre-publish Pod info: execution ID=46 not found", "exit status 1")).startswith(
+    assert find_failure_line(log) == words
+    assert find_failure_line(log.replace("failed to pre-publish Pod info: execution ID=46 not found", "exit status 1")).startswith(
         "View run"
     )
 
 
 def test_a_step_that_never_ran_because_its_driver_failed_leads_to_the_drivers_pod() -> None:
     run, workflow = recorded("driver")
-    assert failed_drivers(run) == ["annotate-merge"]
-    [pod] = pods_of(workflow, "annotate-merge")
+    assert find_failed_drivers(run) == ["annotate-merge"]
+    [pod] = find_step_pods(workflow, "annotate-merge")
     assert pod.name == "audio-tune-tune-rjzgx-system-container-driver-2649024142"
-    assert all(failed_drivers(recorded(name)[0]) == [] for name in ("failed", "cached", "running"))
+    assert all(find_failed_drivers(recorded(name)[0]) == [] for name in ("failed", "cached", "running"))
 
 
 def test_each_step_has_its_own_pod() -> None:
     _, workflow = recorded("running")
-    pods = {step: pods_of(workflow, step) for step in ("annotate-merge", "encode", "finetune", "unwrap")}
+    pods = {step: find_step_pods(workflow, step) for step in ("annotate-merge", "encode", "finetune", "unwrap")}
     assert {step: [pod.phase for pod in found] for step, found in pods.items()} == {
         "annotate-merge": [],  # from the cache: only its driver ran
         "encode": [],
@@ -85,20 +93,20 @@ def test_the_newest_attempt_comes_first() -> None:
     ways = ["w(0).root(0).cut(0).executor(2)", "w(0).root(0).cut(0).executor(10)", "w(0).root(0).cut(1).executor(0)"]
     ways += ["w(0).root(0).cut(1).cut-driver(0)", "w(0).root(0).uncut(1).executor(0)"]
     workflow = {"status": {"nodes": {str(n): node(n, way) for n, way in enumerate(ways)}}}
-    assert [pod.node for pod in pods_of(workflow, "cut")] == ["w-2", "w-1", "w-0", "w-3"]
+    assert [pod.node for pod in find_step_pods(workflow, "cut")] == ["w-2", "w-1", "w-0", "w-3"]
     plain = {
         "status": {"nodes": {"0": node(7, "w.root.cut.executor")}}
     }  # where an administrator took Argo's default retries away
-    assert [pod.name for pod in pods_of(plain, "cut")] == ["w-7"]
+    assert [pod.name for pod in find_step_pods(plain, "cut")] == ["w-7"]
 
 
 @pytest.mark.parametrize(("name", "by_hand"), [("failed", False), ("cancelled", True), ("cached", False), ("running", False)])
 def test_only_its_history_tells_a_cancelled_run_from_a_failed_one(name: str, by_hand: bool) -> None:
     run, _ = recorded(name)
-    assert ended_by_hand(run) is by_hand
+    assert was_cancelled(run) is by_hand
     assert (run["state"] == "FAILED") is (name in ("failed", "cancelled"))
 
 
 @pytest.mark.parametrize("answer", [{}, {"pipeline_runtime": {}}, {"pipeline_runtime": {"workflow_manifest": "<html>"}}])
 def test_a_server_that_shows_no_workflow_names_no_pods(answer: dict[str, Any]) -> None:
-    assert pods_of(workflow_of(answer), "ingest") == []
+    assert find_step_pods(parse_workflow(answer), "ingest") == []

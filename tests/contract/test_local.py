@@ -12,8 +12,8 @@ import yaml
 
 from audiotune.errors import PipelineError
 from audiotune.runform import RunForm
-from pipelines.compile import compiled
-from pipelines.local import main, play, without_unasked
+from pipelines.compile import compile_pipeline
+from pipelines.local import drop_unset_inputs, main, run_pipeline
 from pipelines.recipe import load_recipe
 
 COUNT = (
@@ -73,7 +73,7 @@ def _compiled(path: Path) -> list[dict[str, Any]]:
 
 
 def test_outputs_travel_and_this_machine_wins(documents: list[dict[str, Any]], tmp_path: Path) -> None:
-    outputs = play(documents, {"n": "9"}, tmp_path / "runs", str(tmp_path / "store"))
+    outputs = run_pipeline(documents, {"n": "9"}, tmp_path / "runs", str(tmp_path / "store"))
     assert outputs["count"]["key"] == "k/1"
     assert outputs["count"]["metrics"] == {"n": 9}
     assert Path(outputs["tell"]["report"]).read_text() == "9 ('x',) here k/1"
@@ -82,13 +82,13 @@ def test_outputs_travel_and_this_machine_wins(documents: list[dict[str, Any]], t
 
 def test_the_board_tells_every_step_and_where_it_stopped(documents: list[dict[str, Any]], tmp_path: Path) -> None:
     board = tmp_path / "board.json"
-    play(documents, {}, tmp_path / "runs", str(tmp_path / "store"), board)
+    run_pipeline(documents, {}, tmp_path / "runs", str(tmp_path / "store"), board)
     assert [(step["name"], step["state"]) for step in json.loads(board.read_text())["steps"]] == [
         ("count", "done"),
         ("tell", "done"),
     ]
     with pytest.raises(PipelineError):
-        play(documents, {"fail": "true"}, tmp_path / "again", str(tmp_path / "store"), board)
+        run_pipeline(documents, {"fail": "true"}, tmp_path / "again", str(tmp_path / "store"), board)
     assert [step["state"] for step in json.loads(board.read_text())["steps"]] == ["done", "failed"]
 
 
@@ -97,27 +97,27 @@ def test_the_form_is_printed_for_programs(capsys: pytest.CaptureFixture[str]) ->
     assert main(["tune", "--recipe", "demo", "--form"]) == 0
     form = RunForm.model_validate_json(capsys.readouterr().out)
     assert [step.title for step in form.steps][2] == "Fine-tune the model"
-    name = form.box("training_name")
+    name = form.find_field("training_name")
     assert name is not None
     assert name.default == "demo"
 
 
 def test_defaults_of_the_form_lie_over_the_recipe(documents: list[dict[str, Any]], tmp_path: Path) -> None:
-    outputs = play(documents, {}, tmp_path / "runs", str(tmp_path / "store"))
+    outputs = run_pipeline(documents, {}, tmp_path / "runs", str(tmp_path / "store"))
     assert Path(outputs["count"]["made"]).read_text().startswith("5 ('x',)")
 
 
 def test_the_failing_steps_last_words_are_the_error(documents: list[dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"^tell: too loud in x\.wav\. Turn it down") as caught:
-        play(documents, {"fail": "true"}, tmp_path / "runs", str(tmp_path / "store"))
+        run_pipeline(documents, {"fail": "true"}, tmp_path / "runs", str(tmp_path / "store"))
     log = Path(str(caught.value).rpartition(" is in ")[2])
     assert "too loud" in log.read_text()
 
 
 def test_a_whole_number_nobody_gives_is_left_out_as_on_a_real_backend() -> None:
-    documents = compiled("full", load_recipe("demo"))
+    documents = compile_pipeline("full", load_recipe("demo"))
     before = documents[0]["components"]["comp-finetune"]["inputDefinitions"]["parameters"]
-    after = without_unasked(documents)[0]["components"]["comp-finetune"]["inputDefinitions"]["parameters"]
+    after = drop_unset_inputs(documents)[0]["components"]["comp-finetune"]["inputDefinitions"]["parameters"]
     assert set(before) - set(after) == {"seed"}
-    tuned = without_unasked(compiled("tune", load_recipe("demo")))[0]["components"]["comp-finetune"]["inputDefinitions"]
+    tuned = drop_unset_inputs(compile_pipeline("tune", load_recipe("demo")))[0]["components"]["comp-finetune"]["inputDefinitions"]
     assert "seed" in tuned["parameters"]  # there the form asks for it

@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError, SettingsError
-from components.finetune.nodes.place import VARIABLE, Place
+from components.finetune.nodes.place import VARIABLE, NodeResources
 from pipelines import chart
-from pipelines.arguments import typed_arguments
-from pipelines.cluster import Cluster, Images, Toleration, load_cluster, with_images, with_preset
-from pipelines.compile import compiled, structure
-from pipelines.documents import PIPELINES, tasks_of, to_yaml, version_of
-from pipelines.finish import finished
-from pipelines.form import choices
-from pipelines.lint import faults_in
-from pipelines.recipe import RECIPES, STEPS, load_recipe, settings_of
+from pipelines.arguments import convert_arguments
+from pipelines.cluster import Cluster, GpuToleration, StepImages, apply_images, apply_preset, load_cluster
+from pipelines.compile import compile_pipeline, compile_structure
+from pipelines.documents import PIPELINES, collect_tasks, compute_version_name, to_yaml
+from pipelines.finish import finish_pipeline
+from pipelines.form import build_choices
+from pipelines.lint import find_faults
+from pipelines.recipe import RECIPES, STEPS, load_recipe, load_step_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 Documents = list[dict[str, Any]]
@@ -29,7 +29,7 @@ Documents = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def documents() -> dict[str, Documents]:
     recipe = load_recipe("first_release")
-    return {name: compiled(name, recipe) for name in PIPELINES}
+    return {name: compile_pipeline(name, recipe) for name in PIPELINES}
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -42,7 +42,7 @@ def test_compiled_pipeline_is_the_golden_one(documents: dict[str, Documents], na
 def test_every_recipe_loads_and_compiles(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert {t["componentRef"]["name"] for t in tasks_of(compiled("full", recipe)[0]).values()} == {
+    assert {t["componentRef"]["name"] for t in collect_tasks(compile_pipeline("full", recipe)[0]).values()} == {
         f"comp-{step.replace('_', '-')}" for step in STEPS
     }
 
@@ -69,8 +69,8 @@ def test_card_door_and_settings_agree(documents: dict[str, Documents], step: str
     card = importlib.import_module(f"components.{step}.settings")
     component = documents["full"][0]["components"][f"comp-{step.replace('_', '-')}"]
     given = set(component.get("inputDefinitions", {}).get("parameters", {}))
-    words = {card for card, _ in choices(load_recipe("first_release")).values()}
-    assert given - {"settings"} - words <= set(settings_of(step).model_fields), "a parameter of the card is no knob and no choice"
+    words = {card for card, _ in build_choices(load_recipe("first_release")).values()}
+    assert given - {"settings"} - words <= set(load_step_settings(step).model_fields), "a parameter of the card is no knob and no choice"
     assert "settings" in given
     assert set(component.get("inputDefinitions", {}).get("artifacts", {})) == set(card.INPUTS)
     assert set(component["outputDefinitions"]["artifacts"]) == set(card.OUTPUTS)
@@ -139,8 +139,8 @@ def _break(documents: Documents, how: str) -> Documents:
     ],
 )
 def test_lint_finds(documents: dict[str, Documents], how: str, word: str) -> None:
-    assert faults_in(documents["full"]) == []
-    assert any(word in fault for fault in faults_in(_break(documents["full"], how)))
+    assert find_faults(documents["full"]) == []
+    assert any(word in fault for fault in find_faults(_break(documents["full"], how)))
 
 
 def test_form_offers_drop_downs_and_refuses_other_words(documents: dict[str, Documents]) -> None:
@@ -148,16 +148,16 @@ def test_form_offers_drop_downs_and_refuses_other_words(documents: dict[str, Doc
     form = spec["root"]["inputDefinitions"]["parameters"]
     assert form["training_length"]["literals"] == ["short (200 steps)", "usual (2000 steps)", "long (6000 steps)"]
     assert form["training_length"]["defaultValue"] == "usual (2000 steps)"
-    assert typed_arguments(spec, {"training_seed": "30", "training_method": "light add-on (LoRA)"}) == {
+    assert convert_arguments(spec, {"training_seed": "30", "training_method": "light add-on (LoRA)"}) == {
         "training_seed": 30,
         "training_method": "light add-on (LoRA)",
     }
     with pytest.raises(SettingsError, match="Take one of"):
-        typed_arguments(spec, {"training_length": "half"})
+        convert_arguments(spec, {"training_length": "half"})
     with pytest.raises(SettingsError, match="no parameter colour"):
-        typed_arguments(spec, {"colour": "red"})
+        convert_arguments(spec, {"colour": "red"})
     with pytest.raises(SettingsError, match="training_seed="):
-        typed_arguments(spec, {"training_seed": "many"})
+        convert_arguments(spec, {"training_seed": "many"})
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -172,19 +172,19 @@ def test_boxes_stand_together_by_what_they_are_about(documents: dict[str, Docume
 def test_every_word_of_a_drop_down_is_knobs_of_its_step(name: str) -> None:
     recipe = load_recipe(name)
     for task in ("encode", "finetune"):
-        inputs = tasks_of(compiled("tune", recipe)[0])[task]["inputs"]["parameters"]
+        inputs = collect_tasks(compile_pipeline("tune", recipe)[0])[task]["inputs"]["parameters"]
         settings = inputs["settings"]["runtimeValue"]["constant"]
         for words in settings["choices"].values():
             for knobs in words.values():
-                assert settings_of(task).model_validate({**recipe.knobs(task), **knobs})
+                assert load_step_settings(task).model_validate({**recipe.settings_for(task), **knobs})
 
 
 DIGEST = "@sha256:" + "5" * 64
 CLUSTER = Cluster(
     store="s3://jam", store_endpoint="http://store:9000", store_region="eu", store_ca_secret="ca", mlflow="http://mlflow:5000",
-    images=Images(prepare=f"home:5000/audio-tune/prepare{DIGEST}", train=f"home:5000/audio-tune/train{DIGEST}"),
+    images=StepImages(prepare=f"home:5000/audio-tune/prepare{DIGEST}", train=f"home:5000/audio-tune/train{DIGEST}"),
     pull_secrets=("login",), pull_policy="Always", batch_size=3, gpus=1, gpu_resource="nvidia.com/mig-2g.20gb",
-    gpu_node_selector={"gpu": "yes"}, gpu_tolerations=(Toleration(key="gpu", operator="Equal", value="x", effect="NoExecute"),),
+    gpu_node_selector={"gpu": "yes"}, gpu_tolerations=(GpuToleration(key="gpu", operator="Equal", value="x", effect="NoExecute"),),
     environment={"HF_HUB_OFFLINE": "1"},
 )  # fmt: skip
 
@@ -192,8 +192,8 @@ CLUSTER = Cluster(
 def test_for_a_cluster_images_are_named_by_digest() -> None:
     recipe = load_recipe("lora_24gb")
     with pytest.raises(PipelineError, match="exec-ingest: image audio-tune/prepare:0.1.0 is not named by digest"):
-        compiled("full", recipe, Cluster())
-    spec, platform = compiled("full", recipe, CLUSTER)
+        compile_pipeline("full", recipe, Cluster())
+    spec, platform = compile_pipeline("full", recipe, CLUSTER)
     assert {e["container"]["image"].split("@")[0] for e in spec["deploymentSpec"]["executors"].values()} == {
         "home:5000/audio-tune/prepare",
         "home:5000/audio-tune/train",
@@ -209,13 +209,13 @@ def test_for_a_cluster_images_are_named_by_digest() -> None:
 
 def test_several_nodes_are_led_by_a_step_without_gpus() -> None:
     cluster = CLUSTER.model_copy(update={"nodes": 2, "gpus": 4, "batch_size": 16})
-    spec, platform = compiled("full", load_recipe("lora_24gb"), cluster)
+    spec, platform = compile_pipeline("full", load_recipe("lora_24gb"), cluster)
     knobs = spec["root"]["dag"]["tasks"]["finetune"]["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
     assert (knobs["nodes"], knobs["devices"]) == (2, 4)  # every GPU of a pod has a process
     containers = {label: e["container"] for label, e in spec["deploymentSpec"]["executors"].items()}
     assert containers["exec-encode"]["resources"]["accelerator"]["count"] == "4"
     assert "accelerator" not in containers["exec-finetune"]["resources"]
-    (place,) = [Place.model_validate_json(e["value"]) for e in containers["exec-finetune"]["env"] if e["name"] == VARIABLE]
+    (place,) = [NodeResources.model_validate_json(e["value"]) for e in containers["exec-finetune"]["env"] if e["name"] == VARIABLE]
     assert place.image == containers["exec-finetune"]["image"]
     assert place.resources["limits"][cluster.gpu_resource] == "4"
     assert place.tolerations == [{"key": "gpu", "operator": "Equal", "value": "x", "effect": "NoExecute"}]
@@ -223,14 +223,14 @@ def test_several_nodes_are_led_by_a_step_without_gpus() -> None:
     assert "tolerations" not in own["exec-finetune"]
     assert "tolerations" in own["exec-encode"]
     assert int(own["exec-finetune"]["activeDeadlineSeconds"]) > place.deadline_s  # the step lives to tell of the TrainJob's
-    alone = compiled("full", load_recipe("lora_24gb"), CLUSTER)[0]["deploymentSpec"]["executors"]["exec-finetune"]["container"]
+    alone = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)[0]["deploymentSpec"]["executors"]["exec-finetune"]["container"]
     assert VARIABLE not in {e["name"] for e in alone["env"]}
 
 
 def test_nodes_may_be_the_recipes(tmp_path: Path) -> None:
     text = (RECIPES / "full_finetune.toml").read_text().replace("[finetune]", "[finetune]\nnodes = 2")
     (tmp_path / "r.toml").write_text(text)
-    spec, _ = compiled("tune", load_recipe(tmp_path / "r.toml"), CLUSTER.model_copy(update={"nodes": None}))
+    spec, _ = compile_pipeline("tune", load_recipe(tmp_path / "r.toml"), CLUSTER.model_copy(update={"nodes": None}))
     env = {e["name"] for e in spec["deploymentSpec"]["executors"]["exec-finetune"]["container"]["env"]}
     assert VARIABLE in env
 
@@ -244,29 +244,29 @@ def test_we_write_what_the_sdk_would_have_written(tmp_path: Path) -> None:
     compiler.Compiler().compile(placed_by_sdk, str(tmp_path / "sdk.yaml"))
     theirs = list(yaml.safe_load_all((tmp_path / "sdk.yaml").read_text()))
     compiler.Compiler().compile(toy_placed, str(tmp_path / "toy.yaml"))
-    from pipelines.placement import placed
+    from pipelines.placement import place_tasks
 
-    ours = placed(list(yaml.safe_load_all((tmp_path / "toy.yaml").read_text())), CLUSTER)
+    ours = place_tasks(list(yaml.safe_load_all((tmp_path / "toy.yaml").read_text())), CLUSTER)
     assert ours[1] == theirs[1]
     assert ours[0]["deploymentSpec"] == theirs[0]["deploymentSpec"]
-    assert tasks_of(ours[0]) == tasks_of(theirs[0])
+    assert collect_tasks(ours[0]) == collect_tasks(theirs[0])
 
 
 def test_what_is_finished_may_be_finished_anew(documents: dict[str, Documents]) -> None:
     recipe = load_recipe("lora_24gb")
-    once = finished(structure("full"), recipe, CLUSTER)
-    assert finished(once, recipe, CLUSTER) == once
-    assert finished(documents["full"], recipe, CLUSTER) == once
-    assert version_of(once) != version_of(documents["full"])
+    once = finish_pipeline(compile_structure("full"), recipe, CLUSTER)
+    assert finish_pipeline(once, recipe, CLUSTER) == once
+    assert finish_pipeline(documents["full"], recipe, CLUSTER) == once
+    assert compute_version_name(once) != compute_version_name(documents["full"])
 
 
 def test_the_chart_carries_what_the_code_says() -> None:
-    assert chart.drifted() == [], "run python -m pipelines.chart"
+    assert chart.find_outdated_files() == [], "run python -m pipelines.chart"
 
 
 def test_drift_of_the_chart_is_seen(tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text("x")
-    assert chart.drifted(tmp_path) == ["full.yaml", "old.yaml", "prepare.yaml", "tune.yaml"]
+    assert chart.find_outdated_files(tmp_path) == ["full.yaml", "old.yaml", "prepare.yaml", "tune.yaml"]
 
 
 def test_facts_of_a_cluster_come_from_files(tmp_path: Path) -> None:
@@ -274,32 +274,32 @@ def test_facts_of_a_cluster_come_from_files(tmp_path: Path) -> None:
     (tmp_path / "images.yaml").write_text(
         f"images: {{registry: home, prepare: {{digest: '{DIGEST[1:]}'}}, train: {{registry: far, name: x/train, tag: v1}}}}"
     )
-    cluster = with_images(with_preset(load_cluster(tmp_path / "cluster.json"), "mig-2g.20gb"), tmp_path / "images.yaml")
-    assert cluster.images == Images(prepare=f"home/audio-tune/prepare{DIGEST}", train="far/x/train:v1")
+    cluster = apply_images(apply_preset(load_cluster(tmp_path / "cluster.json"), "mig-2g.20gb"), tmp_path / "images.yaml")
+    assert cluster.images == StepImages(prepare=f"home/audio-tune/prepare{DIGEST}", train="far/x/train:v1")
     assert (cluster.store, cluster.gpu_taint, cluster.gpus) == ("s3://jam", "gpu", 1)
     assert (cluster.gpu_resource, cluster.recipe, cluster.batch_size) == ("nvidia.com/mig-2g.20gb", "lora_24gb", 8)
-    assert with_preset(Cluster(), "cpu").gpus == 0
+    assert apply_preset(Cluster(), "cpu").gpus == 0
     with pytest.raises(SettingsError, match="l4-24gb"):
-        with_preset(Cluster(), "toaster")
+        apply_preset(Cluster(), "toaster")
     (tmp_path / "cluster.json").write_text('{"stor": "s3://jam"}')
     with pytest.raises(SettingsError, match="stor: Extra"):
         load_cluster(tmp_path / "cluster.json")
 
 
 def test_yaml_is_stable(documents: dict[str, Documents]) -> None:
-    again = compiled("full", load_recipe("first_release"))
+    again = compile_pipeline("full", load_recipe("first_release"))
     assert to_yaml(again) == to_yaml(documents["full"])
 
 
 @pytest.mark.parametrize("name", ["prepare", "tune", "full"])
 def test_steps_that_read_the_store_by_name_are_never_taken_from_kubeflows_cache(name: str) -> None:
-    tasks = compiled(name, load_recipe("first_release"))[0]["root"]["dag"]["tasks"]
+    tasks = compile_pipeline(name, load_recipe("first_release"))[0]["root"]["dag"]["tasks"]
     cached = {task for task, about in tasks.items() if about.get("cachingOptions", {}).get("enableCache")}
     assert cached == set(tasks) - {"ingest", "annotate-merge", "register"}
 
 
 @pytest.mark.parametrize("recipe", ["first_release", "full_finetune", "lora_24gb"])
 def test_a_release_made_from_the_form_is_the_one_that_the_charts_service_follows(recipe: str) -> None:
-    form = compiled("tune", load_recipe(recipe))[0]["root"]["inputDefinitions"]["parameters"]
+    form = compile_pipeline("tune", load_recipe(recipe))[0]["root"]["inputDefinitions"]["parameters"]
     chart = yaml.safe_load(Path("helm/audio-tune/values.yaml").read_text())
     assert form["training_name"]["defaultValue"] == chart["generation"]["release"]["name"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.documents import read
+from pipelines.documents import read_documents
 from tests.e2e.standin.driver import Run
 from tests.e2e.standin.pods import pod
 
@@ -32,7 +32,7 @@ def recording(name: str) -> dict[str, Any]:
 
 
 def recorded_run() -> Run:
-    documents = read(RECORDED / "probe_pipeline.yaml")
+    documents = read_documents(RECORDED / "probe_pipeline.yaml")
     return Run(documents, {"text": "mu"}, "ffde30c8-e254-4438-8c3b-98553711dec5", "mu", "s3://audiotune/kfp", SESSION)
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from audiotune.errors import PipelineError
 from audiotune.kubeflow import Kubeflow, RunFailedError, RunUnfinishedError
-from audiotune.kubeflow_run import last_words
+from audiotune.kubeflow_run import find_failure_line
 from pipelines.chart import FOLDER
-from pipelines.documents import read
-from pipelines.submit import main, upload
+from pipelines.documents import read_documents
+from pipelines.submit import main, upload_documents
 from tests.fakes.kubeflow import FakeKubeflow, serving
 
 LOG = """[ 40%] counting
@@ -30,7 +30,7 @@ Error: exit status 1
 
 @pytest.fixture
 def documents() -> list[dict[str, Any]]:
-    return read(FOLDER / "prepare.yaml")
+    return read_documents(FOLDER / "prepare.yaml")
 
 
 def facts(folder: Path) -> str:
@@ -44,13 +44,13 @@ def facts(folder: Path) -> str:
 def test_same_content_makes_one_version(documents: list[dict[str, Any]]) -> None:
     fake = FakeKubeflow()
     with serving(fake) as url:
-        first = upload(Kubeflow(url), documents)
-        assert upload(Kubeflow(url), documents) == first
+        first = upload_documents(Kubeflow(url), documents)
+        assert upload_documents(Kubeflow(url), documents) == first
         assert fake.uploads == 1
         for n in range(4):  # more versions than one page shows
             documents[0]["pipelineInfo"]["description"] = f"changed {n}"
-            assert upload(Kubeflow(url), documents) != first
-        assert upload(Kubeflow(url), documents)[1] == "v-5"
+            assert upload_documents(Kubeflow(url), documents) != first
+        assert upload_documents(Kubeflow(url), documents)[1] == "v-5"
         assert fake.uploads == 5
 
 
@@ -99,7 +99,7 @@ def test_failed_run_tells_why_in_one_sentence(log: str | None, error: str, reaso
     fake = FakeKubeflow(("FAILED",), error=error, log=log)
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url, pytest.raises(RunFailedError) as e:
-        Kubeflow(url).follow("r-1", print, every_s=0.01)
+        Kubeflow(url).follow_run("r-1", print, every_s=0.01)
     assert e.value.what == reason
 
 
@@ -112,26 +112,26 @@ def test_failed_run_tells_why_in_one_sentence(log: str | None, error: str, reaso
     ],
 )
 def test_a_runs_page_is_named_only_where_it_is(endpoint: str, pages: str, page: str) -> None:
-    assert Kubeflow(endpoint, pages=pages).page("r-1") == page
+    assert Kubeflow(endpoint, pages=pages).run_page("r-1") == page
 
 
 def test_where_no_log_is_left_kubernetes_has_the_word() -> None:
     fake = FakeKubeflow(("FAILED",), message="main: OOMKilled (exit code 137)")
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url, pytest.raises(RunFailedError, match="^ingest: main: OOMKilled"):
-        Kubeflow(url).follow("r-1", print, every_s=0.01)
+        Kubeflow(url).follow_run("r-1", print, every_s=0.01)
 
 
 def test_a_step_that_waits_for_a_machine_says_for_what() -> None:
     fake = FakeKubeflow(("PENDING",), message="Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url:
-        assert Kubeflow(url).progress("r-1", "ingest") == (0.0, fake.message)
+        assert Kubeflow(url).step_progress("r-1", "ingest") == (0.0, fake.message)
 
 
 def test_last_words_are_ours_before_the_launchers() -> None:
-    assert last_words(LOG) == "ingest: take.wav is silent. Play louder"
-    assert last_words("[ 10%] so far\n\n") == ""
+    assert find_failure_line(LOG) == "ingest: take.wav is silent. Play louder"
+    assert find_failure_line("[ 10%] so far\n\n") == ""
 
 
 def test_exit_codes_are_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +165,7 @@ def test_run_that_never_ends_is_given_up() -> None:
     fake = FakeKubeflow(("RUNNING",))
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url, pytest.raises(RunUnfinishedError, match="did not end"):
-        Kubeflow(url).follow("r-1", print, every_s=0.01, timeout_s=0.1)
+        Kubeflow(url).follow_run("r-1", print, every_s=0.01, timeout_s=0.1)
 
 
 BLOCKED = """

@@ -22,7 +22,7 @@ NEEDED = ("ServiceAccount", "PriorityClass")
 WRONG = {"monitoring": {"serviceMonitor": {"enabled": True}}}
 
 
-class Door:
+class AdmissionCheck:
     """The API server, asked without consequences."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def main() -> int:
     if reason := why_not():
         print(f"no API server was asked: {reason}")
         return 0
-    door = Door()
+    door = AdmissionCheck()
     sets = {**SETS, "claim": CLAIM, "whole and external": merged(WHOLE, EXTERNAL)}
     try:
         door.set_up()

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.drill import CHART, NAME, REGISTRY, SMALL, Drill, play
+from tests.e2e.drill import CHART, NAME, REGISTRY, SMALL, Drill, run_drill
 from tests.e2e.journey import LIGHT
 from tests.e2e.tools import ROOT, ClusterError
 
@@ -42,7 +42,7 @@ class AirGap(Drill):
     def stages(self) -> list[Callable[[], None]]:
         return [
             self.a_private_registry, self.relocate, self.every_image_is_from_there, self.install, self.ready,
-            self.the_node_pulled_there, self.make_holdings, self.nothing_is_lost,
+            self.the_node_pulled_there, self.make_group_data, self.nothing_is_lost,
         ]  # fmt: skip
 
     def a_private_registry(self) -> None:
@@ -100,4 +100,4 @@ class AirGap(Drill):
 
 
 if __name__ == "__main__":
-    raise SystemExit(play(AirGap, __doc__ or ""))
+    raise SystemExit(run_drill(AirGap, __doc__ or ""))

@@ -29,34 +29,34 @@ consents_to = ["store", "train", "release", "generate"]
 """
 
 
-def make() -> dict[str, Any]:
+def make_group_data() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _takes(folder / "takes")
+        _write_takes(folder / "takes")
         (folder / "agreement.toml").write_text(AGREEMENT)
-        _door("ingest", folder, "--source", folder / "takes", "--agreement", folder / "agreement.toml", "--contributors", MEMBER)
-        _door("segment", folder, "--recordings", folder / "recordings", "--min-s", "0.3", "--max-s", "4")
+        _run_step("ingest", folder, "--source", folder / "takes", "--agreement", folder / "agreement.toml", "--contributors", MEMBER)
+        _run_step("segment", folder, "--recordings", folder / "recordings", "--min-s", "0.3", "--max-s", "4")
         _annotate(folder / "segments")
         _register(folder)
-    return tell()
+    return read_group_data()
 
 
-def _takes(folder: Path) -> None:
+def _write_takes(folder: Path) -> None:
     import numpy as np
 
     from audiotune.sound import Sound
-    from audiotune.synthesizer import play, random_patch
+    from audiotune.synthesizer import make_random_patch, play_patch
 
     rng = np.random.default_rng(11)
     for number in range(TAKES):
-        patch = random_patch(rng, register="low", envelope="pluck")
+        patch = make_random_patch(rng, register="low", envelope="pluck")
         silence = np.zeros(32_000, np.float32)
-        sounds = [play(patch, 1.0, 32_000, number * 10 + part).data[0] for part in range(2)]
+        sounds = [play_patch(patch, 1.0, 32_000, number * 10 + part).data[0] for part in range(2)]
         frames = np.concatenate([part for sound in sounds for part in (silence, sound)] + [silence])
         Sound(frames[None], 32_000).write(folder / f"take_{number}.wav", "PCM_16")
 
 
-def _door(step: str, folder: Path, *words: object) -> None:
+def _run_step(step: str, folder: Path, *words: object) -> None:
     out = {"ingest": ("recordings", "report", "metrics"), "segment": ("segments", "report", "metrics")}[step]
     given = [str(word) for word in (*words, *(part for name in out for part in (f"--{name}", folder / name)))]
     done = subprocess.run([sys.executable, "-m", f"components.{step}", *given], capture_output=True, text=True, check=False)
@@ -71,15 +71,15 @@ def _annotate(segments: Path) -> None:
     from audiotune.store import open_store
 
     store = open_store()
-    for segment in manifest.load(segments, "segments", Segment).rows:
-        annotation.save(store, annotation.Annotation(segment=segment.id, member=MEMBER, words="as it was heard"))
-    accounts.create(store, MEMBER, PASSWORD)
+    for segment in manifest.load_manifest(segments, "segments", Segment).rows:
+        annotation.save_annotation(store, annotation.Annotation(segment=segment.id, member=MEMBER, words="as it was heard"))
+    accounts.create_account(store, MEMBER, PASSWORD)
 
 
 def _register(folder: Path) -> None:
     import mlflow
 
-    from audiotune.registry.connection import client as registry
+    from audiotune.registry.connection import get_mlflow_client as registry
 
     mlflow.set_experiment(MODEL)
     with mlflow.start_run() as run:
@@ -92,7 +92,7 @@ def _register(folder: Path) -> None:
     client.set_registered_model_alias(MODEL, "champion", version.version)
 
 
-def tell() -> dict[str, Any]:
+def read_group_data() -> dict[str, Any]:
     from audiotune import annotation
     from audiotune.access import accounts
     from audiotune.store import open_store
@@ -108,21 +108,21 @@ def tell() -> dict[str, Any]:
         name: {entry.key: hashlib.sha256(store.get(entry.key)).hexdigest() for entry in store.list(name)}
         for name in ("manifests/", "annotations/", "governance/")
     }
-    if accounts.verify(store, MEMBER, PASSWORD) is None:
+    if accounts.verify_password(store, MEMBER, PASSWORD) is None:
         sys.exit(f"{MEMBER}'s password is not hers any more")
     return {
         "blobs": blobs,
         **read,
-        "words": sorted(a.words for a in annotation.all_annotations(store)),
-        "members": sorted(f"{a.member} {a.role}" for a in accounts.listed(store)),
-        "mlflow": _registered(),
+        "words": sorted(a.words for a in annotation.read_all_annotations(store)),
+        "members": sorted(f"{a.member} {a.role}" for a in accounts.list_accounts(store)),
+        "mlflow": _read_registered(),
     }
 
 
-def _registered() -> dict[str, Any]:
+def _read_registered() -> dict[str, Any]:
     import mlflow
 
-    from audiotune.registry.connection import client as registry
+    from audiotune.registry.connection import get_mlflow_client as registry
 
     client = registry()
     version = client.get_model_version_by_alias(MODEL, "champion")
@@ -132,4 +132,4 @@ def _registered() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(make() if sys.argv[1] == "make" else tell(), sort_keys=True))
+    print(json.dumps(make_group_data() if sys.argv[1] == "make" else read_group_data(), sort_keys=True))

@@ -56,7 +56,7 @@ class _Page:
 
         return WebDriverWait(self.driver, _WAIT_S, poll_frequency=0.2).until(lambda _: true())
 
-    def room(self, name: str) -> None:
+    def open_tab(self, name: str) -> None:
         tabs = "#at-rooms > .tab-wrapper button[role=tab]"
         button = self.until(lambda: next((b for b in self.all(tabs) if b.text.strip() == name), None))
         button.click()
@@ -74,7 +74,7 @@ def _visit(page: _Page, url: str, member: str, password: str) -> None:
         box.send_keys(words)
     next(button for button in page.all("button") if button.is_displayed()).click()
     page.until(lambda: page.text("#at-signed-in"))
-    page.room("Generate")
+    page.open_tab("Generate")
     page.until(lambda: page.all("#at-prompt textarea"))
     page.all("#at-prompt textarea")[0].send_keys("low drone")
     page.all("#at-make")[0].click()
@@ -82,6 +82,6 @@ def _visit(page: _Page, url: str, member: str, password: str) -> None:
     page.all("#at-made .at-play")[0].click()
     page.until(lambda: page.driver.execute_script("return window.audioTunePlaying && window.audioTunePlaying.duration > 0"))
     page.shoot("generate")
-    page.room("Releases")
+    page.open_tab("Releases")
     page.until(lambda: "champion" in page.driver.page_source.lower())
     page.shoot("releases")

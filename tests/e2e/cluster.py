@@ -17,10 +17,10 @@ import sys
 import time
 
 from audiotune.errors import AudioTuneError
-from deploy.images.__main__ import version
-from tests.e2e.journey import LIGHT, Journey, LeftOutError
+from deploy.images.__main__ import read_version
+from tests.e2e.journey import LIGHT, LeftOutError, LightStages
 from tests.e2e.tools import ROOT, ClusterError, down, up, why_not, without
-from tests.e2e.whole import Whole
+from tests.e2e.whole import TorchStages
 
 SPARE_DISK_GB = 12  # the light images once more, in podman, in the registry and on the node
 SPARE_S = 540
@@ -54,7 +54,7 @@ def _want() -> str:
     free_gb = shutil.disk_usage(ROOT).free / 1e9
     if free_gb < SPARE_DISK_GB:
         return f"{free_gb:.0f} GB of disk are free, {SPARE_DISK_GB} are needed"
-    return without(f"{name}:{version()}" for name in LIGHT)
+    return without(f"{name}:{read_version()}" for name in LIGHT)
 
 
 def _too_slow(*_: object) -> None:
@@ -67,9 +67,9 @@ def _watched(args: argparse.Namespace) -> int:
     try:
         if args.spare and not was_up:
             down(wipe=True)  # what a killed lab left: half a network, mounts, somebody's pods, which would all come back
-        journey = (Journey if args.light or args.spare else Whole)(build=not args.no_build, spare=args.spare)
+        journey = (LightStages if args.light or args.spare else TorchStages)(build=not args.no_build, spare=args.spare)
         try:
-            failed = _played(journey)
+            failed = _run_stages(journey)
         finally:
             signal.alarm(0)  # cleaning up takes what it takes
             if not args.keep:
@@ -90,7 +90,7 @@ def _watched(args: argparse.Namespace) -> int:
     return 0
 
 
-def _played(journey: Journey) -> str:
+def _run_stages(journey: LightStages) -> str:
     """Plays the stages and prints the time of each; what failed, or ""."""
     for stage in journey.stages():
         name, start = stage.__name__.replace("_", " "), time.monotonic()

@@ -22,7 +22,7 @@ from tests.e2e.tools import ROOT, Cluster, ClusterError, why_not
 NAME, BUCKET = "audio-tune", "audio-tune"
 REGISTRY = "localhost:5000"
 CHART = str(ROOT / "helm/audio-tune")
-BAND = Path(__file__).with_name("band.py")
+GROUP_DATA_SCRIPT = Path(__file__).with_name("band.py")
 # without the images that hold torch; a small node
 SMALL = ["-f", str(ROOT / "deploy/values/small.yaml"), "--set", "generation.replicas=0", "--set", "journey.enabled=false"]
 
@@ -51,16 +51,16 @@ class Drill:
     def ready(self) -> None:
         self.cluster.settled(900)
 
-    def make_holdings(self) -> None:
+    def make_group_data(self) -> None:
         """Recordings, segments, annotations, an account, a model version; and the first owner's account."""
-        self.holdings = self._band("make")
+        self.holdings = self._run_group_data("make")
         secret = self.cluster.until("the first owner's Secret", lambda: self.secret(f"{NAME}-first-owner"), 300)
         self.owner = json.loads(secret["owner.json"])
         self.members_sign_in()
 
     def nothing_is_lost(self) -> None:
         """Every byte and every word as it was made, and both members still come in."""
-        found = self._band("tell")
+        found = self._run_group_data("tell")
         lost = [key for key, value in self.holdings.items() if found.get(key) != value]
         if lost:
             raise ClusterError(f"not as they were: {', '.join(lost)}: {json.dumps(found)[:800]}")
@@ -123,9 +123,9 @@ class Drill:
     def in_studio(self, code: str) -> str:
         return self.cluster.kubectl("exec", "-i", f"deploy/{NAME}-studio", "-c", "studio", "--", "python", "-", given=code)
 
-    def _band(self, verb: str) -> dict[str, Any]:
+    def _run_group_data(self, verb: str) -> dict[str, Any]:
         words = ("exec", "-i", f"deploy/{NAME}-studio", "-c", "studio", "--", "python", "-", verb)
-        told = self.cluster.kubectl(*words, given=BAND.read_text(), timeout_s=600)
+        told = self.cluster.kubectl(*words, given=GROUP_DATA_SCRIPT.read_text(), timeout_s=600)
         found: dict[str, Any] = json.loads(told.strip().splitlines()[-1])
         return found
 
@@ -144,7 +144,7 @@ def status(address: str, body: bytes | None = None) -> int:
         return 0
 
 
-def play(make: Callable[[], Drill], about: str) -> int:
+def run_drill(make: Callable[[], Drill], about: str) -> int:
     """The command line of a drill: plays its stages, prints the time of each, and cleans up."""
     parser = argparse.ArgumentParser(description=about.split("\n")[0])
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.drill import BUCKET, NAME, REGISTRY, Drill, play
+from tests.e2e.drill import BUCKET, NAME, REGISTRY, Drill, run_drill
 from tests.e2e.tools import LAB, ROOT, Cluster, ClusterError
 
 OUTSIDE = "audio-tune-elsewhere"
@@ -39,7 +39,7 @@ class External(Drill):
 
     def stages(self) -> list[Callable[[], None]]:
         return [
-            self.servers_elsewhere, self.secrets_made_before, self.install, self.ready, self.make_holdings, self.nothing_is_lost,
+            self.servers_elsewhere, self.secrets_made_before, self.install, self.ready, self.make_group_data, self.nothing_is_lost,
             self.it_is_all_elsewhere, self.dump_and_restore, self.nothing_is_lost, self.uninstall, self.it_is_all_elsewhere,
         ]  # fmt: skip
 
@@ -185,4 +185,4 @@ def _service(name: str, port: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(play(External, __doc__ or ""))
+    raise SystemExit(run_drill(External, __doc__ or ""))

@@ -21,14 +21,14 @@ from typing import Any
 import yaml
 
 from pipelines.cluster import load_cluster
-from pipelines.documents import read
-from pipelines.placement import placed
+from pipelines.documents import read_documents
+from pipelines.placement import place_tasks
 from tests.e2e.standin.driver import Run
 from tests.e2e.standin.pods import pod
 from tests.e2e.tools import Cluster, ClusterError, why_not
 from tests.rendered_chart import CHART, objects, one
 
-FENCE = "audio-tune/simulated"
+SIMULATED_TAINT = "audio-tune/simulated"
 PRESETS = yaml.safe_load((CHART / "files" / "presets.yaml").read_text())
 GPU_PRESETS = tuple(name for name, preset in PRESETS.items() if preset["count"])
 CARDS = {"l4-24gb": "NVIDIA-L4", "a100-40gb": "NVIDIA-A100-SXM4-40GB", "h100-80gb": "NVIDIA-H100-80GB-HBM3"}
@@ -58,15 +58,15 @@ spec:
       {{ end }}
       phase: Running
 """
-PATIENCE_S = 120
+TIMEOUT_S = 120
 Object = dict[str, Any]
 
 
 def node(name: str, card: str = "", resource: str = "") -> Object:
     """A node as the GPU operator would leave it: the card's label, the taint, two of the resource."""
     room = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110", **({resource: "2"} if resource else {})}
-    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", FENCE: "true"}
-    taints = [{"key": FENCE, "value": "true", "effect": "NoSchedule"}]
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", SIMULATED_TAINT: "true"}
+    taints = [{"key": SIMULATED_TAINT, "value": "true", "effect": "NoSchedule"}]
     if card:
         labels |= {"nvidia.com/gpu.product": card, "nvidia.com/gpu.present": "true"}
         labels |= {"nvidia.com/mig.strategy": "mixed"} if "mig" in resource else {}
@@ -84,12 +84,12 @@ def nodes() -> dict[str, Object]:
     return {**made, "cpu": node("gpus-plain"), "unknown": node("gpus-unknown", "NVIDIA-T4", "nvidia.com/gpu")}
 
 
-def fenced(found: Object, name: str) -> Object:
+def keep_on_simulated_nodes(found: Object, name: str) -> Object:
     """The pod may pass the fence, and must stay inside."""
     spec = found["spec"]
-    inside = {"matchExpressions": [{"key": FENCE, "operator": "Exists"}]}
+    inside = {"matchExpressions": [{"key": SIMULATED_TAINT, "operator": "Exists"}]}
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [inside]}}}
-    tolerations = [*spec.get("tolerations", []), {"key": FENCE, "operator": "Exists", "effect": "NoSchedule"}]
+    tolerations = [*spec.get("tolerations", []), {"key": SIMULATED_TAINT, "operator": "Exists", "effect": "NoSchedule"}]
     spec = {**spec, "affinity": affinity, "tolerations": tolerations}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {**found["metadata"], "name": name}, "spec": spec}
 
@@ -108,11 +108,11 @@ def of_finetune(preset: str) -> Object:
         path = Path(folder) / "cluster.json"
         path.write_text(told)
         cluster = load_cluster(path)
-    documents = placed(read(CHART / "files" / "pipelines" / "tune.yaml"), cluster)
+    documents = place_tasks(read_documents(CHART / "files" / "pipelines" / "tune.yaml"), cluster)
     return pod(Run(documents, {}, "gpus", "gpus", "s3://x", {}), "finetune", {"inputs": {"parameterValues": {}}}, "p", "default")
 
 
-class Trial:
+class GpuPresetStages:
     """The stages, in their order; each prints what it saw."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Trial:
             self._apply(found)
         for found in self.nodes.values():
             name = found["metadata"]["name"]
-            self.cluster.until(f"node {name} is ready", functools.partial(self._node_ready, name), PATIENCE_S)
+            self.cluster.until(f"node {name} is ready", functools.partial(self._node_ready, name), TIMEOUT_S)
 
     def presets_land_on_their_node(self) -> None:
         for preset in PRESETS:
@@ -147,10 +147,10 @@ class Trial:
         """Two cards, three pods."""
         names = [f"third-{n}" for n in range(3)]
         for name in names:
-            self._apply(fenced(of_generation("l4-24gb"), name))
-        self.cluster.until("two pods are placed", lambda: sum(bool(self._where(name)) for name in names) == 2, PATIENCE_S)
+            self._apply(keep_on_simulated_nodes(of_generation("l4-24gb"), name))
+        self.cluster.until("two pods are placed", lambda: sum(bool(self._where(name)) for name in names) == 2, TIMEOUT_S)
         [left] = [name for name in names if not self._where(name)]
-        self.cluster.until("the third waits", lambda: "Insufficient nvidia.com/gpu" in self._why(left), PATIENCE_S)
+        self.cluster.until("the third waits", lambda: "Insufficient nvidia.com/gpu" in self._why(left), TIMEOUT_S)
         self._drop(*names)
         print("        three pods, two cards: the third waits (Insufficient nvidia.com/gpu)")
 
@@ -178,8 +178,8 @@ class Trial:
         self.cluster.kubectl("delete", "namespace", self.cluster.namespace, "--wait=false", check=False)
 
     def _lands(self, name: str, made: Object, wanted: str, *, keep: bool = False) -> None:
-        self._apply(fenced(made, name))
-        where = self.cluster.until(f"{name} is placed ({self._why(name)})", lambda: self._where(name), PATIENCE_S)
+        self._apply(keep_on_simulated_nodes(made, name))
+        where = self.cluster.until(f"{name} is placed ({self._why(name)})", lambda: self._where(name), TIMEOUT_S)
         if where != wanted:
             raise ClusterError(f"{name} landed on {where} instead of {wanted}")
         print(f"        {name:26} on {where}", flush=True)
@@ -187,8 +187,8 @@ class Trial:
             self._drop(name)
 
     def _waits(self, name: str, made: Object) -> None:
-        self._apply(fenced(made, name))
-        why = self.cluster.until(f"the scheduler says why {name} waits", lambda: self._why(name), PATIENCE_S)
+        self._apply(keep_on_simulated_nodes(made, name))
+        why = self.cluster.until(f"the scheduler says why {name} waits", lambda: self._why(name), TIMEOUT_S)
         if where := self._where(name):
             raise ClusterError(f"{name} landed on {where}, and should wait")
         print(f"        {name:26} waits: {why[:100]}", flush=True)
@@ -256,7 +256,7 @@ def main() -> int:
     if reason := why_not():
         print(f"the GPU presets were not tried: {reason}")
         return 0
-    trial = Trial()
+    trial = GpuPresetStages()
     stages = (
         trial.set_up, trial.presets_land_on_their_node, trial.presets_wait_when_their_node_is_away, trial.a_card_is_given_once,
         trial.claims_land_where_a_device_is,

@@ -42,7 +42,7 @@ class LeftOutError(Exception):
     """The machine, not the chart, is why nothing can be said."""
 
 
-class Journey:
+class LightStages:
     """The stages, in their order.
 
     Args:
@@ -155,7 +155,7 @@ class Journey:
         if (found := _status(f"{address}/login", told.encode())) != 200:
             raise ClusterError(f"the first owner cannot sign in ({found})")
 
-    def the_store_keeps_its_promises(self) -> None:
+    def the_store_passes_its_conformance_tests(self) -> None:
         """The tests of every store, in buckets of their own on the cluster's MinIO."""
         found = self.cluster.found("secret", f"{NAME}-object-store")["data"]
         user, password = (base64.b64decode(found[key]).decode() for key in ("accesskey", "secretkey"))
@@ -245,7 +245,7 @@ class Journey:
             self.ready,
             self.nothing_comes_in_from_outside,
             self.the_first_owner_signs_in,
-            self.the_store_keeps_its_promises,
+            self.the_store_passes_its_conformance_tests,
         ]
 
     def from_kept(self) -> list[Stage]:

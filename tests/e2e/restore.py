@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.drill import BUCKET, NAME, Drill, play
+from tests.e2e.drill import BUCKET, NAME, Drill, run_drill
 from tests.e2e.tools import ClusterError
 
 
@@ -26,7 +26,7 @@ class Restore(Drill):
 
     def stages(self) -> list[Callable[[], None]]:
         return [
-            self.install, self.ready, self.make_holdings, self.dump_the_database, self.mirror_the_bucket, self.lose_everything,
+            self.install, self.ready, self.make_group_data, self.dump_the_database, self.mirror_the_bucket, self.lose_everything,
             self.install_anew, self.mirror_back, self.restore_the_database, self.ready, self.nothing_is_lost,
         ]  # fmt: skip
 
@@ -78,4 +78,4 @@ class Restore(Drill):
 
 
 if __name__ == "__main__":
-    raise SystemExit(play(Restore, __doc__ or ""))
+    raise SystemExit(run_drill(Restore, __doc__ or ""))

@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import Callable
 
-from tests.e2e.drill import BUCKET, CHART, NAME, Drill, play
+from tests.e2e.drill import BUCKET, CHART, NAME, Drill, run_drill
 from tests.e2e.tools import ClusterError
 
 USERS = ("studio", "generation", "pipelines", "registry")
@@ -26,7 +26,7 @@ class Rotate(Drill):
 
     def stages(self) -> list[Callable[[], None]]:
         return [
-            self.install, self.ready, self.make_holdings, self.keys_of_the_users, self.nothing_is_lost,
+            self.install, self.ready, self.make_group_data, self.keys_of_the_users, self.nothing_is_lost,
             self.key_of_the_administrator, self.nothing_is_lost, self.password_of_the_database, self.nothing_is_lost,
             self.password_and_token_of_the_owner, self.upgrade_afterwards, self.nothing_is_lost,
         ]  # fmt: skip
@@ -127,4 +127,4 @@ def _enters(address: str, pair: tuple[str, str]) -> bool:
 
 
 if __name__ == "__main__":
-    raise SystemExit(play(Rotate, __doc__ or ""))
+    raise SystemExit(run_drill(Rotate, __doc__ or ""))

@@ -7,12 +7,12 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from audiotune.kubernetes import connect
+from audiotune.kubernetes import connect_kubernetes
 from pipelines.cluster import load_cluster
-from pipelines.compile import compiled
+from pipelines.compile import compile_pipeline
 from pipelines.recipe import load_recipe
 from tests.e2e.standin.driver import Run
-from tests.e2e.standin.player import Player, StepFailedError
+from tests.e2e.standin.player import PipelineRunner, StepFailedError
 from tests.e2e.tools import Cluster, ClusterError
 
 RECIPE = Path(__file__).parent / "smallest.toml"
@@ -40,20 +40,20 @@ print("takes laid", len(list(store.list("incoming/e2e/"))))
 """
 
 
-class Backend:
+class StandInBackend:
     """What stands in for Kubeflow on this cluster; what it has run once it takes from its cache."""
 
     def __init__(self, cluster: Cluster, release: str) -> None:
         self._cluster, self._release = cluster, release
-        self._player = Player(connect(cluster.env["KUBECONFIG"]), cluster.namespace, limit_s=_STEP_S)
+        self._player = PipelineRunner(connect_kubernetes(cluster.env["KUBECONFIG"]), cluster.namespace, limit_s=_STEP_S)
         self._numbers = itertools.count(1)
 
-    def lay_takes(self) -> None:
+    def upload_takes(self) -> None:
         told = self._cluster.kubectl("exec", f"deploy/{self._release}-studio", "--", "python", "-c", _TAKES)
         if "takes laid 6" not in told:
             raise ClusterError(f"the takes did not come to the store: {told}")
 
-    def play(self, length: str) -> str:
+    def run_pipeline(self, length: str) -> str:
         """The pipeline `full` from the form to a registered release.
 
         Args:
@@ -67,7 +67,7 @@ class Backend:
             path = Path(folder) / "cluster.json"
             path.write_text(facts)
             cluster = load_cluster(path)
-        documents = compiled("full", load_recipe(RECIPE), cluster)
+        documents = compile_pipeline("full", load_recipe(RECIPE), cluster)
         choices = documents[0]["root"]["inputDefinitions"]["parameters"]["training_length"]["literals"]
         arguments = {
             "source": f"{cluster.store}/incoming/e2e",
@@ -76,7 +76,7 @@ class Backend:
         }
         run = Run(documents, arguments, str(uuid.uuid4()), "e2e", f"{cluster.store}/kfp", {"Provider": "s3"}, self._numbers)
         try:
-            done = self._player.play(run, lambda words: print(f"           {words}", flush=True))
+            done = self._player.run_pipeline(run, lambda words: print(f"           {words}", flush=True))
         except (StepFailedError, ValueError) as e:
             raise ClusterError(f"the run failed: {e}") from e
         return str(done["register"].parameters["version"])

@@ -18,7 +18,7 @@ _CLIENTS = 2
 
 
 @dataclass
-class Load:
+class LoadResult:
     """What was asked while it went on.
 
     Attributes:
@@ -32,7 +32,7 @@ class Load:
     longest_s: float = 0.0
 
 
-class Listener:
+class MemberClient:
     """A member's program.
 
     Args:
@@ -55,7 +55,7 @@ class Listener:
         except GenerationError:
             return ""
 
-    def hear(self, seed: int = 1) -> bytes:
+    def generate_sound(self, seed: int = 1) -> bytes:
         """A sound. Raises GenerationError."""
         return self._client.generate(**_SMALL, seed=seed).audio
 
@@ -69,9 +69,9 @@ class Listener:
         raise ClusterError("a request without a token made a sound")
 
     @contextmanager
-    def under_load(self) -> Iterator[Load]:
+    def under_load(self) -> Iterator[LoadResult]:
         """Two clients ask for sounds, one after another, until the block ends."""
-        load, ended = Load(), threading.Event()
+        load, ended = LoadResult(), threading.Event()
         clients = [threading.Thread(target=self._ask, args=(load, ended, 1000 * n), daemon=True) for n in range(_CLIENTS)]
         for client in clients:
             client.start()
@@ -82,7 +82,7 @@ class Listener:
             for client in clients:
                 client.join(130)
 
-    def _ask(self, load: Load, ended: threading.Event, seed: int) -> None:
+    def _ask(self, load: LoadResult, ended: threading.Event, seed: int) -> None:
         while not ended.is_set():
             began, seed = time.monotonic(), seed + 1
             try:

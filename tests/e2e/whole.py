@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from tests.e2e import browser
-from tests.e2e.journey import NAME, Journey, Stage
-from tests.e2e.run import Backend
-from tests.e2e.sounds import Listener
+from tests.e2e.journey import NAME, LightStages, Stage
+from tests.e2e.run import StandInBackend
+from tests.e2e.sounds import MemberClient
 from tests.e2e.tools import ROOT, ClusterError
 
 SHOTS = ROOT / "build" / "e2e"
@@ -17,13 +17,13 @@ _KFP = ["--set", "kfp.mode=multi-user", "--set", "kfp.endpoint=http://nobody.kub
 _SMALL = ["--set", "pipelines.cpuRequest=100m", "--set", "pipelines.internet=false"]
 
 
-class Whole(Journey):
+class TorchStages(LightStages):
     """All of the light stages, and between them those with torch."""
 
     light = False
     keys: frozenset[str] = frozenset()
     sound = b""
-    parts = ("generation", *Journey.parts)
+    parts = ("generation", *LightStages.parts)
 
     def flags(self) -> list[str]:
         return ["-f", str(ROOT / "deploy/values/small.yaml"), *super().flags(), *_KFP, *_SMALL]
@@ -33,18 +33,18 @@ class Whole(Journey):
 
     def a_run_makes_a_release(self) -> None:
         """The compiled pipeline, each step as a pod of its own image."""
-        self.backend = Backend(self.cluster, NAME)
-        self.backend.lay_takes()
-        self.version = self.backend.play("short")
+        self.backend = StandInBackend(self.cluster, NAME)
+        self.backend.upload_takes()
+        self.version = self.backend.run_pipeline("short")
 
     def a_member_hears_it(self) -> None:
         told = self.cluster.kubectl(
             "exec", f"deploy/{NAME}-studio", "--", "python", "-m", "audiotune.access", "token", "issue", "ana", "--days", "1"
         )
-        self.listener = Listener(self.address("generation", 3000), told.split()[-1])
+        self.listener = MemberClient(self.address("generation", 3000), told.split()[-1])
         self._served(self.version)
         self.listener.refused_without_a_token()
-        self.sound = self.listener.hear()
+        self.sound = self.listener.generate_sound()
 
     def the_studio_in_chromium(self) -> None:
         if reason := browser.missing():
@@ -59,7 +59,7 @@ class Whole(Journey):
     def a_new_release_swaps_in_under_load(self) -> None:
         """Another run registers another champion while two clients ask for sounds; nobody is refused."""
         with self.listener.under_load() as load:
-            new = self.backend.play("usual")
+            new = self.backend.run_pipeline("usual")
             if new == self.version:
                 raise ClusterError("the second run made no new version")
             self._served(new)
@@ -70,7 +70,7 @@ class Whole(Journey):
         )
         if load.failed or len(load.heard) < 2:
             raise ClusterError(f"the swap was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
-        self.sound = self.listener.hear()
+        self.sound = self.listener.generate_sound()
 
     def two_replicas_are_rolled_under_load(self) -> None:
         """Every pod of the service is replaced while two clients ask for sounds; nobody is refused."""
@@ -88,7 +88,7 @@ class Whole(Journey):
         )
         if load.failed or not load.heard:
             raise ClusterError(f"the rollout was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
-        if self.listener.hear() != self.sound:
+        if self.listener.generate_sound() != self.sound:
             raise ClusterError("the same seed sounds different on the new pods")
 
     def _rolled(self, service: str) -> None:
@@ -118,7 +118,7 @@ class Whole(Journey):
         self.keys = keys
         if self.sound:
             self._served(self.version)
-            if self.listener.hear() != self.sound:
+            if self.listener.generate_sound() != self.sound:
                 raise ClusterError("the same seed of the same release sounds different")
 
     def _served(self, wanted: str) -> None:

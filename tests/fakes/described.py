@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiotune.governance import Agreement, Member, publish
+from audiotune.governance import Agreement, Member, publish_agreement
 from audiotune.governance.agreement import ALL_USES
-from audiotune.governance.consent import record_standing
+from audiotune.governance.consent import record_standing_consents
 from audiotune.manifest import Manifest
 from audiotune.recording import Description, Recording
 from audiotune.segment import Segment, segment_id
@@ -53,7 +53,7 @@ def agreement(*extra: Member) -> Agreement:
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedStore:
     """What was made. `segments` by take name."""
 
     store: FolderStore
@@ -62,18 +62,18 @@ class Described:
     segments: Mapping[str, list[Segment]]
 
 
-def described(
+def make_described_store(
     folder: Path, takes: list[Recording], each: int = 2, group: Agreement | None = None, blob: bytes | None = None
-) -> Described:
+) -> DescribedStore:
     """A store with takes, `each` segments of each, the agreement and standing consent; `blob` is the sound of all segments."""
     store = FolderStore(folder)
     group = group or agreement()
-    publish(store, group)
+    publish_agreement(store, group)
     key = store.put_blob(blob, ".flac") if blob else ""
     segments = {take.name: [segment(take, i, key) for i in range(each)] for take in takes}
     for take in takes:
-        record_standing(store, group, take.id, take.contributors)
+        record_standing_consents(store, group, take.id, take.contributors)
     recordings = Manifest("recordings", takes, {"source": "tests"}).save(store)
     rows = [one for take in takes for one in segments[take.name]]
     made = Manifest("segments", rows, {"recordings": recordings}).save(store)
-    return Described(store, made, {take.name: take for take in takes}, segments)
+    return DescribedStore(store, made, {take.name: take for take in takes}, segments)

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audiotune.generation import Generation, GenerationRequest
-from audiotune.store import digest_of
+from audiotune.generation import GenerationRecord, GenerationRequest
+from audiotune.store import compute_digest
 from tests.fakes.http_server import answering
 from tests.fakes.seeded_store import tone
 
@@ -50,8 +50,8 @@ class FakeGeneration:
     def _entry(self, request: GenerationRequest, seed: int) -> dict[str, Any]:
         audio = tone(110 + seed % 400, request.seconds or 1.0).to_bytes("WAV")
         self.gave.append(audio)
-        record = Generation(
-            sound=digest_of(audio), blob="", format="wav", prompt=request.prompt, negative_prompt=request.negative_prompt,
+        record = GenerationRecord(
+            sound=compute_digest(audio), blob="", format="wav", prompt=request.prompt, negative_prompt=request.negative_prompt,
             seconds=request.seconds or 1.0, steps=request.steps, guidance=request.guidance, seed=seed, sampler="euler",
             release=RELEASE["name"], version=RELEASE["version"], digest=RELEASE["digest"],
         )  # fmt: skip

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiotune.dataset import Caption, DatasetRow
-from audiotune.governance import Agreement, Consent, record
+from audiotune.governance import Agreement, Consent, record_consent
 from audiotune.manifest import Manifest
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
-from audiotune.store import FolderStore, digest_of
+from audiotune.store import FolderStore, compute_digest
 from tests.fakes import seeded_store
 
 
@@ -31,9 +31,9 @@ class Group:
     def trained(self, weights: bytes, *, passed: bool, reasons: tuple[str, ...] = ()) -> WeightsPointer:
         """Lays down other weights and what their evaluation said."""
         key = self.store.put_blob(weights, ".safetensors")
-        pointer = self.pointer.model_copy(update={"weights": key, "weights_digest": digest_of(weights)})
+        pointer = self.pointer.model_copy(update={"weights": key, "weights_digest": compute_digest(weights)})
         self.write(pointer)
-        self.write(Evaluation(metrics={"kad_after": 3.0}, passed=passed, reasons=reasons, weights=digest_of(weights)))
+        self.write(Evaluation(metrics={"kad_after": 3.0}, passed=passed, reasons=reasons, weights=compute_digest(weights)))
         return pointer
 
     def withdraw(self, member: str) -> None:
@@ -41,7 +41,7 @@ class Group:
         for row in {row.segment.recording: row for row in self.dataset.rows}.values():
             if member in row.contributors:
                 basis = "studio, withdrawn"
-                record(
+                record_consent(
                     self.store,
                     Consent(
                         recording=row.segment.recording, contributor=member, uses=(), basis=basis, agreement=self.agreement.digest
@@ -79,7 +79,7 @@ def group(folder: Path) -> Group:
     paths = {name: folder / name for name in names}
     dataset.write(paths["dataset"])
     pointer = WeightsPointer(
-        weights=seeded.store.put_blob(b"first weights", ".safetensors"), weights_digest=digest_of(b"first weights"),
+        weights=seeded.store.put_blob(b"first weights", ".safetensors"), weights_digest=compute_digest(b"first weights"),
         config=seeded.store.put_blob(b"{}", ".json"), base="tiny", base_digest="b" * 64, dataset=dataset.digest, step=30,
         recipe={"finetune": {"steps": 30}},
     )  # fmt: skip

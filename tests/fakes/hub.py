@@ -14,7 +14,7 @@ class FakeHub:
         self.repositories = repositories
         self.downloads: list[str] = []
 
-    def files(self, repository: str) -> tuple[str, ...]:
+    def list_files(self, repository: str) -> tuple[str, ...]:
         if repository not in self.repositories:
             raise SourceError("no such repository", where=repository)
         return tuple(self.repositories[repository])

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from audiotune.errors import AudioTuneError
 from services.studio.inbox import Upload
-from services.studio.launcher import News
+from services.studio.launcher import PrepareProgress
 
 
-class ScriptedLauncher:
+class ScriptedPrepareRunner:
     """Yields `news`, then raises `error` if there is one."""
 
     place = "in a test"
 
-    def __init__(self, news: list[News], error: AudioTuneError | None = None) -> None:
+    def __init__(self, news: list[PrepareProgress], error: AudioTuneError | None = None) -> None:
         self.news, self.error = news, error
         self.given: list[Upload] = []
 
-    def prepare(self, upload: Upload) -> Iterator[News]:
+    def prepare_upload(self, upload: Upload) -> Iterator[PrepareProgress]:
         self.given.append(upload)
         yield from self.news
         if self.error:

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from services.generation.wire import Listening, guarded
-from tests.fakes.service import Bench, until
+from services.generation.wire import ListeningSockets, make_guarded_protocol
+from tests.fakes.service import InProcessService, until
 
 
 @contextmanager
-def listening(bench: Bench, head_s: float = 10.0, ears: Listening | None = None) -> Iterator[str]:
+def serve_http(bench: InProcessService, head_s: float = 10.0, ears: ListeningSockets | None = None) -> Iterator[str]:
     """The bench's address while the block lasts, behind the same guard as in BentoML's server. `ears` knows its socket."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = uvicorn.Server(
-        uvicorn.Config(bench.client.app, port=port, http=guarded(head_s, ears or Listening()), log_level="error")
+        uvicorn.Config(bench.client.app, port=port, http=make_guarded_protocol(head_s, ears or ListeningSockets()), log_level="error")
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -18,22 +18,22 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from audiotune.runform import FormBox, FormStep, RunForm
+from audiotune.runform import FormField, FormStep, RunForm
 from audiotune.store import open_store
-from pipelines.board import Board
-from services.studio.releases import releases_in
+from pipelines.board import RunStateFile
+from services.studio.releases import list_releases
 
-_PATIENCE_S = 120.0
+_TIMEOUT_S = 120.0
 STEPS = ("Merge annotations into captions", "Encode sounds and words", "Fine-tune the model", "Register the release")
 FORM = RunForm(
     boxes=(
-        FormBox(
+        FormField(
             name="training_base", default="tiny, for trials", choices=("tiny, for trials", "Stable Audio Open 1.0"), about="It."
         ),
-        FormBox(name="training_length", default="usual (240 steps)", choices=("short (24 steps)", "usual (240 steps)")),
-        FormBox(name="training_method", default="whole model", choices=("whole model", "light add-on (LoRA)")),
-        FormBox(name="training_name", default="patch-bay", about="Name the release gets."),
-        FormBox(name="training_seed", default=7),
+        FormField(name="training_length", default="usual (240 steps)", choices=("short (24 steps)", "usual (240 steps)")),
+        FormField(name="training_method", default="whole model", choices=("whole model", "light add-on (LoRA)")),
+        FormField(name="training_name", default="patch-bay", about="Name the release gets."),
+        FormField(name="training_seed", default=7),
     ),
     steps=tuple(FormStep(name=f"step-{place}", title=title) for place, title in enumerate(STEPS)),
 )
@@ -48,30 +48,30 @@ def main(argv: list[str]) -> int:
     out = Path(flags["--out"])
     out.mkdir(parents=True)
     (out / "called.json").write_text(json.dumps({"argv": argv, "store": os.environ["AUDIOTUNE_STORE"]}))
-    board = Board(Path(flags["--board"]), FORM.steps)
+    board = RunStateFile(Path(flags["--board"]), FORM.steps)
     name = chosen.get("training_name", "patch-bay")
     for step in FORM.steps:
-        with board.step(step.name):
+        with board.track_step(step.name):
             time.sleep(0.2)
             if step.name == "step-2":
                 _train(board, step.name, name, Path(flags["--board"]).with_name("go"))
     store = open_store(flags["--store"])
-    newest = releases_in(store)[0]
+    newest = list_releases(store)[0]
     changes = {"name": name, "version": str(int(newest.version) + 1), "made": datetime.now(UTC)}
     newest.model_copy(update=changes).save(store)
     return 0
 
 
-def _train(board: Board, step: str, name: str, go: Path) -> None:
+def _train(board: RunStateFile, step: str, name: str, go: Path) -> None:
     time.sleep(1.1)  # a board is written once a second
-    board.tell(step, 0.4, "step 96 of 240, loss 0.31")
+    board.report_progress(step, 0.4, "step 96 of 240, loss 0.31")
     if name == "fails":
         sys.exit(
             "tune: finetune: the loss is not a number at step 108. Take a smaller learning rate. The whole log is in step.log"
         )
     if name == "waits":
         subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"], check=True)
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + _TIMEOUT_S
     while not go.exists() and time.monotonic() < until:
         time.sleep(0.05)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
-from audiotune.store.port import Entry, Store, blob_key, digest_of
+from audiotune.store.port import Store, StoreEntry, blob_key, compute_digest
 
 _names = itertools.count()
 
@@ -54,7 +54,7 @@ class MemoryStore(Store):
 
     def put_blob(self, source: Path | bytes, suffix: str = "") -> str:
         data = source if isinstance(source, bytes) else source.read_bytes()
-        key = blob_key(digest_of(data), suffix)
+        key = blob_key(compute_digest(data), suffix)
         self.put(key, data)
         return key
 
@@ -68,10 +68,10 @@ class MemoryStore(Store):
     def size(self, key: str) -> int:
         return len(self.get(key))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoreEntry]:
         self._answer()
         for key in sorted(key for key in self._data if key.startswith(prefix)):
-            yield Entry(key, len(self._data[key]), self.written)
+            yield StoreEntry(key, len(self._data[key]), self.written)
 
     def delete(self, key: str) -> None:
         self._answer()

@@ -16,9 +16,9 @@ from audiotune.errors import AudioTuneError, ConsentError, ModelError, RegistryE
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.sound import Sound
 from audiotune.stable_audio.adapters import Adapter
-from services.generation.adapters import AdapterModels
-from services.generation.following import Models
-from services.generation.work import Loaded
+from services.generation.adapters import AdapterSource
+from services.generation.following import ReleaseSource
+from services.generation.work import LoadedRelease
 
 RATE_HZ = 44_100
 
@@ -65,7 +65,7 @@ def a_release(version: str = "1", name: str = "patch-bay") -> Release:
     )
 
 
-class FakeModels(Models, AdapterModels):
+class FakeModels(ReleaseSource, AdapterSource):
     """What the registry would say.
 
     Attributes:
@@ -102,16 +102,16 @@ class FakeModels(Models, AdapterModels):
         found = [release.version for release in self._registered() if release.name == name]
         return found[-1] if found and alias == "champion" else None
 
-    def release(self, name: str, version: str) -> Release | None:
+    def find_release(self, name: str, version: str) -> Release | None:
         return next((release for release in self._registered() if (release.name, release.version) == (name, version)), None)
 
-    def adapters(self) -> list[Release]:
+    def list_adapters(self) -> list[Release]:
         return [release for release in reversed(self._registered()) if release.weights.adapter]
 
-    def adapter(self, release: Release) -> Adapter:
+    def load_adapter(self, release: Release) -> Adapter:
         return Adapter(release.weights.adapter_digest, lambda: Path("nowhere"))
 
-    def fits(self, loaded: Loaded, adapter: Adapter) -> None:
+    def check_fit(self, loaded: LoadedRelease, adapter: Adapter) -> None:
         if adapter.digest in self.unfit:
             raise ModelError("an adapter for 'model.x', which does not fit this model")
 
@@ -120,19 +120,19 @@ class FakeModels(Models, AdapterModels):
             raise RegistryError("the registry is away")
         return self.shelf
 
-    def versions(self) -> dict[str, str | None]:
+    def wanted_versions(self) -> dict[str, str | None]:
         if self.away:
             raise RegistryError("the registry is away")
         return {"patch-bay": self.at, **self.others}
 
-    def load(self, name: str, version: str) -> Loaded:
+    def load(self, name: str, version: str) -> LoadedRelease:
         self.loads += 1
-        self.consent(a_release(version, name))
+        self.require_consent(a_release(version, name))
         if version in self.broken:
             raise AudioTuneError("the weights do not fit", where=f"version {version}")
         return a_loaded(version, name)
 
-    def consent(self, release: Release) -> None:
+    def require_consent(self, release: Release) -> None:
         self.questions += 1
         if self.store_away:
             raise StoreError("the store is away")
@@ -141,25 +141,25 @@ class FakeModels(Models, AdapterModels):
         if self.withdrawn:
             raise self.withdrawn
 
-    def fits_beside(self, name: str, version: str, old: Loaded) -> bool:
+    def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
         return self.roomy
 
-    def remember(self, release: Release) -> None:
+    def cache_release(self, release: Release) -> None:
         self.kept.append(release)
 
-    def remembered(self) -> list[Loaded]:
+    def load_cached(self) -> list[LoadedRelease]:
         if not self.kept:
             raise AudioTuneError("nothing was served here before")
         return [a_loaded(self.kept[-1].version, self.kept[-1].name)]
 
 
-def a_loaded(version: str = "1", name: str = "patch-bay") -> Loaded:
+def a_loaded(version: str = "1", name: str = "patch-bay") -> LoadedRelease:
     """A model of four seconds that only tones know how to play."""
     inner = SimpleNamespace(model=None)
     model = SimpleNamespace(
         window_frames=4 * RATE_HZ, sample_rate_hz=RATE_HZ, objective="v", downsampling_ratio=1024, model=inner
     )  # fmt: skip
-    return Loaded(a_release(version, name), model)
+    return LoadedRelease(a_release(version, name), model)
 
 
 class Tones:

@@ -16,14 +16,14 @@ import numpy as np
 
 from audiotune import annotation
 from audiotune.annotation import Annotation
-from audiotune.governance import Agreement, Member, publish
-from audiotune.governance.consent import record_standing
+from audiotune.governance import Agreement, Member, publish_agreement
+from audiotune.governance.consent import record_standing_consents
 from audiotune.manifest import Manifest
 from audiotune.recording import Description, Recording
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.segment import Segment, segment_id
 from audiotune.sound import RENDER_RATE_HZ, Sound
-from audiotune.store import FolderStore, Store, digest_of
+from audiotune.store import FolderStore, Store, compute_digest
 
 ALL = ("store", "train", "release", "generate")
 _TAKES = (
@@ -67,12 +67,12 @@ def seed(folder: Path, segments_each: int = 4, segment_s: float = 1.5) -> Seeded
     """
     store = FolderStore(folder)
     group = agreement()
-    publish(store, group)
+    publish_agreement(store, group)
     recordings, segments = [], []
     for name, people, session, instrument, pitch_hz in _TAKES:
         sound = _take(pitch_hz, segments_each * segment_s)
         recording = _recording(store, sound, name, people, session, instrument)
-        record_standing(store, group, recording.id, people)
+        record_standing_consents(store, group, recording.id, people)
         recordings.append(recording)
         segments += [_segment(store, recording, sound, i, segment_s) for i in range(segments_each)]
     kept = Manifest("recordings", recordings, {"source": "tests"}).save(store)
@@ -89,7 +89,7 @@ def copy_of(made: Seeded, folder: Path) -> Seeded:
 def answer(store: Store, segment: Segment, member: str, words: str = "", **tags: tuple[str, ...]) -> Annotation:
     """One member's answer, as the studio would have kept it."""
     given = Annotation(segment=segment.id, member=member, tags=dict(tags), words=words)
-    annotation.save(store, given)
+    annotation.save_annotation(store, given)
     return given
 
 
@@ -113,7 +113,7 @@ def _recording(store: Store, sound: Sound, name: str, people: tuple[str, ...], s
         clipped_share=0.0, dropouts=0,
     )  # fmt: skip
     return Recording(
-        id=digest_of(data), blob=store.put_blob(data, ".wav"), name=name, source="tests", contributors=people,
+        id=compute_digest(data), blob=store.put_blob(data, ".wav"), name=name, source="tests", contributors=people,
         licence="LicenseRef-members-only", session=session, instrument=instrument, format="WAV PCM_24", bit_depth=24,
         sample_rate_hz=sound.sample_rate_hz, channels=2, frames=sound.frames, description=description, fingerprint="",
     )  # fmt: skip
@@ -122,7 +122,7 @@ def _recording(store: Store, sound: Sound, name: str, people: tuple[str, ...], s
 def _segment(store: Store, recording: Recording, sound: Sound, place: int, segment_s: float) -> Segment:
     start, length = (round(x * recording.sample_rate_hz) for x in (place * segment_s, segment_s))
     end = min(start + length, recording.frames)
-    rendered = sound.cut(start, end).faded(0.0, 0.01)
+    rendered = sound.cut(start, end).apply_fades(0.0, 0.01)
     return Segment(
         id=segment_id(recording.id, start, end, 0.0, 0.0, 0.01), recording=recording.id, start_frame=start, end_frame=end,
         sample_rate_hz=recording.sample_rate_hz, fade_out_s=0.01, blob=store.put_blob(rendered.to_bytes("FLAC"), ".flac"),
@@ -133,7 +133,7 @@ def _segment(store: Store, recording: Recording, sound: Sound, place: int, segme
 def _release(store: Store, group: Agreement, recordings: list[Recording], segments: list[Segment]) -> Release:
     weights, base = b"not real weights", "a" * 64
     pointer = WeightsPointer(
-        weights=store.put_blob(weights, ".safetensors"), weights_digest=digest_of(weights),
+        weights=store.put_blob(weights, ".safetensors"), weights_digest=compute_digest(weights),
         config=store.put_blob(b"{}", ".json"), base="tiny", base_digest=base, dataset="d" * 64, step=800,
     )  # fmt: skip
     page = b"<!doctype html><title>Report</title><h1>How near the sounds come</h1>"

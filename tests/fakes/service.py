@@ -12,25 +12,25 @@ from fastapi.testclient import TestClient
 
 from audiotune.store import FolderStore
 from audiotune.store.port import Store
-from services.generation.adapters import Adapters
+from services.generation.adapters import AdapterResolver
 from services.generation.api import create_app
 from services.generation.engine import Engine
-from services.generation.following import Following
-from services.generation.gate import Gate
-from services.generation.jobs.book import Book
+from services.generation.following import ReleaseWatcher
+from services.generation.gate import Authenticator
+from services.generation.jobs.book import JobStore
 from services.generation.jobs.making import EngineMaker
-from services.generation.jobs.runner import Runner
-from services.generation.parts import Parts
+from services.generation.jobs.runner import JobWorker
+from services.generation.parts import GenerationContext
 from services.generation.settings import Settings
-from services.generation.shelf import Shelf
-from services.generation.work import BusyError, Loaded, NotReadyError
+from services.generation.shelf import LoadedReleases
+from services.generation.work import BusyError, LoadedRelease, NotReadyError
 from tests.fakes.model import FakeModels, Tones
 
 URL = "/v1/generations"
 ASK: dict[str, Any] = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 7}
 
 
-class Bench:
+class InProcessService:
     """A service with its fakes and a client. `following` and `runner` look every few hundredths of a second."""
 
     def __init__(self, store: Store | Path, models: FakeModels | None = None, *, members: bool = False, **settings: Any) -> None:
@@ -38,19 +38,19 @@ class Bench:
         self.settings = Settings(**given)
         self.store = FolderStore(store) if isinstance(store, Path) else store
         self.models, self.tones = models or FakeModels(), Tones()
-        self.shelf = Shelf()
+        self.shelf = LoadedReleases()
         self.engine = Engine(self.settings, self.shelf, self.tones)
-        self.following = Following(self.settings, self.models, self.engine, self.tones)
-        book, self.adapters = Book(self.store), Adapters(self.settings, self.models)
-        self.runner = Runner(
+        self.following = ReleaseWatcher(self.settings, self.models, self.engine, self.tones)
+        book, self.adapters = JobStore(self.store), AdapterResolver(self.settings, self.models)
+        self.runner = JobWorker(
             book, EngineMaker(self.engine, self.store, self.adapters), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
             cancel_s=self.settings.cancel_s, keep=timedelta(0), again=(BusyError, NotReadyError),
         )  # fmt: skip
-        self.parts = Parts(
+        self.parts = GenerationContext(
             self.settings,
             self.store,
             self.engine,
-            Gate(self.store, members=members),
+            Authenticator(self.store, members=members),
             book,
             self.adapters,
             self.following,
@@ -63,15 +63,15 @@ class Bench:
     def post(self, **fields: Any) -> Any:
         return self.client.post(URL, json={**ASK, **fields})
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> InProcessService:
         self.loaded()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def loaded(self) -> Loaded:
-        until(lambda: self.shelf.current)
+    def loaded(self) -> LoadedRelease:
+        until(lambda: self.shelf.default_release)
         return self.shelf.get()
 
     def stop(self) -> None:

@@ -8,8 +8,8 @@ from audiotune import governance
 from audiotune.governance import Consent, load_agreement
 from audiotune.registry import releases
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
-from audiotune.stable_audio.mirror import resolve, words_files
-from audiotune.store.port import Store, digest_in
+from audiotune.stable_audio.mirror import list_text_encoder_files, resolve_base
+from audiotune.store.port import Store, digest_from_key
 
 AGREEMENT = Path(__file__).resolve().parents[2] / "agreement.example.toml"
 RECORDING = "7" * 64
@@ -18,9 +18,9 @@ RECORDING = "7" * 64
 def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: str = "d" * 64) -> Release:
     """Registers a release of the tiny base; ana is heard in it and has agreed."""
     agreement = load_agreement(AGREEMENT)
-    governance.publish(store, agreement)
-    if not governance.consents_for(store, [RECORDING]):
-        governance.record(
+    governance.publish_agreement(store, agreement)
+    if not governance.read_consents(store, [RECORDING]):
+        governance.record_consent(
             store,
             Consent(
                 recording=RECORDING,
@@ -30,13 +30,13 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
                 agreement=agreement.digest,
             ),
         )
-    base = resolve(store, "tiny")
+    base = resolve_base(store, "tiny")
     weights = store.put_blob(base.weights_path, ".safetensors")
     pointer = WeightsPointer(
         weights=weights,
-        weights_digest=digest_in(weights) or "",
+        weights_digest=digest_from_key(weights) or "",
         config=store.put_blob((base.folder / "model_config.json").read_bytes(), ".json"),
-        files={str(p.relative_to(base.folder)): store.put_blob(p, p.suffix.lower()) for p in words_files(base.folder)},
+        files={str(p.relative_to(base.folder)): store.put_blob(p, p.suffix.lower()) for p in list_text_encoder_files(base.folder)},
         base="tiny",
         base_digest=base.digest,
         dataset=dataset,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiotune.dataset import Caption, DatasetRow, LatentRow
-from audiotune.manifest import Manifest, load
-from audiotune.progress import silent
+from audiotune.manifest import Manifest, load_manifest
+from audiotune.progress import ignore_progress
 from audiotune.segment import Segment
-from audiotune.sound import read
+from audiotune.sound import read_sound
 from audiotune.store import FolderStore
 from tests.fakes import seeded_store
 
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class World:
+class SmallTraining:
     """What was made; manifests lie in `folder`."""
 
     folder: Path
@@ -30,30 +30,30 @@ class World:
     def encoded(self) -> Path:
         """The latents manifest, made by the encode step."""
         from components.encode.settings import Settings
-        from components.encode.step import run
+        from components.encode.step import run_step
 
         latents = self.folder / "latents.jsonl"
-        run(Settings(base=str(self.base)), self.store, silent, dataset=self.dataset, latents=latents, metrics=self.folder / "m")
+        run_step(Settings(base=str(self.base)), self.store, ignore_progress, dataset=self.dataset, latents=latents, metrics=self.folder / "m")
         return latents
 
     def latents(self) -> Manifest[LatentRow]:
-        return load(self.folder / "latents.jsonl", "latents", LatentRow)
+        return load_manifest(self.folder / "latents.jsonl", "latents", LatentRow)
 
 
 def base_folder(folder: Path, objective: str = "v", seed: int = 0) -> Path:
     """A folder with a random base: config, weights, tokenizer."""
     from audiotune import tensors
-    from audiotune.stable_audio.shape import tiny_shape_config, tiny_shape_model
+    from audiotune.stable_audio.shape import make_random_config, make_random_model
 
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(REPOSITORY / "bases" / "tiny" / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
-    (folder / "model_config.json").write_text(json.dumps(tiny_shape_config(objective)))
-    state = tiny_shape_model(seed, objective).model.state_dict()
-    tensors.write(folder / "model.safetensors", {name: tensors.lazy(tensor) for name, tensor in state.items()})
+    (folder / "model_config.json").write_text(json.dumps(make_random_config(objective)))
+    state = make_random_model(seed, objective).model.state_dict()
+    tensors.write_tensors(folder / "model.safetensors", {name: tensors.wrap_tensor(tensor) for name, tensor in state.items()})
     return folder
 
 
-def world(folder: Path, *, segment_s: float = 0.9, segments_each: int = 4, objective: str = "v") -> World:
+def make_small_training(folder: Path, *, segment_s: float = 0.9, segments_each: int = 4, objective: str = "v") -> SmallTraining:
     """Store, base and dataset; the last segment of each recording is shorter, so that lengths differ."""
     seeded = seeded_store.seed(folder / "store", segments_each=segments_each, segment_s=segment_s)
     words = dict(zip((r.id for r in seeded.recordings), ("low drone", "bright pluck", "high metallic bell")))
@@ -69,10 +69,10 @@ def world(folder: Path, *, segment_s: float = 0.9, segments_each: int = 4, objec
         for place, segment in enumerate(seeded.segments)
     ]
     dataset = Manifest("datasets", rows, {"agreement": seeded.agreement.digest}).write(folder / "dataset.jsonl")
-    return World(folder, seeded.store, base_folder(folder / "base", objective), dataset)
+    return SmallTraining(folder, seeded.store, base_folder(folder / "base", objective), dataset)
 
 
 def _shortened(store: FolderStore, segment: Segment) -> Segment:
     """The same segment rendered to its first half."""
-    half = read(store.fetch(segment.blob)).cut(0, segment.frames // 2)
+    half = read_sound(store.fetch(segment.blob)).cut(0, segment.frames // 2)
     return segment.model_copy(update={"blob": store.put_blob(half.to_bytes("FLAC"), ".flac"), "frames": half.frames})

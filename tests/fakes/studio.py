@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 from audiotune.store import open_store
-from services.studio.__main__ import _stop, parser
-from services.studio.app import serve
-from services.studio.desk import desk_for
-from services.studio.machine_tuner import MachineTuner
-from services.studio.settings import from_environment
+from services.studio.__main__ import _raise_interrupt, build_parser
+from services.studio.app import serve_studio
+from services.studio.desk import create_context
+from services.studio.machine_tuner import LocalTrainingRunner
+from services.studio.settings import load_studio_settings
 
 PROGRAM = (sys.executable, "-m", "tests.fakes.local_program")
 
 if __name__ == "__main__":
-    settings = from_environment(**vars(parser().parse_args()))
-    signal.signal(signal.SIGTERM, _stop)
-    tuner = MachineTuner(open_store(settings.store or None), Path(settings.work_folder), command=PROGRAM)
-    serve(settings, desk_for(settings, tuner=tuner))
+    settings = load_studio_settings(**vars(build_parser().parse_args()))
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    tuner = LocalTrainingRunner(open_store(settings.store or None), Path(settings.work_folder), command=PROGRAM)
+    serve_studio(settings, create_context(settings, tuner=tuner))

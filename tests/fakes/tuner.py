@@ -6,21 +6,21 @@ from collections.abc import Mapping
 
 from audiotune.errors import PipelineError
 from audiotune.runform import RunForm
-from services.studio.tuner import Seen
+from services.studio.tuner import TrainingSnapshot
 from tests.fakes.local_program import FORM
 
 
-class ScriptedTuner:
+class ScriptedTrainingRunner:
     """Shows `seen` at every look; raises `away` instead when it is set."""
 
     place = "in a test"
 
-    def __init__(self, seen: Seen | None = None) -> None:
-        self.seen, self.away = seen or Seen(), ""
+    def __init__(self, seen: TrainingSnapshot | None = None) -> None:
+        self.seen, self.away = seen or TrainingSnapshot(), ""
         self.started: list[tuple[str, dict[str, str]]] = []
         self.cancelled: list[str] = []
 
-    def form(self) -> RunForm:
+    def read_form(self) -> RunForm:
         return FORM
 
     def start(self, title: str, given: Mapping[str, str]) -> str:
@@ -28,7 +28,7 @@ class ScriptedTuner:
         self.started.append((title, dict(given)))
         return f"run {len(self.started)}"
 
-    def look(self, run: str) -> Seen:
+    def read_snapshot(self, run: str) -> TrainingSnapshot:
         self._answer()
         return self.seen
 

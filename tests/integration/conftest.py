@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from audiotune.registry.server import serving
+from audiotune.registry.server import run_mlflow_server
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +19,5 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if os.environ.get("AUDIOTUNE_TEST_MLFLOW"):
         yield os.environ["AUDIOTUNE_TEST_MLFLOW"]
         return
-    with serving(tmp_path_factory.mktemp("mlflow")) as url:
+    with run_mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
         yield url

@@ -12,17 +12,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from audiotune import governance
-from audiotune.dataset import DatasetRow, recordings_of
+from audiotune.dataset import DatasetRow, contributors_by_recording
 from audiotune.governance import Consent
-from audiotune.manifest import load
-from audiotune.progress import silent
+from audiotune.manifest import load_manifest
+from audiotune.progress import ignore_progress
 from audiotune.registry import releases
 from audiotune.release import CheckpointPointer, Evaluation, Lineage, Release, WeightsPointer
 from audiotune.stable_audio.adapters import Adapter
 from audiotune.stable_audio.released import open_weights
-from audiotune.stable_audio.sample import Request, generate, generate_alike
+from audiotune.stable_audio.sample import SamplingRequest, generate_batch, generate_sounds
 from tests.fakes.service import until
-from tests.fakes.small_training import World, world
+from tests.fakes.small_training import SmallTraining, make_small_training
 
 pytestmark = pytest.mark.integration
 KNOBS: dict[str, Any] = {
@@ -36,7 +36,7 @@ ASK: dict[str, Any] = {"prompt": "low drone", "seconds": 0.5, "steps": 4, "seed"
 class Group:
     """A trained group: two adapters of one base, each also merged."""
 
-    world: World
+    world: SmallTraining
     kept: dict[str, WeightsPointer]
     merged: dict[str, WeightsPointer]
 
@@ -50,7 +50,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
     import torch
 
     torch.set_num_threads(1)
-    made = world(tmp_path_factory.mktemp("adapters"))
+    made = make_small_training(tmp_path_factory.mktemp("adapters"))
     made.encoded()
     kept, merged = {}, {}
     for seed, name in enumerate(("grit", "tape"), start=1):
@@ -59,27 +59,27 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
     return Group(made, kept, merged)
 
 
-def trained(made: World, seed: int) -> None:
+def trained(made: SmallTraining, seed: int) -> None:
     from components.finetune.settings import Settings
-    from components.finetune.step import run
+    from components.finetune.step import run_step
 
     settings = Settings.model_validate({**KNOBS, "base": str(made.base), "seed": seed})
     paths = {name: made.folder / name for name in ("checkpoint", "report", "metrics")}
-    run(settings, made.store, silent, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+    run_step(settings, made.store, ignore_progress, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
     assert CheckpointPointer.model_validate_json(paths["checkpoint"].read_bytes()).kind == "lora"
 
 
-def unwrapped(made: World, lora: str) -> WeightsPointer:
+def unwrapped(made: SmallTraining, lora: str) -> WeightsPointer:
     from components.unwrap.settings import Settings
-    from components.unwrap.step import run
+    from components.unwrap.step import run_step
 
     paths = {name: made.folder / name for name in ("checkpoint", "weights", "metrics")}
-    run(Settings.model_validate({"lora": lora}), made.store, silent, **paths)
+    run_step(Settings.model_validate({"lora": lora}), made.store, ignore_progress, **paths)
     return WeightsPointer.model_validate_json(paths["weights"].read_bytes())
 
 
-def asked(seed: int, *added: tuple[Adapter, float]) -> Request:
-    return Request(ASK["prompt"], seconds=0.5, steps=4, seed=seed, adapters=added)
+def asked(seed: int, *added: tuple[Adapter, float]) -> SamplingRequest:
+    return SamplingRequest(ASK["prompt"], seconds=0.5, steps=4, seed=seed, adapters=added)
 
 
 def difference(one: Any, other: Any) -> float:
@@ -92,14 +92,14 @@ def test_an_adapter_beside_the_base_is_the_adapter_merged(group: Group) -> None:
     base = open_weights(group.world.store, group.kept["grit"].model_copy(update={"adapter": ""}))
     grit, tape = group.adapter("grit"), group.adapter("tape")
     plain, beside, half, both, nothing = (
-        generate(base, [asked(7, *added)])[0]
+        generate_sounds(base, [asked(7, *added)])[0]
         for added in ((), [(grit, 1.0)], [(grit, 0.5)], [(grit, 1.0), (tape, 1.0)], [(grit, 1.0), (grit, -1.0)])
     )
-    merged = generate(open_weights(group.world.store, group.merged["grit"]), [asked(7)])[0]
+    merged = generate_sounds(open_weights(group.world.store, group.merged["grit"]), [asked(7)])[0]
     assert difference(beside, merged) < 1e-3 < difference(half, merged)
     assert difference(nothing, plain) < 1e-3 < min(difference(half, plain), difference(both, beside))
     served = open_weights(group.world.store, group.kept["grit"])  # the adapter in its weights, turned down to nothing
-    assert difference(generate(served, [asked(7, (grit, -1.0))])[0], plain) < 1e-3
+    assert difference(generate_sounds(served, [asked(7, (grit, -1.0))])[0], plain) < 1e-3
 
 
 @pytest.mark.parametrize("sampler", [None, "dpmpp-3m-sde"])
@@ -109,16 +109,16 @@ def test_the_same_request_is_the_same_bits_alone_in_company_and_after_a_restart(
     grit, tape = group.adapter("grit"), group.adapter("tape")
     wish = dataclasses.replace(asked(7, (grit, 0.7), (tape, 0.3)), sampler=sampler)
     first, again = (open_weights(group.world.store, group.merged["tape"]) for _ in range(2))
-    alone = generate(first, [wish])[0].data.tobytes()
+    alone = generate_sounds(first, [wish])[0].data.tobytes()
     swapped = dataclasses.replace(wish, adapters=wish.adapters[::-1])
     company = [dataclasses.replace(wish, seed=seed) for seed in range(20, 26)]
     for batch in ([wish, *company], [*company, swapped], [company[0], wish]):
-        sounds = generate_alike(again, batch)
+        sounds = generate_batch(again, batch)
         place = next(i for i, one in enumerate(batch) if one.seed == 7)
         assert sounds[place] is not None
         assert sounds[place].data.tobytes() == alone
     mixed = [dataclasses.replace(wish, adapters=added) for added in ((), ((grit, 0.7),), wish.adapters)]
-    heard = generate(first, mixed)
+    heard = generate_sounds(first, mixed)
     assert heard[2].data.tobytes() == alone
     assert len({sound.data.tobytes() for sound in heard}) == 3
 
@@ -129,34 +129,34 @@ def test_another_bases_adapter_is_refused(group: Group, tmp_path: Path) -> None:
     from audiotune.stable_audio import adapters
 
     model = open_weights(group.world.store, group.merged["grit"])
-    found = tensors.read(group.world.store.fetch(group.kept["grit"].adapter))
-    narrow = {name: tensors.lazy(tensor[..., :-1].contiguous()) for name, tensor in found.items()}
+    found = tensors.read_tensors(group.world.store.fetch(group.kept["grit"].adapter))
+    narrow = {name: tensors.wrap_tensor(tensor[..., :-1].contiguous()) for name, tensor in found.items()}
     with pytest.raises(ModelError, match="does not fit this model"):
-        adapters.check(model, tensors.write(tmp_path / "narrow.safetensors", narrow, {"scale": "1"}))
-    elsewhere = {f"pretransform.{name}": tensors.lazy(tensor) for name, tensor in found.items()}
+        adapters.check_adapter(model, tensors.write_tensors(tmp_path / "narrow.safetensors", narrow, {"scale": "1"}))
+    elsewhere = {f"pretransform.{name}": tensors.wrap_tensor(tensor) for name, tensor in found.items()}
     with pytest.raises(ModelError, match="does not fit this model"):
-        adapters.check(model, tensors.write(tmp_path / "elsewhere.safetensors", elsewhere, {"scale": "1"}))
+        adapters.check_adapter(model, tensors.write_tensors(tmp_path / "elsewhere.safetensors", elsewhere, {"scale": "1"}))
     for scale in ("nan", "much"):
-        whole = {name: tensors.lazy(tensor) for name, tensor in found.items()}
+        whole = {name: tensors.wrap_tensor(tensor) for name, tensor in found.items()}
         with pytest.raises(ModelError, match="scale"):
-            adapters.check(model, tensors.write(tmp_path / "scale.safetensors", whole, {"scale": scale}))
+            adapters.check_adapter(model, tensors.write_tensors(tmp_path / "scale.safetensors", whole, {"scale": scale}))
     with pytest.raises(ModelError, match="not an adapter"):
-        adapters.check(model, group.world.store.fetch(group.merged["grit"].weights))
+        adapters.check_adapter(model, group.world.store.fetch(group.merged["grit"].weights))
 
 
 @pytest.fixture
 def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The whole service in this process on the real registry and store: `ours` is grit merged, grit and tape are adapters."""
-    from services.generation.adapters import Adapters
+    from services.generation.adapters import AdapterResolver
     from services.generation.api import create_app
     from services.generation.engine import Engine
-    from services.generation.following import Following
-    from services.generation.gate import Gate
-    from services.generation.jobs.book import Book
-    from services.generation.models import RegisteredModels
-    from services.generation.parts import Parts
+    from services.generation.following import ReleaseWatcher
+    from services.generation.gate import Authenticator
+    from services.generation.jobs.book import JobStore
+    from services.generation.models import ReleaseLoader
+    from services.generation.parts import GenerationContext
     from services.generation.settings import Settings
-    from services.generation.shelf import Shelf
+    from services.generation.shelf import LoadedReleases
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("AUDIOTUNE_CACHE", str(tmp_path / "cache"))
@@ -164,18 +164,18 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for name, pointer in group.kept.items():
         register(group, name, pointer)
     settings = Settings(release="ours", consent_s=0.01, poll_s=0.2, device="cpu")
-    models, shelf, store = RegisteredModels(settings, group.world.store), Shelf(), group.world.store
-    engine = Engine(settings, shelf, generate_alike).start()
-    following = Following(settings, models, engine, generate_alike).start()
-    parts = Parts(settings, store, engine, Gate(store, members=False), Book(store), Adapters(settings, models), following)
-    until(lambda: shelf.current)
+    models, shelf, store = ReleaseLoader(settings, group.world.store), LoadedReleases(), group.world.store
+    engine = Engine(settings, shelf, generate_batch).start()
+    following = ReleaseWatcher(settings, models, engine, generate_batch).start()
+    parts = GenerationContext(settings, store, engine, Authenticator(store, members=False), JobStore(store), AdapterResolver(settings, models), following)
+    until(lambda: shelf.default_release)
     yield TestClient(create_app(parts), raise_server_exceptions=False)
     following.stop()
     engine.stop()
 
 
 def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
-    agreement = governance.current_agreement(group.world.store)
+    agreement = governance.read_current_agreement(group.world.store)
     assert agreement is not None
     lineage = Lineage(
         dataset=pointer.dataset, segments=(), base=pointer.base, base_digest=pointer.base_digest, agreement=agreement.digest,
@@ -190,7 +190,7 @@ def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
 
 def recordings(group: Group, *, only_chi: bool) -> dict[str, tuple[str, ...]]:
     """Those that only chi is heard in, or the others."""
-    found = recordings_of(load(group.world.dataset, "datasets", DatasetRow))
+    found = contributors_by_recording(load_manifest(group.world.dataset, "datasets", DatasetRow))
     return {recording: people for recording, people in found.items() if (people == ("chi",)) == only_chi}
 
 
@@ -217,17 +217,17 @@ def test_adapters_over_http(group: Group, http: TestClient) -> None:
     assert group.kept["tape"].weights_digest == group.kept["grit"].weights_digest
     assert register(group, "grit", group.kept["tape"]).version == "2"
     assert register(group, "grit", group.kept["grit"]).version == "1"
-    assert releases.get("grit", "1").weights == group.kept["grit"]
+    assert releases.read_release("grit", "1").weights == group.kept["grit"]
 
 
 def test_who_withdraws_ends_the_adapters_they_are_in(group: Group, http: TestClient) -> None:
     wish = {**ASK, "adapters": [{"release": "tape", "strength": 0.7}]}
     assert http.post("/v1/generations", json=wish).status_code == 200
-    agreement = governance.current_agreement(group.world.store)
+    agreement = governance.read_current_agreement(group.world.store)
     assert agreement is not None
     for recording in recordings(group, only_chi=True):
         for uses in ((), ("store", "train", "release", "generate")):
-            governance.record(
+            governance.record_consent(
                 group.world.store,
                 Consent(recording=recording, contributor="chi", uses=uses, basis="test", agreement=agreement.digest),
             )

@@ -17,16 +17,16 @@ import pytest
 from audiotune import annotation
 from audiotune.annotation import Annotation
 from audiotune.dataset import DatasetRow
-from audiotune.governance import record
+from audiotune.governance import record_consent
 from audiotune.governance.consent import Consent
-from audiotune.manifest import fetch as fetch_manifest
-from audiotune.manifest import newest
-from audiotune.sound import Sound, read
+from audiotune.manifest import fetch_manifest as fetch_manifest
+from audiotune.manifest import find_newest_manifest
+from audiotune.sound import Sound, read_sound
 from audiotune.store import FolderStore
 from components.annotate_merge import step
 from components.annotate_merge.export import main
 from components.annotate_merge.settings import Settings
-from tests.fakes.described import described, recording
+from tests.fakes.described import make_described_store, recording
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +34,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderStore, Pat
     folder = tmp_path_factory.mktemp("exports")
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 44_100)).astype(np.float32)
     takes = [recording(f"{word}_1.wav", licence=licence) for word, licence in (("drone", "CC0-1.0"), ("bell", "CC-BY-4.0"))]
-    made = described(folder / "store", [*takes, recording("siren_2.wav")], each=2, blob=Sound(noise, 44_100).to_bytes("FLAC"))
+    made = make_described_store(folder / "store", [*takes, recording("siren_2.wav")], each=2, blob=Sound(noise, 44_100).to_bytes("FLAC"))
     words = Annotation(
         segment=made.segments["drone_1.wav"][0].id, member="ana", words="like “rain” — very far", tags={"mood": ("mood.calm",)}
     )
-    annotation.save(made.store, words)
-    step.run(
+    annotation.save_annotation(made.store, words)
+    step.run_step(
         Settings(segments=made.key), made.store, lambda share, words: None,
         dataset=folder / "d", report=folder / "r", metrics=folder / "m",
     )  # fmt: skip
-    key = newest(made.store, "datasets")
+    key = find_newest_manifest(made.store, "datasets")
     assert key is not None
     assert main(["--store", made.store.url, "--dataset", key, "--out", str(folder / "out")]) == 0
     return made.store, folder / "out", fetch_manifest(made.store, key, "datasets", DatasetRow).rows
@@ -53,15 +53,15 @@ def test_the_folder_holds_every_sound_once_on_its_side(exported: tuple[FolderSto
     _, folder, rows = exported
     for side in ("train", "held_out"):
         assert len(list((folder / side).glob("*.flac"))) == sum(row.split == side for row in rows) > 0
-    assert read(next((folder / "train").glob("*.flac"))).frames == 44_100
+    assert read_sound(next((folder / "train").glob("*.flac"))).frames == 44_100
     told = json.loads((folder / "stable_audio_tools" / "captions.json").read_text())
-    assert {tuple(one["captions"]) for one in told.values()} == {row.caption.texts for row in rows}
+    assert {tuple(one["captions"]) for one in told.values()} == {row.caption.all_texts for row in rows}
     assert all(one["seconds_total"] == 1.0 for one in told.values())
 
 
 def test_the_same_descriptions_lie_in_the_store(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
     store, folder, _ = exported
-    prefix = (newest(store, "datasets") or "").removesuffix(".jsonl")
+    prefix = (find_newest_manifest(store, "datasets") or "").removesuffix(".jsonl")
     for name in ("croissant.json", "stable_audio_tools/captions.json", "stable_audio_tools/captions.py"):
         assert store.get(f"{prefix}/{name}") == (folder / name).read_bytes()
     assert store.exists(f"{prefix}/stable_audio_tools/dataset_config.json")
@@ -102,7 +102,7 @@ def test_stable_audio_tools_reads_it(exported: tuple[FolderStore, Path, list[Dat
         files = loader.dataset.filenames
         assert len(files) == sum(row.split == side for row in rows)
         (ask,) = loader.dataset.custom_metadata_fns.values()
-        texts = {f"{row.segment.id[:32]}.flac": row.caption.texts for row in rows}
+        texts = {f"{row.segment.id[:32]}.flac": row.caption.all_texts for row in rows}
         for file in files:
             for _ in range(8):
                 told = ask({"relpath": Path(file).name, "path": file}, None)
@@ -111,10 +111,10 @@ def test_stable_audio_tools_reads_it(exported: tuple[FolderStore, Path, list[Dat
 
 
 def test_a_withdrawn_consent_stops_the_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = described(tmp_path / "store", [recording("drone.wav")])
+    made = make_described_store(tmp_path / "store", [recording("drone.wav")])
     outputs = {name: tmp_path / name for name in ("dataset", "report", "metrics")}
-    step.run(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
-    record(made.store, Consent(recording=made.takes["drone.wav"].id, contributor="ana", uses=(), basis="t", agreement="0" * 64))
+    step.run_step(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
+    record_consent(made.store, Consent(recording=made.takes["drone.wav"].id, contributor="ana", uses=(), basis="t", agreement="0" * 64))
     assert main(["--store", made.store.url, "--out", str(tmp_path / "out")]) == 1
     assert "ana has not agreed to train" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -123,8 +123,8 @@ def test_a_withdrawn_consent_stops_the_export(tmp_path: Path, capsys: pytest.Cap
 def test_no_dataset_and_a_missing_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--store", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 1
     assert "no dataset" in capsys.readouterr().err
-    made = described(tmp_path / "store", [recording("drone.wav")])
+    made = make_described_store(tmp_path / "store", [recording("drone.wav")])
     outputs = {name: tmp_path / name for name in ("dataset", "report", "metrics")}
-    step.run(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
+    step.run_step(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
     assert main(["--store", made.store.url, "--out", str(tmp_path / "out")]) == 1
     assert not (tmp_path / "out" / "croissant.json").exists()

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from audiotune.errors import ConsentError, RegistryError
-from audiotune.progress import silent
+from audiotune.progress import ignore_progress
 from audiotune.registry import connection, releases
 from audiotune.release import Evaluation, Release, WeightsPointer
-from audiotune.store.port import digest_in
-from components.executor import Result
+from audiotune.store.port import digest_from_key
+from components.executor import StepResult
 from components.register.settings import Settings as RegisterSettings
-from components.register.step import run as register
+from components.register.step import run_step as register
 from tests.fakes.group_release import Group, group
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -35,14 +35,14 @@ def name() -> str:
     return f"release-{uuid.uuid4().hex[:8]}"
 
 
-def registered(ours: Group, name: str) -> Result:
-    return register(RegisterSettings(name=name), ours.store, silent, **ours.paths)
+def registered(ours: Group, name: str) -> StepResult:
+    return register(RegisterSettings(name=name), ours.store, ignore_progress, **ours.paths)
 
 
 def test_champions_come_and_stay(ours: Group, name: str) -> None:
     assert registered(ours, name).parameters["version"] == "1"
-    assert releases.aliases(name) == {"candidate": "1", "champion": "1"}
-    first = releases.release_at(name, "champion")
+    assert releases.list_aliases(name) == {"candidate": "1", "champion": "1"}
+    first = releases.find_release_by_alias(name, "champion")
     assert first == Release.model_validate_json(ours.paths["release"].read_bytes())
     assert first is not None
     assert ours.store.exists(first.key)
@@ -50,29 +50,29 @@ def test_champions_come_and_stay(ours: Group, name: str) -> None:
     assert first.lineage.annotators == ("ana",)
 
     assert registered(ours, name).parameters["version"] == "1", "the same weights again"
-    assert len(releases.releases(name)) == 1
+    assert len(releases.list_releases(name)) == 1
 
     ours.trained(b"second weights", passed=False, reasons=("40% of its sounds copy a training segment",))
     result = registered(ours, name)
     assert result.parameters["version"] == "2"
     assert result.metrics["champion"] == 0
-    assert releases.aliases(name) == {"candidate": "2", "champion": "1"}, "the champion stays when the gate fails"
+    assert releases.list_aliases(name) == {"candidate": "2", "champion": "1"}, "the champion stays when the gate fails"
     assert "Not champion: the gate did not pass: 40% of its sounds copy" in ours.paths["report"].read_text()
 
     ours.trained(b"third weights", passed=True)
     registered(ours, name)
-    assert releases.aliases(name) == {"candidate": "3", "champion": "3"}
+    assert releases.list_aliases(name) == {"candidate": "3", "champion": "3"}
 
     ours.trained(b"second weights", passed=True)  # judged anew with other knobs
     assert registered(ours, name).parameters["version"] == "2"
-    assert releases.get(name, "2").evaluation.passed
-    assert connection.client().get_model_version(name, "2").tags["gate"] == "passed"
-    assert releases.aliases(name)["champion"] == "3", "an old version does not push a newer champion off"
+    assert releases.read_release(name, "2").evaluation.passed
+    assert connection.get_mlflow_client().get_model_version(name, "2").tags["gate"] == "passed"
+    assert releases.list_aliases(name)["champion"] == "3", "an old version does not push a newer champion off"
 
 
 def test_a_version_holds_all_that_tells_its_story(ours: Group, name: str) -> None:
     registered(ours, name)
-    client = connection.client()
+    client = connection.get_mlflow_client()
     version = client.get_model_version(name, "1")
     assert version.tags["contributors"] == "ana, ben, chi"
     assert version.tags["digest"] == ours.pointer.weights_digest
@@ -85,17 +85,17 @@ def test_a_version_holds_all_that_tells_its_story(ours: Group, name: str) -> Non
 
 def test_a_version_deleted_by_hand_does_not_stop_the_next(ours: Group, name: str) -> None:
     registered(ours, name)
-    connection.client().delete_model_version(name, "1")
+    connection.get_mlflow_client().delete_model_version(name, "1")
     ours.trained(b"second weights", passed=True)
     version = registered(ours, name).parameters["version"]
-    assert releases.get(name, version).version == version
+    assert releases.read_release(name, version).version == version
 
 
 def test_who_withdraws_stops_the_release(ours: Group, name: str) -> None:
     ours.withdraw("ana")
     with pytest.raises(ConsentError, match="ana has not agreed to release"):
         registered(ours, name)
-    assert releases.releases(name) == []
+    assert releases.list_releases(name) == []
     assert not ours.releases()
 
 
@@ -113,29 +113,29 @@ def test_a_dead_mlflow_leaves_nothing_behind(ours: Group, name: str, monkeypatch
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, Path]:
     from tests.fakes import small_training
 
-    made = small_training.world(tmp_path_factory.mktemp("world"))
+    made = small_training.make_small_training(tmp_path_factory.mktemp("world"))
     return made, made.encoded()
 
 
-def judged(world: tuple[object, Path], folder: Path, weights: Path) -> tuple[Result, dict[str, Path]]:
+def judged(world: tuple[object, Path], folder: Path, weights: Path) -> tuple[StepResult, dict[str, Path]]:
     """Evaluates the random model in `weights` as if it had been tuned."""
     from components.evaluate.settings import Settings
-    from components.evaluate.step import run
-    from tests.fakes.small_training import World
+    from components.evaluate.step import run_step
+    from tests.fakes.small_training import SmallTraining
 
     made, latents = world
-    assert isinstance(made, World)
+    assert isinstance(made, SmallTraining)
     key = made.store.put_blob(weights / "model.safetensors", ".safetensors")
     about = made.latents().meta
     pointer = WeightsPointer(
-        weights=key, weights_digest=digest_in(key) or "", config=made.store.put_blob(weights / "model_config.json", ".json"),
+        weights=key, weights_digest=digest_from_key(key) or "", config=made.store.put_blob(weights / "model_config.json", ".json"),
         files={f"tokenizer/{p.name}": made.store.put_blob(p, p.suffix) for p in sorted((weights / "tokenizer").iterdir())},
         base=str(made.base), base_digest=about["base_digest"], dataset=about["dataset"],
     )  # fmt: skip
     (folder / "weights").write_text(pointer.model_dump_json())
     paths = {"weights": folder / "weights", "latents": latents, "dataset": made.dataset}
     paths |= {name: folder / name for name in ("evaluation", "report", "metrics")}
-    return run(Settings(sounds=3, train_sounds=1, steps=3, loss_rows=3), made.store, silent, **paths), paths
+    return run_step(Settings(sounds=3, train_sounds=1, steps=3, loss_rows=3), made.store, ignore_progress, **paths), paths
 
 
 def test_a_model_evaluated_against_itself_is_not_nearer(world: tuple[object, Path], tmp_path: Path) -> None:

@@ -24,11 +24,11 @@ import httpx
 import pytest
 
 from audiotune import client, governance
-from audiotune.encodings import tags_of
+from audiotune.encodings import read_tags
 from audiotune.errors import GenerationError
 from audiotune.governance import Consent
-from audiotune.sound import read
-from audiotune.store import FolderStore, digest_of
+from audiotune.sound import read_sound
+from audiotune.store import FolderStore, compute_digest
 from tests.fakes.small_release import RECORDING, publish
 
 pytestmark = pytest.mark.integration
@@ -114,18 +114,18 @@ def test_every_format_tells_its_seed_and_release(service: Service) -> None:
     for format in ("wav", "flac", "mp3", "ogg", "opus"):
         answer = service.post(format=format)
         assert answer.status_code == 200, answer.text
-        comment = tags_of(answer.content)["comment"]
+        comment = read_tags(answer.content)["comment"]
         assert "seed=7" in comment
         assert "Synthetic" in comment
         assert answer.headers["x-audio-tune-digest"] in comment
-        assert answer.headers["x-audio-tune-sound"] == digest_of(answer.content)
-        kept = httpx.get(f"{service.url}/v1/sounds/{digest_of(answer.content)}")
+        assert answer.headers["x-audio-tune-sound"] == compute_digest(answer.content)
+        kept = httpx.get(f"{service.url}/v1/sounds/{compute_digest(answer.content)}")
         assert kept.content == answer.content
 
 
 def test_a_sound_is_traced_to_its_people(service: Service) -> None:
     answer = service.post()
-    lineage = httpx.get(f"{service.url}/v1/sounds/{digest_of(answer.content)}/lineage", timeout=60).json()
+    lineage = httpx.get(f"{service.url}/v1/sounds/{compute_digest(answer.content)}/lineage", timeout=60).json()
     assert lineage["contributors"] == ["ana"]
     assert RECORDING in lineage["lineage"]["recordings"]
 
@@ -207,7 +207,7 @@ def test_loops_and_parts_made_anew(service: Service) -> None:
     assert float(loop.headers["x-audio-tune-seam-db"]) < 20
     again = service.post(init_sound=loop.headers["x-audio-tune-sound"], seconds=None, inpaint_start_s=0.3, inpaint_end_s=0.6)
     assert again.status_code == 200, again.text
-    first, second = (read(io.BytesIO(answer.content)) for answer in (loop, again))
+    first, second = (read_sound(io.BytesIO(answer.content)) for answer in (loop, again))
     assert first.frames == second.frames
     untouched = slice(0, round(0.3 * first.sample_rate_hz) - 1)
     assert abs(first.data[:, untouched] - second.data[:, untouched]).max() < 1e-4
@@ -236,10 +236,10 @@ def test_the_log_has_a_line_for_each_request_and_no_prompts(service: Service) ->
 
 def test_withdrawn_consent_ends_the_service(service: Service) -> None:
     """Nothing is served afterwards, and a withdrawn release is not loaded again."""
-    agreement = governance.current_agreement(service.store)
+    agreement = governance.read_current_agreement(service.store)
     assert agreement is not None
     withdrawal = Consent(recording=RECORDING, contributor="ana", uses=(), basis="test", agreement=agreement.digest)
-    governance.record(service.store, withdrawal)
+    governance.record_consent(service.store, withdrawal)
     end = time.monotonic() + 60
     while client.health(service.url)["ready"]:
         assert time.monotonic() < end, "it is still served"

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from audiotune.errors import AgreementError, AudioTuneError, SourceError, StoreError
-from audiotune.manifest import load
+from audiotune.manifest import load_manifest
 from audiotune.recording import Recording
-from audiotune.store import FolderStore, digest_of
+from audiotune.store import FolderStore, compute_digest
 from components.ingest.settings import Settings
 from components.ingest.sources import ZipSource
-from components.ingest.sources_remote import HubSource, StoreSource, download, from_drive
-from components.ingest.step import run
+from components.ingest.sources_remote import HubSource, StoreSource, download_address, download_drive
+from components.ingest.step import run_step
 from tests.fakes.failing_store import FailingStore
 from tests.fakes.foreign_sounds import cut_short, wave, write_silent_film, write_wav, write_with_av
 
@@ -59,14 +59,14 @@ def ingest(store: FolderStore, source: Path | str, **knobs: object) -> tuple[lis
     (base / "agreement.toml").write_text(AGREEMENT)
     given = {"agreement": str(base / "agreement.toml"), "contributors": "ana", "likenesses": False, **knobs}
     out = {name: base / name for name in ("recordings", "report", "metrics")}
-    run(Settings.model_validate({**given, "source": str(source)}), store, lambda share, words: None, **out)
-    return load(out["recordings"], "recordings", Recording).rows, out["report"].read_text()
+    run_step(Settings.model_validate({**given, "source": str(source)}), store, lambda share, words: None, **out)
+    return load_manifest(out["recordings"], "recordings", Recording).rows, out["report"].read_text()
 
 
 def assert_whole(store: FolderStore, rows: list[Recording]) -> None:
     """Every blob is what its name says, every one belongs to a row, and no part is left."""
     blobs = {entry.key for entry in store.list("blobs/")}
-    assert all(digest_of(store.root / key) in key for key in blobs)
+    assert all(compute_digest(store.root / key) in key for key in blobs)
     assert blobs == {key for row in rows for key in (row.blob, row.fingerprint)}
     assert not list((store.root / ".parts").iterdir())
 
@@ -205,7 +205,7 @@ def test_bad_facts(takes: Path, store: FolderStore, kind: str) -> None:
     with pytest.raises(SourceError, match=reason):
         ingest(store, takes)
     assert "bad.wav" in report
-    assert not list(store.list(f"governance/consents/{digest_of(takes / 'bad.wav')}"))
+    assert not list(store.list(f"governance/consents/{compute_digest(takes / 'bad.wav')}"))
 
 
 def test_nobody_named(takes: Path, store: FolderStore) -> None:
@@ -326,7 +326,7 @@ def ingest_elsewhere(store: FolderStore, takes: Path, folder: Path) -> None:
     (folder / "agreement.toml").write_text(AGREEMENT)
     settings = Settings(source=str(takes), agreement=str(folder / "agreement.toml"), contributors="ana")
     out = {name: folder / name for name in ("recordings", "report", "metrics")}
-    run(settings, store, lambda share, words: None, **out)
+    run_step(settings, store, lambda share, words: None, **out)
 
 
 def test_a_store_that_was_taken_away(takes: Path, store: FolderStore) -> None:
@@ -404,7 +404,7 @@ def test_an_address(web: str, store: FolderStore) -> None:
 def test_bad_addresses(web: str, tmp_path: Path, page: str, knobs: dict[str, object], reason: str) -> None:
     settings = Settings.model_validate({"private_addresses": True, **knobs})
     with pytest.raises(SourceError, match=reason):
-        download(f"{web}{page}", settings, tmp_path)
+        download_address(f"{web}{page}", settings, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_bad_addresses(web: str, tmp_path: Path, page: str, knobs: dict[str, obj
 )
 def test_addresses_that_lead_nowhere_keep_secrets(tmp_path: Path, address: str) -> None:
     with pytest.raises(SourceError) as refused:
-        download(address, Settings(), tmp_path)
+        download_address(address, Settings(), tmp_path)
     assert "secret" not in str(refused.value)
 
 
@@ -454,13 +454,13 @@ def test_google_drive(tmp_path: Path) -> None:
         raise RuntimeError("Cannot retrieve the public link of the file")
 
     (tmp_path / "a").mkdir()
-    assert from_drive("1AbCdEfGhIjKl", tmp_path / "a", gives, refuses).name == "jam.wav"
+    assert download_drive("1AbCdEfGhIjKl", tmp_path / "a", gives, refuses).name == "jam.wav"
     for name, file in (("b", refuses), ("c", lambda **given: None)):
         (tmp_path / name).mkdir()
         with pytest.raises(SourceError, match="share it with everybody|Share it with everybody"):
-            from_drive("1AbCdEfGhIjKl", tmp_path / name, file, file)
+            download_drive("1AbCdEfGhIjKl", tmp_path / name, file, file)
     with pytest.raises(SourceError, match="no Google Drive id"):
-        from_drive("../../etc", tmp_path, gives, gives)
+        download_drive("../../etc", tmp_path, gives, gives)
 
 
 def test_every_refusal_names_a_cure(takes: Path, store: FolderStore) -> None:

@@ -13,34 +13,34 @@ import pytest
 
 from audiotune.generation import GenerationRequest
 from audiotune.store import open_store
-from services.generation.jobs.book import Book
-from services.generation.jobs.record import Event, Job
-from services.generation.jobs.runner import Maker, Runner
+from services.generation.jobs.book import JobStore
+from services.generation.jobs.record import GenerationJob, JobEvent
+from services.generation.jobs.runner import JobMaker, JobWorker
 from tests.integration.minio import server_or_skip
 
 pytestmark = pytest.mark.integration
 ASK = GenerationRequest(prompt="a drone", seed=1)
 
 
-class AtOnce(Maker):
+class AtOnce(JobMaker):
     """Is done with everything at the next look."""
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
-    def room(self, member: str) -> bool:
+    def has_room(self, member: str) -> bool:
         return True
 
-    def begin(self, job: Job) -> Any:
+    def begin(self, job: GenerationJob) -> Any:
         return job.id
 
-    def done(self, handle: Any) -> bool:
+    def is_done(self, handle: Any) -> bool:
         return True
 
-    def ending(self, job: Job, handle: Any) -> Event:
-        return Event(kind="done")
+    def end_event(self, job: GenerationJob, handle: Any) -> JobEvent:
+        return JobEvent(kind="done")
 
-    def leave(self, handle: Any) -> None:
+    def cancel(self, handle: Any) -> None:
         """Nothing to stop."""
 
 
@@ -58,22 +58,22 @@ def test_many_makers_make_one_job_and_many_workers_end_each_once(bucket: str) ->
     stores = [open_store(bucket) for _ in range(3)]
     ids = [f"job-{number:05d}" for number in range(12)]
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda store: [Book(store).make("ana", id, ASK) for id in ids], stores))
-        assert len(list(Book(stores[0]).open())) == len(ids)
-        runners = [Runner(Book(store), AtOnce(), lease_s=30) for store in stores]
+        list(pool.map(lambda store: [JobStore(store).create("ana", id, ASK) for id in ids], stores))
+        assert len(list(JobStore(stores[0]).list_open())) == len(ids)
+        runners = [JobWorker(JobStore(store), AtOnce(), lease_s=30) for store in stores]
         together = threading.Barrier(3)
 
-        def work(runner: Runner) -> None:
-            runner.beat()
+        def work(runner: JobWorker) -> None:
+            runner.write_heartbeat()
             together.wait(20)
             for _ in range(3):
-                runner.step()
+                runner.run_round()
 
         list(pool.map(work, runners))
     for id in ids:
         events = [json.loads(stores[0].get(entry.key))["kind"] for entry in stores[0].list(f"jobs/log/ana/{id}/")]
         assert events == ["made", "claimed", "done"], events
-    assert not list(Book(stores[0]).open())
-    found, mark = Book(stores[0]).listed("ana", 5)
+    assert not list(JobStore(stores[0]).list_open())
+    found, mark = JobStore(stores[0]).list_page("ana", 5)
     assert len(found) == 5
     assert mark

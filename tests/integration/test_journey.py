@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from audiotune import manifest
-from audiotune.annotation import Annotation, save
+from audiotune.annotation import Annotation, save_annotation
 from audiotune.dataset import DatasetRow
 from audiotune.errors import PipelineError
 from audiotune.release import Release
 from audiotune.segment import Segment
 from audiotune.store import open_store
-from pipelines.compile import compiled
+from pipelines.compile import compile_pipeline
 from pipelines.demo_takes import make_takes
-from pipelines.local import play
+from pipelines.local import run_pipeline
 from pipelines.recipe import load_recipe
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -58,11 +58,11 @@ def takes(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def journey(folder: Path, takes: Path) -> dict[str, Any]:
     (folder / "short.toml").write_text(RECIPE)
-    documents = compiled("full", load_recipe(folder / "short.toml"))
+    documents = compile_pipeline("full", load_recipe(folder / "short.toml"))
     arguments = {"source": str(takes), "agreement": str(AGREEMENT), "contributors": "ana,ben"}
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return play(documents, arguments, folder / "runs", str(folder / "store"))
+        return run_pipeline(documents, arguments, folder / "runs", str(folder / "store"))
 
 
 def test_a_release_names_everybody_it_comes_from(journey: dict[str, Any], folder: Path, takes: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_release_names_everybody_it_comes_from(journey: dict[str, Any], folder
     assert len(release.lineage.recordings) == len(list(takes.iterdir()))
     store = open_store(str(folder / "store"))
     assert store.fetch(release.weights.weights).stat().st_size > 1_000_000
-    rows = manifest.fetch(store, f"manifests/datasets/{release.lineage.dataset}.jsonl", "datasets", DatasetRow).rows
+    rows = manifest.fetch_manifest(store, f"manifests/datasets/{release.lineage.dataset}.jsonl", "datasets", DatasetRow).rows
     assert {row.segment.id for row in rows} == set(release.lineage.segments)
     assert {row.split for row in rows} == {"train", "held_out"}
     assert {row.segment.recording for row in rows if row.split == "train"}.isdisjoint(
@@ -89,8 +89,8 @@ def test_every_step_reports(journey: dict[str, Any]) -> None:
 def test_a_second_run_does_no_work_twice(journey: dict[str, Any], folder: Path, takes: Path) -> None:
     store = folder / "store"
     before = {path: path.stat().st_mtime_ns for path in (store / "blobs").rglob("*") if path.is_file()}
-    documents = compiled("prepare", load_recipe(folder / "short.toml"))
-    again = play(documents, {"source": str(takes), "contributors": "ana,ben"}, folder / "again", str(store))
+    documents = compile_pipeline("prepare", load_recipe(folder / "short.toml"))
+    again = run_pipeline(documents, {"source": str(takes), "contributors": "ana,ben"}, folder / "again", str(store))
     after = {path: path.stat().st_mtime_ns for path in (store / "blobs").rglob("*") if path.is_file()}
     assert after == before
     assert again["segment"]["segments_key"] == journey["segment"]["segments_key"]
@@ -101,9 +101,9 @@ def test_members_words_reach_the_next_dataset(journey: dict[str, Any], folder: P
     from components.annotate_merge.settings import Settings
 
     store = open_store(str(folder / "store"))
-    segment = manifest.fetch(store, journey["segment"]["segments_key"], "segments", Segment).rows[0]
-    save(store, Annotation(segment=segment.id, member="ana", words="like a whale in a tin can"))
-    result = step.run(
+    segment = manifest.fetch_manifest(store, journey["segment"]["segments_key"], "segments", Segment).rows[0]
+    save_annotation(store, Annotation(segment=segment.id, member="ana", words="like a whale in a tin can"))
+    result = step.run_step(
         Settings(segments=journey["segment"]["segments_key"]),
         store,
         lambda share, words: None,
@@ -111,26 +111,26 @@ def test_members_words_reach_the_next_dataset(journey: dict[str, Any], folder: P
         report=folder / "d.html",
         metrics=folder / "d.json",
     )
-    rows = manifest.fetch(store, result.parameters["dataset_key"], "datasets", DatasetRow).rows
-    texts = next(row.caption.texts for row in rows if row.segment.id == segment.id)
+    rows = manifest.fetch_manifest(store, result.parameters["dataset_key"], "datasets", DatasetRow).rows
+    texts = next(row.caption.all_texts for row in rows if row.segment.id == segment.id)
     assert any("whale in a tin can" in text for text in texts)
 
 
 def test_a_failing_step_says_why_in_one_line(folder: Path) -> None:
-    documents = compiled("prepare", load_recipe("demo"))
+    documents = compile_pipeline("prepare", load_recipe("demo"))
     arguments = {"source": str(folder / "nowhere"), "agreement": str(AGREEMENT), "contributors": "ana"}
     with pytest.raises(PipelineError, match="nowhere") as caught:
-        play(documents, arguments, folder / "failed", str(folder / "store2"))
+        run_pipeline(documents, arguments, folder / "failed", str(folder / "store2"))
     assert str(caught.value).startswith("ingest: ")
     assert "step.log" in caught.value.cure
     assert not list((folder / "store2").rglob("*.jsonl"))
 
 
 def test_a_stranger_on_the_take_is_refused(folder: Path, takes: Path) -> None:
-    documents = compiled("prepare", load_recipe("demo"))
+    documents = compile_pipeline("prepare", load_recipe("demo"))
     arguments = {"source": str(takes), "agreement": str(AGREEMENT), "contributors": "zoe"}
     with pytest.raises(PipelineError, match="zoe"):
-        play(documents, arguments, folder / "stranger", str(folder / "store3"))
+        run_pipeline(documents, arguments, folder / "stranger", str(folder / "store3"))
     assert not list((folder / "store3" / "blobs").rglob("*.wav"))
 
 

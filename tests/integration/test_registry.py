@@ -13,7 +13,7 @@ import pytest
 from audiotune.errors import RegistryError
 from audiotune.registry import connection, releases
 from audiotune.registry.runs import start_run
-from audiotune.registry.server import serving
+from audiotune.registry.server import run_mlflow_server
 from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
 
 pytestmark = pytest.mark.integration
@@ -59,12 +59,12 @@ def test_a_release_lives_in_mlflow(tmp_path: Path) -> None:
     for step in range(250):
         run.log_metrics({"loss": 1 / (step + 1)}, step)
     run.end()
-    assert len(connection.client().get_metric_history(run.id, "loss")) == 250
+    assert len(connection.get_mlflow_client().get_metric_history(run.id, "loss")) == 250
     card = tmp_path / "card.md"
     card.write_text("# Card")
 
-    assert releases.release_at("ours", "candidate") is None
-    assert releases.releases("ours") == []
+    assert releases.find_release_by_alias("ours", "candidate") is None
+    assert releases.list_releases("ours") == []
     first = releases.register_release(a_release(), {"card.md": card, "docs/notice.txt": card}, run.id)
     assert first.version == "1"
     assert releases.register_release(a_release(), {}, run.id) == first, "the same weights again are the same version"
@@ -73,21 +73,21 @@ def test_a_release_lives_in_mlflow(tmp_path: Path) -> None:
 
     releases.set_alias("ours", "candidate", "2")
     releases.set_alias("ours", "champion", "1")
-    assert releases.release_at("ours", "candidate") == second
-    assert releases.release_at("ours", "champion") == first
-    assert releases.version_at("ours", "champion") == "1"
-    assert releases.aliases("ours") == {"candidate": "2", "champion": "1"}
-    assert [r.version for r in releases.releases("ours")] == ["2", "1"]
-    assert releases.get("ours", "1") == first
-    version = connection.client().get_model_version("ours", "2")
+    assert releases.find_release_by_alias("ours", "candidate") == second
+    assert releases.find_release_by_alias("ours", "champion") == first
+    assert releases.find_version_by_alias("ours", "champion") == "1"
+    assert releases.list_aliases("ours") == {"candidate": "2", "champion": "1"}
+    assert [r.version for r in releases.list_releases("ours")] == ["2", "1"]
+    assert releases.read_release("ours", "1") == first
+    version = connection.get_mlflow_client().get_model_version("ours", "2")
     assert version.tags["gate"] == "it copies"
-    assert {f.path for f in connection.client().list_artifacts(run.id, f"release/{'a' * 16}")} >= {f"release/{'a' * 16}/card.md"}
+    assert {f.path for f in connection.get_mlflow_client().list_artifacts(run.id, f"release/{'a' * 16}")} >= {f"release/{'a' * 16}/card.md"}
 
     again = start_run("training", "first", run_id=run.id)
     assert again.id == run.id
     assert start_run("training", "first", run_id="0" * 32).id != run.id
     with pytest.raises(RegistryError, match="version 7"):
-        releases.get("ours", "7")
+        releases.read_release("ours", "7")
 
 
 def test_a_dead_registry_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,11 +95,11 @@ def test_a_dead_registry_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(RegistryError, match="MLFLOW_TRACKING_URI"):
         start_run("training", "first")
     with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:9"):
-        releases.release_at("ours", "champion")
+        releases.find_release_by_alias("ours", "champion")
 
 
 def test_training_outlives_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(tmp_path) as url:
+    with run_mlflow_server(tmp_path) as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         run = start_run("training", "orphan")
     for step in range(150):
@@ -121,7 +121,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        with pytest.raises(RegistryError, match="is taken"), serving(tmp_path, holder.getsockname()[1]):
+        with pytest.raises(RegistryError, match="is taken"), run_mlflow_server(tmp_path, holder.getsockname()[1]):
             pass
 
 
@@ -157,7 +157,7 @@ def test_files_come_through_mlflow_not_from_an_address_of_its_store(tmp_path: Pa
     address = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     try:
-        connection.client()
+        connection.get_mlflow_client()
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         repository = get_artifact_repository("mlflow-artifacts:/1/run/artifacts", tracking_uri=address)

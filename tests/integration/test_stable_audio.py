@@ -16,31 +16,31 @@ import pytest
 from audiotune.errors import GenerationError, ModelError
 from audiotune.sound import Sound
 from audiotune.stable_audio import condition, samplers
-from audiotune.stable_audio.encode import decode, encode
-from audiotune.stable_audio.load import StableAudio, base_folder, load_model, tiny_shape_model
-from audiotune.stable_audio.packed import pack
-from audiotune.stable_audio.sample import Request, generate, generate_alike
-from audiotune.stable_audio.shape import tiny_shape_config
-from audiotune.synthesizer import Patch, play
+from audiotune.stable_audio.encode import decode_latents, encode_sound
+from audiotune.stable_audio.load import StableAudio, find_base_folder, load_model, make_random_model
+from audiotune.stable_audio.packed import pack_linear_layers
+from audiotune.stable_audio.sample import SamplingRequest, generate_batch, generate_sounds
+from audiotune.stable_audio.shape import make_random_config
+from audiotune.synthesizer import Patch, play_patch
 
 pytestmark = pytest.mark.integration
 TINY = Path(__file__).resolve().parents[2] / "bases" / "tiny"
-ALL_SAMPLERS = [(objective, name) for objective in ("v", "rectified_flow") for name in samplers.names(objective)]
+ALL_SAMPLERS = [(objective, name) for objective in ("v", "rectified_flow") for name in samplers.list_samplers(objective)]
 
 
 @pytest.fixture(scope="module")
 def sa() -> StableAudio:
-    return tiny_shape_model(0)
+    return make_random_model(0)
 
 
 @pytest.fixture(scope="module")
 def flow() -> StableAudio:
-    return tiny_shape_model(0, "rectified_flow")
+    return make_random_model(0, "rectified_flow")
 
 
 @pytest.fixture(scope="module")
 def tone() -> Sound:
-    return play(Patch("mid", "drone", "saw", 220.0), 0.7, 16_000)
+    return play_patch(Patch("mid", "drone", "saw", 220.0), 0.7, 16_000)
 
 
 @pytest.mark.parametrize(("objective", "sampler"), ALL_SAMPLERS)
@@ -49,13 +49,13 @@ def test_a_request_sounds_the_same_alone_and_beside_others(
 ) -> None:
     model = sa if objective == "v" else flow
     requests = [
-        Request("low drone", seconds=0.5, steps=4, seed=1, sampler=sampler),
-        Request("high pluck", seconds=0.25, steps=3, seed=2, sampler=sampler, guidance=2.0),
-        Request("low drone", seconds=0.5, steps=4, seed=3, sampler=sampler),
+        SamplingRequest("low drone", seconds=0.5, steps=4, seed=1, sampler=sampler),
+        SamplingRequest("high pluck", seconds=0.25, steps=3, seed=2, sampler=sampler, guidance=2.0),
+        SamplingRequest("low drone", seconds=0.5, steps=4, seed=3, sampler=sampler),
     ]
-    beside = generate(model, requests)
+    beside = generate_sounds(model, requests)
     for request, sound in zip(reversed(requests), reversed(beside)):
-        assert np.array_equal(generate(model, [request])[0].data, sound.data)
+        assert np.array_equal(generate_sounds(model, [request])[0].data, sound.data)
     assert not np.array_equal(beside[0].data, beside[2].data), "another seed must sound different"
 
 
@@ -65,12 +65,12 @@ def test_a_batch_of_any_size_and_order_gives_the_same_bits(
 ) -> None:
     model = sa if objective == "v" else flow
     asked = [
-        Request(f"drone {s}", "harsh", seconds=s, steps=3, seed=n, sampler=sampler, guidance=1.5 + n)
+        SamplingRequest(f"drone {s}", "harsh", seconds=s, steps=3, seed=n, sampler=sampler, guidance=1.5 + n)
         for n, s in enumerate((0.5, 0.49, 0.5, 0.5, 0.5))
     ]
-    alone = [generate(model, [request])[0].data for request in asked]
+    alone = [generate_sounds(model, [request])[0].data for request in asked]
     for order in ((0, 1), (4, 3, 2, 1, 0), (2, 0, 4)):
-        for place, sound in zip(order, generate_alike(model, [asked[place] for place in order])):
+        for place, sound in zip(order, generate_batch(model, [asked[place] for place in order])):
             assert sound is not None
             assert np.array_equal(sound.data, alone[place])
 
@@ -78,28 +78,28 @@ def test_a_batch_of_any_size_and_order_gives_the_same_bits(
 def test_eight_together_on_the_tiny_base_are_the_bits_of_each_alone() -> None:
     """The shipped model's layers are wide enough for other kernels than the tiny shape's."""
     model = load_model(TINY)
-    asked = [Request(f"drone {n}", seconds=0.5, steps=2, seed=n) for n in range(8)]
-    for request, sound in zip(asked, generate_alike(model, asked)):
+    asked = [SamplingRequest(f"drone {n}", seconds=0.5, steps=2, seed=n) for n in range(8)]
+    for request, sound in zip(asked, generate_batch(model, asked)):
         assert sound is not None
-        assert np.array_equal(sound.data, generate(model, [request])[0].data)
+        assert np.array_equal(sound.data, generate_sounds(model, [request])[0].data)
 
 
 @pytest.mark.parametrize("negatives", [("", ""), ("hiss", "xyzzy")], ids=["none", "a known and an unknown word"])
 def test_a_packed_model_sounds_the_same_and_gives_the_same_bits_in_any_batch(negatives: tuple[str, str]) -> None:
-    plain, packed = tiny_shape_model(0), pack(tiny_shape_model(0))
+    plain, packed = make_random_model(0), pack_linear_layers(make_random_model(0))
     asked = [
-        Request("low drone", negative_prompt=negatives[n // 2 % 2], seconds=0.25 * (1 + n % 2), steps=4, seed=n) for n in range(7)
+        SamplingRequest("low drone", negative_prompt=negatives[n // 2 % 2], seconds=0.25 * (1 + n % 2), steps=4, seed=n) for n in range(7)
     ]
-    expected, made = generate(plain, asked), generate(packed, asked)
+    expected, made = generate_sounds(plain, asked), generate_sounds(packed, asked)
     for one, other, request in zip(expected, made, asked):
         assert np.abs(one.data - other.data).max() < 1e-3 * np.abs(one.data).max()
-        assert np.array_equal(generate(packed, [request])[0].data, other.data)
+        assert np.array_equal(generate_sounds(packed, [request])[0].data, other.data)
 
 
 def test_a_packed_model_cannot_be_taken_for_a_whole_one(sa: StableAudio) -> None:
     import torch
 
-    packed = pack(tiny_shape_model(0))
+    packed = pack_linear_layers(make_random_model(0))
     own, whole = packed.model.state_dict(), sa.model.state_dict()
     assert {name: value.shape for name, value in own.items()} == {name: value.shape for name, value in whole.items()}
     gone = [name for name, value in own.items() if bool(torch.isnan(value).all())]
@@ -108,7 +108,7 @@ def test_a_packed_model_cannot_be_taken_for_a_whole_one(sa: StableAudio) -> None
 
 
 def test_who_is_gone_is_computed_no_further_and_the_rest_keeps_its_bits(sa: StableAudio) -> None:
-    asked = [Request("low drone", seconds=0.5, steps=6, seed=s) for s in range(3)]
+    asked = [SamplingRequest("low drone", seconds=0.5, steps=6, seed=s) for s in range(3)]
     rows: list[int] = []
     gone: set[int] = set()
 
@@ -118,7 +118,7 @@ def test_who_is_gone_is_computed_no_further_and_the_rest_keeps_its_bits(sa: Stab
 
     hook = sa.model.model.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
     try:
-        made = generate_alike(sa, asked, at_step, lambda: gone)
+        made = generate_batch(sa, asked, at_step, lambda: gone)
     finally:
         hook.remove()
     assert rows == [3, 3, 2, 2, 2, 2]
@@ -126,19 +126,19 @@ def test_who_is_gone_is_computed_no_further_and_the_rest_keeps_its_bits(sa: Stab
     for place in (0, 2):
         sound = made[place]
         assert sound is not None
-        assert np.array_equal(sound.data, generate(sa, [asked[place]])[0].data)
+        assert np.array_equal(sound.data, generate_sounds(sa, [asked[place]])[0].data)
     with pytest.raises(CancelledError):
-        generate_alike(sa, asked, None, lambda: {0, 1, 2})
+        generate_batch(sa, asked, None, lambda: {0, 1, 2})
 
 
 def test_a_short_sound_is_denoised_in_fewer_frames(sa: StableAudio) -> None:
     seen: list[int] = []
     hook = sa.model.model.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[-1]))
     try:
-        generate(sa, [Request("x", seconds=0.25, steps=3)])
+        generate_sounds(sa, [SamplingRequest("x", seconds=0.25, steps=3)])
         short = sum(seen)
         seen.clear()
-        generate(sa, [Request("x", seconds=1.0, steps=3)])
+        generate_sounds(sa, [SamplingRequest("x", seconds=1.0, steps=3)])
     finally:
         hook.remove()
     assert short == 3 * 16
@@ -150,7 +150,7 @@ def test_agrees_with_upstream_given_the_same_noise(sa: StableAudio) -> None:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
     rng, flags = torch.get_rng_state(), torch.backends.cuda.matmul.allow_tf32
-    ours = generate(sa, [Request("warm saw", "noise", seconds=1.024, steps=8, seed=7, guidance=3.0, sampler="dpmpp-2m")])[0]
+    ours = generate_sounds(sa, [SamplingRequest("warm saw", "noise", seconds=1.024, steps=8, seed=7, guidance=3.0, sampler="dpmpp-2m")])[0]
     assert torch.equal(torch.get_rng_state(), rng), "the global generator was touched"
     assert torch.backends.cuda.matmul.allow_tf32 == flags
     theirs = generate_diffusion_cond(
@@ -170,7 +170,7 @@ def test_agrees_with_upstream_given_the_same_noise(sa: StableAudio) -> None:
 
 def test_steps_are_told_and_can_be_stopped(sa: StableAudio) -> None:
     told: list[tuple[int, int]] = []
-    generate(sa, [Request("a", seconds=0.2, steps=3), Request("b", seconds=0.2, steps=2)], lambda *at: told.append(at))
+    generate_sounds(sa, [SamplingRequest("a", seconds=0.2, steps=3), SamplingRequest("b", seconds=0.2, steps=2)], lambda *at: told.append(at))
     assert told == [(i, 5) for i in range(1, 6)]
 
     def stop(done: int, _total: int) -> None:
@@ -178,23 +178,23 @@ def test_steps_are_told_and_can_be_stopped(sa: StableAudio) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate(sa, [Request("a", seconds=0.2, steps=50)], stop)
+        generate_sounds(sa, [SamplingRequest("a", seconds=0.2, steps=50)], stop)
 
 
 def test_an_init_sound_is_kept_the_more_the_weaker_it_is_changed(sa: StableAudio, tone: Sound) -> None:
-    wanted = encode(sa, tone)
+    wanted = encode_sound(sa, tone)
     distances = []
     for strength in (0.05, 0.4, 1.0):
-        made = generate(sa, [Request("x", seconds=tone.duration_s, steps=10, guidance=1, init=tone, init_strength=strength)])[0]
-        distances.append(float(np.abs(made.data - decode(sa, wanted, made.frames).data).mean()))
+        made = generate_sounds(sa, [SamplingRequest("x", seconds=tone.duration_s, steps=10, guidance=1, init=tone, init_strength=strength)])[0]
+        distances.append(float(np.abs(made.data - decode_latents(sa, wanted, made.frames).data).mean()))
     assert distances[0] < 0.5 * distances[1] < 0.5 * distances[2] * 1.5
 
 
 @pytest.mark.parametrize("objective", ["v", "rectified_flow"])
 def test_only_the_part_named_is_made_anew(objective: str, sa: StableAudio, flow: StableAudio, tone: Sound) -> None:
     model = sa if objective == "v" else flow
-    asked = [Request("x", seconds=tone.duration_s, steps=6, seed=n, init=tone, redo=(0.2, 0.2 + n / 10)) for n in range(1, 4)]
-    together = generate_alike(model, asked)
+    asked = [SamplingRequest("x", seconds=tone.duration_s, steps=6, seed=n, init=tone, redo=(0.2, 0.2 + n / 10)) for n in range(1, 4)]
+    together = generate_batch(model, asked)
     for request, sound in zip(asked, together):
         assert sound is not None
         assert request.redo is not None
@@ -203,29 +203,29 @@ def test_only_the_part_named_is_made_anew(objective: str, sa: StableAudio, flow:
         assert changed[:start].max() == 0
         assert changed[end:].max(initial=0) == 0
         assert changed[start:end].max() > 1e-3
-        assert np.array_equal(generate(model, [request])[0].data, sound.data), "the same alone"
+        assert np.array_equal(generate_sounds(model, [request])[0].data, sound.data), "the same alone"
 
 
 def test_what_is_held_stays_in_the_latents(sa: StableAudio, tone: Sound) -> None:
     from audiotune.stable_audio import sample as room
 
-    request = Request("x", seconds=tone.duration_s, steps=8, seed=1, init=tone, redo=(0.3, 0.5))
-    latents = room._denoise(sa, [request], lambda: None, None)[0]
-    wanted = encode(sa, tone)
+    request = SamplingRequest("x", seconds=tone.duration_s, steps=8, seed=1, init=tone, redo=(0.3, 0.5))
+    latents = room._denoise_batch(sa, [request], lambda: None, None)[0]
+    wanted = encode_sound(sa, tone)
     held = np.r_[0:18, 33 : wanted.shape[1]]
     assert np.abs(latents[:, held] - wanted[:, held]).mean() < 0.05 * np.abs(wanted).mean() + 0.02
     with pytest.raises(GenerationError, match="redo"):
-        generate(sa, [Request("x", seconds=0.5, init=tone, redo=(0.4, 0.9))])
+        generate_sounds(sa, [SamplingRequest("x", seconds=0.5, init=tone, redo=(0.4, 0.9))])
 
 
 def test_words_guidance_and_words_to_avoid_matter(sa: StableAudio) -> None:
-    plain = Request("low drone", seconds=0.3, steps=3)
+    plain = SamplingRequest("low drone", seconds=0.3, steps=3)
     others = [
-        Request("high pluck", seconds=0.3, steps=3),
-        Request("low drone", "harsh", seconds=0.3, steps=3),
-        Request("low drone", seconds=0.3, steps=3, guidance=1.0),
+        SamplingRequest("high pluck", seconds=0.3, steps=3),
+        SamplingRequest("low drone", "harsh", seconds=0.3, steps=3),
+        SamplingRequest("low drone", seconds=0.3, steps=3, guidance=1.0),
     ]
-    first, *rest = generate(sa, [plain, *others])
+    first, *rest = generate_sounds(sa, [plain, *others])
     assert all(np.abs(first.data - other.data).max() > 1e-5 for other in rest)
 
 
@@ -236,26 +236,26 @@ def test_words_guidance_and_words_to_avoid_matter(sa: StableAudio) -> None:
 )  # fmt: skip
 def test_an_impossible_request_names_its_field(sa: StableAudio, field: str, value: Any) -> None:
     with pytest.raises(GenerationError) as told:
-        generate(sa, [Request("x", **{"seconds": 0.5, field: value})])
+        generate_sounds(sa, [SamplingRequest("x", **{"seconds": 0.5, field: value})])
     assert told.value.where == field
 
 
 def test_latents_have_true_length_and_are_no_draw(sa: StableAudio, tone: Sound) -> None:
     for frames in (1, 255, 256, 257, 5000):
         sound = tone.cut(0, frames)
-        latents = encode(sa, sound)
+        latents = encode_sound(sa, sound)
         assert latents.shape == (sa.latent_channels, -(-frames // sa.downsampling_ratio))
         assert latents.dtype == np.float32
-    assert np.array_equal(encode(sa, tone), encode(sa, tone))
-    assert decode(sa, encode(sa, tone), 777).frames == 777
-    stereo = Sound(np.repeat(tone.resampled(48_000).data, 2, axis=0), 48_000)
-    assert encode(sa, stereo).shape == encode(sa, tone).shape
+    assert np.array_equal(encode_sound(sa, tone), encode_sound(sa, tone))
+    assert decode_latents(sa, encode_sound(sa, tone), 777).frames == 777
+    stereo = Sound(np.repeat(tone.resample(48_000).data, 2, axis=0), 48_000)
+    assert encode_sound(sa, stereo).shape == encode_sound(sa, tone).shape
 
 
 def test_conditioning_survives_arrays_rows_and_stacking(sa: StableAudio) -> None:
-    both = condition.embed(sa, ["low drone", "qüux"], [0.5, 1.0])
+    both = condition.embed_prompts(sa, ["low drone", "qüux"], [0.5, 1.0])
     again = condition.from_arrays(condition.to_arrays(both))
-    rows = condition.stacked([condition.row(again, 0), condition.row(again, 1)])
+    rows = condition.stack_rows([condition.take_row(again, 0), condition.take_row(again, 1)])
     for key, (embedding, mask) in both.items():
         assert np.array_equal(embedding.numpy(), rows[key][0].numpy())
         assert np.array_equal(mask.numpy(), rows[key][1].numpy())
@@ -266,31 +266,31 @@ def test_weights_must_be_safetensors_and_fit(sa: StableAudio, tmp_path: Path) ->
 
     state = {k: v.contiguous() for k, v in sa.model.state_dict().items()}
     save_file(state, tmp_path / "model.safetensors")
-    again = load_model(tiny_shape_config(), tmp_path / "model.safetensors")
+    again = load_model(make_random_config(), tmp_path / "model.safetensors")
     assert all(
         np.array_equal(a.numpy(), b.numpy()) for a, b in zip(sa.model.state_dict().values(), again.model.state_dict().values())
     )
     with pytest.raises(ModelError, match="not a safetensors"):
-        load_model(tiny_shape_config(), tmp_path / "model.ckpt")
+        load_model(make_random_config(), tmp_path / "model.ckpt")
     state.popitem()
     save_file(state, tmp_path / "less.safetensors")
     with pytest.raises(ModelError, match="1 of"):
-        load_model(tiny_shape_config(), tmp_path / "less.safetensors")
+        load_model(make_random_config(), tmp_path / "less.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:999])
     with pytest.raises(ModelError, match="cannot read"):
-        load_model(tiny_shape_config(), tmp_path / "cut.safetensors")
+        load_model(make_random_config(), tmp_path / "cut.safetensors")
 
 
 def test_bases_are_found_by_name_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert base_folder("tiny") == TINY
-    assert base_folder(TINY) == TINY
+    assert find_base_folder("tiny") == TINY
+    assert find_base_folder(TINY) == TINY
     mirrored = tmp_path / "stable-audio-open-1.0"
     mirrored.mkdir()
     (mirrored / "model_config.json").write_text("{}")
     monkeypatch.setenv("AUDIOTUNE_BASES", str(tmp_path))
-    assert base_folder("stabilityai/stable-audio-open-1.0") == mirrored.resolve()
+    assert find_base_folder("stabilityai/stable-audio-open-1.0") == mirrored.resolve()
     with pytest.raises(ModelError, match="no base model"):
-        base_folder("nobody/nothing")
+        find_base_folder("nobody/nothing")
 
 
 def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:
@@ -299,15 +299,15 @@ def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:
     shutil.copytree(TINY / "tokenizer", tmp_path / "text_encoder" / "t5-base")
     small = T5Config(vocab_size=600, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     T5EncoderModel(small).save_pretrained(tmp_path / "text_encoder" / "t5-base")
-    config = tiny_shape_config()
+    config = make_random_config()
     prompt = config["model"]["conditioning"]["configs"][0]
     prompt.update(type="t5", config={"t5_model_name": "t5-base", "max_length": 16})
     (tmp_path / "model_config.json").write_text(json.dumps(config))
     model = load_model(tmp_path / "model_config.json")
-    embedding, mask = condition.embed(model, ["low drone"], [1.0])["prompt"]
+    embedding, mask = condition.embed_prompts(model, ["low drone"], [1.0])["prompt"]
     assert embedding.shape == (1, 16, 64)
     assert int(mask.sum()) == 2
-    assert generate(model, [Request("low drone", seconds=0.2, steps=2)])[0].frames == 3200
+    assert generate_sounds(model, [SamplingRequest("low drone", seconds=0.2, steps=2)])[0].frames == 3200
 
 
 def test_upstreams_own_factory_builds_the_tiny_base() -> None:

@@ -198,7 +198,7 @@ def test_a_member_annotates_by_keyboard_and_then_sees_the_others(chromium: webdr
     page.ctrl("s")
     page.until(lambda: "Saved" in page.text(".at-say"))
 
-    own = [a for a in annotation.of_segment(group.store, segment) if a.member == "ana"]
+    own = [a for a in annotation.read_segment_annotations(group.store, segment) if a.member == "ana"]
     assert [(a.words, list(a.tags.values())) for a in own] == [("hum & <b>more</b>", [(term,)])]
     assert "a horn" in page.text(".at-side-by-side")
     assert not page.all(".at-side-by-side img")
@@ -220,7 +220,7 @@ def test_an_answer_may_be_changed_and_the_old_one_stays(chromium: webdriver.Chro
         page.keys(Keys.END, words)
         page.ctrl("s")
         page.until(lambda words=words: words.strip() in page.text(".at-side-by-side .at-mine"))
-    assert [a.words for a in annotation.of_segment(group.store, segment) if a.member == "chi"] == ["first and then second"]
+    assert [a.words for a in annotation.read_segment_annotations(group.store, segment) if a.member == "chi"] == ["first and then second"]
     assert len(list(group.store.list(f"annotations/{segment}/chi/"))) == 2
 
 

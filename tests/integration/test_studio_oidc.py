@@ -25,8 +25,8 @@ NARROW = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 @pytest.fixture
 def group(tmp_path: Path) -> Seeded:
     made = seed(tmp_path / "store", segments_each=1, segment_s=1.0)
-    accounts.create(made.store, "ana", None, "owner")
-    identities.add(made.store, "ana", "ana@band.example")
+    accounts.create_account(made.store, "ana", None, "owner")
+    identities.add_identity(made.store, "ana", "ana@band.example")
     return made
 
 
@@ -67,7 +67,7 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     assert not page.all("#at-member")  # nobody else's name can be chosen
 
     segment = page.annotate("a horn")
-    assert [(a.member, a.words) for a in annotation.of_segment(group.store, segment)] == [("ana", "a horn")]
+    assert [(a.member, a.words) for a in annotation.read_segment_annotations(group.store, segment)] == [("ana", "a horn")]
 
     page.room("Account")
     page.until(lambda: "cannot sign in yet" in page.text("#at-accounts"))
@@ -78,7 +78,7 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     page.one("#at-identity-add").click()
     page.until(lambda: "ben@band.example" in page.text("#at-accounts"))
     shot(chromium, "account-identities-1280")
-    found = identities.find(group.store, "ben@band.example")
+    found = identities.find_identity(group.store, "ben@band.example")
     assert found is not None
     assert found.member == "ben"
 

@@ -22,7 +22,7 @@ FIRST = "a first password"
 @pytest.fixture
 def group(tmp_path: Path) -> Seeded:
     made = seed(tmp_path / "store", segments_each=1, segment_s=1.0)
-    accounts.create(made.store, "ana", FIRST, "owner")
+    accounts.create_account(made.store, "ana", FIRST, "owner")
     return made
 
 
@@ -52,7 +52,7 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     assert not page.all("#at-member")  # nobody else's name can be chosen
 
     segment = page.annotate("a horn")
-    assert [(a.member, a.words) for a in annotation.of_segment(group.store, segment)] == [("ana", "a horn")]
+    assert [(a.member, a.words) for a in annotation.read_segment_annotations(group.store, segment)] == [("ana", "a horn")]
     page.room("Releases")
     page.until(lambda: page.all("#at-tuning-open"))  # the widget knows who asks, too
 
@@ -60,7 +60,7 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     page.until(lambda: "Ben" in page.text("#at-accounts"))
     page.one("#at-token-make").click()
     page.until(lambda: page.text("#at-token-news code").startswith("at_"))
-    assert tokens.check(group.store, page.text("#at-token-news code"), "generate").member == "ana"
+    assert tokens.check_token(group.store, page.text("#at-token-news code"), "generate").member == "ana"
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
         chromium.save_screenshot(f"{shots}/account.png")
 
@@ -91,7 +91,7 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromiu
 def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts(
     chromium: webdriver.Chrome, studio: str, group: Seeded
 ) -> None:
-    accounts.create(group.store, "keeper", FIRST, "owner")
+    accounts.create_account(group.store, "keeper", FIRST, "owner")
     page = browser.Page.on(chromium)
     chromium.delete_all_cookies()
     sign_in(page, studio, "keeper")
@@ -104,4 +104,4 @@ def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts
     page.one("#at-account-of input").send_keys("Ben", browser.Keys.ENTER)
     page.one("#at-account-make").click()
     page.until(lambda: "Give ben this password" in page.text("#at-account-news"))
-    assert accounts.verify(group.store, "ben", page.text("#at-account-news code")) is not None
+    assert accounts.verify_password(group.store, "ben", page.text("#at-account-news code")) is not None

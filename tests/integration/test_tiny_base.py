@@ -9,10 +9,10 @@ import pytest
 
 from audiotune.sound import Sound
 from audiotune.stable_audio import condition
-from audiotune.stable_audio.encode import decode, encode
-from audiotune.stable_audio.load import StableAudio, base_folder, load_model
-from audiotune.stable_audio.sample import Request, generate
-from audiotune.synthesizer import Patch, play
+from audiotune.stable_audio.encode import decode_latents, encode_sound
+from audiotune.stable_audio.load import StableAudio, find_base_folder, load_model
+from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
+from audiotune.synthesizer import Patch, play_patch
 from bases.tiny import material, words
 from benchmarks import tiny_base
 
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def sa() -> StableAudio:
-    return load_model(base_folder("tiny"))
+    return load_model(find_base_folder("tiny"))
 
 
 def test_the_autoencoder_keeps_pitch_and_envelope(sa: StableAudio) -> None:
@@ -45,23 +45,23 @@ def test_a_low_drone_and_a_high_pluck_differ_the_right_way_round(sa: StableAudio
 
 
 def test_latents_are_of_unit_size_and_true_length(sa: StableAudio) -> None:
-    latents = np.concatenate([encode(sa, Sound(a[None], material.RATE_HZ)) for a in tiny_base.held_out(30, tonal=False)], axis=1)
+    latents = np.concatenate([encode_sound(sa, Sound(a[None], material.RATE_HZ)) for a in tiny_base.held_out(30, tonal=False)], axis=1)
     assert latents.shape[0] == sa.latent_channels
     assert np.abs(latents.std(axis=1) - 1).max() < 0.5
-    stereo = Sound(np.repeat(play(Patch("mid", "drone", "saw", 220.0), 1.0, 44_100).data, 2, axis=0), 44_100)
-    assert encode(sa, stereo).shape == (sa.latent_channels, 22)
-    assert decode(sa, encode(sa, stereo), 22_050).frames == 22_050
+    stereo = Sound(np.repeat(play_patch(Patch("mid", "drone", "saw", 220.0), 1.0, 44_100).data, 2, axis=0), 44_100)
+    assert encode_sound(sa, stereo).shape == (sa.latent_channels, 22)
+    assert decode_latents(sa, encode_sound(sa, stereo), 22_050).frames == 22_050
 
 
 def test_silence_stays_silent(sa: StableAudio) -> None:
     silence = Sound(np.zeros((1, 22_050), dtype=np.float32), 22_050)
-    assert decode(sa, encode(sa, silence)).peak_dbfs < -40
+    assert decode_latents(sa, encode_sound(sa, silence)).peak_dbfs < -40
 
 
 def test_words_it_never_heard_are_spelt_and_mean_nothing_yet(sa: StableAudio) -> None:
     tokenizer = sa.model.conditioner.conditioners["prompt"].tokenizer
     assert "[UNK]" not in tokenizer.tokenize("Weirdly gurgling Rhodes808, déjà-vu")
-    embedding, mask = condition.embed(sa, ["glitchy spooky qwxz"], [1.0])["prompt"]
+    embedding, mask = condition.embed_prompts(sa, ["glitchy spooky qwxz"], [1.0])["prompt"]
     assert int(mask.sum()) > 3
     assert float(embedding.abs().max()) == 0.0
 
@@ -77,7 +77,7 @@ def test_the_shipped_weights_are_small_and_hold_no_pickle() -> None:
 
 
 def test_shorter_requests_give_shorter_sounds(sa: StableAudio) -> None:
-    short, long = generate(sa, [Request("mid saw drone", seconds=s, steps=4) for s in (0.5, 2.9)])
+    short, long = generate_sounds(sa, [SamplingRequest("mid saw drone", seconds=s, steps=4) for s in (0.5, 2.9)])
     assert short.frames == round(0.5 * 22_050)
     assert long.frames == round(2.9 * 22_050)
     assert not np.allclose(long.data[:, : short.frames], short.data)

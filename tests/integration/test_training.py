@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from audiotune.errors import ConsentError, ModelError, SettingsError, TrainingError
-from audiotune.progress import silent
+from audiotune.progress import ignore_progress
 from audiotune.release import CheckpointPointer, WeightsPointer
 
 pytestmark = pytest.mark.integration
@@ -30,32 +30,32 @@ KNOBS: dict[str, Any] = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import torch
 
-    from tests.fakes.small_training import world
+    from tests.fakes.small_training import make_small_training
 
     torch.set_num_threads(1)
-    built = world(tmp_path_factory.mktemp("training"))
+    built = make_small_training(tmp_path_factory.mktemp("training"))
     built.encoded()
     return built
 
 
 def tune(made: Any, folder: Path, **knobs: Any) -> tuple[CheckpointPointer, Any]:
     from components.finetune.settings import Settings
-    from components.finetune.step import run
+    from components.finetune.step import run_step
 
     settings = Settings.model_validate({**KNOBS, "base": str(made.base), **knobs})
     paths = {name: folder / name for name in ("checkpoint", "report", "metrics")}
-    result = run(settings, made.store, silent, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+    result = run_step(settings, made.store, ignore_progress, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
     return CheckpointPointer.model_validate_json((folder / "checkpoint").read_bytes()), result
 
 
 def unwrap(made: Any, checkpoint: Path, folder: Path, **knobs: Any) -> WeightsPointer:
     from components.unwrap.settings import Settings
-    from components.unwrap.step import run
+    from components.unwrap.step import run_step
 
-    run(
+    run_step(
         Settings.model_validate(knobs),
         made.store,
-        silent,
+        ignore_progress,
         checkpoint=checkpoint,
         weights=folder / "weights",
         metrics=folder / "m",
@@ -85,36 +85,36 @@ def trained_state(made: Any, pointer: CheckpointPointer, *, ema: bool = False) -
     """The trainer's model, put together by the trainer's own code (and peft), not by unwrap."""
     from audiotune import checkpoint, tensors
     from audiotune.stable_audio.load import load_model
-    from components.finetune.adapters import is_adapter, merged_by_peft, plain_name
+    from components.finetune.adapters import is_adapter_name, merge_with_peft, remove_peft_affixes
     from components.finetune.settings import Settings
-    from components.finetune.state import restore
-    from components.finetune.tuned import Tuned
+    from components.finetune.state import restore_training_state
+    from components.finetune.tuned import TrainingModel
 
-    kept = checkpoint.load(made.store, pointer.checkpoint)
+    kept = checkpoint.load_checkpoint(made.store, pointer.checkpoint)
     sa = load_model(made.base)
-    named = Tuned(sa, Settings.model_validate(kept.recipe)).learning()
-    restore(made.store, kept.model_copy(update={"weights": kept.ema if ema else kept.weights}), named)
+    named = TrainingModel(sa, Settings.model_validate(kept.recipe)).trainable_parameters()
+    restore_training_state(made.store, kept.model_copy(update={"weights": kept.ema if ema else kept.weights}), named)
     assert tensors
-    merged_by_peft(sa.model.model)
-    return {plain_name(name): tensor for name, tensor in sa.model.state_dict().items() if not is_adapter(name)}
+    merge_with_peft(sa.model.model)
+    return {remove_peft_affixes(name): tensor for name, tensor in sa.model.state_dict().items() if not is_adapter_name(name)}
 
 
 def test_encoding_keeps_true_lengths_and_is_done_once(made: Any) -> None:
     from components.encode.settings import Settings
-    from components.encode.step import run
+    from components.encode.step import run_step
 
     rows = made.latents().rows
     assert {row.latent_frames for row in rows} == {57, 29}  # 0.9 s and half of it at 16 kHz, 256 frames to a latent one
     assert {row.seconds for row in rows} == {0.9, 0.45}
-    again = run(
-        Settings(base=str(made.base)), made.store, silent, dataset=made.dataset, latents=made.folder / "2", metrics=made.folder
+    again = run_step(
+        Settings(base=str(made.base)), made.store, ignore_progress, dataset=made.dataset, latents=made.folder / "2", metrics=made.folder
     )
     assert again.metrics["newly_encoded"] == again.metrics["newly_embedded"] == 0
     assert (made.folder / "2").read_bytes() == (made.folder / "latents.jsonl").read_bytes()
-    parts = run(
+    parts = run_step(
         Settings(base=str(made.base), part_s=0.4),
         made.store,
-        silent,
+        ignore_progress,
         dataset=made.dataset,
         latents=made.folder / "3",
         metrics=made.folder,
@@ -129,26 +129,26 @@ def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
     import torch
 
     from audiotune.stable_audio.load import load_model
-    from components.finetune.draw import Draw
-    from components.finetune.material import Material
+    from components.finetune.draw import BatchDraw
+    from components.finetune.material import LatentDataset
     from components.finetune.settings import Settings
-    from components.finetune.tuned import Tuned
+    from components.finetune.tuned import TrainingModel
 
-    tuned = Tuned(load_model(made.base), Settings())
+    tuned = TrainingModel(load_model(made.base), Settings())
     rows = sorted(made.latents().rows, key=lambda row: row.latent_frames)
-    material = Material([rows[0], rows[-1]], made.store, cached_words=False)
+    material = LatentDataset([rows[0], rows[-1]], made.store, cached_words=False)
     flat = torch.full((2,), 0.5)
-    both = Draw(
+    both = BatchDraw(
         torch.tensor([0, 1]),
         flat,
         flat,
         torch.tensor([False, False]),
         torch.randn(2, 8, 57, generator=torch.Generator().manual_seed(0)),
     )
-    errors = tuned(material.part(both, flat, 0, 2, torch.device("cpu")))
-    alone = [tuned(material.part(both, flat, i, i + 1, torch.device("cpu"))).item() for i in range(2)]
+    errors = tuned(material.batch_part(both, flat, 0, 2, torch.device("cpu")))
+    alone = [tuned(material.batch_part(both, flat, i, i + 1, torch.device("cpu"))).item() for i in range(2)]
     assert errors.tolist() == pytest.approx(alone, rel=1e-5)
-    whole = material.part(both, flat, 0, 2, torch.device("cpu"))
+    whole = material.batch_part(both, flat, 0, 2, torch.device("cpu"))
     unhidden = tuned(dataclasses.replace(whole, frames=torch.tensor([57, 57])))[0]  # as upstream: silence counts
     assert unhidden.item() != pytest.approx(alone[0], rel=1e-3)  # a hundred times what is let pass above
 
@@ -163,9 +163,9 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
     kept = []
     for knobs in ({}, divided):
         pointer, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=21, **knobs)
-        kept.append(checkpoint.load(made.store, pointer.checkpoint))
+        kept.append(checkpoint.load_checkpoint(made.store, pointer.checkpoint))
         made.store.delete(pointer.checkpoint)  # else the second run would find it and do nothing
-    one, other = (tensors.read(made.store.fetch(c.weights)) for c in kept)
+    one, other = (tensors.read_tensors(made.store.fetch(c.weights)) for c in kept)
     assert kept[0].recipe != kept[1].recipe
     assert [v for _, v in kept[1].history["train_loss"]] == pytest.approx([v for _, v in kept[0].history["train_loss"]], rel=1e-4)
     assert all(torch.allclose(one[name], other[name], atol=2e-4) for name in one)
@@ -174,18 +174,18 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
 def on_nodes(made: Any, port: int, *, nodes: int = 2, **knobs: Any) -> list[subprocess.CompletedProcess[str]]:
     """Plays the training pods of a TrainJob: one process each, told of the others as Kubeflow Trainer's torch runtime tells them."""
     from audiotune.dataset import DatasetRow
-    from audiotune.manifest import load
-    from audiotune.stable_audio.mirror import resolve
-    from components.finetune.job import Job
-    from components.finetune.nodes.order import give
+    from audiotune.manifest import load_manifest
+    from audiotune.stable_audio.mirror import resolve_base
+    from components.finetune.job import TrainingTask
+    from components.finetune.nodes.order import store_task
     from components.finetune.settings import Settings
-    from components.finetune.step import run_key
+    from components.finetune.step import compute_run_key
 
     settings = Settings.model_validate({**KNOBS, "base": str(made.base), "nodes": nodes, "device": "cpu", **knobs})
-    latents, base = made.latents(), resolve(made.store, str(made.base))
-    dataset = load(made.dataset, "datasets", DatasetRow).digest
-    job = Job(settings, made.store.url, silent, base, latents, dataset, run_key(settings, latents, base))
-    order = give(made.store, job)
+    latents, base = made.latents(), resolve_base(made.store, str(made.base))
+    dataset = load_manifest(made.dataset, "datasets", DatasetRow).digest
+    job = TrainingTask(settings, made.store.url, ignore_progress, base, latents, dataset, compute_run_key(settings, latents, base))
+    order = store_task(made.store, job)
     told = {"PET_NNODES": str(nodes), "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "components.finetune.nodes", order]
     pods = [
@@ -216,20 +216,20 @@ def test_two_nodes_learn_what_one_process_learns(made: Any, tmp_path: Path) -> N
     from audiotune import checkpoint, tensors
 
     alone, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=22)
-    one = checkpoint.load(made.store, alone.checkpoint)
+    one = checkpoint.load_checkpoint(made.store, alone.checkpoint)
     made.store.delete(alone.checkpoint)
     first, second = on_nodes(made, free_port(), steps=3, checkpoint_every=3, seed=22)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "[100%] step 3 of 3, loss" in first.stdout
     assert "step 3 of 3" not in second.stdout  # one process tells, writes and logs
-    other = checkpoint.load(made.store, alone.checkpoint)
+    other = checkpoint.load_checkpoint(made.store, alone.checkpoint)
     assert [v for _, v in other.history["train_loss"]] == pytest.approx([v for _, v in one.history["train_loss"]], rel=1e-4)
-    weights = [tensors.read(made.store.fetch(kept.weights)) for kept in (one, other)]
+    weights = [tensors.read_tensors(made.store.fetch(kept.weights)) for kept in (one, other)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=2e-4) for name in weights[0])
     pointer, result = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=22, nodes=2)  # as the step does afterwards
     assert pointer.checkpoint == alone.checkpoint
     assert result.metrics["step"] == 3
-    assert (tmp_path / "report").read_bytes() == made.store.get(other.page_key)
+    assert (tmp_path / "report").read_bytes() == made.store.get(other.report_key)
 
 
 @pytest.mark.parametrize("ema", [False, True])
@@ -258,12 +258,12 @@ def test_lora_is_merged_as_peft_does_or_kept_beside(made: Any, tmp_path: Path) -
     ours = trained_state(made, pointer)
     assert all(torch.equal(theirs[name], ours[name]) for name in ours)
     kept = unwrap(made, tmp_path / "checkpoint", tmp_path, lora="keep")
-    base = tensors.read(made.base / "model.safetensors")
-    beside = tensors.read(made.store.fetch(kept.weights))
+    base = tensors.read_tensors(made.base / "model.safetensors")
+    beside = tensors.read_tensors(made.store.fetch(kept.weights))
     assert all(torch.equal(beside[name], base[name]) for name in base if name.startswith("model."))
     assert kept.adapter
     assert not weights.adapter
-    adapter = tensors.read(made.store.fetch(kept.adapter))
+    adapter = tensors.read_tensors(made.store.fetch(kept.adapter))
     assert all(".layers." in name for name in adapter)
     assert any(bool(tensor.any()) for name, tensor in adapter.items() if name.endswith("lora_B"))
     merged = open_weights(made.store, kept).model.state_dict()
@@ -301,7 +301,7 @@ def test_a_finished_run_does_no_work_and_more_steps_go_on(made: Any, tmp_path: P
     said: list[str] = []
 
     from components.finetune.settings import Settings
-    from components.finetune.step import run
+    from components.finetune.step import run_step
 
     def listen(share: float, words: str) -> None:
         said.append(words)
@@ -309,7 +309,7 @@ def test_a_finished_run_does_no_work_and_more_steps_go_on(made: Any, tmp_path: P
     for steps in (6, 8):
         settings = Settings.model_validate({**KNOBS, "base": str(made.base), "seed": 5, "steps": steps})
         paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
-        run(settings, made.store, listen, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+        run_step(settings, made.store, listen, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
         if steps == 6:
             assert said == ["step 6 was reached before; nothing to do"]
             assert CheckpointPointer.model_validate_json((tmp_path / "checkpoint").read_bytes()) == first
@@ -322,7 +322,7 @@ def test_checkpoints_are_made_by_the_clock(made: Any, tmp_path: Path) -> None:
     """Slow steps: long before `checkpoint_every`, so that a kill costs at most one interval of the clock."""
     from audiotune import checkpoint
     from components.finetune.settings import Settings
-    from components.finetune.step import run
+    from components.finetune.step import run_step
 
     said: list[str] = []
 
@@ -333,54 +333,54 @@ def test_checkpoints_are_made_by_the_clock(made: Any, tmp_path: Path) -> None:
     knobs = {"steps": 3, "checkpoint_every": 1000, "checkpoint_every_s": 1.0, "log_every": 1, "seed": 31, "validate_rows": 0}
     settings = Settings.model_validate({**KNOBS, "base": str(made.base), **knobs})
     paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
-    run(settings, made.store, slow, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
+    run_step(settings, made.store, slow, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
     assert "checkpoint after step 2 is in the store" in said  # a very slow machine may make one after step 1, too
-    assert checkpoint.newest(made.store, json.loads((tmp_path / "checkpoint").read_text())["checkpoint"].split("/")[1], 2)
+    assert checkpoint.find_newest_checkpoint(made.store, json.loads((tmp_path / "checkpoint").read_text())["checkpoint"].split("/")[1], 2)
 
 
 def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> None:
     import dataclasses
 
     from audiotune.stable_audio.load import load_model
-    from components.finetune.journal import Journal, NoRun
-    from components.finetune.machine import OneCpu
-    from components.finetune.material import Material
+    from components.finetune.journal import TrainingLog, UntrackedRun
+    from components.finetune.machine import SingleCpuBackend
+    from components.finetune.material import LatentDataset
     from components.finetune.settings import Settings
-    from components.finetune.state import Keeper
+    from components.finetune.state import CheckpointWriter
     from components.finetune.trainer import Trainer
-    from components.finetune.tuned import Tuned
+    from components.finetune.tuned import TrainingModel
 
-    class Spoiled(Material):
+    class Spoiled(LatentDataset):
         """Latents turn to NaN in the fifth step."""
 
         draws: list[Any] = []
 
         def part(self, draw: Any, *args: Any, **options: Any) -> Any:
-            good = super().part(draw, *args, **options)
+            good = super().batch_part(draw, *args, **options)
             if not any(draw is earlier for earlier in self.draws):
                 self.draws.append(draw)
             return good if len(self.draws) < 5 else dataclasses.replace(good, latents=good.latents * float("nan"))
 
     settings = Settings.model_validate({**KNOBS, "base": str(made.base)})
-    tuned = Tuned(load_model(made.base), settings)
+    tuned = TrainingModel(load_model(made.base), settings)
     rows = Spoiled(made.latents().rows, made.store, cached_words=False)
     digests = dict.fromkeys(("run_key", "base_digest", "dataset", "latents"), "9" * 64)
-    keeper = Keeper(made.store, {"kind": "full", "base": "x", **digests}, 1)
-    journal = Journal(settings, silent, made.store.url, NoRun())
+    keeper = CheckpointWriter(made.store, {"kind": "full", "base": "x", **digests}, 1)
+    journal = TrainingLog(settings, ignore_progress, made.store.url, UntrackedRun())
     with pytest.raises(TrainingError, match=r"nan.* in step 5; the last good checkpoint is checkpoints/9+/000000003.json"):
-        Trainer(settings, OneCpu(settings), tuned, rows, None, keeper, journal).run(None)
+        Trainer(settings, SingleCpuBackend(settings), tuned, rows, None, keeper, journal).run(None)
 
 
 def test_consent_is_asked_before_anything(made: Any, tmp_path: Path) -> None:
     from audiotune.dataset import DatasetRow
-    from audiotune.manifest import Manifest, load
+    from audiotune.manifest import Manifest, load_manifest
     from components.finetune.settings import Settings
-    from components.finetune.step import run
+    from components.finetune.step import run_step
 
-    rows = load(made.dataset, "datasets", DatasetRow).rows
+    rows = load_manifest(made.dataset, "datasets", DatasetRow).rows
     strange = Manifest("datasets", [rows[0].model_copy(update={"contributors": ("stranger",)})]).write(tmp_path / "d")
     with pytest.raises(ConsentError, match="stranger"):
-        run(Settings(), made.store, silent, latents=made.folder / "latents.jsonl", dataset=strange, checkpoint=tmp_path / "c",
+        run_step(Settings(), made.store, ignore_progress, latents=made.folder / "latents.jsonl", dataset=strange, checkpoint=tmp_path / "c",
             report=tmp_path / "r", metrics=tmp_path / "m")  # fmt: skip
     assert not (tmp_path / "c").exists()
 

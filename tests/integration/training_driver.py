@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from audiotune.checkpoint import load
+from audiotune.checkpoint import load_checkpoint
 from audiotune.release import CheckpointPointer
 from audiotune.stable_audio.load import load_model
 from audiotune.store import FolderStore
 from components.finetune.settings import Settings
-from components.finetune.step import run
+from components.finetune.step import run_step
 
 KNOBS = {
     "steps": 9, "batch_size": 4, "checkpoint_every": 4, "learning_rate": 1e-3, "ema_decay": 0.9, "log_every": 1, "keep_last": 1,
@@ -50,7 +50,7 @@ def child(folder: Path, knobs: dict[str, object], progress: Progress) -> int:
         paths = {name: folder / f"{name}.out" for name in ("checkpoint", "report", "metrics")}
         settings = Settings.model_validate({**KNOBS, **knobs, "base": str(folder / "base")})
         store = FolderStore(folder / "store")
-        run(settings, store, progress, latents=folder / "latents.jsonl", dataset=folder / "dataset.jsonl", **paths)
+        run_step(settings, store, progress, latents=folder / "latents.jsonl", dataset=folder / "dataset.jsonl", **paths)
     except BaseException as e:
         print(repr(e), file=sys.stderr, flush=True)
         os._exit(1)
@@ -65,7 +65,7 @@ def ended(process: int) -> int:
 def blobs(folder: Path) -> dict[str, object]:
     """What the last checkpoint says."""
     pointer = CheckpointPointer.model_validate_json((folder / "checkpoint.out").read_bytes())
-    found = load(FolderStore(folder / "store"), pointer.checkpoint)
+    found = load_checkpoint(FolderStore(folder / "store"), pointer.checkpoint)
     return {"step": found.step, "weights": found.weights, "ema": found.ema, "optimizer": found.optimizer}
 
 

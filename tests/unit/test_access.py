@@ -30,9 +30,9 @@ def everything(store: Store) -> str:
 
 
 def test_a_token_names_its_member_and_the_store_never_sees_the_secret(store: FolderStore) -> None:
-    text = tokens.issue(store, "ana", ["generate"], 90, NOW)
-    assert tokens.check(store, text, "generate", NOW).member == "ana"
-    assert tokens.check(store, text, "read", NOW).member == "ana"
+    text = tokens.issue_token(store, "ana", ["generate"], 90, NOW)
+    assert tokens.check_token(store, text, "generate", NOW).member == "ana"
+    assert tokens.check_token(store, text, "read", NOW).member == "ana"
     assert text.split("_", 2)[2] not in everything(store)
 
 
@@ -41,30 +41,30 @@ def test_a_token_names_its_member_and_the_store_never_sees_the_secret(store: Fol
 )
 def test_what_is_no_token_is_refused_in_the_same_words(store: FolderStore, wrong: str) -> None:
     with pytest.raises(AccessError, match="not valid"):
-        tokens.check(store, wrong, "read", NOW)
+        tokens.check_token(store, wrong, "read", NOW)
 
 
 def test_another_secret_under_a_known_id_is_refused(store: FolderStore) -> None:
-    text = tokens.issue(store, "ana", ["admin"], 90, NOW)
+    text = tokens.issue_token(store, "ana", ["admin"], 90, NOW)
     with pytest.raises(AccessError, match="not valid"):
-        tokens.check(store, text[:-1] + ("a" if text[-1] != "a" else "b"), "read", NOW)
+        tokens.check_token(store, text[:-1] + ("a" if text[-1] != "a" else "b"), "read", NOW)
 
 
 def test_tokens_end_by_their_date(store: FolderStore) -> None:
-    text = tokens.issue(store, "ana", ["read"], 1, NOW)
-    tokens.check(store, text, "read", NOW + timedelta(hours=23))
+    text = tokens.issue_token(store, "ana", ["read"], 1, NOW)
+    tokens.check_token(store, text, "read", NOW + timedelta(hours=23))
     with pytest.raises(AccessError):
-        tokens.check(store, text, "read", NOW + timedelta(hours=24))
-    assert tokens.check(store, tokens.issue(store, "ana", ["read"], None, NOW), "read", NOW + timedelta(days=9999))
+        tokens.check_token(store, text, "read", NOW + timedelta(hours=24))
+    assert tokens.check_token(store, tokens.issue_token(store, "ana", ["read"], None, NOW), "read", NOW + timedelta(days=9999))
 
 
 def test_a_revocation_counts_within_two_seconds(store: FolderStore) -> None:
-    text = tokens.issue(store, "ana", ["generate"], 90, NOW)
-    tokens.check(store, text, "generate", NOW)
-    tokens.revoke(store, text.split("_")[1], NOW)
+    text = tokens.issue_token(store, "ana", ["generate"], 90, NOW)
+    tokens.check_token(store, text, "generate", NOW)
+    tokens.revoke_token(store, text.split("_")[1], NOW)
     with pytest.raises(AccessError):
-        tokens.check(store, text, "generate", NOW + timedelta(seconds=2))
-    assert tokens.listed(store)[0].revoked == NOW
+        tokens.check_token(store, text, "generate", NOW + timedelta(seconds=2))
+    assert tokens.list_tokens(store)[0].revoked == NOW
 
 
 @pytest.mark.parametrize(
@@ -73,21 +73,21 @@ def test_a_revocation_counts_within_two_seconds(store: FolderStore) -> None:
      ("releases", {"releases", "read"}, {"generate", "admin"}), ("admin", set(tokens.SCOPES), set())],
 )  # fmt: skip
 def test_scopes(store: FolderStore, has: str, may: set[tokens.Scope], may_not: set[tokens.Scope]) -> None:
-    text = tokens.issue(store, "ana", [has], 90, NOW)
+    text = tokens.issue_token(store, "ana", [has], 90, NOW)
     for scope in may:
-        tokens.check(store, text, scope, NOW)
+        tokens.check_token(store, text, scope, NOW)
     for scope in may_not:
         with pytest.raises(ForbiddenError, match=scope):
-            tokens.check(store, text, scope, NOW)
+            tokens.check_token(store, text, scope, NOW)
 
 
 def test_a_busy_service_does_not_ask_the_store_at_every_request(store: FolderStore) -> None:
-    text = tokens.issue(store, "ana", ["read"], 90, NOW)
-    tokens.check(store, text, "read", NOW)
+    text = tokens.issue_token(store, "ana", ["read"], 90, NOW)
+    tokens.check_token(store, text, "read", NOW)
     store.delete(f"access/tokens/{text.split('_')[1]}.json")
-    assert tokens.check(store, text, "read", NOW + timedelta(seconds=1)).member == "ana"
+    assert tokens.check_token(store, text, "read", NOW + timedelta(seconds=1)).member == "ana"
     with pytest.raises(AccessError):
-        tokens.check(store, text, "read", NOW + timedelta(seconds=2))
+        tokens.check_token(store, text, "read", NOW + timedelta(seconds=2))
 
 
 @pytest.mark.parametrize(
@@ -95,48 +95,48 @@ def test_a_busy_service_does_not_ask_the_store_at_every_request(store: FolderSto
 )
 def test_no_token_for_nonsense(store: FolderStore, member: str, scopes: list[str], days: float) -> None:
     with pytest.raises(AccessError):
-        tokens.issue(store, member, scopes, days, NOW)
-    assert not tokens.listed(store)
+        tokens.issue_token(store, member, scopes, days, NOW)
+    assert not tokens.list_tokens(store)
 
 
 def test_an_account_opens_with_its_password_only(store: FolderStore) -> None:
-    accounts.create(store, "ana", "correct horse battery", "owner", NOW, work=1)
-    found = accounts.verify(store, "ana", "correct horse battery")
+    accounts.create_account(store, "ana", "correct horse battery", "owner", NOW, work=1)
+    found = accounts.verify_password(store, "ana", "correct horse battery")
     assert found is not None
     assert found.role == "owner"
-    assert accounts.verify(store, "ana", "correct horse batterz") is None
+    assert accounts.verify_password(store, "ana", "correct horse batterz") is None
     assert "correct horse" not in everything(store)
     assert "correct horse" not in repr(found)
 
 
 def test_nobody_has_no_password(store: FolderStore) -> None:
-    assert accounts.verify(store, "nobody", "correct horse battery") is None
-    assert accounts.verify(store, "../../etc/passwd", "x" * 2000) is None
+    assert accounts.verify_password(store, "nobody", "correct horse battery") is None
+    assert accounts.verify_password(store, "../../etc/passwd", "x" * 2000) is None
 
 
 def test_a_changed_password_replaces_the_old_one(store: FolderStore) -> None:
-    accounts.create(store, "ana", "the first password", now=NOW, work=1)
-    accounts.change(store, "ana", "the second password", NOW + timedelta(days=1), work=1)
-    assert accounts.verify(store, "ana", "the first password") is None
-    assert accounts.verify(store, "ana", "the second password") is not None
+    accounts.create_account(store, "ana", "the first password", now=NOW, work=1)
+    accounts.change_password(store, "ana", "the second password", NOW + timedelta(days=1), work=1)
+    assert accounts.verify_password(store, "ana", "the first password") is None
+    assert accounts.verify_password(store, "ana", "the second password") is not None
     with pytest.raises(AccessError, match="has an account"):
-        accounts.create(store, "ana", "the third password")
+        accounts.create_account(store, "ana", "the third password")
     with pytest.raises(AccessError, match="of 5 characters"):
-        accounts.change(store, "ana", "short")
+        accounts.change_password(store, "ana", "short")
 
 
 def test_the_door_for_owners(store: FolderStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     at = ["--store", store.url]
     assert door.main([*at, "token", "issue", "ana", "--days", "9", "--scope", "generate", "releases"]) == 0
     text = capsys.readouterr().out.strip()
-    assert tokens.check(store, text, "releases").member == "ana"
+    assert tokens.check_token(store, text, "releases").member == "ana"
     assert door.main([*at, "token", "revoke", text.split("_")[1]]) == 0
     assert door.main([*at, "token", "list"]) == 0
     assert "revoked" in capsys.readouterr().out
     monkeypatch.setattr("sys.stdin", io.StringIO("a password from stdin\n"))
     assert door.main([*at, "account", "create", "ben", "--role", "owner"]) == 0
     assert "a password" not in capsys.readouterr().out
-    assert accounts.verify(store, "ben", "a password from stdin") is not None
+    assert accounts.verify_password(store, "ben", "a password from stdin") is not None
     assert door.main([*at, "token", "revoke", "none"]) == 1
     assert "no token" in capsys.readouterr().err
 
@@ -146,27 +146,27 @@ def test_the_first_owner_is_made_once(store: FolderStore, tmp_path: Path) -> Non
     assert door.main(["--store", store.url, "first-owner", "ana", "--to", str(to)]) == 0
     told = json.loads(to.read_text())
     assert stat.S_IMODE(to.stat().st_mode) == 0o600
-    assert accounts.verify(store, "ana", told["password"]) is not None
-    assert tokens.check(store, told["token"], "admin").member == "ana"
+    assert accounts.verify_password(store, "ana", told["password"]) is not None
+    assert tokens.check_token(store, told["token"], "admin").member == "ana"
     to.unlink()
     assert door.main(["--store", store.url, "first-owner", "ben", "--to", str(to)]) == 0
     assert not to.exists()
-    assert accounts.read(store, "ben") is None
+    assert accounts.read_account(store, "ben") is None
 
 
 def test_an_owner_whose_password_nobody_saw_is_taken_back(store: FolderStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert door.main(["--store", store.url, "first-owner", "ana", "--to", str(tmp_path / "file" / "x")]) == 1
-    assert accounts.listed(store) == []
-    assert tokens.listed(store)[0].revoked is not None
+    assert accounts.list_accounts(store) == []
+    assert tokens.list_tokens(store)[0].revoked is not None
 
 
 def test_open_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(access.VARIABLE, raising=False)
-    assert not access.asked()
+    assert not access.requires_authentication()
     monkeypatch.setenv(access.VARIABLE, "members")
-    assert access.asked()
+    assert access.requires_authentication()
     monkeypatch.setenv(access.VARIABLE, "memebrs")
     with pytest.raises(SettingsError):
-        access.asked()
+        access.requires_authentication()
     assert not issubclass(AccessError, StoreError)

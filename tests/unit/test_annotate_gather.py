@@ -13,30 +13,30 @@ from audiotune.errors import ManifestError
 from audiotune.manifest import Manifest
 from audiotune.segment import Segment
 from audiotune.store import FolderStore
-from components.annotate_merge.gather import newest_of, recordings_of, segments_by
-from tests.fakes.described import described, recording, segment
+from components.annotate_merge.gather import load_recordings, load_segments, select_newest_segments
+from tests.fakes.described import make_described_store, recording, segment
 
 TAKES = [recording(f"take_{number}.wav") for number in range(5)]
 
 
 def test_a_second_upload_does_not_forget_the_first(tmp_path: Path) -> None:
-    first = described(tmp_path, [recording("monday.wav")])
-    assert segments_by(first.store, "newest").key == first.key
-    second = described(tmp_path, [recording("friday.wav")])
-    whole = segments_by(first.store, "newest")
+    first = make_described_store(tmp_path, [recording("monday.wav")])
+    assert load_segments(first.store, "newest").key == first.key
+    second = make_described_store(tmp_path, [recording("friday.wav")])
+    whole = load_segments(first.store, "newest")
     assert {s.recording for s in whole.rows} == {recording("monday.wav").id, recording("friday.wav").id}
-    assert {r.name for r in recordings_of(first.store, whole).values()} == {"monday.wav", "friday.wav"}
-    assert segments_by(first.store, "newest").key == whole.key, "asking again makes nothing new"
-    assert segments_by(first.store, second.key).key == second.key, "a named manifest is taken alone"
+    assert {r.name for r in load_recordings(first.store, whole).values()} == {"monday.wav", "friday.wav"}
+    assert load_segments(first.store, "newest").key == whole.key, "asking again makes nothing new"
+    assert load_segments(first.store, second.key).key == second.key, "a named manifest is taken alone"
 
 
 def test_the_newest_cut_of_a_recording_counts(tmp_path: Path) -> None:
     take = recording("monday.wav")
-    made = described(tmp_path, [take, recording("friday.wav")])
+    made = make_described_store(tmp_path, [take, recording("friday.wav")])
     old = Manifest("segments", made.segments["monday.wav"], {})
     again = Manifest("segments", [segment(take, 7)], {"recordings": _recordings(made.store)})
     again.save(made.store)
-    rows = segments_by(made.store, "newest").rows
+    rows = load_segments(made.store, "newest").rows
     assert segment(take, 7) in rows
     assert not set(old.rows) & set(rows)
     assert len(rows) == 3
@@ -44,7 +44,7 @@ def test_the_newest_cut_of_a_recording_counts(tmp_path: Path) -> None:
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="Run prepare first"):
-        segments_by(FolderStore(tmp_path), "newest")
+        load_segments(FolderStore(tmp_path), "newest")
 
 
 class Counted(list[Segment]):
@@ -67,7 +67,7 @@ def test_the_newest_of_many_cuts_as_plain_words_say_it(drawn: list[list[tuple[in
         expected += [s for s in last if s.recording == take]
     for cut in cuts:
         cut.rounds = 0
-    assert newest_of(cuts) == expected
+    assert select_newest_segments(cuts) == expected
     assert [cut.rounds for cut in cuts] == [1] * len(cuts), "once, however many recordings there are"
 
 

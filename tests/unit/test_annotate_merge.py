@@ -12,34 +12,34 @@ from audiotune import annotation, manifest
 from audiotune.annotation import Annotation
 from audiotune.dataset import DatasetRow
 from audiotune.errors import AgreementError, ConsentError, ManifestError, NotInStoreError, SourceError
-from audiotune.governance import Member, record
+from audiotune.governance import Member, record_consent
 from audiotune.governance.consent import Consent
-from audiotune.recording import words_of_name
+from audiotune.recording import words_from_file_name
 from audiotune.sound import Sound
 from components.annotate_merge import step
 from components.annotate_merge.settings import Settings
-from components.executor import Result, settings_from
-from tests.fakes.described import Described, agreement, described, recording
+from components.executor import StepResult, validate_settings
+from tests.fakes.described import DescribedStore, agreement, make_described_store, recording
 
 
-def play(made: Described, folder: Path, **knobs: Any) -> tuple[Result, list[DatasetRow], str]:
+def play(made: DescribedStore, folder: Path, **knobs: Any) -> tuple[StepResult, list[DatasetRow], str]:
     settings = Settings(**{"segments": made.key, "bootstrap": 20, "players": 0, **knobs})
     outputs = {name: folder / f"{name}.out" for name in ("dataset", "report", "metrics")}
-    result = step.run(settings, made.store, lambda share, words: None, **outputs)
-    rows = manifest.load(outputs["dataset"], "datasets", DatasetRow).rows
+    result = step.run_step(settings, made.store, lambda share, words: None, **outputs)
+    rows = manifest.load_manifest(outputs["dataset"], "datasets", DatasetRow).rows
     return result, rows, outputs["report"].read_text()
 
 
-def say(made: Described, take: str, place: int, member: str, words: str = "", **tags: tuple[str, ...]) -> Annotation:
+def say(made: DescribedStore, take: str, place: int, member: str, words: str = "", **tags: tuple[str, ...]) -> Annotation:
     given = Annotation(segment=made.segments[take][place].id, member=member, words=words, tags=tags)
-    annotation.save(made.store, given)
+    annotation.save_annotation(made.store, given)
     return given
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Described:
+def made(tmp_path: Path) -> DescribedStore:
     names = ("jam/dark_drone_1.wav", "Resonant_FM_laser1.mp3", "ZOOM0007.wav", "2.wav")
-    return described(tmp_path / "store", [recording(name) for name in names])
+    return make_described_store(tmp_path / "store", [recording(name) for name in names])
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def made(tmp_path: Path) -> Described:
     ],
 )
 def test_words_of_file_names(name: str, words: str) -> None:
-    assert words_of_name(name) == words
+    assert words_from_file_name(name) == words
 
 
-def test_names_become_captions_as_they_were_written(made: Described, tmp_path: Path) -> None:
+def test_names_become_captions_as_they_were_written(made: DescribedStore, tmp_path: Path) -> None:
     _, rows, page = play(made, tmp_path)
     assert {(row.recording_name, row.caption.text) for row in rows} == {
         ("jam/dark_drone_1.wav", "dark drone"),
@@ -79,14 +79,14 @@ def test_names_become_captions_as_they_were_written(made: Described, tmp_path: P
     assert "ZOOM0007.wav at 1.00 s" in page
 
 
-def test_a_fallback_keeps_what_nobody_described(made: Described, tmp_path: Path) -> None:
+def test_a_fallback_keeps_what_nobody_described(made: DescribedStore, tmp_path: Path) -> None:
     result, rows, _ = play(made, tmp_path, caption_fallback="a synthesizer sound")
     assert len(rows) == 8
     assert {r.caption.text for r in rows if r.recording_name == "2.wav"} == {"a synthesizer sound"}
     assert result.metrics["left_out"] == 0
 
 
-def test_peoples_words_come_first_and_nothing_is_dropped(made: Described, tmp_path: Path) -> None:
+def test_peoples_words_come_first_and_nothing_is_dropped(made: DescribedStore, tmp_path: Path) -> None:
     take = "jam/dark_drone_1.wav"
     for member, term in (("ana", "type.drone"), ("ben", "type.drone"), ("chi", "type.siren")):
         say(made, take, 0, member, type=(term,), texture=("texture.metallic",))
@@ -105,23 +105,23 @@ def test_peoples_words_come_first_and_nothing_is_dropped(made: Described, tmp_pa
     assert "chi: metallic siren" in page
 
 
-def test_the_newest_answer_of_a_member_counts(made: Described, tmp_path: Path) -> None:
+def test_the_newest_answer_of_a_member_counts(made: DescribedStore, tmp_path: Path) -> None:
     say(made, "ZOOM0007.wav", 0, "ana", type=("type.bass",))
     say(made, "ZOOM0007.wav", 0, "ana", type=("type.bell",))
     _, rows, _ = play(made, tmp_path)
     (row,) = (r for r in rows if r.recording_name == "ZOOM0007.wav")
     assert row.caption.text == "bell"
-    assert "bass" not in " ".join(row.caption.texts)
+    assert "bass" not in " ".join(row.caption.all_texts)
 
 
-def test_terms_that_members_made_up_are_words(made: Described, tmp_path: Path) -> None:
+def test_terms_that_members_made_up_are_words(made: DescribedStore, tmp_path: Path) -> None:
     say(made, "ZOOM0007.wav", 0, "ana", texture=("texture.cat_like",))
     _, rows, _ = play(made, tmp_path)
     assert "cat like sound" in {r.caption.text for r in rows}
 
 
 def test_strangers_and_leavers_are_not_heard(tmp_path: Path) -> None:
-    made = described(
+    made = make_described_store(
         tmp_path / "s", [recording("9.wav"), recording("drone.wav")], group=agreement(Member(id="zoe", name="Z", left=True))
     )
     say(made, "9.wav", 0, "eve", words="evil")
@@ -132,7 +132,7 @@ def test_strangers_and_leavers_are_not_heard(tmp_path: Path) -> None:
     assert "zoe has left the group" in page
 
 
-def test_damaged_annotations_are_told_and_the_rest_goes_on(made: Described, tmp_path: Path) -> None:
+def test_damaged_annotations_are_told_and_the_rest_goes_on(made: DescribedStore, tmp_path: Path) -> None:
     kept = say(made, "ZOOM0007.wav", 0, "ana", words="a kettle")
     made.store.put(f"annotations/{kept.segment}/ben/cut.json", b'{"segment": "')
     made.store.put(
@@ -148,7 +148,7 @@ def test_damaged_annotations_are_told_and_the_rest_goes_on(made: Described, tmp_
 
 
 def test_html_of_members_is_escaped(tmp_path: Path) -> None:
-    made = described(tmp_path / "s", [recording("<b>1</b>.wav", session="<script>2</script>"), recording("drone.wav")])
+    made = make_described_store(tmp_path / "s", [recording("<b>1</b>.wav", session="<script>2</script>"), recording("drone.wav")])
     for member in ("ana", "ben"):
         say(made, "<b>1</b>.wav", 0, member, words="<script>alert(1)</script>", type=(f"type.{member}<i>",))
     _, _, page = play(made, tmp_path)
@@ -157,9 +157,9 @@ def test_html_of_members_is_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_recordings_without_consent_stay_out(made: Described, tmp_path: Path) -> None:
+def test_recordings_without_consent_stay_out(made: DescribedStore, tmp_path: Path) -> None:
     take = made.takes["jam/dark_drone_1.wav"]
-    record(made.store, Consent(recording=take.id, contributor="ana", uses=("store",), basis="by hand", agreement="0" * 64))
+    record_consent(made.store, Consent(recording=take.id, contributor="ana", uses=("store",), basis="by hand", agreement="0" * 64))
     _, rows, page = play(made, tmp_path)
     assert {row.recording_name for row in rows} == {"Resonant_FM_laser1.mp3"}
     assert "ana has not agreed to train" in page
@@ -167,13 +167,13 @@ def test_recordings_without_consent_stay_out(made: Described, tmp_path: Path) ->
 
 def test_no_consent_at_all_is_an_error_and_nothing_is_stored(tmp_path: Path) -> None:
     group = agreement(Member(id="dee", name="Dee"))
-    made = described(tmp_path / "s", [recording("drone.wav", contributors=("dee",))], group=group)
+    made = make_described_store(tmp_path / "s", [recording("drone.wav", contributors=("dee",))], group=group)
     with pytest.raises(ConsentError, match="dee has not agreed to train"):
         play(made, tmp_path)
     assert list(made.store.list("manifests/datasets/")) == []
 
 
-def test_no_agreement(made: Described, tmp_path: Path) -> None:
+def test_no_agreement(made: DescribedStore, tmp_path: Path) -> None:
     for entry in list(made.store.list("governance/agreements/")):
         made.store.delete(entry.key)
     with pytest.raises(AgreementError, match="no agreement"):
@@ -181,31 +181,31 @@ def test_no_agreement(made: Described, tmp_path: Path) -> None:
 
 
 def test_nobody_said_anything(tmp_path: Path) -> None:
-    made = described(tmp_path / "s", [recording("1.wav")])
+    made = make_described_store(tmp_path / "s", [recording("1.wav")])
     with pytest.raises(ManifestError, match="no segment has a caption"):
         play(made, tmp_path)
     assert list(made.store.list("manifests/datasets/")) == []
 
 
 def test_one_recording_has_nothing_to_hold_out_and_says_so(tmp_path: Path) -> None:
-    made = described(tmp_path / "s", [recording("drone.wav")])
+    made = make_described_store(tmp_path / "s", [recording("drone.wav")])
     result, rows, page = play(made, tmp_path)
     assert {row.split for row in rows} == {"train"}
     assert result.metrics["held_out"] == 0
     assert "Nothing is held out" in page
 
 
-def test_the_dataset_names_where_it_comes_from(made: Described, tmp_path: Path) -> None:
+def test_the_dataset_names_where_it_comes_from(made: DescribedStore, tmp_path: Path) -> None:
     result, rows, _ = play(made, tmp_path)
-    frozen = manifest.fetch(made.store, result.parameters["dataset_key"], "datasets", DatasetRow)
+    frozen = manifest.fetch_manifest(made.store, result.parameters["dataset_key"], "datasets", DatasetRow)
     assert frozen.rows == rows
     assert frozen.meta["segments"] == made.key
     assert made.store.exists(frozen.meta["recordings"])
     assert frozen.meta["agreement"] == agreement().digest
-    assert manifest.newest(made.store, "datasets") == result.parameters["dataset_key"]  # not one of the exports beside it
+    assert manifest.find_newest_manifest(made.store, "datasets") == result.parameters["dataset_key"]  # not one of the exports beside it
 
 
-def test_twice_is_the_same(made: Described, tmp_path: Path) -> None:
+def test_twice_is_the_same(made: DescribedStore, tmp_path: Path) -> None:
     say(made, "ZOOM0007.wav", 0, "ben", words="b", mood=("mood.dark",))
     say(made, "ZOOM0007.wav", 0, "ana", words="a", mood=("mood.calm", "mood.dark"))
     first, _, page = play(made, tmp_path)
@@ -215,7 +215,7 @@ def test_twice_is_the_same(made: Described, tmp_path: Path) -> None:
 
 
 def test_sidecars_speak(tmp_path: Path) -> None:
-    made = described(tmp_path / "s", [recording("7.wav", words="glass marbles on a tin roof"), recording("8.wav", words=" ")])
+    made = make_described_store(tmp_path / "s", [recording("7.wav", words="glass marbles on a tin roof"), recording("8.wav", words=" ")])
     _, rows, _ = play(made, tmp_path)
     assert {row.caption.text for row in rows} == {"glass marbles on a tin roof"}
     with pytest.raises(ManifestError):
@@ -224,7 +224,7 @@ def test_sidecars_speak(tmp_path: Path) -> None:
 
 def test_the_page_plays_what_members_hear_differently(tmp_path: Path) -> None:
     sound = Sound(np.full((2, 4410), 0.1, np.float32), 44_100).to_bytes("FLAC")
-    made = described(tmp_path / "s", [recording("1.wav"), recording("2.wav")], each=3, blob=sound)
+    made = make_described_store(tmp_path / "s", [recording("1.wav"), recording("2.wav")], each=3, blob=sound)
     for place in range(3):
         for member, term in (("ana", "mood.dark"), ("ben", "mood.bright")):
             say(made, "1.wav", place, member, mood=(term,))
@@ -240,10 +240,10 @@ def test_knobs_have_bounds(knobs: dict[str, Any]) -> None:
     from audiotune.errors import SettingsError
 
     with pytest.raises(SettingsError, match=next(iter(knobs))):
-        settings_from(Settings, knobs)
+        validate_settings(Settings, knobs)
 
 
-def test_missing_and_foreign_manifests(made: Described, tmp_path: Path) -> None:
+def test_missing_and_foreign_manifests(made: DescribedStore, tmp_path: Path) -> None:
     with pytest.raises(NotInStoreError):
         play(made, tmp_path, segments="manifests/segments/none.jsonl")
     with pytest.raises(ManifestError, match="'recordings'"):

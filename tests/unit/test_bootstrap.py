@@ -17,7 +17,7 @@ DIGEST = "ab" * 32
 
 def may(user: str, action: str, key: str, prefix: str = "") -> bool:
     """What an IAM evaluator says: a matching Deny wins, else a matching Allow is needed."""
-    statements = admin.policy(admin.USERS[user], "band", prefix)["Statement"]
+    statements = admin.build_policy(admin.USERS[user], "band", prefix)["Statement"]
     resource = f"arn:aws:s3:::band/{key}"
     hits = [
         s["Effect"] for s in statements if action in s["Action"] and any(fnmatch.fnmatchcase(resource, r) for r in s["Resource"])
@@ -72,13 +72,13 @@ def test_a_prefix_keeps_groups_apart() -> None:
 
 
 def test_old_versions_of_what_was_agreed_are_never_forgotten() -> None:
-    rules = bootstrap.lifecycle("", 14, 7, 3, 30)
+    rules = bootstrap.build_lifecycle_rules("", 14, 7, 3, 30)
     assert not [rule for rule in rules if rule["Filter"]["Prefix"].startswith(("governance", "access"))]
     assert {rule["Filter"]["Prefix"] for rule in rules if "Expiration" in rule} == {"jobs/", "uploads/", "backups/", "helm-test/"}
 
 
 def test_zero_days_forget_nothing() -> None:
-    assert [rule["ID"] for rule in bootstrap.lifecycle("", 0, 0, 0, 0)] == ["helm-test-expire"]
+    assert [rule["ID"] for rule in bootstrap.build_lifecycle_rules("", 0, 0, 0, 0)] == ["helm-test-expire"]
 
 
 class RecordingAdmin:
@@ -104,9 +104,9 @@ class RecordingAdmin:
 
 def test_a_user_gets_its_key_and_its_rights_and_twice_is_the_same() -> None:
     server = RecordingAdmin()
-    rights = admin.policy(admin.USERS["studio"], "band")
+    rights = admin.build_policy(admin.USERS["studio"], "band")
     for _ in range(2):
-        admin.make_user(server, "studio", "studio", "secret", rights)
+        admin.create_user(server, "studio", "studio", "secret", rights)
     assert server.users == {"studio": "secret"}
     assert server.attached == {"studio": "audio-tune-studio"}
     assert server.policies == {"audio-tune-studio": rights}
@@ -114,7 +114,7 @@ def test_a_user_gets_its_key_and_its_rights_and_twice_is_the_same() -> None:
 
 def test_a_refusal_tells_the_servers_sentence() -> None:
     with pytest.raises(StoreError, match=r"the user studio cannot be made: no admin"):
-        admin.make_user(RecordingAdmin(refuse="no admin"), "studio", "s", "k", {})
+        admin.create_user(RecordingAdmin(refuse="no admin"), "studio", "s", "k", {})
 
 
 class BucketServer:
@@ -152,35 +152,35 @@ class BucketServer:
 
 def test_a_bucket_is_made_once() -> None:
     bucket = bootstrap.Bucket(BucketServer(), "band")
-    assert [bucket.make(), bucket.make()] == [True, False]
+    assert [bucket.create(), bucket.create()] == [True, False]
 
 
 def test_rules_come_and_go() -> None:
     server = BucketServer()
     bucket = bootstrap.Bucket(server, "band")
-    bucket.rule(bootstrap.lifecycle("", 14, 7, 3, 30), versioning=True)
+    bucket.apply_rules(bootstrap.build_lifecycle_rules("", 14, 7, 3, 30), versioning=True)
     assert server.versioning == "Enabled"
     assert server.rules
-    bucket.rule([], versioning=False)
+    bucket.apply_rules([], versioning=False)
     assert server.rules == []
     assert server.versioning == "Enabled", "suspending is no side effect of a value"
 
 
 def test_minio_gets_the_rules_it_understands() -> None:
     server = BucketServer(like_minio=True)
-    bootstrap.Bucket(server, "band").rule(bootstrap.lifecycle("", 14, 7, 3, 30), versioning=True)
+    bootstrap.Bucket(server, "band").apply_rules(bootstrap.build_lifecycle_rules("", 14, 7, 3, 30), versioning=True)
     assert "jobs-expire" in {rule["ID"] for rule in server.rules}
 
 
 def test_a_server_that_starts_is_waited_for() -> None:
     waited: list[float] = []
-    bootstrap.Bucket(BucketServer(silent=3), "band").wait(60, sleep=waited.append)
+    bootstrap.Bucket(BucketServer(silent=3), "band").wait_for_server(60, sleep=waited.append)
     assert len(waited) == 3
 
 
 def test_a_server_that_never_answers_is_told() -> None:
     with pytest.raises(StoreError, match="did not answer within 0 s"):
-        bootstrap.Bucket(BucketServer(silent=10**9), "band").wait(0, sleep=lambda _: None)
+        bootstrap.Bucket(BucketServer(silent=10**9), "band").wait_for_server(0, sleep=lambda _: None)
 
 
 def test_keys_come_from_a_folder_for_each_user(tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_keys_come_from_a_folder_for_each_user(tmp_path: Path) -> None:
         (tmp_path / user).mkdir()
         (tmp_path / user / "accesskey").write_text(f"{user}\n")
         (tmp_path / user / "secretkey").write_text("s")
-    assert bootstrap.users_in(tmp_path)["studio"] == ("studio", "s")
+    assert bootstrap.read_user_keys(tmp_path)["studio"] == ("studio", "s")
     (tmp_path / "registry" / "secretkey").unlink()
     with pytest.raises(StoreError, match="no keys for the user registry"):
-        bootstrap.users_in(tmp_path)
+        bootstrap.read_user_keys(tmp_path)
 
 
 def test_a_folder_needs_no_bootstrap(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -208,20 +208,20 @@ def test_the_newest_backup_comes_back(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     for text in (b"first", b"second"):
         (tmp_path / "database.dump").write_bytes(text)
-        backup.keep(store, "database", tmp_path / "database.dump")
-    keys = backup.kept(store, "database")
-    assert backup.fetch(store, "database", tmp_path / "back", keys[-1]) == keys[-1]
+        backup.save_backup(store, "database", tmp_path / "database.dump")
+    keys = backup.list_backups(store, "database")
+    assert backup.fetch_backup(store, "database", tmp_path / "back", keys[-1]) == keys[-1]
     assert (tmp_path / "back").read_bytes() in (b"first", b"second")
 
 
 def test_a_backup_that_is_absent_empty_or_damaged_is_told(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     with pytest.raises(NotInStoreError, match="no backup of database"):
-        backup.fetch(store, "database", tmp_path / "back")
+        backup.fetch_backup(store, "database", tmp_path / "back")
     (tmp_path / "empty").touch()
     with pytest.raises(StoreError, match="empty"):
-        backup.keep(store, "database", tmp_path / "empty")
+        backup.save_backup(store, "database", tmp_path / "empty")
     (tmp_path / "database.dump").write_bytes(b"dump")
-    store.put(backup.keep(store, "database", tmp_path / "database.dump"), b"changed")
+    store.put(backup.save_backup(store, "database", tmp_path / "database.dump"), b"changed")
     with pytest.raises(DamagedBlobError):
-        backup.fetch(store, "database", tmp_path / "back")
+        backup.fetch_backup(store, "database", tmp_path / "back")

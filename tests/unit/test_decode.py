@@ -10,7 +10,7 @@ import soundfile as sf
 
 from audiotune.decode import open_sound
 from audiotune.errors import SoundError
-from audiotune.pcm import data_offset
+from audiotune.pcm import find_data_offset
 from tests.fakes.foreign_sounds import RATE, cut_short, wave, write_huge_rf64, write_silent_film, write_wav, write_with_av
 
 # file name, soundfile subtype and format, bit depth, what comes out, greatest error
@@ -53,8 +53,8 @@ def test_plain_wav_is_read_as_libsndfile_reads_it(tmp_path: Path, subtype: str, 
     at = content.index(b"data")  # a chunk of odd length before the sound, as recorders write them
     (tmp_path / "a.wav").write_bytes(content[:at] + b"iXML\x03\0\0\0abc\0" + content[at:])
     with (tmp_path / "a.wav").open("rb") as file:
-        assert data_offset(file, channels, int(subtype[-2:]) // 8) == at + 12 + 8
-        assert data_offset(file, channels, 4) is None
+        assert find_data_offset(file, channels, int(subtype[-2:]) // 8) == at + 12 + 8
+        assert find_data_offset(file, channels, 4) is None
     expected = sf.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
     assert np.array_equal(decoded(tmp_path / "a.wav")[2], expected)
 

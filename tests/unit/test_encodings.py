@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiotune.encodings import encode_file, tags_of
+from audiotune.encodings import encode_file, read_tags
 from audiotune.generation import Format
 from audiotune.sound import Sound
 
@@ -25,7 +25,7 @@ def a_tone(rate_hz: int = 44_100) -> Sound:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_carries_its_tags_and_its_tone(format: Format) -> None:
     data = encode_file(a_tone(), format, TAGS)
-    found = tags_of(data)
+    found = read_tags(data)
     assert {name: found[name] for name in TAGS} == TAGS
     frames, rate_hz = sf.read(io.BytesIO(data))
     spectrum = np.abs(np.fft.rfft(frames[:rate_hz, 0], rate_hz))
@@ -47,4 +47,4 @@ def test_any_rate_finds_a_way_into_any_format(format: Format, rate_hz: int) -> N
 
 
 def test_a_tag_cannot_end_early() -> None:
-    assert "\0" not in tags_of(encode_file(a_tone(), "wav", {"title": "a\0b"}))["title"]
+    assert "\0" not in read_tags(encode_file(a_tone(), "wav", {"title": "a\0b"}))["title"]

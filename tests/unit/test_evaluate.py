@@ -10,16 +10,16 @@ import pytest
 from audiotune.dataset import Caption, DatasetRow, LatentRow
 from audiotune.errors import AudioTuneError, ManifestError, ModelError
 from audiotune.manifest import Manifest
-from audiotune.progress import silent
+from audiotune.progress import ignore_progress
 from audiotune.release import Evaluation, WeightsPointer
 from audiotune.segment import Segment
 from audiotune.sound import Sound
 from audiotune.store import FolderStore
 from components.evaluate import ears, judge, show
-from components.evaluate.judge import Made
-from components.evaluate.material import Heard
+from components.evaluate.judge import SoundComparison
+from components.evaluate.material import MeasuredSound
 from components.evaluate.settings import Settings
-from components.evaluate.step import run
+from components.evaluate.step import run_step
 
 RATE = 22_050
 GOOD = {
@@ -44,12 +44,12 @@ def _notes(rng: np.random.Generator, seconds: float) -> list[tuple[float, float]
     return [(float(rng.uniform(100, 4000)), float(rng.uniform(0, seconds))) for _ in range(6)]
 
 
-def heard(one: Sound, text: str = "a melody") -> Heard:
-    return Heard(one, text, None)
+def heard(one: Sound, text: str = "a melody") -> MeasuredSound:
+    return MeasuredSound(one, text, None)
 
 
 def test_the_gate_passes_what_is_good() -> None:
-    assert judge.gate(Settings(), GOOD) == ()
+    assert judge.find_gate_failures(Settings(), GOOD) == ()
 
 
 @pytest.mark.parametrize(
@@ -67,34 +67,34 @@ def test_the_gate_passes_what_is_good() -> None:
     ],
 )
 def test_the_gate_says_why_not(change: dict[str, float], word: str) -> None:
-    reasons = judge.gate(Settings(gate_probe=0.9), {**GOOD, **change})
+    reasons = judge.find_gate_failures(Settings(gate_probe=0.9), {**GOOD, **change})
     assert len(reasons) == 1
     assert word in reasons[0]
 
 
 def test_copies_that_recordings_show_as_well_are_no_fault() -> None:
-    assert judge.gate(Settings(), {**GOOD, "copied_share": 0.4, "copied_share_of_held_out": 0.35}) == ()
+    assert judge.find_gate_failures(Settings(), {**GOOD, "copied_share": 0.4, "copied_share_of_held_out": 0.35}) == ()
 
 
 def test_a_copy_is_told_from_a_sound_of_ones_own() -> None:
     train = [heard(sound(seed)) for seed in range(5)]
     late = Sound(np.concatenate([np.zeros((1, 2000), np.float32), 0.4 * sound(3).data], axis=1), RATE)
-    found = judge.copies([heard(late), heard(sound(77))], train)
+    found = judge.find_training_matches([heard(late), heard(sound(77))], train)
     assert found[0].nearest is train[3]
     assert found[0].same is train[3], "the fingerprint sees through delay and gain"
     assert found[0].is_copy(Settings())
     assert not found[1].is_copy(Settings())
     assert found[0].like > found[1].like
-    values = judge.copying(Settings(), found, judge.copies([heard(sound(78))], train))
+    values = judge.measure_copying(Settings(), found, judge.find_training_matches([heard(sound(78))], train))
     assert values["copied_share"] == 0.5
     assert values["copied_share_of_held_out"] == 0.0
-    assert judge.copies([heard(late)], []) == []
+    assert judge.find_training_matches([heard(late)], []) == []
 
 
 def test_sanity_counts_silence_clipping_and_noise() -> None:
     silence = Sound(np.zeros((1, RATE), np.float32), RATE)
     clipped = Sound(np.sign(sound(1).data), RATE)
-    values = judge.sanity([heard(s) for s in (sound(1), silence, clipped, judge.white_noise(silence))], [heard(sound(2))])
+    values = judge.measure_sound_faults([heard(s) for s in (sound(1), silence, clipped, judge.make_white_noise(silence))], [heard(sound(2))])
     assert values["silent_share"] == 0.25
     assert values["clipped_share"] == 0.25
     assert values["noise_share"] == 0.25
@@ -104,30 +104,30 @@ def test_sanity_counts_silence_clipping_and_noise() -> None:
 
 def test_nearer_sounds_have_a_smaller_kad_and_log_mel_distance() -> None:
     reference = [heard(sound(seed)) for seed in range(12)]
-    noise = [heard(judge.white_noise(one.sound)) for one in reference]
+    noise = [heard(judge.make_white_noise(one.sound)) for one in reference]
     near = [heard(Sound(one.sound.data * 0.5, RATE)) for one in reference]
-    values = judge.nearness(Settings(embedding="mel"), reference, [], Made(reference, noise, near))
+    values = judge.compute_kad(Settings(embedding="mel"), reference, [], SoundComparison(reference, noise, near))
     assert values["kad_after"] < 5 < values["kad_before"]
-    distances = judge.log_mel_distances(Made(reference, noise, near))
+    distances = judge.compute_log_mel_distances(SoundComparison(reference, noise, near))
     assert distances["log_mel_distance_after"] < 1 < distances["log_mel_distance_before"]
-    assert judge.log_mel_distances(Made(), "_train") == {}
+    assert judge.compute_log_mel_distances(SoundComparison(), "_train") == {}
 
 
 def test_the_probe_wants_high_and_short() -> None:
     time = np.arange(RATE) / RATE
     drone = Sound(0.3 * np.sin(2 * np.pi * 80 * time)[None].astype(np.float32), RATE)
     pluck = Sound((0.3 * np.sin(2 * np.pi * 1500 * time) * np.exp(-9 * time))[None].astype(np.float32), RATE)
-    assert judge.separation([drone, drone], [pluck, drone]) == {
+    assert judge.measure_prompt_separation([drone, drone], [pluck, drone]) == {
         "probe_centroid_share": 0.5, "probe_envelope_share": 0.5, "probe_share": 0.5,
     }  # fmt: skip
 
 
 def test_the_page_is_whole_and_plays() -> None:
     train = [heard(sound(seed), f"<b>{seed}</b>") for seed in range(4)]
-    made = Made(train, train, [heard(sound(seed + 9), "a & b") for seed in range(4)])
-    found = judge.copies(made.after, train)
+    made = SoundComparison(train, train, [heard(sound(seed + 9), "a & b") for seed in range(4)])
+    found = judge.find_training_matches(made.after, train)
     result = Evaluation(metrics={**GOOD, "sounds": 4.0}, passed=False, reasons=("it copies",))
-    page = show.page(
+    page = show.render_report(
         Settings(players=2), result, made, found, {"held-out, base model": dict.fromkeys((0.1, 0.3, 0.5, 0.7, 0.9), 1.0)}
     )
     assert page.startswith("<!doctype html>")
@@ -140,7 +140,7 @@ def test_the_page_is_whole_and_plays() -> None:
 
 def test_embeddings_that_are_not_there_say_how_to_get_them() -> None:
     with pytest.raises(ModelError, match="PANNs are not installed") as caught:
-        ears.embeddings(Settings(embedding="panns"), [heard(sound(1))])
+        ears.embed_sound_sets(Settings(embedding="panns"), [heard(sound(1))])
     assert "mel_latents" in caught.value.cure
 
 
@@ -178,7 +178,7 @@ def _inputs(folder: Path, **meta: str) -> dict[str, Path]:
 )
 def test_inputs_that_do_not_belong_together(meta: dict[str, str], word: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=word):
-        run(Settings(), FolderStore(tmp_path / "store"), silent, **_inputs(tmp_path, **meta))
+        run_step(Settings(), FolderStore(tmp_path / "store"), ignore_progress, **_inputs(tmp_path, **meta))
 
 
 @pytest.mark.parametrize("name", ["weights", "dataset", "latents"])
@@ -186,7 +186,7 @@ def test_inputs_that_were_cut(name: str, tmp_path: Path) -> None:
     paths = _inputs(tmp_path)
     paths[name].write_bytes(paths[name].read_bytes()[:-20])
     with pytest.raises(ManifestError):
-        run(Settings(), FolderStore(tmp_path / "store"), silent, **paths)
+        run_step(Settings(), FolderStore(tmp_path / "store"), ignore_progress, **paths)
     with pytest.raises(AudioTuneError):
-        run(Settings(), FolderStore(tmp_path / "store"), silent, **{**paths, name: tmp_path / "missing"})
+        run_step(Settings(), FolderStore(tmp_path / "store"), ignore_progress, **{**paths, name: tmp_path / "missing"})
     assert not paths["evaluation"].exists()

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from audiotune import tensors
-from audiotune.checkpoint import Checkpoint, load, newest, prune
+from audiotune.checkpoint import Checkpoint, find_newest_checkpoint, load_checkpoint, prune_checkpoints
 from audiotune.errors import ModelError
 from audiotune.store import FolderStore
-from components.finetune.state import Keeper
+from components.finetune.state import CheckpointWriter
 
 RUN, OTHER = "a" * 64, "b" * 64
 
@@ -31,14 +31,14 @@ def kept(store: FolderStore, step: int, run: str = RUN, *, content: bytes = b"",
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     made = kept(store, 7)
-    assert load(store, made.key) == made
+    assert load_checkpoint(store, made.key) == made
 
 
 def test_something_else_is_no_checkpoint(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     store.put("checkpoints/x.json", b'{"step": 1}')
     with pytest.raises(ModelError, match="no checkpoint"):
-        load(store, "checkpoints/x.json")
+        load_checkpoint(store, "checkpoints/x.json")
 
 
 def test_the_newest_has_the_most_steps_and_all_its_blobs(tmp_path: Path) -> None:
@@ -46,22 +46,22 @@ def test_the_newest_has_the_most_steps_and_all_its_blobs(tmp_path: Path) -> None
     for step in (9, 10, 100):
         kept(store, step)
     kept(store, 500, OTHER)
-    found = newest(store, RUN)
+    found = find_newest_checkpoint(store, RUN)
     assert found is not None
     assert found.step == 100
     store.delete(found.weights)
-    assert newest(store, RUN).step == 10  # type: ignore[union-attr]
-    assert newest(store, RUN, most_steps=9).step == 9  # type: ignore[union-attr]
-    assert newest(store, "f" * 64) is None
+    assert find_newest_checkpoint(store, RUN).step == 10  # type: ignore[union-attr]
+    assert find_newest_checkpoint(store, RUN, most_steps=9).step == 9  # type: ignore[union-attr]
+    assert find_newest_checkpoint(store, "f" * 64) is None
 
 
 def test_old_checkpoints_go_and_ends_of_runs_stay(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     made = {step: kept(store, step, final=step == 20) for step in (10, 20, 30, 40)}
-    assert prune(store, RUN, 1) == [10, 30]
+    assert prune_checkpoints(store, RUN, 1) == [10, 30]
     assert not store.exists(made[10].weights)
     assert store.exists(made[20].weights)
-    assert newest(store, RUN).step == 40  # type: ignore[union-attr]
+    assert find_newest_checkpoint(store, RUN).step == 40  # type: ignore[union-attr]
 
 
 def test_a_blob_that_another_run_names_stays(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_blob_that_another_run_names_stays(tmp_path: Path) -> None:
     old = kept(store, 1, content=b"the same weights")
     kept(store, 2)
     kept(store, 1, OTHER, content=b"the same weights")
-    prune(store, RUN, 1)
+    prune_checkpoints(store, RUN, 1)
     assert not store.exists(old.key)
     assert store.exists(old.weights)
     assert not store.exists(old.optimizer)
@@ -80,20 +80,20 @@ def test_tensors_are_read_by_safetensors_itself(tmp_path: Path) -> None:
         "b": torch.randn(3, 4), "half": torch.randn(5).bfloat16(), "count": torch.tensor(7), "none": torch.zeros(0, 2),
         "flags": torch.tensor([True, False]),
     }  # fmt: skip
-    path = tensors.write(tmp_path / "x.safetensors", {name: tensors.lazy(t) for name, t in state.items()})
+    path = tensors.write_tensors(tmp_path / "x.safetensors", {name: tensors.wrap_tensor(t) for name, t in state.items()})
     theirs = load_file(path)
     assert theirs.keys() == state.keys()
     assert all(torch.equal(theirs[name], tensor) for name, tensor in state.items())
     save_file(state, tmp_path / "y.safetensors")
-    ours = tensors.read(tmp_path / "y.safetensors")
+    ours = tensors.read_tensors(tmp_path / "y.safetensors")
     assert all(torch.equal(ours[name], tensor) for name, tensor in state.items())
 
 
 def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     first, second = torch.randn(3), torch.randn(2)
-    one = tensors.put(store, {"x": tensors.lazy(first), "y": tensors.lazy(second)})
-    assert one == tensors.put(store, {"y": tensors.lazy(second), "x": tensors.lazy(first)})
+    one = tensors.store_tensors(store, {"x": tensors.wrap_tensor(first), "y": tensors.wrap_tensor(second)})
+    assert one == tensors.store_tensors(store, {"y": tensors.wrap_tensor(second), "x": tensors.wrap_tensor(first)})
 
 
 def test_a_trainings_state_is_told_from_weights_by_its_name(tmp_path: Path) -> None:
@@ -105,20 +105,20 @@ def test_a_trainings_state_is_told_from_weights_by_its_name(tmp_path: Path) -> N
     facts = {
         "run_key": RUN, "kind": "full", "base": "tiny", "base_digest": "c" * 64, "dataset": "d" * 64, "latents": "e" * 64,
     }  # fmt: skip
-    made = Keeper(FolderStore(tmp_path), facts, 1).keep(1, {"p": parameter}, optimizer, None, {}, {}, final=True)
+    made = CheckpointWriter(FolderStore(tmp_path), facts, 1).write_checkpoint(1, {"p": parameter}, optimizer, None, {}, {}, final=True)
     assert made.weights.endswith(tensors.STATE)
     assert made.optimizer.endswith(tensors.STATE)
 
 
 def test_a_cut_file_is_refused(tmp_path: Path) -> None:
-    path = tensors.write(tmp_path / "x.safetensors", {"x": tensors.lazy(torch.randn(100))})
+    path = tensors.write_tensors(tmp_path / "x.safetensors", {"x": tensors.wrap_tensor(torch.randn(100))})
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ModelError, match="cannot read"), tensors.opened(path):
+    with pytest.raises(ModelError, match="cannot read"), tensors.open_tensors(path):
         pass
 
 
 def test_a_tensor_that_changed_is_a_bug_and_leaves_no_file(tmp_path: Path) -> None:
-    wrong = tensors.Lazy(torch.float32, (2,), lambda: torch.zeros(3))
+    wrong = tensors.LazyTensor(torch.float32, (2,), lambda: torch.zeros(3))
     with pytest.raises(ModelError, match="announced"):
-        tensors.write(tmp_path / "x.safetensors", {"x": wrong})
+        tensors.write_tensors(tmp_path / "x.safetensors", {"x": wrong})
     assert list(tmp_path.iterdir()) == []

@@ -18,30 +18,30 @@ from jsonschema import Draft202012Validator
 
 from audiotune.errors import SettingsError, TrainingError
 from audiotune.kubernetes import Kubernetes
-from components.finetune.machine import _last_line, _meet
-from components.finetune.nodes.place import VARIABLE, Place, place_from_environment
-from components.finetune.nodes.run import Conductor, conductor, own_pod
-from components.finetune.nodes.trainjob import Pod, name_of, trainjob
-from pipelines.cluster import Cluster, Images, Toleration
-from pipelines.namespace import objects, runtime_spec, training_rules
-from pipelines.placement import _place
+from components.finetune.machine import _extract_error_line, _set_rendezvous
+from components.finetune.nodes.place import VARIABLE, NodeResources, node_resources_from_environment
+from components.finetune.nodes.run import TrainJobController, find_own_pod, make_controller
+from components.finetune.nodes.trainjob import OwnerPod, build_trainjob, make_trainjob_name
+from pipelines.cluster import Cluster, GpuToleration, StepImages
+from pipelines.namespace import build_objects, build_runtime_spec, build_training_rules
+from pipelines.placement import _dump_training_pod
 from tests.fakes.trainer import JOBS, SCHEMA, FakeTrainer, serving, undeclared
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = "c" * 64
 HOOK = 'admission webhook "validator.trainjob.trainer.kubeflow.org"'
-POD = Pod("jam", "tune-x1", "pod-uid-1", "ffde30c8-e254-4438-8c3b-98553711dec5")
+POD = OwnerPod("jam", "tune-x1", "pod-uid-1", "ffde30c8-e254-4438-8c3b-98553711dec5")
 CLUSTER = Cluster(
     store="s3://jam", store_endpoint="https://store.jam.svc:9000", store_secret="jam-store", store_ca_secret="jam-ca",
-    images=Images(train="home/t@sha256:" + "7" * 64), pull_secrets=("home-login",), gpus=2, nodes=2,
-    gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(Toleration(key="nvidia.com/gpu", effect="NoSchedule"),),
+    images=StepImages(train="home/t@sha256:" + "7" * 64), pull_secrets=("home-login",), gpus=2, nodes=2,
+    gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
     shared_memory="4Gi", gpu_timeout_s=7200, retries=1,
 )  # fmt: skip
-PLACE = Place.model_validate_json(_place(CLUSTER.images.train, CLUSTER))
+PLACE = NodeResources.model_validate_json(_dump_training_pod(CLUSTER.images.train, CLUSTER))
 
 
-def wanted(place: Place = PLACE, pod: Pod = POD, key: str = KEY) -> dict[str, Any]:
-    return trainjob(place, pod, key, nodes=2, devices=2, command=["python", "-m", "components.finetune.nodes", "blobs/x.json"])
+def wanted(place: NodeResources = PLACE, pod: OwnerPod = POD, key: str = KEY) -> dict[str, Any]:
+    return build_trainjob(place, pod, key, nodes=2, devices=2, command=["python", "-m", "components.finetune.nodes", "blobs/x.json"])
 
 
 class Told(list[tuple[float, str]]):
@@ -62,9 +62,9 @@ def lead(fake: FakeTrainer) -> Iterator[Any]:
     """Leads the wanted TrainJob against the fake; returns what was told."""
     with serving(fake) as url:
 
-        def act(*, pod: Pod = POD, place: Place = PLACE, patience_s: float = 20.0) -> Told:
+        def act(*, pod: OwnerPod = POD, place: NodeResources = PLACE, patience_s: float = 20.0) -> Told:
             told = act.told = Told()  # type: ignore[attr-defined]
-            leader = Conductor(
+            leader = TrainJobController(
                 Kubernetes(url, verify=False),
                 Kubernetes(url, verify=False),
                 pod,
@@ -73,7 +73,7 @@ def lead(fake: FakeTrainer) -> Iterator[Any]:
                 every_s=0.005,
                 patience_s=patience_s,
             )
-            leader.lead(wanted(place, pod))
+            leader.run_trainjob(wanted(place, pod))
             return told
 
         yield act
@@ -130,9 +130,9 @@ def test_the_object_says_what_the_facts_say() -> None:
 
 
 def test_one_name_per_run_and_training() -> None:
-    name = name_of(POD.run, KEY)
-    assert name == name_of(POD.run, KEY)
-    assert name not in (name_of("another-run", KEY), name_of(POD.run, "d" * 64))
+    name = make_trainjob_name(POD.run, KEY)
+    assert name == make_trainjob_name(POD.run, KEY)
+    assert name not in (make_trainjob_name("another-run", KEY), make_trainjob_name(POD.run, "d" * 64))
     assert len(f"{name}-node-0-63") < 63
 
 
@@ -153,7 +153,7 @@ def test_a_training_is_followed_to_its_end(fake: FakeTrainer, lead: Any) -> None
 
     fake.script.extend([waiting, talking, lambda fake: fake.say(0, "[100%] step 2 of 2, loss 0.4"), well])
     told = lead()
-    name = name_of(POD.run, KEY)
+    name = make_trainjob_name(POD.run, KEY)
     assert f"TrainJob {name}: 0 of 2 nodes run; node 1 waits: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu" in told
     assert [words for _, words in told if words.startswith("node")] == [
         "node 0: step 1 of 2, loss 0.5", "node 0: a warning of some library", "node 1: joined", "node 0: step 2 of 2, loss 0.4",
@@ -165,10 +165,10 @@ def test_a_training_is_followed_to_its_end(fake: FakeTrainer, lead: Any) -> None
 def test_an_attempt_before_is_adopted(fake: FakeTrainer, lead: Any) -> None:
     fake.answer("POST", JOBS, {}, wanted())
     fake.script.extend([lambda fake: None, both_run, well])
-    told = lead(pod=Pod("jam", "tune-x2", "pod-uid-2", POD.run))
+    told = lead(pod=OwnerPod("jam", "tune-x2", "pod-uid-2", POD.run))
     assert any(words.startswith("adopted TrainJob") for _, words in told)
     assert fake.made == 1
-    assert ("PATCH", f"{JOBS}/{name_of(POD.run, KEY)}") in fake.calls
+    assert ("PATCH", f"{JOBS}/{make_trainjob_name(POD.run, KEY)}") in fake.calls
 
 
 def test_who_adopts_owns(fake: FakeTrainer, lead: Any) -> None:
@@ -176,14 +176,14 @@ def test_who_adopts_owns(fake: FakeTrainer, lead: Any) -> None:
     owners = []
     fake.answer("POST", JOBS, {}, wanted())
     fake.script.extend([lambda fake: None, lambda fake: owners.extend(fake.job["metadata"]["ownerReferences"]), well])
-    lead(pod=Pod("jam", "tune-x2", "pod-uid-2", POD.run))
+    lead(pod=OwnerPod("jam", "tune-x2", "pod-uid-2", POD.run))
     assert [owner["uid"] for owner in owners] == ["pod-uid-2"]
 
 
 @pytest.mark.parametrize("how", ["failed", "on its way out"])
 def test_one_that_cannot_be_adopted_makes_room(fake: FakeTrainer, lead: Any, how: str) -> None:
     fake.answer("POST", JOBS, {}, wanted())
-    name = name_of(POD.run, KEY)
+    name = make_trainjob_name(POD.run, KEY)
     if how == "failed":
         fake.end("failed")
     else:
@@ -201,7 +201,7 @@ def test_adopting_asks_again_when_nobody_answers_and_tells_which_right_is_missin
     fake.script.extend([lambda fake: setattr(fake, "away", 1), lambda fake: None, well])
     assert any(words.startswith("adopted") for _, words in lead())
     fake.answer("POST", JOBS, {}, wanted())
-    fake.forbidden.add(f"/trainjobs/{name_of(POD.run, KEY)}")
+    fake.forbidden.add(f"/trainjobs/{make_trainjob_name(POD.run, KEY)}")
     with pytest.raises(TrainingError, match=r"may not make or adopt TrainJobs in .*/trainjobs/finetune-\w+\. Apply what"):
         lead()
 
@@ -338,7 +338,7 @@ def test_a_queue_is_waited_for(fake: FakeTrainer, lead: Any) -> None:
 
     fake.script.extend([queued, queued, queued, admitted, well])
     told = lead(patience_s=0.1)
-    assert f"TrainJob {name_of(POD.run, KEY)}: waits in a queue" in told
+    assert f"TrainJob {make_trainjob_name(POD.run, KEY)}: waits in a queue" in told
 
 
 def test_kubernetes_may_be_away_for_a_while(fake: FakeTrainer, lead: Any) -> None:
@@ -417,29 +417,29 @@ def test_the_steps_own_pod(fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(
         TrainingError, match="needs a Kubernetes cluster with Kubeflow Trainer.*devices to the GPUs of this machine"
     ):
-        conductor(PLACE, Told())
+        make_controller(PLACE, Told())
     (tmp_path / "namespace").write_text("jam\n")
     monkeypatch.setenv("KFP_POD_NAME", "tune-x1")
     monkeypatch.setenv("KFP_POD_UID", "pod-uid-1")
     with serving(fake) as url:
         with pytest.raises(TrainingError, match="no step of a Kubeflow run in tune-x1. Set the knob nodes to 1"):
-            own_pod(Kubernetes(url, verify=False), tmp_path)
+            find_own_pod(Kubernetes(url, verify=False), tmp_path)
         fake.pods["tune-x1"] = {"metadata": {"labels": {"pipeline/runid": POD.run}}}
-        assert own_pod(Kubernetes(url, verify=False), tmp_path) == POD
+        assert find_own_pod(Kubernetes(url, verify=False), tmp_path) == POD
         fake.forbidden.add("/pods/tune-x1")
         with pytest.raises(TrainingError, match="may not look at its own pod"):
-            own_pod(Kubernetes(url, verify=False), tmp_path)
+            find_own_pod(Kubernetes(url, verify=False), tmp_path)
 
 
 def test_the_place_comes_with_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(SettingsError, match="AUDIOTUNE_TRAINJOB does not say where"):
-        place_from_environment()
+        node_resources_from_environment()
     monkeypatch.setenv(VARIABLE, PLACE.model_dump_json())
-    assert place_from_environment() == PLACE
+    assert node_resources_from_environment() == PLACE
     monkeypatch.setenv(VARIABLE, json.dumps({"image": ""}))
     with pytest.raises(SettingsError, match="does not fit"):
-        place_from_environment()
+        node_resources_from_environment()
 
 
 def test_nodes_meet_where_the_runtime_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -447,32 +447,32 @@ def test_nodes_meet_where_the_runtime_says(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, "")  # restored afterwards
         monkeypatch.delenv(f"PET_{name}", raising=False)
     with pytest.raises(SettingsError, match="PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT does not say"):
-        _meet(2)
+        _set_rendezvous(2)
     for name, value in {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "x-node-0-0.x", "MASTER_PORT": "29500"}.items():
         monkeypatch.setenv(f"PET_{name}", value)
     with pytest.raises(SettingsError, match="3 nodes asked for, 2 are there"):
-        _meet(3)
-    _meet(2)
+        _set_rendezvous(3)
+    _set_rendezvous(2)
     assert (os.environ["NODE_RANK"], os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("1", "x-node-0-0.x", "29500")
 
 
 def test_the_error_of_another_process_is_one_line() -> None:
     trace = "\n-- Process 1 terminated with the following error:\nTraceback ...\naudiotune.errors.TrainingError: the loss became nan\n"
-    assert _last_line(trace) == "the loss became nan"
-    assert _last_line("RuntimeError: x\n\n") == "RuntimeError: x"
+    assert _extract_error_line(trace) == "the loss became nan"
+    assert _extract_error_line("RuntimeError: x\n\n") == "RuntimeError: x"
 
 
 def test_rights_and_runtime_come_only_with_nodes() -> None:
-    one = objects(CLUSTER.model_copy(update={"nodes": 1}), "jam")
+    one = build_objects(CLUSTER.model_copy(update={"nodes": 1}), "jam")
     assert not any("TrainingRuntime" in each["kind"] for each in one)
-    several = {(each["kind"], each["metadata"]["name"]): each for each in objects(CLUSTER, "jam")}
-    assert [rule for rule in several["Role", "audio-tune-steps"]["rules"] if rule in training_rules()] == training_rules()
+    several = {(each["kind"], each["metadata"]["name"]): each for each in build_objects(CLUSTER, "jam")}
+    assert [rule for rule in several["Role", "audio-tune-steps"]["rules"] if rule in build_training_rules()] == build_training_rules()
     policy = several["NetworkPolicy", "audio-tune-training"]["spec"]
     pod = wanted()["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"][0]["template"][
         "spec"
     ]
     assert policy["podSelector"]["matchLabels"] == pod["template"]["metadata"]["labels"]
     assert policy["ingress"] == [{"from": [{"podSelector": policy["podSelector"]}]}]
-    (job,) = runtime_spec(CLUSTER)["template"]["spec"]["replicatedJobs"]
+    (job,) = build_runtime_spec(CLUSTER)["template"]["spec"]["replicatedJobs"]
     assert job["name"] == "node"
     assert not job["template"]["spec"]["template"]["spec"]["automountServiceAccountToken"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiotune.fingerprint import HOP_S, Fingerprinter, Index, fingerprint, matches
-from audiotune.sound import Sound, read
+from audiotune.fingerprint import HOP_S, Fingerprinter, FingerprintIndex, fingerprint_sound, match_fingerprints
+from audiotune.sound import Sound, read_sound
 
 RATE = 44_100
 
@@ -31,7 +31,7 @@ def melody(seed: int, seconds: float = 6.0, rate: int = RATE) -> Sound:
 
 
 def through(sound: Sound, format: str) -> Sound:
-    return read(io.BytesIO(sound.to_bytes(format)))
+    return read_sound(io.BytesIO(sound.to_bytes(format)))
 
 
 COPIES = {
@@ -50,23 +50,23 @@ COPIES = {
 @pytest.mark.parametrize("seconds", [0.25, 6.0])
 def test_copies_match_as_wholes(kind: str, seconds: float) -> None:
     sound = melody(1, seconds)
-    match = matches(fingerprint(sound), fingerprint(COPIES[kind](sound)))
+    match = match_fingerprints(fingerprint_sound(sound), fingerprint_sound(COPIES[kind](sound)))
     assert match is not None
-    assert match.whole
+    assert match.is_whole
     assert match.bit_error_rate < 0.2
 
 
 def test_strangers_do_not_match() -> None:
-    prints = [fingerprint(melody(seed)) for seed in range(12)]
-    assert [(i, j) for i in range(12) for j in range(i) if matches(prints[i], prints[j])] == []
+    prints = [fingerprint_sound(melody(seed)) for seed in range(12)]
+    assert [(i, j) for i in range(12) for j in range(i) if match_fingerprints(prints[i], prints[j])] == []
 
 
 def test_an_overlap_is_placed() -> None:
     long = melody(2, 12.0)
     middle = Sound(np.concatenate([melody(3, 2.0).data, long.data[:, 5 * RATE : 9 * RATE]], axis=1), RATE)
-    match = matches(fingerprint(middle), fingerprint(long))
+    match = match_fingerprints(fingerprint_sound(middle), fingerprint_sound(long))
     assert match is not None
-    assert not match.whole
+    assert not match.is_whole
     assert match.start_s == pytest.approx(2.0, abs=0.3)
     assert match.other_start_s == pytest.approx(5.0, abs=0.3)
     assert match.start_s - match.other_start_s == pytest.approx(-3.0, abs=2 * HOP_S)
@@ -81,10 +81,10 @@ def test_a_whole_sound_inside_a_take_is_placed_to_a_twentieth_of_a_second(at_s: 
     first = round(at_s * RATE)
     take[:, first : first + sound.frames] += sound.data
     for a, b, sign in (
-        (fingerprint(Sound(take, RATE)), fingerprint(sound), 1),
-        (fingerprint(sound), fingerprint(Sound(take, RATE)), -1),
+        (fingerprint_sound(Sound(take, RATE)), fingerprint_sound(sound), 1),
+        (fingerprint_sound(sound), fingerprint_sound(Sound(take, RATE)), -1),
     ):
-        match = matches(a, b)
+        match = match_fingerprints(a, b)
         assert match is not None
         assert sign * (match.start_s - match.other_start_s) == pytest.approx(at_s, abs=0.05)
         assert min(match.start_s, match.other_start_s) >= 0
@@ -94,13 +94,13 @@ def test_a_whole_sound_inside_a_take_is_placed_to_a_twentieth_of_a_second(at_s: 
 def test_opposite_channels_do_not_cancel() -> None:
     mono = melody(4)
     wide = Sound(np.concatenate([mono.data, -mono.data]), RATE)
-    assert matches(fingerprint(wide), fingerprint(mono)) is not None
+    assert match_fingerprints(fingerprint_sound(wide), fingerprint_sound(mono)) is not None
 
 
 def test_silence_matches_nothing() -> None:
-    silence = fingerprint(Sound(np.zeros((1, 5 * RATE), np.float32), RATE))
+    silence = fingerprint_sound(Sound(np.zeros((1, 5 * RATE), np.float32), RATE))
     assert not silence.any()
-    assert matches(silence, silence) is None
+    assert match_fingerprints(silence, silence) is None
 
 
 def test_blocks_of_any_length_give_the_same_words() -> None:
@@ -110,37 +110,37 @@ def test_blocks_of_any_length_give_the_same_words() -> None:
         maker.add(sound.data[:, start : start + 999].T)
     words = maker.finish()
     assert words.dtype == np.uint32
-    assert len(words) == len(fingerprint(sound))
-    assert np.mean(words == fingerprint(sound)) > 0.98
+    assert len(words) == len(fingerprint_sound(sound))
+    assert np.mean(words == fingerprint_sound(sound)) > 0.98
 
 
 def test_ten_kilobytes_a_minute() -> None:
-    assert fingerprint(melody(6, 20.0)).nbytes < 20 / 60 * 11_500
+    assert fingerprint_sound(melody(6, 20.0)).nbytes < 20 / 60 * 11_500
 
 
 def test_the_index_finds_copies_and_parts() -> None:
-    index: Index[str] = Index()
+    index: FingerprintIndex[str] = FingerprintIndex()
     for seed in range(10):
-        index.add(f"melody {seed}", fingerprint(melody(seed)))
-    index.add("click", fingerprint(melody(99, 0.1)))
-    assert [name for name, _ in index.find(fingerprint(through(melody(7), "MP3")))] == ["melody 7"]
+        index.add(f"melody {seed}", fingerprint_sound(melody(seed)))
+    index.add("click", fingerprint_sound(melody(99, 0.1)))
+    assert [name for name, _ in index.find(fingerprint_sound(through(melody(7), "MP3")))] == ["melody 7"]
     part = melody(8).cut(2 * RATE, 4 * RATE)
-    assert [name for name, _ in index.find(fingerprint(part))] == ["melody 8"]
-    assert [name for name, _ in index.find(fingerprint(melody(99, 0.1).amplified(-6)))] == ["click"]
-    assert index.find(fingerprint(melody(1234))) == []
+    assert [name for name, _ in index.find(fingerprint_sound(part))] == ["melody 8"]
+    assert [name for name, _ in index.find(fingerprint_sound(melody(99, 0.1).apply_gain(-6)))] == ["click"]
+    assert index.find(fingerprint_sound(melody(1234))) == []
 
 
 def test_an_empty_index_finds_nothing() -> None:
-    assert Index[str]().find(fingerprint(melody(1))) == []
+    assert FingerprintIndex[str]().find(fingerprint_sound(melody(1))) == []
 
 
 def test_long_sounds_go_through_the_lookup() -> None:
     """Two words arrays too long to be compared in full."""
     rng = np.random.default_rng(0)
     a, b = (rng.integers(1, 2**32, 5000, dtype=np.uint32) for _ in range(2))
-    assert matches(a, b) is None
+    assert match_fingerprints(a, b) is None
     b[1000:1500] = a[3000:3500]
-    match = matches(a, b)
+    match = match_fingerprints(a, b)
     assert match is not None
     assert match.duration_s == pytest.approx(500 * HOP_S, abs=0.2)
 
@@ -149,6 +149,6 @@ def test_files_do_not_matter() -> None:
     out = io.BytesIO()
     sf.write(out, melody(1).data.T, RATE, format="FLAC", subtype="PCM_16")
     out.seek(0)
-    match = matches(fingerprint(read(out)), fingerprint(melody(1)))
+    match = match_fingerprints(fingerprint_sound(read_sound(out)), fingerprint_sound(melody(1)))
     assert match is not None
     assert match.bit_error_rate < 0.02

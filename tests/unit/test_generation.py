@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from audiotune.generation import Generation, GenerationRequest
+from audiotune.generation import GenerationRecord, GenerationRequest
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def test_a_prompt_is_enough() -> None:
 
 
 def test_a_record_tells_all_that_is_needed_to_make_the_sound_again() -> None:
-    record = Generation(
+    record = GenerationRecord(
         sound="a" * 64, blob="", format="wav", prompt="drone", seconds=2, steps=9, guidance=3, seed=7, sampler="k-heun",
         release="ours", version="3", digest="c" * 64, notice="by ana",
     )  # fmt: skip
-    tags = record.tags()
+    tags = record.file_tags()
     for word in ("seed=7", "steps=9", "guidance=3.0", "sampler=k-heun", f"digest={'c' * 64}", "Synthetic"):
         assert word in tags["comment"]
     assert tags["title"] == "drone"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from audiotune.encodings import tags_of
-from audiotune.generation import Generation, GenerationRequest
-from services.generation.adapters import Adapters
+from audiotune.encodings import read_tags
+from audiotune.generation import GenerationRecord, GenerationRequest
+from services.generation.adapters import AdapterResolver
 from services.generation.settings import Settings
-from services.generation.work import AwayError
+from services.generation.work import AdapterLookupError
 from tests.fakes.model import FakeModels, a_loaded, an_adapter
-from tests.fakes.service import ASK, Bench, until
+from tests.fakes.service import ASK, InProcessService, until
 
 GRIT, DUST = an_adapter("grit"), an_adapter("dust", who="cleo")
 
@@ -28,8 +28,8 @@ def models() -> FakeModels:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, models: FakeModels) -> Iterator[Bench]:
-    made = Bench(tmp_path, models)
+def bench(tmp_path: Path, models: FakeModels) -> Iterator[InProcessService]:
+    made = InProcessService(tmp_path, models)
     made.loaded()
     yield made
     made.stop()
@@ -48,29 +48,29 @@ def refused(answer: Any, status: int, code: str, field: str) -> str:
     return str(told["detail"])
 
 
-def test_a_sound_names_its_adapters_everywhere(bench: Bench) -> None:
+def test_a_sound_names_its_adapters_everywhere(bench: InProcessService) -> None:
     answer = bench.post(adapters=some(("grit", 0.7), "dust:1"))
     assert answer.status_code == 200
     header = answer.headers["x-audio-tune-adapters"]
     for release, strength in ((GRIT, "0.7"), (DUST, "1")):
         named = f"{release.name}:1={strength};digest={release.weights.adapter_digest}"
         assert named in header
-        assert named in tags_of(answer.content)["comment"]
+        assert named in read_tags(answer.content)["comment"]
     assert "by bo" in answer.headers["x-audio-tune-notice"]
     assert "by cleo" in answer.headers["x-audio-tune-notice"]
-    record = Generation.model_validate_json(bench.store.get(f"manifests/generations/{answer.headers['x-audio-tune-sound']}.json"))
+    record = GenerationRecord.model_validate_json(bench.store.get(f"manifests/generations/{answer.headers['x-audio-tune-sound']}.json"))
     assert {(one.release, one.strength) for one in record.adapters} == {("grit", 0.7), ("dust", 1.0)}
 
 
-def test_adapters_are_heard_and_their_order_is_not(bench: Bench) -> None:
+def test_adapters_are_heard_and_their_order_is_not(bench: InProcessService) -> None:
     plain = bench.post().content
     one, other = (bench.post(adapters=some(*named)).content for named in ([("grit", 0.7), "dust"], ["dust", ("grit", 0.7)]))
     assert one == other != plain
     assert bench.post(adapters=some(("grit", 0.6), "dust")).content != one
-    assert "adapters=" not in tags_of(plain)["comment"]
+    assert "adapters=" not in read_tags(plain)["comment"]
 
 
-def test_only_equal_adapters_share_a_batch(bench: Bench) -> None:
+def test_only_equal_adapters_share_a_batch(bench: InProcessService) -> None:
     bench.tones.gate.clear()
     holder = bench.engine.submit(bench.loaded(), asked(bench, 99))
     until(lambda: bench.tones.batches)
@@ -83,11 +83,11 @@ def test_only_equal_adapters_share_a_batch(bench: Bench) -> None:
     assert sorted(map(sorted, bench.tones.batches[1:])) == [[1, 2], [3], [4], [5]]
 
 
-def asked(bench: Bench, seed: int, *named: Any) -> list[Any]:
-    from services.generation.making import wanted
+def asked(bench: InProcessService, seed: int, *named: Any) -> list[Any]:
+    from services.generation.making import plan_request
 
     request = GenerationRequest.model_validate({**ASK, "seed": seed, "adapters": some(*named)})
-    return wanted(bench.settings, bench.adapters, bench.loaded(), request, bench.store, "ana").asked
+    return plan_request(bench.settings, bench.adapters, bench.loaded(), request, bench.store, "ana").asked
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def asked(bench: Bench, seed: int, *named: Any) -> list[Any]:
         (some("http://a/b"), "adapters.0.release"), ([{"release": "grit", "path": "/etc"}], "adapters.0.path"), ([None], "adapters.0"),
     ],
 )  # fmt: skip
-def test_what_is_no_list_of_adapters_is_refused(bench: Bench, adapters: Any, field: str) -> None:
+def test_what_is_no_list_of_adapters_is_refused(bench: InProcessService, adapters: Any, field: str) -> None:
     refused(bench.post(adapters=adapters), 422, "invalid-request", field)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_strength_is_a_number(bench: Bench, number: str) -> None:
+def test_a_strength_is_a_number(bench: InProcessService, number: str) -> None:
     body = json.dumps(ASK)[:-1] + f', "adapters": [{{"release": "grit", "strength": {number}}}]}}'
     answer = bench.client.post("/v1/generations", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
@@ -113,12 +113,12 @@ def test_a_strength_is_a_number(bench: Bench, number: str) -> None:
 
 
 @pytest.mark.parametrize("named", ["rust", "grit@nightly", "grit:2", "grit:x", "grit:99999999999999999999", "grit:01", "grit:1٣"])
-def test_an_unknown_adapter_is_named_with_those_that_are_known(bench: Bench, named: str) -> None:
+def test_an_unknown_adapter_is_named_with_those_that_are_known(bench: InProcessService, named: str) -> None:
     words = refused(bench.post(adapters=some("dust", named)), 404, "no-such-adapter", "adapters.1.release")
     assert "dust, grit" in words or "grit, dust" in words
 
 
-def test_what_does_not_fit_the_release_is_refused(bench: Bench, models: FakeModels) -> None:
+def test_what_does_not_fit_the_release_is_refused(bench: InProcessService, models: FakeModels) -> None:
     models.shelf += [an_adapter("foreign", base="c" * 64), an_adapter("odd"), an_adapter("copies", passed=False)]
     models.shelf += [an_adapter("whole").model_copy(update={"weights": GRIT.weights.model_copy(update={"adapter": ""})})]
     models.unfit.add(an_adapter("odd").weights.adapter_digest)
@@ -136,7 +136,7 @@ def test_what_does_not_fit_the_release_is_refused(bench: Bench, models: FakeMode
     refused(bench.post(adapters=both), 422, "invalid-request", "adapters.1.release")
 
 
-def test_everybody_in_an_adapter_is_asked_and_a_withdrawal_ends_it(bench: Bench, models: FakeModels) -> None:
+def test_everybody_in_an_adapter_is_asked_and_a_withdrawal_ends_it(bench: InProcessService, models: FakeModels) -> None:
     assert bench.post(adapters=some("grit")).status_code == 200
     models.refused.add("bo")
 
@@ -151,22 +151,22 @@ def test_everybody_in_an_adapter_is_asked_and_a_withdrawal_ends_it(bench: Bench,
 
 def test_registry_and_store_away_what_is_known_goes_on(models: FakeModels) -> None:
     clockwork = Settings(poll_s=1e-6, consent_s=1e-6, grace_s=100)
-    known, loaded = Adapters(clockwork, models), a_loaded()
+    known, loaded = AdapterResolver(clockwork, models), a_loaded()
     wish = GenerationRequest.model_validate({**ASK, "adapters": some("grit")}).adapters
-    first = known.chosen(loaded, wish)
+    first = known.resolve(loaded, wish)
     models.away = models.store_away = True
-    assert known.chosen(loaded, wish) == first
-    with pytest.raises(AwayError):
-        Adapters(clockwork, models).chosen(loaded, wish)
+    assert known.resolve(loaded, wish) == first
+    with pytest.raises(AdapterLookupError):
+        AdapterResolver(clockwork, models).resolve(loaded, wish)
     models.away = models.store_away = False
-    strict = Adapters(Settings(poll_s=100, consent_s=1e-6, grace_s=0), models)
-    assert strict.chosen(loaded, wish) == first
+    strict = AdapterResolver(Settings(poll_s=100, consent_s=1e-6, grace_s=0), models)
+    assert strict.resolve(loaded, wish) == first
     models.store_away = True
-    with pytest.raises(AwayError):  # nobody could be asked for too long
-        strict.chosen(loaded, wish)
+    with pytest.raises(AdapterLookupError):  # nobody could be asked for too long
+        strict.resolve(loaded, wish)
 
 
-def test_a_job_waits_for_a_registry_that_is_away_and_holds_up_nobody(bench: Bench, models: FakeModels) -> None:
+def test_a_job_waits_for_a_registry_that_is_away_and_holds_up_nobody(bench: InProcessService, models: FakeModels) -> None:
     models.away = True
     assert bench.client.put("/v1/jobs/with-grit-1", json={**ASK, "adapters": some("grit")}).status_code == 202
     assert bench.client.put("/v1/jobs/plain-job-1", json=ASK).status_code == 202
@@ -175,12 +175,12 @@ def test_a_job_waits_for_a_registry_that_is_away_and_holds_up_nobody(bench: Benc
     models.away = False
     until(lambda: state(bench, "with-grit-1")["state"] == "done")
     assert state(bench, "with-grit-1")["sounds"][0]["adapters"][0]["release"] == "grit"
-    told = bench.parts.book.read("anyone", "with-grit-1")
+    told = bench.parts.job_store.read("anyone", "with-grit-1")
     assert told is not None
     assert told.length == 3  # made, claimed, done: no event for each try
 
 
-def state(bench: Bench, id: str) -> Any:
+def state(bench: InProcessService, id: str) -> Any:
     return bench.client.get(f"/v1/jobs/{id}").json()
 
 
@@ -188,7 +188,7 @@ def test_a_release_that_is_an_adapter_itself_can_be_turned_down(models: FakeMode
     loaded = a_loaded()
     loaded.release = an_adapter("grit")
     wish = GenerationRequest.model_validate({**ASK, "adapters": some(("grit", 0.25), ("dust", 1.5))}).adapters
-    chosen = {one.release.name: one for one in Adapters(Settings(), models).chosen(loaded, wish)}
+    chosen = {one.release.name: one for one in AdapterResolver(Settings(), models).resolve(loaded, wish)}
     assert (chosen["grit"].strength, chosen["grit"].extra) == (0.25, -0.75)
     assert (chosen["dust"].strength, chosen["dust"].extra) == (1.5, 1.5)
 
@@ -201,22 +201,22 @@ def test_a_candidate_that_did_not_pass_is_for_those_who_serve_candidates(models:
     ):  # fmt: skip
         wish = GenerationRequest.model_validate({**ASK, "adapters": some(f"grit:{version}")}).adapters
         if allowed:
-            assert Adapters(settings, models).chosen(a_loaded(), wish)
+            assert AdapterResolver(settings, models).resolve(a_loaded(), wish)
         else:
             with pytest.raises(Exception, match="it copies"):
-                Adapters(settings, models).chosen(a_loaded(), wish)
+                AdapterResolver(settings, models).resolve(a_loaded(), wish)
 
 
 def test_an_operator_says_which_may_be_asked_for(models: FakeModels) -> None:
     wish = GenerationRequest.model_validate({**ASK, "adapters": some("grit")}).adapters
-    assert Adapters(Settings(adapters="grit"), models).chosen(a_loaded(), wish)
-    assert [release.name for release in Adapters(Settings(adapters="dust"), models).offered()] == ["dust"]
+    assert AdapterResolver(Settings(adapters="grit"), models).resolve(a_loaded(), wish)
+    assert [release.name for release in AdapterResolver(Settings(adapters="dust"), models).list_offered()] == ["dust"]
     for names in ("dust", ""):
         with pytest.raises(Exception, match="there is no adapter"):
-            Adapters(Settings(adapters=names), models).chosen(a_loaded(), wish)
+            AdapterResolver(Settings(adapters=names), models).resolve(a_loaded(), wish)
 
 
-def test_a_form_carries_them_as_json(bench: Bench) -> None:
+def test_a_form_carries_them_as_json(bench: InProcessService) -> None:
     fields = {"prompt": "a drone", "seconds": "0.5", "steps": "3", "seed": "7"}
     made = bench.client.post("/v1/generations", data={**fields, "adapters": json.dumps(some(("grit", 0.7)))}, files={})
     assert made.status_code == 415  # no file, no form: httpx sends it urlencoded

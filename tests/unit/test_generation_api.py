@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiotune.encodings import tags_of
+from audiotune.encodings import read_tags
 from audiotune.errors import ConsentError
 from audiotune.sound import Sound
-from audiotune.store import digest_of
-from services.generation.leaving import DEAF, NOTICE, VARIABLE
+from audiotune.store import compute_digest
+from services.generation.leaving import NOTICE, REFUSING, VARIABLE
 from tests.fakes.model import FakeModels
-from tests.fakes.service import ASK, URL, Bench, until
+from tests.fakes.service import ASK, URL, InProcessService, until
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path, queue=1, body_mb=0.2, init_s=5)
+def bench(tmp_path: Path) -> Iterator[InProcessService]:
+    made = InProcessService(tmp_path, queue=1, body_mb=0.2, init_s=5)
     made.loaded()
     yield made
     made.stop()
@@ -33,7 +33,7 @@ def wav(seconds: float = 0.2, rate_hz: int = 8000) -> bytes:
     return Sound(np.full((1, round(seconds * rate_hz)), 0.1, np.float32), rate_hz).to_bytes("WAV")
 
 
-def test_audio_with_headers_tags_and_a_record(bench: Bench) -> None:
+def test_audio_with_headers_tags_and_a_record(bench: InProcessService) -> None:
     answer = bench.post()
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "audio/wav"
@@ -43,21 +43,21 @@ def test_audio_with_headers_tags_and_a_record(bench: Bench) -> None:
     assert said["x-audio-tune-release"] == "patch-bay 1"
     assert said["x-audio-tune-digest"] == "1" * 64
     assert said["x-audio-tune-notice"] == "by ana"
-    assert said["x-audio-tune-sound"] == digest_of(answer.content)
-    assert "seed=7" in tags_of(answer.content)["comment"]
-    again = bench.client.get(f"/v1/sounds/{digest_of(answer.content)}")
+    assert said["x-audio-tune-sound"] == compute_digest(answer.content)
+    assert "seed=7" in read_tags(answer.content)["comment"]
+    again = bench.client.get(f"/v1/sounds/{compute_digest(answer.content)}")
     assert again.content == answer.content
     assert again.headers["x-audio-tune-seed"] == "7"
 
 
-def test_a_seed_is_drawn_and_told(bench: Bench) -> None:
+def test_a_seed_is_drawn_and_told(bench: InProcessService) -> None:
     seeds = {bench.post(seed=None).headers["x-audio-tune-seed"] for _ in range(3)}
     assert len(seeds) == 3
     seed = seeds.pop()
     assert bench.post(seed=int(seed)).content == bench.post(seed=int(seed)).content
 
 
-def test_variations_come_as_json_and_count_their_seeds_up(bench: Bench) -> None:
+def test_variations_come_as_json_and_count_their_seeds_up(bench: InProcessService) -> None:
     found = bench.post(count=3, format="flac").json()["generations"]
     assert [entry["seed"] for entry in found] == [7, 8, 9]
     assert base64.b64decode(found[1]["audio"]) == bench.post(seed=8, format="flac").content
@@ -73,13 +73,13 @@ def test_variations_come_as_json_and_count_their_seeds_up(bench: Bench) -> None:
         ("*/*, audio/flac", "audio/flac"), ("application/json;q=0, */*;q=0.1", "audio/wav"), ("text/html, audio/*;q=nan, */*", "audio/wav"),
     ],
 )  # fmt: skip
-def test_accept_chooses_the_form_of_the_answer(bench: Bench, accept: str, kind: str) -> None:
+def test_accept_chooses_the_form_of_the_answer(bench: InProcessService, accept: str, kind: str) -> None:
     answer = bench.client.post(URL, json=ASK, headers={"Accept": accept})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == kind
 
 
-def test_a_form_with_a_file_is_the_same_as_base64(bench: Bench) -> None:
+def test_a_form_with_a_file_is_the_same_as_base64(bench: InProcessService) -> None:
     by_form = bench.client.post(URL, data={k: str(v) for k, v in ASK.items()}, files={"init_audio": ("a.wav", wav())})
     by_json = bench.post(init_audio=base64.b64encode(wav()).decode())
     assert by_form.status_code == 200, by_form.text
@@ -96,7 +96,7 @@ def test_a_form_with_a_file_is_the_same_as_base64(bench: Bench) -> None:
         ({"init_audio": base64.b64encode(wav(6)).decode()}, "init_audio"), ({"made_up": 1}, "made_up"),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_field(bench: Bench, fields: dict[str, Any], field: str) -> None:
+def test_a_refusal_names_the_field(bench: InProcessService, fields: dict[str, Any], field: str) -> None:
     answer = bench.post(**fields)
     problem = answer.json()
     assert answer.status_code == 422
@@ -122,7 +122,7 @@ def test_a_refusal_names_the_field(bench: Bench, fields: dict[str, Any], field: 
         ("POST", URL, {"json": {**ASK, "release": "another"}}, 404),
     ],
 )
-def test_every_refusal_is_a_problem(bench: Bench, method: str, path: str, given: dict[str, Any], status: int) -> None:
+def test_every_refusal_is_a_problem(bench: InProcessService, method: str, path: str, given: dict[str, Any], status: int) -> None:
     answer = bench.client.request(method, path, **given)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -130,7 +130,7 @@ def test_every_refusal_is_a_problem(bench: Bench, method: str, path: str, given:
     assert answer.json()["request_id"]
 
 
-def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: Bench) -> None:
+def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: InProcessService) -> None:
     bench.models.broken = {"3"}
     bench.models.at = "2"
     until(lambda: bench.loaded().release.version == "2")
@@ -142,23 +142,23 @@ def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: Bench) -> Non
     assert bench.post().headers["x-audio-tune-release"] == "patch-bay 2"
 
 
-def test_a_silent_version_is_not_served(bench: Bench) -> None:
+def test_a_silent_version_is_not_served(bench: InProcessService) -> None:
     bench.tones.silent = True
     bench.models.at = "2"
     until(lambda: "silent" in bench.shelf.reason)
     assert bench.loaded().release.version == "1"
 
 
-def test_a_broken_version_is_not_loaded_at_every_look(bench: Bench) -> None:
+def test_a_broken_version_is_not_loaded_at_every_look(bench: InProcessService) -> None:
     bench.models.broken = {"2"}
     bench.models.at = "2"
     time.sleep(1.0)  # twenty looks
     assert 2 <= bench.models.loads <= 8
 
 
-def test_withdrawn_consent_ends_the_service_of_a_release(bench: Bench) -> None:
+def test_withdrawn_consent_ends_the_service_of_a_release(bench: InProcessService) -> None:
     bench.models.withdrawn = ConsentError("ana has withdrawn", where="recording f")
-    until(lambda: bench.shelf.current is None)
+    until(lambda: bench.shelf.default_release is None)
     answer = bench.client.get("/v1/health")
     assert answer.status_code == 503
     assert "ana has withdrawn" in answer.json()["reason"]
@@ -166,19 +166,19 @@ def test_withdrawn_consent_ends_the_service_of_a_release(bench: Bench) -> None:
 
 
 def test_nothing_registered_is_not_ready(tmp_path: Path) -> None:
-    made = Bench(tmp_path, FakeModels(None))
+    made = InProcessService(tmp_path, FakeModels(None))
     until(lambda: "registered" in made.shelf.reason)
     answer = made.post()
     assert answer.status_code == 503
     assert answer.json()["code"] == "not-ready"
     assert answer.headers["retry-after"]
     made.models.at = "1"
-    until(lambda: made.shelf.current)
+    until(lambda: made.shelf.default_release)
     assert made.post().status_code == 200
     made.stop()
 
 
-def test_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> None:
+def test_made_up_paths_do_not_swell_the_metrics(bench: InProcessService) -> None:
     bench.client.get("/made/up/0")
     small = len(bench.client.get("/metrics").text)
     for number in range(20):
@@ -188,7 +188,7 @@ def test_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> None:
     assert 'route="unknown"' in text
 
 
-def test_the_openapi_document_has_examples_that_run(bench: Bench) -> None:
+def test_the_openapi_document_has_examples_that_run(bench: InProcessService) -> None:
     body = bench.client.get("/openapi.json").json()["paths"][URL]["post"]["requestBody"]["content"]
     examples = body["application/json"]["examples"]
     assert {"sound", "loop", "adapters"} <= examples.keys()
@@ -203,30 +203,30 @@ def test_a_service_that_is_about_to_stop_ends_each_connection(tmp_path: Path, mo
     """So that a client's next request does not run into a closing socket."""
     word, deaf = tmp_path / "stopping", []
     monkeypatch.setenv(VARIABLE, str(word))
-    bench = Bench(tmp_path)
+    bench = InProcessService(tmp_path)
     bench.loaded()
-    bench.parts.leaving.start(bench.runner.refuse, lambda: deaf.append(True))
+    bench.parts.shutdown_notice.start(bench.runner.stop_claiming, lambda: deaf.append(True))
     assert "connection" not in bench.post().headers
     word.write_text(NOTICE)
-    until(lambda: bench.parts.leaving)
+    until(lambda: bench.parts.shutdown_notice)
     for answer in (bench.post(), bench.client.get("/v1/health"), bench.client.get("/nowhere")):
         assert answer.headers["connection"] == "close"
     assert bench.client.get("/readyz").status_code == 503
     assert not deaf
-    word.write_text(DEAF)
+    word.write_text(REFUSING)
     until(lambda: deaf)
     bench.stop()
 
 
 def test_more_open_requests_than_may_be_are_told_when_to_come_back(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, open_requests=2)
+    bench = InProcessService(tmp_path, open_requests=2)
     bench.loaded()
     bench.tones.gate.clear()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(bench.post, seed=1)]
         until(lambda: bench.tones.batches)  # at work, before another one comes that would share its batch
         waiting.append(pool.submit(bench.post, seed=2))
-        until(lambda: bench.engine.waiting)
+        until(lambda: bench.engine.queue_length)
         refused = bench.post(seed=3)
         health = bench.client.get("/v1/health").status_code
         bench.tones.gate.set()

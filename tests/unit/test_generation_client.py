@@ -14,10 +14,10 @@ import pytest
 from audiotune import cli, client
 from audiotune.access import tokens
 from audiotune.client import AsyncClient, Client
-from audiotune.encodings import tags_of
+from audiotune.encodings import read_tags
 from audiotune.errors import GenerationError
-from tests.fakes.live import listening
-from tests.fakes.service import ASK, Bench
+from tests.fakes.live import serve_http
+from tests.fakes.service import ASK, InProcessService
 
 PAGES = Path(__file__).resolve().parents[2] / "docs"
 
@@ -25,10 +25,10 @@ PAGES = Path(__file__).resolve().parents[2] / "docs"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """(address, token) of a service that asks for tokens."""
-    bench = Bench(tmp_path_factory.mktemp("served"), members=True)
+    bench = InProcessService(tmp_path_factory.mktemp("served"), members=True)
     bench.loaded()
-    with listening(bench) as url:
-        yield url, tokens.issue(bench.store, "ana", ["generate"], 1)
+    with serve_http(bench) as url:
+        yield url, tokens.issue_token(bench.store, "ana", ["generate"], 1)
     bench.stop()
 
 
@@ -37,7 +37,7 @@ def test_a_sound_a_job_and_the_same_sound_again(served: tuple[str, str]) -> None
     made = ours.generate(**ASK)
     assert made.seed == 7
     job = ours.submit("client-job-1", **ASK)
-    looks: list[client.Job] = []
+    looks: list[client.RemoteJob] = []
     ended = ours.wait(job.id, looks.append, every_s=0.02)
     assert ended.state == "done"
     assert looks[-1] == ended
@@ -80,8 +80,8 @@ def test_the_command_line(served: tuple[str, str], tmp_path: Path, capsys: pytes
     added = [*ask[:-4], "--format", "flac", "--adapter", "grit=0.7", "--adapter", "tape:1", "--out", str(out), *at]
     assert cli.main(added) == 0
     assert out.read_bytes() != plain
-    assert "grit:1=0.7;" in tags_of(out.read_bytes())["comment"]
-    assert "tape:1=1;" in tags_of(out.read_bytes())["comment"]
+    assert "grit:1=0.7;" in read_tags(out.read_bytes())["comment"]
+    assert "tape:1=1;" in read_tags(out.read_bytes())["comment"]
     assert cli.main(["generate", "a drone", "--adapter", "rust=0.5", *at]) == 1
     assert "no adapter 'rust'. Give one of: tape, grit" in capsys.readouterr().err
     with pytest.raises(SystemExit):
@@ -96,11 +96,11 @@ def examples(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", ["api.md", "plug-in.md"])
 def test_every_example_of_the_pages_runs(page: str, tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "store")
+    bench = InProcessService(tmp_path / "store")
     bench.loaded()
     found = examples(page)
     assert len(found) >= 5
-    with listening(bench) as url:
+    with serve_http(bench) as url:
         script = "set -e\n" + "\n".join(found).replace("http://", "").replace("localhost:3000", url.removeprefix("http://"))
         script = re.sub(r"curl -s\b", "curl -sS --fail-with-body --max-time 20", script)
         ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}, timeout=60)

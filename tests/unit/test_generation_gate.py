@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from audiotune.access import tokens
 from audiotune.store import FolderStore
-from tests.fakes.service import Bench
+from tests.fakes.service import InProcessService
 
 ASK = {"prompt": "a drone", "seconds": 0.2, "steps": 2, "seed": 7}
 CLOSED = [
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def http(store: FolderStore) -> Iterator[TestClient]:
-    made = Bench(store, members=True)
+    made = InProcessService(store, members=True)
     made.loaded()
     yield made.client
     made.stop()
@@ -58,13 +58,13 @@ def test_what_is_no_token_of_ours_is_refused(http: TestClient, given: str) -> No
 
 
 def test_two_authorizations_are_none(http: TestClient, store: FolderStore) -> None:
-    good = tokens.issue(store, "ana", ["read"], 1)
+    good = tokens.issue_token(store, "ana", ["read"], 1)
     headers: Any = [("Authorization", f"Bearer {good}"), ("Authorization", "Bearer x")]
     assert http.get(f"/v1/sounds/{'0' * 64}", headers=headers).status_code == 401
 
 
 def test_a_member_may_do_what_the_scopes_say(http: TestClient, store: FolderStore) -> None:
-    reads, makes = tokens.issue(store, "ana", ["read"], 1), tokens.issue(store, "ana", ["generate"], 1)
+    reads, makes = tokens.issue_token(store, "ana", ["read"], 1), tokens.issue_token(store, "ana", ["generate"], 1)
     refused = http.post("/v1/generations", json=ASK, headers=bearer(reads))
     assert refused.status_code == 403
     assert refused.json()["code"] == "scope-missing"
@@ -74,12 +74,12 @@ def test_a_member_may_do_what_the_scopes_say(http: TestClient, store: FolderStor
 
 
 def test_a_revoked_token_ends_within_two_seconds(store: FolderStore, http: TestClient) -> None:
-    text = tokens.issue(store, "ana", ["read"], 1)
+    text = tokens.issue_token(store, "ana", ["read"], 1)
     path = f"/v1/sounds/{'0' * 64}"
     assert http.get(path, headers=bearer(text)).status_code == 404
-    tokens.revoke(store, text.split("_")[1])
+    tokens.revoke_token(store, text.split("_")[1])
     with pytest.raises(Exception, match="not valid"):
-        tokens.check(store, text, "read", datetime.now(UTC) + timedelta(seconds=2))
+        tokens.check_token(store, text, "read", datetime.now(UTC) + timedelta(seconds=2))
 
 
 def test_health_stays_open(http: TestClient) -> None:

@@ -22,7 +22,7 @@ import soundfile as sf
 
 from audiotune.access import tokens
 from audiotune.store import FolderStore
-from tests.fakes.service import ASK, URL, Bench, until
+from tests.fakes.service import ASK, URL, InProcessService, until
 
 JSON = {"content-type": "application/json"}
 NUMBERS = (
@@ -200,10 +200,10 @@ ALL = [*OUT_OF_BOUNDS, *INIT_SOUNDS, *PATHS, *BODIES]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    made = Bench(tmp_path_factory.mktemp("hostile"), members=True, init_s=5, rate_per_minute=100_000)
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessService]:
+    made = InProcessService(tmp_path_factory.mktemp("hostile"), members=True, init_s=5, rate_per_minute=100_000)
     made.loaded()
-    text = tokens.issue(made.store, "ana", ["generate"], 1)
+    text = tokens.issue_token(made.store, "ana", ["generate"], 1)
     made.client.headers["Authorization"] = f"Bearer {text}"
     yield made
     made.stop()
@@ -214,7 +214,7 @@ def test_there_are_a_hundred() -> None:
 
 
 @pytest.mark.parametrize(("name", "method", "path", "given", "statuses"), ALL, ids=[case[0][:50] for case in ALL])
-def test_it_is_refused(bench: Bench, name: str, method: str, path: str, given: dict[str, Any], statuses: tuple[int, ...]) -> None:
+def test_it_is_refused(bench: InProcessService, name: str, method: str, path: str, given: dict[str, Any], statuses: tuple[int, ...]) -> None:
     before = len(bench.tones.batches)
     answer = bench.client.request(method, path, **given)
     assert answer.status_code in statuses, answer.content[:300]
@@ -227,7 +227,7 @@ def test_it_is_refused(bench: Bench, name: str, method: str, path: str, given: d
 
 
 @pytest.mark.parametrize(("kind", "minutes"), [("FLAC", 30), ("OGG", 4), ("MP3", 2)])
-def test_a_decode_bomb_is_refused_before_it_grows(bench: Bench, kind: str, minutes: int) -> None:
+def test_a_decode_bomb_is_refused_before_it_grows(bench: InProcessService, kind: str, minutes: int) -> None:
     data = bomb(kind, minutes)
     assert len(data) < 4_000_000
     answer = bench.client.post(URL, json={**ASK, "init_audio": base64_of(data)})
@@ -235,9 +235,9 @@ def test_a_decode_bomb_is_refused_before_it_grows(bench: Bench, kind: str, minut
     assert "longer than" in answer.json()["detail"]
 
 
-def test_another_members_job_and_sounds_are_not_there(bench: Bench) -> None:
+def test_another_members_job_and_sounds_are_not_there(bench: InProcessService) -> None:
     """Whatever is tried, it is answered as if there was nothing, and the job goes on."""
-    ben = {"Authorization": f"Bearer {tokens.issue(bench.store, 'ben', ['generate', 'read'], 1)}"}
+    ben = {"Authorization": f"Bearer {tokens.issue_token(bench.store, 'ben', ['generate', 'read'], 1)}"}
     path = "/v1/jobs/bens-own-job"
     assert bench.client.put(path, json=ASK, headers=ben).status_code == 202
     until(lambda: bench.client.get(path, headers=ben).json()["state"] == "done")
@@ -257,7 +257,7 @@ def test_another_members_job_and_sounds_are_not_there(bench: Bench) -> None:
     ("method", "path"), [("POST", URL), ("GET", "/v1/jobs"), ("GET", f"/v1/sounds/{'0' * 64}"), ("GET", "/v1/releases")]
 )
 @pytest.mark.parametrize("token", ["", "x", "at_" + "0" * 16 + "_" + "a" * 43, "at_../../accounts/ana_" + "a" * 43])
-def test_without_a_token_of_ours_nothing(bench: Bench, method: str, path: str, token: str) -> None:
+def test_without_a_token_of_ours_nothing(bench: InProcessService, method: str, path: str, token: str) -> None:
     answer = bench.client.request(
         method, path, json=ASK if method == "POST" else None, headers={"Authorization": f"Bearer {token}"}
     )
@@ -276,7 +276,7 @@ def test_without_a_token_of_ours_nothing(bench: Bench, method: str, path: str, t
         {"range": "bytes=0-1,0-1," * 100},
     ],
 )
-def test_headers_and_hosts_change_nothing(bench: Bench, headers: dict[str, str]) -> None:
+def test_headers_and_hosts_change_nothing(bench: InProcessService, headers: dict[str, str]) -> None:
     answer = bench.client.put("/v1/jobs/headers-1", json={**ASK, "seconds": 99}, headers=headers)
     assert answer.status_code == 202
     assert answer.headers["location"] == "/v1/jobs/headers-1"
@@ -284,7 +284,7 @@ def test_headers_and_hosts_change_nothing(bench: Bench, headers: dict[str, str])
 
 
 def test_a_slow_body_does_not_hold_a_place_for_ever(tmp_path_factory: pytest.TempPathFactory) -> None:
-    made = Bench(tmp_path_factory.mktemp("slow"), body_s=0.2)
+    made = InProcessService(tmp_path_factory.mktemp("slow"), body_s=0.2)
 
     async def drip() -> Any:
         async def slowly() -> Any:
@@ -304,7 +304,7 @@ def test_a_slow_body_does_not_hold_a_place_for_ever(tmp_path_factory: pytest.Tem
     made.stop()
 
 
-def test_five_thousand_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> None:
+def test_five_thousand_made_up_paths_do_not_swell_the_metrics(bench: InProcessService) -> None:
     """Straight into the application: the way over HTTP is the same for all."""
 
     async def asked(method: str, path: str) -> int:
@@ -333,7 +333,7 @@ def test_five_thousand_made_up_paths_do_not_swell_the_metrics(bench: Bench) -> N
     assert len(bench.client.get("/metrics").text) < before + 600
 
 
-def test_memory_is_flat_after_all_of_it_again(bench: Bench) -> None:
+def test_memory_is_flat_after_all_of_it_again(bench: InProcessService) -> None:
     """What is kept for each request would show at the third time (the first was above)."""
 
     def again() -> int:
@@ -350,7 +350,7 @@ def test_memory_is_flat_after_all_of_it_again(bench: Bench) -> None:
         tracemalloc.stop()
 
 
-def test_afterwards_it_still_makes_sounds_and_nothing_was_kept(bench: Bench) -> None:
+def test_afterwards_it_still_makes_sounds_and_nothing_was_kept(bench: InProcessService) -> None:
     assert isinstance(bench.store, FolderStore)
     assert not list(bench.store.list("sounds/"))
     assert bench.client.post(URL, json=ASK).status_code == 200

@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 
 from audiotune.errors import RegistryError
 from audiotune.release import Release
-from services.generation.listing import FRESH_S, Fresh, Listing
-from services.generation.routes_reading import router
+from services.generation.listing import FRESH_S, CachedAnswer, ReleaseCatalogue
+from services.generation.routes_reading import build_router
 from tests.fakes.model import an_adapter
-from tests.fakes.service import Bench
+from tests.fakes.service import InProcessService
 
 
 class FakeRegistry:
@@ -32,15 +32,15 @@ class FakeRegistry:
         if self.away:
             raise RegistryError("the registry is away")
 
-    def names(self) -> list[str]:
+    def list_release_names(self) -> list[str]:
         self._asked()
         return ["patch-bay"]
 
-    def aliases(self, name: str) -> dict[str, str]:
+    def list_aliases(self, name: str) -> dict[str, str]:
         self._asked()
         return {"champion": self.champion, "candidate": "2"}
 
-    def releases(self, name: str) -> list[Release]:
+    def list_releases(self, name: str) -> list[Release]:
         self._asked()
         return [release for release in self.versions if release.name == name]
 
@@ -53,39 +53,39 @@ class Clock:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as made:
+def bench(tmp_path: Path) -> Iterator[InProcessService]:
+    with InProcessService(tmp_path) as made:
         yield made
 
 
-def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(bench: Bench) -> None:
+def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(bench: InProcessService) -> None:
     registry, clock = FakeRegistry(), Clock()
-    listing = Listing(bench.parts, registry, clock)
-    first = listing.releases(), listing.adapters()
+    listing = ReleaseCatalogue(bench.parts, registry, clock)
+    first = listing.list_releases(), listing.list_adapters()
     once = registry.questions
     assert [row["aliases"] for row in first[0]] == [["candidate"], ["champion"]]
     assert [row["serving"] for row in first[0]] == [False, True]
     registry.champion = "2"
     clock.now = FRESH_S - 0.01
-    assert (listing.releases(), listing.adapters()) == first
+    assert (listing.list_releases(), listing.list_adapters()) == first
     assert registry.questions == once
     clock.now = FRESH_S
-    assert [row["aliases"] for row in listing.releases()] == [["candidate", "champion"], []]
+    assert [row["aliases"] for row in listing.list_releases()] == [["candidate", "champion"], []]
 
 
-def test_what_serves_is_looked_at_each_time(bench: Bench) -> None:
-    listing = Listing(bench.parts, FakeRegistry(), Clock())
-    assert [row["serving"] for row in listing.releases()] == [False, True]
+def test_what_serves_is_looked_at_each_time(bench: InProcessService) -> None:
+    listing = ReleaseCatalogue(bench.parts, FakeRegistry(), Clock())
+    assert [row["serving"] for row in listing.list_releases()] == [False, True]
     bench.models.at = "2"
     until = time.monotonic() + 20
-    while [row["serving"] for row in listing.releases()] != [True, False]:
+    while [row["serving"] for row in listing.list_releases()] != [True, False]:
         assert time.monotonic() < until
         time.sleep(0.02)
 
 
-def test_who_says_that_an_alias_has_moved_is_believed_at_once(bench: Bench) -> None:
+def test_who_says_that_an_alias_has_moved_is_believed_at_once(bench: InProcessService) -> None:
     registry, app = FakeRegistry(), FastAPI()
-    app.include_router(router(bench.parts, registry))
+    app.include_router(build_router(bench.parts, registry))
     client = TestClient(app)
     before = client.get("/v1/releases").json()["releases"]
     registry.champion = "2"
@@ -98,7 +98,7 @@ def test_who_says_that_an_alias_has_moved_is_believed_at_once(bench: Bench) -> N
 def test_a_registry_that_is_away_is_told_and_asked_again() -> None:
     registry, clock = FakeRegistry(), Clock()
     registry.away = True
-    names = Fresh(registry.names, FRESH_S, clock)
+    names = CachedAnswer(registry.list_release_names, FRESH_S, clock)
     for _ in range(2):
         with pytest.raises(RegistryError):
             names()
@@ -115,7 +115,7 @@ def test_a_crowd_shares_one_question() -> None:
         assert going.wait(20)
         return "patch-bay"
 
-    names = Fresh(ask, FRESH_S, Clock())
+    names = CachedAnswer(ask, FRESH_S, Clock())
     with ThreadPoolExecutor(8) as crowd:
         asking = [crowd.submit(names) for _ in range(8)]
         going.set()

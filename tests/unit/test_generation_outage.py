@@ -10,23 +10,23 @@ import pytest
 from audiotune.errors import StoreError
 from services.generation import following as following_module
 from services.generation.jobs import runner as runner_module
-from services.generation.work import Loaded
+from services.generation.work import LoadedRelease
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.service import ASK, Bench, until
+from tests.fakes.service import ASK, InProcessService, until
 
 JOB = "/v1/jobs/job-0001"
 
 
 def test_a_job_made_while_the_store_is_away_is_kept_when_it_is_back() -> None:
     store = MemoryStore()
-    bench = Bench(store)
+    bench = InProcessService(store)
     bench.loaded()
     bench.tones.gate.clear()
     bench.client.put(JOB, json=ASK)
     until(lambda: bench.tones.batches)
     store.away = True
     bench.tones.gate.set()
-    until(lambda: bench.engine.idle and bench.runner.trouble)
+    until(lambda: bench.engine.is_idle and bench.runner.trouble)
     told = bench.client.get("/v1/health").json()["reason"]
     assert "jobs: the store does not answer" in told
     assert bench.client.get(JOB).json()["code"] == "away"
@@ -39,10 +39,10 @@ def test_a_job_made_while_the_store_is_away_is_kept_when_it_is_back() -> None:
 def test_health_tells_of_a_store_and_a_registry_that_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "_SILENT_S", 0.1)
     monkeypatch.setattr(following_module, "_SILENT_S", 0.1)
-    hangs, bench = threading.Event(), Bench(tmp_path, lease_s=0.2)
+    hangs, bench = threading.Event(), InProcessService(tmp_path, lease_s=0.2)
     bench.loaded()
-    bench.runner._book.beat = lambda *_: hangs.wait(20)  # type: ignore[method-assign,assignment]
-    plain, bench.models.versions = bench.models.versions, lambda: (hangs.wait(20), plain())[1]  # type: ignore[method-assign]
+    bench.runner._book.write_heartbeat = lambda *_: hangs.wait(20)  # type: ignore[method-assign,assignment]
+    plain, bench.models.wanted_versions = bench.models.wanted_versions, lambda: (hangs.wait(20), plain())[1]  # type: ignore[method-assign]
     reasons = ("registry and store have not answered", "jobs: the store has not answered")
     until(lambda: all(reason in bench.client.get("/v1/health").json()["reason"] for reason in reasons))
     assert bench.client.get("/v1/health").status_code == 200
@@ -53,11 +53,11 @@ def test_health_tells_of_a_store_and_a_registry_that_say_nothing(tmp_path: Path,
 
 
 def test_a_version_that_could_not_be_fetched_is_no_broken_one(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = InProcessService(tmp_path)
     bench.loaded()
     plain, away = bench.models.load, StoreError("the store does not answer")
 
-    def load(name: str, version: str) -> Loaded:
+    def load(name: str, version: str) -> LoadedRelease:
         raise away
 
     bench.models.load, bench.models.at = load, "2"  # type: ignore[method-assign]

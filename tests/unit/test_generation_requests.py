@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiotune.encodings import tags_of
+from audiotune.encodings import read_tags
 from audiotune.generation import GenerationRequest
-from audiotune.loudness import integrated_lufs, true_peak_dbtp
-from audiotune.sound import Sound, read
-from services.generation.files import levelled, looped, seam_db
-from tests.fakes.service import Bench
+from audiotune.loudness import measure_integrated_lufs, measure_true_peak_dbtp
+from audiotune.sound import Sound, read_sound
+from services.generation.files import crossfade_loop, level_loudness, measure_seam_db
+from tests.fakes.service import InProcessService
 
 RATE_HZ = 44_100
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as made:
+def bench(tmp_path: Path) -> Iterator[InProcessService]:
+    with InProcessService(tmp_path) as made:
         yield made
 
 
@@ -39,7 +39,7 @@ def as_text(sound: Sound) -> str:
 
 def length_s(answer: Any) -> float:
     assert answer.status_code == 200, answer.text
-    return read(io.BytesIO(answer.content)).duration_s
+    return read_sound(io.BytesIO(answer.content)).duration_s
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,17 @@ def test_bars_are_seconds(bars: float, bpm: float, signature: str, seconds: floa
     assert asked.length_s == pytest.approx(seconds)
 
 
-def test_bars_give_the_sounds_length_and_its_tags(bench: Bench) -> None:
+def test_bars_give_the_sounds_length_and_its_tags(bench: InProcessService) -> None:
     answer = bench.post(seconds=None, bars=1, bpm=120, key="A minor")
     assert length_s(answer) == pytest.approx(2.0, abs=1e-3)
-    comment = tags_of(answer.content)["comment"]
+    comment = read_tags(answer.content)["comment"]
     assert "bars=1" in comment
     assert "bpm=120" in comment
 
 
 def test_a_key_is_said_in_words() -> None:
-    assert GenerationRequest(prompt="a drone", key="F# minor").words == "a drone, F# minor"
-    assert GenerationRequest(prompt="a drone").words == "a drone"
+    assert GenerationRequest(prompt="a drone", key="F# minor").prompt_with_key == "a drone, F# minor"
+    assert GenerationRequest(prompt="a drone").prompt_with_key == "a drone"
 
 
 @pytest.mark.parametrize(
@@ -75,49 +75,49 @@ def test_a_key_is_said_in_words() -> None:
         ({"init_sound": "0" * 64}, "init_sound"), ({"loop": True, "seconds": 4.0}, "seconds"), ({"bars": 9, "bpm": 60}, "bars"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(bench: Bench, fields: dict[str, Any], field: str) -> None:
+def test_what_does_not_fit_is_named(bench: InProcessService, fields: dict[str, Any], field: str) -> None:
     answer = bench.post(**fields)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["field"] == field
 
 
 @pytest.mark.parametrize(("name", "other"), [("inpaint_start_s", 0.1), ("loop", True), ("seconds", 1.0)])
-def test_a_continuation_goes_alone(bench: Bench, name: str, other: Any) -> None:
+def test_a_continuation_goes_alone(bench: InProcessService, name: str, other: Any) -> None:
     fields: dict[str, Any] = {"seconds": None, "init_audio": as_text(noise(0.5)), "extend_s": 0.5, name: other}
     assert bench.post(**fields).status_code == 422
 
 
 @pytest.mark.parametrize(("depth", "subtype"), [(16, "PCM_16"), (24, "PCM_24"), (32, "FLOAT"), (None, "PCM_24")])
-def test_bit_depth(bench: Bench, depth: int | None, subtype: str) -> None:
+def test_bit_depth(bench: InProcessService, depth: int | None, subtype: str) -> None:
     with sf.SoundFile(io.BytesIO(bench.post(bit_depth=depth, format="wav").content)) as file:
         assert file.subtype == subtype
 
 
-def test_an_init_sound_may_be_named_by_its_digest(bench: Bench) -> None:
+def test_an_init_sound_may_be_named_by_its_digest(bench: InProcessService) -> None:
     first = bench.post(seed=3)
     answer = bench.post(init_sound=first.headers["x-audio-tune-sound"], init_strength=0.5)
     assert answer.status_code == 200
-    assert f"init={first.headers['x-audio-tune-sound']}" in tags_of(answer.content)["comment"]
+    assert f"init={first.headers['x-audio-tune-sound']}" in read_tags(answer.content)["comment"]
 
 
-def test_an_extended_sound_begins_with_what_did_not_fit_and_is_as_long_as_said(bench: Bench) -> None:
+def test_an_extended_sound_begins_with_what_did_not_fit_and_is_as_long_as_said(bench: InProcessService) -> None:
     long = noise(5.0)
     answer = bench.post(seconds=None, init_audio=as_text(long), extend_s=1.0, format="wav")
     assert length_s(answer) == pytest.approx(6.0, abs=1e-3)
-    made = read(io.BytesIO(answer.content))
+    made = read_sound(io.BytesIO(answer.content))
     assert np.allclose(made.data[0, : 2 * RATE_HZ], long.data[0, : 2 * RATE_HZ], atol=1e-5)
     too_much = bench.post(seconds=None, init_audio=as_text(long), extend_s=3.9)
     assert too_much.json()["errors"][0]["field"] == "extend_s"
 
 
-def test_a_part_made_anew_keeps_the_length(bench: Bench) -> None:
+def test_a_part_made_anew_keeps_the_length(bench: InProcessService) -> None:
     answer = bench.post(seconds=None, init_audio=as_text(noise(1.0)), inpaint_start_s=0.2, inpaint_end_s=0.4)
     assert length_s(answer) == pytest.approx(1.0, abs=1e-3)
     outside = bench.post(seconds=None, init_audio=as_text(noise(1.0)), inpaint_start_s=1.2)
     assert outside.json()["errors"][0]["field"] == "inpaint_start_s"
 
 
-def test_a_loop_has_no_seam_and_tells_it(bench: Bench) -> None:
+def test_a_loop_has_no_seam_and_tells_it(bench: InProcessService) -> None:
     answer = bench.post(loop=True, seconds=1.0)
     assert length_s(answer) == pytest.approx(1.0, abs=1e-3)
     assert float(answer.headers["x-audio-tune-seam-db"]) < 12
@@ -127,18 +127,18 @@ def test_the_end_of_a_loop_runs_into_its_beginning() -> None:
     t = np.arange(2 * RATE_HZ) / RATE_HZ
     tone = Sound(0.3 * np.sin(2 * np.pi * 217.3 * t).astype(np.float32), RATE_HZ)
     cut = tone.cut(0, tone.frames - RATE_HZ // 5)
-    assert seam_db(looped(tone, RATE_HZ // 5)) < 6 < seam_db(cut)
-    assert looped(tone, RATE_HZ // 5).frames == cut.frames
-    assert looped(tone, 0).frames == tone.frames
+    assert measure_seam_db(crossfade_loop(tone, RATE_HZ // 5)) < 6 < measure_seam_db(cut)
+    assert crossfade_loop(tone, RATE_HZ // 5).frames == cut.frames
+    assert crossfade_loop(tone, 0).frames == tone.frames
 
 
 def test_loudness_is_reached_or_stops_at_the_peak() -> None:
-    sound, reached = levelled(noise(2.0), -20.0)
+    sound, reached = level_loudness(noise(2.0), -20.0)
     assert reached == -20.0
-    assert integrated_lufs(sound) == pytest.approx(-20.0, abs=0.1)
+    assert measure_integrated_lufs(sound) == pytest.approx(-20.0, abs=0.1)
     peaky = Sound(np.concatenate([noise(2.0).data * 0.01, np.full((1, 10), 0.5, np.float32)], axis=1), RATE_HZ)
-    loud, short = levelled(peaky, -5.0)
+    loud, short = level_loudness(peaky, -5.0)
     assert short is not None
     assert short < -5.0
-    assert (true_peak_dbtp(loud) or 0) == pytest.approx(-1.0, abs=0.1)
-    assert levelled(Sound(np.zeros((1, 1000), np.float32), RATE_HZ), -20.0)[1] is None
+    assert (measure_true_peak_dbtp(loud) or 0) == pytest.approx(-1.0, abs=0.1)
+    assert level_loudness(Sound(np.zeros((1, 1000), np.float32), RATE_HZ), -20.0)[1] is None

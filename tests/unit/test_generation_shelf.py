@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.generation.shelf import NOTHING_YET, Shelf
+from services.generation.shelf import NOTHING_YET, LoadedReleases
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,6 @@ from services.generation.shelf import NOTHING_YET, Shelf
     ],
 )
 def test_only_an_answer_of_the_registry_that_there_is_nothing_counts(trouble: dict[str, str], answer: bool) -> None:
-    shelf = Shelf()
+    shelf = LoadedReleases()
     shelf.trouble = trouble
     assert shelf.waits_for_first is answer

@@ -14,17 +14,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.live import listening
-from tests.fakes.service import Bench, until
+from tests.fakes.live import serve_http
+from tests.fakes.service import InProcessService, until
 
 HEAD_S = 0.5
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    bench = Bench(tmp_path_factory.mktemp("wire"), body_s=0.5)
+    bench = InProcessService(tmp_path_factory.mktemp("wire"), body_s=0.5)
     bench.loaded()
-    with listening(bench, HEAD_S) as address:
+    with serve_http(bench, HEAD_S) as address:
         yield address
     bench.stop()
 
@@ -147,7 +147,7 @@ def test_the_real_server_gets_the_same_guard(monkeypatch: pytest.MonkeyPatch, tm
     from services.generation import wire
 
     monkeypatch.setattr(chosen, "AutoHTTPProtocol", chosen.AutoHTTPProtocol)
-    wire.guard(3.0)
+    wire.install_head_guard(3.0)
     config = uvicorn.Config(lambda: None)
     config.load()
     assert config.http_protocol_class.__name__ == "Guarded"
@@ -173,7 +173,7 @@ def test_no_answered_request_waits_for_the_end_of_its_time(monkeypatch: pytest.M
     assert [type(one).__name__ for one in built()] == ["TimeoutMiddleware"], (
         "BentoML makes it elsewhere now: wire.py must know where"
     )
-    wire.without_clocks()
+    wire.remove_request_timeouts()
     assert built() == [app]
 
 
@@ -188,17 +188,17 @@ class Transport:
 
 
 def test_who_comes_too_late_is_refused_though_another_process_holds_the_socket() -> None:
-    from services.generation.wire import Listening
+    from services.generation.wire import ListeningSockets
 
     loop = asyncio.new_event_loop()
     before = len(list(Path("/proc/self/fd").iterdir()))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
-        held, listening = server.dup(), Listening()  # as BentoML's first process holds it
+        held, listening = server.dup(), ListeningSockets()  # as BentoML's first process holds it
         with socket.create_connection(server.getsockname()), server.accept()[0] as line:
             for _ in range(2):
-                listening.met(Transport(line), loop)
-        listening.end()
-        listening.end()
+                listening.note_connection(Transport(line), loop)
+        listening.close_sockets()
+        listening.close_sockets()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(server.getsockname(), timeout=5)
         socket.create_connection(other.getsockname(), timeout=5).close()
@@ -209,9 +209,9 @@ def test_who_comes_too_late_is_refused_though_another_process_holds_the_socket()
 
 def test_nobody_is_reset_when_a_worker_leaves(tmp_path: Path) -> None:
     """Clients that come without pause before, while and after it leaves: answered or refused, and the others go on."""
-    from services.generation.wire import Listening
+    from services.generation.wire import ListeningSockets
 
-    bench, ears, ended, outcomes = Bench(tmp_path), Listening(), threading.Event(), []
+    bench, ears, ended, outcomes = InProcessService(tmp_path), ListeningSockets(), threading.Event(), []
     ask = b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
     def come() -> None:
@@ -223,13 +223,13 @@ def test_nobody_is_reset_when_a_worker_leaves(tmp_path: Path) -> None:
                 time.sleep(0.01)
             outcomes.append(told or "reset")
 
-    with listening(bench, 5.0, ears) as url:
+    with serve_http(bench, 5.0, ears) as url:
         assert alive(url)
         clients = [threading.Thread(target=come) for _ in range(8)]
         for client in clients:
             client.start()
         time.sleep(0.3)
-        ears.leave()
+        ears.stop_listening()
         until(lambda: "refused" in outcomes)
         time.sleep(0.2)
         after = len(outcomes)

@@ -12,17 +12,17 @@ from audiotune.governance import (
     Agreement,
     Consent,
     Member,
-    ask,
-    consents_for,
-    current_agreement,
+    decide_policy,
     load_agreement,
-    publish,
-    record,
-    require,
+    publish_agreement,
+    read_consents,
+    read_current_agreement,
+    record_consent,
+    require_permission,
 )
 from audiotune.governance.agreement import ALL_USES, Use
-from audiotune.governance.consent import record_standing
-from audiotune.governance.policy import NEEDS, Gate
+from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.policy import REQUIRED_USES, Gate
 from audiotune.store import FolderStore
 from tests.fakes.described import agreement, digest
 
@@ -57,8 +57,8 @@ class TestAgreement:
     def test_the_example_is_an_agreement(self) -> None:
         example = load_agreement(EXAMPLE)
         assert len(example.members) == 5
-        assert "Powered by Stability AI" in example.notice_for("stabilityai/stable-audio-open-1.0")
-        assert example.notice_for("tiny") == ""
+        assert "Powered by Stability AI" in example.find_notice("stabilityai/stable-audio-open-1.0")
+        assert example.find_notice("tiny") == ""
 
     @pytest.mark.parametrize(
         ("change", "says"),
@@ -88,11 +88,11 @@ class TestAgreement:
 
     def test_versions_are_kept(self, store: FolderStore) -> None:
         first = load_agreement(PLAIN.encode())
-        assert current_agreement(store) is None
-        assert publish(store, first) == publish(store, first)  # the same again changes nothing
+        assert read_current_agreement(store) is None
+        assert publish_agreement(store, first) == publish_agreement(store, first)  # the same again changes nothing
         second = first.model_copy(update={"version": 2, "group": "The Six"})
-        publish(store, second)
-        assert current_agreement(store) == second
+        publish_agreement(store, second)
+        assert read_current_agreement(store) == second
         assert [e.key for e in store.list("governance/agreements/")] == [
             "governance/agreements/000001.json",
             "governance/agreements/000002.json",
@@ -101,10 +101,10 @@ class TestAgreement:
     @pytest.mark.parametrize("version", [1, 2])
     def test_a_version_in_force_is_not_changed(self, store: FolderStore, version: int) -> None:
         first = load_agreement(PLAIN.encode()).model_copy(update={"version": 2})
-        publish(store, first)
+        publish_agreement(store, first)
         with pytest.raises(AgreementError, match="set version = 3|Set version = 3"):
-            publish(store, first.model_copy(update={"version": version, "group": "Others"}))
-        assert current_agreement(store) == first
+            publish_agreement(store, first.model_copy(update={"version": version, "group": "Others"}))
+        assert read_current_agreement(store) == first
 
     def test_the_digest_tells_versions_apart(self) -> None:
         first = load_agreement(PLAIN.encode())
@@ -115,52 +115,52 @@ class TestAgreement:
 class TestConsent:
     def test_the_newest_record_counts(self, store: FolderStore) -> None:
         for one in (consent("ana", "store", "train", at=2), consent("ana", *ALL_USES, at=1), consent("ben", "store", at=9)):
-            record(store, one)
-        found = consents_for(store, [TAKE, digest("other")])
+            record_consent(store, one)
+        found = read_consents(store, [TAKE, digest("other")])
         assert found[TAKE, "ana"].uses == ("store", "train")
         assert set(found) == {(TAKE, "ana"), (TAKE, "ben")}
 
     def test_records_are_never_overwritten(self, store: FolderStore) -> None:
-        record(store, consent("ana", "store"))
+        record_consent(store, consent("ana", "store"))
         with pytest.raises(AlreadyInStoreError):
-            record(store, consent("ana", "train"))
+            record_consent(store, consent("ana", "train"))
 
     def test_standing_consent_is_written_once(self, store: FolderStore) -> None:
         group = agreement(Member(id="dee", name="Dee"))
-        made = record_standing(store, group, TAKE, ["ana", "dee", "eve"])
+        made = record_standing_consents(store, group, TAKE, ["ana", "dee", "eve"])
         assert [(one.contributor, one.uses) for one in made] == [("ana", ALL_USES)]
         assert made[0].agreement == group.digest
-        assert record_standing(store, group, TAKE, ["ana"]) == []
+        assert record_standing_consents(store, group, TAKE, ["ana"]) == []
 
     def test_standing_consent_does_not_overrule_a_withdrawal(self, store: FolderStore) -> None:
-        record(store, consent("ana"))
-        assert record_standing(store, agreement(), TAKE, ["ana"]) == []
-        assert consents_for(store, [TAKE])[TAKE, "ana"].uses == ()
+        record_consent(store, consent("ana"))
+        assert record_standing_consents(store, agreement(), TAKE, ["ana"]) == []
+        assert read_consents(store, [TAKE])[TAKE, "ana"].uses == ()
 
 
 class TestPolicy:
     def test_every_gate_needs_a_use(self) -> None:
-        assert set(NEEDS) == set(get_args(Gate))
-        assert set(NEEDS.values()) == set(ALL_USES)
+        assert set(REQUIRED_USES) == set(get_args(Gate))
+        assert set(REQUIRED_USES.values()) == set(ALL_USES)
 
     @pytest.mark.parametrize("gate", get_args(Gate))
     def test_exactly_the_use_a_gate_needs_opens_it(self, gate: Gate) -> None:
-        others = tuple(use for use in ALL_USES if use != NEEDS[gate])
-        assert ask(gate, agreement(), given(consent("ana", NEEDS[gate])), {TAKE: ["ana"]}).allowed
-        refused = ask(gate, agreement(), given(consent("ana", *others)), {TAKE: ["ana"]})
-        assert refused.reasons == (f"ana has not agreed to {NEEDS[gate]}",)
+        others = tuple(use for use in ALL_USES if use != REQUIRED_USES[gate])
+        assert decide_policy(gate, agreement(), given(consent("ana", REQUIRED_USES[gate])), {TAKE: ["ana"]}).is_allowed
+        refused = decide_policy(gate, agreement(), given(consent("ana", *others)), {TAKE: ["ana"]})
+        assert refused.reasons == (f"ana has not agreed to {REQUIRED_USES[gate]}",)
 
     @pytest.mark.parametrize("gate", get_args(Gate))
     def test_without_a_record_only_ingest_takes_standing_consent(self, gate: Gate) -> None:
-        assert ask(gate, agreement(), {}, {TAKE: ["ana"]}).allowed == (gate == "ingest")
+        assert decide_policy(gate, agreement(), {}, {TAKE: ["ana"]}).is_allowed == (gate == "ingest")
 
     def test_everybody_heard_must_agree(self) -> None:
-        decision = ask("finetune", agreement(), given(consent("ana", "train")), {TAKE: ["ana", "ben"]})
+        decision = decide_policy("finetune", agreement(), given(consent("ana", "train")), {TAKE: ["ana", "ben"]})
         assert decision.refused == {TAKE: ("ben has not agreed to train",)}
 
     def test_each_recording_is_decided_alone(self) -> None:
         other = digest("other")
-        decision = ask("finetune", agreement(), given(consent("ana", "train")), {TAKE: ["ana"], other: ["ana"]})
+        decision = decide_policy("finetune", agreement(), given(consent("ana", "train")), {TAKE: ["ana"], other: ["ana"]})
         assert set(decision.refused) == {other}
 
     @pytest.mark.parametrize(
@@ -174,28 +174,28 @@ class TestPolicy:
     def test_strangers_leavers_and_nobody(self, people: list[str], reason: str) -> None:
         group = agreement(Member(id="zoe", name="Zoe", consents_to=ALL_USES, left=True))
         records = given(consent("eve", *ALL_USES), consent("zoe", *ALL_USES))
-        assert ask("finetune", group, records, {TAKE: people}).reasons == (reason,)
+        assert decide_policy("finetune", group, records, {TAKE: people}).reasons == (reason,)
 
     def test_consent_cannot_widen_the_agreement(self) -> None:
         group = agreement().model_copy(update={"allowed_uses": ("store",)})
-        assert ask("finetune", group, given(consent("ana", *ALL_USES)), {TAKE: ["ana"]}).reasons == (
+        assert decide_policy("finetune", group, given(consent("ana", *ALL_USES)), {TAKE: ["ana"]}).reasons == (
             "the agreement does not allow to train",
         )
 
     def test_require_asks_the_store(self, store: FolderStore) -> None:
         with pytest.raises(AgreementError, match="no agreement"):
-            require(store, "finetune", {TAKE: ["ana"]})
-        publish(store, agreement())
+            require_permission(store, "finetune", {TAKE: ["ana"]})
+        publish_agreement(store, agreement())
         with pytest.raises(ConsentError, match="1 of 1 recordings.*ana has not agreed to train in gate finetune"):
-            require(store, "finetune", {TAKE: ["ana"]})
-        record(store, consent("ana", "train", at=1))
-        assert require(store, "finetune", {TAKE: ["ana"]}) == agreement()
-        record(store, consent("ana", at=2))
+            require_permission(store, "finetune", {TAKE: ["ana"]})
+        record_consent(store, consent("ana", "train", at=1))
+        assert require_permission(store, "finetune", {TAKE: ["ana"]}) == agreement()
+        record_consent(store, consent("ana", at=2))
         with pytest.raises(ConsentError):
-            require(store, "finetune", {TAKE: ["ana"]})
+            require_permission(store, "finetune", {TAKE: ["ana"]})
 
     def test_nothing_asked_nothing_refused(self) -> None:
-        assert ask("finetune", agreement(), {}, {}).allowed
+        assert decide_policy("finetune", agreement(), {}, {}).is_allowed
 
 
 class TestErrors:

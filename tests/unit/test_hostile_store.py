@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from audiotune.errors import DamagedBlobError, NotInStoreError, StoreError
-from audiotune.store import FolderStore, digest_of
+from audiotune.store import FolderStore, compute_digest
 
 # A file-size limit makes writes fail in the middle, as a full disk does; it needs no rights and ends with its process.
 _FULL_DISK = """
@@ -79,7 +79,7 @@ def test_a_tampered_blob(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     key = store.put_blob(b"the true sound", ".flac")
     (tmp_path / key).write_bytes(b"another sound!")
-    with pytest.raises(DamagedBlobError, match=rf"{digest_of(b'the true sound')}.*backup"):
+    with pytest.raises(DamagedBlobError, match=rf"{compute_digest(b'the true sound')}.*backup"):
         store.fetch(key)
 
 

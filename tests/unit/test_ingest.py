@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from audiotune.errors import AgreementError, SourceError
-from audiotune.governance import consents_for, current_agreement
-from audiotune.manifest import Manifest, fetch, load
+from audiotune.governance import read_consents, read_current_agreement
+from audiotune.manifest import Manifest, fetch_manifest, load_manifest
 from audiotune.recording import Recording
 from audiotune.sound import Sound
 from audiotune.store import FolderStore
-from components.executor import Result
-from components.ingest.describe import describe
+from components.executor import StepResult
+from components.ingest.describe import describe_file
 from components.ingest.settings import Settings
-from components.ingest.step import run
+from components.ingest.step import run_step
 from tests.fakes.foreign_sounds import RATE, wave, write_wav, write_with_av
 
 AGREEMENT = """
@@ -59,14 +59,14 @@ def takes(tmp_path: Path) -> Path:
     return tmp_path / "takes"
 
 
-def ingest(store: FolderStore, takes: Path | str, **knobs: object) -> tuple[Result, Manifest[Recording], str]:
+def ingest(store: FolderStore, takes: Path | str, **knobs: object) -> tuple[StepResult, Manifest[Recording], str]:
     """Result, manifest and report."""
     base = Path(store.root).parent
     (base / "agreement.toml").write_text(AGREEMENT)
     given = {"agreement": str(base / "agreement.toml"), "contributors": "ana", **knobs, "source": str(takes)}
     out = {name: base / name for name in ("recordings", "report", "metrics")}
-    result = run(Settings.model_validate(given), store, lambda share, words: None, **out)
-    return result, load(out["recordings"], "recordings", Recording), out["report"].read_text()
+    result = run_step(Settings.model_validate(given), store, lambda share, words: None, **out)
+    return result, load_manifest(out["recordings"], "recordings", Recording), out["report"].read_text()
 
 
 def test_a_folder(store: FolderStore, takes: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_folder(store: FolderStore, takes: Path) -> None:
     assert (first.session, first.instrument, first.licence) == ("attic", "System 100", "LicenseRef-members-only")
     assert store.fetch(first.blob).read_bytes() == (takes / "first.wav").read_bytes()
     assert first.id in first.blob
-    assert fetch(store, str(result.parameters["recordings_key"]), "recordings", Recording).rows == manifest.rows
+    assert fetch_manifest(store, str(result.parameters["recordings_key"]), "recordings", Recording).rows == manifest.rows
     assert result.metrics["recordings"] == 2
     assert report.startswith("<!doctype html>")
     assert "night/second.flac" in report
@@ -97,7 +97,7 @@ def test_a_folder(store: FolderStore, takes: Path) -> None:
 def test_consent_is_recorded_for_each_contributor(store: FolderStore, takes: Path) -> None:
     write_wav(takes / "a.wav")
     _, manifest, _ = ingest(store, takes, contributors="ana,ben")
-    consents = consents_for(store, [manifest.rows[0].id])
+    consents = read_consents(store, [manifest.rows[0].id])
     assert {who for _, who in consents} == {"ana", "ben"}
     assert all(consent.uses == ("store", "train") for consent in consents.values())
 
@@ -108,7 +108,7 @@ def test_the_agreement_is_put_in_force_once(store: FolderStore, takes: Path) -> 
         ingest(store, takes, agreement="")
     ingest(store, takes)
     ingest(store, takes, agreement="")
-    agreement = current_agreement(store)
+    agreement = read_current_agreement(store)
     assert agreement is not None
     assert agreement.group == "The Testers"
 
@@ -239,7 +239,7 @@ def test_sources_that_are_none(store: FolderStore, source: str) -> None:
 
 def described(tmp_path: Path, frames: np.ndarray, subtype: str = "FLOAT"):  # type: ignore[no-untyped-def]
     path = write_wav(tmp_path / "x.wav", frames.astype(np.float32), subtype=subtype)
-    return describe(path, Settings(), lambda share: None).description
+    return describe_file(path, Settings(), lambda share: None).description
 
 
 def test_levels(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_dropouts_are_not_pauses(tmp_path: Path) -> None:
     frames[2 * RATE : 2 * RATE + 96] = 0
     assert described(tmp_path, frames).dropouts == 2
     faded = wave(2.0, seed=3)
-    fade = Sound(faded.T, RATE).faded(0.2, 0.2).data.T
+    fade = Sound(faded.T, RATE).apply_fades(0.2, 0.2).data.T
     pause = np.concatenate([fade, np.zeros((RATE // 4, 2), np.float32), fade])
     assert described(tmp_path, pause).dropouts == 0
 

@@ -21,28 +21,28 @@ import pytest
 from audiotune.access import tokens
 from audiotune.store import FolderStore
 from services.generation import hooks
-from services.generation.allowance import Allowance
-from services.generation.problems import Problem
-from services.generation.routes_jobs import told
-from services.generation.routes_making import waits_for
+from services.generation.allowance import MemberQuotas
+from services.generation.problems import ProblemError
+from services.generation.routes_jobs import describe_job
+from services.generation.routes_making import parse_wait_s
 from services.generation.settings import Settings
-from tests.fakes.service import ASK, URL, Bench, until
+from tests.fakes.service import ASK, URL, InProcessService, until
 
 JOB = "/v1/jobs/job-0001"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as made:
+def bench(tmp_path: Path) -> Iterator[InProcessService]:
+    with InProcessService(tmp_path) as made:
         yield made
 
 
-def ended(bench: Bench, path: str = JOB, **headers: str) -> dict[str, Any]:
+def ended(bench: InProcessService, path: str = JOB, **headers: str) -> dict[str, Any]:
     until(lambda: bench.client.get(path, headers=headers).json()["state"] in ("done", "failed", "cancelled"))
     return dict(bench.client.get(path, headers=headers).json())
 
 
-def test_a_job_is_made_once_and_gives_the_sound_that_asking_gives(bench: Bench) -> None:
+def test_a_job_is_made_once_and_gives_the_sound_that_asking_gives(bench: InProcessService) -> None:
     answers = [bench.client.put(JOB, json=ASK) for _ in range(3)]
     assert {answer.status_code for answer in answers} == {202}
     assert answers[0].headers["location"] == JOB
@@ -53,20 +53,20 @@ def test_a_job_is_made_once_and_gives_the_sound_that_asking_gives(bench: Bench) 
     assert bench.client.put(JOB, json=ASK).json()["state"] == "done"
 
 
-def test_another_request_under_a_taken_id_is_a_conflict(bench: Bench) -> None:
+def test_another_request_under_a_taken_id_is_a_conflict(bench: InProcessService) -> None:
     bench.client.put(JOB, json=ASK)
     answer = bench.client.put(JOB, json={**ASK, "prompt": "another"})
     assert (answer.status_code, answer.json()["code"]) == (409, "id-taken")
 
 
-def test_respond_async_makes_a_job(bench: Bench) -> None:
+def test_respond_async_makes_a_job(bench: InProcessService) -> None:
     answer = bench.client.post(URL, json={**ASK, "seed": None}, headers={"Prefer": "respond-async"})
     assert answer.status_code == 202
     found = ended(bench, answer.headers["location"])
     assert found["request"]["seed"] == found["sounds"][0]["seed"]
 
 
-def test_who_waits_a_while_gets_the_sound_or_a_job(bench: Bench) -> None:
+def test_who_waits_a_while_gets_the_sound_or_a_job(bench: InProcessService) -> None:
     assert bench.client.post(URL, json=ASK, headers={"Prefer": "respond-async, wait=20"}).status_code == 200
     bench.tones.gate.clear()
     later = bench.client.post(URL, json={**ASK, "steps": 9}, headers={"Prefer": "wait=1, respond-async"})
@@ -86,10 +86,10 @@ def test_who_waits_a_while_gets_the_sound_or_a_job(bench: Bench) -> None:
     ],
 )
 def test_what_prefer_means(prefer: list[str], seconds: float | None) -> None:
-    assert waits_for(prefer) == seconds
+    assert parse_wait_s(prefer) == seconds
 
 
-def test_a_stopped_job_is_computed_no_further(bench: Bench) -> None:
+def test_a_stopped_job_is_computed_no_further(bench: InProcessService) -> None:
     bench.tones.gate.clear()
     bench.client.put(JOB, json={**ASK, "steps": 50})
     until(lambda: bench.tones.batches)
@@ -99,13 +99,13 @@ def test_a_stopped_job_is_computed_no_further(bench: Bench) -> None:
     before = bench.tones.steps
     assert bench.client.delete(JOB).json()["state"] == "cancelled"
     bench.tones.gate.set()
-    until(lambda: bench.engine.idle)
+    until(lambda: bench.engine.is_idle)
     assert bench.tones.steps <= before + 1
     assert bench.client.delete(JOB).json()["state"] == "cancelled"
     assert bench.client.delete("/v1/jobs/nobodys-job").status_code == 404
 
 
-def test_progress_comes_as_events(bench: Bench) -> None:
+def test_progress_comes_as_events(bench: InProcessService) -> None:
     bench.client.put(JOB, json={**ASK, "steps": 5})
     with bench.client.stream("GET", f"{JOB}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -115,14 +115,14 @@ def test_progress_comes_as_events(bench: Bench) -> None:
     assert json.loads(last.split("data: ")[1])["state"] == "done"
 
 
-def test_a_job_that_cannot_be_made_says_why(bench: Bench) -> None:
+def test_a_job_that_cannot_be_made_says_why(bench: InProcessService) -> None:
     bench.client.put(JOB, json={**ASK, "seconds": 99})
     found = ended(bench)
     assert found["state"] == "failed"
     assert found["problem"]["errors"][0]["field"] == "seconds"
 
 
-def test_a_list_goes_on_page_by_page(bench: Bench) -> None:
+def test_a_list_goes_on_page_by_page(bench: InProcessService) -> None:
     for number in range(3):
         bench.client.put(f"/v1/jobs/job-{number:04d}", json=ASK)
     first = bench.client.get("/v1/jobs?limit=2").json()
@@ -133,9 +133,9 @@ def test_a_list_goes_on_page_by_page(bench: Bench) -> None:
 
 
 def test_jobs_and_sounds_of_others_are_not_there(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, members=True)
+    bench = InProcessService(tmp_path, members=True)
     bench.loaded()
-    ana, ben = ({"Authorization": f"Bearer {tokens.issue(bench.store, who, ['generate'], 1)}"} for who in ("ana", "ben"))
+    ana, ben = ({"Authorization": f"Bearer {tokens.issue_token(bench.store, who, ['generate'], 1)}"} for who in ("ana", "ben"))
     assert bench.client.put(JOB, json=ASK, headers=ana).status_code == 202
     sound = ended(bench, **ana)["sounds"][0]["url"]
     assert bench.client.get(sound, headers=ana).status_code == 200
@@ -147,13 +147,13 @@ def test_jobs_and_sounds_of_others_are_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("id", ["short", "x" * 65, "with.dot.s", "..%2f..%2fescape", "-leading-dash", "ümlauts-here"])
-def test_ids_are_plain_words(bench: Bench, id: str) -> None:
+def test_ids_are_plain_words(bench: InProcessService, id: str) -> None:
     answer = bench.client.put(f"/v1/jobs/{id}", json=ASK)
     assert answer.status_code in (404, 405)
 
 
 def test_too_many_jobs_of_one_member_are_refused(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, member_jobs=2)
+    bench = InProcessService(tmp_path, member_jobs=2)
     bench.loaded()
     bench.tones.gate.clear()
     codes = [bench.client.put(f"/v1/jobs/job-{n:04d}", json={**ASK, "steps": 9}).status_code for n in range(3)]
@@ -163,10 +163,10 @@ def test_too_many_jobs_of_one_member_are_refused(tmp_path: Path) -> None:
 
 
 def test_who_has_too_many_jobs_is_told_when_one_of_them_ends(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, member_jobs=2)
+    bench = InProcessService(tmp_path, member_jobs=2)
     bench.loaded()
     bench.tones.gate.clear()
-    bench.engine.speed.measured(1.0, 0.1)  # a slow machine: nobody could take the seconds for a fixed number
+    bench.engine.speed.add_measurement(1.0, 0.1)  # a slow machine: nobody could take the seconds for a fixed number
     for n in range(2):
         assert bench.client.put(f"/v1/jobs/job-{n:04d}", json={**ASK, "steps": 9}).status_code == 202
     until(lambda: bench.tones.batches)
@@ -182,38 +182,38 @@ def test_who_has_too_many_jobs_is_told_when_one_of_them_ends(tmp_path: Path) -> 
     bench.stop()
 
 
-def full(allowance: Allowance, ticket: str, waiting: int, ends_s: float) -> int:
+def full(allowance: MemberQuotas, ticket: str, waiting: int, ends_s: float) -> int:
     """Asks for a job where there is no room; the seconds told."""
-    with pytest.raises(Problem) as refused:
-        allowance.place("ana", ticket, waiting, lambda place: ends_s * (place + 1))
+    with pytest.raises(ProblemError) as refused:
+        allowance.admit_job("ana", ticket, waiting, lambda place: ends_s * (place + 1))
     return int((refused.value.headers or {})["Retry-After"])
 
 
 def test_who_comes_back_as_told_gets_in_and_others_of_the_member_wait_their_turn() -> None:
     now = 1000.0
-    allowance = Allowance(Settings(member_jobs=2), clock=lambda: now)
+    allowance = MemberQuotas(Settings(member_jobs=2), clock=lambda: now)
     assert full(allowance, "third", 2, 30.5) == 31
     assert full(allowance, "fourth", 2, 30.5) == 61
     assert full(allowance, "fifth", 2, 30.5) == 61, "nobody is promised what no job's end will free"
-    allowance.place("ben", "first", 1, lambda place: 1.0)
+    allowance.admit_job("ben", "first", 1, lambda place: 1.0)
     now += 30
     assert full(allowance, "third", 2, 1) == 2, "too early"
     now += 1
-    allowance.place("ana", "third", 2, lambda place: 1.0)  # the prediction was too short; the promise counts
+    allowance.admit_job("ana", "third", 2, lambda place: 1.0)  # the prediction was too short; the promise counts
     assert full(allowance, "third", 3, 1) >= 1, "a promise is kept once"
     now += 1000
-    allowance.place("ana", "sixth", 1, lambda place: 1.0)  # nobody came back for the rest: it has lapsed
+    allowance.admit_job("ana", "sixth", 1, lambda place: 1.0)  # nobody came back for the rest: it has lapsed
 
 
 def test_promises_do_not_grow_without_end() -> None:
     now = 0.0
-    allowance, waiting, refused = Allowance(Settings(member_jobs=2), clock=lambda: now), 0, 0
+    allowance, waiting, refused = MemberQuotas(Settings(member_jobs=2), clock=lambda: now), 0, 0
     for n in range(100):  # no job ever ends, whatever was predicted
         now += 1
         try:
-            allowance.place("ana", f"job {n // 4}", waiting, lambda place: 1.0)
+            allowance.admit_job("ana", f"job {n // 4}", waiting, lambda place: 1.0)
             waiting += 1
-        except Problem:
+        except ProblemError:
             refused += 1
     assert waiting == 4
     assert refused == 96
@@ -244,22 +244,22 @@ def listening(answers: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, st
 
 
 def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
+    bench = InProcessService(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
     bench.loaded()
-    sender = hooks.Hooks(bench.parts.book, bench.settings, lambda job: told(bench.parts, job))
+    sender = hooks.WebhookSender(bench.parts.job_store, bench.settings, lambda job: describe_job(bench.parts, job))
     with listening([500, 302, 204]) as (url, came):
         assert bench.client.put(f"{JOB}", params={"webhook": url}, json=ASK).status_code == 202
         assert ended(bench)["state"] == "done"
         start = datetime.now(UTC)
         for after_s in (0.0, 1.0, 6.0):
-            sender.round(start + timedelta(seconds=after_s))
+            sender.send_due(start + timedelta(seconds=after_s))
         waiting = bench.client.get(JOB).json()["webhook"]
         assert [one["status"] for one in waiting["tries"]] == [500, 302]
         assert waiting["state"] == "waiting"
         assert datetime.fromisoformat(waiting["next"]) == start + timedelta(seconds=6 + 30)
-        anew = hooks.Hooks(bench.parts.book, bench.settings, lambda job: told(bench.parts, job))  # goes on, does not begin again
+        anew = hooks.WebhookSender(bench.parts.job_store, bench.settings, lambda job: describe_job(bench.parts, job))  # goes on, does not begin again
         for after_s in (20.0, 40.0, 1000.0):
-            anew.round(start + timedelta(seconds=after_s))
+            anew.send_due(start + timedelta(seconds=after_s))
     assert len(came) == 3
     assert bench.client.get(JOB).json()["webhook"]["state"] == "told"
     headers, body = came[-1]
@@ -267,26 +267,26 @@ def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
     right = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{right}"
     assert json.loads(body)["state"] == "done"
-    assert not list(bench.parts.book.untold())
+    assert not list(bench.parts.job_store.list_undelivered())
     bench.stop()
 
 
 def test_a_webhook_nobody_answers_is_given_up_and_the_member_can_see_why(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
+    bench = InProcessService(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
     bench.loaded()
-    sender = hooks.Hooks(bench.parts.book, bench.settings, lambda job: told(bench.parts, job))
+    sender = hooks.WebhookSender(bench.parts.job_store, bench.settings, lambda job: describe_job(bench.parts, job))
     with listening([]) as (url, _):
         pass  # nobody is there any more
     assert bench.client.put(JOB, params={"webhook": url}, json=ASK).status_code == 202
     ended(bench)
     start = datetime.now(UTC)
     for hours in range(9):
-        sender.round(start + timedelta(hours=hours))
+        sender.send_due(start + timedelta(hours=hours))
     found = bench.client.get(JOB).json()["webhook"]
     assert found["state"] == "given up"
     assert len(found["tries"]) == 7
     assert "ConnectionRefusedError" in found["tries"][0]["problem"]
-    assert not list(bench.parts.book.untold())
+    assert not list(bench.parts.job_store.list_undelivered())
     bench.stop()
 
 
@@ -298,75 +298,75 @@ def test_a_webhook_nobody_answers_is_given_up_and_the_member_can_see_why(tmp_pat
 )  # fmt: skip
 def test_a_webhook_never_reaches_into_the_own_network(url: str) -> None:
     settings = Settings(webhook_secret="x")
-    with pytest.raises(Problem) as refused:
-        hooks.check(url, settings, lambda host, _: {"example.org": ["93.184.216.34"]}.get(host) or hooks._resolved(host, 1))
+    with pytest.raises(ProblemError) as refused:
+        hooks.check_webhook(url, settings, lambda host, _: {"example.org": ["93.184.216.34"]}.get(host) or hooks._resolve_host(host, 1))
     assert refused.value.status == 422
 
 
 def test_a_public_name_with_one_private_address_is_refused() -> None:
     settings = Settings(webhook_secret="x", webhook_hosts="studio:8080")
-    with pytest.raises(Problem):
-        hooks.check("https://example.org/x", settings, lambda *_: ["93.184.216.34", "10.0.0.1"])
-    assert hooks.check("https://example.org/x", settings, lambda *_: ["93.184.216.34"])[1] == "93.184.216.34"
-    assert hooks.check("http://studio:8080/x", settings, lambda *_: ["10.0.0.1"])[1] == "10.0.0.1"
-    with pytest.raises(Problem):
-        hooks.check("http://studio:9090/x", settings, lambda *_: ["10.0.0.1"])
+    with pytest.raises(ProblemError):
+        hooks.check_webhook("https://example.org/x", settings, lambda *_: ["93.184.216.34", "10.0.0.1"])
+    assert hooks.check_webhook("https://example.org/x", settings, lambda *_: ["93.184.216.34"])[1] == "93.184.216.34"
+    assert hooks.check_webhook("http://studio:8080/x", settings, lambda *_: ["10.0.0.1"])[1] == "10.0.0.1"
+    with pytest.raises(ProblemError):
+        hooks.check_webhook("http://studio:9090/x", settings, lambda *_: ["10.0.0.1"])
 
 
-def test_without_a_secret_no_webhooks(bench: Bench) -> None:
+def test_without_a_secret_no_webhooks(bench: InProcessService) -> None:
     answer = bench.client.put(JOB, params={"webhook": "https://example.org/x"}, json=ASK)
     assert (answer.status_code, answer.json()["code"]) == (422, "bad-webhook")
 
 
 def test_rates_and_daily_sound_are_bounded_each_member_apart() -> None:
     now = 86_400.0 * 10 + 3600
-    allowance = Allowance(Settings(rate_per_minute=2, sound_s_per_day=10), clock=lambda: now)
-    allowance.ask("ana")
-    allowance.ask("ana")
-    with pytest.raises(Problem) as often:
-        allowance.ask("ana")
+    allowance = MemberQuotas(Settings(rate_per_minute=2, sound_s_per_day=10), clock=lambda: now)
+    allowance.count_request("ana")
+    allowance.count_request("ana")
+    with pytest.raises(ProblemError) as often:
+        allowance.count_request("ana")
     assert often.value.headers["Retry-After"] == "30"
-    allowance.ask("ben")
+    allowance.count_request("ben")
     now += 30
-    allowance.ask("ana")
-    allowance.spend("ana", 9)
-    with pytest.raises(Problem) as much:
-        allowance.spend("ana", 2)
+    allowance.count_request("ana")
+    allowance.spend_sound("ana", 9)
+    with pytest.raises(ProblemError) as much:
+        allowance.spend_sound("ana", 2)
     assert int(much.value.headers["Retry-After"]) == 86_400 - 3630
     now += 86_400
-    allowance.spend("ana", 9)
+    allowance.spend_sound("ana", 9)
 
 
 def test_rates_and_daily_sound_are_counted_over_all_replicas(tmp_path: Path) -> None:
     now, store, settings = 86_400.0 * 10 + 3600, FolderStore(tmp_path), Settings(rate_per_minute=5, sound_s_per_day=10)
-    one, two = (Allowance(settings, store, lambda: now, name) for name in ("one", "two"))
+    one, two = (MemberQuotas(settings, store, lambda: now, name) for name in ("one", "two"))
     for _ in range(4):
-        one.ask("ana")
-    one.spend("ana", 6)
+        one.count_request("ana")
+    one.spend_sound("ana", 6)
     for replica in (one, two):
-        replica.share()
-    two.ask("ana")  # the fifth
-    with pytest.raises(Problem) as often:
-        two.ask("ana")
+        replica.share_counts()
+    two.count_request("ana")  # the fifth
+    with pytest.raises(ProblemError) as often:
+        two.count_request("ana")
     assert often.value.headers["Retry-After"] == "60"
-    two.ask("ben")
-    with pytest.raises(Problem):
-        two.spend("ana", 5)
-    two.spend("ana", 4)
+    two.count_request("ben")
+    with pytest.raises(ProblemError):
+        two.spend_sound("ana", 5)
+    two.spend_sound("ana", 4)
     now += 60
-    two.ask("ana")
-    after = Allowance(settings, store, lambda: now, "started anew")
-    after.share()
-    with pytest.raises(Problem):
-        after.spend("ana", 5)
+    two.count_request("ana")
+    after = MemberQuotas(settings, store, lambda: now, "started anew")
+    after.share_counts()
+    with pytest.raises(ProblemError):
+        after.spend_sound("ana", 5)
     now += 3 * 86_400
-    after.share()
-    after.spend("ana", 10)
+    after.share_counts()
+    after.spend_sound("ana", 10)
     assert [entry.key for entry in store.list("jobs/allowance/")] == ["jobs/allowance/13/started anew.json"]
 
 
 def test_one_member_has_one_allowance_for_sounds_and_jobs(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, rate_per_minute=1)
+    bench = InProcessService(tmp_path, rate_per_minute=1)
     bench.loaded()
     assert bench.client.post("/v1/generations", json=ASK).status_code == 200
     assert bench.client.put("/v1/jobs/another-one", json=ASK).status_code == 429
@@ -374,7 +374,7 @@ def test_one_member_has_one_allowance_for_sounds_and_jobs(tmp_path: Path) -> Non
 
 
 def test_what_is_refused_or_made_before_costs_nothing_of_the_day(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, sound_s_per_day=1.1)
+    bench = InProcessService(tmp_path, sound_s_per_day=1.1)
     bench.loaded()
     for wrong in ({"sampler": "made-up"}, {"init_audio": "AAAA"}, {"release": "another"}):
         assert bench.post(**wrong).status_code in (404, 422)
@@ -387,7 +387,7 @@ def test_what_is_refused_or_made_before_costs_nothing_of_the_day(tmp_path: Path)
 
 
 def test_the_registrys_word_must_be_signed(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, registry_secret="s", poll_s=3000)
+    bench = InProcessService(tmp_path, registry_secret="s", poll_s=3000)
     bench.loaded()
     bench.models.at = "2"
     body, at = b"{}", str(int(time.time()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiotune.loudness import LoudnessMeter, _k_weighting, integrated_lufs, true_peak_dbtp
+from audiotune.loudness import LoudnessMeter, _compute_k_weighting, measure_integrated_lufs, measure_true_peak_dbtp
 from audiotune.sound import Sound
 
 RATE = 48_000
@@ -30,7 +30,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "steps", "lufs"), CASES, ids=[case[0] for case in CASES])
 def test_ebu_tech_3341(name: str, steps: list[tuple[float, float]], lufs: float) -> None:
-    assert integrated_lufs(tone(*steps)) == pytest.approx(lufs, abs=0.1)
+    assert measure_integrated_lufs(tone(*steps)) == pytest.approx(lufs, abs=0.1)
 
 
 def test_ebu_tech_3341_case_6_weighs_surround() -> None:
@@ -38,19 +38,19 @@ def test_ebu_tech_3341_case_6_weighs_surround() -> None:
     wave = tone((0.0, 20.0), channels=1).data[0]
     levels = np.array([-28.0, -28.0, -24.0, -30.0, -30.0])
     sound = Sound((10 ** (levels / 20))[:, None].astype(np.float32) * wave, RATE)
-    assert integrated_lufs(sound) == pytest.approx(-23.0, abs=0.1)
+    assert measure_integrated_lufs(sound) == pytest.approx(-23.0, abs=0.1)
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 96_000])
 def test_other_rates_measure_the_same(rate: int) -> None:
-    assert integrated_lufs(tone((-23.0, 5.0), rate=rate)) == pytest.approx(-23.0, abs=0.1)
+    assert measure_integrated_lufs(tone((-23.0, 5.0), rate=rate)) == pytest.approx(-23.0, abs=0.1)
 
 
 def test_filter_is_the_one_of_the_standard() -> None:
     """BS.1770-4, tables 1 and 2, for 48 kHz."""
     shelf = [1.53512485958697, -2.69169618940638, 1.19839281085285, -1.69065929318241, 0.73248077421585]
     high_pass = [1.0, -2.0, 1.0, -1.99004745483398, 0.99007225036621]
-    assert np.allclose(_k_weighting(48_000), [shelf, high_pass], atol=1e-6)
+    assert np.allclose(_compute_k_weighting(48_000), [shelf, high_pass], atol=1e-6)
 
 
 def test_blocks_of_any_length_give_the_same() -> None:
@@ -69,7 +69,7 @@ def test_true_peak_finds_what_lies_between_the_frames() -> None:
     wave = 10 ** (-6 / 20) * np.sin(2 * np.pi * RATE / 4 * t + np.pi / 4)
     sound = Sound(wave.astype(np.float32), RATE)
     assert sound.peak_dbfs == pytest.approx(-9.0, abs=0.05)
-    assert -6.4 <= (true_peak_dbtp(sound) or 0.0) <= -5.8
+    assert -6.4 <= (measure_true_peak_dbtp(sound) or 0.0) <= -5.8
 
 
 def test_true_peak_skips_nothing_that_matters() -> None:
@@ -81,16 +81,16 @@ def test_true_peak_skips_nothing_that_matters() -> None:
     padded = np.concatenate([frames, np.zeros(11, np.float32)])
     full = max(float(np.abs(np.convolve(padded, phase)).max()) for phase in _PHASES)
     full = max(full, float(np.abs(frames).max()))
-    assert true_peak_dbtp(Sound(frames, RATE)) == pytest.approx(20 * np.log10(full), abs=1e-3)
+    assert measure_true_peak_dbtp(Sound(frames, RATE)) == pytest.approx(20 * np.log10(full), abs=1e-3)
 
 
 def test_silence_has_no_level() -> None:
     silence = Sound(np.zeros((2, RATE), np.float32), RATE)
-    assert integrated_lufs(silence) is None
-    assert true_peak_dbtp(silence) is None
-    assert integrated_lufs(tone((-80.0, 3.0))) is None
+    assert measure_integrated_lufs(silence) is None
+    assert measure_true_peak_dbtp(silence) is None
+    assert measure_integrated_lufs(tone((-80.0, 3.0))) is None
 
 
 def test_a_short_sound_counts_as_one_block() -> None:
-    assert integrated_lufs(tone((-23.0, 0.2))) == pytest.approx(-23.0, abs=0.3)
+    assert measure_integrated_lufs(tone((-23.0, 0.2))) == pytest.approx(-23.0, abs=0.3)
     assert LoudnessMeter(RATE, 2).lufs is None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from audiotune import annotation, manifest
 from audiotune.annotation import Annotation
 from audiotune.errors import AlreadyInStoreError, ManifestError, NotInStoreError
-from audiotune.manifest import Manifest, fetch, load, newest
+from audiotune.manifest import Manifest, fetch_manifest, find_newest_manifest, load_manifest
 from audiotune.store import FolderStore
 from tests.fakes.described import digest
 
@@ -36,14 +36,14 @@ def store(tmp_path: Path) -> FolderStore:
 
 class TestManifest:
     def test_comes_back_as_it_was(self, tmp_path: Path) -> None:
-        found = load(ROWS.write(tmp_path / "deep" / "m"), "takes", Row)
+        found = load_manifest(ROWS.write(tmp_path / "deep" / "m"), "takes", Row)
         assert found == ROWS
         assert found.digest == ROWS.digest
 
     @given(st.lists(st.builds(Row, name=st.text(), level=st.floats(allow_nan=False, allow_infinity=False)), max_size=5))
     def test_any_rows_come_back(self, rows: list[Row]) -> None:
         made = Manifest("takes", rows)
-        assert load(made.to_bytes(), "takes", Row).rows == rows
+        assert load_manifest(made.to_bytes(), "takes", Row).rows == rows
 
     def test_the_digest_is_of_the_rows_alone(self) -> None:
         assert Manifest("takes", ROWS.rows).digest == ROWS.digest
@@ -54,13 +54,13 @@ class TestManifest:
         data = ROWS.to_bytes()
         for length in range(len(data)):
             with pytest.raises(ManifestError):
-                load(data[:length], "takes", Row)
+                load_manifest(data[:length], "takes", Row)
 
     def test_changed_anywhere_in_its_rows_it_does_not_load(self) -> None:
         data = ROWS.to_bytes()
         for at in range(data.index(b"\n") + 1, len(data)):
             with pytest.raises(ManifestError):
-                load(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "takes", Row)
+                load_manifest(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "takes", Row)
 
     @pytest.mark.parametrize(
         ("data", "says"),
@@ -75,43 +75,43 @@ class TestManifest:
     )
     def test_what_is_none(self, data: bytes, says: str) -> None:
         with pytest.raises(ManifestError, match=says):
-            load(data, "takes", Row)
+            load_manifest(data, "takes", Row)
 
     def test_rows_of_another_shape(self) -> None:
         class Other(BaseModel):
             pitch_hz: float
 
         with pytest.raises(ManifestError, match="a row does not fit"):
-            load(ROWS.to_bytes(), "takes", Other)
+            load_manifest(ROWS.to_bytes(), "takes", Other)
 
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match="none") as caught:
-            load(tmp_path / "none", "takes", Row)
+            load_manifest(tmp_path / "none", "takes", Row)
         assert "none" in caught.value.where
 
     def test_a_failed_write_leaves_the_old_file(self, tmp_path: Path) -> None:
         ROWS.write(tmp_path / "m")
         with pytest.raises(TypeError):
             Manifest("takes", ROWS.rows, {"not json": object()}).write(tmp_path / "m")
-        assert load(tmp_path / "m", "takes", Row) == ROWS
+        assert load_manifest(tmp_path / "m", "takes", Row) == ROWS
         assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
     def test_in_a_store(self, store: FolderStore) -> None:
-        assert newest(store, "takes") is None
+        assert find_newest_manifest(store, "takes") is None
         key = ROWS.save(store)
         assert key == f"manifests/takes/{ROWS.digest}.jsonl"
-        assert fetch(store, key, "takes", Row) == ROWS
+        assert fetch_manifest(store, key, "takes", Row) == ROWS
         with pytest.raises(NotInStoreError):
-            fetch(store, key.replace("a", "b", 1) + "x", "takes", Row)
+            fetch_manifest(store, key.replace("a", "b", 1) + "x", "takes", Row)
 
     def test_the_newest_is_never_what_lies_beside_a_manifest(self, store: FolderStore) -> None:
         key = ROWS.save(store)
         store.put(f"manifests/takes/{ROWS.digest}/croissant.json", b"{}")
         store.put(f"manifests/takes/{ROWS.digest}/captions.jsonl", b"{}")
         store.put("manifests/takes/notes.txt", b"")
-        assert newest(store, "takes") == key
+        assert find_newest_manifest(store, "takes") == key
         later = Manifest("takes", ROWS.rows[:1]).save(store)
-        assert newest(store, "takes") == later
+        assert find_newest_manifest(store, "takes") == later
 
 
 def said(member: str, at_s: int = 0, words: str = "", source: str = "studio") -> Annotation:
@@ -122,19 +122,19 @@ def said(member: str, at_s: int = 0, words: str = "", source: str = "studio") ->
 class TestAnnotation:
     def test_each_members_newest_counts(self, store: FolderStore) -> None:
         for one in (said("ben", 3, "late"), said("ana", 2, "second"), said("ana", 1, "first")):
-            annotation.save(store, one)
-        assert [one.words for one in annotation.of_segment(store, ONE)] == ["second", "late"]
-        assert len(annotation.all_annotations(store)) == 2
-        assert annotation.of_segment(store, digest("other")) == []
+            annotation.save_annotation(store, one)
+        assert [one.words for one in annotation.read_segment_annotations(store, ONE)] == ["second", "late"]
+        assert len(annotation.read_all_annotations(store)) == 2
+        assert annotation.read_segment_annotations(store, digest("other")) == []
 
     def test_sources_are_kept_apart(self) -> None:
-        assert len(annotation.newest([said("ana", 1), said("ana", 2, source="csv")])) == 2
+        assert len(annotation.keep_newest_annotations([said("ana", 1), said("ana", 2, source="csv")])) == 2
 
     def test_nothing_is_overwritten(self, store: FolderStore) -> None:
-        annotation.save(store, said("ana", words="mine"))
+        annotation.save_annotation(store, said("ana", words="mine"))
         with pytest.raises(AlreadyInStoreError):
-            annotation.save(store, said("ana", words="other"))
-        assert annotation.of_segment(store, ONE)[0].words == "mine"
+            annotation.save_annotation(store, said("ana", words="other"))
+        assert annotation.read_segment_annotations(store, ONE)[0].words == "mine"
 
     def test_keys_follow_time_in_every_zone(self) -> None:
         from datetime import timezone
@@ -155,7 +155,7 @@ class TestAnnotation:
 
     def test_other_files_are_not_read(self, store: FolderStore) -> None:
         store.put(f"annotations/{ONE}/ana/readme.txt", b"hello")
-        assert annotation.of_segment(store, ONE) == []
+        assert annotation.read_segment_annotations(store, ONE) == []
 
     def test_round_trip(self) -> None:
         one = Annotation(segment=ONE, member="ana", tags={"mood": ("mood.dark",)}, words="ü")
@@ -165,4 +165,4 @@ class TestAnnotation:
 def test_newest_reads_the_clock_of_the_store(store: FolderStore) -> None:
     first = Manifest("takes", ROWS.rows).save(store)
     Manifest("takes", ROWS.rows[:1]).save(store)
-    assert manifest.newest(store, "takes") != first
+    assert manifest.find_newest_manifest(store, "takes") != first

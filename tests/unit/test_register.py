@@ -9,13 +9,13 @@ import pytest
 
 from audiotune import report
 from audiotune.errors import AudioTuneError, ConsentError, DamagedBlobError, ManifestError, ModelError, NotInStoreError
-from audiotune.picture import spectrogram_png
-from audiotune.progress import silent
+from audiotune.picture import draw_spectrogram
+from audiotune.progress import ignore_progress
 from audiotune.release import Evaluation, WeightsPointer
 from audiotune.sound import Sound
 from components.register import card
 from components.register.settings import Settings
-from components.register.step import notice_for, run
+from components.register.step import choose_notice, run_step
 from tests.fakes.group_release import Group, group
 
 
@@ -27,7 +27,7 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Group:
 
 def refused(ours: Group, error: type[AudioTuneError], word: str) -> None:
     with pytest.raises(error, match=word):
-        run(Settings(name="ours"), ours.store, silent, **ours.paths)
+        run_step(Settings(name="ours"), ours.store, ignore_progress, **ours.paths)
     assert not ours.paths["release"].exists()
     assert not ours.releases()
 
@@ -70,38 +70,38 @@ def test_somebody_withdrew_between_finetune_and_register(ours: Group) -> None:
 
 def test_stable_audio_is_named_however_it_was_found(ours: Group) -> None:
     given = ours.agreement.model_copy(update={"base_model_notices": {"stabilityai/stable-audio-open-1.0": "Our words."}})
-    assert notice_for(given, "stabilityai/stable-audio-open-1.0") == "Our words."
-    assert notice_for(given, "/mirror/stable-audio-open-1.0/") == "Our words."
-    assert "Powered by Stability AI" in notice_for(given, "stabilityai/stable-audio-open-small")
-    assert notice_for(given, "tiny") == ""
+    assert choose_notice(given, "stabilityai/stable-audio-open-1.0") == "Our words."
+    assert choose_notice(given, "/mirror/stable-audio-open-1.0/") == "Our words."
+    assert "Powered by Stability AI" in choose_notice(given, "stabilityai/stable-audio-open-small")
+    assert choose_notice(given, "tiny") == ""
 
 
 def test_the_card_names_people_and_escapes_words(ours: Group) -> None:
     pointer = WeightsPointer.model_validate_json(ours.paths["weights"].read_bytes())
     release = ours.release(pointer).model_copy(update={"notice": "Powered by <them>"})
     people = {member.id: member.name for member in ours.agreement.members}
-    text = card.markdown(release, people, "For us.")
+    text = card.render_markdown(release, people, "For us.")
     assert "Ana, Ben, Chi" in text
     assert "For us." in text
     assert release.digest in text
-    page = card.html(release, people, "For <us>.", ["candidate"], "the gate did not pass: it copies")
+    page = card.render_html(release, people, "For <us>.", ["candidate"], "the gate did not pass: it copies")
     assert page.startswith("<!doctype html>")
     assert "Powered by &lt;them&gt;" in page
     assert "For &lt;us&gt;." in page
     assert "Not champion: the gate did not pass: it copies." in page
-    assert "Powered by <them>" in card.notice_text(release, people)
+    assert "Powered by <them>" in card.render_notice(release, people)
 
 
 def test_the_last_step_can_be_heard(ours: Group) -> None:
     """Players and spectrograms of the evaluation stand in the card, too: it is the report of a run's last step."""
     sound = Sound(np.zeros((1, 800), np.float32), 8000)
-    listen = report.section("Listen", report.player(sound, label="tuned model"), report.picture(spectrogram_png(sound), "a tone"))
-    judged = report.page("Evaluation", report.section("Numbers", "1") + listen + report.section("After", "2"))
+    listen = report.render_section("Listen", report.render_player(sound, label="tuned model"), report.render_picture(draw_spectrogram(sound), "a tone"))
+    judged = report.render_page("Evaluation", report.render_section("Numbers", "1") + listen + report.render_section("After", "2"))
     pointer = WeightsPointer.model_validate_json(ours.paths["weights"].read_bytes())
-    page = card.html(ours.release(pointer), {}, "", ["champion"], "", judged)
+    page = card.render_html(ours.release(pointer), {}, "", ["champion"], "", judged)
     assert listen in page
     assert "<audio controls" in page
     assert 'alt="a tone"' in page
     assert "<h2>Numbers</h2>" not in page
     assert "<h2>After</h2>" not in page
-    assert "<audio" not in card.html(ours.release(pointer), {}, "", ["champion"], "", "no page of ours")
+    assert "<audio" not in card.render_html(ours.release(pointer), {}, "", ["champion"], "", "no page of ours")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.generation.promises import GRACE_S
-from services.generation.schedule import PATIENCE, Entry, FullError, Limits, Schedule
+from services.generation.schedule import MOST_TIMES_PASSED, QueueEntry, QueueFullError, QueueLimits, Schedule
 
-WIDE = Limits(entries=10_000, member_entries=10_000, cost_s=1e9, batch=4, batch_s=1e9)
+WIDE = QueueLimits(entries=10_000, member_entries=10_000, cost_s=1e9, batch=4, batch_s=1e9)
 MEMBERS, KINDS = "abc", "xyz"
 arrivals = st.tuples(
     st.just("join"), st.sampled_from(MEMBERS), st.sampled_from(KINDS), st.floats(0.01, 50), st.integers(1, 3),
@@ -33,11 +33,11 @@ moves = st.one_of(
 @given(st.lists(moves, max_size=80))
 def test_every_entry_ends_exactly_once(played: list[tuple]) -> None:  # type: ignore[type-arg]
     """Taken, left, expired or refused: whatever comes in whatever order, at whatever hour."""
-    schedule, now, waiting = Schedule(Limits(12, 6, 200.0, 3, 60.0)), 0.0, list[Entry]()
+    schedule, now, waiting = Schedule(QueueLimits(12, 6, 200.0, 3, 60.0)), 0.0, list[QueueEntry]()
     ended: Counter[int] = Counter()
-    everything: list[Entry] = []
+    everything: list[QueueEntry] = []
 
-    def end(entries: list[Entry]) -> None:
+    def end(entries: list[QueueEntry]) -> None:
         for entry in entries:
             ended[id(entry)] += 1
             waiting.remove(entry)
@@ -45,32 +45,32 @@ def test_every_entry_ends_exactly_once(played: list[tuple]) -> None:  # type: ig
     for move in played:
         if move[0] == "join":
             _, member, kind, cost_s, count, life = move
-            found = [Entry(member, kind, cost_s, now + life if life is not None else float("inf")) for _ in range(count)]
+            found = [QueueEntry(member, kind, cost_s, now + life if life is not None else float("inf")) for _ in range(count)]
             try:
-                schedule.join(found)
-            except FullError:
+                schedule.add_entries(found)
+            except QueueFullError:
                 continue
             everything += found
             waiting += found
         elif move[0] == "take":
-            batch = schedule.take()
+            batch = schedule.take_batch()
             assert len({entry.kind for entry in batch}) <= 1
             assert len(batch) <= 3
             assert bool(batch) == bool(waiting)
             end(batch)
         elif move[0] == "leave" and waiting:
             gone = [waiting[move[1] % len(waiting)]]
-            schedule.leave(gone)
+            schedule.remove(gone)
             end(gone)
         elif move[0] == "clock":
             now += move[1]
-            late = schedule.expired(now)
+            late = schedule.remove_expired(now)
             assert all(entry.deadline <= now for entry in late)
             end(late)
         elif move[0] == "small":
-            end(schedule.small(10.0, {"a"}))
+            end(schedule.take_small_batch(10.0, {"a"}))
         assert len(schedule) == len(waiting)
-    while batch := schedule.take():
+    while batch := schedule.take_batch():
         end(batch)
     assert all(ended[id(entry)] == 1 for entry in everything)
 
@@ -82,89 +82,89 @@ def test_every_entry_ends_exactly_once(played: list[tuple]) -> None:  # type: ig
 )
 def test_nobody_starves_whatever_arrives_beside(others: list[tuple[str, str, float]], cost_s: float) -> None:
     schedule = Schedule(WIDE)
-    mine = Entry("light", "w", cost_s)
-    schedule.join([mine])
-    for takes in range(3 * PATIENCE + 10):
+    mine = QueueEntry("light", "w", cost_s)
+    schedule.add_entries([mine])
+    for takes in range(3 * MOST_TIMES_PASSED + 10):
         for member, kind, other_s in others:
-            schedule.join([Entry(member, kind, other_s)])
-        if mine in schedule.take():
-            assert takes <= PATIENCE + len(MEMBERS) + 1
+            schedule.add_entries([QueueEntry(member, kind, other_s)])
+        if mine in schedule.take_batch():
+            assert takes <= MOST_TIMES_PASSED + len(MEMBERS) + 1
             return
     pytest.fail("it was never taken")
 
 
 def test_members_get_equal_shares_of_the_work_not_of_the_requests() -> None:
-    schedule, made = Schedule(Limits(10_000, 10_000, 1e9, 1, 1e9)), Counter[str]()
+    schedule, made = Schedule(QueueLimits(10_000, 10_000, 1e9, 1, 1e9)), Counter[str]()
     for _ in range(200):
-        schedule.join([Entry("heavy", "x", 4.0)])
+        schedule.add_entries([QueueEntry("heavy", "x", 4.0)])
     for _ in range(400):
-        schedule.join([Entry("light", "y", 1.0)])
+        schedule.add_entries([QueueEntry("light", "y", 1.0)])
     for _ in range(250):
-        for entry in schedule.take():
+        for entry in schedule.take_batch():
             made[entry.member] += round(entry.cost_s)
     assert abs(made["heavy"] - made["light"]) <= 4
 
 
 def test_who_comes_late_is_next_but_has_saved_nothing_up() -> None:
-    schedule = Schedule(Limits(100, 100, 1e9, 1, 1e9))
+    schedule = Schedule(QueueLimits(100, 100, 1e9, 1, 1e9))
     for _ in range(20):
-        schedule.join([Entry("heavy", "x", 1.0)])
+        schedule.add_entries([QueueEntry("heavy", "x", 1.0)])
     for _ in range(10):
-        schedule.take()
+        schedule.take_batch()
     for _ in range(5):
-        schedule.join([Entry("late", "y", 1.0)])
-    order = [schedule.take()[0].member for _ in range(8)]
+        schedule.add_entries([QueueEntry("late", "y", 1.0)])
+    order = [schedule.take_batch()[0].member for _ in range(8)]
     assert order[:2].count("late") >= 1
     assert order.count("late") <= 5
     assert order.count("heavy") >= 3
 
 
 def test_a_batch_is_of_one_kind_and_ends_by_number_or_by_cost() -> None:
-    schedule = Schedule(Limits(100, 100, 1e9, 4, 2.0))
+    schedule = Schedule(QueueLimits(100, 100, 1e9, 4, 2.0))
     for kind, cost_s in (("x", 0.5), ("y", 0.1), ("x", 0.5), ("x", 0.5), ("x", 0.5), ("x", 0.5)):
-        schedule.join([Entry("a", kind, cost_s)])
-    assert [entry.kind for entry in schedule.take()] == ["x"] * 4
-    assert [entry.kind for entry in schedule.take()] == ["y"]
-    schedule.join([Entry("b", "z", 1.9), Entry("b", "z", 1.9)])
-    assert [len(schedule.take()) for _ in range(3)] == [1, 1, 1]
+        schedule.add_entries([QueueEntry("a", kind, cost_s)])
+    assert [entry.kind for entry in schedule.take_batch()] == ["x"] * 4
+    assert [entry.kind for entry in schedule.take_batch()] == ["y"]
+    schedule.add_entries([QueueEntry("b", "z", 1.9), QueueEntry("b", "z", 1.9)])
+    assert [len(schedule.take_batch()) for _ in range(3)] == [1, 1, 1]
 
 
 def test_bounds_name_what_was_met_and_when_there_is_room_again() -> None:
-    schedule = Schedule(Limits(4, 2, 100.0, 1, 1.0))
-    schedule.join([Entry("a", "x", 10.0), Entry("a", "x", 10.0)])
-    with pytest.raises(FullError) as own:
-        schedule.join([Entry("a", "x", 10.0)], running_s=3.0)
+    schedule = Schedule(QueueLimits(4, 2, 100.0, 1, 1.0))
+    schedule.add_entries([QueueEntry("a", "x", 10.0), QueueEntry("a", "x", 10.0)])
+    with pytest.raises(QueueFullError) as own:
+        schedule.add_entries([QueueEntry("a", "x", 10.0)], running_s=3.0)
     assert (own.value.field, own.value.retry_s) == ("member_entries", 13)
-    with pytest.raises(FullError) as dear:
-        schedule.join([Entry("b", "x", 95.0)], running_s=3.0)
+    with pytest.raises(QueueFullError) as dear:
+        schedule.add_entries([QueueEntry("b", "x", 95.0)], running_s=3.0)
     assert (dear.value.field, dear.value.retry_s) == ("cost_s", 23), "it finds room when nothing waits"
-    schedule.join([Entry("b", "x", 5.0)])
-    schedule.join([Entry("c", "x", 5.0)])
-    with pytest.raises(FullError) as full:
-        schedule.join([Entry("d", "x", 5.0)])
+    schedule.add_entries([QueueEntry("b", "x", 5.0)])
+    schedule.add_entries([QueueEntry("c", "x", 5.0)])
+    with pytest.raises(QueueFullError) as full:
+        schedule.add_entries([QueueEntry("d", "x", 5.0)])
     assert full.value.field == "entries"
-    schedule.take()
-    schedule.join([Entry("d", "x", 5.0)])
-    schedule.join([Entry("d", "x", 5.0)], bounded=False)
+    schedule.take_batch()
+    schedule.add_entries([QueueEntry("d", "x", 5.0)])
+    schedule.add_entries([QueueEntry("d", "x", 5.0)], bounded=False)
 
 
 @pytest.mark.parametrize("part", [0.8, 1.2, 2.0])
 @pytest.mark.parametrize("members", [1, 3])
 def test_who_waits_as_long_as_it_was_told_gets_in_and_the_line_stays_bounded(part: float, members: int) -> None:
     """Arrivals at a part of what can be done, one second of work a second; everybody who is refused comes back when told."""
-    dice, schedule = random.Random(5), Schedule(Limits(1000, 1000, 20.0, 1, 1.0))
+    dice, schedule = random.Random(5), Schedule(QueueLimits(1000, 1000, 20.0, 1, 1.0))
     now, free_at, idle_s, longest_s, refused = 0.0, 0.0, 0.0, 0.0, 0
     coming = [(dice.uniform(0, 300), number, False) for number in range(round(300 * part))]
     heapq.heapify(coming)
     while coming and coming[0][0] < 300:
         now, number, back = heapq.heappop(coming)
-        while free_at <= now and (batch := schedule.take()):
+        while free_at <= now and (batch := schedule.take_batch()):
             free_at += batch[0].cost_s
         idle_s, free_at = idle_s + max(0.0, now - free_at), max(now, free_at)
-        entry = Entry(f"m{number % members}", number, dice.choice((0.5, 1.0, 1.5)))
+        entry = QueueEntry(f"m{number % members}", number, dice.choice((0.5, 1.0, 1.5)))
         try:
-            schedule.join([entry], free_at - now, now=now, ticket=number)
-        except FullError as e:
+            schedule.add_entries([entry], free_at - now, now=now, ticket=number)
+        except QueueFullError as e:
             assert not back, "it waited as long as it was told"
             refused += 1
             heapq.heappush(coming, (now + e.retry_s, number, True))
@@ -176,13 +176,13 @@ def test_who_waits_as_long_as_it_was_told_gets_in_and_the_line_stays_bounded(par
 
 
 def test_a_promise_is_kept_once_and_not_for_ever() -> None:
-    schedule = Schedule(Limits(2, 2, 100.0, 1, 1.0))
-    schedule.join([Entry("a", "x", 5.0)])
+    schedule = Schedule(QueueLimits(2, 2, 100.0, 1, 1.0))
+    schedule.add_entries([QueueEntry("a", "x", 5.0)])
 
     def asked(now: float, ticket: str = "mine") -> int:
         try:
-            schedule.join([Entry("a", "x", 5.0)], now=now, ticket=ticket)
-        except FullError as e:
+            schedule.add_entries([QueueEntry("a", "x", 5.0)], now=now, ticket=ticket)
+        except QueueFullError as e:
             return e.retry_s
         return 0
 
@@ -193,74 +193,74 @@ def test_a_promise_is_kept_once_and_not_for_ever() -> None:
     first, second = asked(100.0, "first"), asked(100.0, "second")
     assert second > first, "who was refused later is told a later time"
     assert asked(100.0 + first + GRACE_S + 1, "first"), "it came too late"
-    assert schedule.room("b") <= 0 < Schedule(WIDE).room("b")
+    assert schedule.free_part("b") <= 0 < Schedule(WIDE).free_part("b")
 
 
 def test_a_heavy_member_leaves_room_for_others() -> None:
-    schedule = Schedule(Limits(1000, 1000, 100.0, 1, 1.0))
+    schedule = Schedule(QueueLimits(1000, 1000, 100.0, 1, 1.0))
     for number in range(200):
-        with suppress(FullError):
-            schedule.join([Entry(("heavy", "flood")[number % 2], number, 10.0)])
+        with suppress(QueueFullError):
+            schedule.add_entries([QueueEntry(("heavy", "flood")[number % 2], number, 10.0)])
     assert schedule.cost_s > 50.0
-    schedule.join([Entry("light", "y", 10.0)])
+    schedule.add_entries([QueueEntry("light", "y", 10.0)])
     assert schedule.cost_s <= 100.0
 
 
 def test_what_finds_an_empty_line_is_let_in_however_dear() -> None:
-    schedule = Schedule(Limits(1, 1, 1.0, 1, 1.0))
-    schedule.join([Entry("a", "x", 1e6), Entry("a", "x", 1e6)])
+    schedule = Schedule(QueueLimits(1, 1, 1.0, 1, 1.0))
+    schedule.add_entries([QueueEntry("a", "x", 1e6), QueueEntry("a", "x", 1e6)])
     assert len(schedule) == 2
 
 
 def test_a_short_sound_of_another_member_may_go_between() -> None:
     schedule = Schedule(WIDE)
-    schedule.join([Entry("heavy", "x", 50.0)])
-    schedule.take()
-    schedule.join([Entry("heavy", "x", 1.0)])
-    assert schedule.small(25.0, {"heavy"}) == []
-    schedule.join([Entry("light", "y", 30.0)])
-    assert schedule.small(25.0, {"heavy"}) == []
-    schedule.join([Entry("other", "y", 1.0)])
-    assert [entry.member for entry in schedule.small(25.0, {"heavy"})] in (["other"], [])
+    schedule.add_entries([QueueEntry("heavy", "x", 50.0)])
+    schedule.take_batch()
+    schedule.add_entries([QueueEntry("heavy", "x", 1.0)])
+    assert schedule.take_small_batch(25.0, {"heavy"}) == []
+    schedule.add_entries([QueueEntry("light", "y", 30.0)])
+    assert schedule.take_small_batch(25.0, {"heavy"}) == []
+    schedule.add_entries([QueueEntry("other", "y", 1.0)])
+    assert [entry.member for entry in schedule.take_small_batch(25.0, {"heavy"})] in (["other"], [])
 
 
 @pytest.mark.parametrize("left_s", [0.1, 0.3, 2.0, 30.0])
 def test_a_light_member_waits_no_longer_than_its_own_sound_takes(left_s: float) -> None:
     """Whatever is left of the work of a member who floods: either it is soon done, or the light one goes between."""
-    schedule = Schedule(Limits(1000, 1000, 1e6, 8, 2.0))
+    schedule = Schedule(QueueLimits(1000, 1000, 1e6, 8, 2.0))
     for number in range(50):
-        schedule.join([Entry("flood", number % 2, 2.0)])
-    running = {entry.member for entry in schedule.take()}
-    schedule.join([Entry("light", "y", 0.3), Entry("light", "y", 0.3)])
-    between = schedule.small(left_s, running)
+        schedule.add_entries([QueueEntry("flood", number % 2, 2.0)])
+    running = {entry.member for entry in schedule.take_batch()}
+    schedule.add_entries([QueueEntry("light", "y", 0.3), QueueEntry("light", "y", 0.3)])
+    between = schedule.take_small_batch(left_s, running)
     assert between or left_s <= 0.3
     assert sum(entry.cost_s for entry in between) <= left_s
     assert len(between) == (2 if left_s > 1 else len(between)), "alike ones go together"
-    rest = [schedule.take() for _ in range(2)]
+    rest = [schedule.take_batch() for _ in range(2)]
     assert between or rest[0][0].member == "light"
 
 
 def test_the_outlook_grows_with_what_is_ahead() -> None:
     schedule = Schedule(WIDE)
-    mine = [Entry("a", "x", 2.0) for _ in range(3)]
-    schedule.join(mine)
-    schedule.join([Entry("b", "y", 1.0)])
-    assert [schedule.wait_s(entry, 1.0) for entry in mine] == [4.0, 6.0, 8.0]
-    assert [schedule.ahead(entry) for entry in mine] == [1, 2, 3]
-    assert schedule.wait_s(Entry("a", "x", 1.0)) is None
+    mine = [QueueEntry("a", "x", 2.0) for _ in range(3)]
+    schedule.add_entries(mine)
+    schedule.add_entries([QueueEntry("b", "y", 1.0)])
+    assert [schedule.predict_wait_s(entry, 1.0) for entry in mine] == [4.0, 6.0, 8.0]
+    assert [schedule.count_ahead(entry) for entry in mine] == [1, 2, 3]
+    assert schedule.predict_wait_s(QueueEntry("a", "x", 1.0)) is None
 
 
 def test_riding_along_with_others_does_not_starve_ones_own_first_entry() -> None:
     """A member whose entries keep riding in others' batches is served much, and its turn never comes by the shares alone."""
-    schedule = Schedule(Limits(10_000, 10_000, 1e9, 8, 1e9))
-    mine = Entry("a", "own", 1.0)
-    schedule.join([Entry("a", "first", 100.0), mine])
-    schedule.join([Entry("b", "shared", 1.0)])
-    schedule.take()
-    for takes in range(2 * PATIENCE):
-        schedule.join([Entry("a", "shared", 1.0) for _ in range(8)])
-        schedule.join([Entry("b", "shared", 1.0)])
-        if mine in schedule.take():
-            assert takes <= PATIENCE + 2
+    schedule = Schedule(QueueLimits(10_000, 10_000, 1e9, 8, 1e9))
+    mine = QueueEntry("a", "own", 1.0)
+    schedule.add_entries([QueueEntry("a", "first", 100.0), mine])
+    schedule.add_entries([QueueEntry("b", "shared", 1.0)])
+    schedule.take_batch()
+    for takes in range(2 * MOST_TIMES_PASSED):
+        schedule.add_entries([QueueEntry("a", "shared", 1.0) for _ in range(8)])
+        schedule.add_entries([QueueEntry("b", "shared", 1.0)])
+        if mine in schedule.take_batch():
+            assert takes <= MOST_TIMES_PASSED + 2
             return
     pytest.fail("it was never taken")

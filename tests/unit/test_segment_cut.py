@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from components.segment.cut import Cut, find_cuts
-from components.segment.hear import hear
+from components.segment.cut import SegmentBounds, find_segment_bounds
+from components.segment.hear import extract_features
 from components.segment.settings import Settings
 
 RATE = 44_100
@@ -33,13 +33,13 @@ def _take(seconds: float, events: list[tuple[float, Frames]], db: float = -66, r
     return take
 
 
-def _cuts(take: Frames, rate: int = RATE, block: int = 1 << 16, **knobs: float) -> list[Cut]:
+def _cuts(take: Frames, rate: int = RATE, block: int = 1 << 16, **knobs: float) -> list[SegmentBounds]:
     settings = Settings(**knobs)
     blocks = (take[i : i + block] for i in range(0, len(take), block))
-    return find_cuts(hear(blocks, rate, settings.highpass_hz), settings)
+    return find_segment_bounds(extract_features(blocks, rate, settings.highpass_hz), settings)
 
 
-def _starts(cuts: list[Cut], rate: int = RATE) -> list[float]:
+def _starts(cuts: list[SegmentBounds], rate: int = RATE) -> list[float]:
     return [cut.start_frame / rate for cut in cuts]
 
 

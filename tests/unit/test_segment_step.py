@@ -12,16 +12,16 @@ import pytest
 import soundfile as sf
 
 from audiotune.errors import SoundError
-from audiotune.loudness import integrated_lufs
-from audiotune.manifest import Manifest, fetch, load
-from audiotune.progress import silent
+from audiotune.loudness import measure_integrated_lufs
+from audiotune.manifest import Manifest, fetch_manifest, load_manifest
+from audiotune.progress import ignore_progress
 from audiotune.recording import Description, Recording
 from audiotune.segment import Segment
-from audiotune.sound import Sound, read
-from audiotune.store import FolderStore, digest_of
-from components.executor import Result
+from audiotune.sound import Sound, read_sound
+from audiotune.store import FolderStore, compute_digest
+from components.executor import StepResult
 from components.segment.settings import Settings
-from components.segment.step import run
+from components.segment.step import run_step
 
 RATE = 48_000
 
@@ -47,7 +47,7 @@ class Room:
             peak_dbfs=None, true_peak_dbtp=None, loudness_lufs=None, dc_offset=(0.0,), clipped_share=0, dropouts=0
         )
         row = Recording(
-            id=digest_of(path), blob=self.store.put_blob(path, path.suffix), name=path.name, source="test", contributors=("ana",),
+            id=compute_digest(path), blob=self.store.put_blob(path, path.suffix), name=path.name, source="test", contributors=("ana",),
             licence="CC0-1.0", format="WAV PCM_24", sample_rate_hz=rate, channels=channels, frames=frames, description=silence,
             fingerprint="none",
         )  # fmt: skip
@@ -57,11 +57,11 @@ class Room:
     def bring_sound(self, sound: Sound, name: str = "jam.wav") -> Recording:
         return self.bring(sound.write(self.folder / name, "PCM_24"), sound.sample_rate_hz, sound.channels, sound.frames)
 
-    def run(self, **knobs: object) -> tuple[Result, list[Segment]]:
+    def run(self, **knobs: object) -> tuple[StepResult, list[Segment]]:
         recordings = Manifest("recordings", self.rows).write(self.folder / "recordings")
         out = {name: self.folder / name for name in ("segments", "report", "metrics")}
-        result = run(Settings.model_validate(knobs), self.store, silent, recordings=recordings, **out)
-        return result, load(out["segments"], "segments", Segment).rows
+        result = run_step(Settings.model_validate(knobs), self.store, ignore_progress, recordings=recordings, **out)
+        return result, load_manifest(out["segments"], "segments", Segment).rows
 
     @property
     def report(self) -> str:
@@ -83,15 +83,15 @@ def test_segments_are_rendered_once_as_stereo_flac(room: Room) -> None:
         assert (info.format, info.samplerate, info.channels, info.frames) == ("FLAC", 44_100, 2, row.frames)
         assert abs(row.frames / 44_100 - row.duration_s) < 0.001
     key = result.parameters["segments_key"]
-    assert [r.id for r in fetch(room.store, key, "segments", Segment).rows] == [r.id for r in rows]
+    assert [r.id for r in fetch_manifest(room.store, key, "segments", Segment).rows] == [r.id for r in rows]
 
 
 def test_loudness_comes_to_the_target_within_the_caps(room: Room) -> None:
     room.bring_sound(_jam())
     _, rows = room.run(loudness_lufs=-20)
     for row in rows:
-        sound = read(room.store.fetch(row.blob))
-        loudness = integrated_lufs(sound)
+        sound = read_sound(room.store.fetch(row.blob))
+        loudness = measure_integrated_lufs(sound)
         assert loudness is not None
         assert loudness == pytest.approx(-20, abs=0.7)  # fades and 16 bits move it a little
         assert row.loudness_lufs == pytest.approx(loudness, abs=0.7)

@@ -40,12 +40,12 @@ def test_what_is_no_sound_is_refused(data: np.ndarray, rate: int, word: str) -> 
 
 def test_peak_and_gain_are_in_decibels() -> None:
     assert tone().peak_dbfs == pytest.approx(-6.02, abs=0.01)
-    assert tone().amplified(-6.0).peak_dbfs == pytest.approx(-12.02, abs=0.01)
+    assert tone().apply_gain(-6.0).peak_dbfs == pytest.approx(-12.02, abs=0.01)
     assert Sound(np.zeros((1, 4), np.float32), 8000).peak_dbfs == -np.inf
 
 
 def test_resampling_keeps_pitch_and_duration() -> None:
-    moved = tone(1000, 1.0, 48_000, 2).resampled(44_100)
+    moved = tone(1000, 1.0, 48_000, 2).resample(44_100)
     assert moved.sample_rate_hz == 44_100
     assert moved.channels == 2
     assert moved.duration_s == pytest.approx(1.0, abs=1e-3)
@@ -55,18 +55,18 @@ def test_resampling_keeps_pitch_and_duration() -> None:
 
 def test_channels_fit() -> None:
     stereo = Sound(np.stack([np.ones(8), -np.ones(8)]).astype(np.float32), 8000)
-    assert np.all(stereo.mono().data == 0)
+    assert np.all(stereo.to_mono().data == 0)
     assert tone().to_channels(2).data.shape[0] == 2
     eight = Sound(np.arange(8, dtype=np.float32)[:, None].repeat(4, 1) / 8, 8000)
     assert np.array_equal(eight.to_channels(2).data, eight.data[:2])
 
 
 def test_fades_start_and_end_in_silence_and_leave_the_middle() -> None:
-    faded = Sound(np.ones((1, 1000), np.float32), 1000).faded(0.1, 0.2)
+    faded = Sound(np.ones((1, 1000), np.float32), 1000).apply_fades(0.1, 0.2)
     assert faded.data[0, 0] < 0.001
     assert faded.data[0, -1] < 0.001
     assert np.all(faded.data[0, 101:799] == 1)
-    short = Sound(np.ones((1, 10), np.float32), 1000).faded(1.0, 1.0)
+    short = Sound(np.ones((1, 10), np.float32), 1000).apply_fades(1.0, 1.0)
     assert np.isfinite(short.data).all()
 
 
@@ -75,7 +75,7 @@ def test_fades_start_and_end_in_silence_and_leave_the_middle() -> None:
 )
 def test_write_and_read_back(tmp_path: Path, suffix: str, subtype: str, tolerance: float) -> None:
     path = tone(channels=2).write(tmp_path / "deep" / f"a{suffix}", subtype)
-    back = sound.read(path)
+    back = sound.read_sound(path)
     assert back.sample_rate_hz == 48_000
     assert np.abs(back.data - tone(channels=2).data).max() <= tolerance
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -89,7 +89,7 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 def test_blocks_are_the_file(tmp_path: Path) -> None:
     path = tone(duration_s=1.0, channels=2).write(tmp_path / "a.wav", "FLOAT")
-    blocks = list(sound.blocks(path, 1000))
+    blocks = list(sound.read_blocks(path, 1000))
     assert max(len(b) for b in blocks) == 1000
     assert np.array_equal(np.concatenate(blocks).T, tone(duration_s=1.0, channels=2).data)
 
@@ -99,9 +99,9 @@ def test_unreadable_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.wav"
     path.write_bytes(content)
     with pytest.raises(SoundError, match=r"broken\.wav"):
-        sound.read(path)
+        sound.read_sound(path)
     with pytest.raises(SoundError, match=r"broken\.wav"):
-        list(sound.blocks(path))
+        list(sound.read_blocks(path))
 
 
 def test_bytes_are_a_file() -> None:

@@ -26,15 +26,15 @@ from starlette.routing import Route
 from audiotune.access import accounts, identities
 from audiotune.access.__main__ import main as access
 from audiotune.errors import AccessError, SettingsError, StoreError
-from audiotune.governance import publish
+from audiotune.governance import publish_agreement
 from audiotune.store import FolderStore
-from services.studio.desk import Desk, desk_for, sessions_for
-from services.studio.door import Door
-from services.studio.doorkeeper import forget_who, say_who
-from services.studio.oidc import Provider
-from services.studio.provider_door import ProviderDoor
-from services.studio.sessions import LOOK_S, Sessions, identity_holds
-from services.studio.settings import Settings, from_environment
+from services.studio.desk import StudioContext, create_context, create_session_store
+from services.studio.door import SignIn
+from services.studio.doorkeeper import add_member_identity, remove_member_identity
+from services.studio.oidc import OidcProvider
+from services.studio.provider_door import ProviderSignIn
+from services.studio.sessions import RECHECK_S, SessionStore, create_identity_check
+from services.studio.settings import StudioSettings, load_studio_settings
 from tests.fakes.oidc import Claims, FakeProvider, serving
 from tests.fakes.seeded_store import agreement
 
@@ -56,8 +56,8 @@ def provider() -> Iterator[FakeProvider]:
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     made = FolderStore(tmp_path / "store")
-    publish(made, agreement())
-    identities.add(made, "ana", "u-1")
+    publish_agreement(made, agreement())
+    identities.add_identity(made, "ana", "u-1")
     return made
 
 
@@ -75,10 +75,10 @@ class Browser:
         self, store: FolderStore, provider: FakeProvider, clock: Callable[[], float] = time.monotonic, **more: Any
     ) -> None:
         known = {"oidc_issuer": provider.issuer, "oidc_client_id": "studio", "oidc_client_secret": "hush", "public_url": HERE}
-        self.settings = from_environment({}, store=store.url, access="members", **{**known, **more})
-        self.desk: Desk = desk_for(self.settings)
-        self.desk = replace(self.desk, sessions=sessions_for(self.settings, store, clock))
-        self.door = ProviderDoor(self.desk, Provider(self.settings))
+        self.settings = load_studio_settings({}, store=store.url, access="members", **{**known, **more})
+        self.desk: StudioContext = create_context(self.settings)
+        self.desk = replace(self.desk, sessions=create_session_store(self.settings, store, clock))
+        self.door = ProviderSignIn(self.desk, OidcProvider(self.settings))
         behind = Starlette(routes=[Route("/{path:path}", _behind, methods=["GET", "POST"])], middleware=[self.door.middleware()])
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(behind), base_url=HERE)
         self.provider = provider
@@ -99,7 +99,7 @@ class Browser:
 
 async def _behind(request: Request) -> Response:
     """Stands where Gradio is: says who it takes the visitor for."""
-    return PlainTextResponse(f"hello {Door.who(request)}")
+    return PlainTextResponse(f"hello {SignIn.read_member(request)}")
 
 
 def played(work: Any) -> None:
@@ -188,7 +188,7 @@ def test_claims_decide(store: FolderStore, provider: FakeProvider, person: str, 
 @pytest.mark.parametrize("more", [{"oidc_groups": "band"}, {"oidc_member_claim": "email"}])
 def test_the_right_group_and_a_verified_address_come_in(store: FolderStore, provider: FakeProvider, more: dict[str, Any]) -> None:
     async def work() -> None:
-        identities.add(store, "ana", "ana@band.example")
+        identities.add_identity(store, "ana", "ana@band.example")
         assert (await Browser(store, provider, **more).sign_in("u-1")).status_code == 303
 
     played(work())
@@ -317,8 +317,8 @@ def test_a_session_ends_by_time_and_when_an_owner_removes_the_identity(store: Fo
         clock.now = 3600
         assert (await browser.get("/config")).status_code == 401
         await browser.sign_in("u-1")
-        identities.remove(store, "u-1")
-        clock.now += LOOK_S + 0.1
+        identities.remove_identity(store, "u-1")
+        clock.now += RECHECK_S + 0.1
         assert (await browser.get("/config")).status_code == 401
 
     played(work())
@@ -330,11 +330,11 @@ def test_a_store_that_is_away_takes_nobodys_session(store: FolderStore) -> None:
             raise StoreError("the store is away", where=key)
 
     clock = Clock()
-    sessions = Sessions(3600, identity_holds(Away(store.root)), clock)
+    sessions = SessionStore(3600, create_identity_check(Away(store.root)), clock)
     text = sessions.begin("ana", "u-1")
     clock.now = 100
-    assert sessions.member(text) == "ana"
-    assert sessions.member("guessed") == ""
+    assert sessions.find_member(text) == "ana"
+    assert sessions.find_member("guessed") == ""
 
 
 def test_a_provider_that_is_away_or_another_one_is_told(store: FolderStore, provider: FakeProvider) -> None:
@@ -376,52 +376,52 @@ def test_what_the_provider_says_is_no_markup(store: FolderStore, provider: FakeP
 )
 def test_settings_that_do_not_fit_are_named(more: dict[str, Any], words: str) -> None:
     whole = {"access": "members", "oidc_issuer": "https://idp.example", "oidc_client_id": "x", "public_url": "https://s.example"}
-    assert from_environment({}, **whole).oidc_issuer
+    assert load_studio_settings({}, **whole).oidc_issuer
     with pytest.raises(SettingsError, match=words):
-        from_environment({}, **{**whole, **more})
+        load_studio_settings({}, **{**whole, **more})
 
 
 def test_a_certificate_authority_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("not a certificate")
     given = {"access": "members", "oidc_issuer": "https://idp.example", "oidc_client_id": "x", "public_url": "https://s.example"}
     with pytest.raises(SettingsError, match=r"ca\.crt"):
-        Provider(Settings.model_validate({**given, "oidc_ca": str(tmp_path / "ca.crt")}))
+        OidcProvider(StudioSettings.model_validate({**given, "oidc_ca": str(tmp_path / "ca.crt")}))
 
 
 def test_the_clients_secret_is_no_flag_and_is_not_printed() -> None:
-    from services.studio.__main__ import parser
+    from services.studio.__main__ import build_parser
 
-    assert "oidc-client-secret" not in parser().format_help()
-    assert "hush" not in repr(from_environment({"AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET": "hush"}))
+    assert "oidc-client-secret" not in build_parser().format_help()
+    assert "hush" not in repr(load_studio_settings({"AUDIOTUNE_STUDIO_OIDC_CLIENT_SECRET": "hush"}))
 
 
 def test_an_identity_is_one_members_only(store: FolderStore) -> None:
-    assert identities.add(store, "ana", " u-1 ").member == "ana"
+    assert identities.add_identity(store, "ana", " u-1 ").member == "ana"
     with pytest.raises(AccessError, match="is ana already"):
-        identities.add(store, "ben", "u-1")
+        identities.add_identity(store, "ben", "u-1")
     for wrong in ("", "x" * 400, "a\nb"):
         with pytest.raises(AccessError):
-            identities.add(store, "ben", wrong)
-    assert identities.find(store, "U-1") is None
-    assert [(one.member, one.identity) for one in identities.listed(store)] == [("ana", "u-1")]
+            identities.add_identity(store, "ben", wrong)
+    assert identities.find_identity(store, "U-1") is None
+    assert [(one.member, one.identity) for one in identities.list_identities(store)] == [("ana", "u-1")]
     with pytest.raises(AccessError, match="nobody is known"):
-        identities.remove(store, "u-9")
+        identities.remove_identity(store, "u-9")
 
 
 def test_only_owners_say_who_is_who(store: FolderStore) -> None:
-    accounts.create(store, "ana", None, "owner")
+    accounts.create_account(store, "ana", None, "owner")
     group = agreement()
     with pytest.raises(AccessError, match="only owners"):
-        say_who(store, group, "ben", "ben", "u-2")
+        add_member_identity(store, group, "ben", "ben", "u-2")
     with pytest.raises(AccessError, match="member of the agreement"):
-        say_who(store, group, "ana", "mallory", "u-2")
-    say_who(store, group, "ana", "ben", "u-2")
+        add_member_identity(store, group, "ana", "mallory", "u-2")
+    add_member_identity(store, group, "ana", "ben", "u-2")
     with pytest.raises(AccessError, match="own only way in"):
-        forget_who(store, "ana", "u-1")
+        remove_member_identity(store, "ana", "u-1")
     with pytest.raises(AccessError, match="only owners"):
-        forget_who(store, "ben", "u-2")
-    forget_who(store, "ana", "u-2")
-    assert identities.find(store, "u-2") is None
+        remove_member_identity(store, "ben", "u-2")
+    remove_member_identity(store, "ana", "u-2")
+    assert identities.find_identity(store, "u-2") is None
 
 
 def test_an_owner_needs_no_password_where_a_provider_asks(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -431,8 +431,8 @@ def test_an_owner_needs_no_password_where_a_provider_asks(store: FolderStore, ca
     assert access([*flags, "identity", "list"]) == 0
     assert "ben\tben@band.example" in capsys.readouterr().out
     assert access([*flags, "identity", "remove", "ben@band.example"]) == 0
-    account = accounts.read(store, "ana")
+    account = accounts.read_account(store, "ana")
     assert account is not None
     assert account.role == "owner"
     for guess in ("", "a guess at it"):
-        assert accounts.verify(store, "ana", guess) is None
+        assert accounts.verify_password(store, "ana", guess) is None

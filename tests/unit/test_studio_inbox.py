@@ -9,7 +9,7 @@ import pytest
 from audiotune.errors import GovernanceError, SoundError
 from audiotune.store import FolderStore
 from services.studio import inbox
-from services.studio.inbox import Upload, safe_name
+from services.studio.inbox import Upload, clean_file_name
 from tests.fakes.seeded_store import agreement, tone
 
 SAID: dict[str, object] = {
@@ -28,7 +28,7 @@ def take(tmp_path: Path, name: str = "take.wav") -> Path:
 
 def test_keeps_the_bytes_as_they_came_and_who_plays(store: FolderStore, tmp_path: Path) -> None:
     path = take(tmp_path)
-    upload, refused = inbox.keep(store, [(path, "my take.wav")], SAID, agreement(), 100)
+    upload, refused = inbox.store_upload(store, [(path, "my take.wav")], SAID, agreement(), 100)
     assert upload is not None
     assert not refused
     again = Upload.model_validate_json(store.get(upload.key))
@@ -52,7 +52,7 @@ def test_refuses_what_is_no_recording_in_words(
     path = tmp_path / "x"
     path.write_bytes(content)
     good = take(tmp_path)
-    upload, refused = inbox.keep(store, [(path, name), (good, "good.wav")], SAID, agreement(), 100)
+    upload, refused = inbox.store_upload(store, [(path, name), (good, "good.wav")], SAID, agreement(), 100)
     assert upload is not None
     assert [file.name for file in upload.files] == ["good.wav"]
     assert [r.name for r in refused] == [name]
@@ -61,7 +61,7 @@ def test_refuses_what_is_no_recording_in_words(
 
 def test_stores_nothing_when_every_file_is_refused(store: FolderStore, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"")
-    upload, refused = inbox.keep(store, [(tmp_path / "x", "a.wav")], SAID, agreement(), 100)
+    upload, refused = inbox.store_upload(store, [(tmp_path / "x", "a.wav")], SAID, agreement(), 100)
     assert upload is None
     assert len(refused) == 1
     assert list(store.list("")) == []
@@ -71,13 +71,13 @@ def test_refuses_a_file_over_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     path.write_bytes(b"\0" * 1_000_001)
     with pytest.raises(SoundError, match="larger than 1 MB"):
-        inbox.look(path, "long.wav", 1)
+        inbox.check_recording_file(path, "long.wav", 1)
 
 
 @pytest.mark.parametrize("people", [(), ("zoe",), ("mallory",), ("../ana",)])
 def test_refuses_people_who_are_not_in_the_group(store: FolderStore, tmp_path: Path, people: tuple[str, ...]) -> None:
     with pytest.raises(GovernanceError):
-        inbox.keep(store, [(take(tmp_path), "a.wav")], {**SAID, "contributors": people}, agreement(), 100)
+        inbox.store_upload(store, [(take(tmp_path), "a.wav")], {**SAID, "contributors": people}, agreement(), 100)
     assert list(store.list("")) == []
 
 
@@ -98,21 +98,21 @@ def test_refuses_people_who_are_not_in_the_group(store: FolderStore, tmp_path: P
     ],
 )
 def test_names_stay_in_their_folder(given: str, kept: str) -> None:
-    assert safe_name(given) == kept
+    assert clean_file_name(given) == kept
 
 
 def test_a_name_of_any_length_fits_a_file_system() -> None:
     for letter in ("a", "ß", "音", "🎛"):
-        name = safe_name(letter * 4000 + ".wav")
+        name = clean_file_name(letter * 4000 + ".wav")
         assert name.endswith(".wav")
         assert len(name.encode()) < 255
 
 
 def test_lays_out_two_files_of_the_same_name(store: FolderStore, tmp_path: Path) -> None:
     one, two = take(tmp_path, "1.wav"), tone(330, 0.2).write(tmp_path / "2.wav")
-    upload, _ = inbox.keep(store, [(one, "jam.wav"), (two, "jam.wav")], SAID, agreement(), 100)
+    upload, _ = inbox.store_upload(store, [(one, "jam.wav"), (two, "jam.wav")], SAID, agreement(), 100)
     assert upload is not None
-    folder = inbox.lay_out(store, upload, tmp_path / "out")
+    folder = inbox.link_upload_files(store, upload, tmp_path / "out")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
         "jam.wav": one.read_bytes(), "jam (2).wav": two.read_bytes(),
     }  # fmt: skip

@@ -8,15 +8,15 @@ import pytest
 
 from audiotune.errors import PipelineError
 from audiotune.store import FolderStore
-from services.studio.desk import Desk, desk_for
-from services.studio.intake import take_in
-from services.studio.launcher import News
-from services.studio.settings import Settings
-from tests.fakes.launcher import ScriptedLauncher
+from services.studio.desk import StudioContext, create_context
+from services.studio.intake import prepare_uploaded_files
+from services.studio.launcher import PrepareProgress
+from services.studio.settings import StudioSettings
+from tests.fakes.launcher import ScriptedPrepareRunner
 from tests.fakes.seeded_store import Seeded, copy_of, seed, tone
 
 SAID: dict[str, object] = {"uploaded_by": "ana", "contributors": ("ana",), "session": "", "instrument": "", "licence": "CC0-1.0"}
-WELL = [News(0.5, "take <one>.wav"), News(1.0, "Done", {"ingest": "<!doctype html><p>in"}, done=True)]
+WELL = [PrepareProgress(0.5, "take <one>.wav"), PrepareProgress(1.0, "Done", {"ingest": "<!doctype html><p>in"}, done=True)]
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +29,16 @@ def group(seeded: Seeded, tmp_path: Path) -> Seeded:
     return copy_of(seeded, tmp_path / "store")
 
 
-def desk(tmp_path: Path, launcher: ScriptedLauncher) -> Desk:
-    return desk_for(Settings(store=str(tmp_path / "store"), work_folder=tmp_path / "work"), launcher=launcher)
+def desk(tmp_path: Path, launcher: ScriptedPrepareRunner) -> StudioContext:
+    return create_context(StudioSettings(store=str(tmp_path / "store"), work_folder=tmp_path / "work"), launcher=launcher)
 
 
-def told(tmp_path: Path, launcher: ScriptedLauncher, paths: list[Path], said: dict[str, object]) -> list[tuple[str, str]]:
-    return [(str(news), str(report)) for news, report in take_in(desk(tmp_path, launcher), paths, said)]
+def told(tmp_path: Path, launcher: ScriptedPrepareRunner, paths: list[Path], said: dict[str, object]) -> list[tuple[str, str]]:
+    return [(str(news), str(report)) for news, report in prepare_uploaded_files(desk(tmp_path, launcher), paths, said)]
 
 
 def test_tells_progress_and_shows_the_reports(group: Seeded, tmp_path: Path) -> None:
-    launcher = ScriptedLauncher(WELL)
+    launcher = ScriptedPrepareRunner(WELL)
     words = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav")], SAID)
     assert launcher.given[0].contributors == ("ana",)
     assert any("width:50%" in news and "take &lt;one&gt;.wav" in news for news, _ in words)
@@ -48,7 +48,7 @@ def test_tells_progress_and_shows_the_reports(group: Seeded, tmp_path: Path) -> 
 
 def test_tells_what_was_not_kept_beside_what_was(group: Seeded, tmp_path: Path) -> None:
     (tmp_path / "b<i>.wav").write_bytes(b"")
-    launcher = ScriptedLauncher(WELL)
+    launcher = ScriptedPrepareRunner(WELL)
     words = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav"), tmp_path / "b<i>.wav"], SAID)
     assert "0 bytes" in words[-1][0]
     assert "<i>" not in words[-1][0]
@@ -57,13 +57,13 @@ def test_tells_what_was_not_kept_beside_what_was(group: Seeded, tmp_path: Path) 
 
 def test_nothing_runs_when_nothing_was_kept(group: Seeded, tmp_path: Path) -> None:
     (tmp_path / "b.wav").write_bytes(b"")
-    launcher = ScriptedLauncher(WELL)
+    launcher = ScriptedPrepareRunner(WELL)
     assert "Nothing was kept" in told(tmp_path, launcher, [tmp_path / "b.wav"], SAID)[-1][0]
     assert launcher.given == []
 
 
 def test_a_failed_step_is_told_in_its_own_words(group: Seeded, tmp_path: Path) -> None:
-    launcher = ScriptedLauncher([News(0.1, "on its way")], PipelineError("ben has not agreed to store", cure="ask him"))
+    launcher = ScriptedPrepareRunner([PrepareProgress(0.1, "on its way")], PipelineError("ben has not agreed to store", cure="ask him"))
     news = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav")], SAID)[-1][0]
     assert "Ben has not agreed to store. Ask him." in news
 
@@ -73,7 +73,7 @@ def test_a_failed_step_is_told_in_its_own_words(group: Seeded, tmp_path: Path) -
     [({"uploaded_by": ""}, "who you are"), ({"contributors": ()}, "nobody is named"), ({"session": "x" * 201}, "too long")],
 )
 def test_what_is_missing_is_asked_for(group: Seeded, tmp_path: Path, said: dict[str, object], words: str) -> None:
-    launcher = ScriptedLauncher(WELL)
+    launcher = ScriptedPrepareRunner(WELL)
     news = told(tmp_path, launcher, [tone(220, 0.2).write(tmp_path / "a.wav")], {**SAID, **said})[-1][0]
     assert words in news.replace("Nobody", "nobody")
     assert launcher.given == []
@@ -82,5 +82,5 @@ def test_what_is_missing_is_asked_for(group: Seeded, tmp_path: Path, said: dict[
 def test_a_store_without_an_agreement_is_told(tmp_path: Path) -> None:
     FolderStore(tmp_path / "store")
     path = tone(220, 0.2).write(tmp_path / "a.wav")
-    news = list(take_in(desk(tmp_path, ScriptedLauncher(WELL)), [path], SAID))[-1][0]
+    news = list(prepare_uploaded_files(desk(tmp_path, ScriptedPrepareRunner(WELL)), [path], SAID))[-1][0]
     assert "no agreement yet" in news

@@ -12,8 +12,8 @@ from audiotune.errors import PipelineError
 from audiotune.store import FolderStore
 from services.studio import inbox
 from services.studio.inbox import Upload
-from services.studio.kubeflow import KubeflowLauncher
-from services.studio.launcher import MachineLauncher, News, news_in, reports_in
+from services.studio.kubeflow import KubeflowPrepareRunner
+from services.studio.launcher import LocalPrepareRunner, PrepareProgress, parse_progress_line, read_reports
 from tests.fakes.kubeflow import FakeKubeflow, serving
 from tests.fakes.seeded_store import agreement, tone
 
@@ -38,25 +38,25 @@ def store(tmp_path: Path) -> FolderStore:
 @pytest.fixture
 def upload(store: FolderStore, tmp_path: Path) -> Upload:
     said: dict[str, object] = {"uploaded_by": "ana", "contributors": ("ana", "ben"), "session": "Tue; rm -rf $HOME"}
-    kept, _ = inbox.keep(store, [(tone(220, 0.3).write(tmp_path / "take.wav"), "take.wav")], said, agreement(), 100)
+    kept, _ = inbox.store_upload(store, [(tone(220, 0.3).write(tmp_path / "take.wav"), "take.wav")], said, agreement(), 100)
     assert kept is not None
     return kept
 
 
-def machine(store: FolderStore, folder: Path, program: str, limit_s: int = 60) -> MachineLauncher:
-    return MachineLauncher(store, folder, command=(sys.executable, "-c", program), limit_s=limit_s)
+def machine(store: FolderStore, folder: Path, program: str, limit_s: int = 60) -> LocalPrepareRunner:
+    return LocalPrepareRunner(store, folder, command=(sys.executable, "-c", program), limit_s=limit_s)
 
 
 def test_a_run_tells_its_progress_and_brings_the_report(store: FolderStore, upload: Upload, tmp_path: Path) -> None:
-    news = list(machine(store, tmp_path / "work", _PROGRAM).prepare(upload))
-    assert News(0.4, "take.wav") in news
-    assert News(None, "ingest starts") in news
+    news = list(machine(store, tmp_path / "work", _PROGRAM).prepare_upload(upload))
+    assert PrepareProgress(0.4, "take.wav") in news
+    assert PrepareProgress(None, "ingest starts") in news
     assert news[-1].done
     assert news[-1].reports == {"ingest": "<!doctype html><title>in</title>"}
 
 
 def test_what_was_said_reaches_the_steps_unchanged_by_any_shell(store: FolderStore, upload: Upload, tmp_path: Path) -> None:
-    list(machine(store, tmp_path / "work", _PROGRAM).prepare(upload))
+    list(machine(store, tmp_path / "work", _PROGRAM).prepare_upload(upload))
     called = json.loads((tmp_path / "work" / "runs" / upload.id / "called.json").read_text())
     assert "contributors=ana,ben" in called["argv"]
     assert "session=Tue; rm -rf $HOME" in called["argv"]
@@ -67,17 +67,17 @@ def test_what_was_said_reaches_the_steps_unchanged_by_any_shell(store: FolderSto
 def test_a_failed_run_says_the_steps_last_words(store: FolderStore, upload: Upload, tmp_path: Path) -> None:
     program = "import sys; print('[ 10%] on its way'); sys.exit('ingest: ben has not agreed to store')"
     with pytest.raises(PipelineError, match="ben has not agreed to store"):
-        list(machine(store, tmp_path / "work", program).prepare(upload))
+        list(machine(store, tmp_path / "work", program).prepare_upload(upload))
 
 
 def test_a_run_that_never_ends_is_stopped(store: FolderStore, upload: Upload, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="longer than 1 s"):
-        list(machine(store, tmp_path / "work", "import time; time.sleep(60)", limit_s=1).prepare(upload))
+        list(machine(store, tmp_path / "work", "import time; time.sleep(60)", limit_s=1).prepare_upload(upload))
 
 
 def test_a_page_that_is_left_ends_its_process(store: FolderStore, upload: Upload, tmp_path: Path) -> None:
     program = "import pathlib, time; print('[ 10%] begun', flush=True); time.sleep(2); pathlib.Path('too late').touch()"
-    news = machine(store, tmp_path / "work", program).prepare(upload)
+    news = machine(store, tmp_path / "work", program).prepare_upload(upload)
     next(news), next(news)
     news.close()  # type: ignore[attr-defined]
     assert not Path("too late").exists()
@@ -91,14 +91,14 @@ def test_the_share_is_the_whole_runs_as_pipelines_local_tells_it(store: FolderSt
         "2/2 Cut into segments ...",
         "     50% take.wav",
     )
-    news = list(machine(store, tmp_path / "work", f"[print(line) for line in {lines!r}]").prepare(upload))
+    news = list(machine(store, tmp_path / "work", f"[print(line) for line in {lines!r}]").prepare_upload(upload))
     assert [n.share for n in news if n.share is not None] == [0.0, 0.25, 0.75, 1.0]
 
 
 def test_only_html_is_taken_for_a_report(tmp_path: Path) -> None:
     (tmp_path / "report").write_text('{"not": "html"}')
-    assert reports_in(tmp_path) == {}
-    assert news_in("[150%] odd").share == 1.0
+    assert read_reports(tmp_path) == {}
+    assert parse_progress_line("[150%] odd").share == 1.0
 
 
 class _BucketStore(FolderStore):
@@ -117,10 +117,10 @@ def cluster() -> FakeKubeflow:
     return fake
 
 
-def on_cluster(folder: Path, fake: FakeKubeflow, upload: Upload) -> list[News]:
+def on_cluster(folder: Path, fake: FakeKubeflow, upload: Upload) -> list[PrepareProgress]:
     with serving(fake) as url:
-        launcher = KubeflowLauncher(_BucketStore(folder / "store"), url, token="secret", poll_s=0.01)
-        return list(launcher.prepare(upload))
+        launcher = KubeflowPrepareRunner(_BucketStore(folder / "store"), url, token="secret", poll_s=0.01)
+        return list(launcher.prepare_upload(upload))
 
 
 def test_kubeflow_gets_the_form_and_is_followed_to_the_end(upload: Upload, tmp_path: Path, cluster: FakeKubeflow) -> None:
@@ -157,11 +157,11 @@ def test_a_cluster_that_knows_somebody_else_is_told(upload: Upload, tmp_path: Pa
 
 
 def test_a_cluster_that_is_away_is_told(upload: Upload, tmp_path: Path) -> None:
-    launcher = KubeflowLauncher(_BucketStore(tmp_path / "store"), "http://127.0.0.1:9", poll_s=0.01)
+    launcher = KubeflowPrepareRunner(_BucketStore(tmp_path / "store"), "http://127.0.0.1:9", poll_s=0.01)
     with pytest.raises(PipelineError, match="does not answer"):
-        list(launcher.prepare(upload))
+        list(launcher.prepare_upload(upload))
 
 
 def test_a_folder_store_is_no_place_for_a_cluster(store: FolderStore, upload: Upload) -> None:
     with pytest.raises(PipelineError, match="cannot reach"):
-        list(KubeflowLauncher(store, "http://127.0.0.1:9").prepare(upload))
+        list(KubeflowPrepareRunner(store, "http://127.0.0.1:9").prepare_upload(upload))

@@ -9,16 +9,16 @@ import pytest
 
 from audiotune import annotation
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
-from services.studio.listening import Listening
-from services.studio.shelf import Shelves
-from services.studio.words import Words
+from services.studio.listening import AnnotationQueue
+from services.studio.shelf import LibraryCache
+from services.studio.words import StoredVocabulary
 from tests.fakes.seeded_store import Seeded, answer, copy_of, seed
 
 
 class TwoWords:
     """A vocabulary of two moods."""
 
-    def checked(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
         for facet, terms in tags.items():
             if facet != "mood" or not set(terms) <= {"dark", "bright"}:
                 raise AudioTuneError(f"no such word of {facet}")
@@ -36,69 +36,69 @@ def group(seeded: Seeded, tmp_path: Path) -> Seeded:
 
 
 @pytest.fixture
-def listening(group: Seeded) -> Listening:
-    return Listening(group.store, Shelves(group.store), TwoWords())
+def listening(group: Seeded) -> AnnotationQueue:
+    return AnnotationQueue(group.store, LibraryCache(group.store), TwoWords())
 
 
-def test_the_least_heard_segment_comes_first(group: Seeded, listening: Listening) -> None:
+def test_the_least_heard_segment_comes_first(group: Seeded, listening: AnnotationQueue) -> None:
     *heard, alone = group.segments
     for segment in heard:
         answer(group.store, segment, "ben", "x")
-    assert listening.next_for("ana") == alone.id
+    assert listening.choose_next_segment("ana") == alone.id
     answer(group.store, alone, "ana", "mine")
     answer(group.store, alone, "ben", "x")
     answer(group.store, alone, "chi", "x")
-    assert listening.next_for("ana") in {s.id for s in heard}
-    assert listening.next_for("ben") is None
+    assert listening.choose_next_segment("ana") in {s.id for s in heard}
+    assert listening.choose_next_segment("ben") is None
 
 
-def test_what_is_left_for_later_comes_last_and_in_turn(group: Seeded, listening: Listening) -> None:
+def test_what_is_left_for_later_comes_last_and_in_turn(group: Seeded, listening: AnnotationQueue) -> None:
     left: list[str] = []
     for _ in group.segments:
-        left.append(str(listening.next_for("ana", left)))
+        left.append(str(listening.choose_next_segment("ana", left)))
     assert sorted(left) == sorted(s.id for s in group.segments)
-    assert listening.next_for("ana", left) == left[0]
+    assert listening.choose_next_segment("ana", left) == left[0]
 
 
-def test_members_begin_at_different_ends(group: Seeded, listening: Listening) -> None:
-    assert len({listening.next_for(member) for member in ("ana", "ben", "chi")}) > 1
+def test_members_begin_at_different_ends(group: Seeded, listening: AnnotationQueue) -> None:
+    assert len({listening.choose_next_segment(member) for member in ("ana", "ben", "chi")}) > 1
 
 
-def test_others_are_hidden_until_ones_own_answer_is_given(group: Seeded, listening: Listening) -> None:
+def test_others_are_hidden_until_ones_own_answer_is_given(group: Seeded, listening: AnnotationQueue) -> None:
     segment = group.segments[0]
     answer(group.store, segment, "ben", "a secret horn", mood=("dark",))
-    before = listening.view("ana", segment.id)
+    before = listening.view_segment("ana", segment.id)
     assert (before["others"], before["others_count"], before["mine"]) == (None, 1, None)
     assert "secret" not in str(before)
-    listening.save("ana", segment.id, {"mood": ["bright"]}, "")
-    after = listening.view("ana", segment.id)
+    listening.save_answer("ana", segment.id, {"mood": ["bright"]}, "")
+    after = listening.view_segment("ana", segment.id)
     assert after["mine"]["tags"] == {"mood": ["bright"]}
     assert [(o["name"], o["words"]) for o in after["others"]] == [("Ben", "a secret horn")]
 
 
-def test_imports_and_those_who_left_are_not_shown_as_ears(group: Seeded, listening: Listening) -> None:
+def test_imports_and_those_who_left_are_not_shown_as_ears(group: Seeded, listening: AnnotationQueue) -> None:
     segment = group.segments[0]
     answer(group.store, segment, "file-name", "from the file's name")
     answer(group.store, segment, "zoe", "gone")
-    assert listening.view("ana", segment.id)["others_count"] == 0
-    assert listening.progress("ana").by_anyone == 0
+    assert listening.view_segment("ana", segment.id)["others_count"] == 0
+    assert listening.count_progress("ana").by_anyone == 0
 
 
-def test_a_changed_answer_counts_once_and_the_old_one_stays(group: Seeded, listening: Listening) -> None:
+def test_a_changed_answer_counts_once_and_the_old_one_stays(group: Seeded, listening: AnnotationQueue) -> None:
     segment = group.segments[0].id
     for words in ("first", "second"):
-        listening.save("ana", segment, {}, words)
-    assert listening.view("ana", segment)["mine"]["words"] == "second"
+        listening.save_answer("ana", segment, {}, words)
+    assert listening.view_segment("ana", segment)["mine"]["words"] == "second"
     assert len(list(group.store.list(f"annotations/{segment}/ana/"))) == 2
-    assert [h["id"] for h in listening.heard_by("ana")] == [segment]
-    progress = listening.progress("ana")
+    assert [h["id"] for h in listening.list_answered_by("ana")] == [segment]
+    progress = listening.count_progress("ana")
     assert (progress.segments, progress.by_me, progress.by_anyone, progress.by_all, progress.members) == (6, 1, 1, 0, 3)
 
 
-def test_heard_by_all(group: Seeded, listening: Listening) -> None:
+def test_heard_by_all(group: Seeded, listening: AnnotationQueue) -> None:
     for member in ("ana", "ben", "chi"):
         answer(group.store, group.segments[0], member, "x")
-    assert listening.progress("ana").by_all == 1
+    assert listening.count_progress("ana").by_all == 1
 
 
 @pytest.mark.parametrize(
@@ -116,52 +116,52 @@ def test_heard_by_all(group: Seeded, listening: Listening) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_stored(
-    group: Seeded, listening: Listening, member: str, tags: dict[str, list[str]], words: str, error: type[Exception]
+    group: Seeded, listening: AnnotationQueue, member: str, tags: dict[str, list[str]], words: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        listening.save(member, group.segments[0].id, tags, words)
-    assert annotation.all_annotations(group.store) == []
+        listening.save_answer(member, group.segments[0].id, tags, words)
+    assert annotation.read_all_annotations(group.store) == []
 
 
 @pytest.mark.parametrize("segment", ["", "f" * 64, "../../governance", "0" * 63])
-def test_a_segment_that_is_not_there_is_told(group: Seeded, listening: Listening, segment: str) -> None:
+def test_a_segment_that_is_not_there_is_told(group: Seeded, listening: AnnotationQueue, segment: str) -> None:
     with pytest.raises(NotInStoreError):
-        listening.view("ana", segment)
+        listening.view_segment("ana", segment)
     with pytest.raises(NotInStoreError):
-        listening.save("ana", segment, {}, "x")
+        listening.save_answer("ana", segment, {}, "x")
 
 
-def test_words_in_any_script_and_markup_are_kept_as_written(group: Seeded, listening: Listening) -> None:
+def test_words_in_any_script_and_markup_are_kept_as_written(group: Seeded, listening: AnnotationQueue) -> None:
     words = '<script>alert(1)</script> "ʃ" 音 🎛 {{value}} ${x}'
-    listening.save("ana", group.segments[0].id, {}, words)
-    assert listening.view("ana", group.segments[0].id)["mine"]["words"] == words
+    listening.save_answer("ana", group.segments[0].id, {}, words)
+    assert listening.view_segment("ana", group.segments[0].id)["mine"]["words"] == words
 
 
 def test_an_empty_store_is_no_error(tmp_path: Path) -> None:
     from audiotune.store import FolderStore
 
     store = FolderStore(tmp_path / "new")
-    listening = Listening(store, Shelves(store), TwoWords())
-    assert listening.next_for("ana") is None
-    assert listening.progress("ana").segments == 0
-    assert listening.heard_by("ana") == []
+    listening = AnnotationQueue(store, LibraryCache(store), TwoWords())
+    assert listening.choose_next_segment("ana") is None
+    assert listening.count_progress("ana").segments == 0
+    assert listening.list_answered_by("ana") == []
 
 
 def test_the_vocabulary_as_the_page_sees_it(group: Seeded) -> None:
-    words = Words(group.store)
-    facets = {facet["id"]: facet for facet in words.facets()}
+    words = StoredVocabulary(group.store)
+    facets = {facet["id"]: facet for facet in words.list_facets()}
     assert list(facets) == ["mood", "type", "texture", "synthesis", "motion"]
     term = facets["mood"]["terms"][0]["id"]
-    assert words.checked({"mood": [term, term], "type": []}) == {"mood": (term,)}
+    assert words.check_tags({"mood": [term, term], "type": []}) == {"mood": (term,)}
     with pytest.raises(AudioTuneError, match="no word of type"):
-        words.checked({"type": [term]})
+        words.check_tags({"type": [term]})
 
 
 def test_an_own_word_is_the_groups_from_then_on(group: Seeded) -> None:
-    id, label = Words(group.store).add("texture", "  Velcro   rip ", "ana")
+    id, label = StoredVocabulary(group.store).add_term("texture", "  Velcro   rip ", "ana")
     assert label == "velcro rip"
-    assert Words(group.store).checked({"texture": [id]}) == {"texture": (id,)}
-    assert Words(group.store).add("texture", "velcro rip", "ben")[0] == id
+    assert StoredVocabulary(group.store).check_tags({"texture": [id]}) == {"texture": (id,)}
+    assert StoredVocabulary(group.store).add_term("texture", "velcro rip", "ben")[0] == id
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_an_own_word_is_the_groups_from_then_on(group: Seeded) -> None:
 )
 def test_words_that_are_none_are_refused(group: Seeded, facet: str, word: str) -> None:
     with pytest.raises(AudioTuneError):
-        Words(group.store).add(facet, word, "ana")
+        StoredVocabulary(group.store).add_term(facet, word, "ana")
     assert list(group.store.list("manifests/vocabulary/")) == []

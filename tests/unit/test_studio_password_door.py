@@ -18,14 +18,14 @@ from starlette.routing import Route
 from audiotune.access import accounts, tokens
 from audiotune.access.__main__ import main as access
 from audiotune.errors import AccessError, StoreError
-from audiotune.governance import publish
+from audiotune.governance import publish_agreement
 from audiotune.store import FolderStore
-from services.studio.desk import desk_for, sessions_for
-from services.studio.door import Door
-from services.studio.doorkeeper import Doorkeeper, new_password
-from services.studio.password_door import PasswordDoor
-from services.studio.sessions import COOKIE, LOOK_S, Sessions, password_holds
-from services.studio.settings import from_environment
+from services.studio.desk import create_context, create_session_store
+from services.studio.door import SignIn
+from services.studio.doorkeeper import PasswordChecker, issue_password
+from services.studio.password_door import PasswordSignIn
+from services.studio.sessions import COOKIE, RECHECK_S, SessionStore, create_password_check
+from services.studio.settings import load_studio_settings
 from tests.fakes.seeded_store import agreement
 
 FIRST, SECOND = "patch cables", "ring modulator"
@@ -41,15 +41,15 @@ class Clock:
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     made = FolderStore(tmp_path / "store")
-    publish(made, agreement())
-    accounts.create(made, "ana", FIRST, "owner", work=1)
-    accounts.create(made, "ben", FIRST, work=1)
+    publish_agreement(made, agreement())
+    accounts.create_account(made, "ana", FIRST, "owner", work=1)
+    accounts.create_account(made, "ben", FIRST, work=1)
     return made
 
 
 async def _behind(request: Request) -> Response:
     """Stands where Gradio is: says who it takes the visitor for."""
-    return PlainTextResponse(f"hello {Door.who(request)}")
+    return PlainTextResponse(f"hello {SignIn.read_member(request)}")
 
 
 class Studio:
@@ -57,10 +57,10 @@ class Studio:
 
     def __init__(self, store: FolderStore, **more: Any) -> None:
         self.clock = Clock()
-        settings = from_environment({}, store=store.url, access="members", **more)
-        desk = desk_for(settings)
-        self.desk = replace(desk, sessions=sessions_for(settings, store, self.clock))
-        door = PasswordDoor(self.desk, Doorkeeper(store, self.clock))
+        settings = load_studio_settings({}, store=store.url, access="members", **more)
+        desk = create_context(settings)
+        self.desk = replace(desk, sessions=create_session_store(settings, store, self.clock))
+        door = PasswordSignIn(self.desk, PasswordChecker(store, self.clock))
         self._app = Starlette(routes=[Route("/{path:path}", _behind, methods=["GET", "POST"])], middleware=[door.middleware()])
 
     def browser(self, at: str = "http://studio") -> httpx.AsyncClient:
@@ -73,7 +73,7 @@ class Studio:
         return browser
 
     def later(self) -> None:
-        self.clock.now += LOOK_S + 0.1
+        self.clock.now += RECHECK_S + 0.1
 
 
 async def come_in(browser: httpx.AsyncClient, member: str, password: str, **headers: str) -> httpx.Response:
@@ -163,7 +163,7 @@ def test_what_is_no_form_opens_nothing(store: FolderStore, data: bytes, kind: st
 
 
 def by_the_owner(store: FolderStore) -> None:
-    new_password(store, agreement(), "ana", "ben")
+    issue_password(store, agreement(), "ana", "ben")
 
 
 def by_the_command_line(store: FolderStore) -> None:
@@ -172,8 +172,8 @@ def by_the_command_line(store: FolderStore) -> None:
 
 def anew(store: FolderStore) -> None:
     """Removed and made again with the same password between two looks: another salt, another account."""
-    accounts.remove(store, "ben")
-    accounts.create(store, "ben", FIRST, work=1)
+    accounts.remove_account(store, "ben")
+    accounts.create_account(store, "ben", FIRST, work=1)
 
 
 @pytest.mark.parametrize("change", [by_the_owner, by_the_command_line, anew])
@@ -183,14 +183,14 @@ def test_a_new_password_or_a_removed_account_ends_every_session_of_the_member(
     async def work() -> None:
         studio = Studio(store)
         ana, ben, bens_telephone = [await studio.signed_in(member) for member in ("ana", "ben", "ben")]
-        token = tokens.issue(store, "ben", ["generate"], 90)
+        token = tokens.issue_token(store, "ben", ["generate"], 90)
         studio.later()
         assert await who(ben) == "hello ben"
         change(store)
         studio.later()
         assert (await who(ben), await who(bens_telephone)) == (401, 401)
         assert await who(ana) == "hello ana"
-        assert tokens.check(store, token, "generate").member == "ben"  # tokens have a revocation of their own
+        assert tokens.check_token(store, token, "generate").member == "ben"  # tokens have a revocation of their own
 
     played(work())
 
@@ -199,7 +199,7 @@ def test_who_changes_a_password_stays_in_where_it_was_changed(store: FolderStore
     async def work() -> None:
         studio = Studio(store)
         here, elsewhere = await studio.signed_in("ben"), await studio.signed_in("ben")
-        changed = accounts.change(store, "ben", SECOND, work=1)
+        changed = accounts.change_password(store, "ben", SECOND, work=1)
         studio.desk.sessions.renew(here.cookies[COOKIE], changed.password)
         studio.later()
         assert (await who(here), await who(elsewhere)) == ("hello ben", 401)
@@ -236,21 +236,21 @@ def test_a_store_that_is_away_takes_nobodys_session_and_tells_when_it_is_back(st
             return super().get(key)
 
     clock, flaky = Clock(), Away(store.root)
-    sessions = Sessions(3600, password_holds(flaky), clock)
+    sessions = SessionStore(3600, create_password_check(flaky), clock)
     text = sessions.begin("ben", "another hash")
     clock.now = 10
-    assert sessions.member(text) == "ben"
+    assert sessions.find_member(text) == "ben"
     flaky.away = False
     clock.now = 20
-    assert sessions.member(text) == ""
+    assert sessions.find_member(text) == ""
 
 
 def test_the_only_owner_stays(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(AccessError, match="only owner"):
-        accounts.remove(store, "ana")
+        accounts.remove_account(store, "ana")
     with pytest.raises(AccessError, match="no account"):
-        accounts.remove(store, "zoe")
-    id = tokens.issue(store, "ben", ["generate"], 90).split("_")[1]
+        accounts.remove_account(store, "zoe")
+    id = tokens.issue_token(store, "ben", ["generate"], 90).split("_")[1]
     by_the_command_line(store)
     assert id in capsys.readouterr().out
-    assert accounts.read(store, "ben") is None
+    assert accounts.read_account(store, "ben") is None

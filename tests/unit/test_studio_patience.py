@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from audiotune.errors import DamagedBlobError, StoreError
-from audiotune.governance import current_agreement, publish
-from audiotune.store import Entry, FolderStore
-from services.studio.patience import patiently
+from audiotune.governance import publish_agreement, read_current_agreement
+from audiotune.store import FolderStore, StoreEntry
+from services.studio.patience import wait_for_store
 from tests.fakes.seeded_store import agreement
 
 
@@ -21,7 +21,7 @@ class RefusingStore(FolderStore):
         super().__init__(root)
         self.times, self.errors, self.asked = times, errors, 0
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoreEntry]:
         self.asked += 1
         if self.asked <= self.times:
             raise self.errors[min(self.asked, len(self.errors)) - 1]
@@ -47,8 +47,8 @@ REFUSES = StoreError("the store refuses (InvalidAccessKeyId)", where="s3://band"
 
 def waited(store: FolderStore, most_s: float) -> Time:
     time = Time()
-    found = patiently(lambda: current_agreement(store), most_s, clock=time.clock, sleep=time.sleep)
-    assert found == current_agreement(FolderStore(store.root))
+    found = wait_for_store(lambda: read_current_agreement(store), most_s, clock=time.clock, sleep=time.sleep)
+    assert found == read_current_agreement(FolderStore(store.root))
     return time
 
 
@@ -56,7 +56,7 @@ def waited(store: FolderStore, most_s: float) -> Time:
 def test_it_goes_on_as_soon_as_the_store_answers(tmp_path: Path, agreed: bool, caplog: pytest.LogCaptureFixture) -> None:
     store = RefusingStore(tmp_path, 5, AWAY, AWAY, REFUSES)
     if agreed:
-        publish(FolderStore(tmp_path), agreement())
+        publish_agreement(FolderStore(tmp_path), agreement())
     assert waited(store, 240).now == pytest.approx(10)
     told = [record.getMessage() for record in caplog.records]
     assert ["does not answer" in words for words in told] == [True, False, False]

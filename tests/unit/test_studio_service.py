@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from audiotune.errors import GenerationError
-from services.studio.making import Wish
-from services.studio.service import ServiceMaker
+from services.studio.making import SoundRequest
+from services.studio.service import HttpGenerationClient
 from tests.fakes.generation_http import FakeGeneration, serving
 from tests.fakes.seeded_store import tone
 
@@ -21,14 +21,14 @@ def fake() -> FakeGeneration:
 
 
 @pytest.fixture
-def maker(fake: FakeGeneration) -> Iterator[ServiceMaker]:
+def maker(fake: FakeGeneration) -> Iterator[HttpGenerationClient]:
     with serving(fake) as url:
-        yield ServiceMaker(url, 20)
+        yield HttpGenerationClient(url, 20)
 
 
-def test_a_wish_is_asked_for_as_it_is_and_the_bytes_come_unchanged(maker: ServiceMaker, fake: FakeGeneration) -> None:
-    wish = Wish(prompt='a "low" drone ${x} `ls`', negative_prompt="hiss", seconds=0.5, steps=7, guidance=3.5, seed=42, count=2)
-    made = maker.make(wish, None)
+def test_a_wish_is_asked_for_as_it_is_and_the_bytes_come_unchanged(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
+    wish = SoundRequest(prompt='a "low" drone ${x} `ls`', negative_prompt="hiss", seconds=0.5, steps=7, guidance=3.5, seed=42, count=2)
+    made = maker.generate_sounds(wish, None)
     asked = fake.asked[0]
     assert (asked["prompt"], asked["negative_prompt"], asked["seed"], asked["count"]) == (wish.prompt, "hiss", 42, 2)
     assert "sampler" not in asked
@@ -37,50 +37,50 @@ def test_a_wish_is_asked_for_as_it_is_and_the_bytes_come_unchanged(maker: Servic
     assert {m.release for m in made} == {"patch-bay 1"}
 
 
-def test_without_a_locked_seed_none_is_sent(maker: ServiceMaker, fake: FakeGeneration) -> None:
-    maker.make(Wish(prompt="x", seconds=0.2), None)
+def test_without_a_locked_seed_none_is_sent(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
+    maker.generate_sounds(SoundRequest(prompt="x", seconds=0.2), None)
     assert fake.asked[0].get("seed") is None
 
 
-def test_a_sound_to_start_from_goes_along(maker: ServiceMaker, fake: FakeGeneration, tmp_path: Path) -> None:
+def test_a_sound_to_start_from_goes_along(maker: HttpGenerationClient, fake: FakeGeneration, tmp_path: Path) -> None:
     init = tone(220, 0.2).write(tmp_path / "init.wav")
-    maker.make(Wish(prompt="x", seconds=0.2, strength=0.4), init)
+    maker.generate_sounds(SoundRequest(prompt="x", seconds=0.2, strength=0.4), init)
     assert base64.b64decode(fake.asked[0]["init_audio"]) == init.read_bytes()
     assert fake.asked[0]["init_strength"] == 0.4
 
 
-def test_adapters_are_asked_for_with_their_strengths(maker: ServiceMaker, fake: FakeGeneration) -> None:
-    maker.make(Wish(prompt="x", seconds=0.2, adapters="grit=0.7, tape:2,"), None)
+def test_adapters_are_asked_for_with_their_strengths(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
+    maker.generate_sounds(SoundRequest(prompt="x", seconds=0.2, adapters="grit=0.7, tape:2,"), None)
     assert fake.asked[0]["adapters"] == [{"release": "grit", "strength": 0.7}, {"release": "tape:2", "strength": 1.0}]
     for given, words in (("grit=loud", "grit=loud"), ("grit=9", "strength"), ("grit=nan", "strength"), ("=1", "release")):
         with pytest.raises(GenerationError, match=words):
-            maker.make(Wish(prompt="x", adapters=given), None)
+            maker.generate_sounds(SoundRequest(prompt="x", adapters=given), None)
     assert len(fake.asked) == 1
 
 
 @pytest.mark.parametrize(("trouble", "words"), [("refuse", r"does not fit \(prompt: one letter"), ("away", "still loading")])
-def test_problems_are_told_in_the_services_words(maker: ServiceMaker, fake: FakeGeneration, trouble: str, words: str) -> None:
+def test_problems_are_told_in_the_services_words(maker: HttpGenerationClient, fake: FakeGeneration, trouble: str, words: str) -> None:
     fake.trouble = trouble
     with pytest.raises(GenerationError, match=words):
-        maker.make(Wish(prompt="x"), None)
+        maker.generate_sounds(SoundRequest(prompt="x"), None)
 
 
 def test_a_service_that_is_not_there_is_told() -> None:
-    nobody = ServiceMaker("http://127.0.0.1:9", 5)
-    for call in (lambda: nobody.make(Wish(prompt="x"), None), nobody.releases, nobody.limits):
+    nobody = HttpGenerationClient("http://127.0.0.1:9", 5)
+    for call in (lambda: nobody.generate_sounds(SoundRequest(prompt="x"), None), nobody.list_releases, nobody.read_limits):
         with pytest.raises(GenerationError, match="away|does not answer"):
             call()
 
 
-def test_a_wish_that_cannot_be_is_told_with_its_field(maker: ServiceMaker, fake: FakeGeneration) -> None:
+def test_a_wish_that_cannot_be_is_told_with_its_field(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
     with pytest.raises(GenerationError, match="prompt"):
-        maker.make(Wish(prompt=""), None)
+        maker.generate_sounds(SoundRequest(prompt=""), None)
     assert fake.asked == []
 
 
-def test_the_services_limits_are_known(maker: ServiceMaker) -> None:
-    assert maker.limits()["max_seconds"] == 4.0
+def test_the_services_limits_are_known(maker: HttpGenerationClient) -> None:
+    assert maker.read_limits()["max_seconds"] == 4.0
 
 
-def test_releases_are_listed(maker: ServiceMaker) -> None:
-    assert [r["name"] for r in maker.releases()] == ["patch-bay"]
+def test_releases_are_listed(maker: HttpGenerationClient) -> None:
+    assert [r["name"] for r in maker.list_releases()] == ["patch-bay"]

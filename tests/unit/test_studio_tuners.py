@@ -16,13 +16,13 @@ import yaml
 
 from audiotune.errors import PipelineError
 from audiotune.kubeflow import Kubeflow
-from audiotune.runform import RunForm, in_order
+from audiotune.runform import RunForm, sort_tasks
 from audiotune.store import FolderStore
-from pipelines.board import Board
+from pipelines.board import RunStateFile
 from services.studio import detached
-from services.studio.kubeflow_tuner import KubeflowTuner
-from services.studio.machine_tuner import MachineTuner
-from services.studio.tuner import Seen
+from services.studio.kubeflow_tuner import KubeflowTrainingRunner
+from services.studio.machine_tuner import LocalTrainingRunner
+from services.studio.tuner import TrainingSnapshot
 from tests.fakes.kubeflow import FakeKubeflow, serving
 from tests.fakes.local_program import FORM
 from tests.fakes.seeded_store import seed
@@ -44,8 +44,8 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
 
 
-def machine(store: FolderStore, folder: Path, *command: str, limit_s: int = 60) -> MachineTuner:
-    return MachineTuner(store, folder, command=command or (sys.executable, "-m", "tests.fakes.local_program"), limit_s=limit_s)
+def machine(store: FolderStore, folder: Path, *command: str, limit_s: int = 60) -> LocalTrainingRunner:
+    return LocalTrainingRunner(store, folder, command=command or (sys.executable, "-m", "tests.fakes.local_program"), limit_s=limit_s)
 
 
 def until(true: Callable[[], Any]) -> Any:
@@ -57,8 +57,8 @@ def until(true: Callable[[], Any]) -> Any:
     raise AssertionError(f"not within {_WAIT_S} s")
 
 
-def at_the_end(tuner: MachineTuner, run: str) -> Seen:
-    found: Seen = until(lambda: seen if (seen := tuner.look(run)).how else None)
+def at_the_end(tuner: LocalTrainingRunner, run: str) -> TrainingSnapshot:
+    found: TrainingSnapshot = until(lambda: seen if (seen := tuner.read_snapshot(run)).how else None)
     return found
 
 
@@ -67,7 +67,7 @@ def folder_of(run: str) -> Path:
 
 
 def test_the_form_is_the_programs_own(store: FolderStore, tmp_path: Path) -> None:
-    assert machine(store, tmp_path).form() == FORM
+    assert machine(store, tmp_path).read_form() == FORM
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_the_form_is_the_programs_own(store: FolderStore, tmp_path: Path) -> Non
 )
 def test_a_machine_that_cannot_train_says_so(store: FolderStore, tmp_path: Path, program: str, words: str) -> None:
     with pytest.raises(PipelineError, match=words):
-        machine(store, tmp_path, sys.executable, "-c", program).form()
+        machine(store, tmp_path, sys.executable, "-c", program).read_form()
 
 
 def test_a_run_goes_through_its_steps(tmp_path: Path) -> None:
     store = seed(tmp_path / "store", segments_each=1, segment_s=0.3).store
     tuner = machine(store, tmp_path / "work")
     run = tuner.start("may", {"training_name": "may; rm -rf $HOME"})
-    until(lambda: any(step.share == 0.4 and step.state == "running" for step in tuner.look(run).steps))
+    until(lambda: any(step.share == 0.4 and step.state == "running" for step in tuner.read_snapshot(run).steps))
     (folder_of(run) / "go").touch()
     seen = at_the_end(tuner, run)
     assert seen.how == "done"
@@ -111,7 +111,7 @@ def test_another_studio_finds_it_and_ends_it_with_all_it_started(store: FolderSt
     child = folder_of(run) / "child"
     until(child.exists)
     other = machine(store, tmp_path / "work", *program)  # as after a restart: nothing is kept in memory
-    assert other.look(run).how is None
+    assert other.read_snapshot(run).how is None
     other.cancel(run)
     assert at_the_end(other, run).how == "cancelled"
     pid = int(child.read_text())
@@ -146,15 +146,15 @@ def test_a_run_that_was_killed_with_its_machine_is_lost(store: FolderStore, tmp_
 
 def test_a_run_of_another_machine_is_not_taken_for_ended(store: FolderStore, tmp_path: Path) -> None:
     run = json.dumps({"machine": "the one in the cellar", "folder": str(tmp_path)})
-    for call in (machine(store, tmp_path).look, machine(store, tmp_path).cancel):
+    for call in (machine(store, tmp_path).read_snapshot, machine(store, tmp_path).cancel):
         with pytest.raises(PipelineError, match="the one in the cellar"):
             call(run)
 
 
 def test_a_folder_without_a_run_runs_not(tmp_path: Path) -> None:
-    assert not detached.runs(tmp_path)
-    assert detached.ended(tmp_path) is None
-    detached.end(tmp_path)
+    assert not detached.is_running(tmp_path)
+    assert detached.read_exit(tmp_path) is None
+    detached.request_stop(tmp_path)
 
 
 def _alive(pid: int) -> bool:
@@ -166,17 +166,17 @@ def _alive(pid: int) -> bool:
 
 def test_the_board_is_whole_at_any_moment(tmp_path: Path) -> None:
     path = tmp_path / "board.json"
-    board = Board(path, FORM.steps)
+    board = RunStateFile(path, FORM.steps)
     states = [_states(path)]
-    with board.step("step-0"):
-        board.tell("step-0", 0.5, "half")
-        board.tell("nobody", 0.5, "half")
+    with board.track_step("step-0"):
+        board.report_progress("step-0", 0.5, "half")
+        board.report_progress("nobody", 0.5, "half")
         states.append(_states(path))
-    with pytest.raises(KeyboardInterrupt), board.step("step-1"):
+    with pytest.raises(KeyboardInterrupt), board.track_step("step-1"):
         raise KeyboardInterrupt
     states.append(_states(path))
     assert states == [["waiting"] * 4, ["running", *["waiting"] * 3], ["done", "failed", "waiting", "waiting"]]
-    Board(None, FORM.steps).tell("step-0", 0.5, "nobody reads it")
+    RunStateFile(None, FORM.steps).report_progress("step-0", 0.5, "nobody reads it")
 
 
 def _states(path: Path) -> list[str]:
@@ -184,13 +184,13 @@ def _states(path: Path) -> list[str]:
 
 
 def test_the_form_reads_the_compiled_pipeline_and_steps_stand_in_their_order() -> None:
-    form = RunForm.of(next(yaml.safe_load_all(_GOLDEN.read_text())))
+    form = RunForm.from_spec(next(yaml.safe_load_all(_GOLDEN.read_text())))
     assert [step.name for step in form.steps] == ["annotate-merge", "encode", "finetune", "unwrap", "evaluate", "register"]
-    base = form.box("training_base")
+    base = form.find_field("training_base")
     assert base is not None
     assert base.default in base.choices
     assert base.about
-    assert in_order({"a": {"dependentTasks": ["b"]}, "b": {"dependentTasks": ["a"]}}) == ["a", "b"]
+    assert sort_tasks({"a": {"dependentTasks": ["b"]}, "b": {"dependentTasks": ["a"]}}) == ["a", "b"]
 
 
 class _BucketStore(FolderStore):
@@ -219,18 +219,18 @@ def cluster(*states: str, log: str | None = None, deeper: bool = True) -> FakeKu
 @pytest.mark.parametrize("deeper", [True, False])
 def test_kubeflows_form_is_the_studios(tmp_path: Path, deeper: bool) -> None:
     with serving(cluster("RUNNING", deeper=deeper)) as url:
-        form = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url)).form()
-    assert form == RunForm.of(next(yaml.safe_load_all(_GOLDEN.read_text())))
+        form = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url)).read_form()
+    assert form == RunForm.from_spec(next(yaml.safe_load_all(_GOLDEN.read_text())))
 
 
 def test_kubeflow_starts_what_was_chosen_and_tells_every_step(tmp_path: Path) -> None:
     fake = cluster("RUNNING", "SUCCEEDED", log="[ 10%] step 20 of 200\n[ 42%] step 84 of 200, loss 0.4\nI1123 12:00 chatter\n")
     with serving(fake) as url:
-        tuner = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url), account="pipeline-runner")
+        tuner = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url), account="pipeline-runner")
         run = tuner.start("may, begun by ana", {"training_name": "may", "training_length": "short (200 steps)"})
-        seen = tuner.look(run)
-        other = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url))  # as after a restart
-        done = other.look(run)
+        seen = tuner.read_snapshot(run)
+        other = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url))  # as after a restart
+        done = other.read_snapshot(run)
     body = fake.runs[run]["body"]
     assert (body["display_name"], body["service_account"]) == ("may, begun by ana", "pipeline-runner")
     assert body["runtime_config"]["parameters"] == {"training_name": "may", "training_length": "short (200 steps)"}
@@ -244,20 +244,20 @@ def test_kubeflow_starts_what_was_chosen_and_tells_every_step(tmp_path: Path) ->
 def test_a_running_steps_log_is_not_read_at_every_look(tmp_path: Path) -> None:
     fake = cluster("RUNNING", log="[ 10%] one\n")
     with serving(fake) as url:
-        tuner = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url))
+        tuner = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url))
         run = tuner.start("may", {})
-        tuner.look(run)
+        tuner.read_snapshot(run)
         fake.log = "[ 90%] two\n"
-        assert tuner.look(run).steps[2].words == "one"
-        fresh = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url), log_every_s=0.0)
-        assert fresh.look(run).steps[2].words == "two"
+        assert tuner.read_snapshot(run).steps[2].words == "one"
+        fresh = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url), log_every_s=0.0)
+        assert fresh.read_snapshot(run).steps[2].words == "two"
 
 
 def test_kubeflows_failing_step_gives_its_reason(tmp_path: Path) -> None:
     fake = cluster("FAILED", log="[ 40%] step 80\nfinetune: the GPU is too small. Take the light add-on\nError: exit status 1\n")
     with serving(fake) as url:
-        tuner = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url))
-        seen = tuner.look(tuner.start("may", {}))
+        tuner = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url))
+        seen = tuner.read_snapshot(tuner.start("may", {}))
     assert (seen.how, seen.words) == ("failed", "finetune: the GPU is too small. Take the light add-on")
     assert seen.steps[2].state == "failed"
 
@@ -265,23 +265,23 @@ def test_kubeflows_failing_step_gives_its_reason(tmp_path: Path) -> None:
 def test_kubeflow_is_asked_to_cancel_and_a_forgotten_run_is_lost(tmp_path: Path) -> None:
     fake = cluster("RUNNING")
     with serving(fake) as url:
-        tuner = KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url))
+        tuner = KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url))
         tuner.cancel(tuner.start("may", {}))
         assert fake.ended == ["r-1"]
         fake.runs.clear()
-        assert tuner.look("r-1").how == "lost"
+        assert tuner.read_snapshot("r-1").how == "lost"
 
 
 def test_what_stands_in_kubeflows_way_is_told(tmp_path: Path) -> None:
     fake = cluster("RUNNING")
     with serving(fake) as url:
         with pytest.raises(PipelineError, match="cannot reach a store in a folder"):
-            KubeflowTuner(FolderStore(tmp_path), Kubeflow(url)).start("may", {})
+            KubeflowTrainingRunner(FolderStore(tmp_path), Kubeflow(url)).start("may", {})
         fake.versions["tune-1"]["pipeline_spec"] = {}
         with pytest.raises(PipelineError, match="shows no form"):
-            KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url)).form()
+            KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url)).read_form()
         fake.pipelines.clear()
         with pytest.raises(PipelineError, match="no pipeline 'audio-tune-tune'"):
-            KubeflowTuner(_BucketStore(tmp_path), Kubeflow(url)).form()
+            KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow(url)).read_form()
     with pytest.raises(PipelineError, match="does not answer"):
-        KubeflowTuner(_BucketStore(tmp_path), Kubeflow("http://127.0.0.1:9")).look("r-1")
+        KubeflowTrainingRunner(_BucketStore(tmp_path), Kubeflow("http://127.0.0.1:9")).read_snapshot("r-1")

@@ -12,13 +12,13 @@ import gradio as gr
 from starlette.requests import Request
 
 from audiotune.access import accounts
-from audiotune.governance import publish
+from audiotune.governance import publish_agreement
 from audiotune.store import FolderStore
-from services.studio.desk import desk_for
-from services.studio.pages.head import account as who_signed_in
-from services.studio.pages.head import anybody, session, signed_in, value
-from services.studio.sessions import WHO
-from services.studio.settings import from_environment
+from services.studio.desk import create_context
+from services.studio.pages.head import build_header_value, find_present_member, read_session_cookie, read_signed_in
+from services.studio.pages.head import find_account as who_signed_in
+from services.studio.sessions import MEMBER_SCOPE_KEY
+from services.studio.settings import load_studio_settings
 from tests.fakes.seeded_store import agreement
 
 
@@ -39,21 +39,21 @@ def event(username: str | None, cookie: str = "") -> Any:
         (event(None), None),
         (bare("audio-tune-session=guessed"), None),
         (bare(), None),
-        (bare(**{WHO: "chi"}), "chi"),
-        (bare(**{WHO: ""}), None),
+        (bare(**{MEMBER_SCOPE_KEY: "chi"}), "chi"),
+        (bare(**{MEMBER_SCOPE_KEY: ""}), None),
         (None, None),
     ],
 )
 def test_who_asks(request_: Any, who: str | None) -> None:
-    assert signed_in(request_) == who
+    assert read_signed_in(request_) == who
 
 
 @pytest.mark.parametrize(
     ("cookie", "text"), [("", ""), ("audio-tune-session=x1", "x1"), ("__Host-audio-tune=x2", "x2"), ("other=x3", "")]
 )
 def test_which_session_asks(cookie: str, text: str) -> None:
-    assert session(event("ben", cookie)) == text
-    assert session(gr.Request(username="ben")) == ""
+    assert read_session_cookie(event("ben", cookie)) == text
+    assert read_session_cookie(gr.Request(username="ben")) == ""
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_somebody_the_agreement_does_not_name_is_told_what_to_do(
 ) -> None:
     store = FolderStore(tmp_path / "store")
     if agreed:
-        publish(store, agreement())
-    accounts.create(store, "keeper", None, "owner")
-    desk = desk_for(from_environment({}, store=store.url, access="members"))
+        publish_agreement(store, agreement())
+    accounts.create_account(store, "keeper", None, "owner")
+    desk = create_context(load_studio_settings({}, store=store.url, access="members"))
     asks = event(account or None)
-    shown = value(desk, anybody(desk, "", asks), who_signed_in(desk, asks))
+    shown = build_header_value(desk, find_present_member(desk, "", asks), who_signed_in(desk, asks))
     assert shown["account"] == account
     assert all(word in shown["notice"] for word in words)
     assert bool(shown["notice"]) == bool(words)

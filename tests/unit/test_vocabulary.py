@@ -27,7 +27,7 @@ def ids(found: list[Term]) -> list[str]:
 
 
 def test_about_180_terms_each_with_a_meaning(words: Vocabulary) -> None:
-    terms = [term for facet in words.facets for term in words.terms(facet)]
+    terms = [term for facet in words.facets for term in words.list_terms(facet)]
     assert 170 <= len(terms) <= 200
     assert len({term.id for term in terms}) == len(terms)
     for term in terms:
@@ -38,14 +38,14 @@ def test_about_180_terms_each_with_a_meaning(words: Vocabulary) -> None:
 
 def test_every_label_finds_its_own_term_first_in_its_facet(words: Vocabulary) -> None:
     for facet in FACETS:
-        for term in words.terms(facet):
-            assert ids([t for t in words.find(term.label) if t.facet == facet])[0] == term.id
+        for term in words.list_terms(facet):
+            assert ids([t for t in words.find_terms(term.label) if t.facet == facet])[0] == term.id
 
 
 def test_no_word_means_two_things_in_one_facet(words: Vocabulary) -> None:
     for facet in FACETS:
         seen: dict[str, str] = {}
-        for term in words.terms(facet):
+        for term in words.list_terms(facet):
             for name in (term.label.lower(), *term.synonyms):
                 assert seen.setdefault(name, term.id) == term.id, name
 
@@ -59,12 +59,12 @@ def test_no_word_means_two_things_in_one_facet(words: Vocabulary) -> None:
     ],
 )  # fmt: skip
 def test_words_are_found_however_they_are_written(words: Vocabulary, word: str, id: str) -> None:
-    assert ids(words.find(word))[0] == id
+    assert ids(words.find_terms(word))[0] == id
 
 
 @pytest.mark.parametrize("word", ["", "   ", "_", "qwertz", "s", "7", "💥"])
 def test_what_is_no_term_is_not_found(words: Vocabulary, word: str) -> None:
-    assert words.find(word) == []
+    assert words.find_terms(word) == []
 
 
 def test_every_word_of_the_synthesizer_is_a_term(words: Vocabulary) -> None:
@@ -83,7 +83,7 @@ def test_every_word_of_the_synthesizer_is_a_term(words: Vocabulary) -> None:
         "falling",
     )
     for word in (*REGISTERS, *ENVELOPES, *TIMBRES, *qualities):
-        assert words.find(word), word
+        assert words.find_terms(word), word
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_every_word_of_the_synthesizer_is_a_term(words: Vocabulary) -> None:
     ],
 )
 def test_the_names_musicians_give(words: Vocabulary, name: str, tags: dict[str, tuple[str, ...]]) -> None:
-    found, _ = words.tags_in(name)
+    found, _ = words.find_tags(name)
     assert {facet: set(found[facet]) for facet in found} == {facet: set(tags[facet]) for facet in tags}
 
 
 def test_other_words_are_kept(words: Vocabulary) -> None:
-    _, rest = words.tags_in("a drone like Grandma's fridge")
+    _, rest = words.find_tags("a drone like Grandma's fridge")
     assert rest == ("a", "like", "grandma", "s", "fridge")
 
 
@@ -117,19 +117,19 @@ def test_other_words_are_kept(words: Vocabulary) -> None:
     ],
 )  # fmt: skip
 def test_captions_read_well(words: Vocabulary, tags: dict[str, tuple[str, ...]], caption: str) -> None:
-    assert words.caption_for(tags) == caption
+    assert words.write_caption(tags) == caption
 
 
 def test_members_add_words_once(store: FolderStore) -> None:
     words = Vocabulary.load(store)
-    first = words.add(store, "texture", " Cat-Like ", "ana")
+    first = words.add_word(store, "texture", " Cat-Like ", "ana")
     assert (first.id, first.label, first.member) == ("texture.cat_like", "cat like", "ana")
-    assert words.add(store, "texture", "cat like", "ben").member == "ana"
-    assert words.add(store, "type", "drones", "ben").id == "type.drone"  # it is there already
+    assert words.add_word(store, "texture", "cat like", "ben").member == "ana"
+    assert words.add_word(store, "type", "drones", "ben").id == "type.drone"  # it is there already
     assert [entry.key for entry in store.list("manifests/vocabulary/")] == ["manifests/vocabulary/000001.json"]
     again = Vocabulary.load(store)
-    assert ids(again.find("Cat_Like")) == ["texture.cat_like"]
-    assert again.term("texture.cat_like") == first
+    assert ids(again.find_terms("Cat_Like")) == ["texture.cat_like"]
+    assert again.get_term("texture.cat_like") == first
 
 
 @pytest.mark.parametrize(
@@ -137,28 +137,28 @@ def test_members_add_words_once(store: FolderStore) -> None:
 )
 def test_what_is_no_word_is_refused(store: FolderStore, facet: str, label: str) -> None:
     with pytest.raises(SettingsError):
-        Vocabulary.load().add(store, facet, label, "ana")
+        Vocabulary.load().add_word(store, facet, label, "ana")
     assert list(store.list("")) == []
 
 
 def test_nobody_loses_a_word_when_all_add_at_once(store: FolderStore) -> None:
     together = [
-        threading.Thread(target=Vocabulary.load().add, args=(store, "mood", f"mood{'abcdefgh'[i]}", "ana")) for i in range(8)
+        threading.Thread(target=Vocabulary.load().add_word, args=(store, "mood", f"mood{'abcdefgh'[i]}", "ana")) for i in range(8)
     ]
     for thread in together:
         thread.start()
     for thread in together:
         thread.join()
-    own = [term for term in Vocabulary.load(store).terms("mood") if term.member]
+    own = [term for term in Vocabulary.load(store).list_terms("mood") if term.member]
     assert len(own) == 8
 
 
 def test_a_deleted_number_is_never_given_again_below_the_last(store: FolderStore) -> None:
     words = Vocabulary.load()
     for label in ("oink", "moo"):
-        words.add(store, "type", label, "ana")
+        words.add_word(store, "type", label, "ana")
     store.delete("manifests/vocabulary/000001.json")
-    words.add(store, "type", "meow", "ana")
+    words.add_word(store, "type", "meow", "ana")
     assert store.exists("manifests/vocabulary/000003.json")
 
 
@@ -172,6 +172,6 @@ def test_a_damaged_word_says_where(store: FolderStore, body: bytes) -> None:
 def test_an_id_keeps_its_first_meaning(store: FolderStore) -> None:
     body = {"id": "mood.dark", "facet": "mood", "label": "light", "member": "eve"}
     store.put("manifests/vocabulary/000001.json", json.dumps(body).encode())
-    term = Vocabulary.load(store).term("mood.dark")
+    term = Vocabulary.load(store).get_term("mood.dark")
     assert term is not None
     assert term.label == "dark"

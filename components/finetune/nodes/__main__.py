@@ -18,12 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("order", help="store key of the order that the step gave")
     args = parser.parse_args(argv)
     try:
-        from components.finetune.machine import launch
-        from components.finetune.nodes.order import take
-        from components.finetune.process import train
+        from components.finetune.machine import launch_processes
+        from components.finetune.nodes.order import load_task
+        from components.finetune.process import run_training
 
-        job = take(open_store(), args.order, print_progress)
-        launch(job.settings, train, job)
+        job = load_task(open_store(), args.order, print_progress)
+        launch_processes(job.settings, run_training, job)
     except AudioTuneError as e:
         print(f"finetune: {_one_line(e)}", file=sys.stderr, flush=True)
         return 1

@@ -9,16 +9,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.dataset import LatentRow
 from audiotune.errors import ModelError, TrainingError
-from audiotune.manifest import load
-from audiotune.progress import Progress
+from audiotune.manifest import load_manifest
+from audiotune.progress import ProgressCallback
 from audiotune.recording import Digest
-from audiotune.stable_audio.mirror import resolve
+from audiotune.stable_audio.mirror import resolve_base
 from audiotune.store import Store
-from components.finetune.job import Job
+from components.finetune.job import TrainingTask
 from components.finetune.settings import Settings
 
 
-class Order(BaseModel):
+class TrainingTaskSpec(BaseModel):
     """A Job that travels by the store: whatever a pod can find there itself is only named.
 
     Attributes:
@@ -38,10 +38,10 @@ class Order(BaseModel):
     run_key: Digest
 
 
-def give(store: Store, job: Job) -> str:
+def store_task(store: Store, job: TrainingTask) -> str:
     """Keeps the order of a job in the store and returns its key."""
     latents = store.put_blob(job.latents.to_bytes(), ".jsonl")
-    order = Order(
+    order = TrainingTaskSpec(
         settings=job.settings.model_dump(),
         base_digest=job.base.digest,
         latents=latents,
@@ -51,7 +51,7 @@ def give(store: Store, job: Job) -> str:
     return store.put_blob(order.model_dump_json().encode(), ".json")
 
 
-def take(store: Store, key: str, progress: Progress) -> Job:
+def load_task(store: Store, key: str, progress: ProgressCallback) -> TrainingTask:
     """The job of an order, with the base on this machine.
 
     Raises:
@@ -59,15 +59,15 @@ def take(store: Store, key: str, progress: Progress) -> Job:
         ModelError: the base changed since the order was given.
     """
     try:
-        order = Order.model_validate_json(Path(store.fetch(key)).read_bytes())
+        order = TrainingTaskSpec.model_validate_json(Path(store.fetch(key)).read_bytes())
         settings = Settings.model_validate(order.settings)
     except ValidationError as e:
         cure = "take the same image for the step and its training pods"
         raise TrainingError(f"the order does not fit: {e.errors()[0]['msg']}", where=key, cure=cure) from e
-    base = resolve(store, settings.base)
+    base = resolve_base(store, settings.base)
     if base.digest != order.base_digest:
         raise ModelError(
             f"the base {settings.base!r} is another one here than at the step", where="base", cure="run encode again"
         )
-    latents = load(Path(store.fetch(order.latents)), "latents", LatentRow)
-    return Job(settings, store.url, progress, base, latents, order.dataset, order.run_key)
+    latents = load_manifest(Path(store.fetch(order.latents)), "latents", LatentRow)
+    return TrainingTask(settings, store.url, progress, base, latents, order.dataset, order.run_key)

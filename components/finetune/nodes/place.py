@@ -17,7 +17,7 @@ _CURE = "compile the pipeline for this cluster with nodes above 1, or set the kn
 Object = dict[str, Any]
 
 
-class Place(BaseModel):
+class NodeResources(BaseModel):
     """What one training pod gets, in Kubernetes' own words.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place(BaseModel):
     restarts: int = Field(default=2, ge=0)
 
 
-def place_from_environment() -> Place:
+def node_resources_from_environment() -> NodeResources:
     """What the compiled pipeline says.
 
     Raises:
@@ -54,6 +54,6 @@ def place_from_environment() -> Place:
     if not text:
         raise SettingsError(f"training on several nodes was asked for, and {VARIABLE} does not say where", cure=_CURE)
     try:
-        return Place.model_validate_json(text)
+        return NodeResources.model_validate_json(text)
     except ValidationError as e:
         raise SettingsError(f"{VARIABLE} does not fit: {e.errors()[0]['msg']}", cure=_CURE) from e

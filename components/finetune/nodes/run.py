@@ -17,18 +17,27 @@ from types import FrameType
 from typing import NoReturn
 
 from audiotune.errors import AudioTuneError, TrainingError
-from audiotune.kubernetes import POD, AwayError, ConflictError, ForbiddenError, Kubernetes, NoSuchPlaceError, RefusedError, in_pod
-from audiotune.progress import Progress
-from components.finetune.nodes.place import Object, Place
-from components.finetune.nodes.trainjob import API, TRAINING, Pod
-from components.finetune.nodes.watch import Watch, finished
+from audiotune.kubernetes import (
+    SERVICE_ACCOUNT_FOLDER,
+    Kubernetes,
+    KubernetesConflictError,
+    KubernetesForbiddenError,
+    KubernetesNotFoundError,
+    KubernetesRefusedError,
+    KubernetesUnreachableError,
+    connect_in_pod,
+)
+from audiotune.progress import ProgressCallback
+from components.finetune.nodes.place import NodeResources, Object
+from components.finetune.nodes.trainjob import API, TRAINING, OwnerPod
+from components.finetune.nodes.watch import TrainJobMonitor, find_end_condition
 
 _RIGHTS = "apply what `python -m pipelines.namespace` prints for these facts; `python -m pipelines.doctor` says what is missing"
 _DOCTOR = "run `python -m pipelines.doctor` with the cluster's facts: it looks at Trainer, its runtime and the rights"
 
 
 @dataclass
-class Conductor:
+class TrainJobController:
     """Leads one TrainJob.
 
     Attributes:
@@ -43,30 +52,30 @@ class Conductor:
 
     api: Kubernetes
     deleter: Kubernetes
-    pod: Pod
-    place: Place
-    progress: Progress
+    pod: OwnerPod
+    place: NodeResources
+    progress: ProgressCallback
     every_s: float = 5.0
     patience_s: float = 600.0
     uid: str = field(default="")
 
-    def lead(self, wanted: Object) -> None:
+    def run_trainjob(self, wanted: Object) -> None:
         """Returns when the training is done.
 
         Raises:
             TrainingError: it cannot be made, a node failed (with its last words), too many were lost, or time is over.
         """
         until = time.monotonic() + self.place.deadline_s
-        with self._deleted_on_sigterm(wanted):
+        with self._delete_on_sigterm(wanted):
             for lost in range(self.place.restarts + 1):
                 left_s = max(60, int(until - time.monotonic()))
                 wanted = {
                     **wanted,
                     "spec": {**wanted["spec"], "activeDeadlineSeconds": left_s if lost else self.place.deadline_s},
                 }
-                why = self._followed(wanted, fresh=bool(lost))
+                why = self._follow_to_end(wanted, fresh=bool(lost))
                 if not why:
-                    self._quietly_deleted(wanted)
+                    self._delete_quietly(wanted)
                     return
                 if lost < self.place.restarts:
                     self.progress(
@@ -74,32 +83,32 @@ class Conductor:
                     )
         raise TrainingError(
             f"{why}, {self.place.restarts + 1} times",
-            where=_name(wanted),
+            where=_trainjob_name(wanted),
             cure="look at the nodes and run it again: it goes on from its last checkpoint",
         )
 
     # ------------------------------------------------------------------------------------------------ making
-    def _made(self, wanted: Object, *, fresh: bool) -> Object:
+    def _create_or_adopt(self, wanted: Object, *, fresh: bool) -> Object:
         """The TrainJob in the cluster: made, or adopted from an attempt before. With `fresh` an adopted one is never taken."""
-        path, name = f"{API}/namespaces/{self.pod.namespace}/trainjobs", _name(wanted)
+        path, name = f"{API}/namespaces/{self.pod.namespace}/trainjobs", _trainjob_name(wanted)
         waited_until = time.monotonic() + self.patience_s
         while True:
             try:
                 made = self.api.post(path, wanted, strict=True)
                 self.progress(0.0, f"made TrainJob {name}")
                 return made
-            except ConflictError:
+            except KubernetesConflictError:
                 there = None
-                with contextlib.suppress(ConflictError, AwayError):  # it changed meanwhile, or nobody answers: look again
-                    there = self._adopted(f"{path}/{name}", wanted, fresh=fresh)
-            except NoSuchPlaceError as e:
+                with contextlib.suppress(KubernetesConflictError, KubernetesUnreachableError):  # it changed meanwhile, or nobody answers: look again
+                    there = self._adopt_existing(f"{path}/{name}", wanted, fresh=fresh)
+            except KubernetesNotFoundError as e:
                 cure = "install Kubeflow Trainer 2.2 or newer, or set the knob nodes to 1"
                 raise TrainingError(
                     "Kubernetes knows no TrainJob: Kubeflow Trainer is not installed", where=path, cure=cure
                 ) from e
-            except RefusedError as e:
+            except KubernetesRefusedError as e:
                 raise TrainingError(f"the TrainJob was refused: {e.what}", where=name, cure=_DOCTOR) from e
-            except AwayError:  # Trainer's webhook while it starts, or Kubernetes itself
+            except KubernetesUnreachableError:  # Trainer's webhook while it starts, or Kubernetes itself
                 there = None
                 if time.monotonic() > waited_until:
                     raise
@@ -111,47 +120,47 @@ class Conductor:
                 )
             time.sleep(self.every_s)
 
-    def _adopted(self, path: str, wanted: Object, *, fresh: bool) -> Object | None:
+    def _adopt_existing(self, path: str, wanted: Object, *, fresh: bool) -> Object | None:
         """The one that is there, now owned by this pod; None when it is on its way out, or is sent there."""
         there = self.api.get(path)
         if there is None or there["metadata"].get("deletionTimestamp"):
             return None
         if (there["metadata"].get("annotations") or {}).get(TRAINING) != wanted["metadata"]["annotations"][TRAINING]:
-            cure = f"rename it, or delete it: kubectl delete trainjob {_name(wanted)}"
-            raise TrainingError("a TrainJob of this name is there that is none of ours", where=_name(wanted), cure=cure)
-        if fresh or finished(there)[0] == "Failed":
+            cure = f"rename it, or delete it: kubectl delete trainjob {_trainjob_name(wanted)}"
+            raise TrainingError("a TrainJob of this name is there that is none of ours", where=_trainjob_name(wanted), cure=cure)
+        if fresh or find_end_condition(there)[0] == "Failed":
             self.api.delete(path, uid=there["metadata"]["uid"])
             return None
-        adopted = self.api.patch(path, {"metadata": {"ownerReferences": [self.pod.owner]}})
+        adopted = self.api.patch(path, {"metadata": {"ownerReferences": [self.pod.owner_reference]}})
         if adopted is not None:
-            self.progress(0.0, f"adopted TrainJob {_name(wanted)} of an earlier attempt")
+            self.progress(0.0, f"adopted TrainJob {_trainjob_name(wanted)} of an earlier attempt")
         return adopted
 
     # ------------------------------------------------------------------------------------------------ following
-    def _followed(self, wanted: Object, *, fresh: bool) -> str:
+    def _follow_to_end(self, wanted: Object, *, fresh: bool) -> str:
         """Follows it to its end; returns which node was lost, or nothing when the training is done."""
         self.uid = ""  # until it is known, SIGTERM deletes by name alone
         try:
-            made = self._made(wanted, fresh=fresh)
-        except ForbiddenError as e:
+            made = self._create_or_adopt(wanted, fresh=fresh)
+        except KubernetesForbiddenError as e:
             raise TrainingError("the step's account may not make or adopt TrainJobs", where=e.where, cure=_RIGHTS) from e
         self.uid = made["metadata"]["uid"]
-        watch = Watch(self.api, self.pod, _name(wanted), int(wanted["spec"]["trainer"]["numNodes"]), self.progress)
+        watch = TrainJobMonitor(self.api, self.pod, _trainjob_name(wanted), int(wanted["spec"]["trainer"]["numNodes"]), self.progress)
         answered = podless = time.monotonic()
         while True:
             time.sleep(self.every_s)
             now = time.monotonic()
             try:
-                job, answered = watch.look(), now
-            except AwayError as e:
-                watch.tell(f"Kubernetes is away: {e.what}")
+                job, answered = watch.poll(), now
+            except KubernetesUnreachableError as e:
+                watch.report_change(f"Kubernetes is away: {e.what}")
                 if now - answered > self.patience_s:
                     cure = "run it again: the TrainJob goes on meanwhile and is adopted"
                     raise TrainingError(
                         f"Kubernetes was away for {now - answered:.0f} s: {e.what}", where=watch.name, cure=cure
                     ) from e
                 continue
-            except ForbiddenError as e:
+            except KubernetesForbiddenError as e:
                 raise TrainingError("the step's account may not follow its training", where=e.where, cure=_RIGHTS) from e
             if job is None or job["metadata"]["uid"] != self.uid:
                 raise TrainingError(
@@ -159,15 +168,15 @@ class Conductor:
                     where=watch.name,
                     cure="run it again: it goes on from its last checkpoint",
                 )
-            ended, condition = finished(job)
+            ended, condition = find_end_condition(job)
             if ended == "Complete":
                 return ""
             if ended == "Failed":
-                return _lost(watch, condition)
+                return _explain_loss(watch, condition)
             if watch.nodes or (job.get("spec") or {}).get("suspend"):
                 podless = now
             elif now - podless > self.patience_s:
-                self._quietly_deleted(wanted)
+                self._delete_quietly(wanted)
                 raise TrainingError(
                     f"no pod of it came up in {self.patience_s:.0f} s; does Trainer's controller run?",
                     where=watch.name,
@@ -176,25 +185,25 @@ class Conductor:
 
     # ------------------------------------------------------------------------------------------------ ending
     @contextlib.contextmanager
-    def _deleted_on_sigterm(self, wanted: Object) -> Iterator[None]:
-        path = f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_name(wanted)}"
+    def _delete_on_sigterm(self, wanted: Object) -> Iterator[None]:
+        path = f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_trainjob_name(wanted)}"
 
         def end(number: int, frame: FrameType | None) -> NoReturn:
             with contextlib.suppress(Exception):
                 self.deleter.delete(path, uid=self.uid)
             os._exit(128 + number)
 
-        with _signal(signal.SIGTERM, end):
+        with _handle_signal(signal.SIGTERM, end):
             yield
 
-    def _quietly_deleted(self, wanted: Object) -> None:
+    def _delete_quietly(self, wanted: Object) -> None:
         """It has done its work; if it cannot be deleted now, it goes with the step's pod."""
         with contextlib.suppress(AudioTuneError):
-            self.api.delete(f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_name(wanted)}", uid=self.uid)
+            self.api.delete(f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_trainjob_name(wanted)}", uid=self.uid)
 
 
 @contextlib.contextmanager
-def _signal(number: signal.Signals, act: Callable[[int, FrameType | None], NoReturn]) -> Iterator[None]:
+def _handle_signal(number: signal.Signals, act: Callable[[int, FrameType | None], NoReturn]) -> Iterator[None]:
     before = signal.signal(number, act)
     try:
         yield
@@ -202,24 +211,24 @@ def _signal(number: signal.Signals, act: Callable[[int, FrameType | None], NoRet
         signal.signal(number, before)
 
 
-def _lost(watch: Watch, condition: Object) -> str:
+def _explain_loss(watch: TrainJobMonitor, condition: Object) -> str:
     """Which node was lost; raises where the training itself failed."""
     if condition.get("reason") == "DeadlineExceeded":
         cure = "raise gpu_timeout_s in the cluster's facts; run again, it goes on from its last checkpoint"
         raise TrainingError("the training took longer than it may", where=watch.name, cure=cure)
-    node = watch.failing()
+    node = watch.find_failed_node()
     if node is not None:
-        raise TrainingError(f"node {node.index} failed: {node.failure.removeprefix('finetune: ')}", where=watch.name)
+        raise TrainingError(f"node {node.index} failed: {node.failure_reason.removeprefix('finetune: ')}", where=watch.name)
     if watch.nodes:
-        return watch.lost()
+        return watch.describe_lost_node()
     raise TrainingError(f"Trainer gave up: {condition.get('message') or condition.get('reason')}", where=watch.name, cure=_DOCTOR)
 
 
-def _name(wanted: Object) -> str:
+def _trainjob_name(wanted: Object) -> str:
     return str(wanted["metadata"]["name"])
 
 
-def own_pod(api: Kubernetes, folder: Path = POD) -> Pod:
+def find_own_pod(api: Kubernetes, folder: Path = SERVICE_ACCOUNT_FOLDER) -> OwnerPod:
     """The pod this step runs in, as Kubeflow names it in the environment and labels it with its run.
 
     Args:
@@ -234,22 +243,22 @@ def own_pod(api: Kubernetes, folder: Path = POD) -> Pod:
     namespace = told.read_text().strip() if told.exists() else ""
     try:
         found = api.get(f"/api/v1/namespaces/{namespace}/pods/{name}") if name and namespace else None
-    except ForbiddenError as e:
+    except KubernetesForbiddenError as e:
         raise TrainingError("the step's account may not look at its own pod", where=name, cure=_RIGHTS) from e
     run = ((found or {}).get("metadata", {}).get("labels") or {}).get("pipeline/runid", "")
     if not run:
         raise TrainingError("this is no step of a Kubeflow run", where=name or "KFP_POD_NAME", cure="set the knob nodes to 1")
-    return Pod(namespace, name, uid, run)
+    return OwnerPod(namespace, name, uid, run)
 
 
-def conductor(place: Place, progress: Progress) -> Conductor:
+def make_controller(place: NodeResources, progress: ProgressCallback) -> TrainJobController:
     """As the service account of the step's pod.
 
     Raises:
         TrainingError: outside of Kubernetes.
     """
-    api, deleter = in_pod(timeout_s=30), in_pod(timeout_s=0.5)
+    api, deleter = connect_in_pod(timeout_s=30), connect_in_pod(timeout_s=0.5)
     if api is None or deleter is None:
         cure = "run the pipeline on Kubeflow, or set the knob nodes to 1 and devices to the GPUs of this machine"
         raise TrainingError("training on several nodes needs a Kubernetes cluster with Kubeflow Trainer", cure=cure)
-    return Conductor(api, deleter, own_pod(api), place, progress)
+    return TrainJobController(api, deleter, find_own_pod(api), place, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from components.finetune.nodes.place import LABELS, RUNTIME, Object, Place
+from components.finetune.nodes.place import LABELS, RUNTIME, NodeResources, Object
 
 GROUP = "trainer.kubeflow.org"
 API = f"/apis/{GROUP}/v1alpha1"
@@ -15,7 +15,7 @@ _MANAGER = "audio-tune/finetune"
 
 
 @dataclass(frozen=True)
-class Pod:
+class OwnerPod:
     """The step's own pod: it owns the TrainJob, which goes when the pod goes."""
 
     namespace: str
@@ -24,11 +24,11 @@ class Pod:
     run: str
 
     @property
-    def owner(self) -> Object:
+    def owner_reference(self) -> Object:
         return {"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid}
 
 
-def name_of(run: str, run_key: str) -> str:
+def make_trainjob_name(run: str, run_key: str) -> str:
     """The TrainJob's name: the same for every attempt of one run at one training, another for everything else.
 
     Short, since the pods' host names are made of it and end at 63 letters.
@@ -37,7 +37,7 @@ def name_of(run: str, run_key: str) -> str:
     return f"finetune-{digits}"
 
 
-def trainjob(place: Place, pod: Pod, run_key: str, *, nodes: int, devices: int, command: list[str]) -> Object:
+def build_trainjob(place: NodeResources, pod: OwnerPod, run_key: str, *, nodes: int, devices: int, command: list[str]) -> Object:
     """The object as it is posted.
 
     Args:
@@ -52,11 +52,11 @@ def trainjob(place: Place, pod: Pod, run_key: str, *, nodes: int, devices: int, 
         "apiVersion": f"{GROUP}/v1alpha1",
         "kind": "TrainJob",
         "metadata": {
-            "name": name_of(pod.run, run_key),
+            "name": make_trainjob_name(pod.run, run_key),
             "namespace": pod.namespace,
             "labels": dict(LABELS),
             "annotations": {TRAINING: run_key, "audio-tune/run": pod.run},
-            "ownerReferences": [pod.owner],
+            "ownerReferences": [pod.owner_reference],
         },
         "spec": {
             "runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": RUNTIME},
@@ -69,17 +69,17 @@ def trainjob(place: Place, pod: Pod, run_key: str, *, nodes: int, devices: int, 
                 "env": place.env,
                 "resourcesPerNode": place.resources,
             },
-            "runtimePatches": [{"manager": _MANAGER, "trainingRuntimeSpec": {"template": {"spec": _jobs(place)}}}],
+            "runtimePatches": [{"manager": _MANAGER, "trainingRuntimeSpec": {"template": {"spec": _build_jobs_patch(place)}}}],
         },
     }
 
 
-def _jobs(place: Place) -> Object:
-    template = {"metadata": {"labels": dict(LABELS)}, "spec": _pod_spec(place)}
+def _build_jobs_patch(place: NodeResources) -> Object:
+    template = {"metadata": {"labels": dict(LABELS)}, "spec": _build_pod_spec(place)}
     return {"replicatedJobs": [{"name": JOB, "template": {"spec": {"template": template}}}]}
 
 
-def _pod_spec(place: Place) -> Object:
+def _build_pod_spec(place: NodeResources) -> Object:
     """As PodSecurity's strictest level asks; with a root that nobody writes to, and scratch where the program does."""
     scratch = {"tmp": "/tmp", "cache": "/cache"}
     container = {

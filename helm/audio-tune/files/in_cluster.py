@@ -22,7 +22,7 @@ ACCOUNT = Path(os.environ.get("SERVICE_ACCOUNT", "/var/run/secrets/kubernetes.io
 UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-class Api:
+class NamespaceApi:
     """Kubernetes' API for one namespace. Patient with a server that does not answer yet: the pod's network may be seconds old."""
 
     def __init__(self, server, namespace, token, context=None, patience_s=60.0):
@@ -31,18 +31,18 @@ class Api:
 
     def get(self, kind, name):
         """The object, or None."""
-        status, body = self._ask("GET", f"/{kind}/{name}")
-        return None if status == 404 else _good(status, body, f"reading {kind} {name}")
+        status, body = self._send_request("GET", f"/{kind}/{name}")
+        return None if status == 404 else _check_answer(status, body, f"reading {kind} {name}")
 
     def create(self, kind, body):
         """True if it was made, False if it was there already."""
-        status, answer = self._ask("POST", f"/{kind}", body)
+        status, answer = self._send_request("POST", f"/{kind}", body)
         if status == 409:
             return False
-        _good(status, answer, f"making {kind} {body['metadata']['name']}")
+        _check_answer(status, answer, f"making {kind} {body['metadata']['name']}")
         return True
 
-    def _ask(self, method, path, body=None):
+    def _send_request(self, method, path, body=None):
         until = time.monotonic() + self._patience_s
         while True:
             request = urllib.request.Request(self._base + path, method=method, data=json.dumps(body).encode() if body else None)
@@ -61,13 +61,13 @@ class Api:
                 time.sleep(1)
 
 
-def _good(status, body, doing):
+def _check_answer(status, body, doing):
     if status >= 300:
         sys.exit(f"Kubernetes refuses {doing}: {body.get('message', status)}")
     return body
 
 
-def volume_faults(api, volumes):
+def find_volume_faults(api, volumes):
     """What a volume that exists cannot follow: another class, a smaller size."""
     faults = []
     for wanted in volumes:
@@ -82,14 +82,14 @@ def volume_faults(api, volumes):
                 "its class. Put the old value back, or move the data (docs/operations/upgrade.md)"
             )
         size = spec["resources"]["requests"]["storage"]
-        if amount(wanted["size"]) < amount(size):
+        if parse_quantity(wanted["size"]) < parse_quantity(size):
             faults.append(
                 f"{wanted['key']}.size: volume {wanted['claim']} has {size}; a volume cannot shrink to {wanted['size']}"
             )
     return faults
 
 
-def amount(text):
+def parse_quantity(text):
     """Bytes of a quantity such as 10Gi."""
     number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", text).groups()
     return float(number) * UNITS[unit]
@@ -102,13 +102,13 @@ def make_secrets(api, wanted):
         if api.get("secrets", entry["name"]) is not None:
             told.append(f"secret {entry['name']} is there and stays")
             continue
-        data = {field: _value(how) for field, how in entry["data"].items()}
-        made = api.create("secrets", _secret(entry["name"], entry["labels"], data))
+        data = {field: _make_value(how) for field, how in entry["data"].items()}
+        made = api.create("secrets", _build_secret(entry["name"], entry["labels"], data))
         told.append(f"secret {entry['name']} {'made' if made else 'is there and stays'}")
     return told
 
 
-def _value(how):
+def _make_value(how):
     """{"value": words} or {"random": number of characters}: letters and digits, which need no quoting anywhere."""
     if "value" in how:
         return how["value"].encode()
@@ -116,39 +116,39 @@ def _value(how):
     return "".join(secrets.choice(letters) for _ in range(how["random"])).encode()
 
 
-def _secret(name, labels, data):
+def _build_secret(name, labels, data):
     encoded = {field: base64.b64encode(value).decode() for field, value in data.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "type": "Opaque", "data": encoded}
 
 
-def prepare(api, spec):
-    faults = volume_faults(api, spec["volumes"])
+def prepare_namespace(api, spec):
+    faults = find_volume_faults(api, spec["volumes"])
     if faults:
         sys.exit("\n".join(faults))
     print("\n".join(make_secrets(api, spec["secrets"])))
 
 
-def keep(api, path, name, instance=""):
+def save_as_secret(api, path, name, instance=""):
     """The file as a Secret; nothing to do when the step before made none."""
     if not path.exists():
         print("nothing to keep: there is an owner already")
         return
     labels = {"app.kubernetes.io/part-of": "audio-tune", "app.kubernetes.io/instance": instance}
-    if not api.create("secrets", _secret(name, labels, {path.name: path.read_bytes()})):
+    if not api.create("secrets", _build_secret(name, labels, {path.name: path.read_bytes()})):
         sys.exit(f"secret {name} is there already: delete it, it holds the password of an owner before this one")
     print(f"the first owner's password and token are in secret {name}; the command in NOTES shows and removes it")
 
 
-def connect():
+def connect_to_api():
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     host = f"[{host}]" if ":" in host else host
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    return Api(f"https://{host}:{port}", (ACCOUNT / "namespace").read_text(), (ACCOUNT / "token").read_text(), context)
+    return NamespaceApi(f"https://{host}:{port}", (ACCOUNT / "namespace").read_text(), (ACCOUNT / "token").read_text(), context)
 
 
 if __name__ == "__main__":
     verb, *words = sys.argv[1:]
     if verb == "prepare":
-        prepare(connect(), json.loads(Path(words[0]).read_text()))
+        prepare_namespace(connect_to_api(), json.loads(Path(words[0]).read_text()))
     else:
-        keep(connect(), Path(words[0]), *words[1:])
+        save_as_secret(connect_to_api(), Path(words[0]), *words[1:])

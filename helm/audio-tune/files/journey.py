@@ -17,7 +17,7 @@ from pathlib import Path
 WORK = Path(os.environ.get("JOURNEY_FOLDER", "/tmp/journey"))
 SERVICE = os.environ.get("JOURNEY_SERVICE", "http://127.0.0.1:3000")
 STEPS = os.environ.get("JOURNEY_STEPS", "12")
-PATIENCE_S = 300
+TIMEOUT_S = 300
 AGREEMENT = """group = "helm test"
 version = 1
 recordings_licence = "CC0-1.0"
@@ -31,34 +31,34 @@ consents_to = ["store", "train", "release", "generate"]
 """
 
 
-def timed(title, work):
+def time_step(title, work):
     """Does the work, tells its time; the first failure ends the journey."""
     began = time.monotonic()
     answer = work()
     print(f"{time.monotonic() - began:7.1f} s  {title}{f': {answer}' if answer else ''}", flush=True)
 
 
-def takes():
+def write_takes():
     """Eight takes of the simulated synthesizer, named by what is heard in them."""
     import numpy as np
 
     from audiotune.sound import Sound
-    from audiotune.synthesizer import play, random_patch
+    from audiotune.synthesizer import make_random_patch, play_patch
 
     rng = np.random.default_rng(7)
     folder = WORK / "takes"
     for number in range(8):
         register, envelope = ("low", "drone") if number % 2 else ("high", "pluck")
-        patch = random_patch(rng, register=register, envelope=envelope)
+        patch = make_random_patch(rng, register=register, envelope=envelope)
         silence = np.zeros(32_000, np.float32)
-        sounds = [play(patch.at(register, rng), 1.5, 32_000, number * 10 + part).data[0] for part in range(3)]
+        sounds = [play_patch(patch.move_to_register(register, rng), 1.5, 32_000, number * 10 + part).data[0] for part in range(3)]
         frames = np.concatenate([part for sound in sounds for part in (silence, sound)] + [silence])
-        Sound(frames[None], 32_000).write(folder / f"{patch.caption().replace(' ', '_')}_{number}.wav", "PCM_16")
+        Sound(frames[None], 32_000).write(folder / f"{patch.make_caption().replace(' ', '_')}_{number}.wav", "PCM_16")
     (WORK / "agreement.toml").write_text(AGREEMENT)
     return f"{len(list(folder.glob('*.wav')))} takes"
 
 
-def door(step, **flags):
+def run_step(step, **flags):
     """One step through its own door; its last words are the reason when it fails. Returns its parameters."""
     words = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     done = subprocess.run([sys.executable, "-m", f"components.{step}", *words], capture_output=True, text=True)
@@ -69,27 +69,27 @@ def door(step, **flags):
     return json.loads(done.stdout[done.stdout.rindex("\n{\n") :])["parameters"] if "\n{\n" in done.stdout else {}
 
 
-def out(step, *names):
+def make_artifact_paths(step, *names):
     """Where the artifacts of a step go."""
     folder = WORK / step
     folder.mkdir(parents=True, exist_ok=True)
     return {name: folder / name for name in names}
 
 
-def prepare():
-    made = out("ingest", "recordings", "report", "metrics")
-    door("ingest", source=WORK / "takes", agreement=WORK / "agreement.toml", contributors="test", **made)
-    cut = out("segment", "segments", "report", "metrics")
-    cut_to = door("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
-    door("annotate_merge", segments=cut_to, sources="file_names", **out("annotate_merge", "dataset", "report", "metrics"))
+def prepare_dataset():
+    made = make_artifact_paths("ingest", "recordings", "report", "metrics")
+    run_step("ingest", source=WORK / "takes", agreement=WORK / "agreement.toml", contributors="test", **made)
+    cut = make_artifact_paths("segment", "segments", "report", "metrics")
+    cut_to = run_step("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
+    run_step("annotate_merge", segments=cut_to, sources="file_names", **make_artifact_paths("annotate_merge", "dataset", "report", "metrics"))
 
 
-def tune():
+def tune_model():
     dataset = WORK / "annotate_merge" / "dataset"
     latents = WORK / "encode" / "latents"
-    door("encode", dataset=dataset, base="tiny", **out("encode", "latents", "metrics"))
-    made = out("finetune", "checkpoint", "report", "metrics")
-    door(
+    run_step("encode", dataset=dataset, base="tiny", **make_artifact_paths("encode", "latents", "metrics"))
+    made = make_artifact_paths("finetune", "checkpoint", "report", "metrics")
+    run_step(
         "finetune",
         latents=latents,
         dataset=dataset,
@@ -100,21 +100,21 @@ def tune():
         validate_rows=0,
         **made,
     )
-    door("unwrap", checkpoint=made["checkpoint"], **out("unwrap", "weights", "metrics"))
+    run_step("unwrap", checkpoint=made["checkpoint"], **make_artifact_paths("unwrap", "weights", "metrics"))
 
 
-def register():
+def register_release():
     weights, dataset = WORK / "unwrap" / "weights", WORK / "annotate_merge" / "dataset"
-    judged = out("evaluate", "evaluation", "report", "metrics")
+    judged = make_artifact_paths("evaluate", "evaluation", "report", "metrics")
     cheap = {"sounds": 2, "train_sounds": 0, "references": 4, "steps": 4, "loss_rows": 0, "players": 0}
-    door("evaluate", weights=weights, latents=WORK / "encode" / "latents", dataset=dataset, **cheap, **judged)
-    made = out("register", "release", "report", "metrics")
+    run_step("evaluate", weights=weights, latents=WORK / "encode" / "latents", dataset=dataset, **cheap, **judged)
+    made = make_artifact_paths("register", "release", "report", "metrics")
     given = {"weights": weights, "dataset": dataset, "evaluation": judged["evaluation"]}
-    version = door("register", name="helm-test", champion="false", **given, **made)["version"]
+    version = run_step("register", name="helm-test", champion="false", **given, **made)["version"]
     return f"version {version}"
 
 
-def token():
+def issue_token():
     done = subprocess.run(
         [sys.executable, "-m", "audiotune.access", "token", "issue", "test", "--days", "1"], capture_output=True, text=True
     )
@@ -123,41 +123,41 @@ def token():
     return done.stdout.strip()
 
 
-def listen():
+def check_sound():
     """A sound with a token; the same without one is refused."""
-    carried = token()
-    until = time.monotonic() + PATIENCE_S
-    while status(SERVICE + "/v1/health") != 200:
+    carried = issue_token()
+    until = time.monotonic() + TIMEOUT_S
+    while get_status(SERVICE + "/v1/health") != 200:
         if time.monotonic() > until:
-            sys.exit(f"helm test: the new release is not served: {said(SERVICE + '/v1/health')}")
+            sys.exit(f"helm test: the new release is not served: {read_answer(SERVICE + '/v1/health')}")
         time.sleep(1)
     body = json.dumps({"prompt": "low drone", "seconds": 1, "steps": 8, "seed": 1, "format": "wav"}).encode()
-    if status(SERVICE + "/v1/generations", body) != 401:
+    if get_status(SERVICE + "/v1/generations", body) != 401:
         sys.exit("helm test: a request without a token was not refused")
     request = urllib.request.Request(SERVICE + "/v1/generations", data=body)
     request.add_header("Authorization", f"Bearer {carried}")
     request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
         sound = answer.read()
-    from audiotune.sound import read
+    from audiotune.sound import read_sound
 
     (WORK / "sound.wav").write_bytes(sound)
-    heard = read(WORK / "sound.wav")
+    heard = read_sound(WORK / "sound.wav")
     if not heard.peak_dbfs > -60:
         sys.exit("helm test: the sound is silent")
     return f"{heard.frames / heard.sample_rate_hz:.1f} s of sound, peak {heard.peak_dbfs:.0f} dBFS"
 
 
-def neighbours():
+def check_services():
     """The services of the release itself answer, and ask who comes."""
     for address, good in json.loads(os.environ.get("JOURNEY_NEIGHBOURS", "[]")):
-        found = status(address)
+        found = get_status(address)
         if found not in good:
             sys.exit(f"helm test: {address} answers {found}, not {' or '.join(map(str, good))}")
         print(f"           {address} answers {found}", flush=True)
 
 
-def status(address, body=None):
+def get_status(address, body=None):
     request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -168,7 +168,7 @@ def status(address, body=None):
         return str(e)
 
 
-def said(address):
+def read_answer(address):
     try:
         with urllib.request.urlopen(address, timeout=10) as answer:
             return answer.read().decode()[:500]
@@ -181,12 +181,12 @@ def said(address):
 def main():
     began = time.monotonic()
     WORK.mkdir(parents=True, exist_ok=True)
-    timed("neighbours", neighbours)
-    timed("sounds in", takes)
-    timed("prepared", prepare)
-    timed("tuned", tune)
-    timed("registered", register)
-    timed("heard", listen)
+    time_step("neighbours", check_services)
+    time_step("sounds in", write_takes)
+    time_step("prepared", prepare_dataset)
+    time_step("tuned", tune_model)
+    time_step("registered", register_release)
+    time_step("heard", check_sound)
     print(f"{time.monotonic() - began:7.1f} s  the whole journey", flush=True)
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store.port import Store
 from services.generation import files, making
-from services.generation.adapters import Adapters
+from services.generation.adapters import AdapterResolver
 from services.generation.engine import Engine
-from services.generation.jobs.record import Event, Job
-from services.generation.jobs.runner import Maker
-from services.generation.problems import Problem, of_error
-from services.generation.work import AwayError, BusyError, NotReadyError, Work
+from services.generation.jobs.record import GenerationJob, JobEvent
+from services.generation.jobs.runner import JobMaker
+from services.generation.problems import ProblemError, problem_from_error
+from services.generation.work import AdapterLookupError, BusyError, EngineWork, NotReadyError
 
 _AGAIN_S = 2.0
 _FOREVER_S = 86_400.0  # jobs have no client that would hang up
@@ -23,75 +23,75 @@ _ROOM = 0.5  # of what a member may fill is left to requests that somebody waits
 
 
 @dataclass
-class Begun:
+class JobHandle:
     """A job at work, or what refused it, or neither while its adapters cannot be looked up."""
 
-    job: Job
-    plan: making.Plan | None = None
-    work: Work | None = None
-    refused: Problem | None = None
+    job: GenerationJob
+    plan: making.GenerationPlan | None = None
+    work: EngineWork | None = None
+    refused: ProblemError | None = None
     again_at: float = 0.0  # on the monotonic clock: when it is tried again
 
 
-class EngineMaker(Maker):
+class EngineMaker(JobMaker):
     """Makes jobs on an engine and keeps their sounds."""
 
-    def __init__(self, engine: Engine, store: Store, adapters: Adapters) -> None:
+    def __init__(self, engine: Engine, store: Store, adapters: AdapterResolver) -> None:
         self._engine, self._store, self._adapters = engine, store, adapters
 
-    def ready(self) -> bool:
-        return self._engine.shelf.current is not None
+    def is_ready(self) -> bool:
+        return self._engine.shelf.default_release is not None
 
-    def room(self, member: str) -> bool:
-        return self._engine.room(member) > _ROOM
+    def has_room(self, member: str) -> bool:
+        return self._engine.free_part(member) > _ROOM
 
-    def begin(self, job: Job) -> Begun:
-        handle = Begun(job)
-        self._start(handle)
+    def begin(self, job: GenerationJob) -> JobHandle:
+        handle = JobHandle(job)
+        self._submit_job(handle)
         return handle
 
-    def _start(self, handle: Begun) -> None:
+    def _submit_job(self, handle: JobHandle) -> None:
         job = handle.job
         try:
             loaded = self._engine.shelf.get(job.request.release)
-            plan = making.wanted(self._engine.settings, self._adapters, loaded, job.request, self._store, job.member)
+            plan = making.plan_request(self._engine.settings, self._adapters, loaded, job.request, self._store, job.member)
             handle.work, handle.plan = self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False), plan
-        except Problem as e:
+        except ProblemError as e:
             handle.refused = e
-        except AwayError:  # it stays claimed, and does not hold up those behind it
+        except AdapterLookupError:  # it stays claimed, and does not hold up those behind it
             handle.again_at = time.monotonic() + _AGAIN_S
 
-    def done(self, handle: Begun) -> bool:
+    def is_done(self, handle: JobHandle) -> bool:
         if handle.work is None and handle.refused is None and time.monotonic() >= handle.again_at:
             with suppress(BusyError, NotReadyError):
-                self._start(handle)
+                self._submit_job(handle)
         return handle.refused is not None or (handle.work is not None and handle.work.result.done())
 
-    def ending(self, job: Job, handle: Begun) -> Event:
+    def end_event(self, job: GenerationJob, handle: JobHandle) -> JobEvent:
         if handle.work is None or handle.plan is None:
             assert handle.refused is not None
-            return _failed(handle.refused)
+            return _failed_event(handle.refused)
         try:
             sounds = handle.work.result.result(timeout=0)
-            format, _ = files.format_for(job.request, "")
-            keeping = files.Files(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
-            made = [keeping.made(place, sound) for place, sound in enumerate(sounds)]
+            format, _ = files.choose_format(job.request, "")
+            keeping = files.SoundFileWriter(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
+            made = [keeping.write_sound(place, sound) for place, sound in enumerate(sounds)]
         except (CancelledError, NotReadyError):
-            return Event(kind="back")
-        except Problem as e:
-            return _failed(e)
+            return JobEvent(kind="back")
+        except ProblemError as e:
+            return _failed_event(e)
         except StoreError:  # the sounds are made and wait here until they can be kept
             raise
         except AudioTuneError as e:
-            return _failed(of_error(e))
+            return _failed_event(problem_from_error(e))
         except Exception as e:  # a bug: the job says so, the log knows more
-            return _failed(Problem(500, f"something broke here ({type(e).__name__})", code="bug"))
-        return Event(kind="done", sounds=tuple(record for _, record in made))
+            return _failed_event(ProblemError(500, f"something broke here ({type(e).__name__})", code="bug"))
+        return JobEvent(kind="done", sounds=tuple(record for _, record in made))
 
-    def leave(self, handle: Begun) -> None:
+    def cancel(self, handle: JobHandle) -> None:
         if handle.work is not None:
-            self._engine.leave(handle.work)
+            self._engine.cancel(handle.work)
 
 
-def _failed(problem: Problem) -> Event:
-    return Event(kind="failed", problem=problem.body("", ""))
+def _failed_event(problem: ProblemError) -> JobEvent:
+    return JobEvent(kind="failed", problem=problem.to_body("", ""))

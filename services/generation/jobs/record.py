@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from audiotune.generation import Generation, GenerationRequest
+from audiotune.generation import GenerationRecord, GenerationRequest
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 ID = r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}"
 
 
-class Event(BaseModel):
+class JobEvent(BaseModel):
     """One thing that happened to a job.
 
     Attributes:
@@ -34,18 +34,18 @@ class Event(BaseModel):
     request: GenerationRequest | None = None
     digest: str = ""
     webhook: str = ""
-    sounds: tuple[Generation, ...] = ()
+    sounds: tuple[GenerationRecord, ...] = ()
     problem: dict[str, Any] | None = None
 
 
-class Job(BaseModel):
+class GenerationJob(BaseModel):
     """A job as its events tell it. `length`: how many there are, which is the number of the next one."""
 
     model_config = ConfigDict(frozen=True)
 
     member: str
     id: str
-    state: State
+    state: JobState
     length: int
     made: datetime
     changed: datetime
@@ -54,11 +54,11 @@ class Job(BaseModel):
     webhook: str = ""
     worker: str = ""
     tries: int = Field(default=0, description="claims that ended in silence")
-    sounds: tuple[Generation, ...] = ()
+    sounds: tuple[GenerationRecord, ...] = ()
     problem: dict[str, Any] | None = None
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.state in ENDED
 
     @property
@@ -67,21 +67,21 @@ class Job(BaseModel):
         return f"{self.made:%Y%m%dT%H%M%S%f}"
 
     @property
-    def log(self) -> str:
+    def event_prefix(self) -> str:
         """Prefix of its events."""
         return f"jobs/log/{self.member}/{self.id}/"
 
 
-_STATES: dict[str, State] = {"made": "queued", "claimed": "running", "back": "queued"}
+_STATES: dict[str, JobState] = {"made": "queued", "claimed": "running", "back": "queued"}
 
 
-def told(member: str, id: str, events: Sequence[Event]) -> Job:
+def job_from_events(member: str, id: str, events: Sequence[JobEvent]) -> GenerationJob:
     """The job behind its events, the first of which is `made`."""
     first, last = events[0], events[-1]
     assert first.request is not None
-    state: State = _STATES.get(last.kind, last.kind)  # type: ignore[arg-type]
+    state: JobState = _STATES.get(last.kind, last.kind)  # type: ignore[arg-type]
     tries = sum(event.kind == "claimed" for event in events) - sum(event.kind == "back" for event in events)
-    return Job(
+    return GenerationJob(
         member=member, id=id, state=state, length=len(events), made=first.at, changed=last.at, request=first.request,
         digest=first.digest, webhook=first.webhook, worker=last.worker if state == "running" else "", sounds=last.sounds, tries=tries,
         problem=last.problem,

@@ -13,7 +13,7 @@ from audiotune.errors import NotInStoreError
 from audiotune.store.port import Store
 
 
-class Try(BaseModel):
+class WebhookAttempt(BaseModel):
     """One try. `status`: what the other side answered, None when it did not; `problem`: why not, in words."""
 
     model_config = ConfigDict(frozen=True)
@@ -23,34 +23,34 @@ class Try(BaseModel):
     problem: str = ""
 
     @property
-    def heard(self) -> bool:
+    def was_accepted(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
 
-class Telling(BaseModel):
+class WebhookLog(BaseModel):
     """All tries so far. `next`: when the next one is due, None when there is none."""
 
     model_config = ConfigDict(frozen=True)
 
     state: Literal["waiting", "told", "given up"] = "waiting"
-    tries: tuple[Try, ...] = ()
+    tries: tuple[WebhookAttempt, ...] = ()
     next: datetime | None = None
 
 
-def telling(store: Store, member: str, id: str) -> Telling:
+def read_webhook_log(store: Store, member: str, id: str) -> WebhookLog:
     try:
-        return Telling.model_validate_json(store.get(_key(member, id)))
+        return WebhookLog.model_validate_json(store.get(_webhook_log_key(member, id)))
     except (NotInStoreError, ValidationError):
-        return Telling()
+        return WebhookLog()
 
 
-def keep(store: Store, member: str, id: str, what: Telling) -> None:
-    store.put(_key(member, id), what.model_dump_json(exclude_none=True).encode())
+def write_webhook_log(store: Store, member: str, id: str, what: WebhookLog) -> None:
+    store.put(_webhook_log_key(member, id), what.model_dump_json(exclude_none=True).encode())
 
 
-def forget(store: Store, member: str, id: str) -> None:
-    store.delete(_key(member, id))
+def delete_webhook_log(store: Store, member: str, id: str) -> None:
+    store.delete(_webhook_log_key(member, id))
 
 
-def _key(member: str, id: str) -> str:
+def _webhook_log_key(member: str, id: str) -> str:
     return f"jobs/told/{member}/{id}.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Arrival:
+class PageRefresh:
     """What a page brings up to date when it is opened or somebody else sits down.
 
     Attributes:
@@ -20,8 +20,8 @@ class Arrival:
         when_opened: opening the room calls it too. Not for a form, which would lose what was filled in.
     """
 
-    call: Callable[[str], Any]
-    parts: Sequence[Any]
-    cleared: Sequence[Any] = ()
+    load_values: Callable[[str], Any]
+    outputs: Sequence[Any]
+    cleared_outputs: Sequence[Any] = ()
     when_opened: bool = True
     by_account: bool = False

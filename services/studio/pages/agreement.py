@@ -10,12 +10,12 @@ import gradio as gr
 
 from audiotune.errors import AudioTuneError
 from audiotune.governance import Agreement
-from services.studio.desk import Desk
-from services.studio.holdings import gift_of, take_away
-from services.studio.markup import Markup, joined, say, table, tag
-from services.studio.pages import Arrival
-from services.studio.pages.head import anybody
-from services.studio.releases import releases_in
+from services.studio.desk import StudioContext
+from services.studio.holdings import count_contribution, export_member_data
+from services.studio.markup import Markup, join_markup, render_message, render_table, tag
+from services.studio.pages import PageRefresh
+from services.studio.pages.head import find_present_member
+from services.studio.releases import list_releases
 
 _USES = {
     "store": "keep recordings",
@@ -25,49 +25,49 @@ _USES = {
 }
 
 
-def build(desk: Desk, me: gr.BrowserState) -> Arrival:
+def build_agreement_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
     plan = gr.HTML(elem_id="at-agreement")
     words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
-    gr.HTML(joined(tag("h2", "Take away my data"), tag("p", words, class_="at-lead")))
+    gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-lead")))
     weights = gr.Checkbox(label="with the weights of our releases (can be large)", value=False)
     pack = gr.Button("Pack everything of mine", variant="primary", elem_id="at-pack")
     news = gr.HTML()
     download = gr.DownloadButton("Download", visible=False, elem_id="at-download")
 
     def on_pack(chosen: str, with_weights: bool, request: gr.Request) -> tuple[Any, Any]:
-        member = anybody(desk, chosen, request)
+        member = find_present_member(desk, chosen, request)
         if not member:
-            return say("Choose who you are at the top of the page first.", "bad"), gr.DownloadButton(visible=False)
+            return render_message("Choose who you are at the top of the page first.", "bad"), gr.DownloadButton(visible=False)
         try:
-            path = take_away(
-                desk.store, desk.shelves.current(), desk.agreement(), member, releases_in(desk.store),
+            path = export_member_data(
+                desk.store, desk.library.current(), desk.require_agreement(), member, list_releases(desk.store),
                 Path(download.GRADIO_CACHE) / secrets.token_hex(16), weights=with_weights,  # nobody else can guess the folder
             )  # fmt: skip
         except AudioTuneError as e:
-            return say(f"{e}.", "bad"), gr.DownloadButton(visible=False)
+            return render_message(f"{e}.", "bad"), gr.DownloadButton(visible=False)
         size = path.stat().st_size / 1e6
-        return say("Packed.", "good"), gr.DownloadButton(f"Download {path.name} ({size:.1f} MB)", value=str(path), visible=True)
+        return render_message("Packed.", "good"), gr.DownloadButton(f"Download {path.name} ({size:.1f} MB)", value=str(path), visible=True)
 
     pack.click(on_pack, [me, weights], [news, download])
-    return Arrival(lambda member: _plan(desk), [plan])
+    return PageRefresh(lambda member: _render_agreement(desk), [plan])
 
 
-def _plan(desk: Desk) -> Markup:
+def _render_agreement(desk: StudioContext) -> Markup:
     try:
-        agreement, shelf = desk.agreement(), desk.shelves.current()
+        agreement, shelf = desk.require_agreement(), desk.library.current()
         rows = []
         for member in agreement.members:
-            gift = gift_of(desk.store, shelf, member.id)
+            gift = count_contribution(desk.store, shelf, member.id)
             agreed = "left the group" if member.left else ", ".join(member.consents_to) or "asks for each recording"
             minutes = f"{gift.recordings} ({gift.seconds / 60:.1f} min)"
             rows.append((member.name, agreed, minutes, str(gift.segments), str(gift.answers)))
     except AudioTuneError as e:
-        return say(f"{e}.", "bad")
+        return render_message(f"{e}.", "bad")
     headers = ("Member", "Agrees to", "Recordings", "Segments", "Answers")
-    return joined(_terms(agreement), tag("h2", "Who gave what"), table(headers, rows))
+    return join_markup(_render_terms(agreement), tag("h2", "Who gave what"), render_table(headers, rows))
 
 
-def _terms(agreement: Agreement) -> Markup:
+def _render_terms(agreement: Agreement) -> Markup:
     uses = ", ".join(_USES[use] for use in agreement.allowed_uses) or "nothing"
     facts = [
         ("The group may", uses),
@@ -75,7 +75,7 @@ def _terms(agreement: Agreement) -> Markup:
         ("Weights are", agreement.weights_licence),
         ("From outside we take", ", ".join(agreement.accepted_licences) or "nothing"),
     ]
-    rows = (joined(tag("dt", name), tag("dd", value)) for name, value in facts)
+    rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts)
     head = tag("h2", agreement.group)
     return tag(
         "article",

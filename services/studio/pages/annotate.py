@@ -7,88 +7,88 @@ from collections.abc import Callable
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
-from services.studio.desk import Desk
-from services.studio.pages import Arrival
-from services.studio.pages.calls import Given, callable_from_page
-from services.studio.theme import script
-from services.studio.waveform import peaks_of_file
+from services.studio.desk import StudioContext
+from services.studio.pages import PageRefresh
+from services.studio.pages.calls import Payload, create_server_function
+from services.studio.theme import bundle_scripts
+from services.studio.waveform import read_file_peaks
 
 
-def build(desk: Desk) -> Arrival:
-    calls = _Calls(desk)
+def build_annotate_page(desk: StudioContext) -> PageRefresh:
+    calls = _AnnotateFunctions(desk)
     widget = gr.HTML(
         {"member": ""},
         html_template='<section class="at-annotate" aria-label="Annotate"></section>',
-        js_on_load=script("dom.js", "player.js", "chips.js", "annotate.js"),
+        js_on_load=bundle_scripts("dom.js", "player.js", "chips.js", "annotate.js"),
         server_functions=[
-            callable_from_page(desk, work)
-            for work in (calls.start, calls.next_segment, calls.open_segment, calls.save_answer, calls.add_word)
+            create_server_function(desk, work)
+            for work in (calls.start_annotating, calls.next_segment, calls.open_segment, calls.save_answer, calls.add_word)
         ],
         apply_default_css=False,
         elem_id="at-annotate",
     )
     calls.cache = widget.move_resource_to_block_cache
-    return Arrival(lambda member: {"member": member}, [widget])
+    return PageRefresh(lambda member: {"member": member}, [widget])
 
 
-class _Calls:
+class _AnnotateFunctions:
     """What the widget asks. `cache` copies a file to where the browser may fetch it from and gives its path."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: StudioContext) -> None:
         self._desk = desk
         self.cache: Callable[[str], str | None] = lambda path: path
 
-    def start(self, member: str, given: Given) -> Given:
+    def start_annotating(self, member: str, given: Payload) -> Payload:
         """The first segment to hear."""
-        return self._next(member, [])
+        return self._answer_with_next(member, [])
 
-    def next_segment(self, member: str, given: Given) -> Given:
+    def next_segment(self, member: str, given: Payload) -> Payload:
         """The next unheard one; those left for later come last."""
-        return self._next(member, [str(id) for id in given.get("leave", [])][:5000])
+        return self._answer_with_next(member, [str(id) for id in given.get("leave", [])][:5000])
 
-    def open_segment(self, member: str, given: Given) -> Given:
+    def open_segment(self, member: str, given: Payload) -> Payload:
         """One segment by its id."""
         return {
-            **self._standing(member),
-            "segment": self._segment(member, str(given["segment"])),
-            "facets": self._desk.words.facets(),
+            **self._describe_progress(member),
+            "segment": self._load_segment(member, str(given["segment"])),
+            "facets": self._desk.vocabulary.list_facets(),
         }
 
-    def save_answer(self, member: str, given: Given) -> Given:
+    def save_answer(self, member: str, given: Payload) -> Payload:
         """Keeps an answer; then the next segment, or the same one with everybody's answers."""
         tags = {str(facet): [str(term) for term in terms] for facet, terms in dict(given.get("tags", {})).items()}
         segment = str(given["segment"])
-        self._desk.listening.save(member, segment, tags, str(given.get("words", "")))
+        self._desk.annotation_queue.save_answer(member, segment, tags, str(given.get("words", "")))
         if given.get("go_on"):
-            return self._next(member, [str(id) for id in given.get("leave", [])][:5000])
-        return {**self._standing(member), "segment": self._segment(member, segment)}
+            return self._answer_with_next(member, [str(id) for id in given.get("leave", [])][:5000])
+        return {**self._describe_progress(member), "segment": self._load_segment(member, segment)}
 
-    def add_word(self, member: str, given: Given) -> Given:
+    def add_word(self, member: str, given: Payload) -> Payload:
         """A word of the member's own, for the whole group."""
         if not member:
             return {"error": "Choose who you are at the top of the page first."}
-        term, label = self._desk.words.add(str(given.get("facet", "")), str(given.get("word", "")), member)
-        return {"term": term, "label": label, "facets": self._desk.words.facets()}
+        term, label = self._desk.vocabulary.add_term(str(given.get("facet", "")), str(given.get("word", "")), member)
+        return {"term": term, "label": label, "facets": self._desk.vocabulary.list_facets()}
 
-    def _next(self, member: str, leave: list[str]) -> Given:
-        id = self._desk.listening.next_for(member, leave)
-        answer = self._standing(member)
+    def _answer_with_next(self, member: str, leave: list[str]) -> Payload:
+        id = self._desk.annotation_queue.choose_next_segment(member, leave)
+        answer = self._describe_progress(member)
         if id is not None:
-            answer["segment"] = self._segment(member, id)
-            answer["facets"] = self._desk.words.facets()
+            answer["segment"] = self._load_segment(member, id)
+            answer["facets"] = self._desk.vocabulary.list_facets()
         return answer
 
-    def _standing(self, member: str) -> Given:
-        listening = self._desk.listening
-        return {"progress": listening.progress(member).as_dict(), "heard": listening.heard_by(member)}
+    def _describe_progress(self, member: str) -> Payload:
+        listening = self._desk.annotation_queue
+        return {"progress": listening.count_progress(member).as_dict(), "heard": listening.list_answered_by(member)}
 
-    def _segment(self, member: str, id: str) -> Given:
+    def _load_segment(self, member: str, id: str) -> Payload:
         """The view with its sound's address and peaks; a sound that cannot be read is said, not thrown."""
-        view = self._desk.listening.view(member, id)
-        row = self._desk.shelves.current().segments[id]
+        view = self._desk.annotation_queue.view_segment(member, id)
+        row = self._desk.library.current().segments[id]
         try:
             path = self._desk.store.fetch(row.blob)
-            view["peaks"] = list(peaks_of_file(path))
+            view["peaks"] = list(read_file_peaks(path))
             view["url"] = f"gradio_api/file={self.cache(str(path))}"
         except AudioTuneError as e:
             view.update(peaks=[], url="", trouble=f"This sound cannot be played: {e}.")

@@ -9,21 +9,21 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
-from services.studio.desk import Desk
-from services.studio.pages.head import who
+from services.studio.desk import StudioContext
+from services.studio.pages.head import find_acting_member
 
-Given = dict[str, Any]
-Call = Callable[[Given, gr.Request], Given]
+Payload = dict[str, Any]
+ServerFunction = Callable[[Payload, gr.Request], Payload]
 _log = logging.getLogger(__name__)
 
 
-def callable_from_page(desk: Desk, work: Callable[[str, Given], Given]) -> Call:
+def create_server_function(desk: StudioContext, work: Callable[[str, Payload], Payload]) -> ServerFunction:
     """The function as the page may call it: `work` takes the member who acts ("" for nobody) and what the page sent."""
 
-    def call(given: Given, request: gr.Request) -> Given:
+    def call(given: Payload, request: gr.Request) -> Payload:
         try:
             given = given if isinstance(given, dict) else {}
-            return work(who(desk, str(given.get("member", "")), request), given)
+            return work(find_acting_member(desk, str(given.get("member", "")), request), given)
         except AudioTuneError as e:
             return {"error": f"{str(e)[:1].upper()}{str(e)[1:]}."}
         except (TypeError, ValueError, KeyError, AttributeError):

@@ -11,12 +11,12 @@ import gradio as gr
 from audiotune.errors import AudioTuneError
 from audiotune.generation import LARGEST_SEED
 from services.studio import making
-from services.studio.desk import Desk
-from services.studio.making import KeptSound, Wish
-from services.studio.markup import Markup, say, tag
-from services.studio.pages import Arrival
-from services.studio.pages.head import who
-from services.studio.theme import script
+from services.studio.desk import StudioContext
+from services.studio.making import HistorySound, SoundRequest
+from services.studio.markup import Markup, render_message, tag
+from services.studio.pages import PageRefresh
+from services.studio.pages.head import find_acting_member
+from services.studio.theme import bundle_scripts
 
 _LEAD = "Say what you would like to hear. The same words, settings and seed always give the same sound."
 _FORMATS = [("WAV", "wav"), ("FLAC", "flac"), ("MP3", "mp3"), ("OGG", "ogg"), ("Opus", "opus")]
@@ -24,67 +24,67 @@ _SAMPLERS = ["as the release likes"]
 _NOTHING_YET = "Sounds you make appear here, with everything needed to make them again."
 
 
-def build(desk: Desk, me: gr.BrowserState) -> Arrival:
+def build_generate_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-lead"))
-    form = _Form.built()
+    form = _GenerateForm.create_form()
     with gr.Row():
         make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
         stop = gr.Button("Stop", elem_id="at-stop", scale=1, min_width=90, interactive=False)
     news = gr.HTML(elem_id="at-made-news")
-    made = _sounds("at-made")
-    past = _sounds("at-history")
-    shown = _shown_with(desk, past.move_resource_to_block_cache)
+    made = _build_sounds_widget("at-made")
+    past = _build_sounds_widget("at-history")
+    shown = _create_sound_renderer(desk, past.move_resource_to_block_cache)
 
     def on_make(request: gr.Request, *given: Any) -> tuple[Any, ...]:
-        member = who(desk, str(given[-1] or ""), request)
+        member = find_acting_member(desk, str(given[-1] or ""), request)
         if not member:
-            return say("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
+            return render_message("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
         try:
-            wish, init = _Form.read(given[:-1])
-            kept = making.keep(desk.store, member, desk.maker.make(wish, init, member))
-            news_ = say(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
-            past_ = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
+            wish, init = _GenerateForm.read_request(given[:-1])
+            kept = making.add_to_history(desk.store, member, desk.generation.generate_sounds(wish, init, member))
+            news_ = render_message(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
+            past_ = shown(making.read_history(desk.store, member), "Before", _NOTHING_YET)
             return news_, shown(kept, "Just made"), past_, kept[0].seed if kept else gr.skip()
         except AudioTuneError as e:
-            return say(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), gr.skip(), gr.skip(), gr.skip()
+            return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), gr.skip(), gr.skip(), gr.skip()
 
     def on_restore(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        rows = making.history(desk.store, who(desk, chosen, request), limit=500)
+        rows = making.read_history(desk.store, find_acting_member(desk, chosen, request), limit=500)
         row = next((r for r in rows if r.id == event.id), None)
         if row is None:
-            return (say("This sound is not in your history any more.", "bad"), *[gr.skip()] * len(form.parts))
-        return (say("Settings taken; the seed is locked, so the same sound comes again.", "good"), *_Form.values(row))
+            return (render_message("This sound is not in your history any more.", "bad"), *[gr.skip()] * len(form.parts))
+        return (render_message("Settings taken; the seed is locked, so the same sound comes again.", "good"), *_GenerateForm.restore_values(row))
 
     def arrive(member: str) -> tuple[Any, ...]:
         if not member:
             nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
-            return nobody, *_Form.limits({}), gr.skip()
+            return nobody, *_GenerateForm.apply_limits({}), gr.skip()
         try:
-            rows = shown(making.history(desk.store, member), "Before", _NOTHING_YET)
+            rows = shown(making.read_history(desk.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
             rows = {"sounds": [], "empty": f"{e}."}
-        away, told = _limits(desk)
-        return rows, *_Form.limits(told), away or gr.skip()
+        away, told = _read_service_limits(desk)
+        return rows, *_GenerateForm.apply_limits(told), away or gr.skip()
 
     asked = make.click(
-        lambda: (say("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
+        lambda: (render_message("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
         None, [news, make, stop], show_progress="hidden",
     )  # fmt: skip
     coming = asked.then(
         on_make, [*form.parts, me], [news, made, past, form.seed],
         show_progress="hidden", concurrency_limit=4,
     )  # fmt: skip
-    coming.then(_ready, None, [make, stop], show_progress="hidden")
+    coming.then(_reset_buttons, None, [make, stop], show_progress="hidden")
     stop.click(
-        lambda: (say("Not waiting any longer. The service may still finish it."), *_ready()), None, [news, make, stop],
+        lambda: (render_message("Not waiting any longer. The service may still finish it."), *_reset_buttons()), None, [news, make, stop],
         cancels=[coming], show_progress="hidden",
     )  # fmt: skip
     for sounds in (made, past):
         sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
-    return Arrival(arrive, [past, *form.limited, news], cleared=[made])
+    return PageRefresh(arrive, [past, *form.limited, news], cleared_outputs=[made])
 
 
-class _Form:
+class _GenerateForm:
     """The inputs in one fixed order."""
 
     def __init__(self, **parts: Any) -> None:
@@ -93,7 +93,7 @@ class _Form:
         self.limited = [parts["seconds"], parts["sampler"]]
 
     @classmethod
-    def built(cls) -> _Form:
+    def create_form(cls) -> _GenerateForm:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 prompt = gr.Textbox(
@@ -129,9 +129,9 @@ class _Form:
         )  # fmt: skip
 
     @staticmethod
-    def read(given: tuple[Any, ...]) -> tuple[Wish, Path | None]:
+    def read_request(given: tuple[Any, ...]) -> tuple[SoundRequest, Path | None]:
         prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters = given
-        wish = Wish(
+        wish = SoundRequest(
             prompt=(prompt or "").strip(), negative_prompt=(negative or "").strip(), seconds=float(seconds), steps=int(steps),
             guidance=float(guidance), seed=int(seed or 0) if locked else None, count=int(count), format=format,
             sampler="" if sampler in (None, *_SAMPLERS) else sampler, strength=float(strength) if init else None,
@@ -140,7 +140,7 @@ class _Form:
         return wish, Path(init) if init else None
 
     @staticmethod
-    def values(row: KeptSound) -> tuple[Any, ...]:
+    def restore_values(row: HistorySound) -> tuple[Any, ...]:
         """One value per input; a sound to start from is not kept, so it stays as it is."""
         w = row.wish
         return (
@@ -149,39 +149,39 @@ class _Form:
         )  # fmt: skip
 
     @staticmethod
-    def limits(told: dict[str, Any]) -> tuple[Any, Any]:
+    def apply_limits(told: dict[str, Any]) -> tuple[Any, Any]:
         longest = float(told.get("max_seconds") or 12)
         samplers = [*_SAMPLERS, *map(str, told.get("samplers") or [])]
         return gr.Slider(maximum=longest), gr.Dropdown(choices=samplers)
 
 
-def _ready() -> tuple[Any, Any]:
+def _reset_buttons() -> tuple[Any, Any]:
     return gr.Button(interactive=True), gr.Button(interactive=False)
 
 
-def _shown_with(desk: Desk, cache: Callable[[str], str | None]) -> Callable[..., dict[str, Any]]:
+def _create_sound_renderer(desk: StudioContext, cache: Callable[[str], str | None]) -> Callable[..., dict[str, Any]]:
     """Sounds as the widget takes them; `cache` copies a file to where the browser may fetch it from and gives its path."""
 
-    def shown(kept: list[KeptSound], title: str, empty: str = "") -> dict[str, Any]:
-        cards = [row.card(f"gradio_api/file={cache(str(desk.store.fetch(row.blob)))}") for row in kept]
+    def shown(kept: list[HistorySound], title: str, empty: str = "") -> dict[str, Any]:
+        cards = [row.describe_for_page(f"gradio_api/file={cache(str(desk.store.fetch(row.blob)))}") for row in kept]
         return {"sounds": cards, "title": title, "empty": empty}
 
     return shown
 
 
-def _sounds(elem_id: str) -> gr.HTML:
+def _build_sounds_widget(elem_id: str) -> gr.HTML:
     return gr.HTML(
         {"sounds": []},
         html_template='<section class="at-sounds" aria-live="polite"></section>',
-        js_on_load=script("dom.js", "player.js", "sounds.js"),
+        js_on_load=bundle_scripts("dom.js", "player.js", "sounds.js"),
         apply_default_css=False,
         elem_id=elem_id,
     )
 
 
-def _limits(desk: Desk) -> tuple[Markup, dict[str, Any]]:
+def _read_service_limits(desk: StudioContext) -> tuple[Markup, dict[str, Any]]:
     """A word when the service is away, and what it tells of itself."""
     try:
-        return Markup(), desk.maker.limits()
+        return Markup(), desk.generation.read_limits()
     except AudioTuneError as e:
-        return say(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), {}
+        return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), {}

@@ -7,29 +7,29 @@ from typing import Any
 import gradio as gr
 from starlette.requests import Request
 
-from audiotune.governance import Agreement, current_agreement
-from services.studio.desk import Desk
+from audiotune.governance import Agreement, read_current_agreement
+from services.studio.desk import StudioContext
 from services.studio.doorkeeper import is_owner
-from services.studio.sessions import COOKIE, COOKIE_OF_HOST, WHO
-from services.studio.theme import script
+from services.studio.sessions import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
+from services.studio.theme import bundle_scripts
 
 
-def who(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
+def find_acting_member(desk: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
     """The member who acts: the one signed in when there is a sign-in, else the one chosen; "" for nobody of the group."""
-    return desk.acting(signed_in(request), chosen)
+    return desk.find_active_member(read_signed_in(request), chosen)
 
 
-def anybody(desk: Desk, chosen: str, request: gr.Request | None = None) -> str:
+def find_present_member(desk: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
     """Like `who`, and also somebody who has left: they may look and take their data away, nothing else."""
-    return desk.present(signed_in(request), chosen)
+    return desk.find_member(read_signed_in(request), chosen)
 
 
-def account(desk: Desk, request: gr.Request | Request | None) -> str:
+def find_account(desk: StudioContext, request: gr.Request | Request | None) -> str:
     """The account that signed in, also one that the agreement does not name; "" where nobody signs in."""
-    return (signed_in(request) or "") if desk.signs_in else ""
+    return (read_signed_in(request) or "") if desk.requires_sign_in else ""
 
 
-def signed_in(request: gr.Request | Request | None) -> str | None:
+def read_signed_in(request: gr.Request | Request | None) -> str | None:
     """Who came in through the door.
 
     An event's request carries the name; a widget's function is given the bare request, which does not (seen on Gradio 6.31).
@@ -38,29 +38,29 @@ def signed_in(request: gr.Request | Request | None) -> str | None:
         return None
     if isinstance(request, gr.Request):  # its other attributes are copies by way of JSON, which a scope does not survive
         return request.username
-    return str(request.scope[WHO]) if request.scope.get(WHO) else None
+    return str(request.scope[MEMBER_SCOPE_KEY]) if request.scope.get(MEMBER_SCOPE_KEY) else None
 
 
-def session(request: gr.Request) -> str:
+def read_session_cookie(request: gr.Request) -> str:
     """The text in this browser's cookie; "" for none."""
     cookies = request.request.cookies if request.request else {}
     return cookies.get(COOKIE_OF_HOST) or cookies.get(COOKIE) or ""
 
 
-def value(desk: Desk, member: str, account: str = "") -> dict[str, Any]:
+def build_header_value(desk: StudioContext, member: str, account: str = "") -> dict[str, Any]:
     """What the bar shows. `account`: who signed in, which may be nobody of the group."""
-    agreement = current_agreement(desk.store)
+    agreement = read_current_agreement(desk.store)
     return {
         "group": agreement.group if agreement else "",
         "members": [(m.id, f"{m.name} (left)" if m.left else m.name) for m in agreement.members] if agreement else [],
         "member": member,
-        "signed_in": desk.signs_in,
+        "signed_in": desk.requires_sign_in,
         "account": account,
-        "notice": "" if member or not account else _notice(account, agreement, is_owner(desk.store, account)),
+        "notice": "" if member or not account else _write_notice(account, agreement, is_owner(desk.store, account)),
     }
 
 
-def _notice(account: str, agreement: Agreement | None, owner: bool) -> str:
+def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str:
     """For an account that is nobody of the group: what it may do, and how that changes."""
     may = f"you may look{' and make accounts' if owner else ''}, nothing else"
     named = f'a member with id = "{account}"'
@@ -71,11 +71,11 @@ def _notice(account: str, agreement: Agreement | None, owner: bool) -> str:
     return f"The agreement does not name {account}: {may}. {who} {named} to agreement.toml; the next ingest with it puts it in force."
 
 
-def build(desk: Desk) -> gr.HTML:
+def build_header(desk: StudioContext) -> gr.HTML:
     return gr.HTML(
-        value(desk, ""),
+        build_header_value(desk, ""),
         html_template='<header class="at-head"></header>',
-        js_on_load=script("dom.js", "head_bar.js"),
+        js_on_load=bundle_scripts("dom.js", "head_bar.js"),
         apply_default_css=False,
         elem_id="at-head",
     )

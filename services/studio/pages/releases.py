@@ -8,65 +8,65 @@ import gradio as gr
 
 from audiotune.errors import AudioTuneError
 from audiotune.release import Release
-from services.studio.desk import Desk
-from services.studio.markup import Markup, joined, page_in_frame, say, tag
-from services.studio.pages import Arrival, tuning
-from services.studio.pages.head import who
-from services.studio.releases import aliases_of, releases_in, report_of
+from services.studio.desk import StudioContext
+from services.studio.markup import Markup, embed_page, join_markup, render_message, tag
+from services.studio.pages import PageRefresh, tuning
+from services.studio.pages.head import find_acting_member
+from services.studio.releases import find_aliases, list_releases, read_evaluation_report
 
 _LEAD = "A release is what the group's sounds became: weights with a name, the people in them, and what they may be used for."
 
 _TO_THE_REPORT = "() => document.querySelector('#at-report-frame')?.scrollIntoView({block: 'start'})"
 
 
-def build(desk: Desk, me: gr.BrowserState) -> Arrival:
+def build_releases_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-lead"))
-    widget = tuning.build(desk)
+    widget = tuning.build_training_widget(desk)
     cards = gr.HTML(elem_id="at-releases")
     choice = gr.Dropdown([], label="Report of", elem_id="at-report-of")
     show = gr.Button("Show report", elem_classes="at-show-report")
     frame = gr.HTML(elem_id="at-report-frame")
-    show.click(lambda digest: _report(desk, digest), [choice], [frame], show_progress="hidden")
+    show.click(lambda digest: _render_report(desk, digest), [choice], [frame], show_progress="hidden")
 
     def on_made(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        shown, which = _arrive(desk, who(desk, chosen, request))
+        shown, which = _refresh_releases(desk, find_acting_member(desk, chosen, request))
         return shown, which
 
     def on_report(event: gr.EventData) -> tuple[Any, Any]:
         digest = str(event.digest or "")
-        return gr.Dropdown(value=digest), _report(desk, digest)
+        return gr.Dropdown(value=digest), _render_report(desk, digest)
 
     widget.made(on_made, [me], [cards, choice], show_progress="hidden")
     widget.report(on_report, None, [choice, frame], show_progress="hidden").then(None, js=_TO_THE_REPORT)
-    return Arrival(lambda member: ({"member": member}, *_arrive(desk, member)), [widget, cards, choice])
+    return PageRefresh(lambda member: ({"member": member}, *_refresh_releases(desk, member)), [widget, cards, choice])
 
 
-def _arrive(desk: Desk, member: str) -> tuple[Any, Any]:
+def _refresh_releases(desk: StudioContext, member: str) -> tuple[Any, Any]:
     try:
-        found = releases_in(desk.store)
-        recordings = {id: r.name for id, r in desk.shelves.current().recordings.items()}
+        found = list_releases(desk.store)
+        recordings = {id: r.name for id, r in desk.library.current().recordings.items()}
     except AudioTuneError as e:
-        return say(f"{e}.", "bad"), gr.Dropdown(choices=[])
+        return render_message(f"{e}.", "bad"), gr.Dropdown(choices=[])
     try:
-        listed, note = desk.maker.releases(member), Markup()
+        listed, note = desk.generation.list_releases(member), Markup()
     except AudioTuneError as e:
-        listed, note = [], say(f"{str(e)[:1].upper()}{str(e)[1:]}. The cards below come from the store.")
-    names = desk.listening.members()
+        listed, note = [], render_message(f"{str(e)[:1].upper()}{str(e)[1:]}. The cards below come from the store.")
+    names = desk.annotation_queue.list_active_members()
     if not found:
-        return joined(note, _empty()), gr.Dropdown(choices=[], value=None)
-    cards = tag("div", *(_card(r, aliases_of(listed, r), names, recordings) for r in found), class_="at-cards")
+        return join_markup(note, _render_no_releases()), gr.Dropdown(choices=[], value=None)
+    cards = tag("div", *(_render_release(r, find_aliases(listed, r), names, recordings) for r in found), class_="at-cards")
     with_report = [(f"{r.name} {r.version}", r.digest) for r in found if r.evaluation.report]
-    return joined(note, cards), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
+    return join_markup(note, cards), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
 
 
-def _empty() -> Markup:
+def _render_no_releases() -> Markup:
     words = "Annotate some segments, then make one with the button above. It appears here."
     return tag("div", tag("h2", "No release yet."), tag("p", words), class_="at-empty")
 
 
-def _card(release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str]) -> Markup:
+def _render_release(release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str]) -> Markup:
     lineage, evaluation = release.lineage, release.evaluation
-    gate = tag("span", "gate passed" if evaluation.passed else "gate not passed", class_=f"at-pill {_kind(evaluation.passed)}")
+    gate = tag("span", "gate passed" if evaluation.passed else "gate not passed", class_=f"at-pill {_choose_gate_class(evaluation.passed)}")
     live = (tag("span", alias, class_="at-pill at-live") for alias in aliases)
     heard = sorted(recordings.get(id, id[:12]) for id in lineage.recordings)
     facts: list[tuple[str, str]] = [
@@ -84,20 +84,20 @@ def _card(release: Release, aliases: list[str], names: dict[str, str], recording
         ("Notice", release.notice),
         ("Digest", tag("span", release.digest[:16], title=release.digest, class_="at-mono")),
     ]
-    rows = (joined(tag("dt", name), tag("dd", value)) for name, value in facts if value)
+    rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts if value)
     reasons = tag("ul", *(tag("li", reason) for reason in evaluation.reasons), class_="at-list") if evaluation.reasons else None
     head = tag("h2", f"{release.name} {release.version}".strip())
     made = tag("p", f"made {release.made:%d %B %Y}", class_="at-about")
     return tag("article", head, made, tag("div", *live, gate), reasons, tag("dl", *rows), class_="at-card")
 
 
-def _kind(passed: bool) -> str:
+def _choose_gate_class(passed: bool) -> str:
     return "at-good" if passed else "at-bad"
 
 
-def _report(desk: Desk, digest: str | None) -> Markup:
+def _render_report(desk: StudioContext, digest: str | None) -> Markup:
     try:
-        page = report_of(desk.store, releases_in(desk.store), digest or "")
+        page = read_evaluation_report(desk.store, list_releases(desk.store), digest or "")
     except AudioTuneError as e:
-        return say(f"{e}.", "bad")
-    return page_in_frame(page, "Evaluation report") if page else say("This release has no report in the store.")
+        return render_message(f"{e}.", "bad")
+    return embed_page(page, "Evaluation report") if page else render_message("This release has no report in the store.")

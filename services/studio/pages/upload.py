@@ -9,16 +9,16 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
-from services.studio.desk import Desk
-from services.studio.intake import take_in
+from services.studio.desk import StudioContext
+from services.studio.intake import prepare_uploaded_files
 from services.studio.markup import tag
-from services.studio.pages import Arrival
-from services.studio.pages.head import who
+from services.studio.pages import PageRefresh
+from services.studio.pages.head import find_acting_member
 
 _LEAD = "Bring a jam: any length, any format. It is kept as it came, then cut into segments that start where a sound starts."
 
 
-def build(desk: Desk, me: gr.BrowserState) -> Arrival:
+def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-lead"))
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
@@ -37,20 +37,20 @@ def build(desk: Desk, me: gr.BrowserState) -> Arrival:
         request: gr.Request,
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
         said = {
-            "uploaded_by": who(desk, chosen, request), "contributors": tuple(who_plays or ()), "session": session_.strip(),
+            "uploaded_by": find_acting_member(desk, chosen, request), "contributors": tuple(who_plays or ()), "session": session_.strip(),
             "instrument": instrument_.strip(), "licence": licence_ or "",
         }  # fmt: skip
-        yield from take_in(desk, [Path(p) for p in paths or []], said)
+        yield from prepare_uploaded_files(desk, [Path(p) for p in paths or []], said)
 
     send.click(
         on_send, [files, people, session, instrument, licence, me], [news, report], show_progress="hidden", concurrency_limit=2
     )
-    return Arrival(lambda member: _form(desk, member), [people, licence], when_opened=False)
+    return PageRefresh(lambda member: _refresh_form(desk, member), [people, licence], when_opened=False)
 
 
-def _form(desk: Desk, member: str) -> tuple[Any, Any]:
+def _refresh_form(desk: StudioContext, member: str) -> tuple[Any, Any]:
     try:
-        agreement = desk.agreement()
+        agreement = desk.require_agreement()
     except AudioTuneError:
         return gr.CheckboxGroup(choices=[]), gr.Dropdown(choices=[])
     people = [(m.name, m.id) for m in agreement.members if not m.left]

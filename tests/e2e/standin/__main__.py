@@ -9,11 +9,11 @@ import uuid
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError
-from audiotune.kubernetes import connect
-from pipelines.arguments import pairs, typed_arguments
-from pipelines.documents import read
+from audiotune.kubernetes import connect_kubernetes
+from pipelines.arguments import convert_arguments, parse_assignments
+from pipelines.documents import read_documents
 from tests.e2e.standin.driver import Run
-from tests.e2e.standin.player import Player, StepFailedError
+from tests.e2e.standin.player import PipelineRunner, StepFailedError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,12 +27,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=1, help="play it again; what the cache has is not run")
     args = parser.parse_args(argv)
     try:
-        documents = read(args.pipeline)
-        arguments = typed_arguments(documents[0], pairs(args.set))
-        player = Player(connect(args.kubeconfig), args.namespace, args.account)
+        documents = read_documents(args.pipeline)
+        arguments = convert_arguments(documents[0], parse_assignments(args.set))
+        player = PipelineRunner(connect_kubernetes(args.kubeconfig), args.namespace, args.account)
         for _ in range(args.times):
             run = Run(documents, arguments, str(uuid.uuid4()), "stand-in", args.root, {"Provider": "s3"})
-            done = player.play(run, lambda words: print(words, flush=True))
+            done = player.run_pipeline(run, lambda words: print(words, flush=True))
             print(json.dumps({task: published.parameters for task, published in done.items()}))
     except (AudioTuneError, StepFailedError) as e:
         print(f"standin: {e}", file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from audiotune.kubeflow_run import last_words
+from audiotune.kubeflow_run import find_failure_line
 from audiotune.kubernetes import Kubernetes
 from tests.e2e.standin.driver import Published, Run
 from tests.e2e.standin.pods import LAUNCHER, pod
@@ -22,7 +22,7 @@ class StepFailedError(Exception):
 
 
 @dataclass
-class Player:
+class PipelineRunner:
     """A namespace of a cluster where runs are played.
 
     Attributes:
@@ -41,7 +41,7 @@ class Player:
     cache: dict[str, Published] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def play(self, run: Run, tell: Callable[[str], None] = print) -> dict[str, Published]:
+    def run_pipeline(self, run: Run, tell: Callable[[str], None] = print) -> dict[str, Published]:
         """Every task in its order.
 
         Raises:
@@ -90,11 +90,11 @@ class Player:
                 return None
             phase = found["status"].get("phase")
             if phase == "Succeeded":
-                return _written(self.api.text(f"{path}/log") or "")
+                return _written(self.api.get_text(f"{path}/log") or "")
             if phase == "Failed":
                 if found["status"].get("reason") in ("Evicted", "NodeLost", "Shutdown"):
                     return None
-                raise StepFailedError(last_words(self.api.text(f"{path}/log") or "") or str(found["status"].get("message")))
+                raise StepFailedError(find_failure_line(self.api.get_text(f"{path}/log") or "") or str(found["status"].get("message")))
             time.sleep(1.0)
         raise StepFailedError(f"{name} did not end within {self.limit_s:.0f} s")
 
