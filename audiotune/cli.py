@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from audiotune.client import Client, RemoteJob
+from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
-from audiotune.generation import MEDIA_TYPES, parse_adapter
-from audiotune.partial import write_atomic_file
+from audiotune.store.atomic_files import write_atomic_file
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -82,7 +82,7 @@ class Client:
         self.url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
 
     def generate(self, **fields: Any) -> DownloadedSound:
-        """One sound, waiting for it. `fields` are those of `audiotune.generation.GenerationRequest`."""
+        """One sound, waiting for it. `fields` are those of `audiotune.domain.generation.GenerationRequest`."""
         return DownloadedSound(*generate(self.url, fields, token=self._token, timeout_s=self._timeout_s))
 
     def submit(self, id: str = "", **fields: Any) -> RemoteJob:
@@ -167,7 +167,7 @@ def generate(url: str, request: Mapping[str, Any], *, token: str = "", timeout_s
 
     Args:
         url: address of the service, as in http://localhost:3000.
-        request: fields of `audiotune.generation.GenerationRequest`.
+        request: fields of `audiotune.domain.generation.GenerationRequest`.
 
     Raises:
         GenerationError: the service is away or refuses; its words name the field.

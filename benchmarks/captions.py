@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiotune.vocabulary import Vocabulary
+from audiotune.domain.vocabulary import Vocabulary
 from components.annotate_merge.merge import Ballot, merge_by_majority, merge_dawid_skene
 
 Truth = dict[tuple[str, str], bool]

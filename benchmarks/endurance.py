@@ -212,7 +212,10 @@ def _request_among_others(group: ReplicaGroup, asked: dict[str, Any], count: int
 def soak(count: int, replicas: int) -> None:
     settings = {"AUDIOTUNE_GENERATION_KEEP_DAYS": str(_KEEP_MINUTES / 1440)}
     kinds = ("sound", "sound", "job", "health", "releases")
-    with start_replicas(replicas, **settings) as group, LoadClients(group.replicas, kinds, clients=2, pause_s=0.4).keep_asking() as crowd:
+    with (
+        start_replicas(replicas, **settings) as group,
+        LoadClients(group.replicas, kinds, clients=2, pause_s=0.4).keep_asking() as crowd,
+    ):
         for minute in range(count + 1):
             if minute % 5 == 0 or minute == count:
                 memory = ", ".join(f"{r.memory_mib:.0f}" for r in group.replicas)

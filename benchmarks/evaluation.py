@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotune import distance
-from audiotune.fingerprint import FingerprintIndex, fingerprint_sound
-from audiotune.sound import Sound, read_sound
+from audiotune.audio import distance
+from audiotune.audio.fingerprint import FingerprintIndex, fingerprint_sound
+from audiotune.audio.sound import Sound, read_sound
 
 _LONGEST_S = 3.0
 _LIKE = 0.98  # the default of gate_like
@@ -123,7 +123,10 @@ def _kad(sounds: list[Sound]) -> None:
     for name, change in cases:
         changed = [change(sound) for sound in other]
         far = np.mean([distance.measure_log_mel_distance(a, b) for a, b in zip(other, changed)])
-        rbf, cubic = distance.compute_kad(reference, _rows(changed)), distance.compute_kad(reference, _rows(changed), "polynomial")
+        rbf, cubic = (
+            distance.compute_kad(reference, _rows(changed)),
+            distance.compute_kad(reference, _rows(changed), "polynomial"),
+        )
         print(f"{name:<40}{rbf:22.2f}{cubic:13.1f}{far:20.1f}")
 
 

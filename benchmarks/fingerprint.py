@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from audiotune import sound as sounds
-from audiotune.fingerprint import FingerprintIndex, FingerprintWords, fingerprint_sound, match_fingerprints
-from audiotune.sound import Sound
+from audiotune.audio import sound as sounds
+from audiotune.audio.fingerprint import FingerprintIndex, FingerprintWords, fingerprint_sound, match_fingerprints
+from audiotune.audio.sound import Sound
 
 # Judged by their names and by the correlation of their waveforms (0.95 for the first, an excerpt; up to 0.9 in places for the
 # second; the amen break and its cut; one arpeggio through several effects), not by a listener.

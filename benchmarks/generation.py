@@ -22,7 +22,7 @@ _SAMPLER = "dpmpp-2m"
 def upstream(sa: Any, steps: int) -> Callable[[], Any]:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
-    from audiotune.stable_audio.upstream import silence_output
+    from audiotune.stable_audio.upstream_factory import silence_output
 
     def make() -> None:
         words = [{"prompt": "low drone", "seconds_start": 0, "seconds_total": sa.window_frames / sa.sample_rate_hz}]

@@ -54,8 +54,8 @@ name = "journey"
 
 def main() -> None:
     args = _parser().parse_args()
-    from audiotune.registry.server import run_mlflow_server
-    from pipelines.process import use_line_buffering
+    from audiotune.registry.mlflow_server import run_mlflow_server
+    from pipelines.host_process import use_line_buffering
 
     use_line_buffering()
     args.folder = args.folder.resolve()
@@ -114,8 +114,8 @@ def _make_jam(out: Path, truth: Path, seed: int, minutes: float) -> None:
 
 def _answer(folder: Path, answers: Path) -> int:
     """Writes a CSV: of each segment, the player and one other say the name of the sound that fills most of it."""
-    from audiotune.recording import Recording
-    from audiotune.segment import Segment
+    from audiotune.domain.recording import Recording
+    from audiotune.domain.segment import Segment
     from audiotune.store import FolderStore
 
     store = FolderStore(folder / "store")
@@ -138,7 +138,7 @@ def _answer(folder: Path, answers: Path) -> int:
 
 
 def _newest(store: Any, kind: str, row: Any) -> Any:
-    from audiotune import manifest
+    from audiotune.domain import manifest
 
     return manifest.fetch_manifest(store, manifest.find_newest_manifest(store, kind), kind, row).rows
 

@@ -54,15 +54,17 @@ def service(sleeping: bool, **settings: str) -> Iterator[Service]:
             yield Service(group.replicas[0].url, group.token)
         return
     from audiotune.access import tokens
-    from tests.fakes.live import serve_http
-    from tests.fakes.service import InProcessService
+    from tests.fakes.in_process_service import InProcessService
+    from tests.fakes.live_service import serve_http
 
     with tempfile.TemporaryDirectory() as folder:
         bench = InProcessService(Path(folder), members=True, rate_per_minute=1_000_000, queue=200, member_queue=200, **settings)
         bench.engine._generate = _slept(bench.engine._generate)
         bench.loaded()
         with serve_http(bench) as url:
-            yield Service(url, lambda member: {"Authorization": f"Bearer {tokens.issue_token(bench.store, member, ['generate'], 1)}"})
+            yield Service(
+                url, lambda member: {"Authorization": f"Bearer {tokens.issue_token(bench.store, member, ['generate'], 1)}"}
+            )
         bench.stop()
 
 
@@ -173,7 +175,9 @@ async def poisson(seconds: float, sleeping: bool) -> None:
         async with client(group) as http:
             await run_closed_loop(http, tokens, 5)  # warms up: every shape is tried once
             capacity = await run_closed_loop(http, tokens, min(20.0, seconds))
-            print_line(f"capacity {capacity:.1f} sounds a second ({', '.join(map(str, _LENGTHS_S))} s, {_STEPS} steps, 16 at once)")
+            print_line(
+                f"capacity {capacity:.1f} sounds a second ({', '.join(map(str, _LENGTHS_S))} s, {_STEPS} steps, 16 at once)"
+            )
             goods = []
             for part in (0.5, 0.8, 1.0, 1.2):
                 seen, came, good = await send_arrivals(http, tokens, part * capacity, seconds)

@@ -83,7 +83,7 @@ class Servers:
         self.start()
 
     def start(self) -> None:
-        from audiotune.registry.server import run_mlflow_server
+        from audiotune.registry.mlflow_server import run_mlflow_server
         from tests.integration.minio import server
 
         self.minio = self._stack.enter_context(server(self._folder / "minio", self._ports[0]))

@@ -90,9 +90,9 @@ def _onsets(folder: Path, seeds: Sequence[int], overlap: float, minutes: float) 
 
 
 def _starts(path: Path) -> list[float]:
-    from audiotune.decode import open_sound
-    from components.segment.cut import find_segment_bounds
-    from components.segment.hear import extract_features
+    from audiotune.audio.decode import open_sound
+    from components.segment.features import extract_features
+    from components.segment.segment_bounds import find_segment_bounds
     from components.segment.settings import Settings
 
     settings = Settings(max_s=300)
@@ -158,16 +158,16 @@ def _warm() -> None:
     """Loads the compiled loops from their cache."""
     import numpy as np
 
-    from audiotune.loudness import measure_integrated_lufs
-    from audiotune.sound import Sound
-    from components.segment.hear import extract_features
+    from audiotune.audio.loudness import measure_integrated_lufs
+    from audiotune.audio.sound import Sound
+    from components.segment.features import extract_features
 
     extract_features([np.zeros((48_000, 2), np.float32)], 48_000, 30)
     measure_integrated_lufs(Sound(np.zeros((2, 48_000), np.float32), 48_000))
 
 
 def _decode(path: Path) -> int:
-    from audiotune.decode import open_sound
+    from audiotune.audio.decode import open_sound
 
     with open_sound(path) as decoded:
         return sum(len(block) for block in decoded.blocks)
@@ -176,9 +176,9 @@ def _decode(path: Path) -> int:
 def _step(path: Path) -> None:
     import soundfile as sf
 
-    from audiotune.manifest import Manifest
-    from audiotune.progress import ignore_progress
-    from audiotune.recording import Description, Recording
+    from audiotune.domain.manifest import Manifest
+    from audiotune.domain.recording import Description, Recording
+    from audiotune.reporting.progress import ignore_progress
     from audiotune.store import FolderStore, compute_digest
     from components.segment.settings import Settings
     from components.segment.step import run_step

@@ -26,7 +26,7 @@ CONSOLE = Console()
 
 def model() -> Any:
     """The tiny base as the service loads it."""
-    from audiotune.stable_audio.packed import pack_linear_layers
+    from audiotune.stable_audio.onednn_layers import pack_linear_layers
 
     return pack_linear_layers(plain_model())
 
@@ -39,17 +39,17 @@ def plain_model() -> Any:
 
 
 def loaded_tiny(sa: Any, version: str = "1") -> Any:
-    from services.generation.work import LoadedRelease
-    from tests.fakes.model import a_release
+    from services.generation.engine.work import LoadedRelease
+    from tests.fakes.fake_models import a_release
 
     return LoadedRelease(a_release(version), sa)
 
 
 def engine_on(loaded: Any, **settings: Any) -> Any:
     from audiotune.stable_audio.sample import generate_batch
-    from services.generation.engine import Engine
+    from services.generation.engine.engine import Engine
+    from services.generation.engine.loaded_releases import LoadedReleases
     from services.generation.settings import Settings
-    from services.generation.shelf import LoadedReleases
 
     shelf = LoadedReleases()
     shelf.put(loaded)
@@ -101,7 +101,7 @@ def batching(count: int) -> None:
 def _upstream(sa: Any, count: int) -> None:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
-    from audiotune.stable_audio.upstream import silence_output
+    from audiotune.stable_audio.upstream_factory import silence_output
 
     words = [{"prompt": "low drone", "seconds_start": 0, "seconds_total": sa.window_frames / sa.sample_rate_hz}]
     for seed in range(count):
@@ -131,8 +131,8 @@ def small(count: int) -> None:
     import httpx
     from fastapi import FastAPI
 
-    from tests.fakes.live import serve_http
-    from tests.fakes.service import ASK, InProcessService, until
+    from tests.fakes.in_process_service import ASK, InProcessService, until
+    from tests.fakes.live_service import serve_http
 
     bare = FastAPI()
 

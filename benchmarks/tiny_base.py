@@ -18,33 +18,33 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from audiotune import sound as sounds
+from audiotune.audio import sound as sounds
+from audiotune.audio.sound import Sound
 from audiotune.errors import SoundError
-from audiotune.sound import Sound
-from bases.tiny import material, measure
+from bases.tiny import audio_metrics, training_sounds
 
-Pair = tuple[measure.Audio, measure.Audio]
+Pair = tuple[audio_metrics.Audio, audio_metrics.Audio]
 LENGTH = 48  # latent frames: 2.2 s
 
 
-def held_out(count: int, *, tonal: bool) -> Iterator[measure.Audio]:
+def held_out(count: int, *, tonal: bool) -> Iterator[audio_metrics.Audio]:
     """Simulated sounds nobody trained with."""
-    seed = material.HELD_OUT_SEED
+    seed = training_sounds.HELD_OUT_SEED
     while count:
-        audio, patch = material.render_sound(seed, LENGTH)
+        audio, patch = training_sounds.render_sound(seed, LENGTH)
         seed += 1
         if patch.is_tonal or not tonal:
             count -= 1
             yield audio
 
 
-def real_sounds(folder: Path, count: int) -> Iterator[measure.Audio]:
+def real_sounds(folder: Path, count: int) -> Iterator[audio_metrics.Audio]:
     """The loudest 2.2 s of every n-th file under `folder`."""
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".mp3", ".flac", ".wav", ".ogg"))
-    frames = LENGTH * material.RATIO
+    frames = LENGTH * training_sounds.RATIO
     for file in files[:: max(1, len(files) // count)][:count]:
         try:
-            audio = sounds.read_sound(file).to_mono().resample(material.RATE_HZ).data[0]
+            audio = sounds.read_sound(file).to_mono().resample(training_sounds.RATE_HZ).data[0]
         except SoundError:
             continue
         audio = np.pad(audio, (0, max(0, frames - len(audio))))
@@ -53,24 +53,36 @@ def real_sounds(folder: Path, count: int) -> Iterator[measure.Audio]:
         yield np.ascontiguousarray(audio[start : start + frames])
 
 
-def through(sa: Any, audio: measure.Audio) -> Pair:
+def through(sa: Any, audio: audio_metrics.Audio) -> Pair:
     """A sound and what comes back from its latents."""
-    from audiotune.stable_audio.encode import decode_latents, encode_sound
+    from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
 
-    return audio, decode_latents(sa, encode_sound(sa, Sound(audio[None], material.RATE_HZ)), len(audio)).data[0]
+    return audio, decode_latents(sa, encode_sound(sa, Sound(audio[None], training_sounds.RATE_HZ)), len(audio)).data[0]
 
 
 def reconstruction(pairs: list[Pair]) -> dict[str, float]:
     """Means over pairs: envelope correlation, share within 50 cents, centroid correlation, log-mel distance."""
-    rate = material.RATE_HZ
-    off = [measure.measure_cents(measure.find_dominant_hz(a, rate), measure.find_dominant_hz(b, rate)) for a, b in pairs]
-    centroids = np.log([(measure.compute_centroid_hz(a, rate), measure.compute_centroid_hz(b, rate)) for a, b in pairs])
+    rate = training_sounds.RATE_HZ
+    off = [
+        audio_metrics.measure_cents(audio_metrics.find_dominant_hz(a, rate), audio_metrics.find_dominant_hz(b, rate))
+        for a, b in pairs
+    ]
+    centroids = np.log(
+        [(audio_metrics.compute_centroid_hz(a, rate), audio_metrics.compute_centroid_hz(b, rate)) for a, b in pairs]
+    )
     return {
-        "envelope": float(np.mean([measure.compute_correlation(measure.compute_envelope(a), measure.compute_envelope(b)) for a, b in pairs])),
+        "envelope": float(
+            np.mean(
+                [
+                    audio_metrics.compute_correlation(audio_metrics.compute_envelope(a), audio_metrics.compute_envelope(b))
+                    for a, b in pairs
+                ]
+            )
+        ),
         "within 50 cents": float(np.mean(np.array(off) < 50)),
         "median cents": float(np.median(off)),
-        "centroid": measure.compute_correlation(centroids[:, 0], centroids[:, 1]),
-        "log-mel dB": float(np.mean([measure.measure_log_mel_distance_db(a, b, rate) for a, b in pairs])),
+        "centroid": audio_metrics.compute_correlation(centroids[:, 0], centroids[:, 1]),
+        "log-mel dB": float(np.mean([audio_metrics.measure_log_mel_distance_db(a, b, rate) for a, b in pairs])),
     }
 
 
@@ -83,11 +95,15 @@ def contrast(sa: Any, seeds: int, **settings: Any) -> dict[str, Any]:
         for words in ("low drone", "high pluck")
     )
     rate = sa.sample_rate_hz
-    flat = [measure.compute_flatness(a) for a in (*low, *high)]
-    white = measure.compute_flatness(np.random.default_rng(0).standard_normal(2 * rate).astype(np.float32))
+    flat = [audio_metrics.compute_flatness(a) for a in (*low, *high)]
+    white = audio_metrics.compute_flatness(np.random.default_rng(0).standard_normal(2 * rate).astype(np.float32))
     return {
-        "centroid right": sum(measure.compute_centroid_hz(a, rate) < measure.compute_centroid_hz(b, rate) for a, b in zip(low, high)),
-        "envelope right": sum(measure.compute_temporal_centre(a) > measure.compute_temporal_centre(b) for a, b in zip(low, high)),
+        "centroid right": sum(
+            audio_metrics.compute_centroid_hz(a, rate) < audio_metrics.compute_centroid_hz(b, rate) for a, b in zip(low, high)
+        ),
+        "envelope right": sum(
+            audio_metrics.compute_temporal_centre(a) > audio_metrics.compute_temporal_centre(b) for a, b in zip(low, high)
+        ),
         "seeds": seeds,
         "quietest peak dBFS": float(20 * np.log10(min(np.abs(a).max() for a in (*low, *high)) + 1e-9)),
         "flatness median": float(np.median(flat)),
@@ -101,7 +117,7 @@ def cost(sa: Any, steps: int = 20) -> dict[str, float]:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
     from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
-    from audiotune.stable_audio.upstream import silence_output
+    from audiotune.stable_audio.upstream_factory import silence_output
 
     window_s = sa.window_frames / sa.sample_rate_hz
 

@@ -26,7 +26,7 @@ SUFFIXES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
 
 def some_sounds(folder: Path, count: int, longest_s: float) -> list[tuple[str, Any]]:
     """Up to `count` sounds of a folder with their file names as captions, cut to `longest_s`; a simulated jam without a folder."""
-    from audiotune.sound import read_sound
+    from audiotune.audio.sound import read_sound
 
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     random = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def some_sounds(folder: Path, count: int, longest_s: float) -> list[tuple[str, A
         sound = read_sound(path)
         found.append((path.stem.replace("_", " "), sound.cut(0, round(longest_s * sound.sample_rate_hz))))
     if not found:
-        from audiotune.synthesizer import play_jam
+        from audiotune.audio.synthesizer import play_jam
 
         sound, events = play_jam(2, 0)
         found = [(event.caption, sound.cut(event.start_frame, event.end_frame)) for event in events][:count]
@@ -111,13 +111,13 @@ class OurTraining:
 
     def __init__(self, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, **knobs: Any) -> None:
         from audiotune.stable_audio.load import load_model
-        from components.finetune.journal import TrainingLog, UntrackedRun
-        from components.finetune.machine import SingleCpuBackend
-        from components.finetune.material import LatentDataset
+        from components.finetune.compute_backends import SingleCpuBackend
+        from components.finetune.latent_dataset import LatentDataset
         from components.finetune.settings import Settings
-        from components.finetune.state import CheckpointWriter
         from components.finetune.trainer import Trainer
-        from components.finetune.tuned import TrainingModel
+        from components.finetune.training_log import TrainingLog, UntrackedRun
+        from components.finetune.training_model import TrainingModel
+        from components.finetune.training_state import CheckpointWriter
 
         sa = load_model(base)
         began = time.process_time()
@@ -135,7 +135,13 @@ class OurTraining:
         keeper = CheckpointWriter(store, {"kind": settings.mode, "base": "", **digests}, 1)
         journal = TrainingLog(settings, lambda share, words: print("   ", words, flush=True), store.url, UntrackedRun())
         self.trainer = Trainer(
-            settings, SingleCpuBackend(settings), tuned, material, LatentDataset(held_out, store, cached_words=False), keeper, journal
+            settings,
+            SingleCpuBackend(settings),
+            tuned,
+            material,
+            LatentDataset(held_out, store, cached_words=False),
+            keeper,
+            journal,
         )
 
     def times(self, steps: int) -> list[float]:
@@ -150,13 +156,13 @@ class OurTraining:
 def _rows(sa: Any, sounds: Sequence[tuple[str, Any]], store: Any) -> Iterator[Any]:
     import torch
 
-    from audiotune import tensors
-    from audiotune.dataset import LatentRow
-    from audiotune.stable_audio.encode import encode_sound
+    from audiotune.domain.dataset import LatentRow
+    from audiotune.stable_audio.autoencoder import encode_sound
+    from audiotune.store import tensor_files
 
     for i, (prompt, sound) in enumerate(sounds):
         latents = torch.from_numpy(encode_sound(sa, sound))
-        key = tensors.store_tensors(store, {"latents": tensors.wrap_tensor(latents)})
+        key = tensor_files.store_tensors(store, {"latents": tensor_files.wrap_tensor(latents)})
         digest = f"{i:064d}"
         yield LatentRow(
             segment=digest, recording=digest, split="train", latents=key, latent_frames=latents.shape[1], seconds=sound.duration_s,
@@ -169,8 +175,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    from audiotune.stable_audio.base_models import resolve_base
     from audiotune.stable_audio.load import load_model
-    from audiotune.stable_audio.mirror import resolve_base
     from audiotune.store import FolderStore
 
     with tempfile.TemporaryDirectory() as folder:
@@ -189,7 +195,10 @@ def main() -> None:
 
 def compare(sa: Any, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, args: argparse.Namespace) -> None:
     """Prints CPU seconds a step and their ratio."""
-    theirs, ours = UpstreamTraining(sa, sounds), OurTraining(base, sounds, store, batch_size=len(sounds), warmup_steps=0, learning_rate=1e-4)
+    theirs, ours = (
+        UpstreamTraining(sa, sounds),
+        OurTraining(base, sounds, store, batch_size=len(sounds), warmup_steps=0, learning_rate=1e-4),
+    )
     our = ours.times(args.steps)
     print("ours, step by step: ", " ".join(f"{s:.3f}" for s in our), flush=True)
     upstream = theirs.times(args.steps)

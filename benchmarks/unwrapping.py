@@ -30,11 +30,11 @@ def make(path: Path, megabytes: int) -> None:
 
 
 def ours(source: Path, target: Path) -> None:
-    from audiotune import tensors
-    from components.unwrap.upstream import read_weights
+    from audiotune.store import tensor_files
+    from components.unwrap.upstream_checkpoint import read_weights
 
     found, _, _ = read_weights(source, ema=True)
-    tensors.write_tensors(target, found)
+    tensor_files.write_tensors(target, found)
 
 
 def plainly(source: Path, target: Path) -> None:
@@ -105,9 +105,9 @@ def main() -> None:
 def same(one: Path, other: Path) -> bool:
     import torch
 
-    from audiotune import tensors
+    from audiotune.store import tensor_files
 
-    with tensors.open_tensors(one) as a, tensors.open_tensors(other) as b:
+    with tensor_files.open_tensors(one) as a, tensor_files.open_tensors(other) as b:
         return a.keys() == b.keys() and all(torch.equal(a[name].load(), b[name].load()) for name in a)
 
 

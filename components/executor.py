@@ -30,8 +30,8 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.errors import AudioTuneError, SettingsError
-from audiotune.partial import write_atomic_file
-from audiotune.progress import ProgressCallback
+from audiotune.reporting.progress import ProgressCallback
+from audiotune.store.atomic_files import write_atomic_file
 
 
 class StepSettings(BaseModel):
@@ -150,7 +150,7 @@ def _call_step(package: str, settings: StepSettings, paths: Mapping[str, Path]) 
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     step = importlib.import_module(f"{package}.step")
-    result: StepResult = step.run(settings, open_store(), print_progress, **paths)
+    result: StepResult = step.run_step(settings, open_store(), print_progress, **paths)
     return result
 
 
@@ -233,4 +233,13 @@ def print_progress(share: float, words: str) -> None:
     print(f"[{share:4.0%}] {words}", flush=True)
 
 
-__all__ = ["ProgressCallback", "StepResult", "StepSettings", "build_parser", "print_progress", "run_command_line", "settings_from_choices", "validate_settings"]
+__all__ = [
+    "ProgressCallback",
+    "StepResult",
+    "StepSettings",
+    "build_parser",
+    "print_progress",
+    "run_command_line",
+    "settings_from_choices",
+    "validate_settings",
+]

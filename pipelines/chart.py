@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from audiotune.partial import write_atomic_file
+from audiotune.store.atomic_files import write_atomic_file
 from pipelines.compile import compile_pipeline
 from pipelines.documents import PIPELINES, to_yaml
 from pipelines.recipe import load_recipe

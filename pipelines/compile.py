@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError
-from audiotune.partial import write_atomic_file
-from pipelines.cluster import Cluster, apply_images, apply_preset, load_cluster
+from audiotune.store.atomic_files import write_atomic_file
+from pipelines.cluster.settings import Cluster, apply_images, apply_preset, load_cluster
 from pipelines.documents import PIPELINES, Documents, read_documents, to_yaml
 from pipelines.finish import finish_pipeline
 from pipelines.recipe import Recipe, load_recipe
@@ -64,7 +64,7 @@ def cluster_from_flags(args: argparse.Namespace) -> Cluster | None:
 
 def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--for-cluster", type=Path, metavar="FILE", help="facts of the cluster: JSON or YAML of pipelines.cluster"
+        "--for-cluster", type=Path, metavar="FILE", help="facts of the cluster: JSON or YAML of pipelines.cluster.settings"
     )
     parser.add_argument("--images", type=Path, metavar="FILE", help="values file with the images' digests")
     parser.add_argument("--preset", default="", help="GPU preset of the chart, as in l4-24gb")

@@ -25,8 +25,8 @@ from audiotune.errors import AudioTuneError
 from pipelines.compile import compile_pipeline
 from pipelines.demo_service import request_first_sounds, run_generation_service
 from pipelines.demo_takes import make_takes
+from pipelines.host_process import use_line_buffering
 from pipelines.local import run_pipeline
-from pipelines.process import use_line_buffering
 from pipelines.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ class DemoRun:
     @contextlib.contextmanager
     def run_mlflow(self) -> Iterator[str]:
         """A real MLflow server on this folder, for as long as the demo runs."""
-        from audiotune.registry.server import run_mlflow_server
+        from audiotune.registry.mlflow_server import run_mlflow_server
 
         with run_mlflow_server(self.folder / "mlflow") as url:
             os.environ["MLFLOW_TRACKING_URI"] = url

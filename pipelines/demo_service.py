@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiotune import sound
+from audiotune.audio import sound
+from audiotune.audio.loudness import measure_integrated_lufs
 from audiotune.client import generate, health
 from audiotune.errors import AudioTuneError, GenerationError
-from audiotune.loudness import measure_integrated_lufs
 
 _READY_TIMEOUT_S = 240
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotune.sound import Frames, Sound
-from audiotune.synthesizer import REGISTERS, Patch, make_random_patch, play_patch
+from audiotune.audio.sound import Frames, Sound
+from audiotune.audio.synthesizer import REGISTERS, Patch, make_random_patch, play_patch
 
 SAMPLE_RATE_HZ = 48_000
 TIMBRES = ("saw", "fm", "square")
@@ -45,7 +45,9 @@ def _render_take(patch: Patch, rng: np.random.Generator) -> Sound:
     """A few sounds of one patch in different pitches, with room noise and pauses."""
     parts: list[Frames] = []
     for _ in range(SOUNDS_A_TAKE):
-        sound = play_patch(patch.move_to_register(patch.register, rng), float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31)))
+        sound = play_patch(
+            patch.move_to_register(patch.register, rng), float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31))
+        )
         parts += [_make_pause(rng), apply_amplifier(sound.apply_gain(float(rng.uniform(-9, -3))).data[0])]
     take = np.concatenate([*parts, _make_pause(rng)])
     turn = 2 * np.pi * 50 * np.arange(len(take)) / SAMPLE_RATE_HZ

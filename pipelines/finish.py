@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from audiotune.errors import PipelineError
-from pipelines.cluster import Cluster
+from pipelines.cluster.placement import place_tasks
+from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents
 from pipelines.form import fill_form
 from pipelines.lint import find_faults
-from pipelines.placement import place_tasks
 from pipelines.recipe import Recipe
 
 

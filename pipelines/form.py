@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.cluster import Cluster
+from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents, iterate_steps
 from pipelines.recipe import Recipe
 

@@ -26,5 +26,7 @@ def full(
     training_name: str = "",
 ) -> None:
     """The whole journey without a pause for ears."""
-    cuts = add_prepare_tasks(agreement, contributors, instrument, licence, segments_longest_s, segments_shortest_s, session, source)
+    cuts = add_prepare_tasks(
+        agreement, contributors, instrument, licence, segments_longest_s, segments_shortest_s, session, source
+    )
     add_tune_tasks(cuts.outputs["segments_key"], training_base, training_length, training_method, training_name)

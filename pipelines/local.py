@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from audiotune.runform import RunForm
+from audiotune.runs.run_form import RunForm
 from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.compile import compile_pipeline
 from pipelines.documents import PIPELINES, Documents, collect_tasks, to_yaml
-from pipelines.process import use_line_buffering
+from pipelines.host_process import use_line_buffering
 from pipelines.recipe import load_recipe
 
 
@@ -38,7 +38,7 @@ def run_pipeline(
         arguments: values of the run form; what is missing takes its default.
         folder: where artifacts and logs of this machine's runs are kept.
         store: AUDIOTUNE_STORE of every step.
-        board: file that tells other programs how far it is (pipelines.board).
+        board: file that tells other programs how far it is (audiotune.runs.run_state).
 
     Returns:
         Step name -> output name -> path of an artifact or value of a parameter.
@@ -49,7 +49,7 @@ def run_pipeline(
     """
     from kfp import components, local
 
-    from pipelines.process import HostProcess, silence_kfp, use_host_processes
+    from pipelines.host_process import HostProcess, silence_kfp, use_host_processes
 
     os.environ["AUDIOTUNE_STORE"] = store
     typed = convert_arguments(documents[0], arguments)
@@ -81,7 +81,7 @@ def drop_unset_inputs(documents: Documents) -> Documents:
 
 
 def dump_run_form(pipeline: str, recipe: str) -> str:
-    """The run form as JSON (audiotune.runform), for programs that show it.
+    """The run form as JSON (audiotune.runs.run_form), for programs that show it.
 
     Raises:
         PipelineError: this machine lacks what the steps need.
@@ -95,7 +95,7 @@ def dump_run_form(pipeline: str, recipe: str) -> str:
 
 
 def _suggest_log() -> str:
-    from pipelines.process import HostProcess
+    from pipelines.host_process import HostProcess
 
     return f"the whole log is in {HostProcess.last_log}" if HostProcess.last_log else ""
 
@@ -124,7 +124,9 @@ def main(argv: list[str] | None = None) -> int:
         if not args.store:
             raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
         arguments = parse_assignments(args.set)
-        outputs = run_pipeline(compile_pipeline(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.board)
+        outputs = run_pipeline(
+            compile_pipeline(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.board
+        )
     except AudioTuneError as e:
         print(f"{args.pipeline}: {e}", file=sys.stderr)
         return 1

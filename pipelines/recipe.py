@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from audiotune.errors import SettingsError
 from components.executor import StepSettings
-from pipelines.cluster import Cluster
+from pipelines.cluster.settings import Cluster
 
 STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
 RECIPES = Path(__file__).parent / "recipes"

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from audiotune.kubeflow import Kubeflow, KubeflowRefusedError, KubeflowUnreachableError, RunUnfinishedError
+from audiotune.outside.kubeflow import Kubeflow, KubeflowRefusedError, KubeflowUnreachableError, RunUnfinishedError
 from pipelines.arguments import convert_arguments, parse_assignments
-from pipelines.cluster import Cluster, cluster_from_environment, load_cluster
+from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
 from pipelines.compile import compile_structure
 from pipelines.documents import PIPELINES, Documents, compute_version_name, read_documents, to_yaml
 from pipelines.finish import finish_pipeline
@@ -76,7 +76,9 @@ def _start_run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | No
     documents = build_documents(args.name, args, cluster)
     arguments = convert_arguments(documents[0], parse_assignments(args.set))
     account = args.service_account or (cluster.service_account if cluster else "")
-    run = server.start_run(*upload_documents(server, documents), args.title or f"{args.name} by {_read_user()}", arguments, account)
+    run = server.start_run(
+        *upload_documents(server, documents), args.title or f"{args.name} by {_read_user()}", arguments, account
+    )
     print(f"run {run}  {server.run_page(run)}".rstrip(), flush=True)
     if not args.no_wait:
         _follow_run(server, run, args)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from audiotune.access import accounts, identities, tokens
 from audiotune.errors import AccessError, AudioTuneError
-from audiotune.partial import replace_atomically
 from audiotune.store import open_store
+from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.port import Store
 
 
@@ -81,7 +81,9 @@ def _add_identity_commands(group: argparse.ArgumentParser) -> None:
     remove.add_argument("identity")
     remove.set_defaults(run=lambda store, a: identities.remove_identity(store, a.identity))
     listing = verbs.add_parser("list", help="members and what they are called there")
-    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.list_identities(store))))
+    listing.set_defaults(
+        run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.list_identities(store)))
+    )
 
 
 def _print_tokens(store: Store, _args: argparse.Namespace) -> None:

@@ -112,7 +112,9 @@ def _hash_password(password: str, work: int) -> str:
     if not SHORTEST <= len(password) <= _LONGEST:
         raise AccessError(f"a password of {len(password)} characters", cure=f"choose one of {SHORTEST} to {_LONGEST}")
     salt = secrets.token_bytes(16)
-    return "$".join(("scrypt", str(_N), str(_R), str(work), _encode_base64(salt), _encode_base64(_derive_hash(password, salt, _N, _R, work))))
+    return "$".join(
+        ("scrypt", str(_N), str(_R), str(work), _encode_base64(salt), _encode_base64(_derive_hash(password, salt, _N, _R, work)))
+    )
 
 
 def _matches_hash(password: str, kept: str) -> bool:

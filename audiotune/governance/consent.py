@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, Use
-from audiotune.recording import Digest
 from audiotune.store.port import Store
 
 _PREFIX = "governance/consents/"

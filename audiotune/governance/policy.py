@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from audiotune.domain.recording import Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
 from audiotune.governance.consent import Consent, read_consents
-from audiotune.recording import Digest
 from audiotune.store.port import Store
 
 Gate = Literal["ingest", "annotate_merge", "finetune", "register", "champion", "generate"]

@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from audiotune.domain.release import Release
 from audiotune.errors import RegistryError
 from audiotune.registry.connection import get_mlflow_client, tracking_uri, translate_errors
 from audiotune.registry.runs import MlflowRun, start_run
-from audiotune.release import Release
 
 EXPERIMENT = "audio-tune releases"
 _FILE = "release.json"

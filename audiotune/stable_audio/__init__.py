@@ -7,6 +7,6 @@ It knows no dataset, no store and no service.
 as that is imported (see `pretransform.register`).
 """
 
-from audiotune.stable_audio.upstream import register_pretransform
+from audiotune.stable_audio.upstream_factory import register_pretransform
 
 register_pretransform()

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiotune import tensors
 from audiotune.errors import ModelError
-from audiotune.merging import LoraWeights
-from audiotune.tensors import LazyTensor, wrap_tensor
+from audiotune.stable_audio.weight_merging import LoraWeights
+from audiotune.store import tensor_files
+from audiotune.store.tensor_files import LazyTensor, wrap_tensor
 
 if TYPE_CHECKING:
     from audiotune.stable_audio.load import StableAudio
@@ -42,7 +42,7 @@ def merge_adapter(model: Any, path: Path, strength: float = 1.0) -> None:
     import torch
 
     own = model.state_dict()
-    with tensors.open_tensors(path) as found, torch.no_grad():
+    with tensor_files.open_tensors(path) as found, torch.no_grad():
         adapters = _read_adapters(model, found, path, strength)
         for layer in adapters.pairs:
             weight = own[f"{layer}.weight"]
@@ -51,7 +51,7 @@ def merge_adapter(model: Any, path: Path, strength: float = 1.0) -> None:
 
 def check_adapter(sa: StableAudio, path: Path) -> None:
     """Raises ModelError when a file is no adapter, or none for this model; reads its header only."""
-    with tensors.open_tensors(path) as found:
+    with tensor_files.open_tensors(path) as found:
         _read_adapters(sa.model, found, path)
 
 
@@ -73,7 +73,7 @@ def load_adapter_pairs(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]
     found: dict[str, list[tuple[Any, Any]]] = {}
     for adapter, strength in sorted(applied, key=lambda pair: (pair[0].digest, pair[1])):
         path = adapter.fetch()
-        with tensors.open_tensors(path) as inside:
+        with tensor_files.open_tensors(path) as inside:
             given = _read_adapters(sa.model, inside, path, strength)
             for layer, (a, b) in given.pairs.items():
                 found.setdefault(layer, []).append((a.load().float(), b.load().float() * given.scale))
@@ -114,7 +114,7 @@ def _fits_weight(pair: tuple[LazyTensor, LazyTensor], weight: tuple[int, ...]) -
 
 def _read_scale(path: Path) -> float:
     try:
-        scale = float(tensors.read_metadata(path)["scale"])
+        scale = float(tensor_files.read_metadata(path)["scale"])
     except (KeyError, ValueError):
         scale = math.nan
     if not math.isfinite(scale):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audiotune.errors import ModelError
-from audiotune.stable_audio.upstream import import_factory, silence_output
+from audiotune.stable_audio.upstream_factory import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -167,14 +167,14 @@ def _resolve_tokenizers(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _build_model(config: dict[str, Any], folder: Path) -> Any:
-    from audiotune.stable_audio import t5
+    from audiotune.stable_audio import t5_text_encoder
 
     create = import_factory().create_model_from_config
-    bare, encoders = t5.extract_t5_encoders(config, folder)
+    bare, encoders = t5_text_encoder.extract_t5_encoders(config, folder)
     try:
         with silence_output():
             model = create(bare)
-            t5.insert_t5_encoders(model, encoders)
+            t5_text_encoder.insert_t5_encoders(model, encoders)
     except (KeyError, TypeError, AssertionError, NotImplementedError, ValueError, OSError) as e:
         raise ModelError(f"stable-audio-tools cannot build this config: {e!r}", where=str(folder / CONFIG)) from e
     return model
@@ -201,6 +201,6 @@ def _move_to_device(model: Any, device: str, precision: Precision) -> None:
 
 def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
     """A random, very small model of purely upstream parts, see `shape.py`."""
-    from audiotune.stable_audio import shape
+    from audiotune.stable_audio import random_model
 
-    return shape.make_random_model(seed, objective)
+    return random_model.make_random_model(seed, objective)

@@ -14,10 +14,10 @@ from stable_audio_tools.models.pretransforms import Pretransform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiotune.stable_audio import spectrum
+from audiotune.stable_audio import spectral_features
 
 FRAMES_PER_LATENT = 2  # spectral frames a latent frame
-RATIO = FRAMES_PER_LATENT * spectrum.HOP
+RATIO = FRAMES_PER_LATENT * spectral_features.HOP
 
 
 class ConvNextBlock(nn.Module):
@@ -43,7 +43,7 @@ class SpectralAutoencoder(nn.Module):
 
     def __init__(self, latents: int, encoder_width: int, encoder_depth: int, decoder_width: int, decoder_depth: int) -> None:
         super().__init__()
-        folded = FRAMES_PER_LATENT * spectrum.FEATURES
+        folded = FRAMES_PER_LATENT * spectral_features.FEATURES
         self.latents = latents
         self.encoder = nn.Sequential(
             nn.Linear(folded, encoder_width),
@@ -61,13 +61,15 @@ class SpectralAutoencoder(nn.Module):
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, [batch, latent frames, latents] each."""
         batch, frames, width = features.shape
-        mean, log_variance = self.encoder(features.reshape(batch, frames // FRAMES_PER_LATENT, FRAMES_PER_LATENT * width)).chunk(2, dim=-1)
+        mean, log_variance = self.encoder(features.reshape(batch, frames // FRAMES_PER_LATENT, FRAMES_PER_LATENT * width)).chunk(
+            2, dim=-1
+        )
         return mean, log_variance.clamp(-12, 4)
 
     def features(self, latents: Tensor) -> Tensor:
         """Features [batch, frames, FEATURES] of latents [batch, latent frames, latents]; levels may lie below the floor."""
         out: Tensor = self.decoder(latents)
-        return out.reshape(len(out), -1, spectrum.FEATURES)
+        return out.reshape(len(out), -1, spectral_features.FEATURES)
 
 
 class SpectralPretransform(Pretransform):
@@ -92,8 +94,8 @@ class SpectralPretransform(Pretransform):
         decoder_depth: int = 5,
     ) -> None:
         super().__init__(enable_grad=enable_grad, io_channels=1, is_discrete=False)
-        if sample_rate != spectrum.RATE_HZ:
-            raise ValueError(f"the spectral pretransform works at {spectrum.RATE_HZ} Hz, the config says {sample_rate}")
+        if sample_rate != spectral_features.RATE_HZ:
+            raise ValueError(f"the spectral pretransform works at {spectral_features.RATE_HZ} Hz, the config says {sample_rate}")
         self.sample_rate = sample_rate
         self.encoded_channels = latents
         self.downsampling_ratio = RATIO
@@ -104,10 +106,10 @@ class SpectralPretransform(Pretransform):
     def encode(self, x: Tensor, **ignored: Any) -> Tensor:
         """Audio [batch, 1, samples] -> latents [batch, latents, ceil(samples / 1024)]; the end is padded with zeros."""
         audio = F.pad(x.float().mean(dim=1), (0, -x.shape[-1] % RATIO))
-        mean, _ = self.squeeze.posterior(spectrum.join_features(spectrum.analyse_audio(audio)))
+        mean, _ = self.squeeze.posterior(spectral_features.join_features(spectral_features.analyse_audio(audio)))
         return ((mean - self.centre) / self.spread).transpose(1, 2)
 
     def decode(self, z: Tensor, **ignored: Any) -> Tensor:
         """Latents [batch, latents, frames] -> audio [batch, 1, frames * 1024], not limited."""
         features = self.squeeze.features(z.float().transpose(1, 2) * self.spread + self.centre)
-        return spectrum.synthesise_audio(spectrum.split_features(features))[:, None]
+        return spectral_features.synthesise_audio(spectral_features.split_features(features))[:, None]

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from audiotune.audio.sound import Sound
 from audiotune.errors import GenerationError
-from audiotune.sound import Sound
-from audiotune.stable_audio import condition, rows, samplers
+from audiotune.stable_audio import batch_invariance, conditioning, samplers
 from audiotune.stable_audio.adapters import Adapter, load_adapter_pairs, sort_adapters
-from audiotune.stable_audio.encode import decode_latents, encode_sound
+from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
 from audiotune.stable_audio.load import StableAudio
 
 _FADE_S = 0.02
@@ -96,7 +96,10 @@ def generate_sounds(sa: StableAudio, requests: Sequence[SamplingRequest], on_ste
 
 
 def generate_batch(
-    sa: StableAudio, requests: Sequence[SamplingRequest], on_step: OnStep | None = None, gone: samplers.AbandonedRows | None = None
+    sa: StableAudio,
+    requests: Sequence[SamplingRequest],
+    on_step: OnStep | None = None,
+    gone: samplers.AbandonedRows | None = None,
 ) -> list[Sound | None]:
     """The sounds of requests of one latent length and `alike()`, as one batch; None for those that are gone.
 
@@ -121,7 +124,9 @@ def generate_batch(
     made = _denoise_batch(sa, requests, stepped, gone)
     left = set(range(len(requests))) - set(gone() if gone else ())
     return [
-        _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request) if place in left else None
+        _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request)
+        if place in left
+        else None
         for place, (latents, request) in enumerate(zip(made, requests))
     ]
 
@@ -212,7 +217,7 @@ def _denoise_batch(
     def noise() -> Any:
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
-    with torch.no_grad(), rows.isolate_requests(sa.model.model):
+    with torch.no_grad(), batch_invariance.isolate_requests(sa.model.model):
         start = noise()
         init = torch.stack([_encode_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
@@ -229,10 +234,12 @@ def _build_model_inputs(sa: StableAudio, requests: Sequence[SamplingRequest]) ->
     """What the diffusion model takes beside latents and time: the words, the lengths, and the words to stay away from."""
     seconds = [r.seconds for r in requests]
     # Row by row, so that the words of others cannot change a bit of an embedding.
-    positive = condition.stack_rows([condition.embed_prompts(sa, [r.prompt], [s]) for r, s in zip(requests, seconds)])
+    positive = conditioning.stack_rows([conditioning.embed_prompts(sa, [r.prompt], [s]) for r, s in zip(requests, seconds)])
     inputs = dict(sa.model.get_conditioning_inputs(positive))
     if requests[0].negative_prompt:
-        negative = condition.stack_rows([condition.embed_prompts(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)])
+        negative = conditioning.stack_rows(
+            [conditioning.embed_prompts(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)]
+        )
         inputs.update(sa.model.get_conditioning_inputs(negative, negative=True))
     return inputs
 

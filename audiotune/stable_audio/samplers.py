@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
+from audiotune.stable_audio.batch_invariance import GuidanceScales
 from audiotune.stable_audio.load import StableAudio
-from audiotune.stable_audio.rows import GuidanceScales
-from audiotune.stable_audio.upstream import silence_output
+from audiotune.stable_audio.upstream_factory import silence_output
 
 # What stable-audio-tools' sample_k takes by default.
 SIGMA_MIN, SIGMA_MAX = 0.01, 100.0
@@ -151,7 +151,14 @@ def _strength_to_sigma(strength: float) -> float:
 
 
 def _sample_k_diffusion(
-    model: GuidedModel, start: Any, noise: Noise, steps: int, name: str, init: Any, strength: float | None, stepped: Callable[[], None]
+    model: GuidedModel,
+    start: Any,
+    noise: Noise,
+    steps: int,
+    name: str,
+    init: Any,
+    strength: float | None,
+    stepped: Callable[[], None],
 ) -> Any:
     with silence_output():
         import k_diffusion
@@ -166,7 +173,9 @@ def _sample_k_diffusion(
     }[name]
     fresh = {"noise_sampler": lambda _sigma, _next: noise()} if name.endswith("-sde") else {}
     denoiser = k_diffusion.external.VDenoiser(model)
-    return play(lambda *at, **_: model.apply_fixed_latents(denoiser(*at)), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh)
+    return play(
+        lambda *at, **_: model.apply_fixed_latents(denoiser(*at)), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh
+    )
 
 
 def _sample_pingpong(

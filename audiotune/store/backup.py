@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, DamagedBlobError, NotInStoreError, StoreError
-from audiotune.partial import write_atomic_file
 from audiotune.store import Store, compute_digest, open_store
+from audiotune.store.atomic_files import write_atomic_file
 
 _HASH_DIGITS = 16
 

@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AlreadyInStoreError, DamagedBlobError, NotInStoreError, StoreError
-from audiotune.partial import replace_atomically
+from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.port import StoreEntry, blob_key, check_content, check_key, compute_digest, digest_from_key
 
 if TYPE_CHECKING:

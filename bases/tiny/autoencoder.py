@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiotune.stable_audio import spectrum
-from bases.tiny.material import SynthesizedSounds
+from audiotune.stable_audio import spectral_features
+from bases.tiny.training_sounds import SynthesizedSounds
 
 BATCH, KL_WEIGHT = 32, 2e-4
 
 
 def compute_loss(target: Tensor, made: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Absolute differences, each kind of part weighted by how much it is heard, and the divergence from a unit normal."""
-    want, have = spectrum.split_features(target), spectrum.split_features(made)
+    want, have = spectral_features.split_features(target), spectral_features.split_features(made)
     heard = ((want.level + 1) / 2).clamp_min(0)  # 0 at the floor, 1 at full scale
     level = ((want.level - have.level).abs() * (0.15 + 2 * heard)).mean()
     # What is silent shall stay silent: below the floor any value will do.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bases.tiny.material import RATE_HZ, RATIO, SynthesizedSounds
+from bases.tiny.training_sounds import RATE_HZ, RATIO, SynthesizedSounds
 
 BATCH, CAPTION_DROPOUT, EMA_DECAY = 40, 0.12, 0.998
 
@@ -32,7 +32,9 @@ def encode_material(pretransform: Any, material: dict[int, SynthesizedSounds]) -
     return found
 
 
-def train_diffusion(model: Any, latents: Latents, steps: int, seed: int, save: Callable[[], None], log: Path, lr: float = 8e-4) -> None:
+def train_diffusion(
+    model: Any, latents: Latents, steps: int, seed: int, save: Callable[[], None], log: Path, lr: float = 8e-4
+) -> None:
     """One run of `steps` steps; at each `save` the model holds the moving average of its weights."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)

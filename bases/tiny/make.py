@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from audiotune.partial import replace_atomically
+from audiotune.store.atomic_files import replace_atomically
 
 HERE = Path(__file__).resolve().parent
 SEED = 20_261_123
@@ -29,14 +29,14 @@ def main() -> None:
     parser.add_argument("--cool-down-steps", type=int, default=220, help="steps at the end with a falling learning rate")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    from bases.tiny import material, words
+    from bases.tiny import caption_words, training_sounds
 
-    words.write_tokenizer(HERE / "tokenizer")
-    material.render_sounds(args.work / "material", args.sounds, seed=1000, workers=args.threads)
+    caption_words.write_tokenizer(HERE / "tokenizer")
+    training_sounds.render_sounds(args.work / "material", args.sounds, seed=1000, workers=args.threads)
     torch.set_num_threads(args.threads)
     torch.manual_seed(SEED)
     model = _build_model()
-    sounds = material.load_sounds(args.work / "material")
+    sounds = training_sounds.load_sounds(args.work / "material")
     _train_autoencoder(model, sounds, args)
     _train_diffusion(model, sounds, args)
     _zero_untrained_words(model, sounds)
@@ -70,7 +70,9 @@ def _train_diffusion(model: Any, sounds: Any, args: argparse.Namespace) -> None:
     if cut.exists():  # a run that was cut is not taken up again, only brought to a good end
         load.load_weights(model, cut)
     else:
-        diffusion.train_diffusion(model, latents, args.diffusion_steps, SEED + 1, lambda: _save_weights(model, cut), args.work / "log.txt")
+        diffusion.train_diffusion(
+            model, latents, args.diffusion_steps, SEED + 1, lambda: _save_weights(model, cut), args.work / "log.txt"
+        )
     diffusion.train_diffusion(
         model,
         latents,

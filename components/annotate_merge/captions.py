@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from audiotune.annotation import Annotation
-from audiotune.dataset import Caption
-from audiotune.vocabulary import FACETS, Vocabulary
+from audiotune.domain.annotation import Annotation
+from audiotune.domain.dataset import Caption
+from audiotune.domain.vocabulary import FACETS, Vocabulary
 from components.annotate_merge.merge import Ballot, MergeResult
 from components.annotate_merge.sources import FILE_NAME, NOT_PEOPLE, SIDECAR
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from audiotune.dataset import DatasetRow, list_contributors
+from audiotune.audio.sound import RENDER_RATE_HZ
+from audiotune.domain.dataset import DatasetRow, list_contributors
+from audiotune.domain.manifest import Manifest
 from audiotune.governance import Agreement
-from audiotune.manifest import Manifest
-from audiotune.sound import RENDER_RATE_HZ
 from audiotune.store.port import digest_from_key
 
 _COLUMNS = (

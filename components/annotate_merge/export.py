@@ -34,11 +34,12 @@ def export_dataset(url: str | None, key: str, folder: Path) -> Path:
     Raises:
         ManifestError: no dataset. AgreementError: no agreement in the store. ConsentError: somebody has withdrawn.
     """
-    from audiotune import governance, manifest
-    from audiotune.dataset import DatasetRow, contributors_by_recording
+    from audiotune import governance
+    from audiotune.domain import manifest
+    from audiotune.domain.dataset import DatasetRow, contributors_by_recording
     from audiotune.errors import ManifestError
     from audiotune.store import open_store
-    from components.annotate_merge.exports import write_dataset
+    from components.annotate_merge.export_formats import write_dataset
 
     store = open_store(url)
     found = manifest.find_newest_manifest(store, "datasets") if key == "newest" else key

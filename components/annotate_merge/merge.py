@@ -131,7 +131,9 @@ def merge_dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> MergeR
 def merge_by_majority(ballots: Iterable[Ballot]) -> MergeResult:
     """The share of annotators who said a term: what Dawid-Skene is measured against."""
     votes = collect_votes(ballots)
-    share = np.bincount(votes.cell, votes.said, votes.cell_count) / np.maximum(np.bincount(votes.cell, minlength=votes.cell_count), 1)
+    share = np.bincount(votes.cell, votes.said, votes.cell_count) / np.maximum(
+        np.bincount(votes.cell, minlength=votes.cell_count), 1
+    )
     return MergeResult(votes.by_segment_and_term(share))
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from audiotune.annotation import Annotation, keep_newest_annotations
+from audiotune.domain.annotation import Annotation, keep_newest_annotations
+from audiotune.domain.recording import Recording, words_from_file_name
+from audiotune.domain.segment import Segment
+from audiotune.domain.vocabulary import Vocabulary
 from audiotune.governance import Agreement
-from audiotune.recording import Recording, words_from_file_name
-from audiotune.segment import Segment
 from audiotune.store.port import Store
-from audiotune.vocabulary import Vocabulary
 
 FILE_NAME, SIDECAR = "file-name", "sidecar"
 NOT_PEOPLE = (FILE_NAME, SIDECAR)
@@ -31,12 +31,18 @@ class GatheredAnnotations:
         self.refused += other.refused
 
 
-def annotations_from_names(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> GatheredAnnotations:
+def annotations_from_names(
+    segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
+) -> GatheredAnnotations:
     """One annotation a segment, from its recording's file name."""
-    return _annotations_from_text(segments, {id: words_from_file_name(r.name) for id, r in recordings.items()}, vocabulary, FILE_NAME, "file_name")
+    return _annotations_from_text(
+        segments, {id: words_from_file_name(r.name) for id, r in recordings.items()}, vocabulary, FILE_NAME, "file_name"
+    )
 
 
-def annotations_from_sidecars(segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary) -> GatheredAnnotations:
+def annotations_from_sidecars(
+    segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
+) -> GatheredAnnotations:
     """One annotation a segment, from what a sidecar said about its recording."""
     return _annotations_from_text(segments, {id: r.words for id, r in recordings.items()}, vocabulary, SIDECAR, "sidecar")
 
@@ -57,7 +63,9 @@ def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement
     if elsewhere:
         found.refused.append(("the studio", f"{elsewhere} annotations are of segments that are not in this manifest"))
     for one in keep_newest_annotations(read):
-        reason = refusal_reason(agreement, one.member) or ("" if one.segment in known else "it is of another segment than its key")
+        reason = refusal_reason(agreement, one.member) or (
+            "" if one.segment in known else "it is of another segment than its key"
+        )
         if reason:
             found.refused.append((one.key, reason))
         else:
@@ -73,7 +81,9 @@ def refusal_reason(agreement: Agreement, member: str) -> str:
     return f"{member} has left the group" if person.left else ""
 
 
-def _annotations_from_text(segments: Iterable[Segment], texts: Mapping[str, str], vocabulary: Vocabulary, member: str, source: str) -> GatheredAnnotations:
+def _annotations_from_text(
+    segments: Iterable[Segment], texts: Mapping[str, str], vocabulary: Vocabulary, member: str, source: str
+) -> GatheredAnnotations:
     tags = {id: vocabulary.find_tags(text)[0] for id, text in texts.items()}
     found = GatheredAnnotations()
     for segment in segments:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 
-from audiotune.dataset import Split
-from audiotune.recording import Recording
+from audiotune.domain.dataset import Split
+from audiotune.domain.recording import Recording
 
 
 def split_recordings(recordings: Mapping[str, Recording], used: Collection[str], share: float, by: str) -> dict[str, Split]:

@@ -9,22 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audiotune import governance
-from audiotune.dataset import Caption, DatasetRow
+from audiotune.domain.dataset import Caption, DatasetRow
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.recording import Recording
+from audiotune.domain.segment import Segment
+from audiotune.domain.vocabulary import FACETS, Vocabulary
 from audiotune.errors import AgreementError, ConsentError, ManifestError
 from audiotune.governance import Agreement
-from audiotune.manifest import Manifest
-from audiotune.progress import ProgressCallback
-from audiotune.recording import Recording
-from audiotune.segment import Segment
+from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.port import Store
-from audiotune.vocabulary import FACETS, Vocabulary
 from components.annotate_merge import captions as words
-from components.annotate_merge import merge, show, sources
-from components.annotate_merge.alpha import AnnotatorAgreement as Alpha
-from components.annotate_merge.alpha import measure_agreement as alpha
-from components.annotate_merge.exports import save_exports
-from components.annotate_merge.gather import load_recordings, load_segments
-from components.annotate_merge.imports import SegmentIndex, annotations_from_file, read_import
+from components.annotate_merge import merge, sources
+from components.annotate_merge import report as report_module
+from components.annotate_merge.annotation_imports import SegmentIndex, annotations_from_file, read_import
+from components.annotate_merge.export_formats import save_exports
+from components.annotate_merge.krippendorff import AnnotatorAgreement as Alpha
+from components.annotate_merge.krippendorff import measure_agreement as alpha
+from components.annotate_merge.segment_selection import load_recordings, load_segments
 from components.annotate_merge.settings import Settings
 from components.annotate_merge.sources import GatheredAnnotations
 from components.annotate_merge.split import split_recordings
@@ -33,7 +34,9 @@ from components.executor import StepResult
 _UNCAPTIONED = "nobody described it"
 
 
-def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, report: Path, metrics: Path) -> StepResult:
+def run_step(
+    settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, report: Path, metrics: Path
+) -> StepResult:
     """Writes the dataset manifest, its exports and the report.
 
     Raises:
@@ -62,8 +65,8 @@ def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, da
         raise ManifestError(f"no segment has a caption ({why or 'the segments manifest is empty'})", where=cut.key, cure=cure)
     agreements = [alpha(facet, ballots[facet], settings.bootstrap) for facet in FACETS]
     progress(0.7, "writing the report")
-    seen = show.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
-    report.write_text(show.render_report(seen, settings, store), encoding="utf-8")
+    seen = report_module.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
+    report.write_text(report_module.render_report(seen, settings, store), encoding="utf-8")
     frozen = Manifest("datasets", rows, {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key})
     save_exports(store, frozen, group)
     key = frozen.save(store)
@@ -73,7 +76,9 @@ def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, da
     return StepResult({"dataset_key": key}, _compute_metrics(rows, said, agreements, len(left_out)), facts)
 
 
-def _select_allowed(store: Store, recordings: Mapping[str, Recording]) -> tuple[Agreement, dict[str, Recording], list[tuple[str, str]]]:
+def _select_allowed(
+    store: Store, recordings: Mapping[str, Recording]
+) -> tuple[Agreement, dict[str, Recording], list[tuple[str, str]]]:
     """The recordings that may be trained on; the others with the reason."""
     group = governance.read_current_agreement(store)
     if group is None:
@@ -136,7 +141,9 @@ def _build_rows(
     return rows, silent
 
 
-def _compute_metrics(rows: list[DatasetRow], said: GatheredAnnotations, agreements: list[Alpha], left_out: int) -> dict[str, float]:
+def _compute_metrics(
+    rows: list[DatasetRow], said: GatheredAnnotations, agreements: list[Alpha], left_out: int
+) -> dict[str, float]:
     people = {one.member for one in said.annotations if one.member not in sources.NOT_PEOPLE}
     numbers: dict[str, float] = {
         "segments": len(rows),

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from audiotune.dataset import DatasetRow, LatentRow
+from audiotune.audio.sound import Sound, read_sound
+from audiotune.domain.dataset import DatasetRow, LatentRow
+from audiotune.domain.manifest import Manifest, load_manifest
 from audiotune.errors import NotInStoreError, TrainingError
-from audiotune.manifest import Manifest, load_manifest
-from audiotune.progress import ProgressCallback
-from audiotune.sound import Sound, read_sound
-from audiotune.stable_audio.mirror import BaseModelFolder, resolve_base
+from audiotune.reporting.progress import ProgressCallback
+from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.store.port import Store
 from components.encode.settings import Settings
 from components.executor import StepResult
@@ -60,7 +60,9 @@ class DatasetEncoder:
         what = _hash_inputs(["parts", blob.rpartition("/")[2], part_s, self.settings.tail_s])
         known = self._read_memo(what)
         if known is None or not all(self.store.exists(part["latents"]) for part in known):
-            known = [self._encode_part(part) for part in cut_parts(read_sound(self.store.fetch(blob)), part_s, self.settings.tail_s)]
+            known = [
+                self._encode_part(part) for part in cut_parts(read_sound(self.store.fetch(blob)), part_s, self.settings.tail_s)
+            ]
             self._write_memo(what, known)
         return list(known)
 
@@ -75,18 +77,18 @@ class DatasetEncoder:
     def _encode_part(self, sound: Sound) -> dict[str, Any]:
         import torch
 
-        from audiotune import tensors
-        from audiotune.stable_audio.encode import encode_sound
+        from audiotune.stable_audio.autoencoder import encode_sound
+        from audiotune.store import tensor_files
 
         latents = torch.from_numpy(encode_sound(self.model, sound))
         self.encoded += 1
-        key = tensors.store_tensors(self.store, {"latents": tensors.wrap_tensor(latents)})
+        key = tensor_files.store_tensors(self.store, {"latents": tensor_files.wrap_tensor(latents)})
         return {"latents": key, "latent_frames": int(latents.shape[1]), "seconds": round(sound.duration_s, 6)}
 
     def _embed_texts(self, texts: list[str]) -> dict[str, str]:
-        from audiotune.stable_audio import embeddings
+        from audiotune.stable_audio import text_embeddings
 
-        keys = dict(zip(texts, embeddings.store_embeddings(self.store, self.model, texts), strict=True))
+        keys = dict(zip(texts, text_embeddings.store_embeddings(self.store, self.model, texts), strict=True))
         for text, key in keys.items():
             self._write_memo(_hash_inputs(["words", text]), key)
         self.embedded += len(texts)
@@ -105,7 +107,9 @@ class DatasetEncoder:
         return f"latents/{self.base.digest[:32]}-v{_VERSION}/{what}.json"
 
 
-def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, latents: Path, metrics: Path) -> StepResult:
+def run_step(
+    settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, latents: Path, metrics: Path
+) -> StepResult:
     """Writes the latents manifest.
 
     Args:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from audiotune import tensors
-from audiotune.dataset import LatentRow
-from audiotune.stable_audio.condition import embed_prompts
+from audiotune.domain.dataset import LatentRow
+from audiotune.stable_audio.conditioning import embed_prompts
 from audiotune.stable_audio.load import StableAudio
+from audiotune.store import tensor_files
 from audiotune.store.port import Store
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -27,7 +27,7 @@ def measure_loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRo
     sums, count = dict.fromkeys(LEVELS, 0.0), 0
     with torch.no_grad():
         for number, row in enumerate(rows):
-            x = tensors.read_tensors(store.fetch(row.latents))["latents"][None].to(sa.device)
+            x = tensor_files.read_tensors(store.fetch(row.latents))["latents"][None].to(sa.device)
             x = x[..., : x.shape[-1] // patch * patch]
             if not x.numel():
                 continue

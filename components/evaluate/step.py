@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from audiotune import manifest
-from audiotune.dataset import DatasetRow, LatentRow
+from audiotune.domain import manifest
+from audiotune.domain.dataset import DatasetRow, LatentRow
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.release import Evaluation, WeightsPointer
 from audiotune.errors import ManifestError, ModelError
-from audiotune.manifest import Manifest
-from audiotune.partial import write_atomic_file
-from audiotune.progress import ProgressCallback
-from audiotune.release import Evaluation, WeightsPointer
+from audiotune.reporting.progress import ProgressCallback
+from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings
 from components.executor import StepResult
@@ -50,7 +50,7 @@ def run_step(
     _check_inputs(pointer, rows, encoded)
     key = _make_evaluation_key(settings, pointer, encoded)
     if not store.exists(key):
-        from components.evaluate.measure import evaluate_model
+        from components.evaluate.model_evaluation import evaluate_model
 
         made, page = evaluate_model(settings, store, progress, pointer, rows, encoded)
         kept = made.model_copy(update={"report": store.put_blob(page.encode(), ".html")})

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import torch
 
-from audiotune import manifest, picture, tensors
-from audiotune.checkpoint import load_checkpoint
-from audiotune.dataset import LatentRow
-from audiotune.sound import Sound
+from audiotune.audio import figures
+from audiotune.audio.sound import Sound
+from audiotune.domain import manifest
+from audiotune.domain.checkpoint import load_checkpoint
+from audiotune.domain.dataset import LatentRow
 from audiotune.stable_audio.load import StableAudio
+from audiotune.store import tensor_files
 from components.finetune.settings import Settings
 
 
@@ -56,7 +58,7 @@ def write_demo_files(demos: Sequence[DemoSound], folder: Path) -> list[Path]:
         stem = f"{number:02d}-" + "".join(c if c.isalnum() else "-" for c in demo.prompt.lower())[:60].strip("-")
         files.append(demo.sound.write(folder / f"{stem}.wav"))
         image = folder / f"{stem}.png"
-        image.write_bytes(picture.draw_spectrogram(demo.sound))
+        image.write_bytes(figures.draw_spectrogram(demo.sound))
         files.append(image)
     return files
 
@@ -64,17 +66,17 @@ def write_demo_files(demos: Sequence[DemoSound], folder: Path) -> list[Path]:
 def main(store_url: str, key: str) -> int:
     """Makes the demos of a checkpoint and logs them to its MLflow run."""
     from audiotune.registry.runs import start_run
+    from audiotune.stable_audio.base_models import resolve_base
     from audiotune.stable_audio.load import load_model
-    from audiotune.stable_audio.mirror import resolve_base
     from audiotune.store import open_store
-    from components.finetune.tuned import TrainingModel
+    from components.finetune.training_model import TrainingModel
 
     store = open_store(store_url)
     checkpoint = load_checkpoint(store, key)
     settings = Settings.model_validate(checkpoint.recipe)
     sa = load_model(resolve_base(store, checkpoint.base).folder)
     named = TrainingModel(sa, settings).trainable_parameters()
-    weights = tensors.read_tensors(store.fetch(checkpoint.ema or checkpoint.weights))
+    weights = tensor_files.read_tensors(store.fetch(checkpoint.ema or checkpoint.weights))
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(weights[name])

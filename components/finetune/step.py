@@ -7,20 +7,20 @@ import hashlib
 import json
 from pathlib import Path
 
-from audiotune import checkpoint as checkpoints
-from audiotune.checkpoint import Checkpoint
-from audiotune.dataset import DatasetRow, LatentRow, contributors_by_recording
+from audiotune.domain import checkpoint as checkpoints
+from audiotune.domain.checkpoint import Checkpoint
+from audiotune.domain.dataset import DatasetRow, LatentRow, contributors_by_recording
+from audiotune.domain.manifest import Manifest, load_manifest
+from audiotune.domain.release import CheckpointPointer
 from audiotune.errors import NotInStoreError, SettingsError, TrainingError
 from audiotune.governance import require_permission
-from audiotune.manifest import Manifest, load_manifest
-from audiotune.partial import write_atomic_file
-from audiotune.progress import ProgressCallback
-from audiotune.release import CheckpointPointer
-from audiotune.stable_audio.mirror import BaseModelFolder, resolve_base
+from audiotune.reporting.progress import ProgressCallback
+from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.store import Store
+from audiotune.store.atomic_files import write_atomic_file
 from components.executor import StepResult
-from components.finetune.job import TrainingResult, TrainingTask
 from components.finetune.settings import UNLEARNED, Settings
+from components.finetune.training_task import TrainingResult, TrainingTask
 
 
 def run_step(
@@ -92,8 +92,8 @@ def _check_inputs(settings: Settings, latents: Manifest[LatentRow], dataset: str
 
 
 def _train_locally(job: TrainingTask) -> TrainingResult:
-    from components.finetune.machine import launch_processes
-    from components.finetune.process import run_training
+    from components.finetune.compute_backends import launch_processes
+    from components.finetune.training_process import run_training
 
     job.progress(0.0, f"loading {job.base.name}")
     outcome: TrainingResult = launch_processes(job.settings, run_training, job)
@@ -102,16 +102,18 @@ def _train_locally(job: TrainingTask) -> TrainingResult:
 
 def _train_on_nodes(job: TrainingTask, store: Store) -> TrainingResult:
     """By a TrainJob; its first process leaves checkpoint and report in the store."""
-    from components.finetune.nodes.order import store_task
-    from components.finetune.nodes.place import node_resources_from_environment
-    from components.finetune.nodes.run import make_controller
+    from components.finetune.nodes.node_resources import node_resources_from_environment
+    from components.finetune.nodes.task_spec import store_task
     from components.finetune.nodes.trainjob import build_trainjob
+    from components.finetune.nodes.trainjob_controller import make_controller
 
     place = node_resources_from_environment()
     leader = make_controller(place, job.progress)
     command = ["python", "-m", "components.finetune.nodes", store_task(store, job)]
     settings = job.settings
-    leader.run_trainjob(build_trainjob(place, leader.pod, job.run_key, nodes=settings.nodes, devices=settings.devices, command=command))
+    leader.run_trainjob(
+        build_trainjob(place, leader.pod, job.run_key, nodes=settings.nodes, devices=settings.devices, command=command)
+    )
     done = checkpoints.find_newest_checkpoint(store, job.run_key, settings.steps)
     if done is None:
         raise TrainingError("the training ended and left no checkpoint", where=store.url, cure="do its pods see the same store?")
@@ -120,7 +122,7 @@ def _train_on_nodes(job: TrainingTask, store: Store) -> TrainingResult:
 
 def _load_report(store: Store, done: Checkpoint, settings: Settings, latents: Manifest[LatentRow]) -> str:
     """The report of a run that ended before: as it was kept, else made again without sounds."""
-    from components.finetune.story import render_report
+    from components.finetune.report import render_report
 
     with contextlib.suppress(NotInStoreError):
         return store.get(done.report_key).decode()

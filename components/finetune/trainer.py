@@ -14,16 +14,16 @@ from typing import Protocol
 
 import torch
 
-from audiotune.checkpoint import Checkpoint
+from audiotune.domain.checkpoint import Checkpoint
 from audiotune.errors import TrainingError
-from components.finetune.draw import BatchDraw, derive_seed, draw_batch, split_by_length
-from components.finetune.machine import ComputeBackend
-from components.finetune.material import LatentDataset
-from components.finetune.objective import map_to_noise_levels, shift_noise_levels
+from audiotune.stable_audio.objective import map_to_noise_levels, shift_noise_levels
+from components.finetune.compute_backends import ComputeBackend
+from components.finetune.latent_dataset import LatentDataset
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.settings import Settings
-from components.finetune.state import CheckpointWriter, restore_training_state
-from components.finetune.tuned import TrainingModel
+from components.finetune.training_batches import BatchDraw, derive_seed, draw_batch, split_by_length
+from components.finetune.training_model import TrainingModel
+from components.finetune.training_state import CheckpointWriter, restore_training_state
 from components.finetune.validation import measure_validation_loss
 
 History = dict[str, list[tuple[int, float]]]
@@ -103,7 +103,9 @@ class Trainer:
         settings, machine = self.settings, self.backend
         drawn = draw_batch(settings, self.train.frames, self.train.channels, step)
         frames = self.train.frames[drawn.rows]
-        t = shift_noise_levels(map_to_noise_levels(self.kind, drawn.uniform, self.noise_options), frames, self.model.wrapper.dist_shift)
+        t = shift_noise_levels(
+            map_to_noise_levels(self.kind, drawn.uniform, self.noise_options), frames, self.model.wrapper.dist_shift
+        )
         values = int(frames.sum()) * self.train.channels
         torch.manual_seed(derive_seed(settings.seed, f"dropout of process {machine.rank}", step))
         for group in self.optimizer.param_groups:
@@ -182,7 +184,9 @@ class Trainer:
         """What the first process thinks: clocks differ, and all must stop or save at the same step."""
         if self.backend.world == 1:
             return mine
-        return bool(self.backend.sum_over_processes(torch.tensor(float(mine and self.backend.rank == 0), device=self.backend.device)) > 0)
+        return bool(
+            self.backend.sum_over_processes(torch.tensor(float(mine and self.backend.rank == 0), device=self.backend.device)) > 0
+        )
 
 
 def choose_noise_distribution(settings: Settings, config: dict[str, object]) -> str:

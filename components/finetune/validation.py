@@ -6,16 +6,21 @@ from collections.abc import Callable
 
 import torch
 
-from components.finetune.draw import BatchDraw, make_generator
-from components.finetune.material import LatentDataset
-from components.finetune.objective import shift_noise_levels
-from components.finetune.tuned import TrainingModel
+from audiotune.stable_audio.objective import shift_noise_levels
+from components.finetune.latent_dataset import LatentDataset
+from components.finetune.training_batches import BatchDraw, make_generator
+from components.finetune.training_model import TrainingModel
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def measure_validation_loss(
-    call: Callable[..., torch.Tensor], tuned: TrainingModel, material: LatentDataset, rows: int, batch_size: int, device: torch.device
+    call: Callable[..., torch.Tensor],
+    tuned: TrainingModel,
+    material: LatentDataset,
+    rows: int,
+    batch_size: int,
+    device: torch.device,
 ) -> dict[str, float]:
     """Mean squared error per latent value: at each noise level (`t_0.1` ...), and over all of them (`mean`).
 
@@ -36,6 +41,8 @@ def measure_validation_loss(
         for level in LEVELS:
             t = shift_noise_levels(torch.full((len(chosen),), level), material.frames[chosen], shift)
             parts = range(0, len(chosen), batch_size)
-            errors = [call(material.batch_part(draw, t, i, min(i + batch_size, len(chosen)), device, tuned.patch)).sum() for i in parts]
+            errors = [
+                call(material.batch_part(draw, t, i, min(i + batch_size, len(chosen)), device, tuned.patch)).sum() for i in parts
+            ]
             losses[f"t_{level}"] = float(torch.stack(errors).sum()) / values
     return {**losses, "mean": sum(losses.values()) / len(losses)}

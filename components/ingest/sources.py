@@ -56,7 +56,7 @@ def open_source(settings: Settings, scratch: Path) -> RecordingSource:
     if not name:
         raise SourceError("no source is named", cure="pass --source with a folder, file, zip or address")
     if name.startswith(("s3://", "http://", "https://", "gdrive:", "hf:")):
-        from components.ingest.sources_remote import open_remote
+        from components.ingest.remote_sources import open_remote
 
         source = open_remote(name, settings, scratch)
     else:
@@ -158,7 +158,9 @@ class ZipSource:
             if info.is_dir():
                 continue
             left -= info.file_size
-            reason = self._refusal_reason(info, settings) or ("the zip unpacks to more than largest_total_gib" if left < 0 else "")
+            reason = self._refusal_reason(info, settings) or (
+                "the zip unpacks to more than largest_total_gib" if left < 0 else ""
+            )
             if reason:
                 self.refused.append((info.filename, reason))
             else:

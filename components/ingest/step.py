@@ -11,9 +11,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from audiotune import manifest as manifests
+from audiotune.audio.fingerprint import FingerprintIndex, FingerprintWords, Match
+from audiotune.domain import manifest as manifests
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.recording import Description, Digest, Likeness, Recording
 from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SourceError, StoreError
-from audiotune.fingerprint import FingerprintIndex, FingerprintWords, Match
 from audiotune.governance import (
     Agreement,
     decide_policy,
@@ -23,14 +25,12 @@ from audiotune.governance import (
     read_current_agreement,
 )
 from audiotune.governance.consent import record_standing_consents
-from audiotune.manifest import Manifest
-from audiotune.progress import ProgressCallback
-from audiotune.recording import Description, Digest, Likeness, Recording
+from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
 from components.executor import StepResult
-from components.ingest.describe import describe_file
+from components.ingest.file_description import describe_file
 from components.ingest.settings import Settings
-from components.ingest.sidecar import RecordingFacts, SidecarReader, split_member_ids
+from components.ingest.sidecars import RecordingFacts, SidecarReader, split_member_ids
 from components.ingest.sources import GIB, RecordingSource, may_be_sound, open_source
 
 _METHOD = 1  # raise it when the same bytes are described differently: old descriptions are then made anew
@@ -63,7 +63,9 @@ class IngestResult:
     decoded_s: float = 0.0
 
 
-def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, report: Path, metrics: Path) -> StepResult:
+def run_step(
+    settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, report: Path, metrics: Path
+) -> StepResult:
     """Takes in what the source holds, file by file.
 
     Raises:
@@ -71,7 +73,7 @@ def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, re
         AgreementError: no agreement is in force, or the one given does not fit.
         StoreError: the store is away or full; nothing is half-stored, and what was described is not lost.
     """
-    from components.ingest.show import render_report
+    from components.ingest.report import render_report
 
     intake = IngestResult(_require_agreement(settings.agreement, store))
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
@@ -103,7 +105,9 @@ def _require_agreement(path: str, store: Store) -> Agreement:
     return current
 
 
-def _ingest_files(source: RecordingSource, settings: Settings, store: Store, intake: IngestResult, progress: ProgressCallback) -> None:
+def _ingest_files(
+    source: RecordingSource, settings: Settings, store: Store, intake: IngestResult, progress: ProgressCallback
+) -> None:
     names = [name for name in source.files if may_be_sound(name)]
     sidecars = SidecarReader(source)
     for i, name in enumerate(names):
@@ -125,7 +129,13 @@ def _ingest_files(source: RecordingSource, settings: Settings, store: Store, int
 
 
 def _ingest_file(
-    path: Path, name: str, facts: RecordingFacts, settings: Settings, store: Store, intake: IngestResult, tell: Callable[[float], None]
+    path: Path,
+    name: str,
+    facts: RecordingFacts,
+    settings: Settings,
+    store: Store,
+    intake: IngestResult,
+    tell: Callable[[float], None],
 ) -> None:
     """One file. Cheap questions first, bytes before facts about them, the record of it all last."""
     if path.stat().st_size > settings.largest_file_gib * GIB:
@@ -159,7 +169,9 @@ def _ingest_file(
 
 
 def _facts_from_settings(settings: Settings) -> RecordingFacts:
-    return RecordingFacts(split_member_ids(settings.contributors), settings.licence.strip(), settings.session.strip(), settings.instrument.strip())
+    return RecordingFacts(
+        split_member_ids(settings.contributors), settings.licence.strip(), settings.session.strip(), settings.instrument.strip()
+    )
 
 
 def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, store: Store, agreement: Agreement) -> None:
@@ -178,7 +190,9 @@ def _load_description(id: Digest, store: Store) -> StoredDescription | None:
     return known if store.exists(known.blob) and store.exists(known.fingerprint) else None
 
 
-def _describe_and_store(path: Path, id: Digest, settings: Settings, store: Store, tell: Callable[[float], None]) -> StoredDescription:
+def _describe_and_store(
+    path: Path, id: Digest, settings: Settings, store: Store, tell: Callable[[float], None]
+) -> StoredDescription:
     found = describe_file(path, settings, tell)
     known = StoredDescription(
         blob=store.put_blob(path, found.suffix),

@@ -9,18 +9,19 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from audiotune import governance, manifest
-from audiotune.dataset import DatasetRow, contributors_by_recording
+from audiotune import governance
+from audiotune.domain import manifest
+from audiotune.domain.dataset import DatasetRow, contributors_by_recording
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.errors import ManifestError, ModelError
 from audiotune.governance import Agreement
-from audiotune.manifest import Manifest
-from audiotune.partial import write_atomic_file
-from audiotune.progress import ProgressCallback
 from audiotune.registry import releases
-from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
+from audiotune.reporting.progress import ProgressCallback
+from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
 from components.executor import StepResult
-from components.register import card
+from components.register import model_card
 from components.register.settings import Settings
 
 _Pointer = TypeVar("_Pointer", bound=BaseModel)
@@ -61,7 +62,7 @@ def run_step(
     made.save(store)
     aliases, why = _set_aliases(settings, store, agreement, made)
     progress(0.9, f"version {made.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
-    page = card.render_html(made, _map_member_names(agreement), settings.intended_use, aliases, why, heard)
+    page = model_card.render_html(made, _map_member_names(agreement), settings.intended_use, aliases, why, heard)
     report.write_text(page, encoding="utf-8")
     write_atomic_file(release, made.model_dump_json(indent=1) + "\n")
     return StepResult(
@@ -134,9 +135,9 @@ def _register_release(settings: Settings, store: Store, agreement: Agreement, ma
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = {
-            "card.md": card.render_markdown(made, people, settings.intended_use),
-            "card.html": card.render_html(made, people, settings.intended_use),
-            "NOTICE": card.render_notice(made, people),
+            "card.md": model_card.render_markdown(made, people, settings.intended_use),
+            "card.html": model_card.render_html(made, people, settings.intended_use),
+            "NOTICE": model_card.render_notice(made, people),
             "recipe.json": json.dumps(made.weights.recipe, indent=1, sort_keys=True),
             "evaluation.json": made.evaluation.model_dump_json(indent=1),
         }

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from audiotune.decode import open_sound
+from audiotune.audio.decode import open_sound
+from audiotune.domain.manifest import Manifest, load_manifest
+from audiotune.domain.manifest import fetch_manifest as fetch_manifest
+from audiotune.domain.recording import Recording
+from audiotune.domain.segment import Segment
 from audiotune.errors import AudioTuneError, ManifestError, SoundError, StoreError
-from audiotune.manifest import Manifest, load_manifest
-from audiotune.manifest import fetch_manifest as fetch_manifest
-from audiotune.progress import ProgressCallback
-from audiotune.recording import Recording
-from audiotune.segment import Segment
+from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store
 from components.executor import StepResult
-from components.segment.cut import SegmentBounds, find_segment_bounds
-from components.segment.hear import RecordingFeatures, extract_features
-from components.segment.render import extract_frames, render_segment
+from components.segment.features import RecordingFeatures, extract_features
+from components.segment.rendering import extract_frames, render_segment
+from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
 from components.segment.settings import Settings
-from components.segment.talk import detect_speech
+from components.segment.speech import detect_speech
 
 _METHOD = "3"  # raise it when the same knobs cut differently: old results are then not taken for new ones
 _COLUMNS = 1000  # of a waveform picture
@@ -49,7 +49,7 @@ def run_step(
     Raises:
         SoundError: not one segment was found in all recordings.
     """
-    from components.segment.show import render_report
+    from components.segment.report import render_report
 
     manifest = load_manifest(recordings, "recordings", Recording)
     took = []

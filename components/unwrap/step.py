@@ -13,21 +13,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audiotune import tensors
-from audiotune.checkpoint import Checkpoint, load_checkpoint
+from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
+from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ModelError
-from audiotune.merging import LoraWeights, collect_adapter_tensors, merge_weights
-from audiotune.partial import write_atomic_file
-from audiotune.progress import ProgressCallback
-from audiotune.release import CheckpointPointer, WeightsPointer
-from audiotune.stable_audio.mirror import CONFIG, BaseModelFolder, list_text_encoder_files, resolve_base
+from audiotune.reporting.progress import ProgressCallback
+from audiotune.stable_audio.base_models import CONFIG, BaseModelFolder, list_text_encoder_files, resolve_base
+from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
+from audiotune.store import tensor_files
+from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
 from components.executor import StepResult
 from components.unwrap.settings import Settings
-from components.unwrap.upstream import is_upstream_checkpoint, read_weights
+from components.unwrap.upstream_checkpoint import is_upstream_checkpoint, read_weights
 
 
-def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, checkpoint: Path, weights: Path, metrics: Path) -> StepResult:
+def run_step(
+    settings: Settings, store: Store, progress: ProgressCallback, *, checkpoint: Path, weights: Path, metrics: Path
+) -> StepResult:
     """Writes the weights pointer.
 
     Args:
@@ -61,7 +63,9 @@ def _read_pointer(path: Path) -> CheckpointPointer:
         raise ModelError(f"this is no checkpoint pointer: {e.errors()[0]['msg']}", where=str(path), cure=cure) from e
 
 
-def _unwrap_own_checkpoint(settings: Settings, store: Store, progress: ProgressCallback, pointer: CheckpointPointer) -> WeightsPointer:
+def _unwrap_own_checkpoint(
+    settings: Settings, store: Store, progress: ProgressCallback, pointer: CheckpointPointer
+) -> WeightsPointer:
     kept = load_checkpoint(store, pointer.checkpoint)
     progress(0.1, f"finding the base model {kept.base}")
     base = resolve_base(store, kept.base)
@@ -81,12 +85,14 @@ def _unwrap_own_checkpoint(settings: Settings, store: Store, progress: ProgressC
 def _merge_weights(store: Store, kept: Checkpoint, base: BaseModelFolder, *, ema: bool, keep: bool) -> tuple[str, str]:
     """Store keys of the whole model and of the adapters that are kept beside it, or empty."""
     with ExitStack() as stack:
-        tuned = stack.enter_context(tensors.open_tensors(store.fetch(kept.ema if ema else kept.weights)))
-        whole = stack.enter_context(tensors.open_tensors(base.weights_path))
+        tuned = stack.enter_context(tensor_files.open_tensors(store.fetch(kept.ema if ema else kept.weights)))
+        whole = stack.enter_context(tensor_files.open_tensors(base.weights_path))
         adapters = LoraWeights.from_tensors(tuned, kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0)
         keep = keep and bool(adapters.pairs)
-        adapter = tensors.store_tensors(store, collect_adapter_tensors(adapters), {"scale": str(adapters.scale)}) if keep else ""
-        return tensors.store_tensors(store, merge_weights(whole, tuned, None if keep else adapters)), adapter
+        adapter = (
+            tensor_files.store_tensors(store, collect_adapter_tensors(adapters), {"scale": str(adapters.scale)}) if keep else ""
+        )
+        return tensor_files.store_tensors(store, merge_weights(whole, tuned, None if keep else adapters)), adapter
 
 
 def _unwrap_upstream_checkpoint(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
@@ -97,7 +103,7 @@ def _unwrap_upstream_checkpoint(settings: Settings, store: Store, progress: Prog
             raise ModelError(f"no {CONFIG} beside the checkpoint", where=str(path), cure="put it there, or name the base")
         folder = resolve_base(store, settings.base).folder
     progress(0.3, "writing the weights")
-    key = tensors.store_tensors(store, found)
+    key = tensor_files.store_tensors(store, found)
     return _build_pointer(store, key, folder, path.name, digest_from_key(key) or "", step=step, ema=ema, dataset="")
 
 
@@ -107,7 +113,9 @@ def _build_pointer(store: Store, key: str, folder: Path, name: str, digest: str,
         weights=key,
         weights_digest=digest_from_key(key) or "",
         config=store.put_blob(folder / CONFIG, ".json"),
-        files={str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)},
+        files={
+            str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)
+        },
         base=name,
         base_digest=digest,
         **facts,

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from audiotune.partial import write_atomic_file
-from deploy.chart import graph, pages, rules, schema
+from audiotune.store.atomic_files import write_atomic_file
+from deploy.chart import graph, rules, schema, values_documents
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -17,9 +17,9 @@ def render_files() -> dict[Path, str]:
     chart, docs = Path("helm/audio-tune"), Path("docs/operations")
     return {
         chart / "values.schema.json": schema.render_schema(),
-        chart / "values.yaml": pages.render_values_yaml(),
+        chart / "values.yaml": values_documents.render_values_yaml(),
         chart / "templates/_rules.tpl": rules.render_template(),
-        docs / "values.md": pages.render_reference(),
+        docs / "values.md": values_documents.render_reference(),
         docs / "graph.md": graph.render_page(),
     }
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from deploy.chart.basics import ChartModel, ContainerResources, Name, Seconds, make_resources
-from deploy.chart.outside import (
+from deploy.chart.cluster_values import (
     HttpRouteValues,
     ImageValues,
     IngressValues,
@@ -16,9 +15,10 @@ from deploy.chart.outside import (
     PodValues,
     PriorityClassValues,
 )
-from deploy.chart.parts import AccessValues, GenerationValues, HelmTestValues, KfpValues, PipelineValues, StudioValues
 from deploy.chart.rules import list_broken_rules
-from deploy.chart.stores import DatabaseValues, ObjectStorageValues, RegistryValues
+from deploy.chart.service_values import AccessValues, GenerationValues, HelmTestValues, KfpValues, PipelineValues, StudioValues
+from deploy.chart.storage_values import DatabaseValues, ObjectStorageValues, RegistryValues
+from deploy.chart.value_types import ChartModel, ContainerResources, Name, Seconds, make_resources
 
 
 class ChartJobValues(ChartModel):

@@ -71,7 +71,11 @@ class ImageBuilder:
         self._run_program([self.program, "tag", tag, to])
         if not self.is_podman:
             self._run_program([self.program, "push", to], shown=True)
-            return self._run_program([self.program, "inspect", "--format", "{{index .RepoDigests 0}}", to]).strip().rpartition("@")[2]
+            return (
+                self._run_program([self.program, "inspect", "--format", "{{index .RepoDigests 0}}", to])
+                .strip()
+                .rpartition("@")[2]
+            )
         with tempfile.TemporaryDirectory() as folder:
             told = Path(folder) / "digest"
             packed = ["--compression-format", self.compression] if self.compression else []

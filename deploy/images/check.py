@@ -18,10 +18,10 @@ from pathlib import Path
 _STEPS = ("ingest", "segment", "annotate_merge", "encode", "finetune", "unwrap", "evaluate", "register")
 _LIGHT = [f"components.{step}.{part}" for step in _STEPS[:3] for part in ("settings", "step")]
 IMAGE_MODULES: dict[str, list[str]] = {
-    "prepare": ["audiotune.store.bootstrap", "audiotune.access.__main__", "pipelines.submit", "pipelines.doctor", *_LIGHT],
+    "prepare": ["audiotune.store.setup", "audiotune.access.__main__", "pipelines.submit", "pipelines.doctor.command", *_LIGHT],
     "train": [f"components.{step}.{part}" for step in _STEPS for part in ("settings", "step")],
-    "generation": ["services.generation.api", "services.generation.settings", "bentoml", "audiotune.stable_audio.sample"],
-    "studio": ["services.studio.app", "services.studio.desk", "services.studio.provider_door", *_LIGHT],
+    "generation": ["services.generation.http.app", "services.generation.settings", "bentoml", "audiotune.stable_audio.sample"],
+    "studio": ["services.studio.app", "services.studio.context", "services.studio.sign_in.provider_page", *_LIGHT],
     "registry": ["mlflow.server", "psycopg", "boto3"],
 }
 TORCH = {"train", "generation"}
@@ -73,7 +73,9 @@ def main() -> int:
         print(f"which image? one of {', '.join(IMAGE_MODULES)}", file=sys.stderr)
         return 2
     found = list(list_faults(name))
-    print("\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(IMAGE_MODULES[name])} rooms import, all is as promised")
+    print(
+        "\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(IMAGE_MODULES[name])} rooms import, all is as promised"
+    )
     return bool(found)
 
 

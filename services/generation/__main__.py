@@ -32,7 +32,7 @@ def main() -> int:
     if not os.environ.get("AUDIOTUNE_STORE"):
         sys.exit("generation: no store is named. Give --store or set AUDIOTUNE_STORE")
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-    command = [sys.executable, "-m", "bentoml", "serve", "services.generation.service:GenerationService"]
+    command = [sys.executable, "-m", "bentoml", "serve", "services.generation.host.service:GenerationService"]
     with tempfile.TemporaryDirectory(prefix="audio-tune-") as folder:
         return _run_server(
             [
@@ -56,7 +56,7 @@ def _run_server(command: list[str], folder: Path, notice_s: float) -> int:
 
     BentoML resets who connects while it stops: load balancers need to hear "not ready" before, and the others to be refused.
     """
-    from services.generation.leaving import NOTICE, REFUSING, REFUSING_S, VARIABLE
+    from services.generation.host.drain import NOTICE, REFUSING, REFUSING_S, VARIABLE
     from services.generation.settings import Settings
 
     stopping, asked = folder / "stopping", threading.Event()

@@ -13,12 +13,12 @@ import gradio as gr
 
 from audiotune.errors import SettingsError
 from audiotune.governance import read_current_agreement
-from services.studio.desk import StudioContext, create_context
-from services.studio.door import SignIn
-from services.studio.pages import PageRefresh, account, agreement, annotate, generate, head, releases, upload
-from services.studio.password_door import PasswordSignIn
-from services.studio.patience import wait_for_store
+from services.studio.context import StudioContext, create_context
+from services.studio.pages import PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.settings import StudioSettings
+from services.studio.sign_in.middleware import SignIn
+from services.studio.sign_in.password_page import PasswordSignIn
+from services.studio.store_wait import wait_for_store
 from services.studio.theme import CSS, HEAD, create_theme
 
 FIRST_PAGE = "annotate"
@@ -30,8 +30,8 @@ def build_studio(desk: StudioContext) -> gr.Blocks:
     blocks: gr.Blocks
     with gr.Blocks(title="Audio Tune", delete_cache=_KEEP_FILES_S, analytics_enabled=False) as blocks:
         me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
-        bar = head.build_header(desk)
-        with gr.Tabs(elem_id="at-rooms", selected=FIRST_PAGE):
+        bar = header.build_header(desk)
+        with gr.Tabs(elem_id="at-pages", selected=FIRST_PAGE):
             with gr.Tab("Upload", id="upload") as room:
                 arrivals = [(room, upload.build_upload_page(desk, me))]
             with gr.Tab("Annotate", id="annotate") as room:
@@ -81,8 +81,8 @@ def _build_sign_in_options(desk: StudioContext) -> dict[str, Any]:
         return {}
     door: SignIn
     if desk.uses_provider:
-        from services.studio.oidc import OidcProvider  # Authlib is imported where it is needed only
-        from services.studio.provider_door import ProviderSignIn
+        from services.studio.sign_in.oidc import OidcProvider  # Authlib is imported where it is needed only
+        from services.studio.sign_in.provider_page import ProviderSignIn
 
         door = ProviderSignIn(desk, OidcProvider(desk.settings))
     else:
@@ -90,21 +90,25 @@ def _build_sign_in_options(desk: StudioContext) -> dict[str, Any]:
     return {"auth_dependency": door.read_member, "app_kwargs": {"middleware": [door.middleware()]}}
 
 
-def _connect_events(blocks: gr.Blocks, desk: StudioContext, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, PageRefresh]]) -> None:
+def _connect_events(
+    blocks: gr.Blocks, desk: StudioContext, me: gr.BrowserState, bar: gr.HTML, arrivals: list[tuple[gr.Tab, PageRefresh]]
+) -> None:
     """Loading the page fills the room that is open and the forms; choosing who one is fills all; opening a room fills it."""
     first = [arrival for room, arrival in arrivals if room.id == FIRST_PAGE or not arrival.when_opened]
     parts = [part for _, arrival in arrivals for part in arrival.outputs]
     cleared = [part for _, arrival in arrivals for part in arrival.cleared_outputs]
 
     def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
-        shown = head.build_header_value(desk, head.find_present_member(desk, chosen or "", request), head.find_account(desk, request))
+        shown = header.build_header_value(
+            desk, header.find_present_member(desk, chosen or "", request), header.find_account(desk, request)
+        )
         return (shown, *_collect_values(first, *_identify_member(desk, chosen, request)))
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        chosen = head.find_present_member(desk, str(event.member or ""), request)
+        chosen = header.find_present_member(desk, str(event.member or ""), request)
         nothing: list[dict[str, list[Any]]] = [{"sounds": []} for _ in cleared]
         every = [arrival for _, arrival in arrivals]
-        shown = head.build_header_value(desk, chosen, head.find_account(desk, request))
+        shown = header.build_header_value(desk, chosen, header.find_account(desk, request))
         return (chosen, shown, *nothing, *_collect_values(every, *_identify_member(desk, chosen, request)))
 
     blocks.load(on_load, [me], [bar, *(part for arrival in first for part in arrival.outputs)], show_progress="hidden")
@@ -124,7 +128,7 @@ def _create_open_handler(desk: StudioContext, arrival: PageRefresh) -> Callable[
 
 def _identify_member(desk: StudioContext, chosen: str | None, request: gr.Request) -> tuple[str, str]:
     """The member who acts, and the account that signed in."""
-    return head.find_acting_member(desk, chosen or "", request), head.find_account(desk, request)
+    return header.find_acting_member(desk, chosen or "", request), header.find_account(desk, request)
 
 
 def _collect_values(arrivals: Sequence[PageRefresh], member: str, account: str) -> list[Any]:

@@ -14,19 +14,19 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from audiotune import annotation
-from audiotune.annotation import Annotation
+from audiotune.domain import annotation
+from audiotune.domain.annotation import Annotation
+from audiotune.domain.recording import Digest
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
 from audiotune.governance import read_current_agreement
-from audiotune.recording import Digest
 from audiotune.store.port import Store
-from services.studio.shelf import Library, LibraryCache
+from services.studio.library import Library, LibraryCache
 
 _KEY = re.compile(r"annotations/([0-9a-f]{64})/([^/]+)/[^/]+\.json")
 
 
 class TagChecker(Protocol):
-    """The vocabulary, as far as saving needs it (`services.studio.words.Words`)."""
+    """The vocabulary, as far as saving needs it (`services.studio.vocabulary.Words`)."""
 
     def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
         """The tags, each once. Raises AudioTuneError for one nobody knows."""

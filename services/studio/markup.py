@@ -30,7 +30,9 @@ def embed_page(page: str, title: str) -> Markup:
 
 def render_message(words: str, kind: str = "") -> Markup:
     """A line for people; `kind` is "", "good" or "bad"."""
-    return tag("p", words, class_=f"at-say {f'at-{kind}' if kind else ''}".strip(), role="alert" if kind == "bad" else "status")
+    return tag(
+        "p", words, class_=f"at-message {f'at-{kind}' if kind else ''}".strip(), role="alert" if kind == "bad" else "status"
+    )
 
 
 def render_table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Markup:

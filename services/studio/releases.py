@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audiotune.release import Release
+from audiotune.domain.release import Release
 from audiotune.store.port import Store
 
 

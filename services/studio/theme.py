@@ -6,8 +6,8 @@ from pathlib import Path
 
 import gradio as gr
 
-WIDGETS = Path(__file__).parent / "static"
-CSS = WIDGETS / "studio.css"
+WIDGETS = Path(__file__).parent / "widgets"
+CSS = Path(__file__).parent / "studio.css"
 
 _FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
@@ -35,49 +35,49 @@ def create_theme() -> gr.themes.Base:
         font=_FONT, font_mono=_MONO, radius_size=gr.themes.sizes.radius_md, spacing_size=gr.themes.sizes.spacing_md
     )
     paper = {
-        "body_background_fill": "var(--at-paper)",
-        "body_text_color": "var(--at-ink)",
-        "body_text_color_subdued": "var(--at-soft)",
-        "background_fill_primary": "var(--at-card)",
-        "background_fill_secondary": "var(--at-paper)",
-        "block_background_fill": "var(--at-card)",
-        "block_border_color": "var(--at-line)",
-        "block_label_background_fill": "var(--at-card)",
-        "block_label_text_color": "var(--at-soft)",
-        "block_title_text_color": "var(--at-ink)",
-        "block_info_text_color": "var(--at-soft)",
-        "border_color_primary": "var(--at-line)",
+        "body_background_fill": "var(--at-background)",
+        "body_text_color": "var(--at-text)",
+        "body_text_color_subdued": "var(--at-text-muted)",
+        "background_fill_primary": "var(--at-surface)",
+        "background_fill_secondary": "var(--at-background)",
+        "block_background_fill": "var(--at-surface)",
+        "block_border_color": "var(--at-border)",
+        "block_label_background_fill": "var(--at-surface)",
+        "block_label_text_color": "var(--at-text-muted)",
+        "block_title_text_color": "var(--at-text)",
+        "block_info_text_color": "var(--at-text-muted)",
+        "border_color_primary": "var(--at-border)",
         "border_color_accent": "var(--at-accent)",
         "input_background_fill": "var(--at-field)",
-        "input_border_color": "var(--at-edge)",
+        "input_border_color": "var(--at-border-strong)",
         "input_border_color_focus": "var(--at-accent)",
-        "input_placeholder_color": "var(--at-soft)",
+        "input_placeholder_color": "var(--at-text-muted)",
         "button_primary_background_fill": "var(--at-accent)",
         "button_primary_background_fill_hover": "var(--at-accent-strong)",
         "button_primary_text_color": "var(--at-on-accent)",
         "button_primary_border_color": "transparent",
         "button_primary_border_color_hover": "transparent",
-        "button_secondary_background_fill": "var(--at-card)",
+        "button_secondary_background_fill": "var(--at-surface)",
         "button_secondary_background_fill_hover": "var(--at-field)",
-        "button_secondary_text_color": "var(--at-ink)",
-        "button_secondary_border_color": "var(--at-edge)",
+        "button_secondary_text_color": "var(--at-text)",
+        "button_secondary_border_color": "var(--at-border-strong)",
         "checkbox_background_color": "var(--at-field)",
         "checkbox_background_color_selected": "var(--at-accent)",
-        "checkbox_border_color": "var(--at-edge)",
+        "checkbox_border_color": "var(--at-border-strong)",
         "checkbox_border_color_selected": "var(--at-accent)",
         "checkbox_label_background_fill": "var(--at-field)",
-        "checkbox_label_background_fill_selected": "var(--at-tint)",
-        "checkbox_label_text_color": "var(--at-ink)",
-        "checkbox_label_text_color_selected": "var(--at-ink)",
-        "checkbox_label_border_color": "var(--at-line)",
+        "checkbox_label_background_fill_selected": "var(--at-accent-light)",
+        "checkbox_label_text_color": "var(--at-text)",
+        "checkbox_label_text_color_selected": "var(--at-text)",
+        "checkbox_label_border_color": "var(--at-border)",
         "color_accent": "var(--at-accent)",
-        "color_accent_soft": "var(--at-tint)",
+        "color_accent_soft": "var(--at-accent-light)",
         "slider_color": "var(--at-accent)",
         "link_text_color": "var(--at-accent)",
         "link_text_color_hover": "var(--at-accent-strong)",
         "loader_color": "var(--at-accent)",
-        "panel_background_fill": "var(--at-card)",
-        "table_even_background_fill": "var(--at-card)",
+        "panel_background_fill": "var(--at-surface)",
+        "table_even_background_fill": "var(--at-surface)",
         "table_odd_background_fill": "var(--at-field)",
     }
     both = {f"{name}_dark": value for name, value in paper.items() if name != "color_accent"}
@@ -85,5 +85,5 @@ def create_theme() -> gr.themes.Base:
 
 
 def bundle_scripts(*names: str) -> str:
-    """The named files of static/ as one script for a widget, in order."""
+    """The named files of widgets/ as one script for a widget, in order."""
     return "\n".join((WIDGETS / name).read_text(encoding="utf-8") for name in names)

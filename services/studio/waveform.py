@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotune import sound as sounds
-from audiotune.sound import Sound
+from audiotune.audio import sound as sounds
+from audiotune.audio.sound import Sound
 
 BUCKETS = 480  # about one per screen pixel of a phone, two per pixel-pair of a desk
 

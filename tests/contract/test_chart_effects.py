@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deploy.chart.knobs import list_value_fields
-from deploy.chart.pages import build_defaults
+from deploy.chart.value_fields import list_value_fields
+from deploy.chart.values_documents import build_defaults
 from tests.rendered_chart import CHART, at, merged, text
 
 EXTERNAL_STORE = {"objectStorage": {"kind": "external", "external": {"secret": "keys", "endpoint": "https://s3.example"}}}

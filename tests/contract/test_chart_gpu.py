@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.chart.parts import Preset
+from deploy.chart.service_values import Preset
 from pipelines.recipe import RECIPES, Cluster
 from tests.rendered_chart import CHART, merged, objects, one
 

@@ -104,10 +104,10 @@ def test_an_arrow_opens_one_port_to_one_part() -> None:
 
 
 def test_what_several_nodes_need_is_what_the_code_says() -> None:
-    """One source for the chart and for those who run Kubeflow by kustomize: pipelines/namespace.py."""
-    from components.finetune.nodes.place import LABELS, RUNTIME
-    from pipelines.cluster import Cluster, StepImages
-    from pipelines.namespace import build_runtime_spec, build_step_rules
+    """One source for the chart and for those who run Kubeflow by kustomize: pipelines/cluster/namespace.py."""
+    from components.finetune.nodes.node_resources import LABELS, RUNTIME
+    from pipelines.cluster.namespace import build_runtime_spec, build_step_rules
+    from pipelines.cluster.settings import Cluster, StepImages
 
     found = {(o["kind"], o["metadata"]["name"]): o for o in objects(NODES)}
     store = "audio-tune-store-pipelines"

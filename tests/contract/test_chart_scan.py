@@ -22,7 +22,9 @@ def test_answers_are_read() -> None:
     check = {"id": "pod-probes", "comment": "Makes sure that probes differ"}
     graded = [{"check": check, "skipped": False, "grade": 1}, {"check": check, "skipped": False, "grade": 10}]
     graded += [{"check": check, "skipped": True, "grade": 0}]
-    assert list(parse_kube_score([{"checks": graded}])) == [ScannerFinding("kube-score", "pod-probes", "CRITICAL", check["comment"])]
+    assert list(parse_kube_score([{"checks": graded}])) == [
+        ScannerFinding("kube-score", "pod-probes", "CRITICAL", check["comment"])
+    ]
     failed = {"check_id": "CKV_K8S_11", "check_name": "CPU limits should be set", "severity": None}
     wanted = [ScannerFinding("checkov", "CKV_K8S_11", "-", "CPU limits should be set")]
     assert list(parse_checkov({"results": {"failed_checks": [failed]}})) == wanted

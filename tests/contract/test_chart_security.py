@@ -26,7 +26,9 @@ EVERYTHING = {
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 def test_the_card_is_full(values: dict[str, Any]) -> None:
-    assert {line: failing for line, failing in scorecard.list_failing_pods(objects(merged(DIGESTS, values))).items() if failing} == {}
+    assert {
+        line: failing for line, failing in scorecard.list_failing_pods(objects(merged(DIGESTS, values))).items() if failing
+    } == {}
 
 
 def test_two_renders_are_the_same_bytes() -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.cluster import Cluster
-from pipelines.namespace import REPOSITORY, build_log_repository
-from pipelines.namespace import build_step_rules as step_rights
+from pipelines.cluster.namespace import REPOSITORY, build_log_repository
+from pipelines.cluster.namespace import build_step_rules as step_rights
+from pipelines.cluster.settings import Cluster
 from services.generation.settings import Settings as Generation
 from services.studio.__main__ import build_parser
 from services.studio.settings import StudioSettings as Studio
 from services.studio.settings import load_studio_settings
-from tests.fakes.service import InProcessService
+from tests.fakes.in_process_service import InProcessService
 from tests.rendered_chart import CHART, Object, merged, objects, one
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())

@@ -13,11 +13,8 @@ import pytest
 import yaml
 
 from audiotune.errors import SettingsError
-from audiotune.kubernetes import Kubernetes, connect_kubernetes
-from pipelines.cluster import Cluster, GpuToleration, StepImages, load_cluster
-from pipelines.doctor import CHECKS, format_findings, main, run_checks
-from pipelines.findings import CheckTarget, DoctorFinding
-from pipelines.namespace import (
+from audiotune.outside.kubernetes import Kubernetes, connect_kubernetes
+from pipelines.cluster.namespace import (
     DEPLOY,
     REPOSITORY,
     build_launcher_data,
@@ -27,6 +24,9 @@ from pipelines.namespace import (
     build_patch_command,
     build_runtime_spec,
 )
+from pipelines.cluster.settings import Cluster, GpuToleration, StepImages, load_cluster
+from pipelines.doctor.command import CHECKS, format_findings, main, run_checks
+from pipelines.doctor.findings import CheckTarget, DoctorFinding
 from tests.contract.test_submit import without_kfp
 from tests.fakes.http_server import answering
 from tests.fakes.kubeflow import FakeKubeflow

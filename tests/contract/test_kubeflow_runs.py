@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from audiotune.kubeflow_run import (
+from audiotune.outside.kubeflow_runs import (
     StepPod,
     find_failed_drivers,
     find_failure_line,
@@ -62,9 +62,9 @@ Error: exit status 1
 """
     words = "Kubeflow: failed to execute component: failed to pre-publish Pod info: execution ID=46 not found"
     assert find_failure_line(log) == words
-    assert find_failure_line(log.replace("failed to pre-publish Pod info: execution ID=46 not found", "exit status 1")).startswith(
-        "View run"
-    )
+    assert find_failure_line(
+        log.replace("failed to pre-publish Pod info: execution ID=46 not found", "exit status 1")
+    ).startswith("View run")
 
 
 def test_a_step_that_never_ran_because_its_driver_failed_leads_to_the_drivers_pod() -> None:

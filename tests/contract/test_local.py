@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError
-from audiotune.runform import RunForm
+from audiotune.runs.run_form import RunForm
 from pipelines.compile import compile_pipeline
 from pipelines.local import drop_unset_inputs, main, run_pipeline
 from pipelines.recipe import load_recipe
@@ -26,11 +26,11 @@ class Settings(StepSettings):
 """,
     """
 import os
-from components.executor import Result
-def run(settings, store, progress, *, made, metrics):
+from components.executor import StepResult
+def run_step(settings, store, progress, *, made, metrics):
     progress(0.5, "half way")
     made.write_text(f"{settings.n} {settings.words} {os.environ['PLACE']}")
-    return Result({"key": "k/1"}, {"n": settings.n}, {"made": {"nothing": None, "b": 2}})
+    return StepResult({"key": "k/1"}, {"n": settings.n}, {"made": {"nothing": None, "b": 2}})
 """,
 )
 TELL = """
@@ -40,13 +40,13 @@ class Settings(StepSettings):
     key: str = ""
     fail: bool = False
 """, """
-from components.executor import Result
+from components.executor import StepResult
 from audiotune.errors import SoundError
-def run(settings, store, progress, *, made, report):
+def run_step(settings, store, progress, *, made, report):
     if settings.fail:
         raise SoundError("too loud", where="x.wav", cure="turn it down")
     report.write_text(made.read_text() + " " + settings.key)
-    return Result()
+    return StepResult()
 """  # fmt: skip
 
 
@@ -59,7 +59,9 @@ def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str,
         (room / "__init__.py").touch()
         (room / "settings.py").write_text(settings)
         (room / "step.py").write_text(step)
-        (room / "__main__.py").write_text(f'from components.executor import door\nraise SystemExit(door("toys.{name}"))\n')
+        (room / "__main__.py").write_text(
+            f'from components.executor import run_command_line\nraise SystemExit(run_command_line("toys.{name}"))\n'
+        )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[2])]))
     monkeypatch.setenv("PLACE", "here")
     return _compiled(tmp_path / "toy.yaml")

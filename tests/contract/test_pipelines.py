@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError, SettingsError
-from components.finetune.nodes.place import VARIABLE, NodeResources
+from components.finetune.nodes.node_resources import VARIABLE, NodeResources
 from pipelines import chart
 from pipelines.arguments import convert_arguments
-from pipelines.cluster import Cluster, GpuToleration, StepImages, apply_images, apply_preset, load_cluster
+from pipelines.cluster.settings import Cluster, GpuToleration, StepImages, apply_images, apply_preset, load_cluster
 from pipelines.compile import compile_pipeline, compile_structure
 from pipelines.documents import PIPELINES, collect_tasks, compute_version_name, to_yaml
 from pipelines.finish import finish_pipeline
@@ -70,7 +70,9 @@ def test_card_door_and_settings_agree(documents: dict[str, Documents], step: str
     component = documents["full"][0]["components"][f"comp-{step.replace('_', '-')}"]
     given = set(component.get("inputDefinitions", {}).get("parameters", {}))
     words = {card for card, _ in build_choices(load_recipe("first_release")).values()}
-    assert given - {"settings"} - words <= set(load_step_settings(step).model_fields), "a parameter of the card is no knob and no choice"
+    assert given - {"settings"} - words <= set(load_step_settings(step).model_fields), (
+        "a parameter of the card is no knob and no choice"
+    )
     assert "settings" in given
     assert set(component.get("inputDefinitions", {}).get("artifacts", {})) == set(card.INPUTS)
     assert set(component["outputDefinitions"]["artifacts"]) == set(card.OUTPUTS)
@@ -215,7 +217,9 @@ def test_several_nodes_are_led_by_a_step_without_gpus() -> None:
     containers = {label: e["container"] for label, e in spec["deploymentSpec"]["executors"].items()}
     assert containers["exec-encode"]["resources"]["accelerator"]["count"] == "4"
     assert "accelerator" not in containers["exec-finetune"]["resources"]
-    (place,) = [NodeResources.model_validate_json(e["value"]) for e in containers["exec-finetune"]["env"] if e["name"] == VARIABLE]
+    (place,) = [
+        NodeResources.model_validate_json(e["value"]) for e in containers["exec-finetune"]["env"] if e["name"] == VARIABLE
+    ]
     assert place.image == containers["exec-finetune"]["image"]
     assert place.resources["limits"][cluster.gpu_resource] == "4"
     assert place.tolerations == [{"key": "gpu", "operator": "Equal", "value": "x", "effect": "NoExecute"}]
@@ -223,7 +227,9 @@ def test_several_nodes_are_led_by_a_step_without_gpus() -> None:
     assert "tolerations" not in own["exec-finetune"]
     assert "tolerations" in own["exec-encode"]
     assert int(own["exec-finetune"]["activeDeadlineSeconds"]) > place.deadline_s  # the step lives to tell of the TrainJob's
-    alone = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)[0]["deploymentSpec"]["executors"]["exec-finetune"]["container"]
+    alone = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)[0]["deploymentSpec"]["executors"]["exec-finetune"][
+        "container"
+    ]
     assert VARIABLE not in {e["name"] for e in alone["env"]}
 
 
@@ -244,7 +250,7 @@ def test_we_write_what_the_sdk_would_have_written(tmp_path: Path) -> None:
     compiler.Compiler().compile(placed_by_sdk, str(tmp_path / "sdk.yaml"))
     theirs = list(yaml.safe_load_all((tmp_path / "sdk.yaml").read_text()))
     compiler.Compiler().compile(toy_placed, str(tmp_path / "toy.yaml"))
-    from pipelines.placement import place_tasks
+    from pipelines.cluster.placement import place_tasks
 
     ours = place_tasks(list(yaml.safe_load_all((tmp_path / "toy.yaml").read_text())), CLUSTER)
     assert ours[1] == theirs[1]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from audiotune.errors import PipelineError
-from audiotune.kubeflow import Kubeflow, RunFailedError, RunUnfinishedError
-from audiotune.kubeflow_run import find_failure_line
+from audiotune.outside.kubeflow import Kubeflow, RunFailedError, RunUnfinishedError
+from audiotune.outside.kubeflow_runs import find_failure_line
 from pipelines.chart import FOLDER
 from pipelines.documents import read_documents
 from pipelines.submit import main, upload_documents

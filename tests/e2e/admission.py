@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from tests.contract.test_chart_versions import CLAIM, EXTERNAL, KEDA, SETS, WHOLE
-from tests.e2e.tools import Cluster, ClusterError, why_not
+from tests.e2e.lab import Cluster, ClusterError, why_not
 from tests.kubernetes_schemas import definitions
 from tests.rendered_chart import merged, objects
 

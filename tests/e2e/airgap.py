@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.drill import CHART, NAME, REGISTRY, SMALL, Drill, run_drill
-from tests.e2e.journey import LIGHT
-from tests.e2e.tools import ROOT, ClusterError
+from tests.e2e.lab import ROOT, ClusterError
+from tests.e2e.light_stages import LIGHT
 
 PORT = 5017
 PRIVATE = f"localhost:{PORT}/inside/band"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.tools import ClusterError
+from tests.e2e.lab import ClusterError
 
 _WAIT_S = 120
 
@@ -57,7 +57,7 @@ class _Page:
         return WebDriverWait(self.driver, _WAIT_S, poll_frequency=0.2).until(lambda _: true())
 
     def open_tab(self, name: str) -> None:
-        tabs = "#at-rooms > .tab-wrapper button[role=tab]"
+        tabs = "#at-pages > .tab-wrapper button[role=tab]"
         button = self.until(lambda: next((b for b in self.all(tabs) if b.text.strip() == name), None))
         button.click()
         self.until(lambda: button.get_attribute("aria-selected") == "true")
@@ -78,8 +78,8 @@ def _visit(page: _Page, url: str, member: str, password: str) -> None:
     page.until(lambda: page.all("#at-prompt textarea"))
     page.all("#at-prompt textarea")[0].send_keys("low drone")
     page.all("#at-make")[0].click()
-    page.until(lambda: page.all("#at-made .at-sound"))
-    page.all("#at-made .at-play")[0].click()
+    page.until(lambda: page.all("#at-new-sounds .at-sound"))
+    page.all("#at-new-sounds .at-play")[0].click()
     page.until(lambda: page.driver.execute_script("return window.audioTunePlaying && window.audioTunePlaying.duration > 0"))
     page.shoot("generate")
     page.open_tab("Releases")

@@ -18,9 +18,9 @@ import time
 
 from audiotune.errors import AudioTuneError
 from deploy.images.__main__ import read_version
-from tests.e2e.journey import LIGHT, LeftOutError, LightStages
-from tests.e2e.tools import ROOT, ClusterError, down, up, why_not, without
-from tests.e2e.whole import TorchStages
+from tests.e2e.lab import ROOT, ClusterError, down, up, why_not, without
+from tests.e2e.light_stages import LIGHT, LeftOutError, LightStages
+from tests.e2e.torch_stages import TorchStages
 
 SPARE_DISK_GB = 12  # the light images once more, in podman, in the registry and on the node
 SPARE_S = 540

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.tools import ROOT, Cluster, ClusterError, why_not
+from tests.e2e.lab import ROOT, Cluster, ClusterError, why_not
 
 NAME, BUCKET = "audio-tune", "audio-tune"
 REGISTRY = "localhost:5000"
 CHART = str(ROOT / "helm/audio-tune")
-GROUP_DATA_SCRIPT = Path(__file__).with_name("band.py")
+GROUP_DATA_SCRIPT = Path(__file__).with_name("group_data.py")
 # without the images that hold torch; a small node
 SMALL = ["-f", str(ROOT / "deploy/values/small.yaml"), "--set", "generation.replicas=0", "--set", "journey.enabled=false"]
 
@@ -39,7 +39,7 @@ class Drill:
         self.cluster = Cluster(namespace)
         images = ["-f", str(ROOT / "deploy/values/images.yaml"), "--set", f"images.database.registry={REGISTRY}"]
         self.values = [*SMALL, *(images if values is None else values)]
-        self.holdings: dict[str, Any] = {}
+        self.group_data: dict[str, Any] = {}
         self.owner: dict[str, str] = {}
 
     def stages(self) -> list[Callable[[], None]]:
@@ -53,7 +53,7 @@ class Drill:
 
     def make_group_data(self) -> None:
         """Recordings, segments, annotations, an account, a model version; and the first owner's account."""
-        self.holdings = self._run_group_data("make")
+        self.group_data = self._run_group_data("make")
         secret = self.cluster.until("the first owner's Secret", lambda: self.secret(f"{NAME}-first-owner"), 300)
         self.owner = json.loads(secret["owner.json"])
         self.members_sign_in()
@@ -61,13 +61,13 @@ class Drill:
     def nothing_is_lost(self) -> None:
         """Every byte and every word as it was made, and both members still come in."""
         found = self._run_group_data("tell")
-        lost = [key for key, value in self.holdings.items() if found.get(key) != value]
+        lost = [key for key, value in self.group_data.items() if found.get(key) != value]
         if lost:
             raise ClusterError(f"not as they were: {', '.join(lost)}: {json.dumps(found)[:800]}")
         self.members_sign_in()
 
     def members_sign_in(self) -> None:
-        from tests.e2e.band import MEMBER, PASSWORD
+        from tests.e2e.group_data import MEMBER, PASSWORD
 
         self.sign_in(MEMBER, PASSWORD)
         self.sign_in(self.owner["member"], self.owner["password"])

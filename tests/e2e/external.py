@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.drill import BUCKET, NAME, REGISTRY, Drill, run_drill
-from tests.e2e.tools import LAB, ROOT, Cluster, ClusterError
+from tests.e2e.lab import LAB, ROOT, Cluster, ClusterError
 
 OUTSIDE = "audio-tune-elsewhere"
 STORE, DATABASE = f"store.{OUTSIDE}.svc", f"db.{OUTSIDE}.svc"

@@ -20,12 +20,12 @@ from typing import Any
 
 import yaml
 
-from pipelines.cluster import load_cluster
+from pipelines.cluster.placement import place_tasks
+from pipelines.cluster.settings import load_cluster
 from pipelines.documents import read_documents
-from pipelines.placement import place_tasks
+from tests.e2e.lab import Cluster, ClusterError, why_not
 from tests.e2e.standin.driver import Run
 from tests.e2e.standin.pods import pod
-from tests.e2e.tools import Cluster, ClusterError, why_not
 from tests.rendered_chart import CHART, objects, one
 
 SIMULATED_TAINT = "audio-tune/simulated"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.drill import BUCKET, NAME, Drill, run_drill
-from tests.e2e.tools import ClusterError
+from tests.e2e.lab import ClusterError
 
 
 class Restore(Drill):

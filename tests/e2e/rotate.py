@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from tests.e2e.drill import BUCKET, CHART, NAME, Drill, run_drill
-from tests.e2e.tools import ClusterError
+from tests.e2e.lab import ClusterError
 
 USERS = ("studio", "generation", "pipelines", "registry")
 RUNNING = ("studio", "registry")  # generation has no pod in this drill, and pipelines have none between runs
@@ -83,7 +83,7 @@ from audiotune.errors import AudioTuneError
 from audiotune.store import open_store
 for text in {list(checks)!r}:
     try:
-        tokens.check(open_store(), text, 'generate')
+        tokens.check_token(open_store(), text, 'generate')
         print('welcome')
     except AudioTuneError:
         print('refused')

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audiotune.generation import GenerationRecord, GenerationRequest
+from audiotune.domain.generation import GenerationRecord, GenerationRequest
 from audiotune.store import compute_digest
 from tests.fakes.http_server import answering
 from tests.fakes.seeded_store import tone

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiotune.dataset import Caption, DatasetRow
+from audiotune.domain.dataset import Caption, DatasetRow
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.governance import Agreement, Consent, record_consent
-from audiotune.manifest import Manifest
-from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.store import FolderStore, compute_digest
 from tests.fakes import seeded_store
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audiotune.errors import AudioTuneError
-from services.studio.inbox import Upload
-from services.studio.launcher import PrepareProgress
+from services.studio.prepare_runner import PrepareProgress
+from services.studio.uploads import Upload
 
 
 class ScriptedPrepareRunner:

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from audiotune.runform import FormField, FormStep, RunForm
+from audiotune.runs.run_form import FormField, FormStep, RunForm
+from audiotune.runs.run_state import RunStateFile
 from audiotune.store import open_store
-from pipelines.board import RunStateFile
 from services.studio.releases import list_releases
 
 _TIMEOUT_S = 120.0

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotune import annotation
-from audiotune.annotation import Annotation
+from audiotune.audio.sound import RENDER_RATE_HZ, Sound
+from audiotune.domain import annotation
+from audiotune.domain.annotation import Annotation
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.recording import Description, Recording
+from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
+from audiotune.domain.segment import Segment, segment_id
 from audiotune.governance import Agreement, Member, publish_agreement
 from audiotune.governance.consent import record_standing_consents
-from audiotune.manifest import Manifest
-from audiotune.recording import Description, Recording
-from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
-from audiotune.segment import Segment, segment_id
-from audiotune.sound import RENDER_RATE_HZ, Sound
 from audiotune.store import FolderStore, Store, compute_digest
 
 ALL = ("store", "train", "release", "generate")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiotune import governance
+from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.governance import Consent, load_agreement
 from audiotune.registry import releases
-from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
-from audiotune.stable_audio.mirror import list_text_encoder_files, resolve_base
+from audiotune.stable_audio.base_models import list_text_encoder_files, resolve_base
 from audiotune.store.port import Store, digest_from_key
 
 AGREEMENT = Path(__file__).resolve().parents[2] / "agreement.example.toml"
@@ -36,7 +36,9 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
         weights=weights,
         weights_digest=digest_from_key(weights) or "",
         config=store.put_blob((base.folder / "model_config.json").read_bytes(), ".json"),
-        files={str(p.relative_to(base.folder)): store.put_blob(p, p.suffix.lower()) for p in list_text_encoder_files(base.folder)},
+        files={
+            str(p.relative_to(base.folder)): store.put_blob(p, p.suffix.lower()) for p in list_text_encoder_files(base.folder)
+        },
         base="tiny",
         base_digest=base.digest,
         dataset=dataset,

@@ -7,11 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiotune.dataset import Caption, DatasetRow, LatentRow
-from audiotune.manifest import Manifest, load_manifest
-from audiotune.progress import ignore_progress
-from audiotune.segment import Segment
-from audiotune.sound import read_sound
+from audiotune.audio.sound import read_sound
+from audiotune.domain.dataset import Caption, DatasetRow, LatentRow
+from audiotune.domain.manifest import Manifest, load_manifest
+from audiotune.domain.segment import Segment
+from audiotune.reporting.progress import ignore_progress
 from audiotune.store import FolderStore
 from tests.fakes import seeded_store
 
@@ -33,7 +33,14 @@ class SmallTraining:
         from components.encode.step import run_step
 
         latents = self.folder / "latents.jsonl"
-        run_step(Settings(base=str(self.base)), self.store, ignore_progress, dataset=self.dataset, latents=latents, metrics=self.folder / "m")
+        run_step(
+            Settings(base=str(self.base)),
+            self.store,
+            ignore_progress,
+            dataset=self.dataset,
+            latents=latents,
+            metrics=self.folder / "m",
+        )
         return latents
 
     def latents(self) -> Manifest[LatentRow]:
@@ -42,14 +49,16 @@ class SmallTraining:
 
 def base_folder(folder: Path, objective: str = "v", seed: int = 0) -> Path:
     """A folder with a random base: config, weights, tokenizer."""
-    from audiotune import tensors
-    from audiotune.stable_audio.shape import make_random_config, make_random_model
+    from audiotune.stable_audio.random_model import make_random_config, make_random_model
+    from audiotune.store import tensor_files
 
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(REPOSITORY / "bases" / "tiny" / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     (folder / "model_config.json").write_text(json.dumps(make_random_config(objective)))
     state = make_random_model(seed, objective).model.state_dict()
-    tensors.write_tensors(folder / "model.safetensors", {name: tensors.wrap_tensor(tensor) for name, tensor in state.items()})
+    tensor_files.write_tensors(
+        folder / "model.safetensors", {name: tensor_files.wrap_tensor(tensor) for name, tensor in state.items()}
+    )
     return folder
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from audiotune.store import open_store
 from services.studio.__main__ import _raise_interrupt, build_parser
 from services.studio.app import serve_studio
-from services.studio.desk import create_context
-from services.studio.machine_tuner import LocalTrainingRunner
+from services.studio.context import create_context
+from services.studio.local_training_runner import LocalTrainingRunner
 from services.studio.settings import load_studio_settings
 
 PROGRAM = (sys.executable, "-m", "tests.fakes.local_program")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from audiotune.errors import PipelineError
-from audiotune.runform import RunForm
-from services.studio.tuner import TrainingSnapshot
+from audiotune.runs.run_form import RunForm
+from services.studio.training_runner import TrainingSnapshot
 from tests.fakes.local_program import FORM
 
 

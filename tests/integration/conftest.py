@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from audiotune.registry.server import run_mlflow_server
+from audiotune.registry.mlflow_server import run_mlflow_server
 
 
 @pytest.fixture(scope="session")

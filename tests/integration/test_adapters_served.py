@@ -12,16 +12,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from audiotune import governance
-from audiotune.dataset import DatasetRow, contributors_by_recording
+from audiotune.domain.dataset import DatasetRow, contributors_by_recording
+from audiotune.domain.manifest import load_manifest
+from audiotune.domain.release import CheckpointPointer, Evaluation, Lineage, Release, WeightsPointer
 from audiotune.governance import Consent
-from audiotune.manifest import load_manifest
-from audiotune.progress import ignore_progress
 from audiotune.registry import releases
-from audiotune.release import CheckpointPointer, Evaluation, Lineage, Release, WeightsPointer
+from audiotune.reporting.progress import ignore_progress
 from audiotune.stable_audio.adapters import Adapter
-from audiotune.stable_audio.released import open_weights
+from audiotune.stable_audio.release_weights import open_weights
 from audiotune.stable_audio.sample import SamplingRequest, generate_batch, generate_sounds
-from tests.fakes.service import until
+from tests.fakes.in_process_service import until
 from tests.fakes.small_training import SmallTraining, make_small_training
 
 pytestmark = pytest.mark.integration
@@ -124,22 +124,22 @@ def test_the_same_request_is_the_same_bits_alone_in_company_and_after_a_restart(
 
 
 def test_another_bases_adapter_is_refused(group: Group, tmp_path: Path) -> None:
-    from audiotune import tensors
     from audiotune.errors import ModelError
     from audiotune.stable_audio import adapters
+    from audiotune.store import tensor_files
 
     model = open_weights(group.world.store, group.merged["grit"])
-    found = tensors.read_tensors(group.world.store.fetch(group.kept["grit"].adapter))
-    narrow = {name: tensors.wrap_tensor(tensor[..., :-1].contiguous()) for name, tensor in found.items()}
+    found = tensor_files.read_tensors(group.world.store.fetch(group.kept["grit"].adapter))
+    narrow = {name: tensor_files.wrap_tensor(tensor[..., :-1].contiguous()) for name, tensor in found.items()}
     with pytest.raises(ModelError, match="does not fit this model"):
-        adapters.check_adapter(model, tensors.write_tensors(tmp_path / "narrow.safetensors", narrow, {"scale": "1"}))
-    elsewhere = {f"pretransform.{name}": tensors.wrap_tensor(tensor) for name, tensor in found.items()}
+        adapters.check_adapter(model, tensor_files.write_tensors(tmp_path / "narrow.safetensors", narrow, {"scale": "1"}))
+    elsewhere = {f"pretransform.{name}": tensor_files.wrap_tensor(tensor) for name, tensor in found.items()}
     with pytest.raises(ModelError, match="does not fit this model"):
-        adapters.check_adapter(model, tensors.write_tensors(tmp_path / "elsewhere.safetensors", elsewhere, {"scale": "1"}))
+        adapters.check_adapter(model, tensor_files.write_tensors(tmp_path / "elsewhere.safetensors", elsewhere, {"scale": "1"}))
     for scale in ("nan", "much"):
-        whole = {name: tensors.wrap_tensor(tensor) for name, tensor in found.items()}
+        whole = {name: tensor_files.wrap_tensor(tensor) for name, tensor in found.items()}
         with pytest.raises(ModelError, match="scale"):
-            adapters.check_adapter(model, tensors.write_tensors(tmp_path / "scale.safetensors", whole, {"scale": scale}))
+            adapters.check_adapter(model, tensor_files.write_tensors(tmp_path / "scale.safetensors", whole, {"scale": scale}))
     with pytest.raises(ModelError, match="not an adapter"):
         adapters.check_adapter(model, group.world.store.fetch(group.merged["grit"].weights))
 
@@ -147,16 +147,16 @@ def test_another_bases_adapter_is_refused(group: Group, tmp_path: Path) -> None:
 @pytest.fixture
 def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The whole service in this process on the real registry and store: `ours` is grit merged, grit and tape are adapters."""
-    from services.generation.adapters import AdapterResolver
-    from services.generation.api import create_app
-    from services.generation.engine import Engine
-    from services.generation.following import ReleaseWatcher
-    from services.generation.gate import Authenticator
-    from services.generation.jobs.book import JobStore
-    from services.generation.models import ReleaseLoader
-    from services.generation.parts import GenerationContext
+    from services.generation.engine.adapters import AdapterResolver
+    from services.generation.engine.engine import Engine
+    from services.generation.engine.loaded_releases import LoadedReleases
+    from services.generation.engine.release_loader import ReleaseLoader
+    from services.generation.engine.release_watcher import ReleaseWatcher
+    from services.generation.host.wiring import GenerationContext
+    from services.generation.http.app import create_app
+    from services.generation.http.auth import Authenticator
+    from services.generation.jobs.job_store import JobStore
     from services.generation.settings import Settings
-    from services.generation.shelf import LoadedReleases
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("AUDIOTUNE_CACHE", str(tmp_path / "cache"))
@@ -167,7 +167,15 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     models, shelf, store = ReleaseLoader(settings, group.world.store), LoadedReleases(), group.world.store
     engine = Engine(settings, shelf, generate_batch).start()
     following = ReleaseWatcher(settings, models, engine, generate_batch).start()
-    parts = GenerationContext(settings, store, engine, Authenticator(store, members=False), JobStore(store), AdapterResolver(settings, models), following)
+    parts = GenerationContext(
+        settings,
+        store,
+        engine,
+        Authenticator(store, members=False),
+        JobStore(store),
+        AdapterResolver(settings, models),
+        following,
+    )
     until(lambda: shelf.default_release)
     yield TestClient(create_app(parts), raise_server_exceptions=False)
     following.stop()

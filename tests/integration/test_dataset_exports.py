@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiotune import annotation
-from audiotune.annotation import Annotation
-from audiotune.dataset import DatasetRow
+from audiotune.audio.sound import Sound, read_sound
+from audiotune.domain import annotation
+from audiotune.domain.annotation import Annotation
+from audiotune.domain.dataset import DatasetRow
+from audiotune.domain.manifest import fetch_manifest as fetch_manifest
+from audiotune.domain.manifest import find_newest_manifest
 from audiotune.governance import record_consent
 from audiotune.governance.consent import Consent
-from audiotune.manifest import fetch_manifest as fetch_manifest
-from audiotune.manifest import find_newest_manifest
-from audiotune.sound import Sound, read_sound
 from audiotune.store import FolderStore
 from components.annotate_merge import step
 from components.annotate_merge.export import main
 from components.annotate_merge.settings import Settings
-from tests.fakes.described import make_described_store, recording
+from tests.fakes.described_store import make_described_store, recording
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderStore, Pat
     folder = tmp_path_factory.mktemp("exports")
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 44_100)).astype(np.float32)
     takes = [recording(f"{word}_1.wav", licence=licence) for word, licence in (("drone", "CC0-1.0"), ("bell", "CC-BY-4.0"))]
-    made = make_described_store(folder / "store", [*takes, recording("siren_2.wav")], each=2, blob=Sound(noise, 44_100).to_bytes("FLAC"))
+    made = make_described_store(
+        folder / "store", [*takes, recording("siren_2.wav")], each=2, blob=Sound(noise, 44_100).to_bytes("FLAC")
+    )
     words = Annotation(
         segment=made.segments["drone_1.wav"][0].id, member="ana", words="like “rain” — very far", tags={"mood": ("mood.calm",)}
     )
@@ -114,7 +116,9 @@ def test_a_withdrawn_consent_stops_the_export(tmp_path: Path, capsys: pytest.Cap
     made = make_described_store(tmp_path / "store", [recording("drone.wav")])
     outputs = {name: tmp_path / name for name in ("dataset", "report", "metrics")}
     step.run_step(Settings(segments=made.key, players=0), made.store, lambda share, words: None, **outputs)
-    record_consent(made.store, Consent(recording=made.takes["drone.wav"].id, contributor="ana", uses=(), basis="t", agreement="0" * 64))
+    record_consent(
+        made.store, Consent(recording=made.takes["drone.wav"].id, contributor="ana", uses=(), basis="t", agreement="0" * 64)
+    )
     assert main(["--store", made.store.url, "--out", str(tmp_path / "out")]) == 1
     assert "ana has not agreed to train" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

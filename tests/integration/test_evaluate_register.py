@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audiotune.domain.release import Evaluation, Release, WeightsPointer
 from audiotune.errors import ConsentError, RegistryError
-from audiotune.progress import ignore_progress
 from audiotune.registry import connection, releases
-from audiotune.release import Evaluation, Release, WeightsPointer
+from audiotune.reporting.progress import ignore_progress
 from audiotune.store.port import digest_from_key
 from components.executor import StepResult
 from components.register.settings import Settings as RegisterSettings

@@ -24,10 +24,10 @@ import httpx
 import pytest
 
 from audiotune import client, governance
-from audiotune.encodings import read_tags
+from audiotune.audio.files_and_tags import read_tags
+from audiotune.audio.sound import read_sound
 from audiotune.errors import GenerationError
 from audiotune.governance import Consent
-from audiotune.sound import read_sound
 from audiotune.store import FolderStore, compute_digest
 from tests.fakes.small_release import RECORDING, publish
 

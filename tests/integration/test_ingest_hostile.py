@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audiotune.domain.manifest import load_manifest
+from audiotune.domain.recording import Recording
 from audiotune.errors import AgreementError, AudioTuneError, SourceError, StoreError
-from audiotune.manifest import load_manifest
-from audiotune.recording import Recording
 from audiotune.store import FolderStore, compute_digest
+from components.ingest.remote_sources import HubSource, StoreSource, download_address, download_drive
 from components.ingest.settings import Settings
 from components.ingest.sources import ZipSource
-from components.ingest.sources_remote import HubSource, StoreSource, download_address, download_drive
 from components.ingest.step import run_step
 from tests.fakes.failing_store import FailingStore
 from tests.fakes.foreign_sounds import cut_short, wave, write_silent_film, write_wav, write_with_av

@@ -11,11 +11,11 @@ from typing import Any
 import boto3
 import pytest
 
-from audiotune.generation import GenerationRequest
+from audiotune.domain.generation import GenerationRequest
 from audiotune.store import open_store
-from services.generation.jobs.book import JobStore
-from services.generation.jobs.record import GenerationJob, JobEvent
-from services.generation.jobs.runner import JobMaker, JobWorker
+from services.generation.jobs.events import GenerationJob, JobEvent
+from services.generation.jobs.job_store import JobStore
+from services.generation.jobs.worker import JobMaker, JobWorker
 from tests.integration.minio import server_or_skip
 
 pytestmark = pytest.mark.integration

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from audiotune import manifest
-from audiotune.annotation import Annotation, save_annotation
-from audiotune.dataset import DatasetRow
+from audiotune.domain import manifest
+from audiotune.domain.annotation import Annotation, save_annotation
+from audiotune.domain.dataset import DatasetRow
+from audiotune.domain.release import Release
+from audiotune.domain.segment import Segment
 from audiotune.errors import PipelineError
-from audiotune.release import Release
-from audiotune.segment import Segment
 from audiotune.store import open_store
 from pipelines.compile import compile_pipeline
 from pipelines.demo_takes import make_takes

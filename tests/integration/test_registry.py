@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.errors import RegistryError
 from audiotune.registry import connection, releases
+from audiotune.registry.mlflow_server import run_mlflow_server
 from audiotune.registry.runs import start_run
-from audiotune.registry.server import run_mlflow_server
-from audiotune.release import Evaluation, Lineage, Release, WeightsPointer
 
 pytestmark = pytest.mark.integration
 
@@ -81,7 +81,9 @@ def test_a_release_lives_in_mlflow(tmp_path: Path) -> None:
     assert releases.read_release("ours", "1") == first
     version = connection.get_mlflow_client().get_model_version("ours", "2")
     assert version.tags["gate"] == "it copies"
-    assert {f.path for f in connection.get_mlflow_client().list_artifacts(run.id, f"release/{'a' * 16}")} >= {f"release/{'a' * 16}/card.md"}
+    assert {f.path for f in connection.get_mlflow_client().list_artifacts(run.id, f"release/{'a' * 16}")} >= {
+        f"release/{'a' * 16}/card.md"
+    }
 
     again = start_run("training", "first", run_id=run.id)
     assert again.id == run.id

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audiotune.audio.sound import Sound
+from audiotune.audio.synthesizer import Patch, play_patch
 from audiotune.errors import GenerationError, ModelError
-from audiotune.sound import Sound
-from audiotune.stable_audio import condition, samplers
-from audiotune.stable_audio.encode import decode_latents, encode_sound
+from audiotune.stable_audio import conditioning, samplers
+from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
 from audiotune.stable_audio.load import StableAudio, find_base_folder, load_model, make_random_model
-from audiotune.stable_audio.packed import pack_linear_layers
+from audiotune.stable_audio.onednn_layers import pack_linear_layers
+from audiotune.stable_audio.random_model import make_random_config
 from audiotune.stable_audio.sample import SamplingRequest, generate_batch, generate_sounds
-from audiotune.stable_audio.shape import make_random_config
-from audiotune.synthesizer import Patch, play_patch
 
 pytestmark = pytest.mark.integration
 TINY = Path(__file__).resolve().parents[2] / "bases" / "tiny"
@@ -88,7 +88,8 @@ def test_eight_together_on_the_tiny_base_are_the_bits_of_each_alone() -> None:
 def test_a_packed_model_sounds_the_same_and_gives_the_same_bits_in_any_batch(negatives: tuple[str, str]) -> None:
     plain, packed = make_random_model(0), pack_linear_layers(make_random_model(0))
     asked = [
-        SamplingRequest("low drone", negative_prompt=negatives[n // 2 % 2], seconds=0.25 * (1 + n % 2), steps=4, seed=n) for n in range(7)
+        SamplingRequest("low drone", negative_prompt=negatives[n // 2 % 2], seconds=0.25 * (1 + n % 2), steps=4, seed=n)
+        for n in range(7)
     ]
     expected, made = generate_sounds(plain, asked), generate_sounds(packed, asked)
     for one, other, request in zip(expected, made, asked):
@@ -150,7 +151,9 @@ def test_agrees_with_upstream_given_the_same_noise(sa: StableAudio) -> None:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
     rng, flags = torch.get_rng_state(), torch.backends.cuda.matmul.allow_tf32
-    ours = generate_sounds(sa, [SamplingRequest("warm saw", "noise", seconds=1.024, steps=8, seed=7, guidance=3.0, sampler="dpmpp-2m")])[0]
+    ours = generate_sounds(
+        sa, [SamplingRequest("warm saw", "noise", seconds=1.024, steps=8, seed=7, guidance=3.0, sampler="dpmpp-2m")]
+    )[0]
     assert torch.equal(torch.get_rng_state(), rng), "the global generator was touched"
     assert torch.backends.cuda.matmul.allow_tf32 == flags
     theirs = generate_diffusion_cond(
@@ -170,7 +173,9 @@ def test_agrees_with_upstream_given_the_same_noise(sa: StableAudio) -> None:
 
 def test_steps_are_told_and_can_be_stopped(sa: StableAudio) -> None:
     told: list[tuple[int, int]] = []
-    generate_sounds(sa, [SamplingRequest("a", seconds=0.2, steps=3), SamplingRequest("b", seconds=0.2, steps=2)], lambda *at: told.append(at))
+    generate_sounds(
+        sa, [SamplingRequest("a", seconds=0.2, steps=3), SamplingRequest("b", seconds=0.2, steps=2)], lambda *at: told.append(at)
+    )
     assert told == [(i, 5) for i in range(1, 6)]
 
     def stop(done: int, _total: int) -> None:
@@ -185,7 +190,9 @@ def test_an_init_sound_is_kept_the_more_the_weaker_it_is_changed(sa: StableAudio
     wanted = encode_sound(sa, tone)
     distances = []
     for strength in (0.05, 0.4, 1.0):
-        made = generate_sounds(sa, [SamplingRequest("x", seconds=tone.duration_s, steps=10, guidance=1, init=tone, init_strength=strength)])[0]
+        made = generate_sounds(
+            sa, [SamplingRequest("x", seconds=tone.duration_s, steps=10, guidance=1, init=tone, init_strength=strength)]
+        )[0]
         distances.append(float(np.abs(made.data - decode_latents(sa, wanted, made.frames).data).mean()))
     assert distances[0] < 0.5 * distances[1] < 0.5 * distances[2] * 1.5
 
@@ -193,7 +200,9 @@ def test_an_init_sound_is_kept_the_more_the_weaker_it_is_changed(sa: StableAudio
 @pytest.mark.parametrize("objective", ["v", "rectified_flow"])
 def test_only_the_part_named_is_made_anew(objective: str, sa: StableAudio, flow: StableAudio, tone: Sound) -> None:
     model = sa if objective == "v" else flow
-    asked = [SamplingRequest("x", seconds=tone.duration_s, steps=6, seed=n, init=tone, redo=(0.2, 0.2 + n / 10)) for n in range(1, 4)]
+    asked = [
+        SamplingRequest("x", seconds=tone.duration_s, steps=6, seed=n, init=tone, redo=(0.2, 0.2 + n / 10)) for n in range(1, 4)
+    ]
     together = generate_batch(model, asked)
     for request, sound in zip(asked, together):
         assert sound is not None
@@ -253,9 +262,9 @@ def test_latents_have_true_length_and_are_no_draw(sa: StableAudio, tone: Sound) 
 
 
 def test_conditioning_survives_arrays_rows_and_stacking(sa: StableAudio) -> None:
-    both = condition.embed_prompts(sa, ["low drone", "qüux"], [0.5, 1.0])
-    again = condition.from_arrays(condition.to_arrays(both))
-    rows = condition.stack_rows([condition.take_row(again, 0), condition.take_row(again, 1)])
+    both = conditioning.embed_prompts(sa, ["low drone", "qüux"], [0.5, 1.0])
+    again = conditioning.from_arrays(conditioning.to_arrays(both))
+    rows = conditioning.stack_rows([conditioning.take_row(again, 0), conditioning.take_row(again, 1)])
     for key, (embedding, mask) in both.items():
         assert np.array_equal(embedding.numpy(), rows[key][0].numpy())
         assert np.array_equal(mask.numpy(), rows[key][1].numpy())
@@ -304,7 +313,7 @@ def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:
     prompt.update(type="t5", config={"t5_model_name": "t5-base", "max_length": 16})
     (tmp_path / "model_config.json").write_text(json.dumps(config))
     model = load_model(tmp_path / "model_config.json")
-    embedding, mask = condition.embed_prompts(model, ["low drone"], [1.0])["prompt"]
+    embedding, mask = conditioning.embed_prompts(model, ["low drone"], [1.0])["prompt"]
     assert embedding.shape == (1, 16, 64)
     assert int(mask.sum()) == 2
     assert generate_sounds(model, [SamplingRequest("low drone", seconds=0.2, steps=2)])[0].frames == 3200

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from audiotune import annotation
+from audiotune.domain import annotation
 from tests.fakes.generation_http import FakeGeneration, serving
 from tests.fakes.seeded_store import Seeded, answer, seed, tone
 
@@ -155,7 +155,7 @@ class Page:
         """Opens a room. Its tab may come late: Gradio lays tabs out anew after each change of width."""
 
         def tabs() -> list[Any]:
-            return [b for b in self.all("#at-rooms > .tab-wrapper button[role=tab]") if b.text.strip() == name]
+            return [b for b in self.all("#at-pages > .tab-wrapper button[role=tab]") if b.text.strip() == name]
 
         button = self.until(tabs)[0]
         button.click()
@@ -171,7 +171,7 @@ class Page:
         self.keys("0")
         self.keys(words)
         self.ctrl("s")
-        self.until(lambda: "Saved" in self.text(".at-say"))
+        self.until(lambda: "Saved" in self.text(".at-message"))
         return segment
 
     @property
@@ -196,7 +196,7 @@ def test_a_member_annotates_by_keyboard_and_then_sees_the_others(chromium: webdr
     page.keys("0")
     page.keys("hum & <b>more</b>")
     page.ctrl("s")
-    page.until(lambda: "Saved" in page.text(".at-say"))
+    page.until(lambda: "Saved" in page.text(".at-message"))
 
     own = [a for a in annotation.read_segment_annotations(group.store, segment) if a.member == "ana"]
     assert [(a.words, list(a.tags.values())) for a in own] == [("hum & <b>more</b>", [(term,)])]
@@ -219,16 +219,18 @@ def test_an_answer_may_be_changed_and_the_old_one_stays(chromium: webdriver.Chro
         page.keys("0")
         page.keys(Keys.END, words)
         page.ctrl("s")
-        page.until(lambda words=words: words.strip() in page.text(".at-side-by-side .at-mine"))
-    assert [a.words for a in annotation.read_segment_annotations(group.store, segment) if a.member == "chi"] == ["first and then second"]
+        page.until(lambda words=words: words.strip() in page.text(".at-side-by-side .at-own-answer"))
+    assert [a.words for a in annotation.read_segment_annotations(group.store, segment) if a.member == "chi"] == [
+        "first and then second"
+    ]
     assert len(list(group.store.list(f"annotations/{segment}/chi/"))) == 2
 
 
 def test_a_word_of_ones_own_becomes_the_groups(chromium: webdriver.Chrome, studio: str) -> None:
     page = Page(chromium, studio, "chi")
-    own = page.one(".at-own")
+    own = page.one(".at-text-input")
     own.send_keys("<i>wobbly</i>", Keys.ENTER)
-    page.until(lambda: "is one of the group's words now" in page.text(".at-say"))
+    page.until(lambda: "is one of the group's words now" in page.text(".at-message"))
     chips = [chip.text for chip in page.all(".at-chips .at-chip")]
     assert any("wobbly" in chip for chip in chips)
     assert not page.all(".at-chips i")
@@ -243,22 +245,22 @@ def test_a_sound_is_asked_for_heard_kept_and_asked_for_again(
     page.until(lambda: page.all("#at-prompt textarea"))
     page.one("#at-prompt textarea").send_keys("a low <b>drone</b>")
     page.one("#at-make").click()
-    page.until(lambda: page.all("#at-made .at-sound"))
+    page.until(lambda: page.all("#at-new-sounds .at-sound"))
     asked = service[0].asked[-1]
     assert asked["prompt"] == "a low <b>drone</b>"
-    assert page.text("#at-made .at-sound h3") == "a low <b>drone</b>"
-    seed_made = page.one("#at-made .at-sound").get_attribute("data-seed")
-    link = page.one("#at-made .at-sound a[download]").get_attribute("href")
+    assert page.text("#at-new-sounds .at-sound h3") == "a low <b>drone</b>"
+    seed_made = page.one("#at-new-sounds .at-sound").get_attribute("data-seed")
+    link = page.one("#at-new-sounds .at-sound a[download]").get_attribute("href")
     assert httpx.get(link, timeout=20).content == service[0].gave[-1]
-    page.one("#at-made .at-play").click()
+    page.one("#at-new-sounds .at-play").click()
     page.until(lambda: chromium.execute_script("return window.audioTunePlaying.duration > 0"))
 
     prompt = page.one("#at-prompt textarea")
     prompt.send_keys(Keys.CONTROL + "a")
     prompt.send_keys(Keys.BACKSPACE)
-    page.one("#at-made .at-restore").click()
+    page.one("#at-new-sounds .at-restore").click()
     page.until(lambda: prompt.get_attribute("value") == "a low <b>drone</b>")
-    page.until(lambda: "seed is locked" in page.text("#at-made-news"))
+    page.until(lambda: "seed is locked" in page.text("#at-generate-message"))
     page.one("#at-make").click()
     page.until(lambda: len(page.all("#at-history .at-sound")) == 2)
     assert str(service[0].asked[-1]["seed"]) == seed_made
@@ -275,7 +277,7 @@ def test_a_refused_wish_and_a_service_that_is_away_are_told_in_words(
     for trouble, words in (("refuse", "prompt"), ("away", "service")):
         service[0].trouble = trouble
         page.one("#at-make").click()
-        page.until(lambda words=words: words in page.text("#at-made-news .at-bad"))
+        page.until(lambda words=words: words in page.text("#at-generate-message .at-bad"))
     service[0].trouble = ""
     assert page.errors() == []
 

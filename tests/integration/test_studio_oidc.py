@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from audiotune import annotation
 from audiotune.access import accounts, identities
+from audiotune.domain import annotation
 from tests.fakes.oidc import FakeProvider, serving
 from tests.fakes.seeded_store import Seeded, seed
 from tests.integration import test_studio_browser as browser

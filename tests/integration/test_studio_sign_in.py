@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from audiotune import annotation
 from audiotune.access import accounts, tokens
+from audiotune.domain import annotation
 from tests.fakes.seeded_store import Seeded, seed
 from tests.integration import test_studio_browser as browser
 
@@ -54,7 +54,7 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     segment = page.annotate("a horn")
     assert [(a.member, a.words) for a in annotation.read_segment_annotations(group.store, segment)] == [("ana", "a horn")]
     page.room("Releases")
-    page.until(lambda: page.all("#at-tuning-open"))  # the widget knows who asks, too
+    page.until(lambda: page.all("#at-training-open"))  # the widget knows who asks, too
 
     page.room("Account")
     page.until(lambda: "Ben" in page.text("#at-accounts"))

@@ -50,7 +50,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def at_releases(driver: webdriver.Chrome, studio: Studio, member: str, width: int = 1280) -> browser.Page:
     page = browser.Page(driver, studio.url, member, width)
     page.room("Releases")
-    page.until(lambda: page.all("#at-tuning button"))
+    page.until(lambda: page.all("#at-training button"))
     return page
 
 
@@ -66,35 +66,35 @@ def newest(studio: Studio) -> Path:
 
 
 def begin(page: browser.Page, name: str) -> None:
-    page.one("#at-tuning-open").click()
-    page.until(lambda: page.all("#at-tuning-start"))
+    page.one("#at-training-open").click()
+    page.until(lambda: page.all("#at-training-start"))
     box = page.one("#at-box-training_name")
     box.clear()
     box.send_keys(name)
-    page.one("#at-tuning-start").click()
-    page.until(lambda: f"{name} is being made" in page.text("#at-tuning"))
+    page.one("#at-training-start").click()
+    page.until(lambda: f"{name} is being made" in page.text("#at-training"))
 
 
 def test_a_release_is_made_and_its_report_found(chromium: webdriver.Chrome, studio: Studio) -> None:
     page = at_releases(chromium, studio, "ana")
-    page.one("#at-tuning-open").click()
-    page.until(lambda: page.all("#at-tuning-start"))
-    assert "6 of 6 segments have words: 4 by members' ears, 2 by their file's name" in page.text(".at-looked")
+    page.one("#at-training-open").click()
+    page.until(lambda: page.all("#at-training-start"))
+    assert "6 of 6 segments have words: 4 by members' ears, 2 by their file's name" in page.text(".at-readiness")
     options = [option.text for option in page.all("#at-box-training_base option")]
     assert options == ["tiny, for trials", "Stable Audio Open 1.0"]
     shot(chromium, "tuning-form-1280")
     assert page.one("#at-box-training_name").get_attribute("value") == "patch-bay"
     browser.Select(page.one("#at-box-training_length")).select_by_value("short (24 steps)")
-    page.one("#at-tuning-start").click()
-    page.until(lambda: "patch-bay is being made" in page.text("#at-tuning"))
-    page.until(lambda: "step 96 of 240" in page.text("#at-tuning"))
-    assert "short (24 steps)" in page.text("#at-tuning")
+    page.one("#at-training-start").click()
+    page.until(lambda: "patch-bay is being made" in page.text("#at-training"))
+    page.until(lambda: "step 96 of 240" in page.text("#at-training"))
+    assert "short (24 steps)" in page.text("#at-training")
     shot(chromium, "tuning-running-1280")
     (newest(studio) / "go").touch()
-    page.until(lambda: "patch-bay 2 is there" in page.text("#at-tuning-outcome"))
+    page.until(lambda: "patch-bay 2 is there" in page.text("#at-training-outcome"))
     page.until(lambda: "patch-bay 2" in page.text("#at-releases"))
-    assert "did not pass the gate" in page.text("#at-tuning")
-    page.one("#at-tuning-report").click()
+    assert "did not pass the gate" in page.text("#at-training")
+    page.one("#at-training-report").click()
     page.until(lambda: page.all("#at-report-frame iframe"))
     shot(chromium, "tuning-done-1280")
     assert page.errors() == []
@@ -103,18 +103,18 @@ def test_a_release_is_made_and_its_report_found(chromium: webdriver.Chrome, stud
 def test_a_reload_and_a_restart_lose_nothing_and_another_sees_who_began_it(chromium: webdriver.Chrome, studio: Studio) -> None:
     page = at_releases(chromium, studio, "ana")
     begin(page, "waits")
-    page.until(lambda: "step 96 of 240" in page.text("#at-tuning"))
+    page.until(lambda: "step 96 of 240" in page.text("#at-training"))
     studio.stop()
     studio.start()
     page = at_releases(chromium, studio, "ben", 390)
-    page.until(lambda: "Ana began it" in page.text("#at-tuning"))
-    page.until(lambda: "step 96 of 240" in page.text("#at-tuning"))
-    assert not page.all("#at-tuning-open")
+    page.until(lambda: "Ana began it" in page.text("#at-training"))
+    page.until(lambda: "step 96 of 240" in page.text("#at-training"))
+    assert not page.all("#at-training-open")
     shot(chromium, "tuning-running-390")
 
-    page.one("#at-tuning-cancel").click()
-    page.one("#at-tuning-cancel-sure").click()
-    page.until(lambda: "waits was cancelled by Ben" in page.text("#at-tuning-outcome"))
+    page.one("#at-training-cancel").click()
+    page.one("#at-training-cancel-confirm").click()
+    page.until(lambda: "waits was cancelled by Ben" in page.text("#at-training-outcome"))
     shot(chromium, "tuning-cancelled-390")
     assert page.errors() == []
 
@@ -123,14 +123,14 @@ def test_a_reload_and_a_restart_lose_nothing_and_another_sees_who_began_it(chrom
 def test_the_failing_step_and_its_reason_are_told(chromium: webdriver.Chrome, studio: Studio, width: int) -> None:
     page = at_releases(chromium, studio, "chi", width)
     begin(page, "fails")
-    page.until(lambda: "fails failed" in page.text("#at-tuning-outcome"))
-    assert page.text("#at-tuning-reason").startswith("Finetune: the loss is not a number at step 108. Take a smaller")
-    assert "stopped at Fine-tune the model" in page.text("#at-tuning")
+    page.until(lambda: "fails failed" in page.text("#at-training-outcome"))
+    assert page.text("#at-training-reason").startswith("Finetune: the loss is not a number at step 108. Take a smaller")
+    assert "stopped at Fine-tune the model" in page.text("#at-training")
     wide = chromium.execute_script("return Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
     assert wide <= width
     shot(chromium, f"tuning-failed-{width}")
-    page.one("#at-tuning-open").click()
-    page.until(lambda: page.all("#at-tuning-start"))
+    page.one("#at-training-open").click()
+    page.until(lambda: page.all("#at-training-start"))
     shot(chromium, f"tuning-form-again-{width}")
     assert page.errors() == []
 
@@ -142,10 +142,10 @@ def test_what_is_missing_is_said_before_anything_starts(chromium: webdriver.Chro
     empty.start()
     try:
         page = at_releases(chromium, empty, "ana", 390)
-        page.one("#at-tuning-open").click()
-        page.until(lambda: "No recording may be trained on" in page.text(".at-looked"))
-        assert "ben has not agreed to train" in page.text(".at-looked")
-        assert not page.all("#at-tuning-start")
+        page.one("#at-training-open").click()
+        page.until(lambda: "No recording may be trained on" in page.text(".at-readiness"))
+        assert "ben has not agreed to train" in page.text(".at-readiness")
+        assert not page.all("#at-training-start")
         shot(chromium, "tuning-missing-390")
         assert page.errors() == []
     finally:

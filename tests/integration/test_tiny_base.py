@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiotune.sound import Sound
-from audiotune.stable_audio import condition
-from audiotune.stable_audio.encode import decode_latents, encode_sound
+from audiotune.audio.sound import Sound
+from audiotune.audio.synthesizer import Patch, play_patch
+from audiotune.stable_audio import conditioning
+from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
 from audiotune.stable_audio.load import StableAudio, find_base_folder, load_model
 from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
-from audiotune.synthesizer import Patch, play_patch
-from bases.tiny import material, words
+from bases.tiny import caption_words, training_sounds
 from benchmarks import tiny_base
 
 FOLDER = Path(__file__).resolve().parents[2] / "bases" / "tiny"
@@ -45,7 +45,9 @@ def test_a_low_drone_and_a_high_pluck_differ_the_right_way_round(sa: StableAudio
 
 
 def test_latents_are_of_unit_size_and_true_length(sa: StableAudio) -> None:
-    latents = np.concatenate([encode_sound(sa, Sound(a[None], material.RATE_HZ)) for a in tiny_base.held_out(30, tonal=False)], axis=1)
+    latents = np.concatenate(
+        [encode_sound(sa, Sound(a[None], training_sounds.RATE_HZ)) for a in tiny_base.held_out(30, tonal=False)], axis=1
+    )
     assert latents.shape[0] == sa.latent_channels
     assert np.abs(latents.std(axis=1) - 1).max() < 0.5
     stereo = Sound(np.repeat(play_patch(Patch("mid", "drone", "saw", 220.0), 1.0, 44_100).data, 2, axis=0), 44_100)
@@ -61,13 +63,13 @@ def test_silence_stays_silent(sa: StableAudio) -> None:
 def test_words_it_never_heard_are_spelt_and_mean_nothing_yet(sa: StableAudio) -> None:
     tokenizer = sa.model.conditioner.conditioners["prompt"].tokenizer
     assert "[UNK]" not in tokenizer.tokenize("Weirdly gurgling Rhodes808, déjà-vu")
-    embedding, mask = condition.embed_prompts(sa, ["glitchy spooky qwxz"], [1.0])["prompt"]
+    embedding, mask = conditioning.embed_prompts(sa, ["glitchy spooky qwxz"], [1.0])["prompt"]
     assert int(mask.sum()) > 3
     assert float(embedding.abs().max()) == 0.0
 
 
 def test_the_shipped_tokenizer_is_the_one_the_words_make(tmp_path: Path) -> None:
-    words.write_tokenizer(tmp_path)
+    caption_words.write_tokenizer(tmp_path)
     assert (tmp_path / "tokenizer.json").read_bytes() == (FOLDER / "tokenizer" / "tokenizer.json").read_bytes()
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ConsentError, ModelError, SettingsError, TrainingError
-from audiotune.progress import ignore_progress
-from audiotune.release import CheckpointPointer, WeightsPointer
+from audiotune.reporting.progress import ignore_progress
 
 pytestmark = pytest.mark.integration
 
@@ -83,18 +83,17 @@ def loaded_by_upstream(made: Any, pointer: WeightsPointer, folder: Path) -> Any:
 
 def trained_state(made: Any, pointer: CheckpointPointer, *, ema: bool = False) -> dict[str, Any]:
     """The trainer's model, put together by the trainer's own code (and peft), not by unwrap."""
-    from audiotune import checkpoint, tensors
+    from audiotune.domain import checkpoint
     from audiotune.stable_audio.load import load_model
-    from components.finetune.adapters import is_adapter_name, merge_with_peft, remove_peft_affixes
+    from components.finetune.lora_training import is_adapter_name, merge_with_peft, remove_peft_affixes
     from components.finetune.settings import Settings
-    from components.finetune.state import restore_training_state
-    from components.finetune.tuned import TrainingModel
+    from components.finetune.training_model import TrainingModel
+    from components.finetune.training_state import restore_training_state
 
     kept = checkpoint.load_checkpoint(made.store, pointer.checkpoint)
     sa = load_model(made.base)
     named = TrainingModel(sa, Settings.model_validate(kept.recipe)).trainable_parameters()
     restore_training_state(made.store, kept.model_copy(update={"weights": kept.ema if ema else kept.weights}), named)
-    assert tensors
     merge_with_peft(sa.model.model)
     return {remove_peft_affixes(name): tensor for name, tensor in sa.model.state_dict().items() if not is_adapter_name(name)}
 
@@ -107,7 +106,12 @@ def test_encoding_keeps_true_lengths_and_is_done_once(made: Any) -> None:
     assert {row.latent_frames for row in rows} == {57, 29}  # 0.9 s and half of it at 16 kHz, 256 frames to a latent one
     assert {row.seconds for row in rows} == {0.9, 0.45}
     again = run_step(
-        Settings(base=str(made.base)), made.store, ignore_progress, dataset=made.dataset, latents=made.folder / "2", metrics=made.folder
+        Settings(base=str(made.base)),
+        made.store,
+        ignore_progress,
+        dataset=made.dataset,
+        latents=made.folder / "2",
+        metrics=made.folder,
     )
     assert again.metrics["newly_encoded"] == again.metrics["newly_embedded"] == 0
     assert (made.folder / "2").read_bytes() == (made.folder / "latents.jsonl").read_bytes()
@@ -129,10 +133,10 @@ def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
     import torch
 
     from audiotune.stable_audio.load import load_model
-    from components.finetune.draw import BatchDraw
-    from components.finetune.material import LatentDataset
+    from components.finetune.latent_dataset import LatentDataset
     from components.finetune.settings import Settings
-    from components.finetune.tuned import TrainingModel
+    from components.finetune.training_batches import BatchDraw
+    from components.finetune.training_model import TrainingModel
 
     tuned = TrainingModel(load_model(made.base), Settings())
     rows = sorted(made.latents().rows, key=lambda row: row.latent_frames)
@@ -158,14 +162,15 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
     """In parts, by two processes (Lightning Fabric, gloo), or with activations computed twice: the same but for rounding."""
     import torch
 
-    from audiotune import checkpoint, tensors
+    from audiotune.domain import checkpoint
+    from audiotune.store import tensor_files
 
     kept = []
     for knobs in ({}, divided):
         pointer, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=21, **knobs)
         kept.append(checkpoint.load_checkpoint(made.store, pointer.checkpoint))
         made.store.delete(pointer.checkpoint)  # else the second run would find it and do nothing
-    one, other = (tensors.read_tensors(made.store.fetch(c.weights)) for c in kept)
+    one, other = (tensor_files.read_tensors(made.store.fetch(c.weights)) for c in kept)
     assert kept[0].recipe != kept[1].recipe
     assert [v for _, v in kept[1].history["train_loss"]] == pytest.approx([v for _, v in kept[0].history["train_loss"]], rel=1e-4)
     assert all(torch.allclose(one[name], other[name], atol=2e-4) for name in one)
@@ -173,18 +178,20 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
 
 def on_nodes(made: Any, port: int, *, nodes: int = 2, **knobs: Any) -> list[subprocess.CompletedProcess[str]]:
     """Plays the training pods of a TrainJob: one process each, told of the others as Kubeflow Trainer's torch runtime tells them."""
-    from audiotune.dataset import DatasetRow
-    from audiotune.manifest import load_manifest
-    from audiotune.stable_audio.mirror import resolve_base
-    from components.finetune.job import TrainingTask
-    from components.finetune.nodes.order import store_task
+    from audiotune.domain.dataset import DatasetRow
+    from audiotune.domain.manifest import load_manifest
+    from audiotune.stable_audio.base_models import resolve_base
+    from components.finetune.nodes.task_spec import store_task
     from components.finetune.settings import Settings
     from components.finetune.step import compute_run_key
+    from components.finetune.training_task import TrainingTask
 
     settings = Settings.model_validate({**KNOBS, "base": str(made.base), "nodes": nodes, "device": "cpu", **knobs})
     latents, base = made.latents(), resolve_base(made.store, str(made.base))
     dataset = load_manifest(made.dataset, "datasets", DatasetRow).digest
-    job = TrainingTask(settings, made.store.url, ignore_progress, base, latents, dataset, compute_run_key(settings, latents, base))
+    job = TrainingTask(
+        settings, made.store.url, ignore_progress, base, latents, dataset, compute_run_key(settings, latents, base)
+    )
     order = store_task(made.store, job)
     told = {"PET_NNODES": str(nodes), "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "components.finetune.nodes", order]
@@ -213,7 +220,8 @@ def test_two_nodes_learn_what_one_process_learns(made: Any, tmp_path: Path) -> N
     """Two pods of one process each; the step then finds their checkpoint in the store and makes its outputs of it."""
     import torch
 
-    from audiotune import checkpoint, tensors
+    from audiotune.domain import checkpoint
+    from audiotune.store import tensor_files
 
     alone, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=22)
     one = checkpoint.load_checkpoint(made.store, alone.checkpoint)
@@ -224,7 +232,7 @@ def test_two_nodes_learn_what_one_process_learns(made: Any, tmp_path: Path) -> N
     assert "step 3 of 3" not in second.stdout  # one process tells, writes and logs
     other = checkpoint.load_checkpoint(made.store, alone.checkpoint)
     assert [v for _, v in other.history["train_loss"]] == pytest.approx([v for _, v in one.history["train_loss"]], rel=1e-4)
-    weights = [tensors.read_tensors(made.store.fetch(kept.weights)) for kept in (one, other)]
+    weights = [tensor_files.read_tensors(made.store.fetch(kept.weights)) for kept in (one, other)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=2e-4) for name in weights[0])
     pointer, result = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=22, nodes=2)  # as the step does afterwards
     assert pointer.checkpoint == alone.checkpoint
@@ -249,8 +257,8 @@ def test_a_full_finetune_unwraps_to_the_last_bit(made: Any, tmp_path: Path, ema:
 def test_lora_is_merged_as_peft_does_or_kept_beside(made: Any, tmp_path: Path) -> None:
     import torch
 
-    from audiotune import tensors
-    from audiotune.stable_audio.released import open_weights
+    from audiotune.stable_audio.release_weights import open_weights
+    from audiotune.store import tensor_files
 
     pointer, _ = tune(made, tmp_path, mode="lora", lora_rank=4)
     weights = unwrap(made, tmp_path / "checkpoint", tmp_path)
@@ -258,12 +266,12 @@ def test_lora_is_merged_as_peft_does_or_kept_beside(made: Any, tmp_path: Path) -
     ours = trained_state(made, pointer)
     assert all(torch.equal(theirs[name], ours[name]) for name in ours)
     kept = unwrap(made, tmp_path / "checkpoint", tmp_path, lora="keep")
-    base = tensors.read_tensors(made.base / "model.safetensors")
-    beside = tensors.read_tensors(made.store.fetch(kept.weights))
+    base = tensor_files.read_tensors(made.base / "model.safetensors")
+    beside = tensor_files.read_tensors(made.store.fetch(kept.weights))
     assert all(torch.equal(beside[name], base[name]) for name in base if name.startswith("model."))
     assert kept.adapter
     assert not weights.adapter
-    adapter = tensors.read_tensors(made.store.fetch(kept.adapter))
+    adapter = tensor_files.read_tensors(made.store.fetch(kept.adapter))
     assert all(".layers." in name for name in adapter)
     assert any(bool(tensor.any()) for name, tensor in adapter.items() if name.endswith("lora_B"))
     merged = open_weights(made.store, kept).model.state_dict()
@@ -320,7 +328,7 @@ def test_a_finished_run_does_no_work_and_more_steps_go_on(made: Any, tmp_path: P
 
 def test_checkpoints_are_made_by_the_clock(made: Any, tmp_path: Path) -> None:
     """Slow steps: long before `checkpoint_every`, so that a kill costs at most one interval of the clock."""
-    from audiotune import checkpoint
+    from audiotune.domain import checkpoint
     from components.finetune.settings import Settings
     from components.finetune.step import run_step
 
@@ -335,20 +343,22 @@ def test_checkpoints_are_made_by_the_clock(made: Any, tmp_path: Path) -> None:
     paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
     run_step(settings, made.store, slow, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
     assert "checkpoint after step 2 is in the store" in said  # a very slow machine may make one after step 1, too
-    assert checkpoint.find_newest_checkpoint(made.store, json.loads((tmp_path / "checkpoint").read_text())["checkpoint"].split("/")[1], 2)
+    assert checkpoint.find_newest_checkpoint(
+        made.store, json.loads((tmp_path / "checkpoint").read_text())["checkpoint"].split("/")[1], 2
+    )
 
 
 def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> None:
     import dataclasses
 
     from audiotune.stable_audio.load import load_model
-    from components.finetune.journal import TrainingLog, UntrackedRun
-    from components.finetune.machine import SingleCpuBackend
-    from components.finetune.material import LatentDataset
+    from components.finetune.compute_backends import SingleCpuBackend
+    from components.finetune.latent_dataset import LatentDataset
     from components.finetune.settings import Settings
-    from components.finetune.state import CheckpointWriter
     from components.finetune.trainer import Trainer
-    from components.finetune.tuned import TrainingModel
+    from components.finetune.training_log import TrainingLog, UntrackedRun
+    from components.finetune.training_model import TrainingModel
+    from components.finetune.training_state import CheckpointWriter
 
     class Spoiled(LatentDataset):
         """Latents turn to NaN in the fifth step."""
@@ -372,8 +382,8 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
 
 
 def test_consent_is_asked_before_anything(made: Any, tmp_path: Path) -> None:
-    from audiotune.dataset import DatasetRow
-    from audiotune.manifest import Manifest, load_manifest
+    from audiotune.domain.dataset import DatasetRow
+    from audiotune.domain.manifest import Manifest, load_manifest
     from components.finetune.settings import Settings
     from components.finetune.step import run_step
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from audiotune.checkpoint import load_checkpoint
-from audiotune.release import CheckpointPointer
+from audiotune.domain.checkpoint import load_checkpoint
+from audiotune.domain.release import CheckpointPointer
 from audiotune.stable_audio.load import load_model
 from audiotune.store import FolderStore
 from components.finetune.settings import Settings

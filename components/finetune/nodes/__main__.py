@@ -18,9 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("order", help="store key of the order that the step gave")
     args = parser.parse_args(argv)
     try:
-        from components.finetune.machine import launch_processes
-        from components.finetune.nodes.order import load_task
-        from components.finetune.process import run_training
+        from components.finetune.compute_backends import launch_processes
+        from components.finetune.nodes.task_spec import load_task
+        from components.finetune.training_process import run_training
 
         job = load_task(open_store(), args.order, print_progress)
         launch_processes(job.settings, run_training, job)

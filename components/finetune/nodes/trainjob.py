@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from components.finetune.nodes.place import LABELS, RUNTIME, NodeResources, Object
+from components.finetune.nodes.node_resources import LABELS, RUNTIME, NodeResources, Object
 
 GROUP = "trainer.kubeflow.org"
 API = f"/apis/{GROUP}/v1alpha1"

@@ -42,8 +42,8 @@ def write_takes():
     """Eight takes of the simulated synthesizer, named by what is heard in them."""
     import numpy as np
 
-    from audiotune.sound import Sound
-    from audiotune.synthesizer import make_random_patch, play_patch
+    from audiotune.audio.sound import Sound
+    from audiotune.audio.synthesizer import make_random_patch, play_patch
 
     rng = np.random.default_rng(7)
     folder = WORK / "takes"
@@ -81,7 +81,12 @@ def prepare_dataset():
     run_step("ingest", source=WORK / "takes", agreement=WORK / "agreement.toml", contributors="test", **made)
     cut = make_artifact_paths("segment", "segments", "report", "metrics")
     cut_to = run_step("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
-    run_step("annotate_merge", segments=cut_to, sources="file_names", **make_artifact_paths("annotate_merge", "dataset", "report", "metrics"))
+    run_step(
+        "annotate_merge",
+        segments=cut_to,
+        sources="file_names",
+        **make_artifact_paths("annotate_merge", "dataset", "report", "metrics"),
+    )
 
 
 def tune_model():
@@ -139,7 +144,7 @@ def check_sound():
     request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
         sound = answer.read()
-    from audiotune.sound import read_sound
+    from audiotune.audio.sound import read_sound
 
     (WORK / "sound.wav").write_bytes(sound)
     heard = read_sound(WORK / "sound.wav")

@@ -12,11 +12,11 @@ import gradio as gr
 from audiotune.access import accounts, identities, tokens
 from audiotune.access.tokens import Token
 from audiotune.errors import AccessError, AudioTuneError
-from services.studio.desk import StudioContext
-from services.studio.doorkeeper import LABEL, add_member_identity, is_owner, issue_password, remove_member_identity
+from services.studio.context import StudioContext
 from services.studio.markup import Markup, join_markup, render_message, render_table, tag
 from services.studio.pages import PageRefresh
-from services.studio.pages.head import find_account, find_present_member, read_session_cookie
+from services.studio.pages.header import find_account, find_present_member, read_session_cookie
+from services.studio.sign_in.credentials import LABEL, add_member_identity, is_owner, issue_password, remove_member_identity
 
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
@@ -63,7 +63,7 @@ def _build_password_form(desk: StudioContext) -> None:
 
 def _build_token_form(desk: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
     words = "A token lets a program or plug-in ask the generation service in your name. Treat it like a password."
-    gr.HTML(join_markup(tag("h2", "Tokens"), tag("p", words, class_="at-lead")))
+    gr.HTML(join_markup(tag("h2", "Tokens"), tag("p", words, class_="at-intro")))
     kept = gr.HTML(elem_id="at-tokens")
     with gr.Row():
         purpose = gr.Textbox(label="What for", placeholder="sampler plug-in", max_length=80, elem_id="at-token-for")

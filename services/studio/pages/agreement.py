@@ -10,11 +10,11 @@ import gradio as gr
 
 from audiotune.errors import AudioTuneError
 from audiotune.governance import Agreement
-from services.studio.desk import StudioContext
-from services.studio.holdings import count_contribution, export_member_data
+from services.studio.context import StudioContext
 from services.studio.markup import Markup, join_markup, render_message, render_table, tag
+from services.studio.member_export import count_contribution, export_member_data
 from services.studio.pages import PageRefresh
-from services.studio.pages.head import find_present_member
+from services.studio.pages.header import find_present_member
 from services.studio.releases import list_releases
 
 _USES = {
@@ -28,7 +28,7 @@ _USES = {
 def build_agreement_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
     plan = gr.HTML(elem_id="at-agreement")
     words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
-    gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-lead")))
+    gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-intro")))
     weights = gr.Checkbox(label="with the weights of our releases (can be large)", value=False)
     pack = gr.Button("Pack everything of mine", variant="primary", elem_id="at-pack")
     news = gr.HTML()
@@ -46,7 +46,9 @@ def build_agreement_page(desk: StudioContext, me: gr.BrowserState) -> PageRefres
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.DownloadButton(visible=False)
         size = path.stat().st_size / 1e6
-        return render_message("Packed.", "good"), gr.DownloadButton(f"Download {path.name} ({size:.1f} MB)", value=str(path), visible=True)
+        return render_message("Packed.", "good"), gr.DownloadButton(
+            f"Download {path.name} ({size:.1f} MB)", value=str(path), visible=True
+        )
 
     pack.click(on_pack, [me, weights], [news, download])
     return PageRefresh(lambda member: _render_agreement(desk), [plan])

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
-from services.studio.desk import StudioContext
+from services.studio.context import StudioContext
 from services.studio.pages import PageRefresh
-from services.studio.pages.calls import Payload, create_server_function
+from services.studio.pages.server_functions import Payload, create_server_function
 from services.studio.theme import bundle_scripts
 from services.studio.waveform import read_file_peaks
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import gradio as gr
 
+from audiotune.domain.generation import LARGEST_SEED
 from audiotune.errors import AudioTuneError
-from audiotune.generation import LARGEST_SEED
-from services.studio import making
-from services.studio.desk import StudioContext
-from services.studio.making import HistorySound, SoundRequest
+from services.studio import history
+from services.studio.context import StudioContext
+from services.studio.history import HistorySound, SoundRequest
 from services.studio.markup import Markup, render_message, tag
 from services.studio.pages import PageRefresh
-from services.studio.pages.head import find_acting_member
+from services.studio.pages.header import find_acting_member
 from services.studio.theme import bundle_scripts
 
 _LEAD = "Say what you would like to hear. The same words, settings and seed always give the same sound."
@@ -25,13 +25,13 @@ _NOTHING_YET = "Sounds you make appear here, with everything needed to make them
 
 
 def build_generate_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
-    gr.HTML(tag("p", _LEAD, class_="at-lead"))
+    gr.HTML(tag("p", _LEAD, class_="at-intro"))
     form = _GenerateForm.create_form()
     with gr.Row():
         make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
         stop = gr.Button("Stop", elem_id="at-stop", scale=1, min_width=90, interactive=False)
-    news = gr.HTML(elem_id="at-made-news")
-    made = _build_sounds_widget("at-made")
+    news = gr.HTML(elem_id="at-generate-message")
+    made = _build_sounds_widget("at-new-sounds")
     past = _build_sounds_widget("at-history")
     shown = _create_sound_renderer(desk, past.move_resource_to_block_cache)
 
@@ -41,26 +41,29 @@ def build_generate_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh
             return render_message("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
         try:
             wish, init = _GenerateForm.read_request(given[:-1])
-            kept = making.add_to_history(desk.store, member, desk.generation.generate_sounds(wish, init, member))
+            kept = history.add_to_history(desk.store, member, desk.generation.generate_sounds(wish, init, member))
             news_ = render_message(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
-            past_ = shown(making.read_history(desk.store, member), "Before", _NOTHING_YET)
+            past_ = shown(history.read_history(desk.store, member), "Before", _NOTHING_YET)
             return news_, shown(kept, "Just made"), past_, kept[0].seed if kept else gr.skip()
         except AudioTuneError as e:
             return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), gr.skip(), gr.skip(), gr.skip()
 
     def on_restore(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        rows = making.read_history(desk.store, find_acting_member(desk, chosen, request), limit=500)
+        rows = history.read_history(desk.store, find_acting_member(desk, chosen, request), limit=500)
         row = next((r for r in rows if r.id == event.id), None)
         if row is None:
             return (render_message("This sound is not in your history any more.", "bad"), *[gr.skip()] * len(form.parts))
-        return (render_message("Settings taken; the seed is locked, so the same sound comes again.", "good"), *_GenerateForm.restore_values(row))
+        return (
+            render_message("Settings taken; the seed is locked, so the same sound comes again.", "good"),
+            *_GenerateForm.restore_values(row),
+        )
 
     def arrive(member: str) -> tuple[Any, ...]:
         if not member:
             nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
             return nobody, *_GenerateForm.apply_limits({}), gr.skip()
         try:
-            rows = shown(making.read_history(desk.store, member), "Before", _NOTHING_YET)
+            rows = shown(history.read_history(desk.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
             rows = {"sounds": [], "empty": f"{e}."}
         away, told = _read_service_limits(desk)

@@ -6,12 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError
-from audiotune.release import Release
-from services.studio.desk import StudioContext
+from services.studio.context import StudioContext
 from services.studio.markup import Markup, embed_page, join_markup, render_message, tag
-from services.studio.pages import PageRefresh, tuning
-from services.studio.pages.head import find_acting_member
+from services.studio.pages import PageRefresh, training
+from services.studio.pages.header import find_acting_member
 from services.studio.releases import find_aliases, list_releases, read_evaluation_report
 
 _LEAD = "A release is what the group's sounds became: weights with a name, the people in them, and what they may be used for."
@@ -20,8 +20,8 @@ _TO_THE_REPORT = "() => document.querySelector('#at-report-frame')?.scrollIntoVi
 
 
 def build_releases_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
-    gr.HTML(tag("p", _LEAD, class_="at-lead"))
-    widget = tuning.build_training_widget(desk)
+    gr.HTML(tag("p", _LEAD, class_="at-intro"))
+    widget = training.build_training_widget(desk)
     cards = gr.HTML(elem_id="at-releases")
     choice = gr.Dropdown([], label="Report of", elem_id="at-report-of")
     show = gr.Button("Show report", elem_classes="at-show-report")
@@ -54,7 +54,7 @@ def _refresh_releases(desk: StudioContext, member: str) -> tuple[Any, Any]:
     names = desk.annotation_queue.list_active_members()
     if not found:
         return join_markup(note, _render_no_releases()), gr.Dropdown(choices=[], value=None)
-    cards = tag("div", *(_render_release(r, find_aliases(listed, r), names, recordings) for r in found), class_="at-cards")
+    cards = tag("div", *(_render_release(r, find_aliases(listed, r), names, recordings) for r in found), class_="at-release-list")
     with_report = [(f"{r.name} {r.version}", r.digest) for r in found if r.evaluation.report]
     return join_markup(note, cards), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
 
@@ -66,8 +66,12 @@ def _render_no_releases() -> Markup:
 
 def _render_release(release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str]) -> Markup:
     lineage, evaluation = release.lineage, release.evaluation
-    gate = tag("span", "gate passed" if evaluation.passed else "gate not passed", class_=f"at-pill {_choose_gate_class(evaluation.passed)}")
-    live = (tag("span", alias, class_="at-pill at-live") for alias in aliases)
+    gate = tag(
+        "span",
+        "gate passed" if evaluation.passed else "gate not passed",
+        class_=f"at-status {_choose_gate_class(evaluation.passed)}",
+    )
+    live = (tag("span", alias, class_="at-status at-alias") for alias in aliases)
     heard = sorted(recordings.get(id, id[:12]) for id in lineage.recordings)
     facts: list[tuple[str, str]] = [
         ("People", ", ".join(names.get(m, m) for m in lineage.contributors)),

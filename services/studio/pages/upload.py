@@ -9,17 +9,17 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
-from services.studio.desk import StudioContext
-from services.studio.intake import prepare_uploaded_files
+from services.studio.context import StudioContext
 from services.studio.markup import tag
 from services.studio.pages import PageRefresh
-from services.studio.pages.head import find_acting_member
+from services.studio.pages.header import find_acting_member
+from services.studio.upload_preparation import prepare_uploaded_files
 
 _LEAD = "Bring a jam: any length, any format. It is kept as it came, then cut into segments that start where a sound starts."
 
 
 def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
-    gr.HTML(tag("p", _LEAD, class_="at-lead"))
+    gr.HTML(tag("p", _LEAD, class_="at-intro"))
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
             files = gr.File(label="Recordings", file_count="multiple", type="filepath", height=220, elem_id="at-files")

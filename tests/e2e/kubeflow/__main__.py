@@ -19,7 +19,7 @@ import yaml
 
 from tests.e2e.kubeflow.images import ARGO, KFP, argo_sources, built, programs
 from tests.e2e.kubeflow.manifests import KEPT, Object, render, small
-from tests.e2e.tools import Cluster, ClusterError, why_not
+from tests.e2e.lab import Cluster, ClusterError, why_not
 
 NAMESPACE = "kubeflow"
 

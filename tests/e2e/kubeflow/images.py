@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.e2e.journey import BASE
-from tests.e2e.tools import LAB, environment
+from tests.e2e.lab import LAB, environment
+from tests.e2e.light_stages import BASE
 
 HERE = Path(__file__).parent
 # program -> its package in Kubeflow's sources, in Argo's

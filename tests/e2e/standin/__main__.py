@@ -9,11 +9,11 @@ import uuid
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError
-from audiotune.kubernetes import connect_kubernetes
+from audiotune.outside.kubernetes import connect_kubernetes
 from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.documents import read_documents
 from tests.e2e.standin.driver import Run
-from tests.e2e.standin.player import PipelineRunner, StepFailedError
+from tests.e2e.standin.pipeline_runner import PipelineRunner, StepFailedError
 
 
 def main(argv: list[str] | None = None) -> int:

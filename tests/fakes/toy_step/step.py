@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiotune.errors import SoundError
-from audiotune.progress import ProgressCallback
+from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store
 from components.executor import StepResult
 from tests.fakes.toy_step.settings import Settings
 
 
-def run_step(settings: Settings, store: Store, progress: ProgressCallback, *, model: Path, page: Path, metrics: Path) -> StepResult:
+def run_step(
+    settings: Settings, store: Store, progress: ProgressCallback, *, model: Path, page: Path, metrics: Path
+) -> StepResult:
     if settings.fail == "ours":
         raise SoundError("it is\nsilent", where="take.wav", cure="play louder")
     if settings.fail == "bug":

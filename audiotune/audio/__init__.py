@@ -1,0 +1,1 @@
+"""Sound as arrays and files: reading, decoding, resampling, loudness, fingerprints, distances, pictures, a synthesizer."""

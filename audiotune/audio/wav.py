@@ -1,0 +1,80 @@
+"""Frames of plain WAV files with 16 or 24 bit, several times faster than libsndfile and equal to it to the last bit.
+
+libsndfile stays the judge of what a file is: this module only turns the bytes of a data chunk that it has already understood
+into numbers, because takes of hours are read three times and that is where the time went (benchmarks/ingest.py).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from audiotune.audio.numba_kernel import compile_kernel
+from audiotune.audio.sound import Frames
+from audiotune.errors import SoundError
+
+BYTES_BY_SUBTYPE = {"PCM_16": 2, "PCM_24": 3}
+
+
+def find_data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
+    """Where the data chunk of a RIFF WAV file begins; None when it has none, or its frames are not packed as asked."""
+    file.seek(0)
+    if file.read(4) != b"RIFF":
+        return None
+    at, fits = 12, False
+    for _ in range(1000):
+        file.seek(at)
+        chunk = file.read(24)
+        if len(chunk) < 8 or chunk[:4] == b"data":
+            return at + 8 if len(chunk) >= 8 and fits else None
+        length = int(struct.unpack("<I", chunk[4:8])[0])
+        if chunk[:4] == b"fmt " and len(chunk) == 24:
+            block_align, bits = struct.unpack("<HH", chunk[20:24])
+            fits = (block_align, bits) == (channels * width, 8 * width)
+        at += 8 + length + length % 2
+    return None
+
+
+def read_pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: int, block_frames: int) -> Iterator[Frames]:
+    """Float32 [at most block_frames, channels] in [-1, 1), each block in the same memory: copy what you keep.
+
+    Args:
+        offset: of the first frame in the file, in bytes.
+        width: bytes of one number, 2 or 3, little endian.
+
+    Raises:
+        SoundError: the disk fails half-way.
+    """
+    raw = np.empty(block_frames * channels * width, np.uint8)
+    out = np.empty((block_frames, channels), np.float32)
+    with path.open("rb") as file:
+        file.seek(offset)
+        while frames > 0:
+            wanted = min(frames, block_frames) * channels * width
+            try:
+                read = file.readinto(raw[:wanted].data)
+            except OSError as e:
+                raise SoundError(f"the sound breaks off: {e.strerror}", where=path.name, cure="copy it again") from e
+            numbers = read // (channels * width) * channels
+            if not numbers:
+                return
+            if width == 2:
+                np.multiply(raw[: numbers * 2].view("<i2"), np.float32(2.0**-15), out=out.reshape(-1)[:numbers])
+            else:
+                _convert_24_bit(raw, out.reshape(-1)[:numbers])
+            yield out[: numbers // channels]
+            frames -= numbers // channels
+
+
+@compile_kernel
+def _convert_24_bit(raw, out):  # type: ignore[no-untyped-def]
+    """[3 n] bytes -> [n] numbers; two's complement."""
+    for i in range(out.size):
+        number = int(raw[3 * i]) | int(raw[3 * i + 1]) << 8 | int(raw[3 * i + 2]) << 16
+        if number >= 1 << 23:
+            number -= 1 << 24
+        out[i] = np.float32(number) * np.float32(2.0**-23)

@@ -1,0 +1,1 @@
+"""What the project is about, as plain data: recordings, segments, annotations, captions, datasets, releases, generations."""

@@ -1,0 +1,77 @@
+"""Annotation: what one member heard in one segment. Small objects in the store, append-only: the newest by a member counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from audiotune.domain.recording import Digest
+from audiotune.store.port import Store
+
+_MEMBER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+class Annotation(BaseModel):
+    """Tags by facet and free words.
+
+    Attributes:
+        segment: id of the segment that was heard.
+        member: id of the member who heard it (or of an import, as in `file-name`).
+        time: when, with time zone.
+        tags: facet -> term ids of the vocabulary.
+        words: free words, kept as they were written.
+        source: studio, file_name, sidecar, csv, label_studio, ...
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segment: Digest
+    member: str
+    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    tags: dict[str, tuple[str, ...]] = {}
+    words: str = Field(default="", max_length=2000)
+    source: str = "studio"
+
+    @field_validator("member")
+    @classmethod
+    def _check_member_id(cls, value: str) -> str:
+        if not _MEMBER.fullmatch(value):
+            raise ValueError(f"{value!r} is no member id: small letters, digits, '.', '_' and '-' only")
+        return value
+
+    @property
+    def key(self) -> str:
+        return f"annotations/{self.segment}/{self.member}/{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
+
+
+def save_annotation(store: Store, annotation: Annotation) -> str:
+    """Appends an annotation; never overwrites one. Raises AlreadyInStoreError for the same instant twice."""
+    store.put(annotation.key, annotation.model_dump_json().encode(), only_new=True)
+    return annotation.key
+
+
+def read_segment_annotations(store: Store, segment: Digest) -> list[Annotation]:
+    """The newest annotation of each member for a segment, by member id."""
+    return sorted(keep_newest_annotations(_read_annotations(store, f"annotations/{segment}/")), key=lambda a: a.member)
+
+
+def read_all_annotations(store: Store) -> list[Annotation]:
+    """The newest annotation of each member for each segment."""
+    return keep_newest_annotations(_read_annotations(store, "annotations/"))
+
+
+def keep_newest_annotations(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """Keeps one annotation for each segment, member and source: the last one."""
+    kept: dict[tuple[str, str, str], Annotation] = {}
+    for annotation in sorted(annotations, key=lambda a: a.time):
+        kept[annotation.segment, annotation.member, annotation.source] = annotation
+    return list(kept.values())
+
+
+def _read_annotations(store: Store, prefix: str) -> Iterator[Annotation]:
+    for entry in store.list(prefix):
+        if entry.key.endswith(".json"):
+            yield Annotation.model_validate_json(store.get(entry.key))

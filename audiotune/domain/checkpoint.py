@@ -1,0 +1,133 @@
+"""Checkpoints in the store: tensors as safetensors blobs, everything else as one small JSON that is written last.
+
+    checkpoints/<run key>/<step>.json      the state of a training run after <step> steps; names its blobs
+    blobs/...safetensors                   weights (trained tensors only), their running mean, the optimizer's moments
+
+Three blobs and not one, so that whoever wants weights never reads, or downloads, the optimizer. Nothing is pickled. A process
+killed while writing leaves blobs that no JSON names, never half a checkpoint. Knows no Lightning and no model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiotune.domain.recording import Digest
+from audiotune.errors import ModelError
+from audiotune.store.port import Store
+
+Kind = Literal["full", "lora"]
+
+
+class Checkpoint(BaseModel):
+    """A training run's state after `step` optimizer steps.
+
+    Randomness and data order are functions of the seed in `recipe` and the step, so `step` is the data cursor and the state of
+    every random generator at once.
+
+    Attributes:
+        final: it ended a run, so it is kept when newer ones are made.
+        weights: store key; trained tensors by their names in stable-audio-tools' state dict (adapters: `<name>.lora_A|B`).
+        ema: store key of the running mean of the same tensors, or empty.
+        optimizer: store key; `<name>/exp_avg`, `<name>/exp_avg_sq`, `<name>/step`.
+        scalars: what else resuming needs (gradient scaler).
+        lora: rank and alpha of the adapters, for kind `lora`.
+        history: name -> [[step, value], ...] for the report.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    run_key: Digest
+    step: int = Field(ge=0)
+    final: bool = False
+    made: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    weights: str
+    ema: str = ""
+    optimizer: str
+    scalars: dict[str, float] = {}
+    kind: Kind
+    lora: dict[str, float] = {}
+    base: str
+    base_digest: Digest
+    dataset: Digest
+    latents: Digest
+    run: str = Field(default="", description="MLflow run id")
+    recipe: dict[str, Any] = {}
+    history: dict[str, list[tuple[int, float]]] = {}
+
+    @property
+    def key(self) -> str:
+        return checkpoint_key(self.run_key, self.step)
+
+    @property
+    def report_key(self) -> str:
+        """Where the report of a run that ended here is kept."""
+        return self.key.removesuffix(".json") + ".html"
+
+    @property
+    def blob_keys(self) -> tuple[str, ...]:
+        return tuple(key for key in (self.weights, self.ema, self.optimizer) if key)
+
+    def save(self, store: Store) -> str:
+        """Writes the JSON; the blobs must be in the store already."""
+        store.put(self.key, (json.dumps(self.model_dump(mode="json"), sort_keys=True) + "\n").encode())
+        return self.key
+
+
+def checkpoint_key(run_key: Digest, step: int) -> str:
+    return f"checkpoints/{run_key}/{step:09d}.json"
+
+
+def load_checkpoint(store: Store, key: str) -> Checkpoint:
+    """Reads a checkpoint's JSON.
+
+    Raises:
+        NotInStoreError: no such checkpoint.
+        ModelError: not a checkpoint of ours, or one of another version.
+    """
+    try:
+        return Checkpoint.model_validate_json(store.get(key))
+    except ValidationError as e:
+        cure = "name a checkpoint that finetune wrote"
+        raise ModelError(f"this is no checkpoint: {e.errors()[0]['msg']}", where=key, cure=cure) from e
+
+
+def find_newest_checkpoint(store: Store, run_key: Digest, most_steps: int | None = None) -> Checkpoint | None:
+    """The checkpoint of a run with the most steps, at most `most_steps`, whose blobs are all there; None if there is none."""
+    for checkpoint in reversed(list(_read_run_checkpoints(store, run_key))):
+        if (most_steps is None or checkpoint.step <= most_steps) and all(store.exists(key) for key in checkpoint.blob_keys):
+            return checkpoint
+    return None
+
+
+def prune_checkpoints(store: Store, run_key: Digest, keep_last: int) -> list[int]:
+    """Deletes all but the last `keep_last` checkpoints and those that ended a run; returns the steps that went.
+
+    A blob that a checkpoint of any run still names stays: equal states have equal blobs.
+    """
+    ours = list(_read_run_checkpoints(store, run_key))
+    gone = [checkpoint for checkpoint in ours[:-keep_last] if not checkpoint.final]
+    for checkpoint in gone:
+        store.delete(checkpoint.key)
+        store.delete(checkpoint.report_key)
+    if gone:
+        named = {blob for checkpoint in _read_checkpoints(store, "checkpoints/") for blob in checkpoint.blob_keys}
+        for blob in {blob for checkpoint in gone for blob in checkpoint.blob_keys} - named:
+            store.delete(blob)
+    return [checkpoint.step for checkpoint in gone]
+
+
+def _read_run_checkpoints(store: Store, run_key: Digest) -> Iterator[Checkpoint]:
+    return _read_checkpoints(store, f"checkpoints/{run_key}/")
+
+
+def _read_checkpoints(store: Store, prefix: str) -> Iterator[Checkpoint]:
+    for entry in (entry for entry in store.list(prefix) if entry.key.endswith(".json")):
+        with contextlib.suppress(ModelError):  # of another version: not ours to judge
+            yield load_checkpoint(store, entry.key)

@@ -1,0 +1,81 @@
+"""Dataset: the segments and captions of one training run, frozen and content-addressed, with everybody who is in it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.recording import Digest
+from audiotune.domain.segment import Segment
+
+Split = Literal["train", "held_out"]
+
+
+class Caption(BaseModel):
+    """The words a segment is trained with, merged from several members' annotations.
+
+    Attributes:
+        text: the main caption.
+        variants: other true captions (free words, minority views); one is drawn per training step.
+        tags: facet -> term id -> posterior probability that the term holds, in [0, 1].
+        annotators: member ids whose annotations are in it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = Field(min_length=1)
+    variants: tuple[str, ...] = ()
+    tags: dict[str, dict[str, float]] = {}
+    annotators: tuple[str, ...] = ()
+
+    @property
+    def all_texts(self) -> tuple[str, ...]:
+        """The main caption and its variants, each once, main first."""
+        return tuple(dict.fromkeys((self.text, *self.variants)))
+
+
+class DatasetRow(BaseModel):
+    """A row of the dataset manifest: one captioned segment with its lineage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segment: Segment
+    caption: Caption
+    split: Split
+    contributors: tuple[str, ...] = Field(min_length=1)
+    licence: str
+    recording_name: str = ""
+
+
+class LatentRow(BaseModel):
+    """A row of the latents manifest: one segment as the base model's autoencoder sees it.
+
+    Attributes:
+        latents: store key of a .safetensors file; tensor `latents` float32 [latent_channels, latent_frames], true length.
+        latent_frames: its true length.
+        seconds: duration of the sound in seconds.
+        captions: the texts, main first; `embeddings[i]` is the store key of the conditioning of `captions[i]`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segment: Digest
+    recording: Digest
+    split: Split
+    latents: str
+    latent_frames: int = Field(gt=0)
+    seconds: float = Field(gt=0)
+    captions: tuple[str, ...] = Field(min_length=1)
+    embeddings: tuple[str, ...] = ()
+
+
+def list_contributors(dataset: Manifest[DatasetRow]) -> tuple[str, ...]:
+    """Everybody heard in a dataset, by id."""
+    return tuple(sorted({member for row in dataset.rows for member in row.contributors}))
+
+
+def contributors_by_recording(dataset: Manifest[DatasetRow]) -> dict[Digest, tuple[str, ...]]:
+    """Recording id -> its contributors."""
+    return {row.segment.recording: row.contributors for row in dataset.rows}

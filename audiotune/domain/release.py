@@ -1,0 +1,114 @@
+"""Release: what listeners get: weights, model config, lineage, licence notice. One registered model version."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from audiotune.domain.recording import Digest
+from audiotune.store.port import Store, digest_from_key
+
+
+class CheckpointPointer(BaseModel):
+    """A trainer's state in the store: resumable, not for listeners. Travels as a small JSON artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: str = Field(description="store key of the checkpoint")
+    step: int = Field(ge=0)
+    base: str = Field(description="store key or name of the base model it was tuned from")
+    base_digest: Digest
+    dataset: Digest
+    kind: str = Field(description="full or lora")
+    run: str = Field(default="", description="MLflow run id of the training")
+    recipe: dict[str, Any] = {}
+
+
+class WeightsPointer(BaseModel):
+    """Unwrapped weights in the store. Travels as a small JSON artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str = Field(description="store key of model.safetensors")
+    weights_digest: Digest
+    config: str = Field(description="store key of model_config.json")
+    files: dict[str, str] = Field(default={}, description="further files the model needs (tokenizer/...), path -> store key")
+    adapter: str = Field(default="", description="store key of a LoRA adapter kept beside its base, if not merged")
+    step: int = 0
+    ema: bool = False
+    base: str
+    base_digest: Digest
+    dataset: Digest
+    run: str = ""
+    recipe: dict[str, Any] = {}
+
+    @property
+    def adapter_digest(self) -> str:
+        """SHA-256 of the adapter's file, or empty."""
+        return digest_from_key(self.adapter) or ""
+
+    @property
+    def identity(self) -> str:
+        """What tells these weights from others: adapters of one base share the base's bytes."""
+        return f"{self.weights_digest}+{self.adapter_digest}" if self.adapter else self.weights_digest
+
+
+class Evaluation(BaseModel):
+    """What `evaluate` found, and whether the gate passed. Travels as a small JSON artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metrics: dict[str, float]
+    passed: bool
+    reasons: tuple[str, ...] = Field(default=(), description="why the gate did not pass; empty when it did")
+    report: str = Field(default="", description="store key of the HTML report")
+    weights: Digest = Field(default="", description="digest of the weights that were evaluated")
+    adapter: str = Field(default="", description="digest of the adapter that was evaluated with them, if it was kept beside")
+
+
+class Lineage(BaseModel):
+    """From a release back to people: dataset -> segments -> recordings -> contributors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Digest
+    segments: tuple[Digest, ...]
+    recordings: dict[Digest, tuple[str, ...]] = Field(description="recording id -> contributors")
+    annotators: tuple[str, ...] = ()
+    base: str
+    base_digest: Digest
+    agreement: Digest
+
+    @property
+    def contributors(self) -> tuple[str, ...]:
+        return tuple(sorted({member for members in self.recordings.values() for member in members}))
+
+
+class Release(BaseModel):
+    """A registered model version. Kept as JSON in the store and in MLflow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str = Field(default="", description="version in the registry, as in '3'")
+    made: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    weights: WeightsPointer
+    lineage: Lineage
+    licence: str
+    notice: str
+    evaluation: Evaluation
+
+    @property
+    def digest(self) -> Digest:
+        return self.weights.weights_digest
+
+    @property
+    def key(self) -> str:
+        return f"manifests/releases/{self.name}/{self.version or 'unnumbered'}-{self.digest[:16]}.json"
+
+    def save(self, store: Store) -> str:
+        store.put(self.key, (json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode())
+        return self.key

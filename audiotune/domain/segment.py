@@ -1,0 +1,56 @@
+"""Segment: a part of a recording, as a reference with gain and fades; rendered once, never a second copy of the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from audiotune.domain.recording import Digest
+
+
+class Segment(BaseModel):
+    """A row of the segments manifest.
+
+    Attributes:
+        id: hash of recording, bounds, gain and fades (see `segment_id`).
+        recording: id of the recording it is part of.
+        start_frame, end_frame: half-open, in frames of the recording's own rate.
+        blob: store key of the rendered FLAC (44.1 kHz stereo).
+        frames: length of the rendered sound in frames at 44.1 kHz.
+        loudness_lufs: of the rendered sound; null below the gate.
+        speech: talk was heard in it; it stays unless someone drops it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Digest
+    recording: Digest
+    start_frame: int = Field(ge=0)
+    end_frame: int = Field(gt=0)
+    sample_rate_hz: int = Field(gt=0)
+    gain_db: float = 0.0
+    fade_in_s: float = Field(default=0.0, ge=0)
+    fade_out_s: float = Field(default=0.0, ge=0)
+    blob: str
+    frames: int = Field(gt=0)
+    loudness_lufs: float | None = None
+    peak_dbfs: float | None = None
+    speech: bool = False
+
+    @property
+    def start_s(self) -> float:
+        return self.start_frame / self.sample_rate_hz
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end_frame - self.start_frame) / self.sample_rate_hz
+
+
+def segment_id(
+    recording: Digest, start_frame: int, end_frame: int, gain_db: float, fade_in_s: float, fade_out_s: float
+) -> Digest:
+    """The identity of a segment: the same cut of the same recording has the same id on every machine."""
+    what = [recording, start_frame, end_frame, round(gain_db, 3), round(fade_in_s, 6), round(fade_out_s, 6)]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()

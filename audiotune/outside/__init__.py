@@ -1,0 +1,1 @@
+"""Clients of other people's APIs: Kubernetes and Kubeflow Pipelines."""

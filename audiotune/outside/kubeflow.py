@@ -1,0 +1,310 @@
+"""A Kubeflow Pipelines API server over HTTP (REST v2beta1): upload, run, follow, cancel, and why a step failed.
+
+No kfp package: the studio and the chart's jobs run in images that do not hold it. Seen on KFP 2.17.0: of a failed step the API
+says only "Error"; the reason is the last line of the step's log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from audiotune.errors import PipelineError
+from audiotune.outside.kubeflow_runs import (
+    KubeflowRun,
+    StepPod,
+    find_failed_drivers,
+    find_failure_line,
+    find_step_pods,
+    list_steps,
+    parse_error_message,
+    parse_last_progress,
+    parse_workflow,
+    was_cancelled,
+)
+
+_API = "/apis/v2beta1"
+_API_PORT = 8888  # of Service ml-pipeline, and of those who forward it
+ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
+_EXPERIMENT = "audio-tune"
+PIPELINE_PREFIX = "audio-tune-"
+
+
+class KubeflowUnreachableError(PipelineError):
+    """Kubeflow does not answer, or not as Kubeflow does."""
+
+
+class KubeflowRefusedError(PipelineError):
+    """Kubeflow does not let this user do this."""
+
+
+class KubeflowNotFoundError(PipelineError):
+    """Kubeflow has no such thing."""
+
+
+class RunFailedError(PipelineError):
+    """The run ended, and not well."""
+
+
+class RunUnfinishedError(PipelineError):
+    """The run did not end in the time given."""
+
+
+class Kubeflow:
+    """A Kubeflow Pipelines API server.
+
+    Args:
+        endpoint: its address, as in http://localhost:8888.
+        token: bearer token, where one is asked for.
+        user: value of the kubeflow-userid header in multi-user installations reached without a gateway.
+        namespace: profile namespace in multi-user installations; empty in single-user ones.
+        timeout_s: seconds one answer may take.
+        pages: address of Kubeflow's pages as a browser reaches them; empty where the endpoint has them, too, as a gateway has.
+    """
+
+    def __init__(
+        self, endpoint: str, *, token: str = "", user: str = "", namespace: str = "", timeout_s: float = 30.0, pages: str = ""
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if user:
+            headers["kubeflow-userid"] = user
+        self.endpoint, self.namespace = endpoint.rstrip("/"), namespace
+        self._pages = pages.rstrip("/") or ("" if urlsplit(self.endpoint).port == _API_PORT else self.endpoint)
+        self._http = httpx.Client(base_url=self.endpoint, headers=headers, timeout=timeout_s)
+
+    def health(self) -> dict[str, Any]:
+        """What the server says of itself: `tag_name` (version) and `multi_user`."""
+        found = self._request_json("GET", "/apis/v1beta1/healthz", whole=True)
+        return found if "multi_user" in found else {**found, **self._request_json("GET", "/healthz")}
+
+    def server_date(self) -> str:
+        """The Date header of an answer; empty when there is none."""
+        return str(self._send_request("GET", f"{_API}/healthz").headers.get("Date", ""))
+
+    def upload_pipeline(self, name: str, version: str, text: str, title: str = "", about: str = "") -> tuple[str, str, bool]:
+        """Returns (pipeline id, version id, whether it was new); uploads only what the server does not have yet.
+
+        Args:
+            name: name of the pipeline.
+            version: name of the version; the same name is taken for the same content.
+            text: the compiled YAML.
+            title: name for people.
+            about: a sentence for people.
+        """
+        pipeline = self.pipeline_id(name)
+        if pipeline is None:
+            body = {**self._namespace_field(), "name": name, "display_name": title or name, "description": about}
+            pipeline = str(self._request_json("POST", "/pipelines", json=body)["pipeline_id"])
+        there = self._version_id(pipeline, version)
+        return pipeline, there or self._upload_version(pipeline, version, text), there is None
+
+    def start_run(self, pipeline: str, version: str, name: str, arguments: Mapping[str, Any], service_account: str = "") -> str:
+        """Starts a run and returns its id. Arguments have the types of the form; the server checks them."""
+        body = {
+            "display_name": name,
+            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+            "runtime_config": {"parameters": dict(arguments)},
+            "service_account": service_account,
+        }
+        if self.namespace:
+            body["experiment_id"] = self._experiment_id()
+        return str(self._request_json("POST", "/runs", json=body)["run_id"])
+
+    def read_run(self, run: str) -> KubeflowRun:
+        """The run as it is now: `state` and `run_details.task_details`."""
+        return self._request_json("GET", f"/runs/{run}")
+
+    def cancel_run(self, run: str) -> None:
+        """Asks for a run's end. Its steps live about 0.7 s from the signal; the API will call the run FAILED."""
+        self._request_json("POST", f"/runs/{run}:terminate")
+
+    def watch_run(self, run: str, *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> Iterator[KubeflowRun]:
+        """The run again and again, the last time as it ended.
+
+        Raises:
+            RunFailedError: it ended, and not well; with the failing step's own last line.
+            RunUnfinishedError: it did not end in time.
+        """
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            seen = self.read_run(run)
+            yield seen
+            state = str(seen.get("state", ""))
+            if state in ENDED_WELL:
+                return
+            if state in ENDED_BADLY:
+                raise RunFailedError(
+                    self.failure_reason(run, seen), where=self._run_location(run), cure="mend it and start the run again"
+                )
+            time.sleep(every_s)
+        raise RunUnfinishedError(
+            f"the run did not end within {timeout_s:.0f} s", where=self._run_location(run), cure="follow it again"
+        )
+
+    def follow_run(self, run: str, tell: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
+        """Waits for a run's end and tells every change of its steps. Returns the run's state; raises as `looks` does."""
+        told: dict[str, str] = {}
+        state = ""
+        for seen in self.watch_run(run, every_s=every_s, timeout_s=timeout_s):
+            state = str(seen.get("state", ""))
+            for task in list_steps(seen):
+                name, now = str(task.get("display_name")), str(task.get("state", ""))
+                if now and told.get(name) != now:
+                    told[name] = now
+                    tell(f"{name}: {now}")
+        return state
+
+    def run_page(self, run: str) -> str:
+        """Where people see the run; empty where nobody said: the API server itself has no pages."""
+        return f"{self._pages}/#/runs/details/{run}" if self._pages else ""
+
+    def _run_location(self, run: str) -> str:
+        return self.run_page(run) or f"run {run}"
+
+    def failure_reason(self, run: str, seen: KubeflowRun) -> str:
+        """Why a run failed, in one sentence: the last line of the log of the step that failed first."""
+        if was_cancelled(seen):
+            return "the run was ended by hand"
+        failed = [task for task in list_steps(seen) if task.get("state") == "FAILED"]
+        failed.sort(key=lambda task: str(task.get("end_time") or "~"))
+        for name in (*(str(task.get("display_name")) for task in failed), *find_failed_drivers(seen)):
+            if said := self._failure_line(run, name):
+                return said if said.startswith(f"{name.replace('-', '_')}:") else f"{name}: {said}"
+        words = str((seen.get("error") or {}).get("message") or "")
+        names = ", ".join(str(task.get("display_name")) for task in failed)
+        return words or f"{names or 'a step'} failed; the last line of its log says why"
+
+    def _failure_line(self, run: str, step: str) -> str:
+        """Of its log, else what Kubernetes said of its pod."""
+        pods = self._step_pods(run, step)
+        logs = (find_failure_line(self._pod_log(run, pod)) for pod in pods)
+        newest = (pod.message for pod in pods[:1] if "Error (exit code" not in pod.message)
+        return next(filter(None, (*logs, *newest)), "")
+
+    def _step_pods(self, run: str, step: str) -> list[StepPod]:
+        try:
+            return find_step_pods(parse_workflow(self._request_json("GET", f"/apis/v1beta1/runs/{run}", whole=True)), step)
+        except PipelineError:
+            return []
+
+    def _pod_log(self, run: str, pod: StepPod) -> str:
+        """A pod's log, live or archived; empty when the server cannot find it, which it says with a code of 200.
+
+        A single-user server has the logs of ended pods only: it looks for those that run in no namespace.
+        """
+        for name in dict.fromkeys((pod.name, pod.node)):
+            try:
+                text = self._send_request("GET", f"/apis/v1alpha1/runs/{run}/nodes/{name}/log").text
+            except PipelineError:
+                continue
+            if text and not text.startswith('{"error_message"'):
+                return text
+        return ""
+
+    def pipeline_id(self, name: str) -> str | None:
+        """The id of a pipeline by name, or None."""
+        try:
+            return str(self._request_json("GET", f"/pipelines/names/{name}", params=self._namespace_field())["pipeline_id"])
+        except KubeflowNotFoundError:
+            return None
+
+    def newest_version(self, name: str) -> tuple[str, str]:
+        """Pipeline and version id of what was uploaded last under a name."""
+        pipeline = self.pipeline_id(name)
+        if pipeline is not None:
+            params = {"sort_by": "created_at desc", "page_size": "1"}
+            versions = self._request_json("GET", f"/pipelines/{pipeline}/versions", params=params).get("pipeline_versions") or []
+            if versions:
+                return pipeline, str(versions[0]["pipeline_version_id"])
+        raise KubeflowNotFoundError(
+            f"Kubeflow has no pipeline {name!r}", where=self.endpoint, cure="run python -m pipelines.submit upload"
+        )
+
+    def pipeline_spec(self, pipeline: str, version: str) -> dict[str, Any]:
+        """The compiled pipeline of a version: the first document of its YAML. Empty when the server does not show it."""
+        found = self._request_json("GET", f"/pipelines/{pipeline}/versions/{version}").get("pipeline_spec") or {}
+        return dict(found.get("pipeline_spec") or found)  # with a platform spec, both lie one floor deeper
+
+    def step_progress(self, run: str, step: str) -> tuple[float, str] | None:
+        """Share in [0, 1] and words of the last line of progress in a running step's log; None where there is none yet.
+
+        Of a step whose pod still waits, what Kubernetes says it waits for.
+        """
+        for pod in self._step_pods(run, step):
+            if told := parse_last_progress(self._pod_log(run, pod)):
+                return told
+            if pod.phase == "Pending" and pod.message:
+                return 0.0, pod.message[:200]
+        return None
+
+    def _version_id(self, pipeline: str, name: str) -> str | None:
+        return self._find_id(f"/pipelines/{pipeline}/versions", "pipeline_versions", "pipeline_version_id", name, {})
+
+    def _experiment_id(self) -> str:
+        found = self._find_id("/experiments", "experiments", "experiment_id", _EXPERIMENT, self._namespace_field())
+        made = (
+            found
+            or self._request_json("POST", "/experiments", json={"display_name": _EXPERIMENT, **self._namespace_field()})[
+                "experiment_id"
+            ]
+        )
+        return str(made)
+
+    def _find_id(self, path: str, kind: str, key: str, name: str, params: Mapping[str, str]) -> str | None:
+        page = ""
+        while True:
+            answer = self._request_json("GET", path, params={**params, "page_size": 100, "page_token": page})
+            for thing in answer.get(kind) or []:
+                if name in (thing.get("name"), thing.get("display_name")):
+                    return str(thing[key])
+            page = answer.get("next_page_token", "")
+            if not page:
+                return None
+
+    def _upload_version(self, pipeline: str, name: str, text: str) -> str:
+        files = {"uploadfile": (f"{name}.yaml", text.encode(), "application/yaml")}
+        answer = self._request_json(
+            "POST", "/pipelines/upload_version", params={"name": name, "pipelineid": pipeline}, files=files
+        )
+        return str(answer["pipeline_version_id"])
+
+    def _namespace_field(self) -> dict[str, str]:
+        return {"namespace": self.namespace} if self.namespace else {}
+
+    def _request_json(self, method: str, path: str, *, whole: bool = False, **how: Any) -> dict[str, Any]:
+        answer = self._send_request(method, path if whole else _API + path, **how)
+        try:
+            found = answer.json() if answer.content else {}
+        except ValueError as e:
+            cure = "is this the API server's address, and no sign-in page?"
+            raise KubeflowUnreachableError("what answers is not Kubeflow", where=f"{self.endpoint}{path}", cure=cure) from e
+        return found if isinstance(found, dict) else {}
+
+    def _send_request(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **how)
+        except httpx.HTTPError as e:
+            cure = "is the address right, the port forwarded? kubectl port-forward -n kubeflow svc/ml-pipeline 8888"
+            raise KubeflowUnreachableError(f"Kubeflow does not answer: {e}", where=self.endpoint, cure=cure) from e
+        if answer.status_code == 404:
+            raise KubeflowNotFoundError("Kubeflow has no such thing", where=path)
+        said = parse_error_message(answer.text) if answer.is_error else ""
+        if answer.status_code in (401, 403) or "PermissionDenied" in said or "Unauthenticated" in said:
+            raise KubeflowRefusedError("Kubeflow refuses this user", where=path, cure="give a token, or user and namespace")
+        if answer.is_error:
+            raise PipelineError(f"Kubeflow answered {answer.status_code}: {said}", where=path)
+        return answer
+
+
+def find_newest_version(server: Kubeflow, name: str) -> tuple[str, str]:
+    """Pipeline and version id of one of our pipelines, by its name with or without the family's before it."""
+    try:
+        return server.newest_version(name)
+    except KubeflowNotFoundError:
+        if name.startswith(PIPELINE_PREFIX):
+            raise
+        return server.newest_version(f"{PIPELINE_PREFIX}{name}")

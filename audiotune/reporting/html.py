@@ -1,0 +1,185 @@
+"""HTML reports of the steps: one self-contained page, under 3 MB, with players and pictures, light and dark.
+
+Pages show in frames that run scripts but fetch nothing, so everything is inline. Strings that are no `Html` are escaped.
+Knows nothing of what is reported; drawing lives in `audiotune.audio.figures`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+import soundfile as sf
+
+from audiotune.audio.sound import Sound, to_decibels
+
+PAGE_BYTES = 2_900_000  # Kubeflow's viewer takes 3 MB
+_PLAYER_RATE_HZ = 32_000  # keeps 16 kHz of band; a third smaller than 48 kHz at the same quality
+_LEFT_OUT = '<p class="quiet">left out to keep this page small</p>'
+_HEAVY = re.compile(r"<!--heavy-->.*?<!--/heavy-->", re.DOTALL)
+
+
+class Html(str):
+    """Text that is HTML already: tables and sections take it as it is."""
+
+    __slots__ = ()
+
+
+def escape_html(text: object) -> Html:
+    """Text made safe for a page; `Html` stays as it is."""
+    return text if isinstance(text, Html) else Html(html.escape(str(text), quote=True))
+
+
+def render_page(title: str, body: str, *, subtitle: str = "") -> str:
+    """A whole page: doctype, inline style, responsive, light and dark by the reader's setting.
+
+    Args:
+        title: escaped.
+        body: HTML. When the page would pass 3 MB, players and pictures are left out from its end, and it says so there.
+        subtitle: escaped; a sentence under the title.
+    """
+    under = f'<p class="quiet">{escape_html(subtitle)}</p>' if subtitle else ""
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape_html(title)}</title><style>{_STYLE}</style>"
+    )
+    top = f"<header><h1>{escape_html(title)}</h1>{under}</header>"
+    frame = f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{top}'
+    return f"{frame}\n{_drop_heavy_parts(body, PAGE_BYTES - len(frame.encode()) - 100)}\n</main></body></html>\n"
+
+
+def render_section(title: str, *parts: str) -> Html:
+    """A titled part of a page. Parts that are no `Html` become paragraphs."""
+    body = "".join(part if isinstance(part, Html) else f"<p>{escape_html(part)}</p>" for part in parts)
+    return Html(f"<section><h2>{escape_html(title)}</h2>{body}</section>")
+
+
+def extract_section(made: str, title: str) -> Html:
+    """A section of a page made here, by its title, players and pictures included; empty when the page has none of that title."""
+    match = re.search(f"<section><h2>{re.escape(escape_html(title))}</h2>.*?</section>", made, re.DOTALL)
+    return Html(match[0] if match else "")
+
+
+def render_note(words: str, *, kind: str = "plain") -> Html:
+    """A framed remark; `kind` is plain, good or bad."""
+    tone = kind if kind in ("good", "bad") else "plain"
+    return Html(f'<p class="note {tone}">{escape_html(words)}</p>')
+
+
+def render_key_figures(pairs: Iterable[tuple[str, object]]) -> Html:
+    """A row of key figures: (label, value)."""
+    cells = "".join(f"<div><dt>{escape_html(label)}</dt><dd>{escape_html(value)}</dd></div>" for label, value in pairs)
+    return Html(f'<dl class="figures">{cells}</dl>')
+
+
+def render_table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
+    """A table that scrolls sideways on small screens. Cells are escaped unless they are `Html`; floats get 4 digits."""
+    head = "".join(f"<th>{escape_html(h)}</th>" for h in headers)
+    body = "".join(f"<tr>{''.join(map(_render_cell, row))}</tr>" for row in rows)
+    return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+
+
+def render_player(sound: Sound, *, max_s: float = 12, label: str = "") -> Html:
+    """An <audio> element with the sound inside: mono MP3 of about 64 kbit/s, 10 KB a second, at most `max_s` seconds.
+
+    Very quiet sounds are raised so that they can be heard in a browser, and the label says by how much.
+    """
+    part = sound.cut(0, round(max_s * sound.sample_rate_hz)).to_mono()
+    part = part.resample(min(_PLAYER_RATE_HZ, part.sample_rate_hz))
+    lift_db = min(40.0, -12.0 - part.peak_dbfs) if -90.0 < part.peak_dbfs < -30.0 else 0.0
+    words = [w for w in (label, f"raised {lift_db:.0f} dB" if lift_db else "", _describe_cut(sound, max_s)) if w]
+    caption = f"<figcaption>{escape_html(' · '.join(words))}</figcaption>" if words else ""
+    data = base64.b64encode(_encode_mp3(part.apply_gain(lift_db) if lift_db else part)).decode()
+    audio = f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
+    return Html(f'<!--heavy--><figure class="sound">{audio}{caption}</figure><!--/heavy-->')
+
+
+def render_picture(png: bytes, alt: str) -> Html:
+    """A PNG inside the page; `alt` says what it shows to those who do not see it."""
+    data = base64.b64encode(png).decode()
+    return Html(f'<!--heavy--><figure><img alt="{escape_html(alt)}" src="data:image/png;base64,{data}"></figure><!--/heavy-->')
+
+
+def render_details(summary: str, *parts: str) -> Html:
+    """A part that opens on a click."""
+    body = "".join(escape_html(part) for part in parts)
+    return Html(f"<details><summary>{escape_html(summary)}</summary>{body}</details>")
+
+
+def format_duration(duration_s: float) -> str:
+    """`2:05:09`, `3:04` or `0.42 s`."""
+    if duration_s < 60:
+        return f"{duration_s:.2f} s" if duration_s < 10 else f"{duration_s:.1f} s"
+    minutes, rest = divmod(round(duration_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def format_level(amplitude: float) -> str:
+    """An amplitude as `-12.3 dBFS`, or `silence`."""
+    return f"{to_decibels(amplitude):.1f} dBFS" if amplitude > 0 else "silence"
+
+
+def _encode_mp3(sound: Sound) -> bytes:
+    """Mono MP3; rates that MPEG does not know are resampled to the next one that it does."""
+    known = next((r for r in (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000) if r >= sound.sample_rate_hz), 32_000)
+    out = io.BytesIO()
+    frames = sound.resample(known).data[0].clip(-1, 1)
+    sf.write(out, frames, known, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.9)
+    return out.getvalue()
+
+
+def _describe_cut(sound: Sound, max_s: float) -> str:
+    return f"first {max_s:g} of {format_duration(sound.duration_s)}" if sound.duration_s > max_s else ""
+
+
+def _render_cell(value: object) -> str:
+    if isinstance(value, bool):
+        return f"<td>{'yes' if value else 'no'}</td>"
+    if isinstance(value, int | float):
+        return f'<td class="number">{value:.4g}</td>' if isinstance(value, float) else f'<td class="number">{value}</td>'
+    return f"<td>{escape_html('–' if value is None else value)}</td>"
+
+
+def _drop_heavy_parts(body: str, limit: int) -> str:
+    """Leaves out heavy parts, the last first, until the body has at most `limit` bytes."""
+    excess = len(body.encode()) - limit
+    spans = [match.span() for match in _HEAVY.finditer(body)]
+    while excess > 0 and spans:
+        start, end = spans.pop()
+        body = f"{body[:start]}{_LEFT_OUT}{body[end:]}"
+        excess -= end - start - len(_LEFT_OUT)
+    return body
+
+
+_STYLE = """
+:root{color-scheme:light dark;--paper:#fbfaf7;--ink:#22282b;--quiet:#6b7478;--line:#dfe2e0;--tint:#f0f2ef;--accent:#24787a;
+--good:#2f7d4f;--bad:#b0432f}
+@media(prefers-color-scheme:dark){:root{--paper:#15191b;--ink:#e4e8e7;--quiet:#94a0a3;--line:#2c3336;--tint:#1d2325;--accent:#6cc0bd;
+--good:#7cc796;--bad:#e58a73}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:1.5rem 1.25rem 4rem}
+h1{font-size:1.7rem;line-height:1.2;font-weight:650;letter-spacing:-.01em;margin:.4rem 0 .2rem}
+h2{font-size:1.15rem;font-weight:620;margin:2.2rem 0 .7rem}h3{font-size:1rem;margin:1.4rem 0 .4rem}
+p{margin:.5rem 0;max-width:68ch}a{color:var(--accent)}
+.quiet,figcaption{color:var(--quiet);font-size:.9rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.75rem;margin:1.2rem 0}
+.figures div{background:var(--tint);border-radius:10px;padding:.7rem .9rem}
+.figures dt{color:var(--quiet);font-size:.8rem}.figures dd{margin:.1rem 0 0;font-size:1.25rem;font-weight:600;
+overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
+.wide{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;width:100%;font-size:.92rem}
+th{text-align:left;color:var(--quiet);font-weight:550;font-size:.82rem}
+th,td{padding:.45rem .7rem .45rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+td{overflow-wrap:break-word}.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+figure{margin:.6rem 0}img{max-width:100%;height:auto;display:block;border-radius:8px}
+audio{display:block;width:100%;min-width:13rem;max-width:26rem;height:2.4rem}td figure{margin:0}
+.note{border-left:3px solid var(--accent);background:var(--tint);padding:.6rem .9rem;border-radius:0 8px 8px 0}
+.note.good{border-color:var(--good)}.note.bad{border-color:var(--bad)}
+details{border:1px solid var(--line);border-radius:10px;padding:.5rem .9rem;margin:.6rem 0}summary{cursor:pointer;font-weight:560}
+@media(max-width:480px){main{padding:1rem .9rem 3rem}h1{font-size:1.4rem}}
+@media print{body{background:#fff;color:#000}}
+""".strip()

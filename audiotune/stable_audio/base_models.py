@@ -1,0 +1,224 @@
+"""Base models by name: the one that ships, Stable Audio Open by Hugging Face (once), a folder, a prefix in the store.
+
+A base is a folder as stable-audio-tools reads it: `model_config.json`, `model.safetensors` and what its text conditioner needs
+(`tokenizer/`, or `text_encoder/<name>/` with the encoder that the config names). What comes from Hugging Face is mirrored into the
+store with its text encoder on first use; afterwards nothing is downloaded. Imports no stable_audio_tools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiotune.domain.recording import Digest
+from audiotune.errors import ModelError, NotInStoreError, StoreError
+from audiotune.stable_audio.hub import Hub, HuggingFace
+from audiotune.stable_audio.model_folder import link_model_files
+from audiotune.store.port import Store, compute_digest, digest_from_key
+
+CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
+TEXT_ENCODER_FOLDERS = ("tokenizer", "text_encoder")
+_CHECKPOINT = "model.ckpt"  # upstream's older, pickled name; read with weights_only and kept as safetensors
+_ENCODER_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+)
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+@dataclass(frozen=True)
+class BaseModelFolder:
+    """A base model on this machine.
+
+    Attributes:
+        name: as it was asked for.
+        folder: holds `files`; read only.
+        digest: SHA-256 over the names and hashes of all files.
+        files: path inside the folder -> SHA-256.
+    """
+
+    name: str
+    folder: Path
+    digest: Digest
+    files: Mapping[str, Digest]
+
+    @property
+    def config_path(self) -> Path:
+        return self.folder / CONFIG
+
+    @property
+    def weights_path(self) -> Path:
+        return self.folder / WEIGHTS
+
+    @property
+    def config(self) -> dict[str, Any]:
+        try:
+            read: dict[str, Any] = json.loads(self.config_path.read_bytes())
+        except ValueError as e:
+            raise ModelError(f"the model config is no JSON: {e}", where=str(self.config_path)) from e
+        return read
+
+
+def resolve_base(store: Store, name: str, hub: Hub | None = None) -> BaseModelFolder:
+    """Finds a base model: shipped, folder, in the store, else on Hugging Face (then it is mirrored into the store).
+
+    Args:
+        store: where mirrored bases live, under `bases/`.
+        name: `tiny`, a folder, a store prefix, or `organisation/model`.
+        hub: where models are downloaded from; default Hugging Face with HF_TOKEN.
+
+    Raises:
+        ModelError: nothing goes by that name, or it is no stable-audio-tools model.
+        SourceError: Hugging Face refuses (licence not accepted, no token) or is away.
+    """
+    for folder in (find_shipped_folder() / name, Path(name).expanduser()):
+        if (folder / CONFIG).is_file():
+            return _open_base_folder(name, folder)
+    try:
+        files = json.loads(store.get(_index_key(name)))["files"]
+    except NotInStoreError:
+        files = _import_from_prefix(store, name) or _mirror_from_hub(store, name, hub or HuggingFace())
+    return _link_base(store, name, files)
+
+
+def find_shipped_folder() -> Path:
+    """Where bases that ship lie: AUDIOTUNE_BASES, else `bases/` beside the package."""
+    return Path(os.environ.get("AUDIOTUNE_BASES") or Path(__file__).resolve().parents[2] / "bases")
+
+
+def list_text_encoder_files(folder: Path) -> Iterator[Path]:
+    """The files of a model's text conditioner, in order."""
+    for name in TEXT_ENCODER_FOLDERS:
+        yield from sorted(path for path in (folder / name).rglob("*") if path.is_file())
+
+
+def _open_base_folder(name: str, folder: Path) -> BaseModelFolder:
+    if not (folder / WEIGHTS).is_file():
+        if not (folder / _CHECKPOINT).is_file():
+            raise ModelError("a model config without weights", where=str(folder), cure=f"put {WEIGHTS} beside {CONFIG}")
+        folder = _convert_to_safetensors(folder)
+    paths = [folder / CONFIG, folder / WEIGHTS, *list_text_encoder_files(folder)]
+    return _describe_base(name, folder, {str(path.relative_to(folder)): compute_digest(path) for path in paths})
+
+
+def _describe_base(name: str, folder: Path, files: Mapping[str, Digest]) -> BaseModelFolder:
+    digest = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
+    return BaseModelFolder(name, folder, digest, dict(files))
+
+
+def _link_base(store: Store, name: str, files: Mapping[str, str]) -> BaseModelFolder:
+    """A folder of links to the store's files; made once per machine, under a name that only its content has."""
+    return _describe_base(name, link_model_files(store, files), {path: digest_from_key(key) or "" for path, key in files.items()})
+
+
+def _import_from_prefix(store: Store, name: str) -> dict[str, str]:
+    """Files under a prefix of the store, as blobs; empty if there is no model config."""
+    prefix = name.strip("/")
+    with contextlib.suppress(StoreError):  # a name that can be no key, such as /a/folder
+        if store.exists(f"{prefix}/{CONFIG}"):
+            return _copy_prefix(store, prefix)
+    return {}
+
+
+def _copy_prefix(store: Store, prefix: str) -> dict[str, str]:
+    with tempfile.TemporaryDirectory(prefix="audiotune-base-") as temporary:
+        folder = Path(temporary)
+        for entry in store.list(f"{prefix}/"):
+            target = folder / entry.key.removeprefix(f"{prefix}/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store.fetch(entry.key), target)
+        return _store_base(store, None, folder)
+
+
+def _mirror_from_hub(store: Store, name: str, hub: Hub) -> dict[str, str]:
+    if name.count("/") != 1:
+        raise ModelError(
+            f"no base model {name!r}", cure="name tiny, a folder, a prefix in the store, or organisation/model on Hugging Face"
+        )
+    there = hub.list_files(name)
+    weights = next((file for file in (WEIGHTS, _CHECKPOINT) if file in there), None)
+    if CONFIG not in there or weights is None:
+        raise ModelError(f"{name} on Hugging Face is no stable-audio-tools model", cure=f"it needs {CONFIG} and {WEIGHTS}")
+    with tempfile.TemporaryDirectory(prefix="audiotune-base-") as temporary:
+        folder = Path(temporary)
+        for file in (
+            CONFIG,
+            weights,
+            *(file for file in there if file.startswith(tuple(f"{x}/" for x in TEXT_ENCODER_FOLDERS[:1]))),
+        ):
+            hub.download(name, file, folder)
+        _download_text_encoders(hub, folder)
+        return _store_base(store, name, folder)
+
+
+def _download_text_encoders(hub: Hub, folder: Path) -> None:
+    """Brings the text encoders and tokenizers that the config names into the folder."""
+    config = json.loads((folder / CONFIG).read_bytes())
+    for conditioner in config.get("model", {}).get("conditioning", {}).get("configs", []):
+        knobs = conditioner.get("config", {})
+        wanted, files = {"t5": ("t5_model_name", _ENCODER_FILES), "lut": ("tokenizer_name", _TOKENIZER_FILES)}.get(
+            conditioner.get("type"), ("", ())
+        )
+        name = knobs.get(wanted, "t5-base" if conditioner.get("type") == "t5" else "")
+        if not name or (folder / name).is_dir():
+            continue
+        target = folder / locate_encoder_folder(name)
+        there = hub.list_files(name)
+        for file in (file for file in files if file in there):
+            hub.download(name, file, target)
+
+
+def locate_encoder_folder(name: str) -> str:
+    """Where a text encoder (`t5-base`, `google/flan-t5-base`) lies inside a base's folder: under its last name."""
+    return f"text_encoder/{name.split('/')[-1]}"
+
+
+def _store_base(store: Store, name: str | None, folder: Path) -> dict[str, str]:
+    """Puts a base's files into the store as blobs and, for a named one, its index last."""
+    found = _open_base_folder(name or "", folder)
+    files = {path: store.put_blob(found.folder / path, Path(path).suffix.lower()) for path in found.files}
+    if name:
+        store.put(_index_key(name), json.dumps({"name": name, "digest": found.digest, "files": files}, sort_keys=True).encode())
+    return files
+
+
+def _index_key(name: str) -> str:
+    return f"bases/{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+
+def _convert_to_safetensors(folder: Path) -> Path:
+    """A folder with the same base, its pickled weights rewritten as safetensors (read with weights_only)."""
+    import torch
+
+    from audiotune.store import tensor_files
+
+    copy = Path(tempfile.gettempdir()) / f"audiotune-bases-{os.getuid()}" / f"from-{compute_digest(folder / _CHECKPOINT)}"
+    copy.mkdir(parents=True, exist_ok=True)
+    for path in [folder / CONFIG, *list_text_encoder_files(folder)]:
+        target = copy / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    if not (copy / WEIGHTS).is_file():
+        loaded = torch.load(folder / _CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+        state = loaded.get("state_dict", loaded)
+        tensor_files.write_tensors(copy / WEIGHTS, {name: tensor_files.wrap_tensor(tensor) for name, tensor in state.items()})
+    return copy

@@ -1,0 +1,27 @@
+"""A model's files laid out in a folder, as the loaders want them, from the store's blobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from audiotune.store.atomic_files import replace_atomically
+from audiotune.store.port import Store
+
+
+def link_model_files(store: Store, files: Mapping[str, str]) -> Path:
+    """A folder of links to blobs: file name -> store key. Made once per machine, under a name that only its content has.
+
+    Links, because a base's weights are gigabytes and lie in the store's folder or cache already.
+    """
+    name = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"audiotune-models-{os.getuid()}" / name
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path, key in files.items():
+        with replace_atomically(folder / path) as part:
+            part.symlink_to(store.fetch(key))
+    return folder

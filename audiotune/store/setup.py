@@ -1,0 +1,197 @@
+"""Makes a store ready for the group: bucket, versioning, lifecycle rules, one user for each service. Safe to run twice.
+
+    python -m audiotune.store.bootstrap --users /etc/audio-tune/users --versioning --noncurrent-days 14
+    python -m audiotune.store.bootstrap --existing             only look whether the bucket can be read and written
+    python -m audiotune.store.bootstrap --print-policies       the rights of the users, for a store with users of its own
+
+Reads AUDIOTUNE_STORE and the usual AWS variables. `--users` names a folder with <user>/accesskey and <user>/secretkey.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audiotune.errors import AudioTuneError, StoreError
+from audiotune.store import Store, admin, open_store
+from audiotune.store.s3 import create_s3_client
+
+_ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+_PROBE = "jobs/.bootstrap"  # a prefix that is forgotten by itself
+
+
+def build_lifecycle_rules(
+    prefix: str, noncurrent_days: int, jobs_days: int, uploads_days: int, backups_days: int
+) -> list[dict[str, Any]]:
+    """Lifecycle rules; 0 days makes none. Old versions of `governance/` and `access/` are never forgotten."""
+    rules: list[dict[str, Any]] = []
+    if noncurrent_days:
+        for part in ("blobs", "manifests", "annotations", "checkpoints", "jobs", "uploads", "mlflow", "kfp", "helm-test"):
+            gone = {"NoncurrentVersionExpiration": {"NoncurrentDays": noncurrent_days}}
+            rules.append(_build_rule(f"{part}-old-versions", f"{prefix}{part}/", gone))
+    for part, days in (("jobs", jobs_days), ("uploads", uploads_days), ("backups", backups_days), ("helm-test", 1)):
+        if days:
+            rules.append(_build_rule(f"{part}-expire", f"{prefix}{part}/", {"Expiration": {"Days": days}}))
+    if uploads_days:
+        abandoned = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": uploads_days}}
+        rules.append(_build_rule("abandoned-uploads", prefix, abandoned))
+    return rules
+
+
+def _build_rule(name: str, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
+    return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, **action}
+
+
+class Bucket:
+    """The bucket of a store, to be made and ruled.
+
+    Args:
+        client: a boto3 S3 client.
+    """
+
+    def __init__(self, client: Any, name: str, region: str = "us-east-1") -> None:
+        self._s3, self.name, self._region = client, name, region
+
+    def wait_for_server(self, limit_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Until the server answers at all; it may still be starting."""
+        until = time.monotonic() + limit_s
+        while True:
+            try:
+                self._s3.list_buckets()
+                return
+            except ClientError as e:
+                if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500:
+                    return  # it answers; a key that may not list buckets can still own one
+                problem: Exception = e
+            except BotoCoreError as e:
+                problem = e
+            if time.monotonic() > until:
+                raise StoreError(
+                    f"the store did not answer within {limit_s:.0f} s: {problem}",
+                    cure="look at its pod, its Service and its policy",
+                ) from problem
+            sleep(2)
+
+    def create(self) -> bool:
+        """True if it was made, False if it was there."""
+        where = {} if self._region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        try:
+            self._s3.create_bucket(Bucket=self.name, **where)
+        except ClientError as e:
+            if e.response["Error"]["Code"] in _ALREADY:
+                return False
+            raise _build_store_error(f"making bucket {self.name}", e) from e
+        return True
+
+    def apply_rules(self, rules: list[dict[str, Any]], *, versioning: bool) -> None:
+        """Versioning cannot be switched off again, only suspended: without the wish it is left as it is."""
+        try:
+            if versioning:
+                self._s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+            if rules:
+                self._put_lifecycle_rules(rules)
+            else:
+                self._s3.delete_bucket_lifecycle(Bucket=self.name)
+        except ClientError as e:
+            raise _build_store_error(f"ruling bucket {self.name}", e) from e
+
+    def _put_lifecycle_rules(self, rules: list[dict[str, Any]]) -> None:
+        """MinIO calls a rule for abandoned uploads malformed (it removes them by itself after a day): then without it."""
+        try:
+            self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})
+        except ClientError as e:
+            kept = [rule for rule in rules if "AbortIncompleteMultipartUpload" not in rule]
+            if e.response["Error"]["Code"] not in ("InvalidArgument", "MalformedXML") or not kept:
+                raise
+            self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": kept})
+
+
+def _build_store_error(doing: str, e: ClientError) -> StoreError:
+    said = e.response["Error"].get("Message") or e.response["Error"]["Code"]
+    return StoreError(f"the store refuses {doing}: {said}", cure="check what the administrator's key may do")
+
+
+def read_user_keys(folder: Path) -> dict[str, tuple[str, str]]:
+    """User -> (access key, secret key). Raises StoreError naming what is missing."""
+    found = {}
+    for name in admin.USERS:
+        try:
+            found[name] = tuple((folder / name / key).read_text().strip() for key in ("accesskey", "secretkey"))
+        except OSError as e:
+            raise StoreError(f"no keys for the user {name}", where=str(e.filename), cure="give a folder for each user") from e
+    return {name: (access, secret) for name, (access, secret) in found.items()}
+
+
+def probe_store(store: Store) -> None:
+    """Writes, reads and deletes one object, so that a wrong key is told here and not to members later."""
+    store.put(_PROBE, b"ready")
+    if store.get(_PROBE) != b"ready":
+        raise StoreError("the store gives back something else than it was given", where=_PROBE, cure="look into the store")
+    store.delete(_PROBE)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code; the last line is the reason or `ready`."""
+    args = _build_parser().parse_args(arguments)
+    try:
+        _set_up_store(args)
+    except AudioTuneError as e:
+        print(f"bootstrap: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _set_up_store(args: argparse.Namespace) -> None:
+    name, prefix = _parse_store_url(args.store)
+    if args.print_policies:
+        print(json.dumps({user: admin.build_policy(rights, name, prefix) for user, rights in admin.USERS.items()}, indent=1))
+        return
+    bucket = Bucket(create_s3_client(), name, os.environ.get("AWS_REGION") or "us-east-1")
+    bucket.wait_for_server(args.wait_s)
+    if not args.existing:
+        print(f"bucket {bucket.name}: {'made' if bucket.create() else 'there'}")
+        days = (args.noncurrent_days, args.jobs_days, args.uploads_days, args.backups_days)
+        bucket.apply_rules(build_lifecycle_rules(prefix, *days), versioning=args.versioning)
+        print("lifecycle rules are in force")
+    if args.users:
+        door = admin.connect_admin()
+        for user, (access, secret) in read_user_keys(args.users).items():
+            admin.create_user(door, user, access, secret, admin.build_policy(admin.USERS[user], name, prefix))
+            print(f"user {user}: rights and key are in force")
+    probe_store(open_store(args.store))
+    print("the store is ready")
+
+
+def _parse_store_url(url: str | None) -> tuple[str, str]:
+    """Bucket and prefix (empty or ending in /) of a store. Raises StoreError for a folder."""
+    url = url or os.environ.get("AUDIOTUNE_STORE", "")
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not bucket:
+        raise StoreError(f"{url!r} needs no bootstrap", cure="name a store as in s3://bucket")
+    prefix = prefix.strip("/")
+    return bucket, f"{prefix}/" if prefix else ""
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m audiotune.store.bootstrap", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--store", help="s3://bucket/prefix (default: AUDIOTUNE_STORE)")
+    parser.add_argument("--users", type=Path, help="folder with <user>/accesskey and <user>/secretkey; MinIO only")
+    parser.add_argument("--existing", action="store_true", help="make no bucket and no rules")
+    parser.add_argument("--print-policies", action="store_true", help="print the users' rights and do nothing")
+    parser.add_argument("--versioning", action="store_true", help="keep replaced and deleted objects")
+    parser.add_argument("--wait-s", type=float, default=300, help="how long to wait for the server (default 300)")
+    for name, days in (("noncurrent", 14), ("jobs", 7), ("uploads", 3), ("backups", 30)):
+        parser.add_argument(f"--{name}-days", type=int, default=days, help=f"0 forgets nothing (default {days})")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,89 @@
+"""What the tiny base is trained with: sounds of the synthesizer, rendered once, as spectral features and captions."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotune.audio.sound import Frames
+from audiotune.audio.synthesizer import Patch, make_random_patch, play_patch
+from bases.tiny.caption_words import write_caption
+
+RATE_HZ, RATIO = 22_050, 1024
+LENGTHS = (16, 20, 24, 32, 40, 48, 56, 64)  # latent frames: 0.74 to 2.97 s
+CAPTIONS = 6  # different captions a sound
+HELD_OUT_SEED = 90_000_000  # sounds from here on are never trained with
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizedSounds:
+    """Sounds of one length.
+
+    Attributes:
+        features: float16 [sounds, spectral frames, FEATURES].
+        captions: of each sound, CAPTIONS ways to say it.
+    """
+
+    features: NDArray[np.float16]
+    captions: list[list[str]]
+
+
+def render_sound(seed: int, length: int) -> tuple[Frames, Patch]:
+    """One sound [samples] of `length` latent frames, and its patch. Level, and sometimes room noise, differ."""
+    rng = np.random.default_rng(seed)
+    patch = make_random_patch(rng)
+    frames = length * RATIO
+    audio = np.zeros(frames, dtype=np.float32)
+    played = play_patch(patch, frames / RATE_HZ, RATE_HZ, seed).data[0]
+    audio[: len(played)] = played[:frames]
+    audio *= 10 ** (rng.uniform(-16, 2) / 20)
+    if rng.random() < 0.25:
+        audio += 10 ** (rng.uniform(-72, -52) / 20) * rng.standard_normal(frames).astype(np.float32)
+    return audio, patch
+
+
+def render_sounds(folder: Path, sounds: int, seed: int, workers: int = 2) -> None:
+    """Renders `sounds` sounds into one .npy and one .json a length; what is there is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    each = sounds // len(LENGTHS)
+    jobs = [(folder, length, each, seed + i * 1_000_000) for i, length in enumerate(LENGTHS)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_render_length, jobs))
+
+
+def load_sounds(folder: Path) -> dict[int, SynthesizedSounds]:
+    """All material by length, memory-mapped."""
+    return {
+        length: SynthesizedSounds(
+            np.load(folder / f"{length}.npy", mmap_mode="r"), json.loads((folder / f"{length}.json").read_text())
+        )
+        for length in LENGTHS
+        if (folder / f"{length}.json").exists()
+    }
+
+
+def _render_length(job: tuple[Path, int, int, int]) -> None:
+    folder, length, count, seed = job
+    if (folder / f"{length}.json").exists():
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    from audiotune.stable_audio import spectral_features
+
+    features = np.empty((count, 2 * length, spectral_features.FEATURES), dtype=np.float16)
+    captions: list[Any] = []
+    for i in range(count):
+        audio, patch = render_sound(seed + i, length)
+        features[i] = spectral_features.join_features(spectral_features.analyse_audio(torch.from_numpy(audio)[None]))[0].numpy()
+        words = np.random.default_rng(seed + i)
+        captions.append([write_caption(patch, words) for _ in range(CAPTIONS)])
+    np.save(folder / f"{length}.npy", features)
+    (folder / f"{length}.json").write_text(json.dumps(captions))

@@ -1,0 +1,98 @@
+"""The same dataset for others: as stable-audio-tools reads it, and as Croissant JSON-LD. Kept beside the dataset in the store.
+
+    manifests/datasets/<digest>/stable_audio_tools/   dataset_config.json, val_dataset_config.json, captions.py, captions.json
+    manifests/datasets/<digest>/croissant.json        what the folder of `python -m components.annotate_merge.export` holds
+
+stable-audio-tools' loader reads a folder of sound files and asks the metadata module for the words of each.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from audiotune.audio.sound import RENDER_RATE_HZ
+from audiotune.domain.dataset import DatasetRow, Split
+from audiotune.domain.manifest import Manifest
+from audiotune.governance import Agreement
+from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.port import Store
+from components.annotate_merge.croissant import build_captions_table, build_croissant, sound_file_name
+
+_LOADER_FOLDER = "stable_audio_tools"
+_CONFIGS: dict[str, Split] = {"dataset_config.json": "train", "val_dataset_config.json": "held_out"}
+
+METADATA_MODULE = '''"""The words of each sound, for stable-audio-tools: its loader calls get_custom_metadata for every file it reads.
+
+`prompt` is the main caption every second time and one of the other captions else, so that all of them are heard.
+"""
+
+import json
+import random
+from pathlib import Path
+from audiotune.store.atomic_files import write_whole
+
+CAPTIONS = json.loads((Path(__file__).parent / "captions.json").read_text(encoding="utf-8"))
+
+
+def get_custom_metadata(info, audio):
+    """Prompt and length in seconds of the file at info["relpath"]."""
+    told = CAPTIONS[Path(info["relpath"]).name]
+    main, *others = told["captions"]
+    prompt = random.choice(others) if others and random.random() < 0.5 else main
+    return {"prompt": prompt, "seconds_start": 0, "seconds_total": told["seconds_total"]}
+'''
+
+
+def save_exports(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement) -> None:
+    """Keeps both descriptions in the store, beside the dataset. Paths in them are relative to the exported folder."""
+    for name, text in describe_dataset(dataset, agreement).items():
+        store.put(f"manifests/datasets/{dataset.digest}/{name}", text.encode())
+
+
+def describe_dataset(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str = ".") -> dict[str, str]:
+    """File name -> content. `folder` is where the sounds will lie; stable-audio-tools wants it absolute to run anywhere."""
+    configs = {f"{_LOADER_FOLDER}/{name}": _to_json(_dataset_config(side, folder)) for name, side in _CONFIGS.items()}
+    return {
+        **configs,
+        f"{_LOADER_FOLDER}/captions.py": METADATA_MODULE,
+        f"{_LOADER_FOLDER}/captions.json": _to_json(_captions_by_file(dataset)),
+        "croissant.json": _to_json(build_croissant(dataset, agreement)),
+    }
+
+
+def write_dataset(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement, folder: Path) -> Path:
+    """Writes sounds and descriptions into a folder: `train/`, `held_out/`, `stable_audio_tools/`, tables, croissant.json.
+
+    Raises:
+        NotInStoreError, DamagedBlobError: a sound is missing or changed; the folder then has no croissant.json.
+    """
+    for side in _CONFIGS.values():
+        (folder / side).mkdir(parents=True, exist_ok=True)
+    for row in dataset.rows:
+        write_atomic_file(folder / row.split / sound_file_name(row), store.fetch(row.segment.blob).read_bytes())
+    write_atomic_file(folder / "captions.jsonl", build_captions_table(dataset))
+    write_atomic_file(folder / "dataset.jsonl", dataset.to_bytes())
+    for name, text in describe_dataset(dataset, agreement, str(folder.resolve())).items():  # croissant.json is the last
+        write_atomic_file(folder / name, text.encode())
+    return folder
+
+
+def _dataset_config(side: Split, folder: str) -> dict[str, Any]:
+    one = {"id": side, "path": f"{folder}/{side}", "custom_metadata_module": f"{folder}/{_LOADER_FOLDER}/captions.py"}
+    return {"dataset_type": "audio_dir", "datasets": [one], "random_crop": False, "drop_last": False}
+
+
+def _captions_by_file(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
+    return {
+        sound_file_name(row): {
+            "captions": list(row.caption.all_texts),
+            "seconds_total": round(row.segment.frames / RENDER_RATE_HZ, 3),
+        }
+        for row in dataset.rows
+    }
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -1,0 +1,118 @@
+"""The report: the gate's word, numbers, and sounds to listen to beside their nearest training segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from audiotune.audio import figures
+from audiotune.domain.release import Evaluation
+from audiotune.reporting import html
+from components.evaluate.loss import LEVELS, Losses
+from components.evaluate.measured_sounds import MeasuredSound
+from components.evaluate.metrics_and_gate import SoundComparison, TrainingMatch
+from components.evaluate.settings import Settings
+
+_PLAYED_S = 5.0
+_PAIRS = (
+    ("KAD to held-out recordings", "kad"),
+    ("log-mel distance to held-out recordings, dB", "log_mel_distance"),
+    ("log-mel distance to training recordings, dB", "log_mel_distance_train"),
+    ("loss on held-out recordings", "loss_held_out"),
+    ("loss on training recordings", "loss_train"),
+)
+_WORDS = {
+    "kad_of_training_segments": "KAD of the training recordings to the held-out ones: as near as a perfect model could come",
+    "silent_share": "share of sounds that are silent",
+    "clipped_share": "share of sounds that clip",
+    "loudness_lufs": "median loudness, LUFS",
+    "flatness": "median spectral flatness of its sounds",
+    "flatness_of_recordings": "… of the recordings",
+    "flatness_of_noise": "… of white noise",
+    "noise_share": "share of sounds as flat as noise",
+    "noise_share_of_recordings": "… of recordings as flat as noise",
+    "copied_share": "share of sounds that copy a training segment",
+    "copied_share_of_held_out": "… of held-out recordings, by the same measure",
+    "likeness_to_training": "median likeness to the nearest training segment",
+    "likeness_to_training_highest": "highest likeness to a training segment",
+    "likeness_of_held_out": "median likeness of held-out recordings to the nearest training segment",
+    "loss_gap": "held-out loss above training loss, as a share of it",
+    "probe_centroid_share": "seeds at which the high prompt sounds higher",
+    "probe_envelope_share": "seeds at which the short prompt dies sooner",
+    "probe_share": "seeds at which both hold",
+    "held_out_segments": "held-out segments compared with",
+    "training_segments": "training segments compared with",
+    "sounds": "sounds made of held-out captions",
+}
+
+
+def render_report(
+    settings: Settings, result: Evaluation, made: SoundComparison, found: Sequence[TrainingMatch], losses: Mapping[str, Losses]
+) -> str:
+    """The whole page, under 3 MB.
+
+    Args:
+        found: the copies search for `made.after`, in its order.
+        losses: name -> loss by noise level.
+    """
+    parts = [_render_verdict(result), _render_numbers(result.metrics)]
+    if any(losses.values()):
+        parts.append(_render_losses(losses))
+    if settings.players and found:
+        order = _choose_sounds(made, found, settings.players)
+        parts.append(html.render_section("Listen", *(_render_players(settings, made, found[i], i) for i in order)))
+    parts.append(html.render_details("All settings", html.render_table(("knob", "value"), sorted(settings.model_dump().items()))))
+    return html.render_page(
+        "Evaluation",
+        "".join(parts),
+        subtitle="Base and tuned model made sounds of the same held-out captions with the same seeds.",
+    )
+
+
+def _render_verdict(result: Evaluation) -> html.Html:
+    if result.passed:
+        return html.render_note("The gate passed.", kind="good")
+    return html.render_note("The gate did not pass: " + "; ".join(result.reasons) + ".", kind="bad")
+
+
+def _render_numbers(values: Mapping[str, float]) -> html.Html:
+    pairs = [(label, values[f"{name}_before"], values[f"{name}_after"]) for label, name in _PAIRS if f"{name}_before" in values]
+    rest = [(words, values[name]) for name, words in _WORDS.items() if name in values]
+    return html.render_section(
+        "Nearer is lower", html.render_table(("", "base model", "tuned model"), pairs), html.render_table(("measured", ""), rest)
+    )
+
+
+def _render_losses(losses: Mapping[str, Losses]) -> html.Html:
+    series = {name: (LEVELS, [by_level[level] for level in LEVELS]) for name, by_level in losses.items() if by_level}
+    png = figures.draw_curves(series, x="noise level (1 is noise)", y="mean squared error")
+    return html.render_section("Loss by noise level", html.render_picture(png, "loss by noise level"))
+
+
+def _choose_sounds(made: SoundComparison, found: Sequence[TrainingMatch], count: int) -> list[int]:
+    """Each caption once before any comes twice, and the sound most like a training segment among them."""
+    places = list(range(len(made.after)))
+    first = {found[i].heard.text: i for i in reversed(places)}
+    order = sorted(set(first.values())) + [i for i in places if i not in set(first.values())]
+    worst = max(places, key=lambda i: found[i].like)
+    return [worst, *(i for i in order if i != worst)][:count]
+
+
+def _render_players(settings: Settings, made: SoundComparison, copy: TrainingMatch, place: int) -> html.Html:
+    nearest = copy.same or copy.nearest
+    mark = " · a copy" if copy.is_copy(settings) else ""
+    sounds = (
+        (made.after[place], "tuned model"),
+        (made.before[place], "base model"),
+        (made.targets[place], "the recording with this caption"),
+        (nearest, f"nearest training segment, likeness {copy.like:.2f}{mark}: {nearest.text[:60]}"),
+    )
+    cells = [
+        html.Html(html.render_player(one.sound, max_s=_PLAYED_S, label=label) + _render_spectrogram(one)) for one, label in sounds
+    ]
+    return html.Html(f"<h3>{html.escape_html(copy.heard.text)}</h3>" + html.render_table(("", "", "", ""), [cells]))
+
+
+def _render_spectrogram(one: MeasuredSound) -> html.Html:
+    return html.render_picture(
+        figures.draw_spectrogram(one.sound, width_px=240, height_px=100, max_s=_PLAYED_S), f"spectrogram: {one.text}"
+    )

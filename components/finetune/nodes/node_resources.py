@@ -1,0 +1,59 @@
+"""Where training pods run and what they get; compiled into the step by pipelines.cluster.placement, read here. No torch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiotune.errors import SettingsError
+
+VARIABLE = "AUDIOTUNE_TRAINJOB"
+RUNTIME = "audio-tune"  # the TrainingRuntime that pipelines.cluster.namespace and the chart make
+# What every training pod carries, and its NetworkPolicy goes by.
+LABELS = {"app.kubernetes.io/name": "audio-tune", "app.kubernetes.io/component": "training"}
+_CURE = "compile the pipeline for this cluster with nodes above 1, or set the knob nodes to 1"
+Object = dict[str, Any]
+
+
+class NodeResources(BaseModel):
+    """What one training pod gets, in Kubernetes' own words.
+
+    Attributes:
+        image: the step's own.
+        env: environment, Secrets by reference.
+        resources: requests and limits of one pod.
+        user: number of the user it runs as.
+        deadline_s: seconds after which the TrainJob is ended, whoever lives.
+        restarts: how often all pods are started anew after one was lost.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(min_length=1)
+    env: list[Object] = []
+    resources: Object = {}
+    volumes: list[Object] = []
+    mounts: list[Object] = []
+    node_selector: dict[str, str] = {}
+    tolerations: list[Object] = []
+    pull_secrets: list[str] = []
+    user: int = Field(default=10001, ge=1)
+    deadline_s: int = Field(ge=60)
+    restarts: int = Field(default=2, ge=0)
+
+
+def node_resources_from_environment() -> NodeResources:
+    """What the compiled pipeline says.
+
+    Raises:
+        SettingsError: it says nothing, or what does not fit.
+    """
+    text = os.environ.get(VARIABLE)
+    if not text:
+        raise SettingsError(f"training on several nodes was asked for, and {VARIABLE} does not say where", cure=_CURE)
+    try:
+        return NodeResources.model_validate_json(text)
+    except ValidationError as e:
+        raise SettingsError(f"{VARIABLE} does not fit: {e.errors()[0]['msg']}", cure=_CURE) from e

@@ -1,0 +1,144 @@
+"""The model while it is tuned: which weights learn, and what a part of a batch costs.
+
+Diffusion transformer and conditioners are stable-audio-tools' own, called as its training wrapper calls them; cached latents
+and prompts come in, so neither autoencoder nor T5 takes part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from audiotune.errors import ModelError
+from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.objective import add_noise, sum_squared_errors
+from audiotune.stable_audio.text_embeddings import TABLES, find_word_conditioners
+from components.finetune.lora_training import add_adapters, is_adapter_name, remove_peft_affixes
+from components.finetune.padding import PaddingMask
+from components.finetune.settings import Settings
+
+
+@dataclass
+class BatchPart:
+    """A part of a batch, on the device. (Not frozen: Lightning converts the tensors inside and refuses frozen ones.)
+
+    Attributes:
+        latents, noise: float32 [rows, channels, frames], zeros after the true end of each row.
+        frames: int64 [rows], true lengths.
+        t: float32 [rows], noise levels.
+        dropped: bool [rows], trained without words.
+        prompts: words, where the conditioner learns; else empty.
+        seconds: duration of each sound.
+        embeddings: id of a frozen word conditioner -> [embedding [rows, tokens, width], mask].
+    """
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+    frames: torch.Tensor
+    t: torch.Tensor
+    dropped: torch.Tensor
+    prompts: list[str]
+    seconds: list[float]
+    embeddings: dict[str, list[Any]]
+
+
+class TrainingModel(nn.Module):
+    """Diffusion transformer and conditioner, with some of their parameters learning.
+
+    Its parameters are named as in the state dict of stable-audio-tools' wrapper: `model....` and `conditioner....`.
+
+    Raises:
+        ModelError: not a diffusion transformer.
+    """
+
+    wrapper: Any
+
+    def __init__(self, sa: StableAudio, settings: Settings) -> None:
+        super().__init__()
+        self.__dict__["wrapper"] = sa.model  # unregistered: the autoencoder neither learns nor moves with us
+        self.model, self.conditioner = sa.model.model, sa.model.conditioner
+        self.settings, self.config, self.objective = settings, sa.config, sa.objective
+        diffusion = self._diffusion_transformer()
+        self.patch = int(diffusion.patch_size)
+        self.padding = PaddingMask(diffusion.transformer)
+        self.words = find_word_conditioners(sa.config)
+        self.learns_words = should_train_words(sa.config, settings)
+        self._select_trainable()
+
+    def forward(self, part: BatchPart) -> torch.Tensor:
+        """Sum of squared errors of each row over its true frames, float32 [rows]."""
+        mask = torch.arange(part.latents.shape[2], device=part.frames.device) < part.frames[:, None]
+        inputs, targets = add_noise(self.objective, part.latents, part.noise, part.t)
+        known = self._conditioning_inputs(part)
+        tokens = mask.unflatten(1, (-1, self.patch)).any(dim=2)
+        self.padding.set_mask(tokens, self._count_prepended_tokens(known))
+        output = self.model(inputs, part.t, use_checkpointing=self.settings.activation_checkpointing, **known)
+        return sum_squared_errors(output, targets, mask)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that learn, by their plain names."""
+        return {remove_peft_affixes(name): p for name, p in self.named_parameters() if p.requires_grad}
+
+    def _select_trainable(self) -> None:
+        self.requires_grad_(False)
+        if self.settings.mode == "lora":
+            add_adapters(self.model, self.settings)
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(is_adapter_name(name))
+        else:
+            self.model.requires_grad_(True)
+        for key in self.words if self.learns_words else ():
+            self.conditioner.conditioners[key].requires_grad_(True)
+
+    def _conditioning_inputs(self, part: BatchPart) -> dict[str, Any]:
+        """The transformer's conditioning inputs; rows that were dropped get zeros, as guidance does at generation."""
+        cond = {key: self._run_conditioner(key, part) for key in self.conditioner.conditioners}
+        inputs = self.wrapper.get_conditioning_inputs(cond)
+        for name in ("cross_attn_cond", "prepend_cond"):
+            if inputs[name] is not None:
+                inputs[name] = inputs[name].masked_fill(part.dropped[:, None, None], 0.0)
+        return dict(inputs)
+
+    def _run_conditioner(self, key: str, part: BatchPart) -> list[Any]:
+        if key in part.embeddings:
+            return part.embeddings[key]
+        conditioner, device = self.conditioner.conditioners[key], part.latents.device
+        if key in self.words:
+            return list(conditioner(part.prompts, device))
+        values: dict[str, list[float]] = {"seconds_start": [0.0] * len(part.seconds), "seconds_total": part.seconds}
+        if key not in values:
+            raise ModelError(f"the base wants to know {key!r} of each sound", cure="take a base that is told words and seconds")
+        return list(conditioner(values[key], device))
+
+    def _count_prepended_tokens(self, known: dict[str, Any]) -> int:
+        """Tokens that the transformer puts in front of the frames."""
+        diffusion = self._diffusion_transformer()
+        prepended = 0 if known["prepend_cond"] is None else int(known["prepend_cond"].shape[1])
+        if diffusion.global_cond_type == "prepend" and (
+            diffusion.timestep_cond_type == "global" or known["global_cond"] is not None
+        ):
+            prepended += 1
+        return prepended + int(diffusion.transformer.num_memory_tokens)
+
+    def _diffusion_transformer(self) -> Any:
+        diffusion = getattr(self.model, "model", None)
+        if not hasattr(diffusion, "transformer"):
+            raise ModelError("the base is no diffusion transformer", cure="take a base of type dit, such as Stable Audio Open")
+        return diffusion
+
+
+def should_train_words(config: dict[str, Any], settings: Settings) -> bool:
+    """Whether word conditioners learn: as the knob says; without a say, tables learn and T5s do not.
+
+    Raises:
+        ModelError: the knob asks a T5 to learn.
+    """
+    types = set(find_word_conditioners(config).values())
+    if settings.train_conditioner and types - set(TABLES):
+        raise ModelError(
+            f"a conditioner of type {min(types - set(TABLES))} is not trained here", cure="leave train_conditioner unset"
+        )
+    return bool(types) and not types - set(TABLES) if settings.train_conditioner is None else settings.train_conditioner

@@ -1,0 +1,114 @@
+"""One process of a training run, from loading the base to the demos. Many of these run where there are several GPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiotune.domain import checkpoint as checkpoints
+from audiotune.domain.checkpoint import Checkpoint
+from audiotune.stable_audio.load import StableAudio, load_model
+from audiotune.store import open_store
+from components.finetune.compute_backends import ComputeBackend
+from components.finetune.demos import DemoSound, make_demos, write_demo_files
+from components.finetune.latent_dataset import LatentDataset
+from components.finetune.report import render_report
+from components.finetune.trainer import Trainer
+from components.finetune.training_log import TrainingLog, UntrackedRun
+from components.finetune.training_model import TrainingModel
+from components.finetune.training_state import CheckpointWriter
+from components.finetune.training_task import TrainingResult, TrainingTask
+
+
+def run_training(machine: ComputeBackend, job: TrainingTask) -> TrainingResult | None:
+    """Trains as one of `machine.world` processes; the first writes checkpoints, logs, makes the demos and answers."""
+    settings, store = job.settings, open_store(job.store_url)
+    sa = load_model(job.base.folder)
+    tuned = TrainingModel(sa, settings)
+    split = {name: [row for row in job.latents.rows if row.split == name] for name in ("train", "held_out")}
+    cached = not tuned.learns_words
+    held_out = LatentDataset(split["held_out"], store, cached_words=cached) if split["held_out"] else None
+    train_rows = LatentDataset(split["train"], store, cached_words=cached)
+    start = checkpoints.find_newest_checkpoint(store, job.run_key, settings.steps)
+    keeper = CheckpointWriter(store, _collect_facts(job), settings.keep_last)
+    with _open_log(job, start, machine.rank) as journal:
+        keeper.run = journal.run.id
+        trainer = Trainer(settings, machine, tuned, train_rows, held_out, keeper, journal)
+        last = trainer.run(start)
+        return _finish_run(last, trainer, sa, job, journal) if machine.rank == 0 else None
+
+
+def _collect_facts(job: TrainingTask) -> dict[str, Any]:
+    settings = job.settings
+    return {
+        "run_key": job.run_key,
+        "kind": settings.mode,
+        "lora": {"rank": settings.lora_rank, "alpha": settings.lora_alpha} if settings.mode == "lora" else {},
+        "base": job.base.name,
+        "base_digest": job.base.digest,
+        "dataset": job.dataset,
+        "latents": job.latents.digest,
+        "recipe": settings.model_dump(),
+    }
+
+
+@contextlib.contextmanager
+def _open_log(job: TrainingTask, start: Checkpoint | None, rank: int) -> Iterator[TrainingLog]:
+    """The run's journal; on other processes one that writes nothing. Its end says whether training went well."""
+    if rank:
+        yield TrainingLog(job.settings, job.progress, job.store_url, UntrackedRun())
+        return
+    journal = TrainingLog.open_run(
+        job.settings, job.progress, job.store_url, job.settings.model_dump(), start.run if start else ""
+    )
+    try:
+        yield journal
+    except BaseException:
+        journal.end("FAILED")
+        raise
+    journal.end("FINISHED")
+
+
+def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, job: TrainingTask, journal: TrainingLog) -> TrainingResult:
+    """Demos, report and recipe, logged; whatever goes wrong with the demos, the training is kept."""
+    demos, trouble = _try_demos(trainer, sa, job, journal)
+    page = render_report(last, job.settings, demos, job.latents.rows, trouble)
+    trainer.checkpoint_writer.store.put(last.report_key, page.encode())
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("recipe.json", json.dumps(last.recipe, indent=1)), ("report.html", page)):
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+            journal.log_file(Path(folder) / name, "")
+        for path in write_demo_files(demos, Path(folder)):
+            journal.log_file(path, f"demos/step-{last.step}")
+    return TrainingResult(last, page)
+
+
+def _try_demos(trainer: Trainer, sa: StableAudio, job: TrainingTask, journal: TrainingLog) -> tuple[list[DemoSound], str]:
+    """The demos, and what went wrong with them if something did."""
+    if not job.settings.demos:
+        return [], ""
+    journal.progress(1.0, f"making {job.settings.demos} demos")
+    rows = [row for row in job.latents.rows if row.split == "held_out"] or job.latents.rows
+    try:
+        with _use_listening_weights(trainer):
+            return make_demos(sa, rows, job.settings), ""
+    except Exception as e:  # the weights are safe; a report without sounds is better than no release
+        return [], f"{type(e).__name__}: {e}"
+
+
+@contextlib.contextmanager
+def _use_listening_weights(trainer: Trainer) -> Iterator[None]:
+    """The model as listeners would get it: running mean, no dropout."""
+    trainer.model.eval()
+    trainer.model.padding.set_mask(torch.ones(1, 1, dtype=torch.bool), 0)
+    if trainer.mean is not None:
+        with torch.no_grad():
+            for name, parameter in trainer.named.items():
+                parameter.copy_(trainer.mean.mean[name])
+    yield

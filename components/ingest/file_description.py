@@ -1,0 +1,158 @@
+"""One streaming decode of a file: its levels, loudness, faults and fingerprint. Constant memory whatever the length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audiotune.audio.decode import open_sound
+from audiotune.audio.fingerprint import Fingerprinter, FingerprintWords
+from audiotune.audio.loudness import LoudnessMeter
+from audiotune.audio.numba_kernel import compile_kernel
+from audiotune.audio.sound import Frames, to_decibels
+from audiotune.domain.recording import Description
+from audiotune.errors import SoundError
+from components.ingest.settings import Settings
+
+_SILENT = 1e-4  # peak of a channel that holds nothing: -80 dBFS
+_SAME = 1e-8  # energy of the difference of two channels that are the same, against their own
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """What one decode told. `suffix` fits the content, whatever the file was called."""
+
+    format: str
+    suffix: str
+    bit_depth: int | None
+    sample_rate_hz: int
+    channels: int
+    frames: int
+    description: Description
+    words: FingerprintWords
+
+
+def describe_file(path: Path, settings: Settings, tell: Callable[[float], None]) -> FileDescription:
+    """Decodes a file to its end, once.
+
+    Args:
+        tell: called now and then with the share that is done, in [0, 1].
+
+    Raises:
+        SoundError: broken, cut short, no sound, or outside the settings' bounds.
+    """
+    with open_sound(path) as decoded:
+        rate, channels = decoded.sample_rate_hz, decoded.channels
+        _check_format(rate, channels, settings)
+        most = round(settings.longest_h * 3600 * rate)
+        if (decoded.promised_frames or 0) > most:
+            raise SoundError(f"it is longer than {settings.longest_h:g} h", cure="cut it, or raise longest_h")
+        loudness, levels, maker = LoudnessMeter(rate, channels), LevelMeter(rate, channels), Fingerprinter(rate)
+        for block in decoded.blocks:
+            levels.add(block)
+            loudness.add(block)
+            maker.add(block)
+            if levels.frames > most:
+                raise SoundError(f"it is longer than {settings.longest_h:g} h", cure="cut it, or raise longest_h")
+            tell(levels.frames / max(levels.frames, decoded.promised_frames or 0))
+        if levels.frames < settings.shortest_s * rate:
+            frames = f"{levels.frames} frame{'s' if levels.frames > 1 else ''}"
+            raise SoundError(f"it is shorter than {settings.shortest_s:g} s ({frames})", cure="record more of it")
+        description = levels.to_description(loudness.lufs, loudness.true_peak_dbtp)
+        return FileDescription(
+            decoded.format, decoded.suffix, decoded.bit_depth, rate, channels, levels.frames, description, maker.finish()
+        )
+
+
+def _check_format(rate: int, channels: int, settings: Settings) -> None:
+    if rate > settings.highest_rate_hz:
+        raise SoundError(
+            f"its sample rate of {rate} Hz is above {settings.highest_rate_hz} Hz",
+            cure="export it at 48 kHz, or raise highest_rate_hz",
+        )
+    if channels > settings.most_channels:
+        raise SoundError(
+            f"it has {channels} channels, {settings.most_channels} are the most",
+            cure="export a stereo mix, or raise most_channels",
+        )
+
+
+class LevelMeter:
+    """Peaks, DC, clipping, dropouts and how the channels relate, over a stream of blocks."""
+
+    def __init__(self, sample_rate_hz: int, channels: int) -> None:
+        self.frames = 0
+        self._peaks = np.zeros(channels, np.float32)
+        self._sums = np.zeros(channels)
+        self._pair = np.zeros(3)  # energy of the first channel, of the second, their product
+        self._difference = np.zeros(1)
+        # run at full scale, frames in such runs, run of zeros, dropouts, was loud before the zeros
+        self._runs = np.zeros(5, np.int64)
+        self._level = np.zeros(1)
+        self._least, self._most = max(8, sample_rate_hz // 2000), sample_rate_hz // 2
+
+    def add(self, frames: Frames) -> None:
+        """Takes the next block, float32 [frames, channels]."""
+        _measure_block(
+            frames, self._peaks, self._sums, self._pair, self._difference, self._runs, self._level, self._least, self._most
+        )
+        self.frames += len(frames)
+
+    def to_description(self, loudness_lufs: float | None, true_peak_dbtp: float | None) -> Description:
+        peak = float(self._peaks.max())
+        first, second, product = self._pair
+        together = np.sqrt(first * second)
+        silent = tuple(int(c) for c in np.flatnonzero(self._peaks < _SILENT))
+        several = len(self._peaks) > 1 and peak > 0
+        return Description(
+            peak_dbfs=to_decibels(peak) if peak > 0 else None,
+            true_peak_dbtp=true_peak_dbtp,
+            loudness_lufs=loudness_lufs,
+            dc_offset=tuple(round(float(s) / max(1, self.frames), 7) for s in self._sums),
+            clipped_share=float(self._runs[1] / max(1, self.frames)),
+            dropouts=int(self._runs[3]),
+            silent_channels=silent,
+            identical_channels=bool(several and self._difference[0] <= _SAME * first and not silent),
+            polarity_inverted=bool(several and together > 0 and product < -0.9 * together),
+        )
+
+
+@compile_kernel
+def _measure_block(frames, peaks, sums, pair, difference, runs, level, least, most):  # type: ignore[no-untyped-def]
+    """One look at each frame; see Levels for what the arrays hold."""
+    channels = frames.shape[1]
+    for i in range(frames.shape[0]):
+        high = np.float32(0.0)
+        for c in range(channels):
+            x = frames[i, c]
+            peaks[c] = max(peaks[c], abs(x))
+            sums[c] += x
+            high = max(high, abs(x))
+        if channels > 1:
+            x, y = float(frames[i, 0]), float(frames[i, 1])
+            pair[0] += x * x
+            pair[1] += y * y
+            pair[2] += x * y
+            for c in range(1, channels):
+                d = float(frames[i, c]) - x
+                difference[0] += d * d
+        if high >= 0.9995:
+            runs[0] += 1
+            if runs[0] == 3:
+                runs[1] += 3
+            elif runs[0] > 3:
+                runs[1] += 1
+        else:
+            runs[0] = 0
+        if high == 0.0:
+            if runs[2] == 0:
+                runs[4] = 1 if level[0] > 0.003 else 0
+            runs[2] += 1
+        else:
+            if runs[4] == 1 and least <= runs[2] <= most and high > 0.0003:
+                runs[3] += 1
+            runs[2], runs[4] = 0, 0
+            level[0] = max(float(high), level[0] * 0.98)

@@ -1,0 +1,255 @@
+"""Recordings from elsewhere: an object store, an address, Google Drive, Hugging Face. Fetched file by file into scratch.
+
+An address may come from somebody else's message, so addresses inside the own network are refused (settings.private_addresses):
+the check looks at the connection that was really made, so no redirect and no name server gets around it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import re
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from audiotune.errors import NotInStoreError, SourceError, StoreError
+from audiotune.store import Store, open_store
+from components.ingest.settings import Settings
+from components.ingest.sources import GIB, RecordingSource, open_local
+
+_TIMEOUT_S = 60
+_DRIVE = re.compile(r"https://(?:drive|docs)\.google\.com/.*?(folders/[\w-]{10,}|(?<=/d/)[\w-]{10,}|(?<=[?&]id=)[\w-]{10,})")
+
+
+def open_remote(name: str, settings: Settings, scratch: Path) -> RecordingSource:
+    """The source behind an address. Raises SourceError, StoreError."""
+    if name.startswith("s3://"):
+        return StoreSource(open_store(name), settings)
+    if name.startswith("hf:"):
+        return HubSource(name.removeprefix("hf:"), settings, scratch)
+    drive = name.removeprefix("gdrive:") if name.startswith("gdrive:") else _parse_drive_id(name)
+    if drive:
+        return open_local(download_drive(drive, scratch), settings, scratch)
+    return open_local(download_address(name, settings, scratch), settings, scratch)
+
+
+class StoreSource:
+    """Everything under a prefix of an object store."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self.files: list[str] = []
+        self.refused: list[tuple[str, str]] = []
+        for entry in store.list(""):
+            if entry.size > settings.largest_file_gib * GIB:
+                self.refused.append((entry.key, "it is larger than largest_file_gib"))
+            else:
+                self.files.append(entry.key)
+        if not self.files and not self.refused:
+            raise SourceError("nothing lies under this prefix", where=store.url, cure="check bucket and prefix")
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        try:
+            path = self._store.fetch(name)
+        except NotInStoreError as e:
+            raise SourceError("it was removed while we looked", where=name) from e
+        except StoreError as e:
+            raise SourceError(e.what, where=name, cure=e.cure) from e
+        yield path
+
+
+class HubSource:
+    """A data set of Hugging Face, a folder of it, or one file: `owner/name[:path]`. Private ones need HF_TOKEN.
+
+    Args:
+        listing: names of all files of a data set repository.
+        fetching: (repository, name, folder) -> local path. Both are the hub's own functions unless a test says otherwise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        scratch: Path,
+        listing: Callable[[str], list[str]] | None = None,
+        fetching: Callable[[str, str, Path], Path] | None = None,
+    ) -> None:
+        self._repository, _, path = name.partition(":")
+        self._scratch, self._fetching = scratch, fetching or _fetch_from_hub
+        self._most_bytes = settings.largest_file_gib * GIB
+        self.refused: list[tuple[str, str]] = []
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self._repository):
+            raise SourceError(f"{name!r} names no data set", cure="write hf:owner/name or hf:owner/name:path")
+        path = path.strip("/")
+        every = (listing or _list_hub)(self._repository)
+        self.files = sorted(file for file in every if not path or file == path or file.startswith(f"{path}/"))
+        if not self.files:
+            raise SourceError("nothing lies under this path", where=f"hf:{name}", cure="look at the data set's page")
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        path = self._fetching(self._repository, name, self._scratch)
+        try:
+            if path.stat().st_size > self._most_bytes:
+                raise SourceError("it is larger than largest_file_gib", where=name)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _list_hub(repository: str) -> list[str]:
+    import huggingface_hub
+
+    try:
+        return list(huggingface_hub.HfApi().list_repo_files(repository, repo_type="dataset"))
+    except Exception as e:  # the hub's family of errors is wide and has no common root
+        raise _hub_error(e, repository) from e
+
+
+def _fetch_from_hub(repository: str, name: str, folder: Path) -> Path:
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, name, repo_type="dataset", local_dir=folder / "hub"))
+    except Exception as e:
+        raise _hub_error(e, f"{repository}:{name}") from e
+
+
+def _hub_error(e: Exception, where: str) -> SourceError:
+    words = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+    return SourceError(f"Hugging Face refuses: {words[:300]}", where=where, cure="check the name, and HF_TOKEN if it is private")
+
+
+def _parse_drive_id(address: str) -> str:
+    match = _DRIVE.match(address)
+    return match.group(1) if match else ""
+
+
+def download_drive(
+    id: str, scratch: Path, file: Callable[..., Any] | None = None, folder: Callable[..., Any] | None = None
+) -> Path:
+    """Downloads a shared file, or a folder (`folders/ID`), from Google Drive; returns where it lies.
+
+    Args:
+        file, folder: gdown's functions unless a test says otherwise.
+    """
+    if not re.fullmatch(r"(folders/)?[\w-]{10,200}", id):
+        raise SourceError(f"{id!r} is no Google Drive id", cure="take the part after /d/ or folders/ of the link")
+    target = scratch / "drive"
+    target.mkdir()
+    try:
+        if file is None or folder is None:
+            import gdown
+
+            file, folder = gdown.download, gdown.download_folder
+        if id.startswith("folders/"):
+            folder(id=id.removeprefix("folders/"), output=str(target), quiet=True)
+        else:
+            file(id=id, output=f"{target}/", quiet=True)
+    except Exception as e:  # gdown raises many kinds
+        words = " ".join(str(e).split())[:300] or type(e).__name__
+        raise SourceError(f"Google Drive refuses: {words}", where=id, cure="share it with everybody who has the link") from e
+    found = [path for path in target.rglob("*") if path.is_file()]
+    if not found:
+        raise SourceError("Google Drive gave no file", where=id, cure="share it with everybody who has the link")
+    return found[0] if len(found) == 1 else target
+
+
+def download_address(address: str, settings: Settings, scratch: Path) -> Path:
+    """One file from an http(s) address, streamed to `scratch`.
+
+    Raises:
+        SourceError: not reachable, refused, private, cut on the way, or larger than largest_file_gib.
+    """
+    most = settings.largest_file_gib * GIB
+    try:
+        with _build_opener(settings.private_addresses).open(address, timeout=_TIMEOUT_S) as answer:
+            promised = int(answer.headers.get("Content-Length") or -1)
+            if promised > most:
+                raise SourceError("the file is larger than largest_file_gib", where=_redact_address(address))
+            target = scratch / "download"
+            target.mkdir()
+            path = target / _safe_file_name(answer.headers, answer.url)
+            got = 0
+            with path.open("wb") as out:
+                while block := answer.read(1 << 20):
+                    got += len(block)
+                    if got > most:
+                        raise SourceError("the file is larger than largest_file_gib", where=_redact_address(address))
+                    out.write(block)
+            if 0 <= got < promised:
+                raise SourceError(f"only {got} of {promised} bytes came", where=_redact_address(address), cure="try again")
+            return path
+    except (OSError, http.client.HTTPException, ValueError) as e:  # URLError and HTTPError are OSErrors
+        words = " ".join(str(getattr(e, "reason", "") or e).split())
+        raise SourceError(
+            f"cannot fetch it: {words}", where=_redact_address(address), cure="open the address in a browser"
+        ) from e
+
+
+def _redact_address(address: str) -> str:
+    """An address without what may be secret in it: user, password and query (signed links)."""
+    parts = urllib.parse.urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+def _safe_file_name(headers: Message, address: str) -> str:
+    name = headers.get_filename() or urllib.parse.unquote(PurePosixPath(urllib.parse.urlsplit(address).path).name)
+    return re.sub(r"[^\w. -]", "_", name).lstrip(".-")[-120:] or "download"
+
+
+def _build_opener(private: bool) -> urllib.request.OpenerDirector:
+    """http and https only: urllib's own opener would also read ftp: and file: after a redirect."""
+    opener = urllib.request.OpenerDirector()
+    opener.addheaders = [("User-Agent", "audio-tune")]
+    for handler in (
+        urllib.request.ProxyHandler() if private else urllib.request.ProxyHandler({}),
+        urllib.request.HTTPHandler() if private else _PublicHTTPHandler(),
+        urllib.request.HTTPSHandler() if private else _PublicHTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _PublicHTTPConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _require_public(self.sock)
+
+
+class _PublicHTTPSConnection(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _require_public(self.sock)
+
+
+def _require_public(connected: socket.socket) -> None:
+    """Looks at who was really reached, before anything is asked of them."""
+    address = ipaddress.ip_address(str(connected.getpeername()[0]).partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if not address.is_global or address.is_multicast:
+        connected.close()
+        raise OSError("the address is inside a private network; set private_addresses to allow that")
+
+
+class _PublicHTTPHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PublicHTTPConnection, req)
+
+
+class _PublicHTTPSHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PublicHTTPSConnection, req)

@@ -1,0 +1,113 @@
+"""The report of ingest: what came in, what sounds the same, what was refused and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from audiotune.domain.recording import Description, Likeness, Recording
+from audiotune.reporting.html import (
+    Html,
+    format_duration,
+    render_key_figures,
+    render_note,
+    render_page,
+    render_section,
+    render_table,
+)
+from components.ingest.settings import Settings
+
+if TYPE_CHECKING:
+    from components.ingest.step import IngestResult
+
+_ROWS = 2000  # of a table; a page stays under 3 MB
+
+
+def render_report(intake: IngestResult, settings: Settings) -> str:
+    """The page, HTML."""
+    rows = list(intake.rows.values())
+    top = render_key_figures(
+        [
+            ("recordings", len(rows)),
+            ("together", format_duration(sum(row.duration_s for row in rows))),
+            ("refused", len(intake.refused)),
+            ("with a likeness", sum(bool(row.likenesses) for row in rows)),
+            ("known before", intake.reused),
+        ]
+    )
+    parts = [top, _render_refused(intake), _render_recordings(rows), _render_likenesses(intake)]
+    if intake.duplicates:
+        listed = _render_table(["file", "same bytes as"], intake.duplicates)
+        parts.append(render_section("Came twice", "One recording each, whatever its names.", listed))
+    under = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
+    return render_page("Recordings taken in", "".join(parts), subtitle=under)
+
+
+def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+    more = render_note(f"and {len(rows) - _ROWS} more") if len(rows) > _ROWS else ""
+    return Html(render_table(heads, rows[:_ROWS]) + more)
+
+
+def _render_refused(intake: IngestResult) -> str:
+    if not intake.refused:
+        return ""
+    return render_section(f"Refused ({len(intake.refused)})", _render_table(["file", "reason"], intake.refused))
+
+
+def _render_recordings(rows: list[Recording]) -> str:
+    if not rows:
+        return render_section("Recordings", "None.")
+    heads = ["name", "by", "licence", "length", "format", "peak dBTP", "LUFS", "look at"]
+    return render_section("Recordings", _render_table(heads, [_recording_row(row) for row in rows]))
+
+
+def _recording_row(row: Recording) -> list[object]:
+    form = f"{row.format}, {row.sample_rate_hz / 1000:g} kHz, {row.channels} ch"
+    peak, loudness = row.description.true_peak_dbtp, row.description.loudness_lufs
+    return [
+        row.name,
+        ", ".join(row.contributors),
+        row.licence,
+        format_duration(row.duration_s),
+        form,
+        "silence" if peak is None else f"{peak:.1f}",
+        "–" if loudness is None else f"{loudness:.1f}",
+        "; ".join(list_faults(row.description)),
+    ]
+
+
+def list_faults(described: Description) -> list[str]:
+    """What a musician should listen to, in words; none for a clean recording."""
+    found = []
+    if described.peak_dbfs is None:
+        return ["silent"]
+    if described.clipped_share > 0:
+        found.append(f"clipped ({described.clipped_share:.2%})")
+    if described.dropouts:
+        found.append(f"{described.dropouts} dropout{'s' if described.dropouts > 1 else ''}")
+    if described.silent_channels:
+        found.append(f"channel {', '.join(str(c + 1) for c in described.silent_channels)} silent")
+    if described.identical_channels:
+        found.append("all channels the same")
+    if described.polarity_inverted:
+        found.append("polarity inverted between channels")
+    if max(abs(dc) for dc in described.dc_offset) > 0.005:
+        found.append("DC offset")
+    return found
+
+
+def _render_likenesses(intake: IngestResult) -> str:
+    names = {row.id: row.name for row in intake.rows.values()}
+    rows = [(row.name, *_describe_likeness(like, names)) for row in intake.rows.values() for like in row.likenesses]
+    if not rows:
+        return ""
+    heads = ["recording", "is", "of", "bits that differ"]
+    return render_section("Sounds that are there already", "Nothing is refused for it.", _render_table(heads, rows))
+
+
+def _describe_likeness(like: Likeness, names: dict[str, str]) -> tuple[str, str, str]:
+    other = names.get(like.recording, f"an earlier recording ({like.recording[:12]})")
+    if like.kind == "same_sound":
+        return "the same sound as", other, f"{like.bit_error_rate:.0%}"
+    where = f"from {format_duration(like.start_s)}, there from {format_duration(like.other_start_s)}"
+    return f"in {format_duration(like.duration_s)} the same ({where})", other, f"{like.bit_error_rate:.0%}"

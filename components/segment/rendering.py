@@ -1,0 +1,119 @@
+"""Rendering: each cut once to 44.1 kHz stereo FLAC, with gain and fades, straight into the store.
+
+The recording is read a second time, in blocks; no more than one segment is in memory.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from audiotune.audio.loudness import LoudnessMeter
+from audiotune.audio.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, to_decibels
+from audiotune.domain.recording import Digest
+from audiotune.domain.segment import Segment, segment_id
+from audiotune.store import Store
+from components.segment.segment_bounds import SegmentBounds
+from components.segment.settings import Settings
+
+_FLAC_LEVEL = 0.0  # half the time of the default level for a tenth more bytes
+
+
+def extract_frames(blocks: Iterable[Frames], cuts: Iterable[SegmentBounds]) -> Iterator[tuple[SegmentBounds, Frames]]:
+    """The frames of each cut, float32 [frames, channels]. Cuts are in order and do not overlap; reads no further than the last."""
+    stream = iter(blocks)
+    block, start = np.zeros((0, 1), np.float32), 0
+    for cut in cuts:
+        held = []
+        while True:
+            low, high = max(cut.start_frame - start, 0), min(cut.end_frame - start, len(block))
+            if low < high:
+                held.append(block[low:high].copy())
+            if start + len(block) >= cut.end_frame:
+                break
+            start += len(block)
+            following = next(stream, None)
+            if following is None:
+                break
+            block = following
+        if held:
+            yield cut, np.concatenate(held)
+
+
+def render_segment(
+    recording: Digest, cut: SegmentBounds, frames: Frames, sample_rate_hz: int, talk: bool, store: Store, settings: Settings
+) -> Segment:
+    """Renders one cut and returns its row.
+
+    Args:
+        frames: the part of the recording, float32 [frames, channels] at `sample_rate_hz`.
+    """
+    stereo = _convert_to_stereo(frames, sample_rate_hz)
+    duration_s = len(stereo) / RENDER_RATE_HZ
+    loudness = _measure_loudness(stereo)
+    gain_db = choose_gain(loudness, to_decibels(float(max(stereo.max(), -stereo.min()))), settings)
+    fade_in_s = 0.0 if cut.start_frame == 0 else min(settings.fade_in_s, duration_s / 4)
+    fade_out_s = min(settings.fade_out_s, duration_s / 4)
+    stereo *= np.float32(10 ** (gain_db / 20))
+    _apply_fade(stereo, fade_in_s)
+    _apply_fade(stereo[::-1], fade_out_s)
+    peak_dbfs = to_decibels(float(max(stereo.max(), -stereo.min())))
+    return Segment(
+        id=segment_id(recording, cut.start_frame, cut.end_frame, gain_db, fade_in_s, fade_out_s),
+        recording=recording,
+        start_frame=cut.start_frame,
+        end_frame=cut.end_frame,
+        sample_rate_hz=sample_rate_hz,
+        gain_db=gain_db,
+        fade_in_s=fade_in_s,
+        fade_out_s=fade_out_s,
+        blob=store.put_blob(_encode_flac(stereo), ".flac"),
+        frames=len(stereo),
+        loudness_lufs=None if loudness is None else round(loudness + gain_db, 2),
+        peak_dbfs=round(peak_dbfs, 2) if np.isfinite(peak_dbfs) else None,
+        speech=talk,
+    )
+
+
+def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) -> float:
+    """The gain in dB that brings a sound to the target, no more than `max_gain_db`, no peak above `peak_dbfs`."""
+    if settings.keep_levels or not np.isfinite(peak_dbfs):
+        return 0.0
+    wanted = settings.max_gain_db if loudness_lufs is None else settings.loudness_lufs - loudness_lufs
+    return round(min(wanted, settings.max_gain_db, settings.peak_dbfs - peak_dbfs), 3)
+
+
+def _convert_to_stereo(frames: Frames, sample_rate_hz: int) -> Frames:
+    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, of its own memory. Front left and right come first."""
+    both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames[:, :RENDER_CHANNELS]
+    if sample_rate_hz == RENDER_RATE_HZ:
+        return np.array(both, dtype=np.float32, order="C")
+    moved = soxr.resample(np.ascontiguousarray(both, dtype=np.float32), sample_rate_hz, RENDER_RATE_HZ, quality="HQ")
+    return np.ascontiguousarray(moved, dtype=np.float32)
+
+
+def _measure_loudness(stereo: Frames) -> float | None:
+    meter = LoudnessMeter(RENDER_RATE_HZ, RENDER_CHANNELS, true_peak=False)
+    meter.add(stereo)
+    return meter.lufs
+
+
+def _apply_fade(stereo: Frames, fade_s: float) -> None:
+    """A raised cosine at the beginning, in place."""
+    length = min(len(stereo), round(fade_s * RENDER_RATE_HZ))
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / max(1, length))
+    stereo[:length] *= rise.astype(np.float32)[:, None]
+
+
+def _encode_flac(stereo: Frames) -> bytes:
+    """16 bit: after the gain every segment uses the whole scale. Changes what it is given."""
+    stereo *= 32767
+    np.rint(stereo, out=stereo)
+    whole = np.clip(stereo, -32768, 32767, out=stereo).astype(np.int16)
+    out = io.BytesIO()
+    sf.write(out, whole, RENDER_RATE_HZ, format="FLAC", subtype="PCM_16", compression_level=_FLAC_LEVEL)
+    return out.getvalue()

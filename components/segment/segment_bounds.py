@@ -1,0 +1,303 @@
+"""Cutting: from levels to the bounds of sounds. Decides with the whole take in view; touches no file.
+
+A sound begins where a band rises clearly over the noise and ends where all have sunk into it (hysteresis). Faint beginnings
+and decays are followed down as far as a narrow band can hear them. Pieces that belong together are joined, long ones cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from components.segment.features import RecordingFeatures
+from components.segment.narrow_bands import NarrowBandDetector
+from components.segment.noise_floor import Levels, NoiseFloor, estimate_noise_floor, power_to_db
+from components.segment.settings import Settings
+
+_SMOOTH_HOPS = (10, 4, 4, 4)  # by band: the lowest one has few cycles in 20 ms
+_EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and moves more by itself
+_TRAIL_HOPS = 20
+_BATCH_HOPS = 1 << 16
+_SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
+_LEAD_S = 3.0  # how far a faint beginning is followed
+_LATE = 0.85  # of a lit look: where in it a sound begins is not known, and nothing may start 20 ms early
+_BRIDGED_LOOKS, _WITNESSES = 3, 5  # a beginning may sink under the noise so long, when it was lit so long before
+_SEEN_S = 0.45  # narrow bands see a silence only when it is longer
+_REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # steps in which silences are bridged
+_BEFORE_S, _BEHIND_S = 0.45, 0.75  # a quiet scrap this near before or behind a sound belongs to it
+_FRAGMENT_S = 0.3
+_FRAGMENT_DB = 8.0
+_EVENT_DB = 12.0  # so much louder than a ringing tail, an onset begins something new
+_NEAR_NOISE_DB = 15.0  # over the noise floor: what stays below this is no event of its own beside a louder one
+
+
+@dataclass(frozen=True)
+class SegmentBounds:
+    """A part of a recording.
+
+    Attributes:
+        start_frame, end_frame: half-open, frames of the recording.
+        continued: it goes on from the cut before, without a silence between.
+    """
+
+    start_frame: int
+    end_frame: int
+    continued: bool = False
+
+
+@dataclass
+class _SoundSpan:
+    """In hops: `first` to `last` is clearly sound; `lead` and `tail` are how far it is heard at all. `peak_db`: its loudest."""
+
+    lead: int
+    first: int
+    last: int
+    tail: int
+    peak_db: float
+
+
+def find_segment_bounds(heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
+    """The cuts of a recording, in order, without overlap."""
+    if not len(heard.power):
+        return []
+    floor = estimate_noise_floor(heard, settings)
+    runs = _find_sounding_runs(_measure_excess(heard, floor), settings)
+    faint = NarrowBandDetector(heard, runs)
+    pieces = _extend_spans(runs, floor, heard, faint)
+    pieces = _join_spans(pieces, heard, floor, faint, settings)
+    pieces = [piece for piece in pieces if _is_long_and_loud(piece, heard, floor, settings)]
+    _extend_over_gaps(pieces, heard, faint)
+    _align_onsets(pieces, heard, floor, settings)
+    return _apply_length_limits(pieces, heard, settings)
+
+
+def _measure_excess(heard: RecordingFeatures, floor: NoiseFloor) -> Levels:
+    """How far the most prominent band stands over the noise, in dB: float32 [hops]."""
+    return _level_over_noise(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS))
+
+
+def _measure_trailing_excess(heard: RecordingFeatures, floor: NoiseFloor) -> Levels:
+    """Like the excess, of the 100 ms before each hop: fine enough for a swell, and blind to an attack still to come."""
+    bands = heard.power.shape[1]
+    return _level_over_noise(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands)
+
+
+def _level_over_noise(heard: RecordingFeatures, floor: NoiseFloor, smooth_hops: Sequence[int], origins: Sequence[int]) -> Levels:
+    """The most prominent band after smoothing, in dB: float32 [hops]. Some hops at a time: a bound on memory."""
+    most = np.full(floor.hops, -120, np.float32)
+    for first in range(0, floor.hops, _BATCH_HOPS):
+        last = min(first + _BATCH_HOPS, floor.hops)
+        low, high = max(0, first - _TRAIL_HOPS), min(floor.hops, last + _TRAIL_HOPS)
+        noise, power = floor.levels_at(first, last) + _EXTRA_DB, heard.power[low:high]
+        for b, (hops, origin) in enumerate(zip(smooth_hops, origins, strict=True)):
+            level = power_to_db(uniform_filter1d(power[:, b], hops, origin=origin)[first - low : last - low])
+            np.maximum(most[first:last], level - noise[:, b], out=most[first:last])
+    return most
+
+
+def _find_sounding_runs(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
+    """Runs above the release threshold that reach the onset threshold."""
+    above = np.zeros(len(excess) + 2, np.bool_)
+    np.greater(excess, settings.release_db, out=above[1:-1])
+    bounds = np.flatnonzero(above[1:] != above[:-1])
+    return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if excess[a:b].max() > settings.onset_db]
+
+
+def _extend_spans(
+    runs: list[tuple[int, int]], floor: NoiseFloor, heard: RecordingFeatures, faint: NarrowBandDetector
+) -> list[_SoundSpan]:
+    """Follows beginnings and decays as long as a narrow band is lit, never past a neighbour."""
+    swell = _measure_trailing_excess(heard, floor) > _SWELL_DB
+    ratio = heard.window_frames / heard.hop_frames
+    farthest = round(_LEAD_S / heard.hop_s)
+    pieces = []
+    for i, (a, b) in enumerate(runs):
+        low = max(runs[i - 1][1] if i else 0, a - farthest)
+        high = runs[i + 1][0] if i + 1 < len(runs) else floor.hops
+        first, last = _first_audible(int(a / ratio), faint), _last_audible(int((b - 1) / ratio), faint)
+        lead = a if first is None else min(a, max(low, round((first + _LATE) * ratio)))
+        while lead > low and swell[lead - 1]:
+            lead -= 1
+        tail = b if last is None else max(b, min(high, round((last + 0.7) * ratio)))
+        pieces.append(_SoundSpan(lead, a, b, tail, _measure_peak_db(a, b, heard)))
+    return pieces
+
+
+def _first_audible(look: int, faint: NarrowBandDetector) -> int | None:
+    """The first of the lit looks that lead to this one."""
+    first = None
+    while look > 0 and faint.lit[look - 1]:
+        look -= 1
+        first = look
+    return first
+
+
+def _last_audible(look: int, faint: NarrowBandDetector) -> int | None:
+    """The last of the lit looks that follow this one."""
+    last = None
+    while look + 1 < len(faint.lit) and faint.lit[look + 1]:
+        look += 1
+        last = look
+    return last
+
+
+def _extend_over_gaps(pieces: list[_SoundSpan], heard: RecordingFeatures, faint: NarrowBandDetector) -> None:
+    """Moves beginnings to lit looks a little earlier: a faint tone may sink under the noise before the clear onset."""
+    ratio, farthest = heard.window_frames / heard.hop_frames, round(_LEAD_S / heard.hop_s)
+    before = 0
+    for piece in pieces:
+        low, look = max(before + round(_BRIDGED_LOOKS * ratio), piece.first - farthest), int(piece.lead / ratio)
+        while (near := [k for k in range(look - 1, look - _BRIDGED_LOOKS - 2, -1) if k >= 0 and faint.lit[k]][:1]) != []:
+            look = near[0] if (first := _first_audible(near[0], faint)) is None else first
+            if near[0] - look + 1 < _WITNESSES or look * ratio < low:  # few, or the decay of the sound before
+                break
+            piece.lead = min(piece.lead, round((look + _LATE) * ratio))
+        before = piece.tail
+
+
+def _join_spans(
+    pieces: list[_SoundSpan], heard: RecordingFeatures, floor: NoiseFloor, faint: NarrowBandDetector, settings: Settings
+) -> list[_SoundSpan]:
+    """Joins what belongs together, the shortest silences first: a scrap goes to its nearer neighbour, then phrases grow."""
+    for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s, np.inf):
+        out: list[_SoundSpan] = []
+        for piece in pieces:
+            gap_s = (piece.first - out[-1].last) * heard.hop_s if out else np.inf
+            if gap_s < reach_s and _belong_together(out[-1], piece, gap_s, heard, floor, faint, settings):
+                out[-1] = _SoundSpan(out[-1].lead, out[-1].first, piece.last, piece.tail, max(out[-1].peak_db, piece.peak_db))
+            else:
+                out.append(piece)
+        pieces = out
+    for before, after in pairwise(pieces):
+        if after.lead <= before.tail:  # a decay runs into a faint beginning: the clear onset decides
+            before.tail, after.lead = min(before.tail, after.first), after.first
+    return pieces
+
+
+def _belong_together(
+    before: _SoundSpan,
+    after: _SoundSpan,
+    gap_s: float,
+    heard: RecordingFeatures,
+    floor: NoiseFloor,
+    faint: NarrowBandDetector,
+    settings: Settings,
+) -> bool:
+    if gap_s < settings.gap_s:
+        return True
+    if gap_s < _BEFORE_S and _is_fragment(before, after, heard, floor):
+        return True
+    if gap_s < _BEHIND_S and _is_fragment(after, before, heard, floor):
+        return True
+    if _is_continuous(before, after, gap_s, heard, faint, settings):
+        return True
+    return gap_s < settings.phrase_gap_s and _has_same_spectrum(before, after, heard, settings)
+
+
+def _is_continuous(
+    before: _SoundSpan, after: _SoundSpan, gap_s: float, heard: RecordingFeatures, faint: NarrowBandDetector, settings: Settings
+) -> bool:
+    """A tail or, longer than a phrase's pause, a tone is heard until the next onset, which is no clearly louder event."""
+    if after.peak_db >= before.peak_db + _EVENT_DB:
+        return False
+    if gap_s > _SEEN_S and after.lead <= before.tail:
+        return True
+    ratio = heard.hop_frames / heard.window_frames
+    return gap_s >= settings.phrase_gap_s and faint.has_steady_tone(int(before.last * ratio) + 1, int(after.first * ratio))
+
+
+def _is_fragment(piece: _SoundSpan, beside: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor) -> bool:
+    """Clearly quieter than what it stands beside, and short or hardly over the noise."""
+    if piece.peak_db > beside.peak_db - _FRAGMENT_DB:
+        return False
+    return (piece.last - piece.first) * heard.hop_s < _FRAGMENT_S or _is_near_noise(piece, heard, floor)
+
+
+def _is_near_noise(piece: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor) -> bool:
+    """Hardly over the noise."""
+    level = power_to_db(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0)) - floor.levels_at(
+        piece.first, piece.last
+    )
+    return float(level.max()) < _NEAR_NOISE_DB
+
+
+def _measure_peak_db(first: int, last: int, heard: RecordingFeatures) -> float:
+    return float(power_to_db(uniform_filter1d(heard.power[first:last].sum(axis=1), 4).max()))
+
+
+def _has_same_spectrum(before: _SoundSpan, after: _SoundSpan, heard: RecordingFeatures, settings: Settings) -> bool:
+    """Two pieces have the same spectrum in the bands that carry them: end to beginning, or beginning to beginning."""
+    ratio = heard.hop_frames / heard.window_frames
+    reach = round(0.5 / heard.hop_s)
+    first = _mean_spectrum(heard, after.first * ratio, min(after.last, after.first + reach) * ratio)
+    ends = (max(before.first, before.last - reach), before.last), (before.first, min(before.last, before.first + reach))
+    return any(_spectral_distance_db(_mean_spectrum(heard, a * ratio, b * ratio), first) < settings.likeness_db for a, b in ends)
+
+
+def _spectral_distance_db(a: Levels, b: Levels) -> float:
+    carries = np.maximum(a, b) > max(a.max(), b.max()) - 15
+    return float(np.abs(a - b)[carries].mean())
+
+
+def _mean_spectrum(heard: RecordingFeatures, start: float, end: float) -> Levels:
+    first = min(int(start), len(heard.spectrum) - 1)
+    return power_to_db(heard.spectrum[first : max(first + 1, int(np.ceil(end)))].mean(axis=0))
+
+
+def _is_long_and_loud(piece: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> bool:
+    """Long enough to be no click, loud enough to be meant."""
+    if (piece.last - piece.first) * heard.hop_s < settings.min_sound_s or _is_near_noise(piece, heard, floor):
+        return False
+    return bool(20 * np.log10(heard.peak[piece.first : piece.last].max() + 1e-9) > settings.quietest_dbfs)
+
+
+def _align_onsets(pieces: list[_SoundSpan], heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> None:
+    """Moves each beginning to its very hop: smoothing blurs an attack by 10 to 20 ms."""
+    for piece in pieces:
+        start, end = max(0, piece.first - 6), piece.first + 8
+        sharp = (power_to_db(heard.power[start:end]) - floor.levels_at(start, end) - 3 * _EXTRA_DB).max(
+            axis=1
+        ) > settings.release_db + 1
+        faint_before = piece.lead < piece.first
+        if sharp.any():
+            piece.first = start + int(np.argmax(sharp))
+        piece.lead = min(piece.lead, piece.first) if faint_before else piece.first
+
+
+def _apply_length_limits(pieces: list[_SoundSpan], heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
+    """Applies pre-roll, `min_s` and `max_s`, and goes over to frames."""
+    cuts: list[SegmentBounds] = []
+    pre_roll, shortest = round(settings.pre_roll_s * heard.sample_rate_hz), round(settings.min_s * heard.sample_rate_hz)
+    for i, piece in enumerate(pieces):
+        start = max(cuts[-1].end_frame if cuts else 0, piece.lead * heard.hop_frames - pre_roll)
+        limit = pieces[i + 1].lead * heard.hop_frames - pre_roll if i + 1 < len(pieces) else heard.frames
+        end = min(limit, heard.frames, max(start + shortest, (piece.tail + 4) * heard.hop_frames))
+        if end - start >= shortest:
+            cuts += _split_long_span(start, end, heard, settings)
+    return cuts
+
+
+def _split_long_span(start: int, end: int, heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
+    """Cuts a long take where least happens: lowest novelty and level, in the second half of what is allowed."""
+    longest, shortest = settings.max_s * heard.sample_rate_hz, settings.min_s * heard.sample_rate_hz
+    cuts, begin = [], start
+    while end - begin > longest:
+        low = begin + max(shortest, longest / 2)
+        high = min(begin + longest, end - shortest)
+        at = _find_calmest_hop(int(low / heard.hop_frames), int(high / heard.hop_frames), heard) * heard.hop_frames
+        cuts.append(SegmentBounds(begin, at, begin > start))
+        begin = at
+    return [*cuts, SegmentBounds(begin, end, begin > start)]
+
+
+def _find_calmest_hop(start: int, end: int, heard: RecordingFeatures) -> int:
+    """The hop in [start, end) where the next 50 ms differ least from the last, and little sounds."""
+    level = power_to_db(uniform_filter1d(heard.power[max(0, start - 20) : end + 20], 10, axis=0))
+    novelty = np.maximum(level[10:] - level[:-10], 0).sum(axis=1)
+    calm = uniform_filter1d(novelty, 10) + level[5:-5].max(axis=1) - level.max()
+    inside = calm[max(0, start - max(0, start - 20) - 5) :][: max(1, end - start)]
+    return start + int(np.argmin(inside))

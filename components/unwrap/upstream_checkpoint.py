@@ -1,0 +1,64 @@
+"""Wrapped checkpoints of stable-audio-tools' own trainer (`epoch=53-step=800.ckpt`): only what listeners need is read.
+
+The file is a zip with tensors stored plainly, so it is mapped into memory: of the optimizer's moments, two thirds of it, not a
+page is touched. The pickle inside is read with torch's restricted reader, which makes tensors and plain containers only.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiotune.errors import ModelError
+from audiotune.store.tensor_files import LazyTensor, wrap_tensor
+
+if TYPE_CHECKING:
+    import torch
+
+_ONLINE, _EMA = "diffusion.", "diffusion_ema.ema_model."
+
+
+def is_upstream_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of torch (a zip), and not a pointer of ours (JSON)."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def read_weights(path: Path, *, ema: bool | None) -> tuple[dict[str, LazyTensor], bool, int]:
+    """The model's tensors, whether they are the running mean, and after how many steps.
+
+    Args:
+        ema: take the running mean; None takes it if there is one.
+
+    Raises:
+        ModelError: not a checkpoint of a diffusion training, objects in it that are not read, or no running mean.
+    """
+    kept = _map_checkpoint(path)
+    state = kept.get("state_dict", kept)
+    online = {name.removeprefix(_ONLINE): tensor for name, tensor in state.items() if name.startswith(_ONLINE)}
+    if not online:  # unwrapped already
+        online = {name: tensor for name, tensor in state.items() if name.startswith(("model.", "conditioner.", "pretransform."))}
+    mean = {f"model.{name.removeprefix(_EMA)}": tensor for name, tensor in state.items() if name.startswith(_EMA)}
+    if not online:
+        raise ModelError("no diffusion model in this checkpoint", where=str(path), cure="take one of a diffusion_cond training")
+    if ema and not mean:
+        raise ModelError("the checkpoint has no running mean", where=str(path), cure="leave ema unset")
+    taken = bool(mean) if ema is None else ema
+    chosen: Mapping[str, torch.Tensor] = {**online, **mean} if taken else online
+    return {name: wrap_tensor(tensor) for name, tensor in chosen.items()}, taken, int(kept.get("global_step", 0))
+
+
+def _map_checkpoint(path: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as e:
+        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        cure = "save its state_dict alone, where you trust the file"
+        raise ModelError(f"cannot read the checkpoint safely: {first}", where=str(path), cure=cure) from e
+    if not isinstance(kept, dict):
+        raise ModelError("no checkpoint of stable-audio-tools", where=str(path), cure="take a .ckpt that its trainer wrote")
+    return kept

@@ -1,0 +1,248 @@
+"""What the namespace of the runs needs, as Kubernetes objects. Measured on KFP 2.17.0 with everything else refused.
+
+    python -m pipelines.namespace --for-cluster cluster.json --namespace jam | kubectl apply -f -
+    python -m pipelines.namespace --for-cluster cluster.json --patch
+    python -m pipelines.namespace --for-cluster cluster.json --training --namespace kubeflow | kubectl apply -f -
+
+Multi-user Kubeflow: runs land in the namespace you name, and all objects are yours. Single-user: runs land in Kubeflow's own
+namespace, whose ConfigMap kfp-launcher is Kubeflow's: --patch prints the command that changes it, and nothing here owns it.
+Where the facts say nodes above 1, what a TrainJob needs comes with the rest; --training prints that part alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from audiotune.errors import AudioTuneError
+from audiotune.store.atomic_files import write_atomic_file
+from components.finetune.nodes.node_resources import LABELS, RUNTIME
+from components.finetune.nodes.trainjob import CONTAINER, GROUP, JOB
+from components.image import TRAIN
+from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
+
+LAUNCHER = "kfp-launcher"
+LOG_SECRET = "mlpipeline-minio-artifact"  # Argo's log archive in Kubeflow's own namespace; without it the first pod hangs
+REPOSITORIES = "artifact-repositories"  # Argo's name for a namespace's own archive
+REPOSITORY = "workflows.argoproj.io/default-artifact-repository"
+KEYS = ("accesskey", "secretkey")
+ACCOUNT = "pipeline-runner"
+# port -> what a step's pods ask there
+EGRESS_TCP = {8887: "Kubeflow's API server", 8080: "its metadata", 9000: "the store", 443: "Kubernetes' API", 5000: "MLflow"}
+DEPLOY = Path(__file__).parents[2] / "deploy" / "kfp"
+Object = dict[str, Any]
+
+
+def _parse_store(cluster: Cluster) -> tuple[str, str, bool]:
+    """Host and port of the store, its region, and whether it is spoken to without TLS."""
+    address = urlsplit(cluster.store_endpoint)
+    return address.netloc or "s3.amazonaws.com", cluster.store_region or "us-east-1", address.scheme == "http"
+
+
+def build_launcher_data(cluster: Cluster) -> dict[str, str]:
+    """The data of ConfigMap kfp-launcher: where artifacts go, and how to get in."""
+    endpoint, region, plain = _parse_store(cluster)
+    keys = {"secretName": cluster.store_secret, "accessKeyKey": KEYS[0], "secretKeyKey": KEYS[1]}
+    default = {
+        "endpoint": endpoint,
+        "region": region,
+        "disableSSL": plain,
+        "forcePathStyle": bool(urlsplit(cluster.store_endpoint).netloc),
+        "credentials": {"fromEnv": False, "secretRef": keys},
+    }
+    providers = yaml.safe_dump({"s3": {"default": default}}, sort_keys=False)
+    return {"defaultPipelineRoot": f"{cluster.store.rstrip('/')}/kfp", "providers": providers}
+
+
+def build_log_repository(cluster: Cluster) -> str:
+    """Where Argo archives the logs of runs in a namespace of ours: the group's own bucket, with the steps' own key. Kubeflow's
+    default is its own store, to which neither our policies nor our keys lead: every pod would end in an error.
+    """
+    endpoint, region, plain = _parse_store(cluster)
+    bucket = urlsplit(cluster.store)
+    folder = "/".join(part for part in (bucket.path.strip("/"), "kfp/logs") if part)
+    keys = {f"{kind}KeySecret": {"name": cluster.store_secret, "key": key} for kind, key in zip(("access", "secret"), KEYS)}
+    place = {
+        "endpoint": endpoint,
+        "bucket": bucket.netloc,
+        "region": region,
+        "insecure": plain,
+        "keyFormat": f"{folder}/{{{{workflow.name}}}}/{{{{pod.name}}}}",
+    }
+    return yaml.safe_dump({"archiveLogs": True, "s3": {**place, **keys}}, sort_keys=False)
+
+
+def build_step_rules(cluster: Cluster) -> list[dict[str, Any]]:
+    """The four rights a run was measured to need; the last one spares a warning about the attempt's number. Training on several
+    nodes needs more."""
+    made = [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": [LAUNCHER]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [cluster.store_secret]},
+        {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+    ]
+    return [*made, *build_training_rules()] if uses_several_nodes(cluster) else made
+
+
+def uses_several_nodes(cluster: Cluster) -> bool:
+    """Whether training is a TrainJob of several nodes."""
+    return (cluster.nodes or 1) > 1
+
+
+def build_training_rules() -> list[dict[str, Any]]:
+    """What the finetune step needs besides, to lead a TrainJob: make, adopt, end it, and read what its pods say."""
+    return [
+        {"apiGroups": [GROUP], "resources": ["trainjobs"], "verbs": ["create", "get", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    ]
+
+
+def build_objects(cluster: Cluster, namespace: str) -> list[Object]:
+    """Everything but the Secret, whose contents are nobody's to print."""
+    account = cluster.service_account or ACCOUNT
+    repositories = _build_object("v1", "ConfigMap", REPOSITORIES, namespace, data={"audio-tune": build_log_repository(cluster)})
+    repositories["metadata"]["annotations"] = {REPOSITORY: "audio-tune"}
+    made = [
+        _build_object("v1", "ConfigMap", LAUNCHER, namespace, data=build_launcher_data(cluster)),
+        repositories,
+        _build_object("v1", "ServiceAccount", account, namespace),
+        *_build_role("audio-tune-steps", account, namespace, build_step_rules(cluster)),
+        _build_object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-steps", namespace, spec=_build_step_policy(cluster)),
+    ]
+    return [*made, *_build_runtime_objects(cluster, namespace)] if uses_several_nodes(cluster) else made
+
+
+def build_training_objects(cluster: Cluster, namespace: str) -> list[Object]:
+    """What a TrainJob needs besides a run's own objects: for namespaces where those are Kubeflow's."""
+    account = cluster.service_account or ACCOUNT
+    return [
+        *_build_role("audio-tune-training", account, namespace, build_training_rules()),
+        *_build_runtime_objects(cluster, namespace),
+    ]
+
+
+def _build_runtime_objects(cluster: Cluster, namespace: str) -> list[Object]:
+    return [
+        _build_object(f"{GROUP}/v1alpha1", "TrainingRuntime", RUNTIME, namespace, spec=build_runtime_spec(cluster)),
+        _build_object(
+            "networking.k8s.io/v1", "NetworkPolicy", "audio-tune-training", namespace, spec=_build_training_policy(cluster)
+        ),
+    ]
+
+
+def build_runtime_spec(cluster: Cluster) -> dict[str, Any]:
+    """Trainer's torch runtime, but nothing is tried again below the step: one lost pod leaves the others waiting for it,
+    so the step starts all of them anew. Training pods need no token of Kubernetes.
+    """
+    image = cluster.images.train or TRAIN  # a TrainJob brings its own
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [{"name": CONTAINER, "image": image}]}
+    template = {
+        "metadata": {"labels": {f"{GROUP}/trainjob-ancestor-step": "trainer"}},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
+    }
+    jobs = {"failurePolicy": {"maxRestarts": 0}, "replicatedJobs": [{"name": JOB, "template": template}]}
+    return {"mlPolicy": {"numNodes": 1, "torch": {}}, "template": {"spec": jobs}}
+
+
+def _build_role(name: str, account: str, namespace: str, granted: list[dict[str, Any]]) -> list[Object]:
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+    return [
+        _build_object("rbac.authorization.k8s.io/v1", "Role", name, namespace, rules=granted),
+        _build_object("rbac.authorization.k8s.io/v1", "RoleBinding", name, namespace, roleRef=role, subjects=subjects),
+    ]
+
+
+def _build_object(version: str, kind: str, name: str, namespace: str, **rest: Any) -> Object:
+    labels = {"app.kubernetes.io/name": "audio-tune", "app.kubernetes.io/component": "steps"}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels}, **rest}
+
+
+def _build_step_policy(cluster: Cluster) -> dict[str, Any]:
+    """Pods of a run ask others and are asked by nobody. KFP labels all of them with pipeline/runid."""
+    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
+    ports = [{"protocol": "TCP", "port": port} for port in sorted({*EGRESS_TCP, *named, 6443})]
+    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    return {
+        "podSelector": {"matchExpressions": [{"key": "pipeline/runid", "operator": "Exists"}]},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [],
+        "egress": [{"ports": [*dns, *ports]}],
+    }
+
+
+def _build_training_policy(cluster: Cluster) -> dict[str, Any]:
+    """Training pods talk to each other on any port (NCCL takes what is free), to the store and to MLflow; nobody else asks them."""
+    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
+    ports = [{"protocol": "TCP", "port": port} for port in sorted({443, 9000, 5000, *named})]
+    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    each_other = [{"podSelector": {"matchLabels": dict(LABELS)}}]
+    return {
+        "podSelector": {"matchLabels": dict(LABELS)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": each_other}],
+        "egress": [{"to": each_other}, {"ports": [*dns, *ports]}],
+    }
+
+
+def build_patch_command(cluster: Cluster, namespace: str = "kubeflow") -> str:
+    """The command that tells a single-user Kubeflow of our bucket."""
+    patch = json.dumps({"data": build_launcher_data(cluster)})
+    return f"kubectl patch configmap {LAUNCHER} --namespace {namespace} --type merge --patch {shlex.quote(patch)}"
+
+
+def build_secret_command(name: str, namespace: str) -> str:
+    """How a Secret with a key of the store is made; it comes from two files that hold nothing else."""
+    files = " ".join(f"--from-file={key}={key}" for key in KEYS)
+    return f"kubectl create secret generic {name} --namespace {namespace} {files}"
+
+
+def build_manifests(cluster: Cluster) -> dict[str, str]:
+    """The plain manifests in deploy/kfp, file name -> text; a contract test holds them to this."""
+    head = "# Written by `python -m pipelines.namespace --write` from deploy/kfp/cluster.yaml; change it there.\n"
+    patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": LAUNCHER}, "data": build_launcher_data(cluster)}
+    return {
+        "multi-user/objects.yaml": head + yaml.safe_dump_all(build_objects(cluster, "audio-tune"), sort_keys=False),
+        "single-user/launcher-patch.yaml": head + yaml.safe_dump(patch, sort_keys=False),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.namespace", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
+    parser.add_argument("--namespace", default="", help="where runs land (default: audio-tune; with --patch kubeflow)")
+    parser.add_argument("--patch", action="store_true", help="single-user: print the command that changes Kubeflow's ConfigMap")
+    parser.add_argument("--secrets", action="store_true", help="print the command that makes the Secret with the store's key")
+    parser.add_argument("--training", action="store_true", help="print only what a TrainJob needs besides, for nodes above 1")
+    parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp anew")
+    args = parser.parse_args(argv)
+    try:
+        if args.write:
+            for name, text in build_manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
+                write_atomic_file(DEPLOY / name, text)
+            return 0
+        cluster = (load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()) or Cluster()
+    except AudioTuneError as e:
+        print(f"namespace: {e}", file=sys.stderr)
+        return 2
+    if args.patch:
+        print(build_patch_command(cluster, args.namespace or "kubeflow"))
+    if args.secrets:
+        print(build_secret_command(cluster.store_secret, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
+    if args.training:
+        print(yaml.safe_dump_all(build_training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
+    if not (args.patch or args.secrets or args.training):
+        print(yaml.safe_dump_all(build_objects(cluster, args.namespace or "audio-tune"), sort_keys=False), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

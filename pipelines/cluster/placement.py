@@ -1,0 +1,187 @@
+"""GPU, memory, secrets, retries and timeouts of every task, written in this one place from the cluster's facts.
+
+It writes into the compiled YAML what the SDK's extension would have written, so that a cluster without the SDK (the chart's
+upload job) can do it too; a contract test holds both side by side. Shapes: kfp-kubernetes 2.17, KubernetesExecutorConfig.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+from components.finetune.nodes.node_resources import VARIABLE, NodeResources
+from pipelines.cluster.settings import Cluster
+from pipelines.documents import Documents, collect_containers, collect_tasks, iterate_steps
+
+GPU_STEPS = ("encode", "finetune", "evaluate")
+
+# Kubeflow counts this from the first start of a task, not per pause: shorter than all attempts together means no retry.
+_LONGER_THAN_ANY_RUN = "604800s"
+# So that the TrainJob meets its own deadline first and the step lives to tell of it.
+_LONGER_THAN_THE_TRAINING_S = 900
+# A number, so that PodSecurity "restricted" can see it is not root; the images' own user.
+_USER = "10001"
+_CA = "/etc/audio-tune/ca"
+_OURS = re.compile(r"(?:^|/)(prepare|train)(?:[:@]|$)")
+_UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
+    """The pipeline with every task put where it belongs, and given what it needs. What was placed before is replaced."""
+    spec = copy.deepcopy(documents[0])
+    executors = {}
+    several = count_nodes(spec) > 1
+    for label, container in collect_containers(spec).items():
+        step = label.removeprefix("exec-").split("-")[0]
+        leads = several and step == "finetune"  # its GPUs are those of its training pods
+        gpu = step in GPU_STEPS and not leads
+        _fill_container(container, cluster, gpu)
+        executors[label] = _build_platform(cluster, gpu)
+        if leads:
+            container["env"] = [
+                *container.get("env", []),
+                {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)},
+            ]
+            executors[label]["activeDeadlineSeconds"] = str(cluster.gpu_timeout_s + _LONGER_THAN_THE_TRAINING_S)
+    for task in collect_tasks(spec).values():
+        _set_retries(task, cluster)
+    return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
+
+
+def count_nodes(spec: dict[str, Any]) -> int:
+    """How many nodes the finetune step of a filled pipeline trains on; 1 where there is none."""
+    for step, task in iterate_steps(spec):
+        if step == "finetune":
+            wired = task.get("inputs", {}).get("parameters", {}).get("settings", {})
+            return int(wired.get("runtimeValue", {}).get("constant", {}).get("nodes") or 1)
+    return 1
+
+
+def build_environment(cluster: Cluster) -> dict[str, str]:
+    """What every step sees besides its credentials."""
+    values = {
+        "AUDIOTUNE_STORE": cluster.store,
+        "AWS_ENDPOINT_URL_S3": cluster.store_endpoint,
+        "AWS_REGION": cluster.store_region,
+        "MLFLOW_TRACKING_URI": cluster.mlflow,
+        "AWS_CA_BUNDLE": f"{_CA}/ca.crt" if cluster.store_ca_secret else "",
+        **cluster.environment,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _fill_container(container: dict[str, Any], cluster: Cluster, gpu: bool) -> None:
+    role = _OURS.search(container["image"])
+    container["image"] = (getattr(cluster.images, role.group(1)) if role else "") or container["image"]
+    container["resources"] = _build_resources(cluster, gpu)
+    env = [{"name": name, "value": value} for name, value in build_environment(cluster).items()]
+    container.pop("env", None)
+    if env:
+        container["env"] = env
+
+
+def _build_resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
+    """Each amount twice: old servers read numbers (cores, gigabytes), new ones Kubernetes' own words."""
+    memory = cluster.gpu_memory_limit if gpu else cluster.memory_limit
+    made: dict[str, Any] = {
+        "cpuRequest": parse_quantity(cluster.cpu_request),
+        "memoryRequest": parse_quantity(cluster.memory_request) / 1e9,
+        "memoryLimit": parse_quantity(memory) / 1e9,
+        "resourceCpuRequest": cluster.cpu_request,
+        "resourceMemoryRequest": cluster.memory_request,
+        "resourceMemoryLimit": memory,
+    }
+    if gpu and cluster.gpus:
+        count, kind = str(cluster.gpus), cluster.gpu_resource
+        made["accelerator"] = {"count": count, "resourceCount": count, "resourceType": kind, "type": kind}
+    return made
+
+
+def parse_quantity(quantity: str) -> float:
+    """A Kubernetes quantity as a number: 500m is 0.5, 1Gi is 2**30."""
+    number, unit = re.fullmatch(r"([\d.]+)([a-zA-Z]*)", quantity).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS[unit]
+
+
+def _build_platform(cluster: Cluster, gpu: bool) -> dict[str, Any]:
+    keys = [
+        {"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"},
+        {"secretKey": "secretkey", "envVar": "AWS_SECRET_ACCESS_KEY"},
+    ]
+    made: dict[str, Any] = {
+        "securityContext": {"runAsUser": _USER, "runAsGroup": "0", "runAsNonRoot": True},
+        "secretAsEnv": [{**_reference_secret(cluster.store_secret), "keyToEnv": keys, "optional": False}],
+    }
+    if cluster.store_ca_secret:
+        made["secretAsVolume"] = [{**_reference_secret(cluster.store_ca_secret), "mountPath": _CA, "optional": False}]
+    if cluster.pull_secrets:
+        made["imagePullSecret"] = [_reference_secret(name) for name in cluster.pull_secrets]
+    if cluster.pull_policy:
+        made["imagePullPolicy"] = cluster.pull_policy
+    return {**made, **_build_gpu_settings(cluster)} if gpu else made
+
+
+def _reference_secret(name: str) -> dict[str, Any]:
+    return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
+
+
+def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
+    """Shared memory and a deadline also without a GPU: the same steps are the heavy ones there."""
+    mount = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": cluster.shared_memory}
+    made: dict[str, Any] = {"emptyDirMounts": [mount], "activeDeadlineSeconds": str(cluster.gpu_timeout_s)}
+    if cluster.gpu_node_selector:
+        made["nodeSelector"] = {"labels": dict(cluster.gpu_node_selector)}
+    tolerations = [{k: v for k, v in t.model_dump().items() if v} for t in cluster.gpu_tolerations]
+    if cluster.gpu_taint:
+        tolerations.append({"key": cluster.gpu_taint, "operator": "Exists", "effect": "NoSchedule"})
+    if tolerations:
+        made["tolerations"] = tolerations
+    return made
+
+
+def _dump_training_pod(image: str, cluster: Cluster) -> str:
+    """What each training pod gets, as the step reads it: the image, GPUs, shared memory, Secrets and place of a GPU step."""
+    step = _build_platform(cluster, gpu=True)
+    secrets = [
+        {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": key["secretKey"]}}}
+        for secret in step["secretAsEnv"]
+        for key in secret["keyToEnv"]
+    ]
+    volumes: list[dict[str, Any]] = [
+        {"name": mount["volumeName"], "emptyDir": {"medium": mount["medium"], "sizeLimit": mount["sizeLimit"]}}
+        for mount in step["emptyDirMounts"]
+    ]
+    mounts = [{"name": mount["volumeName"], "mountPath": mount["mountPath"]} for mount in step["emptyDirMounts"]]
+    for secret in step.get("secretAsVolume", []):
+        volumes.append({"name": "store-ca", "secret": {"secretName": secret["secretName"]}})
+        mounts.append({"name": "store-ca", "mountPath": secret["mountPath"], "readOnly": True})
+    gpus = {cluster.gpu_resource: str(cluster.gpus)} if cluster.gpus else {}
+    place = NodeResources(
+        image=image,
+        env=[*({"name": name, "value": value} for name, value in build_environment(cluster).items()), *secrets],
+        resources={
+            "requests": {"cpu": cluster.cpu_request, "memory": cluster.memory_request, **gpus},
+            "limits": {"memory": cluster.gpu_memory_limit, **gpus},
+        },
+        volumes=volumes,
+        mounts=mounts,
+        node_selector=step.get("nodeSelector", {}).get("labels", {}),
+        tolerations=step.get("tolerations", []),
+        pull_secrets=list(cluster.pull_secrets),
+        user=int(_USER),
+        deadline_s=cluster.gpu_timeout_s,
+        restarts=cluster.retries,
+    )
+    return place.model_dump_json()
+
+
+def _set_retries(task: dict[str, Any], cluster: Cluster) -> None:
+    task.pop("retryPolicy", None)
+    if cluster.retries:
+        task["retryPolicy"] = {
+            "maxRetryCount": cluster.retries,
+            "backoffDuration": "30s",
+            "backoffFactor": 2.0,
+            "backoffMaxDuration": _LONGER_THAN_ANY_RUN,
+        }

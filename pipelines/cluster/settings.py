@@ -1,0 +1,164 @@
+"""Cluster: where steps run on Kubernetes, and with what. Read from JSON, YAML, or a recipe's [cluster] table.
+
+On a cluster with our chart it is the ConfigMap <release>-cluster; without the chart it is a file that you write.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiotune.errors import SettingsError
+
+_PRESETS = Path(__file__).parents[2] / "helm" / "audio-tune" / "files" / "presets.yaml"
+_QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+
+class ClusterTable(BaseModel):
+    """Refuses keys nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StepImages(ClusterTable):
+    """Whole references, as in registry.home:5000/audio-tune/prepare@sha256:...; empty keeps the compiled name."""
+
+    prepare: str = Field(default="", description="image of ingest, segment and annotate_merge")
+    train: str = Field(default="", description="image of all other steps")
+
+
+class GpuToleration(ClusterTable):
+    """A taint that GPU steps tolerate."""
+
+    key: str = Field(default="", description="the taint's key; empty with Exists tolerates all")
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="Exists, or Equal with a value")
+    value: str = Field(default="", description="the taint's value")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(default="", description="empty: every effect")
+
+
+class Cluster(ClusterTable):
+    """Where steps run on Kubernetes, and with what; a laptop ignores it."""
+
+    store: str = Field(default="", description="AUDIOTUNE_STORE of every step; empty leaves it to the image's environment")
+    store_endpoint: str = Field(default="", description="AWS_ENDPOINT_URL_S3 of every step")
+    store_region: str = Field(default="", description="AWS_REGION of every step")
+    store_secret: str = Field(default="audiotune-store", description="Secret with the keys accesskey and secretkey")
+    store_ca_secret: str = Field(default="", description="Secret with ca.crt, where the store's certificate is the group's own")
+    mlflow: str = Field(default="", description="MLFLOW_TRACKING_URI of every step")
+    images: StepImages = Field(default=StepImages(), description="what the steps run in")
+    pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets with the registry's login")
+    pull_policy: Literal["", "IfNotPresent", "Always", "Never"] = Field(default="", description="when nodes pull")
+    recipe: str = Field(default="", description="recipe that fits this machine")
+    batch_size: int | None = Field(default=None, ge=1, le=65_536, description="segments per optimizer step that fit this machine")
+    gpu_resource: str = Field(default="nvidia.com/gpu", description="resource that encode, finetune and evaluate ask for")
+    gpus: int = Field(default=0, ge=0, le=16, description="how many of it; 0 runs them on the CPU")
+    nodes: int | None = Field(
+        default=None, ge=1, le=64, description="training pods, each with that many GPUs; above 1 by a Kubeflow TrainJob"
+    )
+    gpu_node_selector: dict[str, str] = Field(default={}, description="labels a GPU node must have")
+    gpu_taint: str = Field(default="", description="key of a NoSchedule taint that GPU steps tolerate")
+    gpu_tolerations: tuple[GpuToleration, ...] = Field(default=(), description="taints that GPU steps tolerate")
+    shared_memory: str = Field(default="2Gi", pattern=_QUANTITY, description="size of /dev/shm on GPU steps")
+    cpu_request: str = Field(default="500m", pattern=_QUANTITY, description="cores set aside for every step")
+    memory_request: str = Field(default="1Gi", pattern=_QUANTITY, description="memory set aside for every step")
+    memory_limit: str = Field(default="8Gi", pattern=_QUANTITY, description="most memory of a step without a GPU")
+    gpu_memory_limit: str = Field(default="48Gi", pattern=_QUANTITY, description="most memory of a GPU step")
+    gpu_timeout_s: int = Field(
+        default=7 * 86_400,
+        ge=60,
+        description="a GPU step that runs longer is ended; it resumes from its checkpoint when run again",
+    )
+    retries: int = Field(default=2, ge=0, le=10, description="attempts after a first failure")
+    service_account: str = Field(default="", description="service account of the steps; empty takes Kubeflow's")
+    environment: dict[str, str] = Field(default={}, description="more environment of every step")
+
+
+def load_cluster(path: Path) -> Cluster:
+    """The facts in a JSON or YAML file.
+
+    Raises:
+        SettingsError: no such file, no JSON or YAML, or keys and values that do not fit, each named.
+    """
+    return _check_cluster(_flatten_table(_read_table(path)), str(path))
+
+
+def _flatten_table(table: dict[str, Any]) -> dict[str, Any]:
+    """The chart's cluster.json keeps our keys below `cluster` and the GPU preset's beside it.
+
+    Its preset, runtime_class, device and device_class tell people what was meant: Kubeflow 2.17 can set none of them on a step.
+    """
+    if not isinstance(table.get("cluster"), dict):
+        return table
+    flat = {**table["cluster"], **{name: table[name] for name in ("recipe", "batch_size", "images") if table.get(name)}}
+    if table.get("tolerations"):
+        flat = {**flat, "gpu_taint": "", "gpu_tolerations": table["tolerations"]}
+    known = {"cluster", "recipe", "batch_size", "images", "tolerations", "preset", "runtime_class", "device", "device_class"}
+    return {**flat, **{name: value for name, value in table.items() if name not in known}}
+
+
+def cluster_from_environment() -> Cluster | None:
+    """What AUDIOTUNE_CLUSTER names, or None."""
+    path = os.environ.get("AUDIOTUNE_CLUSTER")
+    return load_cluster(Path(path)) if path else None
+
+
+def apply_images(cluster: Cluster, values: Path) -> Cluster:
+    """Takes the digests from a values file of the chart (`make images REGISTRY=...` writes deploy/values/images.yaml)."""
+    images = _read_table(values).get("images", {})
+    return cluster.model_copy(
+        update={"images": StepImages(**{name: _build_reference(images, name) for name in ("prepare", "train")})}
+    )
+
+
+def apply_preset(cluster: Cluster, name: str, presets: Path = _PRESETS) -> Cluster:
+    """Takes a GPU preset of the chart: resource, count, selector, tolerations, shared memory, batch size and recipe."""
+    found = _read_table(presets)
+    if name not in found:
+        raise SettingsError(f"no GPU preset {name!r}", cure=f"take one of: {', '.join(found)}")
+    preset = found[name]
+    ours = preset["pipelines"]
+    return _check_cluster(
+        {
+            **cluster.model_dump(exclude_defaults=True),
+            "gpu_resource": preset["resource"] or "nvidia.com/gpu",
+            "gpus": preset["count"],
+            "gpu_node_selector": preset["nodeSelector"],
+            "gpu_tolerations": preset["tolerations"],
+            "shared_memory": ours["sharedMemory"],
+            "batch_size": ours["batchSize"],
+            "recipe": ours["recipe"],
+        },
+        name,
+    )
+
+
+def _build_reference(images: dict[str, Any], name: str) -> str:
+    own = images.get(name) or {}
+    host = own.get("registry") or images.get("registry", "")
+    path = own.get("name") or f"audio-tune/{name}"
+    end = f"@{own['digest']}" if own.get("digest") else f":{own.get('tag') or 'latest'}"
+    return "/".join(filter(None, [host, path])) + end
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text())
+    except OSError as e:
+        raise SettingsError(f"the file cannot be read: {e.strerror}", where=str(path), cure="name one that is there") from e
+    except yaml.YAMLError as e:
+        raise SettingsError(f"the file is neither JSON nor YAML: {e}", where=str(path), cure="mend the line it names") from e
+    if not isinstance(found, dict):
+        raise SettingsError("the file holds no table", where=str(path), cure="write keys and values")
+    return found
+
+
+def _check_cluster(given: dict[str, Any], where: str) -> Cluster:
+    try:
+        return Cluster.model_validate(given)
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
+        raise SettingsError(f"the cluster's facts do not fit: {faults}", where=where, cure="mend the keys named") from e

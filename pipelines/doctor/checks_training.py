@@ -1,0 +1,70 @@
+"""What the doctor looks at where training takes several nodes: Kubeflow Trainer, its version, and our runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from components.finetune.nodes.node_resources import RUNTIME
+from components.finetune.nodes.trainjob import API, CONTAINER, GROUP, JOB
+from pipelines.cluster.namespace import build_runtime_spec, uses_several_nodes
+from pipelines.doctor.findings import CheckTarget, DoctorFinding
+
+_NEEDED = ("runtimePatches", "activeDeadlineSeconds")  # both came with Trainer 2.2
+_INSTALL = "install Kubeflow Trainer 2.2 or newer (with JobSet), or take nodes out of the cluster's facts"
+_APPLY = "apply what `python -m pipelines.namespace` prints for these facts (--training where the rest is Kubeflow's)"
+
+
+def check_trainer(patient: CheckTarget) -> Iterator[DoctorFinding]:
+    """Kubernetes knows TrainJobs as we write them, and the namespace has the runtime that they name."""
+    if not uses_several_nodes(patient.cluster):
+        yield DoctorFinding("trainer", "well", "training stays in one pod; no TrainJob is needed")
+        return
+    described = patient.api.get(f"/openapi/v3/apis/{GROUP}/v1alpha1")  # open to everybody who may sign in, unlike the CRD
+    if described is None:
+        words = f"nodes is {patient.cluster.nodes}, and Kubernetes knows no TrainJob: Kubeflow Trainer is not installed"
+        yield DoctorFinding("trainer", "wrong", words, _INSTALL)
+        return
+    missing = [name for name in _NEEDED if name not in _list_fields(described)]
+    if missing:
+        words = f"Kubeflow Trainer is older than 2.2: its TrainJob has no {' and no '.join(missing)}"
+        yield DoctorFinding("trainer", "wrong", words, _INSTALL)
+        return
+    yield DoctorFinding("trainer", "well", "Kubernetes knows TrainJobs as Kubeflow Trainer 2.2 and newer have them")
+    yield from _check_runtime(patient)
+
+
+def _list_fields(described: dict[str, Any]) -> set[str]:
+    """Names of the fields of a TrainJob's spec, as the server describes them."""
+    for name, schema in (described.get("components", {}).get("schemas") or {}).items():
+        if name.endswith(".TrainJob"):
+            return set(schema.get("properties", {}).get("spec", {}).get("properties", {}))
+    return set()
+
+
+def _check_runtime(patient: CheckTarget) -> Iterator[DoctorFinding]:
+    found = patient.api.get(f"{API}/namespaces/{patient.runs}/trainingruntimes/{RUNTIME}")
+    if found is None:
+        yield DoctorFinding("trainer", "wrong", f"no TrainingRuntime {RUNTIME} in {patient.runs}: TrainJobs are refused", _APPLY)
+        return
+    ours = build_runtime_spec(patient.cluster)["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
+    job = _find_job_spec(found)
+    if not any(container.get("name") == CONTAINER for container in _read_pod_spec(job).get("containers", [])):
+        yield DoctorFinding("trainer", "wrong", f"TrainingRuntime {RUNTIME} has no container {CONTAINER} in a job {JOB}", _APPLY)
+    elif (
+        job.get("backoffLimit") != ours["backoffLimit"]
+        or _read_pod_spec(job).get("restartPolicy") != _read_pod_spec(ours)["restartPolicy"]
+    ):
+        words = f"TrainingRuntime {RUNTIME} starts single pods again: the others wait for one that begins anew"
+        yield DoctorFinding("trainer", "warning", words, _APPLY)
+    else:
+        yield DoctorFinding("trainer", "well", f"{patient.runs} has the TrainingRuntime {RUNTIME}")
+
+
+def _find_job_spec(runtime: dict[str, Any]) -> dict[str, Any]:
+    jobs = runtime.get("spec", {}).get("template", {}).get("spec", {}).get("replicatedJobs") or []
+    return dict(next((job["template"]["spec"] for job in jobs if job.get("name") == JOB), {}))
+
+
+def _read_pod_spec(job: dict[str, Any]) -> dict[str, Any]:
+    return dict(job.get("template", {}).get("spec", {}))

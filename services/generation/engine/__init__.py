@@ -1,0 +1,1 @@
+"""What turns requests into sounds: scheduling, loaded releases, adapters, quotas."""

@@ -1,0 +1,245 @@
+"""LoRA adapters that a request adds to its release: found in the registry, asked for consent as a release is, fitted to the base.
+
+Nothing of them is held in memory but their cards: matrices are read by the batch that needs them (audiotune/stable_audio/adapters.py).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from audiotune.domain.generation import AdapterRequest, AppliedAdapter
+from audiotune.domain.release import Release
+from audiotune.errors import GovernanceError, ModelError, RegistryError, StoreError
+from services.generation.engine.work import AdapterLookupError, LoadedRelease, NotReadyError
+from services.generation.http.problems import ProblemError
+from services.generation.settings import Settings
+
+if TYPE_CHECKING:
+    from audiotune.stable_audio.adapters import Adapter
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")  # versions in the registry
+_KEPT = 256  # cards and aliases that are remembered
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class AdapterSource(Protocol):
+    """Where adapters come from: the port that the real registry and the tests' fake stand behind."""
+
+    def version_at(self, name: str, alias: str) -> str | None:
+        """The version an alias points to. Raises RegistryError when the registry is away."""
+
+    def find_release(self, name: str, version: str) -> Release | None:
+        """A registered version, or None. Raises RegistryError when the registry is away."""
+
+    def list_adapters(self) -> list[Release]:
+        """Every registered release that is an adapter beside its base. Raises RegistryError."""
+
+    def load_adapter(self, release: Release) -> Adapter:
+        """Its adapter, whose bytes have been checked against its digest. Raises ModelError, StoreError."""
+
+    def check_fit(self, loaded: LoadedRelease, adapter: Adapter) -> None:
+        """Raises ModelError when an adapter is none for this model."""
+
+    def require_consent(self, release: Release) -> None:
+        """Raises ConsentError when somebody in it has withdrawn."""
+
+
+@dataclass(frozen=True)
+class ChosenAdapter:
+    """An adapter that a request may add.
+
+    Attributes:
+        extra: what is added beside the loaded weights; less than `strength` where they hold the adapter already.
+    """
+
+    release: Release
+    adapter: Adapter
+    strength: float
+    extra: float
+
+    @property
+    def as_applied(self) -> AppliedAdapter:
+        return AppliedAdapter(
+            release=self.release.name, version=self.release.version, digest=self.adapter.digest, strength=self.strength
+        )
+
+
+@dataclass
+class _CachedAdapter:
+    release: Release
+    adapter: Adapter
+    agreed_at: float  # on the monotonic clock: when the store last said that everybody agrees
+
+
+class AdapterResolver:
+    """See the module. For many threads."""
+
+    def __init__(self, settings: Settings, models: AdapterSource) -> None:
+        self._settings, self._models = settings, models
+        self._lock = threading.RLock()
+        self._cards: OrderedDict[tuple[str, str], _CachedAdapter] = OrderedDict()
+        self._versions: OrderedDict[tuple[str, str], tuple[float, str | None]] = OrderedDict()
+        self._names = (float("-inf"), "")
+
+    def resolve(self, loaded: LoadedRelease, asked: Sequence[AdapterRequest]) -> tuple[ChosenAdapter, ...]:
+        """What the request's adapters are, in an order that does not depend on the request's.
+
+        Raises:
+            Problem: 404 no such adapter, 403 somebody in it does not agree, 422 it does not fit the release; the field is named.
+            AwayError: registry or store are away, and nothing is known from before.
+            NotReadyError: the release makes room for a newer version at this moment.
+        """
+        if not asked:
+            return ()
+        try:
+            with self._lock:
+                found = [self._resolve_one(loaded, place, wish) for place, wish in enumerate(asked)]
+        except (RegistryError, StoreError) as e:
+            raise AdapterLookupError(f"the adapters cannot be looked up: {e}", cure="try again in a moment") from e
+        for place, one in enumerate(found):
+            if any(other.adapter.digest == one.adapter.digest for other in found[:place]):
+                raise _adapter_problem(422, place, "the same adapter is named twice", "name each once", "invalid-request")
+        return tuple(sorted(found, key=lambda one: one.adapter.digest))
+
+    def list_offered(self) -> list[Release]:
+        """Every adapter that may be asked for, newest versions first. Raises RegistryError."""
+        return [
+            release for release in self._models.list_adapters() if self._is_allowed(release.name) and self._has_passed(release)
+        ]
+
+    def _resolve_one(self, loaded: LoadedRelease, place: int, wish: AdapterRequest) -> ChosenAdapter:
+        card = self._find_adapter(place, wish.release)
+        pointer, base = card.release.weights, loaded.release.weights
+        if pointer.base_digest != base.base_digest:
+            why = f"it was tuned from {pointer.base} ({pointer.base_digest[:12]}), the release from {base.base} ({base.base_digest[:12]})"
+            raise _adapter_problem(
+                422,
+                place,
+                f"{_describe_release(card.release)} does not fit {loaded.release.name}: {why}",
+                "an adapter of the same base",
+            )
+        self._check_fit(place, loaded, card)
+        own = 1.0 if card.adapter.digest == base.adapter_digest else 0.0
+        return ChosenAdapter(card.release, card.adapter, wish.strength, wish.strength - own)
+
+    def _check_fit(self, place: int, loaded: LoadedRelease, card: _CachedAdapter) -> None:
+        if loaded.model is None:  # it makes room for a newer version
+            raise NotReadyError(f"release {loaded.release.name} is being exchanged", cure="try again in a moment")
+        try:
+            self._models.check_fit(loaded, card.adapter)
+        except ModelError as e:
+            raise _adapter_problem(
+                422, place, f"{_describe_release(card.release)} does not fit {loaded.release.name}: {e.what}", "another adapter"
+            ) from e
+
+    def _find_adapter(self, place: int, named: str) -> _CachedAdapter:
+        name, at = _split_name(named)
+        version = self._find_version(name, at) if self._is_allowed(name) else None
+        card = self._cards.get((name, version)) if version is not None else None
+        if card is None and version is not None:
+            card = self._open_adapter(place, name, version)
+        if card is None or version is None:
+            raise _adapter_problem(404, place, f"there is no adapter {named[:100]!r}", self._describe_known(), "no-such-adapter")
+        if not self._has_passed(card.release):
+            why = "; ".join(card.release.evaluation.reasons) or "no reason given"
+            raise _adapter_problem(
+                422, place, f"{_describe_release(card.release)} did not pass its evaluation: {why}", "a version that passed"
+            )
+        self._ask_consent(place, card)
+        _cache_entry(self._cards, (name, version), card)
+        return card
+
+    def _open_adapter(self, place: int, name: str, version: str) -> _CachedAdapter | None:
+        release = self._models.find_release(name, version)
+        if release is None:
+            return None
+        if not release.weights.adapter:
+            kind = "its adapter was merged, or it was tuned as a whole"
+            cure = "a release that was unwrapped with lora = keep; or ask for it as `release`"
+            raise _adapter_problem(422, place, f"{_describe_release(release)} is no adapter: {kind}", cure)
+        try:
+            return _CachedAdapter(release, self._models.load_adapter(release), float("-inf"))
+        except ModelError as e:
+            raise _adapter_problem(422, place, f"{_describe_release(release)} cannot be used: {e}", "another version") from e
+
+    def _ask_consent(self, place: int, card: _CachedAdapter) -> None:
+        """As for a release: asked anew every `consent_s`; a store that is away is waited for `grace_s`."""
+        now = time.monotonic()
+        if now - card.agreed_at < self._settings.consent_s:
+            return
+        try:
+            self._models.require_consent(card.release)
+            card.agreed_at = now
+        except GovernanceError as e:
+            self._cards.pop((card.release.name, card.release.version), None)
+            raise _adapter_problem(
+                403, place, f"{_describe_release(card.release)} may not be used: {e}", "leave it out", "consent"
+            ) from e
+        except StoreError:
+            if now - card.agreed_at > self._settings.grace_s:
+                raise
+
+    def _find_version(self, name: str, at: str) -> str | None:
+        """The version that a name stands for, asked at most every `poll_s`; the last one known while the registry is away."""
+        if at.startswith(":"):
+            return at[1:] if _NUMBER.fullmatch(at[1:]) else None
+        alias = at[1:] or self._settings.release_aliases.get(name, self._settings.alias)
+        asked_at, known = self._versions.get((name, alias), (float("-inf"), None))
+        if time.monotonic() - asked_at < self._settings.poll_s:
+            return known
+        try:
+            known = self._models.version_at(name, alias)
+        except RegistryError:
+            if known is None:
+                raise
+        _cache_entry(self._versions, (name, alias), (time.monotonic(), known))
+        return known
+
+    def _describe_known(self) -> str:
+        """The adapters' names in words, asked at most every `poll_s`: wrong names are cheap to send."""
+        asked_at, words = self._names
+        if time.monotonic() - asked_at >= self._settings.poll_s:
+            names = ", ".join(dict.fromkeys(release.name for release in self.list_offered()))[:300]
+            words = f"one of: {names}" if names else "none: no adapter is registered here"
+            self._names = (time.monotonic(), words)
+        return words
+
+    def _is_allowed(self, name: str) -> bool:
+        return self._settings.adapters.strip() == "*" or name in self._settings.adapter_names
+
+    def _has_passed(self, release: Release) -> bool:
+        """Whether it passed its gate, or the followed alias is on it all the same; a candidate counts where candidates are served."""
+        served = ["", "@candidate"] if self._settings.candidates else [""]
+        return release.evaluation.passed or any(self._find_version(release.name, at) == release.version for at in served)
+
+
+def _split_name(named: str) -> tuple[str, str]:
+    """(name, "@alias" or ":version" or "")."""
+    for sign in "@:":
+        name, found, at = named.partition(sign)
+        if found:
+            return name, sign + at
+    return named, ""
+
+
+def _cache_entry(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
+
+
+def _describe_release(release: Release) -> str:
+    return f"adapter {release.name} version {release.version}"
+
+
+def _adapter_problem(status: int, place: int, what: str, cure: str, code: str = "adapter-does-not-fit") -> ProblemError:
+    fault = {"field": f"adapters.{place}.release", "message": cure}
+    return ProblemError(status, f"{what}. Give {cure}" if status != 403 else what, errors=[fault], code=code)

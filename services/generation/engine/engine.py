@@ -1,0 +1,260 @@
+"""The engine: one thread that denoises batch after batch, each request with its own noise, as the schedule says.
+
+Between two steps it looks who has left, and lets shorter sounds of those who are not being served go first. Out of memory
+splits the batch once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+from audiotune.audio.sound import Sound
+from audiotune.errors import GenerationError
+from services.generation.engine.loaded_releases import LoadedReleases
+from services.generation.engine.schedule import QueueFullError, QueueLimits, Schedule
+from services.generation.engine.work import (
+    BusyError,
+    DeadlineError,
+    EngineWork,
+    LoadedRelease,
+    MemoryFullError,
+    SoundEntry,
+    WorkSpeed,
+)
+from services.generation.settings import Settings
+
+Generate = Callable[..., list[Sound | None]]
+_FULL_WORDS = {
+    "entries": "the line is full",
+    "member_entries": "you have as many requests waiting as one member may",
+    "cost_s": "more work is waiting than can be done in time",
+}
+
+
+class Engine:
+    """See the module. `generate(model, requests, on_step, gone)` makes the sounds of alike requests."""
+
+    def __init__(self, settings: Settings, shelf: LoadedReleases, generate: Generate) -> None:
+        self.settings, self.shelf, self._generate = settings, shelf, generate
+        self.speed = WorkSpeed()
+        self._schedule = Schedule(limits_from_settings(settings))
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._left_s = 0.0  # predicted rest of the batch at work
+        self._at_work = 0
+        self._thread = threading.Thread(target=self._run_loop, daemon=True, name="engine")
+
+    def start(self) -> Engine:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    @property
+    def queue_length(self) -> int:
+        return len(self._schedule)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._at_work and not len(self._schedule)
+
+    def submit(
+        self, loaded: LoadedRelease, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None, *,
+        ticket: Hashable = None, bounded: bool = True,
+    ) -> EngineWork:  # fmt: skip
+        """Queues work. Raises BusyError.
+
+        Args:
+            patience_s: how long somebody waits for it.
+            ticket: equal for the same request asked again; who was refused and comes back in time is let in.
+            bounded: whether a full line refuses it.
+        """
+        now = time.monotonic()
+        deadline = now + (self.settings.patience_s if patience_s is None else patience_s)
+        told = [_measure_request(loaded, request) for request in requests]
+        work = EngineWork(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in told))
+        work.add_rows([kind for kind, _, _ in told], [self.speed.cost_s(units) for _, _, units in told])
+        with self._changed:
+            try:
+                self._schedule.add_entries(work.rows, self._left_s, now=now, ticket=ticket, bounded=bounded)
+            except QueueFullError as e:
+                raise BusyError(_FULL_WORDS[e.field], e.retry_s) from None
+            self._changed.notify_all()
+        return work
+
+    def cancel(self, work: EngineWork) -> None:
+        """Nobody waits for the work any more: what waits loses its place, what runs stops before its next step."""
+        work.cancel()
+        with self._changed:
+            self._schedule.remove(work.rows)
+
+    def predict_wait(self, work: EngineWork) -> tuple[int, float]:
+        """(sounds that will be made before it, predicted seconds until it is done); (0, 0) when it is at work or done."""
+        with self._changed:
+            waits = [wait_s for row in work.rows if (wait_s := self._schedule.predict_wait_s(row, self._left_s)) is not None]
+            ahead = self._schedule.count_ahead(work.rows[0]) if work.rows else 0
+        if waits:
+            return ahead, max(waits)
+        return 0, 0.0 if work.result.done() else self._left_s
+
+    def free_part(self, member: str) -> float:
+        """The part of what one member's work may fill that is free, 1 to 0; less where the line is over its bounds."""
+        with self._changed:
+            return self._schedule.free_part(member)
+
+    def run_between_batches(self, change: Callable[[], Any]) -> Any:
+        """Does something while no batch is at work: waits for the running one and holds the next one back."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._at_work)
+            return change()
+
+    def _run_loop(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            try:
+                self._run_batch(batch)
+            finally:
+                with self._changed:
+                    self._at_work, self._left_s = 0, 0.0
+                    self._changed.notify_all()
+
+    def _next_batch(self) -> list[SoundEntry] | None:
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: len(self._schedule) or self._stopped, timeout=1.0)
+                if self._stopped:
+                    return None
+                for row in self._schedule.remove_expired(time.monotonic()):
+                    _fail_if_late(row)  # type: ignore[arg-type]
+                batch: list[SoundEntry] = self._schedule.take_batch()  # type: ignore[assignment]
+                if batch:
+                    self._at_work, self._left_s = len(batch), sum(row.cost_s for row in batch)
+                    return batch
+
+    def _run_batch(self, rows: list[SoundEntry]) -> None:
+        rows = [row for row in rows if not row.is_gone]
+        if not rows:
+            return
+        try:
+            loaded = self.shelf.loaded_for(rows[0].work.loaded)
+            _check_same_base(rows[0].work.loaded, loaded, rows)
+            self._make_batch(loaded, rows)
+        except BaseException as e:  # whatever it is, those who wait must hear of it
+            for row in rows:
+                row.work.fail(e)
+
+    def _make_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], *, outer: bool = True) -> None:
+        """One batch; when memory does not do, its halves, each once."""
+        try:
+            self._denoise_batch(loaded, rows, outer)
+            self.shelf.exhausted = False
+        except CancelledError:
+            pass
+        except Exception as e:
+            if not _memory_is_full(e):
+                raise
+            if len(rows) == 1:
+                self.shelf.exhausted = True
+                cure = "ask for a shorter sound, or try again later"
+                raise MemoryFullError("the sound does not fit into memory", cure=cure) from e
+            middle = (len(rows) + 1) // 2
+            for half in (rows[:middle], rows[middle:]):
+                self._retry_half(loaded, half)
+        for row in rows:
+            if row.is_gone:
+                _fail_if_late(row)
+
+    def _retry_half(self, loaded: LoadedRelease, rows: list[SoundEntry]) -> None:
+        try:
+            self._denoise_batch(loaded, rows, False)
+        except CancelledError:
+            return
+        except Exception as e:
+            full = _memory_is_full(e)
+            self.shelf.exhausted = self.shelf.exhausted or full
+            cure = "ask for fewer or shorter sounds, or try again later"
+            for row in rows:
+                row.work.fail(MemoryFullError("the sounds do not fit into memory", cure=cure) if full else e)
+
+    def _denoise_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], outer: bool) -> None:
+        began, away_s = time.monotonic(), 0.0
+        cost_s = sum(row.cost_s for row in rows)
+
+        def stepped(done: int, total: int) -> None:
+            nonlocal away_s
+            for row in rows:
+                row.work.steps_done += 1
+            if outer:
+                self._left_s = cost_s * (1 - done / total)
+                away_s += self._run_small_batch(rows) if done < total else 0.0
+
+        def gone() -> frozenset[int]:
+            return frozenset(place for place, row in enumerate(rows) if row.is_gone)
+
+        sounds = self._generate(loaded.model, [row.request for row in rows], stepped, gone)
+        units = sum(_measure_request(loaded, row.request)[2] for row, sound in zip(rows, sounds) if sound is not None)
+        self.speed.add_measurement(units, time.monotonic() - began - away_s)
+        for row, sound in zip(rows, sounds):
+            if sound is not None:
+                row.work.deliver(row.place, sound)
+
+    def _run_small_batch(self, rows: list[SoundEntry]) -> float:
+        """Makes shorter sounds of others between two steps; the seconds that took."""
+        with self._changed:
+            for row in self._schedule.remove_expired(time.monotonic()):
+                _fail_if_late(row)  # type: ignore[arg-type]
+            found: list[SoundEntry] = self._schedule.take_small_batch(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
+        if not found:
+            return 0.0
+        began = time.monotonic()
+        try:
+            self._make_batch(self.shelf.loaded_for(found[0].work.loaded), found, outer=False)
+        except Exception as e:
+            for row in found:
+                row.work.fail(e)
+        return time.monotonic() - began
+
+
+def limits_from_settings(settings: Settings) -> QueueLimits:
+    return QueueLimits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
+
+
+def _measure_request(loaded: LoadedRelease, request: Any) -> tuple[Hashable, int, float]:
+    """(kind, denoising steps, units of work) of a request."""
+    from audiotune.stable_audio.sample import count_latent_frames, count_steps
+
+    frames, steps = count_latent_frames(loaded.model, request.seconds), count_steps(loaded.model, request)
+    return (id(loaded), frames, *request.alike()), steps, WorkSpeed.count_units(steps, frames, request.guidance != 1)
+
+
+def _check_same_base(asked: LoadedRelease, loaded: LoadedRelease, rows: Sequence[SoundEntry]) -> None:
+    """A version that took another's place while its requests waited may be of another base; adapters are not."""
+    moved = asked.release.weights.base_digest != loaded.release.weights.base_digest
+    if moved and any(getattr(row.request, "adapters", ()) for row in rows):
+        name = loaded.release.name
+        raise GenerationError(f"{name} moved to another base, which the adapters do not fit", cure="ask again, without them")
+
+
+def _fail_if_late(row: SoundEntry) -> None:
+    if time.monotonic() >= row.deadline:
+        row.work.fail(DeadlineError("the sound was not made in time", cure="ask for less, or later"))
+
+
+def _memory_is_full(e: Exception) -> bool:
+    words = str(e).lower()
+    return isinstance(e, MemoryError) or (
+        isinstance(e, RuntimeError)
+        and not isinstance(e, GenerationError)
+        and ("out of memory" in words or "not enough memory" in words)
+    )

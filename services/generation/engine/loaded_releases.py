@@ -1,0 +1,66 @@
+"""The releases in memory, by name; the first one answers who does not say which."""
+
+from __future__ import annotations
+
+import threading
+
+from services.generation.engine.work import LoadedRelease, NotReadyError
+
+NOTHING_YET = "nothing is registered under the alias"
+
+
+class LoadedReleases:
+    """What serves now, and why something does not.
+
+    Attributes:
+        trouble: release name -> why it, or its newest version, is not served; "" as name: why nothing is known at all.
+        exhausted: the last work found no memory; not ready until a sound was made again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, LoadedRelease] = {}
+        self.names: tuple[str, ...] = ()
+        self.trouble: dict[str, str] = {"": "loading"}
+        self.exhausted = False
+
+    @property
+    def default_release(self) -> LoadedRelease | None:
+        """The default release."""
+        with self._lock:
+            return next((self._loaded[name] for name in self.names if name in self._loaded), None)
+
+    @property
+    def by_name(self) -> dict[str, LoadedRelease]:
+        with self._lock:
+            return dict(self._loaded)
+
+    @property
+    def waits_for_first(self) -> bool:
+        """The registry answers, and nothing was ever registered: nothing is wrong, there is just nothing to serve yet."""
+        return not self.by_name and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
+
+    @property
+    def reason(self) -> str:
+        """All troubles in one line; empty when there is none."""
+        told = [f"{name}: {why}" if name and len(self.names) > 1 else why for name, why in self.trouble.items() if why]
+        return "; ".join([*told, *(["memory is full"] if self.exhausted else [])])
+
+    def put(self, loaded: LoadedRelease) -> None:
+        with self._lock:
+            self._loaded[loaded.release.name] = loaded
+
+    def drop(self, name: str) -> None:
+        with self._lock:
+            self._loaded.pop(name, None)
+
+    def get(self, name: str | None = None) -> LoadedRelease:
+        """The release of that name, or the default one. Raises NotReadyError with the reason."""
+        found = self.by_name.get(name) if name else self.default_release
+        if found is None:
+            raise NotReadyError(f"no release is served: {self.trouble.get(name or '') or self.reason}", cure="see /v1/health")
+        return found
+
+    def loaded_for(self, asked: LoadedRelease) -> LoadedRelease:
+        """The release itself while it is in memory, else the version that took its place. Raises NotReadyError."""
+        return asked if asked.model is not None else self.get(asked.release.name)

@@ -1,0 +1,190 @@
+"""What a member may ask for: requests a minute, seconds of sound a day (UTC), counted over all replicas on one store; open jobs.
+
+Each replica decides by what it counted itself and what the others last told: every two seconds in which somebody asked, it writes
+its counts to `jobs/allowance/<day>/<replica>.json` and reads theirs. So a member who asks many replicas at once may get at most
+two seconds' worth too much, and no request waits for the store. A replica that was started anew finds its predecessor's counts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from audiotune.errors import NotInStoreError, StoreError
+from audiotune.store.port import Store
+from services.generation.engine.admission import Reservation, Reservations, lacks_room
+from services.generation.http.problems import ProblemError
+from services.generation.settings import Settings
+
+_DAY_S, _MINUTE_S = 86_400, 60
+_BEAT_S = 2.0
+_ROOT = "jobs/allowance/"
+_LOG = logging.getLogger("audiotune.generation")
+
+
+class MemberQuotas:
+    """A token bucket a member for requests, and a counter of the day for seconds of sound.
+
+    Args:
+        store: where replicas tell one another; None counts this process alone.
+        name: of this replica, unlike any other's.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store | None = None, clock: Callable[[], float] = time.time, name: str = ""
+    ) -> None:
+        self._per_minute, self._per_day_s, self._clock = settings.rate_per_minute, settings.sound_s_per_day, clock
+        self._jobs, self._promises = settings.member_jobs, Reservations()
+        self._store, self._name = store, name or uuid.uuid4().hex
+        self._lock = threading.Lock()
+        self._left: dict[str, tuple[float, float]] = {}  # member -> requests left, when counted
+        self._asked, self._minute = Counter[str](), 0
+        self._spent: dict[str, float] = {}
+        self._day = 0
+        self._others_asked, self._others_spent = Counter[str](), Counter[str]()
+        self._changed = threading.Event()
+
+    def start(self) -> None:
+        """Tells and hears in the background from now on."""
+        if self._store is not None:
+            threading.Thread(target=self._share_regularly, name="allowance", daemon=True).start()
+
+    def count_request(self, member: str) -> None:
+        """Raises Problem 429 when the member asks too often."""
+        now = self._clock()
+        with self._lock:
+            self._roll_over(now)
+            left, at = self._left.get(member, (float(self._per_minute), now))
+            left = min(self._per_minute, left + max(0.0, now - at) * self._per_minute / _MINUTE_S)
+            elsewhere = self._others_asked[member]
+            full = elsewhere > 0 and elsewhere + self._asked[member] >= self._per_minute
+            granted = left >= 1 and not full
+            self._left[member] = (left - 1 if granted else left, now)
+            self._asked[member] += granted
+        self._changed.set()
+        if not granted:
+            retry_s = _MINUTE_S - now % _MINUTE_S if full else (1 - left) * _MINUTE_S / self._per_minute
+            raise _quota_problem(f"more than {self._per_minute} requests a minute", "rate", retry_s)
+
+    def spend_sound(self, member: str, seconds: float) -> None:
+        """Raises Problem 429 when the day's seconds of sound would be more than the member may have."""
+        now = self._clock()
+        with self._lock:
+            self._roll_over(now)
+            spent = self._spent.get(member, 0.0) + seconds
+            if self._per_day_s and spent + self._others_spent[member] > self._per_day_s:
+                raise _quota_problem(
+                    f"more than {self._per_day_s:g} seconds of sound a day", "daily-sound", _DAY_S - now % _DAY_S
+                )
+            self._spent[member] = spent
+        self._changed.set()
+
+    def refund_sound(self, member: str, seconds: float) -> None:
+        """What was refused, or made before, costs nothing."""
+        with self._lock:
+            self._spent[member] = max(0.0, self._spent.get(member, 0.0) - seconds)
+
+    @contextmanager
+    def reserve_sound(self, member: str, seconds: float) -> Iterator[None]:
+        """Spends, and gives back when what is done inside raises. Raises Problem 429."""
+        self.spend_sound(member, seconds)
+        try:
+            yield
+        except BaseException:
+            self.refund_sound(member, seconds)
+            raise
+
+    def admit_job(self, member: str, ticket: Hashable, waiting: int, ends_s: Callable[[int], float]) -> None:
+        """Room for one more job, promised to whom it is refused: the first to the end of the first job, the next to the next one's.
+
+        Args:
+            ticket: equal for the same job asked for again.
+            waiting: jobs of the member that have not ended.
+            ends_s: predicted seconds until so many of them and one more have ended; asked only when there is no room.
+
+        Raises:
+            Problem: 429, with the seconds after which the same again gets in.
+        """
+        now = self._clock()
+        with self._lock:
+            promised = waiting < 2 * self._jobs and self._promises.redeem(
+                member, ticket, now
+            )  # twice, should all predictions fail
+            owed, _ = self._promises.sum_reserved(member, now)
+        if promised or not lacks_room(waiting + 1, owed, self._jobs):
+            return
+        place = waiting + owed - self._jobs
+        retry_s = max(1, math.ceil(ends_s(min(place, waiting - 1))))
+        if place < waiting:
+            with self._lock:
+                self._promises.add(member, Reservation(ticket, 1, 0.0, now + retry_s))
+        raise _quota_problem(f"{waiting} of your jobs have not ended", "too-many-jobs", retry_s)
+
+    def share_counts(self) -> None:
+        """Tells the store what was counted here and hears what was counted elsewhere. Raises StoreError."""
+        assert self._store is not None
+        with self._lock:
+            self._roll_over(self._clock())
+            day, minute = self._day, self._minute
+            mine = {"minute": minute, "asked": dict(self._asked), "spent": self._spent}
+            told = json.dumps(mine).encode()
+        self._store.put(f"{_ROOT}{day}/{self._name}.json", told)
+        asked, spent = Counter[str](), Counter[str]()
+        for entry in self._store.list(_ROOT):
+            of, _, name = entry.key.removeprefix(_ROOT).partition("/")
+            if of.isdigit() and int(of) < day - 1:
+                self._store.delete(entry.key)
+            elif of == str(day) and name != f"{self._name}.json":
+                theirs = self._read_counts(entry.key)
+                spent.update(theirs.get("spent", {}))
+                if theirs.get("minute") == minute:
+                    asked.update(theirs.get("asked", {}))
+        with self._lock:
+            if (self._day, self._minute) == (day, minute):
+                self._others_asked, self._others_spent = asked, spent
+
+    def _read_counts(self, key: str) -> dict[str, Any]:
+        assert self._store is not None
+        try:
+            found = json.loads(self._store.get(key))
+        except (NotInStoreError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _roll_over(self, now: float) -> None:
+        """Begins a new minute or day; the caller holds the lock."""
+        if self._minute != int(now // _MINUTE_S):
+            self._minute = int(now // _MINUTE_S)
+            self._asked.clear()
+            self._others_asked.clear()
+        if self._day != int(now // _DAY_S):
+            self._day, self._spent = int(now // _DAY_S), {}
+            self._others_spent.clear()
+
+    def _share_regularly(self) -> None:
+        well = True
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            try:
+                self.share_counts()
+                well = True
+            except StoreError as e:  # each replica then counts for itself, by what it heard last
+                if well:
+                    _LOG.warning("allowances are not shared: %s", e)
+                well = False
+                self._changed.set()
+            time.sleep(_BEAT_S)
+
+
+def _quota_problem(what: str, code: str, retry_s: float) -> ProblemError:
+    retry = max(1, -int(-retry_s // 1))
+    return ProblemError(429, f"{what}. Try again in {retry} s", code=code, headers={"Retry-After": str(retry)})

@@ -1,0 +1,139 @@
+"""What the registry holds, for those who ask what there is. Nothing is decided by it: what is served, gates and consent ask for themselves.
+
+The registry is asked at most every FRESH_S, whoever asks how often; what is served now is looked at each time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from audiotune.domain.release import Release
+from services.generation.host.wiring import GenerationContext
+
+FRESH_S = 2.0
+T = TypeVar("T")
+
+
+class ReleaseRegistry(Protocol):
+    """As far as a list needs it; `audiotune.registry.releases` is one."""
+
+    def list_release_names(self) -> list[str]: ...
+    def list_aliases(self, name: str) -> dict[str, str]: ...
+    def list_releases(self, name: str) -> list[Release]: ...
+
+
+class CachedAnswer(Generic[T]):
+    """An answer that may be `fresh_s` old. Who asks while the question is under way gets its answer, or its error; no error is kept."""
+
+    def __init__(self, ask: Callable[[], T], fresh_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask, self._fresh_s, self._clock = ask, fresh_s, clock
+        self._lock = threading.Lock()
+        self._answer: Future[T] | None = None
+        self._asked = 0.0
+
+    def __call__(self) -> T:
+        with self._lock:
+            known, now = self._answer, self._clock()
+            if known is None or (known.done() and now - self._asked >= self._fresh_s):
+                mine: Future[T] | None = Future()
+                self._answer, self._asked = mine, now
+            else:
+                mine = None
+        if mine is None:
+            assert known is not None
+            return known.result()
+        try:
+            mine.set_result(self._ask())
+        except BaseException as e:
+            mine.set_exception(e)
+            with self._lock:
+                if self._answer is mine:
+                    self._answer = None
+        return mine.result()
+
+    def forget(self) -> None:
+        """Something has changed: the next one asks anew."""
+        with self._lock:
+            self._answer = None
+
+
+@dataclass(frozen=True)
+class _CatalogueRow:
+    release: Release
+    aliases: list[str]
+
+
+class ReleaseCatalogue:
+    """The releases and adapters that can be asked for."""
+
+    def __init__(self, parts: GenerationContext, registry: ReleaseRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._parts, self._registry = parts, registry
+        self._releases = CachedAnswer(self._read_releases, FRESH_S, clock)
+        self._adapters = CachedAnswer(self._read_adapters, FRESH_S, clock)
+
+    def forget(self) -> None:
+        """An alias has moved, somebody says."""
+        self._releases.forget()
+        self._adapters.forget()
+
+    def list_releases(self) -> list[dict[str, Any]]:
+        """Newest first, under each name. Raises RegistryError."""
+        served = self._parts.engine.shelf.by_name
+        return [
+            {
+                "name": row.release.name,
+                "version": row.release.version,
+                "digest": row.release.digest,
+                "aliases": row.aliases,
+                "serving": (now := served.get(row.release.name)) is not None and now.release.version == row.release.version,
+                "gate": "passed" if row.release.evaluation.passed else "; ".join(row.release.evaluation.reasons),
+                **_describe_release(row.release),
+            }
+            for row in self._releases()
+        ]
+
+    def list_adapters(self) -> list[dict[str, Any]]:
+        """The adapters that a request may name, and the releases here that each fits. Raises RegistryError."""
+        served = self._parts.engine.shelf.by_name.values()
+        return [
+            {
+                "release": row.release.name,
+                "version": row.release.version,
+                "digest": (pointer := row.release.weights).adapter_digest,
+                "aliases": row.aliases,
+                "base": pointer.base,
+                "fits": [one.release.name for one in served if one.release.weights.base_digest == pointer.base_digest],
+                **_describe_release(row.release),
+            }
+            for row in self._adapters()
+        ]
+
+    def _read_releases(self) -> list[_CatalogueRow]:
+        found = []
+        for name in self._parts.engine.shelf.names or self._registry.list_release_names():
+            aliases = self._registry.list_aliases(name)
+            found += [_CatalogueRow(release, _select_aliases(release, aliases)) for release in self._registry.list_releases(name)]
+        return found
+
+    def _read_adapters(self) -> list[_CatalogueRow]:
+        offered = self._parts.adapters.list_offered()
+        aliases = {name: self._registry.list_aliases(name) for name in {release.name for release in offered}}
+        return [_CatalogueRow(release, _select_aliases(release, aliases[release.name])) for release in offered]
+
+
+def _select_aliases(release: Release, aliases: dict[str, str]) -> list[str]:
+    return sorted(alias for alias, version in aliases.items() if version == release.version)
+
+
+def _describe_release(release: Release) -> dict[str, Any]:
+    return {
+        "made": release.made.isoformat(),
+        "licence": release.licence,
+        "notice": release.notice,
+        "contributors": release.lineage.contributors,
+    }

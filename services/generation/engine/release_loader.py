@@ -1,0 +1,149 @@
+"""Releases from the real registry and store: digest and consent are checked before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from audiotune import governance
+from audiotune.domain.release import Release
+from audiotune.errors import GenerationError, ModelError, RegistryError, StoreError
+from audiotune.registry import releases
+from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.port import Store
+from services.generation.engine.adapters import AdapterSource
+from services.generation.engine.release_watcher import ReleaseSource
+from services.generation.engine.work import LoadedRelease
+from services.generation.settings import Settings
+
+if TYPE_CHECKING:
+    from audiotune.stable_audio.adapters import Adapter
+
+_SLACK = 1.5  # of the weights' size: what a model needs beside its weights while it is loaded and tried
+
+
+class ReleaseLoader(ReleaseSource, AdapterSource):
+    """Follows aliases in MLflow."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+
+    def wanted_versions(self) -> dict[str, str | None]:
+        return {name: self._wanted_version(name, alias) for name, alias in self.followed_aliases().items()}
+
+    def followed_aliases(self) -> dict[str, str]:
+        """Release name -> alias. Raises RegistryError when it must be chosen."""
+        if self._settings.release:
+            return self._settings.release_aliases
+        known = releases.list_release_names()
+        if len(known) != 1:
+            found = ", ".join(known) or "none"
+            raise RegistryError(f"which release? registered: {found}", cure="set AUDIOTUNE_GENERATION_RELEASE to one or several")
+        return {known[0]: self._settings.alias}
+
+    def _wanted_version(self, name: str, alias: str) -> str | None:
+        version = releases.find_version_by_alias(name, alias)
+        return releases.find_version_by_alias(name, "candidate") if version is None and self._settings.candidates else version
+
+    def load(self, name: str, version: str) -> LoadedRelease:
+        release = releases.read_release(name, version)
+        self.require_consent(release)
+        return self._open_release(release)
+
+    def _open_release(self, release: Release) -> LoadedRelease:
+        from audiotune.stable_audio.onednn_layers import pack_linear_layers
+        from audiotune.stable_audio.release_weights import open_weights
+
+        return LoadedRelease(
+            release, pack_linear_layers(open_weights(self._store, release.weights, device=self._settings.device))
+        )
+
+    def require_consent(self, release: Release) -> None:
+        governance.require_permission(self._store, "generate", release.lineage.recordings)
+
+    def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
+        """The new version is taken to be as large as the old one: a release keeps its architecture."""
+        import torch
+
+        needed = sum(p.numel() * p.element_size() for p in old.model.model.parameters()) * _SLACK
+        if old.model.device.type == "cuda":
+            return bool(torch.cuda.mem_get_info(old.model.device)[0] > needed)
+        return bool(measure_free_memory() > needed)
+
+    def version_at(self, name: str, alias: str) -> str | None:
+        return releases.find_version_by_alias(name, alias)
+
+    def find_release(self, name: str, version: str) -> Release | None:
+        return releases.read_release(name, version) if releases.version_exists(name, version) else None
+
+    def list_adapters(self) -> list[Release]:
+        return [release for name in releases.list_release_names() for release in releases.list_adapters(name)]
+
+    def load_adapter(self, release: Release) -> Adapter:
+        from audiotune.stable_audio.adapters import Adapter
+
+        pointer = release.weights
+        if not pointer.adapter_digest:
+            raise ModelError(
+                "the adapter's key does not carry its digest", where=pointer.adapter, cure="register the release again"
+            )
+        self._store.fetch(pointer.adapter)
+        return Adapter(pointer.adapter_digest, lambda: self._store.fetch(pointer.adapter))
+
+    def check_fit(self, loaded: LoadedRelease, adapter: Adapter) -> None:
+        from audiotune.stable_audio import adapters
+
+        adapters.check_adapter(loaded.model, adapter.fetch())
+
+    def cache_release(self, release: Release) -> None:
+        try:
+            write_atomic_file(self._cache_path(release.name), release.model_dump_json())
+        except OSError:
+            return  # a cache that cannot be written is no reason not to serve
+
+    def load_cached(self) -> list[LoadedRelease]:
+        found = [loaded for path in self._cache_paths() if (loaded := self._load_from_cache(path)) is not None]
+        if not found:
+            raise GenerationError("the local cache holds no release that was served here")
+        return found
+
+    def _cache_paths(self) -> list[Path]:
+        if self._settings.release:
+            return [self._cache_path(name) for name in self._settings.release_aliases]
+        paths = sorted(self._cache_path("x").parent.glob("*.json"))
+        return paths if len(paths) == 1 else []
+
+    def _load_from_cache(self, path: Path) -> LoadedRelease | None:
+        """Weights are fetched through the store, which has them in its cache and asks nobody. What consent says now must wait
+        until the store is back, but a withdrawal that can be read counts."""
+        try:
+            release = Release.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            return None
+        with suppress(StoreError):  # away: the last answer was yes, or it would not have been remembered
+            self.require_consent(release)
+        return self._open_release(release)
+
+    def _cache_path(self, name: str) -> Path:
+        folder = os.environ.get("AUDIOTUNE_CACHE") or str(
+            Path(os.environ.get("XDG_CACHE_HOME") or tempfile.gettempdir()) / "audiotune"
+        )
+        store = "".join(c if c.isalnum() else "-" for c in self._store.url)[-80:]
+        return Path(folder) / "generation" / store / f"{name}.json"
+
+
+def measure_free_memory() -> float:
+    """Bytes that can still be taken: of the machine, or of the container when that is less."""
+    free = [float(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line]
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = float((group / "memory.max").read_text())
+        free.append(limit - float((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit
+        pass
+    return min(free, default=float("inf"))

@@ -1,0 +1,227 @@
+"""Following the registry: a new version is loaded beside the old one, tried, then put in its place between two batches.
+
+A broken version leaves the old one serving. Registry or store away: what serves goes on, and at the start the last good
+release is taken from this machine's cache. When somebody withdraws their consent the release stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from audiotune.domain.release import Release
+from audiotune.errors import (
+    AudioTuneError,
+    DamagedBlobError,
+    GenerationError,
+    GovernanceError,
+    NotInStoreError,
+    RegistryError,
+    StoreError,
+)
+from services.generation.engine.engine import Engine, Generate
+from services.generation.engine.loaded_releases import NOTHING_YET
+from services.generation.engine.work import LoadedRelease
+from services.generation.settings import Settings
+
+T = TypeVar("T")
+LOG = logging.getLogger("audiotune.generation")
+_SILENCE_DBFS = -70.0
+_SILENT_S = 5.0  # a question that is not answered for longer is worth telling
+
+
+class ReleaseSource(Protocol):
+    """Where releases come from: the port that the real registry and the tests' fake stand behind."""
+
+    def wanted_versions(self) -> dict[str, str | None]:
+        """Release name -> version that should be served, the default first; None where nothing is registered."""
+
+    def load(self, name: str, version: str) -> LoadedRelease:
+        """Checks digest and consent, then loads. Raises AudioTuneError."""
+
+    def require_consent(self, release: Release) -> None:
+        """Raises ConsentError when somebody in it has withdrawn."""
+
+    def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
+        """Whether memory holds the new version beside the old one."""
+
+    def cache_release(self, release: Release) -> None:
+        """Keeps it in the local cache as the last good one of its name."""
+
+    def load_cached(self) -> list[LoadedRelease]:
+        """The last good releases from the local cache, loaded, the default first. Raises AudioTuneError when there are none."""
+
+
+class ReleaseWatcher:
+    """Watches the registry for an engine, in a thread of its own."""
+
+    def __init__(self, settings: Settings, models: ReleaseSource, engine: Engine, generate: Generate) -> None:
+        self._settings, self._models, self._engine, self._generate = settings, models, engine, generate
+        self._shelf = engine.shelf
+        self._broken: dict[tuple[str, str], tuple[float, float]] = {}  # version -> when to try again, after how long
+        self._consent_at = self._agreed_at = time.monotonic()
+        self._asked_at = 0.0  # when a question was put that is not answered yet
+        self._stopped, self._wake = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run_loop, daemon=True, name="following")
+        self.swaps = {"done": 0, "broken": 0}
+
+    def start(self) -> ReleaseWatcher:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._wake.set()
+
+    @property
+    def silence_reason(self) -> str:
+        """Says so while the registry, or the store about consent, does not answer; else ""."""
+        began = self._asked_at
+        silent_s = time.monotonic() - began if began else 0.0
+        return f"registry and store have not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
+
+    def check_now(self) -> None:
+        """Somebody says that an alias has moved."""
+        self._wake.set()
+
+    def _run_loop(self) -> None:
+        while not self._stopped.is_set():
+            self._wake.clear()
+            try:
+                self._check_registry()
+                self._shelf.trouble.pop("", None)
+            except (RegistryError, StoreError) as e:
+                self._shelf.trouble[""] = str(e)
+                self._load_last_good()
+            except Exception as e:  # a bug must not end the watch; health tells it
+                self._shelf.trouble[""] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
+            self._wake.wait(self._settings.poll_s)
+
+    def _check_registry(self) -> None:
+        wanted = self._time_question(self._models.wanted_versions)
+        self._shelf.names = tuple(wanted)
+        if not wanted:
+            raise GenerationError("no release is registered")
+        for name in set(self._shelf.by_name) - set(wanted):
+            self._shelf.drop(name)
+        for name, version in wanted.items():
+            if version is None:
+                self._shelf.trouble[name] = NOTHING_YET
+            else:
+                self._follow_version(name, version)
+        self._ask_consent()
+
+    def _time_question(self, question: Callable[[], T]) -> T:
+        self._asked_at = time.monotonic()
+        try:
+            return question()
+        finally:
+            self._asked_at = 0.0
+
+    def _follow_version(self, name: str, version: str) -> None:
+        old = self._shelf.by_name.get(name)
+        if old is not None and old.release.version == version:
+            self._shelf.trouble.pop(name, None)
+            if self._shelf.exhausted and self._engine.is_idle:
+                self._recover_memory(old)
+            return
+        again_at, _ = self._broken.get((name, version), (0.0, 0.0))
+        if time.monotonic() < again_at:
+            return  # a broken version is tried again, but not at every look
+        try:
+            self._swap_version(name, version, old)
+        except Exception as e:
+            if _is_outage(e):
+                raise  # nothing is said about the version: it is tried again at the next look
+            self.swaps["broken"] += 1
+            self._remember_broken(name, version)
+            self._shelf.trouble[name] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
+            LOG.warning("%s version %s is not served: %s", name, version, self._shelf.trouble[name])
+        else:
+            LOG.info("%s version %s is served", name, version)
+            self._broken.pop((name, version), None)
+            self._shelf.trouble.pop(name, None)
+
+    def _swap_version(self, name: str, version: str, old: LoadedRelease | None) -> None:
+        if old is None or self._models.fits_beside(name, version, old):
+            new = self._models.load(name, version)
+            self._test_release(new)
+            self._shelf.put(new)
+        else:
+            self._engine.run_between_batches(lambda: self._drain_and_load(name, version, old))
+            new = self._shelf.get(name)
+        self.swaps["done"] += 1
+        self._models.cache_release(new.release)
+
+    def _drain_and_load(self, name: str, version: str, old: LoadedRelease) -> None:
+        """Memory does not hold two: requests wait while the new version takes the old one's place; a broken one gives it back."""
+        release, old.model = old.release, None
+        try:
+            new = self._models.load(name, version)
+            self._test_release(new)
+        except Exception:
+            self._shelf.put(self._models.load(release.name, release.version))
+            raise
+        self._shelf.put(new)
+
+    def _test_release(self, loaded: LoadedRelease) -> None:
+        """A short sound, made and measured, before anybody hears the release."""
+        from audiotune.stable_audio.sample import SamplingRequest
+
+        where = f"{loaded.release.name} version {loaded.release.version}"
+        request = SamplingRequest("a test", seconds=min(0.5, loaded.longest_s), steps=4)
+        sound = self._generate(loaded.model, [request], None, None)[0]
+        if sound is None or not sound.peak_dbfs >= _SILENCE_DBFS:
+            raise GenerationError("its first sound is silent", where=where)
+
+    def _recover_memory(self, loaded: LoadedRelease) -> None:
+        try:
+            self._engine.run_between_batches(lambda: self._test_release(loaded))
+            self._shelf.exhausted = False
+        except Exception:
+            return  # still no memory; health says so, the next look tries again
+
+    def _remember_broken(self, name: str, version: str) -> None:
+        _, known_s = self._broken.get((name, version), (0.0, self._settings.poll_s / 2))
+        wait_s = min(60.0, 2 * known_s)
+        self._broken[(name, version)] = (time.monotonic() + wait_s, wait_s)
+
+    def _load_last_good(self) -> None:
+        if self._shelf.by_name:
+            return
+        try:
+            found = self._models.load_cached()
+        except AudioTuneError:
+            return  # the trouble is told already
+        for loaded in found:
+            self._test_release(loaded)
+            self._shelf.put(loaded)
+        self._shelf.names = tuple(loaded.release.name for loaded in found)
+
+    def _ask_consent(self) -> None:
+        """Stops a release when somebody withdrew, and all of them when nobody could be asked for too long."""
+        now = time.monotonic()
+        if now - self._consent_at < self._settings.consent_s:
+            return
+        self._consent_at = now
+        for name, loaded in self._shelf.by_name.items():
+            try:
+                self._time_question(lambda release=loaded.release: self._models.require_consent(release))  # type: ignore[misc]
+            except GovernanceError as e:
+                self._shelf.drop(name)
+                self._shelf.trouble[name] = str(e)
+                # The same version comes back only through load, which asks for consent again.
+                self._remember_broken(name, loaded.release.version)
+            except StoreError:
+                if now - self._agreed_at > self._settings.grace_s:
+                    self._shelf.drop(name)
+                raise
+        self._agreed_at = now
+
+
+def _is_outage(e: Exception) -> bool:
+    """Whether registry or store could not be asked, which says nothing about a version."""
+    return isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)

@@ -1,0 +1,174 @@
+"""From a request to what the model is asked for: bounds of the model, init sounds, lengths, seeds."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import soundfile as sf
+
+from audiotune.audio.sound import Sound
+from audiotune.domain.generation import LARGEST_SEED, GenerationRecord, GenerationRequest
+from audiotune.errors import GenerationError, SoundError
+from audiotune.store.port import Store, compute_digest
+from services.generation.engine.adapters import AdapterResolver, ChosenAdapter
+from services.generation.engine.sound_records import read_sound_record
+from services.generation.engine.work import LoadedRelease
+from services.generation.http.problems import ProblemError
+from services.generation.settings import Settings
+
+_SECONDS = 2.0  # when nobody says
+_LOOP_PART, _LOOP_S = 0.1, 0.5  # of the length, and most seconds, that fade from the end into the beginning
+_CONTEXT_PART = 0.25  # of the window that a continued sound is heard in, at least
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """What the model is asked for, and what is done with its sounds afterwards.
+
+    Attributes:
+        asked: one `audiotune.stable_audio.sample.Request` a sound.
+        seconds: length of the finished sound.
+        init: digest of the init sound's file.
+        head: what comes before an extended sound that does not fit into the model's window.
+        loop_s: seconds that are faded from the end into the beginning.
+        adapters: what is added to the release.
+    """
+
+    asked: list[Any]
+    seconds: float
+    init: str | None = None
+    head: Sound | None = None
+    loop_s: float = 0.0
+    adapters: tuple[ChosenAdapter, ...] = ()
+
+
+def draw_seed(request: GenerationRequest) -> GenerationRequest:
+    """The request with a seed: drawn once, so that a job that is taken over gives the same sound."""
+    if request.seed is not None:
+        return request
+    return request.model_copy(update={"seed": random.SystemRandom().randrange(LARGEST_SEED - request.count)})
+
+
+def plan_request(
+    settings: Settings, adapters: AdapterResolver, loaded: LoadedRelease, request: GenerationRequest, store: Store, member: str
+) -> GenerationPlan:
+    """The plan of a `seeded` request. Raises Problem naming the field; NotReadyError when an adapter cannot be looked up."""
+    from audiotune.stable_audio.sample import SamplingRequest, check_request
+
+    init, init_digest = _load_init(settings, request, store, member)
+    plan = _plan_lengths(loaded, request, init)
+    init, redo = _split_init(plan, request, init)
+    chosen = adapters.resolve(loaded, request.adapters)
+    added = tuple((one.adapter, one.extra) for one in chosen if one.extra)
+    asked = [
+        SamplingRequest(
+            request.prompt_with_key, negative_prompt=request.negative_prompt, seconds=_model_seconds(plan, loaded), steps=request.steps,
+            guidance=request.guidance, seed=(request.seed or 0) + number, sampler=request.sampler or _default_sampler(loaded), init=init,
+            init_strength=request.init_strength, redo=redo, adapters=added,
+        )
+        for number in range(request.count)
+    ]  # fmt: skip
+    try:
+        check_request(loaded.model, asked[-1])
+    except GenerationError as e:
+        field = {"redo": "inpaint_start_s"}.get(e.where, e.where) or "request"
+        raise ProblemError(422, str(e), errors=[{"field": field, "message": e.cure or e.what}], code="out-of-bounds") from e
+    return GenerationPlan(asked, plan.seconds, init_digest, plan.head, plan.loop_s, chosen)
+
+
+def _default_sampler(loaded: LoadedRelease) -> str:
+    from audiotune.stable_audio import samplers
+
+    return samplers.list_samplers(loaded.model.objective)[0]
+
+
+def _model_seconds(plan: GenerationPlan, loaded: LoadedRelease) -> float:
+    return plan.seconds - (plan.head.duration_s if plan.head is not None else 0.0) + plan.loop_s
+
+
+def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound | None) -> GenerationPlan:
+    """The finished length, and what must be set aside or added so that the model's window holds the rest."""
+    longest_s = loaded.longest_s
+    if request.extend_s is not None and init is not None:
+        most_s = (1 - _CONTEXT_PART) * longest_s
+        if request.extend_s > most_s:
+            raise _bounds_problem("extend_s", f"above 0, at most {most_s:.2f}")
+        over = round((init.duration_s + request.extend_s - longest_s) * init.sample_rate_hz)
+        head = init.cut(0, over) if over > 0 else None
+        return GenerationPlan([], init.duration_s + request.extend_s, head=head)
+    seconds = request.length_s
+    if seconds is None:
+        seconds = min(_SECONDS, longest_s)
+        if request.inpaint_start_s is not None and init is not None:
+            seconds = init.duration_s
+    if not request.loop:
+        return GenerationPlan([], seconds)
+    loop_s = min(_LOOP_S, _LOOP_PART * seconds)
+    if seconds + loop_s > longest_s:
+        raise _bounds_problem("seconds", f"a loop of at most {longest_s / (1 + _LOOP_PART):.2f}")
+    return GenerationPlan([], seconds, loop_s=loop_s)
+
+
+def _split_init(
+    plan: GenerationPlan, request: GenerationRequest, init: Sound | None
+) -> tuple[Sound | None, tuple[float, float] | None]:
+    """The init sound as the model hears it, and which seconds of it are made anew."""
+    if init is None:
+        return None, None
+    if request.extend_s is not None:
+        tail = init if plan.head is None else init.cut(plan.head.frames, init.frames)
+        return tail, (tail.duration_s, tail.duration_s + request.extend_s)
+    if request.inpaint_start_s is not None:
+        return init, (request.inpaint_start_s, min(request.inpaint_end_s or plan.seconds, plan.seconds))
+    return init, None
+
+
+def _load_init(settings: Settings, request: GenerationRequest, store: Store, member: str) -> tuple[Sound | None, str | None]:
+    """The init sound, uploaded or kept here, and the digest of its file."""
+    if request.init_sound:
+        try:
+            record: GenerationRecord = read_sound_record(store, request.init_sound, member)
+            return decode_init(settings, store.get(record.blob), "init_sound"), request.init_sound
+        except (ProblemError, AttributeError, SoundError) as e:
+            if isinstance(e, ProblemError) and e.status == 422:
+                raise
+            raise _init_problem("init_sound", "no such sound, or not yours to hear") from None
+    if request.init_audio:
+        try:
+            data = base64.b64decode(request.init_audio, validate=True)
+        except (binascii.Error, ValueError):
+            raise _init_problem("init_audio", "no base64") from None
+        return decode_init(settings, data, "init_audio"), compute_digest(data)
+    return None, None
+
+
+def decode_init(settings: Settings, data: bytes, field: str) -> Sound:
+    """A sound of at most `init_s` from a file's bytes. Raises Problem."""
+    try:
+        with sf.SoundFile(io.BytesIO(data)) as file:
+            if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
+                raise _init_problem(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
+            if file.frames / file.samplerate > settings.init_s:
+                raise _init_problem(field, f"longer than {settings.init_s:.0f} s")
+            frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
+            sound = Sound(frames.T, file.samplerate)
+    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
+        raise _init_problem(field, f"no sound that can be read ({e})") from None
+    if not sound.frames:
+        raise _init_problem(field, "empty")
+    return sound
+
+
+def _init_problem(field: str, why: str) -> ProblemError:
+    errors: Sequence[dict[str, str]] = [{"field": field, "message": why}]
+    return ProblemError(422, f"{field}: {why}", errors=errors, code="bad-init-audio")
+
+
+def _bounds_problem(field: str, bound: str) -> ProblemError:
+    return ProblemError(422, f"{field} must be {bound}", errors=[{"field": field, "message": bound}], code="out-of-bounds")

@@ -1,0 +1,196 @@
+"""From the model's sounds to files: loops, loudness, encoding, tags, headers, records. Off the engine's thread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiotune.audio.files_and_tags import DEPTHS, encode_file
+from audiotune.audio.sound import Sound
+from audiotune.domain.generation import Format, GenerationRecord, GenerationRequest
+from audiotune.store.port import Store, compute_digest
+from services.generation.engine.request_planning import GenerationPlan
+from services.generation.engine.work import LoadedRelease
+from services.generation.http.problems import ProblemError
+
+_HIGHEST_DBTP = -1.0
+_KINDS: dict[str, Format] = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/flac": "flac",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
+}
+_JSON, _ANY = "application/json", ("*/*", "audio/*")
+
+
+@dataclass(frozen=True)
+class SoundFileWriter:
+    """How one request's sounds become files. `store` is None where nothing is kept."""
+
+    loaded: LoadedRelease
+    request: GenerationRequest
+    plan: GenerationPlan
+    format: Format
+    member: str
+    store: Store | None
+
+    def write_sound(self, place: int, sound: Sound) -> tuple[bytes, GenerationRecord]:
+        """The file with its tags, and its record; both are kept when there is a store."""
+        finished, reached = finish_sound(sound, self.request, self.plan)
+        facts = self._record_facts(self.plan.asked[place]) | reached
+        tags = GenerationRecord(sound="0" * 64, blob="", **facts).file_tags()
+        data = encode_file(finished, self.format, tags, self.request.bit_depth)
+        digest = compute_digest(data)
+        blob = f"sounds/{digest[:2]}/{digest}.{self.format}" if self.store else ""
+        record = GenerationRecord(sound=digest, blob=blob, member=self.member, **facts)
+        if self.store:
+            self.store.put(record.blob, data)
+            self.store.put(record.record_key, record.model_dump_json().encode())
+        return data, record
+
+    def _record_facts(self, asked: Any) -> dict[str, Any]:
+        request, release = self.request, self.loaded.release
+        return {
+            "format": self.format,
+            "prompt": request.prompt,
+            "negative_prompt": asked.negative_prompt,
+            "seconds": round(self.plan.seconds, 6),
+            "bars": request.bars,
+            "bpm": request.bpm,
+            "time_signature": request.time_signature if request.bars else None,
+            "key": request.key,
+            "steps": asked.steps,
+            "guidance": asked.guidance,
+            "seed": asked.seed,
+            "sampler": asked.sampler,
+            "init": self.plan.init,
+            "init_strength": asked.init_strength if asked.init is not None and asked.redo is None else None,
+            "redone": asked.redo and tuple(round(second + self._head_s, 6) for second in asked.redo),
+            "bit_depth": request.bit_depth,
+            "release": release.name,
+            "version": release.version,
+            "digest": release.digest,
+            "adapters": tuple(one.as_applied for one in self.plan.adapters),
+            "notice": "; ".join(
+                dict.fromkeys(filter(None, (release.notice, *(one.release.notice for one in self.plan.adapters))))
+            ),
+        }
+
+    @property
+    def _head_s(self) -> float:
+        return self.plan.head.duration_s if self.plan.head is not None else 0.0
+
+
+def finish_sound(sound: Sound, request: GenerationRequest, plan: GenerationPlan) -> tuple[Sound, dict[str, Any]]:
+    """The sound as it was asked for, and what was reached: `seam_db`, `loudness_lufs`."""
+    reached: dict[str, Any] = {}
+    if plan.head is not None:
+        head = plan.head.to_channels(sound.channels).resample(sound.sample_rate_hz)
+        sound = Sound(np.concatenate([head.data, sound.data], axis=1), sound.sample_rate_hz)
+    if plan.loop_s:
+        sound = crossfade_loop(sound, round(plan.loop_s * sound.sample_rate_hz))
+        reached["seam_db"] = round(measure_seam_db(sound), 1)
+    if request.loudness_lufs is not None:
+        sound, reached["loudness_lufs"] = level_loudness(sound, request.loudness_lufs)
+    return sound, reached
+
+
+def crossfade_loop(sound: Sound, overlap: int) -> Sound:
+    """The last `overlap` frames fade out over the first ones: playing the rest in a circle has no seam.
+
+    Equal power, because beginning and end know nothing of each other; made quieter as a whole where both together clip.
+    """
+    if overlap < 1:
+        return sound
+    turn = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(math.pi / 2 / overlap)
+    data = sound.data[:, :-overlap].copy()
+    data[:, :overlap] = data[:, :overlap] * np.sin(turn) + sound.data[:, -overlap:] * np.cos(turn)
+    return Sound(data / max(1.0, float(np.abs(data).max(initial=0.0))), sound.sample_rate_hz)
+
+
+def measure_seam_db(sound: Sound) -> float:
+    """How much the step from the last frame to the first stands out from the sound's steps elsewhere (rms), in dB."""
+    usual = float(np.sqrt(np.mean(np.diff(sound.data, axis=1) ** 2))) if sound.frames > 1 else 0.0
+    step = float(np.abs(sound.data[:, 0] - sound.data[:, -1]).max()) if sound.frames else 0.0
+    return 20 * math.log10(max(step, 1e-9) / max(usual, 1e-9))
+
+
+def level_loudness(sound: Sound, target_lufs: float) -> tuple[Sound, float | None]:
+    """The sound at a loudness, as far as a true peak of -1 dBTP lets it go; and the loudness reached (None: silence)."""
+    from audiotune.audio.loudness import measure_integrated_lufs, measure_true_peak_dbtp
+
+    now, peak = measure_integrated_lufs(sound), measure_true_peak_dbtp(sound)
+    if now is None or peak is None:
+        return sound, None
+    gain_db = min(target_lufs - now, _HIGHEST_DBTP - peak)
+    return sound.apply_gain(gain_db), round(now + gain_db, 1)
+
+
+def headers_from_record(record: GenerationRecord) -> dict[str, str]:
+    """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
+    facts = {
+        "seed": record.seed,
+        "seconds": record.seconds,
+        "steps": record.steps,
+        "guidance": record.guidance,
+        "sampler": record.sampler,
+        "release": f"{record.release} {record.version}",
+        "digest": record.digest,
+        "adapters": ",".join(map(str, record.adapters)),
+        "sound": record.sound,
+        "seam-db": record.seam_db,
+        "loudness-lufs": record.loudness_lufs,
+        "synthetic": "true",
+        "notice": record.notice,
+    }
+    known = {name: value for name, value in facts.items() if value not in ("", None)}
+    return {f"X-Audio-Tune-{name.title()}": _ascii_line(value) for name, value in known.items()}
+
+
+def _ascii_line(value: object) -> str:
+    """A header's value is one line of ASCII."""
+    return " ".join(str(value).encode("ascii", "replace").decode().split())
+
+
+def choose_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+    """(format, whether the answer is JSON). Raises Problem: 406 for an unknown Accept, 422 for a depth the format lacks."""
+    format, as_json = _negotiate_format(request, accept)
+    if request.bit_depth is not None and request.bit_depth not in DEPTHS[format]:
+        known = ", ".join(map(str, DEPTHS[format])) or "none: its depth cannot be chosen"
+        fault = {"field": "bit_depth", "message": f"of {format}: {known}"}
+        raise ProblemError(422, f"bit_depth {request.bit_depth} is none of {format}", errors=[fault], code="out-of-bounds")
+    return format, as_json
+
+
+def _negotiate_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+    """What the client likes best of what there is (RFC 9110, section 12.5.1); the field `format` counts more than the header."""
+    wanted = _parse_accept(accept)
+    best = next((kind for kind in wanted if kind in _KINDS or kind in _ANY or kind == _JSON), None)
+    if best is None and accept.strip(" ,") and not request.format:
+        faults = [{"field": "Accept", "message": ", ".join((*_KINDS, _JSON))}]
+        raise ProblemError(406, f"cannot answer as {accept[:100]}", errors=faults)
+    format = request.format or _KINDS.get(best or "", "wav")
+    return format, best == _JSON or request.count > 1
+
+
+def _parse_accept(accept: str) -> list[str]:
+    """Media types of an Accept header, the best liked first; of equally liked ones the more exact first; without those at q=0."""
+    found = []
+    for place, part in enumerate(accept.split(",")):
+        kind, *parameters = (word.strip().lower() for word in part.split(";"))
+        liked = next((_parse_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+        if kind and liked > 0:
+            found.append((-liked, kind in _ANY, place, kind))
+    return [kind for *_, kind in sorted(found)]
+
+
+def _parse_quality(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0

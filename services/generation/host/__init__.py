@@ -1,0 +1,1 @@
+"""BentoML's service and its process."""

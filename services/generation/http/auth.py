@@ -1,0 +1,55 @@
+"""Who asks: in front of every /v1 path but health stands a token's check, when members must show who they are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from audiotune.access import tokens
+from audiotune.access.tokens import Scope
+from audiotune.errors import AccessError, ForbiddenError
+from audiotune.store.port import Store
+from services.generation.http.problems import ProblemError
+
+ANYONE = "anyone"  # the member of every request where no tokens are asked for
+
+
+class Authenticator:
+    """Asks for tokens, or lets everybody in as `ANYONE`."""
+
+    def __init__(self, store: Store, *, members: bool) -> None:
+        self._store, self.members = store, members
+
+    def require_scope(self, scope: Scope) -> Callable[[Request], Awaitable[str]]:
+        """A dependency of a route: the member who asks. Raises Problem 401 or 403."""
+
+        async def member(request: Request) -> str:
+            if not self.members:
+                return ANYONE
+            text = _read_bearer_token(request)
+            try:
+                token = await run_in_threadpool(tokens.check_token, self._store, text, scope)
+            except ForbiddenError as e:
+                raise ProblemError(403, str(e), code="scope-missing", headers=_challenge_headers("insufficient_scope")) from None
+            except AccessError as e:
+                raise ProblemError(401, str(e), code="token-invalid", headers=_challenge_headers("invalid_token")) from None
+            request.state.member = token.member
+            return token.member
+
+        return member
+
+
+def _read_bearer_token(request: Request) -> str:
+    given = request.headers.getlist("authorization")
+    kind, _, text = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if kind.lower() != "bearer" or not text:
+        cure = "send `Authorization: Bearer at_...`; an owner issues tokens"
+        raise ProblemError(401, f"no token was sent. {cure}", code="token-missing", headers=_challenge_headers())
+    return text.strip()
+
+
+def _challenge_headers(error: str = "") -> dict[str, str]:
+    """RFC 6750, section 3."""
+    return {"WWW-Authenticate": 'Bearer realm="audio-tune"' + (f', error="{error}"' if error else "")}

@@ -1,0 +1,143 @@
+"""POST /v1/generations: words in, a sound out, now or as a job."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import time
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from audiotune.audio.sound import Sound
+from audiotune.domain.generation import MEDIA_TYPES, GenerationRecord, GenerationRequest
+from audiotune.errors import AudioTuneError
+from services.generation.engine.request_planning import draw_seed, plan_request
+from services.generation.engine.sound_files import SoundFileWriter, choose_format, headers_from_record
+from services.generation.engine.work import EngineWork, NotReadyError
+from services.generation.host.wiring import GenerationContext
+from services.generation.http import request_parsing
+from services.generation.http.problems import ProblemError, problem_from_error
+from services.generation.http.routes_jobs import accepted_response, create_job, draw_job_id
+
+LOG = logging.getLogger("audiotune.generation")
+EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
+_NEEDS_ADAPTERS = "with LoRA adapters of the group: names from `adapters` in /v1/releases"
+EXAMPLES = {
+    "sound": {"summary": "a sound", "value": EXAMPLE},
+    "loop": {"summary": "a loop", "value": {"prompt": "soft pulse", "bars": 1, "bpm": 120, "key": "A minor", "loop": True}},
+    "adapters": {
+        "summary": _NEEDS_ADAPTERS,
+        "value": {**EXAMPLE, "adapters": [{"release": "grit", "strength": 0.7}, {"release": "tape:1", "strength": 0.3}]},
+    },
+}
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
+
+
+def build_router(parts: GenerationContext) -> APIRouter:
+    routes = APIRouter()
+    allowance = parts.quotas
+
+    @routes.post(
+        "/v1/generations",
+        summary="Make a sound",
+        responses={200: {"content": {name: {} for name in (*MEDIA_TYPES.values(), "application/json")}}, 202: {}},
+        openapi_extra=build_body_schema(),
+    )
+    async def create_generations(
+        request: Request, member: str = Depends(parts.authenticator.require_scope("generate"))
+    ) -> Response:
+        began = time.monotonic()
+        allowance.count_request(member)
+        asked = await request_parsing.read_generation_request(request, parts.settings)
+        body = draw_seed(asked)
+        _log_prompt(parts, request, body)
+        wait_s = parse_wait_s(request.headers.getlist("prefer"))
+        with allowance.reserve_sound(member, (body.length_s or 0) * body.count):
+            if wait_s == 0:
+                return accepted_response(await run_in_threadpool(create_job, parts, member, draw_job_id(), body))
+            format, as_json = choose_format(body, request.headers.get("accept", ""))
+            loaded = _find_release(parts, body)
+            plan = await run_in_threadpool(plan_request, parts.settings, parts.adapters, loaded, body, parts.store, member)
+            work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s, ticket=hash(asked))
+        patience_s = parts.settings.patience_s if wait_s is None else wait_s
+        sounds = await _await_sounds(
+            request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None
+        )
+        if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
+            return accepted_response(await run_in_threadpool(create_job, parts, member, draw_job_id(), body))
+        keeping = SoundFileWriter(work.loaded, body, plan, format, member, parts.store if parts.settings.keep else None)
+        files = await asyncio.gather(
+            *(run_in_threadpool(keeping.write_sound, place, sound) for place, sound in enumerate(sounds))
+        )
+        if not as_json:
+            data, record = files[0]
+            return Response(data, media_type=MEDIA_TYPES[format], headers=headers_from_record(record))
+        return JSONResponse({"generations": [describe_sound(data, record) for data, record in files]})
+
+    return routes
+
+
+def build_body_schema() -> dict[str, Any]:
+    """The request's body for the OpenAPI document, as JSON and as a form with the init audio as a file."""
+    schema = GenerationRequest.model_json_schema()
+    # a reference would point into the OpenAPI document, which has no such place
+    schema["properties"]["adapters"]["items"] = schema.pop("$defs")["AdapterRequest"]
+    form = {**schema, "properties": {**schema["properties"], "init_audio": {"type": "string", "format": "binary"}}}
+    content = {"application/json": {"schema": schema, "examples": EXAMPLES}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def parse_wait_s(prefer: list[str]) -> float | None:
+    """Seconds a client wants to wait before it takes a job instead (RFC 7240): None is as long as it takes, 0 not at all."""
+    words = ",".join(prefer).lower()
+    if "respond-async" not in words:
+        return None
+    found = _WAIT.search(words)
+    return float(found.group(1)) if found else 0.0
+
+
+def describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
+    """A sound in a JSON answer."""
+    facts = record.model_dump(mode="json", exclude={"blob", "made"})
+    return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
+
+
+def _find_release(parts: GenerationContext, body: GenerationRequest) -> Any:
+    served = parts.engine.shelf.by_name
+    if body.release and served and body.release not in served:
+        if body.release in parts.engine.shelf.names:
+            raise problem_from_error(_release_away_error(parts, body.release))
+        fault = {"field": "release", "message": f"one of {', '.join(served)}"}
+        raise ProblemError(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
+    return parts.engine.shelf.get(body.release)
+
+
+def _release_away_error(parts: GenerationContext, name: str) -> AudioTuneError:
+    return NotReadyError(f"release {name} is not served now: {parts.engine.shelf.trouble.get(name, '')}", cure="see /v1/health")
+
+
+async def _await_sounds(request: Request, parts: GenerationContext, work: EngineWork, wait_s: float | None) -> list[Sound] | None:
+    """Waits for the sounds; a client that leaves ends the work before its next step. None when `wait_s` is over."""
+    future, began = asyncio.wrap_future(work.result), time.monotonic()
+    while not future.done():
+        left_s = 0.25 if wait_s is None else min(0.25, wait_s - (time.monotonic() - began))
+        if left_s <= 0:
+            parts.engine.cancel(work)
+            return None
+        await asyncio.wait([future], timeout=left_s)
+        if not future.done() and await request.is_disconnected():
+            parts.engine.cancel(work)
+            raise ProblemError(503, "the client left", code="client-left")
+    return list(future.result())
+
+
+def _log_prompt(parts: GenerationContext, request: Request, body: GenerationRequest) -> None:
+    if parts.settings.log_prompts:
+        facts = {"request_id": request.state.id, "prompt": body.prompt, "negative_prompt": body.negative_prompt}
+        LOG.info(json.dumps(facts))

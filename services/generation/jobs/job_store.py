@@ -1,0 +1,226 @@
+"""The jobs of all members in the store. Any replica may read and write it: nothing is changed, events are only added.
+
+jobs/log/<member>/<id>/<number>.json  events; a number is written once (conditional write), so two writers cannot both win
+jobs/open/<stamp>.<member>.<id>       one empty object for each job that has not ended
+jobs/of/<member>/<stamp>.<id>         the member's jobs in the order of time
+jobs/hooks/<stamp>.<member>.<id>      one for each job whose webhook has not been told yet
+jobs/told/<member>/<id>.json          the tries to tell its webhook
+jobs/workers/<worker>                 heartbeats: a worker whose own is old has lost its claims
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+
+from audiotune.domain.generation import GenerationRequest
+from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
+from audiotune.store.port import Store, compute_digest
+from services.generation.jobs.events import ENDED, ID, GenerationJob, JobEvent, job_from_events
+from services.generation.jobs.webhook_log import WebhookLog, delete_webhook_log, read_webhook_log, write_webhook_log
+
+_OPEN = re.compile(rf"jobs/(?:open|hooks)/(\d{{8}}T\d{{12}})\.([a-z0-9_-]+)\.({ID})")
+_OF = re.compile(rf"jobs/of/[a-z0-9_-]+/(\d{{8}}T\d{{12}})\.({ID})")
+
+_GLANCE_S, _GLANCE_ENDED_S, _SEEN = 0.2, 60.0, 1000
+
+
+class JobIdTakenError(Exception):
+    """The job's id is taken by another request."""
+
+
+class JobChangedError(Exception):
+    """Somebody else wrote the next event first, or the job has ended."""
+
+
+class JobStore:
+    """See the module."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen: OrderedDict[tuple[str, str], tuple[GenerationJob, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def create(
+        self, member: str, id: str, request: GenerationRequest, webhook: str = "", *, now: datetime | None = None
+    ) -> GenerationJob:
+        """A new job, or the one that the same request made before. The request must carry its seed.
+
+        Raises:
+            TakenError: another request was made under this id.
+        """
+        digest = compute_digest(request.model_dump_json(exclude={"seed"}).encode() + webhook.encode())
+        event = JobEvent(kind="made", request=request, digest=digest, webhook=webhook, at=now or datetime.now(UTC))
+        try:
+            self._write_event(member, id, 0, event)
+            job = job_from_events(member, id, [event])
+        except AlreadyInStoreError:
+            found = self.read(member, id)
+            if found is None or found.digest != digest:
+                raise JobIdTakenError(id) from None
+            job = found
+        self._write_markers(job)
+        return job
+
+    def _write_markers(self, job: GenerationJob) -> None:
+        """Writes the markers of a job; again, too, for its first writer may have died before."""
+        self._store.put(f"jobs/of/{job.member}/{job.stamp}.{job.id}", b"")
+        if job.webhook and job.length == 1:
+            self._store.put(f"jobs/hooks/{job.stamp}.{job.member}.{job.id}", b"")
+        if not job.has_ended:
+            self._store.put(_open_marker_key(job), b"")
+
+    def read(self, member: str, id: str) -> GenerationJob | None:
+        """The job as it is now, or None."""
+        events = self._read_events(member, id)
+        return job_from_events(member, id, events) if events else None
+
+    def read_recent(self, member: str, id: str) -> GenerationJob | None:
+        """Like `read`, but may be _GLANCE_S old; what has ended does not change and is remembered."""
+        found = self.read_remembered(member, id) or self.read(member, id)
+        if found is not None:
+            with self._lock:
+                if (found.member, found.id) not in self._seen:
+                    self._seen[(found.member, found.id)] = (found, time.monotonic())
+                while len(self._seen) > _SEEN:
+                    self._seen.popitem(last=False)
+        return found
+
+    def read_remembered(self, member: str, id: str) -> GenerationJob | None:
+        """What `glance` remembers; asks nobody."""
+        with self._lock:
+            job, at = self._seen.get((member, id), (None, 0.0))
+            if job is not None and time.monotonic() - at > (_GLANCE_ENDED_S if job.has_ended else _GLANCE_S):
+                del self._seen[(member, id)]
+                return None
+            return job
+
+    def append(self, job: GenerationJob, event: JobEvent) -> GenerationJob:
+        """Adds the next event to a job as it was read.
+
+        Raises:
+            LostError: it is not the next one any more.
+        """
+        if job.has_ended:
+            raise JobChangedError(job.id)
+        try:
+            self._write_event(job.member, job.id, job.length, event)
+        except AlreadyInStoreError:
+            raise JobChangedError(job.id) from None
+        if event.kind in ENDED:
+            self._store.delete(_open_marker_key(job))
+        found = self.read(job.member, job.id)
+        assert found is not None
+        return found
+
+    def end(self, member: str, id: str, event: JobEvent) -> GenerationJob | None:
+        """Ends a job whoever writes beside us; None when there is none. Ended jobs stay as they are."""
+        while (job := self.read(member, id)) is not None and not job.has_ended:
+            try:
+                return self.append(job, event)
+            except JobChangedError:
+                continue
+        return job
+
+    def list_open(self) -> Iterator[tuple[str, str, str]]:
+        """(stamp, member, id) of the jobs that have not ended, oldest first."""
+        return self._list_markers("jobs/open/")
+
+    def list_undelivered(self) -> Iterator[tuple[str, str, str]]:
+        """(stamp, member, id) of the jobs whose webhook has not been told their end."""
+        return self._list_markers("jobs/hooks/")
+
+    def mark_delivered(self, stamp: str, member: str, id: str) -> None:
+        self._store.delete(f"jobs/hooks/{stamp}.{member}.{id}")
+
+    def get_webhook_log(self, member: str, id: str) -> WebhookLog:
+        """What became of the job's webhook so far."""
+        return read_webhook_log(self._store, member, id)
+
+    def put_webhook_log(self, member: str, id: str, what: WebhookLog) -> None:
+        write_webhook_log(self._store, member, id, what)
+
+    def _list_markers(self, prefix: str) -> Iterator[tuple[str, str, str]]:
+        for entry in self._store.list(prefix):
+            match = _OPEN.fullmatch(entry.key)
+            if match:
+                yield match.group(1), match.group(2), match.group(3)
+
+    def delete_open_marker(self, stamp: str, member: str, id: str) -> None:
+        """Takes away the marker of a job that has ended, whose writer died before it could."""
+        self._store.delete(f"jobs/open/{stamp}.{member}.{id}")
+
+    def list_page(self, member: str, limit: int, before: str = "") -> tuple[list[GenerationJob], str]:
+        """(the member's newest jobs older than `before`, the mark to give for the next page or "")."""
+        keys = [entry.key for entry in self._store.list(f"jobs/of/{member}/")]
+        marks = sorted((m.group(1) + "." + m.group(2) for key in keys if (m := _OF.fullmatch(key))), reverse=True)
+        page = [mark for mark in marks if not before or mark < before][: limit + 1]
+        jobs = [job for mark in page[:limit] if (job := self.read(member, mark.partition(".")[2])) is not None]
+        return jobs, page[limit - 1] if len(page) > limit else ""
+
+    def is_worker_alive(self, worker: str, now: datetime, lease_s: float) -> bool:
+        """Whether the worker has said so within its lease."""
+        try:
+            said = datetime.fromisoformat(self._store.get(f"jobs/workers/{worker}").decode())
+        except (NotInStoreError, ValueError):
+            return False
+        return now - said < timedelta(seconds=lease_s)
+
+    def write_heartbeat(self, worker: str, now: datetime) -> None:
+        self._store.put(f"jobs/workers/{worker}", now.isoformat().encode())
+
+    def delete_heartbeat(self, worker: str) -> None:
+        self._store.delete(f"jobs/workers/{worker}")
+
+    def delete_expired(self, now: datetime, keep: timedelta) -> int:
+        """Removes ended jobs and sounds whose life time is over, and heartbeats of long ago; how many jobs.
+
+        The records of sounds stay, so that a file somebody kept can still be traced to its people.
+        """
+        oldest, removed = f"{now - keep:%Y%m%dT%H%M%S%f}", 0
+        for entry in list(self._store.list("jobs/of/")):
+            match = _OF.fullmatch(entry.key)
+            if not match or match.group(1) >= oldest:
+                continue
+            job = self.read(entry.key.split("/")[2], match.group(2))
+            if job is None or job.has_ended:
+                for event in list(self._store.list(job.event_prefix)) if job else ():
+                    self._store.delete(event.key)
+                delete_webhook_log(self._store, entry.key.split("/")[2], match.group(2))
+                self._store.delete(entry.key)
+                removed += 1
+        for entry in list(self._store.list("sounds/")):
+            if now - entry.modified > keep:
+                self._store.delete(entry.key)
+        for entry in list(self._store.list("jobs/workers/")):
+            if now - entry.modified > timedelta(days=1):
+                self._store.delete(entry.key)
+        return removed
+
+    def _read_events(self, member: str, id: str) -> list[JobEvent]:
+        """Events from number 0 on, as far as they follow each other."""
+        prefix = f"jobs/log/{member}/{id}/"
+        keys = {entry.key for entry in self._store.list(prefix)}
+        found: list[JobEvent] = []
+        while (key := f"{prefix}{len(found):06d}.json") in keys:
+            try:
+                found.append(JobEvent.model_validate_json(self._store.get(key)))
+            except NotInStoreError:  # swept away this moment
+                return []
+            except ValidationError as e:
+                raise StoreError("a job's event is damaged", where=key, cure="remove the job, or start the newer version") from e
+        return found
+
+    def _write_event(self, member: str, id: str, number: int, event: JobEvent) -> None:
+        key = f"jobs/log/{member}/{id}/{number:06d}.json"
+        self._store.put(key, event.model_dump_json(exclude_none=True).encode(), only_new=True)
+
+
+def _open_marker_key(job: GenerationJob) -> str:
+    return f"jobs/open/{job.stamp}.{job.member}.{job.id}"

@@ -1,0 +1,255 @@
+"""A worker's side of the jobs: claims those that wait, makes them, ends them, and takes over from workers that fell silent.
+
+A claim counts as long as its worker's heartbeat is fresh. Whoever ends a job must write the very next event after its own claim,
+so a worker that was too slow finds its number taken and drops what it made: no job ends twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from audiotune.errors import AudioTuneError
+from services.generation.jobs.events import GenerationJob, JobEvent
+from services.generation.jobs.job_store import JobChangedError, JobStore
+
+LOG = logging.getLogger("audiotune.generation")
+GIVE_UP = 25  # claims that ended in silence: this job kills its workers
+_AHEAD = 16  # jobs a worker claims at once, so that batches fill
+_SILENT_S = 5.0  # a heartbeat that takes longer is worth telling
+
+
+class JobMaker(Protocol):
+    """What makes a job's sounds, as far as the runner sees it."""
+
+    def is_ready(self) -> bool:
+        """Whether work can be begun now."""
+
+    def has_room(self, member: str) -> bool:
+        """Whether there is room for one more job of this member."""
+
+    def begin(self, job: GenerationJob) -> Any:
+        """Starts a job and returns a handle. Raises BusyError or NotReadyError to be asked again, others to fail the job."""
+
+    def is_done(self, handle: Any) -> bool: ...
+
+    def end_event(self, job: GenerationJob, handle: Any) -> JobEvent:
+        """The end of a handle that is done: `done`, `failed`, or `back` when another worker should try. Raises StoreError while
+        its sounds cannot be kept: it is asked again then."""
+
+    def cancel(self, handle: Any) -> None:
+        """Nobody wants it any more."""
+
+
+@dataclass
+class ClaimedJob:
+    """A job that is claimed here."""
+
+    job: GenerationJob
+    handle: Any
+
+
+class JobWorker:
+    """See the module. `step` does one round; `start` does rounds in a thread.
+
+    Args:
+        lease_s: silence after which others take over.
+        poll_s, cancel_s: seconds between rounds, and between looks whether another replica ended what is made here.
+        keep: life time of ended jobs; zero keeps them for ever.
+        again: errors of `begin` after which the job waits on.
+    """
+
+    def __init__(
+        self, book: JobStore, maker: JobMaker, *, lease_s: float, poll_s: float = 1.0, cancel_s: float = 0.2,
+        keep: timedelta = timedelta(0), again: tuple[type[Exception], ...] = (), clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        name: str = "",
+    ) -> None:  # fmt: skip
+        self.worker = name or uuid.uuid4().hex
+        self._book, self._maker, self._clock = book, maker, clock
+        self._lease_s, self._poll_s, self._cancel_s, self._keep, self._again = lease_s, poll_s, cancel_s, keep, again
+        self.held: dict[tuple[str, str], ClaimedJob] = {}
+        self._trouble, self._beating = "", 0.0
+        self._lock = threading.RLock()
+        self._closing, self._wake, self._dead = False, threading.Event(), threading.Event()
+        self._swept: datetime | None = None
+        self._threads = [
+            threading.Thread(target=loop, daemon=True)
+            for loop in (self._run_rounds, self._watch_cancellations, self._send_heartbeats)
+        ]
+
+    def start(self) -> JobWorker:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def wake(self) -> None:
+        """There is something new to look at."""
+        self._wake.set()
+
+    def stop_claiming(self) -> None:
+        """Claims nothing more; what is held is made to its end."""
+        self._closing = True
+
+    def close(self) -> None:
+        """Hands back what is held and says farewell, so that others need not wait for the lease."""
+        self._closing = True
+        self._dead.set()
+        self._wake.set()
+        with self._lock:
+            for key, held in list(self.held.items()):
+                self._maker.cancel(held.handle)
+                self._append_event(held.job, JobEvent(kind="back", worker=self.worker, at=self._clock()))
+                del self.held[key]
+            self._run_and_report(lambda: self._book.delete_heartbeat(self.worker))
+
+    def stop_job(self, member: str, id: str) -> None:
+        """The job was ended from outside: stops it at its next step. A round that is under way need not be waited for."""
+        held = self.held.get((member, id))
+        if held is not None:
+            self._maker.cancel(held.handle)
+
+    def stop_ended_jobs(self) -> None:
+        """Stops what another replica was asked to end. One question to the store, whatever is held."""
+        if not self.held:
+            return
+        open_jobs = {(member, id) for _, member, id in self._book.list_open()}
+        for key, held in list(self.held.items()):
+            if key not in open_jobs and self._is_lost(key, held):
+                self._maker.cancel(held.handle)
+
+    @property
+    def trouble(self) -> str:
+        """What hinders the jobs, or ""."""
+        began = self._beating
+        silent_s = time.monotonic() - began if began else 0.0
+        return f"the store has not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else self._trouble
+
+    def write_heartbeat(self) -> None:
+        self._beating = time.monotonic()
+        try:
+            self._book.write_heartbeat(self.worker, self._clock())
+        finally:
+            self._beating = 0.0
+
+    def run_round(self) -> None:
+        """One round: ends what is done, drops what is no longer ours, claims what waits. Raises StoreError when it is away."""
+        with self._lock:
+            self._end_finished()
+            self._drop_lost()
+            if not self._closing and self._maker.is_ready():
+                self._claim_jobs()
+
+    def _end_finished(self) -> None:
+        for key, held in list(self.held.items()):
+            if self._maker.is_done(held.handle):
+                event = self._maker.end_event(held.job, held.handle).model_copy(
+                    update={"worker": self.worker, "at": self._clock()}
+                )
+                self._append_event(held.job, event)
+                del self.held[key]
+
+    def _drop_lost(self) -> None:
+        """Somebody cancelled it, or took it over while this worker was silent."""
+        for key, held in list(self.held.items()):
+            if self._is_lost(key, held):
+                self._maker.cancel(held.handle)
+                del self.held[key]
+
+    def _is_lost(self, key: tuple[str, str], held: ClaimedJob) -> bool:
+        now = self._book.read(*key)
+        return now is None or now.length != held.job.length
+
+    def _claim_jobs(self) -> None:
+        if len(self.held) >= _AHEAD:
+            return
+        alive: dict[str, bool] = {}
+        for stamp, member, id in interleave_members(self._book.list_open()):
+            if len(self.held) >= _AHEAD:
+                return
+            if (member, id) in self.held or not self._maker.has_room(member):
+                continue
+            job = self._book.read(member, id)
+            if job is None or job.has_ended:
+                self._book.delete_open_marker(stamp, member, id)
+            elif not self._is_taken(job, alive) and not self._begin_job(job):
+                return
+
+    def _is_taken(self, job: GenerationJob, alive: dict[str, bool]) -> bool:
+        if job.state != "running":
+            return False
+        if job.worker not in alive:
+            alive[job.worker] = self._book.is_worker_alive(job.worker, self._clock(), self._lease_s)
+        return alive[job.worker] and job.worker != self.worker
+
+    def _begin_job(self, job: GenerationJob) -> bool:
+        """Claims a job and starts it; False when nothing more can be started now."""
+        if job.tries >= GIVE_UP:
+            problem = {"status": 500, "code": "gave-up", "title": "Gave up", "detail": f"{job.tries} workers fell silent over it"}
+            self._append_event(job, JobEvent(kind="failed", problem=problem, worker=self.worker, at=self._clock()))
+            return True
+        claimed = self._append_event(job, JobEvent(kind="claimed", worker=self.worker, at=self._clock()))
+        if claimed is None:
+            return True
+        try:
+            handle = self._maker.begin(claimed)
+        except self._again:
+            self._append_event(claimed, JobEvent(kind="back", worker=self.worker, at=self._clock()))
+            return False
+        self.held[(job.member, job.id)] = ClaimedJob(claimed, handle)
+        return True
+
+    def _append_event(self, job: GenerationJob, event: JobEvent) -> GenerationJob | None:
+        try:
+            return self._book.append(job, event)
+        except JobChangedError:
+            return None
+
+    def _run_rounds(self) -> None:
+        self._run_and_report(self.write_heartbeat)  # a claim without a heartbeat would be taken over at once
+        while not self._dead.is_set():
+            self._wake.clear()
+            self._trouble = self._run_and_report(self._run_round_and_expire)
+            self._wake.wait(self._poll_s)
+
+    def _run_round_and_expire(self) -> None:
+        self.run_round()
+        now = self._clock()
+        if self._keep and (self._swept is None or now - self._swept > timedelta(minutes=10)):
+            self._swept = now
+            self._book.delete_expired(now, self._keep)
+
+    def _watch_cancellations(self) -> None:
+        while not self._dead.wait(self._cancel_s):
+            self._run_and_report(self.stop_ended_jobs)
+
+    def _send_heartbeats(self) -> None:
+        while not self._dead.is_set():
+            self._run_and_report(self.write_heartbeat)
+            self._dead.wait(self._lease_s / 4)
+
+    def _run_and_report(self, do: Callable[[], object]) -> str:
+        """Does it; what goes wrong is told, and tried again at the next round."""
+        try:
+            do()
+        except AudioTuneError as e:
+            return str(e)
+        except Exception as e:
+            LOG.exception("jobs")
+            return f"{type(e).__name__}: {e}"
+        return ""
+
+
+def interleave_members(open_jobs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Members one after the other: everybody's oldest job, then everybody's second, ..."""
+    turns: dict[str, int] = {}
+    placed = []
+    for stamp, member, id in open_jobs:
+        turns[member] = turns.get(member, -1) + 1
+        placed.append((turns[member], stamp, member, id))
+    return [(stamp, member, id) for _, stamp, member, id in sorted(placed)]

@@ -1,0 +1,99 @@
+"""The generation service over HTTP, behind the port `making.Maker`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from audiotune import client
+from audiotune.domain.generation import GenerationRequest, parse_adapter
+from audiotune.errors import GenerationError
+from services.studio.history import ServiceSound, SoundRequest
+
+
+class HttpGenerationClient:
+    """Asks the generation service.
+
+    Args:
+        url: its address.
+        limit_s: longest to wait for sounds, in seconds.
+        token_of: gives a member's token where the service asks for one.
+    """
+
+    def __init__(self, url: str, limit_s: int, token_of: Callable[[str], str] | None = None) -> None:
+        self._token_of = token_of or (lambda member: "")
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self._url, timeout=httpx.Timeout(limit_s, connect=5))
+
+    def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]:
+        """All variations in one call; `audiotune.client` asks for one sound at a time."""
+        try:
+            headers = {"Accept": "application/json"}
+            if token := self._token_of(member):
+                headers["Authorization"] = f"Bearer {token}"
+            answer = self._http.post("/v1/generations", json=_build_body(wish, init), headers=headers)
+        except httpx.TimeoutException:
+            raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
+        except httpx.HTTPError:
+            cure = "start it with `make serve`; on a cluster look at its pods"
+            raise GenerationError("the generation service is away", cure=cure) from None
+        found = _parse_object(answer)
+        if answer.is_error:
+            raise GenerationError(_describe_problem(answer.status_code, found))
+        return [_parse_sound(wish, entry) for entry in found.get("generations", [])]
+
+    def list_releases(self, member: str = "") -> list[dict[str, Any]]:
+        return client.releases(self._url, token=self._token_of(member))
+
+    def read_limits(self) -> dict[str, Any]:
+        told = client.health(self._url)
+        if not told.get("ready", True):
+            reason = str(told.get("reason") or "it is loading its release")
+            raise GenerationError(f"the generation service is not ready: {reason}", cure="try again in a minute")
+        return told
+
+
+def _build_body(wish: SoundRequest, init: Path | None) -> dict[str, Any]:
+    fields: dict[str, Any] = wish.model_dump(exclude_none=True, exclude={"strength", "adapters"})
+    if not wish.sampler:
+        fields.pop("sampler")
+    if init is not None:
+        fields.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=wish.strength)
+    try:
+        fields["adapters"] = [parse_adapter(part) for part in wish.adapters.split(",") if part.strip()]
+    except ValueError:
+        cure = "write them as in grit=0.7, tape=0.3"
+        raise GenerationError(f"the adapters cannot be read: {wish.adapters[:100]}", cure=cure) from None
+    try:
+        return GenerationRequest.model_validate(fields).model_dump(exclude_none=True)
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
+        raise GenerationError(f"this cannot be asked for ({faults})", cure="change the field named") from e
+
+
+def _parse_sound(wish: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
+    return ServiceSound(
+        audio=base64.b64decode(entry["audio"]), format=entry["format"], seed=entry["seed"],
+        release=f"{entry['release']} {entry.get('version', '')}".strip(), digest=entry["digest"], wish=wish,
+    )  # fmt: skip
+
+
+def _parse_object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _describe_problem(status: int, found: dict[str, Any]) -> str:
+    """problem+json in words: what is wrong, and with which field."""
+    words = str(found.get("detail") or found.get("title") or f"it answers {status}")
+    faults = [f"{e.get('field', '')}: {e.get('message', '')}".strip(": ") for e in found.get("errors", []) if isinstance(e, dict)]
+    faults = [fault for fault in faults if fault not in words]  # the service may have said it in the sentence already
+    return f"the service says: {words}{' (' + '; '.join(faults) + ')' if faults else ''}"

@@ -1,0 +1,152 @@
+"""Making sounds: the port to the generation service, and the member's history of what was made."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiotune.audio import sound as sounds
+from audiotune.errors import SoundError
+from audiotune.store.port import Store
+from services.studio.waveform import compute_peaks
+
+HISTORY = 24  # sounds shown; the store keeps all
+
+
+class SoundRequest(BaseModel):
+    """What the generate page asks for. Bounds are the service's to check; it names the field."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    seconds: float = 2.0
+    steps: int = 50
+    guidance: float = 4.0
+    seed: int | None = None
+    sampler: str = ""
+    count: int = 1
+    format: str = "wav"
+    adapters: str = Field(default="", description="LoRA adapters of the group with their strengths, as in grit=0.7, tape")
+    strength: float | None = Field(default=None, description="how far from the init audio, in (0, 1]; null without init audio")
+
+
+class ServiceSound(BaseModel):
+    """One sound as the service gave it: its bytes are kept and handed on, never encoded again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    audio: bytes = Field(repr=False)
+    format: str
+    seed: int
+    release: str
+    digest: str
+    wish: SoundRequest
+
+
+class GenerationClient(Protocol):
+    """The generation service as the studio sees it. Raises GenerationError in words; `away` in them when it is not there."""
+
+    def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]: ...
+
+    def list_releases(self, member: str = "") -> list[dict[str, Any]]: ...
+
+    def read_limits(self) -> dict[str, Any]:
+        """`max_seconds` and `samplers` of the release in play, as far as the service tells."""
+
+
+class HistorySound(BaseModel):
+    """A row of a member's history."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    member: str
+    time: datetime
+    blob: str
+    format: str
+    seed: int
+    release: str
+    digest: str
+    seconds: float
+    peaks: tuple[int, ...]
+    wish: SoundRequest
+
+    @property
+    def key(self) -> str:
+        return f"history/{self.member}/{self.id}.json"
+
+    @property
+    def file_name(self) -> str:
+        """A name for the download: words of the prompt and the seed."""
+        words = "-".join("".join(c if c.isalnum() else " " for c in self.wish.prompt.lower()).split()[:6]) or "sound"
+        return f"{words[:60]}-{self.seed}.{self.format}"
+
+    def describe_for_page(self, url: str) -> dict[str, Any]:
+        """What the page's widget shows."""
+        return {
+            "id": self.id,
+            "url": url,
+            "peaks": list(self.peaks),
+            "seconds": self.seconds,
+            "prompt": self.wish.prompt or "(no words)",
+            "seed": self.seed,
+            "when": self.time.strftime("%d %b %H:%M"),
+            "file": self.file_name,
+            "facts": self._list_facts(),
+        }
+
+    def _list_facts(self) -> list[tuple[str, str]]:
+        wish = self.wish
+        facts = [
+            ("seed", str(self.seed)),
+            ("length", f"{self.seconds:.1f} s"),
+            ("steps", str(wish.steps)),
+            ("guidance", f"{wish.guidance:g}"),
+            ("release", self.release),
+        ]
+        facts += [("not", wish.negative_prompt)] if wish.negative_prompt else []
+        facts += [("adapters", wish.adapters)] if wish.adapters else []
+        return facts + ([("from a sound, strength", f"{wish.strength:g}")] if wish.strength is not None else [])
+
+
+def add_to_history(store: Store, member: str, made: Sequence[ServiceSound]) -> list[HistorySound]:
+    """Puts sounds into the member's history, in the order they were made."""
+    kept = []
+    for place, sound in enumerate(made):
+        time = datetime.now(UTC)
+        seconds, peaks = _measure_sound(sound.audio)
+        row = HistorySound(
+            id=f"{time:%Y%m%dT%H%M%S%f}-{place}", member=member, time=time, blob=store.put_blob(sound.audio, f".{sound.format}"),
+            format=sound.format, seed=sound.seed, release=sound.release, digest=sound.digest, seconds=seconds, peaks=peaks,
+            wish=sound.wish,
+        )  # fmt: skip
+        store.put(row.key, row.model_dump_json().encode(), only_new=True)
+        kept.append(row)
+    return kept
+
+
+def read_history(store: Store, member: str, limit: int = HISTORY) -> list[HistorySound]:
+    """The member's newest sounds first; a row of another format is passed over."""
+    keys = sorted((e.key for e in store.list(f"history/{member}/")), reverse=True)[:limit]
+    rows = []
+    for key in keys:
+        try:
+            rows.append(HistorySound.model_validate_json(store.get(key)))
+        except ValidationError:
+            continue
+    return rows
+
+
+def _measure_sound(audio: bytes) -> tuple[float, tuple[int, ...]]:
+    """Length in seconds and peaks; zero and none for a format that libsndfile cannot read (the browser still plays it)."""
+    try:
+        sound = sounds.read_sound(io.BytesIO(audio))
+    except SoundError:
+        return 0.0, ()
+    return round(sound.duration_s, 3), tuple(compute_peaks(sound, 320))

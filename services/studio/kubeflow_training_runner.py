@@ -1,0 +1,108 @@
+"""The tuner over Kubeflow Pipelines: starts the uploaded `tune`, and asks Kubeflow how it goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from audiotune.errors import PipelineError
+from audiotune.outside.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, KubeflowNotFoundError, find_newest_version
+from audiotune.outside.kubeflow_runs import KubeflowRun, list_steps
+from audiotune.runs.run_form import FormStep, RunForm
+from audiotune.store.port import Store
+from services.studio.training_runner import TrainingSnapshot, TrainingStep
+
+_STATES = {"RUNNING": "running", "SUCCEEDED": "done", "SKIPPED": "done", "FAILED": "failed", "CANCELED": "failed"}
+
+
+class KubeflowTrainingRunner:
+    """Runs on the cluster. Nothing of a run is kept here: another studio on the same store sees the same.
+
+    Args:
+        store: must be one the cluster reaches too (s3://...).
+        server: Kubeflow's API server.
+        pipeline: name of the pipeline, with or without `audio-tune-` before it.
+        account: service account of the steps; empty takes Kubeflow's default.
+        log_every_s: seconds between two reads of a running step's log, which tells how far it is.
+    """
+
+    place = "on the cluster"
+
+    def __init__(
+        self, store: Store, server: Kubeflow, *, pipeline: str = "tune", account: str = "", log_every_s: float = 15.0
+    ) -> None:
+        self._store, self._server, self._pipeline, self._account = store, server, pipeline, account
+        self._log_every_s = log_every_s
+        self._told: dict[str, tuple[float, tuple[float, str] | None]] = {}
+        self._steps: dict[str, tuple[FormStep, ...]] = {}
+        self._lock = threading.Lock()
+
+    def read_form(self) -> RunForm:
+        return self._load_form(*find_newest_version(self._server, self._pipeline))
+
+    def start(self, title: str, given: Mapping[str, str]) -> str:
+        if not self._store.url.startswith("s3://"):
+            raise PipelineError("the cluster cannot reach a store in a folder", cure="set AUDIOTUNE_STORE to s3://bucket/prefix")
+        return self._server.start_run(*find_newest_version(self._server, self._pipeline), title, given, self._account)
+
+    def read_snapshot(self, run: str) -> TrainingSnapshot:
+        page = self._server.run_page(run)
+        try:
+            seen = self._server.read_run(run)
+        except KubeflowNotFoundError:
+            return TrainingSnapshot((), "lost", "Kubeflow does not know this run any more", page)
+        steps, state = self._list_steps(run, seen), str(seen.get("state", ""))
+        if state in ENDED_WELL:
+            return TrainingSnapshot(steps, "done", "", page)
+        if state in ENDED_BADLY:
+            return TrainingSnapshot(steps, "failed", self._server.failure_reason(run, seen), page)
+        return TrainingSnapshot(steps, None, "", page)
+
+    def cancel(self, run: str) -> None:
+        self._server.cancel_run(run)
+
+    def _list_steps(self, run: str, seen: KubeflowRun) -> tuple[TrainingStep, ...]:
+        """All steps of the pipeline: Kubeflow's list has only those that have begun."""
+        tasks = {str(task["display_name"]): task for task in list_steps(seen)}
+        with self._lock:
+            steps = self._steps.get(run)
+        if steps is None:
+            steps = self._read_known_steps(seen)
+            with self._lock:
+                self._steps[run] = steps
+        known = steps or tuple(FormStep(name=name, title=name) for name in tasks)
+        return tuple(self._describe_step(run, step, tasks.get(step.name) or tasks.get(step.title)) for step in known)
+
+    def _describe_step(self, run: str, step: FormStep, task: dict[str, Any] | None) -> TrainingStep:
+        state = _STATES.get(str((task or {}).get("state")), "waiting")
+        told = self._read_progress(run, task) if task and state == "running" else None
+        share, words = told or (1.0 if state == "done" else None, "")
+        return TrainingStep.model_validate({"title": step.title, "state": state, "share": share, "words": words})
+
+    def _read_progress(self, run: str, task: dict[str, Any]) -> tuple[float, str] | None:
+        key = f"{run} {task.get('display_name')}"
+        with self._lock:
+            at, told = self._told.get(key, (0.0, None))
+        if not at or time.monotonic() - at >= self._log_every_s:
+            told = self._server.step_progress(run, str(task.get("display_name")))
+            with self._lock:
+                self._told[key] = (time.monotonic(), told)
+        return told
+
+    def _read_known_steps(self, seen: KubeflowRun) -> tuple[FormStep, ...]:
+        """From the version the run was started with; none when that version is gone."""
+        told = seen.get("pipeline_version_reference") or {}
+        try:
+            return self._load_form(str(told.get("pipeline_id", "")), str(told.get("pipeline_version_id", ""))).steps
+        except PipelineError:
+            return ()
+
+    def _load_form(self, pipeline: str, version: str) -> RunForm:
+        spec = self._server.pipeline_spec(pipeline, version)
+        try:
+            return RunForm.from_spec(spec)
+        except (KeyError, TypeError, AttributeError) as e:
+            cure = "upload it again: python -m pipelines.submit upload"
+            raise PipelineError("Kubeflow shows no form for this pipeline", where=self._pipeline, cure=cure) from e

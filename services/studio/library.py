@@ -1,0 +1,63 @@
+"""The shelf: every recording and segment the store knows, newest cut first. Reads manifests, never sound."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from audiotune.domain import manifest
+from audiotune.domain.recording import Digest, Recording
+from audiotune.domain.segment import Segment
+from audiotune.store.port import Store, StoreEntry
+
+
+@dataclass(frozen=True)
+class Library:
+    """What is there. A recording that was cut again shows its newest cut only."""
+
+    recordings: dict[Digest, Recording] = field(default_factory=dict)
+    segments: dict[Digest, Segment] = field(default_factory=dict)
+
+    def list_member_recordings(self, member: str) -> list[Recording]:
+        """Recordings a member is heard in, by name."""
+        return sorted((r for r in self.recordings.values() if member in r.contributors), key=lambda r: r.name)
+
+
+class LibraryCache:
+    """Keeps the shelf in memory and reads again only when a manifest came or went."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._seen: tuple[tuple[str, str], ...] | None = None
+        self._shelf = Library()
+
+    def current(self) -> Library:
+        """The shelf as the store has it now. Raises ManifestError, StoreError."""
+        recordings, segments = (_list_newest_first(self._store, kind) for kind in ("recordings", "segments"))
+        seen = tuple((e.key, e.modified.isoformat()) for e in (*recordings, *segments))
+        with self._lock:
+            if seen != self._seen:
+                self._shelf = Library(self._read_recordings(recordings), self._read_segments(segments))
+                self._seen = seen
+            return self._shelf
+
+    def _read_recordings(self, entries: list[StoreEntry]) -> dict[Digest, Recording]:
+        found: dict[Digest, Recording] = {}
+        for entry in entries:
+            for row in manifest.fetch_manifest(self._store, entry.key, "recordings", Recording).rows:
+                found.setdefault(row.id, row)
+        return found
+
+    def _read_segments(self, entries: list[StoreEntry]) -> dict[Digest, Segment]:
+        found: dict[Digest, Segment] = {}
+        cut: set[Digest] = set()
+        for entry in entries:
+            rows = manifest.fetch_manifest(self._store, entry.key, "segments", Segment).rows
+            found.update({row.id: row for row in rows if row.recording not in cut})
+            cut.update(row.recording for row in rows)
+        return found
+
+
+def _list_newest_first(store: Store, kind: str) -> list[StoreEntry]:
+    return sorted(store.list(f"manifests/{kind}/"), key=lambda entry: (entry.modified, entry.key), reverse=True)

@@ -1,0 +1,1 @@
+"""Signing in to the studio: passwords, a provider (OpenID Connect), sessions."""

@@ -1,0 +1,84 @@
+"""The door for those who sign in at a provider (OpenID Connect).
+
+/oidc/begin   to the provider         /oidc/back   from there: a session begins         /logout   both sessions end
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from audiotune.access import identities
+from audiotune.errors import AccessError
+from services.studio.context import StudioContext
+from services.studio.markup import tag
+from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
+from services.studio.sign_in.oidc import OidcProvider
+
+_BEGIN_S = 600
+
+
+class ProviderSignIn(SignIn):
+    """Sends to the provider and takes back who comes from there."""
+
+    own_paths = ("/oidc/",)
+
+    def __init__(self, desk: StudioContext, provider: OidcProvider) -> None:
+        self._provider = provider
+        # State, nonce and verifier travel in a signed cookie: nothing is kept for those who only knock.
+        memory = Middleware(
+            SessionMiddleware, secret_key=secrets.token_urlsafe(32), session_cookie="audio-tune-sign-in", path="/oidc",
+            max_age=_BEGIN_S, same_site="lax", https_only=desk.settings.public_url.startswith("https://"),
+        )  # fmt: skip
+        routes = [Route("/oidc/begin", self._start_sign_in), Route("/oidc/back", self._finish_sign_in)]
+        super().__init__(desk, routes, [memory])
+
+    def render_sign_in(self) -> Response:
+        words = f"Sign in with {self._desk.settings.oidc_name} to come in."
+        return render_page("Audio Tune", words, tag("a", "Sign in", href="/oidc/begin"))
+
+    def render_refusal(self, words: list[str]) -> Response:
+        more = (tag("p", each, class_="soft") for each in words[1:])
+        again = tag("a", "Try again", href="/oidc/begin?other=1")
+        return render_page("You cannot come in yet", words[0], *more, again, status=403)
+
+    async def find_sign_out_url(self, proof: str) -> str:
+        return await self._provider.build_sign_out_url(proof) or "/"
+
+    async def _start_sign_in(self, request: Request) -> Response:
+        request.session.clear()
+        return await self._provider.redirect_to_provider(request, other="other" in request.query_params)
+
+    async def _finish_sign_in(self, request: Request) -> Response:
+        try:
+            claims, id_token = await self._provider.read_callback(request)
+        finally:
+            request.session.clear()
+        identity = self._provider.read_identity(claims)
+        member = await run_in_threadpool(self._find_member, identity)
+        response = redirect_to_start()
+        self.set_session_cookie(response, self._sessions.begin(member, identity, id_token), secure=self.secure)
+        return response
+
+    def _find_member(self, identity: str) -> str:
+        """Who this is here. Raises AccessError with the cure when nobody is."""
+        settings = self._desk.settings
+        found = (
+            identity
+            if settings.oidc_claim_is_member
+            else getattr(identities.find_identity(self._desk.store, identity), "member", "")
+        )
+        if found and self._desk.find_member(found, ""):
+            return found
+        if found:
+            raise AccessError(f"{found} is no member in the agreement", cure="an owner adds you to the agreement first")
+        raise AccessError(
+            f"nobody of the group is known as {identity}",
+            cure="an owner enters it on the Account page, or with: python -m audiotune.access identity add MEMBER IDENTITY",
+        )

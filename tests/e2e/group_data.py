@@ -1,0 +1,137 @@
+"""What a band keeps, made and told again inside the studio's pod: `python - make` and `python - tell`, this file on stdin.
+
+`make` takes synthesized recordings in and cuts them, through the doors of the real steps, annotates every segment, makes an account,
+and registers a model version with a file of its own. `tell` reads all of it back, every blob to its last byte, and prints it as JSON:
+equal output means equal holdings. Runs on what the studio's image holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+TAKES, MEMBER, PASSWORD, MODEL = 2, "ana", "a password that Ana chose", "band-model"
+AGREEMENT = """group = "drill"
+version = 1
+recordings_licence = "CC0-1.0"
+accepted_licences = ["CC0-1.0"]
+weights_licence = "CC0-1.0"
+allowed_uses = ["store", "train", "release", "generate"]
+[[members]]
+id = "ana"
+name = "Ana"
+consents_to = ["store", "train", "release", "generate"]
+"""
+
+
+def make_group_data() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_takes(folder / "takes")
+        (folder / "agreement.toml").write_text(AGREEMENT)
+        _run_step(
+            "ingest", folder, "--source", folder / "takes", "--agreement", folder / "agreement.toml", "--contributors", MEMBER
+        )
+        _run_step("segment", folder, "--recordings", folder / "recordings", "--min-s", "0.3", "--max-s", "4")
+        _annotate(folder / "segments")
+        _register(folder)
+    return read_group_data()
+
+
+def _write_takes(folder: Path) -> None:
+    import numpy as np
+
+    from audiotune.audio.sound import Sound
+    from audiotune.audio.synthesizer import make_random_patch, play_patch
+
+    rng = np.random.default_rng(11)
+    for number in range(TAKES):
+        patch = make_random_patch(rng, register="low", envelope="pluck")
+        silence = np.zeros(32_000, np.float32)
+        sounds = [play_patch(patch, 1.0, 32_000, number * 10 + part).data[0] for part in range(2)]
+        frames = np.concatenate([part for sound in sounds for part in (silence, sound)] + [silence])
+        Sound(frames[None], 32_000).write(folder / f"take_{number}.wav", "PCM_16")
+
+
+def _run_step(step: str, folder: Path, *words: object) -> None:
+    out = {"ingest": ("recordings", "report", "metrics"), "segment": ("segments", "report", "metrics")}[step]
+    given = [str(word) for word in (*words, *(part for name in out for part in (f"--{name}", folder / name)))]
+    done = subprocess.run([sys.executable, "-m", f"components.{step}", *given], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{step}: {done.stderr[-1500:]}")
+
+
+def _annotate(segments: Path) -> None:
+    from audiotune.access import accounts
+    from audiotune.domain import annotation, manifest
+    from audiotune.domain.segment import Segment
+    from audiotune.store import open_store
+
+    store = open_store()
+    for segment in manifest.load_manifest(segments, "segments", Segment).rows:
+        annotation.save_annotation(store, annotation.Annotation(segment=segment.id, member=MEMBER, words="as it was heard"))
+    accounts.create_account(store, MEMBER, PASSWORD)
+
+
+def _register(folder: Path) -> None:
+    import mlflow
+
+    from audiotune.registry.connection import get_mlflow_client as registry
+
+    mlflow.set_experiment(MODEL)
+    with mlflow.start_run() as run:
+        mlflow.log_metric("loss", 0.25)
+        (folder / "card.md").write_text("# A release\nmade for the drill\n")
+        mlflow.log_artifact(str(folder / "card.md"))
+    client = registry()
+    client.create_registered_model(MODEL)
+    version = client.create_model_version(MODEL, f"{run.info.artifact_uri}/card.md", run.info.run_id)
+    client.set_registered_model_alias(MODEL, "champion", version.version)
+
+
+def read_group_data() -> dict[str, Any]:
+    from audiotune.access import accounts
+    from audiotune.domain import annotation
+    from audiotune.store import open_store
+
+    store = open_store()
+    blobs = {}
+    for entry in store.list("blobs/"):
+        digest = hashlib.sha256(store.get(entry.key)).hexdigest()
+        if digest not in entry.key:
+            sys.exit(f"{entry.key} holds something else: {digest}")
+        blobs[entry.key] = digest
+    read = {
+        name: {entry.key: hashlib.sha256(store.get(entry.key)).hexdigest() for entry in store.list(name)}
+        for name in ("manifests/", "annotations/", "governance/")
+    }
+    if accounts.verify_password(store, MEMBER, PASSWORD) is None:
+        sys.exit(f"{MEMBER}'s password is not hers any more")
+    return {
+        "blobs": blobs,
+        **read,
+        "words": sorted(a.words for a in annotation.read_all_annotations(store)),
+        "members": sorted(f"{a.member} {a.role}" for a in accounts.list_accounts(store)),
+        "mlflow": _read_registered(),
+    }
+
+
+def _read_registered() -> dict[str, Any]:
+    import mlflow
+
+    from audiotune.registry.connection import get_mlflow_client as registry
+
+    client = registry()
+    version = client.get_model_version_by_alias(MODEL, "champion")
+    run = client.get_run(version.run_id)
+    card = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/card.md")
+    return {"version": version.version, "run": run.info.run_id, "metrics": run.data.metrics, "card": card}
+
+
+if __name__ == "__main__":
+    print(json.dumps(make_group_data() if sys.argv[1] == "make" else read_group_data(), sort_keys=True))

@@ -1,0 +1,89 @@
+"""A whole generation service in this process: the real HTTP API, engine, scheduler and jobs on tones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from audiotune.store import FolderStore
+from audiotune.store.port import Store
+from services.generation.engine.adapters import AdapterResolver
+from services.generation.engine.engine import Engine
+from services.generation.engine.loaded_releases import LoadedReleases
+from services.generation.engine.release_watcher import ReleaseWatcher
+from services.generation.engine.work import BusyError, LoadedRelease, NotReadyError
+from services.generation.host.wiring import GenerationContext
+from services.generation.http.app import create_app
+from services.generation.http.auth import Authenticator
+from services.generation.jobs.engine_maker import EngineMaker
+from services.generation.jobs.job_store import JobStore
+from services.generation.jobs.worker import JobWorker
+from services.generation.settings import Settings
+from tests.fakes.fake_models import FakeModels, Tones
+
+URL = "/v1/generations"
+ASK: dict[str, Any] = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 7}
+
+
+class InProcessService:
+    """A service with its fakes and a client. `following` and `runner` look every few hundredths of a second."""
+
+    def __init__(self, store: Store | Path, models: FakeModels | None = None, *, members: bool = False, **settings: Any) -> None:
+        given = {"poll_s": 0.05, "consent_s": 0.05, "jobs_poll_s": 0.02, **settings}
+        self.settings = Settings(**given)
+        self.store = FolderStore(store) if isinstance(store, Path) else store
+        self.models, self.tones = models or FakeModels(), Tones()
+        self.shelf = LoadedReleases()
+        self.engine = Engine(self.settings, self.shelf, self.tones)
+        self.following = ReleaseWatcher(self.settings, self.models, self.engine, self.tones)
+        book, self.adapters = JobStore(self.store), AdapterResolver(self.settings, self.models)
+        self.runner = JobWorker(
+            book, EngineMaker(self.engine, self.store, self.adapters), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
+            cancel_s=self.settings.cancel_s, keep=timedelta(0), again=(BusyError, NotReadyError),
+        )  # fmt: skip
+        self.parts = GenerationContext(
+            self.settings,
+            self.store,
+            self.engine,
+            Authenticator(self.store, members=members),
+            book,
+            self.adapters,
+            self.following,
+            self.runner,
+        )
+        self.client = TestClient(create_app(self.parts), raise_server_exceptions=False)
+        for part in (self.engine, self.following, self.runner):
+            part.start()
+
+    def post(self, **fields: Any) -> Any:
+        return self.client.post(URL, json={**ASK, **fields})
+
+    def __enter__(self) -> InProcessService:
+        self.loaded()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def loaded(self) -> LoadedRelease:
+        until(lambda: self.shelf.default_release)
+        return self.shelf.get()
+
+    def stop(self) -> None:
+        self.tones.gate.set()
+        self.following.stop()
+        self.runner.close()
+        self.engine.stop()
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Waits for something that comes true by itself."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)

@@ -1,0 +1,161 @@
+"""Every format decodes to the frames that went in; what is cut, empty or no sound says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiotune.audio.decode import open_sound
+from audiotune.audio.wav import find_data_offset
+from audiotune.errors import SoundError
+from tests.fakes.foreign_sounds import RATE, cut_short, wave, write_huge_rf64, write_silent_film, write_wav, write_with_av
+
+# file name, soundfile subtype and format, bit depth, what comes out, greatest error
+PLAIN = [
+    ("a.wav", "PCM_16", "WAV", 16, 1e-4),
+    ("a.wav", "PCM_24", "WAV", 24, 1e-6),
+    ("a.wav", "PCM_32", "WAV", 32, 1e-7),
+    ("a.wav", "FLOAT", "WAV", 32, 0),
+    ("a.wav", "PCM_24", "RF64", 24, 1e-6),
+    ("a.aiff", "PCM_24", "AIFF", 24, 1e-6),
+    ("a.flac", "PCM_24", "FLAC", 24, 1e-6),
+    ("a.ogg", "VORBIS", "OGG", None, 0.1),
+    ("a.mp3", "MPEG_LAYER_III", "MP3", None, 0.1),
+]
+
+
+def decoded(path: Path, block_frames: int = 4096) -> tuple[str, int | None, np.ndarray]:
+    with open_sound(path, block_frames) as file:
+        return file.format, file.bit_depth, np.concatenate([block.copy() for block in file.blocks])
+
+
+@pytest.mark.parametrize(("name", "subtype", "format", "bits", "error"), PLAIN)
+def test_soundfile_formats(tmp_path: Path, name: str, subtype: str, format: str, bits: int | None, error: float) -> None:
+    path = write_wav(tmp_path / name, subtype=subtype, format=format)
+    kind, depth, frames = decoded(path)
+    assert kind == f"{format} {subtype}"
+    assert depth == bits
+    assert frames.shape == wave().shape
+    assert np.abs(frames - wave()).max() <= error
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+@pytest.mark.parametrize("format", ["WAV", "WAVEX"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_plain_wav_is_read_as_libsndfile_reads_it(tmp_path: Path, subtype: str, format: str, channels: int) -> None:
+    frames = np.random.default_rng(1).integers(-(2**31), 2**31, (10_001, channels), dtype=np.int32)
+    frames[:2] = [[-(2**31)], [2**31 - 1]]
+    sf.write(tmp_path / "a.wav", frames, RATE, subtype=subtype, format=format)
+    content = (tmp_path / "a.wav").read_bytes()
+    at = content.index(b"data")  # a chunk of odd length before the sound, as recorders write them
+    (tmp_path / "a.wav").write_bytes(content[:at] + b"iXML\x03\0\0\0abc\0" + content[at:])
+    with (tmp_path / "a.wav").open("rb") as file:
+        assert find_data_offset(file, channels, int(subtype[-2:]) // 8) == at + 12 + 8
+        assert find_data_offset(file, channels, 4) is None
+    expected = sf.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
+    assert np.array_equal(decoded(tmp_path / "a.wav")[2], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "picture"),
+    [
+        ("a.m4a", "aac", "ipod", False),
+        ("a.m4a", "alac", "ipod", False),
+        ("a.opus", "libopus", "ogg", False),
+        ("a.mka", "libopus", "matroska", False),
+        ("film.mp4", "aac", "mp4", True),
+    ],
+)
+def test_pyav_formats(tmp_path: Path, name: str, codec: str, container: str, picture: bool) -> None:
+    path = write_with_av(tmp_path / name, codec, container, picture=picture)
+    _, _, frames = decoded(path)
+    assert frames.shape[1] == 2
+    assert abs(len(frames) - len(wave())) < RATE // 10
+    assert 0.5 < frames.std() / wave().std() < 1.2
+
+
+@pytest.mark.parametrize(("subtype", "format"), [(p[1], p[2]) for p in PLAIN])
+def test_cut_files_are_refused(tmp_path: Path, subtype: str, format: str) -> None:
+    path = cut_short(write_wav(tmp_path / "cut.bin", wave(5.0), subtype=subtype, format=format))
+    with pytest.raises(SoundError, match="cut short|breaks off"):
+        decoded(path)
+
+
+@pytest.mark.parametrize(("codec", "container"), [("aac", "ipod"), ("libopus", "ogg"), ("libopus", "matroska")])
+def test_cut_foreign_files_are_refused(tmp_path: Path, codec: str, container: str) -> None:
+    path = cut_short(write_with_av(tmp_path / "cut.bin", codec, container, wave(5.0)))
+    with pytest.raises(SoundError, match="cut short|breaks off"):
+        decoded(path)
+
+
+def test_the_suffix_is_not_believed(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", subtype="PCM_16", format="FLAC")
+    with open_sound(path) as file:
+        assert file.format == "FLAC PCM_16"
+        assert file.suffix == ".flac"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"hello, this is no sound at all\n" * 100, "no sound file"),
+        (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "no sound file"),
+        (bytes(range(256)) * 50, "no sound file"),
+    ],
+)
+def test_what_is_no_sound(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    with pytest.raises(SoundError, match=words):
+        decoded(path)
+
+
+def test_a_film_without_sound(tmp_path: Path) -> None:
+    with pytest.raises(SoundError, match="only pictures"):
+        decoded(write_silent_film(tmp_path / "film.mp4"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_not_finite_is_placed(tmp_path: Path, bad: float) -> None:
+    frames = wave(3.0)
+    frames[2 * RATE + 5] = bad
+    with pytest.raises(SoundError, match=r"near [12]\.\d s"):
+        decoded(write_wav(tmp_path / "a.wav", frames, subtype="FLOAT"))
+
+
+def test_no_frames(tmp_path: Path) -> None:
+    with pytest.raises(SoundError, match="no frames"):
+        decoded(write_wav(tmp_path / "a.wav", np.zeros((0, 1), np.float32)))
+
+
+def test_a_stream_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
+    """Recorders and pipes that cannot go back leave 0xFFFFFFFF as the length."""
+    path = write_wav(tmp_path / "a.wav", subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = data[4:8] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert len(decoded(path)[2]) == len(wave())
+
+
+def test_rf64_over_4_gib_opens_with_all_its_frames(tmp_path: Path) -> None:
+    """A hole on the disk: only the header and the last second are read."""
+    frames = write_huge_rf64(tmp_path / "huge.wav")
+    with open_sound(tmp_path / "huge.wav") as file:
+        assert file.promised_frames == frames
+        assert len(next(file.blocks)) > 0
+    assert frames * 6 > 1 << 32
+    end, _ = sf.read(tmp_path / "huge.wav", start=frames - RATE)
+    assert len(end) == RATE
+
+
+def test_rf64_that_was_cut(tmp_path: Path) -> None:
+    write_huge_rf64(tmp_path / "huge.wav")
+    with (tmp_path / "huge.wav").open("r+b") as file:
+        file.truncate(4 << 30)
+    with pytest.raises(SoundError, match="cut short"):
+        decoded(tmp_path / "huge.wav")

@@ -1,0 +1,99 @@
+"""Base models by name: folders, the store, and Hugging Face once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from audiotune.audio.sound import Sound
+from audiotune.errors import ModelError, SourceError
+from audiotune.stable_audio.base_models import locate_encoder_folder, resolve_base
+from audiotune.store import FolderStore
+from components.encode.step import cut_parts
+from tests.fakes.hub import FakeHub
+
+OPEN = "stabilityai/stable-audio-open-1.0"
+
+
+def config(conditioner: dict[str, object]) -> bytes:
+    return json.dumps({"model_type": "diffusion_cond", "model": {"conditioning": {"configs": [conditioner]}}}).encode()
+
+
+def hub() -> FakeHub:
+    t5 = {"id": "prompt", "type": "t5", "config": {"t5_model_name": "t5-base"}}
+    return FakeHub(
+        {
+            OPEN: {
+                "model_config.json": config(t5),
+                "model.safetensors": b"open",
+                "model.ckpt": b"pickled",
+                "transformer/x.bin": b"no",
+            },
+            "t5-base": {
+                "config.json": b"{}",
+                "model.safetensors": b"t5",
+                "tokenizer.json": b"{}",
+                "pytorch_model.bin": b"pickled",
+            },
+        }
+    )
+
+
+def test_a_model_is_downloaded_once_with_its_text_encoder(tmp_path: Path) -> None:
+    store, network = FolderStore(tmp_path), hub()
+    first = resolve_base(store, OPEN, network)
+    assert (first.folder / "model.safetensors").read_bytes() == b"open"
+    assert (first.folder / locate_encoder_folder("t5-base") / "model.safetensors").read_bytes() == b"t5"
+    assert not any(name.endswith((".bin", ".ckpt")) for name in network.downloads)
+    again = resolve_base(store, OPEN, FakeHub({}))  # a hub without anything: nothing is asked for
+    assert again.digest == first.digest
+    assert again.files == first.files
+
+
+def test_the_digest_is_of_all_that_is_heard(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "tokenizer").mkdir(parents=True)
+    for name, content in {"model_config.json": b"{}", "model.safetensors": b"w", "tokenizer/tokenizer.json": b"1"}.items():
+        (folder / name).write_bytes(content)
+    store = FolderStore(tmp_path / "store")
+    digest = resolve_base(store, str(folder)).digest
+    (folder / "README.md").write_text("words about it")
+    assert resolve_base(store, str(folder)).digest == digest
+    (folder / "tokenizer" / "tokenizer.json").write_bytes(b"2")
+    assert resolve_base(store, str(folder)).digest != digest
+
+
+def test_a_base_may_lie_in_the_store(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put("models/ours/model_config.json", b"{}")
+    store.put("models/ours/model.safetensors", b"ours")
+    base = resolve_base(store, "models/ours", FakeHub({}))
+    assert base.weights_path.read_bytes() == b"ours"
+    assert base.config == {}
+
+
+def test_names_of_nothing_are_refused(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    with pytest.raises(ModelError, match="no base model"):
+        resolve_base(store, "loud", FakeHub({}))
+    with pytest.raises(SourceError, match="no such repository"):
+        resolve_base(store, "nobody/nothing", FakeHub({}))
+    with pytest.raises(ModelError, match="no stable-audio-tools model"):
+        resolve_base(store, "some/diffuser", FakeHub({"some/diffuser": {"unet.safetensors": b""}}))
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "model_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="without weights"):
+        resolve_base(store, str(tmp_path / "half"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "parts"),
+    [(1.0, [1.0]), (2.0, [2.0]), (2.1, [2.0]), (2.5, [2.0, 0.5]), (5.0, [2.0, 2.0, 1.0]), (0.1, [0.1])],
+)
+def test_long_sounds_are_cut_and_crumbs_left_out(seconds: float, parts: list[float]) -> None:
+    import numpy as np
+
+    sound = Sound(np.zeros((2, round(seconds * 1000)), np.float32), 1000)
+    assert [part.duration_s for part in cut_parts(sound, 2.0, 0.25)] == parts

@@ -1,0 +1,186 @@
+"""The step as a whole: manifest in, segments, report and blobs out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiotune.audio.loudness import measure_integrated_lufs
+from audiotune.audio.sound import Sound, read_sound
+from audiotune.domain.manifest import Manifest, fetch_manifest, load_manifest
+from audiotune.domain.recording import Description, Recording
+from audiotune.domain.segment import Segment
+from audiotune.errors import SoundError
+from audiotune.reporting.progress import ignore_progress
+from audiotune.store import FolderStore, compute_digest
+from components.executor import StepResult
+from components.segment.settings import Settings
+from components.segment.step import run_step
+
+RATE = 48_000
+
+
+def _jam(amplitude: float = 0.2, channels: int = 1, seconds: float = 6) -> Sound:
+    rng = np.random.default_rng(1)
+    data = rng.normal(0, 10 ** (-70 / 20), (channels, round(seconds * RATE)))
+    t = np.arange(RATE) / RATE
+    for start, hertz in ((1, 330), (4, 1200)):
+        data[:, start * RATE : (start + 1) * RATE] += amplitude * np.sin(2 * np.pi * hertz * t) * np.exp(-3 * t)
+    return Sound(data.astype(np.float32), RATE)
+
+
+class Room:
+    """A store, a folder and the step between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, FolderStore(folder / "store")
+        self.rows: list[Recording] = []
+
+    def bring(self, path: Path, rate: int = RATE, channels: int = 1, frames: int = 1) -> Recording:
+        silence = Description(
+            peak_dbfs=None, true_peak_dbtp=None, loudness_lufs=None, dc_offset=(0.0,), clipped_share=0, dropouts=0
+        )
+        row = Recording(
+            id=compute_digest(path), blob=self.store.put_blob(path, path.suffix), name=path.name, source="test", contributors=("ana",),
+            licence="CC0-1.0", format="WAV PCM_24", sample_rate_hz=rate, channels=channels, frames=frames, description=silence,
+            fingerprint="none",
+        )  # fmt: skip
+        self.rows.append(row)
+        return row
+
+    def bring_sound(self, sound: Sound, name: str = "jam.wav") -> Recording:
+        return self.bring(sound.write(self.folder / name, "PCM_24"), sound.sample_rate_hz, sound.channels, sound.frames)
+
+    def run(self, **knobs: object) -> tuple[StepResult, list[Segment]]:
+        recordings = Manifest("recordings", self.rows).write(self.folder / "recordings")
+        out = {name: self.folder / name for name in ("segments", "report", "metrics")}
+        result = run_step(Settings.model_validate(knobs), self.store, ignore_progress, recordings=recordings, **out)
+        return result, load_manifest(out["segments"], "segments", Segment).rows
+
+    @property
+    def report(self) -> str:
+        return (self.folder / "report").read_text()
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+def test_segments_are_rendered_once_as_stereo_flac(room: Room) -> None:
+    recording = room.bring_sound(_jam())
+    result, rows = room.run()
+    assert [row.recording for row in rows] == [recording.id] * 2
+    for row in rows:
+        path = room.store.fetch(row.blob)
+        info = sf.info(path)
+        assert (info.format, info.samplerate, info.channels, info.frames) == ("FLAC", 44_100, 2, row.frames)
+        assert abs(row.frames / 44_100 - row.duration_s) < 0.001
+    key = result.parameters["segments_key"]
+    assert [r.id for r in fetch_manifest(room.store, key, "segments", Segment).rows] == [r.id for r in rows]
+
+
+def test_loudness_comes_to_the_target_within_the_caps(room: Room) -> None:
+    room.bring_sound(_jam())
+    _, rows = room.run(loudness_lufs=-20)
+    for row in rows:
+        sound = read_sound(room.store.fetch(row.blob))
+        loudness = measure_integrated_lufs(sound)
+        assert loudness is not None
+        assert loudness == pytest.approx(-20, abs=0.7)  # fades and 16 bits move it a little
+        assert row.loudness_lufs == pytest.approx(loudness, abs=0.7)
+    _, capped = room.run(loudness_lufs=-5, peak_dbfs=-3)
+    assert all(row.peak_dbfs is not None and row.peak_dbfs <= -2.9 for row in capped)
+    _, raised = room.run(loudness_lufs=-5, peak_dbfs=0, max_gain_db=2)
+    assert [row.gain_db for row in raised] == [2.0, 2.0]
+
+
+def test_levels_can_be_left_alone(room: Room) -> None:
+    room.bring_sound(_jam())
+    assert {row.gain_db for row in room.run(keep_levels=True)[1]} == {0.0}
+
+
+def test_running_twice_does_no_work_twice(room: Room) -> None:
+    room.bring_sound(_jam())
+    first, rows = room.run()
+    blobs = {entry.key: entry.modified for entry in room.store.list("blobs/")}
+    again, same = room.run()
+    assert (first.metrics["reused"], again.metrics["reused"]) == (0, 1)
+    assert same == rows
+    assert first.parameters == again.parameters
+    assert {entry.key: entry.modified for entry in room.store.list("blobs/")} == blobs
+
+
+def test_a_lost_blob_is_rendered_again(room: Room) -> None:
+    room.bring_sound(_jam())
+    _, rows = room.run()
+    room.store.delete(rows[0].blob)
+    result, again = room.run()
+    assert again == rows
+    assert result.metrics["reused"] == 0
+    assert room.store.exists(rows[0].blob)
+
+
+def test_a_broken_recording_is_told_and_the_rest_goes_on(room: Room) -> None:
+    room.bring_sound(_jam())
+    broken = room.folder / "broken <b>.wav"
+    broken.write_bytes(b"RIFF this is no sound")
+    room.bring(broken)
+    result, rows = room.run()
+    assert len(rows) == 2
+    assert result.metrics["failed"] == 1
+    assert "broken &lt;b&gt;.wav" in room.report
+
+
+def test_only_silence_is_an_error_with_a_cure(room: Room) -> None:
+    room.bring_sound(Sound(np.zeros((1, RATE), np.float32), RATE))
+    with pytest.raises(SoundError, match="no segment was found.*onset_db"):
+        room.run()
+
+
+def test_the_report_shows_each_recording_and_stays_small(room: Room) -> None:
+    for n in range(4):
+        room.bring_sound(_jam(amplitude=0.1 + 0.1 * n), f"take {n}.wav")
+    room.run(pictures=3)
+    assert room.report.startswith("<!doctype html>")
+    assert room.report.count("data:image/png") == 3
+    assert "1 more recordings were cut and are not drawn here" in room.report
+    assert len(room.report) < 3_000_000
+
+
+def test_a_recording_that_is_one_sound_from_end_to_end(room: Room) -> None:
+    t = np.arange(2 * RATE) / RATE
+    room.bring_sound(Sound((0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32), RATE))
+    _, rows = room.run()
+    assert [(row.start_frame, row.end_frame) for row in rows] == [(0, 2 * RATE)]
+
+
+def test_help_comes_in_a_second() -> None:
+    def once() -> float:
+        began = time.process_time()
+        before = _children_s()
+        subprocess.run([sys.executable, "-m", "components.segment", "--help"], check=True, capture_output=True)
+        return _children_s() - before + time.process_time() - began
+
+    assert min(once() for _ in range(2)) < 1.0
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from components.executor import build_parser; from components.segment import settings\n"
+    code += "build_parser('components.segment', settings).format_help()\n"
+    code += "print([m for m in ('numba', 'numpy', 'scipy', 'soundfile', 'matplotlib', 'boto3', 'torch') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout.strip() == "[]"
+
+
+def _children_s() -> float:
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

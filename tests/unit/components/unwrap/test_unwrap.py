@@ -1,0 +1,82 @@
+"""Merging parts to a whole, and upstream's wrapped checkpoints, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audiotune.errors import ModelError
+from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
+from audiotune.store.tensor_files import LazyTensor, wrap_tensor
+from components.unwrap.upstream_checkpoint import is_upstream_checkpoint, read_weights
+
+
+def lazies(state: dict[str, torch.Tensor]) -> dict[str, LazyTensor]:
+    return {name: wrap_tensor(tensor) for name, tensor in state.items()}
+
+
+def wrapped(path: Path, **more: Any) -> dict[str, torch.Tensor]:
+    """A file as stable-audio-tools' Lightning wrapper leaves it."""
+    state = {
+        "diffusion.model.w": torch.randn(2, 2),
+        "diffusion.pretransform.p": torch.randn(2),
+        "diffusion_ema.ema_model.w": torch.randn(2, 2),
+        "diffusion_ema.step": torch.tensor(800),
+        "losses.weight": torch.ones(1),
+    }
+    kept = {"state_dict": state, "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(4)}}}], "global_step": 800, **more}
+    torch.save(kept, path)
+    return state
+
+
+def test_adapters_merge_as_the_formula_says() -> None:
+    weight, a, b = torch.randn(6, 4).half(), torch.randn(2, 4), torch.randn(6, 2)
+    tuned = lazies({"l.lora_A": a, "l.lora_B": b, "embedding": torch.ones(3)})
+    whole = merge_weights(lazies({"l.weight": weight, "embedding": torch.zeros(3)}), tuned, LoraWeights.from_tensors(tuned, 0.5))
+    assert torch.equal(whole["l.weight"].load(), weight.float() + (b @ a) * 0.5)
+    assert whole["embedding"].load().tolist() == [1, 1, 1]
+    assert set(whole) == {"l.weight", "embedding"}
+    assert set(collect_adapter_tensors(LoraWeights.from_tensors(tuned, 0.5))) == {"l.lora_A", "l.lora_B"}
+
+
+def test_tensors_that_do_not_fit_the_base_are_refused() -> None:
+    with pytest.raises(ModelError, match="does not fit"):
+        merge_weights(lazies({"w": torch.zeros(2)}), lazies({"w": torch.zeros(3)}), None)
+    tuned = lazies({"x.lora_A": torch.zeros(1, 1), "x.lora_B": torch.zeros(1, 1)})
+    with pytest.raises(ModelError, match="does not have"):
+        merge_weights(lazies({"w": torch.zeros(2)}), tuned, LoraWeights.from_tensors(tuned, 1.0))
+
+
+@pytest.mark.parametrize("ema", [None, True, False])
+def test_the_running_mean_replaces_the_model_if_wanted(tmp_path: Path, ema: bool | None) -> None:
+    state = wrapped(tmp_path / "epoch=53-step=800.ckpt")
+    assert is_upstream_checkpoint(tmp_path / "epoch=53-step=800.ckpt")
+    found, is_mean, step = read_weights(tmp_path / "epoch=53-step=800.ckpt", ema=ema)
+    assert set(found) == {"model.w", "pretransform.p"}
+    assert is_mean is (ema is not False)
+    assert step == 800
+    expected = state["diffusion.model.w" if ema is False else "diffusion_ema.ema_model.w"]
+    assert torch.equal(found["model.w"].load(), expected)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    wrapped(tmp_path / "evil.ckpt", callback=Evil())
+    with pytest.raises(ModelError, match="safely"):
+        read_weights(tmp_path / "evil.ckpt", ema=None)
+    assert not Path("/tmp/audiotune-was-here").exists()
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"autoencoder.x": torch.zeros(1)}}, tmp_path / "x.ckpt")
+    with pytest.raises(ModelError, match="no diffusion model"):
+        read_weights(tmp_path / "x.ckpt", ema=None)
+
+
+class Evil:
+    """Would run a command when unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("/tmp/audiotune-was-here"),)

@@ -1,0 +1,256 @@
+"""The studio's door for passwords: who comes in, and that a new password, a removed account, time and sign-out end a session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from audiotune.access import accounts, tokens
+from audiotune.access.__main__ import main as access
+from audiotune.errors import AccessError, StoreError
+from audiotune.governance import publish_agreement
+from audiotune.store import FolderStore
+from services.studio.context import create_context, create_session_store
+from services.studio.settings import load_studio_settings
+from services.studio.sign_in.credentials import PasswordChecker, issue_password
+from services.studio.sign_in.middleware import SignIn
+from services.studio.sign_in.password_page import PasswordSignIn
+from services.studio.sign_in.session_store import COOKIE, RECHECK_S, SessionStore, create_password_check
+from tests.fakes.seeded_store import agreement
+
+FIRST, SECOND = "patch cables", "ring modulator"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    made = FolderStore(tmp_path / "store")
+    publish_agreement(made, agreement())
+    accounts.create_account(made, "ana", FIRST, "owner", work=1)
+    accounts.create_account(made, "ben", FIRST, work=1)
+    return made
+
+
+async def _behind(request: Request) -> Response:
+    """Stands where Gradio is: says who it takes the visitor for."""
+    return PlainTextResponse(f"hello {SignIn.read_member(request)}")
+
+
+class Studio:
+    """The door with nothing behind it, and browsers in front."""
+
+    def __init__(self, store: FolderStore, **more: Any) -> None:
+        self.clock = Clock()
+        settings = load_studio_settings({}, store=store.url, access="members", **more)
+        desk = create_context(settings)
+        self.desk = replace(desk, sessions=create_session_store(settings, store, self.clock))
+        door = PasswordSignIn(self.desk, PasswordChecker(store, self.clock))
+        self._app = Starlette(routes=[Route("/{path:path}", _behind, methods=["GET", "POST"])], middleware=[door.middleware()])
+
+    def browser(self, at: str = "http://studio") -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url=at)
+
+    async def signed_in(self, member: str, password: str = FIRST) -> httpx.AsyncClient:
+        browser = self.browser()
+        assert (await come_in(browser, member, password)).status_code == 200
+        assert await who(browser) == f"hello {member}"
+        return browser
+
+    def later(self) -> None:
+        self.clock.now += RECHECK_S + 0.1
+
+
+async def come_in(browser: httpx.AsyncClient, member: str, password: str, **headers: str) -> httpx.Response:
+    return await browser.post("/login", data={"username": member, "password": password}, headers=headers)
+
+
+async def who(browser: httpx.AsyncClient) -> str | int:
+    """Who the studio takes this browser for, or why it does not."""
+    answer = await browser.get("/config")
+    return answer.text if answer.status_code == 200 else answer.status_code
+
+
+def played(work: Any) -> None:
+    asyncio.run(work)
+
+
+def test_a_stranger_sees_a_form_and_nothing_else(store: FolderStore) -> None:
+    async def work() -> None:
+        browser = Studio(store).browser()
+        page = await browser.get("/")
+        assert page.status_code == 200
+        assert 'type="password"' in page.text
+        assert "form-action 'self'" in page.headers["content-security-policy"]
+        for path in ("/config", "/gradio_api/info", "/gradio_api/file=/etc/passwd", "/assets/index.js", "/login_check"):
+            assert (await browser.get(path)).status_code in (401, 404), path
+        assert (await browser.get("/login")).headers["location"] == "/"
+        assert (await browser.post("/gradio_api/queue/join", json={})).status_code == 401
+        browser.cookies.set(COOKIE, "guessed")
+        assert await who(browser) == 401
+
+    played(work())
+
+
+def test_a_member_comes_in_by_page_and_by_program(store: FolderStore) -> None:
+    async def work() -> None:
+        studio = Studio(store)
+        browser = studio.browser()
+        wrong = await come_in(browser, "ana", "a guess at it", Accept="text/html,*/*")
+        assert (wrong.status_code, 'type="password"' in wrong.text) == (400, True)
+        assert (await come_in(browser, "ana", "a guess at it")).json()["detail"].startswith("That did not work")
+        assert await who(browser) == 401
+        right = await come_in(browser, "ana", FIRST, Accept="text/html,*/*")
+        assert (right.status_code, right.headers["location"]) == (303, "/")
+        cookie = right.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=lax" in cookie
+        assert "secure" not in cookie
+        assert await who(browser) == "hello ana"
+
+    played(work())
+
+
+@pytest.mark.parametrize(
+    ("at", "headers", "public_url"),
+    [
+        ("https://studio", {}, ""),
+        ("http://studio", {"X-Forwarded-Proto": "https"}, ""),
+        ("http://studio", {}, "https://s.example"),
+    ],
+)
+def test_over_https_the_cookie_stays_there(store: FolderStore, at: str, headers: dict[str, str], public_url: str) -> None:
+    async def work() -> None:
+        browser = Studio(store, public_url=public_url).browser(at)
+        assert "secure" in (await come_in(browser, "ana", FIRST, **headers)).headers["set-cookie"].lower()
+
+    played(work())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", ""),
+        (b"\xff\xfe=%ff&&&", ""),
+        (b"username=ana&password=" + b"x" * 20_000, ""),
+        (b"a=1&" * 99, ""),
+        (b"{}", "application/json"),
+    ],
+)
+def test_what_is_no_form_opens_nothing(store: FolderStore, data: bytes, kind: str) -> None:
+    async def work() -> None:
+        browser = Studio(store).browser()
+        answer = await browser.post("/login", content=data, headers={"Content-Type": kind} if kind else {})
+        assert answer.status_code == 400
+        assert "set-cookie" not in answer.headers
+
+    played(work())
+
+
+def by_the_owner(store: FolderStore) -> None:
+    issue_password(store, agreement(), "ana", "ben")
+
+
+def by_the_command_line(store: FolderStore) -> None:
+    assert access(["--store", store.url, "account", "remove", "ben"]) == 0
+
+
+def anew(store: FolderStore) -> None:
+    """Removed and made again with the same password between two looks: another salt, another account."""
+    accounts.remove_account(store, "ben")
+    accounts.create_account(store, "ben", FIRST, work=1)
+
+
+@pytest.mark.parametrize("change", [by_the_owner, by_the_command_line, anew])
+def test_a_new_password_or_a_removed_account_ends_every_session_of_the_member(
+    store: FolderStore, change: Callable[[FolderStore], None]
+) -> None:
+    async def work() -> None:
+        studio = Studio(store)
+        ana, ben, bens_telephone = [await studio.signed_in(member) for member in ("ana", "ben", "ben")]
+        token = tokens.issue_token(store, "ben", ["generate"], 90)
+        studio.later()
+        assert await who(ben) == "hello ben"
+        change(store)
+        studio.later()
+        assert (await who(ben), await who(bens_telephone)) == (401, 401)
+        assert await who(ana) == "hello ana"
+        assert tokens.check_token(store, token, "generate").member == "ben"  # tokens have a revocation of their own
+
+    played(work())
+
+
+def test_who_changes_a_password_stays_in_where_it_was_changed(store: FolderStore) -> None:
+    async def work() -> None:
+        studio = Studio(store)
+        here, elsewhere = await studio.signed_in("ben"), await studio.signed_in("ben")
+        changed = accounts.change_password(store, "ben", SECOND, work=1)
+        studio.desk.sessions.renew(here.cookies[COOKIE], changed.password)
+        studio.later()
+        assert (await who(here), await who(elsewhere)) == ("hello ben", 401)
+        studio.desk.sessions.renew("guessed", changed.password)
+        assert (await come_in(elsewhere, "ben", FIRST)).status_code == 400
+        assert (await come_in(elsewhere, "ben", SECOND)).status_code == 200
+
+    played(work())
+
+
+def test_a_session_ends_by_sign_out_and_by_time(store: FolderStore) -> None:
+    async def work() -> None:
+        studio = Studio(store)
+        browser, other = await studio.signed_in("ana"), await studio.signed_in("ana")
+        kept = browser.cookies[COOKIE]
+        assert (await browser.get("/logout")).headers["location"] == "/"
+        assert COOKIE not in browser.cookies
+        browser.cookies.set(COOKIE, kept)
+        assert await who(browser) == 401
+        assert await who(other) == "hello ana"
+        studio.clock.now += studio.desk.settings.session_s + 1
+        assert await who(other) == 401
+
+    played(work())
+
+
+def test_a_store_that_is_away_takes_nobodys_session_and_tells_when_it_is_back(store: FolderStore) -> None:
+    class Away(FolderStore):
+        away = True
+
+        def get(self, key: str) -> bytes:
+            if self.away:
+                raise StoreError("the store is away", where=key)
+            return super().get(key)
+
+    clock, flaky = Clock(), Away(store.root)
+    sessions = SessionStore(3600, create_password_check(flaky), clock)
+    text = sessions.begin("ben", "another hash")
+    clock.now = 10
+    assert sessions.find_member(text) == "ben"
+    flaky.away = False
+    clock.now = 20
+    assert sessions.find_member(text) == ""
+
+
+def test_the_only_owner_stays(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AccessError, match="only owner"):
+        accounts.remove_account(store, "ana")
+    with pytest.raises(AccessError, match="no account"):
+        accounts.remove_account(store, "zoe")
+    id = tokens.issue_token(store, "ben", ["generate"], 90).split("_")[1]
+    by_the_command_line(store)
+    assert id in capsys.readouterr().out
+    assert accounts.read_account(store, "ben") is None

@@ -1,0 +1,108 @@
+"""Signing in to the studio: guessing is slowed, nobody acts for another, tokens go along to the generation service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audiotune.access import accounts, tokens
+from audiotune.errors import AccessError, StoreError
+from audiotune.store import FolderStore
+from services.studio.context import create_context
+from services.studio.settings import load_studio_settings
+from services.studio.sign_in.credentials import WITHIN_S, WRONG, MemberTokens, PasswordChecker, issue_password
+from tests.fakes.seeded_store import agreement, seed
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    made = FolderStore(tmp_path / "store")
+    accounts.create_account(made, "ana", "patch cables", work=1)
+    return made
+
+
+class AwayStore(FolderStore):
+    """A store that answers nothing."""
+
+    def get(self, key: str) -> bytes:
+        raise StoreError("the store is away", where=key)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_member_comes_in_and_a_stranger_does_not(store: FolderStore) -> None:
+    door = PasswordChecker(store)
+    assert door("ana", "patch cables")
+    assert door(" ana ", "patch cables")
+    assert not door("ana", "patch cable")
+    assert not door("zoe", "patch cables")
+    assert not door("../ana", "patch cables")
+
+
+def test_guessing_is_slowed_for_one_name_only_and_ends(store: FolderStore) -> None:
+    accounts.create_account(store, "ben", "ring modulator", work=1)
+    clock = Clock()
+    door = PasswordChecker(store, clock)
+    for _ in range(WRONG):
+        assert not door("ana", "a guess")
+    assert not door("ana", "patch cables")  # right, but not looked at
+    assert door("ben", "ring modulator")
+    clock.now = WITHIN_S + 1
+    assert door("ana", "patch cables")
+
+
+def test_a_right_password_forgives_the_wrong_ones(store: FolderStore) -> None:
+    door = PasswordChecker(store)
+    for _ in range(2):
+        for _ in range(WRONG - 1):
+            assert not door("ana", "a guess")
+        assert door("ana", "patch cables")
+
+
+def test_nobody_comes_in_while_the_store_is_away(store: FolderStore) -> None:
+    assert not PasswordChecker(AwayStore(store.root))("ana", "patch cables")
+
+
+def test_the_studio_asks_in_the_members_name_with_one_token(store: FolderStore) -> None:
+    passes = MemberTokens(store)
+    text = passes("ana")
+    assert passes("ana") == text
+    assert tokens.check_token(store, text, "generate").member == "ana"
+    assert passes("") == ""
+    with pytest.raises(AccessError):
+        tokens.check_token(store, text, "releases")
+
+
+def test_one_setting_for_all_services_and_the_studios_own_wins() -> None:
+    assert load_studio_settings({}).access == "open"
+    assert load_studio_settings({"AUDIOTUNE_ACCESS": "members"}).access == "members"
+    assert load_studio_settings({"AUDIOTUNE_ACCESS": "members", "AUDIOTUNE_STUDIO_ACCESS": "open"}).access == "open"
+
+
+@pytest.mark.parametrize(("signed_in", "chosen", "expected"), [("ana", "ben", "ana"), (None, "ben", ""), ("mallory", "", "")])
+def test_whoever_is_signed_in_acts_whatever_the_browser_claims(
+    tmp_path: Path, signed_in: str | None, chosen: str, expected: str
+) -> None:
+    group = seed(tmp_path / "store", segments_each=1, segment_s=0.3)
+    desk = create_context(load_studio_settings({}, store=group.store.url, access="members"))
+    assert desk.find_member(signed_in, chosen) == expected
+    assert desk.find_active_member(signed_in, chosen) == expected
+
+
+def test_only_owners_make_accounts(tmp_path: Path) -> None:
+    store, agreed = FolderStore(tmp_path / "store"), agreement()
+    accounts.create_account(store, "ana", "patch cables", "owner", work=1)
+    accounts.create_account(store, "ben", "ring modulator", work=1)
+    with pytest.raises(AccessError, match="only owners"):
+        issue_password(store, agreed, "ben", "chi")
+    with pytest.raises(AccessError, match="member of the agreement"):
+        issue_password(store, agreed, "ana", "mallory")
+    first = issue_password(store, agreed, "ana", "ben")
+    assert accounts.verify_password(store, "ben", first)
+    assert not accounts.verify_password(store, "ben", "ring modulator")

@@ -1,0 +1,99 @@
+"""Noise levels and targets, against the formulas of the papers and against upstream's own draws."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from audiotune.errors import ModelError
+from audiotune.stable_audio.objective import add_noise, map_to_noise_levels, shift_noise_levels, sum_squared_errors
+from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
+from components.finetune.settings import Settings
+
+
+def test_v_is_the_derivative_of_the_noised_latents() -> None:
+    latents, noise = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    t = torch.tensor([0.2, 0.7], dtype=torch.float64)
+    now, target = add_noise("v", latents.double(), noise.double(), t)
+    later, _ = add_noise("v", latents.double(), noise.double(), t + 1e-6)
+    slope = (later - now) / (1e-6 * math.pi / 2)
+    assert torch.allclose(slope, target, atol=1e-4)
+
+
+def test_rectified_flow_points_from_latents_to_noise() -> None:
+    latents, noise, t = torch.randn(2, 3, 5), torch.randn(2, 3, 5), torch.tensor([0.25, 1.0])
+    now, target = add_noise("rectified_flow", latents, noise, t)
+    assert torch.allclose(now - t[:, None, None] * target, latents, atol=1e-6)
+    assert torch.equal(now[1], noise[1])
+
+
+def test_an_unknown_objective_is_refused() -> None:
+    with pytest.raises(ModelError, match="objective"):
+        add_noise("x0", torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "logit_normal", "trunc_logit_normal", "log_snr"])
+def test_noise_levels_are_levels(kind: str) -> None:
+    uniform = (torch.arange(1000) + 0.5) / 1000
+    t = map_to_noise_levels(kind, uniform)
+    assert float(t.min()) >= 0
+    assert float(t.max()) <= 1
+
+
+def test_logit_normal_has_its_median_and_quartiles() -> None:
+    quartiles = map_to_noise_levels("logit_normal", torch.tensor([0.25, 0.5, 0.75]))
+    assert torch.allclose(quartiles, torch.sigmoid(torch.tensor([-0.6745, 0.0, 0.6745])), atol=1e-3)
+
+
+def test_truncation_leaves_no_gap() -> None:
+    t = map_to_noise_levels("trunc_logit_normal", torch.tensor([1e-6, 0.5, 1 - 1e-6]))
+    assert t[0] > 0.99
+    assert t[2] < 0.05
+
+
+def test_each_sound_is_shifted_by_its_own_length() -> None:
+    class Shift:
+        def time_shift(self, t: torch.Tensor, length: int) -> torch.Tensor:
+            return t / length
+
+    assert shift_noise_levels(torch.tensor([1.0, 1.0]), torch.tensor([2, 4]), Shift()).tolist() == [0.5, 0.25]
+    assert shift_noise_levels(torch.tensor([0.3]), torch.tensor([2]), None).tolist() == pytest.approx([0.3])
+
+
+def test_padding_costs_nothing() -> None:
+    mask = torch.tensor([[True, True, False]])
+    output, target = torch.ones(1, 2, 3), torch.zeros(1, 2, 3)
+    output[:, :, 2] = 99.0
+    assert sum_squared_errors(output, target, mask).tolist() == [4.0]
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    settings = Settings(learning_rate=1e-3, warmup_steps=4, steps=104, schedule="cosine")
+    rates = [compute_learning_rate(settings, step) for step in range(105)]
+    assert rates[:4] == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4])
+    assert max(rates) == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(1e-4)
+    inverse = Settings(learning_rate=1e-3, warmup_steps=4, schedule="inverse")
+    assert compute_learning_rate(inverse, 16) == pytest.approx(5e-4)
+
+
+def test_the_running_mean_runs() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    mean = RunningMean({"w": weight}, 0.9)
+    with torch.no_grad():
+        weight.fill_(1.0)
+    mean.update(0)  # early decay is 1/10
+    assert mean.mean["w"].tolist() == pytest.approx([0.9, 0.9])
+    for step in range(1000, 1100):
+        mean.update(step)
+    assert mean.mean["w"].tolist() == pytest.approx([1.0, 1.0], abs=1e-4)
+
+
+def test_only_matrices_decay() -> None:
+    named = {
+        name: torch.nn.Parameter(torch.ones(shape)) for name, shape in (("w", (2, 2)), ("b", (2,)), ("conditioner.t", (9, 2)))
+    }
+    groups = make_adamw(named, Settings(weight_decay=0.5, words_rate=3.0)).param_groups
+    assert [(len(g["params"][0]), g["weight_decay"], g["rate"]) for g in groups] == [(2, 0.5, 1.0), (2, 0.0, 1.0), (9, 0.0, 3.0)]
