@@ -235,7 +235,7 @@ def _measure_request(loaded: LoadedRelease, request: Any) -> tuple[Hashable, int
     from audiotune.stable_audio.sample import count_latent_frames, count_steps
 
     frames, steps = count_latent_frames(loaded.model, request.seconds), count_steps(loaded.model, request)
-    return (id(loaded), frames, *request.alike()), steps, WorkSpeed.count_units(steps, frames, request.guidance != 1)
+    return (id(loaded), frames, *request.batch_key()), steps, WorkSpeed.count_units(steps, frames, request.guidance != 1)
 
 
 def _check_same_base(asked: LoadedRelease, loaded: LoadedRelease, rows: Sequence[SoundEntry]) -> None:

@@ -36,10 +36,10 @@ def through(sound: Sound, format: str) -> Sound:
 
 COPIES = {
     "exact": lambda s: s,
-    "quieter": lambda s: s.amplified(-21.7),
+    "quieter": lambda s: s.apply_gain(-21.7),
     "mp3": lambda s: through(s, "MP3"),
     "ogg": lambda s: through(s, "OGG"),
-    "48 kHz": lambda s: s.resampled(48_000),
+    "48 kHz": lambda s: s.resample(48_000),
     "upside down": lambda s: Sound(-s.data, s.sample_rate_hz),
     "stereo": lambda s: s.to_channels(2),
     "shifted": lambda s: Sound(np.concatenate([np.zeros((1, 12_345), np.float32), s.data], axis=1), s.sample_rate_hz),

@@ -97,7 +97,7 @@ def test_a_writer_killed_in_the_middle_leaves_no_key(tmp_path: Path) -> None:
     from pathlib import Path
     from audiotune.store import FolderStore
     store = FolderStore(Path({str(tmp_path)!r}))
-    part = store._part(b"x" * 1000, "key")
+    part = store._write_temporary_file(b"x" * 1000, "key")
     os.kill(os.getpid(), signal.SIGKILL)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)

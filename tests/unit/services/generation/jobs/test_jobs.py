@@ -110,13 +110,13 @@ def test_no_job_is_lost_and_none_ends_twice(moves: list[tuple[Any, ...]]) -> Non
             assert book.create("ana", id, ASK, now=clock()).id == id
             accepted.add(id)
         elif move[0] == "step":
-            workers[move[1]].step()
+            workers[move[1]].run_round()
         elif move[0] == "beat":
-            workers[move[1]].beat()
+            workers[move[1]].write_heartbeat()
         elif move[0] == "kill":
             store.writes_left = move[2]
             with suppress(Killed):  # it may need fewer writes than it has left; the process dies all the same
-                workers[move[1]].step()
+                workers[move[1]].run_round()
             store.writes_left = None
             workers[move[1]] = runner(store, clock)
         elif move[0] == "clock":
@@ -126,7 +126,7 @@ def test_no_job_is_lost_and_none_ends_twice(moves: list[tuple[Any, ...]]) -> Non
         elif move[0] == "away":
             store.away = True
             with suppress(StoreError):
-                workers[move[1]].step()
+                workers[move[1]].run_round()
             store.away = False
     for _ in range(60):
         clock.now += timedelta(seconds=LEASE_S / 3)
