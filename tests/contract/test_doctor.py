@@ -274,7 +274,7 @@ def test_kubeflows_kind_must_fit_the_namespace(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_doctor_needs_no_kfp(tmp_path: Path) -> None:
     with serving(healthy()) as url:
-        done = without_kfp("pipelines.doctor", ["--kubernetes", url, "--json"])
+        done = without_kfp("pipelines.doctor.__main__", ["--kubernetes", url, "--json"])
     assert done.returncode == 1, done.stderr
     assert {f["about"] for f in json.loads(done.stdout)} == set(CHECKS)
 
