@@ -152,7 +152,8 @@ def swaps(count: int, replicas: int) -> None:
         firsts = [sorted(crowd.first[(f"ours {v}", r.url)] - moved[v] for r in group.replicas) for v in good]
         served = [version for version in broken if any(f"ours {version}" == name for name, _ in crowd.first)]
     print_line(
-        f"swaps: {len(versions)}, {len(broken)} of them to broken versions ({told} told by health, {len(served)} served); {crowd.describe()}"
+        f"swaps: {len(versions)}, {len(broken)} of them to broken versions ({told} told by health, "
+        f"{len(served)} served); {crowd.describe()}"
     )
     _percentiles("alias to the first sound", [times[0] for times in firsts])
     _percentiles(f"alias to a sound of each of {replicas} replicas", [times[-1] for times in firsts])

@@ -205,7 +205,8 @@ async def light(seconds: float, sleeping: bool) -> None:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await asyncio.sleep(1)
-    print_line(f"a light member alone: {len(alone.times_s)} requests, p50 {alone.at(0.5):.2f} s, p95 {alone.at(0.95):.2f} s; beside a flood "
+    print_line(f"a light member alone: {len(alone.times_s)} requests, p50 {alone.at(0.5):.2f} s, p95 {alone.at(0.95):.2f} s; "
+        "beside a flood "
         f"({len(flood.times_s)} made for it, {flood.refused} refused): {len(beside.times_s)} requests, p50 {beside.at(0.5):.2f} s, "
         f"p95 {beside.at(0.95):.2f} s: {beside.at(0.95) / alone.at(0.95):.2f} times; {beside.refused} refused, "
         f"{len(alone.failed) + len(beside.failed)} failed")  # fmt: skip

@@ -391,9 +391,11 @@ from audiotune.outside.kubernetes import Kubernetes
 from components.finetune.nodes.node_resources import NodeResources
 from components.finetune.nodes.trainjob_controller import TrainJobController
 from components.finetune.nodes.trainjob import OwnerPod
-url, place, pod, wanted = sys.argv[1], NodeResources.model_validate_json(sys.argv[2]), OwnerPod(*json.loads(sys.argv[3])), json.loads(sys.argv[4])
+url, place = sys.argv[1], NodeResources.model_validate_json(sys.argv[2])
+pod, wanted = OwnerPod(*json.loads(sys.argv[3])), json.loads(sys.argv[4])
 told = lambda share, words: print(words, flush=True)
-TrainJobController(Kubernetes(url, verify=False), Kubernetes(url, verify=False, timeout_s=5), pod, place, told, every_s=0.05).run_trainjob(wanted)
+api, quick = Kubernetes(url, verify=False), Kubernetes(url, verify=False, timeout_s=5)
+TrainJobController(api, quick, pod, place, told, every_s=0.05).run_trainjob(wanted)
 """
 
 
