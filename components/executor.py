@@ -1,15 +1,15 @@
-"""The one seam to Kubeflow: ExecutorInput in, step called, ExecutorOutput out. Standard library and pydantic only.
+"""The adapter between a step and Kubeflow: reads ExecutorInput, calls the step, writes ExecutorOutput.
 
-A step room names its knobs and artifacts in `settings.py`:
+It needs the standard library and pydantic only. A step names its settings and artifacts in `settings.py`:
 
-    class Settings(StepSettings): ...            knobs: bound, unit, sentence
+    class Settings(StepSettings): ...            each setting with its bounds, unit and sentence
     INPUTS  = ("recordings",)                    artifacts it reads
     OUTPUTS = ("segments", "report", "metrics")  artifacts it writes
     PARAMETERS = ("segments_key",)               small values it hands on
 
-and its work in `step.py`: `run(settings, store, progress, *, recordings, segments, report, metrics) -> Result`.
-On a cluster the parameter `settings` (a dict compiled in from the recipe) is laid under the parameters of the run form.
-By hand the same door opens with flags: `python -m components.segment --recordings r.jsonl --segments s.jsonl --min-s 0.5`.
+and does its work in `step.py`: `run_step(settings, store, progress, *, recordings, segments, report, metrics) -> StepResult`.
+On a cluster the parameter `settings` (a dict compiled in from the recipe) gives values where the run form gives none.
+By hand the same step runs with flags: `python -m components.segment --recordings r.jsonl --segments s.jsonl --min-s 0.5`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.errors import AudioTuneError, SettingsError
-from audiotune.reporting.progress import ProgressCallback
+from audiotune.reporting.last_words import describe_bug, print_last_words
+from audiotune.reporting.progress import print_progress
 from audiotune.store.atomic_files import write_atomic_file
 
 
@@ -58,67 +59,68 @@ class StepResult:
 def run_command_line(package: str, argv: Sequence[str] | None = None) -> int:
     """Runs the step of a package from the command line. Returns the exit code; the last line on stderr is the reason."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    card = importlib.import_module(f"{package}.settings")
+    interface = importlib.import_module(f"{package}.settings")
+    step = package.rpartition(".")[2]
     try:
         if "--executor-input" in argv:
-            _run_on_kubeflow(package, card, argv[argv.index("--executor-input") + 1])
+            _run_on_kubeflow(package, interface, argv[argv.index("--executor-input") + 1])
         else:
-            _run_from_flags(package, card, argv)
+            _run_from_flags(package, interface, argv)
     except AudioTuneError as e:
-        print(f"{package.rpartition('.')[2]}: {_one_line(str(e))}", file=sys.stderr)
+        print_last_words(step, str(e))
         return 1
     except Exception as e:  # a bug: show where, then the one line that Kubeflow shows
         traceback.print_exc()
-        print(f"{package.rpartition('.')[2]}: {type(e).__name__}: {_one_line(str(e)) or 'no message'}", file=sys.stderr)
+        print_last_words(step, describe_bug(e))
         return 1
     return 0
 
 
-def _run_on_kubeflow(package: str, card: ModuleType, text: str) -> None:
+def _run_on_kubeflow(package: str, interface: ModuleType, text: str) -> None:
     try:
         executor = json.loads(text)
     except ValueError as e:
         raise SettingsError(f"--executor-input is no JSON: {e}", cure="pass {{$}} as Kubeflow does") from e
     given = dict(executor.get("inputs", {}).get("parameterValues", {}))
     compiled = dict(given.pop("settings", None) or {})
-    chosen = settings_from_choices(card.Settings, dict(compiled.pop("choices", None) or {}), given)
-    settings = validate_settings(card.Settings, {**compiled, **chosen})
-    paths = {name: _artifact_path(executor["inputs"], name) for name in card.INPUTS}
-    outputs = {name: _artifact_path(executor["outputs"], name) for name in card.OUTPUTS}
+    chosen = settings_from_choices(interface.Settings, dict(compiled.pop("choices", None) or {}), given)
+    settings = validate_settings(interface.Settings, {**compiled, **chosen})
+    paths = {name: _artifact_path(executor["inputs"], name) for name in interface.INPUTS}
+    outputs = {name: _artifact_path(executor["outputs"], name) for name in interface.OUTPUTS}
     result = _call_step(package, settings, {**paths, **outputs})
-    _write_executor_output(executor, card, result)
+    _write_executor_output(executor, interface, result)
 
 
 def settings_from_choices(
     model: type[StepSettings], choices: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What was chosen in the form, as knobs: a word of a drop-down stands for one or several of them.
+    """What was chosen in the form, as settings: a word of a drop-down stands for one setting or several.
 
     Args:
         model: the step's settings.
-        choices: form name -> word -> knobs, as compiled in.
+        choices: form name -> word -> settings, as compiled in.
         given: form name -> value.
 
     Raises:
         SettingsError: a word that the drop-down does not have.
     """
-    knobs: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in given.items():
         words = choices.get(name, {})
         if isinstance(value, str) and value in words:
-            knobs.update(words[value])
+            settings.update(words[value])
         elif name not in choices or name in model.model_fields:
-            knobs[name] = value
+            settings[name] = value
         elif value is not None:
             raise SettingsError(f"{name} is {value!r}", cure=f"take one of: {', '.join(words)}")
-    return knobs
+    return settings
 
 
 def validate_settings(model: type[StepSettings], given: Mapping[str, Any]) -> StepSettings:
-    """Settings out of parameters; Kubeflow adds names that nobody declared, so unknown ones are left out.
+    """Settings out of parameters. Kubeflow adds names that nobody declared, so unknown names are left out.
 
     Raises:
-        SettingsError: names every knob that is out of bounds.
+        SettingsError: names every setting that is out of bounds.
     """
     known = {name: value for name, value in given.items() if name in model.model_fields and value is not None}
     try:
@@ -154,17 +156,17 @@ def _call_step(package: str, settings: StepSettings, paths: Mapping[str, Path]) 
     return result
 
 
-def _write_executor_output(executor: Mapping[str, Any], card: ModuleType, result: StepResult) -> None:
-    """Only what was declared, uris unchanged, no null: the rest fails a finished step on the real backend."""
+def _write_executor_output(executor: Mapping[str, Any], interface: ModuleType, result: StepResult) -> None:
+    """Writes only what was declared, uris unchanged and no null: anything else fails a finished step on the real backend."""
     declared = executor["outputs"]
     artifacts = {}
-    for name in card.OUTPUTS:
+    for name in interface.OUTPUTS:
         runtime = dict(declared["artifacts"][name]["artifacts"][0])
         facts = result.metrics if name == "metrics" else result.metadata.get(name, {})
         runtime["metadata"] = _drop_unaccepted(facts)
         artifacts[name] = {"artifacts": [runtime]}
     wanted = declared.get("parameters", {})
-    parameters = {name: result.parameters[name] for name in card.PARAMETERS if name in wanted}
+    parameters = {name: result.parameters[name] for name in interface.PARAMETERS if name in wanted}
     for name, value in parameters.items():
         target = Path(wanted[name]["outputFile"])
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -185,26 +187,26 @@ def _drop_unaccepted(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _run_from_flags(package: str, card: ModuleType, argv: Sequence[str]) -> None:
-    args = build_parser(package, card).parse_args(argv)
-    given = {name: getattr(args, name) for name in card.Settings.model_fields if getattr(args, name) is not None}
+def _run_from_flags(package: str, interface: ModuleType, argv: Sequence[str]) -> None:
+    args = build_parser(package, interface).parse_args(argv)
+    given = {name: getattr(args, name) for name in interface.Settings.model_fields if getattr(args, name) is not None}
     if args.store:
         os.environ["AUDIOTUNE_STORE"] = args.store
-    paths = {name: Path(getattr(args, name)) for name in (*card.INPUTS, *card.OUTPUTS)}
-    result = _call_step(package, validate_settings(card.Settings, given), paths)
+    paths = {name: Path(getattr(args, name)) for name in (*interface.INPUTS, *interface.OUTPUTS)}
+    result = _call_step(package, validate_settings(interface.Settings, given), paths)
     print(json.dumps({"parameters": dict(result.parameters), "metrics": dict(result.metrics)}, indent=1, default=str))
 
 
-def build_parser(package: str, card: ModuleType) -> argparse.ArgumentParser:
-    """A flag for each knob and each artifact."""
-    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=(card.__doc__ or "").strip())
+def build_parser(package: str, interface: ModuleType) -> argparse.ArgumentParser:
+    """A flag for each setting and each artifact."""
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=(interface.__doc__ or "").strip())
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     parser.add_argument("--executor-input", help="Kubeflow's ExecutorInput as JSON; replaces all other flags")
-    for name in card.INPUTS:
+    for name in interface.INPUTS:
         parser.add_argument(f"--{_flag_name(name)}", dest=name, required=True, help="input: file made by the step before")
-    for name in card.OUTPUTS:
+    for name in interface.OUTPUTS:
         parser.add_argument(f"--{_flag_name(name)}", dest=name, default=f"{name}.out", help=f"output file (default {name}.out)")
-    for name, info in card.Settings.model_fields.items():
+    for name, info in interface.Settings.model_fields.items():
         default = info.get_default(call_default_factory=True) if not info.is_required() else None
         words = f"{info.description or ''} (default {default!r})".replace("%", "%%")
         plain = get_origin(info.annotation) is None and info.annotation in (str, int, float)
@@ -222,24 +224,3 @@ def _parse_value(text: str) -> Any:
 
 def _flag_name(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def print_progress(share: float, words: str) -> None:
-    """Progress as lines that the local runner turns into a bar and that read well in a pod's log."""
-    print(f"[{share:4.0%}] {words}", flush=True)
-
-
-__all__ = [
-    "ProgressCallback",
-    "StepResult",
-    "StepSettings",
-    "build_parser",
-    "print_progress",
-    "run_command_line",
-    "settings_from_choices",
-    "validate_settings",
-]

@@ -22,10 +22,11 @@ from audiotune.outside.kubeflow_runs import (
     find_step_pods,
     list_steps,
     parse_error_message,
-    parse_last_progress,
     parse_workflow,
     was_cancelled,
 )
+from audiotune.reporting.last_words import name_step
+from audiotune.reporting.progress import find_last_progress
 
 _API = "/apis/v2beta1"
 _API_PORT = 8888  # of Service ml-pipeline, and of those who forward it
@@ -173,7 +174,7 @@ class Kubeflow:
         failed.sort(key=lambda task: str(task.get("end_time") or "~"))
         for name in (*(str(task.get("display_name")) for task in failed), *find_failed_drivers(seen)):
             if said := self._failure_line(run, name):
-                return said if said.startswith(f"{name.replace('-', '_')}:") else f"{name}: {said}"
+                return name_step(name, said)
         words = str((seen.get("error") or {}).get("message") or "")
         names = ", ".join(str(task.get("display_name")) for task in failed)
         return words or f"{names or 'a step'} failed; the last line of its log says why"
@@ -235,7 +236,7 @@ class Kubeflow:
         Of a step whose pod still waits, what Kubernetes says it waits for.
         """
         for pod in self._step_pods(run, step):
-            if told := parse_last_progress(self._pod_log(run, pod)):
+            if told := find_last_progress(self._pod_log(run, pod)):
                 return told
             if pod.phase == "Pending" and pod.message:
                 return 0.0, pod.message[:200]

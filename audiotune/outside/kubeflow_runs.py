@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audiotune.reporting.last_words import find_last_words
+
 KubeflowRun = dict[str, Any]
-# Lines of the launcher, of Argo and of our own progress: no reason stands there.
-_NO_REASON = re.compile(r'^$|^[IWEF]\d{4} |^time="|^\[ *\d+%\]|^Error: exit status|^exit status')
+# Lines of the launcher and of Argo: no reason stands there.
+_NO_REASON = re.compile(r'[IWEF]\d{4} |time="|Error: exit status|exit status')
 _FATAL = re.compile(r"^F\d{4} [^\]]*\] (.*)$")
 _STEP_FAILED = re.compile(r"exit status \d+$|signal: ")  # the launcher tells the step's own end
-_OURS = re.compile(r"^[a-z_]+: \S")
-_PROGRESS = re.compile(r"^\[ *(\d{1,3})%\] ?(.*)$", re.MULTILINE)
 _ATTEMPT = re.compile(r"\((\d+)\)$")
 _NUMBER = re.compile(r"-\d+$")  # what Argo puts behind the workflow's name to name a node
 
@@ -109,7 +109,7 @@ def _parse_attempts(name: str) -> list[int]:
 
 
 def find_failure_line(log: str) -> str:
-    """The line of a step's log that says why it failed: our door's `step: reason`, else the last line with any sense.
+    """The line of a step's log that says why it failed: the step's last words (audiotune.reporting.last_words).
 
     Where Kubeflow's driver or launcher gave up, before the step began or after it was done, that is the reason.
     """
@@ -117,15 +117,7 @@ def find_failure_line(log: str) -> str:
     for line in reversed(lines):
         if (fatal := _FATAL.match(line)) and not _STEP_FAILED.search(fatal[1]):
             return f"Kubeflow: {fatal[1]}"[:500]
-    sensible = [line for line in lines if not _NO_REASON.match(line)]
-    ours = [line for line in sensible[-3:] if _OURS.match(line)]
-    return (ours or sensible or [""])[-1][:500]
-
-
-def parse_last_progress(log: str) -> tuple[float, str] | None:
-    """Share in [0, 1] and words of the last line of progress; None where there is none yet."""
-    found = _PROGRESS.findall(log)
-    return (min(1.0, int(found[-1][0]) / 100), found[-1][1].strip()[:200]) if found else None
+    return find_last_words("\n".join(line for line in lines if not _NO_REASON.match(line)))
 
 
 def parse_error_message(answer: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import traceback
 from collections.abc import Sequence
 
 from audiotune.errors import AudioTuneError
+from audiotune.reporting.last_words import describe_bug, print_last_words
+from audiotune.reporting.progress import print_progress
 from audiotune.store import open_store
-from components.executor import print_progress
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains as one node; the last line on stderr is the reason when it fails, as at every step's door."""
+    """Trains as one node; the last line on stderr is the reason when it fails, as every step does."""
     parser = argparse.ArgumentParser(prog="python -m components.finetune.nodes", description=(__doc__ or "").strip())
     parser.add_argument("order", help="store key of the order that the step gave")
     args = parser.parse_args(argv)
@@ -25,17 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = load_task(open_store(), args.order, print_progress)
         launch_processes(job.settings, run_training, job)
     except AudioTuneError as e:
-        print(f"finetune: {_one_line(e)}", file=sys.stderr, flush=True)
+        print_last_words("finetune", str(e))
         return 1
     except Exception as e:  # a bug, or another node that is gone: where, then the one line that the step repeats
         traceback.print_exc()
-        print(f"finetune: {type(e).__name__}: {_one_line(e) or 'no message'}", file=sys.stderr, flush=True)
+        print_last_words("finetune", describe_bug(e))
         return 1
     return 0
-
-
-def _one_line(e: Exception) -> str:
-    return " ".join(str(e).split())
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ from typing import Any
 
 from audiotune.outside.kubeflow_runs import find_failure_line
 from audiotune.outside.kubernetes import Kubernetes, KubernetesRefusedError, KubernetesUnreachableError
-from audiotune.reporting.progress import ProgressCallback
+from audiotune.reporting.progress import ProgressCallback, parse_progress_line
 from components.finetune.nodes.node_resources import Object
 from components.finetune.nodes.trainjob import API, CONTAINER, OwnerPod
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
-_PROGRESS = re.compile(r"\[ *(\d+)%\] (.*)")
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z) (.*)")
 # What the other nodes say when one of them is gone: a consequence, never the reason.
 _PEER = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|remote process exited|NCCL|gloo", re.IGNORECASE)
@@ -166,10 +165,10 @@ class TrainJobMonitor:
         if not line.strip():
             return
         node.lines.append(line)
-        match = _PROGRESS.match(line)
-        if match:
-            self.share = int(match[1]) / 100
-        self.progress(self.share, f"node {node.index}: {match[2] if match else line}")
+        told = parse_progress_line(line)
+        if told:
+            self.share = told.share
+        self.progress(self.share, f"node {node.index}: {told.words if told else line}")
 
     def _report_states(self, job: Object) -> None:
         """One line whenever it has changed: how many run, and what the others wait for."""
