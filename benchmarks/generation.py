@@ -66,9 +66,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--times", type=int, default=3)
     args = parser.parse_args()
-    from audiotune.stable_audio.load import find_base_folder, load_model
+    from audiotune.stable_audio.base_models import find_shipped_folder
+    from audiotune.stable_audio.load import load_model
 
-    folder = find_base_folder(args.base)
+    folder = find_shipped_folder() / args.base
     sa = load_model(folder, folder / "model.safetensors")
     window_s = sa.window_frames / sa.sample_rate_hz
     ways = {"generate_diffusion_cond": upstream(sa, args.steps)}

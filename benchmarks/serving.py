@@ -33,9 +33,10 @@ def model() -> Any:
 
 def plain_model() -> Any:
     """The tiny base as stable-audio-tools has it."""
-    from audiotune.stable_audio.load import find_base_folder, load_model
+    from audiotune.stable_audio.base_models import find_shipped_folder
+    from audiotune.stable_audio.load import load_model
 
-    return load_model(find_base_folder("tiny"))
+    return load_model(find_shipped_folder() / "tiny")
 
 
 def loaded_tiny(sa: Any, version: str = "1") -> Any:

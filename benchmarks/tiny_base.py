@@ -149,9 +149,10 @@ def main() -> None:
     parser.add_argument("--sounds", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=10)
     args = parser.parse_args()
-    from audiotune.stable_audio.load import find_base_folder, load_model
+    from audiotune.stable_audio.base_models import find_shipped_folder
+    from audiotune.stable_audio.load import load_model
 
-    sa = load_model(find_base_folder(args.base))
+    sa = load_model(find_shipped_folder() / args.base)
     console = Console(width=130)
     tables = {"simulated, tonal": held_out(args.sounds, tonal=True), "simulated, all": held_out(args.sounds, tonal=False)}
     if args.real.is_dir():

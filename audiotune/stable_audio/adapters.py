@@ -14,7 +14,7 @@ from audiotune.store import tensor_files
 from audiotune.store.tensor_files import LazyTensor, wrap_tensor
 
 if TYPE_CHECKING:
-    from audiotune.stable_audio.load import StableAudio
+    from audiotune.stable_audio.model import StableAudio
 
 _DIFFUSION = "model."  # layers of the diffusion model, as a whole model's state dict names them
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from audiotune.audio.sound import Sound
 from audiotune.errors import ModelError
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 
 Latents = NDArray[np.float32]  # [latent_channels, latent_frames]
 

@@ -21,10 +21,9 @@ from typing import Any
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, NotInStoreError, StoreError
 from audiotune.stable_audio.hub import Hub, HuggingFace
-from audiotune.stable_audio.model_folder import link_model_files
+from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS, link_model_files
 from audiotune.store.port import Store, compute_digest, digest_from_key
 
-CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
 TEXT_ENCODER_FOLDERS = ("tokenizer", "text_encoder")
 _CHECKPOINT = "model.ckpt"  # upstream's older, pickled name; read with weights_only and kept as safetensors
 _ENCODER_FILES = (

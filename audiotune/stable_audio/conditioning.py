@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 
 Conditioning = dict[str, list[Any]]  # id of a conditioner -> [embedding [rows, ...], mask [rows, ...] or None]
 

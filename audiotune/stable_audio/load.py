@@ -4,62 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from audiotune.errors import ModelError
+from audiotune.stable_audio import t5_text_encoder
+from audiotune.stable_audio.adapters import merge_adapter
+from audiotune.stable_audio.model import StableAudio
+from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS
+from audiotune.stable_audio.objective import is_rectified_flow
 from audiotune.stable_audio.upstream_factory import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
-REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class StableAudio:
-    """A loaded model.
-
-    Attributes:
-        model: stable-audio-tools' ConditionedDiffusionModelWrapper, in eval mode.
-        config: the model config it was made from, with absolute paths.
-    """
-
-    model: Any
-    config: dict[str, Any]
-
-    @property
-    def device(self) -> Any:
-        return next(self.model.model.parameters()).device
-
-    @property
-    def sample_rate_hz(self) -> int:
-        return int(self.config["sample_rate"])
-
-    @property
-    def channels(self) -> int:
-        """Audio channels of the autoencoder."""
-        return int(self.model.pretransform.io_channels if self.model.pretransform is not None else self.model.io_channels)
-
-    @property
-    def latent_channels(self) -> int:
-        return int(self.model.io_channels)
-
-    @property
-    def downsampling_ratio(self) -> int:
-        """Audio frames per latent frame."""
-        return int(self.model.pretransform.downsampling_ratio) if self.model.pretransform is not None else 1
-
-    @property
-    def window_frames(self) -> int:
-        """Audio frames of the longest sound it was trained for (`sample_size` in the config)."""
-        return int(self.config["sample_size"])
-
-    @property
-    def objective(self) -> str:
-        """ "v", "rectified_flow" or "rf_denoiser"."""
-        return str(self.model.diffusion_objective)
+_TINY_BASE = Path(__file__).resolve().parents[2] / "bases" / "tiny"  # its tokenizer serves configs without a folder
 
 
 def load_model(
@@ -81,19 +38,18 @@ def load_model(
         precision: of the diffusion transformer; autoencoder and conditioners stay fp32.
 
     Raises:
-        ModelError: no such file, not safetensors, or weights that do not fit the config.
+        ModelError: no such file, not safetensors, an unknown objective, or weights that do not fit the config.
     """
     described, folder = _read_config(config)
     if weights is None and isinstance(config, Path) and config.is_dir():
         weights = config / WEIGHTS
     described = _resolve_tokenizers(described, folder)
+    is_rectified_flow(described["model"].get("diffusion", {}).get("diffusion_objective", "v"))  # refuses any other objective
     model = _build_model(described, folder)
     if weights is not None:
         load_weights(model, weights)
     if adapter is not None:
-        from audiotune.stable_audio import adapters
-
-        adapters.merge_adapter(model, adapter)
+        merge_adapter(model, adapter)
     model.eval().requires_grad_(False)
     _move_to_device(model, choose_device(device), precision)
     return StableAudio(model, described)
@@ -121,30 +77,9 @@ def load_weights(model: Any, weights: Path) -> None:
     model.load_state_dict(state)
 
 
-def find_base_folder(name_or_path: str | Path) -> Path:
-    """The folder of a base model: a path, "tiny", or a name such as "stabilityai/stable-audio-open-1.0" mirrored by the group.
-
-    Mirrored bases lie under the folder AUDIOTUNE_BASES names (default: bases/ beside the package), by full or last name.
-
-    Raises:
-        ModelError: there is none.
-    """
-    name = str(name_or_path)
-    bases = Path(os.environ.get("AUDIOTUNE_BASES") or REPOSITORY / "bases")
-    candidates = (Path(name).expanduser(), bases / name, bases / name.split("/")[-1], REPOSITORY / "bases" / name)
-    for folder in candidates:
-        if (folder / CONFIG).is_file():
-            return folder.resolve()
-    raise ModelError(
-        f"no base model {name!r}",
-        where=str(bases),
-        cure=f"put its {CONFIG} and {WEIGHTS} into {bases / name.split('/')[-1]}, or set AUDIOTUNE_BASES to where they are",
-    )
-
-
 def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(config, dict):
-        return copy.deepcopy(config), REPOSITORY / "bases" / "tiny"
+        return copy.deepcopy(config), _TINY_BASE
     file = config / CONFIG if config.is_dir() else config
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
@@ -167,8 +102,6 @@ def _resolve_tokenizers(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _build_model(config: dict[str, Any], folder: Path) -> Any:
-    from audiotune.stable_audio import t5_text_encoder
-
     create = import_factory().create_model_from_config
     bare, encoders = t5_text_encoder.extract_t5_encoders(config, folder)
     try:
@@ -197,10 +130,3 @@ def _move_to_device(model: Any, device: str, precision: Precision) -> None:
     except (RuntimeError, AssertionError) as e:
         raise ModelError(f"the device {device!r} cannot be used: {e}", cure="use cpu, or start where a GPU is") from e
     model.model.to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
-
-
-def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
-    """A random, very small model of purely upstream parts, see `shape.py`."""
-    from audiotune.stable_audio import random_model
-
-    return random_model.make_random_model(seed, objective)

@@ -12,6 +12,8 @@ from pathlib import Path
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.port import Store
 
+CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
+
 
 def link_model_files(store: Store, files: Mapping[str, str]) -> Path:
     """A folder of links to blobs: file name -> store key. Made once per machine, under a name that only its content has.

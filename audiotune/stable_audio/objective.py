@@ -1,20 +1,37 @@
-"""What the model is asked for: noise levels, noised latents and targets of the v objective and of rectified flow.
+"""The training objective: noise levels, noised latents, targets and loss of the v objective and of rectified flow.
 
 v: Salimans and Ho 2022, alpha = cos(t pi/2), sigma = sin(t pi/2), target = alpha noise - sigma latents. Rectified flow: Liu et
-al. 2022, alpha = 1 - t, sigma = t, target = noise - latents. Both as stable-audio-tools' sampler expects them.
+al. 2022, alpha = 1 - t, sigma = t, target = noise - latents. Both as stable-audio-tools' samplers expect them. Training,
+validation, evaluation and sampling all ask here. Imports torch only inside functions: the service reads settings without it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from audiotune.errors import ModelError
 
-_FLOWS = ("rectified_flow", "rf_denoiser")
+if TYPE_CHECKING:
+    import torch
+
+DISTILLED = "rf_denoiser"  # rectified flow, distilled to a few steps
+OBJECTIVES = ("v", "rectified_flow", DISTILLED)
+LOSS_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # noise levels at which validation and evaluation measure the loss
+SIGMA_MIN, SIGMA_MAX = 0.01, 100.0  # of the v objective's samplers; the defaults of stable-audio-tools' sample_k
+
+
+def is_rectified_flow(objective: str) -> bool:
+    """True for rectified flow, False for v.
+
+    Raises:
+        ModelError: neither of the two.
+    """
+    if objective not in OBJECTIVES:
+        cure = f"use a base whose model_config.json has diffusion_objective {', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
+        raise ModelError(f"the objective {objective!r} is not known", where="diffusion_objective", cure=cure)
+    return objective != "v"
 
 
 def map_to_noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, float] | None = None) -> torch.Tensor:
@@ -24,7 +41,12 @@ def map_to_noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, 
         kind: uniform, logit_normal, trunc_logit_normal (Stable Audio Open small) or log_snr.
         uniform: float32 [batch] in (0, 1).
         options: `mean_logsnr` and `std_logsnr` for log_snr (defaults -1.2 and 2.0).
+
+    Raises:
+        ModelError: no such distribution.
     """
+    import torch
+
     options = options or {}
     normal = torch.distributions.Normal(0.0, 1.0)
     if kind == "uniform":
@@ -32,17 +54,19 @@ def map_to_noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, 
     if kind == "logit_normal":
         return torch.sigmoid(normal.icdf(uniform))
     if kind == "trunc_logit_normal":
-        low = 0.075  # the share upstream cuts off at the noisy end
+        low = 0.075  # the share that upstream cuts off at the noisy end
         cut = normal.cdf(torch.logit(torch.tensor(low)))
         return 1 - (torch.sigmoid(normal.icdf(cut + (1 - cut) * uniform)) - low) / (1 - low)
     if kind == "log_snr":
         drawn = normal.icdf(uniform) * options.get("std_logsnr", 2.0) + options.get("mean_logsnr", -1.2)
         return torch.sigmoid(-drawn).clamp(1e-4, 1 - 1e-4)
-    raise ModelError(f"no distribution of noise levels {kind!r}", cure="set the knob timesteps to one that --help names")
+    raise ModelError(f"no distribution of noise levels {kind!r}", cure="set timesteps to a value that --help names")
 
 
 def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> torch.Tensor:
     """Noise levels shifted by each sound's own length, where the base's config asks for it (`distribution_shift_options`)."""
+    import torch
+
     if shift is None:
         return t
     return torch.stack([shift.time_shift(level, int(length)) for level, length in zip(t, frames)])
@@ -51,19 +75,28 @@ def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> tor
 def add_noise(objective: str, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Model input and target, both [batch, channels, frames].
 
+    Args:
+        latents, noise: [batch, channels, frames].
+        t: noise levels [batch].
+
     Raises:
         ModelError: an objective that is neither v nor rectified flow.
     """
-    if objective == "v":
-        alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
-        return latents * alpha + noise * sigma, noise * alpha - latents * sigma
-    if objective in _FLOWS:
+    import torch
+
+    if is_rectified_flow(objective):
         level = t[:, None, None]
         return latents * (1 - level) + noise * level, noise - latents
-    raise ModelError(f"no objective {objective!r}", cure="take a base trained with v or rectified_flow")
+    alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
+    return latents * alpha + noise * sigma, noise * alpha - latents * sigma
 
 
-def sum_squared_errors(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Sum of squared errors per row in float32, [batch]; only where `mask` (bool [batch, frames]) holds."""
-    error = (output.float() - target.float()).square() * mask[:, None, :]
-    return error.sum(dim=(1, 2))
+def sum_squared_errors(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Sum of squared errors of each row in float32, [batch]; only where `mask` (bool [batch, frames]) is true, if given."""
+    error = (output.float() - target.float()).square()
+    return (error if mask is None else error * mask[:, None, :]).sum(dim=(1, 2))
+
+
+def strength_to_sigma(strength: float) -> float:
+    """The v objective's sigma = tan(t pi/2) at which sampling starts from an init sound; strength 1 replaces the whole sound."""
+    return min(SIGMA_MAX, max(2 * SIGMA_MIN, math.tan(min(strength, 0.9999) * math.pi / 2)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 
 _ROWS = 256  # rows that the layout is chosen for; others are right as well
 

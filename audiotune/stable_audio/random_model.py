@@ -1,10 +1,11 @@
-"""The tiny shape: a random, very small model of purely upstream parts, for tests of training, unwrapping and serving."""
+"""A random, very small model of upstream's own parts, for tests of training, unwrapping and serving."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from audiotune.stable_audio.load import StableAudio, load_model
+from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.model import StableAudio
 
 _WIDTH, _LATENTS = 64, 8
 
@@ -53,7 +54,7 @@ def make_random_config(objective: str = "v") -> dict[str, Any]:
 
 
 def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
-    """The tiny shape with random weights of `seed`; leaves torch's global generator as it was.
+    """That model with random weights of `seed`; leaves torch's global generator as it was.
 
     Branches that upstream starts at zero get small random weights, so that prompts matter to an untrained model.
     """

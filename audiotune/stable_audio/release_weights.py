@@ -6,8 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from audiotune.domain.release import WeightsPointer
 from audiotune.errors import ModelError
-from audiotune.stable_audio.load import CONFIG, Precision, StableAudio, load_model
-from audiotune.stable_audio.model_folder import link_model_files
+from audiotune.stable_audio.load import Precision, load_model
+from audiotune.stable_audio.model import StableAudio
+from audiotune.stable_audio.model_folder import CONFIG, link_model_files
 from audiotune.store.port import Store, digest_from_key
 
 

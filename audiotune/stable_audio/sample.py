@@ -18,7 +18,7 @@ from audiotune.errors import GenerationError
 from audiotune.stable_audio import batch_invariance, conditioning, samplers
 from audiotune.stable_audio.adapters import Adapter, load_adapter_pairs, sort_adapters
 from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 
 _FADE_S = 0.02
 OnStep = Callable[[int, int], None]
@@ -35,7 +35,7 @@ class SamplingRequest:
         steps: denoising steps, >= 1.
         guidance: classifier-free guidance; 1 is none (and half the work).
         seed: decides all noise; 0 to 2**63 - 1.
-        sampler: one of `samplers.names(objective)`; None is the model's deterministic default.
+        sampler: one of `samplers.list_samplers(objective)`; None is the model's deterministic default.
         init: a sound to start from.
         init_strength: how much of it is made anew, above 0 to 1 (nothing of it is left).
         redo: (start, end) in seconds: only this part of `init` is made anew, from noise; the rest stays as it is, to the bit but
@@ -166,8 +166,7 @@ def count_latent_frames(sa: StableAudio, seconds: float) -> int:
     """
     frames = max(1, math.ceil(round(seconds * sa.sample_rate_hz) / sa.downsampling_ratio))
     step = max(1, 1 << max(0, frames.bit_length() - 4))
-    patch = int(getattr(getattr(sa.model.model, "model", None), "patch_size", 1))
-    return math.ceil(math.ceil(frames / step) * step / patch) * patch
+    return math.ceil(math.ceil(frames / step) * step / sa.patch_frames) * sa.patch_frames
 
 
 def _group_requests(sa: StableAudio, requests: Sequence[SamplingRequest]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Samplers: the ways from noise to latents, on stable-audio-tools' denoiser and k-diffusion, with noise given from outside."""
+"""Samplers: from noise to latents, with stable-audio-tools' denoiser and k-diffusion; the caller gives all noise."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from audiotune.stable_audio.batch_invariance import GuidanceScales
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
+from audiotune.stable_audio.objective import DISTILLED, SIGMA_MAX, SIGMA_MIN, is_rectified_flow, strength_to_sigma
 from audiotune.stable_audio.upstream_factory import silence_output
-
-# What stable-audio-tools' sample_k takes by default.
-SIGMA_MIN, SIGMA_MAX = 0.01, 100.0
 
 _V = ("dpmpp-2m", "k-heun", "dpmpp-2m-sde", "dpmpp-3m-sde")
 _FLOW = ("euler", "dpmpp", "pingpong")
+_DISTILLED = ("pingpong", "euler", "dpmpp")
 
 Noise = Callable[[], Any]
 AbandonedRows = Callable[[], Collection[int]]
 
 
 def list_samplers(objective: str) -> tuple[str, ...]:
-    """Samplers of an objective, the default first. Those in -sde, and pingpong, add noise on the way."""
-    if objective == "rf_denoiser":
-        return ("pingpong", "euler", "dpmpp")
-    return _V if objective == "v" else _FLOW
+    """Samplers of an objective, the default first. Those that end in -sde, and pingpong, add noise at every step.
+
+    Raises:
+        ModelError: an objective that is neither v nor rectified flow.
+    """
+    if objective == DISTILLED:
+        return _DISTILLED
+    return _FLOW if is_rectified_flow(objective) else _V
 
 
 def count_sampler_steps(objective: str, steps: int, strength: float | None) -> int:
-    """Steps that are really taken: an init sound needs only the later part of the way."""
-    if strength is None or objective != "v":
+    """Steps that are really taken: with an init sound the v objective takes only the later ones."""
+    if strength is None or is_rectified_flow(objective):
         return steps
-    part = math.log(_strength_to_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
+    part = math.log(strength_to_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
     return max(1, round(steps * part))
 
 
@@ -48,15 +51,20 @@ class GuidedModel:
     """
 
     def __init__(
-        self, sa: StableAudio, inputs: dict[str, Any], guidance: Sequence[float], rescale: float, gone: AbandonedRows | None = None,
+        self,
+        sa: StableAudio,
+        inputs: dict[str, Any],
+        guidance: Sequence[float],
+        rescale: float,
+        gone: AbandonedRows | None = None,
         beside: Mapping[str, tuple[Any, Any]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
         self._scales = GuidanceScales(guidance, sa.device)
         self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
         self._held: tuple[Any, Any] | None = None
         self._aside = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
-        self._velocity = sa.objective != "v"
+        self._predicts_velocity = is_rectified_flow(sa.objective)
         if type(self.model).__name__ == "DiTWrapper":
             # Upstream recomputes activations even where nothing is learned; that only costs time here.
             self._inputs.update(scale_phi=rescale, use_checkpointing=False)
@@ -74,7 +82,7 @@ class GuidedModel:
 
     def __call__(self, x: Any, t: Any, **_: Any) -> Any:
         found = self._call_model(x, t)
-        if self._held is None or not self._velocity:
+        if self._held is None or not self._predicts_velocity:
             return found  # a v-objective's prediction is held where the clean latents are known: in _k_diffusion
         times = t.reshape(-1, 1, 1).clamp(min=1e-4).to(x.dtype)
         return (x - self.apply_fixed_latents(x - times * found)) / times
@@ -125,7 +133,7 @@ def run_sampler(
         stepped: called after each step.
     """
     name = sampler or list_samplers(sa.objective)[0]
-    if sa.objective == "v":
+    if not is_rectified_flow(sa.objective):
         return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, stepped)
     if name == "pingpong":
         return _sample_pingpong(model, start, noise, steps, init, strength, stepped, sa.model.dist_shift)
@@ -145,11 +153,6 @@ def run_sampler(
     )
 
 
-def _strength_to_sigma(strength: float) -> float:
-    """Noise level at which an init sound is taken up; 1 is where everything starts anew."""
-    return min(SIGMA_MAX, max(2 * SIGMA_MIN, math.tan(min(strength, 0.9999) * math.pi / 2)))
-
-
 def _sample_k_diffusion(
     model: GuidedModel,
     start: Any,
@@ -162,7 +165,7 @@ def _sample_k_diffusion(
 ) -> Any:
     with silence_output():
         import k_diffusion
-    from_sigma = SIGMA_MAX if strength is None else _strength_to_sigma(strength)
+    from_sigma = SIGMA_MAX if strength is None else strength_to_sigma(strength)
     sigmas = k_diffusion.sampling.get_sigmas_polyexponential(steps, SIGMA_MIN, from_sigma, 1.0, device=start.device)
     x = start * sigmas[0] if init is None else init + start * sigmas[0]
     play = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.stable_audio.conditioning import Conditioning, embed_prompts, take_row
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
 

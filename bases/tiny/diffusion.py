@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiotune.stable_audio.objective import add_noise
 from bases.tiny.training_sounds import RATE_HZ, RATIO, SynthesizedSounds
 
 BATCH, CAPTION_DROPOUT, EMA_DECAY = 40, 0.12, 0.998
@@ -89,13 +89,12 @@ def _compute_error(model: Any, clean: Tensor, words: list[dict[str, Any]]) -> Te
     count = len(clean)
     t = (torch.arange(count) + torch.rand(count)) / count  # stratified: each batch sees all noise levels
     t = t[torch.randperm(count)]
-    alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
-    noise = torch.randn_like(clean)
+    noised, target = add_noise("v", clean, torch.randn_like(clean), t)
     made = model(
-        clean * alpha + noise * sigma,
+        noised,
         t,
         cond=model.conditioner(words, "cpu"),
         cfg_dropout_prob=CAPTION_DROPOUT,
         use_checkpointing=False,
     )
-    return torch.nn.functional.mse_loss(made, noise * alpha - clean * sigma)
+    return torch.nn.functional.mse_loss(made, target)

@@ -15,7 +15,7 @@ from audiotune.audio.fingerprint import FingerprintWords, fingerprint_sound
 from audiotune.audio.sound import Sound
 from audiotune.domain.dataset import DatasetRow, LatentRow, Split
 from audiotune.domain.manifest import Manifest
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings

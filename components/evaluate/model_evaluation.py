@@ -12,7 +12,8 @@ from audiotune.domain.release import Evaluation, WeightsPointer
 from audiotune.errors import ManifestError
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import resolve_base
-from audiotune.stable_audio.load import StableAudio, load_model
+from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.release_weights import open_weights
 from audiotune.stable_audio.sample import SamplingRequest
 from audiotune.store.port import Store

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from audiotune.audio import figures
 from audiotune.domain.release import Evaluation
 from audiotune.reporting import html
-from components.evaluate.loss import LEVELS, Losses
+from audiotune.stable_audio.objective import LOSS_LEVELS
+from components.evaluate.loss import Losses
 from components.evaluate.measured_sounds import MeasuredSound
 from components.evaluate.metrics_and_gate import SoundComparison, TrainingMatch
 from components.evaluate.settings import Settings
@@ -83,7 +84,7 @@ def _render_numbers(values: Mapping[str, float]) -> html.Html:
 
 
 def _render_losses(losses: Mapping[str, Losses]) -> html.Html:
-    series = {name: (LEVELS, [by_level[level] for level in LEVELS]) for name, by_level in losses.items() if by_level}
+    series = {name: (LOSS_LEVELS, [by_level[level] for level in LOSS_LEVELS]) for name, by_level in losses.items() if by_level}
     png = figures.draw_curves(series, x="noise level (1 is noise)", y="mean squared error")
     return html.render_section("Loss by noise level", html.render_picture(png, "loss by noise level"))
 

@@ -18,7 +18,7 @@ from audiotune.audio.sound import Sound
 from audiotune.domain import manifest
 from audiotune.domain.checkpoint import load_checkpoint
 from audiotune.domain.dataset import LatentRow
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 from audiotune.store import tensor_files
 from components.finetune.settings import Settings
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from audiotune.errors import ModelError
-from audiotune.stable_audio.load import StableAudio
+from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.objective import add_noise, sum_squared_errors
 from audiotune.stable_audio.text_embeddings import TABLES, find_word_conditioners
 from components.finetune.lora_training import add_adapters, is_adapter_name, remove_peft_affixes
@@ -60,10 +60,8 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.__dict__["wrapper"] = sa.model  # unregistered: the autoencoder neither learns nor moves with us
         self.model, self.conditioner = sa.model.model, sa.model.conditioner
-        self.settings, self.config, self.objective = settings, sa.config, sa.objective
-        diffusion = self._diffusion_transformer()
-        self.patch = int(diffusion.patch_size)
-        self.padding = PaddingMask(diffusion.transformer)
+        self.settings, self.config, self.objective, self.patch = settings, sa.config, sa.objective, sa.patch_frames
+        self.padding = PaddingMask(self._diffusion_transformer().transformer)
         self.words = find_word_conditioners(sa.config)
         self.learns_words = should_train_words(sa.config, settings)
         self._select_trainable()

@@ -13,7 +13,8 @@ import torch
 
 from audiotune.domain import checkpoint as checkpoints
 from audiotune.domain.checkpoint import Checkpoint
-from audiotune.stable_audio.load import StableAudio, load_model
+from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.model import StableAudio
 from audiotune.store import open_store
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.demos import DemoSound, make_demos, write_demo_files

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from audiotune.stable_audio.objective import shift_noise_levels
+from audiotune.stable_audio.objective import LOSS_LEVELS, shift_noise_levels
 from components.finetune.latent_dataset import LatentDataset
 from components.finetune.training_batches import BatchDraw, make_generator
 from components.finetune.training_model import TrainingModel
-
-LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def measure_validation_loss(
@@ -38,7 +36,7 @@ def measure_validation_loss(
     shift = tuned.wrapper.dist_shift
     losses = {}
     with torch.no_grad():
-        for level in LEVELS:
+        for level in LOSS_LEVELS:
             t = shift_noise_levels(torch.full((len(chosen),), level), material.frames[chosen], shift)
             parts = range(0, len(chosen), batch_size)
             errors = [

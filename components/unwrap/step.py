@@ -17,7 +17,8 @@ from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
 from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.reporting.progress import ProgressCallback
-from audiotune.stable_audio.base_models import CONFIG, BaseModelFolder, list_text_encoder_files, resolve_base
+from audiotune.stable_audio.base_models import BaseModelFolder, list_text_encoder_files, resolve_base
+from audiotune.stable_audio.model_folder import CONFIG
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import tensor_files
 from audiotune.store.atomic_files import write_atomic_file

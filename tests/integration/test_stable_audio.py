@@ -18,9 +18,10 @@ from audiotune.audio.synthesizer import Patch, play_patch
 from audiotune.errors import GenerationError, ModelError
 from audiotune.stable_audio import conditioning, samplers
 from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
-from audiotune.stable_audio.load import StableAudio, find_base_folder, load_model, make_random_model
+from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.onednn_layers import pack_linear_layers
-from audiotune.stable_audio.random_model import make_random_config
+from audiotune.stable_audio.random_model import make_random_config, make_random_model
 from audiotune.stable_audio.sample import SamplingRequest, generate_batch, generate_sounds
 
 pytestmark = pytest.mark.integration
@@ -288,18 +289,6 @@ def test_weights_must_be_safetensors_and_fit(sa: StableAudio, tmp_path: Path) ->
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:999])
     with pytest.raises(ModelError, match="cannot read"):
         load_model(make_random_config(), tmp_path / "cut.safetensors")
-
-
-def test_bases_are_found_by_name_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert find_base_folder("tiny") == TINY
-    assert find_base_folder(TINY) == TINY
-    mirrored = tmp_path / "stable-audio-open-1.0"
-    mirrored.mkdir()
-    (mirrored / "model_config.json").write_text("{}")
-    monkeypatch.setenv("AUDIOTUNE_BASES", str(tmp_path))
-    assert find_base_folder("stabilityai/stable-audio-open-1.0") == mirrored.resolve()
-    with pytest.raises(ModelError, match="no base model"):
-        find_base_folder("nobody/nothing")
 
 
 def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from audiotune.audio.sound import Sound
 from audiotune.audio.synthesizer import Patch, play_patch
 from audiotune.stable_audio import conditioning
 from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
-from audiotune.stable_audio.load import StableAudio, find_base_folder, load_model
+from audiotune.stable_audio.base_models import find_shipped_folder
+from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 from bases.tiny import caption_words, training_sounds
 from benchmarks import tiny_base
@@ -27,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def sa() -> StableAudio:
-    return load_model(find_base_folder("tiny"))
+    return load_model(find_shipped_folder() / "tiny")
 
 
 def test_the_autoencoder_keeps_pitch_and_envelope(sa: StableAudio) -> None:

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from audiotune.errors import ModelError
-from audiotune.stable_audio.objective import add_noise, map_to_noise_levels, shift_noise_levels, sum_squared_errors
+from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.objective import (
+    add_noise,
+    map_to_noise_levels,
+    shift_noise_levels,
+    strength_to_sigma,
+    sum_squared_errors,
+)
+from audiotune.stable_audio.samplers import count_sampler_steps, list_samplers
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.settings import Settings
 
@@ -97,3 +105,24 @@ def test_only_matrices_decay() -> None:
     }
     groups = make_adamw(named, Settings(weight_decay=0.5, words_rate=3.0)).param_groups
     assert [(len(g["params"][0]), g["weight_decay"], g["rate"]) for g in groups] == [(2, 0.5, 1.0), (2, 0.0, 1.0), (9, 0.0, 3.0)]
+
+
+def test_a_loss_without_a_mask_counts_every_frame() -> None:
+    assert sum_squared_errors(torch.ones(2, 2, 3), torch.zeros(2, 2, 3)).tolist() == [6.0, 6.0]
+
+
+def test_an_unknown_objective_is_never_taken_for_rectified_flow() -> None:
+    for ask in (
+        lambda: list_samplers("x0"),
+        lambda: count_sampler_steps("x0", 10, 0.5),
+        lambda: load_model({"model": {"diffusion": {"diffusion_objective": "x0"}}}),
+    ):
+        with pytest.raises(ModelError, match="objective 'x0' is not known") as caught:
+            ask()
+        assert "v, rectified_flow or rf_denoiser" in caught.value.cure
+
+
+def test_sampling_starts_from_an_init_sound_at_its_noise_level() -> None:
+    assert strength_to_sigma(0.5) == pytest.approx(1.0)  # tan(pi/4)
+    assert strength_to_sigma(1.0) == 100.0
+    assert strength_to_sigma(0.0) == 0.02

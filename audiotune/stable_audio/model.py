@@ -1,0 +1,56 @@
+"""A loaded model as every caller sees it: the modules of stable-audio-tools and the figures of its config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StableAudio:
+    """A loaded model.
+
+    Attributes:
+        model: stable-audio-tools' ConditionedDiffusionModelWrapper, in eval mode.
+        config: the model config it was made from, with absolute paths.
+    """
+
+    model: Any
+    config: dict[str, Any]
+
+    @property
+    def device(self) -> Any:
+        return next(self.model.model.parameters()).device
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return int(self.config["sample_rate"])
+
+    @property
+    def channels(self) -> int:
+        """Audio channels of the autoencoder."""
+        return int(self.model.pretransform.io_channels if self.model.pretransform is not None else self.model.io_channels)
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.model.io_channels)
+
+    @property
+    def downsampling_ratio(self) -> int:
+        """Audio frames per latent frame."""
+        return int(self.model.pretransform.downsampling_ratio) if self.model.pretransform is not None else 1
+
+    @property
+    def window_frames(self) -> int:
+        """Audio frames of the longest sound it was trained for (`sample_size` in the config)."""
+        return int(self.config["sample_size"])
+
+    @property
+    def patch_frames(self) -> int:
+        """Latent frames that the transformer takes as one token; a sound has a multiple of them."""
+        return int(getattr(getattr(self.model.model, "model", None), "patch_size", 1))
+
+    @property
+    def objective(self) -> str:
+        """ "v", "rectified_flow" or "rf_denoiser"."""
+        return str(self.model.diffusion_objective)
