@@ -1,23 +1,33 @@
-"""The family of errors. Each says what is wrong, where, and the cure.
+"""The family of errors. Each says what is wrong, where, and the cure. Every error that leaves its module is defined here.
 
 AudioTuneError
 ├── SoundError            a file or array that is no usable sound
-├── SourceError           a place recordings should come from that cannot be read
+├── SourceError           a source of recordings that cannot be read
 ├── ManifestError         a manifest that is cut, changed or of another kind
-├── SettingsError         a knob out of bounds, a recipe or a card that does not fit
+├── SettingsError         a setting out of bounds, or a recipe that does not fit
 ├── GovernanceError       the agreement or the consent records say no
 │   ├── AgreementError    the agreement itself is missing or wrong
 │   └── ConsentError      a contributor has not agreed to this use
-├── AccessError           nobody we know: no token, or one that does not count
-│   └── ForbiddenError    somebody we know, who may not do this
-├── StoreError            the store refuses, is away or full
+├── AccessError           an unknown person: no token or password, or one that is not valid
+│   └── ForbiddenError    a known person, who may not do this
+├── StoreError            the store refuses, is unreachable or full
 │   ├── NotInStoreError   no such key
 │   ├── AlreadyInStoreError  a conditional write lost: the key exists
 │   └── DamagedBlobError  content does not match its hash
 ├── ModelError            weights, config or checkpoint that do not fit together
 ├── TrainingError         training cannot go on (NaN, no data)
-├── RegistryError         MLflow refuses or is away
-├── PipelineError         a compiled pipeline or one of its steps failed
+├── RegistryError         MLflow refuses or is unreachable
+├── PipelineError         a compiled pipeline, a step, or the system that runs them
+│   ├── RunFailedError    the run ended, and not well
+│   ├── RunUnfinishedError  the run did not end in the time given
+│   ├── KubeflowUnreachableError  Kubeflow does not answer, or not as Kubeflow does
+│   ├── KubeflowRefusedError      Kubeflow does not allow this to this user
+│   ├── KubeflowNotFoundError     Kubeflow has no such object
+│   ├── KubernetesUnreachableError  Kubernetes does not answer, or has trouble of its own
+│   ├── KubernetesForbiddenError    Kubernetes does not allow this to this user
+│   ├── KubernetesNotFoundError     no such kind, namespace or object
+│   ├── KubernetesConflictError     an object of this name exists, or it is not the one that was meant
+│   └── KubernetesRefusedError      the object breaks its schema, or an admission webhook refused it
 └── GenerationError       a request for a sound that cannot be met
 """
 
@@ -55,7 +65,7 @@ class SoundError(AudioTuneError):
 
 
 class SourceError(AudioTuneError):
-    """A place recordings should come from that cannot be read."""
+    """A source of recordings that cannot be read."""
 
 
 class ManifestError(AudioTuneError):
@@ -63,7 +73,7 @@ class ManifestError(AudioTuneError):
 
 
 class SettingsError(AudioTuneError):
-    """A knob out of bounds, a recipe or a card that does not fit."""
+    """A setting out of bounds, or a recipe that does not fit."""
 
 
 class GovernanceError(AudioTuneError):
@@ -79,15 +89,15 @@ class ConsentError(GovernanceError):
 
 
 class AccessError(AudioTuneError):
-    """Nobody we know: no token or password, or one that does not count."""
+    """An unknown person: no token or password, or one that is not valid."""
 
 
 class ForbiddenError(AccessError):
-    """Somebody we know, who may not do this."""
+    """A known person, who may not do this."""
 
 
 class StoreError(AudioTuneError):
-    """The store refuses, is away or full."""
+    """The store refuses, is unreachable or full."""
 
 
 class NotInStoreError(StoreError):
@@ -111,11 +121,51 @@ class TrainingError(AudioTuneError):
 
 
 class RegistryError(AudioTuneError):
-    """The model registry refuses or is away."""
+    """The model registry refuses or is unreachable."""
 
 
 class PipelineError(AudioTuneError):
-    """A compiled pipeline or one of its steps failed."""
+    """A compiled pipeline, one of its steps, or the system that runs them failed."""
+
+
+class RunFailedError(PipelineError):
+    """The run ended, and not well."""
+
+
+class RunUnfinishedError(PipelineError):
+    """The run did not end in the time given."""
+
+
+class KubeflowUnreachableError(PipelineError):
+    """Kubeflow does not answer, or not as Kubeflow does."""
+
+
+class KubeflowRefusedError(PipelineError):
+    """Kubeflow does not allow this to this user."""
+
+
+class KubeflowNotFoundError(PipelineError):
+    """Kubeflow has no such object."""
+
+
+class KubernetesUnreachableError(PipelineError):
+    """Kubernetes does not answer, or has trouble of its own; a later try may succeed."""
+
+
+class KubernetesForbiddenError(PipelineError):
+    """Kubernetes does not allow this to this user."""
+
+
+class KubernetesNotFoundError(PipelineError):
+    """Kubernetes knows no such kind, namespace or object."""
+
+
+class KubernetesConflictError(PipelineError):
+    """An object of this name exists already, or it is not the one that was meant."""
+
+
+class KubernetesRefusedError(PipelineError):
+    """Kubernetes refuses the object: it breaks its schema, or an admission webhook refused it."""
 
 
 class GenerationError(AudioTuneError):

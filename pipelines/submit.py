@@ -16,8 +16,15 @@ import sys
 import time
 from pathlib import Path
 
-from audiotune.errors import AudioTuneError, PipelineError, SettingsError
-from audiotune.outside.kubeflow import Kubeflow, KubeflowRefusedError, KubeflowUnreachableError, RunUnfinishedError
+from audiotune.errors import (
+    AudioTuneError,
+    KubeflowRefusedError,
+    KubeflowUnreachableError,
+    PipelineError,
+    RunUnfinishedError,
+    SettingsError,
+)
+from audiotune.outside.kubeflow import Kubeflow
 from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
 from pipelines.compile import compile_structure

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from audiotune.errors import PipelineError
+from audiotune.errors import (
+    KubeflowNotFoundError,
+    KubeflowRefusedError,
+    KubeflowUnreachableError,
+    PipelineError,
+    RunFailedError,
+    RunUnfinishedError,
+)
 from audiotune.outside.kubeflow_runs import (
     KubeflowRun,
     StepPod,
@@ -33,26 +40,6 @@ _API_PORT = 8888  # of Service ml-pipeline, and of those who forward it
 ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
 _EXPERIMENT = "audio-tune"
 PIPELINE_PREFIX = "audio-tune-"
-
-
-class KubeflowUnreachableError(PipelineError):
-    """Kubeflow does not answer, or not as Kubeflow does."""
-
-
-class KubeflowRefusedError(PipelineError):
-    """Kubeflow does not let this user do this."""
-
-
-class KubeflowNotFoundError(PipelineError):
-    """Kubeflow has no such thing."""
-
-
-class RunFailedError(PipelineError):
-    """The run ended, and not well."""
-
-
-class RunUnfinishedError(PipelineError):
-    """The run did not end in the time given."""
 
 
 class Kubeflow:

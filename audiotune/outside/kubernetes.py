@@ -13,32 +13,19 @@ from typing import Any
 import httpx
 import yaml
 
-from audiotune.errors import PipelineError
+from audiotune.errors import (
+    KubernetesConflictError,
+    KubernetesForbiddenError,
+    KubernetesNotFoundError,
+    KubernetesRefusedError,
+    KubernetesUnreachableError,
+    PipelineError,
+)
 
 SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # A 403 that is no matter of rights: the object itself was not liked.
 _ADMISSION = re.compile(r"admission webhook|exceeded quota|violates PodSecurity")
 _CURE = "name a kubeconfig with --kubeconfig, or run `kubectl proxy` and give --kubernetes http://127.0.0.1:8001"
-
-
-class KubernetesForbiddenError(PipelineError):
-    """Kubernetes does not let this user ask this."""
-
-
-class KubernetesNotFoundError(PipelineError):
-    """Kubernetes knows no such kind, or no such namespace."""
-
-
-class KubernetesConflictError(PipelineError):
-    """An object of that name is there already, or it is another than the one that was meant."""
-
-
-class KubernetesRefusedError(PipelineError):
-    """Kubernetes does not take the object: it does not fit its schema, or an admission webhook said no."""
-
-
-class KubernetesUnreachableError(PipelineError):
-    """Kubernetes does not answer, or is in trouble; it may be well in a moment."""
 
 
 class Kubernetes:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from audiotune.errors import PipelineError
+from audiotune.errors import KubernetesForbiddenError, PipelineError
 from audiotune.outside.kubeflow import Kubeflow
-from audiotune.outside.kubernetes import Kubernetes, KubernetesForbiddenError
+from audiotune.outside.kubernetes import Kubernetes
 from pipelines.cluster.settings import Cluster
 
 FindingState = Literal["well", "warning", "wrong", "unknown"]

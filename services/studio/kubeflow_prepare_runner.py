@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from audiotune.errors import PipelineError
-from audiotune.outside.kubeflow import ENDED_WELL, Kubeflow, RunUnfinishedError, find_newest_version
+from audiotune.errors import PipelineError, RunUnfinishedError
+from audiotune.outside.kubeflow import ENDED_WELL, Kubeflow, find_newest_version
 from audiotune.outside.kubeflow_runs import list_steps
 from audiotune.store.port import Store
 from services.studio.prepare_runner import PrepareProgress

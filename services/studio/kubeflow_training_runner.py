@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from audiotune.errors import PipelineError
-from audiotune.outside.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, KubeflowNotFoundError, find_newest_version
+from audiotune.errors import KubeflowNotFoundError, PipelineError
+from audiotune.outside.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, find_newest_version
 from audiotune.outside.kubeflow_runs import KubeflowRun, list_steps
 from audiotune.runs.run_form import FormStep, RunForm
 from audiotune.store.port import Store

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from audiotune.errors import PipelineError
-from audiotune.outside.kubeflow import Kubeflow, RunFailedError, RunUnfinishedError
+from audiotune.errors import PipelineError, RunFailedError, RunUnfinishedError
+from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubeflow_runs import find_failure_line
 from pipelines.chart import FOLDER
 from pipelines.documents import read_documents

@@ -16,17 +16,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from audiotune.errors import AudioTuneError, TrainingError
-from audiotune.outside.kubernetes import (
-    SERVICE_ACCOUNT_FOLDER,
-    Kubernetes,
+from audiotune.errors import (
+    AudioTuneError,
     KubernetesConflictError,
     KubernetesForbiddenError,
     KubernetesNotFoundError,
     KubernetesRefusedError,
     KubernetesUnreachableError,
-    connect_in_pod,
+    TrainingError,
 )
+from audiotune.outside.kubernetes import SERVICE_ACCOUNT_FOLDER, Kubernetes, connect_in_pod
 from audiotune.reporting.progress import ProgressCallback
 from components.finetune.nodes.node_resources import NodeResources, Object
 from components.finetune.nodes.trainjob import API, TRAINING, OwnerPod

@@ -7,8 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from audiotune.errors import KubernetesRefusedError, KubernetesUnreachableError
 from audiotune.outside.kubeflow_runs import find_failure_line
-from audiotune.outside.kubernetes import Kubernetes, KubernetesRefusedError, KubernetesUnreachableError
+from audiotune.outside.kubernetes import Kubernetes
 from audiotune.reporting.progress import ProgressCallback, parse_progress_line
 from components.finetune.nodes.node_resources import Object
 from components.finetune.nodes.trainjob import API, CONTAINER, OwnerPod
