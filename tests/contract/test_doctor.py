@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from audiotune.errors import SettingsError
-from audiotune.outside.kubernetes import Kubernetes, connect_kubernetes
+from audiotune.outside.kubernetes import connect_kubernetes
 from pipelines.cluster.namespace import (
     DEPLOY,
     REPOSITORY,
@@ -84,7 +84,7 @@ def healthy() -> FakeKubernetes:
 
 def looked_at(fake: FakeKubernetes, cluster: Cluster = CLUSTER) -> list[DoctorFinding]:
     with serving(fake) as url:
-        return run_checks(CheckTarget(cluster, "jam", "kubeflow", "pipeline-runner", Kubernetes(url)))
+        return run_checks(CheckTarget(cluster, "jam", "kubeflow", "pipeline-runner", connect_kubernetes(address=url)))
 
 
 def test_where_all_is_well_nothing_is_wrong() -> None:

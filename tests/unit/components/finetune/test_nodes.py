@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from audiotune.errors import SettingsError, TrainingError
-from audiotune.outside.kubernetes import Kubernetes
+from audiotune.outside.kubernetes import connect_kubernetes
 from components.finetune.compute_backends import _extract_error_line, _set_rendezvous
 from components.finetune.nodes.node_resources import VARIABLE, NodeResources, node_resources_from_environment
 from components.finetune.nodes.trainjob import OwnerPod, build_trainjob, make_trainjob_name
@@ -67,8 +67,8 @@ def lead(fake: FakeTrainer) -> Iterator[Any]:
         def act(*, pod: OwnerPod = POD, place: NodeResources = PLACE, patience_s: float = 20.0) -> Told:
             told = act.told = Told()  # type: ignore[attr-defined]
             leader = TrainJobController(
-                Kubernetes(url, verify=False),
-                Kubernetes(url, verify=False),
+                connect_kubernetes(address=url),
+                connect_kubernetes(address=url),
                 pod,
                 place,
                 told,
@@ -387,14 +387,14 @@ def test_without_the_right_to_read_logs(fake: FakeTrainer, lead: Any) -> None:
 
 STEP = """
 import json, sys
-from audiotune.outside.kubernetes import Kubernetes
+from audiotune.outside.kubernetes import connect_kubernetes
 from components.finetune.nodes.node_resources import NodeResources
 from components.finetune.nodes.trainjob_controller import TrainJobController
 from components.finetune.nodes.trainjob import OwnerPod
 url, place = sys.argv[1], NodeResources.model_validate_json(sys.argv[2])
 pod, wanted = OwnerPod(*json.loads(sys.argv[3])), json.loads(sys.argv[4])
 told = lambda share, words: print(words, flush=True)
-api, quick = Kubernetes(url, verify=False), Kubernetes(url, verify=False, timeout_s=5)
+api, quick = connect_kubernetes(address=url), connect_kubernetes(address=url, timeout_s=5)
 TrainJobController(api, quick, pod, place, told, every_s=0.05).run_trainjob(wanted)
 """
 
@@ -427,12 +427,12 @@ def test_the_steps_own_pod(fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("KFP_POD_UID", "pod-uid-1")
     with serving(fake) as url:
         with pytest.raises(TrainingError, match="no step of a Kubeflow run in tune-x1. Set the knob nodes to 1"):
-            find_own_pod(Kubernetes(url, verify=False), tmp_path)
+            find_own_pod(connect_kubernetes(address=url), tmp_path)
         fake.pods["tune-x1"] = {"metadata": {"labels": {"pipeline/runid": POD.run}}}
-        assert find_own_pod(Kubernetes(url, verify=False), tmp_path) == POD
+        assert find_own_pod(connect_kubernetes(address=url), tmp_path) == POD
         fake.forbidden.add("/pods/tune-x1")
         with pytest.raises(TrainingError, match="may not look at its own pod"):
-            find_own_pod(Kubernetes(url, verify=False), tmp_path)
+            find_own_pod(connect_kubernetes(address=url), tmp_path)
 
 
 def test_the_place_comes_with_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
