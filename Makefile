@@ -53,8 +53,8 @@ golden: .venv/ready  ## write the golden compiled pipelines anew; read the diffe
 images: .venv/ready  ## build the container images; REGISTRY=host/prefix pushes them and writes their digests for the chart
 	@$(BIN)/python -m deploy.images $(if $(REGISTRY),--registry "$(REGISTRY)") $(IMAGES_OPTIONS)
 
-e2e: .venv/ready  ## the chart on the real cluster of ../shared/lab, from the images to a reinstall; E2E_OPTIONS=--light is quicker
-	@$(BIN)/python -m tests.e2e.cluster $(E2E_OPTIONS)
+e2e: .venv/ready  ## the chart on a real cluster: KUBECONFIG=file REGISTRY=host/prefix; E2E_OPTIONS=--light is quicker
+	@$(if $(REGISTRY),REGISTRY="$(REGISTRY)") $(if $(IMAGES_OPTIONS),IMAGES_OPTIONS="$(IMAGES_OPTIONS)") $(BIN)/python -m tests.e2e.cluster $(E2E_OPTIONS)
 
 clean:  ## remove what the demo made
 	rm -rf demo runs

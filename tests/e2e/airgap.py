@@ -3,7 +3,7 @@
     python -m tests.e2e.airgap
 
 Plays "A cluster without the internet" of docs/images.md: a second registry on this machine stands for the private one; the images of
-deploy/images.lock that hold no torch, and PostgreSQL, are copied under a prefix of it. Needs the lab and podman.
+deploy/images.lock that hold no torch, and PostgreSQL, are copied under a prefix of it. Needs a lab (AUDIOTUNE_LAB) and docker-registry.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.drill import CHART, NAME, REGISTRY, SMALL, Drill, run_drill
-from tests.e2e.lab import ROOT, ClusterError
-from tests.e2e.light_stages import LIGHT
+from tests.e2e.cluster_access import CHART, ROOT
+from tests.e2e.cluster_namespace import ClusterError
+from tests.e2e.drill import NAME, SMALL, Drill, run_drill
+from tests.e2e.light_stages import LIGHT_IMAGES
 
 PORT = 5017
-PRIVATE = f"localhost:{PORT}/inside/band"
+PRIVATE = f"localhost:{PORT}/inside/group"
 RELOCATED = ROOT / "deploy/values/relocated.yaml"
 CONFIG = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
@@ -41,9 +42,15 @@ class AirGap(Drill):
 
     def stages(self) -> list[Callable[[], None]]:
         return [
-            self.a_private_registry, self.relocate, self.every_image_is_from_there, self.install, self.ready,
-            self.the_node_pulled_there, self.make_group_data, self.nothing_is_lost,
-        ]  # fmt: skip
+            self.a_private_registry,
+            self.relocate,
+            self.every_image_is_from_there,
+            self.install,
+            self.ready,
+            self.the_node_pulled_there,
+            self.make_group_data,
+            self.nothing_is_lost,
+        ]
 
     def a_private_registry(self) -> None:
         config = self.folder / "registry.yaml"
@@ -59,7 +66,16 @@ class AirGap(Drill):
         raise ClusterError(f"the private registry does not answer: {self.log.read_text()[-500:]}")
 
     def relocate(self) -> None:
-        words = ["-m", "deploy.images", *LIGHT, "--relocate-to", PRIVATE, "--database", f"{REGISTRY}/postgres:15", "--plain-http"]
+        words = [
+            "-m",
+            "deploy.images",
+            *LIGHT_IMAGES,
+            "--relocate-to",
+            PRIVATE,
+            "--database",
+            f"{self.cluster.access.registry}/postgres:15",
+            "--plain-http",
+        ]
         done = subprocess.run(
             [sys.executable, *words], cwd=ROOT, env=self.cluster.env, capture_output=True, text=True, check=False, timeout=1800
         )
@@ -69,18 +85,27 @@ class AirGap(Drill):
     def every_image_is_from_there(self) -> None:
         """Of the chart as rendered with everything on; the light drill copies no image that holds torch, so those have no digest."""
         rendered = self.cluster.helm(
-            "template", NAME, CHART, "--kube-version", "1.34.0", *SMALL, "-f", str(RELOCATED), "--set", "journey.enabled=true"
+            "template",
+            NAME,
+            str(CHART),
+            "--kube-version",
+            "1.34.0",
+            *SMALL,
+            "-f",
+            str(RELOCATED),
+            "--set",
+            "journey.enabled=true",
         )
         images = set(re.findall(r"image: \"?([^\s\",}]+)", rendered))
         foreign = sorted(image for image in images if not image.startswith(f"{PRIVATE}/"))
         loose = sorted(image for image in images if "@sha256:" not in image and not re.search("/(generation|train):", image))
-        if foreign or loose or len(images) < len(LIGHT) + 1:
+        if foreign or loose or len(images) < len(LIGHT_IMAGES) + 1:
             raise ClusterError(f"from elsewhere: {foreign}; by tag only: {loose}; all: {sorted(images)}")
         print(f"           {len(images)} images, all below {PRIVATE}", flush=True)
 
     def the_node_pulled_there(self) -> None:
-        """What the pods name, and what the registry was asked for by the node's own client."""
-        pods = self.cluster.found("pods")["items"]
+        """The pods name images of the private registry only, and the node's own client asked that registry for them."""
+        pods = self.cluster.get_object("pods")["items"]
         named = {c["image"] for pod in pods for c in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", []))}
         if foreign := sorted(image for image in named if not image.startswith(f"{PRIVATE}/")):
             raise ClusterError(f"pods name images from elsewhere: {foreign}")
@@ -100,4 +125,4 @@ class AirGap(Drill):
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_drill(AirGap, __doc__ or ""))
+    raise SystemExit(run_drill(AirGap, __doc__ or "", lab_only=True))

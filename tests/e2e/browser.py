@@ -1,4 +1,4 @@
-"""A member in front of the studio of the cluster: a real headless Chromium."""
+"""A member uses the studio on the cluster, in a real headless Chromium."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.lab import ClusterError
+from tests.e2e.cluster_namespace import ClusterError
 
 _WAIT_S = 120
 
 
-def missing() -> str:
-    """What lacks for a browser here, or ""."""
+def find_obstacle() -> str:
+    """Why no browser can be started here, or ""."""
     return "" if shutil.which("chromium") and shutil.which("chromedriver") else "no chromium and chromedriver on this machine"
 
 
 def visit(url: str, member: str, password: str, shots: Path) -> None:
-    """Signs in, asks for a sound and sees the releases; a picture of each room goes to `shots`.
+    """Signs in, asks for a sound and sees the releases; a picture of each page goes to `shots`.
 
     Raises:
-        ClusterError: a room does not show what it should; a picture of it is in `shots`.
+        ClusterError: a page does not show what it should; a picture of it is in `shots`.
     """
     from selenium import webdriver
     from selenium.common.exceptions import WebDriverException

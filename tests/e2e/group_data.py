@@ -1,8 +1,8 @@
-"""What a band keeps, made and told again inside the studio's pod: `python - make` and `python - tell`, this file on stdin.
+"""A group's data, made and read again inside the studio's pod: `python - make` and `python - read`, this file on stdin.
 
-`make` takes synthesized recordings in and cuts them, through the doors of the real steps, annotates every segment, makes an account,
-and registers a model version with a file of its own. `tell` reads all of it back, every blob to its last byte, and prints it as JSON:
-equal output means equal holdings. Runs on what the studio's image holds.
+`make` runs the steps ingest and segment on synthesized recordings, annotates every segment, creates an account, and registers a model
+version with a file of its own. `read` reads all of it back, every blob to its last byte, and prints it as JSON: equal output means equal
+data. It imports only what the studio's image holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-TAKES, MEMBER, PASSWORD, MODEL = 2, "ana", "a password that Ana chose", "band-model"
+TAKES, MEMBER, PASSWORD, MODEL = 2, "ana", "a password that Ana chose", "group-model"
 AGREEMENT = """group = "drill"
 version = 1
 recordings_licence = "CC0-1.0"
@@ -104,14 +104,14 @@ def read_group_data() -> dict[str, Any]:
     for entry in store.list("blobs/"):
         digest = hashlib.sha256(store.get(entry.key)).hexdigest()
         if digest not in entry.key:
-            sys.exit(f"{entry.key} holds something else: {digest}")
+            sys.exit(f"{entry.key} does not hold what its name says: {digest}")
         blobs[entry.key] = digest
     read = {
         name: {entry.key: hashlib.sha256(store.get(entry.key)).hexdigest() for entry in store.list(name)}
         for name in ("manifests/", "annotations/", "governance/")
     }
     if accounts.verify_password(store, MEMBER, PASSWORD) is None:
-        sys.exit(f"{MEMBER}'s password is not hers any more")
+        sys.exit(f"{MEMBER}'s password is no longer valid")
     return {
         "blobs": blobs,
         **read,

@@ -11,13 +11,13 @@ from audiotune.outside.kubernetes import connect_kubernetes
 from pipelines.cluster.settings import load_cluster
 from pipelines.compile import compile_pipeline
 from pipelines.recipe import load_recipe
-from tests.e2e.lab import Cluster, ClusterError
+from tests.e2e.cluster_namespace import ClusterError, ClusterNamespace
 from tests.e2e.standin.driver import Run
 from tests.e2e.standin.pipeline_runner import PipelineRunner, StepFailedError
 
 RECIPE = Path(__file__).parent / "smallest.toml"
 _STEP_S = 900  # with a pull of 6.5 GB in it
-# Runs in the studio's pod: what a member would upload, and what the group agreed on.
+# Runs in the studio's pod: stores what a member would upload, and the group's agreement.
 _TAKES = """
 import io
 import numpy as np, soundfile
@@ -36,22 +36,22 @@ for number in range(6):
     file = io.BytesIO()
     soundfile.write(file, np.concatenate([x for sound in sounds for x in (rest, sound)] + [rest]), 32_000, "PCM_16", format="WAV")
     store.put(f"incoming/e2e/{patch.make_caption().replace(' ', '_')}_{number}.wav", file.getvalue())
-print("takes laid", len(list(store.list("incoming/e2e/"))))
+print("takes stored", len(list(store.list("incoming/e2e/"))))
 """
 
 
 class StandInBackend:
-    """What stands in for Kubeflow on this cluster; what it has run once it takes from its cache."""
+    """Runs pipelines on this cluster in the place of Kubeflow. A step that it ran before comes from its cache, as with Kubeflow."""
 
-    def __init__(self, cluster: Cluster, release: str) -> None:
+    def __init__(self, cluster: ClusterNamespace, release: str) -> None:
         self._cluster, self._release = cluster, release
-        self._player = PipelineRunner(connect_kubernetes(cluster.env["KUBECONFIG"]), cluster.namespace, limit_s=_STEP_S)
+        self._runner = PipelineRunner(connect_kubernetes(cluster.env["KUBECONFIG"]), cluster.namespace, limit_s=_STEP_S)
         self._numbers = itertools.count(1)
 
     def upload_takes(self) -> None:
-        told = self._cluster.kubectl("exec", f"deploy/{self._release}-studio", "--", "python", "-c", _TAKES)
-        if "takes laid 6" not in told:
-            raise ClusterError(f"the takes did not come to the store: {told}")
+        output = self._cluster.kubectl("exec", f"deploy/{self._release}-studio", "--", "python", "-c", _TAKES)
+        if "takes stored 6" not in output:
+            raise ClusterError(f"the takes did not come to the store: {output}")
 
     def run_pipeline(self, length: str) -> str:
         """The pipeline `full` from the form to a registered release.
@@ -62,7 +62,7 @@ class StandInBackend:
         Returns:
             The release's version.
         """
-        facts = self._cluster.found("configmap", f"{self._release}-cluster")["data"]["cluster.json"]
+        facts = self._cluster.get_object("configmap", f"{self._release}-cluster")["data"]["cluster.json"]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "cluster.json"
             path.write_text(facts)
@@ -76,7 +76,7 @@ class StandInBackend:
         }
         run = Run(documents, arguments, str(uuid.uuid4()), "e2e", f"{cluster.store}/kfp", {"Provider": "s3"}, self._numbers)
         try:
-            done = self._player.run_pipeline(run, lambda words: print(f"           {words}", flush=True))
+            done = self._runner.run_pipeline(run, lambda words: print(f"           {words}", flush=True))
         except (StepFailedError, ValueError) as e:
             raise ClusterError(f"the run failed: {e}") from e
         return str(done["register"].parameters["version"])

@@ -2,7 +2,7 @@
 
     python -m tests.e2e.restore
 
-Plays docs/operations/backup.md with the images of deploy/values/images.yaml that hold no torch. Needs the lab and `mc` (lab tools mc).
+Plays docs/operations/backup.md with the images of deploy/values/images.yaml that hold no torch. Needs `mc`, MinIO's client.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.e2e.cluster_namespace import ClusterError
 from tests.e2e.drill import BUCKET, NAME, Drill, run_drill
-from tests.e2e.lab import ClusterError
 
 
 class Restore(Drill):
@@ -26,15 +26,24 @@ class Restore(Drill):
 
     def stages(self) -> list[Callable[[], None]]:
         return [
-            self.install, self.ready, self.make_group_data, self.dump_the_database, self.mirror_the_bucket, self.lose_everything,
-            self.install_anew, self.mirror_back, self.restore_the_database, self.ready, self.nothing_is_lost,
-        ]  # fmt: skip
+            self.install,
+            self.ready,
+            self.make_group_data,
+            self.dump_the_database,
+            self.mirror_the_bucket,
+            self.lose_everything,
+            self.install_anew,
+            self.mirror_back,
+            self.restore_the_database,
+            self.ready,
+            self.nothing_is_lost,
+        ]
 
     def dump_the_database(self) -> None:
         self.job(f"{NAME}-backup", "backup-now")
 
     def mirror_the_bucket(self) -> None:
-        self._mirror("band/" + BUCKET, str(self.elsewhere), "--remove")
+        self._mirror("group/" + BUCKET, str(self.elsewhere), "--remove")
         if not list(self.elsewhere.glob("backups/database/*.dump")):
             raise ClusterError("the mirror holds no dump of the database")
 
@@ -42,7 +51,7 @@ class Restore(Drill):
         self.cluster.helm("uninstall", NAME, "--wait")
         self.cluster.kubectl("delete", "pvc,secret", "-l", f"app.kubernetes.io/instance={NAME}")
         left = ("get", "pvc,secret,pod", "-o", "name")
-        self.cluster.until("everything is gone", lambda: not self.cluster.kubectl(*left).split(), 180)
+        self.cluster.wait_until("everything is gone", lambda: not self.cluster.kubectl(*left).split(), 180)
 
     def install_anew(self) -> None:
         """Without a first owner: the old one comes back with the bucket. MLflow need not make tables that are replaced anyway."""
@@ -52,7 +61,7 @@ class Restore(Drill):
     def mirror_back(self) -> None:
         job = (f"job/{NAME}-bootstrap-r1", "--for=condition=complete", "--timeout=10m")
         self.cluster.kubectl("wait", *job, timeout_s=630)
-        self._mirror(str(self.elsewhere), "band/" + BUCKET)
+        self._mirror(str(self.elsewhere), "group/" + BUCKET)
 
     def restore_the_database(self) -> None:
         registry = f"deploy/{NAME}-registry"
@@ -63,12 +72,16 @@ class Restore(Drill):
 
     def _mirror(self, source: str, target: str, *flags: str) -> None:
         keys = self.secret(f"{NAME}-object-store") or {}
-        with self.forward(f"svc/{NAME}-object-store", 9000) as address:
-            env = {**self.cluster.env, "MC_HOST_band": f"http://{keys['accesskey']}:{keys['secretkey']}@{address}"}
+        with self.cluster.forward_port(f"svc/{NAME}-object-store", 9000) as address:
+            env = {**self.cluster.env, "MC_HOST_group": f"http://{keys['accesskey']}:{keys['secretkey']}@{address}"}
             done = subprocess.run(
                 ["mc", "mirror", "--quiet", "--overwrite", *flags, source, target],
-                env=env, capture_output=True, text=True, check=False, timeout=600,
-            )  # fmt: skip
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=600,
+            )
         if done.returncode:
             raise ClusterError(f"mc mirror ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from audiotune.client import Client
 from audiotune.errors import GenerationError
-from tests.e2e.lab import ClusterError
+from tests.e2e.cluster_namespace import ClusterError
 
 _SMALL = {"prompt": "low drone", "seconds": 1, "steps": 4, "format": "wav"}
 _CLIENTS = 2
@@ -19,12 +19,12 @@ _CLIENTS = 2
 
 @dataclass
 class LoadResult:
-    """What was asked while it went on.
+    """What the clients got while something else happened.
 
     Attributes:
         heard: release version -> sounds it made.
-        failed: what was said instead of a sound.
-        longest_s: the longest wait for one.
+        failed: the error of each request that got no sound.
+        longest_s: the longest time that one request took.
     """
 
     heard: Counter[str] = field(default_factory=Counter)
@@ -33,7 +33,7 @@ class LoadResult:
 
 
 class MemberClient:
-    """A member's program.
+    """A member's client of the generation service.
 
     Args:
         url: address of the generation service.
@@ -45,7 +45,7 @@ class MemberClient:
 
     @property
     def _client(self) -> Client:
-        """At the address of now: a reinstalled service has another."""
+        """Made anew for each call: the address may have changed since."""
         return Client(self.url, self._token, timeout_s=120)
 
     def version(self) -> str:
@@ -59,7 +59,7 @@ class MemberClient:
         """A sound. Raises GenerationError."""
         return self._client.generate(**_SMALL, seed=seed).audio
 
-    def refused_without_a_token(self) -> None:
+    def check_refused_without_token(self) -> None:
         try:
             Client(self.url, timeout_s=30).generate(**_SMALL)
         except GenerationError as e:

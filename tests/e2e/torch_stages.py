@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 from tests.e2e import browser
-from tests.e2e.lab import ROOT, ClusterError
+from tests.e2e.cluster_access import ROOT
+from tests.e2e.cluster_namespace import ClusterError
 from tests.e2e.light_stages import NAME, LightStages, Stage
 from tests.e2e.pipeline_run import StandInBackend
 from tests.e2e.sound_requests import MemberClient
@@ -25,8 +27,8 @@ class TorchStages(LightStages):
     sound = b""
     parts = ("generation", *LightStages.parts)
 
-    def flags(self) -> list[str]:
-        return ["-f", str(ROOT / "deploy/values/small.yaml"), *super().flags(), *_KFP, *_SMALL]
+    def chart_options(self) -> list[str]:
+        return ["-f", str(ROOT / "deploy/values/small.yaml"), *_KFP, *_SMALL, *super().chart_options()]
 
     def helm_test(self) -> None:
         print(self.cluster.helm("test", NAME, "--logs", "--timeout", "30m", timeout_s=2000))
@@ -38,31 +40,31 @@ class TorchStages(LightStages):
         self.version = self.backend.run_pipeline("short")
 
     def a_member_hears_it(self) -> None:
-        told = self.cluster.kubectl(
+        issued = self.cluster.kubectl(
             "exec", f"deploy/{NAME}-studio", "--", "python", "-m", "audiotune.access", "token", "issue", "ana", "--days", "1"
         )
-        self.listener = MemberClient(self.address("generation", 3000), told.split()[-1])
-        self._served(self.version)
-        self.listener.refused_without_a_token()
-        self.sound = self.listener.generate_sound()
+        self.client = MemberClient(self.open_address("generation", 3000), issued.split()[-1])
+        self._wait_served(self.version)
+        self.client.check_refused_without_token()
+        self.sound = self.client.generate_sound()
 
     def the_studio_in_chromium(self) -> None:
-        if reason := browser.missing():
+        if reason := browser.find_obstacle():
             print(f"           left out: {reason}")
             return
         made = self.cluster.kubectl(
             "exec", f"deploy/{NAME}-studio", "--", "python", "-m", "audiotune.access", "account", "create", "ana"
         )
-        browser.visit(self.address("studio", 7860), "ana", made.split()[-1], SHOTS)
+        browser.visit(self.open_address("studio", 7860), "ana", made.split()[-1], SHOTS)
         print(f"           pictures in {SHOTS.relative_to(Path.cwd()) if SHOTS.is_relative_to(Path.cwd()) else SHOTS}")
 
     def a_new_release_swaps_in_under_load(self) -> None:
         """Another run registers another champion while two clients ask for sounds; nobody is refused."""
-        with self.listener.under_load() as load:
+        with self.client.under_load() as load:
             new = self.backend.run_pipeline("usual")
             if new == self.version:
                 raise ClusterError("the second run made no new version")
-            self._served(new)
+            self._wait_served(new)
             time.sleep(5)  # a few sounds of the new one
         self.version = new
         print(
@@ -70,65 +72,70 @@ class TorchStages(LightStages):
         )
         if load.failed or len(load.heard) < 2:
             raise ClusterError(f"the swap was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
-        self.sound = self.listener.generate_sound()
+        self.sound = self.client.generate_sound()
 
     def two_replicas_are_rolled_under_load(self) -> None:
         """Every pod of the service is replaced while two clients ask for sounds; nobody is refused."""
+        if not self.cluster.access.reaches_services:
+            print("           left out: a forwarded port leads to one pod and ends with it; a lab (AUDIOTUNE_LAB) has addresses")
+            return
         service = f"deployment/{NAME}-generation"
         self.cluster.kubectl("scale", service, "--replicas=2")
-        self._rolled(service)
-        before = self._pods()
-        with self.listener.under_load() as load:
+        self._wait_rollout(service)
+        before = self._list_pods()
+        with self.client.under_load() as load:
             self.cluster.kubectl("rollout", "restart", service)
-            self._rolled(service)
-            self.cluster.until("the old pods are gone", lambda: not before & self._pods(), 300)
+            self._wait_rollout(service)
+            self.cluster.wait_until("the old pods are gone", lambda: not before & self._list_pods(), 300)
         print(
             f"           sounds {sum(load.heard.values())}, {len(load.failed)} refused, longest wait {load.longest_s:.1f} s",
             flush=True,
         )
         if load.failed or not load.heard:
             raise ClusterError(f"the rollout was noticed: {load.failed[:3]}, heard {dict(load.heard)}")
-        if self.listener.generate_sound() != self.sound:
+        if self.client.generate_sound() != self.sound:
             raise ClusterError("the same seed sounds different on the new pods")
 
-    def _rolled(self, service: str) -> None:
+    def _wait_rollout(self, service: str) -> None:
         self.cluster.kubectl("rollout", "status", service, "--timeout=600s", timeout_s=620)
 
-    def _pods(self) -> set[str]:
-        found = self.cluster.found("pods", "-l", "app.kubernetes.io/component=generation")["items"]
+    def _list_pods(self) -> set[str]:
+        found = self.cluster.get_object("pods", "-l", "app.kubernetes.io/component=generation")["items"]
         return {pod["metadata"]["name"] for pod in found}
 
     def keep_something(self) -> None:
-        """Also what the runs and the members left: recordings, annotations, weights."""
+        """Also an annotation, beside what the runs and the members made: recordings, annotations, weights."""
         super().keep_something()
-        self._in_studio(
+        self._run_in_studio(
             "from audiotune.domain.annotation import Annotation, save_annotation\n"
             f"save_annotation(store, Annotation(segment='{'0' * 63}1', member='ana', words='{self.kept}'))"
         )
 
-    def still_there(self) -> None:
+    def check_kept(self) -> None:
         """What was kept, every key of the store, and the same release that makes the same sound of the same seed."""
-        super().still_there()
+        super().check_kept()
         keys = frozenset(
-            self._in_studio("print(*(e.key for p in ('blobs/','manifests/','annotations/') for e in store.list(p)))").split()
+            self._run_in_studio("print(*(e.key for p in ('blobs/','manifests/','annotations/') for e in store.list(p)))").split()
         )
         lost = self.keys - keys
         if lost:
             raise ClusterError(f"{len(lost)} objects are gone: {sorted(lost)[:3]}")
         self.keys = keys
         if self.sound:
-            self._served(self.version)
-            if self.listener.generate_sound() != self.sound:
+            self._wait_served(self.version)
+            if self.client.generate_sound() != self.sound:
                 raise ClusterError("the same seed of the same release sounds different")
 
-    def _served(self, wanted: str) -> None:
-        self.listener.url = self.address("generation", 3000)
-        self.cluster.until(f"version {wanted} answers", lambda: self._hears(wanted), 600)
+    def _wait_served(self, wanted: str) -> None:
+        self.cluster.wait_until(f"version {wanted} answers", lambda: self._serves(wanted), 600)
 
-    def _hears(self, wanted: str) -> bool:
-        return self.listener.version() == wanted
+    def _serves(self, wanted: str) -> bool:
+        """At the address of now: a Service that was installed again has another, and a forwarded port ends with its pod."""
+        with contextlib.suppress(ClusterError):  # no pod to forward to yet
+            self.client.url = self.open_address("generation", 3000)
+        return self.client.version() == wanted
 
     def stages(self) -> list[Stage]:
         runs = [self.helm_test, self.a_run_makes_a_release, self.a_member_hears_it, self.the_studio_in_chromium]
         swaps = [self.a_new_release_swaps_in_under_load, self.two_replicas_are_rolled_under_load]
-        return [*self.until_kept(), *runs, *swaps, *self.from_kept()]
+        return [*self.stages_before_kept(), *runs, *swaps, *self.stages_with_kept()]

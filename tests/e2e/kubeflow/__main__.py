@@ -1,5 +1,6 @@
-"""Kubeflow Pipelines on the lab, from its sources: `python -m tests.e2e.kubeflow --sources FOLDER`. Doing it again changes nothing.
+"""Kubeflow Pipelines on a lab (AUDIOTUNE_LAB), from its sources: `python -m tests.e2e.kubeflow --sources FOLDER`.
 
+Doing it again changes nothing.
 FOLDER is a checkout of github.com/kubeflow/pipelines at the tag to be tried. Go compiles it there, a quarter of an hour the
 first time; Argo Workflows comes by Go's module proxy. It owns the namespace `kubeflow` of the lab, single-user.
 """
@@ -17,9 +18,10 @@ from pathlib import Path
 
 import yaml
 
-from tests.e2e.kubeflow.images import ARGO, KFP, argo_sources, built, programs
-from tests.e2e.kubeflow.manifests import KEPT, Object, render, small
-from tests.e2e.lab import Cluster, ClusterError, why_not
+from tests.e2e.cluster_access import find_obstacle
+from tests.e2e.cluster_namespace import ClusterError, ClusterNamespace
+from tests.e2e.kubeflow.images import ARGO, KFP, build_images, compile_programs, fetch_argo_sources
+from tests.e2e.kubeflow.manifests import KEPT, Object, render, shrink
 
 NAMESPACE = "kubeflow"
 
@@ -31,39 +33,39 @@ def main() -> int:
         "--programs", type=Path, metavar="FOLDER", help="where compiled programs are kept (default: beside the sources)"
     )
     args = parser.parse_args()
-    if reason := why_not():
+    if reason := find_obstacle(lab_only=True):
         print(f"kubeflow: {reason}", file=sys.stderr)
         return 2
     try:
-        print(f"Kubeflow Pipelines {up(args.sources, args.programs or args.sources / '.programs')}")
+        print(f"Kubeflow Pipelines {install_kubeflow(args.sources, args.programs or args.sources / '.programs')}")
     except (ClusterError, subprocess.CalledProcessError, ValueError) as e:
         print(f"kubeflow: {e}", file=sys.stderr)
         return 1
     return 0
 
 
-def up(kfp: Path, folder: Path) -> str:
+def install_kubeflow(kfp: Path, folder: Path) -> str:
     """Compiles, builds, applies and waits; returns the API's address as this machine reaches it."""
-    cluster = Cluster(NAMESPACE)
+    cluster = ClusterNamespace(NAMESPACE)
     folder.mkdir(exist_ok=True)
-    argo = argo_sources(kfp, folder)
+    argo = fetch_argo_sources(kfp, folder)
     with _timed("compiled"):
-        programs(kfp, KFP, folder)
-        programs(argo, ARGO, folder)
+        compile_programs(kfp, KFP, folder)
+        compile_programs(argo, ARGO, folder)
     with _timed("images built and pushed"):
-        images = built(kfp, folder)
+        images = build_images(kfp, folder)
     with tempfile.TemporaryDirectory() as name:
         for overlay in ("cluster-scoped-resources", "env/platform-agnostic"):
-            made = [thing for thing in small(render(kfp, argo, overlay, Path(name)), images) if not _patched(thing, cluster)]
-            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump_all(made))
+            made = [thing for thing in shrink(render(kfp, argo, overlay, Path(name)), images) if not _was_patched(thing, cluster)]
+            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(made))
     with _timed("all ready"):
         for name in KEPT:  # its pods alone: in the same namespace lie those of runs
             cluster.kubectl("rollout", "status", f"deploy/{name}", "--timeout=900s", timeout_s=910)
-    return f"http://{cluster.found('service', 'ml-pipeline')['spec']['clusterIP']}:8888"
+    return f"http://{cluster.get_object('service', 'ml-pipeline')['spec']['clusterIP']}:8888"
 
 
-def _patched(thing: Object, cluster: Cluster) -> bool:
-    """Whether it is the launcher's configuration that somebody may have changed since, as our chart's notes ask for."""
+def _was_patched(thing: Object, cluster: ClusterNamespace) -> bool:
+    """Whether it is the launcher's configuration, which an admin may have changed since, as our chart's notes ask for."""
     return thing["metadata"]["name"] == "kfp-launcher" and bool(
         cluster.kubectl("get", "configmap", "kfp-launcher", "--ignore-not-found", "-o", "name")
     )

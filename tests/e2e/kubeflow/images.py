@@ -10,8 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.e2e.lab import LAB, environment
-from tests.e2e.light_stages import BASE
+from tests.e2e.cluster_access import LabCluster, require_lab
 
 HERE = Path(__file__).parent
 # program -> its package in Kubeflow's sources, in Argo's
@@ -22,27 +21,27 @@ KFP = {
     "launcher-v2": "./backend/src/v2/cmd/launcher-v2",
 }
 ARGO = {"workflow-controller": "./cmd/workflow-controller", "argoexec": "./cmd/argoexec"}
-_BACKEND = f"""FROM {BASE}
+_BACKEND = f"""FROM {LabCluster.base}
 COPY bin/ /bin/
 COPY config/ /config/
 ENV NAMESPACE="" TTL_SECONDS_AFTER_WORKFLOW_FINISH=86400 NUM_WORKERS=2
 ENV TAG_NAME={{version}}
 USER 65532
 """
-_METADATA = f"""FROM {BASE}
+_METADATA = f"""FROM {LabCluster.base}
 RUN python3 -m venv /v && /v/bin/pip install --no-cache-dir ml-metadata==1.17.1
 COPY serve.py /serve.py
 USER 1000
 CMD ["/v/bin/python", "/serve.py", "/tmp/metadata.db"]
 """
-_MYSQL = f"""FROM {BASE}
+_MYSQL = f"""FROM {LabCluster.base}
 RUN apt-get update && apt-get install -y --no-install-recommends mariadb-server && rm -rf /var/lib/apt/lists/* /var/lib/mysql/*
 COPY start /start
 CMD ["/bin/sh", "/start"]
 """
 
 
-def argo_sources(kfp: Path, folder: Path) -> Path:
+def fetch_argo_sources(kfp: Path, folder: Path) -> Path:
     """Argo's sources of the version that Kubeflow's go.mod names, as Go's module proxy gives them, in a folder of their own."""
     found = re.search(r"github.com/argoproj/argo-workflows/(v\d+) (v\S+)", (kfp / "go.mod").read_text())
     if not found:
@@ -50,8 +49,10 @@ def argo_sources(kfp: Path, folder: Path) -> Path:
     made = folder / f"argo-{found[2]}"
     if not made.exists():
         module = f"github.com/argoproj/argo-workflows/{found[1]}@{found[2]}"
-        told = subprocess.run(["go", "mod", "download", "-json", module], cwd=kfp, check=True, capture_output=True, text=True)
-        shutil.copytree(json.loads(told.stdout)["Dir"], made, copy_function=shutil.copyfile)
+        downloaded = subprocess.run(
+            ["go", "mod", "download", "-json", module], cwd=kfp, check=True, capture_output=True, text=True
+        )
+        shutil.copytree(json.loads(downloaded.stdout)["Dir"], made, copy_function=shutil.copyfile)
         for inner in (made, *(path for path in made.rglob("*") if path.is_dir())):
             inner.chmod(0o755)
         lost = made / "workflow/executor/osspecific"  # a symbolic link in the repository, and modules hold none
@@ -59,7 +60,7 @@ def argo_sources(kfp: Path, folder: Path) -> Path:
     return made
 
 
-def programs(sources: Path, packages: dict[str, str], folder: Path) -> None:
+def compile_programs(sources: Path, packages: dict[str, str], folder: Path) -> None:
     """Compiles what is not in the folder yet. All but the API server, which holds a driver in C, must run in any image."""
     for name, package in packages.items():
         if not (folder / name).exists():
@@ -67,12 +68,12 @@ def programs(sources: Path, packages: dict[str, str], folder: Path) -> None:
             subprocess.run(["go", "build", "-o", str(folder / name), package], cwd=sources, env=env, check=True)
 
 
-def built(kfp: Path, folder: Path) -> dict[str, str]:
+def build_images(kfp: Path, folder: Path) -> dict[str, str]:
     """All images, pushed to the lab's registry.
 
     Args:
         kfp: Kubeflow Pipelines' sources.
-        folder: where `programs` put what it compiled.
+        folder: where `compile_programs` put what it compiled.
 
     Returns:
         `backend`, `metadata`, `mysql` and `store`, each by digest.
@@ -84,19 +85,18 @@ def built(kfp: Path, folder: Path) -> dict[str, str]:
         for program in (*KFP, *ARGO):
             (context / "bin" / program).hardlink_to(folder / program)
         shutil.copy(kfp / "backend/src/apiserver/config/config.json", context / "config")
-        backend = _image("backend", _BACKEND.replace("{version}", (kfp / "VERSION").read_text().strip()), context)
-    subprocess.run([str(LAB), "image", "minio"], check=True, capture_output=True)
+        backend = _build_image("backend", _BACKEND.replace("{version}", (kfp / "VERSION").read_text().strip()), context)
     return {
         "backend": backend,
-        "metadata": _image("metadata", _METADATA, HERE / "metadata"),
-        "mysql": _image("mysql", _MYSQL, HERE / "mysql"),
-        "store": _pushed("localhost/lab/minio:1", "lab/minio:1"),
+        "metadata": _build_image("metadata", _METADATA, HERE / "metadata"),
+        "mysql": _build_image("mysql", _MYSQL, HERE / "mysql"),
+        "store": require_lab().push_image("minio:1"),
     }
 
 
-def _image(name: str, lines: str, context: Path) -> str:
+def _build_image(name: str, lines: str, context: Path) -> str:
     """Builds with pip's and apt's settings of this machine, which no layer keeps."""
-    env = environment()
+    env = require_lab().read_environment()
     given = [word for key in env if key.startswith("PIP_") for word in ("--env", key)]
     command = [
         "podman",
@@ -111,9 +111,4 @@ def _image(name: str, lines: str, context: Path) -> str:
         f"localhost/kubeflow/{name}:1",
     ]
     subprocess.run([*command, "-f", "-", str(context)], input=lines, text=True, env=env, check=True, stdout=subprocess.DEVNULL)
-    return _pushed(f"localhost/kubeflow/{name}:1", f"kubeflow/{name}:1")
-
-
-def _pushed(local: str, name: str) -> str:
-    done = subprocess.run([str(LAB), "push", local, name], check=True, capture_output=True, text=True)
-    return done.stdout.strip().splitlines()[-1]
+    return require_lab().run("push", f"localhost/kubeflow/{name}:1", f"kubeflow/{name}:1").strip().splitlines()[-1]

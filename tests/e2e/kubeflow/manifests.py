@@ -1,6 +1,6 @@
-"""Kubeflow Pipelines' own manifests, made small enough for one node: the same objects and settings, other images, no UI.
+"""Kubeflow Pipelines' own manifests, reduced so that they fit one node: the same objects and settings, other images, no UI.
 
-What stands in for something: `mysql` is MariaDB, `seaweedfs` is MinIO behind the same Service, `metadata-grpc` is the metadata store's
+Replaced: `mysql` is MariaDB, `seaweedfs` is MinIO behind the same Service, `metadata-grpc` is the metadata store's
 Python package behind its own gRPC interface. Left out: the UI, the cache of v1, the visualisation and viewer servers, recurring runs.
 """
 
@@ -48,17 +48,17 @@ def _localise(path: Path, root: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def small(objects: list[Object], images: dict[str, str]) -> list[Object]:
+def shrink(objects: list[Object], images: dict[str, str]) -> list[Object]:
     """The objects that a run needs, with our images.
 
     Args:
         objects: what `render` made.
         images: `backend`, `metadata`, `mysql` and `store`, as the node pulls them.
     """
-    return [_fitted(copy.deepcopy(o), images) for o in objects if o["kind"] != "Deployment" or o["metadata"]["name"] in KEPT]
+    return [_adapt(copy.deepcopy(o), images) for o in objects if o["kind"] != "Deployment" or o["metadata"]["name"] in KEPT]
 
 
-def _fitted(thing: Object, images: dict[str, str]) -> Object:
+def _adapt(thing: Object, images: dict[str, str]) -> Object:
     if thing["kind"] != "Deployment":
         return thing
     pod = thing["spec"]["template"]["spec"]

@@ -17,12 +17,12 @@ _PARAMETER = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
 
 @dataclass(frozen=True)
 class Published:
-    """What one finished task left.
+    """The outputs of one finished task.
 
     Attributes:
         parameters: output name -> value.
         artifacts: output name -> artifact as the next task gets it.
-        cached: nothing ran; this was found.
+        cached: from the cache; nothing ran.
     """
 
     parameters: dict[str, Any]
@@ -36,7 +36,7 @@ class Run:
 
     Args:
         documents: pipeline spec and platform spec.
-        arguments: what was given in the form.
+        arguments: values that the user gave in the form.
         id: the run's id.
         name: display name.
         root: where artifacts go, as in s3://audiotune/kfp.
@@ -68,8 +68,10 @@ class Run:
 
     def form(self) -> dict[str, Any]:
         """Values of the run form, defaults filled in."""
-        cards = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
-        given = {name: plain(card["defaultValue"]) for name, card in cards.items() if "defaultValue" in card}
+        definitions = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        given = {
+            name: plain(definition["defaultValue"]) for name, definition in definitions.items() if "defaultValue" in definition
+        }
         return {**given, **self.arguments}
 
     def order(self) -> list[str]:
@@ -91,8 +93,10 @@ class Run:
     def _inputs(self, task: str) -> dict[str, Any]:
         wired = self.tasks[task].get("inputs", {})
         values = {name: self._value(wire) for name, wire in wired.get("parameters", {}).items()}
-        cards = self.component(task).get("inputDefinitions", {}).get("parameters", {})
-        defaults = {name: plain(card["defaultValue"]) for name, card in cards.items() if "defaultValue" in card}
+        definitions = self.component(task).get("inputDefinitions", {}).get("parameters", {})
+        defaults = {
+            name: plain(definition["defaultValue"]) for name, definition in definitions.items() if "defaultValue" in definition
+        }
         values = {**defaults, **values}
         resolved = {name: _placed(value, values) for name, value in values.items()}
         artifacts = {}
@@ -116,8 +120,8 @@ class Run:
         declared = self.component(task).get("outputDefinitions", {})
         base = f"{self.root}/{self.spec['pipelineInfo']['name']}/{self.id}/{task}/{execution}"
         artifacts = {
-            name: _artifact(name, {k: card["artifactType"][k] for k in ("schemaTitle", "schemaVersion")}, f"{base}/{name}")
-            for name, card in declared.get("artifacts", {}).items()
+            name: _artifact(name, {k: definition["artifactType"][k] for k in ("schemaTitle", "schemaVersion")}, f"{base}/{name}")
+            for name, definition in declared.get("artifacts", {}).items()
         }
         logs = _artifact("executor-logs", {"schemaTitle": "system.Artifact"}, f"{base}/executor-logs-{attempt}")
         made: dict[str, Any] = {

@@ -47,7 +47,7 @@ class PipelineRunner:
         Raises:
             StepFailedError: with the step's own last line; the tasks after it do not run.
         """
-        self._lay_launcher()
+        self._create_launcher()
         for task in run.order():
             key = run.cache_key(task)
             if run.cached(task) and key in self.cache:
@@ -62,7 +62,7 @@ class PipelineRunner:
             tell(f"{task}: {self.seconds[task]:.1f} s")
         return run.done
 
-    def _lay_launcher(self) -> None:
+    def _create_launcher(self) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/configmaps"
         if self.api.get(f"{path}/standin-launcher") is None:
             metadata = {"name": "standin-launcher"}

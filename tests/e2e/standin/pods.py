@@ -1,4 +1,4 @@
-"""The pod of a step: what KFP writes from the compiled YAML, with our small launcher in the place of its own."""
+"""The pod of a step, as KFP writes it from the compiled YAML, with our small launcher instead of KFP's."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.lab import complaint
-from tests.e2e.light_stages import want
+from tests.e2e.cluster_namespace import describe_fault
+from tests.e2e.light_stages import find_shortage
 
 
 def pod(state: dict[str, Any], last: dict[str, Any] | None = None, restarts: int = 0) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def pod(state: dict[str, Any], last: dict[str, Any] | None = None, restarts: int
     ],
 )
 def test_a_pod_that_waits_is_no_fault_of_ours(slow: dict[str, Any]) -> None:
-    assert complaint(slow) == ""
+    assert describe_fault(slow) == ""
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_a_pod_that_waits_is_no_fault_of_ours(slow: dict[str, Any]) -> None:
     ],
 )
 def test_a_pod_that_cannot_come_is(bad: dict[str, Any], words: str) -> None:
-    assert complaint(bad) == words
+    assert describe_fault(bad) == words
 
 
 def test_a_builder_without_disk_or_network_is_told_from_a_broken_file() -> None:
-    assert want("write /layer: No space left on device") == "disk"
-    assert want("error sending request: dns error: failed to lookup") == "a network"
-    assert want("install.sh: 7: cannot open /tool/index.sh: No such file") == ""
+    assert find_shortage("write /layer: No space left on device") == "disk"
+    assert find_shortage("error sending request: dns error: failed to lookup") == "a network"
+    assert find_shortage("install.sh: 7: cannot open /tool/index.sh: No such file") == ""
