@@ -50,12 +50,12 @@ def engine_on(loaded: Any, **settings: Any) -> Any:
     from audiotune.stable_audio.sample import generate_batch
     from services.generation.engine.engine import Engine
     from services.generation.engine.loaded_releases import LoadedReleases
-    from services.generation.settings import Settings
+    from services.generation.settings import GenerationSettings
 
     shelf = LoadedReleases()
     shelf.put(loaded)
     shelf.names = (loaded.release.name,)
-    return Engine(Settings(**settings), shelf, generate_batch).start()
+    return Engine(GenerationSettings(**settings), shelf, generate_batch).start()
 
 
 def ask(seed: int, seconds: float, steps: int = _STEPS) -> Any:

@@ -57,7 +57,7 @@ def _run_server(command: list[str], folder: Path, notice_s: float) -> int:
     BentoML resets who connects while it stops: load balancers need to hear "not ready" before, and the others to be refused.
     """
     from services.generation.host.drain import NOTICE, REFUSING, REFUSING_S, VARIABLE
-    from services.generation.settings import Settings
+    from services.generation.settings import GenerationSettings
 
     stopping, asked = folder / "stopping", threading.Event()
     environment = {**os.environ, VARIABLE: str(stopping)}
@@ -77,7 +77,7 @@ def _run_server(command: list[str], folder: Path, notice_s: float) -> int:
             stopping.write_text(word)
             _wait_for_exit(child, seconds)
         child.terminate()
-        if _wait_for_exit(child, Settings().drain_s + 10) is None:
+        if _wait_for_exit(child, GenerationSettings().drain_s + 10) is None:
             os.killpg(child.pid, signal.SIGKILL)
     code = child.wait()
     return 0 if asked.is_set() and code in (0, -signal.SIGTERM) else code

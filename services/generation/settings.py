@@ -4,7 +4,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Settings(BaseSettings):
+class GenerationSettings(BaseSettings):
     """Knobs of the generation service."""
 
     model_config = SettingsConfigDict(env_prefix="AUDIOTUNE_GENERATION_", frozen=True, populate_by_name=True)

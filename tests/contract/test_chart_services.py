@@ -13,7 +13,7 @@ import yaml
 from pipelines.cluster.namespace import REPOSITORY, build_log_repository
 from pipelines.cluster.namespace import build_step_rules as step_rights
 from pipelines.cluster.settings import Cluster
-from services.generation.settings import Settings as Generation
+from services.generation.settings import GenerationSettings as Generation
 from services.studio.__main__ import build_parser
 from services.studio.settings import StudioSettings as Studio
 from services.studio.settings import load_studio_settings

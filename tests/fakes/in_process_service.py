@@ -16,14 +16,16 @@ from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.release_watcher import ReleaseWatcher
-from services.generation.engine.work import BusyError, LoadedRelease, NotReadyError
-from services.generation.host.wiring import GenerationContext
+from services.generation.engine.work import LoadedRelease
+from services.generation.errors import BusyError, NotReadyError
 from services.generation.http.app import create_app
 from services.generation.http.auth import Authenticator
+from services.generation.http.context import GenerationContext
+from services.generation.http.problems import describe_failure
 from services.generation.jobs.engine_maker import EngineMaker
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobWorker
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 from tests.fakes.fake_models import FakeModels, Tones
 
 URL = "/v1/generations"
@@ -35,7 +37,7 @@ class InProcessService:
 
     def __init__(self, store: Store | Path, models: FakeModels | None = None, *, members: bool = False, **settings: Any) -> None:
         given = {"poll_s": 0.05, "consent_s": 0.05, "jobs_poll_s": 0.02, **settings}
-        self.settings = Settings(**given)
+        self.settings = GenerationSettings(**given)
         self.store = FolderStore(store) if isinstance(store, Path) else store
         self.models, self.tones = models or FakeModels(), Tones()
         self.shelf = LoadedReleases()
@@ -45,6 +47,7 @@ class InProcessService:
         self.runner = JobWorker(
             book, EngineMaker(self.engine, self.store, self.adapters), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
             cancel_s=self.settings.cancel_s, keep=timedelta(0), again=(BusyError, NotReadyError),
+            describe_failure=describe_failure,
         )  # fmt: skip
         self.parts = GenerationContext(
             self.settings,

@@ -152,18 +152,18 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     from services.generation.engine.loaded_releases import LoadedReleases
     from services.generation.engine.release_loader import ReleaseLoader
     from services.generation.engine.release_watcher import ReleaseWatcher
-    from services.generation.host.wiring import GenerationContext
     from services.generation.http.app import create_app
     from services.generation.http.auth import Authenticator
+    from services.generation.http.context import GenerationContext
     from services.generation.jobs.job_store import JobStore
-    from services.generation.settings import Settings
+    from services.generation.settings import GenerationSettings
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("AUDIOTUNE_CACHE", str(tmp_path / "cache"))
     register(group, "ours", group.merged["grit"])
     for name, pointer in group.kept.items():
         register(group, name, pointer)
-    settings = Settings(release="ours", consent_s=0.01, poll_s=0.2, device="cpu")
+    settings = GenerationSettings(release="ours", consent_s=0.01, poll_s=0.2, device="cpu")
     models, shelf, store = ReleaseLoader(settings, group.world.store), LoadedReleases(), group.world.store
     engine = Engine(settings, shelf, generate_batch).start()
     following = ReleaseWatcher(settings, models, engine, generate_batch).start()

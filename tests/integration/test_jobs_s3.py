@@ -13,6 +13,7 @@ import pytest
 
 from audiotune.domain.generation import GenerationRequest
 from audiotune.store import open_store
+from services.generation.http.problems import describe_failure
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobMaker, JobWorker
@@ -60,7 +61,7 @@ def test_many_makers_make_one_job_and_many_workers_end_each_once(bucket: str) ->
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda store: [JobStore(store).create("ana", id, ASK) for id in ids], stores))
         assert len(list(JobStore(stores[0]).list_open())) == len(ids)
-        runners = [JobWorker(JobStore(store), AtOnce(), lease_s=30) for store in stores]
+        runners = [JobWorker(JobStore(store), AtOnce(), lease_s=30, describe_failure=describe_failure) for store in stores]
         together = threading.Barrier(3)
 
         def work(runner: JobWorker) -> None:

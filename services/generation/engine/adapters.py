@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from audiotune.domain.generation import AdapterRequest, AppliedAdapter
 from audiotune.domain.release import Release
 from audiotune.errors import GovernanceError, ModelError, RegistryError, StoreError
-from services.generation.engine.work import AdapterLookupError, LoadedRelease, NotReadyError
-from services.generation.http.problems import ProblemError
-from services.generation.settings import Settings
+from services.generation.engine.work import LoadedRelease
+from services.generation.errors import (
+    AdapterConsentError,
+    AdapterLookupError,
+    NotReadyError,
+    RepeatedAdapterError,
+    RequestError,
+    UnfitAdapterError,
+    UnknownAdapterError,
+)
+from services.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
     from audiotune.stable_audio.adapters import Adapter
@@ -81,10 +89,10 @@ class _CachedAdapter:
 class AdapterResolver:
     """See the module. For many threads."""
 
-    def __init__(self, settings: Settings, models: AdapterSource) -> None:
-        self._settings, self._models = settings, models
+    def __init__(self, settings: GenerationSettings, models: AdapterSource) -> None:
+        self._settings, self._source = settings, models
         self._lock = threading.RLock()
-        self._cards: OrderedDict[tuple[str, str], _CachedAdapter] = OrderedDict()
+        self._cached_adapters: OrderedDict[tuple[str, str], _CachedAdapter] = OrderedDict()
         self._versions: OrderedDict[tuple[str, str], tuple[float, str | None]] = OrderedDict()
         self._names = (float("-inf"), "")
 
@@ -105,85 +113,93 @@ class AdapterResolver:
             raise AdapterLookupError(f"the adapters cannot be looked up: {e}", cure="try again in a moment") from e
         for place, one in enumerate(found):
             if any(other.adapter.digest == one.adapter.digest for other in found[:place]):
-                raise _adapter_problem(422, place, "the same adapter is named twice", "name each once", "invalid-request")
+                raise _adapter_error(RepeatedAdapterError, place, "the same adapter is named twice", "name each once")
         return tuple(sorted(found, key=lambda one: one.adapter.digest))
 
     def list_offered(self) -> list[Release]:
         """Every adapter that may be asked for, newest versions first. Raises RegistryError."""
         return [
-            release for release in self._models.list_adapters() if self._is_allowed(release.name) and self._has_passed(release)
+            release for release in self._source.list_adapters() if self._is_allowed(release.name) and self._has_passed(release)
         ]
 
     def _resolve_one(self, loaded: LoadedRelease, place: int, wish: AdapterRequest) -> ChosenAdapter:
-        card = self._find_adapter(place, wish.release)
-        pointer, base = card.release.weights, loaded.release.weights
+        cached = self._find_adapter(place, wish.release)
+        pointer, base = cached.release.weights, loaded.release.weights
         if pointer.base_digest != base.base_digest:
             why = f"it was tuned from {pointer.base} ({pointer.base_digest[:12]}), the release from {base.base} ({base.base_digest[:12]})"
-            raise _adapter_problem(
-                422,
+            raise _adapter_error(
+                UnfitAdapterError,
                 place,
-                f"{_describe_release(card.release)} does not fit {loaded.release.name}: {why}",
+                f"{_describe_release(cached.release)} does not fit {loaded.release.name}: {why}",
                 "an adapter of the same base",
             )
-        self._check_fit(place, loaded, card)
-        own = 1.0 if card.adapter.digest == base.adapter_digest else 0.0
-        return ChosenAdapter(card.release, card.adapter, wish.strength, wish.strength - own)
+        self._check_fit(place, loaded, cached)
+        own = 1.0 if cached.adapter.digest == base.adapter_digest else 0.0
+        return ChosenAdapter(cached.release, cached.adapter, wish.strength, wish.strength - own)
 
-    def _check_fit(self, place: int, loaded: LoadedRelease, card: _CachedAdapter) -> None:
+    def _check_fit(self, place: int, loaded: LoadedRelease, cached: _CachedAdapter) -> None:
         if loaded.model is None:  # it makes room for a newer version
             raise NotReadyError(f"release {loaded.release.name} is being exchanged", cure="try again in a moment")
         try:
-            self._models.check_fit(loaded, card.adapter)
+            self._source.check_fit(loaded, cached.adapter)
         except ModelError as e:
-            raise _adapter_problem(
-                422, place, f"{_describe_release(card.release)} does not fit {loaded.release.name}: {e.what}", "another adapter"
+            raise _adapter_error(
+                UnfitAdapterError,
+                place,
+                f"{_describe_release(cached.release)} does not fit {loaded.release.name}: {e.what}",
+                "another adapter",
             ) from e
 
     def _find_adapter(self, place: int, named: str) -> _CachedAdapter:
         name, at = _split_name(named)
         version = self._find_version(name, at) if self._is_allowed(name) else None
-        card = self._cards.get((name, version)) if version is not None else None
-        if card is None and version is not None:
-            card = self._open_adapter(place, name, version)
-        if card is None or version is None:
-            raise _adapter_problem(404, place, f"there is no adapter {named[:100]!r}", self._describe_known(), "no-such-adapter")
-        if not self._has_passed(card.release):
-            why = "; ".join(card.release.evaluation.reasons) or "no reason given"
-            raise _adapter_problem(
-                422, place, f"{_describe_release(card.release)} did not pass its evaluation: {why}", "a version that passed"
+        cached = self._cached_adapters.get((name, version)) if version is not None else None
+        if cached is None and version is not None:
+            cached = self._open_adapter(place, name, version)
+        if cached is None or version is None:
+            raise _adapter_error(UnknownAdapterError, place, f"there is no adapter {named[:100]!r}", self._describe_known())
+        if not self._has_passed(cached.release):
+            why = "; ".join(cached.release.evaluation.reasons) or "no reason given"
+            raise _adapter_error(
+                UnfitAdapterError,
+                place,
+                f"{_describe_release(cached.release)} did not pass its evaluation: {why}",
+                "a version that passed",
             )
-        self._ask_consent(place, card)
-        _cache_entry(self._cards, (name, version), card)
-        return card
+        self._ask_consent(place, cached)
+        _cache_entry(self._cached_adapters, (name, version), cached)
+        return cached
 
     def _open_adapter(self, place: int, name: str, version: str) -> _CachedAdapter | None:
-        release = self._models.find_release(name, version)
+        release = self._source.find_release(name, version)
         if release is None:
             return None
         if not release.weights.adapter:
             kind = "its adapter was merged, or it was tuned as a whole"
             cure = "a release that was unwrapped with lora = keep; or ask for it as `release`"
-            raise _adapter_problem(422, place, f"{_describe_release(release)} is no adapter: {kind}", cure)
+            raise _adapter_error(UnfitAdapterError, place, f"{_describe_release(release)} is no adapter: {kind}", cure)
         try:
-            return _CachedAdapter(release, self._models.load_adapter(release), float("-inf"))
+            return _CachedAdapter(release, self._source.load_adapter(release), float("-inf"))
         except ModelError as e:
-            raise _adapter_problem(422, place, f"{_describe_release(release)} cannot be used: {e}", "another version") from e
+            raise _adapter_error(
+                UnfitAdapterError, place, f"{_describe_release(release)} cannot be used: {e}", "another version"
+            ) from e
 
-    def _ask_consent(self, place: int, card: _CachedAdapter) -> None:
+    def _ask_consent(self, place: int, cached: _CachedAdapter) -> None:
         """As for a release: asked anew every `consent_s`; a store that is away is waited for `grace_s`."""
         now = time.monotonic()
-        if now - card.agreed_at < self._settings.consent_s:
+        if now - cached.agreed_at < self._settings.consent_s:
             return
         try:
-            self._models.require_consent(card.release)
-            card.agreed_at = now
+            self._source.require_consent(cached.release)
+            cached.agreed_at = now
         except GovernanceError as e:
-            self._cards.pop((card.release.name, card.release.version), None)
-            raise _adapter_problem(
-                403, place, f"{_describe_release(card.release)} may not be used: {e}", "leave it out", "consent"
+            self._cached_adapters.pop((cached.release.name, cached.release.version), None)
+            raise AdapterConsentError(
+                f"{_describe_release(cached.release)} may not be used: {e}", where=_field_name(place), cure="leave it out"
             ) from e
         except StoreError:
-            if now - card.agreed_at > self._settings.grace_s:
+            if now - cached.agreed_at > self._settings.grace_s:
                 raise
 
     def _find_version(self, name: str, at: str) -> str | None:
@@ -195,7 +211,7 @@ class AdapterResolver:
         if time.monotonic() - asked_at < self._settings.poll_s:
             return known
         try:
-            known = self._models.version_at(name, alias)
+            known = self._source.version_at(name, alias)
         except RegistryError:
             if known is None:
                 raise
@@ -240,6 +256,9 @@ def _describe_release(release: Release) -> str:
     return f"adapter {release.name} version {release.version}"
 
 
-def _adapter_problem(status: int, place: int, what: str, cure: str, code: str = "adapter-does-not-fit") -> ProblemError:
-    fault = {"field": f"adapters.{place}.release", "message": cure}
-    return ProblemError(status, f"{what}. Give {cure}" if status != 403 else what, errors=[fault], code=code)
+def _adapter_error(kind: type[RequestError], place: int, what: str, cure: str) -> RequestError:
+    return kind(f"{what}. Give {cure}", where=_field_name(place), cure=cure)
+
+
+def _field_name(place: int) -> str:
+    return f"adapters.{place}.release"

@@ -27,14 +27,14 @@ class Reservations:
     """Of all members, each in the order they were given."""
 
     def __init__(self) -> None:
-        self._given: dict[str, list[Reservation]] = {}
+        self._reserved: dict[str, list[Reservation]] = {}
 
     @property
     def members(self) -> set[str]:
-        return set(self._given)
+        return set(self._reserved)
 
     def add(self, member: str, promise: Reservation) -> None:
-        given = self._given.setdefault(member, [])
+        given = self._reserved.setdefault(member, [])
         if len(given) < MOST:
             given.append(promise)
 
@@ -42,7 +42,7 @@ class Reservations:
         """Whether this was promised for now; a promise is kept once."""
         for promise in self._list_current(member, now):
             if promise.ticket == ticket and promise.due <= now:
-                self._given[member].remove(promise)
+                self._reserved[member].remove(promise)
                 return True
         return False
 
@@ -52,11 +52,11 @@ class Reservations:
         return sum(promise.entries for promise in given), sum(promise.cost_s for promise in given)
 
     def _list_current(self, member: str, now: float) -> list[Reservation]:
-        given = [promise for promise in self._given.get(member, ()) if now <= promise.due + GRACE_S]
+        given = [promise for promise in self._reserved.get(member, ()) if now <= promise.due + GRACE_S]
         if given:
-            self._given[member] = given
+            self._reserved[member] = given
         else:
-            self._given.pop(member, None)
+            self._reserved.pop(member, None)
         return given
 
 

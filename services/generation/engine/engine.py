@@ -16,16 +16,9 @@ from audiotune.audio.sound import Sound
 from audiotune.errors import GenerationError
 from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.schedule import QueueFullError, QueueLimits, Schedule
-from services.generation.engine.work import (
-    BusyError,
-    DeadlineError,
-    EngineWork,
-    LoadedRelease,
-    MemoryFullError,
-    SoundEntry,
-    WorkSpeed,
-)
-from services.generation.settings import Settings
+from services.generation.engine.work import EngineWork, LoadedRelease, SoundEntry, WorkSpeed
+from services.generation.errors import BusyError, DeadlineError, MemoryFullError
+from services.generation.settings import GenerationSettings
 
 Generate = Callable[..., list[Sound | None]]
 _FULL_WORDS = {
@@ -38,8 +31,8 @@ _FULL_WORDS = {
 class Engine:
     """See the module. `generate(model, requests, on_step, gone)` makes the sounds of alike requests."""
 
-    def __init__(self, settings: Settings, shelf: LoadedReleases, generate: Generate) -> None:
-        self.settings, self.shelf, self._generate = settings, shelf, generate
+    def __init__(self, settings: GenerationSettings, shelf: LoadedReleases, generate: Generate) -> None:
+        self.settings, self.loaded_releases, self._generate = settings, shelf, generate
         self.speed = WorkSpeed()
         self._schedule = Schedule(limits_from_settings(settings))
         self._changed = threading.Condition()
@@ -147,7 +140,7 @@ class Engine:
         if not rows:
             return
         try:
-            loaded = self.shelf.loaded_for(rows[0].work.loaded)
+            loaded = self.loaded_releases.loaded_for(rows[0].work.loaded)
             _check_same_base(rows[0].work.loaded, loaded, rows)
             self._make_batch(loaded, rows)
         except BaseException as e:  # whatever it is, those who wait must hear of it
@@ -158,14 +151,14 @@ class Engine:
         """One batch; when memory does not do, its halves, each once."""
         try:
             self._denoise_batch(loaded, rows, outer)
-            self.shelf.exhausted = False
+            self.loaded_releases.exhausted = False
         except CancelledError:
             pass
         except Exception as e:
             if not _memory_is_full(e):
                 raise
             if len(rows) == 1:
-                self.shelf.exhausted = True
+                self.loaded_releases.exhausted = True
                 cure = "ask for a shorter sound, or try again later"
                 raise MemoryFullError("the sound does not fit into memory", cure=cure) from e
             middle = (len(rows) + 1) // 2
@@ -182,7 +175,7 @@ class Engine:
             return
         except Exception as e:
             full = _memory_is_full(e)
-            self.shelf.exhausted = self.shelf.exhausted or full
+            self.loaded_releases.exhausted = self.loaded_releases.exhausted or full
             cure = "ask for fewer or shorter sounds, or try again later"
             for row in rows:
                 row.work.fail(MemoryFullError("the sounds do not fit into memory", cure=cure) if full else e)
@@ -219,14 +212,14 @@ class Engine:
             return 0.0
         began = time.monotonic()
         try:
-            self._make_batch(self.shelf.loaded_for(found[0].work.loaded), found, outer=False)
+            self._make_batch(self.loaded_releases.loaded_for(found[0].work.loaded), found, outer=False)
         except Exception as e:
             for row in found:
                 row.work.fail(e)
         return time.monotonic() - began
 
 
-def limits_from_settings(settings: Settings) -> QueueLimits:
+def limits_from_settings(settings: GenerationSettings) -> QueueLimits:
     return QueueLimits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from services.generation.engine.work import LoadedRelease, NotReadyError
+from services.generation.engine.work import LoadedRelease
+from services.generation.errors import NotReadyError
 
 NOTHING_YET = "nothing is registered under the alias"
 

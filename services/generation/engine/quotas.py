@@ -21,8 +21,8 @@ from typing import Any
 from audiotune.errors import NotInStoreError, StoreError
 from audiotune.store.port import Store
 from services.generation.engine.admission import Reservation, Reservations, lacks_room
-from services.generation.http.problems import ProblemError
-from services.generation.settings import Settings
+from services.generation.errors import DailySoundError, OpenJobsError, RequestRateError, RetryLaterError
+from services.generation.settings import GenerationSettings
 
 _DAY_S, _MINUTE_S = 86_400, 60
 _BEAT_S = 2.0
@@ -39,10 +39,10 @@ class MemberQuotas:
     """
 
     def __init__(
-        self, settings: Settings, store: Store | None = None, clock: Callable[[], float] = time.time, name: str = ""
+        self, settings: GenerationSettings, store: Store | None = None, clock: Callable[[], float] = time.time, name: str = ""
     ) -> None:
         self._per_minute, self._per_day_s, self._clock = settings.rate_per_minute, settings.sound_s_per_day, clock
-        self._jobs, self._promises = settings.member_jobs, Reservations()
+        self._jobs, self._reservations = settings.member_jobs, Reservations()
         self._store, self._name = store, name or uuid.uuid4().hex
         self._lock = threading.Lock()
         self._left: dict[str, tuple[float, float]] = {}  # member -> requests left, when counted
@@ -72,7 +72,7 @@ class MemberQuotas:
         self._changed.set()
         if not granted:
             retry_s = _MINUTE_S - now % _MINUTE_S if full else (1 - left) * _MINUTE_S / self._per_minute
-            raise _quota_problem(f"more than {self._per_minute} requests a minute", "rate", retry_s)
+            raise _quota_error(RequestRateError, f"more than {self._per_minute} requests a minute", retry_s)
 
     def spend_sound(self, member: str, seconds: float) -> None:
         """Raises Problem 429 when the day's seconds of sound would be more than the member may have."""
@@ -81,8 +81,8 @@ class MemberQuotas:
             self._roll_over(now)
             spent = self._spent.get(member, 0.0) + seconds
             if self._per_day_s and spent + self._others_spent[member] > self._per_day_s:
-                raise _quota_problem(
-                    f"more than {self._per_day_s:g} seconds of sound a day", "daily-sound", _DAY_S - now % _DAY_S
+                raise _quota_error(
+                    DailySoundError, f"more than {self._per_day_s:g} seconds of sound a day", _DAY_S - now % _DAY_S
                 )
             self._spent[member] = spent
         self._changed.set()
@@ -115,18 +115,18 @@ class MemberQuotas:
         """
         now = self._clock()
         with self._lock:
-            promised = waiting < 2 * self._jobs and self._promises.redeem(
+            promised = waiting < 2 * self._jobs and self._reservations.redeem(
                 member, ticket, now
             )  # twice, should all predictions fail
-            owed, _ = self._promises.sum_reserved(member, now)
+            owed, _ = self._reservations.sum_reserved(member, now)
         if promised or not lacks_room(waiting + 1, owed, self._jobs):
             return
         place = waiting + owed - self._jobs
         retry_s = max(1, math.ceil(ends_s(min(place, waiting - 1))))
         if place < waiting:
             with self._lock:
-                self._promises.add(member, Reservation(ticket, 1, 0.0, now + retry_s))
-        raise _quota_problem(f"{waiting} of your jobs have not ended", "too-many-jobs", retry_s)
+                self._reservations.add(member, Reservation(ticket, 1, 0.0, now + retry_s))
+        raise _quota_error(OpenJobsError, f"{waiting} of your jobs have not ended", retry_s)
 
     def share_counts(self) -> None:
         """Tells the store what was counted here and hears what was counted elsewhere. Raises StoreError."""
@@ -185,6 +185,5 @@ class MemberQuotas:
             time.sleep(_BEAT_S)
 
 
-def _quota_problem(what: str, code: str, retry_s: float) -> ProblemError:
-    retry = max(1, -int(-retry_s // 1))
-    return ProblemError(429, f"{what}. Try again in {retry} s", code=code, headers={"Retry-After": str(retry)})
+def _quota_error(kind: type[RetryLaterError], what: str, retry_s: float) -> RetryLaterError:
+    return kind(what, max(1, math.ceil(retry_s)))

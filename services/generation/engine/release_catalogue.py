@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from audiotune.domain.release import Release
-from services.generation.host.wiring import GenerationContext
+from services.generation.engine.adapters import AdapterResolver
+from services.generation.engine.loaded_releases import LoadedReleases
 
 FRESH_S = 2.0
 T = TypeVar("T")
@@ -71,8 +72,14 @@ class _CatalogueRow:
 class ReleaseCatalogue:
     """The releases and adapters that can be asked for."""
 
-    def __init__(self, parts: GenerationContext, registry: ReleaseRegistry, clock: Callable[[], float] = time.monotonic) -> None:
-        self._parts, self._registry = parts, registry
+    def __init__(
+        self,
+        loaded: LoadedReleases,
+        adapters: AdapterResolver,
+        registry: ReleaseRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loaded_releases, self._offered_adapters, self._registry = loaded, adapters, registry
         self._releases = CachedAnswer(self._read_releases, FRESH_S, clock)
         self._adapters = CachedAnswer(self._read_adapters, FRESH_S, clock)
 
@@ -83,7 +90,7 @@ class ReleaseCatalogue:
 
     def list_releases(self) -> list[dict[str, Any]]:
         """Newest first, under each name. Raises RegistryError."""
-        served = self._parts.engine.shelf.by_name
+        served = self._loaded_releases.by_name
         return [
             {
                 "name": row.release.name,
@@ -99,7 +106,7 @@ class ReleaseCatalogue:
 
     def list_adapters(self) -> list[dict[str, Any]]:
         """The adapters that a request may name, and the releases here that each fits. Raises RegistryError."""
-        served = self._parts.engine.shelf.by_name.values()
+        served = self._loaded_releases.by_name.values()
         return [
             {
                 "release": row.release.name,
@@ -115,13 +122,13 @@ class ReleaseCatalogue:
 
     def _read_releases(self) -> list[_CatalogueRow]:
         found = []
-        for name in self._parts.engine.shelf.names or self._registry.list_release_names():
+        for name in self._loaded_releases.names or self._registry.list_release_names():
             aliases = self._registry.list_aliases(name)
             found += [_CatalogueRow(release, _select_aliases(release, aliases)) for release in self._registry.list_releases(name)]
         return found
 
     def _read_adapters(self) -> list[_CatalogueRow]:
-        offered = self._parts.adapters.list_offered()
+        offered = self._offered_adapters.list_offered()
         aliases = {name: self._registry.list_aliases(name) for name in {release.name for release in offered}}
         return [_CatalogueRow(release, _select_aliases(release, aliases[release.name])) for release in offered]
 

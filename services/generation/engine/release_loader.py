@@ -19,7 +19,7 @@ from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterSource
 from services.generation.engine.release_watcher import ReleaseSource
 from services.generation.engine.work import LoadedRelease
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
     from audiotune.stable_audio.adapters import Adapter
@@ -30,7 +30,7 @@ _SLACK = 1.5  # of the weights' size: what a model needs beside its weights whil
 class ReleaseLoader(ReleaseSource, AdapterSource):
     """Follows aliases in MLflow."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: GenerationSettings, store: Store) -> None:
         self._settings, self._store = settings, store
 
     def wanted_versions(self) -> dict[str, str | None]:
@@ -137,13 +137,15 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return Path(folder) / "generation" / store / f"{name}.json"
 
 
-def measure_free_memory() -> float:
-    """Bytes that can still be taken: of the machine, or of the container when that is less."""
-    free = [float(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line]
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = float((group / "memory.max").read_text())
-        free.append(limit - float((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit
-        pass
+def measure_free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes that can still be taken: of the machine, or of the container (cgroup v2) when that is less; infinite where the system
+    tells neither. File cache that the kernel gives back first counts as free, as in Kubernetes' working set."""
+    free = []
+    with suppress(OSError):
+        free += [float(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if "MemAvailable" in line]
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit, used = (float((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
+        free.append(limit - used)
+        counts = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        free[-1] += float(counts.get("inactive_file", 0))
     return min(free, default=float("inf"))

@@ -15,17 +15,16 @@ from typing import Protocol, TypeVar
 from audiotune.domain.release import Release
 from audiotune.errors import (
     AudioTuneError,
-    DamagedBlobError,
     GenerationError,
     GovernanceError,
-    NotInStoreError,
     RegistryError,
     StoreError,
 )
 from services.generation.engine.engine import Engine, Generate
 from services.generation.engine.loaded_releases import NOTHING_YET
 from services.generation.engine.work import LoadedRelease
-from services.generation.settings import Settings
+from services.generation.errors import describe_error, is_outage
+from services.generation.settings import GenerationSettings
 
 T = TypeVar("T")
 LOG = logging.getLogger("audiotune.generation")
@@ -58,9 +57,9 @@ class ReleaseSource(Protocol):
 class ReleaseWatcher:
     """Watches the registry for an engine, in a thread of its own."""
 
-    def __init__(self, settings: Settings, models: ReleaseSource, engine: Engine, generate: Generate) -> None:
-        self._settings, self._models, self._engine, self._generate = settings, models, engine, generate
-        self._shelf = engine.shelf
+    def __init__(self, settings: GenerationSettings, models: ReleaseSource, engine: Engine, generate: Generate) -> None:
+        self._settings, self._source, self._engine, self._generate = settings, models, engine, generate
+        self._loaded_releases = engine.loaded_releases
         self._broken: dict[tuple[str, str], tuple[float, float]] = {}  # version -> when to try again, after how long
         self._consent_at = self._agreed_at = time.monotonic()
         self._asked_at = 0.0  # when a question was put that is not answered yet
@@ -90,26 +89,34 @@ class ReleaseWatcher:
     def _run_loop(self) -> None:
         while not self._stopped.is_set():
             self._wake.clear()
-            try:
-                self._check_registry()
-                self._shelf.trouble.pop("", None)
-            except (RegistryError, StoreError) as e:
-                self._shelf.trouble[""] = str(e)
-                self._load_last_good()
-            except Exception as e:  # a bug must not end the watch; health tells it
-                self._shelf.trouble[""] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
+            self._check_and_report()
             self._wake.wait(self._settings.poll_s)
 
+    def _check_and_report(self) -> None:
+        """One look. Whatever goes wrong is told by health and must not end the loop; bugs are logged with their traceback."""
+        try:
+            self._check_registry()
+            self._loaded_releases.trouble.pop("", None)
+        except Exception as e:
+            self._report_trouble("", e)
+            if isinstance(e, RegistryError | StoreError):
+                self._load_last_good()
+
+    def _report_trouble(self, name: str, e: Exception) -> None:
+        if not isinstance(e, AudioTuneError):
+            LOG.error("the release watcher failed%s", f" over {name}" if name else "", exc_info=e)
+        self._loaded_releases.trouble[name] = describe_error(e)
+
     def _check_registry(self) -> None:
-        wanted = self._time_question(self._models.wanted_versions)
-        self._shelf.names = tuple(wanted)
+        wanted = self._time_question(self._source.wanted_versions)
+        self._loaded_releases.names = tuple(wanted)
         if not wanted:
             raise GenerationError("no release is registered")
-        for name in set(self._shelf.by_name) - set(wanted):
-            self._shelf.drop(name)
+        for name in set(self._loaded_releases.by_name) - set(wanted):
+            self._loaded_releases.drop(name)
         for name, version in wanted.items():
             if version is None:
-                self._shelf.trouble[name] = NOTHING_YET
+                self._loaded_releases.trouble[name] = NOTHING_YET
             else:
                 self._follow_version(name, version)
         self._ask_consent()
@@ -122,10 +129,10 @@ class ReleaseWatcher:
             self._asked_at = 0.0
 
     def _follow_version(self, name: str, version: str) -> None:
-        old = self._shelf.by_name.get(name)
+        old = self._loaded_releases.by_name.get(name)
         if old is not None and old.release.version == version:
-            self._shelf.trouble.pop(name, None)
-            if self._shelf.exhausted and self._engine.is_idle:
+            self._loaded_releases.trouble.pop(name, None)
+            if self._loaded_releases.exhausted and self._engine.is_idle:
                 self._recover_memory(old)
             return
         again_at, _ = self._broken.get((name, version), (0.0, 0.0))
@@ -134,38 +141,38 @@ class ReleaseWatcher:
         try:
             self._swap_version(name, version, old)
         except Exception as e:
-            if _is_outage(e):
+            if is_outage(e):
                 raise  # nothing is said about the version: it is tried again at the next look
             self.swaps["broken"] += 1
             self._remember_broken(name, version)
-            self._shelf.trouble[name] = str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"
-            LOG.warning("%s version %s is not served: %s", name, version, self._shelf.trouble[name])
+            self._report_trouble(name, e)
+            LOG.warning("%s version %s is not served: %s", name, version, self._loaded_releases.trouble[name])
         else:
             LOG.info("%s version %s is served", name, version)
             self._broken.pop((name, version), None)
-            self._shelf.trouble.pop(name, None)
+            self._loaded_releases.trouble.pop(name, None)
 
     def _swap_version(self, name: str, version: str, old: LoadedRelease | None) -> None:
-        if old is None or self._models.fits_beside(name, version, old):
-            new = self._models.load(name, version)
+        if old is None or self._source.fits_beside(name, version, old):
+            new = self._source.load(name, version)
             self._test_release(new)
-            self._shelf.put(new)
+            self._loaded_releases.put(new)
         else:
             self._engine.run_between_batches(lambda: self._drain_and_load(name, version, old))
-            new = self._shelf.get(name)
+            new = self._loaded_releases.get(name)
         self.swaps["done"] += 1
-        self._models.cache_release(new.release)
+        self._source.cache_release(new.release)
 
     def _drain_and_load(self, name: str, version: str, old: LoadedRelease) -> None:
         """Memory does not hold two: requests wait while the new version takes the old one's place; a broken one gives it back."""
         release, old.model = old.release, None
         try:
-            new = self._models.load(name, version)
+            new = self._source.load(name, version)
             self._test_release(new)
         except Exception:
-            self._shelf.put(self._models.load(release.name, release.version))
+            self._loaded_releases.put(self._source.load(release.name, release.version))
             raise
-        self._shelf.put(new)
+        self._loaded_releases.put(new)
 
     def _test_release(self, loaded: LoadedRelease) -> None:
         """A short sound, made and measured, before anybody hears the release."""
@@ -180,9 +187,9 @@ class ReleaseWatcher:
     def _recover_memory(self, loaded: LoadedRelease) -> None:
         try:
             self._engine.run_between_batches(lambda: self._test_release(loaded))
-            self._shelf.exhausted = False
-        except Exception:
-            return  # still no memory; health says so, the next look tries again
+            self._loaded_releases.exhausted = False
+        except Exception as e:  # mostly still no memory: health says so, and the next look tries again
+            LOG.warning("%s still cannot make a sound: %s", loaded.release.name, describe_error(e))
 
     def _remember_broken(self, name: str, version: str) -> None:
         _, known_s = self._broken.get((name, version), (0.0, self._settings.poll_s / 2))
@@ -190,16 +197,19 @@ class ReleaseWatcher:
         self._broken[(name, version)] = (time.monotonic() + wait_s, wait_s)
 
     def _load_last_good(self) -> None:
-        if self._shelf.by_name:
+        if self._loaded_releases.by_name:
             return
         try:
-            found = self._models.load_cached()
+            found = self._source.load_cached()
         except AudioTuneError:
-            return  # the trouble is told already
-        for loaded in found:
-            self._test_release(loaded)
-            self._shelf.put(loaded)
-        self._shelf.names = tuple(loaded.release.name for loaded in found)
+            return  # health tells the outage already
+        try:
+            for loaded in found:
+                self._test_release(loaded)
+                self._loaded_releases.put(loaded)
+            self._loaded_releases.names = tuple(loaded.release.name for loaded in found)
+        except Exception as e:
+            self._report_trouble("", e)
 
     def _ask_consent(self) -> None:
         """Stops a release when somebody withdrew, and all of them when nobody could be asked for too long."""
@@ -207,21 +217,16 @@ class ReleaseWatcher:
         if now - self._consent_at < self._settings.consent_s:
             return
         self._consent_at = now
-        for name, loaded in self._shelf.by_name.items():
+        for name, loaded in self._loaded_releases.by_name.items():
             try:
-                self._time_question(lambda release=loaded.release: self._models.require_consent(release))  # type: ignore[misc]
+                self._time_question(lambda release=loaded.release: self._source.require_consent(release))  # type: ignore[misc]
             except GovernanceError as e:
-                self._shelf.drop(name)
-                self._shelf.trouble[name] = str(e)
+                self._loaded_releases.drop(name)
+                self._loaded_releases.trouble[name] = str(e)
                 # The same version comes back only through load, which asks for consent again.
                 self._remember_broken(name, loaded.release.version)
             except StoreError:
                 if now - self._agreed_at > self._settings.grace_s:
-                    self._shelf.drop(name)
+                    self._loaded_releases.drop(name)
                 raise
         self._agreed_at = now
-
-
-def _is_outage(e: Exception) -> bool:
-    """Whether registry or store could not be asked, which says nothing about a version."""
-    return isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)

@@ -6,7 +6,6 @@ import base64
 import binascii
 import io
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +13,13 @@ import soundfile as sf
 
 from audiotune.audio.sound import Sound
 from audiotune.domain.generation import LARGEST_SEED, GenerationRecord, GenerationRequest
-from audiotune.errors import GenerationError, SoundError
+from audiotune.errors import GenerationError, NotInStoreError, SoundError
 from audiotune.store.port import Store, compute_digest
 from services.generation.engine.adapters import AdapterResolver, ChosenAdapter
 from services.generation.engine.sound_records import read_sound_record
 from services.generation.engine.work import LoadedRelease
-from services.generation.http.problems import ProblemError
-from services.generation.settings import Settings
+from services.generation.errors import InitAudioError, OutOfBoundsError, UnknownSoundError
+from services.generation.settings import GenerationSettings
 
 _SECONDS = 2.0  # when nobody says
 _LOOP_PART, _LOOP_S = 0.1, 0.5  # of the length, and most seconds, that fade from the end into the beginning
@@ -56,7 +55,12 @@ def draw_seed(request: GenerationRequest) -> GenerationRequest:
 
 
 def plan_request(
-    settings: Settings, adapters: AdapterResolver, loaded: LoadedRelease, request: GenerationRequest, store: Store, member: str
+    settings: GenerationSettings,
+    adapters: AdapterResolver,
+    loaded: LoadedRelease,
+    request: GenerationRequest,
+    store: Store,
+    member: str,
 ) -> GenerationPlan:
     """The plan of a `seeded` request. Raises Problem naming the field; NotReadyError when an adapter cannot be looked up."""
     from audiotune.stable_audio.sample import SamplingRequest, check_request
@@ -78,7 +82,7 @@ def plan_request(
         check_request(loaded.model, asked[-1])
     except GenerationError as e:
         field = {"redo": "inpaint_start_s"}.get(e.where, e.where) or "request"
-        raise ProblemError(422, str(e), errors=[{"field": field, "message": e.cure or e.what}], code="out-of-bounds") from e
+        raise OutOfBoundsError(str(e), where=field, cure=e.cure or e.what) from e
     return GenerationPlan(asked, plan.seconds, init_digest, plan.head, plan.loop_s, chosen)
 
 
@@ -98,7 +102,7 @@ def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound
     if request.extend_s is not None and init is not None:
         most_s = (1 - _CONTEXT_PART) * longest_s
         if request.extend_s > most_s:
-            raise _bounds_problem("extend_s", f"above 0, at most {most_s:.2f}")
+            raise _bounds_error("extend_s", f"above 0, at most {most_s:.2f}")
         over = round((init.duration_s + request.extend_s - longest_s) * init.sample_rate_hz)
         head = init.cut(0, over) if over > 0 else None
         return GenerationPlan([], init.duration_s + request.extend_s, head=head)
@@ -111,7 +115,7 @@ def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound
         return GenerationPlan([], seconds)
     loop_s = min(_LOOP_S, _LOOP_PART * seconds)
     if seconds + loop_s > longest_s:
-        raise _bounds_problem("seconds", f"a loop of at most {longest_s / (1 + _LOOP_PART):.2f}")
+        raise _bounds_error("seconds", f"a loop of at most {longest_s / (1 + _LOOP_PART):.2f}")
     return GenerationPlan([], seconds, loop_s=loop_s)
 
 
@@ -129,46 +133,45 @@ def _split_init(
     return init, None
 
 
-def _load_init(settings: Settings, request: GenerationRequest, store: Store, member: str) -> tuple[Sound | None, str | None]:
+def _load_init(
+    settings: GenerationSettings, request: GenerationRequest, store: Store, member: str
+) -> tuple[Sound | None, str | None]:
     """The init sound, uploaded or kept here, and the digest of its file."""
     if request.init_sound:
         try:
             record: GenerationRecord = read_sound_record(store, request.init_sound, member)
             return decode_init(settings, store.get(record.blob), "init_sound"), request.init_sound
-        except (ProblemError, AttributeError, SoundError) as e:
-            if isinstance(e, ProblemError) and e.status == 422:
-                raise
-            raise _init_problem("init_sound", "no such sound, or not yours to hear") from None
+        except (UnknownSoundError, NotInStoreError):
+            raise _init_error("init_sound", "no such sound, or not yours to hear") from None
     if request.init_audio:
         try:
             data = base64.b64decode(request.init_audio, validate=True)
         except (binascii.Error, ValueError):
-            raise _init_problem("init_audio", "no base64") from None
+            raise _init_error("init_audio", "no base64") from None
         return decode_init(settings, data, "init_audio"), compute_digest(data)
     return None, None
 
 
-def decode_init(settings: Settings, data: bytes, field: str) -> Sound:
+def decode_init(settings: GenerationSettings, data: bytes, field: str) -> Sound:
     """A sound of at most `init_s` from a file's bytes. Raises Problem."""
     try:
         with sf.SoundFile(io.BytesIO(data)) as file:
             if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
-                raise _init_problem(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
+                raise _init_error(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
             if file.frames / file.samplerate > settings.init_s:
-                raise _init_problem(field, f"longer than {settings.init_s:.0f} s")
+                raise _init_error(field, f"longer than {settings.init_s:.0f} s")
             frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
             sound = Sound(frames.T, file.samplerate)
     except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
-        raise _init_problem(field, f"no sound that can be read ({e})") from None
+        raise _init_error(field, f"no sound that can be read ({e})") from None
     if not sound.frames:
-        raise _init_problem(field, "empty")
+        raise _init_error(field, "empty")
     return sound
 
 
-def _init_problem(field: str, why: str) -> ProblemError:
-    errors: Sequence[dict[str, str]] = [{"field": field, "message": why}]
-    return ProblemError(422, f"{field}: {why}", errors=errors, code="bad-init-audio")
+def _init_error(field: str, why: str) -> InitAudioError:
+    return InitAudioError(f"{field}: {why}", where=field, cure=why)
 
 
-def _bounds_problem(field: str, bound: str) -> ProblemError:
-    return ProblemError(422, f"{field} must be {bound}", errors=[{"field": field, "message": bound}], code="out-of-bounds")
+def _bounds_error(field: str, bound: str) -> OutOfBoundsError:
+    return OutOfBoundsError(f"{field} must be {bound}", where=field, cure=bound)

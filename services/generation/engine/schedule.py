@@ -83,7 +83,7 @@ class Schedule:
         self.limits = limits
         self._lanes: dict[str, _MemberLane] = {}
         self._clock_s = 0.0  # virtual time of the last first one: nobody saves up by being away
-        self._promises = Reservations()
+        self._reservations = Reservations()
 
     def __len__(self) -> int:
         return sum(len(lane.waiting) for lane in self._lanes.values())
@@ -123,11 +123,11 @@ class Schedule:
 
     def _check_admission(self, entries: Sequence[QueueEntry], running_s: float, now: float, ticket: Hashable) -> None:
         member, count, cost_s = entries[0].member, len(entries), sum(entry.cost_s for entry in entries)
-        promised = ticket is not None and self._promises.redeem(member, ticket, now)
+        promised = ticket is not None and self._reservations.redeem(member, ticket, now)
         if promised or not len(self):
             return  # what finds an empty line is let in: it could never come in otherwise
         own, own_s, most, most_s = self._count_room(member)
-        owed, owed_s = self._promises.sum_reserved(member, now)
+        owed, owed_s = self._reservations.sum_reserved(member, now)
         if not (lacks_room(own + count, owed, most) or lacks_room(own_s + cost_s, owed_s, most_s)):
             return
         own, own_s = own + owed, own_s + owed_s
@@ -135,15 +135,15 @@ class Schedule:
         over_s = max((own + count - most) * one_s, own_s + cost_s - most_s)
         retry_s = max(1, math.ceil(running_s + self._predict_drain_s(member, over_s, own_s, now)))
         if ticket is not None:
-            self._promises.add(member, Reservation(ticket, count, cost_s, now + retry_s))
+            self._reservations.add(member, Reservation(ticket, count, cost_s, now + retry_s))
         few = "member_entries" if most == self.limits.member_entries else "entries"
         raise QueueFullError(retry_s, few if own + count > most else "cost_s")
 
     def _predict_drain_s(self, member: str, over_s: float, own_s: float, now: float) -> float:
         """Predicted seconds until `over_s` less is in the member's line, while the others have their turns, too."""
         wait_s, all_s = over_s, own_s
-        for name in (self._lanes.keys() | self._promises.members) - {member}:
-            owed, owed_s = self._promises.sum_reserved(name, now)
+        for name in (self._lanes.keys() | self._reservations.members) - {member}:
+            owed, owed_s = self._reservations.sum_reserved(name, now)
             line_s = owed_s + (self._lanes[name].cost_s if name in self._lanes else 0.0)
             wait_s += over_s if owed else min(line_s, over_s)  # who was refused asks for more than waits now
             all_s += line_s

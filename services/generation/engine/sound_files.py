@@ -14,18 +14,9 @@ from audiotune.domain.generation import Format, GenerationRecord, GenerationRequ
 from audiotune.store.port import Store, compute_digest
 from services.generation.engine.request_planning import GenerationPlan
 from services.generation.engine.work import LoadedRelease
-from services.generation.http.problems import ProblemError
+from services.generation.errors import OutOfBoundsError
 
 _HIGHEST_DBTP = -1.0
-_KINDS: dict[str, Format] = {
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/flac": "flac",
-    "audio/mpeg": "mp3",
-    "audio/ogg": "ogg",
-    "audio/opus": "opus",
-}
-_JSON, _ANY = "application/json", ("*/*", "audio/*")
 
 
 @dataclass(frozen=True)
@@ -131,66 +122,10 @@ def level_loudness(sound: Sound, target_lufs: float) -> tuple[Sound, float | Non
     return sound.apply_gain(gain_db), round(now + gain_db, 1)
 
 
-def headers_from_record(record: GenerationRecord) -> dict[str, str]:
-    """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
-    facts = {
-        "seed": record.seed,
-        "seconds": record.seconds,
-        "steps": record.steps,
-        "guidance": record.guidance,
-        "sampler": record.sampler,
-        "release": f"{record.release} {record.version}",
-        "digest": record.digest,
-        "adapters": ",".join(map(str, record.adapters)),
-        "sound": record.sound,
-        "seam-db": record.seam_db,
-        "loudness-lufs": record.loudness_lufs,
-        "synthetic": "true",
-        "notice": record.notice,
-    }
-    known = {name: value for name, value in facts.items() if value not in ("", None)}
-    return {f"X-Audio-Tune-{name.title()}": _ascii_line(value) for name, value in known.items()}
-
-
-def _ascii_line(value: object) -> str:
-    """A header's value is one line of ASCII."""
-    return " ".join(str(value).encode("ascii", "replace").decode().split())
-
-
-def choose_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
-    """(format, whether the answer is JSON). Raises Problem: 406 for an unknown Accept, 422 for a depth the format lacks."""
-    format, as_json = _negotiate_format(request, accept)
+def check_bit_depth(request: GenerationRequest, format: Format) -> None:
+    """Raises OutOfBoundsError for a depth that the format lacks."""
     if request.bit_depth is not None and request.bit_depth not in DEPTHS[format]:
         known = ", ".join(map(str, DEPTHS[format])) or "none: its depth cannot be chosen"
-        fault = {"field": "bit_depth", "message": f"of {format}: {known}"}
-        raise ProblemError(422, f"bit_depth {request.bit_depth} is none of {format}", errors=[fault], code="out-of-bounds")
-    return format, as_json
-
-
-def _negotiate_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
-    """What the client likes best of what there is (RFC 9110, section 12.5.1); the field `format` counts more than the header."""
-    wanted = _parse_accept(accept)
-    best = next((kind for kind in wanted if kind in _KINDS or kind in _ANY or kind == _JSON), None)
-    if best is None and accept.strip(" ,") and not request.format:
-        faults = [{"field": "Accept", "message": ", ".join((*_KINDS, _JSON))}]
-        raise ProblemError(406, f"cannot answer as {accept[:100]}", errors=faults)
-    format = request.format or _KINDS.get(best or "", "wav")
-    return format, best == _JSON or request.count > 1
-
-
-def _parse_accept(accept: str) -> list[str]:
-    """Media types of an Accept header, the best liked first; of equally liked ones the more exact first; without those at q=0."""
-    found = []
-    for place, part in enumerate(accept.split(",")):
-        kind, *parameters = (word.strip().lower() for word in part.split(";"))
-        liked = next((_parse_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
-        if kind and liked > 0:
-            found.append((-liked, kind in _ANY, place, kind))
-    return [kind for *_, kind in sorted(found)]
-
-
-def _parse_quality(text: str) -> float:
-    try:
-        return min(1.0, max(0.0, float(text)))
-    except ValueError:
-        return 0.0
+        raise OutOfBoundsError(
+            f"bit_depth {request.bit_depth} is none of {format}", where="bit_depth", cure=f"of {format}: {known}"
+        )

@@ -11,32 +11,7 @@ from typing import Any
 
 from audiotune.audio.sound import Sound
 from audiotune.domain.release import Release
-from audiotune.errors import GenerationError
 from services.generation.engine.schedule import QueueEntry
-
-
-class BusyError(GenerationError):
-    """The line is full. `retry_s`: predicted seconds until it is not, rounded up."""
-
-    def __init__(self, what: str, retry_s: int) -> None:
-        super().__init__(what, cure=f"try again in {retry_s} s")
-        self.retry_s = retry_s
-
-
-class NotReadyError(GenerationError):
-    """No release is loaded."""
-
-
-class AdapterLookupError(NotReadyError):
-    """What the request names cannot be looked up now."""
-
-
-class DeadlineError(GenerationError):
-    """Nobody waits for the sound any more: its time is over."""
-
-
-class MemoryFullError(GenerationError):
-    """Not even one sound alone fits into memory."""
 
 
 @dataclass(eq=False)

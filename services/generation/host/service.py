@@ -17,17 +17,18 @@ from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.engine.release_watcher import ReleaseWatcher
-from services.generation.engine.work import BusyError, NotReadyError
+from services.generation.errors import BusyError, NotReadyError
 from services.generation.host import connections
-from services.generation.host.wiring import GenerationContext
 from services.generation.http.app import create_app
 from services.generation.http.auth import Authenticator
+from services.generation.http.context import GenerationContext
+from services.generation.http.problems import describe_failure
 from services.generation.http.routes_jobs import describe_job
 from services.generation.jobs.engine_maker import EngineMaker
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.webhooks import WebhookSender
 from services.generation.jobs.worker import JobWorker
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 
 
 def configure_log() -> None:
@@ -40,7 +41,7 @@ def configure_log() -> None:
 
 def build_service() -> tuple[GenerationContext, WebhookSender]:
     """All parts of one worker process, not started yet."""
-    settings, store = Settings(), open_store()
+    settings, store = GenerationSettings(), open_store()
     models = ReleaseLoader(settings, store)
     engine, book, adapters = (
         Engine(settings, LoadedReleases(), generate_batch),
@@ -50,6 +51,7 @@ def build_service() -> tuple[GenerationContext, WebhookSender]:
     runner = JobWorker(
         book, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s, cancel_s=settings.cancel_s,
         keep=timedelta(days=settings.keep_days), again=(BusyError, NotReadyError),
+        describe_failure=describe_failure,
     )  # fmt: skip
     following = ReleaseWatcher(settings, models, engine, generate_batch)
     parts = GenerationContext(

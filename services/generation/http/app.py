@@ -11,15 +11,15 @@ from starlette.exceptions import HTTPException
 
 from audiotune import __version__
 from audiotune.errors import AudioTuneError
-from services.generation.host.wiring import GenerationContext
 from services.generation.http import routes_generations, routes_jobs, routes_reading
+from services.generation.http.context import GenerationContext
 from services.generation.http.middleware import RequestMiddleware
 from services.generation.http.problems import ProblemError, problem_from_error
 
 LOG = logging.getLogger("audiotune.generation")
 
 
-def create_app(parts: GenerationContext) -> FastAPI:
+def create_app(context: GenerationContext) -> FastAPI:
     """The application of one service process."""
     app = FastAPI(
         title="Audio Tune generation",
@@ -27,9 +27,11 @@ def create_app(parts: GenerationContext) -> FastAPI:
         description="Sounds from the group's own releases. The same request with the same seed and release is the same sound.",
     )
     _add_error_handlers(app)
-    app.add_middleware(RequestMiddleware, metrics=parts.metrics, most=parts.settings.open_requests, leaving=parts.shutdown_notice)
+    app.add_middleware(
+        RequestMiddleware, metrics=context.metrics, most=context.settings.open_requests, leaving=context.shutdown_notice
+    )
     for routes in (routes_generations, routes_jobs, routes_reading):
-        app.include_router(routes.build_router(parts))
+        app.include_router(routes.build_router(context))
     return app
 
 

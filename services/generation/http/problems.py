@@ -10,14 +10,33 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from audiotune.errors import AudioTuneError, ConsentError, RegistryError, StoreError
-from services.generation.engine.work import AdapterLookupError, BusyError, DeadlineError, MemoryFullError, NotReadyError
+from services.generation import errors
 
-_CODES: dict[type[AudioTuneError], str] = {
-    NotReadyError: "not-ready",
-    DeadlineError: "deadline-passed",
-    MemoryFullError: "out-of-memory",
-    ConsentError: "consent",
+# Error class -> (status, code of the problem). The nearest class counts.
+_PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    AudioTuneError: (503, "failed"),
+    ConsentError: (503, "consent"),
+    StoreError: (503, "away"),
+    RegistryError: (503, "away"),
+    errors.NotReadyError: (503, "not-ready"),
+    errors.AdapterLookupError: (503, "away"),
+    errors.DeadlineError: (503, "deadline-passed"),
+    errors.MemoryFullError: (503, "out-of-memory"),
+    errors.BusyError: (429, "busy"),
+    errors.RequestRateError: (429, "rate"),
+    errors.DailySoundError: (429, "daily-sound"),
+    errors.OpenJobsError: (429, "too-many-jobs"),
+    errors.OutOfBoundsError: (422, "out-of-bounds"),
+    errors.InitAudioError: (422, "bad-init-audio"),
+    errors.RepeatedAdapterError: (422, "invalid-request"),
+    errors.UnfitAdapterError: (422, "adapter-does-not-fit"),
+    errors.UnknownAdapterError: (404, "no-such-adapter"),
+    errors.AdapterConsentError: (403, "consent"),
+    errors.UnknownSoundError: (404, "no-such-sound"),
+    errors.WebhookError: (422, "bad-webhook"),
+    errors.AbandonedJobError: (500, "gave-up"),
 }
+_RETRY_S = 5  # after an outage of ours, whose end nobody can predict
 Fault = dict[str, str]
 
 
@@ -53,12 +72,20 @@ class ProblemError(Exception):
         )
 
 
-def problem_from_error(e: AudioTuneError) -> ProblemError:
-    """Our own errors: the line is full, nothing is ready, the store is away, ..."""
-    if isinstance(e, BusyError):
-        return ProblemError(429, str(e), code="busy", headers={"Retry-After": str(e.retry_s)})
-    code = "away" if isinstance(e, StoreError | RegistryError | AdapterLookupError) else _CODES.get(type(e), "failed")
-    return ProblemError(503, str(e), code=code, headers={"Retry-After": "5"})
+def problem_from_error(e: Exception) -> ProblemError:
+    """An error of the service as a problem; whatever is none of our errors is a bug."""
+    found = next((_PROBLEMS[kind] for kind in type(e).__mro__ if kind in _PROBLEMS), None)
+    if found is None:
+        return ProblemError(500, f"something broke here ({type(e).__name__})", code="bug")
+    faults = [{"field": e.where, "message": e.cure}] if isinstance(e, errors.RequestError) and e.where else []
+    retry_s = e.retry_s if isinstance(e, errors.RetryLaterError) else _RETRY_S
+    headers = {"Retry-After": str(retry_s)} if found[0] in (429, 503) else {}
+    return ProblemError(found[0], str(e), errors=faults, code=found[1], headers=headers)
+
+
+def describe_failure(e: Exception) -> dict[str, Any]:
+    """The problem that a failed job keeps."""
+    return problem_from_error(e).to_body("", "")
 
 
 def problem_from_validation(e: ValidationError) -> ProblemError:

@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from audiotune.domain.generation import GenerationRequest
 from services.generation.http.problems import ProblemError, problem_from_validation
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 
 _KINDS = ("application/json", "multipart/form-data")
 
@@ -24,7 +24,7 @@ _KINDS = ("application/json", "multipart/form-data")
 _JOB_INIT_MB = 8.0
 
 
-async def read_generation_request(request: Request, settings: Settings) -> GenerationRequest:
+async def read_generation_request(request: Request, settings: GenerationSettings) -> GenerationRequest:
     """Raises Problem: 400 no JSON or no form, 408 too slow, 413 too large, 415 another type, 422 fields that do not fit."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in _KINDS:
@@ -58,15 +58,15 @@ async def read_body(request: Request, limit: int, within_s: float) -> bytes:
 
 async def _read_bytes(request: Request, limit: int) -> bytes:
     said = request.headers.get("content-length", "")
-    parts, size = [], 0
+    context, size = [], 0
     if not (said.isdigit() and int(said[:20]) > limit):
         async for part in request.stream():
             size += len(part)
             if size > limit:
                 break
-            parts.append(part)
+            context.append(part)
         else:
-            return b"".join(parts)
+            return b"".join(context)
     fault = {"field": "body", "message": f"at most {limit} bytes"}
     raise ProblemError(413, f"the body is larger than {limit / 1e6:g} MB", errors=[fault])
 

@@ -18,12 +18,14 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.generation import MEDIA_TYPES, GenerationRecord, GenerationRequest
 from audiotune.errors import AudioTuneError
 from services.generation.engine.request_planning import draw_seed, plan_request
-from services.generation.engine.sound_files import SoundFileWriter, choose_format, headers_from_record
-from services.generation.engine.work import EngineWork, NotReadyError
-from services.generation.host.wiring import GenerationContext
+from services.generation.engine.sound_files import SoundFileWriter
+from services.generation.engine.work import EngineWork
+from services.generation.errors import NotReadyError
 from services.generation.http import request_parsing
-from services.generation.http.problems import ProblemError, problem_from_error
-from services.generation.http.routes_jobs import accepted_response, create_job, draw_job_id
+from services.generation.http.context import GenerationContext
+from services.generation.http.problems import ProblemError
+from services.generation.http.responses import accepted_response, choose_format, headers_from_record
+from services.generation.http.routes_jobs import create_job, draw_job_id
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
@@ -39,9 +41,9 @@ EXAMPLES = {
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
 
 
-def build_router(parts: GenerationContext) -> APIRouter:
+def build_router(context: GenerationContext) -> APIRouter:
     routes = APIRouter()
-    allowance = parts.quotas
+    allowance = context.quotas
 
     @routes.post(
         "/v1/generations",
@@ -50,28 +52,28 @@ def build_router(parts: GenerationContext) -> APIRouter:
         openapi_extra=build_body_schema(),
     )
     async def create_generations(
-        request: Request, member: str = Depends(parts.authenticator.require_scope("generate"))
+        request: Request, member: str = Depends(context.authenticator.require_scope("generate"))
     ) -> Response:
         began = time.monotonic()
         allowance.count_request(member)
-        asked = await request_parsing.read_generation_request(request, parts.settings)
+        asked = await request_parsing.read_generation_request(request, context.settings)
         body = draw_seed(asked)
-        _log_prompt(parts, request, body)
+        _log_prompt(context, request, body)
         wait_s = parse_wait_s(request.headers.getlist("prefer"))
         with allowance.reserve_sound(member, (body.length_s or 0) * body.count):
             if wait_s == 0:
-                return accepted_response(await run_in_threadpool(create_job, parts, member, draw_job_id(), body))
+                return accepted_response(await run_in_threadpool(create_job, context, member, draw_job_id(), body))
             format, as_json = choose_format(body, request.headers.get("accept", ""))
-            loaded = _find_release(parts, body)
-            plan = await run_in_threadpool(plan_request, parts.settings, parts.adapters, loaded, body, parts.store, member)
-            work = parts.engine.submit(loaded, plan.asked, member, parts.settings.patience_s, ticket=hash(asked))
-        patience_s = parts.settings.patience_s if wait_s is None else wait_s
+            loaded = _find_release(context, body)
+            plan = await run_in_threadpool(plan_request, context.settings, context.adapters, loaded, body, context.store, member)
+            work = context.engine.submit(loaded, plan.asked, member, context.settings.patience_s, ticket=hash(asked))
+        patience_s = context.settings.patience_s if wait_s is None else wait_s
         sounds = await _await_sounds(
-            request, parts, work, patience_s - (time.monotonic() - began) if wait_s is not None else None
+            request, context, work, patience_s - (time.monotonic() - began) if wait_s is not None else None
         )
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
-            return accepted_response(await run_in_threadpool(create_job, parts, member, draw_job_id(), body))
-        keeping = SoundFileWriter(work.loaded, body, plan, format, member, parts.store if parts.settings.keep else None)
+            return accepted_response(await run_in_threadpool(create_job, context, member, draw_job_id(), body))
+        keeping = SoundFileWriter(work.loaded, body, plan, format, member, context.store if context.settings.keep else None)
         files = await asyncio.gather(
             *(run_in_threadpool(keeping.write_sound, place, sound) for place, sound in enumerate(sounds))
         )
@@ -108,36 +110,40 @@ def describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
     return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
 
 
-def _find_release(parts: GenerationContext, body: GenerationRequest) -> Any:
-    served = parts.engine.shelf.by_name
+def _find_release(context: GenerationContext, body: GenerationRequest) -> Any:
+    served = context.engine.loaded_releases.by_name
     if body.release and served and body.release not in served:
-        if body.release in parts.engine.shelf.names:
-            raise problem_from_error(_release_away_error(parts, body.release))
+        if body.release in context.engine.loaded_releases.names:
+            raise _release_away_error(context, body.release)
         fault = {"field": "release", "message": f"one of {', '.join(served)}"}
         raise ProblemError(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
-    return parts.engine.shelf.get(body.release)
+    return context.engine.loaded_releases.get(body.release)
 
 
-def _release_away_error(parts: GenerationContext, name: str) -> AudioTuneError:
-    return NotReadyError(f"release {name} is not served now: {parts.engine.shelf.trouble.get(name, '')}", cure="see /v1/health")
+def _release_away_error(context: GenerationContext, name: str) -> AudioTuneError:
+    return NotReadyError(
+        f"release {name} is not served now: {context.engine.loaded_releases.trouble.get(name, '')}", cure="see /v1/health"
+    )
 
 
-async def _await_sounds(request: Request, parts: GenerationContext, work: EngineWork, wait_s: float | None) -> list[Sound] | None:
+async def _await_sounds(
+    request: Request, context: GenerationContext, work: EngineWork, wait_s: float | None
+) -> list[Sound] | None:
     """Waits for the sounds; a client that leaves ends the work before its next step. None when `wait_s` is over."""
     future, began = asyncio.wrap_future(work.result), time.monotonic()
     while not future.done():
         left_s = 0.25 if wait_s is None else min(0.25, wait_s - (time.monotonic() - began))
         if left_s <= 0:
-            parts.engine.cancel(work)
+            context.engine.cancel(work)
             return None
         await asyncio.wait([future], timeout=left_s)
         if not future.done() and await request.is_disconnected():
-            parts.engine.cancel(work)
+            context.engine.cancel(work)
             raise ProblemError(503, "the client left", code="client-left")
     return list(future.result())
 
 
-def _log_prompt(parts: GenerationContext, request: Request, body: GenerationRequest) -> None:
-    if parts.settings.log_prompts:
+def _log_prompt(context: GenerationContext, request: Request, body: GenerationRequest) -> None:
+    if context.settings.log_prompts:
         facts = {"request_id": request.state.id, "prompt": body.prompt, "negative_prompt": body.negative_prompt}
         LOG.info(json.dumps(facts))

@@ -18,9 +18,10 @@ from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import compute_digest
 from services.generation.engine.request_planning import draw_seed
-from services.generation.host.wiring import GenerationContext
 from services.generation.http import request_parsing
+from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
+from services.generation.http.responses import accepted_response
 from services.generation.jobs import webhooks
 from services.generation.jobs.engine_maker import JobHandle
 from services.generation.jobs.events import ID, GenerationJob, JobEvent
@@ -30,54 +31,54 @@ from services.generation.jobs.worker import interleave_members
 _EVERY_S = 0.25
 
 
-def build_router(parts: GenerationContext) -> APIRouter:
+def build_router(context: GenerationContext) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-    reads, makes = Depends(parts.authenticator.require_scope("read")), Depends(parts.authenticator.require_scope("generate"))
-    allowance = parts.quotas
+    reads, makes = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("generate"))
+    allowance = context.quotas
 
     @routes.put("/{id}", summary="Make a job once, whoever retries", status_code=202)
     async def put_job(request: Request, id: str, member: str = makes, webhook: str = Query("", max_length=500)) -> Response:
         allowance.count_request(member)
         check_job_id(id)
         if webhook:
-            await run_in_threadpool(webhooks.check_webhook, webhook, parts.settings)
-        body, began = draw_seed(await request_parsing.read_generation_request(request, parts.settings)), datetime.now(UTC)
+            await run_in_threadpool(webhooks.check_webhook, webhook, context.settings)
+        body, began = draw_seed(await request_parsing.read_generation_request(request, context.settings)), datetime.now(UTC)
         sound_s = (body.length_s or 0) * body.count
         with allowance.reserve_sound(member, sound_s):
-            job = await run_in_threadpool(create_job, parts, member, id, body, webhook, ticket=id)
+            job = await run_in_threadpool(create_job, context, member, id, body, webhook, ticket=id)
         if job.made < began:  # it was made before: somebody tries again
             allowance.refund_sound(member, sound_s)
         return accepted_response(job)
 
     @routes.get("", summary="Your jobs, newest first")
     def list_jobs(member: str = reads, limit: int = Query(20, ge=1, le=100), before: str = Query("", max_length=100)) -> Any:
-        jobs, mark = parts.job_store.list_page(member, limit, before)
-        found: dict[str, Any] = {"jobs": [describe_job(parts, job, outlook=False) for job in jobs]}
+        jobs, mark = context.job_store.list_page(member, limit, before)
+        found: dict[str, Any] = {"jobs": [describe_job(context, job, outlook=False) for job in jobs]}
         return found | ({"next": f"/v1/jobs?limit={limit}&before={mark}"} if mark else {})
 
     @routes.get("/{id}", summary="How far a job is")
     async def get_job(id: str, member: str = reads) -> Response:
-        job = parts.job_store.read_remembered(member, check_job_id(id))
+        job = context.job_store.read_remembered(member, check_job_id(id))
         if job is None:
-            job = await run_in_threadpool(_find_job, parts, member, id)
+            job = await run_in_threadpool(_find_job, context, member, id)
         if job.has_ended:
-            return JSONResponse(describe_job(parts, job))
-        return JSONResponse(await run_in_threadpool(describe_job, parts, job), headers={"Retry-After": "1"})
+            return JSONResponse(describe_job(context, job))
+        return JSONResponse(await run_in_threadpool(describe_job, context, job), headers={"Retry-After": "1"})
 
     @routes.get("/{id}/events", summary="Its progress as server-sent events")
     async def stream_job_events(request: Request, id: str, member: str = reads) -> Response:
-        await run_in_threadpool(_find_job, parts, member, check_job_id(id))
+        await run_in_threadpool(_find_job, context, member, check_job_id(id))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_stream_events(parts, request, member, id), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(_stream_events(context, request, member, id), media_type="text/event-stream", headers=headers)
 
     @routes.delete("/{id}", summary="Stop a job before its next denoising step")
     def cancel_job(id: str, member: str = makes) -> Any:
-        job = parts.job_store.end(member, check_job_id(id), JobEvent(kind="cancelled"))
+        job = context.job_store.end(member, check_job_id(id), JobEvent(kind="cancelled"))
         if job is None:
             raise _no_job_problem()
-        if parts.job_worker is not None:
-            parts.job_worker.stop_job(member, id)
-        return describe_job(parts, job)
+        if context.job_worker is not None:
+            context.job_worker.stop_job(member, id)
+        return describe_job(context, job)
 
     return routes
 
@@ -94,30 +95,24 @@ def check_job_id(id: str) -> str:
 
 
 def create_job(
-    parts: GenerationContext, member: str, id: str, body: GenerationRequest, webhook: str = "", *, ticket: str = ""
+    context: GenerationContext, member: str, id: str, body: GenerationRequest, webhook: str = "", *, ticket: str = ""
 ) -> GenerationJob:
     """Writes the job down; a full book is a 429, another request under this id a 409. `ticket`: what the client asks again by."""
     request_parsing.check_job_size(body)
-    mine = [other for _, whose, other in interleave_members(parts.job_store.list_open()) if whose == member]
+    mine = [other for _, whose, other in interleave_members(context.job_store.list_open()) if whose == member]
     if id not in mine:  # else somebody tries again
         again = ticket or compute_digest(body.model_dump_json(exclude={"seed"}).encode())
-        parts.quotas.admit_job(member, again, len(mine), lambda place: _predict_end_s(parts, member, mine[place]))
+        context.quotas.admit_job(member, again, len(mine), lambda place: _predict_end_s(context, member, mine[place]))
     try:
-        job = parts.job_store.create(member, id, body, webhook)
+        job = context.job_store.create(member, id, body, webhook)
     except JobIdTakenError:
         raise ProblemError(409, "another request was made under this id. Choose another id", code="id-taken") from None
-    if parts.job_worker is not None:
-        parts.job_worker.wake()
+    if context.job_worker is not None:
+        context.job_worker.wake()
     return job
 
 
-def accepted_response(job: GenerationJob) -> Response:
-    where = f"/v1/jobs/{job.id}"
-    body = {"id": job.id, "state": job.state, "url": where, "events": f"{where}/events"}
-    return JSONResponse(body, 202, headers={"Location": where, "Retry-After": "1", "Preference-Applied": "respond-async"})
-
-
-def describe_job(parts: GenerationContext, job: GenerationJob, *, outlook: bool = True) -> dict[str, Any]:
+def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: bool = True) -> dict[str, Any]:
     """What a client may know of its job."""
     found: dict[str, Any] = {
         "id": job.id,
@@ -134,36 +129,36 @@ def describe_job(parts: GenerationContext, job: GenerationJob, *, outlook: bool 
     if job.problem is not None:
         found["problem"] = job.problem
     if job.webhook and job.has_ended and outlook:
-        found["webhook"] = parts.job_store.get_webhook_log(job.member, job.id).model_dump(mode="json", exclude_none=True)
-    return found if job.has_ended or not outlook else found | _predict_progress(parts, job)
+        found["webhook"] = context.job_store.get_webhook_log(job.member, job.id).model_dump(mode="json", exclude_none=True)
+    return found if job.has_ended or not outlook else found | _predict_progress(context, job)
 
 
-def _predict_progress(parts: GenerationContext, job: GenerationJob) -> dict[str, Any]:
+def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[str, Any]:
     """Place in the line, predicted seconds, steps: exact where the job is at work here, from the book's order elsewhere."""
-    held = parts.job_worker.held.get((job.member, job.id)) if parts.job_worker is not None else None
+    held = context.job_worker.claimed_jobs.get((job.member, job.id)) if context.job_worker is not None else None
     if held is not None and isinstance(held.handle, JobHandle) and held.handle.work is not None:
         work = held.handle.work
-        ahead, eta_s = parts.engine.predict_wait(work)
+        ahead, eta_s = context.engine.predict_wait(work)
         return {"position": ahead, "eta_s": round(eta_s, 1), "step": work.steps_done, "steps": work.steps_total}
-    order = [(member, id) for _, member, id in interleave_members(parts.job_store.list_open())]
+    order = [(member, id) for _, member, id in interleave_members(context.job_store.list_open())]
     place = order.index((job.member, job.id)) if (job.member, job.id) in order else 0
-    one_s = parts.engine.speed.cost_s(2.0 * job.request.steps * 64 * job.request.count)
+    one_s = context.engine.speed.cost_s(2.0 * job.request.steps * 64 * job.request.count)
     return {"position": place, "eta_s": round(one_s * (place + 1), 1), "step": 0, "steps": job.request.steps * job.request.count}
 
 
-def _predict_end_s(parts: GenerationContext, member: str, id: str) -> float:
+def _predict_end_s(context: GenerationContext, member: str, id: str) -> float:
     """Predicted seconds until a job ends."""
-    job = parts.job_store.read_recent(member, id)
-    return 0.0 if job is None or job.has_ended else float(_predict_progress(parts, job)["eta_s"])
+    job = context.job_store.read_recent(member, id)
+    return 0.0 if job is None or job.has_ended else float(_predict_progress(context, job)["eta_s"])
 
 
-async def _stream_events(parts: GenerationContext, request: Request, member: str, id: str) -> AsyncIterator[str]:
+async def _stream_events(context: GenerationContext, request: Request, member: str, id: str) -> AsyncIterator[str]:
     """`progress` whenever something changed, a comment now and then so that the line stays open, `end` at last."""
     before, quiet_s = "", 0.0
     while not await request.is_disconnected():
         try:
-            job = await run_in_threadpool(_find_job, parts, member, id)
-            facts = await run_in_threadpool(describe_job, parts, job)
+            job = await run_in_threadpool(_find_job, context, member, id)
+            facts = await run_in_threadpool(describe_job, context, job)
         except AudioTuneError:  # the store is away: the line stays open, news come when it is back
             await asyncio.sleep(1)
             continue
@@ -183,8 +178,8 @@ async def _stream_events(parts: GenerationContext, request: Request, member: str
             yield ": still here\n\n"
 
 
-def _find_job(parts: GenerationContext, member: str, id: str) -> GenerationJob:
-    job = parts.job_store.read_recent(member, id)
+def _find_job(context: GenerationContext, member: str, id: str) -> GenerationJob:
+    job = context.job_store.read_recent(member, id)
     if job is None:
         raise _no_job_problem()
     return job

@@ -15,32 +15,32 @@ from audiotune.domain.generation import MEDIA_TYPES
 from audiotune.errors import NotInStoreError
 from audiotune.registry import releases as registry
 from services.generation.engine.release_catalogue import ReleaseCatalogue, ReleaseRegistry
-from services.generation.engine.sound_files import headers_from_record
 from services.generation.engine.sound_records import read_sound_record
 from services.generation.engine.work import LoadedRelease
-from services.generation.host.wiring import GenerationContext
 from services.generation.http import request_parsing
+from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
+from services.generation.http.responses import headers_from_record
 
 _FRESH_S = 300
 
 
-def build_router(parts: GenerationContext, registered: ReleaseRegistry = registry) -> APIRouter:
-    routes, listing = APIRouter(), ReleaseCatalogue(parts, registered)
-    reads, moves = Depends(parts.authenticator.require_scope("read")), Depends(parts.authenticator.require_scope("releases"))
+def build_router(context: GenerationContext, registered: ReleaseRegistry = registry) -> APIRouter:
+    routes, listing = APIRouter(), ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered)
+    reads, moves = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("releases"))
 
     @routes.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
     def get_sound(digest: str, member: str = reads) -> Response:
-        record = read_sound_record(parts.store, digest, member)
+        record = read_sound_record(context.store, digest, member)
         try:
-            data = parts.store.get(record.blob)
+            data = context.store.get(record.blob)
         except NotInStoreError:
             raise ProblemError(410, "the sound is no longer kept", code="no-longer-kept") from None
         return Response(data, media_type=MEDIA_TYPES[record.format], headers=headers_from_record(record))
 
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
-        record = read_sound_record(parts.store, digest, member)
+        record = read_sound_record(context.store, digest, member)
         release = registry.read_release(record.release, record.version)
         added = [(one, registry.read_release(one.release, one.version)) for one in record.adapters]
         people = {*release.lineage.contributors, *(who for _, other in added for who in other.lineage.contributors)}
@@ -59,16 +59,16 @@ def build_router(parts: GenerationContext, registered: ReleaseRegistry = registr
 
     @routes.post("/v1/releases/look", summary="Look at the registry now", dependencies=[moves], status_code=202)
     async def check_registry() -> dict[str, Any]:
-        return _trigger_check(parts, listing)
+        return _trigger_check(context, listing)
 
     @routes.post("/v1/webhooks/registry", summary="MLflow's signed webhook: an alias has moved", status_code=202)
     async def receive_registry_webhook(request: Request) -> dict[str, Any]:
-        _check_signature(request, await request_parsing.read_body(request, 100_000, parts.settings.body_s), parts)
-        return _trigger_check(parts, listing)
+        _check_signature(request, await request_parsing.read_body(request, 100_000, context.settings.body_s), context)
+        return _trigger_check(context, listing)
 
     @routes.get("/v1/health", summary="Ready or not, and why")
     async def get_health() -> JSONResponse:
-        return JSONResponse(_describe_health(parts), 200 if parts.is_ready else 503)
+        return JSONResponse(_describe_health(context), 200 if context.is_ready else 503)
 
     @routes.get("/livez", include_in_schema=False)
     async def get_livez() -> PlainTextResponse:
@@ -76,25 +76,25 @@ def build_router(parts: GenerationContext, registered: ReleaseRegistry = registr
 
     @routes.get("/readyz", include_in_schema=False)
     async def get_readyz() -> PlainTextResponse:
-        return PlainTextResponse("ready" if parts.accepts_traffic else "not ready", 200 if parts.accepts_traffic else 503)
+        return PlainTextResponse("ready" if context.accepts_traffic else "not ready", 200 if context.accepts_traffic else 503)
 
     @routes.get("/metrics", include_in_schema=False)
     async def get_metrics() -> PlainTextResponse:
-        return PlainTextResponse(parts.metrics.render_text(_read_gauges(parts)))
+        return PlainTextResponse(context.metrics.render_text(_read_gauges(context)))
 
     return routes
 
 
-def _trigger_check(parts: GenerationContext, listing: ReleaseCatalogue) -> dict[str, Any]:
+def _trigger_check(context: GenerationContext, listing: ReleaseCatalogue) -> dict[str, Any]:
     listing.forget()
-    if parts.release_watcher is not None:
-        parts.release_watcher.check_now()
-    return {"looking": parts.release_watcher is not None}
+    if context.release_watcher is not None:
+        context.release_watcher.check_now()
+    return {"looking": context.release_watcher is not None}
 
 
-def _check_signature(request: Request, body: bytes, parts: GenerationContext) -> None:
+def _check_signature(request: Request, body: bytes, context: GenerationContext) -> None:
     """MLflow signs "<delivery>.<time>.<body>" with HMAC-SHA256 (mlflow.org, webhooks); old deliveries are no news."""
-    secret = parts.settings.registry_secret.get_secret_value()
+    secret = context.settings.registry_secret.get_secret_value()
     if not secret:
         raise ProblemError(404, "no webhook is expected here", code="no-webhook")
     id, at = (request.headers.get(name, "") for name in ("x-mlflow-delivery-id", "x-mlflow-timestamp"))
@@ -105,13 +105,13 @@ def _check_signature(request: Request, body: bytes, parts: GenerationContext) ->
         raise ProblemError(401, "the signature does not fit", code="signature-invalid")
 
 
-def _describe_health(parts: GenerationContext) -> dict[str, Any]:
-    shelf, current = parts.engine.shelf, parts.engine.shelf.default_release
-    jobs = parts.job_worker.trouble if parts.job_worker is not None else ""
-    silence = parts.release_watcher.silence_reason if parts.release_watcher is not None else ""
+def _describe_health(context: GenerationContext) -> dict[str, Any]:
+    shelf, current = context.engine.loaded_releases, context.engine.loaded_releases.default_release
+    jobs = context.job_worker.trouble if context.job_worker is not None else ""
+    silence = context.release_watcher.silence_reason if context.release_watcher is not None else ""
     troubles = filter(None, (shelf.reason, silence, f"jobs: {jobs}" if jobs else ""))
-    reason = "it is stopping" if parts.shutdown_notice else "; ".join(troubles)
-    body: dict[str, Any] = {"ready": parts.is_ready, "reason": reason, "waiting": parts.engine.queue_length}
+    reason = "it is stopping" if context.shutdown_notice else "; ".join(troubles)
+    body: dict[str, Any] = {"ready": context.is_ready, "reason": reason, "waiting": context.engine.queue_length}
     if current is not None:
         body |= _describe_loaded(current)
         body["releases"] = [_describe_loaded(loaded) for loaded in shelf.by_name.values()]
@@ -130,10 +130,10 @@ def _describe_loaded(loaded: LoadedRelease) -> dict[str, Any]:
     }
 
 
-def _read_gauges(parts: GenerationContext) -> dict[str, float]:
-    found: dict[str, float] = {"ready": parts.is_ready, "waiting": parts.engine.queue_length}
-    if parts.release_watcher is not None:
-        found |= {f"swaps_{kind}": number for kind, number in parts.release_watcher.swaps.items()}
-    if parts.job_worker is not None:
-        found["jobs_held"] = len(parts.job_worker.held)
+def _read_gauges(context: GenerationContext) -> dict[str, float]:
+    found: dict[str, float] = {"ready": context.is_ready, "waiting": context.engine.queue_length}
+    if context.release_watcher is not None:
+        found |= {f"swaps_{kind}": number for kind, number in context.release_watcher.swaps.items()}
+    if context.job_worker is not None:
+        found["jobs_held"] = len(context.job_worker.claimed_jobs)
     return found

@@ -1,25 +1,23 @@
-"""Jobs and the engine: what the runner asks for, done by the engine, the encoders and the store."""
+"""Jobs and the engine: what the worker asks for is done by the engine, the encoders and the store."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from dataclasses import dataclass
 
-from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store.port import Store
 from services.generation.engine import request_planning, sound_files
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
-from services.generation.engine.work import AdapterLookupError, BusyError, EngineWork, NotReadyError
-from services.generation.http.problems import ProblemError, problem_from_error
+from services.generation.engine.work import EngineWork
+from services.generation.errors import AdapterLookupError, BusyError, NotReadyError
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.worker import JobMaker
 
 _AGAIN_S = 2.0
 _FOREVER_S = 86_400.0  # jobs have no client that would hang up
-_ROOM = 0.5  # of what a member may fill is left to requests that somebody waits for
+_LEFT_FREE = 0.5  # of what a member may have waiting: for requests that somebody waits for
 
 
 @dataclass
@@ -29,7 +27,7 @@ class JobHandle:
     job: GenerationJob
     plan: request_planning.GenerationPlan | None = None
     work: EngineWork | None = None
-    refused: ProblemError | None = None
+    refused: Exception | None = None
     again_at: float = 0.0  # on the monotonic clock: when it is tried again
 
 
@@ -40,10 +38,10 @@ class EngineMaker(JobMaker):
         self._engine, self._store, self._adapters = engine, store, adapters
 
     def is_ready(self) -> bool:
-        return self._engine.shelf.default_release is not None
+        return self._engine.loaded_releases.default_release is not None
 
     def has_room(self, member: str) -> bool:
-        return self._engine.free_part(member) > _ROOM
+        return self._engine.free_part(member) > _LEFT_FREE
 
     def begin(self, job: GenerationJob) -> JobHandle:
         handle = JobHandle(job)
@@ -52,48 +50,41 @@ class EngineMaker(JobMaker):
 
     def _submit_job(self, handle: JobHandle) -> None:
         job = handle.job
+        loaded = self._engine.loaded_releases.get(job.request.release)
         try:
-            loaded = self._engine.shelf.get(job.request.release)
             plan = request_planning.plan_request(
                 self._engine.settings, self._adapters, loaded, job.request, self._store, job.member
             )
-            handle.work, handle.plan = self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False), plan
-        except ProblemError as e:
-            handle.refused = e
-        except AdapterLookupError:  # it stays claimed, and does not hold up those behind it
+        except AdapterLookupError:  # the job stays claimed and does not hold up those behind it
             handle.again_at = time.monotonic() + _AGAIN_S
+            return
+        handle.work, handle.plan = self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False), plan
 
     def is_done(self, handle: JobHandle) -> bool:
         if handle.work is None and handle.refused is None and time.monotonic() >= handle.again_at:
-            with suppress(BusyError, NotReadyError):
+            try:
                 self._submit_job(handle)
+            except (BusyError, NotReadyError):
+                pass
+            except Exception as e:
+                handle.refused = e
         return handle.refused is not None or (handle.work is not None and handle.work.result.done())
 
     def end_event(self, job: GenerationJob, handle: JobHandle) -> JobEvent:
-        if handle.work is None or handle.plan is None:
-            assert handle.refused is not None
-            return _failed_event(handle.refused)
+        if handle.refused is not None:
+            raise handle.refused
+        assert handle.work is not None
+        assert handle.plan is not None
         try:
             sounds = handle.work.result.result(timeout=0)
-            format, _ = sound_files.choose_format(job.request, "")
-            keeping = sound_files.SoundFileWriter(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
-            made = [keeping.write_sound(place, sound) for place, sound in enumerate(sounds)]
         except (CancelledError, NotReadyError):
             return JobEvent(kind="back")
-        except ProblemError as e:
-            return _failed_event(e)
-        except StoreError:  # the sounds are made and wait here until they can be kept
-            raise
-        except AudioTuneError as e:
-            return _failed_event(problem_from_error(e))
-        except Exception as e:  # a bug: the job says so, the log knows more
-            return _failed_event(ProblemError(500, f"something broke here ({type(e).__name__})", code="bug"))
+        format = job.request.format or "wav"
+        sound_files.check_bit_depth(job.request, format)
+        writer = sound_files.SoundFileWriter(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
+        made = [writer.write_sound(place, sound) for place, sound in enumerate(sounds)]
         return JobEvent(kind="done", sounds=tuple(record for _, record in made))
 
     def cancel(self, handle: JobHandle) -> None:
         if handle.work is not None:
             self._engine.cancel(handle.work)
-
-
-def _failed_event(problem: ProblemError) -> JobEvent:
-    return JobEvent(kind="failed", problem=problem.to_body("", ""))

@@ -11,6 +11,7 @@ import hmac
 import http.client
 import ipaddress
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -20,42 +21,44 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from services.generation.http.problems import ProblemError
+from audiotune.errors import StoreError
+from services.generation.errors import WebhookError
 from services.generation.jobs.events import GenerationJob
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.webhook_log import WebhookAttempt, WebhookLog
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 
 _PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # between tries; then it is given up
+LOG = logging.getLogger("audiotune.generation")
 _TIMEOUT_S = 10.0
 _LONGEST = timedelta(days=1)
 Resolve = Callable[[str, int], list[str]]
 
 
-def check_webhook(url: str, settings: Settings, resolve: Resolve | None = None) -> tuple[SplitResult, str]:
+def check_webhook(url: str, settings: GenerationSettings, resolve: Resolve | None = None) -> tuple[SplitResult, str]:
     """The parts of an address that webhooks may be sent to, and the IP address to connect to.
 
     Raises Problem 422: no secret is set, not https, not public; hosts in `webhook_hosts` may be neither.
     """
     if not settings.webhook_secret.get_secret_value():
-        raise _webhook_problem("this service sends no webhooks (it has no secret to sign them with)")
+        raise _webhook_error("this service sends no webhooks (it has no secret to sign them with)")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        raise _webhook_problem("no address") from None
+        raise _webhook_error("no address") from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.fragment:
-        raise _webhook_problem("give https://host/path")
+        raise _webhook_error("give https://host/path")
     allowed = {name.strip().lower() for name in settings.webhook_hosts.split(",") if name.strip()}
     trusted = bool({host.lower(), f"{host}:{port}".lower()} & allowed)
     if parts.scheme != "https" and not trusted:
-        raise _webhook_problem("give https://host/path")
+        raise _webhook_error("give https://host/path")
     try:
         found = (resolve or _resolve_host)(host, port)
     except (OSError, UnicodeError):
-        raise _webhook_problem("the host is not known") from None
+        raise _webhook_error("the host is not known") from None
     if not found or not (trusted or all(_is_public(address) for address in found)):
-        raise _webhook_problem("the host is not a public one")
+        raise _webhook_error("the host is not a public one")
     return parts, found[0]
 
 
@@ -64,7 +67,7 @@ def sign_webhook(secret: str, id: str, at: str, body: bytes) -> str:
     return "v1," + base64.b64encode(right).decode()
 
 
-def send_webhook(url: str, job: GenerationJob, settings: Settings, facts: dict[str, Any]) -> int:
+def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, facts: dict[str, Any]) -> int:
     """One try; the status that the other side answers. The address is resolved and checked anew: names can move."""
     parts, address = check_webhook(url, settings)
     body, at = json.dumps(facts).encode(), str(int(time.time()))
@@ -86,8 +89,10 @@ def send_webhook(url: str, job: GenerationJob, settings: Settings, facts: dict[s
 class WebhookSender:
     """Sends what is due, in a thread of its own. Two replicas may both tell: the `webhook-id` is the same."""
 
-    def __init__(self, book: JobStore, settings: Settings, told: Callable[[GenerationJob], dict[str, Any]]) -> None:
-        self._book, self._settings, self._told = book, settings, told
+    def __init__(
+        self, job_store: JobStore, settings: GenerationSettings, describe_job: Callable[[GenerationJob], dict[str, Any]]
+    ) -> None:
+        self._job_store, self._settings, self._describe_job = job_store, settings, describe_job
         self._dead = threading.Event()
         self._thread = threading.Thread(target=self._run_loop, daemon=True, name="hooks")
 
@@ -102,21 +107,23 @@ class WebhookSender:
         while not self._dead.wait(self._settings.jobs_poll_s):
             try:
                 self.send_due(datetime.now(UTC))
-            except Exception:  # the store is away; the markers wait there
+            except StoreError:  # it is away; the markers wait there
                 continue
+            except Exception:  # a bug must not end the loop
+                LOG.exception("webhooks")
 
     def send_due(self, now: datetime) -> None:
         """Tells the ends that have not been told, each in its turn."""
-        for stamp, member, id in list(self._book.list_undelivered()):
-            before = self._book.get_webhook_log(member, id)
+        for stamp, member, id in list(self._job_store.list_undelivered()):
+            before = self._job_store.get_webhook_log(member, id)
             if before.next is not None and before.next > now:
                 continue
-            job = self._book.read_recent(member, id)
+            job = self._job_store.read_recent(member, id)
             if job is not None and not job.has_ended:
                 continue
             after = self._attempt_and_log(job, before, now) if job is not None else before
             if job is None or after.state != "waiting":
-                self._book.mark_delivered(stamp, member, id)
+                self._job_store.mark_delivered(stamp, member, id)
 
     def _attempt_and_log(self, job: GenerationJob, before: WebhookLog, now: datetime) -> WebhookLog:
         tries = (*before.tries, self._attempt_delivery(job, now))
@@ -125,14 +132,14 @@ class WebhookSender:
             state = "given up"
         pause = timedelta(seconds=_PAUSES_S[len(tries)]) if state == "waiting" else None
         after = WebhookLog(state=state, tries=tries, next=now + pause if pause is not None else None)
-        self._book.put_webhook_log(job.member, job.id, after)
+        self._job_store.put_webhook_log(job.member, job.id, after)
         return after
 
     def _attempt_delivery(self, job: GenerationJob, now: datetime) -> WebhookAttempt:
         try:
-            return WebhookAttempt(at=now, status=send_webhook(job.webhook, job, self._settings, self._told(job)))
-        except ProblemError as e:
-            return WebhookAttempt(at=now, problem=e.detail)
+            return WebhookAttempt(at=now, status=send_webhook(job.webhook, job, self._settings, self._describe_job(job)))
+        except WebhookError as e:
+            return WebhookAttempt(at=now, problem=e.what)
         except (OSError, http.client.HTTPException) as e:
             return WebhookAttempt(at=now, problem=f"no answer ({type(e).__name__})")
 
@@ -157,5 +164,5 @@ def _is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast and (inner is None or inner.is_global)
 
 
-def _webhook_problem(why: str) -> ProblemError:
-    return ProblemError(422, f"webhook: {why}", errors=[{"field": "webhook", "message": why}], code="bad-webhook")
+def _webhook_error(why: str) -> WebhookError:
+    return WebhookError(f"webhook: {why}", where="webhook", cure=why)

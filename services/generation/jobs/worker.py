@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from audiotune.errors import AudioTuneError
+from services.generation.errors import AbandonedJobError, describe_error, is_outage
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobStore
 
@@ -35,13 +36,13 @@ class JobMaker(Protocol):
         """Whether there is room for one more job of this member."""
 
     def begin(self, job: GenerationJob) -> Any:
-        """Starts a job and returns a handle. Raises BusyError or NotReadyError to be asked again, others to fail the job."""
+        """Starts a job and returns a handle. Raises an error that the worker asks again after, or one that fails the job."""
 
     def is_done(self, handle: Any) -> bool: ...
 
     def end_event(self, job: GenerationJob, handle: Any) -> JobEvent:
-        """The end of a handle that is done: `done`, `failed`, or `back` when another worker should try. Raises StoreError while
-        its sounds cannot be kept: it is asked again then."""
+        """The end of a handle that is done: `done`, or `back` when another worker should try. Raises what fails the job, or an
+        outage while its sounds cannot be kept: the worker asks again then."""
 
     def cancel(self, handle: Any) -> None:
         """Nobody wants it any more."""
@@ -63,17 +64,28 @@ class JobWorker:
         poll_s, cancel_s: seconds between rounds, and between looks whether another replica ended what is made here.
         keep: life time of ended jobs; zero keeps them for ever.
         again: errors of `begin` after which the job waits on.
+        describe_failure: the problem that a failed job keeps, from its error.
     """
 
     def __init__(
-        self, book: JobStore, maker: JobMaker, *, lease_s: float, poll_s: float = 1.0, cancel_s: float = 0.2,
-        keep: timedelta = timedelta(0), again: tuple[type[Exception], ...] = (), clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self,
+        job_store: JobStore,
+        maker: JobMaker,
+        *,
+        lease_s: float,
+        describe_failure: Callable[[Exception], dict[str, Any]],
+        poll_s: float = 1.0,
+        cancel_s: float = 0.2,
+        keep: timedelta = timedelta(0),
+        again: tuple[type[Exception], ...] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         name: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.worker = name or uuid.uuid4().hex
-        self._book, self._maker, self._clock = book, maker, clock
+        self._job_store, self._maker, self._clock = job_store, maker, clock
+        self._describe_failure = describe_failure
         self._lease_s, self._poll_s, self._cancel_s, self._keep, self._again = lease_s, poll_s, cancel_s, keep, again
-        self.held: dict[tuple[str, str], ClaimedJob] = {}
+        self.claimed_jobs: dict[tuple[str, str], ClaimedJob] = {}
         self._trouble, self._beating = "", 0.0
         self._lock = threading.RLock()
         self._closing, self._wake, self._dead = False, threading.Event(), threading.Event()
@@ -102,24 +114,24 @@ class JobWorker:
         self._dead.set()
         self._wake.set()
         with self._lock:
-            for key, held in list(self.held.items()):
+            for key, held in list(self.claimed_jobs.items()):
                 self._maker.cancel(held.handle)
-                self._append_event(held.job, JobEvent(kind="back", worker=self.worker, at=self._clock()))
-                del self.held[key]
-            self._run_and_report(lambda: self._book.delete_heartbeat(self.worker))
+                self._append_event(held.job, JobEvent(kind="back"))
+                del self.claimed_jobs[key]
+            self._run_and_report(lambda: self._job_store.delete_heartbeat(self.worker))
 
     def stop_job(self, member: str, id: str) -> None:
         """The job was ended from outside: stops it at its next step. A round that is under way need not be waited for."""
-        held = self.held.get((member, id))
+        held = self.claimed_jobs.get((member, id))
         if held is not None:
             self._maker.cancel(held.handle)
 
     def stop_ended_jobs(self) -> None:
         """Stops what another replica was asked to end. One question to the store, whatever is held."""
-        if not self.held:
+        if not self.claimed_jobs:
             return
-        open_jobs = {(member, id) for _, member, id in self._book.list_open()}
-        for key, held in list(self.held.items()):
+        open_jobs = {(member, id) for _, member, id in self._job_store.list_open()}
+        for key, held in list(self.claimed_jobs.items()):
             if key not in open_jobs and self._is_lost(key, held):
                 self._maker.cancel(held.handle)
 
@@ -133,7 +145,7 @@ class JobWorker:
     def write_heartbeat(self) -> None:
         self._beating = time.monotonic()
         try:
-            self._book.write_heartbeat(self.worker, self._clock())
+            self._job_store.write_heartbeat(self.worker, self._clock())
         finally:
             self._beating = 0.0
 
@@ -146,37 +158,47 @@ class JobWorker:
                 self._claim_jobs()
 
     def _end_finished(self) -> None:
-        for key, held in list(self.held.items()):
+        for key, held in list(self.claimed_jobs.items()):
             if self._maker.is_done(held.handle):
-                event = self._maker.end_event(held.job, held.handle).model_copy(
-                    update={"worker": self.worker, "at": self._clock()}
-                )
-                self._append_event(held.job, event)
-                del self.held[key]
+                self._append_event(held.job, self._end_event(held))
+                del self.claimed_jobs[key]
+
+    def _end_event(self, held: ClaimedJob) -> JobEvent:
+        try:
+            return self._maker.end_event(held.job, held.handle)
+        except Exception as e:
+            if is_outage(e):  # the sounds are made and wait here until they can be kept
+                raise
+            return self._failed_event(e)
+
+    def _failed_event(self, e: Exception) -> JobEvent:
+        if not isinstance(e, AudioTuneError):
+            LOG.error("a job failed by a bug", exc_info=e)
+        return JobEvent(kind="failed", problem=self._describe_failure(e))
 
     def _drop_lost(self) -> None:
         """Somebody cancelled it, or took it over while this worker was silent."""
-        for key, held in list(self.held.items()):
+        for key, held in list(self.claimed_jobs.items()):
             if self._is_lost(key, held):
                 self._maker.cancel(held.handle)
-                del self.held[key]
+                del self.claimed_jobs[key]
 
     def _is_lost(self, key: tuple[str, str], held: ClaimedJob) -> bool:
-        now = self._book.read(*key)
+        now = self._job_store.read(*key)
         return now is None or now.length != held.job.length
 
     def _claim_jobs(self) -> None:
-        if len(self.held) >= _AHEAD:
+        if len(self.claimed_jobs) >= _AHEAD:
             return
         alive: dict[str, bool] = {}
-        for stamp, member, id in interleave_members(self._book.list_open()):
-            if len(self.held) >= _AHEAD:
+        for stamp, member, id in interleave_members(self._job_store.list_open()):
+            if len(self.claimed_jobs) >= _AHEAD:
                 return
-            if (member, id) in self.held or not self._maker.has_room(member):
+            if (member, id) in self.claimed_jobs or not self._maker.has_room(member):
                 continue
-            job = self._book.read(member, id)
+            job = self._job_store.read(member, id)
             if job is None or job.has_ended:
-                self._book.delete_open_marker(stamp, member, id)
+                self._job_store.delete_open_marker(stamp, member, id)
             elif not self._is_taken(job, alive) and not self._begin_job(job):
                 return
 
@@ -184,29 +206,34 @@ class JobWorker:
         if job.state != "running":
             return False
         if job.worker not in alive:
-            alive[job.worker] = self._book.is_worker_alive(job.worker, self._clock(), self._lease_s)
+            alive[job.worker] = self._job_store.is_worker_alive(job.worker, self._clock(), self._lease_s)
         return alive[job.worker] and job.worker != self.worker
 
     def _begin_job(self, job: GenerationJob) -> bool:
         """Claims a job and starts it; False when nothing more can be started now."""
         if job.tries >= GIVE_UP:
-            problem = {"status": 500, "code": "gave-up", "title": "Gave up", "detail": f"{job.tries} workers fell silent over it"}
-            self._append_event(job, JobEvent(kind="failed", problem=problem, worker=self.worker, at=self._clock()))
+            self._append_event(job, self._failed_event(AbandonedJobError(f"{job.tries} workers fell silent over it")))
             return True
-        claimed = self._append_event(job, JobEvent(kind="claimed", worker=self.worker, at=self._clock()))
+        claimed = self._append_event(job, JobEvent(kind="claimed"))
         if claimed is None:
             return True
         try:
             handle = self._maker.begin(claimed)
         except self._again:
-            self._append_event(claimed, JobEvent(kind="back", worker=self.worker, at=self._clock()))
+            self._append_event(claimed, JobEvent(kind="back"))
             return False
-        self.held[(job.member, job.id)] = ClaimedJob(claimed, handle)
+        except Exception as e:
+            if is_outage(e):  # nothing is wrong with the job
+                self._append_event(claimed, JobEvent(kind="back"))
+                raise
+            self._append_event(claimed, self._failed_event(e))
+            return True
+        self.claimed_jobs[(job.member, job.id)] = ClaimedJob(claimed, handle)
         return True
 
     def _append_event(self, job: GenerationJob, event: JobEvent) -> GenerationJob | None:
         try:
-            return self._book.append(job, event)
+            return self._job_store.append(job, event.model_copy(update={"worker": self.worker, "at": self._clock()}))
         except JobChangedError:
             return None
 
@@ -222,7 +249,7 @@ class JobWorker:
         now = self._clock()
         if self._keep and (self._swept is None or now - self._swept > timedelta(minutes=10)):
             self._swept = now
-            self._book.delete_expired(now, self._keep)
+            self._job_store.delete_expired(now, self._keep)
 
     def _watch_cancellations(self) -> None:
         while not self._dead.wait(self._cancel_s):
@@ -237,11 +264,10 @@ class JobWorker:
         """Does it; what goes wrong is told, and tried again at the next round."""
         try:
             do()
-        except AudioTuneError as e:
-            return str(e)
         except Exception as e:
-            LOG.exception("jobs")
-            return f"{type(e).__name__}: {e}"
+            if not isinstance(e, AudioTuneError):
+                LOG.exception("jobs")
+            return describe_error(e)
         return ""
 
 

@@ -12,8 +12,8 @@ import pytest
 from audiotune.audio.files_and_tags import read_tags
 from audiotune.domain.generation import GenerationRecord, GenerationRequest
 from services.generation.engine.adapters import AdapterResolver
-from services.generation.engine.work import AdapterLookupError
-from services.generation.settings import Settings
+from services.generation.errors import AdapterLookupError
+from services.generation.settings import GenerationSettings
 from tests.fakes.fake_models import FakeModels, a_loaded, an_adapter
 from tests.fakes.in_process_service import ASK, InProcessService, until
 
@@ -152,7 +152,7 @@ def test_everybody_in_an_adapter_is_asked_and_a_withdrawal_ends_it(bench: InProc
 
 
 def test_registry_and_store_away_what_is_known_goes_on(models: FakeModels) -> None:
-    clockwork = Settings(poll_s=1e-6, consent_s=1e-6, grace_s=100)
+    clockwork = GenerationSettings(poll_s=1e-6, consent_s=1e-6, grace_s=100)
     known, loaded = AdapterResolver(clockwork, models), a_loaded()
     wish = GenerationRequest.model_validate({**ASK, "adapters": some("grit")}).adapters
     first = known.resolve(loaded, wish)
@@ -161,7 +161,7 @@ def test_registry_and_store_away_what_is_known_goes_on(models: FakeModels) -> No
     with pytest.raises(AdapterLookupError):
         AdapterResolver(clockwork, models).resolve(loaded, wish)
     models.away = models.store_away = False
-    strict = AdapterResolver(Settings(poll_s=100, consent_s=1e-6, grace_s=0), models)
+    strict = AdapterResolver(GenerationSettings(poll_s=100, consent_s=1e-6, grace_s=0), models)
     assert strict.resolve(loaded, wish) == first
     models.store_away = True
     with pytest.raises(AdapterLookupError):  # nobody could be asked for too long
@@ -190,7 +190,7 @@ def test_a_release_that_is_an_adapter_itself_can_be_turned_down(models: FakeMode
     loaded = a_loaded()
     loaded.release = an_adapter("grit")
     wish = GenerationRequest.model_validate({**ASK, "adapters": some(("grit", 0.25), ("dust", 1.5))}).adapters
-    chosen = {one.release.name: one for one in AdapterResolver(Settings(), models).resolve(loaded, wish)}
+    chosen = {one.release.name: one for one in AdapterResolver(GenerationSettings(), models).resolve(loaded, wish)}
     assert (chosen["grit"].strength, chosen["grit"].extra) == (0.25, -0.75)
     assert (chosen["dust"].strength, chosen["dust"].extra) == (1.5, 1.5)
 
@@ -199,8 +199,10 @@ def test_a_candidate_that_did_not_pass_is_for_those_who_serve_candidates(models:
     models.shelf += [an_adapter("grit", "2", passed=False), an_adapter("grit", "3", passed=False), an_adapter("grit", "4")]
     models.candidates["grit"] = "3"
     for settings, version, allowed in (
-        (Settings(), "3", False), (Settings(candidates=True), "3", True), (Settings(candidates=True), "2", False),
-    ):  # fmt: skip
+        (GenerationSettings(), "3", False),
+        (GenerationSettings(candidates=True), "3", True),
+        (GenerationSettings(candidates=True), "2", False),
+    ):
         wish = GenerationRequest.model_validate({**ASK, "adapters": some(f"grit:{version}")}).adapters
         if allowed:
             assert AdapterResolver(settings, models).resolve(a_loaded(), wish)
@@ -211,11 +213,11 @@ def test_a_candidate_that_did_not_pass_is_for_those_who_serve_candidates(models:
 
 def test_an_operator_says_which_may_be_asked_for(models: FakeModels) -> None:
     wish = GenerationRequest.model_validate({**ASK, "adapters": some("grit")}).adapters
-    assert AdapterResolver(Settings(adapters="grit"), models).resolve(a_loaded(), wish)
-    assert [release.name for release in AdapterResolver(Settings(adapters="dust"), models).list_offered()] == ["dust"]
+    assert AdapterResolver(GenerationSettings(adapters="grit"), models).resolve(a_loaded(), wish)
+    assert [release.name for release in AdapterResolver(GenerationSettings(adapters="dust"), models).list_offered()] == ["dust"]
     for names in ("dust", ""):
         with pytest.raises(Exception, match="there is no adapter"):
-            AdapterResolver(Settings(adapters=names), models).resolve(a_loaded(), wish)
+            AdapterResolver(GenerationSettings(adapters=names), models).resolve(a_loaded(), wish)
 
 
 def test_a_form_carries_them_as_json(bench: InProcessService) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from audiotune.stable_audio.sample import SamplingRequest
-from services.generation.engine.work import BusyError, DeadlineError, EngineWork, MemoryFullError
+from services.generation.engine.work import EngineWork
+from services.generation.errors import BusyError, DeadlineError, MemoryFullError
 from tests.fakes.fake_models import FakeModels
 from tests.fakes.in_process_service import InProcessService, until
 

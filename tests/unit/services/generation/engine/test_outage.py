@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,9 @@ from audiotune.errors import StoreError
 from services.generation.engine import release_watcher as following_module
 from services.generation.engine.work import LoadedRelease
 from services.generation.jobs import worker as runner_module
+from services.generation.jobs.events import GenerationJob
+from services.generation.jobs.webhooks import WebhookSender
+from tests.fakes.fake_models import FakeModels, a_release
 from tests.fakes.in_process_service import ASK, InProcessService, until
 from tests.fakes.memory_store import MemoryStore
 
@@ -41,7 +45,7 @@ def test_health_tells_of_a_store_and_a_registry_that_say_nothing(tmp_path: Path,
     monkeypatch.setattr(following_module, "_SILENT_S", 0.1)
     hangs, bench = threading.Event(), InProcessService(tmp_path, lease_s=0.2)
     bench.loaded()
-    bench.runner._book.write_heartbeat = lambda *_: hangs.wait(20)  # type: ignore[method-assign,assignment]
+    bench.runner._job_store.write_heartbeat = lambda *_: hangs.wait(20)  # type: ignore[method-assign,assignment]
     plain, bench.models.wanted_versions = bench.models.wanted_versions, lambda: (hangs.wait(20), plain())[1]  # type: ignore[method-assign]
     reasons = ("registry and store have not answered", "jobs: the store has not answered")
     until(lambda: all(reason in bench.client.get("/v1/health").json()["reason"] for reason in reasons))
@@ -66,4 +70,49 @@ def test_a_version_that_could_not_be_fetched_is_no_broken_one(tmp_path: Path) ->
     bench.models.load = plain  # type: ignore[method-assign]
     until(lambda: bench.loaded().release.version == "2" and not bench.shelf.reason)
     assert bench.following.swaps == {"done": 2, "broken": 0}
+    bench.stop()
+
+
+def test_bugs_in_the_loops_are_logged_with_their_traceback_and_end_no_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> dict[str, str | None]:
+        raise ZeroDivisionError("a bug of the registry's client")
+
+    bench = InProcessService(tmp_path)
+    bench.loaded()
+    plain, bench.models.wanted_versions = bench.models.wanted_versions, fail  # type: ignore[method-assign]
+    until(lambda: "ZeroDivisionError: a bug" in bench.shelf.reason)
+    assert "Traceback" in caplog.text
+    assert "a bug of the registry's client" in caplog.text
+    bench.models.wanted_versions = plain  # type: ignore[method-assign]
+    until(lambda: not bench.shelf.reason)
+    bench.stop()
+
+
+def test_a_bug_in_the_webhooks_is_logged_with_its_traceback_and_ends_no_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: GenerationJob) -> dict[str, Any]:
+        raise ZeroDivisionError("a bug of the description")
+
+    bench = InProcessService(tmp_path, webhook_secret="x", webhook_hosts="127.0.0.1:9")
+    bench.loaded()
+    sender = WebhookSender(bench.parts.job_store, bench.settings, fail).start()
+    bench.client.put(JOB, params={"webhook": "http://127.0.0.1:9/"}, json=ASK)
+    until(lambda: caplog.text.count("a bug of the description") >= 2)
+    assert "Traceback" in caplog.text
+    sender.stop()
+    bench.stop()
+
+
+def test_a_bug_while_the_last_good_release_is_tried_ends_no_loop(tmp_path: Path) -> None:
+    models = FakeModels()
+    models.kept, models.away = [a_release()], True
+    bench = InProcessService(tmp_path, models)
+    bench.tones.silent = True
+    until(lambda: "silent" in bench.shelf.reason or bench.shelf.default_release)
+    bench.tones.silent, models.away = False, False
+    bench.loaded()
+    until(lambda: not bench.shelf.reason)
     bench.stop()

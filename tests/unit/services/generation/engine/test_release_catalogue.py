@@ -60,7 +60,7 @@ def bench(tmp_path: Path) -> Iterator[InProcessService]:
 
 def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(bench: InProcessService) -> None:
     registry, clock = FakeRegistry(), Clock()
-    listing = ReleaseCatalogue(bench.parts, registry, clock)
+    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, registry, clock)
     first = listing.list_releases(), listing.list_adapters()
     once = registry.questions
     assert [row["aliases"] for row in first[0]] == [["candidate"], ["champion"]]
@@ -74,7 +74,7 @@ def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(b
 
 
 def test_what_serves_is_looked_at_each_time(bench: InProcessService) -> None:
-    listing = ReleaseCatalogue(bench.parts, FakeRegistry(), Clock())
+    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, FakeRegistry(), Clock())
     assert [row["serving"] for row in listing.list_releases()] == [False, True]
     bench.models.at = "2"
     until = time.monotonic() + 20

@@ -21,11 +21,12 @@ import pytest
 from audiotune.access import tokens
 from audiotune.store import FolderStore
 from services.generation.engine.quotas import MemberQuotas
-from services.generation.http.problems import ProblemError
+from services.generation.errors import RetryLaterError, WebhookError
+from services.generation.http.problems import problem_from_error
 from services.generation.http.routes_generations import parse_wait_s
 from services.generation.http.routes_jobs import describe_job
 from services.generation.jobs import webhooks
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 from tests.fakes.in_process_service import ASK, URL, InProcessService, until
 
 JOB = "/v1/jobs/job-0001"
@@ -170,7 +171,7 @@ def test_who_has_too_many_jobs_is_told_when_one_of_them_ends(tmp_path: Path) -> 
     for n in range(2):
         assert bench.client.put(f"/v1/jobs/job-{n:04d}", json={**ASK, "steps": 9}).status_code == 202
     until(lambda: bench.tones.batches)
-    until(lambda: len(bench.runner.held) == 2)
+    until(lambda: len(bench.runner.claimed_jobs) == 2)
     told_s = []
     for n in range(2):
         answer = bench.client.put(f"/v1/jobs/more-{n:04d}", json={**ASK, "steps": 9})
@@ -184,14 +185,14 @@ def test_who_has_too_many_jobs_is_told_when_one_of_them_ends(tmp_path: Path) -> 
 
 def full(allowance: MemberQuotas, ticket: str, waiting: int, ends_s: float) -> int:
     """Asks for a job where there is no room; the seconds told."""
-    with pytest.raises(ProblemError) as refused:
+    with pytest.raises(RetryLaterError) as refused:
         allowance.admit_job("ana", ticket, waiting, lambda place: ends_s * (place + 1))
-    return int((refused.value.headers or {})["Retry-After"])
+    return int(problem_from_error(refused.value).headers["Retry-After"])
 
 
 def test_who_comes_back_as_told_gets_in_and_others_of_the_member_wait_their_turn() -> None:
     now = 1000.0
-    allowance = MemberQuotas(Settings(member_jobs=2), clock=lambda: now)
+    allowance = MemberQuotas(GenerationSettings(member_jobs=2), clock=lambda: now)
     assert full(allowance, "third", 2, 30.5) == 31
     assert full(allowance, "fourth", 2, 30.5) == 61
     assert full(allowance, "fifth", 2, 30.5) == 61, "nobody is promised what no job's end will free"
@@ -207,13 +208,13 @@ def test_who_comes_back_as_told_gets_in_and_others_of_the_member_wait_their_turn
 
 def test_promises_do_not_grow_without_end() -> None:
     now = 0.0
-    allowance, waiting, refused = MemberQuotas(Settings(member_jobs=2), clock=lambda: now), 0, 0
+    allowance, waiting, refused = MemberQuotas(GenerationSettings(member_jobs=2), clock=lambda: now), 0, 0
     for n in range(100):  # no job ever ends, whatever was predicted
         now += 1
         try:
             allowance.admit_job("ana", f"job {n // 4}", waiting, lambda place: 1.0)
             waiting += 1
-        except ProblemError:
+        except RetryLaterError:
             refused += 1
     assert waiting == 4
     assert refused == 96
@@ -299,21 +300,21 @@ def test_a_webhook_nobody_answers_is_given_up_and_the_member_can_see_why(tmp_pat
      "https://0.0.0.0/", "https://example.org:99999/", "nothing", "https://example.org/#x", "https://2130706433/"],
 )  # fmt: skip
 def test_a_webhook_never_reaches_into_the_own_network(url: str) -> None:
-    settings = Settings(webhook_secret="x")
-    with pytest.raises(ProblemError) as refused:
+    settings = GenerationSettings(webhook_secret="x")
+    with pytest.raises(WebhookError) as refused:
         webhooks.check_webhook(
             url, settings, lambda host, _: {"example.org": ["93.184.216.34"]}.get(host) or webhooks._resolve_host(host, 1)
         )
-    assert refused.value.status == 422
+    assert problem_from_error(refused.value).status == 422
 
 
 def test_a_public_name_with_one_private_address_is_refused() -> None:
-    settings = Settings(webhook_secret="x", webhook_hosts="studio:8080")
-    with pytest.raises(ProblemError):
+    settings = GenerationSettings(webhook_secret="x", webhook_hosts="studio:8080")
+    with pytest.raises(WebhookError):
         webhooks.check_webhook("https://example.org/x", settings, lambda *_: ["93.184.216.34", "10.0.0.1"])
     assert webhooks.check_webhook("https://example.org/x", settings, lambda *_: ["93.184.216.34"])[1] == "93.184.216.34"
     assert webhooks.check_webhook("http://studio:8080/x", settings, lambda *_: ["10.0.0.1"])[1] == "10.0.0.1"
-    with pytest.raises(ProblemError):
+    with pytest.raises(WebhookError):
         webhooks.check_webhook("http://studio:9090/x", settings, lambda *_: ["10.0.0.1"])
 
 
@@ -324,25 +325,25 @@ def test_without_a_secret_no_webhooks(bench: InProcessService) -> None:
 
 def test_rates_and_daily_sound_are_bounded_each_member_apart() -> None:
     now = 86_400.0 * 10 + 3600
-    allowance = MemberQuotas(Settings(rate_per_minute=2, sound_s_per_day=10), clock=lambda: now)
+    allowance = MemberQuotas(GenerationSettings(rate_per_minute=2, sound_s_per_day=10), clock=lambda: now)
     allowance.count_request("ana")
     allowance.count_request("ana")
-    with pytest.raises(ProblemError) as often:
+    with pytest.raises(RetryLaterError) as often:
         allowance.count_request("ana")
-    assert often.value.headers["Retry-After"] == "30"
+    assert problem_from_error(often.value).headers["Retry-After"] == "30"
     allowance.count_request("ben")
     now += 30
     allowance.count_request("ana")
     allowance.spend_sound("ana", 9)
-    with pytest.raises(ProblemError) as much:
+    with pytest.raises(RetryLaterError) as much:
         allowance.spend_sound("ana", 2)
-    assert int(much.value.headers["Retry-After"]) == 86_400 - 3630
+    assert int(problem_from_error(much.value).headers["Retry-After"]) == 86_400 - 3630
     now += 86_400
     allowance.spend_sound("ana", 9)
 
 
 def test_rates_and_daily_sound_are_counted_over_all_replicas(tmp_path: Path) -> None:
-    now, store, settings = 86_400.0 * 10 + 3600, FolderStore(tmp_path), Settings(rate_per_minute=5, sound_s_per_day=10)
+    now, store, settings = 86_400.0 * 10 + 3600, FolderStore(tmp_path), GenerationSettings(rate_per_minute=5, sound_s_per_day=10)
     one, two = (MemberQuotas(settings, store, lambda: now, name) for name in ("one", "two"))
     for _ in range(4):
         one.count_request("ana")
@@ -350,18 +351,18 @@ def test_rates_and_daily_sound_are_counted_over_all_replicas(tmp_path: Path) -> 
     for replica in (one, two):
         replica.share_counts()
     two.count_request("ana")  # the fifth
-    with pytest.raises(ProblemError) as often:
+    with pytest.raises(RetryLaterError) as often:
         two.count_request("ana")
-    assert often.value.headers["Retry-After"] == "60"
+    assert problem_from_error(often.value).headers["Retry-After"] == "60"
     two.count_request("ben")
-    with pytest.raises(ProblemError):
+    with pytest.raises(RetryLaterError):
         two.spend_sound("ana", 5)
     two.spend_sound("ana", 4)
     now += 60
     two.count_request("ana")
     after = MemberQuotas(settings, store, lambda: now, "started anew")
     after.share_counts()
-    with pytest.raises(ProblemError):
+    with pytest.raises(RetryLaterError):
         after.spend_sound("ana", 5)
     now += 3 * 86_400
     after.share_counts()

@@ -13,7 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audiotune.domain.generation import GenerationRequest
-from audiotune.errors import StoreError
+from audiotune.errors import GenerationError, NotInStoreError, StoreError
+from services.generation.errors import OutOfBoundsError
+from services.generation.http.problems import describe_failure
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobIdTakenError, JobStore
 from services.generation.jobs.worker import JobMaker, JobWorker, interleave_members
@@ -43,6 +45,7 @@ class Slow(JobMaker):
     dropped: list[str] = field(default_factory=list)
     full: bool = False
     crowded: set[str] = field(default_factory=set)
+    errors: dict[str, list[Exception]] = field(default_factory=dict)
 
     def is_ready(self) -> bool:
         return not self.full
@@ -52,6 +55,8 @@ class Slow(JobMaker):
 
     def begin(self, job: GenerationJob) -> Any:
         self.begun.append(job.id)
+        if self.errors.get(job.id):
+            raise self.errors[job.id].pop(0)
         handle = [job.id]
         self.left[id(handle)] = self.rounds
         return handle
@@ -68,7 +73,7 @@ class Slow(JobMaker):
 
 
 def runner(store: MemoryStore, clock: Clock, maker: JobMaker | None = None) -> JobWorker:
-    made = JobWorker(JobStore(store), maker or Slow(), lease_s=LEASE_S, clock=clock)
+    made = JobWorker(JobStore(store), maker or Slow(), lease_s=LEASE_S, describe_failure=describe_failure, clock=clock)
     made.write_heartbeat()
     return made
 
@@ -194,7 +199,7 @@ def test_a_cancelled_job_is_dropped_by_the_worker_that_holds_it() -> None:
     assert ended.state == "cancelled"
     worker.run_round()
     assert slow.dropped == ["job-00001"]
-    assert not worker.held
+    assert not worker.claimed_jobs
     with pytest.raises(JobChangedError):
         JobStore(store).append(ended, JobEvent(kind="done"))
 
@@ -202,7 +207,9 @@ def test_a_cancelled_job_is_dropped_by_the_worker_that_holds_it() -> None:
 def test_a_worker_hears_between_its_rounds_that_another_replica_ended_its_job() -> None:
     """While a round is under way, too: keeping a sound may take long."""
     store, clock, slow = MemoryStore(), Clock(), Slow(rounds=9)
-    worker = JobWorker(JobStore(store), slow, lease_s=LEASE_S, poll_s=60, cancel_s=0.01, clock=clock)
+    worker = JobWorker(
+        JobStore(store), slow, lease_s=LEASE_S, describe_failure=describe_failure, poll_s=60, cancel_s=0.01, clock=clock
+    )
     for number in (1, 2):
         JobStore(store).create("ana", f"job-0000{number}", ASK, now=NOW)
     worker.start()
@@ -259,6 +266,50 @@ def test_a_job_that_kills_its_workers_is_given_up() -> None:
     assert job.state == "failed"
     assert job.problem is not None
     assert job.problem["code"] == "gave-up"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "reason"),
+    [
+        (ZeroDivisionError("by zero"), 500, "bug", "ZeroDivisionError"),
+        (GenerationError("the release has no such sampler"), 503, "failed", "no such sampler"),
+        (OutOfBoundsError("seconds must be at most 4", where="seconds", cure="at most 4"), 422, "out-of-bounds", "at most 4"),
+        (NotInStoreError("no such key", where="sounds/ab"), 503, "away", "sounds/ab"),
+    ],
+)
+def test_a_job_that_cannot_be_begun_fails_at_once_and_holds_nobody_up(
+    error: Exception, status: int, code: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, clock, maker = MemoryStore(), Clock(), Slow(rounds=1, errors={"job-00000": [error]})
+    for number in range(2):
+        JobStore(store).create("ana", f"job-0000{number}", ASK, now=NOW + timedelta(seconds=number))
+    runner(store, clock, maker).run_round()
+    job = JobStore(store).read("ana", "job-00000")
+    assert job is not None
+    assert (job.state, job.tries) == ("failed", 1)
+    assert job.problem is not None
+    assert (job.problem["status"], job.problem["code"]) == (status, code)
+    assert reason in job.problem["detail"]
+    assert maker.begun == ["job-00000", "job-00001"]
+    assert ("Traceback" in caplog.text) == (code == "bug")
+
+
+def test_a_job_whose_begin_meets_an_outage_is_handed_back_and_made_later() -> None:
+    store, clock = MemoryStore(), Clock()
+    maker = Slow(rounds=1, errors={"job-00001": [StoreError("the store is away")] * 30})
+    JobStore(store).create("ana", "job-00001", ASK, now=NOW)
+    worker = runner(store, clock, maker)
+    for _ in range(30):
+        with pytest.raises(StoreError):
+            worker.run_round()
+    job = JobStore(store).read("ana", "job-00001")
+    assert job is not None
+    assert (job.state, job.tries) == ("queued", 0)
+    worker.run_round()
+    worker.run_round()
+    job = JobStore(store).read("ana", "job-00001")
+    assert job is not None
+    assert job.state == "done"
 
 
 def test_members_jobs_are_listed_newest_first_page_by_page() -> None:

@@ -14,14 +14,14 @@ from services.generation.http.auth import Authenticator
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobWorker
 from services.generation.metrics import Metrics
-from services.generation.settings import Settings
+from services.generation.settings import GenerationSettings
 
 
 @dataclass
 class GenerationContext:
     """See the module. `following` and `runner` may be missing in a process that only answers."""
 
-    settings: Settings
+    settings: GenerationSettings
     store: Store
     engine: Engine
     authenticator: Authenticator
@@ -39,10 +39,10 @@ class GenerationContext:
     @property
     def is_ready(self) -> bool:
         """Whether a request that comes now will probably be met."""
-        shelf = self.engine.shelf
+        shelf = self.engine.loaded_releases
         return shelf.default_release is not None and not shelf.exhausted and not self.shutdown_notice
 
     @property
     def accepts_traffic(self) -> bool:
         """Whether traffic may come: ready, or a fresh installation that has no release yet and says so to whoever asks."""
-        return self.is_ready or (self.engine.shelf.waits_for_first and not self.shutdown_notice)
+        return self.is_ready or (self.engine.loaded_releases.waits_for_first and not self.shutdown_notice)

@@ -1,0 +1,120 @@
+"""The errors of the generation service, below audiotune.errors. Which HTTP status each has is said in http/problems.py only.
+
+GenerationError
+├── RequestError            a request that cannot be met as it is asked
+│   ├── OutOfBoundsError        a field is out of the model's bounds
+│   ├── InitAudioError          the init sound cannot be used
+│   ├── RepeatedAdapterError    one adapter is named twice
+│   ├── UnfitAdapterError       the adapter does not fit the release
+│   ├── UnknownAdapterError     no such adapter
+│   ├── AdapterConsentError     somebody in the adapter does not agree
+│   ├── UnknownSoundError       no such sound, or another member's
+│   └── WebhookError            webhooks may not be sent to this address
+├── RetryLaterError         too much is asked for now; says when to ask again
+│   ├── BusyError               the queue is full
+│   ├── RequestRateError        too many requests a minute
+│   ├── DailySoundError         too many seconds of sound a day
+│   └── OpenJobsError           too many jobs that have not ended
+├── NotReadyError           no release is loaded, or the service is stopping
+│   └── AdapterLookupError      registry or store cannot be asked for an adapter
+├── DeadlineError           nobody waits for the sound any more
+├── MemoryFullError         not even one sound alone fits into memory
+└── AbandonedJobError       the job's workers fell silent again and again
+"""
+
+from __future__ import annotations
+
+from audiotune.errors import AudioTuneError, DamagedBlobError, GenerationError, NotInStoreError, RegistryError, StoreError
+
+
+class RequestError(GenerationError):
+    """A request that cannot be met as it is asked. `where`: the field at fault; `cure`: what it may hold."""
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class OutOfBoundsError(RequestError):
+    """A field is out of the bounds of the model or the format."""
+
+
+class InitAudioError(RequestError):
+    """The init sound cannot be used."""
+
+
+class RepeatedAdapterError(RequestError):
+    """One adapter is named twice."""
+
+
+class UnfitAdapterError(RequestError):
+    """The adapter cannot be added to the release."""
+
+
+class UnknownAdapterError(RequestError):
+    """No such adapter."""
+
+
+class AdapterConsentError(RequestError):
+    """Somebody in the adapter does not agree."""
+
+
+class UnknownSoundError(RequestError):
+    """No such sound, or one of another member: who asks must not learn which."""
+
+
+class WebhookError(RequestError):
+    """Webhooks may not be sent to this address."""
+
+
+class RetryLaterError(GenerationError):
+    """Too much is asked for now. `retry_s`: whole seconds after which the same request gets in, as predicted."""
+
+    def __init__(self, what: str, retry_s: int = 1, *, where: str = "", cure: str = "") -> None:
+        super().__init__(what, where=where, cure=cure or f"try again in {retry_s} s")
+        self.retry_s = retry_s
+
+
+class BusyError(RetryLaterError):
+    """The queue is full."""
+
+
+class RequestRateError(RetryLaterError):
+    """A member asks too often."""
+
+
+class DailySoundError(RetryLaterError):
+    """A member asks for more seconds of sound than a day allows."""
+
+
+class OpenJobsError(RetryLaterError):
+    """A member has as many jobs that have not ended as one may have."""
+
+
+class NotReadyError(GenerationError):
+    """No release is loaded, or the service is stopping."""
+
+
+class AdapterLookupError(NotReadyError):
+    """Registry or store cannot be asked for an adapter now."""
+
+
+class DeadlineError(GenerationError):
+    """Nobody waits for the sound any more: its time is over."""
+
+
+class MemoryFullError(GenerationError):
+    """Not even one sound alone fits into memory."""
+
+
+class AbandonedJobError(GenerationError):
+    """The job's workers fell silent again and again."""
+
+
+def is_outage(e: BaseException) -> bool:
+    """Whether registry or store could not be asked: nothing is wrong with what was asked for, and it can be tried again."""
+    return isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)
+
+
+def describe_error(e: BaseException) -> str:
+    """One line for health and log: our own errors as they are, bugs with their class."""
+    return str(e) if isinstance(e, AudioTuneError) else f"{type(e).__name__}: {e}"

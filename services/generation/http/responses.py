@@ -1,0 +1,89 @@
+"""What answers look like: the format that a client prefers, the headers of a sound, the answer to a job that was made."""
+
+from __future__ import annotations
+
+from fastapi import Response
+from fastapi.responses import JSONResponse
+
+from audiotune.domain.generation import Format, GenerationRecord, GenerationRequest
+from services.generation.engine.sound_files import check_bit_depth
+from services.generation.http.problems import ProblemError
+from services.generation.jobs.events import GenerationJob
+
+_KINDS: dict[str, Format] = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/flac": "flac",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
+}
+_JSON, _ANY = "application/json", ("*/*", "audio/*")
+
+
+def accepted_response(job: GenerationJob) -> Response:
+    where = f"/v1/jobs/{job.id}"
+    body = {"id": job.id, "state": job.state, "url": where, "events": f"{where}/events"}
+    return JSONResponse(body, 202, headers={"Location": where, "Retry-After": "1", "Preference-Applied": "respond-async"})
+
+
+def headers_from_record(record: GenerationRecord) -> dict[str, str]:
+    """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
+    facts = {
+        "seed": record.seed,
+        "seconds": record.seconds,
+        "steps": record.steps,
+        "guidance": record.guidance,
+        "sampler": record.sampler,
+        "release": f"{record.release} {record.version}",
+        "digest": record.digest,
+        "adapters": ",".join(map(str, record.adapters)),
+        "sound": record.sound,
+        "seam-db": record.seam_db,
+        "loudness-lufs": record.loudness_lufs,
+        "synthetic": "true",
+        "notice": record.notice,
+    }
+    known = {name: value for name, value in facts.items() if value not in ("", None)}
+    return {f"X-Audio-Tune-{name.title()}": _ascii_line(value) for name, value in known.items()}
+
+
+def _ascii_line(value: object) -> str:
+    """A header's value is one line of ASCII."""
+    return " ".join(str(value).encode("ascii", "replace").decode().split())
+
+
+def choose_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:
+    """(format, whether the answer is JSON): what the client prefers (RFC 9110, section 12.5.1). The field `format` goes before
+    the header.
+
+    Raises:
+        ProblemError: 406 for an Accept that nothing here fits.
+        OutOfBoundsError: a bit depth that the format lacks.
+    """
+    wanted = _parse_accept(accept)
+    best = next((kind for kind in wanted if kind in _KINDS or kind in _ANY or kind == _JSON), None)
+    if best is None and accept.strip(" ,") and not request.format:
+        faults = [{"field": "Accept", "message": ", ".join((*_KINDS, _JSON))}]
+        raise ProblemError(406, f"cannot answer as {accept[:100]}", errors=faults)
+    format = request.format or _KINDS.get(best or "", "wav")
+    check_bit_depth(request, format)
+    return format, best == _JSON or request.count > 1
+
+
+def _parse_accept(accept: str) -> list[str]:
+    """Media types of an Accept header, the best liked first; of equally liked ones the more exact first; without those at q=0."""
+    found = []
+    for place, part in enumerate(accept.split(",")):
+        kind, *parameters = (word.strip().lower() for word in part.split(";"))
+        liked = next((_parse_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+        if kind and liked > 0:
+            found.append((-liked, kind in _ANY, place, kind))
+    return [kind for *_, kind in sorted(found)]
+
+
+def _parse_quality(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0
