@@ -1,4 +1,4 @@
-# Few verbs; `make` alone lists them. Everything runs in .venv, which the first verb makes from pinned, hashed requirements.
+# Few commands; `make` alone lists them. Everything runs in .venv, which the first command makes from pinned, hashed requirements.
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 RECORDINGS ?=
@@ -11,15 +11,15 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check fix bench serve studio lock golden images e2e clean
+.PHONY: help demo test unit check docs fix bench serve studio lock golden images e2e clean
 
-help:  ## list the verbs
+help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 .venv/ready: requirements/dev.txt requirements/bootstrap.sh
 	@UV_VERSION=$(UV_VERSION) bash requirements/bootstrap.sh
 
-demo: .venv/ready  ## the whole journey on this machine; RECORDINGS=folder plays it on your own files
+demo: .venv/ready  ## the whole journey on this machine; RECORDINGS=folder uses your own files
 	@$(BIN)/python -m pipelines.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
 
 test: .venv/ready check  ## all checks and tests
@@ -29,10 +29,26 @@ test: .venv/ready check  ## all checks and tests
 unit: .venv/ready  ## the tests that need no server and no model
 	@$(BIN)/python -m pytest -n 2 tests/unit
 
-check: .venv/ready  ## style, types, import contracts
-	@$(BIN)/ruff check --no-cache . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > .venv/imports.log || (cat .venv/imports.log 2>/dev/null; false)
+check: .venv/ready  ## style, types, import contracts, declared dependencies
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target check-types check-imports check-style check-dependencies
 
-fix: .venv/ready  ## mend what can be mended by itself
+.PHONY: check-types check-imports check-style check-dependencies
+check-types:
+	@$(BIN)/mypy
+
+check-imports:
+	@$(BIN)/lint-imports --no-cache > .venv/imports.log || (cat .venv/imports.log; false)
+
+check-style:
+	@$(BIN)/ruff check --no-cache . && $(BIN)/ruff format --check .
+
+check-dependencies:
+	@$(BIN)/deptry . 2> .venv/deptry.log || (cat .venv/deptry.log; false)
+
+docs: .venv/ready  ## the documentation as a site, in site/; a broken link fails
+	@$(BIN)/mkdocs build --strict --quiet --clean && echo "site/index.html"
+
+fix: .venv/ready  ## repair what ruff can repair
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: .venv/ready  ## measurements side by side; see benchmarks/README.md
@@ -44,10 +60,10 @@ serve: .venv/ready  ## the generation service on the demo's newest release, http
 studio: .venv/ready  ## the studio on the demo's store, http://localhost:7860
 	@AUDIOTUNE_STORE=$${AUDIOTUNE_STORE:-demo/store} $(BIN)/python -m services.studio
 
-lock: .venv/ready  ## resolve the requirement files anew
+lock: .venv/ready  ## resolve the requirement files again
 	@bash requirements/lock.sh
 
-golden: .venv/ready  ## write the golden compiled pipelines anew; read the difference before you commit it
+golden: .venv/ready  ## write the golden compiled pipelines again; read the difference before you commit it
 	@for p in prepare tune full; do $(BIN)/python -m pipelines.compile $$p --recipe first_release --out tests/contract/golden/$$p.yaml; done
 
 images: .venv/ready  ## build the container images; REGISTRY=host/prefix pushes them and writes their digests for the chart
@@ -56,5 +72,5 @@ images: .venv/ready  ## build the container images; REGISTRY=host/prefix pushes 
 e2e: .venv/ready  ## the chart on a real cluster: KUBECONFIG=file REGISTRY=host/prefix; E2E_OPTIONS=--light is quicker
 	@$(if $(REGISTRY),REGISTRY="$(REGISTRY)") $(if $(IMAGES_OPTIONS),IMAGES_OPTIONS="$(IMAGES_OPTIONS)") $(BIN)/python -m tests.e2e.cluster $(E2E_OPTIONS)
 
-clean:  ## remove what the demo made
-	rm -rf demo runs
+clean:  ## remove what the demo and the docs made
+	rm -rf demo runs site
