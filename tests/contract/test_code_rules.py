@@ -1,0 +1,52 @@
+"""The rules that CONTRIBUTING.md names and no other tool checks: sizes, names and import cycles of the product's code."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ("audiotune", "bases", "components", "deploy", "pipelines", "services")
+SOURCES = {path: path.read_text() for top in PRODUCT for path in sorted((ROOT / top).rglob("*.py"))}
+TREES = {path: ast.parse(text) for path, text in SOURCES.items()}
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def test_a_file_has_at_most_400_lines() -> None:
+    assert {str(path.relative_to(ROOT)): n for path, text in SOURCES.items() if (n := text.count("\n")) > 400} == {}
+
+
+def test_functions_are_named_by_verb_and_object() -> None:
+    free = [node.name for tree in TREES.values() for node in find_functions(tree.body)]
+    classes = [node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    methods = [node.name for owner in classes for node in find_functions(owner.body)]
+    assert share_of_one_word(free) <= 0.25
+    assert share_of_one_word(methods) <= 0.60
+
+
+def test_a_class_name_stands_for_one_class() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name != "Settings":
+                places[node.name].append(str(path.relative_to(ROOT)))  # each component has its Settings, by design
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "misc", "manager"])
+def test_no_file_has_a_name_that_says_nothing(name: str) -> None:
+    assert [str(path) for path in SOURCES if path.stem == name] == []
+
+
+def find_functions(body: list[ast.stmt]) -> Iterator[Definition]:
+    return (node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def share_of_one_word(names: list[str]) -> float:
+    """How many of the names are one word; `main` and names like `__enter__` do not count."""
+    counted = [name.strip("_") for name in names if not name.startswith("__") and name != "main"]
+    return sum("_" not in name for name in counted) / len(counted)
