@@ -46,7 +46,7 @@ check-dependencies:
 	@$(BIN)/deptry . 2> .venv/deptry.log || (cat .venv/deptry.log; false)
 
 docs: .venv/ready  ## the documentation as a site, in site/; a broken link fails
-	@$(BIN)/mkdocs build --strict --quiet --clean && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 fix: .venv/ready  ## repair what ruff can repair
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
