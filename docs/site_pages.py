@@ -12,7 +12,14 @@ from posixpath import dirname, normpath, relpath
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-_OUTSIDE = ("*.md", "bases/*/README.md", "benchmarks/README.md", "components/*/README.md", "deploy/*/README.md", "services/*/README.md")
+_OUTSIDE = (
+    "*.md",
+    "bases/*/README.md",
+    "benchmarks/README.md",
+    "components/*/README.md",
+    "deploy/*/README.md",
+    "services/*/README.md",
+)
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
