@@ -14,10 +14,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 _OUTSIDE = (
     "*.md",
+    "LICENSE",
+    "NOTICE",
     "bases/*/README.md",
     "benchmarks/README.md",
     "components/*/README.md",
     "deploy/*/README.md",
+    "notebooks/*.ipynb",
     "services/*/README.md",
 )
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
@@ -31,7 +34,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages that lie beside the code."""
+    """Adds the pages that lie beside the code, and the files that they link to."""
     from mkdocs.structure.files import File
 
     for path in sorted(found for pattern in _OUTSIDE for found in ROOT.glob(pattern)):
