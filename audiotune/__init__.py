@@ -1,6 +1,6 @@
-"""The nouns of Audio Tune: sounds, recordings, segments, captions, datasets, releases, and the store they live in.
+"""The library of Audio Tune: data types, storage, audio, models, governance.
 
-Knows no kfp, bentoml, gradio or Lightning, and nothing of the components, pipelines and services built on it.
+Knows no kfp, bentoml, gradio or Lightning, and nothing of the components, pipelines and services that use it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

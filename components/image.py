@@ -1,4 +1,6 @@
 """The only place where an image is named. `pipelines.cluster.placement` puts a cluster's own references, by digest, in their place."""
 
-PREPARE = "audio-tune/prepare:0.1.0"
-TRAIN = "audio-tune/train:0.1.0"
+from audiotune import __version__
+
+PREPARE = f"audio-tune/prepare:{__version__}"
+TRAIN = f"audio-tune/train:{__version__}"

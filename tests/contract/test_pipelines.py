@@ -193,7 +193,7 @@ CLUSTER = Cluster(
 
 def test_for_a_cluster_images_are_named_by_digest() -> None:
     recipe = load_recipe("lora_24gb")
-    with pytest.raises(PipelineError, match="exec-ingest: image audio-tune/prepare:0.1.0 is not named by digest"):
+    with pytest.raises(PipelineError, match="exec-ingest: image audio-tune/prepare:0.2.0 is not named by digest"):
         compile_pipeline("full", recipe, Cluster())
     spec, platform = compile_pipeline("full", recipe, CLUSTER)
     assert {e["container"]["image"].split("@")[0] for e in spec["deploymentSpec"]["executors"].values()} == {

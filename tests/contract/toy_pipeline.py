@@ -44,13 +44,13 @@ def compile_to(path: Path) -> None:
 @dsl.container_component
 def prepare_toy(x: str = "") -> dsl.ContainerSpec:
     return dsl.ContainerSpec(
-        image="audio-tune/prepare:0.1.0", command=["python", "-m", "toy"], args=["--executor-input", "{{$}}"]
+        image="audio-tune/prepare:0.2.0", command=["python", "-m", "toy"], args=["--executor-input", "{{$}}"]
     )
 
 
 @dsl.container_component
 def encode(x: str = "") -> dsl.ContainerSpec:
-    return dsl.ContainerSpec(image="audio-tune/train:0.1.0", command=["python", "-m", "toy2"], args=["--executor-input", "{{$}}"])
+    return dsl.ContainerSpec(image="audio-tune/train:0.2.0", command=["python", "-m", "toy2"], args=["--executor-input", "{{$}}"])
 
 
 @dsl.pipeline(name="toy-placed")
