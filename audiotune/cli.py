@@ -53,9 +53,14 @@ def _build_parser() -> argparse.ArgumentParser:
     ):
         make.add_argument(f"--{name}", type=kind, help=what)
     make.add_argument(
-        "--adapter", action="append", default=None, type=_parse_adapter, metavar="NAME=STRENGTH", dest="adapters",
+        "--adapter",
+        action="append",
+        default=None,
+        type=_parse_adapter,
+        metavar="NAME=STRENGTH",
+        dest="adapters",
         help="a LoRA adapter of the group, as in grit=0.7 or grit:3=1.2; several times for several",
-    )  # fmt: skip
+    )
     make.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
     make.add_argument("--format", choices=tuple(MEDIA_TYPES), default="wav")
     make.add_argument("--url", default=os.environ.get("AUDIOTUNE_GENERATION_URL", "http://localhost:3000"), help="the service")

@@ -22,8 +22,18 @@ from audiotune.errors import SoundError
 
 BLOCK_FRAMES = 1 << 16
 _BIT_DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
-_SUFFIXES = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "AIFF": ".aiff", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3",
-             "CAF": ".caf", "W64": ".w64", "AU": ".au"}  # fmt: skip
+_SUFFIXES = {
+    "WAV": ".wav",
+    "WAVEX": ".wav",
+    "RF64": ".wav",
+    "AIFF": ".aiff",
+    "FLAC": ".flac",
+    "OGG": ".ogg",
+    "MP3": ".mp3",
+    "CAF": ".caf",
+    "W64": ".w64",
+    "AU": ".au",
+}
 # What PyAV may open. Playlists and the like are left out: they can name other files and addresses.
 _AV_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,aac,avi,asf,flv,mpegts,mpeg,caf,wav,flac,mp3,aiff,ac3"
 _AV_OPTIONS = {"format_whitelist": _AV_FORMATS, "protocol_whitelist": "file"}
