@@ -1,7 +1,7 @@
 """A Kubeflow Pipelines API server over HTTP (REST v2beta1): upload, run, follow, cancel, and why a step failed.
 
-No kfp package: the studio and the chart's jobs run in images that do not hold it. Seen on KFP 2.17.0: of a failed step the API
-says only "Error"; the reason is the last line of the step's log.
+This does not use the package kfp, which the images of the studio and of the chart's jobs do not hold. KFP 2.17.0 says only "Error"
+of a failed step; the reason is the last line of the step's log.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from audiotune.reporting.last_words import name_step
 from audiotune.reporting.progress import find_last_progress
 
 _API = "/apis/v2beta1"
-_API_PORT = 8888  # of Service ml-pipeline, and of those who forward it
+_API_PORT = 8888  # of the Service ml-pipeline, and of a port forwarded to it
 ENDED_WELL, ENDED_BADLY = {"SUCCEEDED"}, {"FAILED", "CANCELED", "SKIPPED"}
 _EXPERIMENT = "audio-tune"
 PIPELINE_PREFIX = "audio-tune-"
@@ -47,11 +47,11 @@ class Kubeflow:
 
     Args:
         endpoint: its address, as in http://localhost:8888.
-        token: bearer token, where one is asked for.
-        user: value of the kubeflow-userid header in multi-user installations reached without a gateway.
+        token: bearer token; empty where none is needed.
+        user: value of the header kubeflow-userid, for multi-user installations that are reached without a gateway.
         namespace: profile namespace in multi-user installations; empty in single-user ones.
         timeout_s: seconds one answer may take.
-        pages: address of Kubeflow's pages as a browser reaches them; empty where the endpoint has them, too, as a gateway has.
+        pages: address of Kubeflow's pages as a browser reaches them; empty where the endpoint serves them, too, as a gateway does.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Kubeflow:
         self._http = httpx.Client(base_url=self.endpoint, headers=headers, timeout=timeout_s)
 
     def health(self) -> dict[str, Any]:
-        """What the server says of itself: `tag_name` (version) and `multi_user`."""
+        """The server's version (`tag_name`) and whether it is `multi_user`."""
         found = self._request_json("GET", "/apis/v1beta1/healthz", whole=True)
         return found if "multi_user" in found else {**found, **self._request_json("GET", "/healthz")}
 
@@ -74,11 +74,11 @@ class Kubeflow:
         return str(self._send_request("GET", f"{_API}/healthz").headers.get("Date", ""))
 
     def upload_pipeline(self, name: str, version: str, text: str, title: str = "", about: str = "") -> tuple[str, str, bool]:
-        """Returns (pipeline id, version id, whether it was new); uploads only what the server does not have yet.
+        """Uploads a pipeline unless the server has it. Returns (pipeline id, version id, whether it was new).
 
         Args:
             name: name of the pipeline.
-            version: name of the version; the same name is taken for the same content.
+            version: name of the version; the same name must mean the same content.
             text: the compiled YAML.
             title: name for people.
             about: a sentence for people.
@@ -91,7 +91,7 @@ class Kubeflow:
         return pipeline, there or self._upload_version(pipeline, version, text), there is None
 
     def start_run(self, pipeline: str, version: str, name: str, arguments: Mapping[str, Any], service_account: str = "") -> str:
-        """Starts a run and returns its id. Arguments have the types of the form; the server checks them."""
+        """Starts a run and returns its id. The arguments have the types of the run form; the server checks them."""
         body = {
             "display_name": name,
             "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
@@ -107,14 +107,14 @@ class Kubeflow:
         return self._request_json("GET", f"/runs/{run}")
 
     def cancel_run(self, run: str) -> None:
-        """Asks for a run's end. Its steps live about 0.7 s from the signal; the API will call the run FAILED."""
+        """Asks Kubeflow to end a run. Its steps live about 0.7 s after the signal; the API then calls the run FAILED."""
         self._request_json("POST", f"/runs/{run}:terminate")
 
     def watch_run(self, run: str, *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> Iterator[KubeflowRun]:
-        """The run again and again, the last time as it ended.
+        """Yields the run every few seconds, and last in the state in which it ended.
 
         Raises:
-            RunFailedError: it ended, and not well; with the failing step's own last line.
+            RunFailedError: it failed; the message is the last line of the failing step's log.
             RunUnfinishedError: it did not end in time.
         """
         until = time.monotonic() + timeout_s
@@ -133,28 +133,28 @@ class Kubeflow:
             f"the run did not end within {timeout_s:.0f} s", where=self._run_location(run), cure="follow it again"
         )
 
-    def follow_run(self, run: str, tell: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
-        """Waits for a run's end and tells every change of its steps. Returns the run's state; raises as `looks` does."""
-        told: dict[str, str] = {}
+    def follow_run(self, run: str, report: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
+        """Waits for a run's end and reports every change of its steps. Returns the run's state; raises as `watch_run` does."""
+        reported: dict[str, str] = {}
         state = ""
         for seen in self.watch_run(run, every_s=every_s, timeout_s=timeout_s):
             state = str(seen.get("state", ""))
             for task in list_steps(seen):
                 name, now = str(task.get("display_name")), str(task.get("state", ""))
-                if now and told.get(name) != now:
-                    told[name] = now
-                    tell(f"{name}: {now}")
+                if now and reported.get(name) != now:
+                    reported[name] = now
+                    report(f"{name}: {now}")
         return state
 
     def run_page(self, run: str) -> str:
-        """Where people see the run; empty where nobody said: the API server itself has no pages."""
+        """Address of the run's page; empty where no pages are known: the API server itself has none."""
         return f"{self._pages}/#/runs/details/{run}" if self._pages else ""
 
     def _run_location(self, run: str) -> str:
         return self.run_page(run) or f"run {run}"
 
     def failure_reason(self, run: str, seen: KubeflowRun) -> str:
-        """Why a run failed, in one sentence: the last line of the log of the step that failed first."""
+        """Why a run failed, in one sentence: the last line in the log of the step that failed first."""
         if was_cancelled(seen):
             return "the run was ended by hand"
         failed = [task for task in list_steps(seen) if task.get("state") == "FAILED"]
@@ -167,7 +167,7 @@ class Kubeflow:
         return words or f"{names or 'a step'} failed; the last line of its log says why"
 
     def _failure_line(self, run: str, step: str) -> str:
-        """Of its log, else what Kubernetes said of its pod."""
+        """From the log of a step, else what Kubernetes says of its pod."""
         pods = self._step_pods(run, step)
         logs = (find_failure_line(self._pod_log(run, pod)) for pod in pods)
         newest = (pod.message for pod in pods[:1] if "Error (exit code" not in pod.message)
@@ -180,9 +180,9 @@ class Kubeflow:
             return []
 
     def _pod_log(self, run: str, pod: StepPod) -> str:
-        """A pod's log, live or archived; empty when the server cannot find it, which it says with a code of 200.
+        """A pod's log, live or archived; empty when the server cannot find it: then it answers 200 with an error message.
 
-        A single-user server has the logs of ended pods only: it looks for those that run in no namespace.
+        A single-user server has only the logs of pods that have ended: for running pods it looks in no namespace.
         """
         for name in dict.fromkeys((pod.name, pod.node)):
             try:
@@ -201,7 +201,7 @@ class Kubeflow:
             return None
 
     def newest_version(self, name: str) -> tuple[str, str]:
-        """Pipeline and version id of what was uploaded last under a name."""
+        """Pipeline id and version id of what was uploaded last under a name."""
         pipeline = self.pipeline_id(name)
         if pipeline is not None:
             params = {"sort_by": "created_at desc", "page_size": "1"}
@@ -213,14 +213,14 @@ class Kubeflow:
         )
 
     def pipeline_spec(self, pipeline: str, version: str) -> dict[str, Any]:
-        """The compiled pipeline of a version: the first document of its YAML. Empty when the server does not show it."""
+        """The compiled pipeline of a version, the first document of its YAML; empty when the server does not show it."""
         found = self._request_json("GET", f"/pipelines/{pipeline}/versions/{version}").get("pipeline_spec") or {}
-        return dict(found.get("pipeline_spec") or found)  # with a platform spec, both lie one floor deeper
+        return dict(found.get("pipeline_spec") or found)  # with a platform spec, both are one level deeper
 
     def step_progress(self, run: str, step: str) -> tuple[float, str] | None:
-        """Share in [0, 1] and words of the last line of progress in a running step's log; None where there is none yet.
+        """Share in [0, 1] and words of the last progress line in a running step's log; None where there is none yet.
 
-        Of a step whose pod still waits, what Kubernetes says it waits for.
+        While the step's pod waits, the words are what Kubernetes says it waits for.
         """
         for pod in self._step_pods(run, step):
             if told := find_last_progress(self._pod_log(run, pod)):
@@ -289,7 +289,7 @@ class Kubeflow:
 
 
 def find_newest_version(server: Kubeflow, name: str) -> tuple[str, str]:
-    """Pipeline and version id of one of our pipelines, by its name with or without the family's before it."""
+    """Pipeline id and version id of one of our pipelines, by its name with or without the prefix `audio-tune-`."""
     try:
         return server.newest_version(name)
     except KubeflowNotFoundError:

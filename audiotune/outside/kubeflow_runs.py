@@ -1,7 +1,7 @@
-"""What a run on Kubeflow Pipelines tells of its steps, and where their pods are. Seen on 2.17.0 with Argo 4.0.5.
+"""Reads a run of Kubeflow Pipelines: its steps, their pods, and the lines of their logs that matter. Seen on 2.17.0 with Argo 4.0.5.
 
-The API's list of tasks is Argo's tree laid flat, in no order: beside each step stand its driver, its executor, every attempt as
-`step(0)`, the root and the workflow itself, and no task says which pod is its own. Argo's own account of the run does.
+The API's list of tasks is Argo's tree, flattened and without order: it also holds each step's driver and executor, every attempt as
+`step(0)`, the root and the workflow itself. No task names its pod; Argo's own record of the run does.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ KubeflowRun = dict[str, Any]
 # Lines of the launcher and of Argo: no reason stands there.
 _NO_REASON = re.compile(r'[IWEF]\d{4} |time="|Error: exit status|exit status')
 _FATAL = re.compile(r"^F\d{4} [^\]]*\] (.*)$")
-_STEP_FAILED = re.compile(r"exit status \d+$|signal: ")  # the launcher tells the step's own end
+_STEP_FAILED = re.compile(r"exit status \d+$|signal: ")  # the launcher reports that the step itself ended
 _ATTEMPT = re.compile(r"\((\d+)\)$")
-_NUMBER = re.compile(r"-\d+$")  # what Argo puts behind the workflow's name to name a node
+_NUMBER = re.compile(r"-\d+$")  # what Argo appends to the workflow's name to name a node
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class StepPod:
     """One attempt of a step.
 
     Attributes:
-        name: of the pod; a log of a pod that still runs is asked for by it.
-        node: Argo's id of it, which older Argos name pods by.
+        name: of the pod; it finds the log of a pod that still runs.
+        node: Argo's id of it; older versions of Argo name pods by it.
         phase: Pending, Running, Succeeded, Failed or Error.
         message: what Kubernetes says of it, as in "Unschedulable: ..."; may be empty.
     """
@@ -41,7 +41,7 @@ class StepPod:
 
 
 def list_steps(run: KubeflowRun) -> list[dict[str, Any]]:
-    """The tasks that are steps, in the order they began; what was never begun has no state and stands last."""
+    """The tasks that are steps, in the order they began; those that never began have no state and come last."""
     tasks = _read_tasks(run)
     children = (str(child.get("pod_name") or "") for task in tasks for child in task.get("child_tasks") or [])
     others = {"root", "executor", *(_NUMBER.sub("", child) for child in children)}
@@ -50,7 +50,7 @@ def list_steps(run: KubeflowRun) -> list[dict[str, Any]]:
 
 
 def find_failed_drivers(run: KubeflowRun) -> list[str]:
-    """Steps that never ran because what Kubeflow does before them failed: a wrong Secret, a lost entry of its metadata."""
+    """Steps that never ran because Kubeflow failed before them, for example for a wrong Secret or lost metadata."""
     names = [str(task.get("display_name") or "") for task in _read_tasks(run) if task.get("state") == "FAILED"]
     return sorted(name.removesuffix("-driver") for name in names if name.endswith("-driver"))
 
@@ -64,14 +64,14 @@ def _is_own_step(name: str, others: set[str]) -> bool:
 
 
 def was_cancelled(run: KubeflowRun) -> bool:
-    """Whether somebody asked for its end. The API calls such a run FAILED afterwards; only its history says more."""
+    """Whether somebody cancelled it. The API calls such a run FAILED afterwards; only its history shows the difference."""
     states = {str(past.get("state")) for past in run.get("state_history") or []}
     words = str((run.get("error") or {}).get("message") or "")
     return "workflow deadline" in words or bool({"CANCELING", "CANCELED"} & {*states, str(run.get("state"))})
 
 
 def parse_workflow(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Argo's account of a run in the answer of v1beta1, the only version of the API that shows it; empty when it is not there."""
+    """Argo's record of a run, from an answer of v1beta1, the only version of the API that shows it; empty when it is missing."""
     text = (answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}"
     try:
         found = json.loads(text)
@@ -81,24 +81,24 @@ def parse_workflow(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_step_pods(workflow: Mapping[str, Any], step: str) -> list[StepPod]:
-    """The pods that ran a step, the newest attempt first; last those of its driver that failed.
+    """The pods that ran a step, the newest attempt first; after them the pods of its driver that failed.
 
-    A node's name is its way from the root: `audio-tune-tune-x7p2k(0).root(0).finetune(0).executor(1)`.
+    A node's name is its path from the root: `audio-tune-tune-x7p2k(0).root(0).finetune(0).executor(1)`.
     """
     nodes = ((workflow.get("status") or {}).get("nodes") or {}).values()
     found = []
     for node in nodes:
-        way = [_ATTEMPT.sub("", part) for part in str(node.get("name") or "").split(".")]
-        ran = way[-2:] == [step, "executor"]
-        undriven = way[-1] == f"{step}-driver" and node.get("phase") in ("Failed", "Error")
-        if node.get("type") == "Pod" and (ran or undriven):
+        path = [_ATTEMPT.sub("", part) for part in str(node.get("name") or "").split(".")]
+        ran = path[-2:] == [step, "executor"]
+        driver_failed = path[-1] == f"{step}-driver" and node.get("phase") in ("Failed", "Error")
+        if node.get("type") == "Pod" and (ran or driver_failed):
             pod = StepPod(_build_pod_name(node), str(node["id"]), str(node.get("phase") or ""), str(node.get("message") or ""))
             found.append(((ran, *_parse_attempts(str(node["name"]))), pod))
     return [pod for _, pod in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
 def _build_pod_name(node: Mapping[str, Any]) -> str:
-    """`WORKFLOW-TEMPLATE-NUMBER`, as Argo makes it of the node's `WORKFLOW-NUMBER`."""
+    """`WORKFLOW-TEMPLATE-NUMBER`, as Argo builds it from the node's id `WORKFLOW-NUMBER`."""
     id, template = str(node["id"]), str(node.get("templateName") or "")
     workflow, _, number = id.rpartition("-")
     return f"{workflow}-{template}-{number}" if template else id
@@ -121,7 +121,7 @@ def find_failure_line(log: str) -> str:
 
 
 def parse_error_message(answer: str) -> str:
-    """What an answer that refuses says, at most 500 characters."""
+    """The message of an answer that is an error, at most 500 characters."""
     try:
         body = json.loads(answer)
         return str(body.get("message") or body.get("error_message") or body)[:500]

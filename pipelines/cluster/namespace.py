@@ -1,12 +1,12 @@
-"""What the namespace of the runs needs, as Kubernetes objects. Measured on KFP 2.17.0 with everything else refused.
+"""The Kubernetes objects that the namespace of the runs needs. Measured on KFP 2.17.0, where nothing else was allowed.
 
     python -m pipelines.namespace --for-cluster cluster.json --namespace jam | kubectl apply -f -
     python -m pipelines.namespace --for-cluster cluster.json --patch
     python -m pipelines.namespace --for-cluster cluster.json --training --namespace kubeflow | kubectl apply -f -
 
 Multi-user Kubeflow: runs land in the namespace you name, and all objects are yours. Single-user: runs land in Kubeflow's own
-namespace, whose ConfigMap kfp-launcher is Kubeflow's: --patch prints the command that changes it, and nothing here owns it.
-Where the facts say nodes above 1, what a TrainJob needs comes with the rest; --training prints that part alone.
+namespace, whose ConfigMap kfp-launcher belongs to Kubeflow: --patch prints the command that changes it.
+Where the facts say nodes above 1, the objects for a TrainJob come with the rest; --training prints only those.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ REPOSITORIES = "artifact-repositories"  # Argo's name for a namespace's own arch
 REPOSITORY = "workflows.argoproj.io/default-artifact-repository"
 KEYS = ("accesskey", "secretkey")
 ACCOUNT = "pipeline-runner"
-# port -> what a step's pods ask there
+# port -> the server that a step's pods reach there
 EGRESS_TCP = {8887: "Kubeflow's API server", 8080: "its metadata", 9000: "the store", 443: "Kubernetes' API", 5000: "MLflow"}
 DEPLOY = Path(__file__).parents[2] / "deploy" / "kfp"
 Object = dict[str, Any]
 
 
 def _parse_store(cluster: Cluster) -> tuple[str, str, bool]:
-    """Host and port of the store, its region, and whether it is spoken to without TLS."""
+    """Host and port of the store, its region, and whether it is reached without TLS."""
     address = urlsplit(cluster.store_endpoint)
     return address.netloc or "s3.amazonaws.com", cluster.store_region or "us-east-1", address.scheme == "http"
 
 
 def build_launcher_data(cluster: Cluster) -> dict[str, str]:
-    """The data of ConfigMap kfp-launcher: where artifacts go, and how to get in."""
+    """The data of ConfigMap kfp-launcher: where artifacts go, and with which key."""
     endpoint, region, plain = _parse_store(cluster)
     keys = {"secretName": cluster.store_secret, "accessKeyKey": KEYS[0], "secretKeyKey": KEYS[1]}
     default = {
@@ -62,8 +62,9 @@ def build_launcher_data(cluster: Cluster) -> dict[str, str]:
 
 
 def build_log_repository(cluster: Cluster) -> str:
-    """Where Argo archives the logs of runs in a namespace of ours: the group's own bucket, with the steps' own key. Kubeflow's
-    default is its own store, to which neither our policies nor our keys lead: every pod would end in an error.
+    """Where Argo archives the logs of runs: in the group's own bucket, with the steps' own key.
+
+    Kubeflow's default is its own store, which our policies and keys do not reach: every pod would end in an error.
     """
     endpoint, region, plain = _parse_store(cluster)
     bucket = urlsplit(cluster.store)
@@ -80,8 +81,10 @@ def build_log_repository(cluster: Cluster) -> str:
 
 
 def build_step_rules(cluster: Cluster) -> list[dict[str, Any]]:
-    """The four rights a run was measured to need; the last one spares a warning about the attempt's number. Training on several
-    nodes needs more."""
+    """The four rights that a run needs, as measured, and those for training on several nodes.
+
+    Without the last of the four each step only warns about the number of its attempt.
+    """
     made = [
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": [LAUNCHER]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [cluster.store_secret]},
@@ -97,7 +100,7 @@ def uses_several_nodes(cluster: Cluster) -> bool:
 
 
 def build_training_rules() -> list[dict[str, Any]]:
-    """What the finetune step needs besides, to lead a TrainJob: make, adopt, end it, and read what its pods say."""
+    """The rights of the finetune step for a TrainJob: to create, adopt and delete it, and to read the logs of its pods."""
     return [
         {"apiGroups": [GROUP], "resources": ["trainjobs"], "verbs": ["create", "get", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
@@ -106,7 +109,7 @@ def build_training_rules() -> list[dict[str, Any]]:
 
 
 def build_objects(cluster: Cluster, namespace: str) -> list[Object]:
-    """Everything but the Secret, whose contents are nobody's to print."""
+    """All objects but the Secret, whose contents must not be printed."""
     account = cluster.service_account or ACCOUNT
     repositories = _build_object("v1", "ConfigMap", REPOSITORIES, namespace, data={"audio-tune": build_log_repository(cluster)})
     repositories["metadata"]["annotations"] = {REPOSITORY: "audio-tune"}
@@ -121,7 +124,7 @@ def build_objects(cluster: Cluster, namespace: str) -> list[Object]:
 
 
 def build_training_objects(cluster: Cluster, namespace: str) -> list[Object]:
-    """What a TrainJob needs besides a run's own objects: for namespaces where those are Kubeflow's."""
+    """The objects for a TrainJob alone, for namespaces where the objects of a run belong to Kubeflow."""
     account = cluster.service_account or ACCOUNT
     return [
         *_build_role("audio-tune-training", account, namespace, build_training_rules()),
@@ -139,8 +142,9 @@ def _build_runtime_objects(cluster: Cluster, namespace: str) -> list[Object]:
 
 
 def build_runtime_spec(cluster: Cluster) -> dict[str, Any]:
-    """Trainer's torch runtime, but nothing is tried again below the step: one lost pod leaves the others waiting for it,
-    so the step starts all of them anew. Training pods need no token of Kubernetes.
+    """Trainer's torch runtime, but without retries: when one pod is lost the others wait for it, so the step starts all of them again.
+
+    Training pods need no token of Kubernetes.
     """
     image = cluster.images.train or TRAIN  # a TrainJob brings its own
     pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [{"name": CONTAINER, "image": image}]}
@@ -167,7 +171,7 @@ def _build_object(version: str, kind: str, name: str, namespace: str, **rest: An
 
 
 def _build_step_policy(cluster: Cluster) -> dict[str, Any]:
-    """Pods of a run ask others and are asked by nobody. KFP labels all of them with pipeline/runid."""
+    """Pods of a run open connections and accept none. KFP labels all of them with pipeline/runid."""
     named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
     ports = [{"protocol": "TCP", "port": port} for port in sorted({*EGRESS_TCP, *named, 6443})]
     dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
@@ -180,7 +184,7 @@ def _build_step_policy(cluster: Cluster) -> dict[str, Any]:
 
 
 def _build_training_policy(cluster: Cluster) -> dict[str, Any]:
-    """Training pods talk to each other on any port (NCCL takes what is free), to the store and to MLflow; nobody else asks them."""
+    """Training pods reach each other on any port (NCCL takes a free one), the store and MLflow; they accept no other connection."""
     named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
     ports = [{"protocol": "TCP", "port": port} for port in sorted({443, 9000, 5000, *named})]
     dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
@@ -194,19 +198,19 @@ def _build_training_policy(cluster: Cluster) -> dict[str, Any]:
 
 
 def build_patch_command(cluster: Cluster, namespace: str = "kubeflow") -> str:
-    """The command that tells a single-user Kubeflow of our bucket."""
+    """The command that makes a single-user Kubeflow use our bucket."""
     patch = json.dumps({"data": build_launcher_data(cluster)})
     return f"kubectl patch configmap {LAUNCHER} --namespace {namespace} --type merge --patch {shlex.quote(patch)}"
 
 
 def build_secret_command(name: str, namespace: str) -> str:
-    """How a Secret with a key of the store is made; it comes from two files that hold nothing else."""
+    """The command that creates a Secret with a key of the store, from two files that hold nothing else."""
     files = " ".join(f"--from-file={key}={key}" for key in KEYS)
     return f"kubectl create secret generic {name} --namespace {namespace} {files}"
 
 
 def build_manifests(cluster: Cluster) -> dict[str, str]:
-    """The plain manifests in deploy/kfp, file name -> text; a contract test holds them to this."""
+    """The plain manifests in deploy/kfp: file name -> text. A contract test compares the files with this."""
     head = "# Written by `python -m pipelines.namespace --write` from deploy/kfp/cluster.yaml; change it there.\n"
     patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": LAUNCHER}, "data": build_launcher_data(cluster)}
     return {

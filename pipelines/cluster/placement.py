@@ -1,7 +1,7 @@
-"""GPU, memory, secrets, retries and timeouts of every task, written in this one place from the cluster's facts.
+"""Writes the GPU, memory, secrets, retries and timeouts of every task, from the cluster's facts. Only this module does.
 
 It writes into the compiled YAML what the SDK's extension would have written, so that a cluster without the SDK (the chart's
-upload job) can do it too; a contract test holds both side by side. Shapes: kfp-kubernetes 2.17, KubernetesExecutorConfig.
+upload job) can do it too; a contract test compares both. Shapes: kfp-kubernetes 2.17, KubernetesExecutorConfig.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pipelines.documents import Documents, collect_containers, collect_tasks, it
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
 
-# Kubeflow counts this from the first start of a task, not per pause: shorter than all attempts together means no retry.
+# Kubeflow counts this from the first start of a task, not for each pause: if it is shorter than all attempts together, none is retried.
 _LONGER_THAN_ANY_RUN = "604800s"
-# So that the TrainJob meets its own deadline first and the step lives to tell of it.
+# So that the TrainJob reaches its own deadline first, and the step can still report it.
 _LONGER_THAN_THE_TRAINING_S = 900
-# A number, so that PodSecurity "restricted" can see it is not root; the images' own user.
+# The user of the images; a number, so that PodSecurity "restricted" can see that it is not root.
 _USER = "10001"
 _CA = "/etc/audio-tune/ca"
 _OURS = re.compile(r"(?:^|/)(prepare|train)(?:[:@]|$)")
@@ -28,17 +28,17 @@ _UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10
 
 
 def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
-    """The pipeline with every task put where it belongs, and given what it needs. What was placed before is replaced."""
+    """The pipeline with the placement and resources of every task. An earlier placement is replaced."""
     spec = copy.deepcopy(documents[0])
     executors = {}
     several = count_nodes(spec) > 1
     for label, container in collect_containers(spec).items():
         step = label.removeprefix("exec-").split("-")[0]
-        leads = several and step == "finetune"  # its GPUs are those of its training pods
-        gpu = step in GPU_STEPS and not leads
+        has_trainjob = several and step == "finetune"  # its GPUs are those of its training pods
+        gpu = step in GPU_STEPS and not has_trainjob
         _fill_container(container, cluster, gpu)
         executors[label] = _build_platform(cluster, gpu)
-        if leads:
+        if has_trainjob:
             container["env"] = [
                 *container.get("env", []),
                 {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)},
@@ -50,7 +50,7 @@ def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
 
 
 def count_nodes(spec: dict[str, Any]) -> int:
-    """How many nodes the finetune step of a filled pipeline trains on; 1 where there is none."""
+    """How many nodes the finetune step of a compiled pipeline trains on; 1 where it has no such step."""
     for step, task in iterate_steps(spec):
         if step == "finetune":
             wired = task.get("inputs", {}).get("parameters", {}).get("settings", {})
@@ -59,7 +59,7 @@ def count_nodes(spec: dict[str, Any]) -> int:
 
 
 def build_environment(cluster: Cluster) -> dict[str, str]:
-    """What every step sees besides its credentials."""
+    """The environment of every step, without its credentials."""
     values = {
         "AUDIOTUNE_STORE": cluster.store,
         "AWS_ENDPOINT_URL_S3": cluster.store_endpoint,
@@ -82,7 +82,7 @@ def _fill_container(container: dict[str, Any], cluster: Cluster, gpu: bool) -> N
 
 
 def _build_resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
-    """Each amount twice: old servers read numbers (cores, gigabytes), new ones Kubernetes' own words."""
+    """Each amount twice: old servers read numbers (cores, gigabytes), new ones Kubernetes' quantities."""
     memory = cluster.gpu_memory_limit if gpu else cluster.memory_limit
     made: dict[str, Any] = {
         "cpuRequest": parse_quantity(cluster.cpu_request),
@@ -127,7 +127,7 @@ def _reference_secret(name: str) -> dict[str, Any]:
 
 
 def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
-    """Shared memory and a deadline also without a GPU: the same steps are the heavy ones there."""
+    """Shared memory and a deadline also without a GPU, where the same steps take the longest."""
     mount = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": cluster.shared_memory}
     made: dict[str, Any] = {"emptyDirMounts": [mount], "activeDeadlineSeconds": str(cluster.gpu_timeout_s)}
     if cluster.gpu_node_selector:
@@ -141,7 +141,7 @@ def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
 
 
 def _dump_training_pod(image: str, cluster: Cluster) -> str:
-    """What each training pod gets, as the step reads it: the image, GPUs, shared memory, Secrets and place of a GPU step."""
+    """What each training pod gets, as the step reads it: the image, GPUs, shared memory, Secrets and placement of a GPU step."""
     step = _build_platform(cluster, gpu=True)
     secrets = [
         {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": key["secretKey"]}}}

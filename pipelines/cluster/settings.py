@@ -1,4 +1,4 @@
-"""Cluster: where steps run on Kubernetes, and with what. Read from JSON, YAML, or a recipe's [cluster] table.
+"""Cluster: where steps run on Kubernetes, and with which resources. Read from JSON, YAML, or a recipe's [cluster] table.
 
 On a cluster with our chart it is the ConfigMap <release>-cluster; without the chart it is a file that you write.
 """
@@ -19,7 +19,7 @@ _QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
 class ClusterTable(BaseModel):
-    """Refuses keys nobody knows."""
+    """Refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class GpuToleration(ClusterTable):
 
 
 class Cluster(ClusterTable):
-    """Where steps run on Kubernetes, and with what; a laptop ignores it."""
+    """Where steps run on Kubernetes, and with which resources; runs on a laptop ignore it."""
 
     store: str = Field(default="", description="AUDIOTUNE_STORE of every step; empty leaves it to the image's environment")
     store_endpoint: str = Field(default="", description="AWS_ENDPOINT_URL_S3 of every step")
@@ -78,18 +78,18 @@ class Cluster(ClusterTable):
 
 
 def load_cluster(path: Path) -> Cluster:
-    """The facts in a JSON or YAML file.
+    """Reads the facts of a cluster from a JSON or YAML file.
 
     Raises:
-        SettingsError: no such file, no JSON or YAML, or keys and values that do not fit, each named.
+        SettingsError: the file is missing, is no JSON or YAML, or holds keys or values that are wrong; each is named.
     """
     return _check_cluster(_flatten_table(_read_table(path)), str(path))
 
 
 def _flatten_table(table: dict[str, Any]) -> dict[str, Any]:
-    """The chart's cluster.json keeps our keys below `cluster` and the GPU preset's beside it.
+    """The chart's cluster.json has our keys below `cluster`, and the keys of the GPU preset beside it.
 
-    Its preset, runtime_class, device and device_class tell people what was meant: Kubeflow 2.17 can set none of them on a step.
+    Its preset, runtime_class, device and device_class are information for people: Kubeflow 2.17 can set none of them on a step.
     """
     if not isinstance(table.get("cluster"), dict):
         return table
@@ -101,7 +101,7 @@ def _flatten_table(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def cluster_from_environment() -> Cluster | None:
-    """What AUDIOTUNE_CLUSTER names, or None."""
+    """The facts in the file that AUDIOTUNE_CLUSTER names, or None."""
     path = os.environ.get("AUDIOTUNE_CLUSTER")
     return load_cluster(Path(path)) if path else None
 

@@ -1,1 +1,1 @@
-"""`python -m pipelines.doctor`: what keeps runs on Kubeflow from going well, and the cure."""
+"""`python -m pipelines.doctor`: finds what makes runs on Kubeflow fail, and names the cure."""

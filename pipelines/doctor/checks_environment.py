@@ -1,4 +1,4 @@
-"""What the doctor looks at around the namespaces: Kubeflow itself, GPU nodes, images, MLflow, clocks."""
+"""The doctor's checks outside of the namespaces: Kubeflow itself, GPU nodes, images, MLflow, clocks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from audiotune.errors import PipelineError
 from pipelines.doctor.findings import CheckTarget, DoctorFinding
 
 _TRIED = (2, 17)
-_MOST_SKEW_S = 60.0  # S3 refuses signatures that are 15 minutes off, tokens a few
+_MOST_SKEW_S = 60.0  # S3 refuses signatures that are 15 minutes off; tokens allow a few minutes
 _REFERENCE = re.compile(r"(?P<host>[^/]+)/(?P<path>[^@]+?)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>sha256:\w+))?$")
 _MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " + (
     "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
 
-def check_kubeflow(patient: CheckTarget) -> Iterator[DoctorFinding]:
-    """Kubeflow answers, and is of a version we know."""
-    if patient.kubeflow is None:
+def check_kubeflow(target: CheckTarget) -> Iterator[DoctorFinding]:
+    """Kubeflow answers, and its version is one that was tried."""
+    if target.kubeflow is None:
         yield DoctorFinding("kubeflow", "unknown", "Kubeflow was not asked", "give --endpoint or set AUDIOTUNE_KFP_ENDPOINT")
         return
     try:
-        said = patient.kubeflow.health()
+        said = target.kubeflow.health()
     except PipelineError as e:
-        yield DoctorFinding("kubeflow", "wrong", f"{e.what} in {patient.kubeflow.endpoint}", e.cure)
+        yield DoctorFinding("kubeflow", "wrong", f"{e.what} in {target.kubeflow.endpoint}", e.cure)
         return
     version = str(said.get("tag_name") or "")
     numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
@@ -41,8 +41,8 @@ def check_kubeflow(patient: CheckTarget) -> Iterator[DoctorFinding]:
         )
     else:
         yield DoctorFinding("kubeflow", "well", f"Kubeflow Pipelines {version or 'of unknown version'} answers, {kind}")
-    if bool(said.get("multi_user")) != (patient.runs != patient.home):
-        words = f"Kubeflow is {kind}, but runs are expected in {patient.runs} and Kubeflow in {patient.home}"
+    if bool(said.get("multi_user")) != (target.runs != target.home):
+        words = f"Kubeflow is {kind}, but runs are expected in {target.runs} and Kubeflow in {target.home}"
         cure = (
             "single-user runs land in Kubeflow's own namespace: leave --namespace out"
             if kind == "single-user"
@@ -51,17 +51,17 @@ def check_kubeflow(patient: CheckTarget) -> Iterator[DoctorFinding]:
         yield DoctorFinding("kubeflow", "wrong", words, cure)
 
 
-def check_gpus(patient: CheckTarget) -> Iterator[DoctorFinding]:
-    """Some node has what the GPU steps ask for, under the labels they want, behind taints they tolerate."""
-    cluster = patient.cluster
+def check_gpus(target: CheckTarget) -> Iterator[DoctorFinding]:
+    """Some node has the GPUs that the steps ask for, the labels that they select, and only taints that they tolerate."""
+    cluster = target.cluster
     if not cluster.gpus:
         yield DoctorFinding("gpu", "well", "no GPU is asked for; training runs on the CPU")
         return
-    nodes = (patient.api.get("/api/v1/nodes") or {}).get("items", [])
+    nodes = (target.api.get("/api/v1/nodes") or {}).get("items", [])
     asked = f"{cluster.gpus} × {cluster.gpu_resource}"
     labelled = [node for node in nodes if cluster.gpu_node_selector.items() <= (node["metadata"].get("labels") or {}).items()]
     owning = [n for n in labelled if int(n["status"].get("allocatable", {}).get(cluster.gpu_resource, "0")) >= cluster.gpus]
-    open_ = [node for node in owning if not list(_find_taints(node, patient))]
+    open_ = [node for node in owning if not list(_find_taints(node, target))]
     room = sum(int(node["status"]["allocatable"][cluster.gpu_resource]) // cluster.gpus for node in open_)
     if open_ and room < (cluster.nodes or 1):
         words = f"training asks for {cluster.nodes} times {asked}; there is room for {room}"
@@ -71,7 +71,7 @@ def check_gpus(patient: CheckTarget) -> Iterator[DoctorFinding]:
     elif open_:
         yield DoctorFinding("gpu", "well", f"{len(open_)} of {len(nodes)} nodes can give {asked}")
     elif owning:
-        taints = sorted({taint for node in owning for taint in _find_taints(node, patient)})
+        taints = sorted({taint for node in owning for taint in _find_taints(node, target)})
         cure = "add them to gpu_tolerations, or uncordon the nodes"
         yield DoctorFinding("gpu", "wrong", f"nodes with {asked} keep steps away by {', '.join(taints)}", cure)
     elif not labelled:
@@ -85,10 +85,10 @@ def check_gpus(patient: CheckTarget) -> Iterator[DoctorFinding]:
         )
 
 
-def _find_taints(node: dict[str, Any], patient: CheckTarget) -> Iterator[str]:
-    ours = [t.model_dump() for t in patient.cluster.gpu_tolerations]
-    if patient.cluster.gpu_taint:
-        ours.append({"key": patient.cluster.gpu_taint, "operator": "Exists", "value": "", "effect": "NoSchedule"})
+def _find_taints(node: dict[str, Any], target: CheckTarget) -> Iterator[str]:
+    ours = [t.model_dump() for t in target.cluster.gpu_tolerations]
+    if target.cluster.gpu_taint:
+        ours.append({"key": target.cluster.gpu_taint, "operator": "Exists", "value": "", "effect": "NoSchedule"})
     for taint in node["spec"].get("taints") or []:
         if taint["effect"] != "PreferNoSchedule" and not any(_tolerates_taint(toleration, taint) for toleration in ours):
             yield f"{taint['key']}:{taint['effect']}"
@@ -103,11 +103,11 @@ def _tolerates_taint(toleration: dict[str, Any], taint: dict[str, Any]) -> bool:
     return bool(toleration["key"] == taint["key"] and same_value)
 
 
-def check_images(patient: CheckTarget) -> Iterator[DoctorFinding]:
+def check_images(target: CheckTarget) -> Iterator[DoctorFinding]:
     """The steps' images are on a node already, or the registry has them."""
-    there = _list_node_images(patient)
+    there = _list_node_images(target)
     for name in ("prepare", "train"):
-        reference = getattr(patient.cluster.images, name)
+        reference = getattr(target.cluster.images, name)
         if not reference:
             yield DoctorFinding(
                 "images", "warning", f"no reference for {name}: the compiled name is taken", "give images in the cluster's facts"
@@ -115,23 +115,23 @@ def check_images(patient: CheckTarget) -> Iterator[DoctorFinding]:
         elif {reference, _strip_tag(reference)} & there:
             yield DoctorFinding("images", "well", f"{name} is on a node already")
         else:
-            yield _check_registry(patient, name, reference)
+            yield _check_registry(target, name, reference)
 
 
-def _list_node_images(patient: CheckTarget) -> set[str]:
-    if patient.kubernetes is None:
+def _list_node_images(target: CheckTarget) -> set[str]:
+    if target.kubernetes is None:
         return set()
-    nodes = (patient.kubernetes.get("/api/v1/nodes") or {}).get("items", [])
+    nodes = (target.kubernetes.get("/api/v1/nodes") or {}).get("items", [])
     return {name for node in nodes for image in node["status"].get("images") or [] for name in image.get("names") or []}
 
 
 def _strip_tag(reference: str) -> str:
-    """The reference without its tag where it has a digest: nodes name what they hold that way."""
+    """The reference without its tag where it has a digest, as nodes name their images."""
     match = _REFERENCE.match(reference)
     return f"{match['host']}/{match['path']}@{match['digest']}" if match and match["digest"] else reference
 
 
-def _check_registry(patient: CheckTarget, name: str, reference: str) -> DoctorFinding:
+def _check_registry(target: CheckTarget, name: str, reference: str) -> DoctorFinding:
     match = _REFERENCE.match(reference)
     if not match:
         return DoctorFinding("images", "wrong", f"{reference} is no reference of an image", "write host/path@sha256:...")
@@ -145,7 +145,7 @@ def _check_registry(patient: CheckTarget, name: str, reference: str) -> DoctorFi
         if code == 200:
             return DoctorFinding("images", "well", f"{name} is in {match['host']}")
         if code in (401, 403):
-            return _check_registry_login(patient, name, match["host"])
+            return _check_registry_login(target, name, match["host"])
         return DoctorFinding(
             "images", "wrong", f"{match['host']} has no {name} as {end}", "make images REGISTRY=... and take its digests"
         )
@@ -153,27 +153,27 @@ def _check_registry(patient: CheckTarget, name: str, reference: str) -> DoctorFi
     return DoctorFinding("images", "unknown", words, f"on a node: crictl pull {reference}")
 
 
-def _check_registry_login(patient: CheckTarget, name: str, host: str) -> DoctorFinding:
-    api = patient.kubernetes
-    path = f"/api/v1/namespaces/{patient.runs}/secrets/"
-    missing = [s for s in patient.cluster.pull_secrets if api is not None and api.get(path + s) is None]
-    if patient.cluster.pull_secrets and not missing:
+def _check_registry_login(target: CheckTarget, name: str, host: str) -> DoctorFinding:
+    api = target.kubernetes
+    path = f"/api/v1/namespaces/{target.runs}/secrets/"
+    missing = [s for s in target.cluster.pull_secrets if api is not None and api.get(path + s) is None]
+    if target.cluster.pull_secrets and not missing:
         return DoctorFinding(
-            "images", "well", f"{name}: {host} asks for a login, which {', '.join(patient.cluster.pull_secrets)} holds"
+            "images", "well", f"{name}: {host} asks for a login, which {', '.join(target.cluster.pull_secrets)} holds"
         )
     words = f"{name}: {host} asks for a login, and the Secret {', '.join(missing) or 'for it'} is not there"
     return DoctorFinding("images", "wrong", words, "kubectl create secret docker-registry, and name it in pull_secrets")
 
 
-def check_mlflow(patient: CheckTarget) -> Iterator[DoctorFinding]:
-    """MLflow answers under the address the steps were given; from outside the cluster by way of Kubernetes' API."""
-    url = patient.cluster.mlflow
+def check_mlflow(target: CheckTarget) -> Iterator[DoctorFinding]:
+    """MLflow answers at the address that the steps get; from outside the cluster it is asked through Kubernetes' API."""
+    url = target.cluster.mlflow
     if not url:
         yield DoctorFinding(
             "mlflow", "wrong", "no MLflow is named: register has nowhere to register", "set mlflow in the cluster's facts"
         )
         return
-    said = _ask_mlflow(patient, url)
+    said = _ask_mlflow(target, url)
     if said == "OK":
         yield DoctorFinding("mlflow", "well", f"{url} answers")
     else:
@@ -181,27 +181,27 @@ def check_mlflow(patient: CheckTarget) -> Iterator[DoctorFinding]:
         yield DoctorFinding("mlflow", "wrong", f"{url} does not answer as MLflow does ({said[:80]})", cure)
 
 
-def _ask_mlflow(patient: CheckTarget, url: str) -> str:
+def _ask_mlflow(target: CheckTarget, url: str) -> str:
     parts = urlsplit(url)
     names = (parts.hostname or "").split(".")
-    outside = patient.kubernetes is not None and not patient.kubernetes.inside
+    outside = target.kubernetes is not None and not target.kubernetes.inside
     if outside and (len(names) <= 2 or names[2:3] == ["svc"]):
-        namespace = names[1] if len(names) > 1 else patient.runs
+        namespace = names[1] if len(names) > 1 else target.runs
         path = f"/api/v1/namespaces/{namespace}/services/{names[0]}:{parts.port or 80}/proxy/health"
-        return patient.api.get_text(path) or "no such Service"
+        return target.api.get_text(path) or "no such Service"
     try:
         return httpx.get(f"{url.rstrip('/')}/health", timeout=5).text
     except httpx.HTTPError as e:
         return str(e)
 
 
-def check_clock(patient: CheckTarget) -> Iterator[DoctorFinding]:
+def check_clock(target: CheckTarget) -> Iterator[DoctorFinding]:
     """This machine, Kubernetes and Kubeflow agree on the time."""
     dates = {}
-    if patient.kubernetes is not None:
-        dates["Kubernetes"] = patient.kubernetes.server_date()
-    if patient.kubeflow is not None:
-        dates["Kubeflow"] = patient.kubeflow.server_date()
+    if target.kubernetes is not None:
+        dates["Kubernetes"] = target.kubernetes.server_date()
+    if target.kubeflow is not None:
+        dates["Kubeflow"] = target.kubeflow.server_date()
     for who, date in dates.items():
         if not date:
             yield DoctorFinding("clock", "unknown", f"{who} tells no time")

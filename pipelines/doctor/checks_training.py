@@ -1,4 +1,4 @@
-"""What the doctor looks at where training takes several nodes: Kubeflow Trainer, its version, and our runtime."""
+"""The doctor's checks for training on several nodes: Kubeflow Trainer, its version, and our runtime."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _INSTALL = "install Kubeflow Trainer 2.2 or newer (with JobSet), or take nodes o
 _APPLY = "apply what `python -m pipelines.namespace` prints for these facts (--training where the rest is Kubeflow's)"
 
 
-def check_trainer(patient: CheckTarget) -> Iterator[DoctorFinding]:
-    """Kubernetes knows TrainJobs as we write them, and the namespace has the runtime that they name."""
-    if not uses_several_nodes(patient.cluster):
+def check_trainer(target: CheckTarget) -> Iterator[DoctorFinding]:
+    """Kubernetes has TrainJobs with the fields that we use, and the namespace has the runtime that they name."""
+    if not uses_several_nodes(target.cluster):
         yield DoctorFinding("trainer", "well", "training stays in one pod; no TrainJob is needed")
         return
-    described = patient.api.get(f"/openapi/v3/apis/{GROUP}/v1alpha1")  # open to everybody who may sign in, unlike the CRD
+    described = target.api.get(f"/openapi/v3/apis/{GROUP}/v1alpha1")  # every signed-in user may read it, unlike the CRD
     if described is None:
-        words = f"nodes is {patient.cluster.nodes}, and Kubernetes knows no TrainJob: Kubeflow Trainer is not installed"
+        words = f"nodes is {target.cluster.nodes}, and Kubernetes knows no TrainJob: Kubeflow Trainer is not installed"
         yield DoctorFinding("trainer", "wrong", words, _INSTALL)
         return
     missing = [name for name in _NEEDED if name not in _list_fields(described)]
@@ -31,7 +31,7 @@ def check_trainer(patient: CheckTarget) -> Iterator[DoctorFinding]:
         yield DoctorFinding("trainer", "wrong", words, _INSTALL)
         return
     yield DoctorFinding("trainer", "well", "Kubernetes knows TrainJobs as Kubeflow Trainer 2.2 and newer have them")
-    yield from _check_runtime(patient)
+    yield from _check_runtime(target)
 
 
 def _list_fields(described: dict[str, Any]) -> set[str]:
@@ -42,12 +42,12 @@ def _list_fields(described: dict[str, Any]) -> set[str]:
     return set()
 
 
-def _check_runtime(patient: CheckTarget) -> Iterator[DoctorFinding]:
-    found = patient.api.get(f"{API}/namespaces/{patient.runs}/trainingruntimes/{RUNTIME}")
+def _check_runtime(target: CheckTarget) -> Iterator[DoctorFinding]:
+    found = target.api.get(f"{API}/namespaces/{target.runs}/trainingruntimes/{RUNTIME}")
     if found is None:
-        yield DoctorFinding("trainer", "wrong", f"no TrainingRuntime {RUNTIME} in {patient.runs}: TrainJobs are refused", _APPLY)
+        yield DoctorFinding("trainer", "wrong", f"no TrainingRuntime {RUNTIME} in {target.runs}: TrainJobs are refused", _APPLY)
         return
-    ours = build_runtime_spec(patient.cluster)["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
+    ours = build_runtime_spec(target.cluster)["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
     job = _find_job_spec(found)
     if not any(container.get("name") == CONTAINER for container in _read_pod_spec(job).get("containers", [])):
         yield DoctorFinding("trainer", "wrong", f"TrainingRuntime {RUNTIME} has no container {CONTAINER} in a job {JOB}", _APPLY)
@@ -58,7 +58,7 @@ def _check_runtime(patient: CheckTarget) -> Iterator[DoctorFinding]:
         words = f"TrainingRuntime {RUNTIME} starts single pods again: the others wait for one that begins anew"
         yield DoctorFinding("trainer", "warning", words, _APPLY)
     else:
-        yield DoctorFinding("trainer", "well", f"{patient.runs} has the TrainingRuntime {RUNTIME}")
+        yield DoctorFinding("trainer", "well", f"{target.runs} has the TrainingRuntime {RUNTIME}")
 
 
 def _find_job_spec(runtime: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Says what keeps runs on Kubeflow from going well, and the cure. Changes nothing.
+"""Finds what makes runs on Kubeflow fail, and names the cure. Changes nothing.
 
     python -m pipelines.doctor --for-cluster cluster.json --endpoint http://localhost:8888
     python -m pipelines.doctor --for-cluster cluster.json --namespace jam --json
 
-Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 the command line, 3 neither Kubernetes nor Kubeflow
-could be asked.
+Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 the command line is wrong, 3 neither Kubernetes nor
+Kubeflow answers.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ CHECKS: dict[str, Check] = {
 _MARKS = {"well": "✓", "warning": "!", "wrong": "✗", "unknown": "?"}
 
 
-def run_checks(patient: CheckTarget) -> list[DoctorFinding]:
-    """Everything that was looked at, in the order it should be mended."""
-    return [finding for about, check in CHECKS.items() for finding in run_check(about, check, patient)]
+def run_checks(target: CheckTarget) -> list[DoctorFinding]:
+    """Runs all checks; the findings are in the order in which to cure them."""
+    return [finding for about, check in CHECKS.items() for finding in run_check(about, check, target)]
 
 
 def format_findings(found: list[DoctorFinding]) -> str:
-    """The findings for people."""
+    """The findings as text."""
     lines = []
     for finding in found:
         lines.append(f"{_MARKS[finding.state]} {finding.about}: {finding.words}")
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 def _try_kubernetes(args: argparse.Namespace) -> Kubernetes | None:
     try:
         found = connect_kubernetes(args.kubeconfig, args.kubernetes, args.context)
-        found.server_date()  # one question that anybody may ask
+        found.server_date()  # a request that every user may make
         return found
     except PipelineError as e:
         print(f"doctor: {e}", file=sys.stderr)

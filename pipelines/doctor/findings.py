@@ -1,4 +1,4 @@
-"""A finding of the doctor: what was looked at, how it is, and the cure."""
+"""A finding of the doctor: what was checked, its state, and the cure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FindingState = Literal["well", "warning", "wrong", "unknown"]
 
 @dataclass(frozen=True)
 class DoctorFinding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         about: what, in a word or two.
-        state: well; warning: runs work, but not as hoped; wrong: runs will fail; unknown: could not be seen from here.
-        words: how it is, one sentence.
+        state: well; warning: runs work, but with a drawback; wrong: runs will fail; unknown: it could not be read from here.
+        words: the state, in one sentence.
         cure: what to do about it.
     """
 
@@ -36,14 +36,14 @@ class DoctorFinding:
 
 @dataclass(frozen=True)
 class CheckTarget:
-    """What is examined.
+    """What the checks examine.
 
     Attributes:
-        cluster: what the pipelines were finished with.
+        cluster: the facts that the pipelines are compiled with.
         runs: namespace the runs land in.
-        home: namespace Kubeflow itself lives in.
+        home: namespace of Kubeflow itself.
         account: service account of the steps.
-        kubernetes, kubeflow: ways to ask; None when there is none.
+        kubernetes, kubeflow: connections; None when there is none.
     """
 
     cluster: Cluster
@@ -55,7 +55,7 @@ class CheckTarget:
 
     @property
     def api(self) -> Kubernetes:
-        """Kubernetes' API; raises PipelineError when nobody said where it is."""
+        """Kubernetes' API. Raises PipelineError when there is no connection."""
         if self.kubernetes is None:
             raise PipelineError("Kubernetes was not asked", cure="give --kubeconfig or --kubernetes")
         return self.kubernetes
@@ -64,10 +64,10 @@ class CheckTarget:
 Check = Callable[[CheckTarget], Iterator[DoctorFinding]]
 
 
-def run_check(about: str, check: Check, patient: CheckTarget) -> list[DoctorFinding]:
-    """Runs one check; what it may not or cannot see becomes a finding, too."""
+def run_check(about: str, check: Check, target: CheckTarget) -> list[DoctorFinding]:
+    """Runs one check. What it may not or cannot read becomes a finding, too."""
     try:
-        return list(check(patient))
+        return list(check(target))
     except KubernetesForbiddenError as e:
         return [DoctorFinding(about, "unknown", f"could not be seen: {e}", "run the doctor as somebody who may read it")]
     except PipelineError as e:

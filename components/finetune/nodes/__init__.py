@@ -1,9 +1,9 @@
-"""Training on several nodes: the step makes a Kubeflow TrainJob, follows it, and takes what it left in the store.
+"""Training on several nodes: the step makes a Kubeflow TrainJob, follows it, and reads what it left in the store.
 
-place.py     what a training pod gets: written by pipelines.cluster.placement, read from the step's environment
-order.py     what the pods are to do, kept in the store
-trainjob.py  the object
-watch.py     what it and its pods say
-run.py       make or adopt, follow, end
-__main__.py  what each pod runs
+node_resources.py       image, resources and volumes of a training pod: compiled in by pipelines.cluster.placement
+task_spec.py            what the pods train, kept in the store
+trainjob.py             the TrainJob object
+trainjob_monitor.py     the state of the TrainJob and its pods, and their logs
+trainjob_controller.py  creates or adopts the TrainJob, follows it, and ends it
+__main__.py             the program of each pod
 """

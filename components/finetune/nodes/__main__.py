@@ -1,4 +1,4 @@
-"""What each training pod runs: `python -m components.finetune.nodes KEY`, with the order's key in the store."""
+"""The program of each training pod: `python -m components.finetune.nodes KEY`, with the store key of the task."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from audiotune.store import open_store
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains as one node; the last line on stderr is the reason when it fails, as every step does."""
     parser = argparse.ArgumentParser(prog="python -m components.finetune.nodes", description=(__doc__ or "").strip())
-    parser.add_argument("order", help="store key of the order that the step gave")
+    parser.add_argument("task", help="store key of the task that the step gave")
     args = parser.parse_args(argv)
     try:
         from components.finetune.compute_backends import launch_processes
         from components.finetune.nodes.task_spec import load_task
         from components.finetune.training_process import run_training
 
-        job = load_task(open_store(), args.order, print_progress)
+        job = load_task(open_store(), args.task, print_progress)
         launch_processes(job.settings, run_training, job)
     except AudioTuneError as e:
         print_last_words("finetune", str(e))
         return 1
-    except Exception as e:  # a bug, or another node that is gone: where, then the one line that the step repeats
+    except Exception as e:  # a bug, or another node is gone: the traceback, then the one line that the step repeats
         traceback.print_exc()
         print_last_words("finetune", describe_bug(e))
         return 1

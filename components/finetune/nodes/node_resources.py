@@ -1,4 +1,4 @@
-"""Where training pods run and what they get; compiled into the step by pipelines.cluster.placement, read here. No torch."""
+"""Where training pods run and what they get. pipelines.cluster.placement compiles it into the step; this reads it, without torch."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from audiotune.errors import SettingsError
 
 VARIABLE = "AUDIOTUNE_TRAINJOB"
 RUNTIME = "audio-tune"  # the TrainingRuntime that pipelines.cluster.namespace and the chart make
-# What every training pod carries, and its NetworkPolicy goes by.
+# Labels of every training pod; its NetworkPolicy selects by them.
 LABELS = {"app.kubernetes.io/name": "audio-tune", "app.kubernetes.io/component": "training"}
 _CURE = "compile the pipeline for this cluster with nodes above 1, or set the knob nodes to 1"
 Object = dict[str, Any]
 
 
 class NodeResources(BaseModel):
-    """What one training pod gets, in Kubernetes' own words.
+    """What one training pod gets, as fields of Kubernetes.
 
     Attributes:
-        image: the step's own.
-        env: environment, Secrets by reference.
+        image: the same as the step's.
+        env: environment; Secrets are referenced.
         resources: requests and limits of one pod.
         user: number of the user it runs as.
-        deadline_s: seconds after which the TrainJob is ended, whoever lives.
-        restarts: how often all pods are started anew after one was lost.
+        deadline_s: seconds after which Kubernetes ends the TrainJob, whether the step still runs or not.
+        restarts: how often all pods are started again after one was lost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,10 +45,10 @@ class NodeResources(BaseModel):
 
 
 def node_resources_from_environment() -> NodeResources:
-    """What the compiled pipeline says.
+    """Reads what the compiled pipeline says.
 
     Raises:
-        SettingsError: it says nothing, or what does not fit.
+        SettingsError: it says nothing, or its fields are wrong.
     """
     text = os.environ.get(VARIABLE)
     if not text:

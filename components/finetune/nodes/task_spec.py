@@ -1,4 +1,4 @@
-"""What the step orders of the training pods: one small JSON in the store, named by its content."""
+"""The task that the step gives to the training pods: one small JSON in the store, named by its content."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.finetune.training_task import TrainingTask
 
 
 class TrainingTaskSpec(BaseModel):
-    """A Job that travels by the store: whatever a pod can find there itself is only named.
+    """A TrainingTask as it is kept in the store. What a pod can find in the store itself is only named.
 
     Attributes:
-        settings: as the step got them.
-        base_digest: of the base the step found; a pod that finds another one stops.
+        settings: of the step.
+        base_digest: of the base model that the step found; a pod that finds another one stops.
         latents: store key of the latents manifest, kept as a blob.
         dataset: digest.
         run_key: where checkpoints are.
@@ -39,35 +39,35 @@ class TrainingTaskSpec(BaseModel):
 
 
 def store_task(store: Store, job: TrainingTask) -> str:
-    """Keeps the order of a job in the store and returns its key."""
+    """Keeps a task in the store and returns its key."""
     latents = store.put_blob(job.latents.to_bytes(), ".jsonl")
-    order = TrainingTaskSpec(
+    spec = TrainingTaskSpec(
         settings=job.settings.model_dump(),
         base_digest=job.base.digest,
         latents=latents,
         dataset=job.dataset,
         run_key=job.run_key,
     )
-    return store.put_blob(order.model_dump_json().encode(), ".json")
+    return store.put_blob(spec.model_dump_json().encode(), ".json")
 
 
 def load_task(store: Store, key: str, progress: ProgressCallback) -> TrainingTask:
-    """The job of an order, with the base on this machine.
+    """Reads a task, and brings its base model to this machine.
 
     Raises:
-        TrainingError: the order cannot be read: it was given by another version.
-        ModelError: the base changed since the order was given.
+        TrainingError: the task cannot be read, since another version wrote it.
+        ModelError: the base changed since the task was written.
     """
     try:
-        order = TrainingTaskSpec.model_validate_json(Path(store.fetch(key)).read_bytes())
-        settings = Settings.model_validate(order.settings)
+        spec = TrainingTaskSpec.model_validate_json(Path(store.fetch(key)).read_bytes())
+        settings = Settings.model_validate(spec.settings)
     except ValidationError as e:
         cure = "take the same image for the step and its training pods"
-        raise TrainingError(f"the order does not fit: {e.errors()[0]['msg']}", where=key, cure=cure) from e
+        raise TrainingError(f"the training task does not fit: {e.errors()[0]['msg']}", where=key, cure=cure) from e
     base = resolve_base(store, settings.base)
-    if base.digest != order.base_digest:
+    if base.digest != spec.base_digest:
         raise ModelError(
             f"the base {settings.base!r} is another one here than at the step", where="base", cure="run encode again"
         )
-    latents = load_manifest(Path(store.fetch(order.latents)), "latents", LatentRow)
-    return TrainingTask(settings, store.url, progress, base, latents, order.dataset, order.run_key)
+    latents = load_manifest(Path(store.fetch(spec.latents)), "latents", LatentRow)
+    return TrainingTask(settings, store.url, progress, base, latents, spec.dataset, spec.run_key)

@@ -1,4 +1,4 @@
-"""The TrainJob as an object: trainer.kubeflow.org/v1alpha1 as of Kubeflow Trainer 2.2, where `runtimePatches` came."""
+"""Builds the TrainJob object: trainer.kubeflow.org/v1alpha1 as of Kubeflow Trainer 2.2, the first with `runtimePatches`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MANAGER = "audio-tune/finetune"
 
 @dataclass(frozen=True)
 class OwnerPod:
-    """The step's own pod: it owns the TrainJob, which goes when the pod goes."""
+    """The step's own pod. It owns the TrainJob: Kubernetes deletes the TrainJob after the pod."""
 
     namespace: str
     name: str
@@ -31,14 +31,14 @@ class OwnerPod:
 def make_trainjob_name(run: str, run_key: str) -> str:
     """The TrainJob's name: the same for every attempt of one run at one training, another for everything else.
 
-    Short, since the pods' host names are made of it and end at 63 letters.
+    It is short, since the pods' host names contain it and may have 63 letters.
     """
     digits = hashlib.sha256(f"{run}/finetune/{run_key}".encode()).hexdigest()[:16]
     return f"finetune-{digits}"
 
 
 def build_trainjob(place: NodeResources, pod: OwnerPod, run_key: str, *, nodes: int, devices: int, command: list[str]) -> Object:
-    """The object as it is posted.
+    """Builds the object as it is posted.
 
     Args:
         place: what each pod gets.
@@ -80,7 +80,7 @@ def _build_jobs_patch(place: NodeResources) -> Object:
 
 
 def _build_pod_spec(place: NodeResources) -> Object:
-    """As PodSecurity's strictest level asks; with a root that nobody writes to, and scratch where the program does."""
+    """As PodSecurity's level restricted asks: the root is read-only, and the program writes to scratch volumes."""
     scratch = {"tmp": "/tmp", "cache": "/cache"}
     container = {
         "name": CONTAINER,
@@ -98,7 +98,7 @@ def _build_pod_spec(place: NodeResources) -> Object:
             "runAsGroup": 0,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "terminationGracePeriodSeconds": 5,  # a node has nothing to finish: checkpoints are made by the clock
+        "terminationGracePeriodSeconds": 5,  # a node has nothing to finish: checkpoints are saved at fixed times
         "containers": [container],
         "volumes": [*place.volumes, *({"name": name, "emptyDir": {}} for name in scratch)],
     }

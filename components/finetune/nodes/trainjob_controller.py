@@ -1,7 +1,8 @@
-"""The step's side of a training on several nodes: makes or adopts the TrainJob, follows it to its end, starts lost ones anew.
+"""The step's side of a training on several nodes: creates or adopts the TrainJob, follows it to its end, starts it again after a loss.
 
-Three ways to end it: it is done; the step gets SIGTERM, whose first act is to delete it (the step lives 0.7 s then); or the step
-is killed hard, and the TrainJob is adopted by the next attempt, goes with the step's pod that owns it, or meets its own deadline.
+It ends in one of three ways. The training is done. Or the step gets SIGTERM and deletes the TrainJob first of all, since it lives only
+0.7 s more. Or the step is killed by SIGKILL: then the next attempt adopts the TrainJob, or Kubernetes deletes it with the step's pod,
+which owns it, or at its own deadline.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ _DOCTOR = "run `python -m pipelines.doctor` with the cluster's facts: it looks a
 
 @dataclass
 class TrainJobController:
-    """Leads one TrainJob.
+    """Creates, follows and ends one TrainJob.
 
     Attributes:
-        api: Kubernetes as the step's account.
-        deleter: a second way there, for the one call on SIGTERM: the first may be in the middle of an answer.
+        api: Kubernetes, as the step's service account.
+        deleter: a second connection, for the one call on SIGTERM: the first may be in the middle of an answer.
         pod: the step's own.
         place: what the training pods get.
-        progress: told of everything.
-        every_s: seconds between looks.
-        patience_s: seconds that Kubernetes may be away, and that a TrainJob may stay without any pod.
+        progress: called with everything that happens.
+        every_s: seconds between two polls.
+        patience_s: seconds that Kubernetes may be unreachable, and that a TrainJob may have no pod.
     """
 
     api: Kubernetes
@@ -62,7 +63,7 @@ class TrainJobController:
         """Returns when the training is done.
 
         Raises:
-            TrainingError: it cannot be made, a node failed (with its last words), too many were lost, or time is over.
+            TrainingError: it cannot be created, a node failed (with the last line of its log), too many were lost, or the time is over.
         """
         until = time.monotonic() + self.place.deadline_s
         with self._delete_on_sigterm(wanted):
@@ -86,9 +87,8 @@ class TrainJobController:
             cure="look at the nodes and run it again: it goes on from its last checkpoint",
         )
 
-    # ------------------------------------------------------------------------------------------------ making
     def _create_or_adopt(self, wanted: Object, *, fresh: bool) -> Object:
-        """The TrainJob in the cluster: made, or adopted from an attempt before. With `fresh` an adopted one is never taken."""
+        """Creates the TrainJob, or adopts that of an earlier attempt. With `fresh` an earlier one is deleted first."""
         path, name = f"{API}/namespaces/{self.pod.namespace}/trainjobs", _trainjob_name(wanted)
         waited_until = time.monotonic() + self.patience_s
         while True:
@@ -122,7 +122,7 @@ class TrainJobController:
             time.sleep(self.every_s)
 
     def _adopt_existing(self, path: str, wanted: Object, *, fresh: bool) -> Object | None:
-        """The one that is there, now owned by this pod; None when it is on its way out, or is sent there."""
+        """The existing TrainJob, now owned by this pod; None when it is being deleted, or is deleted here."""
         there = self.api.get(path)
         if there is None or there["metadata"].get("deletionTimestamp"):
             return None
@@ -137,9 +137,8 @@ class TrainJobController:
             self.progress(0.0, f"adopted TrainJob {_trainjob_name(wanted)} of an earlier attempt")
         return adopted
 
-    # ------------------------------------------------------------------------------------------------ following
     def _follow_to_end(self, wanted: Object, *, fresh: bool) -> str:
-        """Follows it to its end; returns which node was lost, or nothing when the training is done."""
+        """Follows it to its end. Returns which node was lost, or "" when the training is done."""
         self.uid = ""  # until it is known, SIGTERM deletes by name alone
         try:
             made = self._create_or_adopt(wanted, fresh=fresh)
@@ -186,7 +185,6 @@ class TrainJobController:
                     cure=_DOCTOR,
                 )
 
-    # ------------------------------------------------------------------------------------------------ ending
     @contextlib.contextmanager
     def _delete_on_sigterm(self, wanted: Object) -> Iterator[None]:
         path = f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_trainjob_name(wanted)}"
@@ -200,7 +198,7 @@ class TrainJobController:
             yield
 
     def _delete_quietly(self, wanted: Object) -> None:
-        """It has done its work; if it cannot be deleted now, it goes with the step's pod."""
+        """Deletes it, as its work is done. Where that fails, Kubernetes deletes it with the step's pod."""
         with contextlib.suppress(AudioTuneError):
             self.api.delete(f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_trainjob_name(wanted)}", uid=self.uid)
 
@@ -215,7 +213,7 @@ def _handle_signal(number: signal.Signals, act: Callable[[int, FrameType | None]
 
 
 def _explain_loss(watch: TrainJobMonitor, condition: Object) -> str:
-    """Which node was lost; raises where the training itself failed."""
+    """Describes which node was lost. Raises TrainingError where the training itself failed."""
     if condition.get("reason") == "DeadlineExceeded":
         cure = "raise gpu_timeout_s in the cluster's facts; run again, it goes on from its last checkpoint"
         raise TrainingError("the training took longer than it may", where=watch.name, cure=cure)
@@ -232,18 +230,18 @@ def _trainjob_name(wanted: Object) -> str:
 
 
 def find_own_pod(api: Kubernetes, folder: Path = SERVICE_ACCOUNT_FOLDER) -> OwnerPod:
-    """The pod this step runs in, as Kubeflow names it in the environment and labels it with its run.
+    """The pod that this step runs in. Kubeflow names it in the environment and labels it with its run.
 
     Args:
         api: as the step's account.
-        folder: where kubelet tells a pod its namespace.
+        folder: where the kubelet writes the pod's namespace.
 
     Raises:
-        TrainingError: no pod of a run, or the account may not look.
+        TrainingError: this is no pod of a run, or the account may not read it.
     """
     name, uid = os.environ.get("KFP_POD_NAME", ""), os.environ.get("KFP_POD_UID", "")
-    told = folder / "namespace"
-    namespace = told.read_text().strip() if told.exists() else ""
+    file = folder / "namespace"
+    namespace = file.read_text().strip() if file.exists() else ""
     try:
         found = api.get(f"/api/v1/namespaces/{namespace}/pods/{name}") if name and namespace else None
     except KubernetesForbiddenError as e:
@@ -255,7 +253,7 @@ def find_own_pod(api: Kubernetes, folder: Path = SERVICE_ACCOUNT_FOLDER) -> Owne
 
 
 def make_controller(place: NodeResources, progress: ProgressCallback) -> TrainJobController:
-    """As the service account of the step's pod.
+    """A controller that acts as the service account of the step's pod.
 
     Raises:
         TrainingError: outside of Kubernetes.

@@ -1,4 +1,4 @@
-"""What a TrainJob and its pods look like at one moment, and what is told of them: states, and every new line of every log."""
+"""Polls a TrainJob and its pods, and reports their states and every new line of every log."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from components.finetune.nodes.trainjob import API, CONTAINER, OwnerPod
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z) (.*)")
-# What the other nodes say when one of them is gone: a consequence, never the reason.
+# What the other nodes write when one of them is gone: a consequence, never the reason.
 _PEER = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|remote process exited|NCCL|gloo", re.IGNORECASE)
 
 
 @dataclass
 class TrainingNode:
-    """One training pod, as it was seen last; pods may vanish at any time, what they said stays here.
+    """One training pod, as it was seen last. A pod may vanish at any time; its last lines are kept here.
 
     Attributes:
         status: the pod's status.
-        gone: it was there and is not any more.
-        leaving: when somebody deleted it; empty while nobody has.
+        gone: it existed and does not exist any more.
+        deletion_time: when it was deleted; empty while it was not.
         lines: the last lines it wrote.
     """
 
@@ -45,7 +45,7 @@ class TrainingNode:
 
     @property
     def exit_state(self) -> Object:
-        """How its container ended: exitCode, reason, finishedAt; empty while it has not."""
+        """How its container ended (exitCode, reason, finishedAt); empty while it runs."""
         for container in self.status.get("containerStatuses") or []:
             if container.get("name") == CONTAINER:
                 return dict(container.get("state", {}).get("terminated") or {})
@@ -53,7 +53,7 @@ class TrainingNode:
 
     @property
     def disruption_reason(self) -> str:
-        """Why it was taken away from outside, or empty."""
+        """Why Kubernetes took it away, or empty."""
         for condition in self.status.get("conditions") or []:
             if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
                 return str(condition.get("reason") or "disrupted")
@@ -62,7 +62,7 @@ class TrainingNode:
 
     @property
     def waiting_reason(self) -> str:
-        """What keeps it from running, or empty: no room on any node, an image that does not come."""
+        """What keeps it from running, or empty: for example no room on any node, or an image that cannot be pulled."""
         for condition in self.status.get("conditions") or []:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
                 return str(condition.get("message") or condition.get("reason") or "")
@@ -79,7 +79,7 @@ class TrainingNode:
 
     @property
     def failure_reason(self) -> str:
-        """Why it failed by itself, in its own last words; empty when it did not."""
+        """Why it failed by itself: the last line of its log; empty when it did not."""
         if self.exit_state.get("reason") == "OOMKilled":
             return "it used more memory than it may; raise gpu_memory_limit or lower batch_size"
         if self.was_killed or not self.exit_state.get("exitCode"):
@@ -88,24 +88,24 @@ class TrainingNode:
 
     @property
     def is_consequence(self) -> bool:
-        """Whether it says only that another node is gone."""
+        """Whether its last line only says that another node is gone."""
         return bool(_PEER.search(self.last_message))
 
     @property
     def last_message(self) -> str:
-        """What it said last that makes sense."""
+        """The last line of its log that is a reason."""
         return find_failure_line("\n".join(self.lines))
 
 
 @dataclass
 class TrainJobMonitor:
-    """Looks at one TrainJob again and again.
+    """Polls one TrainJob.
 
     Attributes:
-        pod: the step's own; says in which namespace.
+        pod: the step's own; the TrainJob is in its namespace.
         name: the TrainJob's.
         count: nodes expected.
-        progress: told of every change and every line.
+        progress: called with every change and every line.
     """
 
     api: Kubernetes
@@ -122,7 +122,7 @@ class TrainJobMonitor:
         return f"{API}/namespaces/{self.pod.namespace}/trainjobs/{self.name}"
 
     def poll(self) -> Object | None:
-        """The TrainJob as it is now, after all that its pods newly said was told; None when it is gone."""
+        """Reports what is new in its pods' logs and returns the TrainJob as it is now; None when it is gone."""
         job = self.api.get(self.path)
         if job is not None:
             self._poll_pods(job)
@@ -144,7 +144,7 @@ class TrainJobMonitor:
         self._report_states(job)
 
     def _read_log(self, node: TrainingNode) -> None:
-        """Every line since the last look. The API counts in seconds, the lines in nanoseconds: those told before are left out."""
+        """Reports every line since the last poll. The API takes seconds, lines have nanoseconds: lines reported before are skipped."""
         if node.phase == "Pending":
             return
         since = {"sinceTime": node.stamp} if node.stamp else {}
@@ -172,7 +172,7 @@ class TrainJobMonitor:
         self.progress(self.share, f"node {node.index}: {told.words if told else line}")
 
     def _report_states(self, job: Object) -> None:
-        """One line whenever it has changed: how many run, and what the others wait for."""
+        """Reports how many nodes run and what the others wait for, whenever that has changed."""
         running = sum(node.phase in ("Running", "Succeeded") for node in self.nodes.values())
         waits = "; ".join(
             f"node {node.index} waits: {node.waiting_reason}" for node in self._nodes_in_order() if node.waiting_reason
@@ -183,7 +183,7 @@ class TrainJobMonitor:
             self.report_change(words)
 
     def report_change(self, words: str) -> None:
-        """Says it unless it was the last thing said."""
+        """Reports words unless they were the last ones reported."""
         if words != self.last_reported:
             self.last_reported = words
             self.progress(self.share, words)
@@ -192,7 +192,7 @@ class TrainJobMonitor:
         return [self.nodes[index] for index in sorted(self.nodes)]
 
     def find_failed_node(self) -> TrainingNode | None:
-        """The node that failed first by itself; None when nodes were only taken away, or missed one that was."""
+        """The node that failed first by itself; None when nodes were only taken away, or ended because another one was."""
         failed = [node for node in self._nodes_in_order() if node.failure_reason]
         firm = [node for node in failed if not node.is_consequence]
         if not firm and any(node.was_killed for node in self.nodes.values()):
@@ -200,7 +200,7 @@ class TrainJobMonitor:
         return min(firm or failed, key=lambda node: (str(node.exit_state.get("finishedAt") or "~"), node.index), default=None)
 
     def describe_lost_node(self) -> str:
-        """Which node was taken away first and why, in words; the others were ended because of it."""
+        """Describes which node was taken away first and why; the others ended because of it."""
         killed = [node for node in self._nodes_in_order() if node.was_killed or node.deletion_time]
         if not killed:
             return "nodes were lost before they said anything"
@@ -221,7 +221,7 @@ def find_end_condition(job: Object) -> tuple[str, Object]:
 
 
 def _find_newest_pods(items: list[Any], since: str) -> dict[int, Any]:
-    """Index -> its newest pod; without those that a TrainJob of the same name left, which was deleted a moment before."""
+    """Index -> its newest pod. Pods of a deleted TrainJob of the same name may still be there; they are skipped."""
     found = sorted(items, key=lambda item: str(item["metadata"].get("creationTimestamp")))
     return {_read_node_index(item): item for item in found if str(item["metadata"].get("creationTimestamp") or since) >= since}
 
