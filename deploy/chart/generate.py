@@ -1,4 +1,4 @@
-"""Writes what comes from the values model: `python -m deploy.chart.generate`; with --check it only tells what has drifted."""
+"""Writes the files that come from the values model: `python -m deploy.chart.generate`; --check only lists those that differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from audiotune.store.atomic_files import write_atomic_file
-from deploy.chart import graph, rules, schema, values_documents
+from deploy.chart import graph, rules, schema, settings_template, values_documents
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -19,6 +19,7 @@ def render_files() -> dict[Path, str]:
         chart / "values.schema.json": schema.render_schema(),
         chart / "values.yaml": values_documents.render_values_yaml(),
         chart / "templates/_rules.tpl": rules.render_template(),
+        chart / "templates/_settings.tpl": settings_template.render_template(),
         docs / "values.md": values_documents.render_reference(),
         docs / "graph.md": graph.render_page(),
     }

@@ -1,4 +1,4 @@
-"""Rules between values. Each is written once for Python and once for Helm's templates; a test holds the two against each other."""
+"""Rules between values. Each is written once for Python and once for Helm's templates; a test compares the two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ValueRule:
-    """Something that must not be.
+    """A combination of values that is refused.
 
     Attributes:
         key: the value to change.
@@ -26,15 +26,23 @@ class ValueRule:
     words: str
 
 
-# Variables the chart sets itself; a second one of the same name would win or lose by order, silently.
+# Variables that the chart sets; of two with one name, the order would decide silently.
 CHART_VARIABLES = ("AUDIOTUNE_", "AWS_", "MLFLOW_", "HOME", "XDG_CACHE_HOME")
 
 
 _OPENID = r"(^|\s)openid(\s|$)"
+_PUBLIC_URL = "^https://[^/]+/*$"
 
 
 def _sets_chart_variable(env: Mapping[str, str]) -> bool:
     return any(name.startswith(CHART_VARIABLES) for name in env)
+
+
+def _has_public_url(v: Mapping[str, Any]) -> bool:
+    """The given address, or else one that a route has."""
+    if url := v["studio"]["oidc"]["url"]:
+        return bool(re.search(_PUBLIC_URL, url))
+    return any(v[route]["enabled"] and v[route]["studioHost"] for route in ("ingress", "httpRoute"))
 
 
 def _make_env_rule(part: str) -> ValueRule:
@@ -158,20 +166,10 @@ RULES = (
     ),
     ValueRule(
         "studio.oidc.url",
-        '(and .studio.oidc.issuer (or (and .studio.oidc.url (not (hasPrefix "https://" .studio.oidc.url)))'
+        f"(and .studio.oidc.issuer (or (and .studio.oidc.url (not (regexMatch {json.dumps(_PUBLIC_URL)} .studio.oidc.url)))"
         " (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost)))))",
-        lambda v: (
-            bool(v["studio"]["oidc"]["issuer"])
-            and (
-                bool(v["studio"]["oidc"]["url"] and not v["studio"]["oidc"]["url"].startswith("https://"))
-                or not (
-                    v["studio"]["oidc"]["url"]
-                    or (v["ingress"]["enabled"] and v["ingress"]["studioHost"])
-                    or (v["httpRoute"]["enabled"] and v["httpRoute"]["studioHost"])
-                )
-            )
-        ),
-        "the provider sends members back to an https address: set it, or studioHost of an Ingress or HTTPRoute",
+        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not _has_public_url(v),
+        "the provider sends members back to an https address without a path: set it, or studioHost of an Ingress or HTTPRoute",
     ),
     ValueRule(
         "generation.replicas",

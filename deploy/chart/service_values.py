@@ -1,11 +1,13 @@
-"""The parts that are programs of ours: generation, studio, and what the pipelines need."""
+"""Values of our own programs: generation, studio, and the pipelines. What is a setting of a program is taken from its settings class."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from audiotune.access import VARIABLE as ACCESS_VARIABLE
+from deploy.chart.service_settings import ServiceSetting, take_setting
 from deploy.chart.value_types import (
     ChartModel,
     ContainerResources,
@@ -21,8 +23,61 @@ from deploy.chart.value_types import (
     WebhookHost,
     make_resources,
 )
+from pipelines.cluster.settings import Cluster
+from services.generation.settings import GenerationSettings
+from services.studio.settings import StudioSettings
 
 Preset = Literal["cpu", "l4-24gb", "a100-40gb", "h100-80gb", "mig-2g.20gb"]
+ReleaseName = Annotated[str, Field(min_length=1, max_length=100)]
+_BY_PRESET = "null comes from the preset"
+# conditions under which a setting is given
+_OIDC = "$values.studio.oidc.issuer"
+_KFP = 'ne $values.kfp.mode "none"'
+_MULTI_USER = 'eq $values.kfp.mode "multi-user"'
+_WEBHOOKS = "$values.generation.webhooks.secret"
+
+# Settings that follow from other values or from how the chart is built: no value stands for them.
+CHART_DECIDES = (
+    ServiceSetting(
+        GenerationSettings,
+        "drain_s",
+        expression="int64 $values.generation.longestSeconds",
+        reason="a pod that ends is given the time that a request may wait",
+    ),
+    ServiceSetting(
+        GenerationSettings,
+        "device",
+        expression='ternary "cuda" "cpu" (gt (int $gpu.count) 0)',
+        reason="a pod that asks for GPUs uses them",
+    ),
+    ServiceSetting(
+        StudioSettings,
+        "generation_url",
+        expression='printf "http://%s-generation.%s.svc:3000" (include "audio-tune.name" $root) $root.Release.Namespace',
+        reason="the Service of this release",
+    ),
+    ServiceSetting(StudioSettings, "work_folder", expression='"/tmp/studio"', reason="the volume of studio.workSize"),
+    ServiceSetting(
+        StudioSettings,
+        "oidc_ca",
+        expression='"/etc/audio-tune/oidc/ca.crt"',
+        when=f"and {_OIDC} $values.studio.oidc.caConfigMap",
+        reason="where studio.oidc.caConfigMap is mounted",
+    ),
+    ServiceSetting(
+        StudioSettings,
+        "kfp_namespace",
+        expression="$root.Release.Namespace",
+        when=_MULTI_USER,
+        reason="runs happen in the namespace of this release",
+    ),
+    ServiceSetting(
+        Cluster,
+        "service_account",
+        expression=f'ternary $values.kfp.serviceAccount "" ({_MULTI_USER})',
+        reason="the account that the studio starts runs with",
+    ),
+)
 
 
 class GpuValues(ChartModel):
@@ -34,28 +89,44 @@ class GpuValues(ChartModel):
     )
     device_class: str = Field(default="gpu.nvidia.com", description="device class of the claim")
     resource: str | None = Field(default=None, description="resource name, as in nvidia.com/gpu")
-    count: int | None = Field(default=None, ge=0, le=16, description="how many of it")
+    count: int | None = Field(default=None, ge=0, le=16, description="how many of it; 0 runs on the CPU")
     node_selector: Labels | None = Field(default=None, description="labels a GPU node must have")
     tolerations: list[TaintToleration] | None = Field(default=None, description="taints that are tolerated")
     runtime_class_name: str | None = Field(default=None, description="runtime class; empty where the node's default knows GPUs")
     shared_memory: Quantity | None = Field(default=None, description="size of /dev/shm")
-    batch_size: int | None = Field(
-        default=None, ge=1, le=4096, description="sounds made at once (generation); segments per optimizer step (pipelines)"
+
+
+class GenerationGpuValues(GpuValues):
+    """The machine of the generation service, with the batch that fits."""
+
+    batch_size: int | None = take_setting(
+        GenerationSettings, "batch", expression="int64 $gpu.batchSize", default=None, reason=_BY_PRESET
     )
 
 
 class TrainingGpuValues(GpuValues):
-    """The same for the pipelines' steps, with the recipe that fits."""
+    """The machine of the pipelines' steps, with the batch and the recipe that fit."""
 
-    recipe: str | None = Field(default=None, description="recipe that fits this machine")
+    count: int | None = take_setting(Cluster, "gpus", expression="int64 $gpu.count", default=None, reason=_BY_PRESET)
+    shared_memory: str | None = take_setting(
+        Cluster, "shared_memory", expression="$gpu.sharedMemory", default=None, reason=_BY_PRESET
+    )
+    batch_size: int | None = take_setting(Cluster, "batch_size", expression="int64 $gpu.batchSize")
+    recipe: str | None = take_setting(Cluster, "recipe", expression="$gpu.recipe", default=None, reason=_BY_PRESET)
 
 
 class ReleaseValues(ChartModel):
     """Which release is served."""
 
-    name: str = Field(default="audio-tune", min_length=1, max_length=100, description="name it is registered under")
-    alias: str = Field(default="champion", min_length=1, description="alias that is followed")
-    candidates: bool = Field(default=False, description="serve the candidate while there is no champion")
+    name: ReleaseName = take_setting(
+        GenerationSettings,
+        "release",
+        default="audio-tune",
+        reason="the recipes register under this name; without one the service is not ready while several are registered",
+        note="several with commas, the default first",
+    )
+    alias: str = take_setting(GenerationSettings, "alias")
+    candidates: bool = take_setting(GenerationSettings, "candidates")
 
 
 class AutoscalingValues(ChartModel):
@@ -72,22 +143,24 @@ class AutoscalingValues(ChartModel):
 
 
 class QuotaValues(ChartModel):
-    """What one member may ask for, counted over all pods."""
+    """What one member may ask for."""
 
-    rate_per_minute: int = Field(default=600, ge=1, le=1_000_000, description="requests a minute")
-    sound_seconds_per_day: float = Field(default=0, ge=0, le=1e9, description="seconds of sound a day (UTC); 0: no bound")
-    queue: int = Field(default=32, ge=1, le=10_000, description="sounds that may wait in a pod")
-    jobs: int = Field(default=200, ge=1, le=1_000_000, description="jobs that may wait or run")
+    rate_per_minute: int = take_setting(GenerationSettings, "rate_per_minute")
+    sound_seconds_per_day: float = take_setting(GenerationSettings, "sound_s_per_day")
+    queue: int = take_setting(GenerationSettings, "member_queue")
+    jobs: int = take_setting(GenerationSettings, "member_jobs")
 
 
 class WebhookValues(ChartModel):
     """Addresses that are told when a job has ended."""
 
-    secret: Name = Field(
-        default="", description="existing Secret with the key `secret`, which signs what is sent; empty: none are sent"
-    )
-    hosts: list[WebhookHost] = Field(
-        default=[], description="receivers that are not public https, as in studio or 10.0.0.7:8080; their ports are opened"
+    secret: Name = take_setting(GenerationSettings, "webhook_secret", secret_key="secret", note="empty: nothing is sent")
+    hosts: list[WebhookHost] = take_setting(
+        GenerationSettings,
+        "webhook_hosts",
+        when=_WEBHOOKS,
+        default=[],
+        note="as in studio or 10.0.0.7:8080; their ports are opened",
     )
 
 
@@ -96,36 +169,29 @@ class GenerationValues(PodPlacement):
 
     replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
     release: ReleaseValues = Field(default=ReleaseValues(), description="what is served")
-    queue: int = Field(default=64, ge=1, le=10_000, description="sounds that may wait in a pod; more get 429 and Retry-After")
-    queue_seconds: float = Field(default=300, gt=0, le=86_400, description="predicted seconds of work that may wait in a pod")
-    batch_seconds: float = Field(
-        default=2, gt=0, le=600, description="predicted seconds after which a batch takes no more sounds; others wait that long"
-    )
-    body_mb: float = Field(default=24, gt=0, le=1000, description="largest request, in MB")
-    init_seconds: float = Field(default=60, gt=0, le=600, description="longest sound that a request may start from")
+    queue: int = take_setting(GenerationSettings, "queue")
+    queue_seconds: float = take_setting(GenerationSettings, "queue_s")
+    batch_seconds: float = take_setting(GenerationSettings, "batch_s")
+    body_mb: float = take_setting(GenerationSettings, "body_mb")
+    init_seconds: float = take_setting(GenerationSettings, "init_s")
     allowance: QuotaValues = Field(default=QuotaValues(), description="what one member may ask for")
     webhooks: WebhookValues = Field(default=WebhookValues(), description="addresses that are told when a job has ended")
-    poll_seconds: float = Field(default=5, gt=0, le=3600, description="seconds between looks at the alias")
-    consent_seconds: float = Field(default=60, gt=0, le=86_400, description="seconds between looks at everybody's consent")
-    adapters: str = Field(
-        default="*",
-        description="releases whose LoRA adapters requests may add to theirs, with commas; * all that are registered, empty none",
+    poll_seconds: float = take_setting(GenerationSettings, "poll_s")
+    consent_seconds: float = take_setting(GenerationSettings, "consent_s")
+    adapters: str = take_setting(GenerationSettings, "adapters")
+    grace_seconds: float = take_setting(GenerationSettings, "grace_s")
+    keep: bool = take_setting(GenerationSettings, "keep")
+    keep_days: float = take_setting(
+        GenerationSettings, "keep_days", note="0: for ever; objectStorage.lifecycle.jobsDays must be as long, or 0"
     )
-    grace_seconds: float = Field(
-        default=3600, ge=0, le=604_800, description="how long a release is served while the store cannot tell who consents"
-    )
-    keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
-    keep_days: float = Field(
-        default=30, ge=0, le=36_500, description="days that kept sounds and ended jobs stay; 0: for ever; see lifecycle.jobsDays"
-    )
-    log_prompts: bool = Field(default=False, description="write prompts into the log")
-    gpu: GpuValues = Field(default=GpuValues(), description="the machine it runs on")
+    log_prompts: bool = take_setting(GenerationSettings, "log_prompts")
+    gpu: GenerationGpuValues = Field(default=GenerationGpuValues(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
     pre_stop_seconds: int = Field(
         default=10, ge=0, le=300, description="pause before a pod ends, so that load balancers forget it"
     )
-    longest_seconds: Seconds = Field(
-        default=900, description="longest wait for a sound; a pod that ends gets this and the pause before it is killed"
+    longest_seconds: int = take_setting(
+        GenerationSettings, "patience_s", note="a pod that ends gets this and the pause before it is killed"
     )
     autoscaling: AutoscalingValues = Field(default=AutoscalingValues(), description="more pods when requests wait")
     resources: ContainerResources = Field(
@@ -138,26 +204,32 @@ class GenerationValues(PodPlacement):
 class OidcValues(ChartModel):
     """Sign-in at a provider (OpenID Connect) instead of passwords."""
 
-    issuer: Url = Field(default="", description="the provider, as in https://login.band.org/realms/band; empty: passwords")
-    client_id: str = Field(default="", description="what the provider calls the studio")
-    secret: Name = Field(default="", description="existing Secret with the key `client-secret`; empty: a public client")
-    name: str = Field(default="your account", max_length=60, description="what members know the provider as")
-    scopes: str = Field(default="openid email profile", description="scopes that are asked for")
-    member_claim: str = Field(
-        default="sub", min_length=1, description="claim that names a person; owners say on the Account page who that is here"
+    issuer: Url = take_setting(StudioSettings, "oidc_issuer", when=_OIDC)
+    client_id: str = take_setting(StudioSettings, "oidc_client_id", when=_OIDC)
+    secret: Name = take_setting(
+        StudioSettings, "oidc_client_secret", when=_OIDC, secret_key="client-secret", note="empty: a public client"
     )
-    claim_is_member: bool = Field(
-        default=False, description="the claim's value is the member's id; only where nobody can choose it at the provider"
+    name: str = take_setting(StudioSettings, "oidc_name", when=_OIDC)
+    scopes: str = take_setting(StudioSettings, "oidc_scopes", when=_OIDC)
+    member_claim: str = take_setting(
+        StudioSettings, "oidc_member_claim", when=_OIDC, note="owners say on the Account page which member that is"
     )
-    groups: list[str] = Field(default=[], description="groups of the provider that may come in; empty: all its people")
-    groups_claim: str = Field(default="groups", min_length=1, description="claim that lists a person's groups")
-    url: Url = Field(
-        default="",
-        description="address members type; empty: https:// and studioHost. The provider sends members back to <url>/oidc/back",
+    claim_is_member: bool = take_setting(
+        StudioSettings, "oidc_claim_is_member", when=_OIDC, note="only where nobody can choose it at the provider"
     )
-    session_hours: float = Field(default=12, gt=0, le=720, description="a sign-in counts for so many hours")
+    groups: list[str] = take_setting(StudioSettings, "oidc_groups", when=_OIDC, default=[], note="empty: all its people")
+    groups_claim: str = take_setting(StudioSettings, "oidc_groups_claim", when=_OIDC)
+    url: Url = take_setting(
+        StudioSettings,
+        "public_url",
+        when=_OIDC,
+        expression='$values.studio.oidc.url | default (printf "https://%s" (ternary $values.ingress.studioHost'
+        " $values.httpRoute.studioHost (and $values.ingress.enabled (not (empty $values.ingress.studioHost)))))",
+        note="empty: https:// and studioHost; the provider sends members back to <url>/oidc/back",
+    )
+    session_hours: float = take_setting(StudioSettings, "oidc_session_h", when=_OIDC)
     ca_config_map: Name = Field(
-        default="", description="ConfigMap with ca.crt, where the provider's certificate is of an own authority"
+        default="", description="ConfigMap with ca.crt, where the provider's certificate is not from a public authority"
     )
     port: Port = Field(default=443, description="port that the network policy opens towards it")
 
@@ -166,12 +238,10 @@ class StudioValues(PodPlacement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
     enabled: bool = Field(default=True, description="without it the API alone remains")
-    releases_by: Literal["members", "owners"] = Field(
-        default="members", description="who may start a training on the Releases page: every member, or owners only"
-    )
+    releases_by: Literal["members", "owners"] = take_setting(StudioSettings, "releases_by")
     oidc: OidcValues = Field(default=OidcValues(), description="sign-in at a provider")
-    upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken, in MB")
-    generation_limit_seconds: Seconds = Field(default=600, description="longest wait for a sound")
+    upload_limit_mb: int = take_setting(StudioSettings, "upload_limit_mb")
+    generation_limit_seconds: int = take_setting(StudioSettings, "generation_limit_s")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
     resources: ContainerResources = Field(
@@ -183,8 +253,12 @@ class StudioValues(PodPlacement):
 class AccessValues(ChartModel):
     """Who may come in."""
 
-    mode: Literal["members", "open"] = Field(
-        default="members", description="members: sign-in and tokens; open: everybody who reaches it"
+    mode: Literal["members", "open"] = take_setting(
+        StudioSettings,
+        "access",
+        shared_variable=ACCESS_VARIABLE,
+        default="members",
+        reason="in a cluster many can reach a service",
     )
     first_owner: Name = Field(default="owner", description="member whose account is made on the first install; empty makes none")
 
@@ -196,35 +270,39 @@ class KfpValues(ChartModel):
         default="none",
         description="none; single-user: runs happen in KFP's own namespace; multi-user: runs happen in this release's namespace",
     )
-    endpoint: Url = Field(default="", description="its API, as in http://ml-pipeline.kubeflow:8888")
-    pages: Url = Field(default="", description="its pages as a browser reaches them; the studio links a run to its own")
+    endpoint: Url = take_setting(StudioSettings, "kfp_url", when=_KFP, note="as in http://ml-pipeline.kubeflow:8888")
+    pages: Url = take_setting(StudioSettings, "kfp_pages", when=_KFP, note="the studio links a run to its own")
     namespace: Name = Field(default="kubeflow", description="namespace Kubeflow Pipelines itself lives in")
-    token_secret: Name = Field(default="", description="Secret with the key `token`, where the API asks for one")
+    token_secret: Name = take_setting(
+        StudioSettings, "kfp_token", when=_KFP, secret_key="token", note="empty where it asks for none"
+    )
     upload: bool = Field(default=True, description="upload the compiled pipelines after install and upgrade")
-    service_account: Name = Field(default="pipeline-runner", description="account of the steps (multi-user); empty makes none")
+    service_account: Name = take_setting(
+        StudioSettings,
+        "kfp_service_account",
+        when=_MULTI_USER,
+        default="pipeline-runner",
+        reason="the chart makes this account with the rights that the steps need",
+        note="made by the chart (multi-user); empty makes none",
+    )
 
 
 class PipelineValues(ChartModel):
     """What the steps of a run ask for. Told to the pipelines in the ConfigMap <release>-cluster."""
 
     gpu: TrainingGpuValues = Field(default=TrainingGpuValues(), description="machine of encode, finetune and evaluate")
-    nodes: int = Field(
-        default=1,
-        ge=1,
-        le=64,
-        description="training pods, each with the preset's GPUs; above 1 Kubeflow Trainer 2.2 must be there",
+    nodes: int = take_setting(
+        Cluster, "nodes", default=1, reason="the chart always says it", note="above 1 Kubeflow Trainer 2.2 must be there"
     )
     internet: bool = Field(
         default=True, description="steps may fetch recordings and base models from https addresses (multi-user)"
     )
-    retries: int = Field(default=2, ge=0, le=10, description="attempts after a first failure")
-    gpu_timeout_seconds: int = Field(
-        default=604_800, ge=60, description="a GPU step that runs longer is ended; it resumes when run again"
-    )
-    cpu_request: Quantity = Field(default="500m", description="cores every step asks for")
-    memory_request: Quantity = Field(default="1Gi", description="memory every step asks for")
-    memory_limit: Quantity = Field(default="8Gi", description="memory limit of steps without a GPU")
-    gpu_memory_limit: Quantity = Field(default="48Gi", description="memory limit of GPU steps")
+    retries: int = take_setting(Cluster, "retries")
+    gpu_timeout_seconds: int = take_setting(Cluster, "gpu_timeout_s")
+    cpu_request: str = take_setting(Cluster, "cpu_request")
+    memory_request: str = take_setting(Cluster, "memory_request")
+    memory_limit: str = take_setting(Cluster, "memory_limit")
+    gpu_memory_limit: str = take_setting(Cluster, "gpu_memory_limit")
 
 
 class HelmTestValues(ChartModel):

@@ -1,4 +1,4 @@
-"""Walks the values model: every knob with its path, type in words, default and sentence."""
+"""Walks the values model: every value with its path, type in words, default, sentence and setting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from deploy.chart.schema import build_schema
+from deploy.chart.service_settings import ServiceSetting, get_setting
+from deploy.chart.values import ChartValues
 
 
 @dataclass(frozen=True)
@@ -18,50 +20,58 @@ class ValueField:
 
     Attributes:
         path: keys from the top.
-        group: whether it holds other knobs.
+        group: whether it holds other values.
         default: as Helm sees it.
-        words: what it is, one sentence.
+        sentence: what it is.
         kind: its type and bounds in words; empty for groups.
+        setting: the service's setting that it stands for.
     """
 
     path: tuple[str, ...]
     group: bool
     default: Any
-    words: str
+    sentence: str
     kind: str
+    setting: ServiceSetting | None = None
 
     @property
     def name(self) -> str:
         return ".".join(self.path)
 
 
-def list_value_fields(model: BaseModel, made: dict[str, Any] | None = None, path: tuple[str, ...] = ()) -> Iterator[ValueField]:
+def build_defaults() -> ChartValues:
+    """The defaults as they ship, without images.registry, which has none; so the rules are not asked."""
+    return ChartValues.model_construct(**{name: info.get_default() for name, info in ChartValues.model_fields.items()})
+
+
+def list_value_fields(model: BaseModel, schema: dict[str, Any] | None = None, path: tuple[str, ...] = ()) -> Iterator[ValueField]:
     """Groups before what is in them, in the order of the model."""
-    made = build_schema() if made is None else made
+    schema = build_schema() if schema is None else schema
     for name, info in type(model).model_fields.items():
         key = info.alias or name
         value = getattr(model, name)
-        card = made["properties"][key]
+        below = schema["properties"][key]
         here = (*path, key)
         group = isinstance(value, BaseModel)
         dumped = value.model_dump(mode="json", by_alias=True) if group else _dump_field(model, name)
-        yield ValueField(here, group, dumped, info.description or "", "" if group else describe_type(card))
+        kind = "" if group else describe_type(below)
+        yield ValueField(here, group, dumped, info.description or "", kind, get_setting(info))
         if group:
-            yield from list_value_fields(value, card, here)
+            yield from list_value_fields(value, below, here)
 
 
 def _dump_field(model: BaseModel, name: str) -> Any:
     return next(iter(model.model_dump(mode="json", include={name}).values()))
 
 
-def describe_type(card: dict[str, Any]) -> str:
+def describe_type(schema: dict[str, Any]) -> str:
     """A schema in words, as in `integer, 1 to 65535`."""
-    if "anyOf" in card:
-        return " or ".join(describe_type(choice) for choice in card["anyOf"])
-    if "enum" in card:
-        return ", ".join(f"`{json.dumps(choice) if not isinstance(choice, str) else choice}`" for choice in card["enum"])
-    words = {"object": "map", "array": "list"}.get(card.get("type", ""), card.get("type", "anything"))
-    low, high = card.get("minimum", card.get("exclusiveMinimum")), card.get("maximum")
+    if "anyOf" in schema:
+        return " or ".join(describe_type(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(choice) if not isinstance(choice, str) else choice}`" for choice in schema["enum"])
+    name = {"object": "map", "array": "list"}.get(schema.get("type", ""), schema.get("type", "anything"))
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
     if low is not None and high is not None:
-        return f"{words}, {'above ' if 'exclusiveMinimum' in card else ''}{low:g} to {high:.12g}"
-    return f"{words}, at least {low:g}" if low is not None else words
+        return f"{name}, {'above ' if 'exclusiveMinimum' in schema else ''}{low:g} to {high:.12g}"
+    return f"{name}, at least {low:g}" if low is not None else name

@@ -1,4 +1,4 @@
-"""Words that several parts of the values share: closed models, quantities, images, resources, scheduling."""
+"""Types that several parts of the values share: closed models, quantities, images, resources, scheduling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from deploy.chart.service_settings import get_setting
+
 
 class ChartModel(BaseModel):
     """Base of all values: unknown keys are refused, keys are camelCase as Helm's users expect."""
@@ -14,6 +16,13 @@ class ChartModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True, validate_default=True, frozen=True
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Refuses a value whose type is not that of the setting it stands for."""
+        for info in cls.model_fields.values():
+            if setting := get_setting(info):
+                setting.check_type(info.annotation)
 
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"

@@ -1,4 +1,4 @@
-"""What is written for people from the values model: commented values.yaml and the reference page."""
+"""What people read about the values: the commented values.yaml and the reference page."""
 
 from __future__ import annotations
 
@@ -6,42 +6,33 @@ import json
 import textwrap
 from typing import Any
 
-from pydantic import BaseModel
-
-from deploy.chart.service_values import GpuValues
-from deploy.chart.value_fields import ValueField, list_value_fields
-from deploy.chart.values import ChartValues
+from deploy.chart.value_fields import ValueField, build_defaults, list_value_fields
 
 _WRITTEN_BY = "Written by `python -m deploy.chart.generate` from deploy/chart/values.py; change it there."
 _WIDTH = 128
 
 
-def build_defaults() -> ChartValues:
-    """The defaults as they ship: without the one value nobody else can know, so the rules are not asked."""
-    return ChartValues.model_construct(**{name: info.get_default() for name, info in ChartValues.model_fields.items()})
-
-
 def render_values_yaml() -> str:
     lines = [f"# {_WRITTEN_BY}", "# The only value without a default is images.registry. Full table: docs/operations/values.md"]
-    for knob in list_value_fields(build_defaults()):
-        depth = len(knob.path) - 1
+    for field in list_value_fields(build_defaults()):
+        depth = len(field.path) - 1
         if depth == 0:
             lines.append("")
-        if not _is_explained_elsewhere(knob):
-            lines += _wrap_comment(knob.words, depth)
-        value = "" if knob.group and knob.default else f" {_dump_yaml(knob.default)}"
-        lines.append(f"{'  ' * depth}{knob.path[-1]}:{value}")
+        if not _is_explained_elsewhere(field):
+            lines += _wrap_comment(field.sentence, depth)
+        value = "" if field.group and field.default else f" {_dump_yaml(field.default)}"
+        lines.append(f"{'  ' * depth}{field.path[-1]}:{value}")
     return "\n".join(lines) + "\n"
 
 
-def _is_explained_elsewhere(knob: ValueField) -> bool:
-    """Requests and limits look the same everywhere; their words stand once in the reference."""
-    return "resources" in knob.path[:-1] or (knob.path[0] == "images" and len(knob.path) == 3)
+def _is_explained_elsewhere(field: ValueField) -> bool:
+    """Requests and limits look the same everywhere; the reference explains them."""
+    return "resources" in field.path[:-1] or (field.path[0] == "images" and len(field.path) == 3)
 
 
-def _wrap_comment(words: str, depth: int) -> list[str]:
+def _wrap_comment(sentence: str, depth: int) -> list[str]:
     indent = "  " * depth + "# "
-    return textwrap.wrap(words, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(sentence, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _dump_yaml(value: Any) -> str:
@@ -51,21 +42,21 @@ def _dump_yaml(value: Any) -> str:
 
 def render_reference() -> str:
     lines = ["# Values of the chart", "", f"<!-- {_WRITTEN_BY} -->", "", _INTRODUCTION, ""]
-    for knob in list_value_fields(build_defaults()):
-        if knob.group and len(knob.path) == 1:
+    for field in list_value_fields(build_defaults()):
+        if field.group and len(field.path) == 1:
             lines += [
                 "",
-                f"## {knob.name}",
-                f"{_make_sentence(knob.words)}",
+                f"## {field.name}",
+                f"{_make_sentence(field.sentence)}",
                 "",
                 "| value | type | default | what |",
                 "|---|---|---|---|",
             ]
-        elif not knob.group:
-            if len(knob.path) == 1:
-                lines += ["", f"## {knob.name}", "", "| value | type | default | what |", "|---|---|---|---|"]
-            default = f"`{_dump_yaml(knob.default)}`"
-            lines.append(f"| `{knob.name}` | {knob.kind} | {default} | {knob.words} |".replace('`""`', "empty"))
+        elif not field.group:
+            if len(field.path) == 1:
+                lines += ["", f"## {field.name}", "", "| value | type | default | what |", "|---|---|---|---|"]
+            default = f"`{_dump_yaml(field.default)}`"
+            lines.append(f"| `{field.name}` | {field.kind} | {default} | {field.sentence} |".replace('`""`', "empty"))
     return "\n".join(lines) + "\n"
 
 
@@ -75,10 +66,5 @@ _INTRODUCTION = (
 )
 
 
-def _make_sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
-
-
-def list_preset_fields(model: type[BaseModel] = GpuValues) -> list[str]:
-    """The keys a preset answers."""
-    return [info.alias or name for name, info in model.model_fields.items() if info.default is None]
+def _make_sentence(sentence: str) -> str:
+    return f"{sentence[:1].upper()}{sentence[1:]}."

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audiotune.errors import SettingsError
 
 _PRESETS = Path(__file__).parents[2] / "helm" / "audio-tune" / "files" / "presets.yaml"
-_QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
 class ClusterTable(BaseModel):
@@ -57,7 +57,7 @@ class Cluster(ClusterTable):
     gpu_resource: str = Field(default="nvidia.com/gpu", description="resource that encode, finetune and evaluate ask for")
     gpus: int = Field(default=0, ge=0, le=16, description="how many of it; 0 runs them on the CPU")
     nodes: int | None = Field(
-        default=None, ge=1, le=64, description="training pods, each with that many GPUs; above 1 by a Kubeflow TrainJob"
+        default=None, ge=1, le=64, description="training pods, each with its own GPUs; above 1 by a Kubeflow TrainJob"
     )
     gpu_node_selector: dict[str, str] = Field(default={}, description="labels a GPU node must have")
     gpu_taint: str = Field(default="", description="key of a NoSchedule taint that GPU steps tolerate")

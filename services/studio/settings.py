@@ -1,4 +1,4 @@
-"""The studio's knobs, from the environment (AUDIOTUNE_STUDIO_...) or from flags. Imports pydantic only: --help is instant."""
+"""The studio's settings, from the environment (AUDIOTUNE_STUDIO_...) or from flags. Imports pydantic only: --help is instant."""
 
 from __future__ import annotations
 
@@ -23,54 +23,64 @@ class StudioSettings(BaseModel):
 
     store: str = Field(default="", description="folder or s3://bucket/prefix; empty takes AUDIOTUNE_STORE")
     store_wait_s: float = Field(
-        default=0, ge=0, le=3600, description="longest to wait at the start for a store that refuses or is away"
+        default=0, ge=0, le=3600, description="seconds to wait at the start for a store that refuses or does not answer"
     )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 lets others on the network in")
     port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     generation_url: str = Field(default="http://127.0.0.1:3000", description="where the generation service answers")
-    kfp_url: str = Field(default="", description="Kubeflow Pipelines' address; empty runs the steps on this machine")
+    kfp_url: str = Field(default="", description="address of Kubeflow Pipelines' API; empty runs the steps on this machine")
     kfp_pages: str = Field(
-        default="", description="Kubeflow's pages as a browser reaches them; empty where kfp_url has them, too"
+        default="",
+        description="address of Kubeflow's pages as a browser reaches them; empty where the API's address has them, too",
     )
-    kfp_namespace: str = Field(default="", description="namespace runs belong to; empty on a single-user Kubeflow")
+    kfp_namespace: str = Field(default="", description="namespace that runs belong to; empty on a single-user Kubeflow")
     kfp_pipeline: str = Field(
         default="prepare", min_length=1, description="name of the uploaded pipeline that takes recordings in"
     )
     kfp_tune: str = Field(default="tune", min_length=1, description="name of the uploaded pipeline that makes a release")
-    kfp_service_account: str = Field(default="", description="account of a run's steps; empty takes Kubeflow's default")
-    kfp_token: str = Field(default="", repr=False, description="bearer token for Kubeflow; give it by environment only")
+    kfp_service_account: str = Field(default="", description="service account of a run's steps; empty takes Kubeflow's default")
+    kfp_token: str = Field(default="", repr=False, description="bearer token for Kubeflow's API; give it by environment only")
     recipe: str = Field(default="", description="recipe the steps run with; empty takes the default one")
     work_folder: Path = Field(
         default=Path(".audiotune/studio"), description="folder for run logs and files on their way to a browser"
     )
-    upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file taken by the upload page, in MB")
+    upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file that the upload page takes, in MB")
     access: Literal["open", "members"] = Field(
-        default="open", description="members: sign in with an account; open: whoever reaches the page chooses a name"
+        default="open", description="members: sign in with an account; open: whoever reaches it chooses a name"
     )
-    public_url: str = Field(default="", description="address members type, as in https://studio.band.org; needed for oidc_issuer")
-    oidc_issuer: str = Field(default="", description="sign-in provider (OpenID Connect); empty: members sign in with passwords")
-    oidc_client_id: str = Field(default="", description="what the provider calls this studio")
-    oidc_client_secret: str = Field(default="", repr=False, description="its secret, if it has one; by environment only")
-    oidc_name: str = Field(default="your account", max_length=60, description="what members know the provider as")
-    oidc_scopes: str = Field(default="openid email profile", description="scopes that are asked for")
-    oidc_member_claim: str = Field(default="sub", min_length=1, description="claim that names a person, as in sub or email")
-    oidc_claim_is_member: bool = Field(default=False, description="the claim's value is the member's id; nobody is looked up")
+    public_url: str = Field(
+        default="", description="address that members type; as in https://studio.band.org; sign-in at a provider needs it"
+    )
+    oidc_issuer: str = Field(
+        default="",
+        description="sign-in provider (OpenID Connect), as in https://login.band.org/realms/band; empty: members sign in with passwords",
+    )
+    oidc_client_id: str = Field(default="", description="client id that the provider has given this studio")
+    oidc_client_secret: str = Field(
+        default="", repr=False, description="client secret of this studio at the provider; by environment only"
+    )
+    oidc_name: str = Field(default="your account", max_length=60, description="name of the provider as members know it")
+    oidc_scopes: str = Field(default="openid email profile", description="scopes that the studio asks for; with spaces")
+    oidc_member_claim: str = Field(default="sub", min_length=1, description="claim that names a person; as in sub or email")
+    oidc_claim_is_member: bool = Field(default=False, description="the claim's value is the member's id; no list is asked")
     oidc_groups: str = Field(
-        default="", description="groups of the provider that may come in, with commas; empty: all its people"
+        default="", description="groups of the provider whose people may sign in; with commas; empty: all its people"
     )
     oidc_groups_claim: str = Field(default="groups", min_length=1, description="claim that lists a person's groups")
-    oidc_ca: str = Field(default="", description="file with the authority of the provider's certificate, where it is an own one")
-    oidc_session_h: float = Field(default=12, gt=0, le=720, description="a sign-in counts for so many hours")
-    releases_by: Literal["members", "owners"] = Field(
-        default="members", description="who may start a training: every member, or owners only (needs sign-in)"
+    oidc_ca: str = Field(
+        default="", description="certificate of the provider's authority, as a file, where it is not a public one"
     )
-    tune_limit_s: int = Field(default=604_800, ge=60, description="longest a training on this machine may take, in seconds")
-    run_limit_s: int = Field(default=7200, ge=10, description="longest a run of ingest and segment may take, in seconds")
-    generation_limit_s: int = Field(default=600, ge=5, description="longest to wait for a sound, in seconds")
+    oidc_session_h: float = Field(default=12, gt=0, le=720, description="hours that a sign-in lasts")
+    releases_by: Literal["members", "owners"] = Field(
+        default="members", description="who may start a training: every member, or owners only (which needs sign-in)"
+    )
+    tune_limit_s: int = Field(default=604_800, ge=60, description="longest training on this machine, in seconds")
+    run_limit_s: int = Field(default=7200, ge=10, description="longest run of ingest and segment, in seconds")
+    generation_limit_s: int = Field(default=600, ge=5, description="longest time to wait for a sound, in seconds")
 
     @property
     def session_s(self) -> float:
-        """A sign-in counts for so many seconds, unless it is ended before."""
+        """Seconds that a sign-in lasts, unless it is ended before."""
         return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
 
     @model_validator(mode="after")
@@ -109,7 +119,7 @@ def load_studio_settings(environ: Mapping[str, str] | None = None, **given: Any)
     """Settings from AUDIOTUNE_STUDIO_* with given values on top (None leaves a value to the environment).
 
     Raises:
-        SettingsError: names every knob that is out of bounds.
+        SettingsError: names every setting that is out of bounds.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.chart.value_fields import list_value_fields
-from deploy.chart.values_documents import build_defaults
+from deploy.chart.value_fields import build_defaults, list_value_fields
 from tests.rendered_chart import CHART, at, merged, text
 
 EXTERNAL_STORE = {"objectStorage": {"kind": "external", "external": {"secret": "keys", "endpoint": "https://s3.example"}}}
@@ -265,7 +264,7 @@ def _alike(path: str) -> Effect | None:
     return E(*plain[last]) if last in plain else None
 
 
-PATHS = [knob.name for knob in list_value_fields(build_defaults()) if not knob.group]
+PATHS = [value.name for value in list_value_fields(build_defaults()) if not value.group]
 
 
 def _cases() -> Iterator[Any]:

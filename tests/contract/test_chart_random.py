@@ -91,7 +91,7 @@ _KINDS = {
     "boolean": lambda _: st.booleans(),
     "object": _object,
     "array": lambda card: st.lists(drawn(card["items"]), max_size=2),
-    "integer": lambda card: st.integers(card.get("minimum", 0), card.get("maximum", 10**6)),
+    "integer": lambda card: st.integers(card.get("minimum", card.get("exclusiveMinimum", -1) + 1), card.get("maximum", 10**6)),
     "number": _number,
     "string": _text,
 }

@@ -1,5 +1,4 @@
-"""The chart and the services mean the same: every knob of a service is a value or is left alone for a reason, every alert reads a
-metric that is really there, and rights are those of the manifests."""
+"""The chart and the programs fit: an alert reads a metric that the service serves, and the rights are those of the manifests."""
 
 from __future__ import annotations
 
@@ -13,26 +12,13 @@ import yaml
 from pipelines.cluster.namespace import REPOSITORY, build_log_repository
 from pipelines.cluster.namespace import build_step_rules as step_rights
 from pipelines.cluster.settings import Cluster
-from services.generation.settings import GenerationSettings as Generation
 from services.studio.__main__ import build_parser
-from services.studio.settings import StudioSettings as Studio
-from services.studio.settings import load_studio_settings
 from tests.fakes.in_process_service import InProcessService
 from tests.rendered_chart import CHART, Object, merged, objects, one
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 DOCS = CHART.parents[1] / "docs" / "operations"
-KFP = {
-    "kfp": {
-        "mode": "multi-user",
-        "endpoint": "http://ml-pipeline.kubeflow:8888",
-        "pages": "https://kubeflow.example/pipeline",
-        "tokenSecret": "t",
-    }
-}
-OIDC = {"issuer": "https://login.example", "clientId": "band", "secret": "login", "url": "https://s.example", "caConfigMap": "ca"}
-WEBHOOKS = {"secret": "signs", "hosts": ["daw.home"]}
-EVERY = merged(KFP, {"generation": {"webhooks": WEBHOOKS}, "studio": {"oidc": OIDC}})
+KFP = {"kfp": {"mode": "multi-user", "endpoint": "http://ml-pipeline.kubeflow:8888"}}
 # Of other programs: what scrapes them is not ours to name.
 FOREIGN = {
     "up": "Prometheus itself",
@@ -40,65 +26,6 @@ FOREIGN = {
     "minio_cluster_capacity_usable_total_bytes": "MinIO, /minio/v2/metrics/cluster",
     "kube_cronjob_status_last_successful_time": "kube-state-metrics",
 }
-LEFT_ALONE = {
-    "generation": {
-        "registry_secret": "in a cluster the alias is looked at every pollSeconds; MLflow is let out to nobody",
-        "lease_s": "a matter between pods; its default fits every cluster",
-        "jobs_poll_s": "as lease_s",
-        "cancel_s": "as lease_s",
-        "body_s": "protects the service; its default fits every cluster",
-        "head_s": "as body_s",
-        "open_requests": "as body_s; how much work may wait has values",
-    },
-    "studio": {
-        "host": "given as a flag",
-        "port": "given as a flag",
-        "store_wait_s": "given as a flag, as long as the startup probe allows",
-        "store": "AUDIOTUNE_STORE, for all services",
-        "access": "AUDIOTUNE_ACCESS, for all services",
-        "recipe": "runs are started in Kubeflow, whose pipelines carry the preset's recipe",
-        "run_limit_s": "bounds runs on this machine; in a cluster they are Kubeflow's",
-        "kfp_pipeline": "the chart uploads the pipeline under this name",
-        "kfp_tune": "as kfp_pipeline",
-        "tune_limit_s": "as run_limit_s",
-    },
-}
-
-
-def environment(part: str, values: dict[str, Any]) -> dict[str, str]:
-    container = one(objects(values), "Deployment", part)["spec"]["template"]["spec"]["containers"][0]
-    return {e["name"]: e.get("value", "from a Secret") for e in container["env"]}
-
-
-@pytest.mark.parametrize("part", ["generation", "studio"])
-def test_every_knob_of_a_service_is_a_value_or_left_alone_for_a_reason(part: str) -> None:
-    prefix = f"AUDIOTUNE_{part.upper()}_"
-    fields = set((Generation if part == "generation" else Studio).model_fields)
-    told = {name.removeprefix(prefix).lower() for name in environment(part, EVERY) if name.startswith(prefix)}
-    told -= {"url"}  # for the command line
-    assert told <= fields, "the service knows no such knob"
-    assert fields - told == set(LEFT_ALONE[part])
-
-
-def test_the_generation_service_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in environment("generation", EVERY).items():
-        monkeypatch.setenv(name, value)
-    made = Generation()
-    assert (made.queue, made.keep_days, made.rate_per_minute, made.webhook_hosts) == (64, 30.0, 600, "daw.home")
-    assert made.patience_s == made.drain_s == 900
-
-
-def test_the_defaults_of_the_values_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in environment("generation", {}).items():
-        monkeypatch.setenv(name, value)
-    made, plain = Generation(), Generation.model_construct()
-    differ = {name for name in Generation.model_fields if getattr(made, name) != getattr(plain, name)}
-    assert differ == {"release", "batch", "device", "drain_s"}  # the preset's, and the pod's grace
-
-
-def test_the_studio_takes_what_it_is_told() -> None:
-    made = load_studio_settings(environment("studio", EVERY))
-    assert (made.access, made.kfp_namespace, made.upload_limit_mb) == ("members", "audio-tune", 6000)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -170,21 +97,17 @@ def test_the_steps_rights_are_those_of_the_manifests(nodes: int) -> None:
     assert made["rules"] == step_rights(Cluster(store_secret="audio-tune-store-pipelines", nodes=nodes))
 
 
-@pytest.mark.parametrize(
-    ("values", "facts"),
-    [
-        (
-            {},
-            {"store": "s3://audio-tune", "store_endpoint": "http://audio-tune-object-store.audio-tune.svc:9000",
-             "store_region": "us-east-1"},
-        ),
-        (
-            {"objectStorage": {"kind": "external", "bucket": "band", "prefix": "our/own", "region": "eu-west-1",
-                               "external": {"secret": "keys", "endpoint": ""}}},
-            {"store": "s3://band/our/own", "store_endpoint": "", "store_region": "eu-west-1", "store_secret": "keys"},
-        ),
-    ],
-)  # fmt: skip
+_EXTERNAL = {"secret": "keys", "endpoint": ""}
+_BAND = {"kind": "external", "bucket": "band", "prefix": "our/own", "region": "eu-west-1", "external": _EXTERNAL}
+_BUNDLED_STORE = {
+    "store": "s3://audio-tune",
+    "store_endpoint": "http://audio-tune-object-store.audio-tune.svc:9000",
+    "store_region": "us-east-1",
+}
+_BAND_STORE = {"store": "s3://band/our/own", "store_endpoint": "", "store_region": "eu-west-1", "store_secret": "keys"}
+
+
+@pytest.mark.parametrize(("values", "facts"), [({}, _BUNDLED_STORE), ({"objectStorage": _BAND}, _BAND_STORE)])
 def test_the_log_archive_is_that_of_the_manifests(values: dict[str, Any], facts: dict[str, str]) -> None:
     made = one(objects(merged(KFP, values)), "ConfigMap", "artifact-repositories")
     name = made["metadata"]["annotations"][REPOSITORY]

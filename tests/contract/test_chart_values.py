@@ -153,6 +153,14 @@ def test_python_and_helm_refuse_alike(key: str) -> None:
         bare(values)
 
 
+def test_a_public_address_has_no_path() -> None:
+    """The studio answers at the root of its name and refuses to start with another address."""
+    oidc = {"issuer": "https://idp.example", "clientId": "x", "url": "https://band.example/studio"}
+    with pytest.raises(RefusedError, match=r"studio\.oidc\.url"):
+        text({"studio": {"oidc": oidc}})
+    assert text({"studio": {"oidc": {**oidc, "url": "https://band.example/"}}})
+
+
 def test_helm_lints() -> None:
     report = lint(CHART, REGISTRY, strict=True, kube_version=KUBERNETES)
     assert report["errors"] == []

@@ -50,8 +50,8 @@
 {{- if (and .studio.oidc.issuer (not (regexMatch "(^|\\s)openid(\\s|$)" .studio.oidc.scopes))) -}}
 {{- $faults = append $faults `studio.oidc.scopes: they must hold openid, or the provider tells nobody's name; as in openid email profile` -}}
 {{- end -}}
-{{- if (and .studio.oidc.issuer (or (and .studio.oidc.url (not (hasPrefix "https://" .studio.oidc.url))) (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost))))) -}}
-{{- $faults = append $faults `studio.oidc.url: the provider sends members back to an https address: set it, or studioHost of an Ingress or HTTPRoute` -}}
+{{- if (and .studio.oidc.issuer (or (and .studio.oidc.url (not (regexMatch "^https://[^/]+/*$" .studio.oidc.url))) (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost))))) -}}
+{{- $faults = append $faults `studio.oidc.url: the provider sends members back to an https address without a path: set it, or studioHost of an Ingress or HTTPRoute` -}}
 {{- end -}}
 {{- if (and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0)) -}}
 {{- $faults = append $faults `generation.replicas: 0 pods and autoscaling contradict each other` -}}
