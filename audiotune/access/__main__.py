@@ -137,7 +137,7 @@ def _create_first_owner(store: Store, args: argparse.Namespace) -> None:
             part.touch(mode=0o600)  # before the secret is in it
             part.write_text(told)
     except OSError as e:
-        store.delete(f"access/accounts/{args.member}.json")  # an owner whose password nobody saw would lock the door
+        store.delete(accounts.account_key(args.member))  # an owner whose password nobody saw would lock the door
         tokens.revoke_token(store, token.split("_")[1])
         raise AccessError(
             f"cannot write the file: {e.strerror}", where=str(args.to), cure="name a folder that can be written"

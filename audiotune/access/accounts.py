@@ -13,13 +13,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
+from audiotune.store.layout import ACCOUNTS
 from audiotune.store.port import Store
 
 Role = Literal["owner", "member"]
 MEMBER = r"[a-z0-9][a-z0-9_-]{0,63}"  # as in the agreement
 SHORTEST = 10
 _LONGEST = 1024  # hashing a novel would cost more than it protects
-_PREFIX = "access/accounts/"
 _N, _R = 1 << 14, 8  # 16 MiB
 WORK = 5  # scrypt's p: with the above about 0.2 s, as OWASP's password storage cheat sheet asks
 
@@ -37,7 +37,12 @@ class Account(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"{_PREFIX}{self.member}.json"
+        return account_key(self.member)
+
+
+def account_key(member: str) -> str:
+    """Where a member's account lies in the store."""
+    return ACCOUNTS.key(f"{member}.json")
 
 
 def create_account(
@@ -92,14 +97,14 @@ def read_account(store: Store, member: str) -> Account | None:
     if not re.fullmatch(MEMBER, member):
         return None
     try:
-        return Account.model_validate_json(store.get(f"{_PREFIX}{member}.json"))
+        return Account.model_validate_json(store.get(account_key(member)))
     except (NotInStoreError, ValidationError):
         return None
 
 
 def list_accounts(store: Store) -> list[Account]:
     """All accounts, by member."""
-    found = (read_account(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
+    found = (read_account(store, ACCOUNTS.strip(entry.key).removesuffix(".json")) for entry in store.list(ACCOUNTS.path))
     return [account for account in found if account is not None]
 
 

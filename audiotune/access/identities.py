@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.access.accounts import MEMBER
 from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
+from audiotune.store.layout import IDENTITIES
 from audiotune.store.port import Store
 
-_PREFIX = "access/identities/"
 LONGEST = 320  # the longest e-mail address
 
 
@@ -78,7 +78,7 @@ def remove_identity(store: Store, identity: str) -> None:
 def list_identities(store: Store) -> list[Identity]:
     """All of them, by member."""
     found = []
-    for entry in store.list(_PREFIX):
+    for entry in store.list(IDENTITIES.path):
         try:
             found.append(Identity.model_validate_json(store.get(entry.key)))
         except (NotInStoreError, ValidationError):
@@ -87,4 +87,4 @@ def list_identities(store: Store) -> list[Identity]:
 
 
 def _identity_key(identity: str) -> str:
-    return f"{_PREFIX}{hashlib.sha256(identity.encode()).hexdigest()}.json"
+    return IDENTITIES.key(f"{hashlib.sha256(identity.encode()).hexdigest()}.json")

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.access.accounts import MEMBER
 from audiotune.errors import AccessError, ForbiddenError, NotInStoreError
+from audiotune.store.layout import TOKENS
 from audiotune.store.port import Store
 
 Scope = Literal["generate", "read", "releases", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 FRESH_S = 1.5  # how long an answer of the store is believed; a revocation counts after that
-_PREFIX = "access/tokens/"
 _TEXT = re.compile(r"at_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _CACHE_LIMIT = 2000
 
@@ -50,7 +50,7 @@ class Token(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"{_PREFIX}{self.id}.json"
+        return TOKENS.key(f"{self.id}.json")
 
     def is_valid(self, now: datetime | None = None) -> bool:
         """Neither revoked nor expired."""
@@ -120,7 +120,7 @@ def revoke_token(store: Store, id: str, now: datetime | None = None) -> Token:
 
 def list_tokens(store: Store) -> list[Token]:
     """All tokens, oldest first, also those that no longer count."""
-    found = (_read_token(store, entry.key.removeprefix(_PREFIX).removesuffix(".json")) for entry in store.list(_PREFIX))
+    found = (_read_token(store, TOKENS.strip(entry.key).removesuffix(".json")) for entry in store.list(TOKENS.path))
     return sorted((token for token in found if token is not None), key=lambda token: token.made)
 
 
@@ -144,7 +144,7 @@ def _read_cached_token(store: Store, id: str, now: datetime) -> Token | None:
 
 def _read_token(store: Store, id: str) -> Token | None:
     try:
-        return Token.model_validate_json(store.get(f"{_PREFIX}{id}.json"))
+        return Token.model_validate_json(store.get(TOKENS.key(f"{id}.json")))
     except (NotInStoreError, ValidationError):
         return None
 

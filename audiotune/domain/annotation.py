@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from audiotune.domain.recording import Digest
+from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
 
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -44,7 +45,7 @@ class Annotation(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"annotations/{self.segment}/{self.member}/{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
+        return ANNOTATIONS.key(self.segment, self.member, f"{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json")
 
 
 def save_annotation(store: Store, annotation: Annotation) -> str:
@@ -55,12 +56,12 @@ def save_annotation(store: Store, annotation: Annotation) -> str:
 
 def read_segment_annotations(store: Store, segment: Digest) -> list[Annotation]:
     """The newest annotation of each member for a segment, by member id."""
-    return sorted(keep_newest_annotations(_read_annotations(store, f"annotations/{segment}/")), key=lambda a: a.member)
+    return sorted(keep_newest_annotations(_read_annotations(store, ANNOTATIONS.folder(segment))), key=lambda a: a.member)
 
 
 def read_all_annotations(store: Store) -> list[Annotation]:
     """The newest annotation of each member for each segment."""
-    return keep_newest_annotations(_read_annotations(store, "annotations/"))
+    return keep_newest_annotations(_read_annotations(store, ANNOTATIONS.path))
 
 
 def keep_newest_annotations(annotations: Iterable[Annotation]) -> list[Annotation]:

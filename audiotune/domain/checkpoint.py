@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError
+from audiotune.store.layout import CHECKPOINTS
 from audiotune.store.port import Store
 
 Kind = Literal["full", "lora"]
@@ -81,7 +82,7 @@ class Checkpoint(BaseModel):
 
 
 def checkpoint_key(run_key: Digest, step: int) -> str:
-    return f"checkpoints/{run_key}/{step:09d}.json"
+    return CHECKPOINTS.key(run_key, f"{step:09d}.json")
 
 
 def load_checkpoint(store: Store, key: str) -> Checkpoint:
@@ -117,14 +118,14 @@ def prune_checkpoints(store: Store, run_key: Digest, keep_last: int) -> list[int
         store.delete(checkpoint.key)
         store.delete(checkpoint.report_key)
     if gone:
-        named = {blob for checkpoint in _read_checkpoints(store, "checkpoints/") for blob in checkpoint.blob_keys}
+        named = {blob for checkpoint in _read_checkpoints(store, CHECKPOINTS.path) for blob in checkpoint.blob_keys}
         for blob in {blob for checkpoint in gone for blob in checkpoint.blob_keys} - named:
             store.delete(blob)
     return [checkpoint.step for checkpoint in gone]
 
 
 def _read_run_checkpoints(store: Store, run_key: Digest) -> Iterator[Checkpoint]:
-    return _read_checkpoints(store, f"checkpoints/{run_key}/")
+    return _read_checkpoints(store, CHECKPOINTS.folder(run_key))
 
 
 def _read_checkpoints(store: Store, prefix: str) -> Iterator[Checkpoint]:

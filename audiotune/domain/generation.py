@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from audiotune.domain.recording import Digest
+from audiotune.store.layout import GENERATIONS
 
 Format = Literal["wav", "flac", "mp3", "ogg", "opus"]
 MEDIA_TYPES: dict[Format, str] = {
@@ -175,6 +176,11 @@ class GenerationRequest(BaseModel):
         return f"{self.prompt}, {self.key}" if self.key else self.prompt
 
 
+def record_key(sound: Digest) -> str:
+    """Where the record of a generated sound lies in the store."""
+    return GENERATIONS.key(f"{sound}.json")
+
+
 class GenerationRecord(BaseModel):
     """A record of one made sound: kept in the store, so that every sound can be traced to its release and people."""
 
@@ -212,7 +218,7 @@ class GenerationRecord(BaseModel):
     @property
     def record_key(self) -> str:
         """Store key of this record."""
-        return f"manifests/generations/{self.sound}.json"
+        return record_key(self.sound)
 
     def file_tags(self) -> dict[str, str]:
         """What is written into the file itself."""

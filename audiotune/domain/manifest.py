@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from audiotune.errors import ManifestError
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.layout import manifest_folder
 from audiotune.store.port import Store
 
 VERSION = 1
@@ -38,7 +39,7 @@ class Manifest(Generic[Row]):
     @property
     def key(self) -> str:
         """Where the manifest lives in a store."""
-        return f"manifests/{self.kind}/{self.digest}.jsonl"
+        return manifest_key(self.kind, self.digest)
 
     def to_bytes(self) -> bytes:
         body = _encode_rows(self.rows)
@@ -58,6 +59,11 @@ class Manifest(Generic[Row]):
         """Keeps the manifest in the store and returns its key."""
         store.put(self.key, self.to_bytes())
         return self.key
+
+
+def manifest_key(kind: str, digest: str) -> str:
+    """Where a manifest of this kind and digest lies in a store."""
+    return f"{manifest_folder(kind)}{digest}.jsonl"
 
 
 def load_manifest(source: Path | bytes, kind: str, row: type[Row]) -> Manifest[Row]:
@@ -93,7 +99,7 @@ def fetch_manifest(store: Store, key: str, kind: str, row: type[Row]) -> Manifes
 
 def find_newest_manifest(store: Store, kind: str) -> str | None:
     """The key of the manifest of this kind that was written last, or None."""
-    prefix = f"manifests/{kind}/"
+    prefix = manifest_folder(kind)
     manifests = (e for e in store.list(prefix) if e.key.endswith(".jsonl") and "/" not in e.key.removeprefix(prefix))
     entries = sorted(manifests, key=lambda entry: (entry.modified, entry.key))
     return entries[-1].key if entries else None

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.domain.recording import Digest
+from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store, digest_from_key
 
 
@@ -107,7 +108,7 @@ class Release(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"manifests/releases/{self.name}/{self.version or 'unnumbered'}-{self.digest[:16]}.json"
+        return RELEASES.key(self.name, f"{self.version or 'unnumbered'}-{self.digest[:16]}.json")
 
     def save(self, store: Store) -> str:
         store.put(self.key, (json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode())

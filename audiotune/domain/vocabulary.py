@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiotune.errors import AlreadyInStoreError, ManifestError, SettingsError
+from audiotune.store.layout import VOCABULARY
 from audiotune.store.port import Store
 
 FACETS = ("mood", "type", "texture", "synthesis", "motion")
-_PREFIX = "manifests/vocabulary/"
 _FILE = Path(__file__).with_name("vocabulary.toml")
 _TRIES = 50
 _LONGEST = 60  # letters of a member's word
@@ -57,7 +57,8 @@ class Vocabulary:
         Raises:
             ManifestError: a member's word in the store is damaged.
         """
-        own = [] if store is None else [_parse_member_term(store.get(entry.key), entry.key) for entry in store.list(_PREFIX)]
+        keys = [entry.key for entry in store.list(VOCABULARY.path)] if store else []
+        own = [_parse_member_term(store.get(key), key) for key in keys] if store else []
         return cls([*_load_shipped_terms(), *own])
 
     @property
@@ -109,7 +110,7 @@ class Vocabulary:
         if not re.search(r"[^\W\d]", name) or len(name) > _LONGEST:
             raise SettingsError(f"{label[:_LONGEST]!r} is no word", cure=f"write 1 to {_LONGEST} letters")
         for _ in range(_TRIES):
-            keys = [entry.key for entry in store.list(_PREFIX)]  # listed first: who adds meanwhile takes our number
+            keys = [entry.key for entry in store.list(VOCABULARY.path)]  # listed first: who adds meanwhile takes our number
             known = Vocabulary([*_load_shipped_terms(), *(_parse_member_term(store.get(key), key) for key in keys)])
             there = [term for term in known.find_terms(name) if term.facet == facet]
             if there:
@@ -117,7 +118,7 @@ class Vocabulary:
             term = Term(f"{facet}.{name.replace(' ', '_')}", facet, name, (), member)
             body = {"id": term.id, "facet": facet, "label": name, "member": member}
             try:
-                store.put(f"{_PREFIX}{_next_number(keys):06d}.json", json.dumps(body).encode(), only_new=True)
+                store.put(VOCABULARY.key(f"{_next_number(keys):06d}.json"), json.dumps(body).encode(), only_new=True)
             except AlreadyInStoreError:
                 continue  # somebody else added a word just now: look again
             return term

@@ -14,12 +14,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from audiotune.errors import AgreementError, AlreadyInStoreError
+from audiotune.store.layout import AGREEMENTS
 from audiotune.store.port import Store
 
 Use = Literal["store", "train", "release", "generate"]
 ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_PREFIX = "governance/agreements/"
 
 
 class Member(BaseModel):
@@ -133,9 +133,9 @@ def publish_agreement(store: Store, agreement: Agreement) -> str:
 
 def read_current_agreement(store: Store) -> Agreement | None:
     """The newest published agreement, or None when the store has none."""
-    keys = [entry.key for entry in store.list(_PREFIX)]
+    keys = [entry.key for entry in store.list(AGREEMENTS.path)]
     return Agreement.model_validate_json(store.get(keys[-1])) if keys else None
 
 
 def _agreement_key(agreement: Agreement) -> str:
-    return f"{_PREFIX}{agreement.version:06d}.json"
+    return AGREEMENTS.key(f"{agreement.version:06d}.json")

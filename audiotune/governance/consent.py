@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, Use
+from audiotune.store.layout import CONSENTS
 from audiotune.store.port import Store
-
-_PREFIX = "governance/consents/"
 
 
 class Consent(BaseModel):
@@ -37,7 +36,7 @@ class Consent(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"{_PREFIX}{self.recording}/{self.contributor}/{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
+        return CONSENTS.key(self.recording, self.contributor, f"{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json")
 
 
 def record_consent(store: Store, consent: Consent) -> str:
@@ -50,7 +49,7 @@ def read_consents(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Dige
     """(recording, contributor) -> the newest record."""
     found: dict[tuple[Digest, str], Consent] = {}
     for recording in recordings:
-        for entry in store.list(f"{_PREFIX}{recording}/"):  # in key order, so in order of time for each contributor
+        for entry in store.list(CONSENTS.folder(recording)):  # in key order, so in order of time for each contributor
             consent = Consent.model_validate_json(store.get(entry.key))
             found[recording, consent.contributor] = consent
     return found

@@ -22,6 +22,7 @@ from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, NotInStoreError, StoreError
 from audiotune.stable_audio.hub import Hub, HuggingFace
 from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS, link_model_files
+from audiotune.store.layout import BASES
 from audiotune.store.port import Store, compute_digest, digest_from_key
 
 TEXT_ENCODER_FOLDERS = ("tokenizer", "text_encoder")
@@ -201,7 +202,7 @@ def _store_base(store: Store, name: str | None, folder: Path) -> dict[str, str]:
 
 
 def _index_key(name: str) -> str:
-    return f"bases/{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+    return BASES.key(f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json")
 
 
 def _convert_to_safetensors(folder: Path) -> Path:

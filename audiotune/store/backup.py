@@ -16,6 +16,7 @@ from pathlib import Path
 from audiotune.errors import AudioTuneError, DamagedBlobError, NotInStoreError, StoreError
 from audiotune.store import Store, compute_digest, open_store
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.layout import BACKUPS
 
 _HASH_DIGITS = 16
 
@@ -31,14 +32,14 @@ def save_backup(store: Store, name: str, path: Path, now: datetime | None = None
     if not data:
         raise StoreError("the backup is empty", where=str(path), cure="look at the step that dumps it")
     moment = f"{(now or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    key = f"backups/{name}/{moment}-{compute_digest(data)[:_HASH_DIGITS]}{path.suffix}"
+    key = BACKUPS.key(name, f"{moment}-{compute_digest(data)[:_HASH_DIGITS]}{path.suffix}")
     store.put(key, data)
     return key
 
 
 def list_backups(store: Store, name: str) -> list[str]:
     """Keys of all backups, oldest first: their names begin with the time."""
-    return sorted(entry.key for entry in store.list(f"backups/{name}/"))
+    return sorted(entry.key for entry in store.list(BACKUPS.folder(name)))
 
 
 def fetch_backup(store: Store, name: str, path: Path, key: str = "") -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from audiotune.errors import DamagedBlobError, StoreError
+from audiotune.store.layout import BLOBS
 
 _KEY = re.compile(r"(?!.*(^|/)\.{1,2}(/|$))[^/\x00-\x1f\\][^\x00-\x1f\\]{0,900}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){0,2}")
-_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)?")
+_BLOB = BLOBS.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def blob_key(digest: str, suffix: str = "") -> str:
     suffix = suffix.lower()
     if not _SUFFIX.fullmatch(suffix):
         raise StoreError(f"{suffix!r} is no file suffix", cure="use something like .flac")
-    return f"blobs/sha256/{digest[:2]}/{digest}{suffix}"
+    return BLOBS.key("sha256", digest[:2], f"{digest}{suffix}")
 
 
 def digest_from_key(key: str) -> str | None:

@@ -17,6 +17,7 @@ from audiotune.domain.dataset import DatasetRow, Split
 from audiotune.domain.manifest import Manifest
 from audiotune.governance import Agreement
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.layout import DATASETS
 from audiotune.store.port import Store
 from components.annotate_merge.croissant import build_captions_table, build_croissant, sound_file_name
 
@@ -48,7 +49,7 @@ def get_custom_metadata(info, audio):
 def save_exports(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement) -> None:
     """Keeps both descriptions in the store, beside the dataset. Paths in them are relative to the exported folder."""
     for name, text in describe_dataset(dataset, agreement).items():
-        store.put(f"manifests/datasets/{dataset.digest}/{name}", text.encode())
+        store.put(DATASETS.key(dataset.digest, name), text.encode())
 
 
 def describe_dataset(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str = ".") -> dict[str, str]:

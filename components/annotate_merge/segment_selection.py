@@ -9,6 +9,7 @@ from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
 from audiotune.errors import ManifestError
+from audiotune.store.layout import SEGMENTS
 from audiotune.store.port import Store
 
 
@@ -22,7 +23,7 @@ def load_segments(store: Store, key: str) -> Manifest[Segment]:
     """
     if key != "newest":
         return manifest.fetch_manifest(store, key, "segments", Segment)
-    entries = [entry for entry in store.list("manifests/segments/") if entry.key.endswith(".jsonl")]
+    entries = [entry for entry in store.list(SEGMENTS.path) if entry.key.endswith(".jsonl")]
     if not entries:
         raise ManifestError("the store holds no segments", where=store.url, cure="run prepare first")
     in_time = sorted(entries, key=lambda entry: (entry.modified, entry.key))

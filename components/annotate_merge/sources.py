@@ -12,6 +12,7 @@ from audiotune.domain.recording import Recording, words_from_file_name
 from audiotune.domain.segment import Segment
 from audiotune.domain.vocabulary import Vocabulary
 from audiotune.governance import Agreement
+from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
 
 FILE_NAME, SIDECAR = "file-name", "sidecar"
@@ -50,7 +51,7 @@ def annotations_from_sidecars(
 def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement) -> GatheredAnnotations:
     """What the group's members annotated in the studio. One damaged annotation is refused, the others go on."""
     known, found, read, elsewhere = {segment.id for segment in segments}, GatheredAnnotations(), list[Annotation](), 0
-    for entry in store.list("annotations/"):
+    for entry in store.list(ANNOTATIONS.path):
         if not entry.key.endswith(".json"):
             continue
         if entry.key.split("/")[1] not in known:

@@ -20,6 +20,7 @@ from audiotune.domain.manifest import Manifest, load_manifest
 from audiotune.errors import NotInStoreError, TrainingError
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
+from audiotune.store.layout import LATENTS
 from audiotune.store.port import Store
 from components.encode.settings import Settings
 from components.executor import StepResult
@@ -104,7 +105,7 @@ class DatasetEncoder:
         self.store.put(self._memo_key(what), json.dumps(value).encode())
 
     def _memo_key(self, what: str) -> str:
-        return f"latents/{self.base.digest[:32]}-v{_VERSION}/{what}.json"
+        return LATENTS.key(f"{self.base.digest[:32]}-v{_VERSION}", f"{what}.json")
 
 
 def run_step(

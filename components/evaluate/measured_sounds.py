@@ -17,6 +17,7 @@ from audiotune.domain.dataset import DatasetRow, LatentRow, Split
 from audiotune.domain.manifest import Manifest
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
+from audiotune.store.layout import EVALUATED_SOUNDS
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings
 
@@ -117,7 +118,7 @@ class CachedSoundGenerator:
     def _read_or_generate(
         self, request: SamplingRequest, number: int, total: int, tell: Callable[[int, int], None]
     ) -> MeasuredSound:
-        key = f"evaluations/sounds/{self.request_digest(request)}.json"
+        key = EVALUATED_SOUNDS.key(f"{self.request_digest(request)}.json")
         if not self._store.exists(key):
             self._generate_and_store(request, key)
         tell(number + 1, total)

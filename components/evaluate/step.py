@@ -15,6 +15,7 @@ from audiotune.domain.release import Evaluation, WeightsPointer
 from audiotune.errors import ManifestError, ModelError
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.layout import EVALUATIONS
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings
 from components.executor import StepResult
@@ -88,4 +89,4 @@ def _make_evaluation_key(settings: Settings, pointer: WeightsPointer, latents: M
     """Names an evaluation by all that decides its numbers; the latents' digest stands for the dataset, too."""
     knobs = settings.model_dump(exclude={"device"})
     what = [_VERSION, knobs, pointer.identity, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
-    return f"evaluations/{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()}.json"
+    return EVALUATIONS.key(f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()}.json")

@@ -80,7 +80,7 @@ def main(store_url: str, key: str) -> int:
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(weights[name])
-    rows = manifest.fetch_manifest(store, f"manifests/latents/{checkpoint.latents}.jsonl", "latents", LatentRow).rows
+    rows = manifest.fetch_manifest(store, manifest.manifest_key("latents", checkpoint.latents), "latents", LatentRow).rows
     demos = make_demos(sa, [row for row in rows if row.split == "held_out"] or rows, settings)
     run = start_run(settings.experiment, "demos", {}, run_id=checkpoint.run or None)
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from audiotune.governance import (
 from audiotune.governance.consent import record_standing_consents
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
+from audiotune.store.layout import DESCRIPTIONS, RECORDINGS
 from components.executor import StepResult
 from components.ingest.file_description import describe_file
 from components.ingest.settings import Settings
@@ -211,7 +212,7 @@ def _describe_and_store(
 
 
 def _description_key(id: Digest) -> str:
-    return f"descriptions/{_METHOD}/{id}.json"
+    return DESCRIPTIONS.key(str(_METHOD), f"{id}.json")
 
 
 def _find_likenesses(intake: IngestResult, store: Store) -> None:
@@ -233,7 +234,7 @@ def _find_likenesses(intake: IngestResult, store: Store) -> None:
 
 def _load_earlier_recordings(store: Store, new: Iterable[Digest]) -> list[Recording]:
     rows: dict[Digest, Recording] = {}
-    for entry in store.list("manifests/recordings/"):
+    for entry in store.list(RECORDINGS.path):
         for row in manifests.fetch_manifest(store, entry.key, "recordings", Recording).rows:
             rows[row.id] = row
     for id in new:

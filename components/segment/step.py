@@ -18,6 +18,7 @@ from audiotune.domain.segment import Segment
 from audiotune.errors import AudioTuneError, ManifestError, SoundError, StoreError
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store
+from audiotune.store.layout import CUTS
 from components.executor import StepResult
 from components.segment.features import RecordingFeatures, extract_features
 from components.segment.rendering import extract_frames, render_segment
@@ -125,7 +126,7 @@ def _render_segments(
 def _bounds_key(recording: Recording, settings: Settings) -> str:
     """Where the cuts of this recording with these knobs are kept."""
     what = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_REPORT_ONLY)}"
-    return f"manifests/cuts/{hashlib.sha256(what.encode()).hexdigest()}.jsonl"
+    return CUTS.key(f"{hashlib.sha256(what.encode()).hexdigest()}.jsonl")
 
 
 def _load_earlier_result(recording: Recording, key: str, store: Store) -> SegmentationResult | None:

@@ -23,6 +23,7 @@ import yaml
 
 from audiotune.errors import AudioTuneError
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.layout import KUBEFLOW
 from components.finetune.nodes.node_resources import LABELS, RUNTIME
 from components.finetune.nodes.trainjob import CONTAINER, GROUP, JOB
 from components.image import TRAIN
@@ -58,7 +59,7 @@ def build_launcher_data(cluster: Cluster) -> dict[str, str]:
         "credentials": {"fromEnv": False, "secretRef": keys},
     }
     providers = yaml.safe_dump({"s3": {"default": default}}, sort_keys=False)
-    return {"defaultPipelineRoot": f"{cluster.store.rstrip('/')}/kfp", "providers": providers}
+    return {"defaultPipelineRoot": f"{cluster.store.rstrip('/')}/{KUBEFLOW.top}", "providers": providers}
 
 
 def build_log_repository(cluster: Cluster) -> str:
@@ -68,7 +69,7 @@ def build_log_repository(cluster: Cluster) -> str:
     """
     endpoint, region, plain = _parse_store(cluster)
     bucket = urlsplit(cluster.store)
-    folder = "/".join(part for part in (bucket.path.strip("/"), "kfp/logs") if part)
+    folder = "/".join(part for part in (bucket.path.strip("/"), KUBEFLOW.key("logs")) if part)
     keys = {f"{kind}KeySecret": {"name": cluster.store_secret, "key": key} for kind, key in zip(("access", "secret"), KEYS)}
     place = {
         "endpoint": endpoint,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.audio import sound as sounds
 from audiotune.errors import SoundError
+from audiotune.store.layout import SOUND_HISTORY
 from audiotune.store.port import Store
 from services.studio.waveform import compute_peaks
 
@@ -79,7 +80,7 @@ class HistorySound(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"history/{self.member}/{self.id}.json"
+        return SOUND_HISTORY.key(self.member, f"{self.id}.json")
 
     @property
     def file_name(self) -> str:
@@ -133,7 +134,7 @@ def add_to_history(store: Store, member: str, made: Sequence[ServiceSound]) -> l
 
 def read_history(store: Store, member: str, limit: int = HISTORY) -> list[HistorySound]:
     """The member's newest sounds first; a row of another format is passed over."""
-    keys = sorted((e.key for e in store.list(f"history/{member}/")), reverse=True)[:limit]
+    keys = sorted((e.key for e in store.list(SOUND_HISTORY.folder(member))), reverse=True)[:limit]
     rows = []
     for key in keys:
         try:

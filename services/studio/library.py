@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from audiotune.domain import manifest
 from audiotune.domain.recording import Digest, Recording
 from audiotune.domain.segment import Segment
+from audiotune.store.layout import manifest_folder
 from audiotune.store.port import Store, StoreEntry
 
 
@@ -60,4 +61,4 @@ class LibraryCache:
 
 
 def _list_newest_first(store: Store, kind: str) -> list[StoreEntry]:
-    return sorted(store.list(f"manifests/{kind}/"), key=lambda entry: (entry.modified, entry.key), reverse=True)
+    return sorted(store.list(manifest_folder(kind)), key=lambda entry: (entry.modified, entry.key), reverse=True)

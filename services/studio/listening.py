@@ -7,7 +7,6 @@ here, on the server; the page never receives what it must not show.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,10 +18,11 @@ from audiotune.domain.annotation import Annotation
 from audiotune.domain.recording import Digest
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
 from audiotune.governance import read_current_agreement
+from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
 from services.studio.library import Library, LibraryCache
 
-_KEY = re.compile(r"annotations/([0-9a-f]{64})/([^/]+)/[^/]+\.json")
+_KEY = ANNOTATIONS.compile(r"([0-9a-f]{64})/([^/]+)/[^/]+\.json")
 
 
 class TagChecker(Protocol):
@@ -88,7 +88,7 @@ class AnnotationQueue:
         """The member's answered segments, newest answer first: `id`, `title`."""
         shelf = self._shelves.current()
         stamps: dict[Digest, str] = {}
-        for entry in self._store.list("annotations/"):
+        for entry in self._store.list(ANNOTATIONS.path):
             match = _KEY.fullmatch(entry.key)
             if match and match.group(2) == member and match.group(1) in shelf.segments:
                 stamps[match.group(1)] = max(entry.key.rpartition("/")[2], stamps.get(match.group(1), ""))
@@ -150,7 +150,7 @@ class AnnotationQueue:
     def _list_answers_by_segment(self) -> dict[Digest, set[str]]:
         """Segment -> members who answered it. Read off the keys alone: thousands of answers cost one listing."""
         names, ears = self.list_active_members(), dict[Digest, set[str]]()
-        for entry in self._store.list("annotations/"):
+        for entry in self._store.list(ANNOTATIONS.path):
             match = _KEY.fullmatch(entry.key)
             if match and match.group(2) in names:
                 ears.setdefault(match.group(1), set()).add(match.group(2))

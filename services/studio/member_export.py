@@ -13,6 +13,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import GovernanceError
 from audiotune.governance import Agreement, read_consents
 from audiotune.store.atomic_files import replace_atomically
+from audiotune.store.layout import ANNOTATIONS, SOUND_HISTORY
 from audiotune.store.port import Store
 from services.studio.library import Library
 from services.studio.uploads import clean_file_name
@@ -42,7 +43,7 @@ def count_contribution(store: Store, shelf: Library, member: str) -> MemberContr
     """Counts; the answers are counted by their keys, so a changed answer counts once."""
     own = shelf.list_member_recordings(member)
     ids = {r.id for r in own}
-    answered = {tuple(e.key.split("/")[1:3]) for e in store.list("annotations/")}
+    answered = {tuple(e.key.split("/")[1:3]) for e in store.list(ANNOTATIONS.path)}
     return MemberContribution(
         recordings=len(own),
         seconds=sum(r.duration_s for r in own),
@@ -74,7 +75,7 @@ def export_member_data(
         _write_annotations(store, into, member)
         consents = read_consents(store, [r.id for r in own])
         _write_json(into, "consents.json", [c.model_dump(mode="json") for (_, who), c in consents.items() if who == member])
-        made = [json.loads(store.get(e.key)) for e in store.list(f"history/{member}/")]
+        made = [json.loads(store.get(e.key)) for e in store.list(SOUND_HISTORY.folder(member))]
         _write_json(into, "generations.json", made)
         if weights:
             _write_weights(store, into, releases)
@@ -93,7 +94,7 @@ def _write_recordings(store: Store, into: zipfile.ZipFile, own: list[Recording])
 
 
 def _write_annotations(store: Store, into: zipfile.ZipFile, member: str) -> None:
-    keys = [e.key for e in store.list("annotations/") if f"/{member}/" in e.key and e.key.endswith(".json")]
+    keys = [e.key for e in store.list(ANNOTATIONS.path) if f"/{member}/" in e.key and e.key.endswith(".json")]
     _write_json(into, "annotations.json", [Annotation.model_validate_json(store.get(k)).model_dump(mode="json") for k in keys])
 
 

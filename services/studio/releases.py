@@ -7,13 +7,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune.domain.release import Release
+from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store
 
 
 def list_releases(store: Store) -> list[Release]:
     """Every release with a card in the store, newest first; a card of another format is passed over."""
     found = []
-    for entry in store.list("manifests/releases/"):
+    for entry in store.list(RELEASES.path):
         if entry.key.endswith(".json"):
             try:
                 found.append(Release.model_validate_json(store.get(entry.key)))

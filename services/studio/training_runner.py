@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.runs.run_form import RunForm
+from audiotune.store.layout import TRAININGS
 
-PREFIX = "tunings/"
 TrainingOutcome = Literal["done", "failed", "cancelled", "lost"]
 
 
@@ -80,7 +80,7 @@ class TrainingStart(BaseModel):
 
     @property
     def folder(self) -> str:
-        return f"{PREFIX}{self.number:06d}/"
+        return TRAININGS.folder(f"{self.number:06d}")
 
 
 class TrainingEnd(BaseModel):

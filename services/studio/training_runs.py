@@ -22,9 +22,9 @@ from pydantic import BaseModel, ValidationError
 from audiotune.domain.release import Release
 from audiotune.errors import AlreadyInStoreError, AudioTuneError, ForbiddenError, NotInStoreError, PipelineError, SettingsError
 from audiotune.runs.run_form import RunForm
+from audiotune.store.layout import RELEASES, TRAININGS
 from audiotune.store.port import Store
 from services.studio.training_runner import (
-    PREFIX,
     TrainingEnd,
     TrainingNote,
     TrainingOutcome,
@@ -36,7 +36,7 @@ from services.studio.training_runner import (
     TrainingStep,
 )
 
-_BEGUN = re.compile(r"tunings/(\d{6})/begun\.json")
+_BEGUN = TRAININGS.compile(r"(\d{6})/begun\.json")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 NAME = "training_name"
 _START_S = 120.0  # a run that has no place after so many seconds never began
@@ -171,7 +171,7 @@ class TrainingRuns:
             return "", False
 
     def _list_release_keys(self, name: str) -> dict[str, datetime]:
-        return {e.key: e.modified for e in self._store.list(f"manifests/releases/{name}/") if e.key.endswith(".json")}
+        return {e.key: e.modified for e in self._store.list(RELEASES.folder(name)) if e.key.endswith(".json")}
 
     def _write_end(self, begun: TrainingStart, ended: TrainingEnd) -> TrainingEnd:
         """Writes how it ended, once; who comes second takes the first one's word."""
@@ -182,7 +182,7 @@ class TrainingRuns:
         return ended
 
     def _find_newest_start(self) -> TrainingStart | None:
-        keys = [entry.key for entry in self._store.list(PREFIX) if _BEGUN.fullmatch(entry.key)]
+        keys = [entry.key for entry in self._store.list(TRAININGS.path) if _BEGUN.fullmatch(entry.key)]
         return self._read_record(keys[-1], TrainingStart) if keys else None
 
     def _write_record(self, key: str, what: BaseModel) -> None:

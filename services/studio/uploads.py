@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.errors import AudioTuneError, GovernanceError, SoundError
 from audiotune.governance import Agreement
+from audiotune.store.layout import INBOX
 from audiotune.store.port import Store
 
 # What libsndfile does not read and ingest decodes with PyAV: the studio cannot look inside and leaves it to ingest.
@@ -59,11 +60,11 @@ class Upload(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"inbox/{self.id}/upload.json"
+        return INBOX.key(self.id, "upload.json")
 
     @property
     def folder_key(self) -> str:
-        return f"inbox/{self.id}/files/"
+        return INBOX.folder(self.id, "files")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from audiotune.errors import NotInStoreError, StoreError
+from audiotune.store.layout import ALLOWANCES
 from audiotune.store.port import Store
 from services.generation.engine.admission import Reservation, Reservations, lacks_room
 from services.generation.errors import DailySoundError, OpenJobsError, RequestRateError, RetryLaterError
@@ -26,7 +27,6 @@ from services.generation.settings import GenerationSettings
 
 _DAY_S, _MINUTE_S = 86_400, 60
 _BEAT_S = 2.0
-_ROOT = "jobs/allowance/"
 _LOG = logging.getLogger("audiotune.generation")
 
 
@@ -136,10 +136,10 @@ class MemberQuotas:
             day, minute = self._day, self._minute
             mine = {"minute": minute, "asked": dict(self._asked), "spent": self._spent}
             told = json.dumps(mine).encode()
-        self._store.put(f"{_ROOT}{day}/{self._name}.json", told)
+        self._store.put(ALLOWANCES.key(str(day), f"{self._name}.json"), told)
         asked, spent = Counter[str](), Counter[str]()
-        for entry in self._store.list(_ROOT):
-            of, _, name = entry.key.removeprefix(_ROOT).partition("/")
+        for entry in self._store.list(ALLOWANCES.path):
+            of, _, name = ALLOWANCES.strip(entry.key).partition("/")
             if of.isdigit() and int(of) < day - 1:
                 self._store.delete(entry.key)
             elif of == str(day) and name != f"{self._name}.json":

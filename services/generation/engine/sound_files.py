@@ -11,6 +11,7 @@ import numpy as np
 from audiotune.audio.files_and_tags import DEPTHS, encode_file
 from audiotune.audio.sound import Sound
 from audiotune.domain.generation import Format, GenerationRecord, GenerationRequest
+from audiotune.store.layout import SOUNDS
 from audiotune.store.port import Store, compute_digest
 from services.generation.engine.request_planning import GenerationPlan
 from services.generation.engine.work import LoadedRelease
@@ -37,7 +38,7 @@ class SoundFileWriter:
         tags = GenerationRecord(sound="0" * 64, blob="", **facts).file_tags()
         data = encode_file(finished, self.format, tags, self.request.bit_depth)
         digest = compute_digest(data)
-        blob = f"sounds/{digest[:2]}/{digest}.{self.format}" if self.store else ""
+        blob = SOUNDS.key(digest[:2], f"{digest}.{self.format}") if self.store else ""
         record = GenerationRecord(sound=digest, blob=blob, member=self.member, **facts)
         if self.store:
             self.store.put(record.blob, data)

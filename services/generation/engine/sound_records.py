@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from audiotune.domain.generation import GenerationRecord
+from audiotune.domain.generation import GenerationRecord, record_key
 from audiotune.errors import NotInStoreError
 from audiotune.store.port import Store
 from services.generation.errors import UnknownSoundError
@@ -20,7 +20,7 @@ def read_sound_record(store: Store, digest: str, member: str) -> GenerationRecor
     if not _DIGEST.fullmatch(digest):
         raise UnknownSoundError("no such sound", where="digest", cure="64 hexadecimal digits")
     try:
-        record = GenerationRecord.model_validate_json(store.get(f"manifests/generations/{digest}.json"))
+        record = GenerationRecord.model_validate_json(store.get(record_key(digest)))
     except NotInStoreError:
         raise UnknownSoundError("no such sound") from None
     if record.member and record.member != member:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.domain.generation import GenerationRecord, GenerationRequest
+from audiotune.store.layout import JOB_EVENTS
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
@@ -69,7 +70,7 @@ class GenerationJob(BaseModel):
     @property
     def event_prefix(self) -> str:
         """Prefix of its events."""
-        return f"jobs/log/{self.member}/{self.id}/"
+        return JOB_EVENTS.folder(self.member, self.id)
 
 
 _STATES: dict[str, JobState] = {"made": "queued", "claimed": "running", "back": "queued"}

@@ -21,12 +21,13 @@ from pydantic import ValidationError
 
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
+from audiotune.store.layout import JOB_EVENTS, MEMBER_JOBS, OPEN_JOBS, SOUNDS, WEBHOOK_MARKERS, WORKERS, Prefix
 from audiotune.store.port import Store, compute_digest
 from services.generation.jobs.events import ENDED, ID, GenerationJob, JobEvent, job_from_events
 from services.generation.jobs.webhook_log import WebhookLog, delete_webhook_log, read_webhook_log, write_webhook_log
 
-_OPEN = re.compile(rf"jobs/(?:open|hooks)/(\d{{8}}T\d{{12}})\.([a-z0-9_-]+)\.({ID})")
-_OF = re.compile(rf"jobs/of/[a-z0-9_-]+/(\d{{8}}T\d{{12}})\.({ID})")
+_MARKER = re.compile(rf"(\d{{8}}T\d{{12}})\.([a-z0-9_-]+)\.({ID})")
+_OF = MEMBER_JOBS.compile(rf"[a-z0-9_-]+/(\d{{8}}T\d{{12}})\.({ID})")
 
 _GLANCE_S, _GLANCE_ENDED_S, _SEEN = 0.2, 60.0, 1000
 
@@ -70,9 +71,9 @@ class JobStore:
 
     def _write_markers(self, job: GenerationJob) -> None:
         """Writes the markers of a job; again, too, for its first writer may have died before."""
-        self._store.put(f"jobs/of/{job.member}/{job.stamp}.{job.id}", b"")
+        self._store.put(MEMBER_JOBS.key(job.member, f"{job.stamp}.{job.id}"), b"")
         if job.webhook and job.length == 1:
-            self._store.put(f"jobs/hooks/{job.stamp}.{job.member}.{job.id}", b"")
+            self._store.put(WEBHOOK_MARKERS.key(f"{job.stamp}.{job.member}.{job.id}"), b"")
         if not job.has_ended:
             self._store.put(_open_marker_key(job), b"")
 
@@ -130,14 +131,14 @@ class JobStore:
 
     def list_open(self) -> Iterator[tuple[str, str, str]]:
         """(stamp, member, id) of the jobs that have not ended, oldest first."""
-        return self._list_markers("jobs/open/")
+        return self._list_markers(OPEN_JOBS)
 
     def list_undelivered(self) -> Iterator[tuple[str, str, str]]:
         """(stamp, member, id) of the jobs whose webhook has not been told their end."""
-        return self._list_markers("jobs/hooks/")
+        return self._list_markers(WEBHOOK_MARKERS)
 
     def mark_delivered(self, stamp: str, member: str, id: str) -> None:
-        self._store.delete(f"jobs/hooks/{stamp}.{member}.{id}")
+        self._store.delete(WEBHOOK_MARKERS.key(f"{stamp}.{member}.{id}"))
 
     def get_webhook_log(self, member: str, id: str) -> WebhookLog:
         """What became of the job's webhook so far."""
@@ -146,19 +147,19 @@ class JobStore:
     def put_webhook_log(self, member: str, id: str, what: WebhookLog) -> None:
         write_webhook_log(self._store, member, id, what)
 
-    def _list_markers(self, prefix: str) -> Iterator[tuple[str, str, str]]:
-        for entry in self._store.list(prefix):
-            match = _OPEN.fullmatch(entry.key)
+    def _list_markers(self, prefix: Prefix) -> Iterator[tuple[str, str, str]]:
+        for entry in self._store.list(prefix.path):
+            match = _MARKER.fullmatch(prefix.strip(entry.key))
             if match:
                 yield match.group(1), match.group(2), match.group(3)
 
     def delete_open_marker(self, stamp: str, member: str, id: str) -> None:
         """Takes away the marker of a job that has ended, whose writer died before it could."""
-        self._store.delete(f"jobs/open/{stamp}.{member}.{id}")
+        self._store.delete(OPEN_JOBS.key(f"{stamp}.{member}.{id}"))
 
     def list_page(self, member: str, limit: int, before: str = "") -> tuple[list[GenerationJob], str]:
         """(the member's newest jobs older than `before`, the mark to give for the next page or "")."""
-        keys = [entry.key for entry in self._store.list(f"jobs/of/{member}/")]
+        keys = [entry.key for entry in self._store.list(MEMBER_JOBS.folder(member))]
         marks = sorted((m.group(1) + "." + m.group(2) for key in keys if (m := _OF.fullmatch(key))), reverse=True)
         page = [mark for mark in marks if not before or mark < before][: limit + 1]
         jobs = [job for mark in page[:limit] if (job := self.read(member, mark.partition(".")[2])) is not None]
@@ -167,16 +168,16 @@ class JobStore:
     def is_worker_alive(self, worker: str, now: datetime, lease_s: float) -> bool:
         """Whether the worker has said so within its lease."""
         try:
-            said = datetime.fromisoformat(self._store.get(f"jobs/workers/{worker}").decode())
+            said = datetime.fromisoformat(self._store.get(WORKERS.key(worker)).decode())
         except (NotInStoreError, ValueError):
             return False
         return now - said < timedelta(seconds=lease_s)
 
     def write_heartbeat(self, worker: str, now: datetime) -> None:
-        self._store.put(f"jobs/workers/{worker}", now.isoformat().encode())
+        self._store.put(WORKERS.key(worker), now.isoformat().encode())
 
     def delete_heartbeat(self, worker: str) -> None:
-        self._store.delete(f"jobs/workers/{worker}")
+        self._store.delete(WORKERS.key(worker))
 
     def delete_expired(self, now: datetime, keep: timedelta) -> int:
         """Removes ended jobs and sounds whose life time is over, and heartbeats of long ago; how many jobs.
@@ -184,7 +185,7 @@ class JobStore:
         The records of sounds stay, so that a file somebody kept can still be traced to its people.
         """
         oldest, removed = f"{now - keep:%Y%m%dT%H%M%S%f}", 0
-        for entry in list(self._store.list("jobs/of/")):
+        for entry in list(self._store.list(MEMBER_JOBS.path)):
             match = _OF.fullmatch(entry.key)
             if not match or match.group(1) >= oldest:
                 continue
@@ -195,17 +196,17 @@ class JobStore:
                 delete_webhook_log(self._store, entry.key.split("/")[2], match.group(2))
                 self._store.delete(entry.key)
                 removed += 1
-        for entry in list(self._store.list("sounds/")):
+        for entry in list(self._store.list(SOUNDS.path)):
             if now - entry.modified > keep:
                 self._store.delete(entry.key)
-        for entry in list(self._store.list("jobs/workers/")):
+        for entry in list(self._store.list(WORKERS.path)):
             if now - entry.modified > timedelta(days=1):
                 self._store.delete(entry.key)
         return removed
 
     def _read_events(self, member: str, id: str) -> list[JobEvent]:
         """Events from number 0 on, as far as they follow each other."""
-        prefix = f"jobs/log/{member}/{id}/"
+        prefix = JOB_EVENTS.folder(member, id)
         keys = {entry.key for entry in self._store.list(prefix)}
         found: list[JobEvent] = []
         while (key := f"{prefix}{len(found):06d}.json") in keys:
@@ -218,9 +219,9 @@ class JobStore:
         return found
 
     def _write_event(self, member: str, id: str, number: int, event: JobEvent) -> None:
-        key = f"jobs/log/{member}/{id}/{number:06d}.json"
+        key = JOB_EVENTS.key(member, id, f"{number:06d}.json")
         self._store.put(key, event.model_dump_json(exclude_none=True).encode(), only_new=True)
 
 
 def _open_marker_key(job: GenerationJob) -> str:
-    return f"jobs/open/{job.stamp}.{job.member}.{job.id}"
+    return OPEN_JOBS.key(f"{job.stamp}.{job.member}.{job.id}")

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.errors import NotInStoreError
+from audiotune.store.layout import WEBHOOK_LOGS
 from audiotune.store.port import Store
 
 
@@ -53,4 +54,4 @@ def delete_webhook_log(store: Store, member: str, id: str) -> None:
 
 
 def _webhook_log_key(member: str, id: str) -> str:
-    return f"jobs/told/{member}/{id}.json"
+    return WEBHOOK_LOGS.key(member, f"{id}.json")

@@ -1,0 +1,279 @@
+"""The layout of a store: every prefix that exists, in one table.
+
+Who writes and who reads under a prefix, how long its objects stay, and what each user of the bucket may do there. Keys are built
+from the rows of this table, and nowhere else does a prefix stand as text (a contract test looks). From the same rows come the
+bucket's lifecycle rules (`setup`), the users' policies (`admin`) and the table in docs/store.md. `python -m audiotune.store.layout`
+prints that table.
+
+To add a prefix: add a row here, then write the docs' table again. Knows no S3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+User = Literal["studio", "generation", "pipelines", "registry"]
+Right = Literal["get", "put", "delete"]
+Limit = Literal["jobs", "uploads", "backups", "tests"]
+USERS: tuple[User, ...] = get_args(User)
+RIGHTS: tuple[Right, ...] = get_args(Right)
+LIMITS: tuple[Limit, ...] = get_args(Limit)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A row of the table.
+
+    Attributes:
+        path: begins every key of the prefix. Ends with `/`, unless it is one key.
+        holds: what lies there, in words.
+        written_by, read_by: programs and steps.
+        rights: user -> the first letters of what it may do: g (get), p (put), d (delete). Everybody may list.
+        limit: which of the bucket's settings says after how many days the store removes an object; None: it stays until a program
+            or a person deletes it.
+        keeps_old_versions: replaced and deleted objects can be brought back for ever.
+        suffix: the row speaks only of keys with this ending. It narrows the row with the same path and without a suffix.
+    """
+
+    path: str
+    holds: str
+    written_by: str
+    read_by: str
+    rights: Mapping[User, str]
+    limit: Limit | None = None
+    keeps_old_versions: bool = False
+    suffix: str = ""
+
+    def key(self, *parts: str) -> str:
+        """The key with these parts, as in `ANNOTATIONS.key(segment, member, "1.json")`."""
+        return self.path + "/".join(parts)
+
+    def folder(self, *parts: str) -> str:
+        """What begins all keys below these parts; ends with `/`."""
+        return f"{self.path}{'/'.join(parts)}/" if parts else self.path
+
+    def compile(self, pattern: str) -> re.Pattern[str]:
+        """The regular expression of keys whose rest, after the path, is `pattern`."""
+        return re.compile(re.escape(self.path) + pattern)
+
+    def strip(self, key: str) -> str:
+        """The rest of a key of this prefix."""
+        return key.removeprefix(self.path)
+
+    def allows(self, user: User, right: Right) -> bool:
+        return right[0] in self.rights.get(user, "")
+
+    def holds_key(self, key: str) -> bool:
+        return key.startswith(self.path) and key.endswith(self.suffix)
+
+    @property
+    def top(self) -> str:
+        """The first folder, as in `manifests`. Limits are the same for everything below it."""
+        return self.path.partition("/")[0]
+
+    @property
+    def pattern(self) -> str:
+        """The keys of the row, as policies write them."""
+        return f"{self.path}*{self.suffix}"
+
+
+_STEPS = "all steps"
+_AGREED: Mapping[User, str] = {"studio": "gp", "generation": "g", "pipelines": "gp"}  # append-only: nobody deletes
+_PREPARED: Mapping[User, str] = {"studio": "gp", "generation": "g", "pipelines": "gp"}  # the studio can run `prepare` itself
+_TRAINED: Mapping[User, str] = {"studio": "g", "generation": "g", "pipelines": "gp"}
+_JOBS: Mapping[User, str] = {"generation": "gpd"}
+
+BLOBS = Prefix(
+    "blobs/",
+    "bytes under their SHA-256: recordings, rendered segments, latents, weights, reports, sounds of a history",
+    "studio, ingest, segment, encode, finetune, unwrap, evaluate",
+    "everybody",
+    {"studio": "gp", "generation": "g", "pipelines": "gpd"},
+)
+WEIGHT_BLOBS = Prefix(
+    "blobs/",
+    "of these: tensors, which members co-own as a release's weights",
+    "encode, finetune, unwrap",
+    f"studio, generation, {_STEPS}",
+    {"studio": "g", "generation": "g", "pipelines": "gpd"},
+    suffix=".safetensors",
+)
+STATE_BLOBS = Prefix(
+    "blobs/",
+    "of these: the optimizer's state of a training, for nobody but a trainer",
+    "finetune",
+    "finetune",
+    {"pipelines": "gpd"},
+    suffix=".state.safetensors",
+)
+_MANIFESTS = "manifests/"
+RECORDINGS = Prefix(f"{_MANIFESTS}recordings/", "what is known about recordings", "ingest", f"studio, {_STEPS}", _PREPARED)
+CUTS = Prefix(
+    f"{_MANIFESTS}cuts/", "finished segments of one recording, so that nothing is cut twice", "segment", "segment", _PREPARED
+)
+SEGMENTS = Prefix(f"{_MANIFESTS}segments/", "segments of one source", "segment", "studio, annotate_merge", _PREPARED)
+DATASETS = Prefix(
+    f"{_MANIFESTS}datasets/", "datasets, each with its exports in a folder of its digest", "annotate_merge", _STEPS, _TRAINED
+)
+LATENT_MANIFESTS = Prefix(f"{_MANIFESTS}latents/", "rows of encoded segments", "encode", "finetune, evaluate", _TRAINED)
+RELEASES = Prefix(f"{_MANIFESTS}releases/", "cards of releases, by name and version", "register", "studio", _TRAINED)
+VOCABULARY = Prefix(f"{_MANIFESTS}vocabulary/", "words that members added", "studio", "studio, annotate_merge", _PREPARED)
+GENERATIONS = Prefix(
+    f"{_MANIFESTS}generations/",
+    "one record a generated sound: prompt, seed, release, member",
+    "generation",
+    "generation",
+    {"studio": "gd", "generation": "gp", "pipelines": "g"},
+)
+ANNOTATIONS = Prefix(
+    "annotations/",
+    "what one member heard in one segment, by segment, member and time; the newest counts",
+    "studio",
+    "studio, annotate_merge",
+    {"studio": "gp", "pipelines": "g"},
+)
+AGREEMENTS = Prefix(
+    "governance/agreements/",
+    "versions of the agreement, by number",
+    "ingest, studio",
+    "everybody",
+    _AGREED,
+    keeps_old_versions=True,
+)
+CONSENTS = Prefix(
+    "governance/consents/",
+    "who agreed to what, by recording, contributor and time; the newest counts",
+    "ingest, studio",
+    "everybody",
+    _AGREED,
+    keeps_old_versions=True,
+)
+ACCOUNTS = Prefix(
+    "access/accounts/",
+    "members who sign in, their roles and hashed passwords",
+    "studio, audiotune.access",
+    "studio",
+    {"studio": "gpd"},
+    keeps_old_versions=True,
+)
+TOKENS = Prefix(
+    "access/tokens/",
+    "members' tokens, hashed",
+    "studio, audiotune.access",
+    "studio, generation",
+    {"studio": "gp", "generation": "g"},
+    keeps_old_versions=True,
+)
+IDENTITIES = Prefix(
+    "access/identities/",
+    "what a sign-in provider calls a member, under its hash",
+    "studio, audiotune.access",
+    "studio",
+    {"studio": "gpd"},
+    keeps_old_versions=True,
+)
+INBOX = Prefix(
+    "inbox/",
+    "records of uploads, which name the blobs that came in",
+    "studio",
+    "studio, ingest",
+    {"studio": "gpd", "pipelines": "g"},
+    limit="uploads",
+)
+SOUND_HISTORY = Prefix("history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "gp"})
+TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "gp"})
+JOB_EVENTS = Prefix(
+    "jobs/log/", "events of generation jobs, by member, job and number", "generation", "generation", _JOBS, "jobs"
+)
+OPEN_JOBS = Prefix("jobs/open/", "an empty object for each job that has not ended", "generation", "generation", _JOBS, "jobs")
+MEMBER_JOBS = Prefix("jobs/of/", "an empty object for each job of a member, by time", "generation", "generation", _JOBS, "jobs")
+WEBHOOK_MARKERS = Prefix(
+    "jobs/hooks/", "an empty object for each job whose webhook is not delivered", "generation", "generation", _JOBS, "jobs"
+)
+WEBHOOK_LOGS = Prefix("jobs/told/", "attempts to deliver a job's webhook", "generation", "generation", _JOBS, "jobs")
+WORKERS = Prefix("jobs/workers/", "heartbeats of the workers that run jobs", "generation", "generation", _JOBS, "jobs")
+ALLOWANCES = Prefix(
+    "jobs/allowance/",
+    "requests and seconds of sound that each replica counted, by day",
+    "generation",
+    "generation",
+    _JOBS,
+    "jobs",
+)
+SETUP_PROBE = Prefix(
+    "jobs/.bootstrap",
+    "one object, written, read and deleted to try the key",
+    "audiotune.store.setup",
+    "audiotune.store.setup",
+    {},
+    "jobs",
+)
+SOUNDS = Prefix("sounds/", "generated sounds, under their SHA-256", "generation", "generation", {"generation": "gpd"})
+DESCRIPTIONS = Prefix(
+    "descriptions/",
+    "what one decode of a recording showed, so that nothing is decoded twice",
+    "ingest",
+    "ingest",
+    {"studio": "gp", "pipelines": "gp"},
+)
+BASES = Prefix(
+    "bases/", "base models that were copied into the store, by the hash of their name", "encode", _STEPS, {"pipelines": "gp"}
+)
+LATENTS = Prefix(
+    "latents/", "which blobs hold a segment's latents, so that nothing is encoded twice", "encode", "encode", {"pipelines": "gp"}
+)
+CHECKPOINTS = Prefix(
+    "checkpoints/",
+    "states of trainings, by run and step; each names its blobs",
+    "finetune",
+    "finetune, unwrap",
+    {"pipelines": "gpd"},
+)
+EVALUATED_SOUNDS = Prefix(
+    "evaluations/sounds/", "sounds that evaluate made, so that none is made twice", "evaluate", "evaluate", {"pipelines": "gp"}
+)
+EVALUATIONS = Prefix(
+    "evaluations/", "results of evaluations, under what decides them", "evaluate", "evaluate", {"pipelines": "gp"}
+)
+IMPORTS = Prefix("imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "g"})
+MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "gpd"})
+BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "gp"}, "backups")
+KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "gpd"})
+HELM_TEST = Prefix("helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "gpd"}, "tests")
+
+PREFIXES: tuple[Prefix, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Prefix))
+# Keys that no row names are the group's own: takes and models that lie in the same bucket, or another root of Kubeflow's artifacts.
+OTHER_RIGHTS: Mapping[User, str] = {"pipelines": "gpd"}
+
+
+def manifest_folder(kind: str) -> str:
+    """What begins the keys of all manifests of a kind, as in `recordings`."""
+    return f"{_MANIFESTS}{kind}/"
+
+
+def find_prefix(key: str) -> Prefix | None:
+    """The row that a key belongs to, the narrowest one; None for a key outside the layout."""
+    rows = [prefix for prefix in PREFIXES if prefix.holds_key(key)]
+    return max(rows, key=lambda prefix: (len(prefix.path), len(prefix.suffix)), default=None)
+
+
+def format_table() -> str:
+    """The table as Markdown, for docs/store.md."""
+    head = ["prefix", "holds", "written by", "read by", "kept", *USERS]
+    rows = [_format_row(prefix) for prefix in PREFIXES]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _format_row(prefix: Prefix) -> list[str]:
+    kept = {None: "", "tests": "1 day"}.get(prefix.limit, f"`{prefix.limit}Days`")
+    old = "old versions for ever" if prefix.keeps_old_versions else ""
+    rights = [prefix.rights.get(user, "") for user in USERS]
+    path = f"`{prefix.pattern if prefix.suffix else prefix.path}`"
+    return [path, prefix.holds, prefix.written_by, prefix.read_by, kept or old, *rights]
+
+
+if __name__ == "__main__":
+    print(format_table(), end="")
