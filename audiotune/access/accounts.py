@@ -104,7 +104,7 @@ def read_account(store: Store, member: str) -> Account | None:
 
 def list_accounts(store: Store) -> list[Account]:
     """All accounts, by member."""
-    found = (read_account(store, ACCOUNTS.strip(entry.key).removesuffix(".json")) for entry in store.list(ACCOUNTS.path))
+    found = (read_account(store, ACCOUNTS.rest_of(entry.key).removesuffix(".json")) for entry in store.list(ACCOUNTS.path))
     return [account for account in found if account is not None]
 
 

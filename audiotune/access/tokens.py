@@ -120,7 +120,7 @@ def revoke_token(store: Store, id: str, now: datetime | None = None) -> Token:
 
 def list_tokens(store: Store) -> list[Token]:
     """All tokens, oldest first, also those that no longer count."""
-    found = (_read_token(store, TOKENS.strip(entry.key).removesuffix(".json")) for entry in store.list(TOKENS.path))
+    found = (_read_token(store, TOKENS.rest_of(entry.key).removesuffix(".json")) for entry in store.list(TOKENS.path))
     return sorted((token for token in found if token is not None), key=lambda token: token.made)
 
 

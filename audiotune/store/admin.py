@@ -1,93 +1,66 @@
-"""Users of the store and what each may do: least privilege as data, and the calls that put it in force on a MinIO server.
+"""The users of the bucket: their rights as IAM policies, and the calls that put these in force on a MinIO server.
 
-S3 itself has no users; this speaks MinIO's admin protocol. With another store, an operator gives the same rights by its own means:
-`python -m audiotune.store.bootstrap --print-policies` writes them in the IAM language that all of them read.
+The rights come from the table in `layout`. S3 itself has no users; this speaks MinIO's admin protocol. With another store, an operator
+gives the same rights by its own means: `python -m audiotune.store.bootstrap --print-policies` writes them in the IAM language that all
+of them read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from audiotune.errors import StoreError
+from audiotune.store.layout import OTHER_RIGHTS, PREFIXES, RIGHTS, Prefix, Right, User
 
 Policy = dict[str, Any]
-_EVERYTHING = ("*",)
 
-
-@dataclass(frozen=True)
-class StoreRights:
-    """Patterns of keys. What is denied wins over what is allowed.
-
-    Attributes:
-        read, write, delete: keys a user may read, write or delete.
-        not_read, not_write, not_delete: keys it may not, though the above say so.
-    """
-
-    read: tuple[str, ...] = ()
-    write: tuple[str, ...] = ()
-    delete: tuple[str, ...] = ()
-    not_read: tuple[str, ...] = ()
-    not_write: tuple[str, ...] = ()
-    not_delete: tuple[str, ...] = ()
-
-
-USERS: Mapping[str, StoreRights] = {
-    # Members' page. It hands members the weights they co-own, but no training state.
-    "studio": StoreRights(
-        read=_EVERYTHING,
-        write=_EVERYTHING,
-        delete=("uploads/*", "jobs/*", "manifests/generations/*", "access/identities/*"),
-        not_read=("checkpoints/*", "blobs/*.state.safetensors", "mlflow/*", "backups/*"),
-        not_write=("checkpoints/*", "blobs/*.safetensors", "mlflow/*", "backups/*"),
-    ),
-    # Makes sounds out of releases. Cannot touch recordings, annotations or what was agreed.
-    "generation": StoreRights(
-        read=("blobs/*", "manifests/*", "governance/*", "access/tokens/*", "jobs/*", "sounds/*"),
-        write=("sounds/*", "manifests/generations/*", "jobs/*"),
-        delete=("jobs/*", "sounds/*"),
-    ),
-    # Steps of a run. What was agreed and who may come in is not theirs to remove.
-    "pipelines": StoreRights(
-        read=_EVERYTHING,
-        write=_EVERYTHING,
-        delete=_EVERYTHING,
-        not_read=("access/*", "backups/*"),
-        not_write=("access/*", "backups/*", "mlflow/*"),
-        not_delete=("governance/*", "access/*", "backups/*", "mlflow/*"),
-    ),
-    # MLflow's artifacts and the dumps of its database.
-    "registry": StoreRights(read=("mlflow/*", "backups/*"), write=("mlflow/*", "backups/*"), delete=("mlflow/*",)),
-}
-
-_READ = ["s3:GetObject", "s3:GetObjectVersion"]
-_WRITE = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-_DELETE = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
 _BUCKET = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
+_ALLOWED: dict[Right, list[str]] = {
+    "get": ["s3:GetObject", "s3:GetObjectVersion"],
+    "put": ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+    "delete": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+}
+_DENIED = {**_ALLOWED, "put": ["s3:PutObject"]}
 
 
-def build_policy(rights: StoreRights, bucket: str, prefix: str = "") -> Policy:
-    """Rights in the IAM policy language.
+def build_policy(user: User, bucket: str, prefix: str = "") -> Policy:
+    """What a user may do, in the IAM policy language. What is denied wins over what is allowed.
 
-    Listing the bucket is allowed to all: without it a server answers 403 instead of 404 for keys that do not exist.
+    Every user may list the whole bucket: a server answers 403 instead of 404 for keys that do not exist to those who may not.
+
+    Args:
+        prefix: of the store in the bucket; empty, or ends with `/`.
     """
     statements: list[Policy] = [{"Effect": "Allow", "Action": _BUCKET, "Resource": [f"arn:aws:s3:::{bucket}"]}]
-    for effect, patterns, actions in (
-        ("Allow", rights.read, _READ),
-        ("Allow", rights.write, _WRITE),
-        ("Allow", rights.delete, _DELETE),
-        ("Deny", rights.not_read, _READ),
-        ("Deny", rights.not_write, ["s3:PutObject"]),
-        ("Deny", rights.not_delete, _DELETE),
-    ):
-        if patterns:
-            keys = [f"arn:aws:s3:::{bucket}/{prefix}{pattern}" for pattern in patterns]
-            statements.append({"Effect": effect, "Action": actions, "Resource": keys})
+    for right in RIGHTS:
+        allowed, denied = _choose_patterns(user, right)
+        for effect, patterns, actions in (("Allow", allowed, _ALLOWED[right]), ("Deny", denied, _DENIED[right])):
+            if patterns:
+                keys = [f"arn:aws:s3:::{bucket}/{prefix}{pattern}" for pattern in patterns]
+                statements.append({"Effect": effect, "Action": actions, "Resource": keys})
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _choose_patterns(user: User, right: Right) -> tuple[list[str], list[str]]:
+    """(patterns of keys that are allowed, patterns of those among them that are not)."""
+    rows = [row for row in PREFIXES if row.allows(user, right) and not row.suffix]
+    others = right[0] in OTHER_RIGHTS.get(user, "")
+    held = [row for row in PREFIXES if others or any(row.path.startswith(allowed.path) for allowed in rows)]
+    denied = _write_patterns([row for row in held if not row.allows(user, right)])
+    return (["*"] if others else _write_patterns(rows)), denied
+
+
+def _write_patterns(rows: Sequence[Prefix]) -> list[str]:
+    """The rows' patterns; a single one for a first folder that they hold whole, as policies have a largest size."""
+
+    def is_whole(top: str) -> bool:
+        return all(row in rows for row in PREFIXES if row.top == top and not row.suffix)
+
+    return list(dict.fromkeys(f"{row.top}/*" if is_whole(row.top) else row.pattern for row in rows))
 
 
 class AdminClient(Protocol):

@@ -59,7 +59,7 @@ class Prefix:
         """The regular expression of keys whose rest, after the path, is `pattern`."""
         return re.compile(re.escape(self.path) + pattern)
 
-    def strip(self, key: str) -> str:
+    def rest_of(self, key: str) -> str:
         """The rest of a key of this prefix."""
         return key.removeprefix(self.path)
 
@@ -208,7 +208,7 @@ SETUP_PROBE = Prefix(
     "one object, written, read and deleted to try the key",
     "audiotune.store.setup",
     "audiotune.store.setup",
-    {},
+    _JOBS,
     "jobs",
 )
 SOUNDS = Prefix("sounds/", "generated sounds, under their SHA-256", "generation", "generation", {"generation": "gpd"})
@@ -238,7 +238,9 @@ EVALUATED_SOUNDS = Prefix(
 EVALUATIONS = Prefix(
     "evaluations/", "results of evaluations, under what decides them", "evaluate", "evaluate", {"pipelines": "gp"}
 )
-IMPORTS = Prefix("imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "g"})
+IMPORTS = Prefix(
+    "imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "gp"}
+)
 MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "gpd"})
 BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "gp"}, "backups")
 KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "gpd"})

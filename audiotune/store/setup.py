@@ -1,4 +1,4 @@
-"""Makes a store ready for the group: bucket, versioning, lifecycle rules, one user for each service. Safe to run twice.
+"""Makes a store ready for the group: bucket, versioning, lifecycle rules, one user for each service. It may run twice.
 
     python -m audiotune.store.bootstrap --users /etc/audio-tune/users --versioning --noncurrent-days 14
     python -m audiotune.store.bootstrap --existing             only look whether the bucket can be read and written
@@ -22,28 +22,39 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store import Store, admin, open_store
+from audiotune.store.layout import PREFIXES, SETUP_PROBE, USERS, Limit, Prefix, User
 from audiotune.store.s3 import create_s3_client
 
 _ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
-_PROBE = "jobs/.bootstrap"  # a prefix that is forgotten by itself
+_PROBE = SETUP_PROBE.key()
 
 
 def build_lifecycle_rules(
     prefix: str, noncurrent_days: int, jobs_days: int, uploads_days: int, backups_days: int
 ) -> list[dict[str, Any]]:
-    """Lifecycle rules; 0 days makes none. Old versions of `governance/` and `access/` are never forgotten."""
-    rules: list[dict[str, Any]] = []
-    if noncurrent_days:
-        for part in ("blobs", "manifests", "annotations", "checkpoints", "jobs", "uploads", "mlflow", "kfp", "helm-test"):
-            gone = {"NoncurrentVersionExpiration": {"NoncurrentDays": noncurrent_days}}
-            rules.append(_build_rule(f"{part}-old-versions", f"{prefix}{part}/", gone))
-    for part, days in (("jobs", jobs_days), ("uploads", uploads_days), ("backups", backups_days), ("helm-test", 1)):
-        if days:
-            rules.append(_build_rule(f"{part}-expire", f"{prefix}{part}/", {"Expiration": {"Days": days}}))
+    """The bucket's lifecycle rules, from the table in `layout`; 0 days makes none.
+
+    With versioning, a deleted object stays as an old version and its deletion as a marker: both go after `noncurrent_days`.
+    """
+    days: dict[Limit, int] = {"jobs": jobs_days, "uploads": uploads_days, "backups": backups_days, "tests": 1}
+    tops = {row.top: row for row in PREFIXES}.values()
+    rules = [
+        _build_old_versions_rule(prefix, row, noncurrent_days) for row in tops if noncurrent_days and not row.keeps_old_versions
+    ]
+    for row in tops:
+        if row.limit and days[row.limit]:
+            rules.append(_build_rule(f"{row.top}-expire", f"{prefix}{row.top}/", {"Expiration": {"Days": days[row.limit]}}))
     if uploads_days:
         abandoned = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": uploads_days}}
         rules.append(_build_rule("abandoned-uploads", prefix, abandoned))
     return rules
+
+
+def _build_old_versions_rule(prefix: str, row: Prefix, days: int) -> dict[str, Any]:
+    action: dict[str, Any] = {"NoncurrentVersionExpiration": {"NoncurrentDays": days}}
+    if not row.limit:  # where objects expire, so do the markers
+        action["Expiration"] = {"ExpiredObjectDeleteMarker": True}
+    return _build_rule(f"{row.top}-old-versions", f"{prefix}{row.top}/", action)
 
 
 def _build_rule(name: str, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
@@ -119,19 +130,20 @@ def _build_store_error(doing: str, e: ClientError) -> StoreError:
     return StoreError(f"the store refuses {doing}: {said}", cure="check what the administrator's key may do")
 
 
-def read_user_keys(folder: Path) -> dict[str, tuple[str, str]]:
+def read_user_keys(folder: Path) -> dict[User, tuple[str, str]]:
     """User -> (access key, secret key). Raises StoreError naming what is missing."""
-    found = {}
-    for name in admin.USERS:
+    found: dict[User, tuple[str, str]] = {}
+    for name in USERS:
         try:
-            found[name] = tuple((folder / name / key).read_text().strip() for key in ("accesskey", "secretkey"))
+            access, secret = ((folder / name / key).read_text().strip() for key in ("accesskey", "secretkey"))
         except OSError as e:
             raise StoreError(f"no keys for the user {name}", where=str(e.filename), cure="give a folder for each user") from e
-    return {name: (access, secret) for name, (access, secret) in found.items()}
+        found[name] = access, secret
+    return found
 
 
 def probe_store(store: Store) -> None:
-    """Writes, reads and deletes one object, so that a wrong key is told here and not to members later."""
+    """Writes, reads and deletes one object, so that a wrong key shows here and not to members later."""
     store.put(_PROBE, b"ready")
     if store.get(_PROBE) != b"ready":
         raise StoreError("the store gives back something else than it was given", where=_PROBE, cure="look into the store")
@@ -152,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _set_up_store(args: argparse.Namespace) -> None:
     name, prefix = _parse_store_url(args.store)
     if args.print_policies:
-        print(json.dumps({user: admin.build_policy(rights, name, prefix) for user, rights in admin.USERS.items()}, indent=1))
+        print(json.dumps({user: admin.build_policy(user, name, prefix) for user in USERS}, indent=1))
         return
     bucket = Bucket(create_s3_client(), name, os.environ.get("AWS_REGION") or "us-east-1")
     bucket.wait_for_server(args.wait_s)
@@ -162,9 +174,9 @@ def _set_up_store(args: argparse.Namespace) -> None:
         bucket.apply_rules(build_lifecycle_rules(prefix, *days), versioning=args.versioning)
         print("lifecycle rules are in force")
     if args.users:
-        door = admin.connect_admin()
+        server = admin.connect_admin()
         for user, (access, secret) in read_user_keys(args.users).items():
-            admin.create_user(door, user, access, secret, admin.build_policy(admin.USERS[user], name, prefix))
+            admin.create_user(server, user, access, secret, admin.build_policy(user, name, prefix))
             print(f"user {user}: rights and key are in force")
     probe_store(open_store(args.store))
     print("the store is ready")

@@ -1,4 +1,4 @@
-"""The parts that keep things: object storage, database, registry. Each is bundled or somebody else's."""
+"""Values of what stores data: object storage, database, registry. Each is bundled or somebody else's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LifecycleValues(ChartModel):
     jobs_days: int = Field(
         default=45, ge=0, le=36_500, description="days until the store removes what generation.keepDays should have removed"
     )
-    uploads_days: int = Field(default=3, ge=0, le=36_500, description="days an unfinished upload is kept")
+    uploads_days: int = Field(default=3, ge=0, le=36_500, description="days that the record of an upload stays in the inbox")
     backups_days: int = Field(default=30, ge=0, le=36_500, description="days a database backup is kept")
 
 

@@ -15,6 +15,7 @@ from audiotune.governance import Agreement, Member, publish_agreement
 from audiotune.governance.agreement import ALL_USES
 from audiotune.governance.consent import record_standing_consents
 from audiotune.store import FolderStore
+from tests.fakes.layout_store import LayoutStore
 
 RATE_HZ = 44_100
 PEOPLE = ("ana", "ben", "chi")
@@ -66,7 +67,7 @@ def make_described_store(
     folder: Path, takes: list[Recording], each: int = 2, group: Agreement | None = None, blob: bytes | None = None
 ) -> DescribedStore:
     """A store with takes, `each` segments of each, the agreement and standing consent; `blob` is the sound of all segments."""
-    store = FolderStore(folder)
+    store = LayoutStore(folder)
     group = group or agreement()
     publish_agreement(store, group)
     key = store.put_blob(blob, ".flac") if blob else ""

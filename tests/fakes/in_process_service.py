@@ -10,7 +10,6 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from audiotune.store import FolderStore
 from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
@@ -27,6 +26,7 @@ from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobWorker
 from services.generation.settings import GenerationSettings
 from tests.fakes.fake_models import FakeModels, Tones
+from tests.fakes.layout_store import LayoutStore
 
 URL = "/v1/generations"
 ASK: dict[str, Any] = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 7}
@@ -38,7 +38,7 @@ class InProcessService:
     def __init__(self, store: Store | Path, models: FakeModels | None = None, *, members: bool = False, **settings: Any) -> None:
         given = {"poll_s": 0.05, "consent_s": 0.05, "jobs_poll_s": 0.02, **settings}
         self.settings = GenerationSettings(**given)
-        self.store = FolderStore(store) if isinstance(store, Path) else store
+        self.store = LayoutStore(store) if isinstance(store, Path) else store
         self.models, self.tones = models or FakeModels(), Tones()
         self.shelf = LoadedReleases()
         self.engine = Engine(self.settings, self.shelf, self.tones)

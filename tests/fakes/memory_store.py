@@ -1,4 +1,4 @@
-"""A store in memory, which can be away, and whose writes can be stopped midway like a killed process."""
+"""A store in memory, which can be away, and whose writes can be stopped midway like a killed process. Knows the layout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
 from audiotune.store.port import Store, StoreEntry, blob_key, compute_digest
+from tests.fakes.layout_store import require_prefix
 
 _names = itertools.count()
 
@@ -44,6 +45,7 @@ class MemoryStore(Store):
 
     def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
         self._answer()
+        require_prefix(key)
         if self.writes_left is not None:
             if self.writes_left <= 0:
                 raise Killed

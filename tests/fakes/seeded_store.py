@@ -24,6 +24,7 @@ from audiotune.domain.segment import Segment, segment_id
 from audiotune.governance import Agreement, Member, publish_agreement
 from audiotune.governance.consent import record_standing_consents
 from audiotune.store import FolderStore, Store, compute_digest
+from tests.fakes.layout_store import LayoutStore
 
 ALL = ("store", "train", "release", "generate")
 _TAKES = (
@@ -65,7 +66,7 @@ def seed(folder: Path, segments_each: int = 4, segment_s: float = 1.5) -> Seeded
         segments_each: segments cut from each of the three recordings.
         segment_s: length of each in seconds.
     """
-    store = FolderStore(folder)
+    store = LayoutStore(folder)
     group = agreement()
     publish_agreement(store, group)
     recordings, segments = [], []
@@ -83,7 +84,7 @@ def seed(folder: Path, segments_each: int = 4, segment_s: float = 1.5) -> Seeded
 def copy_of(made: Seeded, folder: Path) -> Seeded:
     """The same group in another folder: much faster than seeding again, which waits for the disk at every write."""
     shutil.copytree(made.store.root, folder)
-    return replace(made, store=FolderStore(folder))
+    return replace(made, store=LayoutStore(folder))
 
 
 def answer(store: Store, segment: Segment, member: str, words: str = "", **tags: tuple[str, ...]) -> Annotation:

@@ -139,7 +139,7 @@ class MemberQuotas:
         self._store.put(ALLOWANCES.key(str(day), f"{self._name}.json"), told)
         asked, spent = Counter[str](), Counter[str]()
         for entry in self._store.list(ALLOWANCES.path):
-            of, _, name = ALLOWANCES.strip(entry.key).partition("/")
+            of, _, name = ALLOWANCES.rest_of(entry.key).partition("/")
             if of.isdigit() and int(of) < day - 1:
                 self._store.delete(entry.key)
             elif of == str(day) and name != f"{self._name}.json":

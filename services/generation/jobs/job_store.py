@@ -149,7 +149,7 @@ class JobStore:
 
     def _list_markers(self, prefix: Prefix) -> Iterator[tuple[str, str, str]]:
         for entry in self._store.list(prefix.path):
-            match = _MARKER.fullmatch(prefix.strip(entry.key))
+            match = _MARKER.fullmatch(prefix.rest_of(entry.key))
             if match:
                 yield match.group(1), match.group(2), match.group(3)
 

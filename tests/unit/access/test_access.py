@@ -16,13 +16,14 @@ from audiotune.access import accounts, tokens
 from audiotune.errors import AccessError, ForbiddenError, SettingsError, StoreError
 from audiotune.store import FolderStore
 from audiotune.store.port import Store
+from tests.fakes.layout_store import LayoutStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return LayoutStore(tmp_path / "store")
 
 
 def everything(store: Store) -> str:

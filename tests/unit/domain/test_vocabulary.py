@@ -10,6 +10,7 @@ from audiotune.audio.synthesizer.patch import ENVELOPES, REGISTERS, TIMBRES
 from audiotune.domain.vocabulary import FACETS, Term, Vocabulary
 from audiotune.errors import ManifestError, SettingsError
 from audiotune.store import FolderStore
+from tests.fakes.layout_store import LayoutStore
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def words() -> Vocabulary:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return LayoutStore(tmp_path / "store")
 
 
 def ids(found: list[Term]) -> list[str]:

@@ -26,6 +26,7 @@ from audiotune.governance.policy import REQUIRED_USES, Gate
 from audiotune.store import FolderStore
 from tests import REPOSITORY
 from tests.fakes.described_store import agreement, digest
+from tests.fakes.layout_store import LayoutStore
 
 TAKE = digest("take")
 EXAMPLE = REPOSITORY / "agreement.example.toml"
@@ -42,7 +43,7 @@ name = "Ana"
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return LayoutStore(tmp_path / "store")
 
 
 def consent(who: str, *uses: Use, at: int = 0) -> Consent:

@@ -11,13 +11,14 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from audiotune.errors import DamagedBlobError, NotInStoreError, StoreError
 from audiotune.store import FolderStore, admin, backup, setup
+from audiotune.store.layout import PREFIXES, USERS, User
 
 DIGEST = "ab" * 32
 
 
-def may(user: str, action: str, key: str, prefix: str = "") -> bool:
+def may(user: User, action: str, key: str, prefix: str = "") -> bool:
     """What an IAM evaluator says: a matching Deny wins, else a matching Allow is needed."""
-    statements = admin.build_policy(admin.USERS[user], "band", prefix)["Statement"]
+    statements = admin.build_policy(user, "band", prefix)["Statement"]
     resource = f"arn:aws:s3:::band/{key}"
     hits = [
         s["Effect"] for s in statements if action in s["Action"] and any(fnmatch.fnmatchcase(resource, r) for r in s["Resource"])
@@ -37,6 +38,8 @@ def may(user: str, action: str, key: str, prefix: str = "") -> bool:
         ("studio", "s3:DeleteObject", "governance/consents/1.json", False),
         ("studio", "s3:DeleteObject", "manifests/recordings/x.jsonl", False),
         ("studio", "s3:GetObject", "backups/database/x.dump", False),
+        ("studio", "s3:DeleteObject", "access/accounts/ben.json", True),
+        ("studio", "s3:DeleteObject", "inbox/1/upload.json", True),
         ("generation", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.safetensors", True),
         ("generation", "s3:GetObject", "access/tokens/1.json", True),
         ("generation", "s3:GetObject", "access/accounts/ana.json", False),
@@ -61,7 +64,7 @@ def may(user: str, action: str, key: str, prefix: str = "") -> bool:
         ("registry", "s3:GetObject", "blobs/sha256/ab/x.flac", False),
     ],
 )
-def test_each_user_may_do_its_work_and_no_more(user: str, action: str, key: str, answer: bool) -> None:
+def test_each_user_may_do_its_work_and_no_more(user: User, action: str, key: str, answer: bool) -> None:
     assert may(user, action, key) is answer
 
 
@@ -74,7 +77,18 @@ def test_a_prefix_keeps_groups_apart() -> None:
 def test_old_versions_of_what_was_agreed_are_never_forgotten() -> None:
     rules = setup.build_lifecycle_rules("", 14, 7, 3, 30)
     assert not [rule for rule in rules if rule["Filter"]["Prefix"].startswith(("governance", "access"))]
-    assert {rule["Filter"]["Prefix"] for rule in rules if "Expiration" in rule} == {"jobs/", "uploads/", "backups/", "helm-test/"}
+    expiring = {rule["Filter"]["Prefix"] for rule in rules if "Days" in rule.get("Expiration", {})}
+    assert expiring == {"jobs/", "inbox/", "backups/", "helm-test/"}
+
+
+def test_what_was_deleted_is_forgotten_under_every_other_prefix() -> None:
+    rules = setup.build_lifecycle_rules("jazz/", 14, 7, 3, 30)
+    forgotten = {rule["Filter"]["Prefix"]: rule for rule in rules if "NoncurrentVersionExpiration" in rule}
+    assert set(forgotten) == {f"jazz/{row.top}/" for row in PREFIXES if row.top not in ("governance", "access")}
+    assert {rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in forgotten.values()} == {14}
+    expiring = {rule["Filter"]["Prefix"] for rule in rules if "Days" in rule.get("Expiration", {})}
+    for prefix, rule in forgotten.items():  # a deletion leaves a marker, which must go, too
+        assert prefix in expiring or rule["Expiration"] == {"ExpiredObjectDeleteMarker": True}, prefix
 
 
 def test_zero_days_forget_nothing() -> None:
@@ -104,7 +118,7 @@ class RecordingAdmin:
 
 def test_a_user_gets_its_key_and_its_rights_and_twice_is_the_same() -> None:
     server = RecordingAdmin()
-    rights = admin.build_policy(admin.USERS["studio"], "band")
+    rights = admin.build_policy("studio", "band")
     for _ in range(2):
         admin.create_user(server, "studio", "studio", "secret", rights)
     assert server.users == {"studio": "secret"}
@@ -184,7 +198,7 @@ def test_a_server_that_never_answers_is_told() -> None:
 
 
 def test_keys_come_from_a_folder_for_each_user(tmp_path: Path) -> None:
-    for user in admin.USERS:
+    for user in USERS:
         (tmp_path / user).mkdir()
         (tmp_path / user / "accesskey").write_text(f"{user}\n")
         (tmp_path / user / "secretkey").write_text("s")

@@ -12,6 +12,7 @@ from audiotune.domain.checkpoint import Checkpoint, find_newest_checkpoint, load
 from audiotune.errors import ModelError
 from audiotune.store import FolderStore, tensor_files
 from components.finetune.training_state import CheckpointWriter
+from tests.fakes.layout_store import LayoutStore
 
 RUN, OTHER = "a" * 64, "b" * 64
 
@@ -28,20 +29,20 @@ def kept(store: FolderStore, step: int, run: str = RUN, *, content: bytes = b"",
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LayoutStore(tmp_path)
     made = kept(store, 7)
     assert load_checkpoint(store, made.key) == made
 
 
 def test_something_else_is_no_checkpoint(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LayoutStore(tmp_path)
     store.put("checkpoints/x.json", b'{"step": 1}')
     with pytest.raises(ModelError, match="no checkpoint"):
         load_checkpoint(store, "checkpoints/x.json")
 
 
 def test_the_newest_has_the_most_steps_and_all_its_blobs(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LayoutStore(tmp_path)
     for step in (9, 10, 100):
         kept(store, step)
     kept(store, 500, OTHER)
@@ -55,7 +56,7 @@ def test_the_newest_has_the_most_steps_and_all_its_blobs(tmp_path: Path) -> None
 
 
 def test_old_checkpoints_go_and_ends_of_runs_stay(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LayoutStore(tmp_path)
     made = {step: kept(store, step, final=step == 20) for step in (10, 20, 30, 40)}
     assert prune_checkpoints(store, RUN, 1) == [10, 30]
     assert not store.exists(made[10].weights)
@@ -64,7 +65,7 @@ def test_old_checkpoints_go_and_ends_of_runs_stay(tmp_path: Path) -> None:
 
 
 def test_a_blob_that_another_run_names_stays(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LayoutStore(tmp_path)
     old = kept(store, 1, content=b"the same weights")
     kept(store, 2)
     kept(store, 1, OTHER, content=b"the same weights")
@@ -91,7 +92,7 @@ def test_tensors_are_read_by_safetensors_itself(tmp_path: Path) -> None:
 
 
 def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LayoutStore(tmp_path)
     first, second = torch.randn(3), torch.randn(2)
     one = tensor_files.store_tensors(store, {"x": tensor_files.wrap_tensor(first), "y": tensor_files.wrap_tensor(second)})
     assert one == tensor_files.store_tensors(store, {"y": tensor_files.wrap_tensor(second), "x": tensor_files.wrap_tensor(first)})

@@ -22,6 +22,7 @@ from components.ingest.file_description import describe_file
 from components.ingest.settings import Settings
 from components.ingest.step import run_step
 from tests.fakes.foreign_sounds import RATE, wave, write_wav, write_with_av
+from tests.fakes.layout_store import LayoutStore
 
 AGREEMENT = """
 group = "The Testers"
@@ -50,7 +51,7 @@ left = true
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return LayoutStore(tmp_path / "store")
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from audiotune.domain.recording import Description, Recording
 from audiotune.domain.segment import Segment
 from audiotune.errors import SoundError
 from audiotune.reporting.progress import ignore_progress
-from audiotune.store import FolderStore, compute_digest
+from audiotune.store import compute_digest
 from components.executor import StepResult
 from components.segment.settings import Settings
 from components.segment.step import run_step
+from tests.fakes.layout_store import LayoutStore
 
 RATE = 48_000
 
@@ -39,7 +40,7 @@ class Room:
     """A store, a folder and the step between them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.store = folder, FolderStore(folder / "store")
+        self.folder, self.store = folder, LayoutStore(folder / "store")
         self.rows: list[Recording] = []
 
     def bring(self, path: Path, rate: int = RATE, channels: int = 1, frames: int = 1) -> Recording:

@@ -25,6 +25,7 @@ from services.studio.local_training_runner import LocalTrainingRunner
 from services.studio.training_runner import TrainingSnapshot
 from tests import REPOSITORY
 from tests.fakes.kubeflow import FakeKubeflow, serving
+from tests.fakes.layout_store import LayoutStore
 from tests.fakes.local_program import FORM
 from tests.fakes.seeded_store import seed
 
@@ -42,7 +43,7 @@ child.wait()
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return LayoutStore(tmp_path / "store")
 
 
 def machine(store: FolderStore, folder: Path, *command: str, limit_s: int = 60) -> LocalTrainingRunner:

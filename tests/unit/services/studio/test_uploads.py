@@ -10,6 +10,7 @@ from audiotune.errors import GovernanceError, SoundError
 from audiotune.store import FolderStore
 from services.studio import uploads
 from services.studio.uploads import Upload, clean_file_name
+from tests.fakes.layout_store import LayoutStore
 from tests.fakes.seeded_store import agreement, tone
 
 SAID: dict[str, object] = {
@@ -19,7 +20,7 @@ SAID: dict[str, object] = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return LayoutStore(tmp_path / "store")
 
 
 def take(tmp_path: Path, name: str = "take.wav") -> Path:

@@ -1,0 +1,65 @@
+"""The table of prefixes: the policies say what it says, and nothing in it contradicts itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from audiotune.errors import StoreError
+from audiotune.store import admin, layout
+from audiotune.store.layout import OTHER_RIGHTS, PREFIXES, RIGHTS, USERS, Prefix, Right, User
+from tests.fakes.layout_store import LayoutStore
+from tests.unit.store.test_setup import may
+
+ACTIONS: dict[Right, str] = {"get": "s3:GetObject", "put": "s3:PutObject", "delete": "s3:DeleteObject"}
+_POLICY_LIMIT = 6144  # characters of an IAM policy, as AWS counts them
+
+
+@pytest.mark.parametrize("row", PREFIXES, ids=lambda row: row.pattern)
+@pytest.mark.parametrize("user", USERS)
+def test_the_policies_say_what_the_table_says(row: Prefix, user: User) -> None:
+    key = f"{row.path}ab/one{row.suffix}" if row.path.endswith("/") else row.path
+    assert layout.find_prefix(key) is row
+    for right in RIGHTS:
+        assert may(user, ACTIONS[right], key) is row.allows(user, right), right
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_keys_of_no_row_are_the_groups_own(user: User) -> None:
+    for right in RIGHTS:
+        assert may(user, ACTIONS[right], "takes/may/jam.wav") is (right[0] in OTHER_RIGHTS.get(user, ""))
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_policy_fits_into_what_iam_takes(user: User) -> None:
+    assert len(json.dumps(admin.build_policy(user, "b" * 63, "a/long/prefix/"), separators=(",", ":"))) < _POLICY_LIMIT
+
+
+def test_a_first_folder_has_one_limit() -> None:
+    for top in {row.top for row in PREFIXES}:
+        assert len({(row.limit, row.keeps_old_versions) for row in PREFIXES if row.top == top}) == 1, top
+
+
+def test_no_row_stands_twice() -> None:
+    assert len({row.pattern for row in PREFIXES}) == len(PREFIXES)
+
+
+def test_keys_are_built_and_taken_apart() -> None:
+    assert layout.ANNOTATIONS.key("s", "ana", "1.json") == "annotations/s/ana/1.json"
+    assert layout.ANNOTATIONS.folder("s") == "annotations/s/"
+    assert layout.ANNOTATIONS.folder() == "annotations/"
+    assert layout.ANNOTATIONS.rest_of("annotations/s/ana/1.json") == "s/ana/1.json"
+    assert layout.JOB_EVENTS.compile(r"(\w+)/.*").fullmatch("jobs/log/ana/x")
+    assert not layout.JOB_EVENTS.compile(r"(\w+)/.*").fullmatch("jobs/of/ana/x")
+    assert layout.SETUP_PROBE.key() == "jobs/.bootstrap"
+
+
+@pytest.mark.parametrize("key", ["uploads/a.wav", "blob/sha256/x", "manifests/things/1.jsonl", "jobs/new/1", "readme"])
+def test_the_journeys_store_refuses_keys_outside_the_table(tmp_path: Path, key: str) -> None:
+    store = LayoutStore(tmp_path)
+    assert layout.find_prefix(key) is None
+    for ask in (lambda: store.put(key, b""), lambda: store.delete(key), lambda: store.list(f"{key}/")):
+        with pytest.raises(StoreError, match=r"layout\.py"):
+            ask()
