@@ -24,7 +24,7 @@ from audiotune.errors import PipelineError
 
 CURE = "name a kubeconfig with --kubeconfig, or run `kubectl proxy` and give --kubernetes http://127.0.0.1:8001"
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
-# What a sign-in program is told of the cluster, where the kubeconfig says provideClusterInfo.
+# What a sign-in program gets to know of the cluster, where the kubeconfig says provideClusterInfo.
 _CLUSTER_INFO = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
 _EXEC_API = "client.authentication.k8s.io"
 Table = dict[str, Any]
@@ -128,8 +128,8 @@ def _prepare_sign_in(user: Table, cluster: Table, where: str) -> None:
         info: Table = {"interactive": sys.stdin is not None and sys.stdin.isatty()}
         if plugin.get("provideClusterInfo"):
             info["cluster"] = _describe_cluster(cluster)
-        told = {"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": info}
-        plugin["env"] = [*(plugin.get("env") or []), {"name": "KUBERNETES_EXEC_INFO", "value": json.dumps(told)}]
+        request = {"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": info}
+        plugin["env"] = [*(plugin.get("env") or []), {"name": "KUBERNETES_EXEC_INFO", "value": json.dumps(request)}]
         plugin["args"] = plugin.get("args") or []
         plugin["apiVersion"] = f"{_EXEC_API}/v1beta1"  # the answer's token is at the same place in all versions
 

@@ -223,8 +223,8 @@ class Kubeflow:
         While the step's pod waits, the words are what Kubernetes says it waits for.
         """
         for pod in self._step_pods(run, step):
-            if told := find_last_progress(self._pod_log(run, pod)):
-                return told
+            if found := find_last_progress(self._pod_log(run, pod)):
+                return found
             if pod.phase == "Pending" and pod.message:
                 return 0.0, pod.message[:200]
         return None

@@ -166,10 +166,10 @@ class TrainJobMonitor:
         if not line.strip():
             return
         node.lines.append(line)
-        told = parse_progress_line(line)
-        if told:
-            self.share = told.share
-        self.progress(self.share, f"node {node.index}: {told.words if told else line}")
+        parsed = parse_progress_line(line)
+        if parsed:
+            self.share = parsed.share
+        self.progress(self.share, f"node {node.index}: {parsed.words if parsed else line}")
 
     def _report_states(self, job: Object) -> None:
         """Reports how many nodes run and what the others wait for, whenever that has changed."""

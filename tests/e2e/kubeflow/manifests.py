@@ -34,8 +34,8 @@ def render(kfp: Path, argo: Path, overlay: str, folder: Path) -> list[Object]:
         shutil.copytree(argo / "manifests", root / "argo-workflows")
         for path in (root / "third-party" / "argo").rglob("kustomization.yaml"):
             _localise(path, root)
-    told = subprocess.run(["kubectl", "kustomize", str(root / overlay)], capture_output=True, text=True, check=True).stdout
-    return [found for found in yaml.safe_load_all(told) if found]
+    rendered = subprocess.run(["kubectl", "kustomize", str(root / overlay)], capture_output=True, text=True, check=True).stdout
+    return [found for found in yaml.safe_load_all(rendered) if found]
 
 
 def _localise(path: Path, root: Path) -> None:
