@@ -291,6 +291,21 @@ def test_a_kubeconfig_leads_to_the_server(tmp_path: Path) -> None:
         assert connect_kubernetes(str(tmp_path / "config")).get("/version") == {}
 
 
+def test_a_sign_in_program_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "false", "args": ["get-token"]}
+    config = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "u", "user": {"exec": plugin}}],
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    assert main(["--kubeconfig", str(tmp_path / "config")]) == 3
+    said = capsys.readouterr().err
+    assert "the kubeconfig's sign-in program false failed: Exec false returned 1" in said
+    assert "Run it by hand and sign in: false get-token" in said
+
+
 def test_namespace_objects_are_what_the_doctor_asks_for() -> None:
     made = {each["kind"]: each for each in build_objects(CLUSTER, "jam")}
     named = {each["metadata"]["name"]: each for each in build_objects(CLUSTER, "jam")}

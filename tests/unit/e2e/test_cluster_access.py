@@ -8,11 +8,13 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from pipelines.recipe import load_recipe
 from tests.e2e.cluster_access import CHART, ROOT, LabCluster, NamedCluster, find_cluster, find_lab, find_obstacle
+from tests.e2e.cluster_namespace import ClusterNamespace
 from tests.e2e.pipeline_run import RECIPE
 from tests.fakes.http_server import answering
 
@@ -104,3 +106,33 @@ def test_only_the_checks_on_this_machine_know_a_lab_outside_the_repository() -> 
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     naming = [name for name in listed if name and "shared/lab" in (ROOT / name).read_text(errors="ignore")]
     assert [name for name in naming if name != "tests/unit/e2e/test_cluster_access.py"] == [".ci/run"], json.dumps(naming)
+
+
+def test_services_are_reached_by_a_forwarded_port_outside_of_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again, as after the end of a pod, it forwards anew and ends the port before; `delete` ends all."""
+    lines = [
+        'case "$*" in',
+        "*port-forward*) echo $$ >> pids; echo Forwarding from 127.0.0.1:4$(wc -l < pids) '->' 9000; exec /bin/sleep 60;;",
+        "esac",
+    ]
+    write_program(tmp_path, "kubectl", "\n".join([f"cd {tmp_path}", *lines]))
+    monkeypatch.setenv("KUBECONFIG", "config")
+    monkeypatch.setenv("REGISTRY", "registry.home/jam")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    namespace = ClusterNamespace("jam")
+    assert namespace.open_address("store", 9000) == "http://127.0.0.1:41"
+    first = int((tmp_path / "pids").read_text())
+    assert namespace.open_address("store", 9000) == "http://127.0.0.1:42"
+    second = int((tmp_path / "pids").read_text().split()[-1])
+    assert (psutil.pid_exists(first), psutil.pid_exists(second)) == (False, True)
+    namespace.delete()
+    assert not psutil.pid_exists(second)
+
+
+def test_services_of_a_lab_are_reached_by_their_own_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path, "lab", f"[ $1 != env ] || echo export PATH={tmp_path}:$PATH")
+    write_program(
+        tmp_path, "kubectl", """[ "$*" != "-n jam get service store -o json" ] || echo '{"spec": {"clusterIP": "10.96.0.7"}}'"""
+    )
+    monkeypatch.setenv("AUDIOTUNE_LAB", str(tmp_path))
+    assert ClusterNamespace("jam").open_address("store", 9000) == "http://10.96.0.7:9000"
