@@ -13,9 +13,14 @@ def add_prepare_tasks(
 ) -> dsl.PipelineTask:
     """The two tasks, inside any pipeline; returns the one that cuts."""
     recordings = ingest(
-        settings={}, source=source, agreement=agreement, contributors=contributors, instrument=instrument, licence=licence,
+        settings={},
+        source=source,
+        agreement=agreement,
+        contributors=contributors,
+        instrument=instrument,
+        licence=licence,
         session=session,
-    )  # fmt: skip
+    )
     recordings.set_display_name("Take recordings in").set_caching_options(False)  # a folder keeps its name when files come
     cuts = segment(settings={}, recordings=recordings.outputs["recordings"], min_s=shortest_s, max_s=longest_s)
     return cuts.set_display_name("Cut into segments")

@@ -105,8 +105,11 @@ def relocate_images(builder: ImageBuilder, to: str, names: list[str], database: 
     if database:
         tag = _get_tag(database)
         values["database"] = {
-            "registry": to, "name": "postgres", "tag": tag, "digest": _copy_image(builder, database, f"{to}/postgres:{tag}")
-        }  # fmt: skip
+            "registry": to,
+            "name": "postgres",
+            "tag": tag,
+            "digest": _copy_image(builder, database, f"{to}/postgres:{tag}"),
+        }
     _write_values(RELOCATED, values, "`python -m deploy.images --relocate-to`")
     print(f"{RELOCATED.relative_to(ROOT)} is written: helm install ... -f {RELOCATED.relative_to(ROOT)}")
     return 0

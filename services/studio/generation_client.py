@@ -78,9 +78,13 @@ def _build_body(wish: SoundRequest, init: Path | None) -> dict[str, Any]:
 
 def _parse_sound(wish: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
     return ServiceSound(
-        audio=base64.b64decode(entry["audio"]), format=entry["format"], seed=entry["seed"],
-        release=f"{entry['release']} {entry.get('version', '')}".strip(), digest=entry["digest"], wish=wish,
-    )  # fmt: skip
+        audio=base64.b64decode(entry["audio"]),
+        format=entry["format"],
+        seed=entry["seed"],
+        release=f"{entry['release']} {entry.get('version', '')}".strip(),
+        digest=entry["digest"],
+        wish=wish,
+    )
 
 
 def _parse_object(answer: httpx.Response) -> dict[str, Any]:
