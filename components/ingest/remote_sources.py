@@ -1,7 +1,7 @@
-"""Recordings from elsewhere: an object store, an address, Google Drive, Hugging Face. Fetched file by file into scratch.
+"""Sources of recordings on other machines: an object store, an address, Google Drive, Hugging Face.
 
-An address may come from somebody else's message, so addresses inside the own network are refused (settings.private_addresses):
-the check looks at the connection that was really made, so no redirect and no name server gets around it.
+An address may come from somebody else's message, so addresses inside our own network are refused (settings.private_addresses):
+the check looks at the connection that was made, so neither a redirect nor a name server gets around it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audiotune.errors import NotInStoreError, SourceError, StoreError
-from audiotune.store import Store, open_store
+from audiotune.store import Store
 from components.ingest.settings import Settings
-from components.ingest.sources import GIB, RecordingSource, open_local
+from components.ingest.sources import GIB
 
 _TIMEOUT_S = 60
 _DRIVE = re.compile(r"https://(?:drive|docs)\.google\.com/.*?(folders/[\w-]{10,}|(?<=/d/)[\w-]{10,}|(?<=[?&]id=)[\w-]{10,})")
-
-
-def open_remote(name: str, settings: Settings, scratch: Path) -> RecordingSource:
-    """The source behind an address. Raises SourceError, StoreError."""
-    if name.startswith("s3://"):
-        return StoreSource(open_store(name), settings)
-    if name.startswith("hf:"):
-        return HubSource(name.removeprefix("hf:"), settings, scratch)
-    drive = name.removeprefix("gdrive:") if name.startswith("gdrive:") else _parse_drive_id(name)
-    if drive:
-        return open_local(download_drive(drive, scratch), settings, scratch)
-    return open_local(download_address(name, settings, scratch), settings, scratch)
 
 
 class StoreSource:
@@ -128,7 +116,8 @@ def _hub_error(e: Exception, where: str) -> SourceError:
     return SourceError(f"Hugging Face refuses: {words[:300]}", where=where, cure="check the name, and HF_TOKEN if it is private")
 
 
-def _parse_drive_id(address: str) -> str:
+def parse_drive_id(address: str) -> str:
+    """The id in a link of Google Drive, as `download_drive` takes it; "" for any other address."""
     match = _DRIVE.match(address)
     return match.group(1) if match else ""
 
@@ -136,7 +125,7 @@ def _parse_drive_id(address: str) -> str:
 def download_drive(
     id: str, scratch: Path, file: Callable[..., Any] | None = None, folder: Callable[..., Any] | None = None
 ) -> Path:
-    """Downloads a shared file, or a folder (`folders/ID`), from Google Drive; returns where it lies.
+    """Downloads a shared file, or a folder (`folders/ID`), from Google Drive; returns its path.
 
     Args:
         file, folder: gdown's functions unless a test says otherwise.
@@ -196,7 +185,7 @@ def download_address(address: str, settings: Settings, scratch: Path) -> Path:
 
 
 def _redact_address(address: str) -> str:
-    """An address without what may be secret in it: user, password and query (signed links)."""
+    """The address without its parts that may be secret: user, password and query (signed links)."""
     parts = urllib.parse.urlsplit(address)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
@@ -207,7 +196,7 @@ def _safe_file_name(headers: Message, address: str) -> str:
 
 
 def _build_opener(private: bool) -> urllib.request.OpenerDirector:
-    """http and https only: urllib's own opener would also read ftp: and file: after a redirect."""
+    """An opener for http and https only: the default one of urllib also reads ftp: and file: after a redirect."""
     opener = urllib.request.OpenerDirector()
     opener.addheaders = [("User-Agent", "audio-tune")]
     for handler in (
@@ -236,7 +225,7 @@ class _PublicHTTPSConnection(http.client.HTTPSConnection):
 
 
 def _require_public(connected: socket.socket) -> None:
-    """Looks at who was really reached, before anything is asked of them."""
+    """Checks the address that was reached, before anything is sent to it."""
     address = ipaddress.ip_address(str(connected.getpeername()[0]).partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped

@@ -1,9 +1,9 @@
-"""The report of ingest: what came in, what sounds the same, what was refused and why."""
+"""The report of ingest: which recordings were taken in, which sound the same, which were refused and why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from audiotune.domain.recording import Description, Likeness, Recording
 from audiotune.reporting.html import (
@@ -15,32 +15,45 @@ from audiotune.reporting.html import (
     render_section,
     render_table,
 )
-from components.ingest.settings import Settings
-
-if TYPE_CHECKING:
-    from components.ingest.step import IngestResult
 
 _ROWS = 2000  # of a table; a page stays under 3 MB
 
 
-def render_report(intake: IngestResult, settings: Settings) -> str:
-    """The page, HTML."""
-    rows = list(intake.rows.values())
+@dataclass(frozen=True)
+class IngestReport:
+    """What the page shows.
+
+    Attributes:
+        subtitle: the source, and the agreement in force.
+        refused: (file, reason).
+        duplicates: (file, name of the recording with the same bytes).
+        reused: how many recordings were described by an earlier run.
+    """
+
+    subtitle: str
+    recordings: Sequence[Recording]
+    refused: Sequence[tuple[str, str]]
+    duplicates: Sequence[tuple[str, str]]
+    reused: int
+
+
+def render_report(report: IngestReport) -> str:
+    """The page, HTML, under 3 MB."""
+    rows = report.recordings
     top = render_key_figures(
         [
             ("recordings", len(rows)),
             ("together", format_duration(sum(row.duration_s for row in rows))),
-            ("refused", len(intake.refused)),
+            ("refused", len(report.refused)),
             ("with a likeness", sum(bool(row.likenesses) for row in rows)),
-            ("known before", intake.reused),
+            ("known before", report.reused),
         ]
     )
-    parts = [top, _render_refused(intake), _render_recordings(rows), _render_likenesses(intake)]
-    if intake.duplicates:
-        listed = _render_table(["file", "same bytes as"], intake.duplicates)
+    parts = [top, _render_refused(report.refused), _render_recordings(rows), _render_likenesses(rows)]
+    if report.duplicates:
+        listed = _render_table(["file", "same bytes as"], report.duplicates)
         parts.append(render_section("Came twice", "One recording each, whatever its names.", listed))
-    under = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
-    return render_page("Recordings taken in", "".join(parts), subtitle=under)
+    return render_page("Recordings taken in", "".join(parts), subtitle=report.subtitle)
 
 
 def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
@@ -48,13 +61,11 @@ def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Htm
     return Html(render_table(heads, rows[:_ROWS]) + more)
 
 
-def _render_refused(intake: IngestResult) -> str:
-    if not intake.refused:
-        return ""
-    return render_section(f"Refused ({len(intake.refused)})", _render_table(["file", "reason"], intake.refused))
+def _render_refused(refused: Sequence[tuple[str, str]]) -> str:
+    return render_section(f"Refused ({len(refused)})", _render_table(["file", "reason"], refused)) if refused else ""
 
 
-def _render_recordings(rows: list[Recording]) -> str:
+def _render_recordings(rows: Sequence[Recording]) -> str:
     if not rows:
         return render_section("Recordings", "None.")
     heads = ["name", "by", "licence", "length", "format", "peak dBTP", "LUFS", "look at"]
@@ -77,7 +88,7 @@ def _recording_row(row: Recording) -> list[object]:
 
 
 def list_faults(described: Description) -> list[str]:
-    """What a musician should listen to, in words; none for a clean recording."""
+    """The faults of a recording, in words for a musician; none for a clean recording."""
     found = []
     if described.peak_dbfs is None:
         return ["silent"]
@@ -96,9 +107,9 @@ def list_faults(described: Description) -> list[str]:
     return found
 
 
-def _render_likenesses(intake: IngestResult) -> str:
-    names = {row.id: row.name for row in intake.rows.values()}
-    rows = [(row.name, *_describe_likeness(like, names)) for row in intake.rows.values() for like in row.likenesses]
+def _render_likenesses(recordings: Sequence[Recording]) -> str:
+    names = {row.id: row.name for row in recordings}
+    rows = [(row.name, *_describe_likeness(like, names)) for row in recordings for like in row.likenesses]
     if not rows:
         return ""
     heads = ["recording", "is", "of", "bits that differ"]

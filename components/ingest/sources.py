@@ -1,7 +1,8 @@
-"""Where recordings come from, seen as one thing: names of files, and each opened as a local path for as long as needed.
+"""Sources of recordings on this machine: folders, single files and zips.
 
-Folders, single files and zips are here; what lies elsewhere is in `sources_remote.py`. Names inside a source are never used
-as paths of this machine. What cannot be taken at all stands in `refused`, with the reason.
+A source lists the names of its files and opens each as a local path for as long as it is needed. Names inside a source are
+never used as paths of this machine. Files that cannot be taken are listed in `refused`, with the reason. `remote_sources`
+has the sources on other machines, `open_source` chooses among all of them.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from audiotune.errors import SourceError
 from components.ingest.settings import Settings
 
 GIB = 1 << 30
-# Files that live beside recordings and are none. Everything else is tried, whatever its suffix says.
+# Files that are kept beside recordings and hold no sound. Every other file is tried, whatever its suffix says.
 _OTHER_SUFFIXES = (
     ".json .toml .csv .txt .md .html .htm .pdf .rtf .doc .docx .png .jpg .jpeg .gif .heic .svg .mid .midi .asd .als .rpp .logicx "
     ".reapeaks .pkf .peak .ini .db .lnk .url .log .xml .yaml .yml .py .sh .cue .m3u .m3u8 .pls .gitattributes .parquet"
 )
 _OTHER_THAN_SOUND = frozenset(_OTHER_SUFFIXES.split())
-_BOMB_RATIO, _BOMB_BYTES = 200, 64 << 20  # no real recording shrinks to a two hundredth
+# A zip entry is a bomb when it unpacks to more than 64 MiB and to more than 200 times its packed bytes. No real recording does.
+_BOMB_RATIO, _BOMB_BYTES = 200, 64 << 20
 
 
 class RecordingSource(Protocol):
@@ -33,7 +35,7 @@ class RecordingSource(Protocol):
 
     Attributes:
         files: every file's name inside the source, `/` between folders.
-        refused: (name, reason) of what is there and cannot be taken.
+        refused: (name, reason) of each file that cannot be taken.
     """
 
     files: list[str]
@@ -41,29 +43,6 @@ class RecordingSource(Protocol):
 
     def open(self, name: str) -> AbstractContextManager[Path]:
         """The file as a local path, valid inside the `with`. Raises SourceError."""
-
-
-def open_source(settings: Settings, scratch: Path) -> RecordingSource:
-    """The source that the settings name.
-
-    Args:
-        scratch: an empty folder for downloads and unpacked files; what is in it is gone afterwards.
-
-    Raises:
-        SourceError: nothing there, no such kind, or too many files.
-    """
-    name = settings.source.strip()
-    if not name:
-        raise SourceError("no source is named", cure="pass --source with a folder, file, zip or address")
-    if name.startswith(("s3://", "http://", "https://", "gdrive:", "hf:")):
-        from components.ingest.remote_sources import open_remote
-
-        source = open_remote(name, settings, scratch)
-    else:
-        source = open_local(Path(name.removeprefix("file://")).expanduser(), settings, scratch)
-    if len(source.files) > settings.most_files:
-        raise SourceError(f"{len(source.files)} files are too many", where=name, cure="split it, or raise most_files")
-    return source
 
 
 def open_local(path: Path, settings: Settings, scratch: Path) -> RecordingSource:
@@ -74,7 +53,7 @@ def open_local(path: Path, settings: Settings, scratch: Path) -> RecordingSource
             return FolderSource(path)
         if not stat.S_ISREG(mode):
             raise SourceError("this is neither a file nor a folder", where=str(path), cure="pass a folder, a file or a zip")
-        path = path.resolve()  # a link that the user names is meant
+        path = path.resolve()  # a link that the user names is followed; links inside a folder are checked
         return ZipSource(path, settings, scratch) if is_zip(path) else FolderSource(path.parent, only=path.name)
     except OSError as e:
         raise SourceError(f"cannot read the source: {e.strerror}", where=str(path), cure="check the path and its rights") from e
@@ -86,14 +65,14 @@ def is_zip(path: Path) -> bool:
 
 
 def may_be_sound(name: str) -> bool:
-    """By name: hidden files, Mac's resource forks and well-known other things are left aside."""
+    """Decides by the name: hidden files, macOS resource forks and well-known other formats hold no recording."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return not hidden and path.suffix.lower() not in _OTHER_THAN_SOUND
 
 
 class FolderSource:
-    """A folder with all its subfolders, or one file of it (`only`; the others then serve as sidecars)."""
+    """A folder with all its subfolders, or one file of it: `only`; the other files are then read as sidecars only."""
 
     def __init__(self, root: Path, only: str = "") -> None:
         self._root = root.resolve()
@@ -142,7 +121,7 @@ class FolderSource:
 
 
 class ZipSource:
-    """A zip, unpacked one file at a time under names of our own."""
+    """A zip, unpacked one file at a time under names that we choose."""
 
     def __init__(self, path: Path, settings: Settings, scratch: Path) -> None:
         self._where, self._scratch, self._opened = path.name, scratch, 0

@@ -30,9 +30,11 @@ from audiotune.store import Store, compute_digest
 from audiotune.store.layout import DESCRIPTIONS, RECORDINGS
 from components.executor import StepResult
 from components.ingest.file_description import describe_file
+from components.ingest.open_source import open_source
+from components.ingest.report import IngestReport, render_report
 from components.ingest.settings import Settings
 from components.ingest.sidecars import RecordingFacts, SidecarReader, split_member_ids
-from components.ingest.sources import GIB, RecordingSource, may_be_sound, open_source
+from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
 _METHOD = 1  # raise it when the same bytes are described differently: old descriptions are then made anew
 
@@ -74,8 +76,6 @@ def run_step(
         AgreementError: no agreement is in force, or the one given does not fit.
         StoreError: the store is away or full; nothing is half-stored, and what was described is not lost.
     """
-    from components.ingest.report import render_report
-
     intake = IngestResult(_require_agreement(settings.agreement, store))
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
         source = open_source(settings, Path(scratch))
@@ -84,7 +84,7 @@ def run_step(
     if settings.likenesses and intake.rows:
         progress(0.95, "comparing sounds")
         _find_likenesses(intake, store)
-    report.write_text(render_report(intake, settings), encoding="utf-8")
+    report.write_text(render_report(_to_report(intake, settings)), encoding="utf-8")
     if not intake.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
         raise SourceError(f"nothing was accepted ({reasons[:1500]})", where=settings.source, cure="mend what is named")
@@ -93,6 +93,11 @@ def run_step(
     rows.write(recordings)
     progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
     return StepResult({"recordings_key": key}, _compute_metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
+
+
+def _to_report(intake: IngestResult, settings: Settings) -> IngestReport:
+    subtitle = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
+    return IngestReport(subtitle, list(intake.rows.values()), intake.refused, intake.duplicates, intake.reused)
 
 
 def _require_agreement(path: str, store: Store) -> Agreement:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from audiotune.store.layout import CUTS
 from components.executor import StepResult
 from components.segment.features import RecordingFeatures, extract_features
 from components.segment.rendering import extract_frames, render_segment
+from components.segment.report import SegmentedRecording, render_report
 from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
 from components.segment.settings import Settings
 from components.segment.speech import detect_speech
@@ -29,17 +29,6 @@ from components.segment.speech import detect_speech
 _METHOD = "3"  # raise it when the same knobs cut differently: old results are then not taken for new ones
 _COLUMNS = 1000  # of a waveform picture
 _REPORT_ONLY = {"pictures"}
-
-
-@dataclass(frozen=True)
-class SegmentationResult:
-    """What became of one recording. `peaks`: uint8 [columns], 255 is full scale; `fault` says why there is nothing."""
-
-    recording: Recording
-    segments: list[Segment]
-    peaks: np.ndarray
-    reused: bool = False
-    fault: str = ""
 
 
 def run_step(
@@ -50,42 +39,40 @@ def run_step(
     Raises:
         SoundError: not one segment was found in all recordings.
     """
-    from components.segment.report import render_report
-
     manifest = load_manifest(recordings, "recordings", Recording)
-    took = []
+    results = []
     for i, recording in enumerate(manifest.rows):
         progress(i / len(manifest.rows), f"listening to {recording.name}")
-        took.append(_segment_recording(recording, store, settings))
-    rows = [segment for taken in took for segment in taken.segments]
-    report.write_text(render_report(took, settings), encoding="utf-8")
+        results.append(_segment_recording(recording, store, settings))
+    rows = [segment for result in results for segment in result.segments]
+    report.write_text(render_report(results, settings.pictures), encoding="utf-8")
     if not rows:
-        faults = "; ".join(f"{t.recording.name}: {t.fault}" for t in took if t.fault) or "every recording is silent"
+        faults = "; ".join(f"{r.recording.name}: {r.fault}" for r in results if r.fault) or "every recording is silent"
         raise SoundError(f"no segment was found ({faults[:500]})", cure="lower onset_db, quietest_dbfs or min_sound_s")
     whole = Manifest("segments", rows, {"recordings": manifest.key})
     manifest.save(store)
     key = whole.save(store)
     whole.write(segments)
-    progress(1.0, f"{len(rows)} segments from {len(took)} recordings")
-    return StepResult({"segments_key": key}, _compute_metrics(took, rows), {"segments": {"rows": len(rows), "key": key}})
+    progress(1.0, f"{len(rows)} segments from {len(results)} recordings")
+    return StepResult({"segments_key": key}, _compute_metrics(results, rows), {"segments": {"rows": len(rows), "key": key}})
 
 
-def _compute_metrics(took: list[SegmentationResult], rows: list[Segment]) -> dict[str, float]:
+def _compute_metrics(results: list[SegmentedRecording], rows: list[Segment]) -> dict[str, float]:
     lengths = [segment.duration_s for segment in rows]
     return {
-        "recordings": len(took),
+        "recordings": len(results),
         "segments": len(rows),
-        "seconds_in": round(sum(t.recording.duration_s for t in took), 3),
+        "seconds_in": round(sum(r.recording.duration_s for r in results), 3),
         "seconds_kept": round(sum(lengths), 3),
         "median_segment_s": round(float(np.median(lengths)), 3),
         "talk": sum(segment.speech for segment in rows),
-        "without_segments": sum(not t.segments for t in took),
-        "failed": sum(bool(t.fault) for t in took),
-        "reused": sum(t.reused for t in took),
+        "without_segments": sum(not r.segments for r in results),
+        "failed": sum(bool(r.fault) for r in results),
+        "reused": sum(r.reused for r in results),
     }
 
 
-def _segment_recording(recording: Recording, store: Store, settings: Settings) -> SegmentationResult:
+def _segment_recording(recording: Recording, store: Store, settings: Settings) -> SegmentedRecording:
     """Cuts one recording, or finds that it was cut before. A broken one is told in the report, the others go on."""
     key = _bounds_key(recording, settings)
     before = _load_earlier_result(recording, key, store)
@@ -98,10 +85,10 @@ def _segment_recording(recording: Recording, store: Store, settings: Settings) -
     except StoreError:
         raise  # the next recording would fail as well
     except AudioTuneError as e:
-        return SegmentationResult(recording, [], np.zeros(1, np.uint8), fault=str(e))
+        return SegmentedRecording(recording, [], np.zeros(1, np.uint8), fault=str(e))
     done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
     store.put(key, done.to_bytes())  # last: it says that every blob is there
-    return SegmentationResult(recording, rows, peaks)
+    return SegmentedRecording(recording, rows, peaks)
 
 
 def _analyse_recording(path: Path, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], np.ndarray]:
@@ -129,7 +116,7 @@ def _bounds_key(recording: Recording, settings: Settings) -> str:
     return CUTS.key(f"{hashlib.sha256(what.encode()).hexdigest()}.jsonl")
 
 
-def _load_earlier_result(recording: Recording, key: str, store: Store) -> SegmentationResult | None:
+def _load_earlier_result(recording: Recording, key: str, store: Store) -> SegmentedRecording | None:
     if not store.exists(key):
         return None
     try:
@@ -139,7 +126,7 @@ def _load_earlier_result(recording: Recording, key: str, store: Store) -> Segmen
     if not all(store.exists(segment.blob) for segment in done.rows):
         return None
     peaks: Any = np.frombuffer(base64.b64decode(done.meta["peaks"]), np.uint8)
-    return SegmentationResult(recording, done.rows, peaks, reused=True)
+    return SegmentedRecording(recording, done.rows, peaks, reused=True)
 
 
 def _compute_peaks(heard: RecordingFeatures) -> np.ndarray:

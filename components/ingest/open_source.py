@@ -1,0 +1,43 @@
+"""Opens the source that the settings name: chooses its kind by the form of the name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audiotune.errors import SourceError
+from audiotune.store import open_store
+from components.ingest.remote_sources import HubSource, StoreSource, download_address, download_drive, parse_drive_id
+from components.ingest.settings import Settings
+from components.ingest.sources import RecordingSource, open_local
+
+
+def open_source(settings: Settings, scratch: Path) -> RecordingSource:
+    """The source that `settings.source` names.
+
+    Args:
+        scratch: an empty folder for downloads and unpacked files; the caller deletes it afterwards.
+
+    Raises:
+        SourceError: there is nothing, the kind is unknown, or the source has too many files.
+        StoreError: the object store cannot be read.
+    """
+    name = settings.source.strip()
+    if not name:
+        raise SourceError("no source is named", cure="pass --source with a folder, file, zip or address")
+    source = _open_by_kind(name, settings, scratch)
+    if len(source.files) > settings.most_files:
+        raise SourceError(f"{len(source.files)} files are too many", where=name, cure="split it, or raise most_files")
+    return source
+
+
+def _open_by_kind(name: str, settings: Settings, scratch: Path) -> RecordingSource:
+    if name.startswith("s3://"):
+        return StoreSource(open_store(name), settings)
+    if name.startswith("hf:"):
+        return HubSource(name.removeprefix("hf:"), settings, scratch)
+    drive_id = name.removeprefix("gdrive:") if name.startswith("gdrive:") else parse_drive_id(name)
+    if drive_id:
+        return open_local(download_drive(drive_id, scratch), settings, scratch)
+    if name.startswith(("http://", "https://")):
+        return open_local(download_address(name, settings, scratch), settings, scratch)
+    return open_local(Path(name.removeprefix("file://")).expanduser(), settings, scratch)
