@@ -56,6 +56,11 @@ class WeightsPointer(BaseModel):
         """What tells these weights from others: adapters of one base share the base's bytes."""
         return f"{self.weights_digest}+{self.adapter_digest}" if self.adapter else self.weights_digest
 
+    def list_files(self) -> dict[str, str]:
+        """Every file that these weights need, path -> store key."""
+        files = {"model.safetensors": self.weights, "model_config.json": self.config, **self.files}
+        return {**files, "adapter.safetensors": self.adapter} if self.adapter else files
+
 
 class Evaluation(BaseModel):
     """What `evaluate` found, and whether the gate passed. Travels as a small JSON artifact."""
@@ -109,6 +114,11 @@ class Release(BaseModel):
     @property
     def key(self) -> str:
         return RELEASES.key(self.name, f"{self.version or 'unnumbered'}-{self.digest[:16]}.json")
+
+    def list_files(self) -> dict[str, str]:
+        """Every file that the release names, path -> store key."""
+        files, report = self.weights.list_files(), self.evaluation.report
+        return {**files, "evaluation_report.html": report} if report else files
 
     def save(self, store: Store) -> str:
         store.put(self.key, (json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode())

@@ -1,9 +1,9 @@
-"""The same dataset for others: as stable-audio-tools reads it, and as Croissant JSON-LD. Kept beside the dataset in the store.
+"""A dataset in the formats of others: as stable-audio-tools reads it, and as Croissant JSON-LD. Kept beside it in the store.
 
     manifests/datasets/<digest>/stable_audio_tools/   dataset_config.json, val_dataset_config.json, captions.py, captions.json
     manifests/datasets/<digest>/croissant.json        what the folder of `python -m components.annotate_merge.export` holds
 
-stable-audio-tools' loader reads a folder of sound files and asks the metadata module for the words of each.
+The loader of stable-audio-tools reads a folder of sound files and asks the metadata module for the caption of each.
 """
 
 from __future__ import annotations
@@ -22,42 +22,22 @@ from audiotune.store.port import Store
 from components.annotate_merge.croissant import build_captions_table, build_croissant, sound_file_name
 
 _LOADER_FOLDER = "stable_audio_tools"
+_METADATA_MODULE = Path(__file__).with_name("stable_audio_tools_captions.py")
 _CONFIGS: dict[str, Split] = {"dataset_config.json": "train", "val_dataset_config.json": "held_out"}
-
-METADATA_MODULE = '''"""The words of each sound, for stable-audio-tools: its loader calls get_custom_metadata for every file it reads.
-
-`prompt` is the main caption every second time and one of the other captions else, so that all of them are heard.
-"""
-
-import json
-import random
-from pathlib import Path
-from audiotune.store.atomic_files import write_whole
-
-CAPTIONS = json.loads((Path(__file__).parent / "captions.json").read_text(encoding="utf-8"))
-
-
-def get_custom_metadata(info, audio):
-    """Prompt and length in seconds of the file at info["relpath"]."""
-    told = CAPTIONS[Path(info["relpath"]).name]
-    main, *others = told["captions"]
-    prompt = random.choice(others) if others and random.random() < 0.5 else main
-    return {"prompt": prompt, "seconds_start": 0, "seconds_total": told["seconds_total"]}
-'''
 
 
 def save_exports(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement) -> None:
-    """Keeps both descriptions in the store, beside the dataset. Paths in them are relative to the exported folder."""
+    """Stores both descriptions beside the dataset. Paths in them are relative to the exported folder."""
     for name, text in describe_dataset(dataset, agreement).items():
         store.put(DATASETS.key(dataset.digest, name), text.encode())
 
 
 def describe_dataset(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str = ".") -> dict[str, str]:
-    """File name -> content. `folder` is where the sounds will lie; stable-audio-tools wants it absolute to run anywhere."""
+    """File name -> content. `folder` will hold the sounds; an absolute path lets stable-audio-tools run from any folder."""
     configs = {f"{_LOADER_FOLDER}/{name}": _to_json(_dataset_config(side, folder)) for name, side in _CONFIGS.items()}
     return {
         **configs,
-        f"{_LOADER_FOLDER}/captions.py": METADATA_MODULE,
+        f"{_LOADER_FOLDER}/captions.py": _METADATA_MODULE.read_text(encoding="utf-8"),
         f"{_LOADER_FOLDER}/captions.json": _to_json(_captions_by_file(dataset)),
         "croissant.json": _to_json(build_croissant(dataset, agreement)),
     }

@@ -93,7 +93,7 @@ def _check_inputs(store: Store, pointer: WeightsPointer, judged: Evaluation, row
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
     if judged.weights not in ("", pointer.weights_digest) or (judged.weights and judged.adapter != pointer.adapter_digest):
         raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
-    for key in (pointer.weights, pointer.config, *pointer.files.values(), pointer.adapter, judged.report):
+    for key in (*pointer.list_files().values(), judged.report):
         if key:
             store.fetch(key)  # raises when it is not there, or when its bytes are not what its digest promises
 

@@ -1,4 +1,4 @@
-"""What each member has given, and taking it away: recordings, answers, consents, and the weights they co-own."""
+"""What each member has given, in numbers, and as a zip to take away: recordings, answers, consents, co-owned weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from audiotune.store.port import Store
 from services.studio.library import Library
 from services.studio.uploads import clean_file_name
 
-_README_TEXT = """What {name} gave to {group}, as it lies in the store.
+_README_TEXT = """What {name} gave to {group}, as it is kept in the store.
 
 recordings/           the files as they came, with nothing changed
 recordings.json       what is known about each: people, licence, rate, length
 annotations.json      every answer {name} gave, old ones too
 consents.json         what {name} agreed to, recording by recording
 generations.json      the sounds {name} asked the model for
-releases/             the group's models, co-owned by its members: weights, config, card
+releases/             the group's models, co-owned by its members: weights, adapter, config, evaluation report, card
 """
 
 
@@ -39,30 +39,30 @@ class MemberContribution:
     answers: int
 
 
-def count_contribution(store: Store, shelf: Library, member: str) -> MemberContribution:
-    """Counts; the answers are counted by their keys, so a changed answer counts once."""
-    own = shelf.list_member_recordings(member)
+def count_contribution(store: Store, library: Library, member: str) -> MemberContribution:
+    """Counts what a member has given. Answers are counted by segment, so a changed answer counts once."""
+    own = library.list_member_recordings(member)
     ids = {r.id for r in own}
     answered = {tuple(e.key.split("/")[1:3]) for e in store.list(ANNOTATIONS.path)}
     return MemberContribution(
         recordings=len(own),
         seconds=sum(r.duration_s for r in own),
-        segments=sum(s.recording in ids for s in shelf.segments.values()),
+        segments=sum(s.recording in ids for s in library.segments.values()),
         answers=sum(pair[1] == member for pair in answered if len(pair) == 2),
     )
 
 
 def export_member_data(
-    store: Store, shelf: Library, agreement: Agreement, member: str, releases: list[Release], folder: Path, *, weights: bool
+    store: Store, library: Library, agreement: Agreement, member: str, releases: list[Release], folder: Path, *, weights: bool
 ) -> Path:
-    """Writes a zip with everything of a member and returns its path. Sounds are stored, not squeezed: it is fast.
+    """Writes a zip with everything of a member and returns its path. Sounds are stored without compression: it is fast.
 
     Args:
-        weights: also the releases' weights; only for members.
+        weights: whether the files of the releases are packed too; only for members.
 
     Raises:
-        GovernanceError: nobody of the agreement.
-        StoreError: a file is missing or damaged; no half zip is left.
+        GovernanceError: the agreement does not name this member.
+        StoreError: a file is missing or damaged; no incomplete zip is left.
     """
     person = agreement.find_member(member)
     if person is None:
@@ -70,7 +70,7 @@ def export_member_data(
     target = folder / f"audio-tune-{member}.zip"
     with replace_atomically(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as into:
         into.writestr("README.txt", _README_TEXT.format(name=person.name, group=agreement.group))
-        own = shelf.list_member_recordings(member)
+        own = library.list_member_recordings(member)
         _write_recordings(store, into, own)
         _write_annotations(store, into, member)
         consents = read_consents(store, [r.id for r in own])
@@ -102,9 +102,7 @@ def _write_weights(store: Store, into: zipfile.ZipFile, releases: list[Release])
     for release in releases:
         folder = f"releases/{clean_file_name(release.name)} {release.version or release.digest[:8]}"
         _write_json(into, f"{folder}/card.json", release.model_dump(mode="json"))
-        into.write(store.fetch(release.weights.weights), f"{folder}/model.safetensors")
-        into.write(store.fetch(release.weights.config), f"{folder}/model_config.json")
-        for path, key in release.weights.files.items():
+        for path, key in release.list_files().items():
             into.write(store.fetch(key), f"{folder}/{'/'.join(map(clean_file_name, path.split('/')))}")
 
 

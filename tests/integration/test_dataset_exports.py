@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,29 @@ def test_croissant_names_every_file_by_its_hash(exported: tuple[FolderStore, Pat
     assert len(files) == len(rows) + 1
     for one in files:
         assert hashlib.sha256((folder / one["contentUrl"]).read_bytes()).hexdigest() == one["sha256"]
+
+
+def test_the_metadata_module_runs_where_nothing_is_installed(
+    exported: tuple[FolderStore, Path, list[DatasetRow]], tmp_path: Path
+) -> None:
+    _, folder, rows = exported
+    shutil.copytree(folder / "stable_audio_tools", tmp_path / "elsewhere")
+    program = (
+        "import importlib.util, json, sys\n"
+        "spec = importlib.util.spec_from_file_location('captions', sys.argv[1])\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\n"
+        "print(json.dumps([module.get_custom_metadata({'relpath': sys.argv[2]}, None) for _ in range(60)]))\n"
+    )
+    row = max(rows, key=lambda row: len(row.caption.all_texts))
+    name = f"{row.segment.id[:32]}.flac"
+    command = [sys.executable, "-I", "-S", "-c", program, str(tmp_path / "elsewhere" / "captions.py"), f"{row.split}/{name}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert len(row.caption.all_texts) > 1
+    assert {answer["prompt"] for answer in answers} == set(row.caption.all_texts)
+    assert answers[0]["seconds_total"] == 1.0
 
 
 @pytest.mark.integration

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from audiotune.audio.sound import Sound
 from audiotune.domain.manifest import Manifest
+from audiotune.domain.release import Release
 from audiotune.errors import GovernanceError, SettingsError
 from services.studio import history
 from services.studio.history import ServiceSound, SoundRequest
@@ -141,6 +144,60 @@ def test_each_member_can_take_everything_away(group: Seeded, tmp_path: Path) -> 
     assert all(".." not in name and not name.startswith("/") and "<" not in name for name in names)
     gift = count_contribution(group.store, shelf, "ana")
     assert (gift.recordings, gift.segments, gift.answers) == (2, 4, 1)
+
+
+# Fields of a release that hold text and no store key of its own. Whoever adds a field decides: pack its file, or name it here.
+_NO_KEYS = {
+    "name",
+    "version",
+    "licence",
+    "notice",
+    "run",
+    "base",
+    "base_digest",
+    "dataset",
+    "agreement",
+    "weights_digest",
+    "Evaluation.weights",
+    "Evaluation.adapter",
+}
+
+
+def _fill_with_keys(model: type[BaseModel], keys: Iterator[str]) -> dict[str, object]:
+    """Values for every text field that may hold a store key, and for the models inside."""
+    filled: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        if name in _NO_KEYS or f"{model.__name__}.{name}" in _NO_KEYS:
+            continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            filled[name] = _fill_with_keys(field.annotation, keys)
+        elif field.annotation is str:
+            filled[name] = next(keys)
+        elif field.annotation == dict[str, str]:
+            filled[name] = {f"tokenizer/{name}.json": next(keys)}
+    return filled
+
+
+def test_every_file_that_a_release_names_is_packed(group: Seeded, tmp_path: Path) -> None:
+    given: list[bytes] = []
+
+    def put_blobs() -> Iterator[str]:
+        while True:
+            given.append(f"content of blob {len(given)}".encode())
+            yield group.store.put_blob(given[-1], ".bin")
+
+    filled = _fill_with_keys(Release, put_blobs())
+    parts = {name: getattr(group.release, name).model_copy(update=found) for name, found in filled.items()}
+    release = group.release.model_copy(update=parts)
+    assert release.weights.adapter
+    assert release.evaluation.report
+    library = LibraryCache(group.store).current()
+    path = export_member_data(group.store, library, group.agreement, "ana", [release], tmp_path / "out", weights=True)
+    with zipfile.ZipFile(path) as archive:
+        packed = {archive.read(name) for name in archive.namelist()}
+        assert archive.read("releases/patch-bay 1/adapter.safetensors") == group.store.get(release.weights.adapter)
+    assert len(given) >= 5
+    assert set(given) <= packed
 
 
 def test_a_member_who_left_takes_their_data_and_a_stranger_nothing(group: Seeded, tmp_path: Path) -> None:
