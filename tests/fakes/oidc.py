@@ -36,6 +36,7 @@ class FakeProvider:
         tamper: changes the claims of an id token before it is signed.
         sign: makes the token's text of header, claims and key; replaced by tests that forge.
         sent: requests to the token endpoint, for tests to look at.
+        answered: the status of each answer of the token endpoint; none for one in which the fake failed.
     """
 
     def __init__(self, client: tuple[str, str], people: dict[str, Claims]) -> None:
@@ -46,6 +47,7 @@ class FakeProvider:
         self.tamper: Callable[[Claims], Claims] = lambda claims: claims
         self.sign: Callable[[Claims, RSAKey], str] = lambda claims, key: jwt.encode({"alg": "RS256", "kid": "one"}, claims, key)
         self.sent: list[dict[str, str]] = []
+        self.answered: list[int] = []
         self.signed_out = 0
         self._codes: dict[str, tuple[str, dict[str, str]]] = {}
 
@@ -105,7 +107,9 @@ def serving(fake: FakeProvider) -> Iterator[str]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             form = {name: values[0] for name, values in parse_qs(body).items()}
-            self._json(*fake.token(form, self.headers.get("Authorization", "")))
+            code, what = fake.token(form, self.headers.get("Authorization", ""))
+            fake.answered.append(code)
+            self._json(code, what)
 
         def _to(self, where: str) -> None:
             self.send_response(303)

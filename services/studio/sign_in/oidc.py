@@ -1,11 +1,14 @@
-"""The sign-in provider (OpenID Connect): code flow with PKCE, state and nonce by Authlib; the claims that name a person by us.
+"""Sign-in at a provider (OpenID Connect). Authlib does the code flow with PKCE, state and nonce; this module reads the claims.
 
-What is checked of an id token: signature by the provider's keys (asymmetric kinds only), issuer, audience, expiry, nonce, at_hash.
+Authlib checks of an id token: its signature by the provider's keys (asymmetric algorithms only), issuer, audience, expiry, nonce
+and at_hash.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import logging
 import ssl
 from collections.abc import Mapping
@@ -22,15 +25,21 @@ from audiotune.errors import AccessError, SettingsError
 from services.studio.settings import StudioSettings
 
 LOG = logging.getLogger("audiotune.studio")
-_KINDS = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"))
-_LEEWAY_S = 60  # clocks differ
+_SIGNING_ALGORITHMS = frozenset(
+    ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+)
+_LEEWAY_S = 60  # how far our clock and the provider's may differ
 _TIMEOUT_S = 10
-_CHECKS = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, RuntimeError)
+# Authlib's client is httpx's or httpx2's, by its version and by what is installed; each has an HTTPError of its own.
+_HTTP_ERRORS: tuple[type[Exception], ...] = tuple(
+    importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if importlib.util.find_spec(name)
+)
+_CHECK_ERRORS = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, RuntimeError)
 Claims = Mapping[str, Any]
 
 
 class OidcProvider:
-    """One provider, as the settings name it."""
+    """The provider that the settings name."""
 
     def __init__(self, settings: StudioSettings) -> None:
         self._settings, self._issuer = settings, settings.oidc_issuer
@@ -41,24 +50,26 @@ class OidcProvider:
             client_secret=settings.oidc_client_secret or None,
             server_metadata_url=f"{self._issuer.rstrip('/')}/.well-known/openid-configuration",
             client_kwargs={
-                "scope": settings.oidc_scopes, "code_challenge_method": "S256", "timeout": _TIMEOUT_S,
+                "scope": settings.oidc_scopes,
+                "code_challenge_method": "S256",
+                "timeout": _TIMEOUT_S,
                 "token_endpoint_auth_method": "client_secret_basic" if settings.oidc_client_secret else "none",
                 "verify": _load_certificates(settings.oidc_ca),
             },
-        )  # fmt: skip
+        )
 
     async def redirect_to_provider(self, request: Request, *, other: bool = False) -> Response:
-        """Sends the browser to the provider. `other`: it shall ask again who is there. Raises AccessError when it is away."""
+        """Sends the browser to the provider, which asks again who is there when `other`. Raises AccessError when it is unreachable."""
         try:
             await self._load_metadata()
             more = {"prompt": "login"} if other else {}
             response: Response = await self._client.authorize_redirect(request, self.back_url, **more)
-        except (httpx.HTTPError, *_CHECKS) as e:
+        except (*_HTTP_ERRORS, *_CHECK_ERRORS) as e:
             raise self._report_unavailable(e) from e
         return response
 
     async def read_callback(self, request: Request) -> tuple[Claims, str]:
-        """The claims of who came back, and their id token. Raises AccessError when anything about it does not hold."""
+        """The claims of the person who came back, and their id token. Raises AccessError when any check fails."""
         try:
             await self._load_metadata()
             token = await self._client.authorize_access_token(
@@ -71,9 +82,9 @@ class OidcProvider:
                     "sub": {"essential": True},
                 },
             )
-        except httpx.HTTPError as e:
+        except _HTTP_ERRORS as e:
             raise self._report_unavailable(e) from e
-        except _CHECKS as e:
+        except _CHECK_ERRORS as e:
             LOG.warning("a sign-in was refused: %s: %s", type(e).__name__, str(e)[:300])
             raise AccessError("this sign-in does not hold", cure="begin again; it must end in the browser it began in") from e
         claims = token.get("userinfo")
@@ -83,21 +94,22 @@ class OidcProvider:
         return dict(claims), str(token["id_token"])
 
     async def build_sign_out_url(self, id_token: str) -> str:
-        """Where the browser goes to end the provider's session too; empty when it offers nothing."""
+        """The address that ends the provider's session too; empty when the provider offers none."""
         try:
             known = await self._load_metadata()
             if not known.get("end_session_endpoint"):
                 return ""
             made = await self._client.create_logout_url(
                 post_logout_redirect_uri=f"{self._settings.public_url.rstrip('/')}/",
-                id_token_hint=id_token, client_id=self._settings.oidc_client_id,
-            )  # fmt: skip
-        except (httpx.HTTPError, *_CHECKS):
-            return ""  # we forget the person all the same
+                id_token_hint=id_token,
+                client_id=self._settings.oidc_client_id,
+            )
+        except (*_HTTP_ERRORS, *_CHECK_ERRORS):
+            return ""  # our own session has ended in any case
         return str(made["url"])
 
     def read_identity(self, claims: Claims) -> str:
-        """The value that names the person. Raises AccessError: no such claim, an address nobody verified, not in a group."""
+        """The value that names the person. Raises AccessError: no such claim, an unverified address, in none of the groups."""
         name = self._settings.oidc_member_claim
         value = claims.get(name)
         if not isinstance(value, str) or not value.strip():
@@ -105,19 +117,19 @@ class OidcProvider:
         if name == "email" and claims.get("email_verified") is not True:
             raise AccessError("the provider has not verified your e-mail address", cure="verify it there, or name people by sub")
         wanted = {group.strip() for group in self._settings.oidc_groups.split(",") if group.strip()}
-        told = claims.get(self._settings.oidc_groups_claim)
-        groups = {told} if isinstance(told, str) else {str(g) for g in told} if isinstance(told, list) else set()
+        claimed = claims.get(self._settings.oidc_groups_claim)
+        groups = {claimed} if isinstance(claimed, str) else {str(g) for g in claimed} if isinstance(claimed, list) else set()
         if wanted and not wanted & groups:
             raise AccessError("you are in none of the groups that may come in", cure="ask who looks after the provider")
         return value.strip()
 
     async def _load_metadata(self) -> dict[str, Any]:
-        """What the provider says of itself; an issuer that calls itself otherwise is not the one we were told."""
+        """The provider's metadata. Refuses an issuer that differs from the one in the settings."""
         known: dict[str, Any] = await self._client.load_server_metadata()
         if str(known.get("issuer", "")) != self._issuer:
             raise ValueError(f"the provider calls itself {known.get('issuer')!r}, not {self._issuer!r}")
-        told = known.get("id_token_signing_alg_values_supported") or []
-        known["id_token_signing_alg_values_supported"] = [kind for kind in told if kind in _KINDS] or ["RS256"]
+        offered = known.get("id_token_signing_alg_values_supported") or []
+        known["id_token_signing_alg_values_supported"] = [name for name in offered if name in _SIGNING_ALGORITHMS] or ["RS256"]
         return known
 
     def _report_unavailable(self, e: Exception) -> AccessError:
@@ -127,7 +139,7 @@ class OidcProvider:
 
 @functools.lru_cache(maxsize=4)
 def _load_certificates(file: str) -> ssl.SSLContext:
-    """The authorities that are believed, read once: Authlib opens a client for every call. Raises SettingsError for no such file."""
+    """The trusted authorities, read once: Authlib opens a client for every call. Raises SettingsError for an unreadable file."""
     if not file:
         return httpx.create_ssl_context()
     try:
