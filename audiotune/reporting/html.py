@@ -1,7 +1,7 @@
-"""HTML reports of the steps: one self-contained page, under 3 MB, with players and pictures, light and dark.
+"""HTML: elements escaped by type, and the steps' reports: self-contained pages, under 3 MB, with players and pictures.
 
-Pages show in frames that run scripts but fetch nothing, so everything is inline. Strings that are no `Html` are escaped.
-Knows nothing of what is reported; drawing lives in `audiotune.audio.figures`.
+Every text that is no `Markup` is escaped. Reports show in frames that run scripts but fetch nothing, so everything is inline.
+Knows nothing of what is reported; drawing is in `audiotune.audio.figures`.
 """
 
 from __future__ import annotations
@@ -13,24 +13,31 @@ import re
 from collections.abc import Iterable, Sequence
 
 import soundfile as sf
+from markupsafe import Markup as Markup
 
 from audiotune.audio.sound import Sound, to_decibels
 
 PAGE_BYTES = 2_900_000  # Kubeflow's viewer takes 3 MB
 _PLAYER_RATE_HZ = 32_000  # keeps 16 kHz of band; a third smaller than 48 kHz at the same quality
+_VOID_ELEMENTS = frozenset(("br", "img", "input", "meta"))
 _LEFT_OUT = '<p class="quiet">left out to keep this page small</p>'
 _HEAVY = re.compile(r"<!--heavy-->.*?<!--/heavy-->", re.DOTALL)
 
 
-class Html(str):
-    """Text that is HTML already: tables and sections take it as it is."""
+def escape_html(text: object) -> Markup:
+    """Text made safe for a page; `Markup` stays as it is."""
+    return text if isinstance(text, Markup) else Markup(html.escape(str(text), quote=True))
 
-    __slots__ = ()
+
+def tag(name: str, *children: str | None, **attributes: str | bool | None) -> Markup:
+    """An element. Children that are no `Markup` are escaped, attributes always. `class_` writes `class`; True has no value."""
+    start = f"<{name}{''.join(_render_attribute(key, value) for key, value in attributes.items())}>"
+    return Markup(start if name in _VOID_ELEMENTS else f"{start}{join_markup(*children)}</{name}>")
 
 
-def escape_html(text: object) -> Html:
-    """Text made safe for a page; `Html` stays as it is."""
-    return text if isinstance(text, Html) else Html(html.escape(str(text), quote=True))
+def join_markup(*children: str | None) -> Markup:
+    """Children one after another, escaped where they are plain text."""
+    return Markup("".join(escape_html(child) for child in children if child))
 
 
 def render_page(title: str, body: str, *, subtitle: str = "") -> str:
@@ -41,48 +48,47 @@ def render_page(title: str, body: str, *, subtitle: str = "") -> str:
         body: HTML. When the page would pass 3 MB, players and pictures are left out from its end, and it says so there.
         subtitle: escaped; a sentence under the title.
     """
-    under = f'<p class="quiet">{escape_html(subtitle)}</p>' if subtitle else ""
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape_html(title)}</title><style>{_STYLE}</style>"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Markup(_STYLE)),
     )
-    top = f"<header><h1>{escape_html(title)}</h1>{under}</header>"
-    frame = f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{top}'
-    return f"{frame}\n{_drop_heavy_parts(body, PAGE_BYTES - len(frame.encode()) - 100)}\n</main></body></html>\n"
+    top = tag("header", tag("h1", title), tag("p", subtitle, class_="quiet") if subtitle else None)
+    start = f'<!doctype html>\n<html lang="en">{head}<body><main>{top}'
+    return f"{start}\n{_drop_heavy_parts(body, PAGE_BYTES - len(start.encode()) - 100)}\n</main></body></html>\n"
 
 
-def render_section(title: str, *parts: str) -> Html:
-    """A titled part of a page. Parts that are no `Html` become paragraphs."""
-    body = "".join(part if isinstance(part, Html) else f"<p>{escape_html(part)}</p>" for part in parts)
-    return Html(f"<section><h2>{escape_html(title)}</h2>{body}</section>")
+def render_section(title: str, *parts: str) -> Markup:
+    """A titled part of a page. Parts that are no `Markup` become paragraphs."""
+    return tag("section", tag("h2", title), *(part if isinstance(part, Markup) else tag("p", part) for part in parts))
 
 
-def extract_section(made: str, title: str) -> Html:
-    """A section of a page made here, by its title, players and pictures included; empty when the page has none of that title."""
-    match = re.search(f"<section><h2>{re.escape(escape_html(title))}</h2>.*?</section>", made, re.DOTALL)
-    return Html(match[0] if match else "")
+def extract_section(page: str, title: str) -> Markup:
+    """A section of a page made here, by its title, players and pictures included; empty when no section has that title."""
+    match = re.search(f"<section>{re.escape(tag('h2', title))}.*?</section>", page, re.DOTALL)
+    return Markup(match[0] if match else "")
 
 
-def render_note(words: str, *, kind: str = "plain") -> Html:
+def render_note(words: str, *, kind: str = "plain") -> Markup:
     """A framed remark; `kind` is plain, good or bad."""
-    tone = kind if kind in ("good", "bad") else "plain"
-    return Html(f'<p class="note {tone}">{escape_html(words)}</p>')
+    return tag("p", words, class_=f"note {kind if kind in ('good', 'bad') else 'plain'}")
 
 
-def render_key_figures(pairs: Iterable[tuple[str, object]]) -> Html:
+def render_key_figures(pairs: Iterable[tuple[str, object]]) -> Markup:
     """A row of key figures: (label, value)."""
-    cells = "".join(f"<div><dt>{escape_html(label)}</dt><dd>{escape_html(value)}</dd></div>" for label, value in pairs)
-    return Html(f'<dl class="figures">{cells}</dl>')
+    return tag("dl", *(tag("div", tag("dt", label), tag("dd", escape_html(value))) for label, value in pairs), class_="figures")
 
 
-def render_table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
-    """A table that scrolls sideways on small screens. Cells are escaped unless they are `Html`; floats get 4 digits."""
-    head = "".join(f"<th>{escape_html(h)}</th>" for h in headers)
-    body = "".join(f"<tr>{''.join(map(_render_cell, row))}</tr>" for row in rows)
-    return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+def render_table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
+    """A table that scrolls sideways on small screens. Cells are escaped unless they are `Markup`; floats get 4 digits."""
+    head = tag("thead", tag("tr", *(tag("th", escape_html(header)) for header in headers)))
+    body = tag("tbody", *(tag("tr", *map(_render_cell, row)) for row in rows))
+    return tag("div", tag("table", head, body), class_="wide")
 
 
-def render_player(sound: Sound, *, max_s: float = 12, label: str = "") -> Html:
+def render_player(sound: Sound, *, max_s: float = 12, label: str = "") -> Markup:
     """An <audio> element with the sound inside: mono MP3 of about 64 kbit/s, 10 KB a second, at most `max_s` seconds.
 
     Very quiet sounds are raised so that they can be heard in a browser, and the label says by how much.
@@ -91,22 +97,19 @@ def render_player(sound: Sound, *, max_s: float = 12, label: str = "") -> Html:
     part = part.resample(min(_PLAYER_RATE_HZ, part.sample_rate_hz))
     lift_db = min(40.0, -12.0 - part.peak_dbfs) if -90.0 < part.peak_dbfs < -30.0 else 0.0
     words = [w for w in (label, f"raised {lift_db:.0f} dB" if lift_db else "", _describe_cut(sound, max_s)) if w]
-    caption = f"<figcaption>{escape_html(' · '.join(words))}</figcaption>" if words else ""
     data = base64.b64encode(_encode_mp3(part.apply_gain(lift_db) if lift_db else part)).decode()
-    audio = f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
-    return Html(f'<!--heavy--><figure class="sound">{audio}{caption}</figure><!--/heavy-->')
+    audio = tag("audio", controls=True, preload="metadata", src=f"data:audio/mpeg;base64,{data}")
+    return _mark_heavy(tag("figure", audio, tag("figcaption", " · ".join(words)) if words else None, class_="sound"))
 
 
-def render_picture(png: bytes, alt: str) -> Html:
+def render_picture(png: bytes, alt: str) -> Markup:
     """A PNG inside the page; `alt` says what it shows to those who do not see it."""
-    data = base64.b64encode(png).decode()
-    return Html(f'<!--heavy--><figure><img alt="{escape_html(alt)}" src="data:image/png;base64,{data}"></figure><!--/heavy-->')
+    return _mark_heavy(tag("figure", tag("img", alt=alt, src=f"data:image/png;base64,{base64.b64encode(png).decode()}")))
 
 
-def render_details(summary: str, *parts: str) -> Html:
+def render_details(summary: str, *parts: str) -> Markup:
     """A part that opens on a click."""
-    body = "".join(escape_html(part) for part in parts)
-    return Html(f"<details><summary>{escape_html(summary)}</summary>{body}</details>")
+    return tag("details", tag("summary", summary), *parts)
 
 
 def format_duration(duration_s: float) -> str:
@@ -136,12 +139,24 @@ def _describe_cut(sound: Sound, max_s: float) -> str:
     return f"first {max_s:g} of {format_duration(sound.duration_s)}" if sound.duration_s > max_s else ""
 
 
-def _render_cell(value: object) -> str:
+def _render_attribute(key: str, value: str | bool | None) -> str:
+    if value is None or value is False:
+        return ""
+    name = key.rstrip("_").replace("_", "-")
+    return f" {name}" if value is True else f' {name}="{html.escape(str(value), quote=True)}"'
+
+
+def _render_cell(value: object) -> Markup:
     if isinstance(value, bool):
-        return f"<td>{'yes' if value else 'no'}</td>"
+        return tag("td", "yes" if value else "no")
     if isinstance(value, int | float):
-        return f'<td class="number">{value:.4g}</td>' if isinstance(value, float) else f'<td class="number">{value}</td>'
-    return f"<td>{escape_html('–' if value is None else value)}</td>"
+        return tag("td", f"{value:.4g}" if isinstance(value, float) else str(value), class_="number")
+    return tag("td", escape_html("–" if value is None else value))
+
+
+def _mark_heavy(part: Markup) -> Markup:
+    """A part that may be left out when the page becomes too large."""
+    return Markup(f"<!--heavy-->{part}<!--/heavy-->")
 
 
 def _drop_heavy_parts(body: str, limit: int) -> str:

@@ -67,7 +67,7 @@ def render_report(seen: AnnotationReportData, settings: Settings, store: Store) 
     return html.render_page("Captions", "".join(parts), subtitle="Merged from everything members, file names and sidecars said.")
 
 
-def _render_agreement(agreement: Sequence[AnnotatorAgreement]) -> html.Html:
+def _render_agreement(agreement: Sequence[AnnotatorAgreement]) -> html.Markup:
     def words(one: AnnotatorAgreement) -> tuple[str, str, str, int]:
         if one.alpha is None:
             return one.facet, "nobody heard what another heard", "", one.segments
@@ -76,10 +76,10 @@ def _render_agreement(agreement: Sequence[AnnotatorAgreement]) -> html.Html:
 
     rows = [words(one) for one in agreement]
     table = html.render_table(("facet", "Krippendorff's alpha", "95 % interval", "segments heard by two or more"), rows)
-    return html.Html(table + html.render_note("1 is full agreement, 0 is what chance gives."))
+    return html.join_markup(table, html.render_note("1 is full agreement, 0 is what chance gives."))
 
 
-def _render_competence(merged: Mapping[str, MergeResult]) -> html.Html:
+def _render_competence(merged: Mapping[str, MergeResult]) -> html.Markup:
     rows = [
         (
             facet,
@@ -100,7 +100,7 @@ def _render_competence(merged: Mapping[str, MergeResult]) -> html.Html:
     return html.render_table(headers, rows)
 
 
-def _render_differences(seen: AnnotationReportData, players: int, store: Store) -> html.Html:
+def _render_differences(seen: AnnotationReportData, players: int, store: Store) -> html.Markup:
     """The segments whose terms are least certain: what everybody said, and what it became."""
     said: dict[str, list[Annotation]] = {}
     for one in seen.said:
@@ -127,11 +127,8 @@ def _measure_doubt(row: DatasetRow) -> float:
     return sum(p * (1 - p) for terms in row.caption.tags.values() for p in terms.values() if 0.01 < p < 0.99)
 
 
-def _render_answers(said: Sequence[Annotation], vocabulary: Vocabulary) -> html.Html:
-    lines = (
-        f"{html.escape_html(one.member)}: {html.escape_html(_shorten_text(vocabulary.write_caption(one.tags)))}" for one in said
-    )
-    return html.Html("<br>".join(lines))
+def _render_answers(said: Sequence[Annotation], vocabulary: Vocabulary) -> html.Markup:
+    return html.tag("br").join(f"{one.member}: {_shorten_text(vocabulary.write_caption(one.tags))}" for one in said)
 
 
 def _render_posteriors(row: DatasetRow) -> str:
@@ -139,7 +136,7 @@ def _render_posteriors(row: DatasetRow) -> str:
     return _shorten_text(", ".join(f"{term.partition('.')[2]} {p:.0%}" for p, term in sorted(terms, reverse=True)))
 
 
-def _render_player(store: Store, row: DatasetRow, wanted: bool) -> html.Html:
+def _render_player(store: Store, row: DatasetRow, wanted: bool) -> html.Markup:
     where = f"{row.recording_name} {html.format_duration(row.segment.start_s)}"
     if not wanted:
         return html.escape_html(where)
@@ -149,7 +146,7 @@ def _render_player(store: Store, row: DatasetRow, wanted: bool) -> html.Html:
         return html.escape_html(f"{where}: {e.what}")
 
 
-def _render_split(seen: AnnotationReportData) -> html.Html:
+def _render_split(seen: AnnotationReportData) -> html.Markup:
     told: dict[str, list[DatasetRow]] = {}
     for row in seen.rows:
         told.setdefault(row.segment.recording, []).append(row)
@@ -157,11 +154,11 @@ def _render_split(seen: AnnotationReportData) -> html.Html:
         (seen.recordings[id].name, ", ".join(rows[0].contributors), seen.recordings[id].session, len(rows), rows[0].split)
         for id, rows in sorted(told.items(), key=lambda item: (item[1][0].split, seen.recordings[item[0]].name))
     ]
-    more = html.render_note(f"The first {_ROWS} of {len(rows)} recordings.") if len(rows) > _ROWS else html.Html("")
-    return html.Html(html.render_table(("recording", "by", "session", "segments", "side"), rows[:_ROWS]) + more)
+    more = html.render_note(f"The first {_ROWS} of {len(rows)} recordings.") if len(rows) > _ROWS else None
+    return html.join_markup(html.render_table(("recording", "by", "session", "segments", "side"), rows[:_ROWS]), more)
 
 
-def _render_captions(seen: AnnotationReportData) -> html.Html:
+def _render_captions(seen: AnnotationReportData) -> html.Markup:
     shown = [
         (
             _shorten_text(row.recording_name),
@@ -172,8 +169,8 @@ def _render_captions(seen: AnnotationReportData) -> html.Html:
         )
         for row in seen.rows[:_ROWS]
     ]
-    more = html.render_note(f"The first {_ROWS} of {len(seen.rows)}.") if len(seen.rows) > _ROWS else html.Html("")
-    return html.Html(html.render_table(("recording", "at", "caption", "also said", "split"), shown) + more)
+    more = html.render_note(f"The first {_ROWS} of {len(seen.rows)}.") if len(seen.rows) > _ROWS else None
+    return html.join_markup(html.render_table(("recording", "at", "caption", "also said", "split"), shown), more)
 
 
 def _shorten_text(text: str) -> str:

@@ -69,13 +69,13 @@ def render_report(
     )
 
 
-def _render_verdict(result: Evaluation) -> html.Html:
+def _render_verdict(result: Evaluation) -> html.Markup:
     if result.passed:
         return html.render_note("The gate passed.", kind="good")
     return html.render_note("The gate did not pass: " + "; ".join(result.reasons) + ".", kind="bad")
 
 
-def _render_numbers(values: Mapping[str, float]) -> html.Html:
+def _render_numbers(values: Mapping[str, float]) -> html.Markup:
     pairs = [(label, values[f"{name}_before"], values[f"{name}_after"]) for label, name in _PAIRS if f"{name}_before" in values]
     rest = [(words, values[name]) for name, words in _WORDS.items() if name in values]
     return html.render_section(
@@ -83,7 +83,7 @@ def _render_numbers(values: Mapping[str, float]) -> html.Html:
     )
 
 
-def _render_losses(losses: Mapping[str, Losses]) -> html.Html:
+def _render_losses(losses: Mapping[str, Losses]) -> html.Markup:
     series = {name: (LOSS_LEVELS, [by_level[level] for level in LOSS_LEVELS]) for name, by_level in losses.items() if by_level}
     png = figures.draw_curves(series, x="noise level (1 is noise)", y="mean squared error")
     return html.render_section("Loss by noise level", html.render_picture(png, "loss by noise level"))
@@ -98,7 +98,7 @@ def _choose_sounds(made: SoundComparison, found: Sequence[TrainingMatch], count:
     return [worst, *(i for i in order if i != worst)][:count]
 
 
-def _render_players(settings: Settings, made: SoundComparison, copy: TrainingMatch, place: int) -> html.Html:
+def _render_players(settings: Settings, made: SoundComparison, copy: TrainingMatch, place: int) -> html.Markup:
     nearest = copy.same or copy.nearest
     mark = " · a copy" if copy.is_copy(settings) else ""
     sounds = (
@@ -108,12 +108,13 @@ def _render_players(settings: Settings, made: SoundComparison, copy: TrainingMat
         (nearest, f"nearest training segment, likeness {copy.like:.2f}{mark}: {nearest.text[:60]}"),
     )
     cells = [
-        html.Html(html.render_player(one.sound, max_s=_PLAYED_S, label=label) + _render_spectrogram(one)) for one, label in sounds
+        html.join_markup(html.render_player(one.sound, max_s=_PLAYED_S, label=label), _render_spectrogram(one))
+        for one, label in sounds
     ]
-    return html.Html(f"<h3>{html.escape_html(copy.heard.text)}</h3>" + html.render_table(("", "", "", ""), [cells]))
+    return html.join_markup(html.tag("h3", copy.heard.text), html.render_table(("", "", "", ""), [cells]))
 
 
-def _render_spectrogram(one: MeasuredSound) -> html.Html:
+def _render_spectrogram(one: MeasuredSound) -> html.Markup:
     return html.render_picture(
         figures.draw_spectrogram(one.sound, width_px=240, height_px=100, max_s=_PLAYED_S), f"spectrogram: {one.text}"
     )

@@ -25,7 +25,7 @@ def render_report(
     return html.render_page("Fine-tuning", body, subtitle=f"{checkpoint.base}, {checkpoint.kind}, {checkpoint.step} steps")
 
 
-def _render_facts(checkpoint: Checkpoint, settings: Settings, rows: int) -> str:
+def _render_facts(checkpoint: Checkpoint, settings: Settings, rows: int) -> html.Markup:
     pairs: list[tuple[str, object]] = [("steps", checkpoint.step), ("segments", rows), ("batch", settings.batch_size)]
     losses = checkpoint.history.get("train_loss", [])
     if losses:
@@ -36,7 +36,7 @@ def _render_facts(checkpoint: Checkpoint, settings: Settings, rows: int) -> str:
     return html.render_key_figures(pairs)
 
 
-def _render_curves(checkpoint: Checkpoint) -> str:
+def _render_curves(checkpoint: Checkpoint) -> html.Markup:
     def series(*names: str) -> dict[str, tuple[list[int], list[float]]]:
         return {
             name.removeprefix("validation_").replace("_", " "): ([s for s, _ in points], [v for _, v in points])
@@ -52,9 +52,9 @@ def _render_curves(checkpoint: Checkpoint) -> str:
         if lines:
             png = figures.draw_curves(lines, x="step", y="mean squared error")
             parts.append(html.render_section(title, html.render_picture(png, title)))
-    return "".join(parts)
+    return html.join_markup(*parts)
 
 
-def _render_demo(demo: DemoSound) -> str:
+def _render_demo(demo: DemoSound) -> html.Markup:
     player = html.render_player(demo.sound, label=f"“{demo.prompt}”, seed {demo.seed}")
-    return html.Html(player + html.render_picture(figures.draw_spectrogram(demo.sound), f"spectrogram of {demo.prompt}"))
+    return html.join_markup(player, html.render_picture(figures.draw_spectrogram(demo.sound), f"spectrogram of {demo.prompt}"))

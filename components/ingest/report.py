@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from audiotune.domain.recording import Description, Likeness, Recording
 from audiotune.reporting.html import (
-    Html,
+    Markup,
     format_duration,
+    join_markup,
     render_key_figures,
     render_note,
     render_page,
@@ -56,9 +57,9 @@ def render_report(report: IngestReport) -> str:
     return render_page("Recordings taken in", "".join(parts), subtitle=report.subtitle)
 
 
-def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
     more = render_note(f"and {len(rows) - _ROWS} more") if len(rows) > _ROWS else ""
-    return Html(render_table(heads, rows[:_ROWS]) + more)
+    return join_markup(render_table(heads, rows[:_ROWS]), more)
 
 
 def _render_refused(refused: Sequence[tuple[str, str]]) -> str:

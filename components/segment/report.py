@@ -56,25 +56,24 @@ def render_report(results: Sequence[SegmentedRecording], most_pictures: int) -> 
     )
 
 
-def _render_problems(results: Sequence[SegmentedRecording]) -> str:
+def _render_problems(results: Sequence[SegmentedRecording]) -> html.Markup:
     lines = [(r.recording.name, r.fault) for r in results if r.fault]
     lines += [(r.recording.name, "no sound rises over its noise") for r in results if not r.fault and not r.segments]
-    return html.render_section("Left out", html.render_table(("recording", "why"), lines)) if lines else html.Html("")
+    return html.render_section("Left out", html.render_table(("recording", "why"), lines)) if lines else html.Markup()
 
 
-def _render_recording(result: SegmentedRecording) -> str:
+def _render_recording(result: SegmentedRecording) -> html.Markup:
     recording = result.recording
     amplitude = 10 ** ((result.peaks.astype(np.float32) / 255 - 1) * 96 / 20)
     cuts = [(s.start_s, s.start_s + s.duration_s) for s in result.segments]
     png = draw_waveform(amplitude, recording.duration_s, cuts, height_px=110)
     words = f"{html.format_duration(recording.duration_s)} · {len(cuts)} segments" + (" · cut before" if result.reused else "")
     alt = f"waveform of {recording.name} with {len(cuts)} segments"
-    return html.Html(
-        f'<h3>{html.escape_html(recording.name)} <span class="quiet">{words}</span></h3>{html.render_picture(png, alt)}'
-    )
+    title = html.tag("h3", f"{recording.name} ", html.tag("span", words, class_="quiet"))
+    return html.join_markup(title, html.render_picture(png, alt))
 
 
-def _render_table(results: Sequence[SegmentedRecording]) -> str:
+def _render_table(results: Sequence[SegmentedRecording]) -> html.Markup:
     rows = [
         (
             r.recording.name,
@@ -87,6 +86,6 @@ def _render_table(results: Sequence[SegmentedRecording]) -> str:
         for r in results
         for s in r.segments
     ]
-    more = html.render_note(f"The first {_ROWS} of {len(rows)} segments.") if len(rows) > _ROWS else html.Html("")
+    more = html.render_note(f"The first {_ROWS} of {len(rows)} segments.") if len(rows) > _ROWS else None
     headers = ("recording", "begins", "lasts", "gain", "loudness", "")
-    return html.render_details(f"All segments ({len(rows)})", more, html.render_table(headers, rows[:_ROWS]))
+    return html.render_details(f"All segments ({len(rows)})", html.join_markup(more, html.render_table(headers, rows[:_ROWS])))

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError
+from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio import uploads
 from services.studio.context import StudioContext
-from services.studio.markup import Markup, embed_page, join_markup, render_message, tag
+from services.studio.markup import embed_page, render_message
 from services.studio.uploads import RejectedFile, Upload
 
 _SHOWN_LINES = 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,56 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromiu
     page.until(lambda: "Sign in" in page.text("main"))
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
         chromium.save_screenshot(f"{shots}/password-door.png")
+
+
+_READ_STORAGE = """
+const done = arguments[0];
+const wait = request => new Promise((good, bad) => { request.onsuccess = () => good(request.result); request.onerror = bad; });
+const readable = (key, value) => value instanceof ArrayBuffer || ArrayBuffer.isView(value) ? new TextDecoder().decode(value) : value;
+(async () => {
+  const found = {local: {...localStorage}, session: {...sessionStorage}, databases: {}};
+  for (const {name} of await indexedDB.databases()) {
+    const database = await wait(indexedDB.open(name));
+    for (const table of database.objectStoreNames)
+      found.databases[`${name}/${table}`] = await wait(database.transaction(table).objectStore(table).getAll());
+    database.close();
+  }
+  done(JSON.stringify(found, readable));
+})().catch(error => done(`cannot read: ${error}`));
+"""
+_WRITE_STORAGE = """
+const done = arguments[0];
+localStorage.setItem("probe", "kept in local");
+sessionStorage.setItem("probe", "kept in session");
+const request = indexedDB.open("probe", 1);
+request.onupgradeneeded = () => request.result.createObjectStore("rows").put({words: "kept in a database"}, 1);
+request.onsuccess = () => { request.result.close(); done(true); };
+"""
+
+
+def test_the_browser_keeps_neither_password_nor_token(chromium: webdriver.Chrome, studio: str) -> None:
+    page = browser.Page.on(chromium)
+    chromium.delete_all_cookies()
+    sign_in(page, studio, "ana")
+    page.until(lambda: page.text("#at-signed-in") == "Ana")
+    page.room("Account")
+    page.until(lambda: page.one("#at-password-now input").is_displayed())
+    page.one("#at-password-now input").send_keys(FIRST)
+    page.one("#at-password-new input").send_keys("a second password")
+    page.one("#at-password-change").click()
+    page.until(lambda: "You stay signed in here" in page.text("#at-password-news"))
+    page.one("#at-token-make").click()
+    page.until(lambda: page.text("#at-token-news code").startswith("at_"))
+    token = page.text("#at-token-news code")
+    time.sleep(2)  # what the page writes later
+    chromium.execute_async_script(_WRITE_STORAGE)
+    before = chromium.execute_async_script(_READ_STORAGE)
+    page.one("#at-sign-out").click()
+    page.until(lambda: "Sign in" in page.text("main"))
+    after = chromium.execute_async_script(_READ_STORAGE)
+    for kept in (before, after):
+        assert all(words in kept for words in ("kept in local", "kept in session", "kept in a database")), kept
+        assert not [secret for secret in (FIRST, "a second password", token) if secret in kept]
 
 
 def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts(

@@ -12,8 +12,9 @@ import gradio as gr
 from audiotune.access import accounts, identities, tokens
 from audiotune.access.tokens import Token
 from audiotune.errors import AccessError, AudioTuneError
+from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import Markup, join_markup, render_message, render_table, tag
+from services.studio.markup import render_message, render_table
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_account, find_present_member, read_session_cookie
 from services.studio.sign_in.credentials import LABEL, add_member_identity, is_owner, issue_password, remove_member_identity

@@ -10,8 +10,9 @@ import gradio as gr
 
 from audiotune.errors import AudioTuneError
 from audiotune.governance import Agreement
+from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import Markup, join_markup, render_message, render_table, tag
+from services.studio.markup import render_message, render_table
 from services.studio.member_export import count_contribution, export_member_data
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member

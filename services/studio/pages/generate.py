@@ -10,10 +10,11 @@ import gradio as gr
 
 from audiotune.domain.generation import LARGEST_SEED
 from audiotune.errors import AudioTuneError
+from audiotune.reporting.html import Markup, tag
 from services.studio import history
 from services.studio.context import StudioContext
 from services.studio.history import HistorySound, SoundRequest
-from services.studio.markup import Markup, render_message, tag
+from services.studio.markup import render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
 from services.studio.theme import bundle_scripts

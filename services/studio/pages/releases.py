@@ -8,8 +8,9 @@ import gradio as gr
 
 from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError
+from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import Markup, embed_page, join_markup, render_message, tag
+from services.studio.markup import embed_page, render_message
 from services.studio.pages import PageRefresh, training
 from services.studio.pages.header import find_acting_member
 from services.studio.releases import find_aliases, list_releases, read_evaluation_report

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
+from audiotune.reporting.html import tag
 from services.studio.context import StudioContext
-from services.studio.markup import tag
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
 from services.studio.upload_preparation import prepare_uploaded_files

@@ -19,8 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from audiotune.errors import AccessError, AudioTuneError
+from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import Markup, join_markup, tag
 from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
 
 _OPEN_PATHS = ("/gradio_api/startup-events",)  # Gradio calls it itself when it is launched; it tells nothing

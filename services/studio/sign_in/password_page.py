@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from audiotune.reporting.html import Markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import Markup, tag
 from services.studio.sign_in.credentials import PasswordChecker
 from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
 

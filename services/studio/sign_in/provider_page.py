@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from audiotune.access import identities
 from audiotune.errors import AccessError
+from audiotune.reporting.html import tag
 from services.studio.context import StudioContext
-from services.studio.markup import tag
 from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
 from services.studio.sign_in.oidc import OidcProvider
 

@@ -76,7 +76,7 @@ def test_silence_can_be_played() -> None:
 
 
 def test_table_cells_are_escaped_unless_they_are_html() -> None:
-    html = html_module.render_table(["<h>"], [["<script>"], [html_module.Html("<b>bold</b>")], [1.23456], [None], [True], [7]])
+    html = html_module.render_table(["<h>"], [["<script>"], [html_module.Markup("<b>bold</b>")], [1.23456], [None], [True], [7]])
     assert "&lt;h&gt;" in html
     assert "&lt;script&gt;" in html
     assert "<b>bold</b>" in html

@@ -20,6 +20,7 @@ from audiotune.store import FolderStore
 from components.executor import StepResult
 from components.ingest.file_description import describe_file
 from components.ingest.settings import Settings
+from components.ingest.sources import ZipSource
 from components.ingest.step import run_step
 from tests.fakes.foreign_sounds import RATE, wave, write_wav, write_with_av
 from tests.fakes.layout_store import LayoutStore
@@ -213,6 +214,28 @@ def test_a_zip_holds_sidecars_of_any_name(store: FolderStore, takes: Path, tmp_p
     packed = shutil.make_archive(str(tmp_path / "takes"), "zip", takes)
     _, manifest, _ = ingest(store, packed)
     assert [(row.name, row.contributors, row.session) for row in manifest.rows] == [("Größe.wav", ("ben",), "Küche")]
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("unpacked_bytes", "ratio", "refused"),
+    [(65 * MIB, 190, False), (65 * MIB, 210, True), (64 * MIB, 210, False), (64 * MIB + 1, 210, True)],
+)
+def test_a_zip_bomb_is_an_entry_of_more_than_64_mib_and_200_times_its_packed_bytes(
+    tmp_path: Path, unpacked_bytes: int, ratio: int, refused: bool
+) -> None:
+    noise = np.random.default_rng(0).bytes(MIB)
+    packed_bytes = unpacked_bytes / ratio - unpacked_bytes / 1030  # zeros shrink to a 1030th, noise does not shrink
+    with zipfile.ZipFile(tmp_path / "takes.zip", "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("take.wav", noise[: round(packed_bytes)] + bytes(unpacked_bytes - round(packed_bytes)))
+        info = out.getinfo("take.wav")
+    assert info.file_size == unpacked_bytes
+    assert info.file_size / info.compress_size == pytest.approx(ratio, rel=0.01)
+    source = ZipSource(tmp_path / "takes.zip", Settings(), tmp_path)
+    assert source.files == ([] if refused else ["take.wav"])
+    assert [(name, "zip bomb" in reason) for name, reason in source.refused] == ([("take.wav", True)] if refused else [])
 
 
 def test_phone_and_video(store: FolderStore, takes: Path) -> None:

@@ -18,10 +18,11 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Release
 from audiotune.errors import GovernanceError, SettingsError
+from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio import history
 from services.studio.history import ServiceSound, SoundRequest
 from services.studio.library import LibraryCache
-from services.studio.markup import Markup, embed_page, join_markup, render_table, tag
+from services.studio.markup import embed_page, render_table
 from services.studio.member_export import count_contribution, export_member_data
 from services.studio.releases import find_aliases, list_releases, read_evaluation_report
 from services.studio.settings import load_studio_settings
