@@ -1,1 +1,1 @@
-"""The verbs: equal rooms, none imports another."""
+"""The steps of the pipelines. No step imports another."""

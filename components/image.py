@@ -1,4 +1,4 @@
-"""The only place where an image is named. `pipelines.cluster.placement` puts a cluster's own references, by digest, in their place."""
+"""The only place where an image is named. `pipelines.cluster.placement` replaces these names by a cluster's own references."""
 
 from audiotune import __version__
 

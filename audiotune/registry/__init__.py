@@ -1,1 +1,1 @@
-"""The registry room: MLflow runs, releases and aliases. Nothing else in the project touches mlflow."""
+"""The registry: MLflow runs, releases and aliases. Nothing else in the project touches mlflow."""

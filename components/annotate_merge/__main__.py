@@ -1,4 +1,4 @@
-"""The door of annotate_merge: `python -m components.annotate_merge --help`."""
+"""The command line of annotate_merge: `python -m components.annotate_merge --help`."""
 
 from components.executor import run_command_line
 

@@ -1,4 +1,4 @@
-"""The card of annotate_merge: what Kubeflow sees."""
+"""The Kubeflow component of annotate_merge."""
 
 from typing import Optional
 

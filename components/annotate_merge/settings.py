@@ -17,7 +17,7 @@ _SOURCES = r"\s*(studio|file_names|sidecars)\s*(,\s*(studio|file_names|sidecars)
 
 
 class Settings(StepSettings):
-    """Knobs of annotate_merge."""
+    """The settings of annotate_merge."""
 
     segments: str = Field(default="newest", min_length=1, description="Store key of the segments manifest, or newest.")
     sources: str = Field(

@@ -1,4 +1,4 @@
-"""The door of ingest: `python -m components.ingest --help`."""
+"""The command line of ingest: `python -m components.ingest --help`."""
 
 from components.executor import run_command_line
 

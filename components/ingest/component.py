@@ -1,4 +1,4 @@
-"""The card of ingest: what Kubeflow sees."""
+"""The Kubeflow component of ingest."""
 
 from typing import Optional
 

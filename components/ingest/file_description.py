@@ -23,7 +23,7 @@ _SAME = 1e-8  # energy of the difference of two channels that are the same, agai
 
 @dataclass(frozen=True)
 class FileDescription:
-    """What one decode told. `suffix` fits the content, whatever the file was called."""
+    """The result of one decode. `suffix` fits the content, whatever the file's name."""
 
     format: str
     suffix: str
@@ -39,7 +39,7 @@ def describe_file(path: Path, settings: Settings, tell: Callable[[float], None])
     """Decodes a file to its end, once.
 
     Args:
-        tell: called now and then with the share that is done, in [0, 1].
+        tell: called from time to time with the share that is done, in [0, 1].
 
     Raises:
         SoundError: broken, cut short, no sound, or outside the settings' bounds.
@@ -122,7 +122,7 @@ class LevelMeter:
 
 @compile_kernel
 def _measure_block(frames, peaks, sums, pair, difference, runs, level, least, most):  # type: ignore[no-untyped-def]
-    """One look at each frame; see Levels for what the arrays hold."""
+    """Updates the arrays of a `LevelMeter`, in one pass over the frames."""
     channels = frames.shape[1]
     for i in range(frames.shape[0]):
         high = np.float32(0.0)

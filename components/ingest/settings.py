@@ -12,7 +12,7 @@ PARAMETERS = ("recordings_key",)
 
 
 class Settings(StepSettings):
-    """The knobs of ingest."""
+    """The settings of ingest."""
 
     source: str = Field(
         default="",

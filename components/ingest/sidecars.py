@@ -1,7 +1,7 @@
-"""What is known about a file besides its sound: a sidecar beside it, a table for its folder, the options, the agreement.
+"""Facts about a file besides its sound: from a sidecar beside it, a table for its folder, the options, the agreement.
 
-The nearer word counts: `take.json`, `take.wav.json` or `.toml` beside `take.wav`, then `recordings.toml` or `recordings.csv`
-in its folder or one above, then the options, then the agreement's licence. `take.txt` is words.
+The nearest source wins: `take.json`, `take.wav.json` or `.toml` beside `take.wav`, then `recordings.toml` or `recordings.csv`
+in its folder or one above, then the options, then the agreement's licence. `take.txt` holds a description in words.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from components.ingest.sources import RecordingSource
 
 _LARGEST = 4 << 20  # bytes of a sidecar
 _LONGEST_WORDS = 2000
-_WORDS = ("words", "caption", "description", "prompt", "text")  # names that others give it
+_WORDS = ("words", "caption", "description", "prompt", "text")  # other names of the field `words`
 
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """What somebody said about a recording; empty where nobody did."""
+    """Facts that somebody wrote about a recording; empty where nobody did."""
 
     contributors: tuple[str, ...] = ()
     licence: str = ""
@@ -35,12 +35,12 @@ class RecordingFacts:
     words: str = ""
 
     def with_defaults(self, other: RecordingFacts) -> RecordingFacts:
-        """These facts, and the other's where these say nothing."""
+        """These facts, completed by the other's where these are empty."""
         return replace(other, **{f.name: value for f in fields(self) if (value := getattr(self, f.name))})
 
 
 class SidecarReader:
-    """Looks facts up, each sidecar read once."""
+    """Finds the facts about files; reads each table once."""
 
     def __init__(self, source: RecordingSource) -> None:
         self._source = source
@@ -48,7 +48,7 @@ class SidecarReader:
         self._tables: dict[str, dict[str, RecordingFacts]] = {}
 
     def facts_about(self, name: str) -> RecordingFacts:
-        """Raises SourceError for a sidecar that is cut or does not fit: guessing who plays is no way out."""
+        """All facts about a file. Raises SourceError for a sidecar that is cut or invalid: who plays must not be guessed."""
         path = PurePosixPath(name)
         beside = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml"]
         facts = RecordingFacts()
@@ -77,7 +77,7 @@ class SidecarReader:
         return facts
 
     def _read_table(self, name: str) -> dict[str, RecordingFacts]:
-        """File -> facts; the empty name stands for all files."""
+        """File -> facts; the empty name means all files."""
         if name.endswith(".toml"):
             data = self._read_mapping(name)
             rows = {key: _facts_from_mapping(value, name) for key, value in data.items() if isinstance(value, dict)}
@@ -98,7 +98,7 @@ class SidecarReader:
             data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
         except (ValueError, RecursionError) as e:
             raise SourceError(f"the sidecar is cut or damaged: {e}", where=name, cure="mend it or take it away") from e
-        return data if isinstance(data, dict) else {}  # a list beside a sound is something else
+        return data if isinstance(data, dict) else {}  # a list beside a sound is not a sidecar
 
     def _read_text(self, name: str) -> str:
         with self._source.open(name) as path:
@@ -111,7 +111,7 @@ class SidecarReader:
 
 
 def split_member_ids(text: str) -> tuple[str, ...]:
-    """Member ids out of `ana, ben`; commas, semicolons and blanks separate."""
+    """The member ids in `ana, ben`, separated by commas, semicolons or blanks."""
     return tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text) if part))
 
 

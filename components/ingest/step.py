@@ -1,4 +1,4 @@
-"""Ingest: recordings in, checked, described and stored. What was described before is not decoded again."""
+"""Ingest: checks recordings, describes and stores them. A recording that was described before is not decoded again."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from components.ingest.settings import Settings
 from components.ingest.sidecars import RecordingFacts, SidecarReader, split_member_ids
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
-_METHOD = 1  # raise it when the same bytes are described differently: old descriptions are then made anew
+_METHOD = 1  # raise it when the same bytes are described differently: stored descriptions are then made again
 
 
 class StoredDescription(BaseModel):
-    """What one decode of these bytes told, kept in the store at `descriptions/`: no bytes are decoded twice."""
+    """The result of one decode, stored under `descriptions/`, so that no bytes are decoded twice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +56,7 @@ class StoredDescription(BaseModel):
 
 @dataclass
 class IngestResult:
-    """What became of the files of a source."""
+    """The files of a source: taken in, refused, or with the same bytes as another."""
 
     agreement: Agreement
     rows: dict[Digest, Recording] = field(default_factory=dict)
@@ -69,12 +69,12 @@ class IngestResult:
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, report: Path, metrics: Path
 ) -> StepResult:
-    """Takes in what the source holds, file by file.
+    """Takes in the files of the source, one by one.
 
     Raises:
         SourceError: the source cannot be read, or not one of its files could be accepted; every reason is named.
         AgreementError: no agreement is in force, or the one given does not fit.
-        StoreError: the store is away or full; nothing is half-stored, and what was described is not lost.
+        StoreError: the store is unreachable or full; nothing is stored in part, and finished descriptions are kept.
     """
     intake = IngestResult(_require_agreement(settings.agreement, store))
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
@@ -127,7 +127,7 @@ def _ingest_files(
             with source.open(name) as path:
                 _ingest_file(path, shown, sidecars.facts_about(name), settings, store, intake, tell)
         except StoreError:
-            raise  # away or full: the next file would fail as well
+            raise  # unreachable or full: the next file would fail as well
         except AudioTuneError as e:
             intake.refused.append((shown, _refusal_reason(e)))
         except OSError as e:
@@ -143,7 +143,7 @@ def _ingest_file(
     intake: IngestResult,
     tell: Callable[[float], None],
 ) -> None:
-    """One file. Cheap questions first, bytes before facts about them, the record of it all last."""
+    """Takes in one file: cheap checks first, then the bytes, then the facts about them, the manifest row last."""
     if path.stat().st_size > settings.largest_file_gib * GIB:
         raise SourceError("it is larger than largest_file_gib")
     facts = facts.with_defaults(_facts_from_settings(settings))
@@ -226,7 +226,7 @@ def _find_likenesses(intake: IngestResult, store: Store) -> None:
     prints: dict[Digest, FingerprintWords] = {}
     for row in (*_load_earlier_recordings(store, intake.rows), *intake.rows.values()):
         if not row.fingerprint:
-            continue  # a row of another making; nothing to compare by
+            continue  # a row that another program made has no fingerprint
         try:
             prints[row.id] = np.frombuffer(store.fetch(row.fingerprint).read_bytes(), "<u4").astype(np.uint32)
         except NotInStoreError:
@@ -273,20 +273,20 @@ def _compute_metrics(intake: IngestResult) -> dict[str, float]:
 
 
 def _refusal_reason(e: AudioTuneError) -> str:
-    """What and cure; where is the file's own name unless it is a sidecar's."""
+    """The error's sentence and cure. Its place is named only for a sidecar: the file's own name is shown already."""
     place = f" ({printable_name(e.where)})" if isinstance(e, SourceError) and e.where else ""
     return f"{e.what}{place}{f'; {e.cure}' if e.cure else ''}"
 
 
 def printable_name(name: str) -> str:
-    """A name that can be shown and stored anywhere: no control characters, no broken letters, at most 300 of them."""
+    """A name that can be shown and stored anywhere: no control characters, no invalid letters, at most 300 characters."""
     whole = name.encode("utf-8", "replace").decode()
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in whole)
     return shown if len(shown) <= 300 else f"{shown[:200]}…{PurePosixPath(shown).suffix[:20]}"
 
 
 def _limit_progress(progress: ProgressCallback, every_s: float = 2.0) -> ProgressCallback:
-    """Passes a report on at most every two seconds: a folder of ten thousand sounds is no reason for as many lines."""
+    """Passes progress on at most every two seconds: ten thousand short sounds must not write as many lines."""
     last = -every_s
 
     def tell(share: float, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The door of segment: `python -m components.segment --help`."""
+"""The command line of segment: `python -m components.segment --help`."""
 
 from components.executor import run_command_line
 

@@ -57,7 +57,7 @@ class PowerArray:
         self._grown.add_rows(len(powers))[:] = powers
 
     def finish(self) -> PowerArray:
-        """Itself, without the room it kept for more."""
+        """The array without its spare capacity."""
         self._roots = self._grown.trim_rows()
         return self
 

@@ -1,4 +1,4 @@
-"""The card of segment: what Kubeflow sees."""
+"""The Kubeflow component of segment."""
 
 from typing import Optional
 

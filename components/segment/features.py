@@ -1,8 +1,8 @@
-"""Hearing: one streaming pass over a take of any length, at its native rate.
+"""Features of a recording of any length, from one streaming pass at its native rate.
 
-What it keeps is small enough to decide with the whole take in view: the levels of four wide bands every 5 ms, for time, and
-of 48 narrow bands about every 85 ms, for depth and timbre: a tone far below the hiss stands out of a narrow band. Two hours
-take 30 MB. Knows nothing of cuts.
+They are small enough to keep for a whole recording: the levels of four wide bands every 5 ms, for time, and of 48 narrow bands
+about every 85 ms, for depth and timbre: a tone far below the hiss stands out of a narrow band. Two hours take 30 MB. Knows
+nothing of cuts.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ CROSSOVERS_HZ = (150.0, 900.0, 5000.0)  # between the bands: rumble and bass, bo
 BANDS = len(CROSSOVERS_HZ) + 1
 WINDOW_S = 0.085
 NARROW_BANDS = 48
-_HANN_SHARE = 0.6  # neighbouring bins under a Hann window are no independent witnesses
+_HANN_SHARE = 0.6  # neighbouring bins under a Hann window are not independent
 _POWER_SCALE = 2.0**10  # all bits from -144 dBFS to +36 dBFS
-_SPECTRUM_SCALE = 2.0**15  # a look; a sine at full scale, seen through the window, is 16 dB under the highest
+_SPECTRUM_SCALE = 2.0**15  # of a window; a sine at full scale is, through the window, 16 dB under the highest
 _Levels = tuple[PowerArray, NDArray[np.float32], NDArray[np.int16]]
 
 
 @dataclass(frozen=True)
 class RecordingFeatures:
-    """What a pass keeps of a recording.
+    """The features of one recording.
 
     Attributes:
         power: [hops, bands], mean square of each band, summed over the channels, after the high-pass.
         peak: float32 [hops], highest absolute frame of any channel, before the high-pass.
         crossings: int16 [hops], zero crossings of the first channel after the high-pass.
-        spectrum: [looks, narrow bands], power of a Hann window of `look_frames`, no overlap.
+        spectrum: [windows, narrow bands], power of a Hann window of `window_frames`, no overlap.
         squares: float64 [narrow bands], how many independent squares each power is the sum of.
         hop_frames: frames a hop; the last hop may be shorter.
         frames: length of the recording.
@@ -63,25 +63,27 @@ class RecordingFeatures:
 
 
 def extract_features(blocks: Iterable[Frames], sample_rate_hz: int, highpass_hz: float) -> RecordingFeatures:
-    """Listens to blocks of float32 [frames, channels] of any length.
+    """Extracts the features from blocks of float32 [frames, channels] of any length.
 
     Args:
         highpass_hz: corner of the second-order high-pass (Butterworth) that takes DC and rumble off before anything is judged.
     """
     hop = max(1, round(HOP_S * sample_rate_hz))
-    ear = _FeatureExtractor(hop, _design_filters(sample_rate_hz, highpass_hz), _SpectrumAnalyser(sample_rate_hz))
+    extractor = _FeatureExtractor(hop, _design_filters(sample_rate_hz, highpass_hz), _SpectrumAnalyser(sample_rate_hz))
     frames, channels = 0, 1
     for block in blocks:
         frames, channels = frames + len(block), block.shape[1]
-        ear.add_block(block)
-    power, peak, crossings = ear.finish()
-    look = ear.spectrum
-    squares = look.bins * min(channels, 2) * _HANN_SHARE
-    return RecordingFeatures(power, peak, crossings, look.finish(), squares, hop, look.frames, frames, sample_rate_hz, channels)
+        extractor.add_block(block)
+    power, peak, crossings = extractor.finish()
+    spectrum = extractor.spectrum
+    squares = spectrum.bins * min(channels, 2) * _HANN_SHARE
+    return RecordingFeatures(
+        power, peak, crossings, spectrum.finish(), squares, hop, spectrum.frames, frames, sample_rate_hz, channels
+    )
 
 
 class _FeatureExtractor:
-    """Cuts blocks of any length into whole hops and looks, keeping what is left over for the next block."""
+    """Cuts blocks of any length into whole hops and windows; the rest is kept for the next block."""
 
     def __init__(self, hop: int, filters: NDArray[np.float64], spectrum: _SpectrumAnalyser) -> None:
         self.hop, self.filters, self.spectrum = hop, filters, spectrum
@@ -93,7 +95,7 @@ class _FeatureExtractor:
     def add_block(self, block: Frames) -> None:
         if not len(self._state) and len(block):
             self._state = np.zeros((block.shape[1], len(self.filters), 2))
-            self._state[:, 0] = block[0, :, None] * self.filters[0, [0, 2]] * (-1, 1)  # a DC offset has always been there
+            self._state[:, 0] = block[0, :, None] * self.filters[0, [0, 2]] * (-1, 1)  # a DC offset has no onset
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
         whole = len(joined) // self.hop * self.hop
         if whole:
@@ -127,22 +129,22 @@ class _SpectrumAnalyser:
         self._first = np.array([f for f in first if f < self.frames // 2])
         self.bins = np.diff(self._first).astype(np.float64)
         self._rest: Frames = np.zeros((0, 1), np.float32)
-        self._looks = PowerArray(len(self.bins), _SPECTRUM_SCALE / self.frames)
+        self._windows = PowerArray(len(self.bins), _SPECTRUM_SCALE / self.frames)
 
     def add_block(self, block: Frames) -> None:
         joined = np.concatenate([self._rest, block]) if len(self._rest) else block
-        looks = len(joined) // self.frames
-        if looks:
-            power = np.zeros((looks, len(self.bins)), np.float32)
-            self._transform_windows(joined[: looks * self.frames].reshape(looks, self.frames, -1), power)
-            self._looks.add(power)
-        self._rest = joined[looks * self.frames :].copy()
+        windows = len(joined) // self.frames
+        if windows:
+            power = np.zeros((windows, len(self.bins)), np.float32)
+            self._transform_windows(joined[: windows * self.frames].reshape(windows, self.frames, -1), power)
+            self._windows.add(power)
+        self._rest = joined[windows * self.frames :].copy()
 
     def _transform_windows(self, frames: Frames, out: NDArray[np.float32]) -> None:
-        """[looks, frames, channels] -> out [looks, bands]. Left + i right: the bins k and -k hold the power of both."""
+        """[windows, frames, channels] -> out [windows, bands]. Left + i right: the bins k and -k hold the power of both."""
         from scipy.fft import fft, rfft
 
-        # One long row a look: numpy is slow at rows as short as two channels.
+        # One long row a window: numpy is slow at rows as short as two channels.
         window = np.repeat(self._window, frames.shape[2])
         windowed = (frames.reshape(len(frames), -1) * window).reshape(frames.shape)
         if frames.shape[2] > 2:
@@ -153,7 +155,7 @@ class _SpectrumAnalyser:
             _sum_bands(fft(windowed.view(np.complex64)[:, :, 0], axis=1, overwrite_x=True), self._first, True, out)
 
     def finish(self) -> PowerArray:
-        return self._looks.finish()
+        return self._windows.finish()
 
 
 def _design_filters(rate: int, highpass_hz: float) -> NDArray[np.float64]:
@@ -170,23 +172,23 @@ def _design_biquad(corner_hz: float, rate: int, high: bool) -> list[float]:
 
 @compile_kernel
 def _sum_bands(bins, first, mirrored, out):  # type: ignore[no-untyped-def]
-    """Complex [looks, bins] -> power in out [looks, bands]: bins first[b] to first[b + 1], with their mirror images or without."""
-    for look in range(bins.shape[0]):
+    """Complex [windows, bins] -> power in out [windows, bands]: bins first[b] to first[b + 1], with their mirror images or without."""
+    for window in range(bins.shape[0]):
         for band in range(out.shape[1]):
             power = 0.0
             for k in range(first[band], first[band + 1]):
-                power += bins[look, k].real ** 2 + bins[look, k].imag ** 2
+                power += bins[window, k].real ** 2 + bins[window, k].imag ** 2
                 if mirrored:
-                    power += bins[look, -k].real ** 2 + bins[look, -k].imag ** 2
-            out[look, band] = 0.5 * power if mirrored else power
+                    power += bins[window, -k].real ** 2 + bins[window, -k].imag ** 2
+            out[window, band] = 0.5 * power if mirrored else power
 
 
 @compile_kernel
 def _filter_hops(frames, hop, filters, state, power, peak, crossings):  # type: ignore[no-untyped-def]
     """Filters [hops x hop, channels] into power [hops, 4], peak [hops], crossings [hops]; changes state [channels, 4, 2].
 
-    The four biquads (transposed direct form II) stand side by side in one loop: a processor runs them at the same time.
-    Brackets keep what waits for the last frame's result as short as can be: that is what a filter's time goes into.
+    The four biquads (transposed direct form II) share one loop, so that a processor runs them at the same time. The brackets
+    keep the chain of operations that wait for the last frame's result short: that chain takes most of a filter's time.
     """
     h0, h1, h2, h3, h4 = filters[0]
     a0, a1, a2, a3, a4 = filters[1]

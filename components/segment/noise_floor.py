@@ -50,7 +50,7 @@ def estimate_noise_floor(heard: RecordingFeatures, settings: Settings) -> NoiseF
     if blocks < 1:
         return unknown
     power = _average_blocks(heard, blocks)
-    sounding = power.sum(axis=1) > 1e-11  # digital silence is no room
+    sounding = power.sum(axis=1) > 1e-11  # digital silence is not the noise of a recording
     if not sounding.any():
         return unknown
     level = power_to_db(power)

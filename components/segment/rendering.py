@@ -1,6 +1,6 @@
-"""Rendering: each cut once to 44.1 kHz stereo FLAC, with gain and fades, straight into the store.
+"""Rendering: writes each cut once to the store, as 44.1 kHz stereo FLAC with gain and fades.
 
-The recording is read a second time, in blocks; no more than one segment is in memory.
+The recording is read a second time, in blocks; at most one segment is in memory.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Setting
 
 
 def _convert_to_stereo(frames: Frames, sample_rate_hz: int) -> Frames:
-    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, of its own memory. Front left and right come first."""
+    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, a copy. Of several channels the first two stay."""
     both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames[:, :RENDER_CHANNELS]
     if sample_rate_hz == RENDER_RATE_HZ:
         return np.array(both, dtype=np.float32, order="C")
@@ -110,7 +110,7 @@ def _apply_fade(stereo: Frames, fade_s: float) -> None:
 
 
 def _encode_flac(stereo: Frames) -> bytes:
-    """16 bit: after the gain every segment uses the whole scale. Changes what it is given."""
+    """16-bit FLAC: after the gain every segment uses the whole scale. Changes `stereo` in place."""
     stereo *= 32767
     np.rint(stereo, out=stereo)
     whole = np.clip(stereo, -32768, 32767, out=stereo).astype(np.int16)

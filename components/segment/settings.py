@@ -12,7 +12,7 @@ PARAMETERS = ("segments_key",)
 
 
 class Settings(StepSettings):
-    """The knobs of segment."""
+    """The settings of segment."""
 
     min_s: float = Field(
         default=0.3, ge=0.05, le=60, description="Shortest segment in seconds; shorter sounds keep some silence."

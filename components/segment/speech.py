@@ -1,4 +1,4 @@
-"""A flag for talk: a cheap guess from rhythm and spectrum, no recogniser. It drops nothing; members decide.
+"""A flag for talk: a cheap guess from rhythm and spectrum, without a recogniser. It drops no segment; members decide.
 
 Speech moves at the rate of syllables, 2 to 8 times a second, and changes between vowels (few zero crossings, energy below
 900 Hz) and consonants (many crossings, energy above 5 kHz) as it does (E. Scheirer and M. Slaney, 1997, features 1 and 6).
@@ -34,7 +34,7 @@ def _syllable_share(power: np.ndarray, hop_s: float) -> float:
 
 
 def _has_speech_alternation(power: np.ndarray, crossings: np.ndarray, hop_s: float) -> bool:
-    """Loud hops are mostly voiced, a clear minority is hissing, and the two alternate."""
+    """Whether loud hops are mostly voiced, a clear minority hisses, and the two alternate."""
     level = power_to_db(power.sum(axis=1))
     loud = level > level.max() - 35
     rate_hz = crossings[loud] / (2 * hop_s)

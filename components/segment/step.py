@@ -1,4 +1,4 @@
-"""Segment: recordings in, segments out. What was cut before with the same knobs is not cut again."""
+"""Segment: recordings in, segments out. A recording that was cut before with the same settings is not cut again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
 from components.segment.settings import Settings
 from components.segment.speech import detect_speech
 
-_METHOD = "3"  # raise it when the same knobs cut differently: old results are then not taken for new ones
+_METHOD = "3"  # raise it when the same settings cut differently: stored results of the old method are then not used
 _COLUMNS = 1000  # of a waveform picture
 _REPORT_ONLY = {"pictures"}
 
@@ -73,7 +73,7 @@ def _compute_metrics(results: list[SegmentedRecording], rows: list[Segment]) -> 
 
 
 def _segment_recording(recording: Recording, store: Store, settings: Settings) -> SegmentedRecording:
-    """Cuts one recording, or finds that it was cut before. A broken one is told in the report, the others go on."""
+    """Cuts one recording, or finds that it was cut before. A broken one is named in the report; the others go on."""
     key = _bounds_key(recording, settings)
     before = _load_earlier_result(recording, key, store)
     if before:
@@ -87,12 +87,12 @@ def _segment_recording(recording: Recording, store: Store, settings: Settings) -
     except AudioTuneError as e:
         return SegmentedRecording(recording, [], np.zeros(1, np.uint8), fault=str(e))
     done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
-    store.put(key, done.to_bytes())  # last: it says that every blob is there
+    store.put(key, done.to_bytes())  # written last: it means that every blob is stored
     return SegmentedRecording(recording, rows, peaks)
 
 
 def _analyse_recording(path: Path, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], np.ndarray]:
-    """The cuts, whether each is probably talk, and the picture's columns: all that is needed of what was heard."""
+    """The cuts, whether each is probably talk, and the columns of the picture."""
     with open_sound(path) as decoded:
         heard = extract_features(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
     cuts = find_segment_bounds(heard, settings)
@@ -105,13 +105,13 @@ def _render_segments(
     rows = []
     with open_sound(path) as decoded:
         sounds = extract_frames(decoded.blocks, (cut for cut, _ in cuts))
-        for (cut, frames), (_, talk) in zip(sounds, cuts, strict=False):  # fewer, when the file became shorter since
+        for (cut, frames), (_, talk) in zip(sounds, cuts, strict=False):  # fewer when the file has become shorter since
             rows.append(render_segment(recording.id, cut, frames, decoded.sample_rate_hz, talk, store, settings))
     return rows
 
 
 def _bounds_key(recording: Recording, settings: Settings) -> str:
-    """Where the cuts of this recording with these knobs are kept."""
+    """The key under which the cuts of this recording with these settings are stored."""
     what = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_REPORT_ONLY)}"
     return CUTS.key(f"{hashlib.sha256(what.encode()).hexdigest()}.jsonl")
 

@@ -1,4 +1,4 @@
-"""Making sounds: the port to the generation service, and the member's history of what was made."""
+"""The port to the generation service, and each member's history of generated sounds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from audiotune.store.layout import SOUND_HISTORY
 from audiotune.store.port import Store
 from services.studio.waveform import compute_peaks
 
-HISTORY = 24  # sounds shown; the store keeps all
+HISTORY = 24  # how many sounds the page shows; the store keeps all
 
 
 class SoundRequest(BaseModel):
-    """What the generate page asks for. Bounds are the service's to check; it names the field."""
+    """The settings of the generate page. The service checks their bounds and names the field that is wrong."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,7 +38,7 @@ class SoundRequest(BaseModel):
 
 
 class ServiceSound(BaseModel):
-    """One sound as the service gave it: its bytes are kept and handed on, never encoded again."""
+    """One sound from the service. Its bytes are stored and sent on as they are, never encoded again."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -51,14 +51,14 @@ class ServiceSound(BaseModel):
 
 
 class GenerationClient(Protocol):
-    """The generation service as the studio sees it. Raises GenerationError in words; `away` in them when it is not there."""
+    """The generation service as the studio uses it. Raises GenerationError; "away" in its sentence means unreachable."""
 
     def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]: ...
 
     def list_releases(self, member: str = "") -> list[dict[str, Any]]: ...
 
     def read_limits(self) -> dict[str, Any]:
-        """`max_seconds` and `samplers` of the release in play, as far as the service tells."""
+        """`max_seconds` and `samplers` of the served release, as far as the service names them."""
 
 
 class HistorySound(BaseModel):
@@ -84,12 +84,12 @@ class HistorySound(BaseModel):
 
     @property
     def file_name(self) -> str:
-        """A name for the download: words of the prompt and the seed."""
+        """The name of the download: words of the prompt, and the seed."""
         words = "-".join("".join(c if c.isalnum() else " " for c in self.wish.prompt.lower()).split()[:6]) or "sound"
         return f"{words[:60]}-{self.seed}.{self.format}"
 
     def describe_for_page(self, url: str) -> dict[str, Any]:
-        """What the page's widget shows."""
+        """The values that the page's widget shows."""
         return {
             "id": self.id,
             "url": url,
@@ -117,23 +117,28 @@ class HistorySound(BaseModel):
 
 
 def add_to_history(store: Store, member: str, made: Sequence[ServiceSound]) -> list[HistorySound]:
-    """Puts sounds into the member's history, in the order they were made."""
+    """Adds sounds to the member's history, in the order they were made."""
     kept = []
-    for place, sound in enumerate(made):
+    for index, sound in enumerate(made):
         time = datetime.now(UTC)
         seconds, peaks = _measure_sound(sound.audio)
         row = HistorySound(
-            id=f"{time:%Y%m%dT%H%M%S%f}-{place}", member=member, time=time, blob=store.put_blob(sound.audio, f".{sound.format}"),
-            format=sound.format, seed=sound.seed, release=sound.release, digest=sound.digest, seconds=seconds, peaks=peaks,
+            id=f"{time:%Y%m%dT%H%M%S%f}-{index}",
+            member=member,
+            time=time,
+            blob=store.put_blob(sound.audio, f".{sound.format}"),
+            seconds=seconds,
+            peaks=peaks,
+            **sound.model_dump(exclude={"audio", "wish"}),
             wish=sound.wish,
-        )  # fmt: skip
+        )
         store.put(row.key, row.model_dump_json().encode(), only_new=True)
         kept.append(row)
     return kept
 
 
 def read_history(store: Store, member: str, limit: int = HISTORY) -> list[HistorySound]:
-    """The member's newest sounds first; a row of another format is passed over."""
+    """The member's sounds, newest first; rows of another format are skipped."""
     keys = sorted((e.key for e in store.list(SOUND_HISTORY.folder(member))), reverse=True)[:limit]
     rows = []
     for key in keys:

@@ -1,4 +1,4 @@
-"""The shelf: every recording and segment the store knows, newest cut first. Reads manifests, never sound."""
+"""The library: every recording and segment in the store, from the manifests. Reads no sound."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from audiotune.store.port import Store, StoreEntry
 
 @dataclass(frozen=True)
 class Library:
-    """What is there. A recording that was cut again shows its newest cut only."""
+    """All recordings and segments. A recording that was segmented again shows its newest segments only."""
 
     recordings: dict[Digest, Recording] = field(default_factory=dict)
     segments: dict[Digest, Segment] = field(default_factory=dict)
 
     def list_member_recordings(self, member: str) -> list[Recording]:
-        """Recordings a member is heard in, by name."""
+        """The recordings that a member is heard in, by name."""
         return sorted((r for r in self.recordings.values() if member in r.contributors), key=lambda r: r.name)
 
 
 class LibraryCache:
-    """Keeps the shelf in memory and reads again only when a manifest came or went."""
+    """Keeps the library in memory and reads it again only when a manifest was added or removed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._seen: tuple[tuple[str, str], ...] | None = None
-        self._shelf = Library()
+        self._library = Library()
 
     def current(self) -> Library:
-        """The shelf as the store has it now. Raises ManifestError, StoreError."""
+        """The library as it is in the store now. Raises ManifestError, StoreError."""
         recordings, segments = (_list_newest_first(self._store, kind) for kind in ("recordings", "segments"))
         seen = tuple((e.key, e.modified.isoformat()) for e in (*recordings, *segments))
         with self._lock:
             if seen != self._seen:
-                self._shelf = Library(self._read_recordings(recordings), self._read_segments(segments))
+                self._library = Library(self._read_recordings(recordings), self._read_segments(segments))
                 self._seen = seen
-            return self._shelf
+            return self._library
 
     def _read_recordings(self, entries: list[StoreEntry]) -> dict[Digest, Recording]:
         found: dict[Digest, Recording] = {}

@@ -1,6 +1,6 @@
-"""Listening: which segment a member hears next, what they answered, and whose answers they may see.
+"""Annotation in the studio: which segment a member hears next, what they answered, and whose answers they may see.
 
-The others' answers are hidden until one's own are given, so that nobody hears with somebody else's ears. This is decided
+The others' answers to a segment stay hidden until a member has answered it, so that nobody is influenced. This is decided
 here, on the server; the page never receives what it must not show.
 """
 
@@ -26,15 +26,15 @@ _KEY = ANNOTATIONS.compile(r"([0-9a-f]{64})/([^/]+)/[^/]+\.json")
 
 
 class TagChecker(Protocol):
-    """The vocabulary, as far as saving needs it (`services.studio.vocabulary.Words`)."""
+    """The vocabulary, as far as saving needs it (`services.studio.vocabulary.StoredVocabulary`)."""
 
     def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-        """The tags, each once. Raises AudioTuneError for one nobody knows."""
+        """The tags, each once. Raises AudioTuneError for an unknown one."""
 
 
 @dataclass(frozen=True)
 class AnnotationProgress:
-    """How many segments there are and how many are heard: by one member, by anybody, by all `members`."""
+    """How many segments there are and how many are answered: by one member, by anybody, by all `members`."""
 
     segments: int
     by_me: int
@@ -47,10 +47,10 @@ class AnnotationProgress:
 
 
 class AnnotationQueue:
-    """The annotate page's mind. Knows no gradio."""
+    """Chooses segments for members, shows and saves their answers. Knows no gradio."""
 
-    def __init__(self, store: Store, shelves: LibraryCache, words: TagChecker) -> None:
-        self._store, self._shelves, self._words = store, shelves, words
+    def __init__(self, store: Store, library_cache: LibraryCache, words: TagChecker) -> None:
+        self._store, self._library_cache, self._words = store, library_cache, words
 
     def list_active_members(self) -> dict[str, str]:
         """Member id -> name, of everybody who has not left."""
@@ -62,10 +62,14 @@ class AnnotationQueue:
         return {id for id, who in self._list_answers_by_segment().items() if who}
 
     def count_progress(self, member: str) -> AnnotationProgress:
-        shelf, ears, members = self._shelves.current(), self._list_answers_by_segment(), set(self.list_active_members())
-        heard = [ears.get(id, set()) for id in shelf.segments]
+        library, answered_by, members = (
+            self._library_cache.current(),
+            self._list_answers_by_segment(),
+            set(self.list_active_members()),
+        )
+        heard = [answered_by.get(id, set()) for id in library.segments]
         return AnnotationProgress(
-            segments=len(shelf.segments),
+            segments=len(library.segments),
             by_me=sum(member in who for who in heard),
             by_anyone=sum(bool(who) for who in heard),
             by_all=sum(who >= members for who in heard),
@@ -73,50 +77,52 @@ class AnnotationQueue:
         )
 
     def choose_next_segment(self, member: str, leave: Sequence[Digest] = ()) -> Digest | None:
-        """The unheard segment with the fewest annotations; those in `leave` come last. None when all are heard.
+        """The unanswered segment with the fewest answers; those in `leave` come last. None when all are answered.
 
-        Ties are broken by a hash of member and segment: members begin at different ends of the pile.
+        Ties are broken by a hash of member and segment, so that members begin with different segments.
         """
-        ears = self._list_answers_by_segment()
-        unheard = [id for id in self._shelves.current().segments if member not in ears.get(id, set())]
+        answered_by = self._list_answers_by_segment()
+        unheard = [id for id in self._library_cache.current().segments if member not in answered_by.get(id, set())]
         order = {id: place for place, id in enumerate(leave)}
         return min(
-            unheard, key=lambda id: (id in order, order.get(id, 0), len(ears.get(id, ())), _hash_order(member, id)), default=None
+            unheard,
+            key=lambda id: (id in order, order.get(id, 0), len(answered_by.get(id, ())), _hash_order(member, id)),
+            default=None,
         )
 
     def list_answered_by(self, member: str, limit: int = 60) -> list[dict[str, Any]]:
         """The member's answered segments, newest answer first: `id`, `title`."""
-        shelf = self._shelves.current()
+        library = self._library_cache.current()
         stamps: dict[Digest, str] = {}
         for entry in self._store.list(ANNOTATIONS.path):
             match = _KEY.fullmatch(entry.key)
-            if match and match.group(2) == member and match.group(1) in shelf.segments:
+            if match and match.group(2) == member and match.group(1) in library.segments:
                 stamps[match.group(1)] = max(entry.key.rpartition("/")[2], stamps.get(match.group(1), ""))
         newest = sorted(stamps, key=lambda id: stamps[id], reverse=True)[:limit]
-        return [{"id": id, "title": format_segment_title(shelf, id)} for id in newest]
+        return [{"id": id, "title": format_segment_title(library, id)} for id in newest]
 
     def view_segment(self, member: str, segment: Digest) -> dict[str, Any]:
         """What the page may know about a segment for this member.
 
-        `others` is None as long as the member has no answer of their own, and `others_count` says how many wait.
+        `others` is None as long as the member has given no answer, and `others_count` says how many there are.
 
         Raises:
             NotInStoreError: no such segment.
-            GovernanceError: nobody of the agreement.
+            GovernanceError: the agreement does not name this member.
         """
         self._require_member(member)
-        shelf = self._shelves.current()
-        if segment not in shelf.segments:
-            raise NotInStoreError("this segment is not on the shelf", where=segment[:12], cure="load the page again")
+        library = self._library_cache.current()
+        if segment not in library.segments:
+            raise NotInStoreError("this segment is not in the library", where=segment[:12], cure="load the page again")
         names = self.list_active_members()
         given = {a.member: a for a in sorted(annotation.read_segment_annotations(self._store, segment), key=lambda a: a.time)}
         mine = given.pop(member, None)
         others = [a for a in given.values() if a.member in names]
-        row = shelf.segments[segment]
+        row = library.segments[segment]
         return {
             "id": segment,
-            "title": format_segment_title(shelf, segment),
-            "about": describe_segment(shelf, segment),
+            "title": format_segment_title(library, segment),
+            "about": describe_segment(library, segment),
             "seconds": round(row.duration_s, 3),
             "mine": _describe_answer(mine, names) if mine else None,
             "others": [_describe_answer(a, names) for a in others] if mine else None,
@@ -127,12 +133,12 @@ class AnnotationQueue:
         """Appends the member's answer; an earlier one stays in the store and no longer counts.
 
         Raises:
-            GovernanceError: nobody of the agreement.
+            GovernanceError: the agreement does not name this member.
             AudioTuneError: nothing was said, an unknown word, words too long.
         """
         self._require_member(member)
-        if segment not in self._shelves.current().segments:
-            raise NotInStoreError("this segment is not on the shelf", where=segment[:12], cure="load the page again")
+        if segment not in self._library_cache.current().segments:
+            raise NotInStoreError("this segment is not in the library", where=segment[:12], cure="load the page again")
         known = self._words.check_tags(tags)
         if not known and not words.strip():
             raise AudioTuneError("nothing is said about this sound yet", cure="choose a word or write some")
@@ -148,27 +154,27 @@ class AnnotationQueue:
             raise GovernanceError(f"{member!r} is no member in the agreement", cure="choose who you are at the top of the page")
 
     def _list_answers_by_segment(self) -> dict[Digest, set[str]]:
-        """Segment -> members who answered it. Read off the keys alone: thousands of answers cost one listing."""
-        names, ears = self.list_active_members(), dict[Digest, set[str]]()
+        """Segment -> members who answered it. Read from the keys alone: thousands of answers cost one listing."""
+        names, answered_by = self.list_active_members(), dict[Digest, set[str]]()
         for entry in self._store.list(ANNOTATIONS.path):
             match = _KEY.fullmatch(entry.key)
             if match and match.group(2) in names:
-                ears.setdefault(match.group(1), set()).add(match.group(2))
-        return ears
+                answered_by.setdefault(match.group(1), set()).add(match.group(2))
+        return answered_by
 
 
-def format_segment_title(shelf: Library, segment: Digest) -> str:
+def format_segment_title(library: Library, segment: Digest) -> str:
     """A name for people: the recording's name and where the segment starts."""
-    row = shelf.segments[segment]
-    recording = shelf.recordings.get(row.recording)
+    row = library.segments[segment]
+    recording = library.recordings.get(row.recording)
     name = recording.name.rpartition("/")[2] if recording else row.recording[:12]
     return f"{name} · {int(row.start_s // 60)}:{row.start_s % 60:04.1f}"
 
 
-def describe_segment(shelf: Library, segment: Digest) -> str:
+def describe_segment(library: Library, segment: Digest) -> str:
     """Session, instrument and people of the recording, in one line."""
-    row = shelf.segments[segment]
-    recording = shelf.recordings.get(row.recording)
+    row = library.segments[segment]
+    recording = library.recordings.get(row.recording)
     if recording is None:
         return ""
     facts = (recording.session, recording.instrument, ", ".join(recording.contributors), "talk heard" if row.speech else "")

@@ -1,4 +1,4 @@
-"""The studio's look: warm paper by day, a dim rehearsal room by night. Follows the system; no fonts from elsewhere."""
+"""The studio's theme: light and dark by the system's setting, with the system's fonts."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ HEAD = (
 
 
 def create_theme() -> gr.themes.Base:
-    """Gradio's own parts in the colours of studio.css; every colour is a variable that is defined there."""
+    """Gradio's components in the colours of studio.css, which defines every variable that is named here."""
     made = gr.themes.Base(
         font=_FONT, font_mono=_MONO, radius_size=gr.themes.sizes.radius_md, spacing_size=gr.themes.sizes.spacing_md
     )
-    paper = {
+    colours = {
         "body_background_fill": "var(--at-background)",
         "body_text_color": "var(--at-text)",
         "body_text_color_subdued": "var(--at-text-muted)",
@@ -80,10 +80,10 @@ def create_theme() -> gr.themes.Base:
         "table_even_background_fill": "var(--at-surface)",
         "table_odd_background_fill": "var(--at-field)",
     }
-    both = {f"{name}_dark": value for name, value in paper.items() if name != "color_accent"}
-    return made.set(**paper, **both, **_SHAPES)
+    dark_colours = {f"{name}_dark": value for name, value in colours.items() if name != "color_accent"}
+    return made.set(**colours, **dark_colours, **_SHAPES)
 
 
 def bundle_scripts(*names: str) -> str:
-    """The named files of widgets/ as one script for a widget, in order."""
+    """The named files of widgets/, in order, as one script for a widget."""
     return "\n".join((WIDGETS / name).read_text(encoding="utf-8") for name in names)

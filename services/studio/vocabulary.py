@@ -1,4 +1,4 @@
-"""The vocabulary as the annotate page needs it: facets and terms as plain data, checked answers, own words."""
+"""The vocabulary for the annotate page: facets and terms as plain data, checked tags, members' own words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_WORD = 60
 
 
 class StoredVocabulary:
-    """Reads the vocabulary anew for each question: members add words, and every studio on the store sees them at once."""
+    """Reads the vocabulary from the store for each call: members add words, and every studio on the store sees them at once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -27,7 +27,7 @@ class StoredVocabulary:
         ]
 
     def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-        """The tags, each once, empty facets left out. Raises AudioTuneError for a facet or term nobody knows."""
+        """The tags, each once, empty facets left out. Raises AudioTuneError for an unknown facet or term."""
         vocabulary = Vocabulary.load(self._store)
         known = {facet: {term.id for term in vocabulary.list_terms(facet)} for facet in vocabulary.facets}
         for facet, terms in tags.items():
@@ -37,7 +37,7 @@ class StoredVocabulary:
         return {facet: tuple(dict.fromkeys(terms)) for facet, terms in tags.items() if terms}
 
     def add_term(self, facet: str, word: str, member: str) -> tuple[str, str]:
-        """Adds a member's own word and returns its id and label; one that is there already is given back as it is.
+        """Adds a member's own word and returns its id and label; a word that exists is returned as it is.
 
         Raises AudioTuneError for an empty or long word or an unknown facet.
         """

@@ -1,4 +1,4 @@
-"""Waveform peaks: what a browser needs to draw a sound without decoding it."""
+"""Waveform peaks, from which a browser draws a sound without decoding it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from audiotune.audio import sound as sounds
 from audiotune.audio.sound import Sound
 
-BUCKETS = 480  # about one per screen pixel of a phone, two per pixel-pair of a desk
+BUCKETS = 480  # about one per pixel on a phone's screen, one per two pixels on a desktop
 
 
 def compute_peaks(sound: Sound, buckets: int = BUCKETS) -> list[int]:
@@ -28,5 +28,5 @@ def compute_peaks(sound: Sound, buckets: int = BUCKETS) -> list[int]:
 
 @functools.lru_cache(maxsize=512)
 def read_file_peaks(path: Path) -> tuple[int, ...]:
-    """Peaks of a sound file; blobs never change, so a path is remembered. Raises SoundError."""
+    """Peaks of a sound file; blobs never change, so results are cached by path. Raises SoundError."""
     return tuple(compute_peaks(sounds.read_sound(path)))

@@ -1,6 +1,6 @@
-"""Account: one's password, one's tokens for programs and plug-ins, and, for owners, the others' accounts. Only where members sign in.
+"""The account page: a member's password and tokens, and, for owners, the others' accounts. Shown only where members sign in.
 
-Where they sign in at a provider there are no passwords; owners say there who somebody of the provider is.
+Where members sign in at a provider there are no passwords; owners link identities at the provider to members instead.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from services.studio.sign_in.credentials import LABEL, add_member_identity, is_o
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
 
-def build_account_page(desk: StudioContext) -> PageRefresh:
-    if not desk.uses_provider:
-        _build_password_form(desk)
-    kept, which = _build_token_form(desk)
+def build_account_page(context: StudioContext) -> PageRefresh:
+    if not context.uses_provider:
+        _build_password_form(context)
+    kept, which = _build_token_form(context)
     people = gr.HTML(elem_id="at-accounts")
     with gr.Column(visible=False) as owners:
-        whose = _build_identity_form(desk, people) if desk.uses_provider else _build_account_form(desk, people)
+        whose = _build_identity_form(context, people) if context.uses_provider else _build_account_form(context, people)
 
-    def arrive(member: str) -> tuple[Any, ...]:
+    def load_values(member: str) -> tuple[Any, ...]:
         try:
-            mine, ends = _render_tokens(desk, member)
-            shown = gr.Column(visible=is_owner(desk.store, member))
-            return (mine, gr.Dropdown(choices=ends, value=None), *_list_accounts(desk, member), shown)
+            mine, ends = _render_tokens(context, member)
+            shown = gr.Column(visible=is_owner(context.store, member))
+            return (mine, gr.Dropdown(choices=ends, value=None), *_list_accounts(context, member), shown)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
-    return PageRefresh(arrive, [kept, which, people, whose, owners], by_account=True)
+    return PageRefresh(load_values, [kept, which, people, whose, owners], by_account=True)
 
 
-def _build_password_form(desk: StudioContext) -> None:
+def _build_password_form(context: StudioContext) -> None:
     gr.HTML(tag("h2", "Password"))
     with gr.Row():
         old = gr.Textbox(label="Password now", type="password", elem_id="at-password-now")
@@ -49,20 +49,20 @@ def _build_password_form(desk: StudioContext) -> None:
     change, news = gr.Button("Change it", elem_id="at-password-change"), gr.HTML(elem_id="at-password-news")
 
     def on_change(old: str, new: str, request: gr.Request) -> tuple[Any, str, str]:
-        member = find_account(desk, request)
+        member = find_account(context, request)
         try:
-            if accounts.verify_password(desk.store, member, old) is None:
+            if accounts.verify_password(context.store, member, old) is None:
                 raise AccessError("the password now is not right", cure="type it again")
-            changed = accounts.change_password(desk.store, member, new)
+            changed = accounts.change_password(context.store, member, new)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), "", ""
-        desk.sessions.renew(read_session_cookie(request), changed.password)
+        context.sessions.renew(read_session_cookie(request), changed.password)
         return render_message("Changed. You stay signed in here; everywhere else you are signed out.", "good"), "", ""
 
     change.click(on_change, [old, new], [news, old, new])
 
 
-def _build_token_form(desk: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
+def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
     words = "A token lets a program or plug-in ask the generation service in your name. Treat it like a password."
     gr.HTML(join_markup(tag("h2", "Tokens"), tag("p", words, class_="at-intro")))
     kept = gr.HTML(elem_id="at-tokens")
@@ -75,51 +75,53 @@ def _build_token_form(desk: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
     end = gr.Button("End it", elem_id="at-token-end")
 
     def on_make(purpose: str, days: int, request: gr.Request) -> tuple[Any, Any, Any]:
-        member = find_account(desk, request)
+        member = find_account(context, request)
         try:
-            _require_member(find_present_member(desk, "", request))
-            text = tokens.issue_token(desk.store, member, ("generate",), days, label=purpose.strip())
+            _require_member(find_present_member(context, "", request))
+            text = tokens.issue_token(context.store, member, ("generate",), days, label=purpose.strip())
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return _render_secret("Copy it now; it is not shown again.", text), *_update_tokens(_render_tokens(desk, member))
+        return _render_secret("Copy it now; it is not shown again.", text), *_update_tokens(_render_tokens(context, member))
 
     def on_end(id: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
-        member = find_account(desk, request)
+        member = find_account(context, request)
         try:
-            if id not in {token.id for token in _list_own_tokens(desk, member)}:
+            if id not in {token.id for token in _list_own_tokens(context, member)}:
                 raise AccessError("choose one of your tokens", cure="it may have ended already")
-            tokens.revoke_token(desk.store, str(id))
+            tokens.revoke_token(context.store, str(id))
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return render_message("Ended; services notice within two seconds.", "good"), *_update_tokens(_render_tokens(desk, member))
+        return render_message("Ended; services notice within two seconds.", "good"), *_update_tokens(
+            _render_tokens(context, member)
+        )
 
     make.click(on_make, [purpose, life], [news, kept, which])
     end.click(on_end, [which], [news, kept, which])
     return kept, which
 
 
-def _build_account_form(desk: StudioContext, people: gr.HTML) -> gr.Dropdown:
-    """Accounts of others; for owners."""
+def _build_account_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown:
+    """The form in which owners make accounts."""
     whose = gr.Dropdown([], label="Member", elem_id="at-account-of")
     make = gr.Button("New account or new password", elem_id="at-account-make")
     news = gr.HTML(elem_id="at-account-news")
 
     def on_make(member: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
-        owner = find_account(desk, request)
+        owner = find_account(context, request)
         try:
-            password = issue_password(desk.store, desk.require_agreement(), owner, member or "")
+            password = issue_password(context.store, context.require_agreement(), owner, member or "")
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return _render_secret(f"Give {member} this password; it is not shown again.", password), *_list_accounts(desk, owner)
+        return _render_secret(f"Give {member} this password; it is not shown again.", password), *_list_accounts(context, owner)
 
     make.click(on_make, [whose], [news, people, whose])
     return whose
 
 
-def _build_identity_form(desk: StudioContext, people: gr.HTML) -> gr.Dropdown:
-    """Who somebody of the provider is here; for owners."""
+def _build_identity_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown:
+    """The form in which owners link identities at the provider to members."""
     whose = gr.Dropdown([], label="Member", elem_id="at-account-of")
-    label = f"What the provider calls them (its claim {desk.settings.oidc_member_claim})"
+    label = f"What the provider calls them (its claim {context.settings.oidc_member_claim})"
     identity = gr.Textbox(label=label, max_length=identities.LONGEST, elem_id="at-identity")
     with gr.Row():
         add = gr.Button("This is the member", elem_id="at-identity-add")
@@ -127,62 +129,62 @@ def _build_identity_form(desk: StudioContext, people: gr.HTML) -> gr.Dropdown:
     news = gr.HTML(elem_id="at-account-news")
 
     def on_add(member: str | None, identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
-        owner = find_account(desk, request)
+        owner = find_account(context, request)
         try:
-            add_member_identity(desk.store, desk.require_agreement(), owner, member or "", identity)
+            add_member_identity(context.store, context.require_agreement(), owner, member or "", identity)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return render_message(f"{identity.strip()} is {member} from now on.", "good"), *_list_accounts(desk, owner)
+        return render_message(f"{identity.strip()} is {member} from now on.", "good"), *_list_accounts(context, owner)
 
     def on_remove(identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
-        owner = find_account(desk, request)
+        owner = find_account(context, request)
         try:
-            remove_member_identity(desk.store, owner, identity)
+            remove_member_identity(context.store, owner, identity)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return render_message("Forgotten; their session ends within seconds.", "good"), *_list_accounts(desk, owner)
+        return render_message("Forgotten; their session ends within seconds.", "good"), *_list_accounts(context, owner)
 
     add.click(on_add, [whose, identity], [news, people, whose])
     remove.click(on_remove, [identity], [news, people, whose])
     return whose
 
 
-def _list_accounts(desk: StudioContext, member: str) -> tuple[Any, Any]:
+def _list_accounts(context: StudioContext, member: str) -> tuple[Any, Any]:
     """The table of accounts or identities and the choice, for owners; nothing for others."""
-    if not is_owner(desk.store, member):
+    if not is_owner(context.store, member):
         return Markup(), gr.Dropdown(choices=[])
-    choice = gr.Dropdown(choices=[(m.name, m.id) for m in desk.require_agreement().members])
-    if desk.uses_provider:
-        return join_markup(tag("h2", "Who is who at the provider"), _render_identities(desk)), choice
-    have = {each.member: each for each in accounts.list_accounts(desk.store)}
+    choice = gr.Dropdown(choices=[(m.name, m.id) for m in context.require_agreement().members])
+    if context.uses_provider:
+        return join_markup(tag("h2", "Who is who at the provider"), _render_identities(context)), choice
+    have = {each.member: each for each in accounts.list_accounts(context.store)}
     rows = [
         (m.name, have[m.id].role if m.id in have else "no account", f"{have[m.id].changed:%d %b %Y}" if m.id in have else "")
-        for m in desk.require_agreement().members
+        for m in context.require_agreement().members
     ]
     shown = join_markup(tag("h2", "Members' accounts"), render_table(("Member", "Account", "Password since"), rows))
     return shown, choice
 
 
-def _render_identities(desk: StudioContext) -> Markup:
-    """Every member, and what the provider calls them."""
-    known = identities.list_identities(desk.store)
-    called = {m.id: ", ".join(one.identity for one in known if one.member == m.id) for m in desk.require_agreement().members}
-    rows = [(m.name, called[m.id] or "cannot sign in yet") for m in desk.require_agreement().members]
+def _render_identities(context: StudioContext) -> Markup:
+    """Every member with their identities at the provider."""
+    known = identities.list_identities(context.store)
+    called = {m.id: ", ".join(one.identity for one in known if one.member == m.id) for m in context.require_agreement().members}
+    rows = [(m.name, called[m.id] or "cannot sign in yet") for m in context.require_agreement().members]
     return render_table(("Member", "Known as"), rows)
 
 
-def _render_tokens(desk: StudioContext, member: str) -> tuple[Markup, list[tuple[str, str]]]:
+def _render_tokens(context: StudioContext, member: str) -> tuple[Markup, list[tuple[str, str]]]:
     """The member's tokens as a table, and those that can be ended."""
-    mine = _list_own_tokens(desk, member)
+    mine = _list_own_tokens(context, member)
     if not mine:
         return tag("p", "You have no tokens."), []
     rows = [(t.label or "no words", t.id, f"{t.made:%d %b %Y}", f"{t.expires:%d %b %Y}" if t.expires else "never") for t in mine]
     return render_table(("For", "Id", "Made", "Ends"), rows), [(f"{t.label or 'no words'} ({t.id})", t.id) for t in mine]
 
 
-def _list_own_tokens(desk: StudioContext, member: str) -> list[Token]:
-    """Tokens of the member that count; not those the studio itself carries."""
-    return [t for t in tokens.list_tokens(desk.store) if t.member == member and not t.revoked and t.label != LABEL]
+def _list_own_tokens(context: StudioContext, member: str) -> list[Token]:
+    """The member's valid tokens, without those that the studio itself uses."""
+    return [t for t in tokens.list_tokens(context.store) if t.member == member and not t.revoked and t.label != LABEL]
 
 
 def _update_tokens(listed: tuple[Markup, list[tuple[str, str]]]) -> tuple[Markup, Any]:

@@ -1,4 +1,4 @@
-"""Agreement: who is in the group, what may be done with what they give, what each gave, and taking it away."""
+"""The agreement page: the members, what the group may do with their recordings, what each gave, and the export of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _USES = {
 }
 
 
-def build_agreement_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
+def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     plan = gr.HTML(elem_id="at-agreement")
     words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
     gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-intro")))
@@ -36,14 +36,19 @@ def build_agreement_page(desk: StudioContext, me: gr.BrowserState) -> PageRefres
     download = gr.DownloadButton("Download", visible=False, elem_id="at-download")
 
     def on_pack(chosen: str, with_weights: bool, request: gr.Request) -> tuple[Any, Any]:
-        member = find_present_member(desk, chosen, request)
+        member = find_present_member(context, chosen, request)
         if not member:
             return render_message("Choose who you are at the top of the page first.", "bad"), gr.DownloadButton(visible=False)
         try:
             path = export_member_data(
-                desk.store, desk.library.current(), desk.require_agreement(), member, list_releases(desk.store),
-                Path(download.GRADIO_CACHE) / secrets.token_hex(16), weights=with_weights,  # nobody else can guess the folder
-            )  # fmt: skip
+                context.store,
+                context.library.current(),
+                context.require_agreement(),
+                member,
+                list_releases(context.store),
+                Path(download.GRADIO_CACHE) / secrets.token_hex(16),  # nobody else can guess this folder
+                weights=with_weights,
+            )
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.DownloadButton(visible=False)
         size = path.stat().st_size / 1e6
@@ -52,18 +57,18 @@ def build_agreement_page(desk: StudioContext, me: gr.BrowserState) -> PageRefres
         )
 
     pack.click(on_pack, [me, weights], [news, download])
-    return PageRefresh(lambda member: _render_agreement(desk), [plan])
+    return PageRefresh(lambda member: _render_agreement(context), [plan])
 
 
-def _render_agreement(desk: StudioContext) -> Markup:
+def _render_agreement(context: StudioContext) -> Markup:
     try:
-        agreement, shelf = desk.require_agreement(), desk.library.current()
+        agreement, library = context.require_agreement(), context.library.current()
         rows = []
         for member in agreement.members:
-            gift = count_contribution(desk.store, shelf, member.id)
+            contribution = count_contribution(context.store, library, member.id)
             agreed = "left the group" if member.left else ", ".join(member.consents_to) or "asks for each recording"
-            minutes = f"{gift.recordings} ({gift.seconds / 60:.1f} min)"
-            rows.append((member.name, agreed, minutes, str(gift.segments), str(gift.answers)))
+            minutes = f"{contribution.recordings} ({contribution.seconds / 60:.1f} min)"
+            rows.append((member.name, agreed, minutes, str(contribution.segments), str(contribution.answers)))
     except AudioTuneError as e:
         return render_message(f"{e}.", "bad")
     headers = ("Member", "Agrees to", "Recordings", "Segments", "Answers")

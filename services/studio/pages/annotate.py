@@ -1,4 +1,4 @@
-"""Annotate: the widget in static/annotate.js, and the functions it may call. Each answers {"error": words} when it cannot."""
+"""The annotate page: the widget in widgets/annotate.js, and the functions that it calls. Each answers {"error": words} on failure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from services.studio.theme import bundle_scripts
 from services.studio.waveform import read_file_peaks
 
 
-def build_annotate_page(desk: StudioContext) -> PageRefresh:
-    calls = _AnnotateFunctions(desk)
+def build_annotate_page(context: StudioContext) -> PageRefresh:
+    calls = _AnnotateFunctions(context)
     widget = gr.HTML(
         {"member": ""},
         html_template='<section class="at-annotate" aria-label="Annotate"></section>',
         js_on_load=bundle_scripts("dom.js", "player.js", "chips.js", "annotate.js"),
         server_functions=[
-            create_server_function(desk, work)
+            create_server_function(context, work)
             for work in (calls.start_annotating, calls.next_segment, calls.open_segment, calls.save_answer, calls.add_word)
         ],
         apply_default_css=False,
@@ -32,10 +32,10 @@ def build_annotate_page(desk: StudioContext) -> PageRefresh:
 
 
 class _AnnotateFunctions:
-    """What the widget asks. `cache` copies a file to where the browser may fetch it from and gives its path."""
+    """The functions that the widget calls. `cache` copies a file to a folder that browsers may fetch from, and returns its path."""
 
-    def __init__(self, desk: StudioContext) -> None:
-        self._desk = desk
+    def __init__(self, context: StudioContext) -> None:
+        self._context = context
         self.cache: Callable[[str], str | None] = lambda path: path
 
     def start_annotating(self, member: str, given: Payload) -> Payload:
@@ -43,7 +43,7 @@ class _AnnotateFunctions:
         return self._answer_with_next(member, [])
 
     def next_segment(self, member: str, given: Payload) -> Payload:
-        """The next unheard one; those left for later come last."""
+        """The next segment without this member's answer; those left for later come last."""
         return self._answer_with_next(member, [str(id) for id in given.get("leave", [])][:5000])
 
     def open_segment(self, member: str, given: Payload) -> Payload:
@@ -51,43 +51,43 @@ class _AnnotateFunctions:
         return {
             **self._describe_progress(member),
             "segment": self._load_segment(member, str(given["segment"])),
-            "facets": self._desk.vocabulary.list_facets(),
+            "facets": self._context.vocabulary.list_facets(),
         }
 
     def save_answer(self, member: str, given: Payload) -> Payload:
-        """Keeps an answer; then the next segment, or the same one with everybody's answers."""
+        """Saves an answer; then gives the next segment, or the same one with everybody's answers."""
         tags = {str(facet): [str(term) for term in terms] for facet, terms in dict(given.get("tags", {})).items()}
         segment = str(given["segment"])
-        self._desk.annotation_queue.save_answer(member, segment, tags, str(given.get("words", "")))
+        self._context.annotation_queue.save_answer(member, segment, tags, str(given.get("words", "")))
         if given.get("go_on"):
             return self._answer_with_next(member, [str(id) for id in given.get("leave", [])][:5000])
         return {**self._describe_progress(member), "segment": self._load_segment(member, segment)}
 
     def add_word(self, member: str, given: Payload) -> Payload:
-        """A word of the member's own, for the whole group."""
+        """Adds a member's own word to the group's vocabulary."""
         if not member:
             return {"error": "Choose who you are at the top of the page first."}
-        term, label = self._desk.vocabulary.add_term(str(given.get("facet", "")), str(given.get("word", "")), member)
-        return {"term": term, "label": label, "facets": self._desk.vocabulary.list_facets()}
+        term, label = self._context.vocabulary.add_term(str(given.get("facet", "")), str(given.get("word", "")), member)
+        return {"term": term, "label": label, "facets": self._context.vocabulary.list_facets()}
 
     def _answer_with_next(self, member: str, leave: list[str]) -> Payload:
-        id = self._desk.annotation_queue.choose_next_segment(member, leave)
+        id = self._context.annotation_queue.choose_next_segment(member, leave)
         answer = self._describe_progress(member)
         if id is not None:
             answer["segment"] = self._load_segment(member, id)
-            answer["facets"] = self._desk.vocabulary.list_facets()
+            answer["facets"] = self._context.vocabulary.list_facets()
         return answer
 
     def _describe_progress(self, member: str) -> Payload:
-        listening = self._desk.annotation_queue
-        return {"progress": listening.count_progress(member).as_dict(), "heard": listening.list_answered_by(member)}
+        queue = self._context.annotation_queue
+        return {"progress": queue.count_progress(member).as_dict(), "heard": queue.list_answered_by(member)}
 
     def _load_segment(self, member: str, id: str) -> Payload:
-        """The view with its sound's address and peaks; a sound that cannot be read is said, not thrown."""
-        view = self._desk.annotation_queue.view_segment(member, id)
-        row = self._desk.library.current().segments[id]
+        """The segment with its sound's address and peaks, or with the reason why its sound cannot be read."""
+        view = self._context.annotation_queue.view_segment(member, id)
+        row = self._context.library.current().segments[id]
         try:
-            path = self._desk.store.fetch(row.blob)
+            path = self._context.store.fetch(row.blob)
             view["peaks"] = list(read_file_peaks(path))
             view["url"] = f"gradio_api/file={self.cache(str(path))}"
         except AudioTuneError as e:

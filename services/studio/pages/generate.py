@@ -1,8 +1,8 @@
-"""Generate and listen: what to ask for, the sounds that came, and a way back to each one's settings."""
+"""The generate page: a form, the sounds that were made, and a way to take up the settings of each again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _SAMPLERS = ["as the release likes"]
 _NOTHING_YET = "Sounds you make appear here, with everything needed to make them again."
 
 
-def build_generate_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
+def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-intro"))
     form = _GenerateForm.create_form()
     with gr.Row():
@@ -34,23 +34,23 @@ def build_generate_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh
     news = gr.HTML(elem_id="at-generate-message")
     made = _build_sounds_widget("at-new-sounds")
     past = _build_sounds_widget("at-history")
-    shown = _create_sound_renderer(desk, past.move_resource_to_block_cache)
+    shown = _create_sound_renderer(context, past.move_resource_to_block_cache)
 
     def on_make(request: gr.Request, *given: Any) -> tuple[Any, ...]:
-        member = find_acting_member(desk, str(given[-1] or ""), request)
+        member = find_acting_member(context, str(given[-1] or ""), request)
         if not member:
             return render_message("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
         try:
             wish, init = _GenerateForm.read_request(given[:-1])
-            kept = history.add_to_history(desk.store, member, desk.generation.generate_sounds(wish, init, member))
+            kept = history.add_to_history(context.store, member, context.generation.generate_sounds(wish, init, member))
             news_ = render_message(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
-            past_ = shown(history.read_history(desk.store, member), "Before", _NOTHING_YET)
+            past_ = shown(history.read_history(context.store, member), "Before", _NOTHING_YET)
             return news_, shown(kept, "Just made"), past_, kept[0].seed if kept else gr.skip()
         except AudioTuneError as e:
             return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), gr.skip(), gr.skip(), gr.skip()
 
     def on_restore(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        rows = history.read_history(desk.store, find_acting_member(desk, chosen, request), limit=500)
+        rows = history.read_history(context.store, find_acting_member(context, chosen, request), limit=500)
         row = next((r for r in rows if r.id == event.id), None)
         if row is None:
             return (render_message("This sound is not in your history any more.", "bad"), *[gr.skip()] * len(form.parts))
@@ -59,51 +59,56 @@ def build_generate_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh
             *_GenerateForm.restore_values(row),
         )
 
-    def arrive(member: str) -> tuple[Any, ...]:
+    def load_values(member: str) -> tuple[Any, ...]:
         if not member:
             nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
             return nobody, *_GenerateForm.apply_limits({}), gr.skip()
         try:
-            rows = shown(history.read_history(desk.store, member), "Before", _NOTHING_YET)
+            rows = shown(history.read_history(context.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
             rows = {"sounds": [], "empty": f"{e}."}
-        away, told = _read_service_limits(desk)
-        return rows, *_GenerateForm.apply_limits(told), away or gr.skip()
+        message, limits = _read_service_limits(context)
+        return rows, *_GenerateForm.apply_limits(limits), message or gr.skip()
 
     asked = make.click(
         lambda: (render_message("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
-        None, [news, make, stop], show_progress="hidden",
-    )  # fmt: skip
-    coming = asked.then(
-        on_make, [*form.parts, me], [news, made, past, form.seed],
-        show_progress="hidden", concurrency_limit=4,
-    )  # fmt: skip
-    coming.then(_reset_buttons, None, [make, stop], show_progress="hidden")
+        None,
+        [news, make, stop],
+        show_progress="hidden",
+    )
+    generation = asked.then(
+        on_make, [*form.parts, me], [news, made, past, form.seed], show_progress="hidden", concurrency_limit=4
+    )
+    generation.then(_reset_buttons, None, [make, stop], show_progress="hidden")
     stop.click(
-        lambda: (render_message("Not waiting any longer. The service may still finish it."), *_reset_buttons()), None, [news, make, stop],
-        cancels=[coming], show_progress="hidden",
-    )  # fmt: skip
+        lambda: (render_message("Not waiting any longer. The service may still finish it."), *_reset_buttons()),
+        None,
+        [news, make, stop],
+        cancels=[generation],
+        show_progress="hidden",
+    )
     for sounds in (made, past):
         sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
-    return PageRefresh(arrive, [past, *form.limited, news], cleared_outputs=[made])
+    return PageRefresh(load_values, [past, *form.limited, news], cleared_outputs=[made])
 
 
 class _GenerateForm:
-    """The inputs in one fixed order."""
+    """The inputs in one fixed order, in which `read_request` and `restore_values` name them too. `limited`: set by the service."""
 
-    def __init__(self, **parts: Any) -> None:
-        self.seed = parts["seed"]
-        self.parts = list(parts.values())
-        self.limited = [parts["seconds"], parts["sampler"]]
+    def __init__(self, parts: Sequence[Any], seed: Any, limited: list[Any]) -> None:
+        self.parts, self.seed, self.limited = list(parts), seed, limited
 
     @classmethod
     def create_form(cls) -> _GenerateForm:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 prompt = gr.Textbox(
-                    label="Prompt", lines=3, max_length=1000, elem_id="at-prompt",
+                    label="Prompt",
+                    lines=3,
+                    max_length=1000,
+                    elem_id="at-prompt",
                     placeholder="a low drone that slowly opens, metallic",
-                )  # fmt: skip
+                )
                 negative = gr.Textbox(label="Rather not", placeholder="hiss, voices", max_length=1000, elem_id="at-negative")
                 with gr.Accordion("Start from a sound", open=False):
                     init = gr.Audio(label="Sound", type="filepath", sources=["upload", "microphone"], elem_id="at-init")
@@ -123,39 +128,45 @@ class _GenerateForm:
                     guidance = gr.Slider(0, 15, 4, step=0.1, label="Guidance", info="How closely to follow the words.")
                     sampler = gr.Dropdown(_SAMPLERS, value=_SAMPLERS[0], label="Sampler")
                     adapters = gr.Textbox(
-                        label="Adapters", placeholder="grit=0.7, tape=0.3", max_length=300, elem_id="at-adapters",
+                        label="Adapters",
+                        placeholder="grit=0.7, tape=0.3",
+                        max_length=300,
+                        elem_id="at-adapters",
                         info="The group's light add-ons (LoRA) on top of the release, each with its strength, 0 to 2.",
-                    )  # fmt: skip
+                    )
                     format = gr.Radio(_FORMATS, value="wav", label="File")
-        return cls(
-            prompt=prompt, negative=negative, seconds=seconds, steps=steps, guidance=guidance, seed=seed, locked=locked,
-            sampler=sampler, count=count, format=format, init=init, strength=strength, adapters=adapters,
-        )  # fmt: skip
+        inputs = (prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters)
+        return cls(inputs, seed, limited=[seconds, sampler])
 
     @staticmethod
     def read_request(given: tuple[Any, ...]) -> tuple[SoundRequest, Path | None]:
         prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters = given
         wish = SoundRequest(
-            prompt=(prompt or "").strip(), negative_prompt=(negative or "").strip(), seconds=float(seconds), steps=int(steps),
-            guidance=float(guidance), seed=int(seed or 0) if locked else None, count=int(count), format=format,
-            sampler="" if sampler in (None, *_SAMPLERS) else sampler, strength=float(strength) if init else None,
+            prompt=(prompt or "").strip(),
+            negative_prompt=(negative or "").strip(),
+            seconds=float(seconds),
+            steps=int(steps),
+            guidance=float(guidance),
+            seed=int(seed or 0) if locked else None,
+            sampler="" if sampler in (None, *_SAMPLERS) else sampler,
+            count=int(count),
+            format=format,
+            strength=float(strength) if init else None,
             adapters=(adapters or "").strip(),
-        )  # fmt: skip
+        )
         return wish, Path(init) if init else None
 
     @staticmethod
     def restore_values(row: HistorySound) -> tuple[Any, ...]:
-        """One value per input; a sound to start from is not kept, so it stays as it is."""
+        """One value per input; the init audio is not stored, so that input stays as it is."""
         w = row.wish
-        return (
-            w.prompt, w.negative_prompt, w.seconds, w.steps, w.guidance, row.seed, True, w.sampler or _SAMPLERS[0], 1,
-            w.format, gr.skip(), gr.skip() if w.strength is None else w.strength, w.adapters,
-        )  # fmt: skip
+        settings = (w.prompt, w.negative_prompt, w.seconds, w.steps, w.guidance, row.seed, True, w.sampler or _SAMPLERS[0], 1)
+        return *settings, w.format, gr.skip(), gr.skip() if w.strength is None else w.strength, w.adapters
 
     @staticmethod
-    def apply_limits(told: dict[str, Any]) -> tuple[Any, Any]:
-        longest = float(told.get("max_seconds") or 12)
-        samplers = [*_SAMPLERS, *map(str, told.get("samplers") or [])]
+    def apply_limits(limits: dict[str, Any]) -> tuple[Any, Any]:
+        longest = float(limits.get("max_seconds") or 12)
+        samplers = [*_SAMPLERS, *map(str, limits.get("samplers") or [])]
         return gr.Slider(maximum=longest), gr.Dropdown(choices=samplers)
 
 
@@ -163,12 +174,12 @@ def _reset_buttons() -> tuple[Any, Any]:
     return gr.Button(interactive=True), gr.Button(interactive=False)
 
 
-def _create_sound_renderer(desk: StudioContext, cache: Callable[[str], str | None]) -> Callable[..., dict[str, Any]]:
-    """Sounds as the widget takes them; `cache` copies a file to where the browser may fetch it from and gives its path."""
+def _create_sound_renderer(context: StudioContext, cache: Callable[[str], str | None]) -> Callable[..., dict[str, Any]]:
+    """Sounds as the widget takes them. `cache` copies a file to a folder that browsers may fetch from, and returns its path."""
 
     def shown(kept: list[HistorySound], title: str, empty: str = "") -> dict[str, Any]:
-        cards = [row.describe_for_page(f"gradio_api/file={cache(str(desk.store.fetch(row.blob)))}") for row in kept]
-        return {"sounds": cards, "title": title, "empty": empty}
+        sounds = [row.describe_for_page(f"gradio_api/file={cache(str(context.store.fetch(row.blob)))}") for row in kept]
+        return {"sounds": sounds, "title": title, "empty": empty}
 
     return shown
 
@@ -183,9 +194,9 @@ def _build_sounds_widget(elem_id: str) -> gr.HTML:
     )
 
 
-def _read_service_limits(desk: StudioContext) -> tuple[Markup, dict[str, Any]]:
-    """A word when the service is away, and what it tells of itself."""
+def _read_service_limits(context: StudioContext) -> tuple[Markup, dict[str, Any]]:
+    """A message when the service is unreachable, and the limits that it names."""
     try:
-        return Markup(), desk.generation.read_limits()
+        return Markup(), context.generation.read_limits()
     except AudioTuneError as e:
         return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), {}

@@ -1,4 +1,4 @@
-"""The bar on top: the group, and who is listening: the member signed in, or where no sign-in is asked the one chosen."""
+"""The header of every page: the group, and the member: the one signed in, or the one chosen where no sign-in is required."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER
 from services.studio.theme import bundle_scripts
 
 
-def find_acting_member(desk: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
-    """The member who acts: the one signed in when there is a sign-in, else the one chosen; "" for nobody of the group."""
-    return desk.find_active_member(read_signed_in(request), chosen)
+def find_acting_member(context: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
+    """The member who acts: the one signed in where sign-in is required, else the one chosen; "" for nobody of the group."""
+    return context.find_active_member(read_signed_in(request), chosen)
 
 
-def find_present_member(desk: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
-    """Like `who`, and also somebody who has left: they may look and take their data away, nothing else."""
-    return desk.find_member(read_signed_in(request), chosen)
+def find_present_member(context: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
+    """Like `find_acting_member`, and also a member who has left: they may look and take their data away, nothing else."""
+    return context.find_member(read_signed_in(request), chosen)
 
 
-def find_account(desk: StudioContext, request: gr.Request | Request | None) -> str:
-    """The account that signed in, also one that the agreement does not name; "" where nobody signs in."""
-    return (read_signed_in(request) or "") if desk.requires_sign_in else ""
+def find_account(context: StudioContext, request: gr.Request | Request | None) -> str:
+    """The account that signed in, also one that the agreement does not name; "" where no sign-in is required."""
+    return (read_signed_in(request) or "") if context.requires_sign_in else ""
 
 
 def read_signed_in(request: gr.Request | Request | None) -> str | None:
-    """Who came in through the door.
+    """The signed-in member; None without sign-in.
 
-    An event's request carries the name; a widget's function is given the bare request, which does not (seen on Gradio 6.31).
+    An event's request carries the name. A widget's function gets the plain request, which does not (seen on Gradio 6.31).
     """
     if request is None:
         return None
-    if isinstance(request, gr.Request):  # its other attributes are copies by way of JSON, which a scope does not survive
+    if isinstance(request, gr.Request):  # its other attributes are copies made through JSON, which drops the scope
         return request.username
     return str(request.scope[MEMBER_SCOPE_KEY]) if request.scope.get(MEMBER_SCOPE_KEY) else None
 
 
 def read_session_cookie(request: gr.Request) -> str:
-    """The text in this browser's cookie; "" for none."""
+    """The value of this browser's session cookie; "" for none."""
     cookies = request.request.cookies if request.request else {}
     return cookies.get(COOKIE_OF_HOST) or cookies.get(COOKIE) or ""
 
 
-def build_header_value(desk: StudioContext, member: str, account: str = "") -> dict[str, Any]:
-    """What the bar shows. `account`: who signed in, which may be nobody of the group."""
-    agreement = read_current_agreement(desk.store)
+def build_header_value(context: StudioContext, member: str, account: str = "") -> dict[str, Any]:
+    """The values that the header shows. `account`: who signed in, which may be nobody of the group."""
+    agreement = read_current_agreement(context.store)
     return {
         "group": agreement.group if agreement else "",
         "members": [(m.id, f"{m.name} (left)" if m.left else m.name) for m in agreement.members] if agreement else [],
         "member": member,
-        "signed_in": desk.requires_sign_in,
+        "signed_in": context.requires_sign_in,
         "account": account,
-        "notice": "" if member or not account else _write_notice(account, agreement, is_owner(desk.store, account)),
+        "notice": "" if member or not account else _write_notice(account, agreement, is_owner(context.store, account)),
     }
 
 
 def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str:
-    """For an account that is nobody of the group: what it may do, and how that changes."""
+    """The notice for an account that the agreement does not name: what it may do, and how to change that."""
     may = f"you may look{' and make accounts' if owner else ''}, nothing else"
     named = f'a member with id = "{account}"'
     if agreement is None:
@@ -71,9 +71,9 @@ def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str
     return f"The agreement does not name {account}: {may}. {who} {named} to agreement.toml; the next ingest with it puts it in force."
 
 
-def build_header(desk: StudioContext) -> gr.HTML:
+def build_header(context: StudioContext) -> gr.HTML:
     return gr.HTML(
-        build_header_value(desk, ""),
+        build_header_value(context, ""),
         html_template='<header class="at-header"></header>',
         js_on_load=bundle_scripts("dom.js", "header.js"),
         apply_default_css=False,

@@ -1,4 +1,4 @@
-"""Releases: every model the group made, who is in it, what the gate said, and its report."""
+"""The releases page: every model of the group, the people in it, the result of its gate, and its report."""
 
 from __future__ import annotations
 
@@ -20,44 +20,46 @@ _LEAD = "A release is what the group's sounds became: weights with a name, the p
 _TO_THE_REPORT = "() => document.querySelector('#at-report-frame')?.scrollIntoView({block: 'start'})"
 
 
-def build_releases_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
+def build_releases_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-intro"))
-    widget = training.build_training_widget(desk)
-    cards = gr.HTML(elem_id="at-releases")
+    widget = training.build_training_widget(context)
+    releases = gr.HTML(elem_id="at-releases")
     choice = gr.Dropdown([], label="Report of", elem_id="at-report-of")
     show = gr.Button("Show report", elem_classes="at-show-report")
     frame = gr.HTML(elem_id="at-report-frame")
-    show.click(lambda digest: _render_report(desk, digest), [choice], [frame], show_progress="hidden")
+    show.click(lambda digest: _render_report(context, digest), [choice], [frame], show_progress="hidden")
 
     def on_made(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        shown, which = _refresh_releases(desk, find_acting_member(desk, chosen, request))
+        shown, which = _refresh_releases(context, find_acting_member(context, chosen, request))
         return shown, which
 
     def on_report(event: gr.EventData) -> tuple[Any, Any]:
         digest = str(event.digest or "")
-        return gr.Dropdown(value=digest), _render_report(desk, digest)
+        return gr.Dropdown(value=digest), _render_report(context, digest)
 
-    widget.made(on_made, [me], [cards, choice], show_progress="hidden")
+    widget.made(on_made, [me], [releases, choice], show_progress="hidden")
     widget.report(on_report, None, [choice, frame], show_progress="hidden").then(None, js=_TO_THE_REPORT)
-    return PageRefresh(lambda member: ({"member": member}, *_refresh_releases(desk, member)), [widget, cards, choice])
+    return PageRefresh(lambda member: ({"member": member}, *_refresh_releases(context, member)), [widget, releases, choice])
 
 
-def _refresh_releases(desk: StudioContext, member: str) -> tuple[Any, Any]:
+def _refresh_releases(context: StudioContext, member: str) -> tuple[Any, Any]:
     try:
-        found = list_releases(desk.store)
-        recordings = {id: r.name for id, r in desk.library.current().recordings.items()}
+        found = list_releases(context.store)
+        recordings = {id: r.name for id, r in context.library.current().recordings.items()}
     except AudioTuneError as e:
         return render_message(f"{e}.", "bad"), gr.Dropdown(choices=[])
     try:
-        listed, note = desk.generation.list_releases(member), Markup()
+        listed, note = context.generation.list_releases(member), Markup()
     except AudioTuneError as e:
         listed, note = [], render_message(f"{str(e)[:1].upper()}{str(e)[1:]}. The cards below come from the store.")
-    names = desk.annotation_queue.list_active_members()
+    names = context.annotation_queue.list_active_members()
     if not found:
         return join_markup(note, _render_no_releases()), gr.Dropdown(choices=[], value=None)
-    cards = tag("div", *(_render_release(r, find_aliases(listed, r), names, recordings) for r in found), class_="at-release-list")
+    listing = tag(
+        "div", *(_render_release(r, find_aliases(listed, r), names, recordings) for r in found), class_="at-release-list"
+    )
     with_report = [(f"{r.name} {r.version}", r.digest) for r in found if r.evaluation.report]
-    return join_markup(note, cards), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
+    return join_markup(note, listing), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
 
 
 def _render_no_releases() -> Markup:
@@ -100,9 +102,9 @@ def _choose_gate_class(passed: bool) -> str:
     return "at-good" if passed else "at-bad"
 
 
-def _render_report(desk: StudioContext, digest: str | None) -> Markup:
+def _render_report(context: StudioContext, digest: str | None) -> Markup:
     try:
-        page = read_evaluation_report(desk.store, list_releases(desk.store), digest or "")
+        page = read_evaluation_report(context.store, list_releases(context.store), digest or "")
     except AudioTuneError as e:
         return render_message(f"{e}.", "bad")
     return embed_page(page, "Evaluation report") if page else render_message("This release has no report in the store.")

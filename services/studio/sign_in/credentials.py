@@ -1,4 +1,4 @@
-"""Who comes in: members' passwords checked and guessing slowed, and the tokens with which the studio asks for sounds on their behalf."""
+"""Passwords checked with guessing slowed, accounts that owners make, and the tokens with which the studio asks in members' names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from audiotune.governance import Agreement
 from audiotune.store import Store
 
 LOG = logging.getLogger("audiotune.studio")
-WRONG, WITHIN_S = 10, 600.0  # so many wrong passwords for one name in so many seconds, then none is looked at
+WRONG, WITHIN_S = 10, 600.0  # after this many wrong passwords for one name in this many seconds none is checked
 _NAMES = 1000
 LABEL = "studio"
 _LIFE = timedelta(days=1)
 
 
 class PasswordChecker:
-    """Says whose account a name and a password open, if any. The door asks at each sign-in.
+    """Finds the account that a name and a password belong to, at each sign-in.
 
     Args:
         now: seconds of a clock that never goes back.
@@ -40,7 +40,7 @@ class PasswordChecker:
             return None
         try:
             account = accounts.verify_password(self._store, name, password)
-        except AudioTuneError as e:  # the store is away: nobody comes in, and the page says only that it did not work
+        except AudioTuneError as e:  # the store is unreachable: nobody signs in, and the page says only that it did not work
             LOG.error("sign-in could not be checked: %s", e)
             account, unknown = None, True
         else:
@@ -53,9 +53,9 @@ class PasswordChecker:
         return account
 
     def _count_attempt(self, name: str) -> bool:
-        """Counts the try before it is looked at, as many may come at once; a right password forgives it."""
+        """Counts the attempt before it is checked, as many may come at once; a right password clears the count."""
         with self._lock:
-            if len(self._wrong) >= _NAMES:  # made-up names must not fill the memory
+            if len(self._wrong) >= _NAMES:  # names that somebody makes up must not fill the memory
                 self._wrong.clear()
             times, now = self._wrong[name], self._now()
             while times and now - times[0] > WITHIN_S:
@@ -70,7 +70,7 @@ def issue_password(store: Store, agreement: Agreement, owner: str, member: str) 
     """Makes an account with a generated password, or gives one a new password; returns it.
 
     Raises:
-        AccessError: the one who asks is no owner, or nobody of the agreement was chosen.
+        AccessError: `owner` is no owner, or `member` is not in the agreement.
     """
     if not is_owner(store, owner):
         raise AccessError("only owners make accounts", cure="ask an owner of the group")
@@ -85,7 +85,7 @@ def issue_password(store: Store, agreement: Agreement, owner: str, member: str) 
 
 
 def add_member_identity(store: Store, agreement: Agreement, owner: str, member: str, identity: str) -> None:
-    """Says which member somebody of the sign-in provider is. Raises AccessError as `new_password` does, and for no identity."""
+    """Links an identity at the provider to a member. Raises AccessError as `issue_password` does, and for an invalid identity."""
     if not is_owner(store, owner):
         raise AccessError("only owners say who is who", cure="ask an owner of the group")
     if agreement.find_member(member) is None:
@@ -94,7 +94,7 @@ def add_member_identity(store: Store, agreement: Agreement, owner: str, member: 
 
 
 def remove_member_identity(store: Store, owner: str, identity: str) -> None:
-    """Forgets it. Raises AccessError: no owner, their own only way in, or nobody of that name."""
+    """Removes the link. Raises AccessError: no owner, the owner's only identity, or no such identity."""
     if not is_owner(store, owner):
         raise AccessError("only owners say who is who", cure="ask an owner of the group")
     own = [one.identity for one in identities.list_identities(store) if one.member == owner]
@@ -109,7 +109,7 @@ def is_owner(store: Store, member: str) -> bool:
 
 
 class MemberTokens:
-    """A token for each member, so that the generation service knows who asks. Made when needed, renewed, kept in memory only."""
+    """A token for each member, so that the generation service knows the member. Issued when needed, renewed, in memory only."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -117,7 +117,7 @@ class MemberTokens:
         self._lock = threading.Lock()
 
     def __call__(self, member: str) -> str:
-        """The token's text; "" for nobody."""
+        """The token's text; "" for no member."""
         if not member:
             return ""
         now = datetime.now(UTC)

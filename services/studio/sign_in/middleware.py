@@ -1,7 +1,8 @@
-"""The door: in front of every page, in the same server. Lets nobody through who has not signed in; two kinds say how that is done.
+"""Sign-in in front of every page, in the same server: requests without a session are refused before Gradio sees them.
 
-Gradio is told who came by `auth_dependency`; its own app stays a launched one, which checks whose file is asked for. Its own sign-in is
-not used: it keeps a session for as long as the process lives, whatever becomes of the password.
+Subclasses say how a person signs in. Gradio learns the member through `auth_dependency`. Its app stays a launched one, which
+checks that a file belongs to the person who asks for it. Gradio's own sign-in is not used: its sessions live as long as the
+process does, even after the password has changed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
 
-_OPEN_PATHS = ("/gradio_api/startup-events",)  # Gradio calls it itself when it is launched; it tells nothing
+_OPEN_PATHS = ("/gradio_api/startup-events",)  # Gradio calls it itself when it is launched; the answer holds no data
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -35,17 +36,17 @@ _STYLE = (Path(__file__).parent / "sign_in.css").read_text(encoding="utf-8")
 
 
 class SignIn(ABC):
-    """Builds what `launch()` is given. Everything else is refused before Gradio sees it.
+    """The parts that `launch()` is given: a middleware and the function that names the member.
 
     Args:
-        routes: addresses the door answers itself, besides `/logout`.
+        routes: the addresses that sign-in answers itself, besides `/logout`.
     """
 
-    own_paths: tuple[str, ...] = ()  # beginnings of the paths in `routes`
+    own_paths: tuple[str, ...] = ()  # prefixes of the paths in `routes`
 
-    def __init__(self, desk: StudioContext, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
-        self._desk, self._sessions, self._life_s = desk, desk.sessions, round(desk.settings.session_s)
-        self.secure = desk.settings.public_url.startswith("https://")
+    def __init__(self, context: StudioContext, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
+        self._context, self._sessions, self._life_s = context, context.sessions, round(context.settings.session_s)
+        self.secure = context.settings.public_url.startswith("https://")
         self.cookie = COOKIE_OF_HOST if self.secure else COOKIE
         answers = {AccessError: self._handle_error}
         self._own = Starlette(
@@ -57,16 +58,16 @@ class SignIn(ABC):
         """The page for somebody who has not signed in."""
 
     async def find_sign_out_url(self, proof: str) -> str:
-        """Where a browser goes after sign-out; `proof` is the session's."""
+        """The address that a browser is sent to after sign-out; `proof` is the session's."""
         return "/"
 
     def middleware(self) -> Middleware:
-        """For the server's app."""
-        return Middleware(_SignInMiddleware, door=self)
+        """The middleware for the server's app."""
+        return Middleware(_SignInMiddleware, sign_in=self)
 
     @staticmethod
     def read_member(request: Request) -> str | None:
-        """Gradio's question: who asks? The guard has settled it."""
+        """The member who sends this request, as the middleware found it; Gradio calls this."""
         return request.scope.get(MEMBER_SCOPE_KEY) or None
 
     async def handle_request(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +93,7 @@ class SignIn(ABC):
         return JSONResponse({"detail": "Not authenticated"}, 401, _SECURITY_HEADERS)
 
     def set_session_cookie(self, response: Response, text: str, *, secure: bool) -> None:
-        """Gives the browser its session's cookie."""
+        """Sets the cookie of the browser's session."""
         response.set_cookie(self.cookie, text, self._life_s, path="/", secure=secure, httponly=True, samesite="lax")
 
     async def _sign_out(self, request: Request) -> Response:
@@ -108,30 +109,32 @@ class SignIn(ABC):
         return self.render_refusal(words)
 
     def render_refusal(self, words: list[str]) -> Response:
-        """The page for somebody who is not let in."""
+        """The page for somebody who is refused."""
         return render_page("You cannot come in yet", words[0], *(tag("p", each, class_="soft") for each in words[1:]), status=403)
 
 
 def render_page(title: str, words: str, *more: Markup, status: int = 200) -> Response:
-    """A page of the door: a title, a sentence, and what follows."""
+    """A page of the sign-in: a title, a sentence, and further parts."""
     body = tag("main", tag("h1", title), tag("p", words), *more)
     head = join_markup(
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", title), tag("style", Markup(_STYLE)),
-    )  # fmt: skip
+        tag("meta", charset="utf-8"),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Markup(_STYLE)),
+    )
     return HTMLResponse(f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>", status, _SECURITY_HEADERS)
 
 
 def redirect_to_start() -> RedirectResponse:
-    """To the studio's first page after a sign-in, never to where somebody asked for."""
+    """Sends the browser to the studio's first page after a sign-in, never to an address that the request names."""
     return RedirectResponse("/", 303, _SECURITY_HEADERS)
 
 
 class _SignInMiddleware:
-    """The door as Starlette wants a middleware."""
+    """`SignIn` in the form of a Starlette middleware."""
 
-    def __init__(self, app: ASGIApp, door: SignIn) -> None:
-        self._app, self._door = app, door
+    def __init__(self, app: ASGIApp, sign_in: SignIn) -> None:
+        self._app, self._sign_in = app, sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._door.handle_request(self._app, scope, receive, send)
+        await self._sign_in.handle_request(self._app, scope, receive, send)

@@ -1,4 +1,4 @@
-"""The door for those who sign in with a password: a form, answered at /login; /logout ends the session.
+"""Sign-in with a password: a form, answered at /login; /logout ends the session.
 
 A program may send the same form; it gets JSON, 200 or 400, and the session's cookie.
 """
@@ -17,19 +17,19 @@ from services.studio.context import StudioContext
 from services.studio.sign_in.credentials import PasswordChecker
 from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
 
-_LONGEST_FORM = 16_384  # bytes; a name and a password, however they are written
+_LONGEST_FORM = 16_384  # bytes; enough for a name and a password in any encoding
 _SIGN_IN_WORDS = "Sign in with your member's id and password. An owner of the group makes accounts."
 _WRONG = "That did not work. Look at name and password; after many wrong ones, wait ten minutes."
 
 
 class PasswordSignIn(SignIn):
-    """Asks the doorkeeper; a session stands on the password it began with."""
+    """Checks a name and a password; a session is valid as long as the password that it began with."""
 
     own_paths = ("/login",)
 
-    def __init__(self, desk: StudioContext, keeper: PasswordChecker | None = None) -> None:
-        self._keeper = keeper or PasswordChecker(desk.store)
-        super().__init__(desk, [Route("/login", self._handle_login, methods=["GET", "POST"])])
+    def __init__(self, context: StudioContext, checker: PasswordChecker | None = None) -> None:
+        self._checker = checker or PasswordChecker(context.store)
+        super().__init__(context, [Route("/login", self._handle_login, methods=["GET", "POST"])])
 
     def render_sign_in(self) -> Response:
         return render_page("Audio Tune", _SIGN_IN_WORDS, _render_form())
@@ -37,14 +37,16 @@ class PasswordSignIn(SignIn):
     async def _handle_login(self, request: Request) -> Response:
         if request.method != "POST":
             return redirect_to_start()
-        reads = "text/html" in request.headers.get("accept", "")
-        told = await _read_form(request)
-        account = await run_in_threadpool(self._keeper, told.get("username", ""), told.get("password", ""))
+        wants_page = "text/html" in request.headers.get("accept", "")
+        form = await _read_form(request)
+        account = await run_in_threadpool(self._checker, form.get("username", ""), form.get("password", ""))
         if account is None:
             return (
-                render_page("Audio Tune", _WRONG, _render_form(), status=400) if reads else JSONResponse({"detail": _WRONG}, 400)
+                render_page("Audio Tune", _WRONG, _render_form(), status=400)
+                if wants_page
+                else JSONResponse({"detail": _WRONG}, 400)
             )
-        response = redirect_to_start() if reads else JSONResponse({"success": True})
+        response = redirect_to_start() if wants_page else JSONResponse({"success": True})
         self.set_session_cookie(
             response, self._sessions.begin(account.member, account.password), secure=self.secure or _is_https(request)
         )
@@ -52,7 +54,7 @@ class PasswordSignIn(SignIn):
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """The form's fields; none of one that is too long or has too many."""
+    """The form's fields; none when the form is too long or has too many."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -65,7 +67,7 @@ async def _read_form(request: Request) -> dict[str, str]:
 
 
 def _is_https(request: Request) -> bool:
-    """As the browser came, in front of whatever ends TLS. It decides about the asker's own cookie only."""
+    """Whether the browser uses https, also in front of a proxy that ends TLS. It decides about the sender's own cookie only."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip())
 
 

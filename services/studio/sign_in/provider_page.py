@@ -1,6 +1,6 @@
-"""The door for those who sign in at a provider (OpenID Connect).
+"""Sign-in at a provider (OpenID Connect).
 
-/oidc/begin   to the provider         /oidc/back   from there: a session begins         /logout   both sessions end
+/oidc/begin   sends to the provider       /oidc/back   comes back from it and begins a session       /logout   ends both sessions
 """
 
 from __future__ import annotations
@@ -25,22 +25,27 @@ _BEGIN_S = 600
 
 
 class ProviderSignIn(SignIn):
-    """Sends to the provider and takes back who comes from there."""
+    """Sends a visitor to the provider and begins a session for the person who comes back."""
 
     own_paths = ("/oidc/",)
 
-    def __init__(self, desk: StudioContext, provider: OidcProvider) -> None:
+    def __init__(self, context: StudioContext, provider: OidcProvider) -> None:
         self._provider = provider
-        # State, nonce and verifier travel in a signed cookie: nothing is kept for those who only knock.
+        # State, nonce and verifier travel in a signed cookie: the server keeps nothing for sign-ins that are never finished.
         memory = Middleware(
-            SessionMiddleware, secret_key=secrets.token_urlsafe(32), session_cookie="audio-tune-sign-in", path="/oidc",
-            max_age=_BEGIN_S, same_site="lax", https_only=desk.settings.public_url.startswith("https://"),
-        )  # fmt: skip
+            SessionMiddleware,
+            secret_key=secrets.token_urlsafe(32),
+            session_cookie="audio-tune-sign-in",
+            path="/oidc",
+            max_age=_BEGIN_S,
+            same_site="lax",
+            https_only=context.settings.public_url.startswith("https://"),
+        )
         routes = [Route("/oidc/begin", self._start_sign_in), Route("/oidc/back", self._finish_sign_in)]
-        super().__init__(desk, routes, [memory])
+        super().__init__(context, routes, [memory])
 
     def render_sign_in(self) -> Response:
-        words = f"Sign in with {self._desk.settings.oidc_name} to come in."
+        words = f"Sign in with {self._context.settings.oidc_name} to come in."
         return render_page("Audio Tune", words, tag("a", "Sign in", href="/oidc/begin"))
 
     def render_refusal(self, words: list[str]) -> Response:
@@ -67,14 +72,14 @@ class ProviderSignIn(SignIn):
         return response
 
     def _find_member(self, identity: str) -> str:
-        """Who this is here. Raises AccessError with the cure when nobody is."""
-        settings = self._desk.settings
+        """The member that an identity stands for. Raises AccessError, with the cure, when it stands for nobody."""
+        settings = self._context.settings
         found = (
             identity
             if settings.oidc_claim_is_member
-            else getattr(identities.find_identity(self._desk.store, identity), "member", "")
+            else getattr(identities.find_identity(self._context.store, identity), "member", "")
         )
-        if found and self._desk.find_member(found, ""):
+        if found and self._context.find_member(found, ""):
             return found
         if found:
             raise AccessError(f"{found} is no member in the agreement", cure="an owner adds you to the agreement first")

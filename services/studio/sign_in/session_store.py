@@ -1,6 +1,6 @@
-"""Who has come in through the door: sessions in memory, ended by time, by sign-out, and when what they stand on no longer holds.
+"""Sessions of signed-in browsers, in memory. They end by time, by sign-out, and when their proof is no longer valid.
 
-A session stands on a password or on an identity at the provider: a new password, a removed account or identity end it.
+The proof is a password or an identity at the provider: a new password, a removed account or a removed identity ends the session.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from audiotune.access import accounts, identities
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
 
-MEMBER_SCOPE_KEY = "audiotune.member"  # key in a request's scope: who came through the door
-COOKIE, COOKIE_OF_HOST = "audio-tune-session", "__Host-audio-tune"  # the second over https: bound to this host's name
+MEMBER_SCOPE_KEY = "audiotune.member"  # key in a request's scope: the signed-in member
+COOKIE, COOKIE_OF_HOST = (
+    "audio-tune-session",
+    "__Host-audio-tune",
+)  # the second one over https: browsers bind it to this host's name
 RECHECK_S = 2.0
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class BrowserSession:
-    """One browser. `until` and `looked` are seconds of the sessions' clock.
+    """The session of one browser. `until` and `checked` are seconds of the store's clock.
 
     Attributes:
-        proof: what it stands on: the identity, or the password's hash as the account keeps it.
+        proof: the identity, or the password's hash as the account keeps it.
         id_token: the provider's, for the sign-out there.
     """
 
@@ -34,14 +37,14 @@ class BrowserSession:
     proof: str = field(repr=False)
     id_token: str = field(repr=False)
     until: float
-    looked: float
+    checked: float
 
 
 SessionCheck = Callable[[BrowserSession], bool]
 
 
 def create_password_check(store: Store) -> SessionCheck:
-    """Whether the member's password is still the one the session began with; each hash has a salt of its own."""
+    """Checks that the member's password is the one the session began with; each hash has a salt of its own."""
 
     def holds(session: BrowserSession) -> bool:
         account = accounts.read_account(store, session.member)
@@ -51,7 +54,7 @@ def create_password_check(store: Store) -> SessionCheck:
 
 
 def create_identity_check(store: Store) -> SessionCheck:
-    """Whether the identity is still this member's."""
+    """Checks that the identity is still linked to this member."""
 
     def holds(session: BrowserSession) -> bool:
         found = identities.find_identity(store, session.proof)
@@ -61,22 +64,22 @@ def create_identity_check(store: Store) -> SessionCheck:
 
 
 class SessionStore:
-    """Keeps them. A studio that starts anew asks everybody to sign in again.
+    """All sessions. A studio that restarts asks everybody to sign in again.
 
     Args:
         life_s: seconds a session lives.
-        holds: what it stands on is looked at again after LOOK_S; None where nothing can be looked up, as with an identity that
+        is_valid: checks a session's proof again after RECHECK_S; None where nothing can be looked up, as with an identity that
             is the member's id itself.
         now: seconds of a clock that never goes back.
     """
 
-    def __init__(self, life_s: float, holds: SessionCheck | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._life_s, self._look, self._now = life_s, holds, now
+    def __init__(self, life_s: float, is_valid: SessionCheck | None, now: Callable[[], float] = time.monotonic) -> None:
+        self._life_s, self._is_valid, self._now = life_s, is_valid, now
         self._kept: dict[str, BrowserSession] = {}
         self._lock = threading.Lock()
 
     def begin(self, member: str, proof: str, id_token: str = "") -> str:
-        """The text for the cookie."""
+        """Begins a session; returns the text for the cookie."""
         text, now = secrets.token_urlsafe(32), self._now()
         with self._lock:
             if len(self._kept) >= _MOST:
@@ -87,7 +90,7 @@ class SessionStore:
         return text
 
     def find_member(self, text: str) -> str:
-        """Who carries this; "" for nobody."""
+        """The member whose session has this cookie; "" for none."""
         now = self._now()
         with self._lock:
             session = self._kept.get(text)
@@ -96,10 +99,10 @@ class SessionStore:
         if session.until <= now:
             self.end(text)
             return ""
-        return session.member if now - session.looked <= RECHECK_S or self._recheck_session(text, session, now) else ""
+        return session.member if now - session.checked <= RECHECK_S or self._recheck_session(text, session, now) else ""
 
     def renew(self, text: str, proof: str) -> None:
-        """Lets this one stand on a new password: its member has just changed it there."""
+        """Gives a session a new proof: its member has just changed the password in it."""
         with self._lock:
             if text in self._kept:
                 self._kept[text] = replace(self._kept[text], proof=proof)
@@ -109,17 +112,17 @@ class SessionStore:
             return self._kept.pop(text, None)
 
     def _recheck_session(self, text: str, session: BrowserSession, now: float) -> bool:
-        """Whether it still holds; ends it otherwise. A store that is away takes nobody's session."""
+        """Whether the session's proof is still valid; ends the session otherwise. An unreachable store ends no session."""
         try:
-            holds = self._look is None or self._look(session)
+            valid = self._is_valid is None or self._is_valid(session)
         except AudioTuneError:
-            holds = True
+            valid = True
         with self._lock:
             kept = self._kept.get(text)
-            if kept is None or kept.proof != session.proof:  # ended or renewed meanwhile: that counts
+            if kept is None or kept.proof != session.proof:  # ended or renewed meanwhile
                 return kept is not None
-            if holds:
-                self._kept[text] = replace(kept, looked=now)
+            if valid:
+                self._kept[text] = replace(kept, checked=now)
             else:
                 del self._kept[text]
-        return holds
+        return valid
