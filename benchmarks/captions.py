@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from audiotune.domain.vocabulary import Vocabulary
-from components.annotate_merge.merge import Ballot, merge_by_majority, merge_dawid_skene
+from components.annotate_merge.merge import Ballot, MergeResult, collect_votes, merge_dawid_skene
 
 Truth = dict[tuple[str, str], bool]
 TERMS_HELD = {"mood": (1, 2), "type": (1, 1), "texture": (1, 3), "synthesis": (1, 2), "motion": (1, 2)}
@@ -47,6 +48,15 @@ FIVE = (
     Annotator("careless", 0.35, 1.2),
     Annotator("habit", 0.4, 0.3, favourites=2),
 )
+
+
+def merge_by_majority(ballots: Iterable[Ballot]) -> MergeResult:
+    """The share of annotators who said a term: what Dawid-Skene is measured against."""
+    votes = collect_votes(ballots)
+    share = np.bincount(votes.cell, votes.said, votes.cell_count) / np.maximum(
+        np.bincount(votes.cell, minlength=votes.cell_count), 1
+    )
+    return MergeResult(votes.by_segment_and_term(share))
 
 
 def simulate(segments: int, seed: int) -> dict[str, tuple[set[tuple[str, str]], list[Ballot]]]:

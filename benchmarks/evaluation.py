@@ -122,7 +122,12 @@ def _kad(sounds: list[Sound]) -> None:
     reference = _rows(half)
     for name, change in cases:
         changed = [change(sound) for sound in other]
-        far = np.mean([distance.measure_log_mel_distance(a, b) for a, b in zip(other, changed)])
+        far = np.mean(
+            [
+                distance.measure_mel_distance(distance.compute_log_mel(a), distance.compute_log_mel(b))
+                for a, b in zip(other, changed)
+            ]
+        )
         rbf, cubic = (
             distance.compute_kad(reference, _rows(changed)),
             distance.compute_kad(reference, _rows(changed), "polynomial"),

@@ -51,11 +51,6 @@ def measure_mel_distance(a: Mel, b: Mel) -> float:
     return float(np.abs(a[:, :frames] - b[:, :frames]).mean())
 
 
-def measure_log_mel_distance(a: Sound, b: Sound) -> float:
-    """`mel_distance` of two sounds."""
-    return measure_mel_distance(compute_log_mel(a), compute_log_mel(b))
-
-
 def compute_mel_statistics(mel: Mel) -> Matrix:
     """What a sound is like, as one vector: mean, spread, 10th and 90th percentile over time of its log-mel bands, and mean
     and spread of how fast they change: float64 [6 * bands]."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from audiotune.audio.sound import Sound
 
@@ -21,13 +21,6 @@ CUT_COLOR = "#e0883a"
 FLOOR_DB = -90.0
 _PALETTE = ("#2f9c98", "#e0883a", "#7a74c9", "#c2567a", "#6f9a3e", "#4d8fd1")
 _DPI = 100
-
-
-def measure_peaks(sound: Sound, columns: int = 1000) -> NDArray[np.float32]:
-    """The loudest absolute frame of each of at most `columns` equal stretches, over all channels: float32 [columns]."""
-    loud = np.abs(sound.data).max(axis=0) if sound.frames else np.zeros(1, np.float32)
-    edges = np.linspace(0, len(loud), min(columns, len(loud)) + 1).astype(np.int64)[:-1]
-    return np.asarray(np.maximum.reduceat(loud, edges), dtype=np.float32)
 
 
 def draw_waveform(

@@ -57,12 +57,6 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
     return (_encode_id3(words) if format == "mp3" else b"") + out.getvalue()
 
 
-def read_tags(data: bytes) -> dict[str, str]:
-    """The tags inside a file."""
-    with sf.SoundFile(io.BytesIO(data)) as file:
-        return {name: value for name, value in file.copy_metadata().items() if value}
-
-
 def _encode_id3(tags: Mapping[str, str]) -> bytes:
     """An ID3v2.4 tag in UTF-8: libsndfile's own drops the copyright and marks UTF-8 as Latin-1. Spec: id3.org, 2.4.0."""
     frames = b"".join(_encode_id3_frame(_ID3[name], value) for name, value in tags.items() if name in _ID3 and value)

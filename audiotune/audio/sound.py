@@ -6,7 +6,6 @@ Does not know where sounds come from or why; loudness lives in `audiotune.audio.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,17 +92,6 @@ class Sound:
     def cut(self, start_frame: int, end_frame: int) -> Sound:
         return Sound(self.data[:, max(0, start_frame) : max(0, end_frame)], self.sample_rate_hz)
 
-    def apply_fades(self, fade_in_s: float, fade_out_s: float) -> Sound:
-        """Raised-cosine fades at both ends; fades longer than the sound are shortened to it."""
-        data = self.data.copy()
-        n_in = min(self.frames, round(fade_in_s * self.sample_rate_hz))
-        n_out = min(self.frames, round(fade_out_s * self.sample_rate_hz))
-        if n_in:
-            data[:, :n_in] *= _raised_cosine(n_in)
-        if n_out:
-            data[:, self.frames - n_out :] *= _raised_cosine(n_out)[::-1]
-        return Sound(data, self.sample_rate_hz)
-
     def write(self, path: Path, subtype: str | None = None) -> Path:
         """Writes to a temporary name beside `path`, then renames. Format by suffix (.wav, .flac, .ogg, .mp3).
 
@@ -139,25 +127,6 @@ def read_sound(path: Path | str | io.BytesIO, start_frame: int = 0, end_frame: i
     return Sound(data.T, int(rate))
 
 
-def read_blocks(path: Path | str, block_frames: int = 1 << 16) -> Iterator[Frames]:
-    """The file's frames as float32 [frames, channels] blocks: constant memory whatever its length."""
-    try:
-        with sf.SoundFile(path) as file:
-            while True:
-                block = file.read(block_frames, dtype="float32", always_2d=True)
-                if not len(block):
-                    return
-                yield block
-    except (sf.LibsndfileError, RuntimeError, OSError) as e:
-        raise SoundError(
-            f"cannot read the sound: {e}", where=str(path), cure="open it in an audio editor and export it as WAV"
-        ) from e
-
-
 def to_decibels(amplitude: float) -> float:
     """20 log10 of an amplitude; -inf for 0."""
     return float(20 * np.log10(amplitude)) if amplitude > 0 else -np.inf
-
-
-def _raised_cosine(frames: int) -> Frames:
-    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / frames)).astype(np.float32)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import soundfile as sf
 from markupsafe import Markup as Markup
 
-from audiotune.audio.sound import Sound, to_decibels
+from audiotune.audio.sound import Sound
 
 PAGE_BYTES = 2_900_000  # Kubeflow's viewer takes 3 MB
 _PLAYER_RATE_HZ = 32_000  # keeps 16 kHz of band; a third smaller than 48 kHz at the same quality
@@ -119,11 +119,6 @@ def format_duration(duration_s: float) -> str:
     minutes, rest = divmod(round(duration_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def format_level(amplitude: float) -> str:
-    """An amplitude as `-12.3 dBFS`, or `silence`."""
-    return f"{to_decibels(amplitude):.1f} dBFS" if amplitude > 0 else "silence"
 
 
 def _encode_mp3(sound: Sound) -> bytes:

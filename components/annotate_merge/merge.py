@@ -128,15 +128,6 @@ def merge_dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> MergeR
     return MergeResult(votes.by_segment_and_term(p), _estimate_competence(votes, p, answers))
 
 
-def merge_by_majority(ballots: Iterable[Ballot]) -> MergeResult:
-    """The share of annotators who said a term: what Dawid-Skene is measured against."""
-    votes = collect_votes(ballots)
-    share = np.bincount(votes.cell, votes.said, votes.cell_count) / np.maximum(
-        np.bincount(votes.cell, minlength=votes.cell_count), 1
-    )
-    return MergeResult(votes.by_segment_and_term(share))
-
-
 def merge_by_facet(ballots: Mapping[str, list[Ballot]], iterations: int) -> dict[str, MergeResult]:
     """Dawid-Skene for each facet."""
     return {facet: merge_dawid_skene(every, iterations) for facet, every in ballots.items()}

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from audiotune.audio.decode import open_sound
-from audiotune.domain.manifest import Manifest, load_manifest
-from audiotune.domain.manifest import fetch_manifest as fetch_manifest
+from audiotune.domain.manifest import Manifest, fetch_manifest, load_manifest
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
 from audiotune.errors import AudioTuneError, ManifestError, SoundError, StoreError

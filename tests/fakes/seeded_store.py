@@ -24,6 +24,7 @@ from audiotune.domain.segment import Segment, segment_id
 from audiotune.governance import Agreement, Member, publish_agreement
 from audiotune.governance.consent import record_standing_consents
 from audiotune.store import FolderStore, Store, compute_digest
+from tests.fakes.fades import apply_fades
 from tests.fakes.layout_store import LayoutStore
 
 ALL = ("store", "train", "release", "generate")
@@ -123,7 +124,7 @@ def _recording(store: Store, sound: Sound, name: str, people: tuple[str, ...], s
 def _segment(store: Store, recording: Recording, sound: Sound, place: int, segment_s: float) -> Segment:
     start, length = (round(x * recording.sample_rate_hz) for x in (place * segment_s, segment_s))
     end = min(start + length, recording.frames)
-    rendered = sound.cut(start, end).apply_fades(0.0, 0.01)
+    rendered = apply_fades(sound.cut(start, end), 0.0, 0.01)
     return Segment(
         id=segment_id(recording.id, start, end, 0.0, 0.0, 0.01), recording=recording.id, start_frame=start, end_frame=end,
         sample_rate_hz=recording.sample_rate_hz, fade_out_s=0.01, blob=store.put_blob(rendered.to_bytes("FLAC"), ".flac"),

@@ -21,8 +21,7 @@ from audiotune.audio.sound import Sound, read_sound
 from audiotune.domain import annotation
 from audiotune.domain.annotation import Annotation
 from audiotune.domain.dataset import DatasetRow
-from audiotune.domain.manifest import fetch_manifest as fetch_manifest
-from audiotune.domain.manifest import find_newest_manifest
+from audiotune.domain.manifest import fetch_manifest, find_newest_manifest
 from audiotune.governance import record_consent
 from audiotune.governance.consent import Consent
 from audiotune.store import FolderStore

@@ -24,12 +24,12 @@ import httpx
 import pytest
 
 from audiotune import client, governance
-from audiotune.audio.files_and_tags import read_tags
 from audiotune.audio.sound import read_sound
 from audiotune.errors import GenerationError
 from audiotune.governance import Consent
 from audiotune.store import FolderStore, compute_digest
 from tests.fakes.small_release import RECORDING, publish
+from tests.fakes.sound_tags import read_tags
 
 pytestmark = pytest.mark.integration
 ASK: dict[str, Any] = {"prompt": "low dark drone", "seconds": 0.5, "steps": 4, "seed": 7, "format": "wav"}

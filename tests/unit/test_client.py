@@ -13,12 +13,12 @@ import pytest
 
 from audiotune import cli, client
 from audiotune.access import tokens
-from audiotune.audio.files_and_tags import read_tags
 from audiotune.client import AsyncClient, Client
 from audiotune.errors import GenerationError
 from tests import REPOSITORY
 from tests.fakes.in_process_service import ASK, InProcessService
 from tests.fakes.live_service import serve_http
+from tests.fakes.sound_tags import read_tags
 
 PAGES = REPOSITORY / "docs"
 

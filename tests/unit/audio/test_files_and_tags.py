@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiotune.audio.files_and_tags import encode_file, read_tags
+from audiotune.audio.files_and_tags import encode_file
 from audiotune.audio.sound import Sound
 from audiotune.domain.generation import Format
+from tests.fakes.sound_tags import read_tags
 
 TAGS = {"title": "tiefer Ton, grün", "comment": "Synthetic sound. seed=7", "copyright": "by ana", "artist": "ours 1"}
 FORMATS = get_args(Format)

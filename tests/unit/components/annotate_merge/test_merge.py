@@ -6,7 +6,7 @@ import pytest
 from audiotune.domain.recording import Likeness, Recording
 from benchmarks.captions import scores
 from components.annotate_merge.krippendorff import measure_agreement
-from components.annotate_merge.merge import Ballot, collect_votes, merge_by_majority, merge_dawid_skene
+from components.annotate_merge.merge import Ballot, collect_votes, merge_dawid_skene
 from components.annotate_merge.split import split_recordings
 from tests.fakes.described_store import recording
 
@@ -34,7 +34,6 @@ def test_one_answer_alone_is_believed() -> None:
 
 def test_nothing_in_nothing_out() -> None:
     assert merge_dawid_skene([]).posterior == {}
-    assert merge_by_majority([]).posterior == {}
     assert merge_dawid_skene([ballot("s", "ana")]).posterior == {}
 
 

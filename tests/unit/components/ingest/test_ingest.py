@@ -22,6 +22,7 @@ from components.ingest.file_description import describe_file
 from components.ingest.settings import Settings
 from components.ingest.sources import ZipSource
 from components.ingest.step import run_step
+from tests.fakes.fades import apply_fades
 from tests.fakes.foreign_sounds import RATE, wave, write_wav, write_with_av
 from tests.fakes.layout_store import LayoutStore
 
@@ -292,7 +293,7 @@ def test_dropouts_are_not_pauses(tmp_path: Path) -> None:
     frames[2 * RATE : 2 * RATE + 96] = 0
     assert described(tmp_path, frames).dropouts == 2
     faded = wave(2.0, seed=3)
-    fade = Sound(faded.T, RATE).apply_fades(0.2, 0.2).data.T
+    fade = apply_fades(Sound(faded.T, RATE), 0.2, 0.2).data.T
     pause = np.concatenate([fade, np.zeros((RATE // 4, 2), np.float32), fade])
     assert described(tmp_path, pause).dropouts == 0
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from audiotune.audio.files_and_tags import read_tags
 from audiotune.domain.generation import GenerationRecord, GenerationRequest
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.errors import AdapterLookupError
 from services.generation.settings import GenerationSettings
 from tests.fakes.fake_models import FakeModels, a_loaded, an_adapter
 from tests.fakes.in_process_service import ASK, InProcessService, until
+from tests.fakes.sound_tags import read_tags
 
 GRIT, DUST = an_adapter("grit"), an_adapter("dust", who="cleo")
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiotune.audio.files_and_tags import read_tags
 from audiotune.audio.loudness import measure_integrated_lufs, measure_true_peak_dbtp
 from audiotune.audio.sound import Sound, read_sound
 from audiotune.domain.generation import GenerationRequest
 from services.generation.engine.sound_files import crossfade_loop, level_loudness, measure_seam_db
 from tests.fakes.in_process_service import InProcessService
+from tests.fakes.sound_tags import read_tags
 
 RATE_HZ = 44_100
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiotune.audio.files_and_tags import read_tags
 from audiotune.audio.sound import Sound
 from audiotune.errors import ConsentError
 from audiotune.store import compute_digest
 from services.generation.host.drain import NOTICE, REFUSING, VARIABLE
 from tests.fakes.fake_models import FakeModels
 from tests.fakes.in_process_service import ASK, URL, InProcessService, until
+from tests.fakes.sound_tags import read_tags
 
 
 @pytest.fixture
