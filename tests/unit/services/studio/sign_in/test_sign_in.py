@@ -258,6 +258,22 @@ def test_forged_tokens_open_nothing(
     played(work())
 
 
+@pytest.mark.parametrize("forge", [_none, _with_the_public_key_as_secret, _with_the_clients_secret])
+def test_a_token_that_nobodys_private_key_signed_is_refused_for_its_algorithm(
+    store: FolderStore, provider: FakeProvider, forge: Callable[[Claims, RSAKey], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By our own list of algorithms, before any key is tried, whatever the provider says that it allows."""
+
+    async def work() -> None:
+        provider.sign = forge
+        provider.says = {"id_token_signing_alg_values_supported": ["none", "HS256", "RS256"]}
+        assert (await Browser(store, provider).sign_in("u-1")).status_code == 403
+
+    played(work())
+    assert provider.answered == [200]
+    assert "a sign-in was refused: UnsupportedAlgorithmError" in caplog.text
+
+
 @pytest.mark.parametrize("changes", [
     {"iss": "https://evil.example"}, {"aud": "another"}, {"aud": ["another", "third"]}, {"exp": 1_600_000_000}, {"nonce": "guessed"},
     {"nonce": None}, {"iat": None}, {"exp": None}, {"sub": None}, {"aud": None}, {"iss": None}, {"azp": "another"},
