@@ -1,7 +1,7 @@
-"""Streaming decode of whatever musicians bring: soundfile where it can, PyAV for M4A, AAC and the sound of videos.
+"""Streaming decode of sound files: soundfile where it can, PyAV for M4A, AAC and the sound of videos.
 
-A file is believed by its content, never by its suffix. Reading to the end of `DecodedFile.blocks` proves the file: what was
-cut short, what breaks half-way and what holds NaN raises. Does not know what the frames are for.
+The format is found by the content, never by the suffix. Reading to the end of `DecodedFile.blocks` proves that a file is whole:
+a file that was cut short, is damaged or holds NaN raises. Does not know what the frames are for.
 """
 
 from __future__ import annotations
@@ -22,17 +22,8 @@ from audiotune.errors import SoundError
 
 BLOCK_FRAMES = 1 << 16
 _BIT_DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
-_SUFFIXES = {
-    "WAV": ".wav",
-    "WAVEX": ".wav",
-    "RF64": ".wav",
-    "AIFF": ".aiff",
-    "FLAC": ".flac",
-    "OGG": ".ogg",
-    "MP3": ".mp3",
-    "CAF": ".caf",
-    "W64": ".w64",
-    "AU": ".au",
+_SUFFIXES = {"WAVEX": ".wav", "RF64": ".wav"} | {
+    format: f".{format.lower()}" for format in ("WAV", "AIFF", "FLAC", "OGG", "MP3", "CAF", "W64", "AU")
 }
 # What PyAV may open. Playlists and the like are left out: they can name other files and addresses.
 _AV_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,aac,avi,asf,flv,mpegts,mpeg,caf,wav,flac,mp3,aiff,ac3"
@@ -124,7 +115,7 @@ def _check_blocks(blocks: Iterator[Frames], path: Path, promised: int | None, ra
     """Passes blocks on; raises at NaN, and at the end when fewer frames came than were promised."""
     frames = 0
     for block in blocks:
-        # One dot product instead of a look at every frame: it is finite exactly when all frames are (or absurdly loud).
+        # One dot product instead of a check of every frame: it is finite when all frames are (and not absurdly loud).
         if not np.isfinite(np.vdot(block, block)):
             _raise_not_finite(block, path, frames / rate)
         frames += len(block)
@@ -141,7 +132,7 @@ def _raise_not_finite(block: Frames, path: Path, start_s: float) -> None:
     raise SoundError(f"the sound holds {what} near {start_s:.1f} s", where=path.name, cure="export it again as WAV PCM_24")
 
 
-# ---- containers that lie about their length ----
+# ---- containers with a wrong length ----
 
 
 def _check_container(file: BinaryIO, head: bytes, path: Path) -> None:
@@ -173,10 +164,10 @@ def _count_missing_bytes(file: BinaryIO, size: int, order: str, data_size: int |
         file.seek(at)
         chunk = file.read(8)
         if len(chunk) < 8:
-            return 0  # no data chunk at all: the decoder says so in better words
+            return 0  # no data chunk at all: the decoder has a better message
         length = int(struct.unpack(order, chunk[4:])[0])
         if chunk[:4] in (b"data", b"SSND"):
-            if length in (0xFFFFFFFF, 0x7FFFFFFF, 0):  # a stream or RF64: the length stands elsewhere, or nowhere
+            if length in (0xFFFFFFFF, 0x7FFFFFFF, 0):  # a stream or RF64: the length is elsewhere, or nowhere
                 length = data_size if data_size is not None else 0
             return at + 8 + length - size
         at += 8 + length + length % 2
@@ -218,7 +209,7 @@ def _open_with_av(path: Path, block_frames: int, reason: str) -> Iterator[Decode
 def _describe_open_failure(path: Path, reason: str) -> str:
     with path.open("rb") as file:
         head = file.read(12)
-    if head[4:8] == b"ftyp":  # MP4 and its kin keep their table of contents at the end
+    if head[4:8] == b"ftyp":  # MP4 and related formats may keep their table of contents at the end
         return "the file is cut short or damaged: its table of contents is missing"
     return f"this is no sound file ({_strip_path(reason)})"
 

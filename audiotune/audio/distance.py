@@ -1,6 +1,6 @@
 """How far sounds are apart: log-mel distance and likeness of two sounds, kernel audio distance of two sets of them.
 
-Needs no download: what a sound is like is told by statistics of its mel spectrum and, where given, of its latents.
+Needs no download: a sound is described by statistics of its mel spectrum and, where given, of its latents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WINDOW = 1024
 _HOP = 256
 _FLOOR_DB = -80.0
 _POOL = 4  # frames pooled into one, and half as many bands, where likeness is searched: 46 ms
-_LIKE_FLOOR_DB = -50.0  # what lies lower is noise to a likeness
+_LIKE_FLOOR_DB = -50.0  # lower levels count as noise in a likeness
 _SHIFTS = 8  # pooled frames that a copy may begin earlier or later: 0.37 s
 _KAD_SCALE = 100.0
 
@@ -52,7 +52,7 @@ def measure_mel_distance(a: Mel, b: Mel) -> float:
 
 
 def compute_mel_statistics(mel: Mel) -> Matrix:
-    """What a sound is like, as one vector: mean, spread, 10th and 90th percentile over time of its log-mel bands, and mean
+    """Statistics of one sound as one vector: mean, spread, 10th and 90th percentile over time of its log-mel bands, and mean
     and spread of how fast they change: float64 [6 * bands]."""
     level = mel / -_FLOOR_DB
     change = np.diff(level, axis=1) if level.shape[1] > 1 else np.zeros((len(level), 1))
@@ -84,7 +84,7 @@ def compute_kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> flo
     """Kernel audio distance of two sets of embeddings [sounds, values]; about 0 for sets of one kind, larger is farther.
 
     The unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) times 100, as Chung et al. 2025, "KAD: No More
-    FAD!" (arXiv 2502.15602) have it: a Gaussian kernel whose width is the median distance within the reference. `polynomial`
+    FAD!" (arXiv 2502.15602) define it: a Gaussian kernel whose width is the median distance within the reference. `polynomial`
     is (x.y / values + 1)^3 instead, of embeddings scaled by that width. Can be slightly negative, because it is unbiased.
 
     Raises:
@@ -138,7 +138,7 @@ def measure_centroid_hz(sound: Sound) -> float:
 
 
 def measure_sustain_db(sound: Sound) -> float:
-    """How a sound holds: its RMS in the third quarter over that in the first, in dB. A pluck is far below 0, a drone near it."""
+    """How a sound sustains: its RMS in the third quarter over that in the first, in dB. A pluck is far below 0, a drone near it."""
     quarters = np.array_split(sound.to_mono().data[0].astype(np.float64), 4)
     first, third = (float(np.sqrt((quarter**2).mean())) if len(quarter) else 0.0 for quarter in (quarters[0], quarters[2]))
     return to_decibels(max(third, 1e-6)) - to_decibels(max(first, 1e-6))
@@ -189,6 +189,6 @@ def _build_mel_filters() -> Matrix:
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     filters = np.maximum(0, np.minimum(rising, falling))
     nearest_bin = np.abs(bins[None] - edges[1:-1, None]).argmin(axis=1)
-    empty = filters.sum(axis=1) == 0  # bands narrower than a bin still hear the nearest one
+    empty = filters.sum(axis=1) == 0  # bands narrower than a bin take the nearest one
     filters[empty, nearest_bin[empty]] = 1.0
     return np.asarray(filters / filters.sum(axis=1, keepdims=True))

@@ -1,6 +1,6 @@
-"""Pictures for reports: waveforms with cuts, spectrograms, curves. PNG bytes with a clear ground, readable on light and dark.
+"""Pictures for reports: waveforms with cuts, spectrograms, curves. PNG bytes with a transparent background, readable on light and dark.
 
-Matplotlib comes in late: it takes a second to import, and most of a step's life needs no picture.
+Matplotlib is imported late: it takes a second, and most of a step needs no picture.
 """
 
 from __future__ import annotations

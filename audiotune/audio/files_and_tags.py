@@ -1,6 +1,6 @@
 """Sounds as files with tags inside: WAV and FLAC and OGG and MP3 by libsndfile, Opus too, in an Ogg container.
 
-Tags say what a sound is: its prompt, seed and release, and that it is synthetic.
+The tags hold its prompt, seed and release, and that it is synthetic.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TAGS = ("title", "comment", "copyright", "artist", "software")
 
 
 def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = None, bit_depth: int | None = None) -> bytes:
-    """The sound as a file; rates a format does not know are resampled up to the next one it does.
+    """The sound as a file; rates that a format does not support are resampled up to the next one that it does.
 
     Args:
         bit_depth: one of `DEPTHS[format]`, 32 is float; default 24, or what the format has.
@@ -50,7 +50,7 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
                 value = words.get(name, "")
                 if value:
                     setattr(file, name, value.replace("\0", ""))
-            for start in range(0, fitted.frames, _BLOCK):  # libsndfile's Vorbis encoder dies of a long sound in one piece
+            for start in range(0, fitted.frames, _BLOCK):  # libsndfile's Vorbis encoder crashes on a long sound in one piece
                 file.write(fitted.data[:, start : start + _BLOCK].T)
     except (sf.LibsndfileError, RuntimeError, ValueError) as e:
         raise SoundError(f"cannot encode as {format}: {e}", cure="take wav") from e

@@ -1,4 +1,4 @@
-"""Same sound? Fingerprints that survive gain, re-encoding and another rate, and say where two sounds overlap.
+"""Fingerprints that find the same sound again: they survive gain, re-encoding and another rate, and show where two sounds overlap.
 
 Source: J. Haitsma, T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002. Every 23 ms of mono sound at
 5512.5 Hz becomes one 32-bit word: the signs of the change, over two frames, of the energy differences between 33 bands
@@ -25,7 +25,7 @@ Name = TypeVar("Name")
 RATE_HZ = 5512.5
 _WINDOW, _HOP, _LAG = 2048, 128, 2
 HOP_S = _HOP / RATE_HZ
-_PAD = _WINDOW - _HOP  # silence laid before and after, so that a click of 20 ms still gets some words
+_PAD = _WINDOW - _HOP  # silence added before and after, so that a click of 20 ms still gets some words
 _EDGES = np.round(np.geomspace(200.0, 2600.0, 34) * _WINDOW / RATE_HZ).astype(np.int64)
 _HANN = np.hanning(_WINDOW).astype(np.float32)
 _SILENCE = 10 ** (-100 / 10)  # mean square of a frame below which it is silence
@@ -164,7 +164,7 @@ class FingerprintIndex(Generic[Name]):
         self._sorted = None
 
     def find(self, words: FingerprintWords) -> list[tuple[Name, Match]]:
-        """Who sounds the same as these words, in whole or in part; the longest match first. Finds a sound itself, too."""
+        """The sounds that match these words in whole or in part, the longest match first; a sound also finds itself."""
         found = []
         short = int(np.count_nonzero(words)) * _NEUTRAL_BITS < 2 * _SURE
         shifts = self._list_all_shifts(words) if short else self.find_shifts(words)
@@ -177,14 +177,14 @@ class FingerprintIndex(Generic[Name]):
     def find_shifts(self, words: FingerprintWords) -> dict[int, NDArray[np.int64]]:
         """Sound -> the alignments (place in `words` minus place in the sound) under which most words are equal.
 
-        Looks up whole words: even a bad MP3 leaves one word in ten unharmed.
+        Looks up whole words: even a bad MP3 leaves one word in ten unchanged.
         """
         if not self._prints:
             return {}
         table, owners, places = self._sort_words()
         at = np.flatnonzero(words)
         low, high = np.searchsorted(table, words[at]), np.searchsorted(table, words[at], side="right")
-        # Rare words first: those that fill every second of a hum or a drone tell little and would fill the memory.
+        # Rare words first: words that repeat through a hum or a drone say little and would fill the memory.
         rare = np.argsort(high - low, kind="stable")
         rare = rare[np.cumsum((high - low)[rare]) <= _LOOKUPS]
         at, low, counts = at[rare], low[rare], (high - low)[rare]
@@ -241,14 +241,14 @@ def _find_best_match(a: FingerprintWords, b: FingerprintWords, shifts: NDArray[n
     return Match(float(rate), start * HOP_S, other * HOP_S, words * HOP_S, float(share))
 
 
-_LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words that lie before the sound's start, because of the silence laid there
-_TRAIL = 2 * (_PAD // _HOP) + _LAG - _WINDOW // _HOP + 1 - _LAG - _LEAD  # and behind its end
+_LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words before the sound's start, from the silence added there
+_TRAIL = 2 * (_PAD // _HOP) + _LAG - _WINDOW // _HOP + 1 - _LAG - _LEAD  # and after its end
 
 
 def _trim_padding(i: int, j: int, length: int, a_words: int, b_words: int) -> tuple[int, int, int]:
-    """Where a run starts in both sounds and how long it is, in hops, without the words that hear the silence laid around them.
+    """Where a run starts in both sounds and how long it is, in hops, without the words that come from the added silence.
 
-    Both starts move by the same step: how the sounds lie to each other is what a match is about.
+    Both starts move by the same step, which keeps the alignment of the two sounds.
     """
     step = max(0, _LEAD - i, _LEAD - j)
     start, other = i + step - _LEAD, j + step - _LEAD

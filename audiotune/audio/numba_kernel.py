@@ -1,6 +1,6 @@
 """Kernels: plain Python loops over frames, compiled by numba on first call.
 
-numba is imported with the first call, not before: `--help` stays instant. The machine code is cached beside the source or,
+numba is imported with the first call, not before: so that `--help` stays fast. The machine code is cached beside the source or,
 where that folder is read-only (an image), in NUMBA_CACHE_DIR or the temporary folder.
 """
 

@@ -1,6 +1,6 @@
-"""Sound: float32 frames with their rate. Reading in blocks, writing, resampling, channels.
+"""Sound: float32 frames with their rate. Reading, writing, resampling, channels.
 
-Does not know where sounds come from or why; loudness lives in `audiotune.audio.loudness`, foreign formats in `audiotune.audio.decode`.
+Does not know where sounds come from or why; loudness is in `audiotune.audio.loudness`, other formats in `audiotune.audio.decode`.
 """
 
 from __future__ import annotations

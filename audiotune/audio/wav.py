@@ -1,7 +1,7 @@
 """Frames of plain WAV files with 16 or 24 bit, several times faster than libsndfile and equal to it to the last bit.
 
-libsndfile stays the judge of what a file is: this module only turns the bytes of a data chunk that it has already understood
-into numbers, because takes of hours are read three times and that is where the time went (benchmarks/ingest.py).
+libsndfile decides what a file is: this module only converts the bytes of a data chunk that libsndfile has understood, because long
+recordings are read three times and most of the time was spent there (benchmarks/ingest.py).
 """
 
 from __future__ import annotations

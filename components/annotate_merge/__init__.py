@@ -1,1 +1,1 @@
-"""Merges what members heard into captions and freezes the dataset."""
+"""Merges annotations into captions and writes the dataset, which never changes afterwards."""

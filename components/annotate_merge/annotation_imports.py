@@ -148,7 +148,7 @@ def _annotations_from_answer(
 
 
 def _parse_terms(cell: str, facet: str, vocabulary: Vocabulary) -> tuple[tuple[str, ...], list[str]]:
-    """(term ids of the facet, words that are none) of a cell; ids may stand in it as they are."""
+    """(term ids of the facet, words that are no terms) of a cell; a cell may hold ids too."""
     ids, others = list[str](), list[str]()
     for word in filter(None, (w.strip() for w in re.split(r"[;,|]", cell))):
         term = vocabulary.get_term(word)
@@ -161,7 +161,7 @@ def _parse_terms(cell: str, facet: str, vocabulary: Vocabulary) -> tuple[tuple[s
 
 
 def _parse_csv(text: str) -> Iterator[ImportedAnswer | str]:
-    """The rows; a str is the reason why one is none."""
+    """The rows; a str is the reason why a row is refused."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
     if not set(_PLACES) & set(columns) or "member" not in columns:
@@ -231,7 +231,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _candidate_names(name: str) -> Iterator[str]:
-    """What a file may be called: as it is, its last part, without Label Studio's `?d=path` and `1a2b3c4d-` before it."""
+    """The names that a file may have: its full name, its last part, without Label Studio's `?d=path` and `1a2b3c4d-` before it."""
     yield name
     url = urlsplit(name) if "?" in name or "%" in name or "://" in name else None
     path = unquote((parse_qs(url.query).get("d") or [url.path])[0]) if url else name

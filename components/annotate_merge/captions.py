@@ -1,4 +1,4 @@
-"""From merged terms and free words to captions. Nothing anybody said is dropped: what is not the main caption is a variant."""
+"""From merged terms and free words to captions. Nothing is dropped: all that is not the main caption becomes a variant."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from audiotune.domain.vocabulary import FACETS, Vocabulary
 from components.annotate_merge.merge import Ballot, MergeResult
 from components.annotate_merge.sources import FILE_NAME, NOT_PEOPLE, SIDECAR
 
-_SOURCES_BY_RANK = ("studio", "label_studio", "csv", "sidecar", "file_name")  # whose tags count where somebody answered twice
+_SOURCES_BY_RANK = ("studio", "label_studio", "csv", "sidecar", "file_name")  # whose tags count when a person answered twice
 
 
 def collect_ballots(annotations: Iterable[Annotation]) -> dict[str, list[Ballot]]:
-    """Facet -> the answers. Everybody has one voice for a segment; a facet left empty is no answer, not a no."""
+    """Facet -> the answers. Each person has one vote for a segment; an empty facet is no answer, not a no."""
     found: dict[str, list[Ballot]] = {facet: [] for facet in FACETS}
     spoken = set[tuple[str, str, str]]()
     for one in sorted(annotations, key=_source_order):
@@ -48,7 +48,7 @@ def build_captions(
 def _build_caption(
     said: list[Annotation], tags: dict[str, dict[str, float]], vocabulary: Vocabulary, threshold: float
 ) -> Caption | None:
-    """Where people chose terms, the merged terms are the main caption; else the words as somebody wrote them are."""
+    """The merged terms are the main caption where people chose terms; otherwise somebody's own words are."""
     kept = {f: [t for t, p in sorted(terms.items(), key=_certainty_order) if p >= threshold] for f, terms in tags.items()}
     merged = vocabulary.write_caption(kept)
     free = [" ".join(one.words.split()) for one in said if one.words.strip()]

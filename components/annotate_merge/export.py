@@ -1,4 +1,4 @@
-"""Takes a dataset away: sounds and descriptions in a folder that stable-audio-tools and Croissant readers read.
+"""Exports a dataset: sounds and descriptions in a folder for stable-audio-tools and readers of Croissant.
 
 python -m components.annotate_merge.export --store STORE --dataset KEY --out FOLDER
 """

@@ -1,6 +1,6 @@
 """Agreement: Krippendorff's alpha for nominal data over "does this term hold here?", with a bootstrap interval.
 
-Units are (segment, term) with two answers or more; missing answers count for nothing. 1 is full agreement, 0 is chance.
+Units are (segment, term) with two answers or more; missing answers do not count. 1 is full agreement, 0 is chance.
 Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
 """
 

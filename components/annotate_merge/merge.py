@@ -1,4 +1,4 @@
-"""Who is to be believed: Dawid-Skene over binary votes, pooled per facet, and the majority beside it.
+"""Merges annotators' votes by Dawid-Skene over binary votes, pooled per facet.
 
 A vote says whether a term holds for a segment. Every annotator has one sensitivity and one specificity per facet, so that rare
 terms borrow strength from frequent ones (Dawid and Skene 1979, binary as in Raykar et al. 2010). A habit of one annotator, such
@@ -41,7 +41,7 @@ class Ballot:
 
 @dataclass(frozen=True)
 class AnnotatorCompetence:
-    """How one annotator does in one facet, as the merge believes. Counts are expected ones, so they have fractions.
+    """How reliable one annotator is in one facet, by the merge's estimate. Counts are expected values, so they have fractions.
 
     Attributes:
         sensitivity, specificity: share of what holds that is said; of what does not hold that is left out. In [0, 1].
@@ -66,7 +66,7 @@ class MergeResult:
 
 @dataclass(frozen=True)
 class VoteArrays:
-    """Every answer to "does this term hold here?", as parallel arrays [votes], and what their numbers mean.
+    """Every answer to "does this term hold here?", as parallel arrays [votes], with the names behind their numbers.
 
     A ballot votes on all terms that anybody used in the facet; one that is `only_positive` votes on what it names.
     """
@@ -77,7 +77,7 @@ class VoteArrays:
     cell: _Index  # segment * len(terms) + term
     who: _Index
     said: _Line  # 0 or 1
-    listed: NDArray[np.bool_]  # [annotators]: only ever says yes, so nothing can be learned about them
+    listed: NDArray[np.bool_]  # [annotators]: only ever answers yes, so nothing can be estimated about them
 
     @property
     def term_index(self) -> _Index:
@@ -113,7 +113,7 @@ def collect_votes(ballots: Iterable[Ballot]) -> VoteArrays:
 
 
 def merge_dawid_skene(ballots: Iterable[Ballot], iterations: int = 30) -> MergeResult:
-    """Merges the ballots of one facet by expectation and maximisation. Empty in, empty out."""
+    """Merges the ballots of one facet by expectation and maximisation. No ballots give an empty result."""
     every = list(ballots)
     votes = collect_votes(every)
     if not len(votes.said):

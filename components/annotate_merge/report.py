@@ -1,4 +1,4 @@
-"""The report: how far members agree, who is heard to be right, where they differ, the captions and the split."""
+"""The report: how far members agree, how reliable each is, where they differ, the captions and the split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ONE_SIDED = (
 
 @dataclass(frozen=True)
 class AnnotationReportData:
-    """What the page tells about."""
+    """The data that the page shows."""
 
     rows: Sequence[DatasetRow]
     recordings: Mapping[str, Recording]
@@ -101,7 +101,7 @@ def _render_competence(merged: Mapping[str, MergeResult]) -> html.Markup:
 
 
 def _render_differences(seen: AnnotationReportData, players: int, store: Store) -> html.Markup:
-    """The segments whose terms are least certain: what everybody said, and what it became."""
+    """The segments whose terms are least certain: everybody's answer, and the merged caption."""
     said: dict[str, list[Annotation]] = {}
     for one in seen.said:
         if one.member not in NOT_PEOPLE and one.tags:
@@ -123,7 +123,7 @@ def _render_differences(seen: AnnotationReportData, players: int, store: Store) 
 
 
 def _measure_doubt(row: DatasetRow) -> float:
-    """How near its terms are to being a toss-up; 0 when all are sure."""
+    """How uncertain its terms are; 0 when all are certain."""
     return sum(p * (1 - p) for terms in row.caption.tags.values() for p in terms.values() if 0.01 < p < 0.99)
 
 

@@ -1,4 +1,4 @@
-"""The segments a dataset is made of: one manifest by its key, or everything that was ever cut."""
+"""The segments a dataset is made of: one manifest by its key, or every segment in the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_segments(store: Store, key: str) -> Manifest[Segment]:
 
 
 def load_recordings(store: Store, cut: Manifest[Segment]) -> dict[str, Recording]:
-    """The recordings the segments were cut from. Raises ManifestError when one is not told about."""
+    """The recordings the segments were cut from. Raises ManifestError when no manifest names one."""
     key = cut.meta.get("recordings")
     if not key:
         raise ManifestError("the segments manifest names no recordings", where=cut.key, cure="run segment again")
@@ -57,7 +57,7 @@ def select_newest_segments(cuts: Iterable[Iterable[Segment]]) -> list[Segment]:
 
 
 def _merge_manifests(store: Store, cuts: list[Manifest[Segment]]) -> Manifest[Segment]:
-    """One manifest of several, oldest first; kept in the store with the recordings it tells about."""
+    """One manifest of several, oldest first; saved in the store with its recordings."""
     told: dict[str, Recording] = {}
     for cut in cuts:
         told |= load_recordings(store, cut)

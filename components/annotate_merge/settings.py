@@ -1,6 +1,6 @@
-"""Merges what members heard into captions, measures how far they agree, and freezes the dataset.
+"""Settings of annotate_merge, which merges annotations into captions, measures agreement, and writes the dataset.
 
-What goes in: the segments (by store key) and every annotation in the store. What comes out: the dataset manifest.
+In: the segments (by store key) and every annotation in the store. Out: the dataset manifest.
 """
 
 from __future__ import annotations

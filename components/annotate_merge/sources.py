@@ -1,4 +1,4 @@
-"""What was said about segments: the studio's annotations, file names and sidecars. Files that are imported: imports.py."""
+"""Annotations from the studio, file names and sidecars. Imported files: `annotation_imports`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_WORDS = 2000
 
 @dataclass
 class GatheredAnnotations:
-    """Annotations, and what was refused with its reason: (where, why)."""
+    """Annotations, and those that were refused: (where, why)."""
 
     annotations: list[Annotation] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class GatheredAnnotations:
 def annotations_from_names(
     segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
 ) -> GatheredAnnotations:
-    """One annotation a segment, from its recording's file name."""
+    """One annotation for each segment, from its recording's file name."""
     return _annotations_from_text(
         segments, {id: words_from_file_name(r.name) for id, r in recordings.items()}, vocabulary, FILE_NAME, "file_name"
     )
@@ -44,12 +44,12 @@ def annotations_from_names(
 def annotations_from_sidecars(
     segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
 ) -> GatheredAnnotations:
-    """One annotation a segment, from what a sidecar said about its recording."""
+    """One annotation for each segment, from its recording's sidecar."""
     return _annotations_from_text(segments, {id: r.words for id, r in recordings.items()}, vocabulary, SIDECAR, "sidecar")
 
 
 def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement) -> GatheredAnnotations:
-    """What the group's members annotated in the studio. One damaged annotation is refused, the others go on."""
+    """The members' annotations from the studio. A damaged annotation is refused; the others are kept."""
     known, found, read, elsewhere = {segment.id for segment in segments}, GatheredAnnotations(), list[Annotation](), 0
     for entry in store.list(ANNOTATIONS.path):
         if not entry.key.endswith(".json"):
@@ -75,7 +75,7 @@ def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement
 
 
 def refusal_reason(agreement: Agreement, member: str) -> str:
-    """Why this member's words cannot be taken; empty when they can."""
+    """Why this member's annotation is refused; empty when it is accepted."""
     person = agreement.find_member(member)
     if person is None:
         return f"{member[:60]!r} is no member in the agreement"

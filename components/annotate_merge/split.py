@@ -24,7 +24,7 @@ def split_recordings(recordings: Mapping[str, Recording], used: Collection[str],
     if share and len(ranked) > 1:
         held |= set(
             next(group for group in ranked if len(group) == min(map(len, ranked)))
-        )  # the smallest: a whole evening that hangs together is for learning
+        )  # the smallest: a large group of linked recordings is for training
         for group in ranked[:-1]:
             if not held.issuperset(group) and len(held) + len(group) <= wanted:
                 held |= set(group)
@@ -44,7 +44,7 @@ def _group_recordings(recordings: Mapping[str, Recording], by: str) -> list[list
         return id
 
     sessions: dict[str, str] = {}
-    strangers: dict[str, str] = {}  # likenesses to recordings that are not here tie those that share them
+    strangers: dict[str, str] = {}  # recordings that are like the same absent recording stay together
     for id, recording in sorted(recordings.items()):
         for like in recording.likenesses:
             other = like.recording if like.recording in parent else strangers.setdefault(like.recording, id)

@@ -1,6 +1,6 @@
-"""From annotations to captions to a frozen dataset. Recordings without consent stay out, each with its reason.
+"""From annotations to captions to a dataset. Recordings without consent are left out, each with its reason.
 
-Nothing is stored before everything is known: what fails leaves no half dataset. The dataset's manifest is written last.
+Nothing is stored before all checks have passed, so a failure leaves no partial dataset. The dataset's manifest is written last.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _gather_annotations(
     group: Agreement,
     vocabulary: Vocabulary,
 ) -> GatheredAnnotations:
-    """Everything that was said, by whom it may be."""
+    """All annotations, from every source."""
     wanted, found = {source.strip() for source in settings.sources.split(",")}, GatheredAnnotations()
     if "file_names" in wanted:
         found.add(sources.annotations_from_names(segments, recordings, vocabulary))

@@ -1,4 +1,4 @@
-"""What is kept of hours of sound: arrays that grow where they lie, and powers in two bytes each."""
+"""Arrays for the features of hours of sound: they grow in place, and hold powers in two bytes each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HIGHEST = float(np.finfo(np.float16).max)
 
 
 class GrowingArray:
-    """An array that grows row by row where it lies: parts joined at the end would need their memory twice."""
+    """An array that grows row by row in place: joining parts at the end would need twice the memory."""
 
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._rows: NDArray[Any] = np.zeros(shape, dtype)
@@ -29,11 +29,11 @@ class GrowingArray:
         return self._rows
 
     def _resize(self, count: int) -> None:
-        self._rows.resize((count, *self._rows.shape[1:]), refcheck=False)  # views of it are gone by then: see `more`
+        self._rows.resize((count, *self._rows.shape[1:]), refcheck=False)  # no view of it exists by then: see `add_rows`
 
 
 class PowerArray:
-    """Rows of powers, kept as half-precision roots: indexed like an array, they come back as float32 powers.
+    """Rows of powers, kept as half-precision roots: indexing them like an array gives float32 powers.
 
     A half-precision number has 11 bits, so a power is right to 0.005 dB over 180 dB; what is quieter loses bits gradually, and
     what is louder is held at the highest.
@@ -69,7 +69,7 @@ class PowerArray:
         return self._roots.shape
 
     def __getitem__(self, at: Any) -> NDArray[np.float32]:
-        """float32, of its own memory: a slice of hours takes four bytes a number."""
+        """float32, a copy: a slice of hours takes four bytes a number."""
         found = self._roots[at].astype(np.float32)
         found /= self._scale
         return np.asarray(np.square(found, out=found))

@@ -1,7 +1,7 @@
-"""What lies below the hiss: a tone far under the noise of a whole band stands out of a narrow one.
+"""Sounds below the hiss: a tone far under the noise of a whole band stands out in a narrow one.
 
-The noise of each narrow band is its median over the quiet looks of two minutes to both sides: long enough that a tone held
-between two phrases is not taken for noise, and a hum that is switched on is noise from its first moment.
+The noise of each narrow band is its median over the quiet windows of two minutes to both sides: long enough that a tone held
+between two phrases is not taken for noise, and that a hum which is switched on is noise from its first moment.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Levels = NDArray[np.float32]
 Runs = list[tuple[int, int]]
 _AWAY_HOPS = 60  # 0.3 s
 _NOISE_S = 120.0
-_COUNTED = 700  # looks for one median at most: its error is then 3 %
-_STEPS = 16  # medians in a window of noise; it drifts slowly
-_BATCH_WINDOWS = 4096  # looks at a time: a bound on memory
+_COUNTED = 700  # windows for one median at most: its error is then 3 %
+_STEPS = 16  # medians in the time over which noise is measured; it drifts slowly
+_BATCH_WINDOWS = 4096  # windows at a time: a bound on memory
 _CLEAR, _HINT, _CAP = 5.0, 1.0, 4.0  # deviations of noise
 _TONE_S = 0.5
 _HELD = 2.0
@@ -28,26 +28,26 @@ class NarrowBandDetector:
     """Narrow bands of a take against their noise.
 
     Attributes:
-        lit: bool [looks], whether any narrow band stands out of the noise. Dark where something clearly sounds, so that nothing
+        audible: bool [windows], whether any narrow band stands out of the noise. False where something clearly sounds, so that nothing
             loud lights its neighbours.
     """
 
     def __init__(self, heard: RecordingFeatures, runs: Runs) -> None:
         """`runs`: hops (first, last) of what clearly sounds; the noise is what is well away from these."""
         self._heard = heard
-        looks, ratio = len(heard.spectrum), heard.hop_frames / heard.window_frames
-        quiet, dark = np.ones(looks, np.bool_), np.zeros(looks, np.bool_)
+        windows, ratio = len(heard.spectrum), heard.hop_frames / heard.window_frames
+        quiet, masked = np.ones(windows, np.bool_), np.zeros(windows, np.bool_)
         for first, last in runs:
             quiet[max(0, int((first - _AWAY_HOPS) * ratio)) : int((last + _AWAY_HOPS) * ratio) + 1] = False
-            dark[int(first * ratio) : int(last * ratio) + 1] = True
+            masked[int(first * ratio) : int(last * ratio) + 1] = True
         self._quiet = np.flatnonzero(quiet)
         self._half = max(_STEPS, round(_NOISE_S * heard.sample_rate_hz / heard.window_frames))
         self._step = 2 * self._half // _STEPS
         self._noise = self._estimate_noise() if len(self._quiet) >= 8 else None
-        self.lit = self._find_audible(dark)
+        self.audible = self._find_audible(masked)
 
     def _estimate_noise(self) -> Levels:
-        """Mean power of noise around every `_step`th quiet look; a square's median is (1 - 1/9n)^3 of it (Wilson-Hilferty)."""
+        """Mean power of noise around every `_step`th quiet window; a square's median is (1 - 1/9n)^3 of it (Wilson-Hilferty)."""
         every = max(1, 2 * self._half // _COUNTED)
         rows = []
         for at in range(0, len(self._quiet) + self._step, self._step):
@@ -56,43 +56,43 @@ class NarrowBandDetector:
         return np.asarray(np.maximum(rows, 1e-12) / _noise_quantile(self._heard.squares, 0), dtype=np.float32)
 
     def relative_power(self, first: int, last: int) -> Levels:
-        """Power of the looks [first, last) relative to their noise: float32 [looks, bands], 1 is noise."""
+        """Power of the windows [first, last) relative to their noise: float32 [windows, bands], 1 is noise."""
         if self._noise is None:
             return np.ones((last - first, len(self._heard.squares)), np.float32)
         place = np.searchsorted(self._quiet, np.arange(first, last))
         at = np.minimum((place + self._step // 2) // self._step, len(self._noise) - 1)
         return np.asarray(self._heard.spectrum[first:last] / self._noise[at], dtype=np.float32)
 
-    def _find_audible(self, dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        lit = np.zeros(len(dark), np.bool_)
+    def _find_audible(self, masked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        audible = np.zeros(len(masked), np.bool_)
         if self._noise is None:
-            return lit
-        for first in range(0, len(dark), _BATCH_WINDOWS):
-            last = min(first + _BATCH_WINDOWS, len(dark))
-            low, high = max(0, first - 1), min(len(dark), last + 1)
+            return audible
+        for first in range(0, len(masked), _BATCH_WINDOWS):
+            last = min(first + _BATCH_WINDOWS, len(masked))
+            low, high = max(0, first - 1), min(len(masked), last + 1)
             over = self.relative_power(low, high)
-            over[dark[low:high]] = 1
-            lit[first:last] = _exceeds_noise(over, self._heard.squares)[first - low : last - low]
-        return lit
+            over[masked[low:high]] = 1
+            audible[first:last] = _exceeds_noise(over, self._heard.squares)[first - low : last - low]
+        return audible
 
     def has_steady_tone(self, first: int, last: int) -> bool:
-        """Whether one narrow band stands out of the noise all through the looks [first, last)."""
-        window = round(_TONE_S * self._heard.sample_rate_hz / self._heard.window_frames)
-        if last - first < 2 * window:
+        """Whether one narrow band stands out of the noise all through the windows [first, last)."""
+        span = round(_TONE_S * self._heard.sample_rate_hz / self._heard.window_frames)
+        if last - first < 2 * span:
             return False
         over, squares = self.relative_power(first, last).astype(np.float64), self._heard.squares
         sums = np.cumsum(np.vstack([np.zeros((1, over.shape[1])), over]), axis=0)
-        weakest = (sums[window:] - sums[:-window]).min(axis=0) / window
-        held = (weakest > _noise_quantile(window * squares, _HELD)) & (
+        weakest = (sums[span:] - sums[:-span]).min(axis=0) / span
+        held = (weakest > _noise_quantile(span * squares, _HELD)) & (
             over.mean(axis=0) > _noise_quantile(len(over) * squares, _CLEAR)
         )
         return bool(held.any())
 
 
 def _exceeds_noise(over: Levels, squares: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether any band of a look is too loud to be noise: clearly, or a little with its neighbours.
+    """Whether any band of a window is too loud to be noise: clearly, or a little with its neighbours.
 
-    Neighbours count up to a cap, so that an attack does not light the look before it.
+    Neighbours count up to a cap, so that an attack does not mark the window before it.
     """
     capped = np.minimum(over, _noise_quantile(squares, _CAP).astype(np.float32))
     hint = (over > _noise_quantile(squares, _HINT)) & (uniform_filter1d(capped, 3, axis=0) > _noise_quantile(3 * squares, _CLEAR))

@@ -1,7 +1,7 @@
-"""The noise floor: what a take sounds like when nobody plays. Steady, and near the quietest of the take.
+"""The noise floor: the level of a recording when nobody plays. It is steady, and near the quietest level of the recording.
 
 Minimum statistics (after R. Martin, 2001) on blocks of 100 ms that keep their level for half a second: hiss and hum do,
-decays do not, drones do and are told apart by being loud. Works with the whole take in view, so it looks to both sides.
+decays do not; drones do, but they are louder. The whole recording is known, so the floor is measured to both sides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def power_to_db(power: NDArray[np.float32] | NDArray[np.float64]) -> Levels:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Level of the noise in dBFS. `by_block`: float32 [blocks of 100 ms, bands]; what is left over counts to the last block."""
+    """Level of the noise in dBFS. `by_block`: float32 [blocks of 100 ms, bands]; the rest belongs to the last block."""
 
     by_block: Levels
     hops: int
@@ -62,7 +62,7 @@ def estimate_noise_floor(heard: RecordingFeatures, settings: Settings) -> NoiseF
 
 
 def _average_blocks(heard: RecordingFeatures, blocks: int) -> Levels:
-    """Mean power of each block: float32 [blocks, bands]. Some blocks at a time: a bound on memory."""
+    """Mean power of each block: float32 [blocks, bands]. In batches, which bounds the memory."""
     power = np.empty((blocks, heard.power.shape[1]), np.float32)
     for first in range(0, blocks, _BATCH_BLOCKS):
         last = min(first + _BATCH_BLOCKS, blocks)
@@ -72,7 +72,7 @@ def _average_blocks(heard: RecordingFeatures, blocks: int) -> Levels:
 
 
 def _find_loud_level(level: Levels) -> float:
-    """What the loudest half second exceeds, in short takes the loudest twentieth."""
+    """The level that the loudest half second exceeds; in short recordings the loudest twentieth."""
     rank = max(1, min(_LOUD_BLOCKS, len(level) // 20))
     return float(np.partition(level, -rank)[-rank])
 

@@ -1,7 +1,7 @@
-"""Cutting: from levels to the bounds of sounds. Decides with the whole take in view; touches no file.
+"""The bounds of segments, from the features of a whole recording. Opens no file.
 
-A sound begins where a band rises clearly over the noise and ends where all have sunk into it (hysteresis). Faint beginnings
-and decays are followed down as far as a narrow band can hear them. Pieces that belong together are joined, long ones cut.
+A sound begins where a band rises clearly over the noise and ends where all bands have fallen back to it (hysteresis). Faint
+beginnings and decays are followed as far as a narrow band shows them. Neighbouring pieces are joined, long ones cut.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from components.segment.noise_floor import Levels, NoiseFloor, estimate_noise_fl
 from components.segment.settings import Settings
 
 _SMOOTH_HOPS = (10, 4, 4, 4)  # by band: the lowest one has few cycles in 20 ms
-_EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and moves more by itself
+_EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and its noise moves more
 _TRAIL_HOPS = 20
 _BATCH_HOPS = 1 << 16
 _SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
 _LEAD_S = 3.0  # how far a faint beginning is followed
-_LATE = 0.85  # of a lit look: where in it a sound begins is not known, and nothing may start 20 ms early
-_BRIDGED_LOOKS, _WITNESSES = 3, 5  # a beginning may sink under the noise so long, when it was lit so long before
-_SEEN_S = 0.45  # narrow bands see a silence only when it is longer
+_LATE = 0.85  # of an audible window: where in it a sound begins is unknown, and no segment may start 20 ms early
+_BRIDGED_WINDOWS, _FEWEST_WINDOWS = (
+    3,
+    5,
+)  # a beginning may be inaudible for the first number when it was audible for the second before
+_SEEN_S = 0.45  # narrow bands show only longer silences
 _REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # steps in which silences are bridged
-_BEFORE_S, _BEHIND_S = 0.45, 0.75  # a quiet scrap this near before or behind a sound belongs to it
+_BEFORE_S, _BEHIND_S = 0.45, 0.75  # a short quiet part this near before or after a sound belongs to it
 _FRAGMENT_S = 0.3
 _FRAGMENT_DB = 8.0
-_EVENT_DB = 12.0  # so much louder than a ringing tail, an onset begins something new
-_NEAR_NOISE_DB = 15.0  # over the noise floor: what stays below this is no event of its own beside a louder one
+_EVENT_DB = 12.0  # an onset this much louder than a ringing tail begins a new event
+_NEAR_NOISE_DB = 15.0  # over the noise floor: a quieter part is no event of its own beside a louder one
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class SegmentBounds:
 
 @dataclass
 class _SoundSpan:
-    """In hops: `first` to `last` is clearly sound; `lead` and `tail` are how far it is heard at all. `peak_db`: its loudest."""
+    """In hops: `first` to `last` is clearly sound; it is audible from `lead` to `tail`. `peak_db`: its highest level."""
 
     lead: int
     first: int
@@ -76,18 +79,18 @@ def find_segment_bounds(heard: RecordingFeatures, settings: Settings) -> list[Se
 
 
 def _measure_excess(heard: RecordingFeatures, floor: NoiseFloor) -> Levels:
-    """How far the most prominent band stands over the noise, in dB: float32 [hops]."""
+    """How far the most prominent band is over the noise, in dB: float32 [hops]."""
     return _level_over_noise(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS))
 
 
 def _measure_trailing_excess(heard: RecordingFeatures, floor: NoiseFloor) -> Levels:
-    """Like the excess, of the 100 ms before each hop: fine enough for a swell, and blind to an attack still to come."""
+    """Like the excess, of the 100 ms before each hop: fine enough for a swell, and without an attack that comes later."""
     bands = heard.power.shape[1]
     return _level_over_noise(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands)
 
 
 def _level_over_noise(heard: RecordingFeatures, floor: NoiseFloor, smooth_hops: Sequence[int], origins: Sequence[int]) -> Levels:
-    """The most prominent band after smoothing, in dB: float32 [hops]. Some hops at a time: a bound on memory."""
+    """The most prominent band after smoothing, in dB: float32 [hops]. In batches, which bounds the memory."""
     most = np.full(floor.hops, -120, np.float32)
     for first in range(0, floor.hops, _BATCH_HOPS):
         last = min(first + _BATCH_HOPS, floor.hops)
@@ -110,7 +113,7 @@ def _find_sounding_runs(excess: Levels, settings: Settings) -> list[tuple[int, i
 def _extend_spans(
     runs: list[tuple[int, int]], floor: NoiseFloor, heard: RecordingFeatures, faint: NarrowBandDetector
 ) -> list[_SoundSpan]:
-    """Follows beginnings and decays as long as a narrow band is lit, never past a neighbour."""
+    """Extends beginnings and decays as long as a narrow band is audible, never past a neighbour."""
     swell = _measure_trailing_excess(heard, floor) > _SWELL_DB
     ratio = heard.window_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
@@ -127,42 +130,44 @@ def _extend_spans(
     return pieces
 
 
-def _first_audible(look: int, faint: NarrowBandDetector) -> int | None:
-    """The first of the lit looks that lead to this one."""
+def _first_audible(window: int, faint: NarrowBandDetector) -> int | None:
+    """The first of the audible windows that lead to this one."""
     first = None
-    while look > 0 and faint.lit[look - 1]:
-        look -= 1
-        first = look
+    while window > 0 and faint.audible[window - 1]:
+        window -= 1
+        first = window
     return first
 
 
-def _last_audible(look: int, faint: NarrowBandDetector) -> int | None:
-    """The last of the lit looks that follow this one."""
+def _last_audible(window: int, faint: NarrowBandDetector) -> int | None:
+    """The last of the audible windows that follow this one."""
     last = None
-    while look + 1 < len(faint.lit) and faint.lit[look + 1]:
-        look += 1
-        last = look
+    while window + 1 < len(faint.audible) and faint.audible[window + 1]:
+        window += 1
+        last = window
     return last
 
 
 def _extend_over_gaps(pieces: list[_SoundSpan], heard: RecordingFeatures, faint: NarrowBandDetector) -> None:
-    """Moves beginnings to lit looks a little earlier: a faint tone may sink under the noise before the clear onset."""
+    """Moves beginnings to audible windows a little earlier: a faint tone may be inaudible for a moment before the clear onset."""
     ratio, farthest = heard.window_frames / heard.hop_frames, round(_LEAD_S / heard.hop_s)
     before = 0
     for piece in pieces:
-        low, look = max(before + round(_BRIDGED_LOOKS * ratio), piece.first - farthest), int(piece.lead / ratio)
-        while (near := [k for k in range(look - 1, look - _BRIDGED_LOOKS - 2, -1) if k >= 0 and faint.lit[k]][:1]) != []:
-            look = near[0] if (first := _first_audible(near[0], faint)) is None else first
-            if near[0] - look + 1 < _WITNESSES or look * ratio < low:  # few, or the decay of the sound before
+        low, window = max(before + round(_BRIDGED_WINDOWS * ratio), piece.first - farthest), int(piece.lead / ratio)
+        while (
+            near := [k for k in range(window - 1, window - _BRIDGED_WINDOWS - 2, -1) if k >= 0 and faint.audible[k]][:1]
+        ) != []:
+            window = near[0] if (first := _first_audible(near[0], faint)) is None else first
+            if near[0] - window + 1 < _FEWEST_WINDOWS or window * ratio < low:  # too few, or the decay of the sound before
                 break
-            piece.lead = min(piece.lead, round((look + _LATE) * ratio))
+            piece.lead = min(piece.lead, round((window + _LATE) * ratio))
         before = piece.tail
 
 
 def _join_spans(
     pieces: list[_SoundSpan], heard: RecordingFeatures, floor: NoiseFloor, faint: NarrowBandDetector, settings: Settings
 ) -> list[_SoundSpan]:
-    """Joins what belongs together, the shortest silences first: a scrap goes to its nearer neighbour, then phrases grow."""
+    """Joins neighbouring pieces, the shortest silences first: a scrap joins its nearer neighbour, then phrases grow."""
     for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s, np.inf):
         out: list[_SoundSpan] = []
         for piece in pieces:
@@ -173,7 +178,7 @@ def _join_spans(
                 out.append(piece)
         pieces = out
     for before, after in pairwise(pieces):
-        if after.lead <= before.tail:  # a decay runs into a faint beginning: the clear onset decides
+        if after.lead <= before.tail:  # a decay overlaps a faint beginning: the clear onset is the border
             before.tail, after.lead = min(before.tail, after.first), after.first
     return pieces
 
@@ -211,7 +216,7 @@ def _is_continuous(
 
 
 def _is_fragment(piece: _SoundSpan, beside: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor) -> bool:
-    """Clearly quieter than what it stands beside, and short or hardly over the noise."""
+    """Clearly quieter than its neighbour, and short or hardly over the noise."""
     if piece.peak_db > beside.peak_db - _FRAGMENT_DB:
         return False
     return (piece.last - piece.first) * heard.hop_s < _FRAGMENT_S or _is_near_noise(piece, heard, floor)
@@ -249,14 +254,14 @@ def _mean_spectrum(heard: RecordingFeatures, start: float, end: float) -> Levels
 
 
 def _is_long_and_loud(piece: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> bool:
-    """Long enough to be no click, loud enough to be meant."""
+    """Long enough to be no click, and loud enough to be kept."""
     if (piece.last - piece.first) * heard.hop_s < settings.min_sound_s or _is_near_noise(piece, heard, floor):
         return False
     return bool(20 * np.log10(heard.peak[piece.first : piece.last].max() + 1e-9) > settings.quietest_dbfs)
 
 
 def _align_onsets(pieces: list[_SoundSpan], heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> None:
-    """Moves each beginning to its very hop: smoothing blurs an attack by 10 to 20 ms."""
+    """Moves each beginning to its exact hop: smoothing blurs an attack by 10 to 20 ms."""
     for piece in pieces:
         start, end = max(0, piece.first - 6), piece.first + 8
         sharp = (power_to_db(heard.power[start:end]) - floor.levels_at(start, end) - 3 * _EXTRA_DB).max(
@@ -269,7 +274,7 @@ def _align_onsets(pieces: list[_SoundSpan], heard: RecordingFeatures, floor: Noi
 
 
 def _apply_length_limits(pieces: list[_SoundSpan], heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
-    """Applies pre-roll, `min_s` and `max_s`, and goes over to frames."""
+    """Applies pre-roll, `min_s` and `max_s`, and converts hops to frames."""
     cuts: list[SegmentBounds] = []
     pre_roll, shortest = round(settings.pre_roll_s * heard.sample_rate_hz), round(settings.min_s * heard.sample_rate_hz)
     for i, piece in enumerate(pieces):
@@ -282,7 +287,7 @@ def _apply_length_limits(pieces: list[_SoundSpan], heard: RecordingFeatures, set
 
 
 def _split_long_span(start: int, end: int, heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
-    """Cuts a long take where least happens: lowest novelty and level, in the second half of what is allowed."""
+    """Cuts a long take where least happens: lowest novelty and level, in the second half of the allowed length."""
     longest, shortest = settings.max_s * heard.sample_rate_hz, settings.min_s * heard.sample_rate_hz
     cuts, begin = [], start
     while end - begin > longest:
@@ -295,7 +300,7 @@ def _split_long_span(start: int, end: int, heard: RecordingFeatures, settings: S
 
 
 def _find_calmest_hop(start: int, end: int, heard: RecordingFeatures) -> int:
-    """The hop in [start, end) where the next 50 ms differ least from the last, and little sounds."""
+    """The hop in [start, end) where the next 50 ms differ least from the last, and the level is low."""
     level = power_to_db(uniform_filter1d(heard.power[max(0, start - 20) : end + 20], 10, axis=0))
     novelty = np.maximum(level[10:] - level[:-10], 0).sum(axis=1)
     calm = uniform_filter1d(novelty, 10) + level[5:-5].max(axis=1) - level.max()

@@ -127,5 +127,5 @@ def _draw_pitch_hz(register: str, rng: np.random.Generator) -> float:
 
 
 def _draw_sometimes(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
-    value = float(rng.uniform(low, high))  # drawn either way, so that one knob never shifts the draws of the next
+    value = float(rng.uniform(low, high))  # always drawn, so that one setting never shifts the draws of the next
     return value if rng.random() < chance else 0.0
