@@ -1,4 +1,5 @@
-"""The family of errors. Each says what is wrong, where, and the cure. Every error that leaves its module is defined here.
+"""The family of errors. Each says what is wrong, where, and the cure. Every error of the library, the steps and
+the pipelines is defined here.
 
 AudioTuneError
 ├── SoundError            a file or array that is no usable sound
@@ -28,7 +29,7 @@ AudioTuneError
 │   ├── KubernetesNotFoundError     no such kind, namespace or object
 │   ├── KubernetesConflictError     an object of this name exists, or it is not the one that was meant
 │   └── KubernetesRefusedError      the object breaks its schema, or an admission webhook refused it
-└── GenerationError       a request for a sound that cannot be met
+└── GenerationError       a request for a sound that cannot be met; services/generation/errors.py has its kinds
 """
 
 from __future__ import annotations
