@@ -22,17 +22,16 @@ def _hiss(duration_s: float) -> np.ndarray:
     return np.diff(noise).astype(np.float32)
 
 
-def _vowel(duration_s: float, pitch_hz: float = 140.0) -> np.ndarray:
+def _vowel(duration_s: float, pitch_hz: float) -> np.ndarray:
     """Three harmonics that decay: few zero crossings."""
     time_s = np.arange(round(duration_s * RATE)) / RATE
     tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s) / k for k in (1, 2, 3))
     return np.asarray(0.4 * tone * np.exp(-4 * time_s), np.float32)
 
 
-def _syllables(duration_s: float, hiss_s: float, vowel_s: float, pause_s: float) -> np.ndarray:
-    each_s = hiss_s + vowel_s + pause_s
-    parts = [part for _ in range(round(duration_s / each_s)) for part in (_hiss(hiss_s), _vowel(vowel_s), _silence(pause_s))]
-    return np.concatenate(parts)
+def _syllables(duration_s: float, hiss_s: float, vowel_s: float, pause_s: float, pitch_hz: float = 140.0) -> np.ndarray:
+    count = round(duration_s / (hiss_s + vowel_s + pause_s))
+    return np.concatenate([p for _ in range(count) for p in (_hiss(hiss_s), _vowel(vowel_s, pitch_hz), _silence(pause_s))])
 
 
 def _talk(duration_s: float) -> np.ndarray:
@@ -58,7 +57,8 @@ def test_syllables_are_talk() -> None:
     [
         ("vowels without a hiss", _syllables(4.0, hiss_s=0.0, vowel_s=0.19, pause_s=0.06)),
         ("hiss without a vowel", _syllables(4.0, hiss_s=0.19, vowel_s=0.0, pause_s=0.06)),
-        ("more hiss than a voice has", _syllables(4.0, hiss_s=0.09, vowel_s=0.1, pause_s=0.06)),
+        ("more hiss than a voice has", _syllables(4.0, hiss_s=0.085, vowel_s=0.105, pause_s=0.06)),
+        ("hiss and a whistle in turn", _syllables(4.0, hiss_s=0.04, vowel_s=0.15, pause_s=0.06, pitch_hz=1700.0)),
         ("a click of hiss now and then", _syllables(4.0, hiss_s=0.005, vowel_s=0.185, pause_s=0.06)),
         ("slower than syllables", _syllables(8.0, hiss_s=0.16, vowel_s=0.6, pause_s=0.24)),
         ("faster than syllables", _syllables(4.0, hiss_s=0.015, vowel_s=0.055, pause_s=0.02)),
