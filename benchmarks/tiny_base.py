@@ -21,7 +21,8 @@ from rich.table import Table
 from audiotune.audio import sound as sounds
 from audiotune.audio.sound import Sound
 from audiotune.errors import SoundError
-from bases.tiny import audio_metrics, training_sounds
+from bases.tiny import training_sounds
+from benchmarks import audio_metrics
 
 Pair = tuple[audio_metrics.Audio, audio_metrics.Audio]
 LENGTH = 48  # latent frames: 2.2 s

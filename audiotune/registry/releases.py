@@ -59,24 +59,6 @@ def set_alias(name: str, alias: str, version: str) -> None:
         get_mlflow_client().set_registered_model_alias(name, alias, version)
 
 
-def find_release_by_alias(name: str, alias: str) -> Release | None:
-    """The release an alias points to; None when there is no such model or alias.
-
-    Raises:
-        RegistryError: MLflow is away, or what it holds is no release of ours.
-    """
-    from mlflow.exceptions import MlflowException
-
-    with translate_errors(f"looking up {name}@{alias}"):
-        try:
-            found = get_mlflow_client().get_model_version_by_alias(name, alias)
-        except MlflowException as e:
-            if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-    return _load_release(found)
-
-
 def find_version_by_alias(name: str, alias: str) -> str | None:
     """Only the version an alias points to: cheap enough to ask every few seconds."""
     from mlflow.exceptions import MlflowException
@@ -135,13 +117,6 @@ def list_aliases(name: str) -> dict[str, str]:
             if e.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return {}
             raise
-
-
-def find_release_by_digest(name: str, digest: str, adapter: str = "") -> Release | None:
-    """The registered release with these weights and, where one was kept beside them, this adapter, or None."""
-    with translate_errors(f"listing {name}"):
-        found = _find_version(name, digest, adapter)
-    return _load_release(found) if found is not None else None
 
 
 def list_adapters(name: str) -> list[Release]:

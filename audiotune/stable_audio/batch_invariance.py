@@ -1,8 +1,9 @@
 """Batches whose rows do not know of each other: the same bits alone, beside others and in any order.
 
-Matrix libraries may choose another kernel for another batch size, and another kernel rounds differently. What counts is what a
-request gives by itself. A matrix product of the whole batch is taken where it was found, for that very shape in this process, to
-give the same bits; else request by request. Everything else of a diffusion transformer treats rows apart by nature.
+Matrix libraries may choose another kernel for another batch size or another number of threads, and another kernel rounds
+differently. The result of a request alone is the reference. A matrix product of the whole batch is taken where it was found, for
+that very shape in this process, to give the same bits; otherwise it is computed request by request, with the threads of one request.
+All other operations of a diffusion transformer compute each row by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from audiotune.stable_audio.threads import use_threads
 
 _batch_is_exact: dict[tuple[Any, ...], bool] = {}  # shapes of layers and batches -> whether the whole batch gives the same bits
 
@@ -25,14 +28,16 @@ def isolate_requests(model: Any) -> Iterator[None]:
     request by request as well, and counts for that call only; and with `wordless`, which says that no request of the batch has words to
     stay away from: it must not depend on what such words come to, or a neighbour's could change how a request is computed.
 
-    Not for two threads on one model at a time.
+    Entered with the number of threads that a request alone is computed with; a batch may then be computed with another number. Not
+    for two threads on one model at a time.
     """
+    import torch
     from torch import nn
 
     if "forward" in vars(model):  # a batch within a batch: they are apart already
         yield
         return
-    requests = _RequestBatch()
+    requests = _RequestBatch(torch.get_num_threads())
     layers: dict[str, Any] = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv1d)}
     before = {part: vars(part)["forward"] for part in layers.values() if "forward" in vars(part)}  # packed ones have their own
     listening = [part for name, part in model.named_modules() if name.endswith("cross_attn") and _maps_zeros_to_zeros(part)]
@@ -51,11 +56,18 @@ def isolate_requests(model: Any) -> Iterator[None]:
 
 
 class _RequestBatch:
-    """How many requests the model is asked for at the moment, and which adapters lie beside its layers."""
+    """How many requests the model is asked for at the moment, and which adapters lie beside its layers.
+
+    Attributes:
+        alone: threads that one request is computed with.
+    """
 
     count = 0
     beside: Mapping[str, tuple[Any, Any]] = {}
     wordless = False
+
+    def __init__(self, alone: int) -> None:
+        self.alone = alone
 
     def wrap_model(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(
@@ -94,22 +106,23 @@ class _RequestBatch:
             if count < 2 or x.ndim < 2:
                 return forward(x)
             rank = 0 if pair is None else len(pair[0])
-            key = (count, rank, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads())
+            key = (count, rank, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads(), self.alone)
             if key not in _batch_is_exact:
-                _batch_is_exact[key] = _gives_same_bits(forward, x, count)
-            return forward(x) if _batch_is_exact[key] else run_each_request(forward, x, count)
+                _batch_is_exact[key] = _gives_same_bits(forward, x, count, self.alone)
+            return forward(x) if _batch_is_exact[key] else run_each_request(forward, x, count, self.alone)
 
         return call
 
 
-def run_each_request(forward: Callable[[Any], Any], x: Any, count: int) -> Any:
-    """A layer's output for [rows, ...] of `count` requests, taken one request at a time."""
+def run_each_request(forward: Callable[[Any], Any], x: Any, count: int, threads: int) -> Any:
+    """A layer's output for [rows, ...] of `count` requests, computed one request at a time with `threads` threads."""
     import torch
 
-    if len(x) != 2 * count:
-        return torch.cat([forward(x[i : i + 1]) for i in range(len(x))])
-    # upstream puts all rows with words first, then all without
-    pairs = [forward(x[i::count].contiguous()) for i in range(count)]
+    with use_threads(threads):
+        if len(x) != 2 * count:
+            return torch.cat([forward(x[i : i + 1]) for i in range(len(x))])
+        # upstream puts all rows with words first, then all without
+        pairs = [forward(x[i::count].contiguous()) for i in range(count)]
     return torch.stack(pairs, dim=1).flatten(0, 1)
 
 
@@ -125,12 +138,12 @@ def _add_low_rank_pair(plain: Callable[[Any], Any], a: Any, b: Any) -> Callable[
     return lambda x: plain(x) + linear(linear(x, a), b)
 
 
-def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int) -> bool:
+def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int, threads: int) -> bool:
     """Whether the batch as a whole gives what its requests give apart: kernels are chosen by shapes, not by values."""
     import torch
 
     drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
-    return torch.equal(forward(drawn), run_each_request(forward, drawn, count))
+    return torch.equal(forward(drawn), run_each_request(forward, drawn, count, threads))
 
 
 class GuidanceScales:

@@ -1,12 +1,9 @@
-"""Conditioning: prompts and seconds become tensors once; they can be cut into rows, stacked and saved without pickle."""
+"""Conditioning: prompts and seconds become tensors once; they can be cut into rows and stacked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from audiotune.stable_audio.model import StableAudio
 
@@ -42,27 +39,3 @@ def stack_rows(conds: Sequence[Mapping[str, Sequence[Any]]]) -> Conditioning:
         key: [None if tensor is None else torch.cat([c[key][i] for c in conds]) for i, tensor in enumerate(conds[0][key])]
         for key in keys
     }
-
-
-def to_arrays(cond: Mapping[str, Sequence[Any]]) -> dict[str, NDArray[Any]]:
-    """Plain arrays named "<id>.embedding" and "<id>.mask", for safetensors or npz; bf16 becomes float32."""
-    import torch
-
-    arrays = {}
-    for key, value in cond.items():
-        for name, tensor in zip(("embedding", "mask"), value):
-            if tensor is not None:
-                wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-                arrays[f"{key}.{name}"] = np.ascontiguousarray(wide.detach().cpu().numpy())
-    return arrays
-
-
-def from_arrays(arrays: Mapping[str, NDArray[Any]], device: Any = "cpu") -> Conditioning:
-    """The way back from `to_arrays`."""
-    import torch
-
-    cond: Conditioning = {}
-    for name, array in arrays.items():
-        key, part = name.rsplit(".", 1)
-        cond.setdefault(key, [None, None])[part == "mask"] = torch.from_numpy(np.array(array)).to(device)
-    return cond

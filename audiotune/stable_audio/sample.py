@@ -15,7 +15,7 @@ import numpy as np
 
 from audiotune.audio.sound import Sound
 from audiotune.errors import GenerationError
-from audiotune.stable_audio import batch_invariance, conditioning, samplers
+from audiotune.stable_audio import batch_invariance, conditioning, samplers, threads
 from audiotune.stable_audio.adapters import Adapter, load_adapter_pairs, sort_adapters
 from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
 from audiotune.stable_audio.model import StableAudio
@@ -121,14 +121,23 @@ def generate_batch(
         if on_step is not None:
             on_step(done, total)
 
-    made = _denoise_batch(sa, requests, stepped, gone)
-    left = set(range(len(requests))) - set(gone() if gone else ())
-    return [
-        _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request)
-        if place in left
-        else None
-        for place, (latents, request) in enumerate(zip(made, requests))
-    ]
+    alone, together = count_batch_threads(sa, requests[0], 1), count_batch_threads(sa, requests[0], len(requests))
+    threads.log_threads(together, f"{len(requests)} at a time of {requests[0].seconds:.2f} s")
+    with threads.use_threads(alone):  # what is computed for one request: the same bits as without the others
+        made = _denoise_batch(sa, requests, stepped, gone, together)
+        left = set(range(len(requests))) - set(gone() if gone else ())
+        return [
+            _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request)
+            if place in left
+            else None
+            for place, (latents, request) in enumerate(zip(made, requests))
+        ]
+
+
+def count_batch_threads(sa: StableAudio, request: SamplingRequest, count: int) -> int:
+    """Threads that a CPU denoises `count` requests like this one with, see `threads`."""
+    rows = count if request.guidance == 1 else 2 * count
+    return threads.choose_threads(sa, rows * count_latent_frames(sa, request.seconds) // sa.patch_frames)
 
 
 def count_steps(sa: StableAudio, request: SamplingRequest) -> int:
@@ -204,9 +213,17 @@ def _restore_outside_redo(sa: StableAudio, made: Sound, request: SamplingRequest
 
 
 def _denoise_batch(
-    sa: StableAudio, requests: Sequence[SamplingRequest], stepped: Callable[[], None], gone: samplers.AbandonedRows | None
+    sa: StableAudio,
+    requests: Sequence[SamplingRequest],
+    stepped: Callable[[], None],
+    gone: samplers.AbandonedRows | None,
+    together: int,
 ) -> list[np.ndarray[Any, Any]]:
-    """Latents [latent_channels, latent_frames] of alike requests of one length."""
+    """Latents [latent_channels, latent_frames] of alike requests of one length.
+
+    Args:
+        together: threads for the sampler; everything before it is computed request by request, with the caller's threads.
+    """
     import torch
 
     first, device = requests[0], sa.device
@@ -225,7 +242,8 @@ def _denoise_batch(
         if first.redo is not None:
             model.fix_latents(init, torch.stack([_build_redo_mask(sa, r, shape[1]) for r in requests]).to(device))
             init = None
-        made = samplers.run_sampler(sa, model, start, noise, first.steps, first.sampler, init, _init_strength(first), stepped)
+        with threads.use_threads(together):
+            made = samplers.run_sampler(sa, model, start, noise, first.steps, first.sampler, init, _init_strength(first), stepped)
     return [latents.float().cpu().numpy() for latents in made]
 
 

@@ -9,6 +9,7 @@ from audiotune.domain.dataset import LatentRow
 from audiotune.stable_audio.conditioning import embed_prompts
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.objective import LOSS_LEVELS, add_noise, sum_squared_errors
+from audiotune.stable_audio.threads import choose_threads, use_threads
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
 
@@ -42,7 +43,8 @@ def _measure_row(sa: StableAudio, latents: Any, noise: Any, row: LatentRow) -> L
     noised, target = add_noise(sa.objective, latents.expand(count, -1, -1), noise.expand(count, -1, -1), levels)
     conditioning = embed_prompts(sa, [row.captions[0]] * count, [row.seconds] * count)
     dtype = next(sa.model.model.parameters()).dtype
-    output = sa.model(noised.to(dtype), levels.to(dtype), conditioning)
+    with use_threads(choose_threads(sa, count * latents.shape[-1] // sa.patch_frames)):
+        output = sa.model(noised.to(dtype), levels.to(dtype), conditioning)
     return dict(zip(LOSS_LEVELS, sum_squared_errors(output, target).tolist(), strict=True))
 
 

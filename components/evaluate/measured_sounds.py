@@ -16,7 +16,8 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.dataset import DatasetRow, LatentRow, Split
 from audiotune.domain.manifest import Manifest
 from audiotune.stable_audio.model import StableAudio
-from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
+from audiotune.stable_audio.sample import SamplingRequest, count_batch_threads, generate_sounds
+from audiotune.stable_audio.threads import use_threads
 from audiotune.store.layout import EVALUATED_SOUNDS
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings
@@ -94,7 +95,12 @@ class CachedSoundGenerator:
     Args:
         model: names the model: the digests of its weights and config.
         open_model: loads it.
+
+    Attributes:
+        threads: how many threads the last sound was made on; 0 while all of them came from the store.
     """
+
+    threads = 0
 
     def __init__(self, store: Store, model: str, open_model: Callable[[], StableAudio], settings: Settings) -> None:
         self._store, self._model, self._open, self._settings = store, model, open_model, settings
@@ -131,8 +137,10 @@ class CachedSoundGenerator:
 
         from audiotune.stable_audio.autoencoder import encode_sound
 
-        with torch.no_grad():
-            made = generate_sounds(self.stable_audio, [self._limit_length(request)])[0]
+        fitting = self._limit_length(request)
+        self.threads = count_batch_threads(self.stable_audio, fitting, 1)
+        with torch.no_grad(), use_threads(self.threads):
+            made = generate_sounds(self.stable_audio, [fitting])[0]
             latents = (
                 distance.compute_latent_statistics(encode_sound(self.stable_audio, made)).tolist()
                 if compares_latents(self._settings)

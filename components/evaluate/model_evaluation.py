@@ -16,11 +16,13 @@ from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.release_weights import open_weights
 from audiotune.stable_audio.sample import SamplingRequest
+from audiotune.stable_audio.threads import describe_threads
 from audiotune.store.port import Store
-from components.evaluate import metrics_and_gate, report
+from components.evaluate import metrics, report
+from components.evaluate.gate import find_gate_failures
 from components.evaluate.loss import Losses, average_loss, measure_loss_by_level
 from components.evaluate.measured_sounds import CachedSoundGenerator, MeasuredSound, build_requests, load_recorded_segments
-from components.evaluate.metrics_and_gate import MetricValues, SoundComparison
+from components.evaluate.metrics import MetricValues, SoundComparison
 from components.evaluate.settings import Settings
 
 _PROBE_S = 2.0
@@ -64,17 +66,17 @@ def evaluate_model(
     count = len(material.targets)
     made = SoundComparison(material.targets, before[:count], after[:count])
     trained = SoundComparison(material.train_targets, before[count:], after[count:])
-    found = metrics_and_gate.find_training_matches(after, material.train)
-    held_out = metrics_and_gate.find_training_matches(material.held_out, material.train)
-    values |= metrics_and_gate.compute_kad(settings, material.reference, material.train, made)
-    values |= metrics_and_gate.compute_log_mel_distances(made) | metrics_and_gate.compute_log_mel_distances(trained, "_train")
+    found = metrics.find_training_matches(after, material.train)
+    held_out = metrics.find_training_matches(material.held_out, material.train)
+    values |= metrics.compute_kad(settings, material.reference, material.train, made)
+    values |= metrics.compute_log_mel_distances(made) | metrics.compute_log_mel_distances(trained, "_train")
     values |= (
-        metrics_and_gate.measure_sound_faults(after, material.reference)
-        | metrics_and_gate.measure_copying(settings, found, held_out)
+        metrics.measure_sound_faults(after, material.reference)
+        | metrics.measure_copying(settings, found, held_out)
         | _summarise_losses(losses)
     )
     values |= {"held_out_segments": len(material.held_out), "training_segments": len(material.train), "sounds": count}
-    reasons = metrics_and_gate.find_gate_failures(settings, values)
+    reasons = find_gate_failures(settings, values)
     result = Evaluation(
         metrics=values, passed=not reasons, reasons=reasons, weights=pointer.weights_digest, adapter=pointer.adapter_digest
     )
@@ -124,7 +126,8 @@ def _generate_sounds(
     requests = build_requests(settings, [*material.targets, *material.train_targets], settings.seed)
 
     def tell(done: int, total: int) -> None:
-        progress(start + 0.35 * done / total, f"sounds of the {who}: {done} of {total}")
+        computed = f", on {describe_threads(maker.threads)}" if maker.threads else ""
+        progress(start + 0.35 * done / total, f"sounds of the {who}: {done} of {total}{computed}")
 
     return maker.generate_sounds(requests, tell)
 
@@ -149,9 +152,11 @@ def _select_rows(latents: Manifest[LatentRow], split: Split, settings: Settings)
 
 def _summarise_losses(losses: dict[str, Losses]) -> MetricValues:
     short = {
-        "held-out, base model": "loss_held_out_before", "training, base model": "loss_train_before",
-        "held-out, tuned model": "loss_held_out_after", "training, tuned model": "loss_train_after",
-    }  # fmt: skip
+        "held-out, base model": "loss_held_out_before",
+        "training, base model": "loss_train_before",
+        "held-out, tuned model": "loss_held_out_after",
+        "training, tuned model": "loss_train_after",
+    }
     values = {short[name]: average_loss(by_level) for name, by_level in losses.items() if by_level}
     for name, by_level in losses.items():
         if name.startswith("held-out, tuned"):
@@ -170,9 +175,7 @@ def _probe_prompts(settings: Settings, tuned: CachedSoundGenerator) -> MetricVal
         return [heard.sound for heard in tuned.generate_sounds(requests, _ignore_progress)]
 
     return (
-        metrics_and_gate.measure_prompt_separation(sounds(settings.probe_low), sounds(settings.probe_high))
-        if settings.probe_seeds
-        else {}
+        metrics.measure_prompt_separation(sounds(settings.probe_low), sounds(settings.probe_high)) if settings.probe_seeds else {}
     )
 
 

@@ -10,7 +10,7 @@ from audiotune.reporting import html
 from audiotune.stable_audio.objective import LOSS_LEVELS
 from components.evaluate.loss import Losses
 from components.evaluate.measured_sounds import MeasuredSound
-from components.evaluate.metrics_and_gate import SoundComparison, TrainingMatch
+from components.evaluate.metrics import SoundComparison, TrainingMatch
 from components.evaluate.settings import Settings
 
 _PLAYED_S = 5.0

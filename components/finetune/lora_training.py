@@ -6,8 +6,6 @@ recognise single recordings by their length, and the words would be left with no
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from audiotune.errors import ModelError
@@ -43,12 +41,3 @@ def remove_peft_affixes(name: str) -> str:
 
 def is_adapter_name(name: str) -> bool:
     return ".lora_A." in name or ".lora_B." in name
-
-
-def merge_with_peft(diffusion: Any) -> None:
-    """Merges the adapters into the layers' weights, in place, as peft does it; for demos and comparison."""
-    from peft.tuners.lora import LoraLayer
-
-    for module in diffusion.modules():
-        if isinstance(module, LoraLayer) and not module.merged:
-            module.merge()

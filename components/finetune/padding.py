@@ -27,8 +27,12 @@ class PaddingMask:
             block.self_attn.apply_attn = self._wrap_attention(block.self_attn.apply_attn)
 
     @property
-    def is_exact(self) -> bool:
-        """False if the transformer mixes neighbouring frames outside attention: then only equal lengths may share a batch."""
+    def least_spared(self) -> float:
+        """`least` of `split_by_length`: 1 if the transformer mixes neighbouring frames outside attention, where no mask hides
+        padding, so that only equal lengths share a batch; else 0."""
+        return 0.0 if self._is_exact() else 1.0
+
+    def _is_exact(self) -> bool:
         return all(block.conformer is None and not block.self_attn.feat_scale for block in self._blocks)
 
     def set_mask(self, mask: torch.Tensor, before: int) -> None:

@@ -13,14 +13,29 @@ INPUTS = ("latents", "dataset")
 OUTPUTS = ("checkpoint", "report", "metrics")
 PARAMETERS = ()
 
-# Knobs that change nothing about what is learned (but rounding): with other values of these a run goes on from its checkpoints.
+# Settings that change nothing about what is learned but rounding: with other values of these a run goes on from its checkpoints.
 UNLEARNED = frozenset(
     {
-        "checkpoint_every", "checkpoint_every_s", "keep_last", "limit_s", "log_every", "validate_rows", "demos", "demo_every",
-        "demo_steps", "demo_guidance", "device", "devices", "nodes", "accumulate", "activation_checkpointing", "wandb_project",
+        "checkpoint_every",
+        "checkpoint_every_s",
+        "keep_last",
+        "limit_s",
+        "log_every",
+        "validate_rows",
+        "demos",
+        "demo_every",
+        "demo_steps",
+        "demo_guidance",
+        "device",
+        "devices",
+        "nodes",
+        "threads",
+        "accumulate",
+        "activation_checkpointing",
+        "wandb_project",
         "experiment",
     }
-)  # fmt: skip
+)
 
 
 class Settings(StepSettings):
@@ -65,6 +80,12 @@ class Settings(StepSettings):
         description="machines with that many devices each; above 1 a Kubeflow TrainJob trains (on a cluster)",
     )
     device: str = Field(default="auto", pattern=r"auto|cpu|cuda", description="auto (GPUs if there are any), cpu or cuda")
+    threads: int = Field(
+        default=2,
+        ge=1,
+        le=256,
+        description="threads of each process that trains on a CPU, whatever the machine has; the same number gives the same weights",
+    )
     caption_dropout: float = Field(
         default=0.1, ge=0.0, le=1.0, description="share of segments trained without words (guidance needs it)"
     )

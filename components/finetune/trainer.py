@@ -128,7 +128,7 @@ class Trainer:
         bounds = _divide_rows(len(drawn.rows), machine.world * self.settings.accumulate)
         mine = bounds[machine.rank * self.settings.accumulate : (machine.rank + 1) * self.settings.accumulate]
         frames = self.train.frames[drawn.rows].tolist()
-        mine = [tight for start, end in mine for tight in split_by_length(frames, start, end)]
+        mine = [tight for start, end in mine for tight in split_by_length(frames, start, end, self.model.padding.least_spared)]
         error = torch.zeros((), device=machine.device)
         for start, end in mine:
             last = end == mine[-1][1]

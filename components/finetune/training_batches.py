@@ -61,7 +61,8 @@ def split_by_length(frames: Sequence[int], start: int, end: int, least: float = 
 
     Args:
         frames: true lengths of a draw's rows, shortest first.
-        least: frames of padding that a cut must spare, for small runs use a machine less well; 0 is a tenth of the whole.
+        least: frames of padding that a cut must spare, because small runs use a machine less well; 0 is a tenth of the whole, 1
+            leaves no padding.
     """
     longest = frames[end - 1]
     least = least or (end - start) * longest / 10

@@ -15,6 +15,7 @@ from audiotune.domain import checkpoint as checkpoints
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.model import StableAudio
+from audiotune.stable_audio.threads import use_threads
 from audiotune.store import open_store
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.demos import DemoSound, make_demos, write_demo_files
@@ -28,7 +29,15 @@ from components.finetune.training_task import TrainingResult, TrainingTask
 
 
 def run_training(machine: ComputeBackend, job: TrainingTask) -> TrainingResult | None:
-    """Trains as one of `machine.world` processes; the first writes checkpoints, logs, makes the demos and answers."""
+    """Trains as one of `machine.world` processes; the first writes checkpoints, logs, makes the demos and answers.
+
+    On a CPU with as many threads as the settings say: sums over another number of threads round differently.
+    """
+    with use_threads(job.settings.threads) if machine.device.type == "cpu" else contextlib.nullcontext():
+        return _run_training(machine, job)
+
+
+def _run_training(machine: ComputeBackend, job: TrainingTask) -> TrainingResult | None:
     settings, store = job.settings, open_store(job.store_url)
     sa = load_model(job.base.folder)
     tuned = TrainingModel(sa, settings)

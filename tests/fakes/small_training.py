@@ -49,8 +49,8 @@ class SmallTraining:
 
 def base_folder(folder: Path, objective: str = "v", seed: int = 0) -> Path:
     """A folder with a random base: config, weights, tokenizer."""
-    from audiotune.stable_audio.random_model import make_random_config, make_random_model
     from audiotune.store import tensor_files
+    from tests.fakes.random_model import make_random_config, make_random_model
 
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(REPOSITORY / "bases" / "tiny" / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)

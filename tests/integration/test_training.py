@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 REPOSITORY = Path(__file__).resolve().parents[2]
 KNOBS: dict[str, Any] = {
     "steps": 6, "batch_size": 4, "checkpoint_every": 3, "learning_rate": 1e-3, "log_every": 2, "experiment": "", "demos": 0,
-    "validate_rows": 4, "warmup_steps": 1,
+    "validate_rows": 4, "warmup_steps": 1, "threads": 1,
 }  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def trained_state(made: Any, pointer: CheckpointPointer, *, ema: bool = False) -
     """The trainer's model, put together by the trainer's own code (and peft), not by unwrap."""
     from audiotune.domain import checkpoint
     from audiotune.stable_audio.load import load_model
-    from components.finetune.lora_training import is_adapter_name, merge_with_peft, remove_peft_affixes
+    from components.finetune.lora_training import is_adapter_name, remove_peft_affixes
     from components.finetune.settings import Settings
     from components.finetune.training_model import TrainingModel
     from components.finetune.training_state import restore_training_state
@@ -94,8 +94,16 @@ def trained_state(made: Any, pointer: CheckpointPointer, *, ema: bool = False) -
     sa = load_model(made.base)
     named = TrainingModel(sa, Settings.model_validate(kept.recipe)).trainable_parameters()
     restore_training_state(made.store, kept.model_copy(update={"weights": kept.ema if ema else kept.weights}), named)
-    merge_with_peft(sa.model.model)
+    _merge_with_peft(sa.model.model)
     return {remove_peft_affixes(name): tensor for name, tensor in sa.model.state_dict().items() if not is_adapter_name(name)}
+
+
+def _merge_with_peft(diffusion: Any) -> None:
+    from peft.tuners.lora import LoraLayer
+
+    for module in diffusion.modules():
+        if isinstance(module, LoraLayer) and not module.merged:
+            module.merge()
 
 
 def test_encoding_keeps_true_lengths_and_is_done_once(made: Any) -> None:
@@ -155,6 +163,56 @@ def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
     whole = material.batch_part(both, flat, 0, 2, torch.device("cpu"))
     unhidden = tuned(dataclasses.replace(whole, frames=torch.tensor([57, 57])))[0]  # as upstream: silence counts
     assert unhidden.item() != pytest.approx(alone[0], rel=1e-3)  # a hundred times what is let pass above
+
+
+def test_a_base_that_mixes_neighbours_shares_batches_only_among_equal_lengths(made: Any, tmp_path: Path) -> None:
+    """A conformer's convolution reads padding, which no mask hides: each length is computed by itself."""
+    import torch
+
+    from components.finetune.latent_dataset import LatentDataset
+    from components.finetune.settings import Settings
+    from components.finetune.training_batches import split_by_length
+    from components.finetune.training_model import TrainingModel
+    from components.finetune.validation import measure_validation_loss
+    from tests.fakes.random_model import make_random_config, make_random_model
+
+    config = make_random_config()
+    config["model"]["diffusion"]["config"]["conformer"] = True
+    sa = make_random_model(0, config=config)
+    tuned = TrainingModel(sa, Settings())
+    assert tuned.padding.least_spared == 1
+    assert split_by_length([5, 6, 6, 9], 0, 4, tuned.padding.least_spared) == [(0, 1), (1, 3), (3, 4)]
+    material = LatentDataset(sorted(made.latents().rows, key=lambda row: row.latent_frames)[2:4], made.store, cached_words=False)
+    assert material.frames.tolist() == [29, 57]
+    losses = [measure_validation_loss(tuned, tuned, material, 2, size, torch.device("cpu")) for size in (1, 2)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_the_weights_do_not_depend_on_the_machine(made: Any, tmp_path: Path) -> None:
+    """On one core with OMP_NUM_THREADS=1, and on all of them with OMP_NUM_THREADS=3: the same to the last bit."""
+    from audiotune.domain import checkpoint
+
+    command = [sys.executable, "-m", "components.finetune", "--latents", str(made.folder / "latents.jsonl")]
+    command += ["--dataset", str(made.dataset), "--base", str(made.base), "--experiment=", "--demos=0", "--steps=3", "--seed=33"]
+    command += [f"--{name}={tmp_path / name}" for name in ("checkpoint", "report", "metrics")]
+    kept = []
+    for cores, told in (({min(os.sched_getaffinity(0))}, "1"), (os.sched_getaffinity(0), "3")):
+        environment = {**os.environ, "OMP_NUM_THREADS": told, "AUDIOTUNE_STORE": made.store.url}
+        done = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            preexec_fn=lambda cores=cores: os.sched_setaffinity(0, cores),  # type: ignore[misc]
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-800:]
+        pointer = CheckpointPointer.model_validate_json((tmp_path / "checkpoint").read_bytes())
+        kept.append(checkpoint.load_checkpoint(made.store, pointer.checkpoint))
+        made.store.delete(pointer.checkpoint)  # else the second run would find it and do nothing
+    assert kept[0].recipe["threads"] == 2
+    assert (kept[0].weights, kept[0].optimizer) == (kept[1].weights, kept[1].optimizer)
 
 
 @pytest.mark.parametrize("divided", [{"accumulate": 3}, {"devices": 2, "device": "cpu"}, {"activation_checkpointing": True}])

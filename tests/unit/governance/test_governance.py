@@ -145,12 +145,22 @@ class TestPolicy:
         assert set(REQUIRED_USES) == set(get_args(Gate))
         assert set(REQUIRED_USES.values()) == set(ALL_USES)
 
-    @pytest.mark.parametrize("gate", get_args(Gate))
-    def test_exactly_the_use_a_gate_needs_opens_it(self, gate: Gate) -> None:
-        others = tuple(use for use in ALL_USES if use != REQUIRED_USES[gate])
-        assert decide_policy(gate, agreement(), given(consent("ana", REQUIRED_USES[gate])), {TAKE: ["ana"]}).is_allowed
+    @pytest.mark.parametrize(
+        ("gate", "use"),
+        [
+            ("ingest", "store"),
+            ("annotate_merge", "train"),
+            ("finetune", "train"),
+            ("register", "release"),
+            ("champion", "release"),
+            ("generate", "generate"),
+        ],
+    )
+    def test_exactly_the_use_a_gate_needs_opens_it(self, gate: Gate, use: Use) -> None:
+        others = tuple(other for other in ALL_USES if other != use)
+        assert decide_policy(gate, agreement(), given(consent("ana", use)), {TAKE: ["ana"]}).is_allowed
         refused = decide_policy(gate, agreement(), given(consent("ana", *others)), {TAKE: ["ana"]})
-        assert refused.reasons == (f"ana has not agreed to {REQUIRED_USES[gate]}",)
+        assert refused.reasons == (f"ana has not agreed to {use}",)
 
     @pytest.mark.parametrize("gate", get_args(Gate))
     def test_without_a_record_only_ingest_takes_standing_consent(self, gate: Gate) -> None:

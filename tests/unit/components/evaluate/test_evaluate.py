@@ -15,9 +15,9 @@ from audiotune.domain.segment import Segment
 from audiotune.errors import AudioTuneError, ManifestError, ModelError
 from audiotune.reporting.progress import ignore_progress
 from audiotune.store import FolderStore
-from components.evaluate import embeddings, metrics_and_gate, report
+from components.evaluate import embeddings, gate, metrics, report
 from components.evaluate.measured_sounds import MeasuredSound
-from components.evaluate.metrics_and_gate import SoundComparison
+from components.evaluate.metrics import SoundComparison
 from components.evaluate.settings import Settings
 from components.evaluate.step import run_step
 
@@ -49,7 +49,7 @@ def heard(one: Sound, text: str = "a melody") -> MeasuredSound:
 
 
 def test_the_gate_passes_what_is_good() -> None:
-    assert metrics_and_gate.find_gate_failures(Settings(), GOOD) == ()
+    assert gate.find_gate_failures(Settings(), GOOD) == ()
 
 
 @pytest.mark.parametrize(
@@ -67,37 +67,55 @@ def test_the_gate_passes_what_is_good() -> None:
     ],
 )
 def test_the_gate_says_why_not(change: dict[str, float], word: str) -> None:
-    reasons = metrics_and_gate.find_gate_failures(Settings(gate_probe=0.9), {**GOOD, **change})
+    reasons = gate.find_gate_failures(Settings(gate_probe=0.9), {**GOOD, **change})
     assert len(reasons) == 1
     assert word in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "passes", "fails"),
+    [
+        ("kad_after", 49.9, 50.0),  # before: 50
+        ("log_mel_distance_after", 21.0, 21.1),  # before: 20
+        ("silent_share", 0.0, 0.01),
+        ("clipped_share", 0.25, 0.26),
+        ("noise_share", 0.35, 0.36),  # of the recordings: 0.1
+        ("copied_share", 0.1, 0.11),  # of held-out recordings: 0
+        ("loss_gap", 1.0, 1.01),
+        ("held_out_segments", 2.0, 1.0),
+        ("probe_share", 0.9, 0.89),
+    ],
+)
+def test_where_the_gate_draws_the_line(name: str, passes: float, fails: float) -> None:
+    settings = Settings(gate_probe=0.9)
+    assert gate.find_gate_failures(settings, {**GOOD, name: passes}) == ()
+    assert len(gate.find_gate_failures(settings, {**GOOD, name: fails})) == 1
+
+
 def test_copies_that_recordings_show_as_well_are_no_fault() -> None:
-    assert metrics_and_gate.find_gate_failures(Settings(), {**GOOD, "copied_share": 0.4, "copied_share_of_held_out": 0.35}) == ()
+    assert gate.find_gate_failures(Settings(), {**GOOD, "copied_share": 0.4, "copied_share_of_held_out": 0.35}) == ()
 
 
 def test_a_copy_is_told_from_a_sound_of_ones_own() -> None:
     train = [heard(sound(seed)) for seed in range(5)]
     late = Sound(np.concatenate([np.zeros((1, 2000), np.float32), 0.4 * sound(3).data], axis=1), RATE)
-    found = metrics_and_gate.find_training_matches([heard(late), heard(sound(77))], train)
+    found = metrics.find_training_matches([heard(late), heard(sound(77))], train)
     assert found[0].nearest is train[3]
     assert found[0].same is train[3], "the fingerprint sees through delay and gain"
     assert found[0].is_copy(Settings())
     assert not found[1].is_copy(Settings())
     assert found[0].like > found[1].like
-    values = metrics_and_gate.measure_copying(
-        Settings(), found, metrics_and_gate.find_training_matches([heard(sound(78))], train)
-    )
+    values = metrics.measure_copying(Settings(), found, metrics.find_training_matches([heard(sound(78))], train))
     assert values["copied_share"] == 0.5
     assert values["copied_share_of_held_out"] == 0.0
-    assert metrics_and_gate.find_training_matches([heard(late)], []) == []
+    assert metrics.find_training_matches([heard(late)], []) == []
 
 
 def test_sanity_counts_silence_clipping_and_noise() -> None:
     silence = Sound(np.zeros((1, RATE), np.float32), RATE)
     clipped = Sound(np.sign(sound(1).data), RATE)
-    values = metrics_and_gate.measure_sound_faults(
-        [heard(s) for s in (sound(1), silence, clipped, metrics_and_gate.make_white_noise(silence))], [heard(sound(2))]
+    values = metrics.measure_sound_faults(
+        [heard(s) for s in (sound(1), silence, clipped, metrics.make_white_noise(silence))], [heard(sound(2))]
     )
     assert values["silent_share"] == 0.25
     assert values["clipped_share"] == 0.25
@@ -108,20 +126,20 @@ def test_sanity_counts_silence_clipping_and_noise() -> None:
 
 def test_nearer_sounds_have_a_smaller_kad_and_log_mel_distance() -> None:
     reference = [heard(sound(seed)) for seed in range(12)]
-    noise = [heard(metrics_and_gate.make_white_noise(one.sound)) for one in reference]
+    noise = [heard(metrics.make_white_noise(one.sound)) for one in reference]
     near = [heard(Sound(one.sound.data * 0.5, RATE)) for one in reference]
-    values = metrics_and_gate.compute_kad(Settings(embedding="mel"), reference, [], SoundComparison(reference, noise, near))
+    values = metrics.compute_kad(Settings(embedding="mel"), reference, [], SoundComparison(reference, noise, near))
     assert values["kad_after"] < 5 < values["kad_before"]
-    distances = metrics_and_gate.compute_log_mel_distances(SoundComparison(reference, noise, near))
+    distances = metrics.compute_log_mel_distances(SoundComparison(reference, noise, near))
     assert distances["log_mel_distance_after"] < 1 < distances["log_mel_distance_before"]
-    assert metrics_and_gate.compute_log_mel_distances(SoundComparison(), "_train") == {}
+    assert metrics.compute_log_mel_distances(SoundComparison(), "_train") == {}
 
 
 def test_the_probe_wants_high_and_short() -> None:
     time = np.arange(RATE) / RATE
     drone = Sound(0.3 * np.sin(2 * np.pi * 80 * time)[None].astype(np.float32), RATE)
     pluck = Sound((0.3 * np.sin(2 * np.pi * 1500 * time) * np.exp(-9 * time))[None].astype(np.float32), RATE)
-    assert metrics_and_gate.measure_prompt_separation([drone, drone], [pluck, drone]) == {
+    assert metrics.measure_prompt_separation([drone, drone], [pluck, drone]) == {
         "probe_centroid_share": 0.5, "probe_envelope_share": 0.5, "probe_share": 0.5,
     }  # fmt: skip
 
@@ -129,7 +147,7 @@ def test_the_probe_wants_high_and_short() -> None:
 def test_the_page_is_whole_and_plays() -> None:
     train = [heard(sound(seed), f"<b>{seed}</b>") for seed in range(4)]
     made = SoundComparison(train, train, [heard(sound(seed + 9), "a & b") for seed in range(4)])
-    found = metrics_and_gate.find_training_matches(made.after, train)
+    found = metrics.find_training_matches(made.after, train)
     result = Evaluation(metrics={**GOOD, "sounds": 4.0}, passed=False, reasons=("it copies",))
     page = report.render_report(
         Settings(players=2), result, made, found, {"held-out, base model": dict.fromkeys((0.1, 0.3, 0.5, 0.7, 0.9), 1.0)}

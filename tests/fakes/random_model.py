@@ -53,7 +53,7 @@ def make_random_config(objective: str = "v") -> dict[str, Any]:
     }
 
 
-def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
+def make_random_model(seed: int = 0, objective: str = "v", config: dict[str, Any] | None = None) -> StableAudio:
     """That model with random weights of `seed`; leaves torch's global generator as it was.
 
     Branches that upstream starts at zero get small random weights, so that prompts matter to an untrained model.
@@ -62,7 +62,7 @@ def make_random_model(seed: int = 0, objective: str = "v") -> StableAudio:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = load_model(make_random_config(objective))
+        made = load_model(config or make_random_config(objective))
         for parameter in made.model.model.parameters():
             if parameter.ndim > 1 and not parameter.any():
                 parameter.normal_(0, 0.05)
