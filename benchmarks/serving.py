@@ -108,9 +108,15 @@ def _upstream(sa: Any, count: int) -> None:
     for seed in range(count):
         with silence_output():
             generate_diffusion_cond(
-                sa.model, steps=_STEPS, cfg_scale=4.0, conditioning=words, sample_size=sa.window_frames, device="cpu", seed=seed,
+                sa.model,
+                steps=_STEPS,
+                cfg_scale=4.0,
+                conditioning=words,
+                sample_size=sa.window_frames,
+                device="cpu",
+                seed=seed,
                 sampler_type=_SAMPLER,
-            )  # fmt: skip
+            )
 
 
 def _waiting(engine: Any, loaded: Any, seconds: float, count: int) -> None:

@@ -63,7 +63,10 @@ def _measure(args: argparse.Namespace) -> None:
                 if turn:  # the first warms up
                     spent[name].append(time.perf_counter() - began)
         before, after = (statistics.median(seconds) for seconds in spent.values())
-        print(f"{count} at a time: {before:.2f} s on {args.threads} threads, {after:.2f} s as chosen, {before / after:.2f} x", flush=True)
+        print(
+            f"{count} at a time: {before:.2f} s on {args.threads} threads, {after:.2f} s as chosen, {before / after:.2f} x",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -71,9 +71,14 @@ class UpstreamTraining:
 
         watch = _watch(pl)
         trainer = pl.Trainer(
-            accelerator="cpu", max_steps=steps + 1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, callbacks=[watch],
-        )  # fmt: skip
+            accelerator="cpu",
+            max_steps=steps + 1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[watch],
+        )
         self.sa.model.train()
         trainer.fit(self.wrapper, RepeatedBatch(self.batch, steps + 1))
         return watch.times[1:]
@@ -165,9 +170,14 @@ def _rows(sa: Any, sounds: Sequence[tuple[str, Any]], store: Any) -> Iterator[An
         key = tensor_files.store_tensors(store, {"latents": tensor_files.wrap_tensor(latents)})
         digest = f"{i:064d}"
         yield LatentRow(
-            segment=digest, recording=digest, split="train", latents=key, latent_frames=latents.shape[1], seconds=sound.duration_s,
+            segment=digest,
+            recording=digest,
+            split="train",
+            latents=key,
+            latent_frames=latents.shape[1],
+            seconds=sound.duration_s,
             captions=(prompt,),
-        )  # fmt: skip
+        )
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ The only package besides components/finetune that imports stable_audio_tools, an
 It knows no dataset, no store and no service.
 
 `import audiotune.stable_audio` makes the pretransform type of the tiny base known to stable-audio-tools' own factory, as soon
-as that is imported (see `pretransform.register`).
+as that is imported (see `upstream_factory.register_pretransform`).
 """
 
 from audiotune.stable_audio.upstream_factory import register_pretransform

@@ -1,4 +1,4 @@
-"""LoRA adapters that were kept beside their base (Hu et al. 2021: W + scale B A): merged into a model, or beside it for one batch."""
+"""LoRA adapters kept beside their base (Hu et al. 2021: W + scale B A): merged into a model, or used beside its layers for a batch."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def open_weights(store: Store, pointer: WeightsPointer, *, device: str = "cpu", 
 
 
 def _link_config_files(store: Store, pointer: WeightsPointer) -> Path:
-    """A folder of links to config and tokenizer; named by their content, made once per machine."""
+    """A folder of links to config and tokenizer, named by their content and made once on each machine."""
     for path in pointer.files:
         place = PurePosixPath(path)
         if place.is_absolute() or ".." in place.parts:

@@ -1,4 +1,4 @@
-"""Generation: requests become sounds. Each has its own noise and its own sums, so it sounds the same alone and beside others.
+"""Generation of sounds from requests. Each request has noise of its own, so it sounds the same alone and in a batch.
 
 Unlike stable-audio-tools' generate_diffusion_cond it denoises only as many latent frames as the sound needs, touches no global
 seed or backend flag, and draws all noise, also that of stochastic samplers, from one CPU generator a request.

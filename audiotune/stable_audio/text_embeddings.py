@@ -1,4 +1,4 @@
-"""Words as the base model's text conditioner hears them, kept in files: what it costs a T5 to read them is paid once.
+"""Embeddings of prompts by the base model's text conditioner, kept in files: a T5 computes each of them once.
 
 Only conditioners of words are kept; seconds are cheap, and their embedding depends on the sound. Rows after the last word are
 zeros in every conditioner that masks (T5, table); they are cut off in the file and put back on reading.

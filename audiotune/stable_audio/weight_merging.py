@@ -1,4 +1,4 @@
-"""Whole models out of parts: a base's tensors, the ones that were tuned, and adapters merged into them."""
+"""Merges a base's tensors, the tuned tensors and the adapters into one whole model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door of encode: `python -m components.encode --help`."""
+"""Command line of encode: `python -m components.encode --help`."""
 
 from components.executor import run_command_line
 

@@ -1,4 +1,4 @@
-"""The card of encode: what Kubeflow sees."""
+"""The Kubeflow component of encode."""
 
 from typing import Optional
 

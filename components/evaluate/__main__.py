@@ -1,4 +1,4 @@
-"""The door of evaluate."""
+"""Command line of evaluate: `python -m components.evaluate --help`."""
 
 from components.executor import run_command_line
 

@@ -1,4 +1,4 @@
-"""The card of evaluate: what Kubeflow sees."""
+"""The Kubeflow component of evaluate."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""The measuring itself, model by model: base first, then the tuned one; never both in memory."""
+"""Measures the base model first, then the tuned one; never both in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: the gate's word, numbers, and sounds to listen to beside their nearest training segments."""
+"""The report: the gate's decision, numbers, and sounds to listen to beside their nearest training segments."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Measures a tuned model on held-out material: nearer to the group's sound than its base, and no copy of it.
 
-What goes in: the weights, the latents and the dataset. What comes out: the evaluation with the gate's word, and a report.
+What goes in: the weights, the latents and the dataset. What comes out: the evaluation with the gate's decision, and a report.
 """
 
 from typing import Literal

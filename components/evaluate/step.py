@@ -1,4 +1,4 @@
-"""Measures a tuned model beside its base on held-out captions, writes the report and the gate's word."""
+"""Measures a tuned model beside its base on held-out captions, writes the report and the gate's decision."""
 
 from __future__ import annotations
 

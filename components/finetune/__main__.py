@@ -1,4 +1,4 @@
-"""The door of finetune: `python -m components.finetune --help`."""
+"""Command line of finetune: `python -m components.finetune --help`."""
 
 from components.executor import run_command_line
 

@@ -1,4 +1,4 @@
-"""The card of finetune: what Kubeflow sees."""
+"""The Kubeflow component of finetune."""
 
 from typing import Optional
 

@@ -1,4 +1,4 @@
-"""The rows that are trained on, read from the store once and kept in memory while there is room."""
+"""The rows that are trained on, read from the store once and kept in memory up to a limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LatentDataset:
         self.rows, self._store, self._cached_words = rows, store, cached_words
         self.frames = torch.tensor([row.latent_frames for row in rows])
         self._kept: dict[str, Any] = {}
-        self._room = _CACHE_BYTES
+        self._free_bytes = _CACHE_BYTES
 
     @property
     def channels(self) -> int:
@@ -89,6 +89,6 @@ class LatentDataset:
         return dict(found)
 
     def _add_to_cache(self, key: str, value: Any, size: int) -> None:
-        if size <= self._room:
+        if size <= self._free_bytes:
             self._kept[key] = value
-            self._room -= size
+            self._free_bytes -= size

@@ -1,8 +1,8 @@
 """Sounds of different length in one batch, each as if it were alone.
 
-stable-audio-tools' transformer takes a padding mask and drops it, so padded frames speak to true ones in self-attention. Here
-the attention modules are given the mask (their `apply_attn` is wrapped); everything else in the transformer works on each frame
-by itself. Positions count from the first frame, so padding at the end moves nobody.
+stable-audio-tools' transformer takes a padding mask and drops it, so self-attention lets padded frames change true ones. Here
+the attention modules get the mask (their `apply_attn` is wrapped); everything else in the transformer works on each frame by
+itself. Positions count from the first frame, so padding at the end changes no position.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class PaddingMask:
-    """Puts a mask into the self-attention of a diffusion transformer when told to `hide`; otherwise changes nothing.
+    """Puts a mask into the self-attention of a diffusion transformer after `set_mask`; before that it changes nothing.
 
     Args:
         transformer: stable-audio-tools' ContinuousTransformer.
@@ -40,7 +40,7 @@ class PaddingMask:
 
         Args:
             mask: bool [batch, tokens]; False is padding.
-            before: tokens in front (prepended conditioning, memory) that nobody hides.
+            before: tokens in front (prepended conditioning, memory) that are never hidden.
         """
         self._keys = None if bool(mask.all()) else functional.pad(mask, (before, 0), value=True)[:, None, None, :]
 

@@ -52,13 +52,13 @@ def run_step(
     base = resolve_base(store, settings.base)
     _check_inputs(settings, encoded, captioned.digest, base)
     key = compute_run_key(settings, encoded, base)
-    job = TrainingTask(settings, store.url, progress, base, encoded, captioned.digest, key)
+    task = TrainingTask(settings, store.url, progress, base, encoded, captioned.digest, key)
     done = checkpoints.find_newest_checkpoint(store, key, settings.steps)
     if done is not None and done.step == settings.steps:
         progress(1.0, f"step {done.step} was reached before; nothing to do")
         outcome = TrainingResult(done)
     else:
-        outcome = _train_on_nodes(job, store) if settings.nodes > 1 else _train_locally(job)
+        outcome = _train_on_nodes(task, store) if settings.nodes > 1 else _train_locally(task)
     report.write_text(outcome.page or _load_report(store, outcome.checkpoint, settings, encoded), encoding="utf-8")
     _write_pointer(outcome.checkpoint, base, checkpoint)
     return StepResult(metrics=_collect_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})
@@ -91,16 +91,16 @@ def _check_inputs(settings: Settings, latents: Manifest[LatentRow], dataset: str
         )
 
 
-def _train_locally(job: TrainingTask) -> TrainingResult:
+def _train_locally(task: TrainingTask) -> TrainingResult:
     from components.finetune.compute_backends import launch_processes
     from components.finetune.training_process import run_training
 
-    job.progress(0.0, f"loading {job.base.name}")
-    outcome: TrainingResult = launch_processes(job.settings, run_training, job)
+    task.progress(0.0, f"loading {task.base.name}")
+    outcome: TrainingResult = launch_processes(task.settings, run_training, task)
     return outcome
 
 
-def _train_on_nodes(job: TrainingTask, store: Store) -> TrainingResult:
+def _train_on_nodes(task: TrainingTask, store: Store) -> TrainingResult:
     """By a TrainJob; its first process leaves checkpoint and report in the store."""
     from components.finetune.nodes.node_resources import node_resources_from_environment
     from components.finetune.nodes.task_spec import store_task
@@ -108,13 +108,13 @@ def _train_on_nodes(job: TrainingTask, store: Store) -> TrainingResult:
     from components.finetune.nodes.trainjob_controller import make_controller
 
     place = node_resources_from_environment()
-    leader = make_controller(place, job.progress)
-    command = ["python", "-m", "components.finetune.nodes", store_task(store, job)]
-    settings = job.settings
+    leader = make_controller(place, task.progress)
+    command = ["python", "-m", "components.finetune.nodes", store_task(store, task)]
+    settings = task.settings
     leader.run_trainjob(
-        build_trainjob(place, leader.pod, job.run_key, nodes=settings.nodes, devices=settings.devices, command=command)
+        build_trainjob(place, leader.pod, task.run_key, nodes=settings.nodes, devices=settings.devices, command=command)
     )
-    done = checkpoints.find_newest_checkpoint(store, job.run_key, settings.steps)
+    done = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
     if done is None:
         raise TrainingError("the training ended and left no checkpoint", where=store.url, cure="do its pods see the same store?")
     return TrainingResult(done)

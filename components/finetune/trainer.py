@@ -1,4 +1,4 @@
-"""The loop: draw, forward, backward, step, checkpoint. Knows no MLflow, no files and no demos; it tells a `Listener`.
+"""The training loop: draw, forward, backward, step, checkpoint. Knows no MLflow, no files and no demos; it calls a `TrainingCallback`.
 
 A step is a function of the weights, the optimizer and (seed, step): nothing else is random and nothing else is remembered.
 """
@@ -30,7 +30,7 @@ History = dict[str, list[tuple[int, float]]]
 
 
 class TrainingCallback(Protocol):
-    """Who is told how it goes; only on the first process."""
+    """Gets losses and checkpoints; only on the first process."""
 
     def on_losses(self, step: int, values: dict[str, float]) -> None: ...
 
@@ -43,8 +43,7 @@ class Trainer:
 
     Attributes:
         train, held_out: rows; held_out may be None.
-        keeper: writes checkpoints.
-        listener: told of losses and checkpoints.
+        callback: gets losses and checkpoints.
     """
 
     settings: Settings
@@ -68,7 +67,7 @@ class Trainer:
         """Trains from a checkpoint (or from the base) to the last step; returns the last checkpoint.
 
         Raises:
-            TrainingError: the loss is no number any more; the last good checkpoint is named.
+            TrainingError: the loss is not a number any more; the message names the last good checkpoint.
         """
         done = 0
         if start is not None:
@@ -77,21 +76,21 @@ class Trainer:
             self.history = {name: list(values) for name, values in start.history.items()}
             done = start.step
         last = start
-        began = saved = logged = time.monotonic()
+        started_at = saved_at = logged_at = time.monotonic()
         losses: list[float] = []
         for step in range(done, self.settings.steps):
             losses.append(self._train_step(step, last))
             count, now = step + 1, time.monotonic()
-            out_of_time = self._agree_with_first(bool(self.settings.limit_s) and now - began >= self.settings.limit_s)
+            out_of_time = self._agree_with_first(bool(self.settings.limit_s) and now - started_at >= self.settings.limit_s)
             ended = count == self.settings.steps or out_of_time
             if count % self.settings.log_every == 0 or ended:
-                self._log_losses(count, losses, (now - logged) / len(losses))
-                losses, logged = [], time.monotonic()
+                self._log_losses(count, losses, (now - logged_at) / len(losses))
+                losses, logged_at = [], time.monotonic()
             due = count % self.settings.checkpoint_every == 0
-            if due or ended or self._agree_with_first(now - saved >= self.settings.checkpoint_every_s):
+            if due or ended or self._agree_with_first(now - saved_at >= self.settings.checkpoint_every_s):
                 self._validate_held_out(count)
                 last = self._save_checkpoint(count, final=ended)
-                saved = logged = time.monotonic()
+                saved_at = logged_at = time.monotonic()
             if out_of_time:
                 break
         if last is None:
@@ -100,42 +99,42 @@ class Trainer:
 
     def _train_step(self, step: int, last: Checkpoint | None) -> float:
         """One optimizer step; returns the mean squared error per latent value."""
-        settings, machine = self.settings, self.backend
+        settings, backend = self.settings, self.backend
         drawn = draw_batch(settings, self.train.frames, self.train.channels, step)
         frames = self.train.frames[drawn.rows]
         t = shift_noise_levels(
             map_to_noise_levels(self.kind, drawn.uniform, self.noise_options), frames, self.model.wrapper.dist_shift
         )
         values = int(frames.sum()) * self.train.channels
-        torch.manual_seed(derive_seed(settings.seed, f"dropout of process {machine.rank}", step))
+        torch.manual_seed(derive_seed(settings.seed, f"dropout of process {backend.rank}", step))
         for group in self.optimizer.param_groups:
             group["lr"] = compute_learning_rate(settings, step) * group["rate"]
         self.optimizer.zero_grad(set_to_none=True)
         error = self._accumulate_gradients(drawn, t, values)
-        norm = machine.clip_gradients(settings.clip_norm)
-        loss = float(machine.sum_over_processes(error)) / values
+        norm = backend.clip_gradients(settings.clip_norm)
+        loss = float(backend.sum_over_processes(error)) / values
         scaled = settings.precision == "fp16"  # a scaler skips steps whose gradient overflowed
         if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
             raise _make_divergence_error(step + 1, loss, last)
-        machine.step_optimizer()
+        backend.step_optimizer()
         if self.mean is not None:
             self.mean.update(step)
         return loss
 
     def _accumulate_gradients(self, drawn: BatchDraw, t: torch.Tensor, values: int) -> torch.Tensor:
         """Adds up the gradients of this process' parts; returns the sum of its squared errors."""
-        machine = self.backend
-        bounds = _divide_rows(len(drawn.rows), machine.world * self.settings.accumulate)
-        mine = bounds[machine.rank * self.settings.accumulate : (machine.rank + 1) * self.settings.accumulate]
+        backend = self.backend
+        bounds = _divide_rows(len(drawn.rows), backend.world * self.settings.accumulate)
+        mine = bounds[backend.rank * self.settings.accumulate : (backend.rank + 1) * self.settings.accumulate]
         frames = self.train.frames[drawn.rows].tolist()
         mine = [tight for start, end in mine for tight in split_by_length(frames, start, end, self.model.padding.least_spared)]
-        error = torch.zeros((), device=machine.device)
+        error = torch.zeros((), device=backend.device)
         for start, end in mine:
             last = end == mine[-1][1]
-            part = self.train.batch_part(drawn, t, start, end, machine.device, self.model.patch)
-            with machine.forward_context(last=last):
+            part = self.train.batch_part(drawn, t, start, end, backend.device, self.model.patch)
+            with backend.forward_context(last=last):
                 squared = self.call(part).sum()
-                machine.backward(squared * (machine.world / values), last=last)
+                backend.backward(squared * (backend.world / values), last=last)
             error += squared.detach()
         return error
 
@@ -181,7 +180,7 @@ class Trainer:
         return made
 
     def _agree_with_first(self, mine: bool) -> bool:
-        """What the first process thinks: clocks differ, and all must stop or save at the same step."""
+        """The first process' answer: clocks differ, and all processes must stop or save at the same step."""
         if self.backend.world == 1:
             return mine
         return bool(

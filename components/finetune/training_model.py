@@ -1,7 +1,7 @@
-"""The model while it is tuned: which weights learn, and what a part of a batch costs.
+"""The model during training: which weights are trained, and the loss of a part of a batch.
 
-Diffusion transformer and conditioners are stable-audio-tools' own, called as its training wrapper calls them; cached latents
-and prompts come in, so neither autoencoder nor T5 takes part.
+Diffusion transformer and conditioners are stable-audio-tools' own, called as its training wrapper calls them; it reads
+cached latents and prompts, so neither the autoencoder nor a T5 runs.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ class TrainingModel(nn.Module):
 
 
 def should_train_words(config: dict[str, Any], settings: Settings) -> bool:
-    """Whether word conditioners learn: as the knob says; without a say, tables learn and T5s do not.
+    """Whether word conditioners are trained: as the setting says; if it is not set, tables are trained and T5s are not.
 
     Raises:
-        ModelError: the knob asks a T5 to learn.
+        ModelError: the knob asks to train a T5.
     """
     types = set(find_word_conditioners(config).values())
     if settings.train_conditioner and types - set(TABLES):

@@ -28,86 +28,86 @@ from components.finetune.training_state import CheckpointWriter
 from components.finetune.training_task import TrainingResult, TrainingTask
 
 
-def run_training(machine: ComputeBackend, job: TrainingTask) -> TrainingResult | None:
-    """Trains as one of `machine.world` processes; the first writes checkpoints, logs, makes the demos and answers.
+def run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult | None:
+    """Trains as one of `backend.world` processes; the first writes checkpoints, logs, makes the demos and answers.
 
     On a CPU with as many threads as the settings say: sums over another number of threads round differently.
     """
-    with use_threads(job.settings.threads) if machine.device.type == "cpu" else contextlib.nullcontext():
-        return _run_training(machine, job)
+    with use_threads(task.settings.threads) if backend.device.type == "cpu" else contextlib.nullcontext():
+        return _run_training(backend, task)
 
 
-def _run_training(machine: ComputeBackend, job: TrainingTask) -> TrainingResult | None:
-    settings, store = job.settings, open_store(job.store_url)
-    sa = load_model(job.base.folder)
+def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult | None:
+    settings, store = task.settings, open_store(task.store_url)
+    sa = load_model(task.base.folder)
     tuned = TrainingModel(sa, settings)
-    split = {name: [row for row in job.latents.rows if row.split == name] for name in ("train", "held_out")}
+    split = {name: [row for row in task.latents.rows if row.split == name] for name in ("train", "held_out")}
     cached = not tuned.learns_words
     held_out = LatentDataset(split["held_out"], store, cached_words=cached) if split["held_out"] else None
     train_rows = LatentDataset(split["train"], store, cached_words=cached)
-    start = checkpoints.find_newest_checkpoint(store, job.run_key, settings.steps)
-    keeper = CheckpointWriter(store, _collect_facts(job), settings.keep_last)
-    with _open_log(job, start, machine.rank) as journal:
-        keeper.run = journal.run.id
-        trainer = Trainer(settings, machine, tuned, train_rows, held_out, keeper, journal)
+    start = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
+    checkpoint_writer = CheckpointWriter(store, _collect_facts(task), settings.keep_last)
+    with _open_log(task, start, backend.rank) as log:
+        checkpoint_writer.run = log.run.id
+        trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log)
         last = trainer.run(start)
-        return _finish_run(last, trainer, sa, job, journal) if machine.rank == 0 else None
+        return _finish_run(last, trainer, sa, task, log) if backend.rank == 0 else None
 
 
-def _collect_facts(job: TrainingTask) -> dict[str, Any]:
-    settings = job.settings
+def _collect_facts(task: TrainingTask) -> dict[str, Any]:
+    settings = task.settings
     return {
-        "run_key": job.run_key,
+        "run_key": task.run_key,
         "kind": settings.mode,
         "lora": {"rank": settings.lora_rank, "alpha": settings.lora_alpha} if settings.mode == "lora" else {},
-        "base": job.base.name,
-        "base_digest": job.base.digest,
-        "dataset": job.dataset,
-        "latents": job.latents.digest,
+        "base": task.base.name,
+        "base_digest": task.base.digest,
+        "dataset": task.dataset,
+        "latents": task.latents.digest,
         "recipe": settings.model_dump(),
     }
 
 
 @contextlib.contextmanager
-def _open_log(job: TrainingTask, start: Checkpoint | None, rank: int) -> Iterator[TrainingLog]:
-    """The run's journal; on other processes one that writes nothing. Its end says whether training went well."""
+def _open_log(task: TrainingTask, start: Checkpoint | None, rank: int) -> Iterator[TrainingLog]:
+    """The run's log; on other processes one that writes nothing. Its end says whether training went well."""
     if rank:
-        yield TrainingLog(job.settings, job.progress, job.store_url, UntrackedRun())
+        yield TrainingLog(task.settings, task.progress, task.store_url, UntrackedRun())
         return
-    journal = TrainingLog.open_run(
-        job.settings, job.progress, job.store_url, job.settings.model_dump(), start.run if start else ""
+    log = TrainingLog.open_run(
+        task.settings, task.progress, task.store_url, task.settings.model_dump(), start.run if start else ""
     )
     try:
-        yield journal
+        yield log
     except BaseException:
-        journal.end("FAILED")
+        log.end("FAILED")
         raise
-    journal.end("FINISHED")
+    log.end("FINISHED")
 
 
-def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, job: TrainingTask, journal: TrainingLog) -> TrainingResult:
+def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> TrainingResult:
     """Demos, report and recipe, logged; whatever goes wrong with the demos, the training is kept."""
-    demos, trouble = _try_demos(trainer, sa, job, journal)
-    page = render_report(last, job.settings, demos, job.latents.rows, trouble)
+    demos, trouble = _try_demos(trainer, sa, task, log)
+    page = render_report(last, task.settings, demos, task.latents.rows, trouble)
     trainer.checkpoint_writer.store.put(last.report_key, page.encode())
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("recipe.json", json.dumps(last.recipe, indent=1)), ("report.html", page)):
             (Path(folder) / name).write_text(text, encoding="utf-8")
-            journal.log_file(Path(folder) / name, "")
+            log.log_file(Path(folder) / name, "")
         for path in write_demo_files(demos, Path(folder)):
-            journal.log_file(path, f"demos/step-{last.step}")
+            log.log_file(path, f"demos/step-{last.step}")
     return TrainingResult(last, page)
 
 
-def _try_demos(trainer: Trainer, sa: StableAudio, job: TrainingTask, journal: TrainingLog) -> tuple[list[DemoSound], str]:
+def _try_demos(trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> tuple[list[DemoSound], str]:
     """The demos, and what went wrong with them if something did."""
-    if not job.settings.demos:
+    if not task.settings.demos:
         return [], ""
-    journal.progress(1.0, f"making {job.settings.demos} demos")
-    rows = [row for row in job.latents.rows if row.split == "held_out"] or job.latents.rows
+    log.progress(1.0, f"making {task.settings.demos} demos")
+    rows = [row for row in task.latents.rows if row.split == "held_out"] or task.latents.rows
     try:
         with _use_listening_weights(trainer):
-            return make_demos(sa, rows, job.settings), ""
+            return make_demos(sa, rows, task.settings), ""
     except Exception as e:  # the weights are safe; a report without sounds is better than no release
         return [], f"{type(e).__name__}: {e}"
 

@@ -1,4 +1,4 @@
-"""The door of register: `python -m components.register --help`."""
+"""Command line of register: `python -m components.register --help`."""
 
 from components.executor import run_command_line
 

@@ -1,4 +1,4 @@
-"""The card of register: what Kubeflow sees."""
+"""The Kubeflow component of register."""
 
 from typing import Optional
 

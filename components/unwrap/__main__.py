@@ -1,4 +1,4 @@
-"""The door of unwrap: `python -m components.unwrap --help`."""
+"""Command line of unwrap: `python -m components.unwrap --help`."""
 
 from components.executor import run_command_line
 

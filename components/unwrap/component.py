@@ -1,4 +1,4 @@
-"""The card of unwrap: what Kubeflow sees."""
+"""The Kubeflow component of unwrap."""
 
 from kfp import dsl
 

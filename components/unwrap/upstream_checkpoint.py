@@ -1,7 +1,7 @@
 """Wrapped checkpoints of stable-audio-tools' own trainer (`epoch=53-step=800.ckpt`): only what listeners need is read.
 
-The file is a zip with tensors stored plainly, so it is mapped into memory: of the optimizer's moments, two thirds of it, not a
-page is touched. The pickle inside is read with torch's restricted reader, which makes tensors and plain containers only.
+The file is a zip with tensors stored plainly, so it is mapped into memory: the optimizer's moments, two thirds of the file, are
+never read. torch's restricted reader reads the pickle inside; it makes tensors and plain containers only.
 """
 
 from __future__ import annotations

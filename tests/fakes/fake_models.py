@@ -178,9 +178,12 @@ class Tones:
         self.batches: list[tuple[int, ...]] = []
 
     def __call__(
-        self, model: Any, requests: Sequence[Any], on_step: Callable[[int, int], None] | None = None,
+        self,
+        model: Any,
+        requests: Sequence[Any],
+        on_step: Callable[[int, int], None] | None = None,
         gone: Callable[[], Collection[int]] | None = None,
-    ) -> list[Sound | None]:  # fmt: skip
+    ) -> list[Sound | None]:
         if requests[0].prompt != "a test":
             self.batches.append(tuple(request.seed for request in requests))
         if requests[0].prompt == "a bug":

@@ -55,10 +55,13 @@ class Group:
     def release(self, pointer: WeightsPointer) -> Release:
         """A release of these weights, as register would make it."""
         lineage = Lineage(
-            dataset=self.dataset.digest, segments=tuple(row.segment.id for row in self.dataset.rows),
+            dataset=self.dataset.digest,
+            segments=tuple(row.segment.id for row in self.dataset.rows),
             recordings={row.segment.recording: row.contributors for row in self.dataset.rows},
-            base=pointer.base, base_digest=pointer.base_digest, agreement=self.agreement.digest,
-        )  # fmt: skip
+            base=pointer.base,
+            base_digest=pointer.base_digest,
+            agreement=self.agreement.digest,
+        )
         judged = Evaluation(metrics={"kad_after": 3.0}, passed=False, reasons=("it copies",))
         return Release(name="ours", weights=pointer, lineage=lineage, licence="x", notice="", evaluation=judged)
 
@@ -69,20 +72,28 @@ def group(folder: Path) -> Group:
     people = {recording.id: recording.contributors for recording in seeded.recordings}
     rows = [
         DatasetRow(
-            segment=segment, caption=Caption(text="a tone", annotators=("ana",)), split="train",
-            contributors=people[segment.recording], licence="LicenseRef-members-only",
+            segment=segment,
+            caption=Caption(text="a tone", annotators=("ana",)),
+            split="train",
+            contributors=people[segment.recording],
+            licence="LicenseRef-members-only",
         )
         for segment in seeded.segments
-    ]  # fmt: skip
+    ]
     dataset = Manifest("datasets", rows, {"agreement": seeded.agreement.digest})
     names = ("weights", "dataset", "evaluation", "release", "report", "metrics")
     paths = {name: folder / name for name in names}
     dataset.write(paths["dataset"])
     pointer = WeightsPointer(
-        weights=seeded.store.put_blob(b"first weights", ".safetensors"), weights_digest=compute_digest(b"first weights"),
-        config=seeded.store.put_blob(b"{}", ".json"), base="tiny", base_digest="b" * 64, dataset=dataset.digest, step=30,
+        weights=seeded.store.put_blob(b"first weights", ".safetensors"),
+        weights_digest=compute_digest(b"first weights"),
+        config=seeded.store.put_blob(b"{}", ".json"),
+        base="tiny",
+        base_digest="b" * 64,
+        dataset=dataset.digest,
+        step=30,
         recipe={"finetune": {"steps": 30}},
-    )  # fmt: skip
+    )
     made = Group(seeded.store, seeded.agreement, dataset, pointer, paths)
     made.trained(b"first weights", passed=True)
     return made

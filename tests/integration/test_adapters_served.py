@@ -26,9 +26,17 @@ from tests.fakes.small_training import SmallTraining, make_small_training
 
 pytestmark = pytest.mark.integration
 KNOBS: dict[str, Any] = {
-    "steps": 4, "batch_size": 4, "learning_rate": 2e-2, "experiment": "", "demos": 0, "validate_rows": 4, "warmup_steps": 1,
-    "mode": "lora", "lora_rank": 4, "train_conditioner": False,
-}  # fmt: skip
+    "steps": 4,
+    "batch_size": 4,
+    "learning_rate": 2e-2,
+    "experiment": "",
+    "demos": 0,
+    "validate_rows": 4,
+    "warmup_steps": 1,
+    "mode": "lora",
+    "lora_rank": 4,
+    "train_conditioner": False,
+}
 ASK: dict[str, Any] = {"prompt": "low drone", "seconds": 0.5, "steps": 4, "seed": 7}
 
 
@@ -186,9 +194,13 @@ def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
     agreement = governance.read_current_agreement(group.world.store)
     assert agreement is not None
     lineage = Lineage(
-        dataset=pointer.dataset, segments=(), base=pointer.base, base_digest=pointer.base_digest, agreement=agreement.digest,
+        dataset=pointer.dataset,
+        segments=(),
+        base=pointer.base,
+        base_digest=pointer.base_digest,
+        agreement=agreement.digest,
         recordings=recordings(group, only_chi=name == "tape"),
-    )  # fmt: skip
+    )
     judged = Evaluation(metrics={}, passed=True)
     made = Release(name=name, weights=pointer, lineage=lineage, licence="x", notice=f"{name} by all", evaluation=judged)
     made = releases.register_release(made, {})

@@ -127,10 +127,14 @@ def judged(world: tuple[object, Path], folder: Path, weights: Path) -> tuple[Ste
     key = made.store.put_blob(weights / "model.safetensors", ".safetensors")
     about = made.latents().meta
     pointer = WeightsPointer(
-        weights=key, weights_digest=digest_from_key(key) or "", config=made.store.put_blob(weights / "model_config.json", ".json"),
+        weights=key,
+        weights_digest=digest_from_key(key) or "",
+        config=made.store.put_blob(weights / "model_config.json", ".json"),
         files={f"tokenizer/{p.name}": made.store.put_blob(p, p.suffix) for p in sorted((weights / "tokenizer").iterdir())},
-        base=str(made.base), base_digest=about["base_digest"], dataset=about["dataset"],
-    )  # fmt: skip
+        base=str(made.base),
+        base_digest=about["base_digest"],
+        dataset=about["dataset"],
+    )
     (folder / "weights").write_text(pointer.model_dump_json())
     paths = {"weights": folder / "weights", "latents": latents, "dataset": made.dataset}
     paths |= {name: folder / name for name in ("evaluation", "report", "metrics")}

@@ -255,9 +255,16 @@ def test_words_guidance_and_words_to_avoid_matter(sa: StableAudio) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("seconds", 9.0), ("seconds", 0.0), ("steps", 0), ("guidance", float("nan")), ("seed", -1), ("sampler", "euler"),
-     ("init_strength", 0.0)],
-)  # fmt: skip
+    [
+        ("seconds", 9.0),
+        ("seconds", 0.0),
+        ("steps", 0),
+        ("guidance", float("nan")),
+        ("seed", -1),
+        ("sampler", "euler"),
+        ("init_strength", 0.0),
+    ],
+)
 def test_an_impossible_request_names_its_field(sa: StableAudio, field: str, value: Any) -> None:
     with pytest.raises(GenerationError) as told:
         generate_sounds(sa, [SamplingRequest("x", **{"seconds": 0.5, field: value})])

@@ -21,9 +21,17 @@ pytestmark = pytest.mark.integration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KNOBS: dict[str, Any] = {
-    "steps": 6, "batch_size": 4, "checkpoint_every": 3, "learning_rate": 1e-3, "log_every": 2, "experiment": "", "demos": 0,
-    "validate_rows": 4, "warmup_steps": 1, "threads": 1,
-}  # fmt: skip
+    "steps": 6,
+    "batch_size": 4,
+    "checkpoint_every": 3,
+    "learning_rate": 1e-3,
+    "log_every": 2,
+    "experiment": "",
+    "demos": 0,
+    "validate_rows": 4,
+    "warmup_steps": 1,
+    "threads": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -448,8 +456,16 @@ def test_consent_is_asked_before_anything(made: Any, tmp_path: Path) -> None:
     rows = load_manifest(made.dataset, "datasets", DatasetRow).rows
     strange = Manifest("datasets", [rows[0].model_copy(update={"contributors": ("stranger",)})]).write(tmp_path / "d")
     with pytest.raises(ConsentError, match="stranger"):
-        run_step(Settings(), made.store, ignore_progress, latents=made.folder / "latents.jsonl", dataset=strange, checkpoint=tmp_path / "c",
-            report=tmp_path / "r", metrics=tmp_path / "m")  # fmt: skip
+        run_step(
+            Settings(),
+            made.store,
+            ignore_progress,
+            latents=made.folder / "latents.jsonl",
+            dataset=strange,
+            checkpoint=tmp_path / "c",
+            report=tmp_path / "r",
+            metrics=tmp_path / "m",
+        )
     assert not (tmp_path / "c").exists()
 
 

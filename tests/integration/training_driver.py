@@ -25,9 +25,19 @@ from components.finetune.settings import Settings
 from components.finetune.step import run_step
 
 KNOBS = {
-    "steps": 9, "batch_size": 4, "checkpoint_every": 4, "learning_rate": 1e-3, "ema_decay": 0.9, "log_every": 1, "keep_last": 1,
-    "experiment": "", "demos": 0, "validate_rows": 2, "warmup_steps": 3, "threads": 1,
-}  # fmt: skip
+    "steps": 9,
+    "batch_size": 4,
+    "checkpoint_every": 4,
+    "learning_rate": 1e-3,
+    "ema_decay": 0.9,
+    "log_every": 1,
+    "keep_last": 1,
+    "experiment": "",
+    "demos": 0,
+    "validate_rows": 2,
+    "warmup_steps": 3,
+    "threads": 1,
+}
 Progress = Callable[[float, str], None]
 
 

@@ -23,10 +23,19 @@ from components.evaluate.step import run_step
 
 RATE = 22_050
 GOOD = {
-    "kad_before": 50.0, "kad_after": 10.0, "log_mel_distance_before": 20.0, "log_mel_distance_after": 15.0, "silent_share": 0.0,
-    "clipped_share": 0.0, "noise_share": 0.1, "noise_share_of_recordings": 0.1, "copied_share": 0.0,
-    "copied_share_of_held_out": 0.0, "loss_gap": 0.2, "held_out_segments": 12.0,
-}  # fmt: skip
+    "kad_before": 50.0,
+    "kad_after": 10.0,
+    "log_mel_distance_before": 20.0,
+    "log_mel_distance_after": 15.0,
+    "silent_share": 0.0,
+    "clipped_share": 0.0,
+    "noise_share": 0.1,
+    "noise_share_of_recordings": 0.1,
+    "copied_share": 0.0,
+    "copied_share_of_held_out": 0.0,
+    "loss_gap": 0.2,
+    "held_out_segments": 12.0,
+}
 
 
 def sound(seed: int, seconds: float = 1.5, gain: float = 0.3) -> Sound:
@@ -140,8 +149,10 @@ def test_the_probe_wants_high_and_short() -> None:
     drone = Sound(0.3 * np.sin(2 * np.pi * 80 * time)[None].astype(np.float32), RATE)
     pluck = Sound((0.3 * np.sin(2 * np.pi * 1500 * time) * np.exp(-9 * time))[None].astype(np.float32), RATE)
     assert metrics.measure_prompt_separation([drone, drone], [pluck, drone]) == {
-        "probe_centroid_share": 0.5, "probe_envelope_share": 0.5, "probe_share": 0.5,
-    }  # fmt: skip
+        "probe_centroid_share": 0.5,
+        "probe_envelope_share": 0.5,
+        "probe_share": 0.5,
+    }
 
 
 def test_the_page_is_whole_and_plays() -> None:
@@ -178,9 +189,13 @@ def _inputs(folder: Path, **meta: str) -> dict[str, Path]:
     )
     about = {"dataset": dataset.digest, "base": "tiny", "base_digest": "b" * 64, **meta}
     pointer = WeightsPointer(
-        weights="blobs/w", weights_digest="c" * 64, config="blobs/c", base="tiny", base_digest="b" * 64,
+        weights="blobs/w",
+        weights_digest="c" * 64,
+        config="blobs/c",
+        base="tiny",
+        base_digest="b" * 64,
         dataset=meta.get("weights_of", dataset.digest),
-    )  # fmt: skip
+    )
     (folder / "weights").write_text(pointer.model_dump_json())
     return {
         "weights": folder / "weights",

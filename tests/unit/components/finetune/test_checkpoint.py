@@ -21,9 +21,18 @@ def kept(store: FolderStore, step: int, run: str = RUN, *, content: bytes = b"",
     weights = store.put_blob(content or f"weights {run} {step}".encode(), ".safetensors")
     optimizer = store.put_blob(f"optimizer {run} {step}".encode(), ".safetensors")
     made = Checkpoint(
-        run_key=run, step=step, final=final, weights=weights, optimizer=optimizer, kind="full", base="tiny",
-        base_digest="c" * 64, dataset="d" * 64, latents="e" * 64, history={"train_loss": [(1, 0.5)]},
-    )  # fmt: skip
+        run_key=run,
+        step=step,
+        final=final,
+        weights=weights,
+        optimizer=optimizer,
+        kind="full",
+        base="tiny",
+        base_digest="c" * 64,
+        dataset="d" * 64,
+        latents="e" * 64,
+        history={"train_loss": [(1, 0.5)]},
+    )
     made.save(store)
     return made
 
@@ -77,9 +86,12 @@ def test_a_blob_that_another_run_names_stays(tmp_path: Path) -> None:
 
 def test_tensors_are_read_by_safetensors_itself(tmp_path: Path) -> None:
     state = {
-        "b": torch.randn(3, 4), "half": torch.randn(5).bfloat16(), "count": torch.tensor(7), "none": torch.zeros(0, 2),
+        "b": torch.randn(3, 4),
+        "half": torch.randn(5).bfloat16(),
+        "count": torch.tensor(7),
+        "none": torch.zeros(0, 2),
         "flags": torch.tensor([True, False]),
-    }  # fmt: skip
+    }
     path = tensor_files.write_tensors(
         tmp_path / "x.safetensors", {name: tensor_files.wrap_tensor(t) for name, t in state.items()}
     )
@@ -105,8 +117,13 @@ def test_a_trainings_state_is_told_from_weights_by_its_name(tmp_path: Path) -> N
     parameter.sum().backward()
     optimizer.step()
     facts = {
-        "run_key": RUN, "kind": "full", "base": "tiny", "base_digest": "c" * 64, "dataset": "d" * 64, "latents": "e" * 64,
-    }  # fmt: skip
+        "run_key": RUN,
+        "kind": "full",
+        "base": "tiny",
+        "base_digest": "c" * 64,
+        "dataset": "d" * 64,
+        "latents": "e" * 64,
+    }
     made = CheckpointWriter(FolderStore(tmp_path), facts, 1).write_checkpoint(
         1, {"p": parameter}, optimizer, None, {}, {}, final=True
     )

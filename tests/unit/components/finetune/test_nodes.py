@@ -32,11 +32,20 @@ KEY = "c" * 64
 HOOK = 'admission webhook "validator.trainjob.trainer.kubeflow.org"'
 POD = OwnerPod("jam", "tune-x1", "pod-uid-1", "ffde30c8-e254-4438-8c3b-98553711dec5")
 CLUSTER = Cluster(
-    store="s3://jam", store_endpoint="https://store.jam.svc:9000", store_secret="jam-store", store_ca_secret="jam-ca",
-    images=StepImages(train="home/t@sha256:" + "7" * 64), pull_secrets=("home-login",), gpus=2, nodes=2,
-    gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
-    shared_memory="4Gi", gpu_timeout_s=7200, retries=1,
-)  # fmt: skip
+    store="s3://jam",
+    store_endpoint="https://store.jam.svc:9000",
+    store_secret="jam-store",
+    store_ca_secret="jam-ca",
+    images=StepImages(train="home/t@sha256:" + "7" * 64),
+    pull_secrets=("home-login",),
+    gpus=2,
+    nodes=2,
+    gpu_node_selector={"gpu": "l4"},
+    gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
+    shared_memory="4Gi",
+    gpu_timeout_s=7200,
+    retries=1,
+)
 PLACE = NodeResources.model_validate_json(_dump_training_pod(CLUSTER.images.train, CLUSTER))
 
 
@@ -158,8 +167,11 @@ def test_a_training_is_followed_to_its_end(fake: FakeTrainer, lead: Any) -> None
     name = make_trainjob_name(POD.run, KEY)
     assert f"TrainJob {name}: 0 of 2 nodes run; node 1 waits: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu" in told
     assert [words for _, words in told if words.startswith("node")] == [
-        "node 0: step 1 of 2, loss 0.5", "node 0: a warning of some library", "node 1: joined", "node 0: step 2 of 2, loss 0.4",
-    ]  # each line once, though the API gives a second's lines again and again  # fmt: skip
+        "node 0: step 1 of 2, loss 0.5",
+        "node 0: a warning of some library",
+        "node 1: joined",
+        "node 0: step 2 of 2, loss 0.4",
+    ]  # each line once, though the API gives a second's lines again and again
     assert [share for share, words in told if words.startswith("node 0")] == [0.5, 0.5, 1.0]
     assert fake.jobs == {}  # it has done its work
 
