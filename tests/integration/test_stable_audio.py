@@ -234,7 +234,7 @@ def test_what_is_held_stays_in_the_latents(sa: StableAudio, tone: Sound) -> None
     from audiotune.stable_audio import sample as room
 
     request = SamplingRequest("x", seconds=tone.duration_s, steps=8, seed=1, init=tone, redo=(0.3, 0.5))
-    latents = room._denoise_batch(sa, [request], lambda: None, None)[0]
+    latents = room._denoise_batch(sa, [request], lambda: None, None, 1)[0]
     wanted = encode_sound(sa, tone)
     held = np.r_[0:18, 33 : wanted.shape[1]]
     assert np.abs(latents[:, held] - wanted[:, held]).mean() < 0.05 * np.abs(wanted).mean() + 0.02

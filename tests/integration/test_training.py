@@ -431,7 +431,7 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
 
         draws: list[Any] = []
 
-        def part(self, draw: Any, *args: Any, **options: Any) -> Any:
+        def batch_part(self, draw: Any, *args: Any, **options: Any) -> Any:
             good = super().batch_part(draw, *args, **options)
             if not any(draw is earlier for earlier in self.draws):
                 self.draws.append(draw)
