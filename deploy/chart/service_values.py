@@ -24,8 +24,8 @@ from deploy.chart.value_types import (
     make_resources,
 )
 from pipelines.cluster.settings import Cluster
-from services.generation.settings import GenerationSettings
-from services.studio.settings import StudioSettings
+from services.generation.settings import GenerationSettings as Generation
+from services.studio.settings import StudioSettings as Studio
 
 Preset = Literal["cpu", "l4-24gb", "a100-40gb", "h100-80gb", "mig-2g.20gb"]
 ReleaseName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -35,48 +35,24 @@ _OIDC = "$values.studio.oidc.issuer"
 _KFP = 'ne $values.kfp.mode "none"'
 _MULTI_USER = 'eq $values.kfp.mode "multi-user"'
 _WEBHOOKS = "$values.generation.webhooks.secret"
+_OIDC_CA = f"and {_OIDC} $values.studio.oidc.caConfigMap"
+# expressions that give a setting
+_GENERATION_URL = 'printf "http://%s-generation.%s.svc:3000" (include "audio-tune.name" $root) $root.Release.Namespace'
+_RUN_ACCOUNT = f'ternary $values.kfp.serviceAccount "" ({_MULTI_USER})'
+_PUBLIC_URL = (
+    '$values.studio.oidc.url | default (printf "https://%s" (ternary $values.ingress.studioHost $values.httpRoute.studioHost'
+    " (and $values.ingress.enabled (not (empty $values.ingress.studioHost)))))"
+)
 
 # Settings that follow from other values or from how the chart is built: no value stands for them.
 CHART_DECIDES = (
-    ServiceSetting(
-        GenerationSettings,
-        "drain_s",
-        expression="int64 $values.generation.longestSeconds",
-        reason="a pod that ends is given the time that a request may wait",
-    ),
-    ServiceSetting(
-        GenerationSettings,
-        "device",
-        expression='ternary "cuda" "cpu" (gt (int $gpu.count) 0)',
-        reason="a pod that asks for GPUs uses them",
-    ),
-    ServiceSetting(
-        StudioSettings,
-        "generation_url",
-        expression='printf "http://%s-generation.%s.svc:3000" (include "audio-tune.name" $root) $root.Release.Namespace',
-        reason="the Service of this release",
-    ),
-    ServiceSetting(StudioSettings, "work_folder", expression='"/tmp/studio"', reason="the volume of studio.workSize"),
-    ServiceSetting(
-        StudioSettings,
-        "oidc_ca",
-        expression='"/etc/audio-tune/oidc/ca.crt"',
-        when=f"and {_OIDC} $values.studio.oidc.caConfigMap",
-        reason="where studio.oidc.caConfigMap is mounted",
-    ),
-    ServiceSetting(
-        StudioSettings,
-        "kfp_namespace",
-        expression="$root.Release.Namespace",
-        when=_MULTI_USER,
-        reason="runs happen in the namespace of this release",
-    ),
-    ServiceSetting(
-        Cluster,
-        "service_account",
-        expression=f'ternary $values.kfp.serviceAccount "" ({_MULTI_USER})',
-        reason="the account that the studio starts runs with",
-    ),
+    ServiceSetting(Generation, "drain_s", "int64 $values.generation.longestSeconds", reason="as long as a request may wait"),
+    ServiceSetting(Generation, "device", 'ternary "cuda" "cpu" (gt (int $gpu.count) 0)', reason="follows from generation.gpu"),
+    ServiceSetting(Studio, "generation_url", _GENERATION_URL, reason="the Service of this release"),
+    ServiceSetting(Studio, "work_folder", '"/tmp/studio"', reason="the volume of studio.workSize"),
+    ServiceSetting(Studio, "oidc_ca", '"/etc/audio-tune/oidc/ca.crt"', _OIDC_CA, reason="the mounted studio.oidc.caConfigMap"),
+    ServiceSetting(Studio, "kfp_namespace", "$root.Release.Namespace", _MULTI_USER, reason="runs happen in this namespace"),
+    ServiceSetting(Cluster, "service_account", _RUN_ACCOUNT, reason="the studio starts runs with the same one"),
 )
 
 
@@ -99,9 +75,7 @@ class GpuValues(ChartModel):
 class GenerationGpuValues(GpuValues):
     """The machine of the generation service, with the batch that fits."""
 
-    batch_size: int | None = take_setting(
-        GenerationSettings, "batch", expression="int64 $gpu.batchSize", default=None, reason=_BY_PRESET
-    )
+    batch_size: int | None = take_setting(Generation, "batch", expression="int64 $gpu.batchSize", default=None, reason=_BY_PRESET)
 
 
 class TrainingGpuValues(GpuValues):
@@ -119,14 +93,14 @@ class ReleaseValues(ChartModel):
     """Which release is served."""
 
     name: ReleaseName = take_setting(
-        GenerationSettings,
+        Generation,
         "release",
         default="audio-tune",
         reason="the recipes register under this name; without one the service is not ready while several are registered",
         note="several with commas, the default first",
     )
-    alias: str = take_setting(GenerationSettings, "alias")
-    candidates: bool = take_setting(GenerationSettings, "candidates")
+    alias: str = take_setting(Generation, "alias")
+    candidates: bool = take_setting(Generation, "candidates")
 
 
 class AutoscalingValues(ChartModel):
@@ -145,22 +119,18 @@ class AutoscalingValues(ChartModel):
 class QuotaValues(ChartModel):
     """What one member may ask for."""
 
-    rate_per_minute: int = take_setting(GenerationSettings, "rate_per_minute")
-    sound_seconds_per_day: float = take_setting(GenerationSettings, "sound_s_per_day")
-    queue: int = take_setting(GenerationSettings, "member_queue")
-    jobs: int = take_setting(GenerationSettings, "member_jobs")
+    rate_per_minute: int = take_setting(Generation, "rate_per_minute")
+    sound_seconds_per_day: float = take_setting(Generation, "sound_s_per_day")
+    queue: int = take_setting(Generation, "member_queue")
+    jobs: int = take_setting(Generation, "member_jobs")
 
 
 class WebhookValues(ChartModel):
     """Addresses that are told when a job has ended."""
 
-    secret: Name = take_setting(GenerationSettings, "webhook_secret", secret_key="secret", note="empty: nothing is sent")
+    secret: Name = take_setting(Generation, "webhook_secret", secret_key="secret", note="empty: nothing is sent")
     hosts: list[WebhookHost] = take_setting(
-        GenerationSettings,
-        "webhook_hosts",
-        when=_WEBHOOKS,
-        default=[],
-        note="as in studio or 10.0.0.7:8080; their ports are opened",
+        Generation, "webhook_hosts", when=_WEBHOOKS, default=[], note="as in studio or 10.0.0.7:8080; their ports are opened"
     )
 
 
@@ -169,29 +139,29 @@ class GenerationValues(PodPlacement):
 
     replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
     release: ReleaseValues = Field(default=ReleaseValues(), description="what is served")
-    queue: int = take_setting(GenerationSettings, "queue")
-    queue_seconds: float = take_setting(GenerationSettings, "queue_s")
-    batch_seconds: float = take_setting(GenerationSettings, "batch_s")
-    body_mb: float = take_setting(GenerationSettings, "body_mb")
-    init_seconds: float = take_setting(GenerationSettings, "init_s")
+    queue: int = take_setting(Generation, "queue")
+    queue_seconds: float = take_setting(Generation, "queue_s")
+    batch_seconds: float = take_setting(Generation, "batch_s")
+    body_mb: float = take_setting(Generation, "body_mb")
+    init_seconds: float = take_setting(Generation, "init_s")
     allowance: QuotaValues = Field(default=QuotaValues(), description="what one member may ask for")
     webhooks: WebhookValues = Field(default=WebhookValues(), description="addresses that are told when a job has ended")
-    poll_seconds: float = take_setting(GenerationSettings, "poll_s")
-    consent_seconds: float = take_setting(GenerationSettings, "consent_s")
-    adapters: str = take_setting(GenerationSettings, "adapters")
-    grace_seconds: float = take_setting(GenerationSettings, "grace_s")
-    keep: bool = take_setting(GenerationSettings, "keep")
+    poll_seconds: float = take_setting(Generation, "poll_s")
+    consent_seconds: float = take_setting(Generation, "consent_s")
+    adapters: str = take_setting(Generation, "adapters")
+    grace_seconds: float = take_setting(Generation, "grace_s")
+    keep: bool = take_setting(Generation, "keep")
     keep_days: float = take_setting(
-        GenerationSettings, "keep_days", note="0: for ever; objectStorage.lifecycle.jobsDays must be as long, or 0"
+        Generation, "keep_days", note="0: for ever; objectStorage.lifecycle.jobsDays must be as long, or 0"
     )
-    log_prompts: bool = take_setting(GenerationSettings, "log_prompts")
+    log_prompts: bool = take_setting(Generation, "log_prompts")
     gpu: GenerationGpuValues = Field(default=GenerationGpuValues(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
     pre_stop_seconds: int = Field(
         default=10, ge=0, le=300, description="pause before a pod ends, so that load balancers forget it"
     )
     longest_seconds: int = take_setting(
-        GenerationSettings, "patience_s", note="a pod that ends gets this and the pause before it is killed"
+        Generation, "patience_s", note="a pod that ends gets this and the pause before it is killed"
     )
     autoscaling: AutoscalingValues = Field(default=AutoscalingValues(), description="more pods when requests wait")
     resources: ContainerResources = Field(
@@ -204,30 +174,29 @@ class GenerationValues(PodPlacement):
 class OidcValues(ChartModel):
     """Sign-in at a provider (OpenID Connect) instead of passwords."""
 
-    issuer: Url = take_setting(StudioSettings, "oidc_issuer", when=_OIDC)
-    client_id: str = take_setting(StudioSettings, "oidc_client_id", when=_OIDC)
+    issuer: Url = take_setting(Studio, "oidc_issuer", when=_OIDC)
+    client_id: str = take_setting(Studio, "oidc_client_id", when=_OIDC)
     secret: Name = take_setting(
-        StudioSettings, "oidc_client_secret", when=_OIDC, secret_key="client-secret", note="empty: a public client"
+        Studio, "oidc_client_secret", when=_OIDC, secret_key="client-secret", note="empty: a public client"
     )
-    name: str = take_setting(StudioSettings, "oidc_name", when=_OIDC)
-    scopes: str = take_setting(StudioSettings, "oidc_scopes", when=_OIDC)
+    name: str = take_setting(Studio, "oidc_name", when=_OIDC)
+    scopes: str = take_setting(Studio, "oidc_scopes", when=_OIDC)
     member_claim: str = take_setting(
-        StudioSettings, "oidc_member_claim", when=_OIDC, note="owners say on the Account page which member that is"
+        Studio, "oidc_member_claim", when=_OIDC, note="owners say on the Account page which member that is"
     )
     claim_is_member: bool = take_setting(
-        StudioSettings, "oidc_claim_is_member", when=_OIDC, note="only where nobody can choose it at the provider"
+        Studio, "oidc_claim_is_member", when=_OIDC, note="only where nobody can choose it at the provider"
     )
-    groups: list[str] = take_setting(StudioSettings, "oidc_groups", when=_OIDC, default=[], note="empty: all its people")
-    groups_claim: str = take_setting(StudioSettings, "oidc_groups_claim", when=_OIDC)
+    groups: list[str] = take_setting(Studio, "oidc_groups", when=_OIDC, default=[], note="empty: all its people")
+    groups_claim: str = take_setting(Studio, "oidc_groups_claim", when=_OIDC)
     url: Url = take_setting(
-        StudioSettings,
+        Studio,
         "public_url",
         when=_OIDC,
-        expression='$values.studio.oidc.url | default (printf "https://%s" (ternary $values.ingress.studioHost'
-        " $values.httpRoute.studioHost (and $values.ingress.enabled (not (empty $values.ingress.studioHost)))))",
+        expression=_PUBLIC_URL,
         note="empty: https:// and studioHost; the provider sends members back to <url>/oidc/back",
     )
-    session_hours: float = take_setting(StudioSettings, "oidc_session_h", when=_OIDC)
+    session_hours: float = take_setting(Studio, "oidc_session_h", when=_OIDC)
     ca_config_map: Name = Field(
         default="", description="ConfigMap with ca.crt, where the provider's certificate is not from a public authority"
     )
@@ -238,10 +207,10 @@ class StudioValues(PodPlacement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
     enabled: bool = Field(default=True, description="without it the API alone remains")
-    releases_by: Literal["members", "owners"] = take_setting(StudioSettings, "releases_by")
+    releases_by: Literal["members", "owners"] = take_setting(Studio, "releases_by")
     oidc: OidcValues = Field(default=OidcValues(), description="sign-in at a provider")
-    upload_limit_mb: int = take_setting(StudioSettings, "upload_limit_mb")
-    generation_limit_seconds: int = take_setting(StudioSettings, "generation_limit_s")
+    upload_limit_mb: int = take_setting(Studio, "upload_limit_mb")
+    generation_limit_seconds: int = take_setting(Studio, "generation_limit_s")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
     resources: ContainerResources = Field(
@@ -254,11 +223,7 @@ class AccessValues(ChartModel):
     """Who may come in."""
 
     mode: Literal["members", "open"] = take_setting(
-        StudioSettings,
-        "access",
-        shared_variable=ACCESS_VARIABLE,
-        default="members",
-        reason="in a cluster many can reach a service",
+        Studio, "access", shared_variable=ACCESS_VARIABLE, default="members", reason="in a cluster many can reach a service"
     )
     first_owner: Name = Field(default="owner", description="member whose account is made on the first install; empty makes none")
 
@@ -270,15 +235,13 @@ class KfpValues(ChartModel):
         default="none",
         description="none; single-user: runs happen in KFP's own namespace; multi-user: runs happen in this release's namespace",
     )
-    endpoint: Url = take_setting(StudioSettings, "kfp_url", when=_KFP, note="as in http://ml-pipeline.kubeflow:8888")
-    pages: Url = take_setting(StudioSettings, "kfp_pages", when=_KFP, note="the studio links a run to its own")
+    endpoint: Url = take_setting(Studio, "kfp_url", when=_KFP, note="as in http://ml-pipeline.kubeflow:8888")
+    pages: Url = take_setting(Studio, "kfp_pages", when=_KFP, note="the studio links a run to its own")
     namespace: Name = Field(default="kubeflow", description="namespace Kubeflow Pipelines itself lives in")
-    token_secret: Name = take_setting(
-        StudioSettings, "kfp_token", when=_KFP, secret_key="token", note="empty where it asks for none"
-    )
+    token_secret: Name = take_setting(Studio, "kfp_token", when=_KFP, secret_key="token", note="empty where it asks for none")
     upload: bool = Field(default=True, description="upload the compiled pipelines after install and upgrade")
     service_account: Name = take_setting(
-        StudioSettings,
+        Studio,
         "kfp_service_account",
         when=_MULTI_USER,
         default="pipeline-runner",

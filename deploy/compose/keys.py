@@ -1,10 +1,10 @@
 """Keys of the services under compose, as the chart's jobs make them in a cluster. Standard library only.
 
-    python keys.py make FOLDER                        a key for each service that has none yet: FOLDER/<service>/{accesskey,secretkey}
+    python keys.py make FOLDER                        makes a key for each service that has none: FOLDER/<service>/{accesskey,secretkey}
     python keys.py use FOLDER COMMAND...              runs a command with the key in FOLDER as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
     python keys.py use FOLDER --database FOLDER COMMAND...   and the database's password as PGPASSWORD
 
-A key that is there stays as it is. Nothing is printed but names.
+A key that exists stays as it is. Only names are printed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import secrets
 import sys
 from pathlib import Path
 
-# the store's administrator, its users (audiotune.store.admin.USERS), the database
+# the store's administrator, its users (audiotune.store.layout.USERS), the database
 SERVICES = ("root", "studio", "generation", "pipelines", "registry", "database")
 USER = 10001  # of our images; the database's user reads by its group, 0
 
 
 def make_keys(folder: Path) -> list[str]:
-    """Makes what is missing; the names of those that got a key."""
+    """Makes the keys that are missing; returns the names of their services."""
     return [name for name in SERVICES if _make_key(folder / name, name)]
 
 
@@ -30,25 +30,25 @@ def _make_key(place: Path, name: str) -> bool:
     if secret.exists():
         return False
     _write_key(place / "accesskey", f"{name}-{secrets.token_hex(6)}")
-    _write_key(secret, secrets.token_hex(20))  # last: it says that the pair is whole
+    _write_key(secret, secrets.token_hex(20))  # last: where it is, the pair is complete
     if os.getuid() == 0:
         os.chown(place, USER, 0)
     return True
 
 
-def _write_key(path: Path, words: str) -> None:
+def _write_key(path: Path, key: str) -> None:
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "w") as file:
-        file.write(words)
+        file.write(key)
     if os.getuid() == 0:
         os.chown(part, USER, 0)
     part.rename(path)
 
 
-def read_environment(words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """What the arguments of `use` name, and the command that is left."""
-    folder, rest = Path(words[0]), words[1:]
+def read_environment(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The environment that the arguments of `use` name, and the command after them."""
+    folder, rest = Path(arguments[0]), arguments[1:]
     found = {"AWS_ACCESS_KEY_ID": _read_key(folder / "accesskey"), "AWS_SECRET_ACCESS_KEY": _read_key(folder / "secretkey")}
     if rest[:1] == ["--database"]:
         found["PGPASSWORD"] = _read_key(Path(rest[1]) / "secretkey")
@@ -63,13 +63,13 @@ def _read_key(path: Path) -> str:
         sys.exit(f"keys: {path}: {e.strerror}; has the service `keys` run?")
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Returns the exit code; `use` becomes the command and does not return."""
-    if words[:1] == ["make"] and len(words) == 2:
-        print(f"keys made for: {', '.join(make_keys(Path(words[1]))) or 'nobody, all are there'}")
+    if arguments[:1] == ["make"] and len(arguments) == 2:
+        print(f"keys made for: {', '.join(make_keys(Path(arguments[1]))) or 'nobody, all are there'}")
         return 0
-    if words[:1] == ["use"] and len(words) > 2:
-        found, command = read_environment(words[1:])
+    if arguments[:1] == ["use"] and len(arguments) > 2:
+        found, command = read_environment(arguments[1:])
         if command:
             os.execvpe(command[0], command, {**os.environ, **found})
     print(__doc__, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Builds the images, looks into each, and pushes them where a cluster can pull them.
+"""Builds the images, checks each, and pushes them where a cluster can pull them.
 
 python -m deploy.images                                      builds and checks all of them
 python -m deploy.images --registry registry.home:5000        and pushes them; writes deploy/values/images.yaml and images.lock
@@ -88,8 +88,8 @@ def relocate_images(builder: ImageBuilder, to: str, names: list[str], database: 
     """Copies images of images.lock, and a PostgreSQL beside them, to another registry and writes the values for it.
 
     Args:
-        names: which; empty takes all that the lock holds.
-        database: reference of the PostgreSQL to take along; empty leaves it where it is.
+        names: which images; empty takes all that the lock holds.
+        database: reference of the PostgreSQL to copy, too; empty copies none.
     """
     if not LOCK.is_file():
         raise ImageBuildError(f"no deploy/{LOCK.name}; `make images REGISTRY=host/prefix` writes it")
@@ -104,12 +104,8 @@ def relocate_images(builder: ImageBuilder, to: str, names: list[str], database: 
         values[IMAGES[name][2]] = {"tag": image["version"], "digest": digest}
     if database:
         tag = _get_tag(database)
-        values["database"] = {
-            "registry": to,
-            "name": "postgres",
-            "tag": tag,
-            "digest": _copy_image(builder, database, f"{to}/postgres:{tag}"),
-        }
+        digest = _copy_image(builder, database, f"{to}/postgres:{tag}")
+        values["database"] = {"registry": to, "name": "postgres", "tag": tag, "digest": digest}
     _write_values(RELOCATED, values, "`python -m deploy.images --relocate-to`")
     print(f"{RELOCATED.relative_to(ROOT)} is written: helm install ... -f {RELOCATED.relative_to(ROOT)}")
     return 0
@@ -129,7 +125,7 @@ def _get_tag(reference: str) -> str:
 
 
 def _write_lock_and_values(registry: str, made: list[dict[str, Any]]) -> None:
-    """The values a chart is installed with, and the lock; an image not built this time keeps its line."""
+    """Writes the values that a chart is installed with, and the lock; an image that was not built this time keeps its line."""
     old = json.loads(LOCK.read_text())["images"] if LOCK.is_file() else []
     kept = {image["name"]: image for image in [*old, *made] if image.get("reference", "").startswith(f"{registry}/")}
     images = [kept[name] for name in IMAGES if name in kept]
@@ -152,11 +148,11 @@ def read_version() -> str:
 
 
 def _describe_commit() -> str:
-    """The commit, for the label; a work tree that differs from it says so."""
-    told = subprocess.run(
+    """The commit, for the label; `-dirty` where the work tree differs from it."""
+    done = subprocess.run(
         ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
-    return told.stdout.strip() or "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def _make_parser() -> argparse.ArgumentParser:

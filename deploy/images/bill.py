@@ -1,4 +1,4 @@
-"""The bill of materials of the image this runs in: `python -m deploy.images.bill NAME VERSION` prints CycloneDX 1.6 as JSON.
+"""The bill of materials of the image that this runs in: `python -m deploy.images.bill NAME VERSION` prints CycloneDX 1.6 as JSON.
 
 Read from the metadata that every installed wheel carries. Source: https://cyclonedx.org/docs/1.6/json/
 """
@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-_LONGEST_LICENCE_NAME = 80  # some packages put the whole text of their licence where its name belongs
+_LONGEST_LICENCE_NAME = 80  # some packages give the whole text of their licence instead of its name
 
 
 def make_bill(name: str, version: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def make_bill(name: str, version: str) -> dict[str, Any]:
 
 
 def count_licences(made: dict[str, Any]) -> dict[str, int]:
-    """How many components stand under which licence, the most frequent first."""
+    """Licence -> number of components, the most frequent first."""
     counted: dict[str, int] = {}
     for component in made["components"]:
         licence = _get_licence_text(component)
@@ -52,8 +52,8 @@ def _make_component(distribution: metadata.Distribution) -> dict[str, Any]:
 
 
 def _read_licence(distribution: metadata.Distribution) -> dict[str, Any] | None:
-    """As an SPDX expression where the wheel gives one (PEP 639), else by the name it gives."""
-    about: Any = distribution.metadata  # a message of the e-mail kind
+    """The SPDX expression where the wheel gives one (PEP 639), else the name that it gives."""
+    about: Any = distribution.metadata  # an e-mail message, which its type does not say
     if expression := about.get("License-Expression"):
         return {"expression": str(expression)}
     classifiers = [str(c).split(" :: ")[-1] for c in about.get_all("Classifier") or [] if str(c).startswith("License ::")]

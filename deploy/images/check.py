@@ -1,7 +1,7 @@
-"""Run inside a built image: is everything in it that it serves, and nothing else? `python -m deploy.images.check NAME`
+"""Checks the image that it runs in: `python -m deploy.images.check NAME`
 
-Imports every room, looks that kfp is absent and torch where it was promised to be, and that only the scratch folders can be written.
-Prints one line a fault and exits 1 if there is one.
+Imports the modules that the image is for; checks that kfp is absent, that torch is there only where it is needed, and that only the
+folders for temporary files can be written. Prints one line for each fault and exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ IMAGE_MODULES: dict[str, list[str]] = {
 }
 TORCH = {"train", "generation"}
 NEVER = ("kfp", "kfp_kubernetes", "pytest", "pip")
-PROGRAMS = ("gcc", "cc", "make", "uv", "pip")  # nobody builds or installs in a running image
+PROGRAMS = ("gcc", "cc", "make", "uv", "pip")  # nothing is built or installed in a running image
 
 
 def list_faults(name: str) -> Iterator[str]:
-    """What is wrong with the image this runs in."""
+    """What is wrong with the image that this runs in."""
     for module in IMAGE_MODULES[name]:
         try:
             importlib.import_module(module)
-        except Exception as e:  # any fault at all is one line, not the end
+        except Exception as e:  # whatever it is, it is one line, and the checks go on
             yield f"{module} cannot be imported: {type(e).__name__}: {e}"
     for module in NEVER:
         if importlib.util.find_spec(module) and (module != "pip" or "/opt/audio-tune/" in str(importlib.util.find_spec(module))):
@@ -73,9 +73,7 @@ def main() -> int:
         print(f"which image? one of {', '.join(IMAGE_MODULES)}", file=sys.stderr)
         return 2
     found = list(list_faults(name))
-    print(
-        "\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(IMAGE_MODULES[name])} rooms import, all is as promised"
-    )
+    print("\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(IMAGE_MODULES[name])} modules import, no faults")
     return bool(found)
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from audiotune.store.admin import USERS
+from audiotune.store.layout import USERS
+from deploy.chart.service_settings import ServiceSetting
 from deploy.compose import keys
 from deploy.images.__main__ import IMAGES, read_version
+from services.generation.settings import GenerationSettings
+from services.studio.settings import StudioSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -67,12 +71,12 @@ def test_what_keeps_running_says_how_it_is() -> None:
     assert sorted(without) == sorted(JOBS)
 
 
-def test_only_doors_for_people_are_open() -> None:
+def test_only_what_people_use_is_published() -> None:
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    doors = {name for name, service in SERVICES.items() if "ports" in service}
-    assert doors == {"studio", "generation", "generation-gpu"}
-    assert all(port.startswith("${AUDIOTUNE_ADDRESS:-127.0.0.1}:") for name in doors for port in SERVICES[name]["ports"])
-    assert all(SERVICES[name]["environment"]["AUDIOTUNE_ACCESS"] == "members" for name in doors)
+    published = {name for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"studio", "generation", "generation-gpu"}
+    assert all(port.startswith("${AUDIOTUNE_ADDRESS:-127.0.0.1}:") for name in published for port in SERVICES[name]["ports"])
+    assert all(SERVICES[name]["environment"]["AUDIOTUNE_ACCESS"] == "members" for name in published)
 
 
 def test_no_setting_holds_a_password() -> None:
@@ -126,6 +130,17 @@ def test_without_keys_the_words_say_who_makes_them(tmp_path: Path) -> None:
     done = subprocess.run(use, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 1
     assert "has the service `keys` run?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("generation", GenerationSettings), ("generation-gpu", GenerationSettings), ("studio", StudioSettings)],
+)
+def test_what_a_service_is_given_is_a_setting_that_it_knows(name: str, settings: type[BaseModel]) -> None:
+    known = {ServiceSetting(settings, field).variable for field in settings.model_fields}
+    given = {variable for variable in SERVICES[name]["environment"] if variable.startswith(f"AUDIOTUNE_{name[:6].upper()}")}
+    assert given
+    assert given <= known
 
 
 def test_generation_follows_the_same_release_as_in_the_chart() -> None:

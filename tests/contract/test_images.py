@@ -193,9 +193,8 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_relocating_carries_by_digest_and_writes_the_values_of_the_new_place(locked: Path) -> None:
     carrier = Carrier()
     program.relocate_images(carrier, "inside:5000/band", [], "db.io:443/library/postgres:15")
-    assert carrier.pulled == [
-        "old:5000/audio-tune/prepare@sha256:prepare", "old:5000/audio-tune/registry@sha256:registry", "db.io:443/library/postgres:15"
-    ]  # fmt: skip
+    ours = ["old:5000/audio-tune/prepare@sha256:prepare", "old:5000/audio-tune/registry@sha256:registry"]
+    assert carrier.pulled == [*ours, "db.io:443/library/postgres:15"]
     values = json.loads(locked.read_text().partition("\n")[2])["images"]
     assert values["registry"] == "inside:5000/band"
     assert values["mlflow"] == {"tag": "1", "digest": "sha256:pushed-registry"}
