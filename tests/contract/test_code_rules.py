@@ -37,6 +37,12 @@ def test_a_class_name_stands_for_one_class() -> None:
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {name_module(path): path for path in SOURCES}
+    graph = {name: {to for to in find_imports(TREES[path], names) if to != name} for name, path in names.items()}
+    assert sorted(name for name in graph if name in find_reachable(graph, name)) == []
+
+
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "misc", "manager"])
 def test_no_file_has_a_name_that_says_nothing(name: str) -> None:
     assert [str(path) for path in SOURCES if path.stem == name] == []
@@ -50,3 +56,26 @@ def share_of_one_word(names: list[str]) -> float:
     """How many of the names are one word; `main` and names like `__enter__` do not count."""
     counted = [name.strip("_") for name in names if not name.startswith("__") and name != "main"]
     return sum("_" not in name for name in counted) / len(counted)
+
+
+def name_module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def find_imports(tree: ast.Module, known: dict[str, Path]) -> Iterator[str]:
+    """Our modules that are imported, also inside functions; of `from package import name` the submodule, where it is one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            yield from (whole if (whole := f"{node.module}.{alias.name}") in known else node.module for alias in node.names)
+
+
+def find_reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        if (name := waiting.pop()) not in seen:
+            seen.add(name)
+            waiting += graph[name]
+    return seen
