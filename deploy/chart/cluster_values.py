@@ -1,4 +1,4 @@
-"""What lies around our pods: network, routes, monitoring, and what all pods have in common."""
+"""Values of what surrounds our pods: images, network, routes, monitoring, and what all pods have in common."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deploy.chart.value_types import (
 
 
 class ImageValues(ChartModel):
-    """Where images live. The one thing nobody else can know."""
+    """Where images are. The registry is the only value without a default."""
 
     registry: str = Field(
         default="",
@@ -57,7 +57,7 @@ class DnsValues(ChartModel):
 
 
 class NetworkValues(ChartModel):
-    """Who may talk to whom. Nothing that is not drawn in files/graph.yaml."""
+    """Who may talk to whom: only what files/graph.yaml names."""
 
     policies: bool = Field(default=True, description="deny by default, and one policy for each arrow of the service graph")
     ingress_from: list[NetworkPeer] = Field(
@@ -91,14 +91,14 @@ class GatewayReference(ChartModel):
 
 
 class HttpRouteValues(HostNameValues):
-    """The same by the Gateway API."""
+    """An HTTPRoute of the Gateway API for studio and API."""
 
     enabled: bool = Field(default=False, description="make it")
     parent_refs: list[GatewayReference] = Field(default=[], description="Gateways it is attached to")
 
 
 class ServiceMonitorValues(ChartModel):
-    """Prometheus operator: what is scraped."""
+    """What the Prometheus operator scrapes."""
 
     enabled: bool = Field(default=False, description="make ServiceMonitors (their CRD must be there)")
     interval_seconds: Seconds = Field(default=30, description="seconds between scrapes")
@@ -106,7 +106,7 @@ class ServiceMonitorValues(ChartModel):
 
 
 class AlertRuleValues(ChartModel):
-    """Prometheus operator: alerts, each with a runbook."""
+    """Alerts for the Prometheus operator, each with a runbook."""
 
     enabled: bool = Field(default=False, description="make a PrometheusRule (its CRD must be there)")
     labels: Labels = Field(default={}, description="labels by which Prometheus finds it")
@@ -116,7 +116,7 @@ class AlertRuleValues(ChartModel):
 
 
 class DashboardValues(ChartModel):
-    """Grafana: a dashboard that its sidecar finds."""
+    """A dashboard that Grafana's sidecar finds."""
 
     enabled: bool = Field(default=False, description="make the ConfigMap")
     labels: Labels = Field(default={"grafana_dashboard": "1"}, description="labels the sidecar looks for")

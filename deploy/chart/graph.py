@@ -1,4 +1,4 @@
-"""The service graph: who may talk to whom. Kept in the chart as data; drawn into the docs from the same data."""
+"""The service graph, which says who may talk to whom. The chart holds it as data; the docs' page is made from the same data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load_graph() -> dict[str, Any]:
 
 
 def draw_mermaid() -> str:
-    """The graph as a picture; what lies outside the release is round."""
+    """The graph as a Mermaid picture; nodes outside the release are round."""
     data = load_graph()
     lines = ["```mermaid", "flowchart LR"]
     for name, node in data["parts"].items():

@@ -1,7 +1,8 @@
-"""Shows a rendered chart to security scanners: `helm template ... | python -m deploy.chart.scan`. Exit code 1 when one finds something new.
+"""Runs security scanners on a rendered chart: `helm template ... | python -m deploy.chart.scan`. Exit code 1 when one finds something new.
 
-Those that are on PATH are asked: trivy (its own checks, offline), kube-score, checkov. What they find is either cured or stands with
-its reason in docs/operations/scanners.md; trivy's HIGH and CRITICAL have no excuse. A reason that is found no more is told, too.
+It runs those that are on PATH: trivy (its own checks, offline), kube-score, checkov. A finding must be cured, or must have a line with
+a reason in docs/operations/scanners.md; no reason excuses what trivy calls HIGH or CRITICAL. Lines for which there is no finding any
+more are reported, too.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class ScannerFinding:
-    """One kind of thing a scanner dislikes.
+    """One kind of fault that a scanner finds.
 
     Attributes:
-        scanner: who found it.
-        check: its own name for it.
-        severity: its own word for how bad.
-        words: what it is, as the scanner says it.
+        scanner: its name.
+        check: the scanner's id of the check.
+        severity: as the scanner says it.
+        title: as the scanner says it.
     """
 
     scanner: str
     check: str
     severity: str
-    words: str
+    title: str
 
     @property
     def must_be_fixed(self) -> bool:
@@ -46,7 +47,7 @@ class ScannerFinding:
 
 @dataclass(frozen=True)
 class ChartScanner:
-    """A program, how it is asked about a file, and how its answer is read."""
+    """The command of a scanner, without the file, and the function that reads its answer."""
 
     command: tuple[str, ...]
     read: Callable[[Any], Iterable[ScannerFinding]]
@@ -96,10 +97,10 @@ def parse_reasons(page: str) -> dict[tuple[str, str], str]:
 
 
 def list_faults(found: Iterable[ScannerFinding], known: dict[tuple[str, str], str], asked: Iterable[str]) -> list[str]:
-    """What is wrong: findings without a reason, or that no reason excuses, and reasons for what is not found any more."""
+    """Findings without a reason, findings that no reason excuses, and reasons without a finding."""
     seen = set(found)
     new = [
-        f"{one.scanner} {one.check} ({one.severity}): {one.words}"
+        f"{one.scanner} {one.check} ({one.severity}): {one.title}"
         for one in sorted(seen, key=lambda one: (one.scanner, one.check))
         if one.must_be_fixed or (one.scanner, one.check) not in known
     ]

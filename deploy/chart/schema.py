@@ -33,7 +33,7 @@ def _inline_definitions(node: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _is_property(key: str, node: dict[str, Any]) -> bool:
-    """`title` as the name of a value, not as a word about one: then it holds a schema."""
+    """Whether `default` or `title` is the name of a value here: then it holds a schema."""
     return isinstance(node[key], dict) and "type" in node[key]
 
 

@@ -1,6 +1,6 @@
-"""Scores a rendered chart: `helm template ... | python -m deploy.chart.scorecard`. Exit code 1 when a line is not full.
+"""Scores a rendered chart: `helm template ... | python -m deploy.chart.scorecard`. Exit code 1 when a pod fails a line.
 
-What is asked: pods that PodSecurity "restricted" admits, read-only roots, requests and limits, no token where none is used, images
+The lines are: pods that PodSecurity "restricted" admits, read-only roots, requests and limits, no token where none is used, images
 by digest, deny-by-default policies for every pod, every environment variable named once.
 """
 
@@ -20,7 +20,7 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 @dataclass(frozen=True)
 class StartedPod:
-    """A pod that some object starts."""
+    """A pod that an object of the chart starts."""
 
     owner: str
     labels: dict[str, str]
@@ -32,7 +32,7 @@ class StartedPod:
 
 
 def list_pods(objects: list[Object]) -> Iterator[StartedPod]:
-    """A TrainingRuntime starts none: what it holds is completed by the TrainJob that a step makes from it."""
+    """All pods; a TrainingRuntime starts none, as a TrainJob of a step completes what it holds."""
     for found in objects:
         spec, meta = found.get("spec") or {}, found["metadata"]
         if found["kind"] == "Pod":
@@ -72,7 +72,7 @@ def has_read_only_root(pod: StartedPod) -> bool:
 
 
 def has_requests_and_limits(pod: StartedPod) -> bool:
-    """CPU and memory asked for, memory limited. A CPU limit would only make sounds late."""
+    """Requests for CPU and memory, and a limit for memory. A CPU limit would only make sounds late."""
     return all(
         {"cpu", "memory"} <= set(c.get("resources", {}).get("requests", {}))
         and "memory" in c.get("resources", {}).get("limits", {})
@@ -81,7 +81,7 @@ def has_requests_and_limits(pod: StartedPod) -> bool:
 
 
 def has_no_token(pod: StartedPod) -> bool:
-    """No token, except where a program is started that talks to Kubernetes' API."""
+    """No token, except in pods whose program talks to Kubernetes' API."""
     uses = any("in_cluster.py" in " ".join(c.get("command", [])) for c in pod.containers)
     return pod.spec.get("automountServiceAccountToken") is False or uses
 
@@ -109,7 +109,7 @@ def build_deny_check(objects: list[Object]) -> Callable[[StartedPod], bool]:
 
 
 def list_failing_pods(objects: list[Object]) -> dict[str, list[str]]:
-    """Line -> owners of the pods that fail it."""
+    """Line -> names of the objects whose pods fail it."""
     lines: dict[str, Callable[[StartedPod], bool]] = {
         "restricted": is_restricted,
         "read-only root": has_read_only_root,

@@ -1,4 +1,4 @@
-"""Values: everything a `helm install` can be told, as one closed type. The schema, values.yaml and the reference come from it."""
+"""All values of the chart as one closed type. The schema, values.yaml and the reference are made from it."""
 
 from __future__ import annotations
 
