@@ -66,7 +66,7 @@ def load_adapter_pairs(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]
     Strengths and scales are in B. In the model's precision and on its device. Empty without adapters.
 
     Raises:
-        ModelError: see `check`.
+        ModelError: see `check_adapter`.
     """
     import torch
 

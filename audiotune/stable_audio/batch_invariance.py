@@ -24,9 +24,9 @@ def isolate_requests(model: Any) -> Iterator[None]:
     With guidance a request has two rows, with and without its words; they are taken as a pair, which is what one request alone
     would give the layer: alone nothing is slower than without this.
 
-    The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.beside`; what it adds is taken
-    request by request as well, and counts for that call only; and with `wordless`, which says that no request of the batch has words to
-    stay away from: it must not depend on what such words come to, or a neighbour's could change how a request is computed.
+    The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.load_adapter_pairs`. What these
+    add is computed request by request as well, and for that call only. With `wordless` the caller says that no request of the batch
+    has a negative prompt: this must not depend on what such a prompt comes to, or a neighbour's could change how a request is computed.
 
     Entered with the number of threads that a request alone is computed with; a batch may then be computed with another number. Not
     for two threads on one model at a time.

@@ -101,7 +101,7 @@ def generate_batch(
     on_step: OnStep | None = None,
     gone: samplers.AbandonedRows | None = None,
 ) -> list[Sound | None]:
-    """The sounds of requests of one latent length and `alike()`, as one batch; None for those that are gone.
+    """The sounds of requests of one latent length and one `batch_key()`, as one batch; None for those that are gone.
 
     Args:
         on_step: called with (steps done, steps in all) of the batch; may raise to stop.
@@ -109,7 +109,7 @@ def generate_batch(
 
     Raises:
         CancelledError: all are gone.
-        GenerationError: they are not alike.
+        GenerationError: their keys differ.
     """
     if len({(count_latent_frames(sa, r.seconds), *r.batch_key()) for r in requests}) != 1:
         raise GenerationError("these requests are not alike", cure="denoise them apart")

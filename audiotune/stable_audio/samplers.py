@@ -46,7 +46,7 @@ class GuidedModel:
     Args:
         inputs: what the model takes beside latents and time, tensors of one row a request.
         guidance: of each row.
-        beside: adapters beside the model's layers, see `rows.apart`.
+        beside: adapters beside the model's layers, see `batch_invariance.isolate_requests`.
         gone: rows nobody waits for any more, asked at every call: they are computed no further and come back as zeros.
     """
 

@@ -31,7 +31,7 @@ class MeasuredSound:
 
     Attributes:
         text: its caption.
-        latents: statistics of its latents (`distance.latent_statistics`), or None where they are not compared.
+        latents: statistics of its latents (`distance.compute_latent_statistics`), or None where they are not compared.
     """
 
     sound: Sound

@@ -38,7 +38,7 @@ class TrainingMatch:
 
     Attributes:
         nearest: the training segment it is most like.
-        like: how like (`distance.likeness`), up to 1.
+        like: how like (`distance.compute_likeness`), up to 1.
         same: a training segment whose fingerprint it carries, or None.
     """
 
