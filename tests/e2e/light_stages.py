@@ -164,7 +164,7 @@ class LightStages:
     def keep_something(self) -> None:
         """An object in the store, to be found again later."""
         self.kept = f"kept-{int(time.time())}"
-        self._run_in_studio(f"store.put('manifests/e2e/{self.kept}', b'here')")
+        self.kept_key = self._run_in_studio(f"print(store.put_blob(b'{self.kept}', '.txt'))").split()[-1]
 
     def upgrade(self) -> None:
         self.cluster.helm("upgrade", NAME, str(CHART), *self.chart_options(), "--set", "studio.uploadLimitMb=123")
@@ -206,8 +206,8 @@ class LightStages:
 
     def check_kept(self) -> None:
         """What `keep_something` kept is still there."""
-        text = self._run_in_studio(f"print(store.get('manifests/e2e/{self.kept}').decode())")
-        if "here" not in text:
+        text = self._run_in_studio(f"print(store.get('{self.kept_key}').decode())")
+        if self.kept not in text:
             raise ClusterError(f"what was kept is gone: {text}")
 
     def open_address(self, part: str, port: int) -> str:
