@@ -5,19 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 import secrets
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from audiotune.domain.member import MemberId, is_member_id, require_member_id
 from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
 from audiotune.store.layout import ACCOUNTS
 from audiotune.store.port import Store
 
 Role = Literal["owner", "member"]
-MEMBER = r"[a-z0-9][a-z0-9_-]{0,63}"  # as in the agreement
 SHORTEST = 10
 _LONGEST = 1024  # hashing a novel would cost more than it protects
 _N, _R = 1 << 14, 8  # 16 MiB
@@ -29,7 +28,7 @@ class Account(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    member: str = Field(pattern=rf"^{MEMBER}$")
+    member: MemberId
     role: Role = "member"
     password: str = Field(repr=False, description="scrypt$n$r$p$salt$hash, the last two in base64; empty: none signs in")
     made: datetime
@@ -52,8 +51,7 @@ def create_account(
 
     Raises AccessError: no member id, a password too short or too long, an account that exists.
     """
-    if not re.fullmatch(MEMBER, member):
-        raise AccessError(f"{member!r} is no member id", cure="small letters, digits, '_' and '-' only")
+    require_member_id(member)
     now = now or datetime.now(UTC)
     account = Account(
         member=member, role=role, password="" if password is None else _hash_password(password, work), made=now, changed=now
@@ -94,7 +92,7 @@ def verify_password(store: Store, member: str, password: str) -> Account | None:
 
 def read_account(store: Store, member: str) -> Account | None:
     """The account without any check of a password, or None."""
-    if not re.fullmatch(MEMBER, member):
+    if not is_member_id(member):
         return None
     try:
         return Account.model_validate_json(store.get(account_key(member)))

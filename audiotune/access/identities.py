@@ -6,12 +6,11 @@ One key for each identity, named by its hash: two members can never share one, a
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audiotune.access.accounts import MEMBER
+from audiotune.domain.member import MemberId, require_member_id
 from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
 from audiotune.store.layout import IDENTITIES
 from audiotune.store.port import Store
@@ -29,7 +28,7 @@ class Identity(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str = Field(min_length=1, max_length=LONGEST)
-    member: str = Field(pattern=rf"^{MEMBER}$")
+    member: MemberId
     made: datetime
 
     @property
@@ -40,8 +39,7 @@ class Identity(BaseModel):
 def add_identity(store: Store, member: str, identity: str, now: datetime | None = None) -> Identity:
     """Raises AccessError: no member id, an identity that is empty, too long or another member's."""
     identity = identity.strip()
-    if not re.fullmatch(MEMBER, member):
-        raise AccessError(f"{member[:64]!r} is no member id", cure="small letters, digits, '_' and '-' only")
+    require_member_id(member)
     if not identity or len(identity) > LONGEST or not identity.isprintable():
         raise AccessError("this is no identity", cure=f"give what the provider calls the person, {LONGEST} characters at most")
     made = Identity(identity=identity, member=member, made=now or datetime.now(UTC))

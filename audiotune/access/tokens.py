@@ -16,7 +16,7 @@ from typing import Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audiotune.access.accounts import MEMBER
+from audiotune.domain.member import MemberId, require_member_id
 from audiotune.errors import AccessError, ForbiddenError, NotInStoreError
 from audiotune.store.layout import TOKENS
 from audiotune.store.port import Store
@@ -40,7 +40,7 @@ class Token(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    member: str = Field(pattern=rf"^{MEMBER}$")
+    member: MemberId
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: tuple[Scope, ...]
     made: datetime
@@ -77,8 +77,7 @@ def issue_token(
     unknown = [scope for scope in wanted if scope not in SCOPES]
     if unknown or not wanted:
         raise AccessError(f"no scopes: {', '.join(unknown) or 'none given'}", cure=f"choose of {', '.join(SCOPES)}")
-    if not re.fullmatch(MEMBER, member):
-        raise AccessError(f"{member!r} is no member id", cure="small letters, digits, '_' and '-' only")
+    require_member_id(member)
     if days is not None and not 0 < days <= 36_500:
         raise AccessError(f"{days:g} days is no life time", cure="give more than 0, at most 36500")
     id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from audiotune.store.cache_folder import choose_temporary_folder
 
 
 def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,7 +31,7 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compile_with_numba(function: Callable[..., Any]) -> Callable[..., Any]:
     if "NUMBA_CACHE_DIR" not in os.environ and not _is_writable(Path(__file__).parent):
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"audiotune-kernels-{os.getuid()}")
+        os.environ["NUMBA_CACHE_DIR"] = str(choose_temporary_folder("kernels"))
     import numba
 
     compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True)(function)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from audiotune.domain.member import AnnotatorId
 from audiotune.domain.recording import Digest
 from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
-
-_MEMBER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 class Annotation(BaseModel):
@@ -30,18 +28,11 @@ class Annotation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     segment: Digest
-    member: str
+    member: AnnotatorId
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
     tags: dict[str, tuple[str, ...]] = {}
     words: str = Field(default="", max_length=2000)
     source: str = "studio"
-
-    @field_validator("member")
-    @classmethod
-    def _check_member_id(cls, value: str) -> str:
-        if not _MEMBER.fullmatch(value):
-            raise ValueError(f"{value!r} is no member id: small letters, digits, '.', '_' and '-' only")
-        return value
 
     @property
     def key(self) -> str:

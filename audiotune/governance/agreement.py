@@ -6,20 +6,19 @@ Each published version is numbered and written only if the number is free, so tw
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from audiotune.domain.member import MemberId
 from audiotune.errors import AgreementError, AlreadyInStoreError
 from audiotune.store.layout import AGREEMENTS
 from audiotune.store.port import Store
 
 Use = Literal["store", "train", "release", "generate"]
 ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
-_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Member(BaseModel):
@@ -34,17 +33,10 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
+    id: MemberId
     name: str
     consents_to: tuple[Use, ...] = ()
     left: bool = False
-
-    @field_validator("id")
-    @classmethod
-    def _check_id(cls, value: str) -> str:
-        if not _ID.fullmatch(value):
-            raise ValueError(f"{value!r} is no member id: small letters, digits, '_' and '-' only")
-        return value
 
 
 class Agreement(BaseModel):

@@ -22,6 +22,7 @@ from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, NotInStoreError, StoreError
 from audiotune.stable_audio.hub import Hub, HuggingFace
 from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS, link_model_files
+from audiotune.store.cache_folder import choose_temporary_folder
 from audiotune.store.layout import BASES
 from audiotune.store.port import Store, compute_digest, digest_from_key
 
@@ -211,7 +212,7 @@ def _convert_to_safetensors(folder: Path) -> Path:
 
     from audiotune.store import tensor_files
 
-    copy = Path(tempfile.gettempdir()) / f"audiotune-bases-{os.getuid()}" / f"from-{compute_digest(folder / _CHECKPOINT)}"
+    copy = choose_temporary_folder("bases") / f"from-{compute_digest(folder / _CHECKPOINT)}"
     copy.mkdir(parents=True, exist_ok=True)
     for path in [folder / CONFIG, *list_text_encoder_files(folder)]:
         target = copy / path.relative_to(folder)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from audiotune.store.atomic_files import replace_atomically
+from audiotune.store.cache_folder import choose_temporary_folder
 from audiotune.store.port import Store
 
 CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
@@ -21,7 +20,7 @@ def link_model_files(store: Store, files: Mapping[str, str]) -> Path:
     Links, because a base's weights are gigabytes and lie in the store's folder or cache already.
     """
     name = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"audiotune-models-{os.getuid()}" / name
+    folder = choose_temporary_folder("models") / name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, key in files.items():
         with replace_atomically(folder / path) as part:

@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AlreadyInStoreError, DamagedBlobError, NotInStoreError, StoreError
 from audiotune.store.atomic_files import replace_atomically
+from audiotune.store.cache_folder import choose_cache_folder
 from audiotune.store.port import StoreEntry, blob_key, check_content, check_key, compute_digest, digest_from_key
 
 if TYPE_CHECKING:
@@ -211,20 +212,6 @@ class S3Store:
         return NotInStoreError(
             "nothing is stored", where=f"{key} ({self.url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
         )
-
-
-def choose_cache_folder() -> Path:
-    """AUDIOTUNE_CACHE, or `audiotune` in the user's cache folder, or, where no home can be written, in the temporary folder."""
-    named = os.environ.get("AUDIOTUNE_CACHE")
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path("~/.cache").expanduser()) / "audiotune"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
 
 
 def create_s3_client() -> S3Client:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import GenerationError, ModelError, RegistryError, StoreError
 from audiotune.registry import releases
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.store.cache_folder import choose_cache_folder
 from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterSource
 from services.generation.engine.release_watcher import ReleaseSource
@@ -130,11 +129,8 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return self._open_release(release)
 
     def _cache_path(self, name: str) -> Path:
-        folder = os.environ.get("AUDIOTUNE_CACHE") or str(
-            Path(os.environ.get("XDG_CACHE_HOME") or tempfile.gettempdir()) / "audiotune"
-        )
         store = "".join(c if c.isalnum() else "-" for c in self._store.url)[-80:]
-        return Path(folder) / "generation" / store / f"{name}.json"
+        return choose_cache_folder() / "generation" / store / f"{name}.json"
 
 
 def measure_free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> float:

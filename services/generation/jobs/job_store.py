@@ -20,14 +20,15 @@ from datetime import UTC, datetime, timedelta
 from pydantic import ValidationError
 
 from audiotune.domain.generation import GenerationRequest
+from audiotune.domain.member import MEMBER_ID
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
 from audiotune.store.layout import JOB_EVENTS, MEMBER_JOBS, OPEN_JOBS, SOUNDS, WEBHOOK_MARKERS, WORKERS, Prefix
 from audiotune.store.port import Store, compute_digest
 from services.generation.jobs.events import ENDED, ID, GenerationJob, JobEvent, job_from_events
 from services.generation.jobs.webhook_log import WebhookLog, delete_webhook_log, read_webhook_log, write_webhook_log
 
-_MARKER = re.compile(rf"(\d{{8}}T\d{{12}})\.([a-z0-9_-]+)\.({ID})")
-_OF = MEMBER_JOBS.compile(rf"[a-z0-9_-]+/(\d{{8}}T\d{{12}})\.({ID})")
+_MARKER = re.compile(rf"(\d{{8}}T\d{{12}})\.({MEMBER_ID})\.({ID})")
+_OF = MEMBER_JOBS.compile(rf"{MEMBER_ID}/(\d{{8}}T\d{{12}})\.({ID})")
 
 _GLANCE_S, _GLANCE_ENDED_S, _SEEN = 0.2, 60.0, 1000
 

@@ -1,0 +1,42 @@
+"""What a member id is: said here, and asked here by everybody who takes one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from audiotune.errors import AccessError
+
+MEMBER_ID = r"[a-z0-9][a-z0-9_-]{0,63}"
+_ALLOWED = "small letters, digits, '_' and '-' only"
+_ANNOTATOR_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+def is_member_id(text: str) -> bool:
+    """Whether a text can be a member's id; whether the member exists, the agreement says."""
+    return re.fullmatch(MEMBER_ID, text) is not None
+
+
+def require_member_id(text: str) -> str:
+    """The text itself. Raises AccessError when it is no member id."""
+    if not is_member_id(text):
+        raise AccessError(f"{text[:64]!r} is no member id", cure=_ALLOWED)
+    return text
+
+
+def _validate_member_id(text: str) -> str:
+    if not is_member_id(text):
+        raise ValueError(f"{text[:64]!r} is no member id: {_ALLOWED}")
+    return text
+
+
+def _validate_annotator_id(text: str) -> str:
+    if not _ANNOTATOR_ID.fullmatch(text):
+        raise ValueError(f"{text[:64]!r} is no member id: small letters, digits, '.', '_' and '-' only")
+    return text
+
+
+MemberId = Annotated[str, AfterValidator(_validate_member_id)]
+AnnotatorId = Annotated[str, AfterValidator(_validate_annotator_id)]  # also of an import, as in `file-name` or `notes.csv`
