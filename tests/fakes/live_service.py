@@ -7,28 +7,30 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
-
-from services.generation.host.connections import ListeningSockets, make_guarded_protocol
+from services.generation.host.server import DrainingServer
 from tests.fakes.in_process_service import InProcessService, until
 
 
 @contextmanager
-def serve_http(bench: InProcessService, head_s: float = 10.0, ears: ListeningSockets | None = None) -> Iterator[str]:
-    """The bench's address while the block lasts, behind the same guard as in BentoML's server. `ears` knows its socket."""
+def serve_http(bench: InProcessService, notice_s: float = 0.0) -> Iterator[str]:
+    """The service's address while the block lasts, on the server that `python -m services.generation` runs."""
+    with run_server(bench, notice_s) as (url, _):
+        yield url
+
+
+@contextmanager
+def run_server(bench: InProcessService, notice_s: float = 0.0) -> Iterator[tuple[str, DrainingServer]]:
+    """Address and server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            bench.client.app, port=port, http=make_guarded_protocol(head_s, ears or ListeningSockets()), log_level="error"
-        )
-    )
+    server = DrainingServer(bench.client.app, bench.parts, "127.0.0.1", port, notice_s)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not end"

@@ -6,6 +6,7 @@ splits the batch once.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -17,10 +18,11 @@ from audiotune.errors import GenerationError
 from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.schedule import QueueFullError, QueueLimits, Schedule
 from services.generation.engine.work import EngineWork, LoadedRelease, SoundEntry, WorkSpeed
-from services.generation.errors import BusyError, DeadlineError, MemoryFullError
+from services.generation.errors import BusyError, DeadlineError, MemoryFullError, NotReadyError
 from services.generation.settings import GenerationSettings
 
 Generate = Callable[..., list[Sound | None]]
+_END_S = 5.0
 _FULL_WORDS = {
     "entries": "the line is full",
     "member_entries": "you have as many requests waiting as one member may",
@@ -38,7 +40,7 @@ class Engine:
         self._changed = threading.Condition()
         self._stopped = False
         self._left_s = 0.0  # predicted rest of the batch at work
-        self._at_work = 0
+        self._at_work: list[SoundEntry] = []
         self._thread = threading.Thread(target=self._run_loop, daemon=True, name="engine")
 
     def start(self) -> Engine:
@@ -46,9 +48,17 @@ class Engine:
         return self
 
     def stop(self) -> None:
+        """Makes nothing more. What waits is refused, and what is being made ends before its next step: whoever waits is told so."""
         with self._changed:
             self._stopped = True
+            for row in [*self._schedule.remove_expired(math.inf), *self._at_work]:
+                row.work.fail(NotReadyError("the service is stopping", cure="try again in a moment"))  # type: ignore[attr-defined]
             self._changed.notify_all()
+
+    def join(self) -> None:
+        """Waits a little for the thread to end: a process must not end while torch computes."""
+        if self._thread.is_alive():
+            self._thread.join(_END_S)
 
     @property
     def queue_length(self) -> int:
@@ -119,7 +129,7 @@ class Engine:
                 self._run_batch(batch)
             finally:
                 with self._changed:
-                    self._at_work, self._left_s = 0, 0.0
+                    self._at_work, self._left_s = [], 0.0
                     self._changed.notify_all()
 
     def _next_batch(self) -> list[SoundEntry] | None:
@@ -132,7 +142,7 @@ class Engine:
                     _fail_if_late(row)  # type: ignore[arg-type]
                 batch: list[SoundEntry] = self._schedule.take_batch()  # type: ignore[assignment]
                 if batch:
-                    self._at_work, self._left_s = len(batch), sum(row.cost_s for row in batch)
+                    self._at_work, self._left_s = batch, sum(row.cost_s for row in batch)
                     return batch
 
     def _run_batch(self, rows: list[SoundEntry]) -> None:

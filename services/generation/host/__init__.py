@@ -1,1 +1,1 @@
-"""BentoML's service and its process."""
+"""The process of the service: BentoML's frame, served by uvicorn."""

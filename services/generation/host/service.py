@@ -1,4 +1,8 @@
-"""What BentoML serves: its server, workers and metrics around our own application."""
+"""The service as BentoML knows it: our own application, and what starts and stops with it.
+
+`python -m services.generation` serves it (server.py). `bentoml serve services.generation.host.service:GenerationService` serves it,
+too, for development: without a time for heads and without a notice before it stops.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from datetime import timedelta
 import bentoml
 
 from audiotune import access
-from audiotune.errors import AudioTuneError
 from audiotune.stable_audio.sample import generate_batch
 from audiotune.store import open_store
 from services.generation.engine.adapters import AdapterResolver
@@ -18,7 +21,7 @@ from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.engine.release_watcher import ReleaseWatcher
 from services.generation.errors import BusyError, NotReadyError
-from services.generation.host import connections
+from services.generation.host.server import remove_request_timers
 from services.generation.http.app import create_app
 from services.generation.http.auth import Authenticator
 from services.generation.http.context import GenerationContext
@@ -33,57 +36,52 @@ from services.generation.settings import GenerationSettings
 
 def configure_log() -> None:
     """One line each on stderr, whatever BentoML has made of the root logger (it takes only warnings)."""
-    ours, lines = logging.getLogger("audiotune"), logging.StreamHandler(sys.stderr)
-    lines.setFormatter(logging.Formatter("%(message)s"))
-    ours.handlers, ours.propagate = [lines], False
+    ours = logging.getLogger("audiotune")
+    ours.handlers, ours.propagate = [logging.StreamHandler(sys.stderr)], False
     ours.setLevel(logging.INFO)
 
 
-def build_service() -> tuple[GenerationContext, WebhookSender]:
-    """All parts of one worker process, not started yet."""
+def build_context() -> GenerationContext:
+    """All parts of the service, not started yet."""
     settings, store = GenerationSettings(), open_store()
-    models = ReleaseLoader(settings, store)
-    engine, book, adapters = (
-        Engine(settings, LoadedReleases(), generate_batch),
-        JobStore(store),
-        AdapterResolver(settings, models),
-    )
-    runner = JobWorker(
-        book, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, poll_s=settings.jobs_poll_s, cancel_s=settings.cancel_s,
-        keep=timedelta(days=settings.keep_days), again=(BusyError, NotReadyError),
+    loader, job_store = ReleaseLoader(settings, store), JobStore(store)
+    engine, adapters = Engine(settings, LoadedReleases(), generate_batch), AdapterResolver(settings, loader)
+    worker = JobWorker(
+        job_store,
+        EngineMaker(engine, store, adapters),
+        lease_s=settings.lease_s,
+        poll_s=settings.jobs_poll_s,
+        cancel_s=settings.cancel_s,
+        keep=timedelta(days=settings.keep_days),
+        again=(BusyError, NotReadyError),
         describe_failure=describe_failure,
-    )  # fmt: skip
-    following = ReleaseWatcher(settings, models, engine, generate_batch)
-    parts = GenerationContext(
-        settings, store, engine, Authenticator(store, members=access.requires_authentication()), book, adapters, following, runner
     )
-    return parts, WebhookSender(book, settings, lambda job: describe_job(parts, job))
+    authenticator = Authenticator(store, members=access.requires_authentication())
+    watcher = ReleaseWatcher(settings, loader, engine, generate_batch)
+    return GenerationContext(settings, store, engine, authenticator, job_store, adapters, watcher, worker)
 
 
 configure_log()
-CONTEXT, WEBHOOK_SENDER = build_service()
-connections.install_head_guard(CONTEXT.settings.head_s)
-connections.remove_request_timeouts()
+CONTEXT = build_context()
+WEBHOOK_SENDER = WebhookSender(CONTEXT.job_store, CONTEXT.settings, lambda job: describe_job(CONTEXT, job))
+remove_request_timers()
 
 
 @bentoml.service(
-    name="audio-tune-generation", workers=1, metrics={"enabled": False},
+    name="audio-tune-generation",
+    workers=1,
+    metrics={"enabled": False},  # they keep one series for every path that anybody makes up; ours are in metrics.py
     traffic={"timeout": 86_400},  # bounds of time and number are ours, and say when to come back: PATIENCE_S, OPEN_REQUESTS
-    logging={"access": {"enabled": False}},  # doors.py has a line for each request
-)  # fmt: skip
+    logging={"access": {"enabled": False}},  # http/middleware.py has a line for each request
+)
 @bentoml.asgi_app(create_app(CONTEXT), path="/")
 class GenerationService:
-    """One engine a worker; it loads its release in the background and says in /v1/health how far it is."""
+    """One engine a process; it loads its release in the background and says in /v1/health how far it is."""
 
     def __init__(self) -> None:
-        assert CONTEXT.release_watcher is not None
-        assert CONTEXT.job_worker is not None
-        CONTEXT.engine.start()
-        CONTEXT.release_watcher.start()
-        CONTEXT.job_worker.start()
-        WEBHOOK_SENDER.start()
-        CONTEXT.quotas.start()
-        CONTEXT.shutdown_notice.start(CONTEXT.job_worker.stop_claiming, connections.LISTENING_SOCKETS.stop_listening)
+        for part in (CONTEXT.engine, CONTEXT.release_watcher, CONTEXT.job_worker, WEBHOOK_SENDER, CONTEXT.quotas):
+            assert part is not None
+            part.start()
 
     def __is_ready__(self) -> bool:
         return CONTEXT.accepts_traffic  # BentoML answers /readyz by this, before our application is asked
@@ -93,12 +91,8 @@ class GenerationService:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
-        """Hands back what has not ended, so that another worker takes it on at once."""
-        CONTEXT.shutdown_notice.close()
-        connections.LISTENING_SOCKETS.close_sockets()  # again, for who stops BentoML without a notice
+        """Hands back the jobs that have not ended, so that another worker takes them on at once."""
         assert CONTEXT.job_worker is not None
-        try:
-            CONTEXT.job_worker.close()
-        except AudioTuneError as e:
-            logging.getLogger("audiotune.generation").warning(str(e))
+        CONTEXT.job_worker.close()
         CONTEXT.engine.stop()
+        CONTEXT.engine.join()

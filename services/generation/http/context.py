@@ -1,7 +1,8 @@
-"""What the HTTP routes share: the wiring of one service process."""
+"""What the HTTP routes of one process share."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 from audiotune.store.port import Store
@@ -9,7 +10,6 @@ from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
 from services.generation.engine.quotas import MemberQuotas
 from services.generation.engine.release_watcher import ReleaseWatcher
-from services.generation.host.drain import ShutdownNotice
 from services.generation.http.auth import Authenticator
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobWorker
@@ -19,7 +19,12 @@ from services.generation.settings import GenerationSettings
 
 @dataclass
 class GenerationContext:
-    """See the module. `following` and `runner` may be missing in a process that only answers."""
+    """The parts of one process.
+
+    Attributes:
+        release_watcher, job_worker: may be missing in a process that only answers.
+        stopping: set once the service is about to stop. It answers on, is not ready, and each answer ends its connection.
+    """
 
     settings: GenerationSettings
     store: Store
@@ -30,19 +35,25 @@ class GenerationContext:
     release_watcher: ReleaseWatcher | None = None
     job_worker: JobWorker | None = None
     metrics: Metrics = field(default_factory=Metrics)
-    shutdown_notice: ShutdownNotice = field(default_factory=ShutdownNotice.from_environment)
+    stopping: threading.Event = field(default_factory=threading.Event)
     quotas: MemberQuotas = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = MemberQuotas(self.settings, self.store)
 
+    def announce_stop(self) -> None:
+        """The service will stop soon: it is not ready any more and begins no further job."""
+        self.stopping.set()
+        if self.job_worker is not None:
+            self.job_worker.stop_claiming()
+
     @property
     def is_ready(self) -> bool:
-        """Whether a request that comes now will probably be met."""
-        shelf = self.engine.loaded_releases
-        return shelf.default_release is not None and not shelf.exhausted and not self.shutdown_notice
+        """Whether a request that comes now will probably get its sound."""
+        loaded = self.engine.loaded_releases
+        return loaded.default_release is not None and not loaded.exhausted and not self.stopping.is_set()
 
     @property
     def accepts_traffic(self) -> bool:
-        """Whether traffic may come: ready, or a fresh installation that has no release yet and says so to whoever asks."""
-        return self.is_ready or (self.engine.loaded_releases.waits_for_first and not self.shutdown_notice)
+        """Whether traffic may come: the service is ready, or it is new, has no release yet and says so."""
+        return self.is_ready or (self.engine.loaded_releases.waits_for_first and not self.stopping.is_set())

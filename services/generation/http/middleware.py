@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 import uuid
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.generation.host.drain import ShutdownNotice
 from services.generation.http.problems import ProblemError
 from services.generation.metrics import Metrics
 
 LOG = logging.getLogger("audiotune.generation")
-_QUIET = {"/v1/health", "/metrics"}
+_UNCOUNTED = {"/v1/health", "/metrics"}
 _CROWDED_S = 2
-_LONGEST_PATH, _LARGEST_HEAD = 8_000, 32_000  # bytes
+_LONGEST_PATH_BYTES, LARGEST_HEAD_BYTES = 8_000, 32_000
 
 
 class RequestMiddleware:
     """Plain ASGI, so that a client's disconnect still reaches the application.
 
     Args:
-        most: requests that may be open at once; health and metrics are not counted. Admission (schedule.py) refuses far earlier what
-            it knows of; this bounds memory whatever comes.
-        leaving: true once the service is about to stop. Each answer then ends its connection, so that the next request on it goes
-            to another replica instead of into a closing socket.
+        most: requests that may be open at once; health and metrics are not counted. Admission (engine/schedule.py) refuses much
+            earlier what it knows of; this bounds memory, whatever comes.
+        stopping: set once the service is about to stop. Each answer then ends its connection, so that the client's next request
+            goes to another replica.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, most: int, leaving: ShutdownNotice) -> None:
-        self._app, self._metrics, self._most, self._leaving = app, metrics, most, leaving
+    def __init__(self, app: ASGIApp, metrics: Metrics, most: int, stopping: threading.Event) -> None:
+        self._app, self._metrics, self._most, self._stopping = app, metrics, most, stopping
         self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,24 +42,24 @@ class RequestMiddleware:
         scope.setdefault("state", {})["id"] = request_id
         began, status = time.monotonic(), 500
 
-        async def tell(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                if self._leaving:
+                if self._stopping.is_set():
                     headers["Connection"] = "close"
             await send(message)
 
-        counted = int(scope["path"] not in _QUIET)
+        counted = int(scope["path"] not in _UNCOUNTED)
         refused = _check_head(scope) or (_crowded_problem(self._open) if counted and self._open >= self._most else None)
         self._open += counted
         try:
             if refused is not None:
-                await refused.to_response(request_id, scope["path"])(scope, receive, tell)
+                await refused.to_response(request_id, scope["path"])(scope, receive, send_and_note)
             else:
-                await self._app(scope, receive, tell)
+                await self._app(scope, receive, send_and_note)
         finally:
             self._open -= counted
             self._log_request(scope, request_id, status, time.monotonic() - began)
@@ -67,7 +67,7 @@ class RequestMiddleware:
     def _log_request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         self._metrics.count_answer(route, scope["method"], status, seconds)
-        if route not in _QUIET:
+        if route not in _UNCOUNTED:
             facts = {"request_id": request_id, "method": scope["method"], "path": scope["path"][:200]}
             LOG.info(json.dumps({**facts, "status": status, "seconds": round(seconds, 3)}))
 
@@ -80,10 +80,10 @@ def _crowded_problem(open_now: int) -> ProblemError:
 def _check_head(scope: Scope) -> ProblemError | None:
     """What is wrong with a request's head. Its connection is closed: what follows on it may be anything."""
     close = {"Connection": "close"}
-    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > _LONGEST_PATH:
-        return ProblemError(414, f"the path is longer than {_LONGEST_PATH} bytes", headers=close)
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > _LARGEST_HEAD:
-        return ProblemError(431, f"the headers are larger than {_LARGEST_HEAD} bytes", headers=close)
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > _LONGEST_PATH_BYTES:
+        return ProblemError(414, f"the path is longer than {_LONGEST_PATH_BYTES} bytes", headers=close)
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEAD_BYTES:
+        return ProblemError(431, f"the headers are larger than {LARGEST_HEAD_BYTES} bytes", headers=close)
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
         return ProblemError(400, "give Content-Length or Transfer-Encoding, not both (RFC 9112, 6.3)", headers=close)
     return None

@@ -110,7 +110,7 @@ def _describe_health(context: GenerationContext) -> dict[str, Any]:
     jobs = context.job_worker.trouble if context.job_worker is not None else ""
     silence = context.release_watcher.silence_reason if context.release_watcher is not None else ""
     troubles = filter(None, (shelf.reason, silence, f"jobs: {jobs}" if jobs else ""))
-    reason = "it is stopping" if context.shutdown_notice else "; ".join(troubles)
+    reason = "it is stopping" if context.stopping.is_set() else "; ".join(troubles)
     body: dict[str, Any] = {"ready": context.is_ready, "reason": reason, "waiting": context.engine.queue_length}
     if current is not None:
         body |= _describe_loaded(current)

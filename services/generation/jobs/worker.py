@@ -109,16 +109,21 @@ class JobWorker:
         self._closing = True
 
     def close(self) -> None:
-        """Hands back what is held and says farewell, so that others need not wait for the lease."""
+        """Hands back the claimed jobs and ends the heartbeat, so that others need not wait for the lease."""
         self._closing = True
         self._dead.set()
         self._wake.set()
         with self._lock:
-            for key, held in list(self.claimed_jobs.items()):
+            for held in self.claimed_jobs.values():
                 self._maker.cancel(held.handle)
-                self._append_event(held.job, JobEvent(kind="back"))
-                del self.claimed_jobs[key]
-            self._run_and_report(lambda: self._job_store.delete_heartbeat(self.worker))
+            if trouble := self._run_and_report(self._hand_back):
+                LOG.warning("others take over after the lease: %s", trouble)
+
+    def _hand_back(self) -> None:
+        for key, held in list(self.claimed_jobs.items()):
+            self._append_event(held.job, JobEvent(kind="back"))
+            del self.claimed_jobs[key]
+        self._job_store.delete_heartbeat(self.worker)
 
     def stop_job(self, member: str, id: str) -> None:
         """The job was ended from outside: stops it at its next step. A round that is under way need not be waited for."""

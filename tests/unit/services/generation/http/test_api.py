@@ -15,7 +15,6 @@ import pytest
 from audiotune.audio.sound import Sound
 from audiotune.errors import ConsentError
 from audiotune.store import compute_digest
-from services.generation.host.drain import NOTICE, REFUSING, VARIABLE
 from tests.fakes.fake_models import FakeModels
 from tests.fakes.in_process_service import ASK, URL, InProcessService, until
 from tests.fakes.sound_tags import read_tags
@@ -199,23 +198,13 @@ def test_the_openapi_document_has_examples_that_run(bench: InProcessService) -> 
     assert bench.client.get("/docs").status_code == 200
 
 
-def test_a_service_that_is_about_to_stop_ends_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_is_about_to_stop_ends_each_connection(bench: InProcessService) -> None:
     """So that a client's next request does not run into a closing socket."""
-    word, deaf = tmp_path / "stopping", []
-    monkeypatch.setenv(VARIABLE, str(word))
-    bench = InProcessService(tmp_path)
-    bench.loaded()
-    bench.parts.shutdown_notice.start(bench.runner.stop_claiming, lambda: deaf.append(True))
     assert "connection" not in bench.post().headers
-    word.write_text(NOTICE)
-    until(lambda: bench.parts.shutdown_notice)
+    bench.parts.announce_stop()
     for answer in (bench.post(), bench.client.get("/v1/health"), bench.client.get("/nowhere")):
         assert answer.headers["connection"] == "close"
     assert bench.client.get("/readyz").status_code == 503
-    assert not deaf
-    word.write_text(REFUSING)
-    until(lambda: deaf)
-    bench.stop()
 
 
 def test_more_open_requests_than_may_be_are_told_when_to_come_back(tmp_path: Path) -> None:

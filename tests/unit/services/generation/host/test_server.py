@@ -1,30 +1,33 @@
-"""What comes over the wire before there is a request: heads that never end, lengths that lie, hosts that are none. A real socket."""
+"""What comes over a real socket before there is a request (heads that never end, lengths that lie, hosts that are none), and the end
+of the service: not ready at once, still answering, and no accepted request without an answer."""
 
 from __future__ import annotations
 
-import asyncio
+import signal
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.fakes.in_process_service import InProcessService, until
-from tests.fakes.live_service import serve_http
+from services.generation.host.server import DrainingServer, remove_request_timers
+from tests.fakes.in_process_service import ASK, InProcessService, until
+from tests.fakes.live_service import run_server, serve_http
 
 HEAD_S = 0.5
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    bench = InProcessService(tmp_path_factory.mktemp("wire"), body_s=0.5)
+    bench = InProcessService(tmp_path_factory.mktemp("wire"), body_s=0.5, head_s=HEAD_S)
     bench.loaded()
-    with serve_http(bench, HEAD_S) as address:
+    with serve_http(bench) as address:
         yield address
     bench.stop()
 
@@ -139,28 +142,12 @@ def test_what_is_no_request_is_refused_and_the_service_lives(url: str, data: byt
     assert alive(url)
 
 
-def test_the_real_server_gets_the_same_guard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """BentoML leaves the choice of the protocol to uvicorn."""
-    import uvicorn
-    import uvicorn.protocols.http.auto as chosen
-
-    from services.generation.host import connections
-
-    monkeypatch.setattr(chosen, "AutoHTTPProtocol", chosen.AutoHTTPProtocol)
-    connections.install_head_guard(3.0)
-    config = uvicorn.Config(lambda: None)
-    config.load()
-    assert config.http_protocol_class.__name__ == "Guarded"
-
-
 def test_no_answered_request_waits_for_the_end_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """BentoML's own middleware keeps a clock, and all that the request knew, for as long as a request may take."""
     from types import SimpleNamespace
 
     import bentoml._internal.server.http.traffic as traffic
     from bentoml._internal.server.base_app import BaseAppFactory
-
-    from services.generation.host import connections
 
     def built() -> list[object]:
         settings = SimpleNamespace(timeout=900.0, max_concurrency=None)
@@ -171,72 +158,113 @@ def test_no_answered_request_waits_for_the_end_of_its_time(monkeypatch: pytest.M
 
     monkeypatch.setattr(traffic, "TimeoutMiddleware", traffic.TimeoutMiddleware)
     assert [type(one).__name__ for one in built()] == ["TimeoutMiddleware"], (
-        "BentoML makes it elsewhere now: wire.py must know where"
+        "BentoML makes it elsewhere now: host/server.py must know where"
     )
-    connections.remove_request_timeouts()
+    remove_request_timers()
     assert built() == [app]
 
 
-class Transport:
-    """A connection, as asyncio hands it to a protocol."""
-
-    def __init__(self, line: socket.socket) -> None:
-        self._line = line
-
-    def get_extra_info(self, name: str) -> object:
-        return self._line.getsockname() if name == "sockname" else None
+def stop(server: DrainingServer) -> None:
+    """As SIGTERM does."""
+    server.handle_exit(signal.SIGTERM, None)
 
 
-def test_who_comes_too_late_is_refused_though_another_process_holds_the_socket() -> None:
-    from services.generation.host.connections import ListeningSockets
-
-    loop = asyncio.new_event_loop()
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
-        held, listening = server.dup(), ListeningSockets()  # as BentoML's first process holds it
-        with socket.create_connection(server.getsockname()), server.accept()[0] as line:
-            for _ in range(2):
-                listening.note_connection(Transport(line), loop)
-        listening.close_sockets()
-        listening.close_sockets()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(server.getsockname(), timeout=5)
-        socket.create_connection(other.getsockname(), timeout=5).close()
-        held.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before, "copies are left open"
-    loop.close()
+def test_asked_to_stop_it_is_not_ready_at_once_answers_on_and_then_closes_its_port(tmp_path: Path) -> None:
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=1.0) as (url, server):
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        began = time.monotonic()
+        stop(server)
+        assert httpx.get(f"{url}/readyz").status_code == 503
+        health = httpx.get(f"{url}/v1/health").json()
+        assert (health["ready"], health["reason"]) == (False, "it is stopping")
+        sound = httpx.post(f"{url}/v1/generations", json=ASK)
+        assert (sound.status_code, sound.headers["connection"]) == (200, "close")
+        assert time.monotonic() - began < 1.0, "too slow a machine to see it"
+        until(lambda: is_refused(url))
+        assert time.monotonic() - began >= 1.0
 
 
-def test_nobody_is_reset_when_a_worker_leaves(tmp_path: Path) -> None:
-    """Clients that come without pause before, while and after it leaves: answered or refused, and the others go on."""
-    from services.generation.host.connections import ListeningSockets
+def test_what_was_accepted_is_answered_after_the_port_has_closed(tmp_path: Path) -> None:
+    """A sound that is being made, and a request that comes in over a connection made before."""
+    with InProcessService(tmp_path) as bench, run_server(bench) as (url, server), ThreadPoolExecutor(1) as pool:
+        bench.tones.gate.clear()
+        sound = pool.submit(httpx.post, f"{url}/v1/generations", json=ASK, timeout=20)
+        until(lambda: bench.tones.batches)
+        with connected(url) as quiet:
+            until(lambda: len(server.server_state.connections) == 2)
+            stop(server)
+            until(lambda: is_refused(url))
+            quiet.sendall(b"GET /v1/releases/nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert quiet.recv(65_536).startswith(b"HTTP/1.1 404")
+        bench.tones.gate.set()
+        assert sound.result().status_code == 200
 
-    bench, ears, ended, outcomes = InProcessService(tmp_path), ListeningSockets(), threading.Event(), []
-    ask = b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
-    def come() -> None:
-        while not ended.is_set():
-            try:
-                told = answer(url, ask)[:15].decode()
-            except ConnectionRefusedError:
-                told = "refused"
-                time.sleep(0.01)
-            outcomes.append(told or "reset")
+def test_what_cannot_be_finished_in_time_is_told_when_to_come_back(tmp_path: Path) -> None:
+    with (
+        InProcessService(tmp_path, drain_s=0.3, queue=8) as bench,
+        run_server(bench) as (url, server),
+        ThreadPoolExecutor(2) as pool,
+    ):
+        bench.tones.gate.clear()
+        ask = [{**ASK, "seed": seed, "seconds": seconds} for seed, seconds in ((1, 0.5), (2, 0.3))]
+        waiting = [pool.submit(httpx.post, f"{url}/v1/generations", json=body, timeout=20) for body in ask]
+        until(lambda: bench.tones.batches and bench.engine.queue_length)
+        stop(server)
+        for each in waiting:
+            answer = each.result()
+            assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "not-ready", "5")
+            assert "stopping" in answer.json()["detail"]
 
-    with serve_http(bench, 5.0, ears) as url:
-        assert alive(url)
-        clients = [threading.Thread(target=come) for _ in range(8)]
-        for client in clients:
-            client.start()
+
+def test_asked_twice_it_does_not_wait_for_the_notice(tmp_path: Path) -> None:
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=60) as (url, server):
+        stop(server)
+        stop(server)
+        began = time.monotonic()
+        until(lambda: is_refused(url))
+        assert time.monotonic() - began < 10
+
+
+def test_a_stopping_service_claims_no_job(tmp_path: Path) -> None:
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=60) as (url, server):
+        stop(server)
+        assert httpx.put(f"{url}/v1/jobs/job-0001", json=ASK).status_code == 202
         time.sleep(0.3)
-        ears.stop_listening()
-        until(lambda: "refused" in outcomes)
-        time.sleep(0.2)
-        after = len(outcomes)
-        until(lambda: len(outcomes) > after + 20)
-        ended.set()
-        for client in clients:
-            client.join(20)
-    bench.stop()
-    assert set(outcomes) <= {"refused", "HTTP/1.1 200 OK", "HTTP/1.1 503 Ser"}, Counter(outcomes)
-    assert set(outcomes[after:]) == {"refused"}, "somebody was still let in"
+        assert httpx.get(f"{url}/v1/jobs/job-0001").json()["state"] == "queued"
+        stop(server)
+
+
+def test_clients_that_follow_readiness_are_all_answered(tmp_path: Path) -> None:
+    """As behind a load balancer: eight clients without a pause, who stop within the notice time."""
+    outcomes: Counter[str] = Counter()
+    ready, ask = threading.Event(), b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    def follow(url: str) -> None:
+        while httpx.get(f"{url}/readyz").status_code == 200:
+            time.sleep(0.02)
+        ready.clear()
+
+    def come(url: str) -> None:
+        while ready.is_set():
+            outcomes[answer(url, ask)[:12].decode() or "no answer"] += 1
+
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=1.0) as (url, server):
+        ready.set()
+        threads = [threading.Thread(target=work, args=(url,)) for work in (follow, *[come] * 8)]
+        for thread in threads:
+            thread.start()
+        until(lambda: outcomes["HTTP/1.1 200"] > 20)
+        stop(server)
+        for thread in threads:
+            thread.join(20)
+        assert not is_refused(url), "too slow a machine to see it"
+    assert set(outcomes) <= {"HTTP/1.1 200", "HTTP/1.1 503"}, outcomes
+
+
+def is_refused(url: str) -> bool:
+    try:
+        connected(url).close()
+    except ConnectionRefusedError:
+        return True
+    return False
