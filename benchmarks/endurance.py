@@ -3,7 +3,8 @@
     python -m benchmarks.endurance swaps | rolling | seeds | soak | small | all  [--count N] [--replicas 2]
 
 swaps     the alias moves again and again, some versions are broken: failed requests, time from the alias to the first answer
-rolling   one replica after the other is ended by SIGTERM and started anew: failed requests
+rolling   one replica after the other is ended by SIGTERM and started anew, behind a proxy that follows readiness (proxy.py):
+          requests that were accepted and not answered
 seeds     one request in random company, order and replica, with a swap forth and back and restarts between: equal files
 soak      a little load, with jobs, for --count minutes: memory and disk
 small     --count thousands of small requests, as fast as they come: memory
@@ -30,7 +31,16 @@ from typing import Any
 
 import httpx
 
-from benchmarks.replicas import Measurement, Replica, ReplicaGroup, print_line, run_measurements, start_replicas, until
+from benchmarks.replicas import (
+    Measurement,
+    Replica,
+    ReplicaGroup,
+    print_line,
+    run_measurements,
+    start_proxy,
+    start_replicas,
+    until,
+)
 
 _ASK = {"prompt": "low dark drone", "seconds": 0.25, "steps": 1, "format": "wav"}
 _TIMEOUT_S = 60.0
@@ -165,15 +175,23 @@ def _percentiles(what: str, times: list[float]) -> None:
 
 
 def rolling(count: int, replicas: int) -> None:
-    with start_replicas(max(2, replicas)) as group, LoadClients(group.replicas).keep_asking() as crowd:
-        codes, ready = [], []
+    """`count` restarts, one replica after the other, under load through a proxy that follows readiness."""
+    with (
+        start_replicas(max(2, replicas)) as group,
+        start_proxy(group) as proxy,
+        LoadClients([proxy], ("sound", "sound", "health", "job", "releases"), pause_s=0.05).keep_asking() as crowd,
+    ):
+        codes, ready, stopped = [], [], []
         for number in range(count):
             replica = group.replicas[number % len(group.replicas)]
+            began = time.monotonic()
             codes.append(replica.stop())
+            stopped.append(time.monotonic() - began)
             ready.append(replica.start())
             time.sleep(1)
     print_line(
-        f"rolling restarts: {count}, exit codes {dict(Counter(codes))}, ready after {statistics.median(ready):.1f} s; {crowd.describe()}"
+        f"rolling restarts: {count}, exit codes {dict(Counter(codes))}, stopped after {statistics.median(stopped):.1f} s (longest "
+        f"{max(stopped):.1f} s), ready after {statistics.median(ready):.1f} s; {crowd.describe()}"
     )
 
 

@@ -155,6 +155,22 @@ def start_replicas(replicas: int, **settings: str) -> Iterator[ReplicaGroup]:
                     replica.stop()
 
 
+@contextmanager
+def start_proxy(group: ReplicaGroup) -> Iterator[Replica]:
+    """proxy.py in front of a group's replicas."""
+    proxy = Replica(_free_port(), group.folder / "log of the proxy", {})
+    command = [sys.executable, "-m", "benchmarks.proxy", str(proxy.port), *(replica.url for replica in group.replicas)]
+    with proxy.log.open("w") as out:
+        proxy.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        if until(lambda: bool(proxy.health().get("ready")), 60) >= 60:
+            raise SystemExit(f"the proxy sees no replica: {proxy.log.read_text()[-2000:]}")
+        yield proxy
+    finally:
+        proxy.process.terminate()
+        proxy.process.wait(60)
+
+
 def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
