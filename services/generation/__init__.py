@@ -1,1 +1,1 @@
-"""BentoML: loads a release and turns prompts into sounds over HTTP. Knows nothing of the components and pipelines."""
+"""The generation service (BentoML): loads releases and turns prompts into sounds over HTTP. It knows no component and no pipeline."""

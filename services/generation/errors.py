@@ -7,7 +7,7 @@ GenerationError
 │   ├── RepeatedAdapterError    one adapter is named twice
 │   ├── UnfitAdapterError       the adapter does not fit the release
 │   ├── UnknownAdapterError     no such adapter
-│   ├── AdapterConsentError     somebody in the adapter does not agree
+│   ├── AdapterConsentError     a contributor to the adapter does not agree
 │   ├── UnknownSoundError       no such sound, or another member's
 │   └── WebhookError            webhooks may not be sent to this address
 ├── RetryLaterError         too much is asked for now; says when to ask again
@@ -17,9 +17,9 @@ GenerationError
 │   └── OpenJobsError           too many jobs that have not ended
 ├── NotReadyError           no release is loaded, or the service is stopping
 │   └── AdapterLookupError      registry or store cannot be asked for an adapter
-├── DeadlineError           nobody waits for the sound any more
+├── DeadlineError           the sound was not made in time
 ├── MemoryFullError         not even one sound alone fits into memory
-└── AbandonedJobError       the job's workers fell silent again and again
+└── AbandonedJobError       the job's workers ended without a word again and again
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class UnknownAdapterError(RequestError):
 
 
 class AdapterConsentError(RequestError):
-    """Somebody in the adapter does not agree."""
+    """A contributor to the adapter does not agree."""
 
 
 class UnknownSoundError(RequestError):
@@ -99,7 +99,7 @@ class AdapterLookupError(NotReadyError):
 
 
 class DeadlineError(GenerationError):
-    """Nobody waits for the sound any more: its time is over."""
+    """The sound was not made within the time that its client waits."""
 
 
 class MemoryFullError(GenerationError):
@@ -107,7 +107,7 @@ class MemoryFullError(GenerationError):
 
 
 class AbandonedJobError(GenerationError):
-    """The job's workers fell silent again and again."""
+    """The job's workers ended without a word again and again."""
 
 
 def is_outage(e: BaseException) -> bool:

@@ -1,44 +1,61 @@
 """Metrics in Prometheus' text format, with bounded labels: routes as they are written, never paths as they are asked for.
 
-BentoML's own are switched off in service.py: they keep one series for every path anybody makes up.
+BentoML's own are switched off in host/service.py: they keep one series for every path that anybody makes up.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-Label = tuple[str, str, int]  # route, method, status
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900)
+_GAUGES = {
+    "ready": "whether a request that comes now will probably get its sound",
+    "waiting": "sounds that wait for the engine",
+    "swaps_done": "versions that took over since the start",
+    "swaps_broken": "versions that could not be served since the start",
+    "jobs_held": "jobs that this replica has claimed",
+}
+disable_created_metrics()  # one more series for each counter, which no dashboard reads
 
 
 class Metrics:
-    """Counts of answers; the gauges are asked when somebody looks."""
+    """Counters and histograms of one service process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: Counter[Label] = Counter()
-        self._seconds: defaultdict[Label, float] = defaultdict(float)
+        self._registry = CollectorRegistry()
+        route = ("route", "method", "status")
+        self._requests = Counter("audio_tune_requests", "requests that were answered", route, registry=self._registry)
+        self._seconds = Counter(
+            "audio_tune_request_seconds", "seconds from requests to their answers, in all", route, registry=self._registry
+        )
+        self._request_s = self._build_histogram("request", "from a request to its answer", ("route", "method"))
+        self._queue_s = self._build_histogram("queue", "that a sound waited for the engine")
+        self._generation_s = self._build_histogram("generation", "that a sound's batch was denoised")
+        self._gauges = {name: Gauge(f"audio_tune_{name}", words, registry=self._registry) for name, words in _GAUGES.items()}
+
+    def _build_histogram(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Histogram:
+        name, words = f"audio_tune_{name}_duration_seconds", f"seconds {words}"
+        return Histogram(name, words, labels, buckets=_BUCKETS_S, registry=self._registry)
 
     def count_answer(self, route: str, method: str, status: int, seconds: float) -> None:
-        label = (route, method if method in _METHODS else "other", status)
-        with self._lock:
-            self._requests[label] += 1
-            self._seconds[label] += seconds
+        method = method if method in _METHODS else "other"
+        self._requests.labels(route, method, status).inc()
+        self._seconds.labels(route, method, status).inc(seconds)
+        self._request_s.labels(route, method).observe(seconds)
 
-    def render_text(self, gauges: dict[str, float]) -> str:
-        with self._lock:
-            requests, seconds = dict(self._requests), dict(self._seconds)
-        counters: tuple[tuple[str, Mapping[Label, float]], ...] = (
-            ("requests_total", requests),
-            ("request_seconds_total", seconds),
-        )
-        lines: list[str] = []
-        for name, values in counters:
-            lines.append(f"# TYPE audio_tune_{name} counter")
-            for (route, method, status), value in sorted(values.items()):
-                lines.append(f'audio_tune_{name}{{route="{route}",method="{method}",status="{status}"}} {value:g}')
-        for gauge, value in gauges.items():
-            lines += [f"# TYPE audio_tune_{gauge} gauge", f"audio_tune_{gauge} {value:g}"]
-        return "\n".join(lines) + "\n"
+    def count_queued(self, seconds: float) -> None:
+        """A sound waited so long until the engine began it."""
+        self._queue_s.observe(seconds)
+
+    def count_generated(self, seconds: float) -> None:
+        """A sound was made in so long."""
+        self._generation_s.observe(seconds)
+
+    def render_text(self, gauges: Mapping[str, float]) -> str:
+        """Everything that was counted, and these values of now."""
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
+        return generate_latest(self._registry).decode()

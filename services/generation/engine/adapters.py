@@ -1,6 +1,6 @@
-"""LoRA adapters that a request adds to its release: found in the registry, asked for consent as a release is, fitted to the base.
+"""LoRA adapters that a request adds to its release: looked up in the registry, checked for consent as a release is, and for the base.
 
-Nothing of them is held in memory but their cards: matrices are read by the batch that needs them (audiotune/stable_audio/adapters.py).
+Memory holds only what describes them: a batch that needs their matrices reads them (audiotune/stable_audio/adapters.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from audiotune.stable_audio.adapters import Adapter
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")  # versions in the registry
-_KEPT = 256  # cards and aliases that are remembered
+_KEPT = 256  # adapters and aliases that are remembered
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -100,9 +100,9 @@ class AdapterResolver:
         """What the request's adapters are, in an order that does not depend on the request's.
 
         Raises:
-            Problem: 404 no such adapter, 403 somebody in it does not agree, 422 it does not fit the release; the field is named.
-            AwayError: registry or store are away, and nothing is known from before.
-            NotReadyError: the release makes room for a newer version at this moment.
+            UnknownAdapterError, AdapterConsentError, UnfitAdapterError, RepeatedAdapterError: with the field at fault.
+            AdapterLookupError: registry or store cannot be asked, and nothing is known from before.
+            NotReadyError: a newer version takes the release's place at this moment.
         """
         if not asked:
             return ()
@@ -138,7 +138,7 @@ class AdapterResolver:
         return ChosenAdapter(cached.release, cached.adapter, wish.strength, wish.strength - own)
 
     def _check_fit(self, place: int, loaded: LoadedRelease, cached: _CachedAdapter) -> None:
-        if loaded.model is None:  # it makes room for a newer version
+        if loaded.model is None:  # a newer version takes its place
             raise NotReadyError(f"release {loaded.release.name} is being exchanged", cure="try again in a moment")
         try:
             self._source.check_fit(loaded, cached.adapter)
@@ -186,7 +186,7 @@ class AdapterResolver:
             ) from e
 
     def _ask_consent(self, place: int, cached: _CachedAdapter) -> None:
-        """As for a release: asked anew every `consent_s`; a store that is away is waited for `grace_s`."""
+        """As for a release: checked again every `consent_s`; while the store is away, the last answer counts for `grace_s`."""
         now = time.monotonic()
         if now - cached.agreed_at < self._settings.consent_s:
             return
@@ -219,7 +219,7 @@ class AdapterResolver:
         return known
 
     def _describe_known(self) -> str:
-        """The adapters' names in words, asked at most every `poll_s`: wrong names are cheap to send."""
+        """The known adapters, for the message. Looked up at most every `poll_s`: requests with wrong names are cheap to send."""
         asked_at, words = self._names
         if time.monotonic() - asked_at >= self._settings.poll_s:
             names = ", ".join(dict.fromkeys(release.name for release in self.list_offered()))[:300]
@@ -231,7 +231,8 @@ class AdapterResolver:
         return self._settings.adapters.strip() == "*" or name in self._settings.adapter_names
 
     def _has_passed(self, release: Release) -> bool:
-        """Whether it passed its gate, or the followed alias is on it all the same; a candidate counts where candidates are served."""
+        """Whether it passed its gate, or the group moved the followed alias to it all the same; where candidates are served, the alias
+        `candidate` counts, too."""
         served = ["", "@candidate"] if self._settings.candidates else [""]
         return release.evaluation.passed or any(self._find_version(release.name, at) == release.version for at in served)
 

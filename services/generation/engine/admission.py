@@ -1,6 +1,6 @@
-"""What refused requests were promised: who waits as long as it was told, and asks the same again, gets in.
+"""Reservations for refused requests: the same request, asked again after the time it was given, is let in.
 
-Without that a time to come back is a guess: under a load above what can be done, those who come meanwhile take every place that
+Without reservations the time is only a guess: under a load above capacity, the requests that come meanwhile take every place that
 becomes free. Pure: no thread, no clock.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-GRACE_S = 10.0  # how long after its moment a promise is kept
-MOST = 1000  # promises of one member; who was refused more often is told a time, and takes the chance
+GRACE_S = 10.0  # how long a reservation is kept after its time
+MOST = 1000  # reservations of one member; further refused requests get a time without a reservation
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """`ticket`: what the request is known by. `due`: the moment told, on the caller's clock."""
+    """`ticket`: equal for the same request asked again. `due`: the time it was given, on the caller's clock."""
 
     ticket: Hashable
     entries: int
@@ -24,7 +24,7 @@ class Reservation:
 
 
 class Reservations:
-    """Of all members, each in the order they were given."""
+    """The reservations of all members, each member's in the order they were made."""
 
     def __init__(self) -> None:
         self._reserved: dict[str, list[Reservation]] = {}
@@ -33,33 +33,33 @@ class Reservations:
     def members(self) -> set[str]:
         return set(self._reserved)
 
-    def add(self, member: str, promise: Reservation) -> None:
-        given = self._reserved.setdefault(member, [])
-        if len(given) < MOST:
-            given.append(promise)
+    def add(self, member: str, reservation: Reservation) -> None:
+        current = self._reserved.setdefault(member, [])
+        if len(current) < MOST:
+            current.append(reservation)
 
     def redeem(self, member: str, ticket: Hashable, now: float) -> bool:
-        """Whether this was promised for now; a promise is kept once."""
-        for promise in self._list_current(member, now):
-            if promise.ticket == ticket and promise.due <= now:
-                self._reserved[member].remove(promise)
+        """Whether there is a reservation for this that is due; it counts once."""
+        for reservation in self._list_current(member, now):
+            if reservation.ticket == ticket and reservation.due <= now:
+                self._reserved[member].remove(reservation)
                 return True
         return False
 
     def sum_reserved(self, member: str, now: float) -> tuple[int, float]:
         """(entries, predicted seconds of work) that may still come in."""
-        given = self._list_current(member, now)
-        return sum(promise.entries for promise in given), sum(promise.cost_s for promise in given)
+        current = self._list_current(member, now)
+        return sum(reservation.entries for reservation in current), sum(reservation.cost_s for reservation in current)
 
     def _list_current(self, member: str, now: float) -> list[Reservation]:
-        given = [promise for promise in self._reserved.get(member, ()) if now <= promise.due + GRACE_S]
-        if given:
-            self._reserved[member] = given
+        current = [reservation for reservation in self._reserved.get(member, ()) if now <= reservation.due + GRACE_S]
+        if current:
+            self._reserved[member] = current
         else:
             self._reserved.pop(member, None)
-        return given
+        return current
 
 
-def lacks_room(wanted: float, owed: float, most: float) -> bool:
-    """Whether there is no room: what was promised is kept free, unless half of the room is."""
-    return wanted > most or (wanted + owed > most and wanted > most / 2)
+def lacks_room(wanted: float, reserved: float, most: float) -> bool:
+    """Whether there is no room: reserved room is kept free, up to half of all room."""
+    return wanted > most or (wanted + reserved > most and wanted > most / 2)

@@ -1,7 +1,7 @@
 """The engine: one thread that denoises batch after batch, each request with its own noise, as the schedule says.
 
-Between two steps it looks who has left, and lets shorter sounds of those who are not being served go first. Out of memory
-splits the batch once.
+Between two steps it drops sounds that are not wanted any more, and makes shorter sounds of members who are not being served. When
+memory is full, the batch is split once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.schedule import QueueFullError, QueueLimits, Schedule
 from services.generation.engine.work import EngineWork, LoadedRelease, SoundEntry, WorkSpeed
 from services.generation.errors import BusyError, DeadlineError, MemoryFullError, NotReadyError
+from services.generation.metrics import Metrics
 from services.generation.settings import GenerationSettings
 
 Generate = Callable[..., list[Sound | None]]
 _END_S = 5.0
 _FULL_WORDS = {
-    "entries": "the line is full",
+    "entries": "the queue is full",
     "member_entries": "you have as many requests waiting as one member may",
     "cost_s": "more work is waiting than can be done in time",
 }
@@ -33,8 +34,11 @@ _FULL_WORDS = {
 class Engine:
     """See the module. `generate(model, requests, on_step, gone)` makes the sounds of alike requests."""
 
-    def __init__(self, settings: GenerationSettings, shelf: LoadedReleases, generate: Generate) -> None:
-        self.settings, self.loaded_releases, self._generate = settings, shelf, generate
+    def __init__(
+        self, settings: GenerationSettings, loaded: LoadedReleases, generate: Generate, metrics: Metrics | None = None
+    ) -> None:
+        self.settings, self.loaded_releases, self._generate = settings, loaded, generate
+        self.metrics = metrics or Metrics()
         self.speed = WorkSpeed()
         self._schedule = Schedule(limits_from_settings(settings))
         self._changed = threading.Condition()
@@ -48,11 +52,11 @@ class Engine:
         return self
 
     def stop(self) -> None:
-        """Makes nothing more. What waits is refused, and what is being made ends before its next step: whoever waits is told so."""
+        """Makes nothing more: what waits and what is being made fails with NotReadyError; the running batch ends before its next step."""
         with self._changed:
             self._stopped = True
             for row in [*self._schedule.remove_expired(math.inf), *self._at_work]:
-                row.work.fail(NotReadyError("the service is stopping", cure="try again in a moment"))  # type: ignore[attr-defined]
+                row.work.fail(_stopping_error())  # type: ignore[attr-defined]
             self._changed.notify_all()
 
     def join(self) -> None:
@@ -80,16 +84,18 @@ class Engine:
         """Queues work. Raises BusyError.
 
         Args:
-            patience_s: how long somebody waits for it.
-            ticket: equal for the same request asked again; who was refused and comes back in time is let in.
-            bounded: whether a full line refuses it.
+            patience_s: how long the client waits for it.
+            ticket: equal for the same request asked again; a refused one that comes back in time is let in.
+            bounded: whether a full queue refuses it.
         """
         now = time.monotonic()
         deadline = now + (self.settings.patience_s if patience_s is None else patience_s)
-        told = [_measure_request(loaded, request) for request in requests]
-        work = EngineWork(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in told))
-        work.add_rows([kind for kind, _, _ in told], [self.speed.cost_s(units) for _, _, units in told])
+        measured = [_measure_request(loaded, request) for request in requests]
+        work = EngineWork(member, loaded, list(requests), deadline, sum(steps for _, steps, _ in measured))
+        work.add_rows([kind for kind, _, _ in measured], [self.speed.cost_s(units) for _, _, units in measured])
         with self._changed:
+            if self._stopped:
+                raise _stopping_error()
             try:
                 self._schedule.add_entries(work.rows, self._left_s, now=now, ticket=ticket, bounded=bounded)
             except QueueFullError as e:
@@ -98,7 +104,7 @@ class Engine:
         return work
 
     def cancel(self, work: EngineWork) -> None:
-        """Nobody waits for the work any more: what waits loses its place, what runs stops before its next step."""
+        """The work is not wanted any more: waiting sounds are dropped, a running batch goes on without the others."""
         work.cancel()
         with self._changed:
             self._schedule.remove(work.rows)
@@ -113,12 +119,12 @@ class Engine:
         return 0, 0.0 if work.result.done() else self._left_s
 
     def free_part(self, member: str) -> float:
-        """The part of what one member's work may fill that is free, 1 to 0; less where the line is over its bounds."""
+        """The part of what one member's work may fill that is free, 1 to 0; less where the queue is over its bounds."""
         with self._changed:
             return self._schedule.free_part(member)
 
     def run_between_batches(self, change: Callable[[], Any]) -> Any:
-        """Does something while no batch is at work: waits for the running one and holds the next one back."""
+        """Makes a change while no batch runs: waits for the running one and holds the next one back."""
         with self._changed:
             self._changed.wait_for(lambda: not self._at_work)
             return change()
@@ -152,8 +158,9 @@ class Engine:
         try:
             loaded = self.loaded_releases.loaded_for(rows[0].work.loaded)
             _check_same_base(rows[0].work.loaded, loaded, rows)
+            self._count_queued(rows)
             self._make_batch(loaded, rows)
-        except BaseException as e:  # whatever it is, those who wait must hear of it
+        except BaseException as e:  # whatever it is, the waiting requests must end with it
             for row in rows:
                 row.work.fail(e)
 
@@ -206,11 +213,17 @@ class Engine:
             return frozenset(place for place, row in enumerate(rows) if row.is_gone)
 
         sounds = self._generate(loaded.model, [row.request for row in rows], stepped, gone)
+        took_s = time.monotonic() - began - away_s
         units = sum(_measure_request(loaded, row.request)[2] for row, sound in zip(rows, sounds) if sound is not None)
-        self.speed.add_measurement(units, time.monotonic() - began - away_s)
+        self.speed.add_measurement(units, took_s)
         for row, sound in zip(rows, sounds):
             if sound is not None:
+                self.metrics.count_generated(took_s)
                 row.work.deliver(row.place, sound)
+
+    def _count_queued(self, rows: list[SoundEntry]) -> None:
+        for row in rows:
+            self.metrics.count_queued(time.monotonic() - row.queued_at)
 
     def _run_small_batch(self, rows: list[SoundEntry]) -> float:
         """Makes shorter sounds of others between two steps; the seconds that took."""
@@ -221,6 +234,7 @@ class Engine:
         if not found:
             return 0.0
         began = time.monotonic()
+        self._count_queued(found)
         try:
             self._make_batch(self.loaded_releases.loaded_for(found[0].work.loaded), found, outer=False)
         except Exception as e:
@@ -252,6 +266,10 @@ def _check_same_base(asked: LoadedRelease, loaded: LoadedRelease, rows: Sequence
 def _fail_if_late(row: SoundEntry) -> None:
     if time.monotonic() >= row.deadline:
         row.work.fail(DeadlineError("the sound was not made in time", cure="ask for less, or later"))
+
+
+def _stopping_error() -> NotReadyError:
+    return NotReadyError("the service is stopping", cure="try again in a moment")
 
 
 def _memory_is_full(e: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""The releases in memory, by name; the first one answers who does not say which."""
+"""The releases in memory, by name; requests that name none get the first one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOTHING_YET = "nothing is registered under the alias"
 
 
 class LoadedReleases:
-    """What serves now, and why something does not.
+    """What is served now, and why something is not.
 
     Attributes:
         trouble: release name -> why it, or its newest version, is not served; "" as name: why nothing is known at all.
@@ -43,9 +43,9 @@ class LoadedReleases:
 
     @property
     def reason(self) -> str:
-        """All troubles in one line; empty when there is none."""
-        told = [f"{name}: {why}" if name and len(self.names) > 1 else why for name, why in self.trouble.items() if why]
-        return "; ".join([*told, *(["memory is full"] if self.exhausted else [])])
+        """All troubles in one sentence; empty when there is none."""
+        reasons = [f"{name}: {why}" if name and len(self.names) > 1 else why for name, why in self.trouble.items() if why]
+        return "; ".join([*reasons, *(["memory is full"] if self.exhausted else [])])
 
     def put(self, loaded: LoadedRelease) -> None:
         with self._lock:

@@ -1,6 +1,6 @@
 """What a member may ask for: requests a minute, seconds of sound a day (UTC), counted over all replicas on one store; open jobs.
 
-Each replica decides by what it counted itself and what the others last told: every two seconds in which somebody asked, it writes
+Each replica decides by its own counts and the last counts of the others: every two seconds in which a request came, it writes
 its counts to `jobs/allowance/<day>/<replica>.json` and reads theirs. So a member who asks many replicas at once may get at most
 two seconds' worth too much, and no request waits for the store. A replica that was started anew finds its predecessor's counts.
 """
@@ -34,8 +34,8 @@ class MemberQuotas:
     """A token bucket a member for requests, and a counter of the day for seconds of sound.
 
     Args:
-        store: where replicas tell one another; None counts this process alone.
-        name: of this replica, unlike any other's.
+        store: where replicas share their counts; None counts this process alone.
+        name: of this replica; no other replica has it.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class MemberQuotas:
         self._changed = threading.Event()
 
     def start(self) -> None:
-        """Tells and hears in the background from now on."""
+        """Shares counts in the background from now on."""
         if self._store is not None:
             threading.Thread(target=self._share_regularly, name="allowance", daemon=True).start()
 
     def count_request(self, member: str) -> None:
-        """Raises Problem 429 when the member asks too often."""
+        """Raises RequestRateError when the member asks too often."""
         now = self._clock()
         with self._lock:
             self._roll_over(now)
@@ -75,7 +75,7 @@ class MemberQuotas:
             raise _quota_error(RequestRateError, f"more than {self._per_minute} requests a minute", retry_s)
 
     def spend_sound(self, member: str, seconds: float) -> None:
-        """Raises Problem 429 when the day's seconds of sound would be more than the member may have."""
+        """Raises DailySoundError when the day's seconds of sound would be more than the member may have."""
         now = self._clock()
         with self._lock:
             self._roll_over(now)
@@ -88,13 +88,13 @@ class MemberQuotas:
         self._changed.set()
 
     def refund_sound(self, member: str, seconds: float) -> None:
-        """What was refused, or made before, costs nothing."""
+        """For what was refused, or made before: it costs nothing."""
         with self._lock:
             self._spent[member] = max(0.0, self._spent.get(member, 0.0) - seconds)
 
     @contextmanager
     def reserve_sound(self, member: str, seconds: float) -> Iterator[None]:
-        """Spends, and gives back when what is done inside raises. Raises Problem 429."""
+        """Spends, and refunds when the block raises. Raises DailySoundError."""
         self.spend_sound(member, seconds)
         try:
             yield
@@ -103,7 +103,8 @@ class MemberQuotas:
             raise
 
     def admit_job(self, member: str, ticket: Hashable, waiting: int, ends_s: Callable[[int], float]) -> None:
-        """Room for one more job, promised to whom it is refused: the first to the end of the first job, the next to the next one's.
+        """Lets one more job in where there is room. A refused job gets a reservation: the first one for the end of the member's first
+        open job, the next one for the end of the next.
 
         Args:
             ticket: equal for the same job asked for again.
@@ -111,17 +112,17 @@ class MemberQuotas:
             ends_s: predicted seconds until so many of them and one more have ended; asked only when there is no room.
 
         Raises:
-            Problem: 429, with the seconds after which the same again gets in.
+            OpenJobsError: with the seconds after which the same job is let in.
         """
         now = self._clock()
         with self._lock:
-            promised = waiting < 2 * self._jobs and self._reservations.redeem(
+            reserved = waiting < 2 * self._jobs and self._reservations.redeem(
                 member, ticket, now
-            )  # twice, should all predictions fail
-            owed, _ = self._reservations.sum_reserved(member, now)
-        if promised or not lacks_room(waiting + 1, owed, self._jobs):
+            )  # up to twice the bound, should all predictions fail
+            reserved_count, _ = self._reservations.sum_reserved(member, now)
+        if reserved or not lacks_room(waiting + 1, reserved_count, self._jobs):
             return
-        place = waiting + owed - self._jobs
+        place = waiting + reserved_count - self._jobs
         retry_s = max(1, math.ceil(ends_s(min(place, waiting - 1))))
         if place < waiting:
             with self._lock:
@@ -129,14 +130,14 @@ class MemberQuotas:
         raise _quota_error(OpenJobsError, f"{waiting} of your jobs have not ended", retry_s)
 
     def share_counts(self) -> None:
-        """Tells the store what was counted here and hears what was counted elsewhere. Raises StoreError."""
+        """Writes what was counted here to the store and reads what was counted elsewhere. Raises StoreError."""
         assert self._store is not None
         with self._lock:
             self._roll_over(self._clock())
             day, minute = self._day, self._minute
             mine = {"minute": minute, "asked": dict(self._asked), "spent": self._spent}
-            told = json.dumps(mine).encode()
-        self._store.put(ALLOWANCES.key(str(day), f"{self._name}.json"), told)
+            counts = json.dumps(mine).encode()
+        self._store.put(ALLOWANCES.key(str(day), f"{self._name}.json"), counts)
         asked, spent = Counter[str](), Counter[str]()
         for entry in self._store.list(ALLOWANCES.path):
             of, _, name = ALLOWANCES.rest_of(entry.key).partition("/")
@@ -177,9 +178,9 @@ class MemberQuotas:
             try:
                 self.share_counts()
                 well = True
-            except StoreError as e:  # each replica then counts for itself, by what it heard last
+            except StoreError as e:  # each replica then goes on with the counts that it read last
                 if well:
-                    _LOG.warning("allowances are not shared: %s", e)
+                    _LOG.warning("quotas are not shared: %s", e)
                 well = False
                 self._changed.set()
             time.sleep(_BEAT_S)

@@ -1,6 +1,6 @@
-"""What the registry holds, for those who ask what there is. Nothing is decided by it: what is served, gates and consent ask for themselves.
+"""The list of what the registry holds. Nothing is decided by it: swaps, gates and consent ask the registry themselves.
 
-The registry is asked at most every FRESH_S, whoever asks how often; what is served now is looked at each time.
+The registry is asked at most every FRESH_S, however often the list is read; what is served now is looked up each time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class ReleaseRegistry(Protocol):
 
 
 class CachedAnswer(Generic[T]):
-    """An answer that may be `fresh_s` old. Who asks while the question is under way gets its answer, or its error; no error is kept."""
+    """An answer that may be `fresh_s` old. Callers that come while the question is under way share its answer or its error; errors
+    are not kept."""
 
     def __init__(self, ask: Callable[[], T], fresh_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask, self._fresh_s, self._clock = ask, fresh_s, clock
@@ -58,7 +59,7 @@ class CachedAnswer(Generic[T]):
         return mine.result()
 
     def forget(self) -> None:
-        """Something has changed: the next one asks anew."""
+        """Something has changed: the next call asks anew."""
         with self._lock:
             self._answer = None
 
@@ -84,7 +85,7 @@ class ReleaseCatalogue:
         self._adapters = CachedAnswer(self._read_adapters, FRESH_S, clock)
 
     def forget(self) -> None:
-        """An alias has moved, somebody says."""
+        """An alias may have moved."""
         self._releases.forget()
         self._adapters.forget()
 

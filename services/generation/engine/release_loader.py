@@ -1,4 +1,4 @@
-"""Releases from the real registry and store: digest and consent are checked before anything is loaded."""
+"""Releases from the registry and the store: digest and consent are checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -118,13 +118,13 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return paths if len(paths) == 1 else []
 
     def _load_from_cache(self, path: Path) -> LoadedRelease | None:
-        """Weights are fetched through the store, which has them in its cache and asks nobody. What consent says now must wait
-        until the store is back, but a withdrawal that can be read counts."""
+        """The store has the weights in its local cache. Consent can only be checked again when the store is back, but a withdrawal
+        that can be read counts."""
         try:
             release = Release.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return None
-        with suppress(StoreError):  # away: the last answer was yes, or it would not have been remembered
+        with suppress(StoreError):  # the store is away: the last answer was yes, or the release would not be in the cache
             self.require_consent(release)
         return self._open_release(release)
 

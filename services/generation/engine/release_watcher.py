@@ -1,4 +1,4 @@
-"""Following the registry: a new version is loaded beside the old one, tried, then put in its place between two batches.
+"""Follows the registry: a new version is loaded beside the old one, tested, and put in its place between two batches.
 
 A broken version leaves the old one serving. Registry or store away: what serves goes on, and at the start the last good
 release is taken from this machine's cache. When somebody withdraws their consent the release stops.
@@ -29,7 +29,7 @@ from services.generation.settings import GenerationSettings
 T = TypeVar("T")
 LOG = logging.getLogger("audiotune.generation")
 _SILENCE_DBFS = -70.0
-_SILENT_S = 5.0  # a question that is not answered for longer is worth telling
+_SILENT_S = 5.0  # a question that takes longer is reported by health
 
 
 class ReleaseSource(Protocol):
@@ -77,13 +77,13 @@ class ReleaseWatcher:
 
     @property
     def silence_reason(self) -> str:
-        """Says so while the registry, or the store about consent, does not answer; else ""."""
+        """The reason while the registry, or the store asked for consent, does not answer; else ""."""
         began = self._asked_at
         silent_s = time.monotonic() - began if began else 0.0
         return f"registry and store have not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
 
     def check_now(self) -> None:
-        """Somebody says that an alias has moved."""
+        """An alias may have moved: looks at once."""
         self._wake.set()
 
     def _run_loop(self) -> None:
@@ -93,7 +93,7 @@ class ReleaseWatcher:
             self._wake.wait(self._settings.poll_s)
 
     def _check_and_report(self) -> None:
-        """One look. Whatever goes wrong is told by health and must not end the loop; bugs are logged with their traceback."""
+        """One look. Health reports whatever goes wrong, and nothing ends the loop; bugs are logged with their traceback."""
         try:
             self._check_registry()
             self._loaded_releases.trouble.pop("", None)
@@ -164,7 +164,8 @@ class ReleaseWatcher:
         self._source.cache_release(new.release)
 
     def _drain_and_load(self, name: str, version: str, old: LoadedRelease) -> None:
-        """Memory does not hold two: requests wait while the new version takes the old one's place; a broken one gives it back."""
+        """For memory that does not hold two versions: requests wait while the new one takes the old one's place; when it is broken, the
+        old one is loaded again."""
         release, old.model = old.release, None
         try:
             new = self._source.load(name, version)
@@ -175,7 +176,7 @@ class ReleaseWatcher:
         self._loaded_releases.put(new)
 
     def _test_release(self, loaded: LoadedRelease) -> None:
-        """A short sound, made and measured, before anybody hears the release."""
+        """Makes and measures a short sound before the release is served."""
         from audiotune.stable_audio.sample import SamplingRequest
 
         where = f"{loaded.release.name} version {loaded.release.version}"
@@ -202,7 +203,7 @@ class ReleaseWatcher:
         try:
             found = self._source.load_cached()
         except AudioTuneError:
-            return  # health tells the outage already
+            return  # health reports the outage already
         try:
             for loaded in found:
                 self._test_release(loaded)
@@ -212,7 +213,7 @@ class ReleaseWatcher:
             self._report_trouble("", e)
 
     def _ask_consent(self) -> None:
-        """Stops a release when somebody withdrew, and all of them when nobody could be asked for too long."""
+        """Stops a release when a contributor withdrew, and all of them when consent could not be checked for too long."""
         now = time.monotonic()
         if now - self._consent_at < self._settings.consent_s:
             return
@@ -223,7 +224,7 @@ class ReleaseWatcher:
             except GovernanceError as e:
                 self._loaded_releases.drop(name)
                 self._loaded_releases.trouble[name] = str(e)
-                # The same version comes back only through load, which asks for consent again.
+                # load asks for consent again before the same version comes back
                 self._remember_broken(name, loaded.release.version)
             except StoreError:
                 if now - self._agreed_at > self._settings.grace_s:

@@ -21,9 +21,9 @@ from services.generation.engine.work import LoadedRelease
 from services.generation.errors import InitAudioError, OutOfBoundsError, UnknownSoundError
 from services.generation.settings import GenerationSettings
 
-_SECONDS = 2.0  # when nobody says
+_SECONDS = 2.0  # when the request does not say
 _LOOP_PART, _LOOP_S = 0.1, 0.5  # of the length, and most seconds, that fade from the end into the beginning
-_CONTEXT_PART = 0.25  # of the window that a continued sound is heard in, at least
+_CONTEXT_PART = 0.25  # of the window that holds the end of a continued sound, at least
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class GenerationPlan:
     """What the model is asked for, and what is done with its sounds afterwards.
 
     Attributes:
-        asked: one `audiotune.stable_audio.sample.Request` a sound.
+        asked: one `audiotune.stable_audio.sample.SamplingRequest` a sound.
         seconds: length of the finished sound.
         init: digest of the init sound's file.
         head: what comes before an extended sound that does not fit into the model's window.
@@ -62,7 +62,7 @@ def plan_request(
     store: Store,
     member: str,
 ) -> GenerationPlan:
-    """The plan of a `seeded` request. Raises Problem naming the field; NotReadyError when an adapter cannot be looked up."""
+    """The plan of a `seeded` request. Raises RequestError naming the field; NotReadyError when an adapter cannot be looked up."""
     from audiotune.stable_audio.sample import SamplingRequest, check_request
 
     init, init_digest = _load_init(settings, request, store, member)
@@ -122,7 +122,7 @@ def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound
 def _split_init(
     plan: GenerationPlan, request: GenerationRequest, init: Sound | None
 ) -> tuple[Sound | None, tuple[float, float] | None]:
-    """The init sound as the model hears it, and which seconds of it are made anew."""
+    """The init sound as the model takes it, and which seconds of it are made anew."""
     if init is None:
         return None, None
     if request.extend_s is not None:
@@ -153,7 +153,7 @@ def _load_init(
 
 
 def decode_init(settings: GenerationSettings, data: bytes, field: str) -> Sound:
-    """A sound of at most `init_s` from a file's bytes. Raises Problem."""
+    """A sound of at most `init_s` from a file's bytes. Raises InitAudioError."""
     try:
         with sf.SoundFile(io.BytesIO(data)) as file:
             if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:

@@ -1,4 +1,4 @@
-"""From the model's sounds to files: loops, loudness, encoding, tags, headers, records. Off the engine's thread."""
+"""From the model's sounds to files: loops, loudness, encoding, tags, records. Not on the engine's thread."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def measure_seam_db(sound: Sound) -> float:
 
 
 def level_loudness(sound: Sound, target_lufs: float) -> tuple[Sound, float | None]:
-    """The sound at a loudness, as far as a true peak of -1 dBTP lets it go; and the loudness reached (None: silence)."""
+    """The sound at a loudness, as far as a true peak of at most -1 dBTP allows; and the loudness reached (None: silence)."""
     from audiotune.audio.loudness import measure_integrated_lufs, measure_true_peak_dbtp
 
     now, peak = measure_integrated_lufs(sound), measure_true_peak_dbtp(sound)

@@ -1,4 +1,4 @@
-"""Records of sounds that were made: who may hear one."""
+"""Records of sounds that were made, and which member may hear one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def read_sound_record(store: Store, digest: str, member: str) -> GenerationRecord:
-    """The record of a sound that this member may hear: one's own, and those from before there were members.
+    """The record of a sound that this member may hear: an own one, or one from before there were members.
 
     Raises UnknownSoundError, whether it is another member's or does not exist: who asks must not learn which.
     """

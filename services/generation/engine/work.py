@@ -1,4 +1,4 @@
-"""What the engine works on: a release in memory, and the sounds somebody asked it for."""
+"""What the engine works on: a release in memory, and the sounds that requests ask for."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class SoundEntry(QueueEntry):
 
     work: EngineWork = field(kw_only=True)
     place: int = field(kw_only=True)
+    queued_at: float = field(default_factory=time.monotonic, kw_only=True)
 
     @property
     def request(self) -> Any:
@@ -81,7 +82,7 @@ class EngineWork:
                 self.result.set_exception(e)
 
     def cancel(self) -> None:
-        """Nobody waits for it any more; running work stops before its next step."""
+        """The work is not wanted any more; running work stops before its next step."""
         with self._lock:
             self.result.cancel()
 

@@ -1,4 +1,4 @@
-"""Who asks: in front of every /v1 path but health stands a token's check, when members must show who they are."""
+"""Authentication: every /v1 path but health checks the member's token, where access is not open."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from audiotune.errors import AccessError, ForbiddenError
 from audiotune.store.port import Store
 from services.generation.http.problems import ProblemError
 
-ANYONE = "anyone"  # the member of every request where no tokens are asked for
+ANYONE = "anyone"  # the member of every request where access is open
 
 
 class Authenticator:
-    """Asks for tokens, or lets everybody in as `ANYONE`."""
+    """Checks tokens; where access is open, every request is of `ANYONE`."""
 
     def __init__(self, store: Store, *, members: bool) -> None:
         self._store, self.members = store, members
 
     def require_scope(self, scope: Scope) -> Callable[[Request], Awaitable[str]]:
-        """A dependency of a route: the member who asks. Raises Problem 401 or 403."""
+        """A dependency of a route: the member who sends the request. Raises ProblemError 401 or 403."""
 
         async def member(request: Request) -> str:
             if not self.members:

@@ -34,7 +34,6 @@ class GenerationContext:
     adapters: AdapterResolver
     release_watcher: ReleaseWatcher | None = None
     job_worker: JobWorker | None = None
-    metrics: Metrics = field(default_factory=Metrics)
     stopping: threading.Event = field(default_factory=threading.Event)
     quotas: MemberQuotas = field(init=False)
 
@@ -46,6 +45,10 @@ class GenerationContext:
         self.stopping.set()
         if self.job_worker is not None:
             self.job_worker.stop_claiming()
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.engine.metrics
 
     @property
     def is_ready(self) -> bool:

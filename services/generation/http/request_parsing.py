@@ -25,7 +25,7 @@ _JOB_INIT_MB = 8.0
 
 
 async def read_generation_request(request: Request, settings: GenerationSettings) -> GenerationRequest:
-    """Raises Problem: 400 no JSON or no form, 408 too slow, 413 too large, 415 another type, 422 fields that do not fit."""
+    """Raises ProblemError: 400 no JSON or no form, 408 too slow, 413 too large, 415 another type, 422 fields that do not fit."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in _KINDS:
         fault = {"field": "Content-Type", "message": " or ".join(_KINDS)}

@@ -28,7 +28,7 @@ def accepted_response(job: GenerationJob) -> Response:
 
 
 def headers_from_record(record: GenerationRecord) -> dict[str, str]:
-    """What an audio answer tells in its headers; prompts stay out, headers are no place for words."""
+    """The headers of an audio answer; prompts are not among them, for a header holds only one line of ASCII."""
     facts = {
         "seed": record.seed,
         "seconds": record.seconds,
@@ -72,13 +72,13 @@ def choose_format(request: GenerationRequest, accept: str) -> tuple[Format, bool
 
 
 def _parse_accept(accept: str) -> list[str]:
-    """Media types of an Accept header, the best liked first; of equally liked ones the more exact first; without those at q=0."""
+    """Media types of an Accept header, the preferred first; at equal preference the more exact first; without those at q=0."""
     found = []
     for place, part in enumerate(accept.split(",")):
         kind, *parameters = (word.strip().lower() for word in part.split(";"))
-        liked = next((_parse_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
-        if kind and liked > 0:
-            found.append((-liked, kind in _ANY, place, kind))
+        quality = next((_parse_quality(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+        if kind and quality > 0:
+            found.append((-quality, kind in _ANY, place, kind))
     return [kind for *_, kind in sorted(found)]
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/generations: words in, a sound out, now or as a job."""
+"""POST /v1/generations: from a prompt to a sound, at once or as a job."""
 
 from __future__ import annotations
 

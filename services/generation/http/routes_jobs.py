@@ -1,4 +1,4 @@
-"""Jobs over HTTP: made once whoever retries, asked for, followed, stopped, listed."""
+"""Jobs over HTTP: made once however often a client retries, read, followed, cancelled, listed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_router(context: GenerationContext) -> APIRouter:
     reads, makes = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("generate"))
     allowance = context.quotas
 
-    @routes.put("/{id}", summary="Make a job once, whoever retries", status_code=202)
+    @routes.put("/{id}", summary="Make a job once, however often you retry", status_code=202)
     async def put_job(request: Request, id: str, member: str = makes, webhook: str = Query("", max_length=500)) -> Response:
         allowance.count_request(member)
         check_job_id(id)
@@ -46,7 +46,7 @@ def build_router(context: GenerationContext) -> APIRouter:
         sound_s = (body.length_s or 0) * body.count
         with allowance.reserve_sound(member, sound_s):
             job = await run_in_threadpool(create_job, context, member, id, body, webhook, ticket=id)
-        if job.made < began:  # it was made before: somebody tries again
+        if job.made < began:  # it was made before: the client tries again
             allowance.refund_sound(member, sound_s)
         return accepted_response(job)
 
@@ -97,10 +97,14 @@ def check_job_id(id: str) -> str:
 def create_job(
     context: GenerationContext, member: str, id: str, body: GenerationRequest, webhook: str = "", *, ticket: str = ""
 ) -> GenerationJob:
-    """Writes the job down; a full book is a 429, another request under this id a 409. `ticket`: what the client asks again by."""
+    """Makes the job. Raises OpenJobsError where the member has too many, ProblemError 409 for another request under this id.
+
+    Args:
+        ticket: equal for the same job asked for again.
+    """
     request_parsing.check_job_size(body)
     mine = [other for _, whose, other in interleave_members(context.job_store.list_open()) if whose == member]
-    if id not in mine:  # else somebody tries again
+    if id not in mine:  # else the client tries again
         again = ticket or compute_digest(body.model_dump_json(exclude={"seed"}).encode())
         context.quotas.admit_job(member, again, len(mine), lambda place: _predict_end_s(context, member, mine[place]))
     try:
@@ -113,7 +117,7 @@ def create_job(
 
 
 def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: bool = True) -> dict[str, Any]:
-    """What a client may know of its job."""
+    """What a client may know about its job."""
     found: dict[str, Any] = {
         "id": job.id,
         "state": job.state,
@@ -134,7 +138,7 @@ def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: boo
 
 
 def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[str, Any]:
-    """Place in the line, predicted seconds, steps: exact where the job is at work here, from the book's order elsewhere."""
+    """Position, predicted seconds, steps: exact where this replica makes the job, from the order of the store elsewhere."""
     held = context.job_worker.claimed_jobs.get((job.member, job.id)) if context.job_worker is not None else None
     if held is not None and isinstance(held.handle, JobHandle) and held.handle.work is not None:
         work = held.handle.work
@@ -153,16 +157,16 @@ def _predict_end_s(context: GenerationContext, member: str, id: str) -> float:
 
 
 async def _stream_events(context: GenerationContext, request: Request, member: str, id: str) -> AsyncIterator[str]:
-    """`progress` whenever something changed, a comment now and then so that the line stays open, `end` at last."""
+    """`progress` whenever something changed, a comment every ten seconds so that the connection stays open, `end` at last."""
     before, quiet_s = "", 0.0
     while not await request.is_disconnected():
         try:
             job = await run_in_threadpool(_find_job, context, member, id)
             facts = await run_in_threadpool(describe_job, context, job)
-        except AudioTuneError:  # the store is away: the line stays open, news come when it is back
+        except AudioTuneError:  # the store is away: the connection stays open until it is back
             await asyncio.sleep(1)
             continue
-        except ProblemError:  # swept away
+        except ProblemError:  # the job was deleted
             return
         name = "end" if job.has_ended else "progress"
         now = json.dumps({k: v for k, v in facts.items() if k != "eta_s"})

@@ -1,4 +1,4 @@
-"""What can be asked: sounds and their people, releases, health, metrics; and the registry's word that an alias has moved."""
+"""Everything that is read: sounds and their people, releases, health, metrics. And the registry's webhook that an alias has moved."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from audiotune.domain.generation import MEDIA_TYPES
 from audiotune.errors import NotInStoreError
@@ -79,8 +80,8 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
         return PlainTextResponse("ready" if context.accepts_traffic else "not ready", 200 if context.accepts_traffic else 503)
 
     @routes.get("/metrics", include_in_schema=False)
-    async def get_metrics() -> PlainTextResponse:
-        return PlainTextResponse(context.metrics.render_text(_read_gauges(context)))
+    async def get_metrics() -> Response:
+        return Response(context.metrics.render_text(_read_gauges(context)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes
 
@@ -106,15 +107,15 @@ def _check_signature(request: Request, body: bytes, context: GenerationContext) 
 
 
 def _describe_health(context: GenerationContext) -> dict[str, Any]:
-    shelf, current = context.engine.loaded_releases, context.engine.loaded_releases.default_release
+    loaded, current = context.engine.loaded_releases, context.engine.loaded_releases.default_release
     jobs = context.job_worker.trouble if context.job_worker is not None else ""
     silence = context.release_watcher.silence_reason if context.release_watcher is not None else ""
-    troubles = filter(None, (shelf.reason, silence, f"jobs: {jobs}" if jobs else ""))
+    troubles = filter(None, (loaded.reason, silence, f"jobs: {jobs}" if jobs else ""))
     reason = "it is stopping" if context.stopping.is_set() else "; ".join(troubles)
     body: dict[str, Any] = {"ready": context.is_ready, "reason": reason, "waiting": context.engine.queue_length}
     if current is not None:
         body |= _describe_loaded(current)
-        body["releases"] = [_describe_loaded(loaded) for loaded in shelf.by_name.values()]
+        body["releases"] = [_describe_loaded(one) for one in loaded.by_name.values()]
     return body
 
 

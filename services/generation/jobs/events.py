@@ -22,7 +22,7 @@ class JobEvent(BaseModel):
     Attributes:
         kind: made (always number 0), claimed by a worker, handed back by it, or one of the three ends.
         worker: who wrote a claim, a hand-back or an end.
-        request, digest, webhook: with `made`: what is asked for, the SHA-256 of it as it came, and whom to tell at the end.
+        request, digest, webhook: with `made`: the request, its SHA-256, and the address for the job's end.
         sounds: with `done`.
         problem: with `failed`: problem+json.
     """
@@ -40,7 +40,7 @@ class JobEvent(BaseModel):
 
 
 class GenerationJob(BaseModel):
-    """A job as its events tell it. `length`: how many there are, which is the number of the next one."""
+    """A job as its events describe it. `length`: how many events there are, which is the number of the next one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,7 +54,7 @@ class GenerationJob(BaseModel):
     digest: str
     webhook: str = ""
     worker: str = ""
-    tries: int = Field(default=0, description="claims that ended in silence")
+    tries: int = Field(default=0, description="claims whose worker ended without a word")
     sounds: tuple[GenerationRecord, ...] = ()
     problem: dict[str, Any] | None = None
 

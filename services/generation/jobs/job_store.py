@@ -3,9 +3,9 @@
 jobs/log/<member>/<id>/<number>.json  events; a number is written once (conditional write), so two writers cannot both win
 jobs/open/<stamp>.<member>.<id>       one empty object for each job that has not ended
 jobs/of/<member>/<stamp>.<id>         the member's jobs in the order of time
-jobs/hooks/<stamp>.<member>.<id>      one for each job whose webhook has not been told yet
-jobs/told/<member>/<id>.json          the tries to tell its webhook
-jobs/workers/<worker>                 heartbeats: a worker whose own is old has lost its claims
+jobs/hooks/<stamp>.<member>.<id>      one for each job whose webhook is not delivered yet
+jobs/told/<member>/<id>.json          the attempts to deliver its webhook
+jobs/workers/<worker>                 heartbeats: a worker with an old one has lost its claims
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from services.generation.jobs.webhook_log import WebhookLog, delete_webhook_log,
 _MARKER = re.compile(rf"(\d{{8}}T\d{{12}})\.({MEMBER_ID})\.({ID})")
 _OF = MEMBER_JOBS.compile(rf"{MEMBER_ID}/(\d{{8}}T\d{{12}})\.({ID})")
 
-_GLANCE_S, _GLANCE_ENDED_S, _SEEN = 0.2, 60.0, 1000
+_REMEMBER_S, _REMEMBER_ENDED_S, _MOST_REMEMBERED = 0.2, 60.0, 1000
 
 
 class JobIdTakenError(Exception):
@@ -38,7 +38,7 @@ class JobIdTakenError(Exception):
 
 
 class JobChangedError(Exception):
-    """Somebody else wrote the next event first, or the job has ended."""
+    """Another writer was first with the next event, or the job has ended."""
 
 
 class JobStore:
@@ -46,7 +46,7 @@ class JobStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: OrderedDict[tuple[str, str], tuple[GenerationJob, float]] = OrderedDict()
+        self._remembered: OrderedDict[tuple[str, str], tuple[GenerationJob, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def create(
@@ -55,7 +55,7 @@ class JobStore:
         """A new job, or the one that the same request made before. The request must carry its seed.
 
         Raises:
-            TakenError: another request was made under this id.
+            JobIdTakenError: another request was made under this id.
         """
         digest = compute_digest(request.model_dump_json(exclude={"seed"}).encode() + webhook.encode())
         event = JobEvent(kind="made", request=request, digest=digest, webhook=webhook, at=now or datetime.now(UTC))
@@ -84,22 +84,22 @@ class JobStore:
         return job_from_events(member, id, events) if events else None
 
     def read_recent(self, member: str, id: str) -> GenerationJob | None:
-        """Like `read`, but may be _GLANCE_S old; what has ended does not change and is remembered."""
+        """Like `read`, but may be _REMEMBER_S old; what has ended does not change and is remembered."""
         found = self.read_remembered(member, id) or self.read(member, id)
         if found is not None:
             with self._lock:
-                if (found.member, found.id) not in self._seen:
-                    self._seen[(found.member, found.id)] = (found, time.monotonic())
-                while len(self._seen) > _SEEN:
-                    self._seen.popitem(last=False)
+                if (found.member, found.id) not in self._remembered:
+                    self._remembered[(found.member, found.id)] = (found, time.monotonic())
+                while len(self._remembered) > _MOST_REMEMBERED:
+                    self._remembered.popitem(last=False)
         return found
 
     def read_remembered(self, member: str, id: str) -> GenerationJob | None:
-        """What `glance` remembers; asks nobody."""
+        """What `read_recent` remembers; the store is not asked."""
         with self._lock:
-            job, at = self._seen.get((member, id), (None, 0.0))
-            if job is not None and time.monotonic() - at > (_GLANCE_ENDED_S if job.has_ended else _GLANCE_S):
-                del self._seen[(member, id)]
+            job, at = self._remembered.get((member, id), (None, 0.0))
+            if job is not None and time.monotonic() - at > (_REMEMBER_ENDED_S if job.has_ended else _REMEMBER_S):
+                del self._remembered[(member, id)]
                 return None
             return job
 
@@ -107,7 +107,7 @@ class JobStore:
         """Adds the next event to a job as it was read.
 
         Raises:
-            LostError: it is not the next one any more.
+            JobChangedError: it is not the next one any more.
         """
         if job.has_ended:
             raise JobChangedError(job.id)
@@ -122,7 +122,7 @@ class JobStore:
         return found
 
     def end(self, member: str, id: str, event: JobEvent) -> GenerationJob | None:
-        """Ends a job whoever writes beside us; None when there is none. Ended jobs stay as they are."""
+        """Ends a job, whatever other writers do meanwhile; None when there is none. Ended jobs stay as they are."""
         while (job := self.read(member, id)) is not None and not job.has_ended:
             try:
                 return self.append(job, event)
@@ -135,14 +135,14 @@ class JobStore:
         return self._list_markers(OPEN_JOBS)
 
     def list_undelivered(self) -> Iterator[tuple[str, str, str]]:
-        """(stamp, member, id) of the jobs whose webhook has not been told their end."""
+        """(stamp, member, id) of the jobs whose webhook is not delivered yet."""
         return self._list_markers(WEBHOOK_MARKERS)
 
     def mark_delivered(self, stamp: str, member: str, id: str) -> None:
         self._store.delete(WEBHOOK_MARKERS.key(f"{stamp}.{member}.{id}"))
 
     def get_webhook_log(self, member: str, id: str) -> WebhookLog:
-        """What became of the job's webhook so far."""
+        """The attempts to deliver the job's webhook so far."""
         return read_webhook_log(self._store, member, id)
 
     def put_webhook_log(self, member: str, id: str, what: WebhookLog) -> None:
@@ -155,7 +155,7 @@ class JobStore:
                 yield match.group(1), match.group(2), match.group(3)
 
     def delete_open_marker(self, stamp: str, member: str, id: str) -> None:
-        """Takes away the marker of a job that has ended, whose writer died before it could."""
+        """Deletes the marker of an ended job whose writer died before it could."""
         self._store.delete(OPEN_JOBS.key(f"{stamp}.{member}.{id}"))
 
     def list_page(self, member: str, limit: int, before: str = "") -> tuple[list[GenerationJob], str]:
@@ -213,7 +213,7 @@ class JobStore:
         while (key := f"{prefix}{len(found):06d}.json") in keys:
             try:
                 found.append(JobEvent.model_validate_json(self._store.get(key)))
-            except NotInStoreError:  # swept away this moment
+            except NotInStoreError:  # it was deleted at this moment
                 return []
             except ValidationError as e:
                 raise StoreError("a job's event is damaged", where=key, cure="remove the job, or start the newer version") from e

@@ -1,5 +1,5 @@
-"""What became of a job's webhook: every try with its answer, and when the next one is due. Kept in the store, so that a service
-started anew, or another replica, goes on where the last one stopped, and the member can read it in the job.
+"""The log of a job's webhook: every attempt with its answer, and when the next one is due. It is kept in the store, so that a
+restarted service or another replica goes on where the last one stopped, and the member can read it in the job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from audiotune.store.port import Store
 
 
 class WebhookAttempt(BaseModel):
-    """One try. `status`: what the other side answered, None when it did not; `problem`: why not, in words."""
+    """One attempt. `status`: what the receiver answered, None when it did not; `problem`: the reason, as a sentence."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class WebhookAttempt(BaseModel):
 
 
 class WebhookLog(BaseModel):
-    """All tries so far. `next`: when the next one is due, None when there is none."""
+    """All attempts so far. `next`: when the next one is due, None when there is none."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""Webhooks: tells a job's end to the address its member gave; signed, tried again, and never sent into the group's own network.
+"""Webhooks: send a job's end to the address that its member gave; signed, tried again, and never sent into the group's own network.
 
 The signature is that of standardwebhooks.com: HMAC-SHA256 over "<id>.<time>.<body>", in the header `webhook-signature`.
 """
@@ -28,7 +28,7 @@ from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.webhook_log import WebhookAttempt, WebhookLog
 from services.generation.settings import GenerationSettings
 
-_PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # between tries; then it is given up
+_PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # between attempts; then it is given up
 LOG = logging.getLogger("audiotune.generation")
 _TIMEOUT_S = 10.0
 _LONGEST = timedelta(days=1)
@@ -38,7 +38,7 @@ Resolve = Callable[[str, int], list[str]]
 def check_webhook(url: str, settings: GenerationSettings, resolve: Resolve | None = None) -> tuple[SplitResult, str]:
     """The parts of an address that webhooks may be sent to, and the IP address to connect to.
 
-    Raises Problem 422: no secret is set, not https, not public; hosts in `webhook_hosts` may be neither.
+    Raises WebhookError: no secret is set, not https, not public; hosts in `webhook_hosts` need be neither https nor public.
     """
     if not settings.webhook_secret.get_secret_value():
         raise _webhook_error("this service sends no webhooks (it has no secret to sign them with)")
@@ -68,7 +68,7 @@ def sign_webhook(secret: str, id: str, at: str, body: bytes) -> str:
 
 
 def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, facts: dict[str, Any]) -> int:
-    """One try; the status that the other side answers. The address is resolved and checked anew: names can move."""
+    """One attempt; returns the status of the receiver's answer. The address is resolved and checked anew: names can move."""
     parts, address = check_webhook(url, settings)
     body, at = json.dumps(facts).encode(), str(int(time.time()))
     headers = {
@@ -87,7 +87,7 @@ def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, fac
 
 
 class WebhookSender:
-    """Sends what is due, in a thread of its own. Two replicas may both tell: the `webhook-id` is the same."""
+    """Sends what is due, in a thread of its own. Two replicas may both send: the `webhook-id` is the same."""
 
     def __init__(
         self, job_store: JobStore, settings: GenerationSettings, describe_job: Callable[[GenerationJob], dict[str, Any]]
@@ -113,7 +113,7 @@ class WebhookSender:
                 LOG.exception("webhooks")
 
     def send_due(self, now: datetime) -> None:
-        """Tells the ends that have not been told, each in its turn."""
+        """Sends the webhooks that are due."""
         for stamp, member, id in list(self._job_store.list_undelivered()):
             before = self._job_store.get_webhook_log(member, id)
             if before.next is not None and before.next > now:

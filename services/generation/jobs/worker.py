@@ -1,4 +1,4 @@
-"""A worker's side of the jobs: claims those that wait, makes them, ends them, and takes over from workers that fell silent.
+"""The worker: claims waiting jobs, makes them, ends them, and takes over from workers whose heartbeat ended.
 
 A claim counts as long as its worker's heartbeat is fresh. Whoever ends a job must write the very next event after its own claim,
 so a worker that was too slow finds its number taken and drops what it made: no job ends twice.
@@ -21,13 +21,13 @@ from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobStore
 
 LOG = logging.getLogger("audiotune.generation")
-GIVE_UP = 25  # claims that ended in silence: this job kills its workers
+GIVE_UP = 25  # claims whose worker ended without a word: this job kills its workers
 _AHEAD = 16  # jobs a worker claims at once, so that batches fill
-_SILENT_S = 5.0  # a heartbeat that takes longer is worth telling
+_SILENT_S = 5.0  # a heartbeat that takes longer is reported by health
 
 
 class JobMaker(Protocol):
-    """What makes a job's sounds, as far as the runner sees it."""
+    """What makes a job's sounds, as far as the worker needs it."""
 
     def is_ready(self) -> bool:
         """Whether work can be begun now."""
@@ -45,7 +45,7 @@ class JobMaker(Protocol):
         outage while its sounds cannot be kept: the worker asks again then."""
 
     def cancel(self, handle: Any) -> None:
-        """Nobody wants it any more."""
+        """The job is not wanted any more."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class ClaimedJob:
 
 
 class JobWorker:
-    """See the module. `step` does one round; `start` does rounds in a thread.
+    """See the module. `run_round` does one round; `start` does rounds in a thread.
 
     Args:
         lease_s: silence after which others take over.
@@ -101,11 +101,11 @@ class JobWorker:
         return self
 
     def wake(self) -> None:
-        """There is something new to look at."""
+        """A new job may wait: starts a round at once."""
         self._wake.set()
 
     def stop_claiming(self) -> None:
-        """Claims nothing more; what is held is made to its end."""
+        """Claims nothing more; claimed jobs are made to their end."""
         self._closing = True
 
     def close(self) -> None:
@@ -114,35 +114,35 @@ class JobWorker:
         self._dead.set()
         self._wake.set()
         with self._lock:
-            for held in self.claimed_jobs.values():
-                self._maker.cancel(held.handle)
+            for claimed in self.claimed_jobs.values():
+                self._maker.cancel(claimed.handle)
             if trouble := self._run_and_report(self._hand_back):
                 LOG.warning("others take over after the lease: %s", trouble)
 
     def _hand_back(self) -> None:
-        for key, held in list(self.claimed_jobs.items()):
-            self._append_event(held.job, JobEvent(kind="back"))
+        for key, claimed in list(self.claimed_jobs.items()):
+            self._append_event(claimed.job, JobEvent(kind="back"))
             del self.claimed_jobs[key]
         self._job_store.delete_heartbeat(self.worker)
 
     def stop_job(self, member: str, id: str) -> None:
         """The job was ended from outside: stops it at its next step. A round that is under way need not be waited for."""
-        held = self.claimed_jobs.get((member, id))
-        if held is not None:
-            self._maker.cancel(held.handle)
+        claimed = self.claimed_jobs.get((member, id))
+        if claimed is not None:
+            self._maker.cancel(claimed.handle)
 
     def stop_ended_jobs(self) -> None:
-        """Stops what another replica was asked to end. One question to the store, whatever is held."""
+        """Stops jobs that another replica was asked to end. One question to the store, however many jobs are claimed."""
         if not self.claimed_jobs:
             return
         open_jobs = {(member, id) for _, member, id in self._job_store.list_open()}
-        for key, held in list(self.claimed_jobs.items()):
-            if key not in open_jobs and self._is_lost(key, held):
-                self._maker.cancel(held.handle)
+        for key, claimed in list(self.claimed_jobs.items()):
+            if key not in open_jobs and self._is_lost(key, claimed):
+                self._maker.cancel(claimed.handle)
 
     @property
     def trouble(self) -> str:
-        """What hinders the jobs, or ""."""
+        """Why jobs are not made, or ""."""
         began = self._beating
         silent_s = time.monotonic() - began if began else 0.0
         return f"the store has not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else self._trouble
@@ -155,7 +155,7 @@ class JobWorker:
             self._beating = 0.0
 
     def run_round(self) -> None:
-        """One round: ends what is done, drops what is no longer ours, claims what waits. Raises StoreError when it is away."""
+        """One round: ends finished jobs, drops lost ones, claims waiting ones. Raises StoreError while the store is away."""
         with self._lock:
             self._end_finished()
             self._drop_lost()
@@ -163,14 +163,14 @@ class JobWorker:
                 self._claim_jobs()
 
     def _end_finished(self) -> None:
-        for key, held in list(self.claimed_jobs.items()):
-            if self._maker.is_done(held.handle):
-                self._append_event(held.job, self._end_event(held))
+        for key, claimed in list(self.claimed_jobs.items()):
+            if self._maker.is_done(claimed.handle):
+                self._append_event(claimed.job, self._end_event(claimed))
                 del self.claimed_jobs[key]
 
-    def _end_event(self, held: ClaimedJob) -> JobEvent:
+    def _end_event(self, claimed: ClaimedJob) -> JobEvent:
         try:
-            return self._maker.end_event(held.job, held.handle)
+            return self._maker.end_event(claimed.job, claimed.handle)
         except Exception as e:
             if is_outage(e):  # the sounds are made and wait here until they can be kept
                 raise
@@ -182,15 +182,15 @@ class JobWorker:
         return JobEvent(kind="failed", problem=self._describe_failure(e))
 
     def _drop_lost(self) -> None:
-        """Somebody cancelled it, or took it over while this worker was silent."""
-        for key, held in list(self.claimed_jobs.items()):
-            if self._is_lost(key, held):
-                self._maker.cancel(held.handle)
+        """Drops jobs that were cancelled, or taken over while this worker's heartbeat was late."""
+        for key, claimed in list(self.claimed_jobs.items()):
+            if self._is_lost(key, claimed):
+                self._maker.cancel(claimed.handle)
                 del self.claimed_jobs[key]
 
-    def _is_lost(self, key: tuple[str, str], held: ClaimedJob) -> bool:
+    def _is_lost(self, key: tuple[str, str], claimed: ClaimedJob) -> bool:
         now = self._job_store.read(*key)
-        return now is None or now.length != held.job.length
+        return now is None or now.length != claimed.job.length
 
     def _claim_jobs(self) -> None:
         if len(self.claimed_jobs) >= _AHEAD:
@@ -266,7 +266,7 @@ class JobWorker:
             self._dead.wait(self._lease_s / 4)
 
     def _run_and_report(self, do: Callable[[], object]) -> str:
-        """Does it; what goes wrong is told, and tried again at the next round."""
+        """Does it, and returns what went wrong, or ""; the next round tries again."""
         try:
             do()
         except Exception as e:
