@@ -12,8 +12,7 @@ from services.generation.http.problems import ProblemError
 
 
 def make_head_timeout_protocol(head_s: float) -> type[H11Protocol]:
-    """For uvicorn's setting `http`: answers 408 and closes the connection when a head takes longer than `head_s`, from its first
-    byte or from the connection's beginning."""
+    """For uvicorn's setting `http`: a head that takes longer than `head_s` is answered with 408, and its connection closed."""
 
     class HeadTimeoutProtocol(H11Protocol):
         _timer: asyncio.TimerHandle | None = None

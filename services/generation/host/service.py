@@ -1,7 +1,6 @@
 """The service as BentoML knows it: our own application, and what starts and stops with it.
 
-`python -m services.generation` serves it (server.py). `bentoml serve services.generation.host.service:GenerationService` serves it,
-too, for development: without a time for heads and without a notice before it stops.
+`bentoml serve services.generation.host.service:GenerationService` serves it, too: without a time for heads, without a notice.
 """
 
 from __future__ import annotations
