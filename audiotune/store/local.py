@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,8 +82,9 @@ class FolderStore:
         for path in folder.rglob("*") if folder.is_dir() else ():
             key = path.relative_to(self.root).as_posix()
             if path.is_file() and key.startswith(prefix) and not key.startswith(_TEMPORARY):
-                stat = path.stat()
-                found.append(StoreEntry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+                with suppress(FileNotFoundError):  # deleted at this moment
+                    stat = path.stat()
+                    found.append(StoreEntry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
         yield from sorted(found, key=lambda entry: entry.key)
 
     def delete(self, key: str) -> None:

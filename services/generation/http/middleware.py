@@ -66,7 +66,8 @@ class RequestMiddleware:
 
     def _log_request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
-        self._metrics.count_answer(route, scope["method"], status, seconds)
+        if route != "/metrics":  # a scrape is no request of a client
+            self._metrics.count_answer(route, scope["method"], status, seconds)
         if route not in _UNCOUNTED:
             facts = {"request_id": request_id, "method": scope["method"], "path": scope["path"][:200]}
             LOG.info(json.dumps({**facts, "status": status, "seconds": round(seconds, 3)}))

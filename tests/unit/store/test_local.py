@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,26 @@ class TestFolderStore(StoreConformance):
         (store.root / ".parts" / "half").write_bytes(b"ha")
         assert [entry.key for entry in store.list("")] == ["a"]
         assert [entry.key for entry in store.list(".parts/")] == []
+
+    def test_a_listing_goes_on_while_another_writer_deletes(self, store: FolderStore) -> None:
+        done, paths = threading.Event(), [store.root / f"jobs/{number}" for number in range(20)]
+        store.put("jobs/first", b"")
+
+        def write_and_delete() -> None:
+            while not done.is_set():
+                for path in paths:
+                    path.touch()
+                for path in paths:
+                    path.unlink()
+
+        writer = threading.Thread(target=write_and_delete)
+        writer.start()
+        try:
+            for _ in range(600):
+                assert all(entry.key.startswith("jobs/") for entry in store.list("jobs/"))
+        finally:
+            done.set()
+            writer.join()
 
 
 def test_open_store_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
