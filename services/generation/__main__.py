@@ -29,7 +29,7 @@ def main() -> None:
     from services.generation.host.server import DrainingServer
     from services.generation.host.service import CONTEXT, GenerationService
 
-    DrainingServer(GenerationService.to_asgi(), CONTEXT, args.host, args.port, args.notice).run()
+    DrainingServer(GenerationService.to_asgi(), CONTEXT, args.host, args.port, args.notice).run()  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, app: Any, context: GenerationContext, host: str, port: int, notice_s: float) -> None:
         protocol, drain_s = make_head_timeout_protocol(context.settings.head_s), math.ceil(context.settings.drain_s)
-        limits = {"h11_max_incomplete_event_size": LARGEST_HEAD_BYTES, "timeout_keep_alive": _KEEP_ALIVE_S}
+        limits: dict[str, Any] = {"h11_max_incomplete_event_size": LARGEST_HEAD_BYTES, "timeout_keep_alive": _KEEP_ALIVE_S}
         limits |= {"timeout_graceful_shutdown": drain_s + _LAST_ANSWERS_S}
         super().__init__(
             uvicorn.Config(app, host, port, http=protocol, ws="none", log_config=None, server_header=False, **limits)
@@ -61,4 +61,4 @@ def remove_request_timers() -> None:
     has no setting without it. This is the only private name of BentoML that is touched."""
     import bentoml._internal.server.http.traffic as traffic
 
-    traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[misc, assignment]
+    traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[misc, assignment, return-value]
