@@ -31,7 +31,9 @@ class Metrics:
         self._seconds = Counter(
             "audio_tune_request_seconds", "seconds from requests to their answers, in all", route, registry=self._registry
         )
-        self._request_s = self._build_histogram("request", "from a request to its answer", ("route", "method"))
+        self._request_s = self._build_histogram(
+            "request", "from a request to its answer, where it was not refused", ("route", "method")
+        )
         self._queue_s = self._build_histogram("queue", "that a sound waited for the engine")
         self._generation_s = self._build_histogram("generation", "that a sound's batch was denoised")
         self._gauges = {name: Gauge(f"audio_tune_{name}", words, registry=self._registry) for name, words in _GAUGES.items()}
@@ -44,7 +46,8 @@ class Metrics:
         method = method if method in _METHODS else "other"
         self._requests.labels(route, method, status).inc()
         self._seconds.labels(route, method, status).inc(seconds)
-        self._request_s.labels(route, method).observe(seconds)
+        if status < 400:  # refusals are quick, and would add a series for every route that is asked for wrongly
+            self._request_s.labels(route, method).observe(seconds)
 
     def count_queued(self, seconds: float) -> None:
         """A sound waited so long until the engine began it."""

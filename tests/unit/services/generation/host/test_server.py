@@ -169,19 +169,23 @@ def stop(server: DrainingServer) -> None:
     server.handle_exit(signal.SIGTERM, None)
 
 
-def test_asked_to_stop_it_is_not_ready_at_once_answers_on_and_then_closes_its_port(tmp_path: Path) -> None:
-    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=1.0) as (url, server):
+def test_asked_to_stop_it_is_not_ready_at_once_and_answers_on(tmp_path: Path) -> None:
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=60) as (url, server):
         assert httpx.get(f"{url}/readyz").status_code == 200
-        began = time.monotonic()
         stop(server)
         assert httpx.get(f"{url}/readyz").status_code == 503
         health = httpx.get(f"{url}/v1/health").json()
         assert (health["ready"], health["reason"]) == (False, "it is stopping")
-        sound = httpx.post(f"{url}/v1/generations", json=ASK)
+        sound = httpx.post(f"{url}/v1/generations", json=ASK, timeout=20)
         assert (sound.status_code, sound.headers["connection"]) == (200, "close")
-        assert time.monotonic() - began < 1.0, "too slow a machine to see it"
+
+
+def test_the_port_closes_when_the_notice_is_over(tmp_path: Path) -> None:
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=0.5) as (url, server):
+        began = time.monotonic()
+        stop(server)
         until(lambda: is_refused(url))
-        assert time.monotonic() - began >= 1.0
+        assert time.monotonic() - began >= 0.5
 
 
 def test_what_was_accepted_is_answered_after_the_port_has_closed(tmp_path: Path) -> None:
@@ -236,7 +240,7 @@ def test_a_stopping_service_claims_no_job(tmp_path: Path) -> None:
 
 
 def test_clients_that_follow_readiness_are_all_answered(tmp_path: Path) -> None:
-    """As behind a load balancer: eight clients without a pause, who stop within the notice time."""
+    """As behind a load balancer: eight clients without a pause, which stop within the notice time."""
     outcomes: Counter[str] = Counter()
     ready, ask = threading.Event(), b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -249,7 +253,7 @@ def test_clients_that_follow_readiness_are_all_answered(tmp_path: Path) -> None:
         while ready.is_set():
             outcomes[answer(url, ask)[:12].decode() or "no answer"] += 1
 
-    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=1.0) as (url, server):
+    with InProcessService(tmp_path) as bench, run_server(bench, notice_s=60) as (url, server):
         ready.set()
         threads = [threading.Thread(target=work, args=(url,)) for work in (follow, *[come] * 8)]
         for thread in threads:
@@ -258,7 +262,7 @@ def test_clients_that_follow_readiness_are_all_answered(tmp_path: Path) -> None:
         stop(server)
         for thread in threads:
             thread.join(20)
-        assert not is_refused(url), "too slow a machine to see it"
+        stop(server)
     assert set(outcomes) <= {"HTTP/1.1 200", "HTTP/1.1 503"}, outcomes
 
 
