@@ -35,8 +35,8 @@ for number in range(6):
     sounds = [play_patch(patch.move_to_register(register, rng), 1.5, 32_000, number * 10 + part).data[0] for part in range(3)]
     file = io.BytesIO()
     soundfile.write(file, np.concatenate([x for sound in sounds for x in (rest, sound)] + [rest]), 32_000, "PCM_16", format="WAV")
-    store.put(f"incoming/e2e/{patch.make_caption().replace(' ', '_')}_{number}.wav", file.getvalue())
-print("takes stored", len(list(store.list("incoming/e2e/"))))
+    store.put(f"inbox/e2e/files/{patch.make_caption().replace(' ', '_')}_{number}.wav", file.getvalue())
+print("takes stored", len(list(store.list("inbox/e2e/files/"))))
 """
 
 
@@ -70,7 +70,7 @@ class StandInBackend:
         documents = compile_pipeline("full", load_recipe(RECIPE), cluster)
         choices = documents[0]["root"]["inputDefinitions"]["parameters"]["training_length"]["literals"]
         arguments = {
-            "source": f"{cluster.store}/incoming/e2e",
+            "source": f"{cluster.store}/inbox/e2e/files",
             "contributors": "ana",
             "training_length": next(words for words in choices if words.startswith(length)),
         }
