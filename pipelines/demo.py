@@ -22,19 +22,19 @@ from rich.console import Console
 from rich.table import Table
 
 from audiotune.errors import AudioTuneError
-from pipelines.compile import compile_pipeline
+from audiotune.runs.local_runner import LocalRunner
+from audiotune.runs.port import follow_run
 from pipelines.demo_service import request_first_sounds, run_generation_service
 from pipelines.demo_takes import make_takes
 from pipelines.host_process import use_line_buffering
-from pipelines.local import run_pipeline
-from pipelines.recipe import load_recipe
+from pipelines.step_printer import StepPrinter
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROMPTS = ("dark low drone", "bright high pluck", "metallic pulsing sequence", "noise sweep")
 
 
 class DemoRun:
-    """The folder a demo lives in and the journey through it."""
+    """The folder of a demo and what is done there."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self.folder, self.console = folder.resolve(), console
@@ -42,11 +42,18 @@ class DemoRun:
         self.started = time.monotonic()
 
     def run_full(self, recordings: Path | None, recipe: str, members: str) -> dict[str, Any]:
-        """Plays `full` on the takes; returns the outputs of its steps."""
+        """Runs `full` on the takes; returns the outputs of its steps. Ctrl-C ends the run, too."""
         takes, contributors, agreement = self._prepare_inputs(recordings, members)
         arguments = {"source": str(takes), "agreement": str(agreement), "contributors": contributors}
-        documents = compile_pipeline("full", load_recipe(recipe))
-        return run_pipeline(documents, arguments, self.folder / "runs", self.store)
+        runner = LocalRunner(self.store, self.folder / "runs", "full", recipe=recipe)
+        run = runner.start("demo", arguments)
+        try:
+            with StepPrinter(self.console) as printer:
+                follow_run(runner, run, printer.show_steps, every_s=0.5)
+        except KeyboardInterrupt:
+            runner.stop(run)
+            raise
+        return runner.read_outputs(run)
 
     def print_status(self, words: str) -> None:
         self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {words}")

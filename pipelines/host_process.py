@@ -7,83 +7,34 @@ import io
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
-import time
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from audiotune.reporting.last_words import find_last_words
+from audiotune.reporting.progress import ProgressCallback, parse_progress_line
 from audiotune.runs.run_form import RunForm
 from audiotune.runs.run_state import RunStateFile
+from pipelines.step_printer import StepPrinter
 
-_SHARE = re.compile(r"\[\s*(\d+)%\] (.*)")
-
-
-class ProgressDisplay:
-    """What a person sees: one line per step while it runs (a bar on a terminal, sparse lines in a log) and one when done.
-
-    Attributes:
-        outputs: step -> output name -> path or value.
-        board: the same for programs.
-    """
-
-    def __init__(self, names: dict[str, str], board: RunStateFile) -> None:
-        self.names, self.outputs, self.board = names, dict[str, dict[str, Any]](), board
-        self.console = Console(file=sys.__stdout__, highlight=False)
-        self.done = 0
-        self._told = 0.0
-
-    @contextlib.contextmanager
-    def show_step(self, step: str) -> Iterator[Any]:
-        """Yields `tell(share, words)` for the time the step runs."""
-        with self.board.track_step(step), self._draw_step(step) as show:
-
-            def tell(share: float, words: str) -> None:
-                show(share, words)
-                self.board.report_progress(step, share, words)
-
-            yield tell
-
-    @contextlib.contextmanager
-    def _draw_step(self, step: str) -> Iterator[Any]:
-        title = f"{self.done + 1}/{len(self.names)} {self.names.get(step, step)}"
-        start = time.monotonic()
-        if self.console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[words]}"),
-                TimeElapsedColumn(),
-            )
-            with Progress(*columns, console=self.console, transient=True) as progress:
-                task = progress.add_task(title, total=1.0, words="starting")
-                yield lambda share, words: progress.update(task, completed=share, words=words[:60])
-        else:
-            self.console.print(f"{title} ...")
-            yield self._print_sparsely
-        self.done += 1
-        self.console.print(f"[green]✓[/green] {title}  [dim]{time.monotonic() - start:.1f} s[/dim]")
-
-    def _print_sparsely(self, share: float, words: str) -> None:
-        if time.monotonic() - self._told > 5:
-            self._told = time.monotonic()
-            self.console.print(f"    {share:4.0%} {words}", markup=False)
+StepOutputs = dict[str, dict[str, Any]]  # step -> output -> path or value
 
 
 class HostProcess:
-    """Stands where kfp.local has its subprocess handler; runs the component's own command with this Python.
+    """Takes the place of kfp.local's subprocess handler; runs the component's own command with this Python.
 
     The variables of this machine win over those compiled in for the cluster: here the store is a folder.
     """
 
-    display: ClassVar[ProgressDisplay]
-    last_line: ClassVar[str] = ""
+    state: ClassVar[RunStateFile]
+    outputs: ClassVar[StepOutputs]
+    last_lines: ClassVar[deque[str]] = deque(maxlen=20)
     last_log: ClassVar[str] = ""
 
     def __init__(
@@ -98,18 +49,18 @@ class HostProcess:
         from kfp.local import status
 
         step = self.folder.name
-        HostProcess.last_line = ""
+        HostProcess.last_lines.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "step.log"
         HostProcess.last_log = str(log)
-        with HostProcess.display.show_step(step) as tell:
-            code = self._stream_output(log, tell)
+        with HostProcess.state.track_step(step):
+            code = self._stream_output(log, lambda share, words: HostProcess.state.report_progress(step, share, words))
             if code:
                 raise RuntimeError(f"{step} ended with code {code}")
-        HostProcess.display.outputs[step.replace("-", "_")] = self._read_outputs()
+        HostProcess.outputs[step.replace("-", "_")] = self._read_outputs()
         return status.Status.SUCCESS
 
-    def _stream_output(self, log: Path, tell: Any) -> int:
+    def _stream_output(self, log: Path, tell: ProgressCallback) -> int:
         environment = {**self.env_vars, **os.environ, "PYTHONUNBUFFERED": "1"}
         root = str(Path(__file__).resolve().parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH", "")]))
@@ -129,12 +80,16 @@ class HostProcess:
                 raise
             return child.wait()
 
-    def _read_line(self, line: str, tell: Any) -> None:
-        match = _SHARE.fullmatch(line)
-        if match:
-            tell(int(match.group(1)) / 100, match.group(2))
-        elif line.strip():
-            HostProcess.last_line = line.strip()
+    def _read_line(self, line: str, tell: ProgressCallback) -> None:
+        if progress := parse_progress_line(line):
+            tell(*progress)
+        else:
+            HostProcess.last_lines.append(line)
+
+    @classmethod
+    def last_words(cls) -> str:
+        """Why the step that ran last failed, in its own words."""
+        return find_last_words("\n".join(cls.last_lines))
 
     def _read_outputs(self) -> dict[str, Any]:
         declared = self.executor["outputs"]
@@ -145,19 +100,21 @@ class HostProcess:
 
 
 @contextlib.contextmanager
-def use_host_processes(spec: dict[str, Any], board: Path | None = None) -> Iterator[ProgressDisplay]:
-    """Puts HostProcess where kfp.local looks for its handler, for as long as a pipeline plays. `board`: see audiotune.runs.run_state."""
+def use_host_processes(spec: dict[str, Any], state_file: Path | None = None) -> Iterator[StepOutputs]:
+    """Puts HostProcess where kfp.local looks for its handler, for as long as a pipeline runs; yields what its steps put out.
+
+    Args:
+        state_file: tells other programs how far the run is (audiotune.runs.run_state).
+    """
     from kfp.local import subprocess_task_handler
 
-    names = {
-        task["componentRef"]["name"].removeprefix("comp-"): task.get("taskInfo", {}).get("name", name)
-        for name, task in spec["root"]["dag"]["tasks"].items()
-    }
-    HostProcess.display = ProgressDisplay(names, RunStateFile(board, RunForm.from_spec(spec).steps))
     before = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = HostProcess
     try:
-        yield HostProcess.display
+        with StepPrinter(Console(file=sys.__stdout__, highlight=False)) as printer:
+            HostProcess.outputs = {}
+            HostProcess.state = RunStateFile(state_file, RunForm.from_spec(spec).steps, printer.show_steps)
+            yield HostProcess.outputs
     finally:
         subprocess_task_handler.SubprocessTaskHandler = before
 
@@ -171,7 +128,7 @@ def use_line_buffering() -> None:
 
 @contextlib.contextmanager
 def silence_kfp() -> Iterator[None]:
-    """kfp.local narrates every task at length; the steps' own words (Show writes past this) are enough."""
+    """Silences kfp.local, which logs every task at length; the steps' own words are enough (StepPrinter writes past this)."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Plays a compiled pipeline on this machine, each step a process, with live progress.
+"""Runs a compiled pipeline on this machine, each step a process, with live progress.
 
     python -m pipelines.local full --recipe demo --store demo/store --set source=takes --set agreement=agreement.toml
 
@@ -14,13 +14,15 @@ import importlib.util
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
+from audiotune.reporting.last_words import print_last_words
+from audiotune.runs.local_runner import OUTPUTS_FILE
 from audiotune.runs.run_form import RunForm
+from audiotune.store.atomic_files import write_atomic_file
 from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.compile import compile_pipeline
 from pipelines.documents import PIPELINES, Documents, collect_tasks, to_yaml
@@ -29,16 +31,16 @@ from pipelines.recipe import load_recipe
 
 
 def run_pipeline(
-    documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: Path, store: str, board: Path | None = None
+    documents: list[dict[str, Any]], arguments: Mapping[str, Any], folder: Path, store: str, state_file: Path | None = None
 ) -> dict[str, Any]:
     """Runs a compiled pipeline.
 
     Args:
-        documents: what `compiled` gives.
+        documents: what `compile_pipeline` gives.
         arguments: values of the run form; what is missing takes its default.
-        folder: where artifacts and logs of this machine's runs are kept.
+        folder: gets artifacts, logs and the outputs of all steps.
         store: AUDIOTUNE_STORE of every step.
-        board: file that tells other programs how far it is (audiotune.runs.run_state).
+        state_file: tells other programs how far it is (audiotune.runs.run_state).
 
     Returns:
         Step name -> output name -> path of an artifact or value of a parameter.
@@ -55,14 +57,15 @@ def run_pipeline(
     typed = convert_arguments(documents[0], arguments)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(to_yaml(documents))
-    with silence_kfp(), use_host_processes(documents[0], board) as show:
+    with silence_kfp(), use_host_processes(documents[0], state_file) as outputs:
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder.resolve()), raise_on_error=True)
         loaded = components.load_component_from_text(to_yaml(drop_unset_inputs(documents)))
         try:
             loaded(**typed)
         except RuntimeError as e:
-            raise PipelineError(HostProcess.last_line or str(e), cure=_suggest_log()) from e  # the words begin with the step
-        return show.outputs
+            raise PipelineError(HostProcess.last_words() or str(e), cure=_suggest_log()) from e  # the words begin with the step
+    write_atomic_file(folder / OUTPUTS_FILE, json.dumps(outputs, indent=1, default=str))
+    return outputs
 
 
 def drop_unset_inputs(documents: Documents) -> Documents:
@@ -108,7 +111,9 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=Path("runs"), help="folder for artifacts and logs (default runs)")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
     made.add_argument("--form", action="store_true", help="print the run form as JSON and do nothing")
-    made.add_argument("--board", type=Path, metavar="FILE", help="keep a JSON file there that tells how far the run is")
+    made.add_argument(
+        "--state-file", "--board", type=Path, metavar="FILE", help="keep a JSON file there that tells how far the run is"
+    )
     made.add_argument("--json", action="store_true", help="print the outputs as JSON at the end")
     return made
 
@@ -125,10 +130,10 @@ def main(argv: list[str] | None = None) -> int:
             raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
         arguments = parse_assignments(args.set)
         outputs = run_pipeline(
-            compile_pipeline(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.board
+            compile_pipeline(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.state_file
         )
     except AudioTuneError as e:
-        print(f"{args.pipeline}: {e}", file=sys.stderr)
+        print_last_words(args.pipeline, str(e))
         return 1
     if args.json:
         print(json.dumps(outputs, indent=1, default=str))

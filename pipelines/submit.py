@@ -25,6 +25,8 @@ from audiotune.errors import (
     SettingsError,
 )
 from audiotune.outside.kubeflow import Kubeflow
+from audiotune.runs.kubeflow_runner import KubeflowRunner
+from audiotune.runs.port import RunStep, follow_run
 from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
 from pipelines.compile import compile_structure
@@ -33,6 +35,7 @@ from pipelines.finish import finish_pipeline
 from pipelines.recipe import load_recipe
 
 _CODES = ((KubeflowUnreachableError, 3), (KubeflowRefusedError, 3), (RunUnfinishedError, 4), (SettingsError, 2))
+_STATE_WORDS = {"waiting": "PENDING", "running": "RUNNING", "done": "SUCCEEDED", "failed": "FAILED"}  # as Kubeflow says them
 
 
 def build_documents(name: str, args: argparse.Namespace, cluster: Cluster | None) -> Documents:
@@ -83,17 +86,25 @@ def _start_run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | No
     documents = build_documents(args.name, args, cluster)
     arguments = convert_arguments(documents[0], parse_assignments(args.set))
     account = args.service_account or (cluster.service_account if cluster else "")
-    run = server.start_run(
-        *upload_documents(server, documents), args.title or f"{args.name} by {_read_user()}", arguments, account
-    )
+    runner = KubeflowRunner(server, args.name, version=upload_documents(server, documents), account=account)
+    run = runner.start(args.title or f"{args.name} by {_read_user()}", arguments)
     print(f"run {run}  {server.run_page(run)}".rstrip(), flush=True)
     if not args.no_wait:
-        _follow_run(server, run, args)
+        _follow_run(runner, run, args)
 
 
-def _follow_run(server: Kubeflow, run: str, args: argparse.Namespace) -> None:
+def _follow_run(runner: KubeflowRunner, run: str, args: argparse.Namespace) -> None:
+    told: dict[str, str] = {}
+
+    def print_states(steps: tuple[RunStep, ...]) -> None:
+        for step in steps:
+            if told.get(step.name) != step.state:
+                told[step.name] = step.state
+                print(f"{step.name}: {_STATE_WORDS[step.state]}", flush=True)
+
     try:
-        print(server.follow_run(run, lambda words: print(words, flush=True), every_s=args.every_s, timeout_s=args.limit_s))
+        follow_run(runner, run, print_states, every_s=args.every_s, limit_s=args.limit_s)
+        print("SUCCEEDED")
     except KeyboardInterrupt:
         print(f"the run goes on; end it with: python -m pipelines.submit cancel {run}", file=sys.stderr)
         raise
@@ -115,9 +126,9 @@ def main(argv: list[str] | None = None) -> int:
         elif args.verb == "run":
             _start_run(server, args, cluster)
         elif args.verb == "follow":
-            _follow_run(server, args.run, args)
+            _follow_run(KubeflowRunner(server), args.run, args)
         else:
-            server.cancel_run(args.run)
+            KubeflowRunner(server).stop(args.run)
             print(f"asked for the end of run {args.run}")
     except AudioTuneError as e:
         print(f"submit: {e}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A Kubeflow Pipelines API server over HTTP (REST v2beta1): upload, run, follow, cancel, and why a step failed.
+"""A Kubeflow Pipelines API server over HTTP (REST v2beta1): upload, run, look, cancel, and why a step failed.
 
 This does not use the package kfp, which the images of the studio and of the chart's jobs do not hold. KFP 2.17.0 says only "Error"
 of a failed step; the reason is the last line of the step's log.
@@ -6,8 +6,7 @@ of a failed step; the reason is the last line of the step's log.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +17,6 @@ from audiotune.errors import (
     KubeflowRefusedError,
     KubeflowUnreachableError,
     PipelineError,
-    RunFailedError,
-    RunUnfinishedError,
 )
 from audiotune.outside.kubeflow_runs import (
     KubeflowRun,
@@ -33,7 +30,7 @@ from audiotune.outside.kubeflow_runs import (
     was_cancelled,
 )
 from audiotune.reporting.last_words import name_step
-from audiotune.reporting.progress import find_last_progress
+from audiotune.reporting.progress import Progress, find_last_progress
 
 _API = "/apis/v2beta1"
 _API_PORT = 8888  # of the Service ml-pipeline, and of a port forwarded to it
@@ -110,48 +107,9 @@ class Kubeflow:
         """Asks Kubeflow to end a run. Its steps live about 0.7 s after the signal; the API then calls the run FAILED."""
         self._request_json("POST", f"/runs/{run}:terminate")
 
-    def watch_run(self, run: str, *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> Iterator[KubeflowRun]:
-        """Yields the run every few seconds, and last in the state in which it ended.
-
-        Raises:
-            RunFailedError: it failed; the message is the last line of the failing step's log.
-            RunUnfinishedError: it did not end in time.
-        """
-        until = time.monotonic() + timeout_s
-        while time.monotonic() < until:
-            seen = self.read_run(run)
-            yield seen
-            state = str(seen.get("state", ""))
-            if state in ENDED_WELL:
-                return
-            if state in ENDED_BADLY:
-                raise RunFailedError(
-                    self.failure_reason(run, seen), where=self._run_location(run), cure="mend it and start the run again"
-                )
-            time.sleep(every_s)
-        raise RunUnfinishedError(
-            f"the run did not end within {timeout_s:.0f} s", where=self._run_location(run), cure="follow it again"
-        )
-
-    def follow_run(self, run: str, report: Callable[[str], None], *, every_s: float = 5.0, timeout_s: float = 7 * 86_400) -> str:
-        """Waits for a run's end and reports every change of its steps. Returns the run's state; raises as `watch_run` does."""
-        reported: dict[str, str] = {}
-        state = ""
-        for seen in self.watch_run(run, every_s=every_s, timeout_s=timeout_s):
-            state = str(seen.get("state", ""))
-            for task in list_steps(seen):
-                name, now = str(task.get("display_name")), str(task.get("state", ""))
-                if now and reported.get(name) != now:
-                    reported[name] = now
-                    report(f"{name}: {now}")
-        return state
-
     def run_page(self, run: str) -> str:
         """Address of the run's page; empty where no pages are known: the API server itself has none."""
         return f"{self._pages}/#/runs/details/{run}" if self._pages else ""
-
-    def _run_location(self, run: str) -> str:
-        return self.run_page(run) or f"run {run}"
 
     def failure_reason(self, run: str, seen: KubeflowRun) -> str:
         """Why a run failed, in one sentence: the last line in the log of the step that failed first."""
@@ -217,8 +175,8 @@ class Kubeflow:
         found = self._request_json("GET", f"/pipelines/{pipeline}/versions/{version}").get("pipeline_spec") or {}
         return dict(found.get("pipeline_spec") or found)  # with a platform spec, both are one level deeper
 
-    def step_progress(self, run: str, step: str) -> tuple[float, str] | None:
-        """Share in [0, 1] and words of the last progress line in a running step's log; None where there is none yet.
+    def step_progress(self, run: str, step: str) -> Progress | None:
+        """How far a running step is, by the last progress line in its log; None where there is none yet.
 
         While the step's pod waits, the words are what Kubernetes says it waits for.
         """
@@ -226,7 +184,7 @@ class Kubeflow:
             if found := find_last_progress(self._pod_log(run, pod)):
                 return found
             if pod.phase == "Pending" and pod.message:
-                return 0.0, pod.message[:200]
+                return Progress(0.0, pod.message[:200])
         return None
 
     def _version_id(self, pipeline: str, name: str) -> str | None:

@@ -15,7 +15,7 @@ from audiotune.reporting.progress import parse_progress_line
 _LAST_WORDS = re.compile(r"[a-z_]+: \S.*")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NEAR_THE_END = 3  # lines; a library may write one or two more after our own
-_LONGEST = 500
+_LONGEST = 800
 
 
 def print_last_words(step: str, reason: str) -> None:

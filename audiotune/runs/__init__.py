@@ -1,1 +1,1 @@
-"""Pipeline runs: the form that starts one and the state it is in."""
+"""Pipeline runs: one port to start, follow and stop them (port.py), here as detached processes and on Kubeflow."""

@@ -1,8 +1,8 @@
-"""The board: how far a run on this machine is, as a small JSON file that another program may read at any time.
+"""The state file of a run on this machine: how far it is, as small JSON that another program may read at any time.
 
     {"steps": [{"name": "finetune", "title": "Fine-tune the model", "state": "running", "share": 0.4, "words": "step 40 of 100"}]}
 
-`state` is waiting, running, done or failed. The file is whole at any moment; small steps of progress are written once a second.
+`state` is waiting, running, done or failed. The file is whole at any moment. Progress within a step is written once a second.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from audiotune.runs.port import RunStep
 from audiotune.runs.run_form import FormStep
 from audiotune.store.atomic_files import write_atomic_file
 
@@ -25,14 +26,15 @@ class RunStateFile:
 
     Args:
         path: the file; None writes nothing.
-        steps: in the order they are played.
+        steps: in the order they run.
+        tell: hears every change at once.
     """
 
-    def __init__(self, path: Path | None, steps: tuple[FormStep, ...]) -> None:
-        self._path, self._written = path, 0.0
-        self._steps: dict[str, dict[str, Any]] = {
-            step.name: {"name": step.name, "title": step.title, "state": "waiting", "share": None, "words": ""} for step in steps
-        }
+    def __init__(
+        self, path: Path | None, steps: tuple[FormStep, ...], tell: Callable[[tuple[RunStep, ...]], None] | None = None
+    ) -> None:
+        self._path, self._tell, self._written = path, tell, 0.0
+        self._steps = {step.name: RunStep(name=step.name, title=step.title) for step in steps}
         self._write_file()
 
     @contextlib.contextmanager
@@ -48,17 +50,25 @@ class RunStateFile:
 
     def report_progress(self, name: str, share: float, words: str) -> None:
         """How far a running step is."""
-        if name in self._steps:
-            self._steps[name].update(share=share, words=words)
-            if time.monotonic() - self._written >= _EVERY_S:
-                self._write_file()
+        self._update_step(name, at_once=False, share=share, words=words)
 
-    def _update_step(self, name: str, **what: Any) -> None:
+    def _update_step(self, name: str, *, at_once: bool = True, **changes: Any) -> None:
         if name in self._steps:
-            self._steps[name].update(what)
-            self._write_file()
+            self._steps[name] = self._steps[name].model_copy(update=changes)
+            if self._tell:
+                self._tell(tuple(self._steps.values()))
+            if at_once or time.monotonic() - self._written >= _EVERY_S:
+                self._write_file()
 
     def _write_file(self) -> None:
         if self._path is not None:
-            write_atomic_file(self._path, json.dumps({"steps": list(self._steps.values())}))
+            write_atomic_file(self._path, json.dumps({"steps": [step.model_dump() for step in self._steps.values()]}))
             self._written = time.monotonic()
+
+
+def read_run_steps(path: Path) -> tuple[RunStep, ...]:
+    """The steps as the file tells them; none before the run has begun."""
+    try:
+        return tuple(RunStep.model_validate(step) for step in json.loads(path.read_text())["steps"])
+    except (OSError, ValueError, KeyError):
+        return ()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audiotune.domain.upload import SOURCE_PREFIX, read_upload
 from audiotune.errors import SourceError
-from audiotune.store import open_store
+from audiotune.store import Store, open_store
 from components.ingest.remote_sources import HubSource, StoreSource, download_address, download_drive, parse_drive_id
 from components.ingest.settings import Settings
-from components.ingest.sources import RecordingSource, open_local
+from components.ingest.sources import RecordingSource, UploadSource, open_local
 
 
-def open_source(settings: Settings, scratch: Path) -> RecordingSource:
+def open_source(settings: Settings, scratch: Path, store: Store) -> RecordingSource:
     """The source that `settings.source` names.
 
     Args:
         scratch: an empty folder for downloads and unpacked files; the caller deletes it afterwards.
+        store: has the uploads of the studio.
 
     Raises:
         SourceError: there is nothing, the kind is unknown, or the source has too many files.
@@ -24,13 +26,15 @@ def open_source(settings: Settings, scratch: Path) -> RecordingSource:
     name = settings.source.strip()
     if not name:
         raise SourceError("no source is named", cure="pass --source with a folder, file, zip or address")
-    source = _open_by_kind(name, settings, scratch)
+    source = _open_by_kind(name, settings, scratch, store)
     if len(source.files) > settings.most_files:
         raise SourceError(f"{len(source.files)} files are too many", where=name, cure="split it, or raise most_files")
     return source
 
 
-def _open_by_kind(name: str, settings: Settings, scratch: Path) -> RecordingSource:
+def _open_by_kind(name: str, settings: Settings, scratch: Path, store: Store) -> RecordingSource:
+    if name.startswith(SOURCE_PREFIX):
+        return UploadSource(store, read_upload(store, name.removeprefix(SOURCE_PREFIX)), settings)
     if name.startswith("s3://"):
         return StoreSource(open_store(name), settings)
     if name.startswith("hf:"):

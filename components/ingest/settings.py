@@ -16,8 +16,8 @@ class Settings(StepSettings):
 
     source: str = Field(
         default="",
-        description="Where the recordings are: a folder, a file, a zip, s3://bucket/prefix, an http(s) address, gdrive:ID "
-        "or hf:owner/name[:path].",
+        description="Where the recordings are: a folder, a file, a zip, s3://bucket/prefix, an http(s) address, gdrive:ID, "
+        "hf:owner/name[:path], or upload:ID for an upload of the studio.",
     )
     agreement: str = Field(
         default="", description="Path of agreement.toml to put in force; empty keeps the one already in force in the store."

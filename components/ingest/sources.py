@@ -1,4 +1,4 @@
-"""Sources of recordings on this machine: folders, single files and zips.
+"""Sources of recordings on this machine, folders, single files and zips, and uploads of the studio.
 
 A source lists the names of its files and opens each as a local path for as long as it is needed. Names inside a source are
 never used as paths of this machine. Files that cannot be taken are listed in `refused`, with the reason. `remote_sources`
@@ -16,7 +16,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from audiotune.errors import SourceError
+from audiotune.domain.upload import Upload
+from audiotune.errors import NotInStoreError, SourceError
+from audiotune.store import Store
 from components.ingest.settings import Settings
 
 GIB = 1 << 30
@@ -118,6 +120,25 @@ class FolderSource:
 
     def _relative_name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+
+class UploadSource:
+    """An upload of the studio: its files are blobs of the store already, and are read there."""
+
+    def __init__(self, store: Store, upload: Upload, settings: Settings) -> None:
+        self._store = store
+        largest_b = settings.largest_file_gib * GIB
+        self._blobs = {file.name: file.blob for file in upload.files if file.size <= largest_b}
+        self.files = sorted(self._blobs)
+        self.refused = [(file.name, "it is larger than largest_file_gib") for file in upload.files if file.size > largest_b]
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Path]:
+        try:
+            path = self._store.fetch(self._blobs[name])
+        except NotInStoreError as e:
+            raise SourceError("its bytes are no longer in the store", cure="upload it again") from e
+        yield path
 
 
 class ZipSource:

@@ -78,7 +78,7 @@ def run_step(
     """
     intake = IngestResult(_require_agreement(settings.agreement, store))
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
-        source = open_source(settings, Path(scratch))
+        source = open_source(settings, Path(scratch), store)
         intake.refused += [(printable_name(name), reason) for name, reason in source.refused]
         _ingest_files(source, settings, store, intake, _limit_progress(progress))
     if settings.likenesses and intake.rows:

@@ -1,4 +1,4 @@
-"""The desk: everything a page may reach, wired once. Knows no gradio."""
+"""The context: everything that a page may use, put together once. Knows no gradio."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from audiotune.errors import AgreementError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.outside.kubeflow import Kubeflow
+from audiotune.runs.kubeflow_runner import KubeflowRunner
+from audiotune.runs.local_runner import LocalRunner
+from audiotune.runs.port import PipelineRunner
 from audiotune.store import Store, open_store
 from services.studio.generation_client import HttpGenerationClient
 from services.studio.history import GenerationClient
-from services.studio.kubeflow_prepare_runner import KubeflowPrepareRunner
-from services.studio.kubeflow_training_runner import KubeflowTrainingRunner
 from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
-from services.studio.local_training_runner import LocalTrainingRunner
-from services.studio.prepare_runner import LocalPrepareRunner, PrepareRunner
+from services.studio.run_records import RunRights
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.credentials import MemberTokens, is_owner
 from services.studio.sign_in.session_store import SessionStore, create_identity_check, create_password_check
-from services.studio.training_runner import TrainingRights, TrainingRunner
 from services.studio.training_runs import TrainingRuns
+from services.studio.upload_runs import UploadRuns
 from services.studio.vocabulary import StoredVocabulary
+
+_PREPARE_AT_ONCE = 2  # uploads that are cut on this machine at the same time; the others wait
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class StudioContext:
     library: LibraryCache
     vocabulary: StoredVocabulary
     annotation_queue: AnnotationQueue
-    prepare_runner: PrepareRunner
+    upload_runs: UploadRuns
     generation: GenerationClient
     training_runs: TrainingRuns
     sessions: SessionStore
@@ -75,26 +78,30 @@ class StudioContext:
 def create_context(
     settings: StudioSettings,
     *,
-    launcher: PrepareRunner | None = None,
+    preparer: PipelineRunner | None = None,
     maker: GenerationClient | None = None,
-    tuner: TrainingRunner | None = None,
+    trainer: PipelineRunner | None = None,
 ) -> StudioContext:
-    """Wires the desk; launcher, maker and tuner may be replaced. Raises StoreError when the store cannot be opened."""
+    """Puts the context together; the runners and the generation client may be replaced. Raises StoreError when the store is away."""
     store = open_store(settings.store or None)
-    shelves, words = LibraryCache(store), StoredVocabulary(store)
-    work = Path(settings.work_folder)
+    library, words = LibraryCache(store), StoredVocabulary(store)
     signs_in = settings.access == "members"
-    rights = TrainingRights(settings.releases_by, signs_in, lambda member: signs_in and is_owner(store, member))
+
+    def owns(member: str) -> bool:
+        return signs_in and is_owner(store, member)
+
+    preparer = preparer or _create_runner(settings, store, "prepare")
+    trainer = trainer or _create_runner(settings, store, "tune")
     return StudioContext(
         settings=settings,
         store=store,
-        library=shelves,
+        library=library,
         vocabulary=words,
-        annotation_queue=AnnotationQueue(store, shelves, words),
-        prepare_runner=launcher or _create_prepare_runner(settings, store, work),
+        annotation_queue=AnnotationQueue(store, library, words),
+        upload_runs=UploadRuns(store, preparer, library, RunRights("members", signs_in, owns)),
         generation=maker
         or HttpGenerationClient(settings.generation_url, settings.generation_limit_s, MemberTokens(store) if signs_in else None),
-        training_runs=TrainingRuns(store, tuner or _create_training_runner(settings, store, work), rights),
+        training_runs=TrainingRuns(store, trainer, RunRights(settings.releases_by, signs_in, owns)),
         sessions=create_session_store(settings, store),
     )
 
@@ -106,19 +113,16 @@ def create_session_store(settings: StudioSettings, store: Store, now: Callable[[
     return SessionStore(settings.session_s, None if settings.oidc_claim_is_member else create_identity_check(store), now)
 
 
-def _create_prepare_runner(settings: StudioSettings, store: Store, work: Path) -> PrepareRunner:
-    if not settings.kfp_url:
-        return LocalPrepareRunner(store, work, recipe=settings.recipe, limit_s=settings.run_limit_s)
-    return KubeflowPrepareRunner(
-        store, settings.kfp_url, pipeline=settings.kfp_pipeline, namespace=settings.kfp_namespace,
-        token=settings.kfp_token, account=settings.kfp_service_account, limit_s=settings.run_limit_s,
-    )  # fmt: skip
-
-
-def _create_training_runner(settings: StudioSettings, store: Store, work: Path) -> TrainingRunner:
-    if not settings.kfp_url:
-        return LocalTrainingRunner(store, work, recipe=settings.recipe, limit_s=settings.tune_limit_s)
-    server = Kubeflow(
-        settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20, pages=settings.kfp_pages
-    )
-    return KubeflowTrainingRunner(store, server, pipeline=settings.kfp_tune, account=settings.kfp_service_account)
+def _create_runner(settings: StudioSettings, store: Store, pipeline: Literal["prepare", "tune"]) -> PipelineRunner:
+    """Where a pipeline runs: on Kubeflow when its address is set, else on this machine."""
+    if settings.kfp_url:
+        server = Kubeflow(
+            settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20, pages=settings.kfp_pages
+        )
+        name = settings.kfp_pipeline if pipeline == "prepare" else settings.kfp_tune
+        return KubeflowRunner(server, name, store_url=store.url, account=settings.kfp_service_account)
+    work = Path(settings.work_folder)
+    if pipeline == "prepare":
+        folder, limit_s = work / "uploads", settings.run_limit_s
+        return LocalRunner(store.url, folder, pipeline, recipe=settings.recipe, limit_s=limit_s, at_once=_PREPARE_AT_ONCE)
+    return LocalRunner(store.url, work / "tunings", pipeline, recipe=settings.recipe, limit_s=settings.tune_limit_s)

@@ -75,7 +75,7 @@ class StudioSettings(BaseModel):
         default="members", description="who may start a training: every member, or owners only (which needs sign-in)"
     )
     tune_limit_s: int = Field(default=604_800, ge=60, description="longest training on this machine, in seconds")
-    run_limit_s: int = Field(default=7200, ge=10, description="longest run of ingest and segment, in seconds")
+    run_limit_s: int = Field(default=7200, ge=10, description="longest run of ingest and segment on this machine, in seconds")
     generation_limit_s: int = Field(default=600, ge=5, description="longest time to wait for a sound, in seconds")
 
     @property

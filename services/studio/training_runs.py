@@ -1,11 +1,6 @@
 """Making a new release: one run of the pipeline `tune` at a time for the group, kept in the store so that no page can lose it.
 
-    tunings/000003/begun.json    who began it, when, with which choices; only one can be written: two cannot begin at once
-    tunings/000003/run.json      where it runs: what the tuner needs to find it again
-    tunings/000003/cancel.json   who asked for its end
-    tunings/000003/ended.json    how it ended
-
-How far it is, is asked of where it runs, each time. Knows no gradio.
+The records of run 3 lie under `tunings/000003/` (services.studio.run_records). Knows no gradio.
 """
 
 from __future__ import annotations
@@ -14,32 +9,53 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from audiotune.domain.release import Release
-from audiotune.errors import AlreadyInStoreError, AudioTuneError, ForbiddenError, NotInStoreError, PipelineError, SettingsError
+from audiotune.errors import AlreadyInStoreError, AudioTuneError, ForbiddenError, PipelineError, SettingsError
+from audiotune.runs.port import PipelineRunner, RunOutcome, RunSnapshot, RunStep
 from audiotune.runs.run_form import RunForm
 from audiotune.store.layout import RELEASES, TRAININGS
 from audiotune.store.port import Store
-from services.studio.training_runner import (
-    TrainingEnd,
-    TrainingNote,
-    TrainingOutcome,
-    TrainingRights,
-    TrainingRunner,
-    TrainingSnapshot,
-    TrainingStart,
-    TrainingStatus,
-    TrainingStep,
-)
+from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart, never_began, read_clock
 
+NAME = "training_name"
 _BEGUN = TRAININGS.compile(r"(\d{6})/begun\.json")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-NAME = "training_name"
-_START_S = 120.0  # a run that has no place after so many seconds never began
+
+
+class TrainingStart(RunStart):
+    """A training that a member began."""
+
+    number: int
+    name: str
+    given: dict[str, str]
+    steps: tuple[RunStep, ...]
+    known: tuple[str, ...] = ()  # keys of releases of this name that were there before
+
+
+class TrainingEnd(RunEnd):
+    """How a training ended. `release` is the digest of what came out."""
+
+    release: str = ""
+    new: bool = True
+    steps: tuple[RunStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """The newest run. `trouble` says why it could not be looked at; it goes on nevertheless."""
+
+    begun: TrainingStart
+    steps: tuple[RunStep, ...] = ()
+    ended: TrainingEnd | None = None
+    cancelled_by: str = ""
+    page: str = ""
+    trouble: str = ""
 
 
 class TrainingRuns:
@@ -49,8 +65,8 @@ class TrainingRuns:
         every_s: looks are answered from memory for so many seconds, however many pages ask.
     """
 
-    def __init__(self, store: Store, tuner: TrainingRunner, rights: TrainingRights, every_s: float = 2.0) -> None:
-        self._store, self.tuner, self.rights, self._every_s = store, tuner, rights, every_s
+    def __init__(self, store: Store, runner: PipelineRunner, rights: RunRights, every_s: float = 2.0) -> None:
+        self._store, self.runner, self.rights, self._every_s = store, runner, rights, every_s
         self._lock = threading.Lock()
         self._seen: tuple[float, TrainingStatus | None] | None = None
 
@@ -64,7 +80,7 @@ class TrainingRuns:
         """
         if against := self.rights.explain_refusal(member):
             raise ForbiddenError(against.rstrip("."))
-        form = self.tuner.read_form()
+        form = self.runner.read_form()
         values = form.check_values(given)
         name = values.get(NAME) or str(getattr(form.find_field(NAME), "default", "") or "")
         if not _NAME.fullmatch(name):
@@ -72,13 +88,12 @@ class TrainingRuns:
         with self._lock:
             begun = self._claim_number(member, name, values, form)
             self._seen = None
-            try:
-                run = self.tuner.start(f"{name}, begun by {member} (studio {begun.number})", values)
-            except BaseException as e:
-                words = str(e) if isinstance(e, AudioTuneError) else "it could not be started"
-                self._write_end(begun, TrainingEnd(time=_read_clock(), how="failed", words=words, steps=begun.steps))
-                raise
-            self._write_record(begun.folder + "run.json", TrainingNote(word=run))
+            self._open_folder(begun.number).start_run(
+                self.runner,
+                f"{name}, begun by {member} (studio {begun.number})",
+                values,
+                lambda words: TrainingEnd(time=read_clock(), how="failed", words=words, steps=begun.steps),
+            )
 
     def read_status(self) -> TrainingStatus | None:
         """The newest run, looked at anew when the last look is old. Raises StoreError."""
@@ -97,25 +112,29 @@ class TrainingRuns:
         with self._lock:
             self._seen = None
             begun = self._find_newest_start()
-            if begun is None or self._read_record(begun.folder + "ended.json", TrainingEnd):
+            folder = self._open_folder(begun.number) if begun else None
+            if begun is None or folder is None or folder.read_end(TrainingEnd):
                 raise PipelineError("no training is running", cure="load the page again")
             if not self.rights.may_cancel(member, begun):
                 raise ForbiddenError("only who began it and owners may cancel it", cure=f"ask {begun.member}")
-            run = self._read_record(begun.folder + "run.json", TrainingNote)
-            if run is not None:
-                self.tuner.cancel(run.word)
-            self._write_record(begun.folder + "cancel.json", TrainingNote(word=member))
+            folder.stop_run(self.runner, member)
 
     def _claim_number(self, member: str, name: str, values: dict[str, str], form: RunForm) -> TrainingStart:
         last = self._read_newest_status()
         if last is not None and last.ended is None:
             raise PipelineError(f"one training runs at a time, and {last.begun.member} began one", cure="wait for its end")
         begun = TrainingStart(
-            number=(last.begun.number if last else 0) + 1, member=member, time=_read_clock(), place=self.tuner.place, name=name,
-            given=values, steps=tuple(TrainingStep(title=step.title) for step in form.steps), known=tuple(self._list_release_keys(name)),
-        )  # fmt: skip
+            number=(last.begun.number if last else 0) + 1,
+            member=member,
+            time=read_clock(),
+            place=self.runner.place,
+            name=name,
+            given=values,
+            steps=tuple(RunStep(name=step.name, title=step.title) for step in form.steps),
+            known=tuple(self._list_release_keys(name)),
+        )
         try:
-            self._write_record(begun.folder + "begun.json", begun)
+            self._open_folder(begun.number).write_start(begun)
         except AlreadyInStoreError:
             raise PipelineError("somebody else began a training just now", cure="load the page again") from None
         return begun
@@ -124,39 +143,36 @@ class TrainingRuns:
         begun = self._find_newest_start()
         if begun is None:
             return None
-        cancel = self._read_record(begun.folder + "cancel.json", TrainingNote)
-        by = cancel.word if cancel else ""
-        ended = self._read_record(begun.folder + "ended.json", TrainingEnd)
+        folder = self._open_folder(begun.number)
+        by = folder.read_canceller()
+        ended = folder.read_end(TrainingEnd)
         if ended is not None:
             return TrainingStatus(begun, ended.steps, ended, by, ended.page)
-        run = self._read_record(begun.folder + "run.json", TrainingNote)
-        if run is None:
-            return self._handle_unplaced_run(begun)
+        run = folder.read_name()
+        if not run:
+            return self._handle_unplaced_run(begun, folder)
         try:
-            seen = self.tuner.read_snapshot(run.word)
+            seen = self.runner.read_snapshot(run)
         except AudioTuneError as e:
             return TrainingStatus(begun, begun.steps, None, by, trouble=f"It cannot be looked at just now: {e}.")
         steps = seen.steps or begun.steps
-        if seen.how is None:
+        if seen.outcome is None:
             return TrainingStatus(begun, steps, None, by, seen.page)
-        return TrainingStatus(begun, steps, self._write_end(begun, self._build_end(begun, seen, steps, by)), by, seen.page)
+        return TrainingStatus(begun, steps, folder.write_end(self._build_end(begun, seen, steps, by)), by, seen.page)
 
-    def _handle_unplaced_run(self, begun: TrainingStart) -> TrainingStatus:
-        if (_read_clock() - begun.time).total_seconds() < _START_S:
+    def _handle_unplaced_run(self, begun: TrainingStart, folder: RunFolder) -> TrainingStatus:
+        if not never_began(begun):
             return TrainingStatus(begun, begun.steps)
         words = f"the studio was stopped while it started the run; look {begun.place} whether one is left"
-        return TrainingStatus(
-            begun,
-            begun.steps,
-            self._write_end(begun, TrainingEnd(time=_read_clock(), how="lost", words=words, steps=begun.steps)),
-        )
+        ended = TrainingEnd(time=read_clock(), how="lost", words=words, steps=begun.steps)
+        return TrainingStatus(begun, begun.steps, folder.write_end(ended))
 
-    def _build_end(self, begun: TrainingStart, seen: TrainingSnapshot, steps: tuple[TrainingStep, ...], by: str) -> TrainingEnd:
-        how: TrainingOutcome = "cancelled" if by and seen.how in ("failed", "cancelled", "lost") else seen.how or "lost"
+    def _build_end(self, begun: TrainingStart, seen: RunSnapshot, steps: tuple[RunStep, ...], by: str) -> TrainingEnd:
+        how: RunOutcome = "cancelled" if by and seen.outcome in ("failed", "cancelled", "lost") else seen.outcome or "lost"
         words = "" if how == "cancelled" else seen.words
         release, new = self._find_new_release(begun) if how == "done" else ("", False)
         steps = tuple(step.model_copy(update={"state": "failed"}) if step.state == "running" else step for step in steps)
-        return TrainingEnd(time=_read_clock(), how=how, words=words, by=by, release=release, new=new, steps=steps, page=seen.page)
+        return TrainingEnd(time=read_clock(), how=how, words=words, by=by, release=release, new=new, steps=steps, page=seen.page)
 
     def _find_new_release(self, begun: TrainingStart) -> tuple[str, bool]:
         """Digest of the release that came out, and whether it is new; the same weights keep the version they have."""
@@ -173,31 +189,9 @@ class TrainingRuns:
     def _list_release_keys(self, name: str) -> dict[str, datetime]:
         return {e.key: e.modified for e in self._store.list(RELEASES.folder(name)) if e.key.endswith(".json")}
 
-    def _write_end(self, begun: TrainingStart, ended: TrainingEnd) -> TrainingEnd:
-        """Writes how it ended, once; who comes second takes the first one's word."""
-        try:
-            self._write_record(begun.folder + "ended.json", ended)
-        except AlreadyInStoreError:
-            return self._read_record(begun.folder + "ended.json", TrainingEnd) or ended
-        return ended
-
     def _find_newest_start(self) -> TrainingStart | None:
-        keys = [entry.key for entry in self._store.list(TRAININGS.path) if _BEGUN.fullmatch(entry.key)]
-        return self._read_record(keys[-1], TrainingStart) if keys else None
+        numbers = [int(match[1]) for entry in self._store.list(TRAININGS.path) if (match := _BEGUN.fullmatch(entry.key))]
+        return self._open_folder(max(numbers)).read_start(TrainingStart) if numbers else None
 
-    def _write_record(self, key: str, what: BaseModel) -> None:
-        again = key.endswith("/cancel.json")
-        self._store.put(key, what.model_dump_json(indent=1).encode(), only_new=not again)
-
-    def _read_record(self, key: str, kind: type[_Record]) -> _Record | None:
-        try:
-            return kind.model_validate_json(self._store.get(key))
-        except (NotInStoreError, ValidationError):
-            return None
-
-
-_Record = TypeVar("_Record", bound=BaseModel)
-
-
-def _read_clock() -> datetime:
-    return datetime.now(UTC)
+    def _open_folder(self, number: int) -> RunFolder:
+        return RunFolder(self._store, TRAININGS.folder(f"{number:06d}"))

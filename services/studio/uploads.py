@@ -1,14 +1,13 @@
-"""The inbox: uploads as they came, with who plays on them, kept in the store before any step runs.
+"""Keeps uploads in the store as they came, with who plays on them, before any step runs.
 
-A file is looked at first and refused with its reason; what is kept is whole. The bytes lie once, as blobs; the record
-under `inbox/` names them. File names are for people only and never become a path of this machine.
+Each file is checked first and refused with its reason. The bytes lie once, as blobs; the record (audiotune.domain.upload) names
+them. File names are for people only and never become a path of this machine.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,55 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import soundfile as sf
-from pydantic import BaseModel, ConfigDict, Field
 
+from audiotune.domain.upload import Upload, UploadedFile
 from audiotune.errors import AudioTuneError, GovernanceError, SoundError
 from audiotune.governance import Agreement
-from audiotune.store.layout import INBOX
 from audiotune.store.port import Store
 
-# What libsndfile does not read and ingest decodes with PyAV: the studio cannot look inside and leaves it to ingest.
+# libsndfile cannot read these and ingest decodes them with PyAV: the studio cannot look inside and leaves it to ingest.
 UNCHECKED_SUFFIXES = {".m4a", ".mp4", ".mov", ".mkv", ".webm", ".aac", ".opus", ".wma", ".m4v", ".avi", ".mka"}
 CHECKED_SUFFIXES = {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".mp3", ".caf", ".au"}
 _LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be in any script
-
-
-class UploadedFile(BaseModel):
-    """One file of an upload."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    blob: str
-    size: int
-
-
-class Upload(BaseModel):
-    """A record of the inbox: files, and what the uploader said about them.
-
-    Attributes:
-        id: sorts by time; also the name of its folder.
-        uploaded_by: member id.
-        contributors: member ids heard in all of the files.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    uploaded_by: str
-    contributors: tuple[str, ...] = Field(min_length=1)
-    session: str = Field(default="", max_length=200)
-    instrument: str = Field(default="", max_length=200)
-    licence: str = Field(default="", max_length=200)
-    files: tuple[UploadedFile, ...] = Field(min_length=1)
-
-    @property
-    def key(self) -> str:
-        return INBOX.key(self.id, "upload.json")
-
-    @property
-    def folder_key(self) -> str:
-        return INBOX.folder(self.id, "files")
 
 
 @dataclass(frozen=True)
@@ -93,14 +53,14 @@ def check_recording_file(path: Path, name: str, limit_mb: int) -> None:
 def store_upload(
     store: Store, paths: Sequence[tuple[Path, str]], said: Mapping[str, object], agreement: Agreement, limit_mb: int
 ) -> tuple[Upload | None, list[RejectedFile]]:
-    """Keeps what can be a recording.
+    """Keeps the files that can be a recording.
 
     Args:
         paths: where each file lies now, and the name it came with.
         said: uploaded_by, contributors, session, instrument, licence.
 
     Returns:
-        The inbox record (None when every file was refused) and the refused files.
+        The record (None when every file was refused) and the refused files.
 
     Raises:
         GovernanceError: nobody named, or somebody who is no member.
@@ -126,18 +86,6 @@ def store_upload(
         raise AudioTuneError("a field is too long", where="session, instrument or licence", cure="keep each under 200") from e
     store.put(upload.key, upload.model_dump_json(indent=1).encode(), only_new=True)
     return upload, refused
-
-
-def link_upload_files(store: Store, upload: Upload, folder: Path) -> Path:
-    """The upload's files under their names in a fresh folder of this machine, linked where the disk allows."""
-    folder.mkdir(parents=True, exist_ok=False)
-    for file in upload.files:
-        source, target = store.fetch(file.blob), folder / clean_file_name(file.name)
-        try:
-            target.hardlink_to(source)
-        except OSError:  # another disk, or no such links
-            shutil.copyfile(source, target)
-    return folder
 
 
 def clean_file_name(given: str) -> str:

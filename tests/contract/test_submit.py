@@ -13,6 +13,8 @@ import pytest
 from audiotune.errors import PipelineError, RunFailedError, RunUnfinishedError
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubeflow_runs import find_failure_line
+from audiotune.runs.kubeflow_runner import KubeflowRunner
+from audiotune.runs.port import follow_run
 from pipelines.chart import FOLDER
 from pipelines.documents import read_documents
 from pipelines.submit import main, upload_documents
@@ -99,7 +101,7 @@ def test_failed_run_tells_why_in_one_sentence(log: str | None, error: str, reaso
     fake = FakeKubeflow(("FAILED",), error=error, log=log)
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url, pytest.raises(RunFailedError) as e:
-        Kubeflow(url).follow_run("r-1", print, every_s=0.01)
+        follow_run(KubeflowRunner(Kubeflow(url)), "r-1", print, every_s=0.01)
     assert e.value.what == reason
 
 
@@ -119,7 +121,7 @@ def test_where_no_log_is_left_kubernetes_has_the_word() -> None:
     fake = FakeKubeflow(("FAILED",), message="main: OOMKilled (exit code 137)")
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url, pytest.raises(RunFailedError, match="^ingest: main: OOMKilled"):
-        Kubeflow(url).follow_run("r-1", print, every_s=0.01)
+        follow_run(KubeflowRunner(Kubeflow(url)), "r-1", print, every_s=0.01)
 
 
 def test_a_step_that_waits_for_a_machine_says_for_what() -> None:
@@ -165,7 +167,7 @@ def test_run_that_never_ends_is_given_up() -> None:
     fake = FakeKubeflow(("RUNNING",))
     fake.runs["r-1"] = {"body": {}, "looks": 0}
     with serving(fake) as url, pytest.raises(RunUnfinishedError, match="did not end"):
-        Kubeflow(url).follow_run("r-1", print, every_s=0.01, timeout_s=0.1)
+        follow_run(KubeflowRunner(Kubeflow(url)), "r-1", print, every_s=0.01, limit_s=0.1)
 
 
 BLOCKED = """

@@ -1,8 +1,10 @@
-"""A stand-in for `python -m pipelines.local tune`: shows the form, keeps a board, and ends as the release's name says.
+"""A stand-in for `python -m pipelines.local`: shows the form, keeps a state file, and ends as the release's name (`tune`) or the
+session (`prepare`) says.
 
     fails     stops in the third step, with a reason
     waits     hangs in the third step until it is ended; what it started hangs, too
-    others    go through when somebody has put a file `go` beside their board, and leave a release of that name in the store
+    once      fails the first time in a folder of runs
+    others    go through when somebody has put a file `go` beside their state file; `tune` leaves a release of that name in the store
 
 A line of its own goes to <out>/called.json: how it was called.
 """
@@ -40,6 +42,7 @@ FORM = RunForm(
 
 
 def main(argv: list[str]) -> int:
+    pipeline, *argv = argv
     if "--form" in argv:
         print(FORM.model_dump_json())
         return 0
@@ -48,13 +51,19 @@ def main(argv: list[str]) -> int:
     out = Path(flags["--out"])
     out.mkdir(parents=True)
     (out / "called.json").write_text(json.dumps({"argv": argv, "store": os.environ["AUDIOTUNE_STORE"]}))
-    board = RunStateFile(Path(flags["--board"]), FORM.steps)
-    name = chosen.get("training_name", "patch-bay")
+    state_file = RunStateFile(Path(flags["--state-file"]), FORM.steps)
+    name = chosen.get("training_name") or chosen.get("session", "patch-bay")
+    if name == "once":
+        marker = out.parent.parent / "failed once"
+        name = "others" if marker.exists() else "fails"
+        marker.touch()
     for step in FORM.steps:
-        with board.track_step(step.name):
+        with state_file.track_step(step.name):
             time.sleep(0.2)
             if step.name == "step-2":
-                _train(board, step.name, name, Path(flags["--board"]).with_name("go"))
+                _train(state_file, step.name, name, Path(flags["--state-file"]).with_name("go"))
+    if pipeline == "prepare":
+        return 0
     store = open_store(flags["--store"])
     newest = list_releases(store)[0]
     changes = {"name": name, "version": str(int(newest.version) + 1), "made": datetime.now(UTC)}
@@ -62,9 +71,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _train(board: RunStateFile, step: str, name: str, go: Path) -> None:
-    time.sleep(1.1)  # a board is written once a second
-    board.report_progress(step, 0.4, "step 96 of 240, loss 0.31")
+def _train(state_file: RunStateFile, step: str, name: str, go: Path) -> None:
+    time.sleep(1.1)  # a state file is written once a second
+    state_file.report_progress(step, 0.4, "step 96 of 240, loss 0.31")
     if name == "fails":
         sys.exit(
             "tune: finetune: the loss is not a number at step 108. Take a smaller learning rate. The whole log is in step.log"
@@ -77,4 +86,4 @@ def _train(board: RunStateFile, step: str, name: str, go: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[2:] if sys.argv[1:2] == ["tune"] else sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from audiotune.domain import annotation
+from services.studio.library import LibraryCache
 from tests.fakes.generation_http import FakeGeneration, serving
 from tests.fakes.seeded_store import Seeded, answer, seed, tone
 
@@ -334,7 +335,7 @@ def test_the_focus_can_be_seen(chromium: webdriver.Chrome, studio: str) -> None:
         assert float(width.removesuffix("px")) >= 2
 
 
-def test_a_whole_upload_reaches_the_shelf(chromium: webdriver.Chrome, studio: str, tmp_path: Path) -> None:
+def test_a_whole_upload_becomes_segments(chromium: webdriver.Chrome, studio: str, group: Seeded, tmp_path: Path) -> None:
     """The real ingest and segment, started by the studio as a process."""
     pytest.importorskip("kfp", reason="kfp, which plays the pipeline on one machine, is not installed")
     take = tone(330, 4.0).write(tmp_path / "evening.wav")
@@ -345,6 +346,11 @@ def test_a_whole_upload_reaches_the_shelf(chromium: webdriver.Chrome, studio: st
     page.until(lambda: "evening" in page.text("#at-files"))
     page.until(lambda: page.all("#at-people input:checked"))
     page.one("#at-send").click()
-    WebDriverWait(chromium, 240).until(lambda _: "Done." in page.text("#at-news") or page.all("#at-news .at-bad"))
-    assert "Done." in page.text("#at-news"), page.text("#at-news")
-    assert page.all("#at-upload-report iframe")
+    page.until(lambda: "You may leave the page" in page.text("#at-news"))
+    ended = WebDriverWait(chromium, 240).until(lambda _: page.all(".at-upload[data-state=done], .at-upload[data-state=failed]"))
+    assert ended[0].get_attribute("data-state") == "done", page.text("#at-uploads")
+    page.until(lambda: "wait on the Annotate page" in page.text("#at-uploads"))
+    page.one("button[id^=at-upload-report]").click()
+    page.until(lambda: page.all("#at-upload-report iframe"))
+    [recording] = [row for row in LibraryCache(group.store).current().recordings.values() if row.name == "evening.wav"]
+    assert recording.source.startswith("upload:")

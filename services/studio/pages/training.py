@@ -1,4 +1,4 @@
-"""Make a new release: the widget in static/tuning.js, and the functions it may call. Each answers {"error": words} when it cannot."""
+"""Make a new release: the widget in widgets/training.js, and the functions it may call. Each answers {"error": words} when it cannot."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.studio.context import StudioContext
 from services.studio.pages.server_functions import Payload, create_server_function
 from services.studio.releases import list_releases
 from services.studio.theme import bundle_scripts
-from services.studio.training_runner import TrainingEnd, TrainingStatus
+from services.studio.training_runs import TrainingEnd, TrainingStatus
 
-# The boxes a musician sees here, and what they are called; the rest of the form takes its defaults.
+# The fields of the form that a musician sees here, and their labels; the others keep their defaults.
 _BOXES = {
     "training_name": "Name",
     "training_base": "Start from",
@@ -49,11 +49,11 @@ class _TrainingFunctions:
 
     def read_training_status(self, member: str, given: Payload) -> Payload:
         """The newest run as it is now, and whether this member may start one."""
-        tunings = self._desk.training_runs
-        standing = tunings.read_status()
+        trainings = self._desk.training_runs
+        standing = trainings.read_status()
         return {
-            "why_not": tunings.rights.explain_refusal(member),
-            "place": tunings.tuner.place,
+            "why_not": trainings.rights.explain_refusal(member),
+            "place": trainings.runner.place,
             "run": self._describe_run(member, standing) if standing else None,
         }
 
@@ -65,7 +65,7 @@ class _TrainingFunctions:
         lines = [{"kind": line.kind, "words": line.words} for line in found.lines]
         if not found.ready:
             return {"lines": lines, "ready": False, "boxes": []}
-        form = self._desk.training_runs.tuner.read_form()
+        form = self._desk.training_runs.runner.read_form()
         boxes = [_describe_box(box, label) for name, label in _BOXES.items() if (box := form.find_field(name))]
         return {"lines": lines, "ready": True, "boxes": boxes}
 
@@ -101,7 +101,7 @@ class _TrainingFunctions:
             "took_s": max(0, round((until - begun.time).total_seconds())),
             "place": begun.place,
             "chosen": [value for name, value in begun.given.items() if name in _BOXES and name != "training_name"],
-            "steps": [step.model_dump() for step in standing.steps],
+            "steps": [step.model_dump(exclude={"name"}) for step in standing.steps],
             "cancelled_by": self._find_member_name(standing.cancelled_by),
             "may_cancel": ended is None
             and not standing.cancelled_by

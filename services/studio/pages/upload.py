@@ -1,21 +1,27 @@
-"""Upload: files, who plays on them, and the two steps that turn them into segments."""
+"""Upload: files and who plays on them, then the list of uploads with how far each is (widgets/uploads.js)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from audiotune.errors import AudioTuneError
-from audiotune.reporting.html import tag
+from audiotune.reporting.html import Markup, join_markup, tag
+from services.studio import uploads
 from services.studio.context import StudioContext
+from services.studio.markup import embed_page, render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
-from services.studio.upload_preparation import prepare_uploaded_files
+from services.studio.pages.server_functions import Payload, create_server_function
+from services.studio.theme import bundle_scripts
+from services.studio.upload_runs import UploadStatus
+from services.studio.uploads import RejectedFile
 
 _LEAD = "Bring a jam: any length, any format. It is kept as it came, then cut into segments that start where a sound starts."
+_TO_THE_REPORT = "() => document.querySelector('#at-upload-report')?.scrollIntoView({block: 'start'})"
 
 
 def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
@@ -30,22 +36,137 @@ def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
             licence = gr.Dropdown([], label="Licence", allow_custom_value=False)
     send = gr.Button("Keep and cut", variant="primary", elem_id="at-send")
     news = gr.HTML(elem_id="at-news")
+    listed = _build_upload_list(desk)
     report = gr.HTML(elem_id="at-upload-report")
 
     def on_send(
-        paths: list[str] | None, who_plays: list[str], session_: str, instrument_: str, licence_: str, chosen: str,
+        paths: list[str] | None,
+        who_plays: list[str],
+        session_: str,
+        instrument_: str,
+        licence_: str,
+        chosen: str,
         request: gr.Request,
-    ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+    ) -> tuple[Any, Any, Any]:
+        member = find_acting_member(desk, chosen, request)
         said = {
-            "uploaded_by": find_acting_member(desk, chosen, request), "contributors": tuple(who_plays or ()), "session": session_.strip(),
-            "instrument": instrument_.strip(), "licence": licence_ or "",
-        }  # fmt: skip
-        yield from prepare_uploaded_files(desk, [Path(p) for p in paths or []], said)
+            "uploaded_by": member,
+            "contributors": tuple(who_plays or ()),
+            "session": session_.strip(),
+            "instrument": instrument_.strip(),
+            "licence": licence_ or "",
+        }
+        kept, message = keep_and_start(desk, [Path(p) for p in paths or []], said)
+        return message, gr.File(value=None) if kept else gr.skip(), {"member": member, "sent": message if kept else ""}
 
-    send.click(
-        on_send, [files, people, session, instrument, licence, me], [news, report], show_progress="hidden", concurrency_limit=2
+    def on_report(event: gr.EventData) -> Markup:
+        return _render_reports(desk, str(event.id or ""))
+
+    # No generator: once it was called it runs to its end, also when the page is left meanwhile.
+    given = [files, people, session, instrument, licence, me]
+    send.click(on_send, given, [news, files, listed], show_progress="minimal", concurrency_limit=2)
+    listed.report(on_report, None, [report], show_progress="hidden").then(None, js=_TO_THE_REPORT)
+    return PageRefresh(
+        lambda member: (*_refresh_form(desk, member), {"member": member}), [people, licence, listed], when_opened=False
     )
-    return PageRefresh(lambda member: _refresh_form(desk, member), [people, licence], when_opened=False)
+
+
+def keep_and_start(desk: StudioContext, paths: list[Path], said: Mapping[str, object]) -> tuple[bool, Markup]:
+    """Keeps the files and starts the steps on them; returns whether something was kept, and words for the page."""
+    if not said.get("uploaded_by"):
+        return False, render_message("Choose who you are at the top of the page first.", "bad")
+    if not paths:
+        return False, render_message("Choose at least one file first.", "bad")
+    refused: list[RejectedFile] = []
+    upload = None
+    try:
+        named = [(path, path.name) for path in paths]
+        upload, refused = uploads.store_upload(desk.store, named, said, desk.require_agreement(), desk.settings.upload_limit_mb)
+        if upload is None:
+            return False, join_markup(render_message("Nothing was kept.", "bad"), _render_rejected_files(refused))
+        desk.upload_runs.start_run(upload, upload.uploaded_by)
+    except AudioTuneError as e:
+        words = f"{str(e)[:1].upper()}{str(e)[1:]}."
+        return upload is not None, join_markup(render_message(words, "bad"), _render_rejected_files(refused))
+    kept = "1 file is" if len(upload.files) == 1 else f"{len(upload.files)} files are"
+    words = f"{kept} kept and being cut {desk.upload_runs.runner.place}. You may leave the page."
+    return True, join_markup(render_message(words, "good"), _render_rejected_files(refused))
+
+
+def _build_upload_list(desk: StudioContext) -> gr.HTML:
+    """The widget. It triggers `report` with an upload's id to see its reports."""
+    calls = UploadFunctions(desk)
+    return gr.HTML(
+        {"member": ""},
+        html_template='<section class="at-uploads" aria-label="Uploads"></section>',
+        js_on_load=bundle_scripts("dom.js", "uploads.js"),
+        server_functions=[
+            create_server_function(desk, work) for work in (calls.list_uploads, calls.retry_upload, calls.stop_upload)
+        ],
+        apply_default_css=False,
+        elem_id="at-uploads",
+    )
+
+
+class UploadFunctions:
+    """What the widget asks."""
+
+    def __init__(self, desk: StudioContext) -> None:
+        self._desk = desk
+
+    def list_uploads(self, member: str, given: Payload) -> Payload:
+        """The newest uploads, and how many segments wait for ears."""
+        found = [self._describe_upload(member, status) for status in self._desk.upload_runs.list_uploads()]
+        segments = len(self._desk.library.current().segments)
+        done = any(upload["state"] == "done" for upload in found)
+        return {"uploads": found, "summary": f"{segments} segments wait on the Annotate page." if done else ""}
+
+    def retry_upload(self, member: str, given: Payload) -> Payload:
+        """Tries an upload again."""
+        self._desk.upload_runs.retry_run(str(given["id"]), member)
+        return self.list_uploads(member, given)
+
+    def stop_upload(self, member: str, given: Payload) -> Payload:
+        """Asks for the end of an upload's run."""
+        self._desk.upload_runs.stop_run(str(given["id"]), member)
+        return self.list_uploads(member, given)
+
+    def _describe_upload(self, member: str, status: UploadStatus) -> Payload:
+        upload, start = status.upload, status.start
+        people = self._desk.annotation_queue.list_active_members()
+        words = f"{status.segments} segments" if status.state == "done" else status.words
+        running = status.state in ("waiting", "running") and start is not None
+        return {
+            "id": upload.id,
+            "title": upload.session or ", ".join(file.name for file in upload.files[:3]),
+            "files": [file.name for file in upload.files],
+            "who": people.get(upload.uploaded_by, upload.uploaded_by),
+            "state": status.state,
+            "share": status.share,
+            "words": f"{words[:1].upper()}{words[1:]}",
+            "page": status.page,
+            "attempt": status.attempt,
+            "may_retry": bool(member) and status.may_retry,
+            "may_stop": running and start is not None and self._desk.upload_runs.rights.may_cancel(member, start),
+            "reports": status.state in ("done", "failed") and bool(status.attempt) and not status.page,
+        }
+
+
+def _render_reports(desk: StudioContext, upload: str) -> Markup:
+    try:
+        pages = desk.upload_runs.read_reports(upload)
+    except AudioTuneError as e:
+        return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad")
+    if not pages:
+        return render_message("This run left no report.")
+    return join_markup(*(join_markup(tag("h3", step), embed_page(page, step)) for step, page in pages.items()))
+
+
+def _render_rejected_files(refused: list[RejectedFile]) -> Markup:
+    if not refused:
+        return Markup()
+    items = (tag("li", tag("b", r.name), f": {r.reason}") for r in refused)
+    return join_markup(tag("h3", "Not kept"), tag("ul", *items, class_="at-list"))
 
 
 def _refresh_form(desk: StudioContext, member: str) -> tuple[Any, Any]:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from audiotune.domain.upload import Upload
 from audiotune.store import compute_digest
 from audiotune.store.layout import INBOX, TRAININGS
-from services.studio.training_runner import TrainingEnd, TrainingRights, TrainingStart
-from services.studio.training_runs import TrainingRuns
-from services.studio.uploads import Upload
+from services.studio.run_records import RunRights
+from services.studio.training_runs import TrainingEnd, TrainingRuns, TrainingStart
 from tests.fakes.layout_store import LayoutStore
 from tests.fakes.old_release import read_expected, unpack
-from tests.fakes.tuner import ScriptedTrainingRunner
+from tests.fakes.runner import ScriptedRunner
 
 EXPECTED = read_expected()
-RIGHTS = TrainingRights("members", signs_in=True, owns=lambda member: member == "ana")
+RIGHTS = RunRights("members", signs_in=True, owns=lambda member: member == "ana")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_a_training(store: LayoutStore, wanted: dict[str, object]) -> None:
     begun = TrainingStart.model_validate_json(store.get(TRAININGS.key(f"{wanted['number']:06d}", "begun.json")))
     assert (begun.number, begun.member) == (wanted["number"], wanted["member"])
     assert (begun.name, begun.given) == (wanted["name"], wanted["given"])
-    end = begun.folder + "ended.json"
+    end = TRAININGS.key(f"{begun.number:06d}", "ended.json")
     assert store.exists(end) is (wanted["how"] is not None)
     if wanted["how"]:
         ended = TrainingEnd.model_validate_json(store.get(end))
@@ -48,10 +48,10 @@ def test_a_training(store: LayoutStore, wanted: dict[str, object]) -> None:
 
 
 def test_the_one_that_runs_is_shown_and_can_be_cancelled(tmp_path: Path) -> None:
-    store, runner = LayoutStore(unpack("store", tmp_path)), ScriptedTrainingRunner()
+    store, runner = LayoutStore(unpack("store", tmp_path)), ScriptedRunner()
     runs = TrainingRuns(store, runner, RIGHTS, every_s=0.0)
     status = runs.read_status()
     assert status is not None
     assert (status.begun.number, status.ended) == (5, None)
     runs.cancel_run("ana")
-    assert runner.cancelled
+    assert runner.stopped

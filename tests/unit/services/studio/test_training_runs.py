@@ -9,19 +9,20 @@ import pytest
 
 from audiotune.errors import AlreadyInStoreError, ForbiddenError, PipelineError, SettingsError
 from audiotune.governance import Consent, record_consent
+from audiotune.runs.port import RunSnapshot, RunStep
 from audiotune.store import FolderStore
 from services.studio import training_readiness
 from services.studio.library import Library, LibraryCache
 from services.studio.listening import AnnotationQueue
+from services.studio.run_records import RunRights
 from services.studio.settings import load_studio_settings
-from services.studio.training_runner import TrainingRights, TrainingSnapshot, TrainingStart, TrainingStatus, TrainingStep
-from services.studio.training_runs import TrainingRuns
+from services.studio.training_runs import TrainingRuns, TrainingStart, TrainingStatus
 from services.studio.vocabulary import StoredVocabulary
+from tests.fakes.runner import ScriptedRunner
 from tests.fakes.seeded_store import Seeded, agreement, answer, copy_of, seed
-from tests.fakes.tuner import ScriptedTrainingRunner
 
-OPEN = TrainingRights("members", signs_in=False, owns=lambda member: False)
-SIGNED_IN = TrainingRights("members", signs_in=True, owns=lambda member: member == "ana")
+OPEN = RunRights("members", signs_in=False, owns=lambda member: False)
+SIGNED_IN = RunRights("members", signs_in=True, owns=lambda member: member == "ana")
 
 
 @pytest.fixture(scope="module")
@@ -35,45 +36,45 @@ def group(seeded: Seeded, tmp_path: Path) -> Seeded:
 
 
 @pytest.fixture
-def tuner() -> ScriptedTrainingRunner:
-    return ScriptedTrainingRunner()
+def runner() -> ScriptedRunner:
+    return ScriptedRunner()
 
 
 @pytest.fixture
-def tunings(group: Seeded, tuner: ScriptedTrainingRunner) -> TrainingRuns:
-    return TrainingRuns(group.store, tuner, OPEN, every_s=0.0)
+def trainings(group: Seeded, runner: ScriptedRunner) -> TrainingRuns:
+    return TrainingRuns(group.store, runner, OPEN, every_s=0.0)
 
 
-def now(tunings: TrainingRuns) -> TrainingStatus:
-    standing = tunings.read_status()
+def now(trainings: TrainingRuns) -> TrainingStatus:
+    standing = trainings.read_status()
     assert standing is not None
     return standing
 
 
-def test_a_run_carries_the_choices_and_who_began_it(tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    assert tunings.read_status() is None
-    tunings.start_run("ana", {"training_name": " may ", "training_length": "short (24 steps)", "training_method": ""})
-    title, given = tuner.started[0]
+def test_a_run_carries_the_choices_and_who_began_it(trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    assert trainings.read_status() is None
+    trainings.start_run("ana", {"training_name": " may ", "training_length": "short (24 steps)", "training_method": ""})
+    title, given = runner.started[0]
     assert "may" in title
     assert "ana" in title
     assert given == {"training_name": "may", "training_length": "short (24 steps)"}
-    standing = now(tunings)
+    standing = now(trainings)
     assert (standing.begun.member, standing.begun.name, standing.ended) == ("ana", "may", None)
     assert [step.state for step in standing.steps] == ["waiting"] * 4
 
 
-def test_one_at_a_time_and_the_second_is_told_who_began(tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tunings.start_run("ana", {})
+def test_one_at_a_time_and_the_second_is_told_who_began(trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    trainings.start_run("ana", {})
     with pytest.raises(PipelineError, match="ana began one"):
-        tunings.start_run("ben", {})
-    tuner.seen = TrainingSnapshot(how="failed", words="encode: the disk is full")
-    assert now(tunings).ended is not None
-    tunings.start_run("ben", {})
-    assert now(tunings).begun.number == 2
-    assert len(tuner.started) == 2
+        trainings.start_run("ben", {})
+    runner.seen = RunSnapshot(outcome="failed", words="encode: the disk is full")
+    assert now(trainings).ended is not None
+    trainings.start_run("ben", {})
+    assert now(trainings).begun.number == 2
+    assert len(runner.started) == 2
 
 
-def test_two_studios_cannot_begin_at_once(group: Seeded, tuner: ScriptedTrainingRunner) -> None:
+def test_two_studios_cannot_begin_at_once(group: Seeded, runner: ScriptedRunner) -> None:
     class Late(FolderStore):
         """Another studio is quicker between the look and the write."""
 
@@ -84,15 +85,15 @@ def test_two_studios_cannot_begin_at_once(group: Seeded, tuner: ScriptedTraining
             super().put(key, data, only_new=only_new)
 
     with pytest.raises(PipelineError, match="just now"):
-        TrainingRuns(Late(group.store.root), tuner, OPEN).start_run("ana", {})
-    assert tuner.started == []
+        TrainingRuns(Late(group.store.root), runner, OPEN).start_run("ana", {})
+    assert runner.started == []
 
 
-def test_another_studio_on_the_store_finds_the_run(group: Seeded, tunings: TrainingRuns) -> None:
-    tunings.start_run("ana", {})
+def test_another_studio_on_the_store_finds_the_run(group: Seeded, trainings: TrainingRuns) -> None:
+    trainings.start_run("ana", {})
     other = TrainingRuns(
         group.store,
-        ScriptedTrainingRunner(TrainingSnapshot((TrainingStep(title="Fine-tune", state="running", share=0.4),))),
+        ScriptedRunner(RunSnapshot((RunStep(title="Fine-tune", state="running", share=0.4),))),
         OPEN,
     )
     standing = now(other)
@@ -100,97 +101,95 @@ def test_another_studio_on_the_store_finds_the_run(group: Seeded, tunings: Train
 
 
 def test_how_it_ended_is_written_once_and_asked_of_nobody_again(
-    group: Seeded, tunings: TrainingRuns, tuner: ScriptedTrainingRunner
+    group: Seeded, trainings: TrainingRuns, runner: ScriptedRunner
 ) -> None:
-    tunings.start_run("ana", {})
-    tuner.seen = TrainingSnapshot(
-        (TrainingStep(title="Encode", state="failed"),), "failed", "encode: the disk is full", "http://kfp/1"
-    )
-    first = now(tunings)
-    tuner.away = "Kubeflow does not answer"
-    again = now(TrainingRuns(group.store, tuner, OPEN))
+    trainings.start_run("ana", {})
+    runner.seen = RunSnapshot((RunStep(title="Encode", state="failed"),), "failed", "encode: the disk is full", "http://kfp/1")
+    first = now(trainings)
+    runner.away = "Kubeflow does not answer"
+    again = now(TrainingRuns(group.store, runner, OPEN))
     assert again.ended == first.ended
     assert again.ended is not None
     assert (again.ended.words, again.steps[0].state, again.page) == ("encode: the disk is full", "failed", "http://kfp/1")
 
 
-def test_a_place_that_is_away_ends_nothing(tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tunings.start_run("ana", {})
-    tuner.away = "Kubeflow does not answer"
-    standing = now(tunings)
+def test_a_place_that_is_away_ends_nothing(trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    trainings.start_run("ana", {})
+    runner.away = "Kubeflow does not answer"
+    standing = now(trainings)
     assert standing.ended is None
     assert "does not answer" in standing.trouble
     with pytest.raises(PipelineError, match="does not answer"):
-        tunings.cancel_run("ana")
-    tuner.away = ""
-    assert now(tunings).trouble == ""
+        trainings.cancel_run("ana")
+    runner.away = ""
+    assert now(trainings).trouble == ""
 
 
-def test_a_start_that_fails_leaves_nothing_running(tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tuner.away = "the cluster is full"
+def test_a_start_that_fails_leaves_nothing_running(trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    runner.away = "the cluster is full"
     with pytest.raises(PipelineError, match="full"):
-        tunings.start_run("ana", {})
-    ended = now(tunings).ended
+        trainings.start_run("ana", {})
+    ended = now(trainings).ended
     assert ended is not None
     assert (ended.how, ended.words) == ("failed", "the cluster is full")
 
 
 def test_a_studio_that_died_while_it_started_one_blocks_nobody(
-    group: Seeded, tunings: TrainingRuns, tuner: ScriptedTrainingRunner
+    group: Seeded, trainings: TrainingRuns, runner: ScriptedRunner
 ) -> None:
     begun = TrainingStart(
-        number=1, member="ana", time=datetime.now(UTC), place="on the cluster", name="may", given={}, steps=(TrainingStep(title="x"),)
+        number=1, member="ana", time=datetime.now(UTC), place="on the cluster", name="may", given={}, steps=(RunStep(title="x"),)
     )  # fmt: skip
     group.store.put("tunings/000001/begun.json", begun.model_dump_json().encode())
-    assert now(tunings).ended is None  # it may be starting
+    assert now(trainings).ended is None  # it may be starting
     old = begun.model_copy(update={"time": datetime.now(UTC) - timedelta(minutes=5)})
     group.store.put("tunings/000001/begun.json", old.model_dump_json().encode())
-    ended = now(tunings).ended
+    ended = now(trainings).ended
     assert ended is not None
     assert ended.how == "lost"
     assert "look on the cluster" in ended.words
-    tunings.start_run("ben", {})
+    trainings.start_run("ben", {})
 
 
-def test_a_cancelled_run_says_who_did_it(tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tunings.start_run("ana", {})
-    tunings.cancel_run("ben")
-    assert tuner.cancelled == ["run 1"]
-    assert now(tunings).cancelled_by == "ben"
-    assert now(tunings).ended is None
-    tuner.seen = TrainingSnapshot((TrainingStep(title="Encode", state="running"),), "failed", "the run was ended by hand")
-    ended = now(tunings).ended
+def test_a_cancelled_run_says_who_did_it(trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    trainings.start_run("ana", {})
+    trainings.cancel_run("ben")
+    assert runner.stopped == ["run 1"]
+    assert now(trainings).cancelled_by == "ben"
+    assert now(trainings).ended is None
+    runner.seen = RunSnapshot((RunStep(title="Encode", state="running"),), "failed", "the run was ended by hand")
+    ended = now(trainings).ended
     assert ended is not None
     assert ended.steps[0].state == "failed"  # nothing runs any more
     assert (ended.how, ended.by, ended.words) == ("cancelled", "ben", "")
     with pytest.raises(PipelineError, match="no training is running"):
-        tunings.cancel_run("ben")
+        trainings.cancel_run("ben")
 
 
-def test_a_run_that_was_done_before_its_cancel_is_done(tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tunings.start_run("ana", {})
-    tunings.cancel_run("ana")
-    tuner.seen = TrainingSnapshot(how="done")
-    ended = now(tunings).ended
+def test_a_run_that_was_done_before_its_cancel_is_done(trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    trainings.start_run("ana", {})
+    trainings.cancel_run("ana")
+    runner.seen = RunSnapshot(outcome="done")
+    ended = now(trainings).ended
     assert ended is not None
     assert ended.how == "done"
 
 
-def test_the_release_that_came_out_is_found(group: Seeded, tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tunings.start_run("ana", {"training_name": "patch-bay"})
+def test_the_release_that_came_out_is_found(group: Seeded, trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    trainings.start_run("ana", {"training_name": "patch-bay"})
     weights = group.release.weights.model_copy(update={"weights_digest": "f" * 64})
     group.release.model_copy(update={"version": "2", "weights": weights}).save(group.store)
-    tuner.seen = TrainingSnapshot(how="done")
-    ended = now(tunings).ended
+    runner.seen = RunSnapshot(outcome="done")
+    ended = now(trainings).ended
     assert ended is not None
     assert (ended.release, ended.new) == ("f" * 64, True)
 
 
-def test_the_same_weights_again_are_no_new_release(group: Seeded, tunings: TrainingRuns, tuner: ScriptedTrainingRunner) -> None:
-    tunings.start_run("ana", {"training_name": "patch-bay"})
+def test_the_same_weights_again_are_no_new_release(group: Seeded, trainings: TrainingRuns, runner: ScriptedRunner) -> None:
+    trainings.start_run("ana", {"training_name": "patch-bay"})
     group.release.save(group.store)
-    tuner.seen = TrainingSnapshot(how="done")
-    ended = now(tunings).ended
+    runner.seen = RunSnapshot(outcome="done")
+    ended = now(trainings).ended
     assert ended is not None
     assert (ended.release, ended.new) == (group.release.digest, False)
 
@@ -205,33 +204,33 @@ def test_the_same_weights_again_are_no_new_release(group: Seeded, tunings: Train
     ],
 )
 def test_what_the_form_does_not_offer_is_refused(
-    tunings: TrainingRuns, tuner: ScriptedTrainingRunner, given: dict[str, str], words: str
+    trainings: TrainingRuns, runner: ScriptedRunner, given: dict[str, str], words: str
 ) -> None:
     with pytest.raises(SettingsError, match=words):
-        tunings.start_run("ana", given)
-    assert tuner.started == []
-    assert tunings.read_status() is None
+        trainings.start_run("ana", given)
+    assert runner.started == []
+    assert trainings.read_status() is None
 
 
-def test_who_may_start(group: Seeded, tuner: ScriptedTrainingRunner) -> None:
-    owners = TrainingRights("owners", signs_in=True, owns=lambda member: member == "ana")
+def test_who_may_start(group: Seeded, runner: ScriptedRunner) -> None:
+    owners = RunRights("owners", signs_in=True, owns=lambda member: member == "ana")
     assert "owners start" in owners.explain_refusal("ben")
     assert owners.explain_refusal("ana") == ""
     assert SIGNED_IN.explain_refusal("ben") == ""
     assert "no member" in SIGNED_IN.explain_refusal("")
     assert "Choose who you are" in OPEN.explain_refusal("")
     with pytest.raises(ForbiddenError):
-        TrainingRuns(group.store, tuner, owners).start_run("ben", {})
+        TrainingRuns(group.store, runner, owners).start_run("ben", {})
 
 
-def test_who_may_cancel(group: Seeded, tuner: ScriptedTrainingRunner) -> None:
-    tunings = TrainingRuns(group.store, tuner, SIGNED_IN)
-    tunings.start_run("ben", {})
+def test_who_may_cancel(group: Seeded, runner: ScriptedRunner) -> None:
+    trainings = TrainingRuns(group.store, runner, SIGNED_IN)
+    trainings.start_run("ben", {})
     with pytest.raises(ForbiddenError, match="ask ben|Ask ben"):
-        tunings.cancel_run("chi")
-    assert tuner.cancelled == []
-    tunings.cancel_run("ana")  # an owner
-    assert tuner.cancelled == ["run 1"]
+        trainings.cancel_run("chi")
+    assert runner.stopped == []
+    trainings.cancel_run("ana")  # an owner
+    assert runner.stopped == ["run 1"]
 
 
 def test_owners_only_needs_a_sign_in() -> None:

@@ -1,4 +1,4 @@
-"""The studio's inbox: what is kept, what is refused and why, and names that cannot leave their folder."""
+"""The studio's uploads: what is kept, what is refused and why, and names that cannot leave their folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from audiotune.domain.upload import Upload
 from audiotune.errors import GovernanceError, SoundError
 from audiotune.store import FolderStore
+from components.ingest.open_source import open_source
+from components.ingest.settings import Settings
 from services.studio import uploads
-from services.studio.uploads import Upload, clean_file_name
+from services.studio.uploads import clean_file_name
 from tests.fakes.layout_store import LayoutStore
 from tests.fakes.seeded_store import agreement, tone
 
@@ -109,11 +112,13 @@ def test_a_name_of_any_length_fits_a_file_system() -> None:
         assert len(name.encode()) < 255
 
 
-def test_lays_out_two_files_of_the_same_name(store: FolderStore, tmp_path: Path) -> None:
+def test_two_files_of_the_same_name_are_both_taken_in(store: FolderStore, tmp_path: Path) -> None:
     one, two = take(tmp_path, "1.wav"), tone(330, 0.2).write(tmp_path / "2.wav")
     upload, _ = uploads.store_upload(store, [(one, "jam.wav"), (two, "jam.wav")], SAID, agreement(), 100)
     assert upload is not None
-    folder = uploads.link_upload_files(store, upload, tmp_path / "out")
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
-        "jam.wav": one.read_bytes(), "jam (2).wav": two.read_bytes(),
-    }  # fmt: skip
+    source = open_source(Settings(source=upload.source), tmp_path / "scratch", store)
+    found = {}
+    for name in source.files:
+        with source.open(name) as path:
+            found[name] = path.read_bytes()
+    assert found == {"jam.wav": one.read_bytes(), "jam (2).wav": two.read_bytes()}

@@ -1,4 +1,4 @@
-"""The tuner over Kubeflow Pipelines: starts the uploaded `tune`, and asks Kubeflow how it goes."""
+"""Runs on Kubeflow Pipelines: starts an uploaded pipeline, and asks Kubeflow how it goes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any
 from audiotune.errors import KubeflowNotFoundError, PipelineError
 from audiotune.outside.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, find_newest_version
 from audiotune.outside.kubeflow_runs import KubeflowRun, list_steps
+from audiotune.reporting.progress import Progress
+from audiotune.runs.port import RunSnapshot, RunStep
 from audiotune.runs.run_form import FormStep, RunForm
-from audiotune.store.port import Store
-from services.studio.training_runner import TrainingSnapshot, TrainingStep
 
 _STATES = {"RUNNING": "running", "SUCCEEDED": "done", "SKIPPED": "done", "FAILED": "failed", "CANCELED": "failed"}
 
 
-class KubeflowTrainingRunner:
-    """Runs on the cluster. Nothing of a run is kept here: another studio on the same store sees the same.
+class KubeflowRunner:
+    """Runs of one pipeline on the cluster. Nothing of a run is kept here: whoever asks the same Kubeflow sees the same.
 
     Args:
-        store: must be one the cluster reaches too (s3://...).
         server: Kubeflow's API server.
         pipeline: name of the pipeline, with or without `audio-tune-` before it.
+        version: pipeline and version id to start; None takes what was uploaded last.
+        store_url: the store the steps are meant to use, which the cluster must reach; empty where it is not known.
         account: service account of the steps; empty takes Kubeflow's default.
         log_every_s: seconds between two reads of a running step's log, which tells how far it is.
     """
@@ -31,39 +32,52 @@ class KubeflowTrainingRunner:
     place = "on the cluster"
 
     def __init__(
-        self, store: Store, server: Kubeflow, *, pipeline: str = "tune", account: str = "", log_every_s: float = 15.0
+        self,
+        server: Kubeflow,
+        pipeline: str = "",
+        *,
+        version: tuple[str, str] | None = None,
+        store_url: str = "",
+        account: str = "",
+        log_every_s: float = 15.0,
     ) -> None:
-        self._store, self._server, self._pipeline, self._account = store, server, pipeline, account
-        self._log_every_s = log_every_s
-        self._told: dict[str, tuple[float, tuple[float, str] | None]] = {}
+        self._server, self._pipeline, self._version = server, pipeline, version
+        self._store_url, self._account, self._log_every_s = store_url, account, log_every_s
+        self._told: dict[str, tuple[float, Progress | None]] = {}
         self._steps: dict[str, tuple[FormStep, ...]] = {}
         self._lock = threading.Lock()
 
     def read_form(self) -> RunForm:
-        return self._load_form(*find_newest_version(self._server, self._pipeline))
+        return self._load_form(*self._find_version())
 
-    def start(self, title: str, given: Mapping[str, str]) -> str:
-        if not self._store.url.startswith("s3://"):
+    def start(self, title: str, values: Mapping[str, Any]) -> str:
+        if self._store_url and not self._store_url.startswith("s3://"):
             raise PipelineError("the cluster cannot reach a store in a folder", cure="set AUDIOTUNE_STORE to s3://bucket/prefix")
-        return self._server.start_run(*find_newest_version(self._server, self._pipeline), title, given, self._account)
+        return self._server.start_run(*self._find_version(), title, values, self._account)
 
-    def read_snapshot(self, run: str) -> TrainingSnapshot:
+    def read_snapshot(self, run: str) -> RunSnapshot:
         page = self._server.run_page(run)
         try:
             seen = self._server.read_run(run)
         except KubeflowNotFoundError:
-            return TrainingSnapshot((), "lost", "Kubeflow does not know this run any more", page)
+            return RunSnapshot((), "lost", "Kubeflow does not know this run any more", page)
         steps, state = self._list_steps(run, seen), str(seen.get("state", ""))
         if state in ENDED_WELL:
-            return TrainingSnapshot(steps, "done", "", page)
+            return RunSnapshot(steps, "done", "", page)
         if state in ENDED_BADLY:
-            return TrainingSnapshot(steps, "failed", self._server.failure_reason(run, seen), page)
-        return TrainingSnapshot(steps, None, "", page)
+            return RunSnapshot(steps, "failed", self._server.failure_reason(run, seen), page)
+        return RunSnapshot(steps, None, "", page)
 
-    def cancel(self, run: str) -> None:
+    def stop(self, run: str) -> None:
         self._server.cancel_run(run)
 
-    def _list_steps(self, run: str, seen: KubeflowRun) -> tuple[TrainingStep, ...]:
+    def read_reports(self, run: str) -> dict[str, str]:
+        return {}  # Kubeflow's own page of the run shows them
+
+    def _find_version(self) -> tuple[str, str]:
+        return self._version or find_newest_version(self._server, self._pipeline)
+
+    def _list_steps(self, run: str, seen: KubeflowRun) -> tuple[RunStep, ...]:
         """All steps of the pipeline: Kubeflow's list has only those that have begun."""
         tasks = {str(task["display_name"]): task for task in list_steps(seen)}
         with self._lock:
@@ -75,13 +89,13 @@ class KubeflowTrainingRunner:
         known = steps or tuple(FormStep(name=name, title=name) for name in tasks)
         return tuple(self._describe_step(run, step, tasks.get(step.name) or tasks.get(step.title)) for step in known)
 
-    def _describe_step(self, run: str, step: FormStep, task: dict[str, Any] | None) -> TrainingStep:
+    def _describe_step(self, run: str, step: FormStep, task: dict[str, Any] | None) -> RunStep:
         state = _STATES.get(str((task or {}).get("state")), "waiting")
         told = self._read_progress(run, task) if task and state == "running" else None
         share, words = told or (1.0 if state == "done" else None, "")
-        return TrainingStep.model_validate({"title": step.title, "state": state, "share": share, "words": words})
+        return RunStep.model_validate({"name": step.name, "title": step.title, "state": state, "share": share, "words": words})
 
-    def _read_progress(self, run: str, task: dict[str, Any]) -> tuple[float, str] | None:
+    def _read_progress(self, run: str, task: dict[str, Any]) -> Progress | None:
         key = f"{run} {task.get('display_name')}"
         with self._lock:
             at, told = self._told.get(key, (0.0, None))

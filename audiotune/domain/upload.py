@@ -1,0 +1,71 @@
+"""An upload: files that a member brought to the studio, and what they said about them. The bytes are blobs of the store.
+
+The record lies under `inbox/`. Ingest reads it by the source `upload:ID`, so the bytes are stored once, however large they are.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiotune.errors import NotInStoreError, SourceError
+from audiotune.store.layout import INBOX
+from audiotune.store.port import Store
+
+SOURCE_PREFIX = "upload:"
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class UploadedFile(BaseModel):
+    """One file of an upload. `size` in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    blob: str
+    size: int
+
+
+class Upload(BaseModel):
+    """The record of an upload.
+
+    Attributes:
+        id: sorts by time.
+        uploaded_by: member id.
+        contributors: member ids heard in all of the files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    uploaded_by: str
+    contributors: tuple[str, ...] = Field(min_length=1)
+    session: str = Field(default="", max_length=200)
+    instrument: str = Field(default="", max_length=200)
+    licence: str = Field(default="", max_length=200)
+    files: tuple[UploadedFile, ...] = Field(min_length=1)
+
+    @property
+    def key(self) -> str:
+        return INBOX.key(self.id, "upload.json")
+
+    @property
+    def source(self) -> str:
+        """What `ingest` takes as its source."""
+        return f"{SOURCE_PREFIX}{self.id}"
+
+
+def read_upload(store: Store, id: str) -> Upload:
+    """The record of an upload. Raises SourceError, StoreError."""
+    if not _ID.fullmatch(id):
+        raise SourceError(f"{id!r} is no upload", cure="name an upload as the studio's Upload page does")
+    key = INBOX.key(id, "upload.json")
+    try:
+        return Upload.model_validate_json(store.get(key))
+    except NotInStoreError:
+        raise SourceError(
+            "the store has no such upload", where=f"{key} ({store.url})", cure="is this the studio's store?"
+        ) from None
+    except ValidationError as e:
+        raise SourceError("the record of the upload is damaged", where=key, cure="upload the files again") from e

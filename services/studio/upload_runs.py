@@ -1,0 +1,217 @@
+"""Turning uploads into segments: runs of the pipeline `prepare`, kept in the store so that leaving the page loses nothing.
+
+The records of an upload's first run lie under `inbox/<upload>/runs/000001/` (services.studio.run_records), those of the next try
+under `000002/`. Knows no gradio.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from audiotune.domain.upload import Upload, read_upload
+from audiotune.errors import AlreadyInStoreError, AudioTuneError, ForbiddenError, PipelineError
+from audiotune.runs.port import PipelineRunner, RunSnapshot
+from audiotune.store.layout import INBOX
+from audiotune.store.port import Store, digest_from_key
+from services.studio.library import LibraryCache
+from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart, never_began, read_clock
+
+UploadState = Literal["waiting", "running", "done", "failed"]
+_RECORD = INBOX.compile(r"([^/]+)/upload\.json")
+_ATTEMPT = INBOX.compile(r"([^/]+)/runs/(\d{6})/begun\.json")
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class UploadStatus:
+    """An upload and how far it is.
+
+    Attributes:
+        attempt: number of its newest run; 0 for none.
+        start: of that run.
+        share: of that run, in [0, 1].
+        words: what runs now, or why it failed.
+        page: address where people see more of the run.
+        may_retry: nothing runs that is known to be well.
+        segments: cut from it, as the store has them.
+    """
+
+    upload: Upload
+    state: UploadState
+    attempt: int = 0
+    start: RunStart | None = None
+    share: float = 0.0
+    words: str = ""
+    page: str = ""
+    may_retry: bool = False
+    segments: int = 0
+
+
+class UploadRuns:
+    """The uploads of the group and their runs of `prepare`.
+
+    Args:
+        every_s: looks are answered from memory for so many seconds, however many pages ask.
+    """
+
+    def __init__(
+        self, store: Store, runner: PipelineRunner, library: LibraryCache, rights: RunRights, every_s: float = 2.0
+    ) -> None:
+        self._store, self.runner, self._library, self.rights, self._every_s = store, runner, library, rights, every_s
+        self._lock = threading.Lock()
+        self._records: dict[str, Upload] = {}
+        self._seen: tuple[float, list[UploadStatus]] | None = None
+
+    def start_run(self, upload: Upload, member: str) -> None:
+        """Starts `prepare` on an upload, also one whose last run failed.
+
+        Raises:
+            PipelineError: it is running, is done, or cannot be started where runs happen; then it is listed as failed.
+        """
+        with self._lock:
+            last = self._read_status(upload, self._list_attempts().get(upload.id, 0))
+            if last.state == "done" or not last.may_retry:
+                raise PipelineError("this upload is done" if last.state == "done" else "this upload is being prepared already")
+            folder = self._open_folder(upload, last.attempt + 1)
+            try:
+                folder.write_start(RunStart(member=member, time=read_clock(), place=self.runner.place))
+            except AlreadyInStoreError:
+                raise PipelineError("somebody else started it just now", cure="load the page again") from None
+            self._seen = None
+            title = f"studio upload {upload.id}"
+            folder.start_run(
+                self.runner, title, _form_values(upload), lambda words: RunEnd(time=read_clock(), how="failed", words=words)
+            )
+
+    def retry_run(self, id: str, member: str) -> None:
+        """Tries an upload again. Raises like `start_run`; ForbiddenError for nobody of the group."""
+        self._require_member(member)
+        self.start_run(read_upload(self._store, id), member)
+
+    def stop_run(self, id: str, member: str) -> None:
+        """Asks for the end of an upload's run. Raises ForbiddenError, PipelineError."""
+        self._require_member(member)
+        with self._lock:
+            status = self._read_status(read_upload(self._store, id), self._list_attempts().get(id, 0))
+            if status.start is None or status.state in ("done", "failed"):
+                raise PipelineError("nothing runs for this upload", cure="load the page again")
+            if not self.rights.may_cancel(member, status.start):
+                raise ForbiddenError("only who started it and owners may stop it", cure=f"ask {status.start.member}")
+            self._seen = None
+            self._open_folder(status.upload, status.attempt).stop_run(self.runner, member)
+
+    def list_uploads(self) -> list[UploadStatus]:
+        """The newest uploads, newest first. Raises StoreError."""
+        with self._lock:
+            if self._seen is None or time.monotonic() - self._seen[0] > self._every_s:
+                self._seen = (time.monotonic(), self._read_newest())
+            return self._seen[1]
+
+    def read_reports(self, id: str) -> dict[str, str]:
+        """Step -> HTML report of an upload's newest run. Raises PipelineError when another machine has them."""
+        upload, attempt = read_upload(self._store, id), self._list_attempts().get(id, 0)
+        run = self._open_folder(upload, attempt).read_name() if attempt else ""
+        return self.runner.read_reports(run) if run else {}
+
+    def _read_newest(self) -> list[UploadStatus]:
+        keys = [entry.key for entry in self._store.list(INBOX.path)]
+        ids = sorted((match[1] for key in keys if (match := _RECORD.fullmatch(key))), reverse=True)
+        attempts = _count_attempts(keys)
+        found = []
+        for id in ids[:_MOST_SHOWN]:
+            try:
+                found.append(self._read_status(self._read_record(id), attempts.get(id, 0)))
+            except AudioTuneError:
+                continue  # a damaged record hides no other upload
+        return found
+
+    def _read_record(self, id: str) -> Upload:
+        if id not in self._records:
+            self._records[id] = read_upload(self._store, id)
+        return self._records[id]
+
+    def _list_attempts(self) -> dict[str, int]:
+        return _count_attempts([entry.key for entry in self._store.list(INBOX.path)])
+
+    def _read_status(self, upload: Upload, attempt: int) -> UploadStatus:
+        folder = self._open_folder(upload, attempt)
+        start = folder.read_start(RunStart) if attempt else None
+        if start is None:
+            return self._describe_unstarted(upload, attempt)
+        by, end = folder.read_canceller(), folder.read_end(RunEnd)
+        if end is None:
+            status, end = self._look(upload, attempt, start, folder, by)
+            if end is None:
+                return status
+            end = folder.write_end(end)
+        if end.how == "done":
+            segments = self._count_segments(upload)
+            return UploadStatus(upload, "done", attempt, start, 1.0, page=end.page, segments=segments)
+        words = f"it was stopped by {end.by}" if end.how == "cancelled" and end.by else end.words
+        return UploadStatus(upload, "failed", attempt, start, words=words, page=end.page, may_retry=True)
+
+    def _look(
+        self, upload: Upload, attempt: int, start: RunStart, folder: RunFolder, by: str
+    ) -> tuple[UploadStatus, RunEnd | None]:
+        """How a run that has not ended is, or how it ended since the last look."""
+        waiting = UploadStatus(upload, "waiting", attempt, start)
+        run = folder.read_name()
+        if not run:
+            words = "the studio was stopped while it started the run"
+            return waiting, RunEnd(time=read_clock(), how="lost", words=words) if never_began(start) else None
+        try:
+            seen = self.runner.read_snapshot(run)
+        except AudioTuneError as e:
+            trouble = f"it cannot be looked at just now: {e}"
+            return UploadStatus(upload, "running", attempt, start, words=trouble, may_retry=True), None
+        if seen.outcome is not None:
+            how = "cancelled" if by and seen.outcome != "done" else seen.outcome
+            return waiting, RunEnd(time=read_clock(), how=how, words=seen.words, by=by, page=seen.page)
+        words = "it is being stopped" if by else _describe_running(seen)
+        begun = any(step.state != "waiting" for step in seen.steps)
+        return UploadStatus(upload, "running" if begun else "waiting", attempt, start, seen.share, words, seen.page), None
+
+    def _describe_unstarted(self, upload: Upload, attempt: int) -> UploadStatus:
+        """An upload without a run: of a studio from before runs were recorded, or of one that was stopped before it started it."""
+        segments = self._count_segments(upload)
+        if segments:
+            return UploadStatus(upload, "done", attempt, share=1.0, segments=segments)
+        return UploadStatus(upload, "waiting", attempt, words="nothing was started for it", may_retry=True)
+
+    def _count_segments(self, upload: Upload) -> int:
+        recordings = {digest_from_key(file.blob) for file in upload.files}
+        return sum(segment.recording in recordings for segment in self._library.current().segments.values())
+
+    def _open_folder(self, upload: Upload, attempt: int) -> RunFolder:
+        return RunFolder(self._store, INBOX.folder(upload.id, "runs", f"{attempt:06d}"))
+
+    def _require_member(self, member: str) -> None:
+        if not member:
+            raise ForbiddenError("you are no member of the group", cure="choose who you are at the top of the page")
+
+
+def _count_attempts(keys: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key in keys:
+        if match := _ATTEMPT.fullmatch(key):
+            found[match[1]] = max(found.get(match[1], 0), int(match[2]))
+    return found
+
+
+def _form_values(upload: Upload) -> dict[str, str]:
+    values = {
+        "source": upload.source,
+        "contributors": ",".join(upload.contributors),
+        "session": upload.session,
+        "instrument": upload.instrument,
+        "licence": upload.licence,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _describe_running(seen: RunSnapshot) -> str:
+    running = [f"{step.title}: {step.words}" if step.words else step.title for step in seen.steps if step.state == "running"]
+    return ", ".join(running)
