@@ -37,6 +37,10 @@ def test_a_class_name_stands_for_one_class() -> None:
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+def test_the_formatter_is_switched_off_at_most_ten_times() -> None:
+    assert sum(text.count("fmt: skip") + text.count("fmt: off") for text in SOURCES.values()) <= 10
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     names = {name_module(path): path for path in SOURCES}
     graph = {name: {to for to in find_imports(TREES[path], names) if to != name} for name, path in names.items()}
