@@ -96,11 +96,10 @@ def follow_run(
         if seen.steps != told:
             told = seen.steps
             tell(told)
-        where = seen.page or f"run {run}"
         if seen.outcome == "done":
             return seen
         if seen.outcome is not None:
-            raise RunFailedError(seen.words, where=where, cure="mend it and start the run again")
+            raise RunFailedError(seen.words, where=seen.page, cure="mend it and start the run again")
         if time.monotonic() >= until:
-            raise RunUnfinishedError(f"the run did not end within {limit_s:.0f} s", where=where, cure="follow it again")
+            raise RunUnfinishedError(f"the run did not end within {limit_s:.0f} s", where=seen.page, cure="follow it again")
         time.sleep(every_s)
