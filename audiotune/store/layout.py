@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 User = Literal["studio", "generation", "pipelines", "registry"]
 Right = Literal["get", "put", "delete"]
-Limit = Literal["jobs", "uploads", "backups", "tests"]
+Limit = Literal["jobs", "backups", "tests"]
 USERS: tuple[User, ...] = get_args(User)
 RIGHTS: tuple[Right, ...] = get_args(Right)
 LIMITS: tuple[Limit, ...] = get_args(Limit)
@@ -181,7 +181,6 @@ INBOX = Prefix(
     "studio",
     "studio, ingest",
     {"studio": "gpd", "pipelines": "g"},
-    limit="uploads",
 )
 SOUND_HISTORY = Prefix("history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "gp"})
 TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "gp"})

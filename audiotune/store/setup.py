@@ -32,11 +32,12 @@ _PROBE = SETUP_PROBE.key()
 def build_lifecycle_rules(
     prefix: str, noncurrent_days: int, jobs_days: int, uploads_days: int, backups_days: int
 ) -> list[dict[str, Any]]:
-    """The bucket's lifecycle rules, from the table in `layout`; 0 days makes none.
+    """The bucket's lifecycle rules, from the table in `layout`; 0 days makes none. `uploads_days` ends
+    uploads of parts that never became an object: a client that died midway.
 
     With versioning, a deleted object stays as an old version and its deletion as a marker: both go after `noncurrent_days`.
     """
-    days: dict[Limit, int] = {"jobs": jobs_days, "uploads": uploads_days, "backups": backups_days, "tests": 1}
+    days: dict[Limit, int] = {"jobs": jobs_days, "backups": backups_days, "tests": 1}
     tops = {row.top: row for row in PREFIXES}.values()
     rules = [
         _build_old_versions_rule(prefix, row, noncurrent_days) for row in tops if noncurrent_days and not row.keeps_old_versions

@@ -78,7 +78,7 @@ def test_old_versions_of_what_was_agreed_are_never_forgotten() -> None:
     rules = setup.build_lifecycle_rules("", 14, 7, 3, 30)
     assert not [rule for rule in rules if rule["Filter"]["Prefix"].startswith(("governance", "access"))]
     expiring = {rule["Filter"]["Prefix"] for rule in rules if "Days" in rule.get("Expiration", {})}
-    assert expiring == {"jobs/", "inbox/", "backups/", "helm-test/"}
+    assert expiring == {"jobs/", "backups/", "helm-test/"}
 
 
 def test_what_was_deleted_is_forgotten_under_every_other_prefix() -> None:
