@@ -61,7 +61,9 @@ class LifecycleValues(ChartModel):
     jobs_days: int = Field(
         default=45, ge=0, le=36_500, description="days until the store removes what generation.keepDays should have removed"
     )
-    uploads_days: int = Field(default=3, ge=0, le=36_500, description="days after which an upload that never became an object is given up")
+    uploads_days: int = Field(
+        default=3, ge=0, le=36_500, description="days after which an upload that never became an object is given up"
+    )
     backups_days: int = Field(default=30, ge=0, le=36_500, description="days a database backup is kept")
 
 
