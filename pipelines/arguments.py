@@ -1,4 +1,4 @@
-"""Values of a run form: from NAME=VALUE, with the form's types, as Kubeflow's API would check them."""
+"""Values of a run form, read from NAME=VALUE and checked as Kubeflow's API would check them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ def parse_assignments(words: Sequence[str]) -> dict[str, str]:
         SettingsError: a word without '='.
     """
     split = [word.partition("=") for word in words]
-    bad = [name for name, equals, _ in split if not equals]
-    if bad:
+    if bad := [name for name, equals, _ in split if not equals]:
         raise SettingsError(f"--set {bad[0]} has no '='", cure="write --set name=value")
     return {name.strip(): value for name, _, value in split}
 
 
 def convert_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The run form's values with the form's types.
+    """The values with the types of the run form.
 
     Raises:
         SettingsError: a name the form does not have, a value of the wrong type, or one that its drop-down does not have.
     """
     form = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    unknown = sorted(set(arguments) - set(form))
-    if unknown:
+    if unknown := sorted(set(arguments) - set(form)):
         raise SettingsError(f"no parameter {', '.join(unknown)} on this form", cure=f"it has: {', '.join(sorted(form))}")
     typed = {name: _convert_value(name, form[name], value) for name, value in arguments.items()}
     for name, value in typed.items():
@@ -40,14 +38,14 @@ def convert_arguments(spec: dict[str, Any], arguments: Mapping[str, Any]) -> dic
     return typed
 
 
-def _convert_value(name: str, card: dict[str, Any], value: Any) -> Any:
-    kind = card["parameterType"]
+def _convert_value(name: str, field: dict[str, Any], value: Any) -> Any:
+    kind = field["parameterType"]
     if not isinstance(value, str) or kind == "STRING":
         return value
     try:
-        plain = json.loads(value)
+        parsed = json.loads(value)
         if kind == "NUMBER_INTEGER":
-            return int(plain)
-        return float(plain) if kind == "NUMBER_DOUBLE" else plain
+            return int(parsed)
+        return float(parsed) if kind == "NUMBER_DOUBLE" else parsed
     except (ValueError, TypeError):
         raise SettingsError(f"{name}={value!r} is no {kind.lower().replace('_', ' ')}", cure="give a number") from None

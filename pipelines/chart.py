@@ -1,7 +1,7 @@
-"""Writes the compiled pipelines that the chart carries: `python -m pipelines.chart`; with --check it only tells what has drifted.
+"""Writes the compiled pipelines that the chart carries: `python -m pipelines.chart`; --check only lists the files that differ.
 
-They are neutral: no bucket, no digest, no GPU. The chart's upload job finishes them from its own facts (`pipelines.submit upload`),
-so one text serves every cluster, and Helm has nothing to fill into braces that Kubeflow needs for itself.
+They name no bucket, no digest and no GPU. The chart's upload job finishes them with the facts of its cluster (`pipelines.submit
+upload`), so the same files serve every cluster, and Helm does not touch the braces that Kubeflow needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HEAD = "# Written by `python -m pipelines.chart`. Finished for a cluster by `py
 
 
 def render_pipelines() -> dict[str, str]:
-    """File name -> what should stand there."""
+    """File name -> its text."""
     recipe = load_recipe("first_release")
     return {f"{name}.yaml": _HEAD + to_yaml(compile_pipeline(name, recipe)) for name in PIPELINES}
 
@@ -28,21 +28,18 @@ def render_pipelines() -> dict[str, str]:
 def find_outdated_files(folder: Path = FOLDER) -> list[str]:
     """The files that differ from what the code says, and those that nothing writes."""
     wanted = render_pipelines()
-    there = {path.name: path.read_text() for path in folder.glob("*.yaml")}
-    return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+    existing = {path.name: path.read_text() for path in folder.glob("*.yaml")}
+    return sorted(name for name in wanted.keys() | existing.keys() if wanted.get(name) != existing.get(name))
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.chart", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail when something has drifted")
     if parser.parse_args(argv).check:
-        found = find_outdated_files()
-        print(
-            "\n".join(f"{name} has drifted; run python -m pipelines.chart" for name in found),
-            file=sys.stderr,
-            end="\n" * bool(found),
-        )
-        return 1 if found else 0
+        outdated = find_outdated_files()
+        for name in outdated:
+            print(f"{name} has drifted; run python -m pipelines.chart", file=sys.stderr)
+        return 1 if outdated else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in render_pipelines().items():
         write_atomic_file(FOLDER / name, text)

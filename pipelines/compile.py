@@ -3,7 +3,7 @@
     python -m pipelines.compile full --recipe first_release --out full.yaml
     python -m pipelines.compile full --for-cluster cluster.json --images deploy/values/images.yaml --preset l4-24gb
 
-Only `structure` needs the kfp SDK; all that is filled in later is pipelines.finish.
+Only `compile_structure` needs the kfp SDK; pipelines.finish fills in everything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipelines.recipe import Recipe, load_recipe
 
 
 def compile_structure(name: str) -> Documents:
-    """The pipeline by its tasks and their ties alone, as the kfp SDK compiles it.
+    """The pipeline's tasks and how they are connected, as the kfp SDK compiles them.
 
     Raises:
         PipelineError: no such pipeline.
@@ -39,12 +39,11 @@ def compile_structure(name: str) -> Documents:
 
 
 def compile_pipeline(name: str, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
-    """The YAML documents of a pipeline: the pipeline spec and, where Kubernetes has a say, the platform spec.
+    """The YAML documents of a pipeline: the pipeline spec and the platform spec.
 
     Args:
         name: prepare, tune or full.
-        recipe: defaults of the form and settings of the steps.
-        cluster: the facts of one cluster; then images must be named by digest.
+        recipe, cluster: as in finish_pipeline.
 
     Raises:
         PipelineError: no such pipeline, or the lint found faults.
@@ -62,20 +61,14 @@ def cluster_from_flags(args: argparse.Namespace) -> Cluster | None:
     return apply_images(cluster, args.images) if args.images else cluster
 
 
-def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--for-cluster", type=Path, metavar="FILE", help="facts of the cluster: JSON or YAML of pipelines.cluster.settings"
-    )
-    parser.add_argument("--images", type=Path, metavar="FILE", help="values file with the images' digests")
-    parser.add_argument("--preset", default="", help="GPU preset of the chart, as in l4-24gb")
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description="Compile a pipeline to YAML.")
     parser.add_argument("pipeline", choices=PIPELINES)
     parser.add_argument("--recipe", default="", help="name of a shipped recipe or a TOML file (default: the cluster's)")
     parser.add_argument("--out", type=Path, help="where to write; default: standard output")
-    add_cluster_flags(parser)
+    parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster, as JSON or YAML")
+    parser.add_argument("--images", type=Path, metavar="FILE", help="values file with the images' digests")
+    parser.add_argument("--preset", default="", help="GPU preset of the chart, as in l4-24gb")
     args = parser.parse_args(argv)
     try:
         cluster = cluster_from_flags(args)

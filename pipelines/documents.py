@@ -20,27 +20,22 @@ def to_yaml(documents: Documents) -> str:
     return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=130)
 
 
-def from_yaml(text: str, where: str = "") -> Documents:
-    """Reads what `to_yaml` or the kfp SDK wrote.
+def read_documents(path: Path) -> Documents:
+    """Reads a file that `to_yaml` or the kfp SDK wrote.
 
     Raises:
-        PipelineError: it is no YAML, or no compiled pipeline.
+        PipelineError: it cannot be read, is no YAML, or no compiled pipeline.
     """
+    where = str(path)
     try:
-        documents: Documents = [d for d in yaml.safe_load_all(text) if d]
+        documents: Documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
+    except OSError as e:
+        raise PipelineError(f"the compiled pipeline cannot be read: {e.strerror}", where=where) from e
     except yaml.YAMLError as e:
         raise PipelineError(f"this is no YAML: {e}", where=where, cure="compile the pipeline again") from e
     if not documents or not isinstance(documents[0], dict) or "pipelineInfo" not in documents[0]:
         raise PipelineError("this is no compiled pipeline", where=where, cure="compile it with python -m pipelines.compile")
     return documents
-
-
-def read_documents(path: Path) -> Documents:
-    """A compiled pipeline from a file."""
-    try:
-        return from_yaml(path.read_text(), str(path))
-    except OSError as e:
-        raise PipelineError(f"the compiled pipeline cannot be read: {e.strerror}", where=str(path)) from e
 
 
 def compute_version_name(documents: Documents) -> str:
@@ -51,10 +46,10 @@ def compute_version_name(documents: Documents) -> str:
 
 def collect_tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Task name -> task spec, of the root and of every nested DAG."""
-    found = dict(spec["root"]["dag"]["tasks"])
+    tasks = dict(spec["root"]["dag"]["tasks"])
     for component in spec.get("components", {}).values():
-        found.update(component.get("dag", {}).get("tasks", {}))
-    return found
+        tasks.update(component.get("dag", {}).get("tasks", {}))
+    return tasks
 
 
 def collect_containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -63,6 +58,6 @@ def collect_containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def iterate_steps(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Our step's name (as in annotate_merge) and its task, for every task."""
+    """The name of the step (as in annotate_merge) and the task spec, for every task."""
     for task in collect_tasks(spec).values():
         yield task["componentRef"]["name"].removeprefix("comp-").replace("-", "_"), task

@@ -1,4 +1,4 @@
-"""Makes a compiled pipeline whole: recipe, cluster and lint. No kfp SDK here: the chart's upload job does the same."""
+"""Finishes a compiled pipeline with recipe, cluster and lint, without the kfp SDK: the chart's upload job does this, too."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from pipelines.recipe import Recipe
 
 
 def finish_pipeline(documents: Documents, recipe: Recipe, cluster: Cluster | None = None) -> Documents:
-    """The pipeline as it is uploaded. What was filled in before is replaced, so it may be finished anew.
+    """The pipeline as it is uploaded. Values that were filled in earlier are replaced, so it may be finished again.
 
     Args:
-        documents: a compiled pipeline, neutral or finished.
+        documents: a compiled pipeline, finished or not.
         recipe: defaults of the form and settings of the steps.
-        cluster: the facts of one cluster; None takes the recipe's own table and does not ask for images by digest.
+        cluster: the facts of one cluster, whose images must be named by digest; None takes the recipe's own table.
 
     Raises:
         PipelineError: the lint found faults; each is named.
     """
     facts = cluster or recipe.cluster
-    made = place_tasks(fill_form(documents, recipe, facts), facts)
-    faults = find_faults(made, for_cluster=cluster is not None)
-    if faults:
-        where = str(made[0]["pipelineInfo"]["name"])
+    finished = place_tasks(fill_form(documents, recipe, facts), facts)
+    if faults := find_faults(finished, for_cluster=cluster is not None):
+        where = str(finished[0]["pipelineInfo"]["name"])
         raise PipelineError("the compiled pipeline breaks rules: " + "; ".join(faults), where=where)
-    return made
+    return finished

@@ -1,22 +1,21 @@
-"""The run form: what a musician sees in Kubeflow, in words, and what each word means for the steps.
+"""The run form that a musician fills in on Kubeflow's page, and the settings of the steps that each choice stands for.
 
-Kubeflow draws one box per parameter, by alphabet, with no description. So names say what they are about first (segments_,
-training_), and what a machine person would set by numbers is a drop-down: `literals`, which the SDK cannot write, and which
-the API then holds people to. A word chosen there is turned into knobs by components.executor, from the table compiled in here.
+Kubeflow shows one field per parameter, in alphabetical order, without a description. So each name begins with its subject
+(segments_, training_), and drop-downs replace numbers: `literals`, which the SDK cannot write and the API enforces.
+components.executor turns a choice into settings, by the table that is compiled in here.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents, iterate_steps
 from pipelines.recipe import Recipe
 
-ChoiceSettings = dict[str, dict[str, Any]]  # what is chosen -> the knobs it means
+ChoiceSettings = dict[str, dict[str, Any]]  # choice -> the settings that it stands for
 
 _BASES = {
     "Stable Audio Open 1.0": "stabilityai/stable-audio-open-1.0",
@@ -27,21 +26,12 @@ _METHODS: ChoiceSettings = {
     "whole model": {"mode": "full", "learning_rate": 5e-5},
     "light add-on (LoRA)": {"mode": "lora", "learning_rate": 1e-4},
 }
-
-
-@dataclass(frozen=True)
-class StepSetting:
-    """A box of the form whose default is a knob of a step."""
-
-    step: str
-    setting: str
-
-
+# field of the form -> step and setting whose value is its default
 FIELD_SETTINGS = {
-    "segments_longest_s": StepSetting("segment", "max_s"),
-    "segments_shortest_s": StepSetting("segment", "min_s"),
-    "training_name": StepSetting("register", "name"),
-    "training_seed": StepSetting("finetune", "seed"),
+    "segments_longest_s": ("segment", "max_s"),
+    "segments_shortest_s": ("segment", "min_s"),
+    "training_name": ("register", "name"),
+    "training_seed": ("finetune", "seed"),
 }
 DESCRIPTIONS = {
     "agreement": "Where agreement.toml lies that is to be put in force; empty keeps the one in force.",
@@ -62,7 +52,7 @@ DESCRIPTIONS = {
 
 
 def build_choices(recipe: Recipe) -> dict[str, tuple[str, ChoiceSettings]]:
-    """Name on the form -> (the card's name for it, what each word means)."""
+    """Field of the form -> (parameter of the step, its choices)."""
     return {
         "training_base": ("base", build_base_choices(recipe)),
         "training_length": ("length", build_length_choices(recipe)),
@@ -74,11 +64,11 @@ def build_base_choices(recipe: Recipe) -> ChoiceSettings:
     """The known base models, and the recipe's own when it is another."""
     own = recipe.setting_value("finetune", "base")
     known = {**_BASES, **({} if own in _BASES.values() else {own: own})}
-    return {words: {"base": base} for words, base in known.items()}
+    return {choice: {"base": base} for choice, base in known.items()}
 
 
 def build_length_choices(recipe: Recipe) -> ChoiceSettings:
-    """A tenth, the whole and thrice the recipe's steps, the numbers told."""
+    """A tenth, the whole and three times the recipe's steps; each choice names its number."""
     steps = int(recipe.setting_value("finetune", "steps"))
     named = {"short": max(1, steps // 10), "usual": steps, "long": 3 * steps}
     return {f"{word} ({count} steps)": {"steps": count} for word, count in named.items()}
@@ -87,44 +77,44 @@ def build_length_choices(recipe: Recipe) -> ChoiceSettings:
 def build_method_choices(recipe: Recipe) -> ChoiceSettings:
     """The recipe's own method keeps the recipe's numbers; the other one brings its usual learning rate."""
     own = recipe.setting_value("finetune", "mode")
-    return {word: ({"mode": own} if knobs["mode"] == own else knobs) for word, knobs in _METHODS.items()}
+    return {choice: ({"mode": own} if usual["mode"] == own else usual) for choice, usual in _METHODS.items()}
 
 
 def fill_form(documents: Documents, recipe: Recipe, cluster: Cluster) -> Documents:
     """The pipeline with the recipe in it: the form's defaults and drop-downs, and every step's settings."""
-    made = copy.deepcopy(documents)
-    parameters = made[0]["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name, card in parameters.items():
+    filled = copy.deepcopy(documents)
+    parameters = filled[0]["root"].get("inputDefinitions", {}).get("parameters", {})
+    for name, field in parameters.items():
         if name in DESCRIPTIONS:
-            card["description"] = DESCRIPTIONS[name]
+            field["description"] = DESCRIPTIONS[name]
         if name in FIELD_SETTINGS:
-            card["defaultValue"] = recipe.setting_value(FIELD_SETTINGS[name].step, FIELD_SETTINGS[name].setting)
-    for name, (_, words) in build_choices(recipe).items():
+            field["defaultValue"] = recipe.setting_value(*FIELD_SETTINGS[name])
+    for name, (_, choices) in build_choices(recipe).items():
         if name in parameters:
-            parameters[name].update(literals=list(words), defaultValue=_find_default(words, recipe))
-    for step, task in iterate_steps(made[0]):
+            parameters[name].update(literals=list(choices), defaultValue=_find_default(choices, recipe))
+    for step, task in iterate_steps(filled[0]):
         settings = task.get("inputs", {}).get("parameters", {}).get("settings")
         if settings is not None:
             settings["runtimeValue"] = {"constant": _build_settings(step, task, recipe, cluster)}
-    return made
+    return filled
 
 
-def _find_default(words: ChoiceSettings, recipe: Recipe) -> str:
-    """The word that means what the recipe says anyway."""
-    return next(word for word, knobs in words.items() if all(recipe.setting_value("finetune", k) == v for k, v in knobs.items()))
+def _find_default(choices: ChoiceSettings, recipe: Recipe) -> str:
+    """The choice whose settings the recipe has already."""
+    own = {name: recipe.setting_value("finetune", name) for settings in choices.values() for name in settings}
+    return next(choice for choice, settings in choices.items() if settings.items() <= own.items())
 
 
 def _build_settings(step: str, task: Mapping[str, Any], recipe: Recipe, cluster: Cluster) -> dict[str, Any]:
-    knobs = recipe.settings_for(step)
+    settings = recipe.settings_for(step)
     if step == "finetune":
-        knobs.update(_settings_from_cluster(knobs, cluster))
-    asked = {name: words for name, words in build_choices(recipe).values() if name in task["inputs"]["parameters"]}
-    return {**knobs, "choices": asked} if asked else knobs
+        settings.update(_settings_from_cluster(settings, cluster))
+    choices = {name: choices for name, choices in build_choices(recipe).values() if name in task["inputs"]["parameters"]}
+    return {**settings, "choices": choices} if choices else settings
 
 
-def _settings_from_cluster(knobs: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
-    """Knobs that the cluster knows better than the recipe: what fits its GPUs, and how many of them there are."""
-    made: dict[str, Any] = {"batch_size": cluster.batch_size, "nodes": cluster.nodes}
-    if cluster.gpus > 1 and "devices" not in knobs:
-        made["devices"] = cluster.gpus
-    return {name: value for name, value in made.items() if value}
+def _settings_from_cluster(settings: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
+    """Settings that depend on the cluster, not on the recipe: what fits its GPUs, and how many of them there are."""
+    devices = cluster.gpus if cluster.gpus > 1 and "devices" not in settings else None
+    found = {"batch_size": cluster.batch_size, "nodes": cluster.nodes, "devices": devices}
+    return {name: value for name, value in found.items() if value}

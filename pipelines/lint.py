@@ -1,4 +1,4 @@
-"""Rules every compiled pipeline keeps. Each stands for a run that failed on a real Kubeflow backend, or a form nobody understood."""
+"""Rules for every compiled pipeline. Each prevents a failure seen on a real Kubeflow backend, or a form that is hard to understand."""
 
 from __future__ import annotations
 
@@ -14,24 +14,9 @@ _LEAST_BACKOFF_S = 7 * 86_400
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}")
 _BY_DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[a-z]+(_[a-z]+)*")
-# What is no word of a musician's: such knobs belong to a recipe or to the cluster's facts.
-_MACHINE_WORDS = {
-    "batch",
-    "checkpoint",
-    "cfg",
-    "config",
-    "epochs",
-    "gpu",
-    "gpus",
-    "learning",
-    "lora",
-    "mode",
-    "optimizer",
-    "rate",
-}
-
-
-# Steps that read or write the store by a name that stays while what it names changes; Kubeflow's cache knows only the name.
+# Terms that a musician need not know: such settings belong to a recipe or to the cluster's facts.
+_ML_TERMS = re.compile(r"batch|checkpoint|cfg|config|epochs|gpus?|learning|lora|mode|optimizer|rate")
+# Steps that read or write objects of the store whose content changes under the same name; Kubeflow's cache compares only names.
 _NEVER_CACHED = {
     "ingest": "recordings that came into the folder since the last run would be left out",
     "annotate-merge": "segments and annotations that came since the last run would be left out",
@@ -40,10 +25,10 @@ _NEVER_CACHED = {
 
 
 def find_faults(documents: Documents, *, for_cluster: bool = False) -> list[str]:
-    """Every rule broken, in words; empty when all hold.
+    """A sentence for every broken rule; empty when all rules hold.
 
     Args:
-        documents: the pipeline spec and, after it, the platform spec, as `finished` gives them.
+        documents: the pipeline spec and, after it, the platform spec.
         for_cluster: the pipeline will be uploaded; images must then be named by digest.
     """
     spec = documents[0]
@@ -116,15 +101,15 @@ def _check_form(spec: dict[str, Any]) -> Iterator[str]:
     form = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     if len(form) > MOST_PARAMETERS:
         yield f"{len(form)} parameters on the run form; at most {MOST_PARAMETERS}"
-    for name, card in form.items():
-        if not _PLAIN_NAME.fullmatch(name) or set(name.split("_")) & _MACHINE_WORDS:
+    for name, field in form.items():
+        if not _PLAIN_NAME.fullmatch(name) or any(map(_ML_TERMS.fullmatch, name.split("_"))):
             yield f"run form: {name!r} is no word a musician knows; put it into the recipe"
-        if not card.get("description"):
+        if not field.get("description"):
             yield f"run form: {name} has no description"
-        if "defaultValue" not in card:
+        if "defaultValue" not in field:
             yield f"run form: {name} has no default; the form would not start as it opens"
-        elif card.get("literals") and card["defaultValue"] not in card["literals"]:
-            yield f"run form: the default {card['defaultValue']!r} of {name} is not in its drop-down"
+        elif field.get("literals") and field["defaultValue"] not in field["literals"]:
+            yield f"run form: the default {field['defaultValue']!r} of {name} is not in its drop-down"
 
 
 def _check_image_tags(spec: dict[str, Any]) -> Iterator[str]:

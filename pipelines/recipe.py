@@ -1,6 +1,6 @@
-"""Recipe: one typed object, the settings of all steps, read from a commented TOML file.
+"""Recipe: the settings of all steps as one typed object, read from a TOML file with one table per step.
 
-A table per step; every knob is checked against the step's own settings, so a misspelt one is named before anything runs.
+Every entry is checked against the step's settings model, so a misspelt one is named before anything runs.
 """
 
 from __future__ import annotations
@@ -41,10 +41,15 @@ class Recipe(BaseModel):
     @field_validator(*(step for step in STEPS if step != "register"), "register_")
     @classmethod
     def _check_settings(cls, value: StepTable, info: Any) -> StepTable:
+        """Names every misspelt setting and every value out of bounds; settings that only a run knows may be missing."""
         step = str(info.field_name).removesuffix("_")
-        faults = find_setting_faults(step, value)
-        if faults:
-            raise ValueError("; ".join(faults))
+        try:
+            load_step_settings(step).model_validate(value)
+        except ValidationError as e:
+            errors = [error for error in e.errors() if error["type"] != "missing"]
+            if errors:
+                words = (f"{step}.{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors)
+                raise ValueError("; ".join(words)) from None
         return value
 
     def settings_for(self, step: str) -> StepTable:
@@ -53,7 +58,7 @@ class Recipe(BaseModel):
         return dict(value)
 
     def setting_value(self, step: str, name: str) -> Any:
-        """The value a step will see for a knob: the recipe's, or the step's own default."""
+        """The value that a step gets for a setting: the recipe's, or the step's own default."""
         field = load_step_settings(step).model_fields[name]
         return self.settings_for(step).get(name, field.get_default(call_default_factory=True))
 
@@ -64,21 +69,11 @@ def load_step_settings(step: str) -> type[StepSettings]:
     return model
 
 
-def find_setting_faults(step: str, knobs: StepTable) -> list[str]:
-    """Every misspelt knob and every value out of bounds; knobs that only a run can know may be missing."""
-    try:
-        load_step_settings(step).model_validate(knobs)
-    except ValidationError as e:
-        found = [x for x in e.errors() if x["type"] != "missing"]
-        return [f"{step}.{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in found]
-    return []
-
-
 def load_recipe(name: str | Path) -> Recipe:
     """A recipe by file, or by the name of one that ships (demo, first_release, full_finetune, lora_24gb).
 
     Raises:
-        SettingsError: no such file, no TOML, or knobs that do not fit, each named.
+        SettingsError: no such file, no TOML, or settings that do not fit, each named.
     """
     path = Path(name)
     if not path.suffix:
@@ -92,4 +87,4 @@ def load_recipe(name: str | Path) -> Recipe:
         raise SettingsError(f"the recipe is no TOML: {e}", where=str(path), cure="mend the line it names") from e
     except ValidationError as e:
         faults = "; ".join(x["msg"].removeprefix("Value error, ") for x in e.errors())
-        raise SettingsError(f"the recipe does not fit: {faults}", where=str(path), cure="mend the knobs named") from e
+        raise SettingsError(f"the recipe does not fit: {faults}", where=str(path), cure="mend the settings named") from e

@@ -1,11 +1,11 @@
-"""Uploads compiled pipelines to Kubeflow, runs, follows and cancels them. Needs no kfp SDK where compiled files are at hand.
+"""Uploads compiled pipelines to Kubeflow, runs, follows and cancels them. Needs no kfp SDK where there are compiled files.
 
-    python -m pipelines.submit upload                                      all pipelines, each under a version named by content
+    python -m pipelines.submit upload                                      all pipelines; a hash of the content names the version
     python -m pipelines.submit run full --set source=s3://jams/may --recipe lora_24gb
     python -m pipelines.submit follow RUN_ID
     python -m pipelines.submit cancel RUN_ID
 
-Exit code: 0 well, 1 the run failed or something is wrong with it, 2 the command line, 3 Kubeflow away or refusing, 4 not in time.
+Exit code: 0 success, 1 the run failed or another error, 2 a wrong command line, 3 Kubeflow does not answer or refuses, 4 timed out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from audiotune.outside.kubeflow import Kubeflow
 from audiotune.runs.kubeflow_runner import KubeflowRunner
 from audiotune.runs.port import RunStep, follow_run
 from pipelines.arguments import convert_arguments, parse_assignments
-from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
+from pipelines.cluster.settings import Cluster, find_cluster
 from pipelines.compile import compile_structure
 from pipelines.documents import PIPELINES, Documents, compute_version_name, read_documents, to_yaml
 from pipelines.finish import finish_pipeline
@@ -39,7 +39,7 @@ _STATE_WORDS = {"waiting": "PENDING", "running": "RUNNING", "done": "SUCCEEDED",
 
 
 def build_documents(name: str, args: argparse.Namespace, cluster: Cluster | None) -> Documents:
-    """The pipeline, finished: from the folder of compiled ones where there is one, else compiled now (needs kfp)."""
+    """The finished pipeline, from the folder of compiled ones; without a folder it is compiled now, which needs kfp."""
     folder = args.pipelines
     try:
         neutral = read_documents(Path(folder) / f"{name}.yaml") if folder else compile_structure(name)
@@ -61,45 +61,45 @@ def upload_documents(server: Kubeflow, documents: Documents) -> tuple[str, str]:
 
 
 def _upload_pipelines(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
-    chosen = args.names or PIPELINES
-    ready = [build_documents(name, args, cluster) for name in chosen]  # all must be well before the first one goes
+    # all must be built before the first one is uploaded
+    ready = [build_documents(name, args, cluster) for name in args.names or PIPELINES]
     _wait_for_server(server, args.wait_s)
     for documents in ready:
         upload_documents(server, documents)
 
 
 def _wait_for_server(server: Kubeflow, wait_s: float) -> None:
-    """Gives a Kubeflow that has just been started some time to answer."""
+    """Waits for a Kubeflow that has just been started."""
     until = time.monotonic() + wait_s
     while True:
         try:
             server.health()
+            return
         except KubeflowUnreachableError:
             if time.monotonic() >= until:
                 raise
             time.sleep(min(2.0, wait_s))
-        else:
-            return
 
 
 def _start_run(server: Kubeflow, args: argparse.Namespace, cluster: Cluster | None) -> None:
     documents = build_documents(args.name, args, cluster)
     arguments = convert_arguments(documents[0], parse_assignments(args.set))
     account = args.service_account or (cluster.service_account if cluster else "")
+    title = args.title or f"{args.name} by {os.environ.get('USER') or 'submit'}"
     runner = KubeflowRunner(server, args.name, version=upload_documents(server, documents), account=account)
-    run = runner.start(args.title or f"{args.name} by {_read_user()}", arguments)
+    run = runner.start(title, arguments)
     print(f"run {run}  {server.run_page(run)}".rstrip(), flush=True)
     if not args.no_wait:
         _follow_run(runner, run, args)
 
 
 def _follow_run(runner: KubeflowRunner, run: str, args: argparse.Namespace) -> None:
-    told: dict[str, str] = {}
+    printed: dict[str, str] = {}
 
     def print_states(steps: tuple[RunStep, ...]) -> None:
         for step in steps:
-            if told.get(step.name) != step.state:
-                told[step.name] = step.state
+            if printed.get(step.name) != step.state:
+                printed[step.name] = step.state
                 print(f"{step.name}: {_STATE_WORDS[step.state]}", flush=True)
 
     try:
@@ -110,16 +110,12 @@ def _follow_run(runner: KubeflowRunner, run: str, args: argparse.Namespace) -> N
         raise
 
 
-def _read_user() -> str:
-    return os.environ.get("USER") or "submit"
-
-
 def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
     try:
         if not args.endpoint:
             raise SettingsError("no Kubeflow is named", cure="give --endpoint or set AUDIOTUNE_KFP_ENDPOINT")
-        cluster = load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()
+        cluster = find_cluster(args.for_cluster)
         server = Kubeflow(args.endpoint, token=args.token, user=args.user, namespace=args.namespace, pages=args.pages)
         if args.verb == "upload":
             _upload_pipelines(server, args, cluster)
@@ -139,11 +135,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pipelines.submit", description=(__doc__ or "").split("\n")[0])
-    verbs = made.add_subparsers(dest="verb", required=True)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.submit", description=(__doc__ or "").split("\n")[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("upload", help="upload compiled pipelines; what is there already stays")
-    up.add_argument("names", nargs="*", choices=[*PIPELINES, []], help="which ones (default: all)")  # [] is what none gives
-    up.add_argument("--wait-s", type=float, default=0.0, help="seconds a Kubeflow that does not answer yet is waited for")
+    up.add_argument(
+        "names", nargs="*", choices=[*PIPELINES, []], help="which ones (default: all)"
+    )  # argparse checks the empty list, too
+    up.add_argument("--wait-s", type=float, default=0.0, help="seconds to wait for a Kubeflow that does not answer yet")
     run = verbs.add_parser("run", help="upload if needed, start a run, follow it")
     run.add_argument("name", choices=PIPELINES)
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
@@ -154,11 +152,11 @@ def _build_parser() -> argparse.ArgumentParser:
     follow.add_argument("run", help="the run's id")
     verbs.add_parser("cancel", help="end a run").add_argument("run", help="the run's id")
     for verb in (run, follow):
-        verb.add_argument("--every-s", type=float, default=5.0, help="seconds between two looks")
+        verb.add_argument("--every-s", type=float, default=5.0, help="seconds between two requests for the state")
         verb.add_argument("--limit-s", type=float, default=7 * 86_400, help="give up following after this many seconds")
     for verb in verbs.choices.values():
         _add_server_flags(verb)
-    return made
+    return parser
 
 
 def _add_server_flags(verb: argparse.ArgumentParser) -> None:

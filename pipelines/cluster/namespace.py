@@ -27,7 +27,7 @@ from audiotune.store.layout import KUBEFLOW
 from components.finetune.nodes.node_resources import LABELS, RUNTIME
 from components.finetune.nodes.trainjob import CONTAINER, GROUP, JOB
 from components.image import TRAIN
-from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
+from pipelines.cluster.settings import Cluster, find_cluster, load_cluster
 
 LAUNCHER = "kfp-launcher"
 LOG_SECRET = "mlpipeline-minio-artifact"  # Argo's log archive in Kubeflow's own namespace; without it the first pod hangs
@@ -65,20 +65,20 @@ def build_launcher_data(cluster: Cluster) -> dict[str, str]:
 def build_log_repository(cluster: Cluster) -> str:
     """Where Argo archives the logs of runs: in the group's own bucket, with the steps' own key.
 
-    Kubeflow's default is its own store, which our policies and keys do not reach: every pod would end in an error.
+    Kubeflow's default is its own store. Our policies and keys do not reach it, so every pod would end in an error.
     """
     endpoint, region, plain = _parse_store(cluster)
     bucket = urlsplit(cluster.store)
     folder = "/".join(part for part in (bucket.path.strip("/"), KUBEFLOW.key("logs")) if part)
     keys = {f"{kind}KeySecret": {"name": cluster.store_secret, "key": key} for kind, key in zip(("access", "secret"), KEYS)}
-    place = {
+    bucket_settings = {
         "endpoint": endpoint,
         "bucket": bucket.netloc,
         "region": region,
         "insecure": plain,
         "keyFormat": f"{folder}/{{{{workflow.name}}}}/{{{{pod.name}}}}",
     }
-    return yaml.safe_dump({"archiveLogs": True, "s3": {**place, **keys}}, sort_keys=False)
+    return yaml.safe_dump({"archiveLogs": True, "s3": {**bucket_settings, **keys}}, sort_keys=False)
 
 
 def build_step_rules(cluster: Cluster) -> list[dict[str, Any]]:
@@ -86,13 +86,13 @@ def build_step_rules(cluster: Cluster) -> list[dict[str, Any]]:
 
     Without the last of the four each step only warns about the number of its attempt.
     """
-    made = [
+    rules = [
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": [LAUNCHER]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [cluster.store_secret]},
         {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
     ]
-    return [*made, *build_training_rules()] if uses_several_nodes(cluster) else made
+    return [*rules, *build_training_rules()] if uses_several_nodes(cluster) else rules
 
 
 def uses_several_nodes(cluster: Cluster) -> bool:
@@ -114,14 +114,14 @@ def build_objects(cluster: Cluster, namespace: str) -> list[Object]:
     account = cluster.service_account or ACCOUNT
     repositories = _build_object("v1", "ConfigMap", REPOSITORIES, namespace, data={"audio-tune": build_log_repository(cluster)})
     repositories["metadata"]["annotations"] = {REPOSITORY: "audio-tune"}
-    made = [
+    objects = [
         _build_object("v1", "ConfigMap", LAUNCHER, namespace, data=build_launcher_data(cluster)),
         repositories,
         _build_object("v1", "ServiceAccount", account, namespace),
         *_build_role("audio-tune-steps", account, namespace, build_step_rules(cluster)),
-        _build_object("networking.k8s.io/v1", "NetworkPolicy", "audio-tune-steps", namespace, spec=_build_step_policy(cluster)),
+        _build_step_policy(cluster, namespace),
     ]
-    return [*made, *_build_runtime_objects(cluster, namespace)] if uses_several_nodes(cluster) else made
+    return [*objects, *_build_runtime_objects(cluster, namespace)] if uses_several_nodes(cluster) else objects
 
 
 def build_training_objects(cluster: Cluster, namespace: str) -> list[Object]:
@@ -136,18 +136,14 @@ def build_training_objects(cluster: Cluster, namespace: str) -> list[Object]:
 def _build_runtime_objects(cluster: Cluster, namespace: str) -> list[Object]:
     return [
         _build_object(f"{GROUP}/v1alpha1", "TrainingRuntime", RUNTIME, namespace, spec=build_runtime_spec(cluster)),
-        _build_object(
-            "networking.k8s.io/v1", "NetworkPolicy", "audio-tune-training", namespace, spec=_build_training_policy(cluster)
-        ),
+        _build_training_policy(cluster, namespace),
     ]
 
 
 def build_runtime_spec(cluster: Cluster) -> dict[str, Any]:
-    """Trainer's torch runtime, but without retries: when one pod is lost the others wait for it, so the step starts all of them again.
-
-    Training pods need no token of Kubernetes.
-    """
+    """Trainer's torch runtime without retries: when one pod is lost the others wait for it, so the step restarts all of them."""
     image = cluster.images.train or TRAIN  # a TrainJob brings its own
+    # training pods need no token of Kubernetes
     pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [{"name": CONTAINER, "image": image}]}
     template = {
         "metadata": {"labels": {f"{GROUP}/trainjob-ancestor-step": "trainer"}},
@@ -171,31 +167,29 @@ def _build_object(version: str, kind: str, name: str, namespace: str, **rest: An
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels}, **rest}
 
 
-def _build_step_policy(cluster: Cluster) -> dict[str, Any]:
+def _build_step_policy(cluster: Cluster, namespace: str) -> Object:
     """Pods of a run open connections and accept none. KFP labels all of them with pipeline/runid."""
-    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
-    ports = [{"protocol": "TCP", "port": port} for port in sorted({*EGRESS_TCP, *named, 6443})]
-    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return {
-        "podSelector": {"matchExpressions": [{"key": "pipeline/runid", "operator": "Exists"}]},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": [],
-        "egress": [{"ports": [*dns, *ports]}],
-    }
+    selector = {"matchExpressions": [{"key": "pipeline/runid", "operator": "Exists"}]}
+    return _build_policy("audio-tune-steps", namespace, selector, [], [_build_egress(cluster, {*EGRESS_TCP, 6443})])
 
 
-def _build_training_policy(cluster: Cluster) -> dict[str, Any]:
+def _build_training_policy(cluster: Cluster, namespace: str) -> Object:
     """Training pods reach each other on any port (NCCL takes a free one), the store and MLflow; they accept no other connection."""
-    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
-    ports = [{"protocol": "TCP", "port": port} for port in sorted({443, 9000, 5000, *named})]
-    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     each_other = [{"podSelector": {"matchLabels": dict(LABELS)}}]
-    return {
-        "podSelector": {"matchLabels": dict(LABELS)},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": each_other}],
-        "egress": [{"to": each_other}, {"ports": [*dns, *ports]}],
-    }
+    egress = [{"to": each_other}, _build_egress(cluster, {443, 9000, 5000})]
+    return _build_policy("audio-tune-training", namespace, {"matchLabels": dict(LABELS)}, [{"from": each_other}], egress)
+
+
+def _build_policy(name: str, namespace: str, selector: Object, ingress: list[Object], egress: list[Object]) -> Object:
+    spec = {"podSelector": selector, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress}
+    return _build_object("networking.k8s.io/v1", "NetworkPolicy", name, namespace, spec=spec)
+
+
+def _build_egress(cluster: Cluster, tcp: set[int]) -> dict[str, Any]:
+    """DNS, these ports, and those of the store and of MLflow."""
+    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
+    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    return {"ports": [*dns, *({"protocol": "TCP", "port": port} for port in sorted(tcp | named))]}
 
 
 def build_patch_command(cluster: Cluster, namespace: str = "kubeflow") -> str:
@@ -223,18 +217,18 @@ def build_manifests(cluster: Cluster) -> dict[str, str]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.namespace", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
-    parser.add_argument("--namespace", default="", help="where runs land (default: audio-tune; with --patch kubeflow)")
+    parser.add_argument("--namespace", default="", help="namespace of the runs (default: audio-tune; with --patch kubeflow)")
     parser.add_argument("--patch", action="store_true", help="single-user: print the command that changes Kubeflow's ConfigMap")
     parser.add_argument("--secrets", action="store_true", help="print the command that makes the Secret with the store's key")
     parser.add_argument("--training", action="store_true", help="print only what a TrainJob needs besides, for nodes above 1")
-    parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp anew")
+    parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp again")
     args = parser.parse_args(argv)
     try:
         if args.write:
             for name, text in build_manifests(load_cluster(DEPLOY / "cluster.yaml")).items():
                 write_atomic_file(DEPLOY / name, text)
             return 0
-        cluster = (load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()) or Cluster()
+        cluster = find_cluster(args.for_cluster) or Cluster()
     except AudioTuneError as e:
         print(f"namespace: {e}", file=sys.stderr)
         return 2

@@ -100,10 +100,10 @@ def _flatten_table(table: dict[str, Any]) -> dict[str, Any]:
     return {**flat, **{name: value for name, value in table.items() if name not in known}}
 
 
-def cluster_from_environment() -> Cluster | None:
-    """The facts in the file that AUDIOTUNE_CLUSTER names, or None."""
-    path = os.environ.get("AUDIOTUNE_CLUSTER")
-    return load_cluster(Path(path)) if path else None
+def find_cluster(path: Path | None) -> Cluster | None:
+    """The facts in this file, or else in the file that AUDIOTUNE_CLUSTER names; None where neither is given."""
+    named = path or os.environ.get("AUDIOTUNE_CLUSTER")
+    return load_cluster(Path(named)) if named else None
 
 
 def apply_images(cluster: Cluster, values: Path) -> Cluster:
@@ -116,10 +116,10 @@ def apply_images(cluster: Cluster, values: Path) -> Cluster:
 
 def apply_preset(cluster: Cluster, name: str, presets: Path = _PRESETS) -> Cluster:
     """Takes a GPU preset of the chart: resource, count, selector, tolerations, shared memory, batch size and recipe."""
-    found = _read_table(presets)
-    if name not in found:
-        raise SettingsError(f"no GPU preset {name!r}", cure=f"take one of: {', '.join(found)}")
-    preset = found[name]
+    known = _read_table(presets)
+    if name not in known:
+        raise SettingsError(f"no GPU preset {name!r}", cure=f"take one of: {', '.join(known)}")
+    preset = known[name]
     ours = preset["pipelines"]
     return _check_cluster(
         {
@@ -146,19 +146,19 @@ def _build_reference(images: dict[str, Any], name: str) -> str:
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text())
+        table = yaml.safe_load(path.read_text())
     except OSError as e:
         raise SettingsError(f"the file cannot be read: {e.strerror}", where=str(path), cure="name one that is there") from e
     except yaml.YAMLError as e:
         raise SettingsError(f"the file is neither JSON nor YAML: {e}", where=str(path), cure="mend the line it names") from e
-    if not isinstance(found, dict):
+    if not isinstance(table, dict):
         raise SettingsError("the file holds no table", where=str(path), cure="write keys and values")
-    return found
+    return table
 
 
-def _check_cluster(given: dict[str, Any], where: str) -> Cluster:
+def _check_cluster(facts: dict[str, Any], where: str) -> Cluster:
     try:
-        return Cluster.model_validate(given)
+        return Cluster.model_validate(facts)
     except ValidationError as e:
         faults = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
         raise SettingsError(f"the cluster's facts do not fit: {faults}", where=where, cure="mend the keys named") from e

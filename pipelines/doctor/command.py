@@ -13,13 +13,14 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubernetes import Kubernetes, connect_kubernetes
 from pipelines.cluster.namespace import ACCOUNT
-from pipelines.cluster.settings import Cluster, cluster_from_environment, load_cluster
+from pipelines.cluster.settings import Cluster, find_cluster
 from pipelines.doctor import checks_environment, checks_namespace, checks_training
 from pipelines.doctor.findings import Check, CheckTarget, DoctorFinding, run_check
 
@@ -46,22 +47,22 @@ def run_checks(target: CheckTarget) -> list[DoctorFinding]:
     return [finding for about, check in CHECKS.items() for finding in run_check(about, check, target)]
 
 
-def format_findings(found: list[DoctorFinding]) -> str:
+def format_findings(findings: list[DoctorFinding]) -> str:
     """The findings as text."""
     lines = []
-    for finding in found:
+    for finding in findings:
         lines.append(f"{_MARKS[finding.state]} {finding.about}: {finding.words}")
         lines += [f"    {line}" for line in finding.cure.splitlines() if finding.state != "well"]
-    wrong = sum(finding.state == "wrong" for finding in found)
-    unknown = sum(finding.state == "unknown" for finding in found)
-    end = f"{wrong} wrong of {len(found)}" if wrong else "nothing is wrong"
+    wrong = sum(finding.state == "wrong" for finding in findings)
+    unknown = sum(finding.state == "unknown" for finding in findings)
+    end = f"{wrong} wrong of {len(findings)}" if wrong else "nothing is wrong"
     return "\n".join([*lines, f"{end}, {unknown} could not be seen" if unknown else end])
 
 
 def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
     try:
-        cluster = (load_cluster(args.for_cluster) if args.for_cluster else cluster_from_environment()) or Cluster()
+        cluster = find_cluster(args.for_cluster) or Cluster()
     except AudioTuneError as e:
         print(f"doctor: {e}", file=sys.stderr)
         return 2
@@ -70,16 +71,16 @@ def main(argv: list[str] | None = None) -> int:
     if kubernetes is None and kubeflow is None:
         return 3
     account = args.service_account or cluster.service_account or ACCOUNT
-    found = run_checks(CheckTarget(cluster, args.namespace or args.home, args.home, account, kubernetes, kubeflow))
-    print(json.dumps([finding.as_dict() for finding in found], indent=1) if args.json else format_findings(found))
-    return 1 if any(finding.state == "wrong" for finding in found) else 0
+    findings = run_checks(CheckTarget(cluster, args.namespace or args.home, args.home, account, kubernetes, kubeflow))
+    print(json.dumps([asdict(finding) for finding in findings], indent=1) if args.json else format_findings(findings))
+    return 1 if any(finding.state == "wrong" for finding in findings) else 0
 
 
 def _try_kubernetes(args: argparse.Namespace) -> Kubernetes | None:
     try:
-        found = connect_kubernetes(args.kubeconfig, args.kubernetes, args.context)
-        found.server_date()  # a request that every user may make
-        return found
+        kubernetes = connect_kubernetes(args.kubeconfig, args.kubernetes, args.context)
+        kubernetes.server_date()  # a request that every user may make
+        return kubernetes
     except PipelineError as e:
         print(f"doctor: {e}", file=sys.stderr)
         return None
@@ -89,21 +90,21 @@ def _build_parser() -> argparse.ArgumentParser:
     def env(name: str) -> str:
         return os.environ.get(f"AUDIOTUNE_KFP_{name}", "")
 
-    made = argparse.ArgumentParser(prog="python -m pipelines.doctor", description=(__doc__ or "").split("\n")[0])
-    made.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
-    made.add_argument("--endpoint", default=env("ENDPOINT"), help="Kubeflow Pipelines API (AUDIOTUNE_KFP_ENDPOINT)")
-    made.add_argument("--token", default=env("TOKEN"), help="bearer token (AUDIOTUNE_KFP_TOKEN)")
-    made.add_argument("--user", default=env("USER"), help="kubeflow-userid header (AUDIOTUNE_KFP_USER)")
-    made.add_argument("--namespace", default=env("NAMESPACE"), help="where runs land (default: Kubeflow's own: single-user)")
-    made.add_argument("--home", default="kubeflow", help="namespace Kubeflow itself lives in (default kubeflow)")
-    made.add_argument("--service-account", default="", help=f"account of the steps (default: the cluster's, else {ACCOUNT})")
-    made.add_argument(
+    parser = argparse.ArgumentParser(prog="python -m pipelines.doctor", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
+    parser.add_argument("--endpoint", default=env("ENDPOINT"), help="Kubeflow Pipelines API (AUDIOTUNE_KFP_ENDPOINT)")
+    parser.add_argument("--token", default=env("TOKEN"), help="bearer token (AUDIOTUNE_KFP_TOKEN)")
+    parser.add_argument("--user", default=env("USER"), help="kubeflow-userid header (AUDIOTUNE_KFP_USER)")
+    parser.add_argument("--namespace", default=env("NAMESPACE"), help="where runs land (default: Kubeflow's own: single-user)")
+    parser.add_argument("--home", default="kubeflow", help="namespace Kubeflow itself lives in (default kubeflow)")
+    parser.add_argument("--service-account", default="", help=f"account of the steps (default: the cluster's, else {ACCOUNT})")
+    parser.add_argument(
         "--kubeconfig", default="", help="file to reach Kubernetes by (default: KUBECONFIG, ~/.kube/config, the pod's own)"
     )
-    made.add_argument("--context", default="", help="context of the kubeconfig")
-    made.add_argument("--kubernetes", default="", metavar="URL", help="address of `kubectl proxy` instead of a kubeconfig")
-    made.add_argument("--json", action="store_true", help="print the findings as JSON")
-    return made
+    parser.add_argument("--context", default="", help="context of the kubeconfig")
+    parser.add_argument("--kubernetes", default="", metavar="URL", help="address of `kubectl proxy` instead of a kubeconfig")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return parser
 
 
 if __name__ == "__main__":

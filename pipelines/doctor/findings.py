@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from audiotune.errors import KubernetesForbiddenError, PipelineError
 from audiotune.outside.kubeflow import Kubeflow
@@ -12,6 +12,8 @@ from audiotune.outside.kubernetes import Kubernetes
 from pipelines.cluster.settings import Cluster
 
 FindingState = Literal["well", "warning", "wrong", "unknown"]
+# what a check yields: state, words and, where there is something to do, the cure
+CheckResult = tuple[FindingState, str] | tuple[FindingState, str, str]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class DoctorFinding:
     """The result of one check.
 
     Attributes:
-        about: what, in a word or two.
+        about: what was checked: its key in CHECKS.
         state: well; warning: runs work, but with a drawback; wrong: runs will fail; unknown: it could not be read from here.
         words: the state, in one sentence.
         cure: what to do about it.
@@ -29,9 +31,6 @@ class DoctorFinding:
     state: FindingState
     words: str
     cure: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,17 @@ class CheckTarget:
         return self.kubernetes
 
 
-Check = Callable[[CheckTarget], Iterator[DoctorFinding]]
+Check = Callable[[CheckTarget], Iterator[CheckResult]]
 
 
 def run_check(about: str, check: Check, target: CheckTarget) -> list[DoctorFinding]:
     """Runs one check. What it may not or cannot read becomes a finding, too."""
     try:
-        return list(check(target))
+        return [DoctorFinding(about, *result) for result in check(target)]
     except KubernetesForbiddenError as e:
-        return [DoctorFinding(about, "unknown", f"could not be seen: {e}", "run the doctor as somebody who may read it")]
+        words, cure = f"could not be seen: {e}", "run the doctor as somebody who may read it"
     except PipelineError as e:
-        return [DoctorFinding(about, "unknown", f"could not be seen: {e.what}", e.cure)]
+        words, cure = f"could not be seen: {e.what}", e.cure
     except (LookupError, TypeError, ValueError, AttributeError) as e:
-        return [
-            DoctorFinding(
-                about, "unknown", f"what was found could not be understood: {type(e).__name__}: {e}", "look at it by hand"
-            )
-        ]
+        words, cure = f"what was found could not be understood: {type(e).__name__}: {e}", "look at it by hand"
+    return [DoctorFinding(about, "unknown", words, cure)]

@@ -55,9 +55,9 @@ KEYS = {"data": {"accesskey": "eA==", "secretkey": "eA=="}}
 Change = Callable[[FakeKubernetes], None]
 
 
-def archive(told: str) -> dict[str, Any]:
+def archive(repository: str) -> dict[str, Any]:
     """ConfigMap artifact-repositories with this as its default."""
-    return {"metadata": {"annotations": {REPOSITORY: "ours"}}, "data": {"ours": told}}
+    return {"metadata": {"annotations": {REPOSITORY: "ours"}}, "data": {"ours": repository}}
 
 
 def healthy() -> FakeKubernetes:
@@ -136,7 +136,7 @@ TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "o
         ("pod security", "wrong", "no namespace", drop("/api/v1/namespaces/jam")),
         ("store name", "wrong", "no Service store", drop(SERVICE)),
         ("store name", "wrong", "no port 9000", put(SERVICE, {"spec": {"ports": [{"port": 80}]}})),
-        ("store name", "wrong", "nobody stands behind", put(SLICES, {"items": []})),
+        ("store name", "wrong", "no pod is ready behind", put(SLICES, {"items": []})),
         ("gpu", "wrong", "none of 0 nodes", put(NODE, {"items": []})),
         ("gpu", "wrong", "no node can give", put(NODE, {"items": [{**TAINTED, "status": {"allocatable": {"cpu": "4"}}}]})),
         ("gpu", "wrong", "other:NoExecute", put(NODE, {"items": [{**TAINTED, "status": {"allocatable": {"nvidia.com/gpu": "1"}}}]})),
@@ -227,7 +227,7 @@ def test_where_several_nodes_train_and_all_is_well() -> None:
     [
         ("trainer", "wrong", "Kubeflow Trainer is not installed", drop(OPENAPI)),
         ("trainer", "wrong", "no TrainingRuntime audio-tune in jam", drop(RUNTIME_PATH)),
-        ("trainer", "warning", "starts single pods again", put(RUNTIME_PATH, other_runtime(backoffLimit=6))),
+        ("trainer", "warning", "restarts single pods", put(RUNTIME_PATH, other_runtime(backoffLimit=6))),
         ("trainer", "wrong", "has no container node", put(RUNTIME_PATH, other_runtime(template={"spec": {"containers": []}}))),
         ("trainer", "unknown", "may not ask", lambda f: f.forbidden.add(RUNTIME_PATH)),
         ("rights", "wrong", "may not delete trainjobs", without("delete trainer.kubeflow.org/trainjobs/")),
