@@ -1,4 +1,4 @@
-"""Writes the files that come from the values model: `python -m deploy.chart.generate`; --check only lists those that differ."""
+"""Writes the files that are made from the values model: `python -m deploy.chart.generate`; --check only lists those that differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def render_files() -> dict[Path, str]:
-    """Path below the repository -> what should stand there."""
+    """Path below the repository -> its text."""
     chart, docs = Path("helm/audio-tune"), Path("docs/operations")
     return {
         chart / "values.schema.json": schema.render_schema(),
@@ -26,24 +26,21 @@ def render_files() -> dict[Path, str]:
 
 
 def list_drifted_files() -> list[str]:
-    """The files that differ from what the model says."""
-
-    def stands(path: Path) -> str:
-        full = REPOSITORY / path
-        return full.read_text() if full.exists() else ""
-
-    return [str(path) for path, text in render_files().items() if stands(path) != text]
+    """The files that are missing or differ from the model."""
+    files = {REPOSITORY / path: text for path, text in render_files().items()}
+    return [str(path.relative_to(REPOSITORY)) for path, text in files.items() if not path.exists() or path.read_text() != text]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.chart.generate", description=(__doc__ or "").strip())
     parser.add_argument("--check", action="store_true", help="write nothing; fail when something has drifted")
     if parser.parse_args(argv).check:
-        found = list_drifted_files()
-        print("\n".join(f"{path} has drifted; run python -m deploy.chart.generate" for path in found), file=sys.stderr)
-        return 1 if found else 0
-    for path, text in render_files().items():
-        write_atomic_file(REPOSITORY / path, text)
+        drifted = list_drifted_files()
+        for path in drifted:
+            print(f"{path} has drifted; run python -m deploy.chart.generate", file=sys.stderr)
+        return 1 if drifted else 0
+    for name, text in render_files().items():
+        write_atomic_file(REPOSITORY / name, text)
     return 0
 
 

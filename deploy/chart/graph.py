@@ -1,4 +1,4 @@
-"""The service graph, which says who may talk to whom. The chart holds it as data; the docs' page is made from the same data."""
+"""The page on the service graph: which connections are allowed. It is made from the data that the chart reads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ CHART = Path(__file__).resolve().parents[2] / "helm" / "audio-tune"
 
 def load_graph() -> dict[str, Any]:
     """files/graph.yaml as it is."""
-    made: dict[str, Any] = yaml.safe_load((CHART / "files" / "graph.yaml").read_text())
-    return made
+    graph: dict[str, Any] = yaml.safe_load((CHART / "files" / "graph.yaml").read_text())
+    return graph
 
 
 def draw_mermaid() -> str:
-    """The graph as a Mermaid picture; nodes outside the release are round."""
+    """The graph as a Mermaid diagram; nodes outside the release are round."""
     data = load_graph()
     lines = ["```mermaid", "flowchart LR"]
-    for name, node in data["parts"].items():
-        lines.append(f'  {_make_node_id(name)}["{node["title"]}"]')
-    for name, node in data["outside"].items():
-        lines.append(f'  {_make_node_id(name)}(("{node["title"]}"))')
-    for arrow in data["arrows"]:
-        lines.append(f'  {_make_node_id(arrow["from"])} -- "{arrow["port"]}" --> {_make_node_id(arrow["to"])}')
+    lines += [f'  {_make_node_id(name)}["{node["title"]}"]' for name, node in data["parts"].items()]
+    lines += [f'  {_make_node_id(name)}(("{node["title"]}"))' for name, node in data["outside"].items()]
+    lines += [f'  {_make_node_id(a["from"])} -- "{a["port"]}" --> {_make_node_id(a["to"])}' for a in data["arrows"]]
     return "\n".join([*lines, "```"])
 
 

@@ -1,4 +1,4 @@
-"""Rules between values. Each is written once for Python and once for Helm's templates; a test compares the two."""
+"""Rules between values. Each is written once and gives a check in Python and one in Helm's templates; a test compares the two."""
 
 from __future__ import annotations
 
@@ -6,197 +6,190 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ValueCondition:
+    """A Go template expression over .Values, and the same in Python over the values as Helm sees them."""
+
+    template: str
+    holds: Callable[[Values], Any]
 
 
 @dataclass(frozen=True)
 class ValueRule:
-    """A combination of values that is refused.
-
-    Attributes:
-        key: the value to change.
-        template: Go template expression over .Values, true when the rule is broken.
-        broken: the same in Python, over the values as Helm sees them.
-        words: what is wrong and the cure.
-    """
+    """A combination of values that is refused: the value to change, a sentence with the cure, and the combination."""
 
     key: str
-    template: str
-    broken: Callable[[Mapping[str, Any]], bool]
     words: str
+    broken: ValueCondition
 
 
-# Variables that the chart sets; of two with one name, the order would decide silently.
+def _get(values: Values, key: str) -> Any:
+    return reduce(lambda group, name: group[name], key.split("."), values)
+
+
+def _is_set(key: str) -> ValueCondition:
+    return ValueCondition(f".{key}", lambda v: _get(v, key))
+
+
+def _equals(key: str, text: str) -> ValueCondition:
+    return ValueCondition(f'(eq .{key} "{text}")', lambda v: _get(v, key) == text)
+
+
+def _matches(key: str, pattern: str) -> ValueCondition:
+    return ValueCondition(f"(regexMatch {json.dumps(pattern)} .{key})", lambda v: re.search(pattern, _get(v, key)))
+
+
+def _not(condition: ValueCondition) -> ValueCondition:
+    return ValueCondition(f"(not {condition.template})", lambda v: not condition.holds(v))
+
+
+def _all(*conditions: ValueCondition) -> ValueCondition:
+    return ValueCondition(f"(and {' '.join(c.template for c in conditions)})", lambda v: all(c.holds(v) for c in conditions))
+
+
+def _any(*conditions: ValueCondition) -> ValueCondition:
+    return ValueCondition(f"(or {' '.join(c.template for c in conditions)})", lambda v: any(c.holds(v) for c in conditions))
+
+
+def _require(key: str, words: str, *when: ValueCondition) -> ValueRule:
+    """A value that must not be empty where all of the conditions hold."""
+    empty = _not(_is_set(key))
+    return ValueRule(key, words, _all(*when, empty) if when else empty)
+
+
+def _require_host(route: str, words: str) -> ValueRule:
+    named = _any(_is_set(f"{route}.studioHost"), _is_set(f"{route}.generationHost"))
+    return ValueRule(f"{route}.studioHost", words, _all(_is_set(f"{route}.enabled"), _not(named)))
+
+
+# Variables that the chart sets; if two had the same name, their order would decide.
 CHART_VARIABLES = ("AUDIOTUNE_", "AWS_", "MLFLOW_", "HOME", "XDG_CACHE_HOME")
 
 
-_OPENID = r"(^|\s)openid(\s|$)"
-_PUBLIC_URL = "^https://[^/]+/*$"
-
-
-def _sets_chart_variable(env: Mapping[str, str]) -> bool:
-    return any(name.startswith(CHART_VARIABLES) for name in env)
-
-
-def _has_public_url(v: Mapping[str, Any]) -> bool:
-    """The given address, or else one that a route has."""
-    if url := v["studio"]["oidc"]["url"]:
-        return bool(re.search(_PUBLIC_URL, url))
-    return any(v[route]["enabled"] and v[route]["studioHost"] for route in ("ingress", "httpRoute"))
-
-
-def _make_env_rule(part: str) -> ValueRule:
+def _refuse_chart_variables(part: str) -> ValueRule:
     return ValueRule(
         f"{part}.env",
-        f'(regexMatch "(^|,)({"|".join(CHART_VARIABLES)})" (join "," (keys .{part}.env)))',
-        lambda v: _sets_chart_variable(v[part]["env"]),
         f"names beginning with {', '.join(CHART_VARIABLES)} are the chart's own; set the value that stands for it",
+        ValueCondition(
+            f'(regexMatch "(^|,)({"|".join(CHART_VARIABLES)})" (join "," (keys .{part}.env)))',
+            lambda v: any(name.startswith(CHART_VARIABLES) for name in v[part]["env"]),
+        ),
     )
 
 
-def _removes_jobs_too_early(storage: Mapping[str, Any], keep_days: float) -> bool:
-    ruled = storage["kind"] == "bundled" or storage["external"]["makeBucket"]
+def _removes_jobs_too_early(v: Values) -> bool:
+    storage, keep_days = v["objectStorage"], v["generation"]["keepDays"]
     jobs_days = storage["lifecycle"]["jobsDays"]
-    return bool(ruled and jobs_days and (keep_days == 0 or jobs_days < keep_days))
+    sets_rules = storage["kind"] == "bundled" or storage["external"]["makeBucket"]
+    return bool(sets_rules and jobs_days and (keep_days == 0 or jobs_days < keep_days))
 
+
+_EXTERNAL_DATABASE = (_equals("registry.kind", "bundled"), _equals("database.kind", "external"))
+_OIDC = _is_set("studio.oidc.issuer")
+_OIDC_URL = "studio.oidc.url"
+_OPEN = _equals("access.mode", "open")
+_STUDIO_ROUTES = [_all(_is_set(f"{route}.enabled"), _is_set(f"{route}.studioHost")) for route in ("ingress", "httpRoute")]
 
 RULES = (
-    ValueRule(
+    _require(
         "images.registry",
-        "(not .images.registry)",
-        lambda v: not v["images"]["registry"],
         "say where the images live, as in --set images.registry=registry.home:5000; `make images REGISTRY=...` pushes them there",
     ),
-    ValueRule(
+    _require(
         "objectStorage.external.secret",
-        '(and (eq .objectStorage.kind "external") (not .objectStorage.external.secret))',
-        lambda v: v["objectStorage"]["kind"] == "external" and not v["objectStorage"]["external"]["secret"],
         "an external store needs an existing Secret with accesskey and secretkey",
+        _equals("objectStorage.kind", "external"),
     ),
-    ValueRule(
-        "database.external.host",
-        '(and (eq .registry.kind "bundled") (eq .database.kind "external") (not .database.external.host))',
-        lambda v: (
-            v["registry"]["kind"] == "bundled" and v["database"]["kind"] == "external" and not v["database"]["external"]["host"]
-        ),
-        "an external database needs a host name",
-    ),
-    ValueRule(
+    _require("database.external.host", "an external database needs a host name", *_EXTERNAL_DATABASE),
+    _require(
         "database.external.secret",
-        '(and (eq .registry.kind "bundled") (eq .database.kind "external") (not .database.external.secret))',
-        lambda v: (
-            v["registry"]["kind"] == "bundled" and v["database"]["kind"] == "external" and not v["database"]["external"]["secret"]
-        ),
         "an external database needs an existing Secret with username and password",
+        *_EXTERNAL_DATABASE,
     ),
-    ValueRule(
-        "registry.external.url",
-        '(and (eq .registry.kind "external") (not .registry.external.url))',
-        lambda v: v["registry"]["kind"] == "external" and not v["registry"]["external"]["url"],
-        "an external registry needs its address",
-    ),
-    ValueRule(
+    _require("registry.external.url", "an external registry needs its address", _equals("registry.kind", "external")),
+    _require(
         "kfp.endpoint",
-        '(and (ne .kfp.mode "none") (not .kfp.endpoint))',
-        lambda v: v["kfp"]["mode"] != "none" and not v["kfp"]["endpoint"],
         "say where its API answers, as in http://ml-pipeline.kubeflow:8888, or set kfp.mode to none",
+        _not(_equals("kfp.mode", "none")),
     ),
     ValueRule(
         "generation.autoscaling.maxReplicas",
-        "(gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas))",
-        lambda v: v["generation"]["autoscaling"]["minReplicas"] > v["generation"]["autoscaling"]["maxReplicas"],
         "must not be below minReplicas",
+        ValueCondition(
+            "(gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas))",
+            lambda v: v["generation"]["autoscaling"]["minReplicas"] > v["generation"]["autoscaling"]["maxReplicas"],
+        ),
     ),
-    ValueRule(
+    _require(
         "generation.autoscaling.prometheusUrl",
-        '(and (eq .generation.autoscaling.kind "keda") (not .generation.autoscaling.prometheusUrl))',
-        lambda v: v["generation"]["autoscaling"]["kind"] == "keda" and not v["generation"]["autoscaling"]["prometheusUrl"],
         "KEDA asks Prometheus for the queue; say where it answers",
+        _equals("generation.autoscaling.kind", "keda"),
     ),
-    ValueRule(
-        "ingress.studioHost",
-        "(and .ingress.enabled (not (or .ingress.studioHost .ingress.generationHost)))",
-        lambda v: v["ingress"]["enabled"] and not (v["ingress"]["studioHost"] or v["ingress"]["generationHost"]),
-        "an Ingress needs studioHost or generationHost",
-    ),
-    ValueRule(
-        "httpRoute.parentRefs",
-        "(and .httpRoute.enabled (not .httpRoute.parentRefs))",
-        lambda v: v["httpRoute"]["enabled"] and not v["httpRoute"]["parentRefs"],
-        "an HTTPRoute needs the Gateway it is attached to",
-    ),
-    ValueRule(
-        "httpRoute.studioHost",
-        "(and .httpRoute.enabled (not (or .httpRoute.studioHost .httpRoute.generationHost)))",
-        lambda v: v["httpRoute"]["enabled"] and not (v["httpRoute"]["studioHost"] or v["httpRoute"]["generationHost"]),
-        "an HTTPRoute needs studioHost or generationHost",
-    ),
+    _require_host("ingress", "an Ingress needs studioHost or generationHost"),
+    _require("httpRoute.parentRefs", "an HTTPRoute needs the Gateway it is attached to", _is_set("httpRoute.enabled")),
+    _require_host("httpRoute", "an HTTPRoute needs studioHost or generationHost"),
     ValueRule(
         "access.mode",
-        '(and (eq .access.mode "open") (or .ingress.enabled .httpRoute.enabled))',
-        lambda v: v["access"]["mode"] == "open" and (v["ingress"]["enabled"] or v["httpRoute"]["enabled"]),
         "open lets everybody in; with an Ingress or HTTPRoute it must be members",
+        _all(_OPEN, _any(_is_set("ingress.enabled"), _is_set("httpRoute.enabled"))),
     ),
     ValueRule(
         "studio.releasesBy",
-        '(and (eq .studio.releasesBy "owners") (eq .access.mode "open"))',
-        lambda v: v["studio"]["releasesBy"] == "owners" and v["access"]["mode"] == "open",
         "without sign-in nobody is known to be an owner; set access.mode to members",
+        _all(_equals("studio.releasesBy", "owners"), _OPEN),
     ),
-    ValueRule(
-        "studio.oidc.clientId",
-        "(and .studio.oidc.issuer (not .studio.oidc.clientId))",
-        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not v["studio"]["oidc"]["clientId"],
-        "say what the provider calls the studio",
-    ),
+    _require("studio.oidc.clientId", "say what the provider calls the studio", _OIDC),
     ValueRule(
         "studio.oidc.issuer",
-        '(and .studio.oidc.issuer (or (not (hasPrefix "https://" .studio.oidc.issuer)) (eq .access.mode "open")))',
-        lambda v: (
-            bool(v["studio"]["oidc"]["issuer"])
-            and (not v["studio"]["oidc"]["issuer"].startswith("https://") or v["access"]["mode"] == "open")
-        ),
         "it must begin with https://, and access.mode must be members",
+        _all(_OIDC, _any(_not(_matches("studio.oidc.issuer", "^https://")), _OPEN)),
     ),
     ValueRule(
         "studio.oidc.scopes",
-        f"(and .studio.oidc.issuer (not (regexMatch {json.dumps(_OPENID)} .studio.oidc.scopes)))",
-        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not re.search(_OPENID, v["studio"]["oidc"]["scopes"]),
         "they must hold openid, or the provider tells nobody's name; as in openid email profile",
+        _all(_OIDC, _not(_matches("studio.oidc.scopes", r"(^|\s)openid(\s|$)"))),
     ),
     ValueRule(
-        "studio.oidc.url",
-        f"(and .studio.oidc.issuer (or (and .studio.oidc.url (not (regexMatch {json.dumps(_PUBLIC_URL)} .studio.oidc.url)))"
-        " (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost)))))",
-        lambda v: bool(v["studio"]["oidc"]["issuer"]) and not _has_public_url(v),
+        _OIDC_URL,
         "the provider sends members back to an https address without a path: set it, or studioHost of an Ingress or HTTPRoute",
+        _all(_OIDC, _not(_any(_matches(_OIDC_URL, "^https://[^/]+/*$"), _all(_not(_is_set(_OIDC_URL)), _any(*_STUDIO_ROUTES))))),
     ),
     ValueRule(
         "generation.replicas",
-        '(and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0))',
-        lambda v: v["generation"]["autoscaling"]["kind"] != "none" and v["generation"]["replicas"] == 0,
         "0 pods and autoscaling contradict each other",
+        _all(
+            _not(_equals("generation.autoscaling.kind", "none")),
+            ValueCondition("(eq (int .generation.replicas) 0)", lambda v: v["generation"]["replicas"] == 0),
+        ),
     ),
     ValueRule(
         "objectStorage.lifecycle.jobsDays",
-        '(and (or (eq .objectStorage.kind "bundled") .objectStorage.external.makeBucket) (gt (int .objectStorage.lifecycle.jobsDays) 0)'
-        " (or (eq (float64 .generation.keepDays) 0.0)"
-        " (lt (float64 .objectStorage.lifecycle.jobsDays) (float64 .generation.keepDays))))",
-        lambda v: _removes_jobs_too_early(v["objectStorage"], v["generation"]["keepDays"]),
         "the store would remove jobs that generation.keepDays still keeps; make it as long, or 0",
+        ValueCondition(
+            '(and (or (eq .objectStorage.kind "bundled") .objectStorage.external.makeBucket)'
+            " (gt (int .objectStorage.lifecycle.jobsDays) 0) (or (eq (float64 .generation.keepDays) 0.0)"
+            " (lt (float64 .objectStorage.lifecycle.jobsDays) (float64 .generation.keepDays))))",
+            _removes_jobs_too_early,
+        ),
     ),
-    _make_env_rule("generation"),
-    _make_env_rule("studio"),
+    _refuse_chart_variables("generation"),
+    _refuse_chart_variables("studio"),
 )
 
 
-def list_broken_rules(values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with complete values, one sentence a rule."""
-    return [f"{rule.key}: {rule.words}" for rule in RULES if rule.broken(values)]
+def list_broken_rules(values: Values) -> list[str]:
+    """What is wrong with complete values, one sentence for each rule."""
+    return [f"{rule.key}: {rule.words}" for rule in RULES if rule.broken.holds(values)]
 
 
 def render_template() -> str:
-    """templates/_rules.tpl: every broken rule is told at once."""
+    """templates/_rules.tpl, which names every broken rule at once."""
     lines = [
         "{{- /* Written by `python -m deploy.chart.generate` from deploy/chart/rules.py. */ -}}",
         '{{- define "audio-tune.rules" -}}',
@@ -205,6 +198,6 @@ def render_template() -> str:
     ]
     for rule in RULES:
         words = f"{rule.key}: {rule.words}".replace("`", "'")
-        lines += [f"{{{{- if {rule.template} -}}}}", f"{{{{- $faults = append $faults `{words}` -}}}}", "{{- end -}}"]
+        lines += [f"{{{{- if {rule.broken.template} -}}}}", f"{{{{- $faults = append $faults `{words}` -}}}}", "{{- end -}}"]
     lines += ["{{- end -}}", '{{- if $faults -}}{{- fail (printf "\\n- %s" (join "\\n- " $faults)) -}}{{- end -}}', "{{- end -}}"]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,7 @@
 """Runs security scanners on a rendered chart: `helm template ... | python -m deploy.chart.scan`. Exit code 1 when one finds something new.
 
-It runs those that are on PATH: trivy (its own checks, offline), kube-score, checkov. A finding must be cured, or must have a line with
-a reason in docs/operations/scanners.md; no reason excuses what trivy calls HIGH or CRITICAL. Lines for which there is no finding any
-more are reported, too.
+It runs those that are on PATH: trivy (its own checks, offline), kube-score, checkov. A finding must be fixed, or listed with a reason in
+docs/operations/scanners.md; a finding that trivy rates HIGH or CRITICAL must be fixed. Lines without a finding are reported, too.
 """
 
 from __future__ import annotations
@@ -24,39 +23,32 @@ _ROW = re.compile(r"^\| (\S+) \| `(\S+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 _TIMEOUT_S = 600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class ScannerFinding:
-    """One kind of fault that a scanner finds.
-
-    Attributes:
-        scanner: its name.
-        check: the scanner's id of the check.
-        severity: as the scanner says it.
-        title: as the scanner says it.
-    """
+    """A fault as a scanner reports it; `check` is the scanner's id."""
 
     scanner: str
     check: str
     severity: str
     title: str
 
-    @property
-    def must_be_fixed(self) -> bool:
-        return self.scanner == "trivy" and self.severity in ("HIGH", "CRITICAL")
+    def is_excused(self, reasons: dict[tuple[str, str], str]) -> bool:
+        severe = self.scanner == "trivy" and self.severity in ("HIGH", "CRITICAL")
+        return not severe and (self.scanner, self.check) in reasons
 
 
 @dataclass(frozen=True)
 class ChartScanner:
-    """The command of a scanner, without the file, and the function that reads its answer."""
+    """The command of a scanner, without the file, and the function that parses its output."""
 
     command: tuple[str, ...]
-    read: Callable[[Any], Iterable[ScannerFinding]]
+    parse: Callable[[Any], Iterable[ScannerFinding]]
 
     def scan_file(self, rendered: Path) -> Counter[ScannerFinding]:
-        """Raises ValueError when it answers no JSON."""
+        """Raises ValueError when the output is not JSON."""
         done = subprocess.run([*self.command, str(rendered)], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
         try:
-            return Counter(self.read(json.loads(done.stdout)))
+            return Counter(self.parse(json.loads(done.stdout)))
         except json.JSONDecodeError:
             raise ValueError(f"{self.command[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}") from None
 
@@ -96,15 +88,11 @@ def parse_reasons(page: str) -> dict[tuple[str, str], str]:
     return {(scanner, check): reason for scanner, check, _, reason in _ROW.findall(page)}
 
 
-def list_faults(found: Iterable[ScannerFinding], known: dict[tuple[str, str], str], asked: Iterable[str]) -> list[str]:
-    """Findings without a reason, findings that no reason excuses, and reasons without a finding."""
-    seen = set(found)
-    new = [
-        f"{one.scanner} {one.check} ({one.severity}): {one.title}"
-        for one in sorted(seen, key=lambda one: (one.scanner, one.check))
-        if one.must_be_fixed or (one.scanner, one.check) not in known
-    ]
-    gone = {key for key in known if key[0] in set(asked)} - {(one.scanner, one.check) for one in seen}
+def list_faults(findings: Iterable[ScannerFinding], reasons: dict[tuple[str, str], str], scanners: Iterable[str]) -> list[str]:
+    """Findings that are not excused, and reasons for which these scanners have no finding."""
+    known = sorted(set(findings))
+    new = [f"{one.scanner} {one.check} ({one.severity}): {one.title}" for one in known if not one.is_excused(reasons)]
+    gone = {key for key in reasons if key[0] in set(scanners)} - {(one.scanner, one.check) for one in known}
     return new + [f"{scanner} {check} is found no more: take its line out of {PAGE.name}" for scanner, check in sorted(gone)]
 
 
@@ -113,20 +101,20 @@ def main() -> int:
     if not rendered.strip():
         print("nothing was rendered: pipe `helm template` into this", file=sys.stderr)
         return 2
-    there = {name: scanner for name, scanner in SCANNERS.items() if shutil.which(name)}
-    found: Counter[ScannerFinding] = Counter()
+    installed = {name: scanner for name, scanner in SCANNERS.items() if shutil.which(name)}
+    findings: Counter[ScannerFinding] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chart.yaml"
         path.write_text(rendered)
-        for name, scanner in there.items():
-            here = scanner.scan_file(path)
-            found += here
-            print(f"{name:11} {len(here):3} kinds of findings, {here.total()} in all")
-    for name in SCANNERS.keys() - there.keys():
-        print(f"{name:11} is not on PATH and was not asked")
-    faults = list_faults(found, parse_reasons(PAGE.read_text()), there)
-    print("\n".join(faults) if faults else "everything that was found stands with its reason in docs/operations/scanners.md")
-    return 1 if faults or not there else 0
+        for name, scanner in installed.items():
+            own = scanner.scan_file(path)
+            findings += own
+            print(f"{name:11} {len(own):3} kinds of findings, {own.total()} in all")
+    for name in SCANNERS.keys() - installed.keys():
+        print(f"{name:11} is not on PATH and did not run")
+    faults = list_faults(findings, parse_reasons(PAGE.read_text()), installed)
+    print("\n".join(faults) if faults else "every finding has a reason in docs/operations/scanners.md")
+    return 1 if faults or not installed else 0
 
 
 if __name__ == "__main__":

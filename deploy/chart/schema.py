@@ -12,9 +12,8 @@ _DIALECT = "http://json-schema.org/draft-07/schema#"  # what every Helm 3 and 4 
 
 def build_schema() -> dict[str, Any]:
     """Draft 7: definitions inlined, titles left out, defaults left to values.yaml."""
-    made = ChartValues.model_json_schema(by_alias=True)
-    definitions = made.pop("$defs", {})
-    closed: dict[str, Any] = _inline_definitions(made, definitions)
+    schema = ChartValues.model_json_schema(by_alias=True)
+    closed: dict[str, Any] = _inline_definitions(schema, schema.pop("$defs", {}))
     return {"$schema": _DIALECT, **closed}
 
 
@@ -27,13 +26,13 @@ def _inline_definitions(node: Any, definitions: dict[str, Any]) -> Any:
         target = definitions[node["$ref"].rpartition("/")[2]]
         return _inline_definitions({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     kept = {key: value for key, value in node.items() if key not in ("default", "title") or _is_property(key, node)}
-    if "patternProperties" in kept:  # names of another pattern are refused, not passed over
+    if "patternProperties" in kept:  # names of another pattern are refused
         kept.setdefault("additionalProperties", False)
     return {key: _inline_definitions(value, definitions) for key, value in kept.items()}
 
 
 def _is_property(key: str, node: dict[str, Any]) -> bool:
-    """Whether `default` or `title` is the name of a value here: then it holds a schema."""
+    """Whether `default` or `title` is the name of a value here, and so holds a schema."""
     return isinstance(node[key], dict) and "type" in node[key]
 
 

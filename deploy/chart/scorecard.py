@@ -1,7 +1,7 @@
-"""Scores a rendered chart: `helm template ... | python -m deploy.chart.scorecard`. Exit code 1 when a pod fails a line.
+"""Checks every pod of a rendered chart: `helm template ... | python -m deploy.chart.scorecard`. Exit code 1 when a pod fails a check.
 
-The lines are: pods that PodSecurity "restricted" admits, read-only roots, requests and limits, no token where none is used, images
-by digest, deny-by-default policies for every pod, every environment variable named once.
+The checks: PodSecurity "restricted" admits the pod, read-only roots, requests and limits, no token where none is used, images
+by digest, a policy that denies by default, every environment variable named once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 Object = dict[str, Any]
+_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi"}
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
@@ -32,27 +33,24 @@ class StartedPod:
 
 
 def list_pods(objects: list[Object]) -> Iterator[StartedPod]:
-    """All pods; a TrainingRuntime starts none, as a TrainJob of a step completes what it holds."""
-    for found in objects:
-        spec, meta = found.get("spec") or {}, found["metadata"]
-        if found["kind"] == "Pod":
+    """All pods. A TrainingRuntime starts none by itself, only with a TrainJob of a step."""
+    for owner in objects:
+        spec, meta = owner.get("spec") or {}, owner["metadata"]
+        if owner["kind"] == "Pod":
             yield StartedPod(meta["name"], meta.get("labels", {}), spec)
             continue
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
         if isinstance(template, dict) and "containers" in template.get("spec", {}):
             labels = template.get("metadata", {}).get("labels", {})
-            yield StartedPod(f"{found['kind']}/{meta['name']}", labels, template["spec"])
+            yield StartedPod(f"{owner['kind']}/{meta['name']}", labels, template["spec"])
 
 
 def is_restricted(pod: StartedPod) -> bool:
-    """PodSecurity "restricted", as far as a template can break it."""
+    """Whether PodSecurity "restricted" admits it."""
     host = any(pod.spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC"))
     volumes = all(set(v) - {"name"} <= _VOLUMES for v in pod.spec.get("volumes", []))
     profile = pod.spec.get("securityContext", {}).get("seccompProfile", {}).get("type")
     return not host and volumes and profile == "RuntimeDefault" and all(_is_locked_down(c) for c in pod.containers)
-
-
-_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi"}
 
 
 def _is_locked_down(container: Object) -> bool:
@@ -72,7 +70,7 @@ def has_read_only_root(pod: StartedPod) -> bool:
 
 
 def has_requests_and_limits(pod: StartedPod) -> bool:
-    """Requests for CPU and memory, and a limit for memory. A CPU limit would only make sounds late."""
+    """Requests for CPU and memory, and a limit for memory. A CPU limit would only slow down generation."""
     return all(
         {"cpu", "memory"} <= set(c.get("resources", {}).get("requests", {}))
         and "memory" in c.get("resources", {}).get("limits", {})
@@ -91,26 +89,24 @@ def has_digests(pod: StartedPod) -> bool:
 
 
 def has_unique_variables(pod: StartedPod) -> bool:
-    names = [[e["name"] for e in c.get("env", [])] for c in pod.containers]
-    return all(len(found) == len(set(found)) for found in names)
+    containers = [[e["name"] for e in c.get("env", [])] for c in pod.containers]
+    return all(len(names) == len(set(names)) for names in containers)
 
 
 def build_deny_check(objects: list[Object]) -> Callable[[StartedPod], bool]:
-    """Whether a policy without any rule of its own selects a pod for both directions."""
+    """A check whether a policy without rules selects a pod for both directions."""
     closed = [
         o["spec"]["podSelector"].get("matchLabels", {})
         for o in objects
-        if o["kind"] == "NetworkPolicy"
-        and set(o["spec"]["policyTypes"]) == {"Ingress", "Egress"}
-        and not o["spec"].get("ingress")
-        and not o["spec"].get("egress")
+        if o["kind"] == "NetworkPolicy" and set(o["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        if not o["spec"].get("ingress") and not o["spec"].get("egress")
     ]
     return lambda pod: any(labels.items() <= pod.labels.items() for labels in closed)
 
 
 def list_failing_pods(objects: list[Object]) -> dict[str, list[str]]:
-    """Line -> names of the objects whose pods fail it."""
-    lines: dict[str, Callable[[StartedPod], bool]] = {
+    """Check -> names of the objects whose pods fail it."""
+    checks: dict[str, Callable[[StartedPod], bool]] = {
         "restricted": is_restricted,
         "read-only root": has_read_only_root,
         "requests and limits": has_requests_and_limits,
@@ -119,20 +115,19 @@ def list_failing_pods(objects: list[Object]) -> dict[str, list[str]]:
         "default deny": build_deny_check(objects),
         "unique variables": has_unique_variables,
     }
-    found = list(list_pods(objects))
-    return {line: [pod.owner for pod in found if not good(pod)] for line, good in lines.items()}
+    return {name: [pod.owner for pod in list_pods(objects) if not passes(pod)] for name, passes in checks.items()}
 
 
 def main() -> int:
-    objects = [found for found in yaml.safe_load_all(sys.stdin) if found]
+    objects = [document for document in yaml.safe_load_all(sys.stdin) if document]
     count = len(list(list_pods(objects)))
     if not count:
         print("nothing was rendered: pipe `helm template` into this", file=sys.stderr)
         return 1
-    scores = list_failing_pods(objects)
-    for line, failing in scores.items():
-        print(f"{line:22} {count - len(failing):3}/{count}  {', '.join(failing)}".rstrip())
-    return 1 if any(scores.values()) else 0
+    checks = list_failing_pods(objects)
+    for name, failing in checks.items():
+        print(f"{name:22} {count - len(failing):3}/{count}  {', '.join(failing)}".rstrip())
+    return 1 if any(checks.values()) else 0
 
 
 if __name__ == "__main__":

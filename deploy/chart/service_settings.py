@@ -1,4 +1,4 @@
-"""Chart values that are settings of a service. The settings class says type, bounds, default and sentence; the chart takes them."""
+"""Chart values that set a setting of a service. Type, bounds, default and description come from the settings class."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from services.studio.settings import PREFIX as STUDIO_PREFIX
 from services.studio.settings import StudioSettings
 
 _PREFIXES = {GenerationSettings: GenerationSettings.model_config["env_prefix"], StudioSettings: STUDIO_PREFIX}
-_BOUNDS = ("gt", "ge", "lt", "le", "min_length", "max_length", "pattern")
 
 
 @dataclass(frozen=True)
 class ServiceSetting:
-    """One field of a settings class, and how a template gives it to the program.
+    """One field of a settings class, and how a template sets it.
 
     Attributes:
         settings: the settings class.
         name: its field.
         expression: Go template expression over $root, $values and $gpu; empty takes the chart value as it is.
-        when: Go template condition; empty gives it always.
+        when: Go template condition under which it is set; empty sets it always.
         secret_key: the value names a Secret, and the setting is this key of it.
         shared_variable: variable that all services read; empty takes the service's own.
-        reason: why the chart's default differs, or why the chart decides and no value does.
+        reason: why the chart's default differs, or why no chart value sets it.
     """
 
     settings: type[BaseModel]
@@ -72,44 +71,34 @@ def _get_bare_type(annotation: Any) -> Any:
     return set(get_args(annotation)) if get_origin(annotation) is Literal else annotation
 
 
-def take_setting(
-    settings: type[BaseModel], name: str, *, note: str = "", secret_key: str = "", reason: str = "", **how: Any
-) -> Any:
-    """A field of the chart's values that stands for a field of a settings class.
+def take_setting(settings: type[BaseModel], name: str, *, note: str = "", default: Any = ..., **how: Any) -> Any:
+    """A field of the chart's values that sets a field of a settings class.
 
     Args:
-        settings: the settings class.
-        name: its field.
-        note: stands in the chart instead of what follows the first semicolon of the setting's sentence.
-        secret_key: as in ServiceSetting.
-        reason: must be given with a `default` that is not the setting's, and only with one.
-        how: `default`, and the other attributes of ServiceSetting.
+        settings, name: the settings class and its field.
+        note: replaces what follows the first semicolon of the field's description.
+        default: the chart's own default; one that differs needs a `reason`.
+        how: the other attributes of ServiceSetting.
 
     Raises:
         TypeError: a default that differs without a reason, or a reason without such a default.
     """
-    unchanged = ServiceSetting(settings, name).default
-    default = how.pop("default", unchanged)
-    differs = default != unchanged and not (default == [] and unchanged == "")
-    if differs != bool(reason):
+    setting = ServiceSetting(settings, name, **how)
+    chosen = setting.default if default is ... else default
+    differs = chosen != setting.default and not (chosen == [] and setting.default == "")
+    if differs != bool(setting.reason):
         raise TypeError(f"{settings.__name__}.{name}: a default that differs needs a reason, and a reason such a default")
-    setting = ServiceSetting(settings, name, secret_key=secret_key, reason=reason, **how)
-    sentence = setting.field.description or ""
+    description = setting.field.description or ""
     if note:
-        sentence = f"{sentence.partition(';')[0]}; {note}"
-    if secret_key:
-        sentence = f"existing Secret with the key `{secret_key}`: {sentence}"
-    bounds = {} if secret_key or isinstance(default, list) else _list_bounds(setting.field)
-    info: FieldInfo = Field(default=default, description=sentence, **bounds)
-    info.metadata.append(setting)
+        description = f"{description.partition(';')[0]}; {note}"
+    if setting.secret_key:
+        description = f"existing Secret with the key `{setting.secret_key}`: {description}"
+    info: FieldInfo = Field(default=chosen, description=description)
+    bounds = [] if setting.secret_key or isinstance(chosen, list) else setting.field.metadata
+    info.metadata += [*bounds, setting]
     return info
 
 
-def _list_bounds(info: FieldInfo) -> dict[str, Any]:
-    found = {bound: getattr(rule, bound, None) for rule in info.metadata for bound in _BOUNDS if hasattr(rule, bound)}
-    return {bound: value for bound, value in found.items() if value is not None}
-
-
 def get_setting(info: FieldInfo) -> ServiceSetting | None:
-    """The setting that a field of the values stands for."""
+    """The setting that a field of the values sets."""
     return next((rule for rule in info.metadata if isinstance(rule, ServiceSetting)), None)

@@ -1,4 +1,4 @@
-"""templates/_settings.tpl: every setting of our programs that the chart gives, from the table in service_values.py."""
+"""templates/_settings.tpl: every setting of our programs that the chart sets, from the fields in service_values.py."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ _HEAD = """\
 {{- /* Written by `python -m deploy.chart.generate` from deploy/chart/service_values.py; change it there.
 root; values: those of the chart, or what stands for them; gpu: the resolved machine. */ -}}
 """
+_DEFINITION = """\
+{{{{- define "audio-tune.{name}-settings" -}}}}
+{{{{- $root := .root -}}}}
+{{{{- $values := .values -}}}}
+{{{{- $gpu := .gpu -}}}}
+{lines}
+{{{{- end -}}}}
+"""
 
 
 def list_given_settings(settings: type[BaseModel]) -> Iterator[ServiceSetting]:
-    """Settings of a class that the chart gives, each with the expression that gives it."""
+    """Settings of a class that the chart sets, each with its template expression."""
     for field in list_value_fields(build_defaults()):
-        if field.setting and (field.setting.settings is settings or _is_shared(field.setting, settings)):
-            yield replace(field.setting, expression=field.setting.expression or _make_expression(field.name, field.kind))
+        setting = field.setting
+        if setting and (setting.settings is settings or (setting.shared_variable and settings is not Cluster)):
+            yield replace(setting, expression=setting.expression or _make_expression(field.name, field.kind))
     yield from (setting for setting in CHART_DECIDES if setting.settings is settings)
-
-
-def _is_shared(setting: ServiceSetting, settings: type[BaseModel]) -> bool:
-    return bool(setting.shared_variable) and settings is not Cluster
 
 
 def _make_expression(name: str, kind: str) -> str:
@@ -41,21 +46,20 @@ def _make_expression(name: str, kind: str) -> str:
 
 
 def render_template() -> str:
-    generation = _render_environment("generation", GenerationSettings)
-    return _HEAD + generation + _render_environment("studio", StudioSettings) + _render_cluster()
+    generation, studio = _render_environment(GenerationSettings), _render_environment(StudioSettings)
+    definitions = {"generation": generation, "studio": studio, "cluster": _render_cluster()}
+    return _HEAD + "".join(_DEFINITION.format(name=name, lines="\n".join(lines)) for name, lines in definitions.items())
 
 
-def _render_environment(part: str, settings: type[BaseModel]) -> str:
+def _render_environment(settings: type[BaseModel]) -> Iterator[str]:
     """A list of environment variables of a container."""
-    lines = _begin_definition(f"{part}-settings")
     for condition, group in groupby(list_given_settings(settings), _get_condition):
         variables = [line for setting in group for line in _render_variable(setting)]
-        lines += [f"{{{{- if {condition} }}}}", *variables, "{{- end }}"] if condition else variables
-    return "\n".join([*lines, "{{- end -}}", ""])
+        yield from [f"{{{{- if {condition} }}}}", *variables, "{{- end }}"] if condition else variables
 
 
 def _get_condition(setting: ServiceSetting) -> str:
-    """A Secret is named only where the value names one."""
+    """A setting from a Secret is set only where the value names a Secret."""
     if not setting.secret_key:
         return setting.when
     return f"and ({setting.when}) {setting.expression}" if setting.when else setting.expression
@@ -68,19 +72,8 @@ def _render_variable(setting: ServiceSetting) -> list[str]:
     return [f"- {{name: {setting.variable}, value: {{{{ {setting.expression} | quote }}}}}}"]
 
 
-def _render_cluster() -> str:
+def _render_cluster() -> Iterator[str]:
     """A YAML map with the keys of the recipe's [cluster] table."""
-    lines = _begin_definition("cluster-settings")
     for setting in list_given_settings(Cluster):
         quoted = "" if setting.expression.startswith("int64") else " | quote"
-        lines.append(f"{setting.name}: {{{{ {setting.expression}{quoted} }}}}")
-    return "\n".join([*lines, "{{- end -}}", ""])
-
-
-def _begin_definition(name: str) -> list[str]:
-    return [
-        f'{{{{- define "audio-tune.{name}" -}}}}',
-        "{{- $root := .root -}}",
-        "{{- $values := .values -}}",
-        "{{- $gpu := .gpu -}}",
-    ]
+        yield f"{setting.name}: {{{{ {setting.expression}{quoted} }}}}"

@@ -1,4 +1,4 @@
-"""Walks the values model: every value with its path, type in words, default, sentence and setting."""
+"""Lists every value of the model with its path, type in words, default, description and setting."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class ValueField:
 
 
 def build_defaults() -> ChartValues:
-    """The defaults as they ship, without images.registry, which has none; so the rules are not asked."""
+    """The defaults, unchecked: images.registry has none, and a rule requires it."""
     return ChartValues.model_construct(**{name: info.get_default() for name, info in ChartValues.model_fields.items()})
 
 
 def list_value_fields(model: BaseModel, schema: dict[str, Any] | None = None, path: tuple[str, ...] = ()) -> Iterator[ValueField]:
-    """Groups before what is in them, in the order of the model."""
+    """All values and groups in the order of the model, each group before its values."""
     schema = build_schema() if schema is None else schema
     for name, info in type(model).model_fields.items():
         key = info.alias or name

@@ -1,4 +1,4 @@
-"""What people read about the values: the commented values.yaml and the reference page."""
+"""The commented values.yaml, and the reference page of the values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def render_values_yaml() -> str:
 
 
 def _is_explained_elsewhere(field: ValueField) -> bool:
-    """Requests and limits look the same everywhere; the reference explains them."""
+    """Requests and limits are the same everywhere; the reference explains them."""
     return "resources" in field.path[:-1] or (field.path[0] == "images" and len(field.path) == 3)
 
 
@@ -36,25 +36,17 @@ def _wrap_comment(sentence: str, depth: int) -> list[str]:
 
 
 def _dump_yaml(value: Any) -> str:
-    """JSON is YAML; short and without doubt about types."""
+    """JSON is YAML, short, and its types are clear."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def render_reference() -> str:
     lines = ["# Values of the chart", "", f"<!-- {_WRITTEN_BY} -->", "", _INTRODUCTION, ""]
     for field in list_value_fields(build_defaults()):
-        if field.group and len(field.path) == 1:
-            lines += [
-                "",
-                f"## {field.name}",
-                f"{_make_sentence(field.sentence)}",
-                "",
-                "| value | type | default | what |",
-                "|---|---|---|---|",
-            ]
-        elif not field.group:
-            if len(field.path) == 1:
-                lines += ["", f"## {field.name}", "", "| value | type | default | what |", "|---|---|---|---|"]
+        if len(field.path) == 1:
+            sentence = [f"{field.sentence[:1].upper()}{field.sentence[1:]}."] if field.group else []
+            lines += ["", f"## {field.name}", *sentence, "", "| value | type | default | what |", "|---|---|---|---|"]
+        if not field.group:
             default = f"`{_dump_yaml(field.default)}`"
             lines.append(f"| `{field.name}` | {field.kind} | {default} | {field.sentence} |".replace('`""`', "empty"))
     return "\n".join(lines) + "\n"
@@ -64,7 +56,3 @@ _INTRODUCTION = (
     "Every key, its bounds and its default. A key that is not here is refused at install, with its name. "
     "Keys below `gpu` that are null come from the preset; the presets stand in `helm/audio-tune/files/presets.yaml`."
 )
-
-
-def _make_sentence(sentence: str) -> str:
-    return f"{sentence[:1].upper()}{sentence[1:]}."

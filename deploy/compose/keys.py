@@ -1,4 +1,4 @@
-"""Keys of the services under compose, as the chart's jobs make them in a cluster. Standard library only.
+"""Makes and uses the keys of the services under compose. Standard library only.
 
     python keys.py make FOLDER                        makes a key for each service that has none: FOLDER/<service>/{accesskey,secretkey}
     python keys.py use FOLDER COMMAND...              runs a command with the key in FOLDER as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
@@ -16,7 +16,7 @@ from pathlib import Path
 
 # the store's administrator, its users (audiotune.store.layout.USERS), the database
 SERVICES = ("root", "studio", "generation", "pipelines", "registry", "database")
-USER = 10001  # of our images; the database's user reads by its group, 0
+USER = 10001  # of our images; the database's user reads as a member of group 0
 
 
 def make_keys(folder: Path) -> list[str]:
@@ -24,15 +24,15 @@ def make_keys(folder: Path) -> list[str]:
     return [name for name in SERVICES if _make_key(folder / name, name)]
 
 
-def _make_key(place: Path, name: str) -> bool:
-    place.mkdir(exist_ok=True)
-    secret = place / "secretkey"
+def _make_key(folder: Path, name: str) -> bool:
+    folder.mkdir(exist_ok=True)
+    secret = folder / "secretkey"
     if secret.exists():
         return False
-    _write_key(place / "accesskey", f"{name}-{secrets.token_hex(6)}")
-    _write_key(secret, secrets.token_hex(20))  # last: where it is, the pair is complete
+    _write_key(folder / "accesskey", f"{name}-{secrets.token_hex(6)}")
+    _write_key(secret, secrets.token_hex(20))  # last: it marks a complete pair
     if os.getuid() == 0:
-        os.chown(place, USER, 0)
+        os.chown(folder, USER, 0)
     return True
 
 
@@ -47,13 +47,13 @@ def _write_key(path: Path, key: str) -> None:
 
 
 def read_environment(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The environment that the arguments of `use` name, and the command after them."""
+    """The variables for the arguments of `use`, and the command after them."""
     folder, rest = Path(arguments[0]), arguments[1:]
-    found = {"AWS_ACCESS_KEY_ID": _read_key(folder / "accesskey"), "AWS_SECRET_ACCESS_KEY": _read_key(folder / "secretkey")}
+    variables = {"AWS_ACCESS_KEY_ID": _read_key(folder / "accesskey"), "AWS_SECRET_ACCESS_KEY": _read_key(folder / "secretkey")}
     if rest[:1] == ["--database"]:
-        found["PGPASSWORD"] = _read_key(Path(rest[1]) / "secretkey")
+        variables["PGPASSWORD"] = _read_key(Path(rest[1]) / "secretkey")
         rest = rest[2:]
-    return found, rest
+    return variables, rest
 
 
 def _read_key(path: Path) -> str:
@@ -66,12 +66,12 @@ def _read_key(path: Path) -> str:
 def main(arguments: list[str]) -> int:
     """Returns the exit code; `use` becomes the command and does not return."""
     if arguments[:1] == ["make"] and len(arguments) == 2:
-        print(f"keys made for: {', '.join(make_keys(Path(arguments[1]))) or 'nobody, all are there'}")
+        print(f"keys made for: {', '.join(make_keys(Path(arguments[1]))) or 'no service, all have one'}")
         return 0
     if arguments[:1] == ["use"] and len(arguments) > 2:
-        found, command = read_environment(arguments[1:])
+        variables, command = read_environment(arguments[1:])
         if command:
-            os.execvpe(command[0], command, {**os.environ, **found})
+            os.execvpe(command[0], command, {**os.environ, **variables})
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -41,17 +41,17 @@ def main(argv: list[str] | None = None) -> int:
         builder = ImageBuilder(args.builder, tls=not args.plain_http, compression=args.compression)
         if args.relocate_to:
             return relocate_images(builder, args.relocate_to, args.images, args.database)
-        made = [_make_image(builder, name, args) for name in args.images or list(IMAGES)]
+        images = [_make_image(builder, name, args) for name in args.images or list(IMAGES)]
     except ImageBuildError as e:
         print(f"images: {e}", file=sys.stderr)
         return 1
     if args.registry:
-        _write_lock_and_values(args.registry, made)
+        _write_lock_and_values(args.registry, images)
     return 0
 
 
 def _make_image(builder: ImageBuilder, name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Builds, checks, bills and, where asked, pushes one image."""
+    """Builds and checks one image, writes its bill of materials and, with --registry, pushes it."""
     file, target, _ = IMAGES[name]
     tag = f"localhost/audio-tune/{name}:{read_version()}"
     arguments = {"UV_VERSION": UV_VERSION, "VERSION": read_version(), "SOURCE": _describe_commit()}
@@ -65,31 +65,28 @@ def _make_image(builder: ImageBuilder, name: str, args: argparse.Namespace) -> d
     if not args.no_build:
         builder.build(str(ROOT / file), target, tag, arguments, contexts)
     if name == "object-store":
-        bill = {
-            "components": [
-                {"name": "minio", "licenses": [{"expression": "AGPL-3.0-only"}], "purl": "pkg:golang/github.com/minio/minio"}
-            ]
-        }
+        purl = "pkg:golang/github.com/minio/minio"
+        bill = {"components": [{"name": "minio", "licenses": [{"expression": "AGPL-3.0-only"}], "purl": purl}]}
         print(builder.run_command(tag, ["minio", "--version"]).splitlines()[0])
     else:
         print(builder.run_command(tag, ["python", "-m", "deploy.images.check", name]).strip())
         bill = json.loads(builder.run_command(tag, ["python", "-m", "deploy.images.bill", name, read_version()]))
     BILLS.mkdir(parents=True, exist_ok=True)
     (BILLS / f"{name}.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
-    made = {"name": name, "version": read_version(), "bytes": builder.read_size_bytes(tag), "licences": count_licences(bill)}
+    image = {"name": name, "version": read_version(), "bytes": builder.read_size_bytes(tag), "licences": count_licences(bill)}
     if args.registry:
         reference = f"{args.registry}/audio-tune/{name}:{read_version()}"
-        made |= {"reference": reference, "digest": builder.push(tag, reference)}
-        print(f"{reference}@{made['digest']}")
-    return made
+        image |= {"reference": reference, "digest": builder.push(tag, reference)}
+        print(f"{reference}@{image['digest']}")
+    return image
 
 
 def relocate_images(builder: ImageBuilder, to: str, names: list[str], database: str = "") -> int:
-    """Copies images of images.lock, and a PostgreSQL beside them, to another registry and writes the values for it.
+    """Copies images of images.lock, and a PostgreSQL image, to another registry and writes the values for it.
 
     Args:
         names: which images; empty takes all that the lock holds.
-        database: reference of the PostgreSQL to copy, too; empty copies none.
+        database: reference of a PostgreSQL image to copy, too; empty copies none.
     """
     if not LOCK.is_file():
         raise ImageBuildError(f"no deploy/{LOCK.name}; `make images REGISTRY=host/prefix` writes it")
@@ -112,7 +109,7 @@ def relocate_images(builder: ImageBuilder, to: str, names: list[str], database: 
 
 
 def _copy_image(builder: ImageBuilder, old: str, new: str) -> str:
-    """Pulls an image and pushes it under another name; its digest there."""
+    """Pulls an image, pushes it under another name and returns its digest there."""
     builder.pull(old)
     digest = builder.push(old, new)
     print(f"{new}@{digest}")
@@ -120,14 +117,14 @@ def _copy_image(builder: ImageBuilder, old: str, new: str) -> str:
 
 
 def _get_tag(reference: str) -> str:
-    """The tag of a reference, which may have a digest, and whose registry may have a port."""
+    """The tag of a reference, which may have a digest and a registry with a port."""
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def _write_lock_and_values(registry: str, made: list[dict[str, Any]]) -> None:
+def _write_lock_and_values(registry: str, new: list[dict[str, Any]]) -> None:
     """Writes the values that a chart is installed with, and the lock; an image that was not built this time keeps its line."""
     old = json.loads(LOCK.read_text())["images"] if LOCK.is_file() else []
-    kept = {image["name"]: image for image in [*old, *made] if image.get("reference", "").startswith(f"{registry}/")}
+    kept = {image["name"]: image for image in [*old, *new] if image.get("reference", "").startswith(f"{registry}/")}
     images = [kept[name] for name in IMAGES if name in kept]
     LOCK.write_text(json.dumps({"images": images}, indent=1) + "\n")
     values: dict[str, Any] = {"registry": registry}
@@ -148,31 +145,29 @@ def read_version() -> str:
 
 
 def _describe_commit() -> str:
-    """The commit, for the label; `-dirty` where the work tree differs from it."""
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """The commit, for the image's label; with `-dirty` where the work tree differs from it."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m deploy.images", description=(__doc__ or "").split("\n")[0])
-    made.add_argument("images", nargs="*", choices=[*IMAGES, []], help="which; all by default")
-    made.add_argument("--registry", default="", help="host/prefix to push to; empty does not push")
-    made.add_argument("--builder", default="", help="podman or docker; by default the one that is there")
-    made.add_argument("--base-image", default="", help="another base image with Python 3.11, best by digest")
-    made.add_argument("--go-image", default="", help="another image with Go 1.24 or newer, which MinIO is built in")
-    made.add_argument("--minio", default="", help="folder with `minio` and its LICENSE, instead of building it")
-    made.add_argument("--plain-http", action="store_true", help="the registry speaks HTTP (one on this machine)")
-    made.add_argument(
+    parser = argparse.ArgumentParser(prog="python -m deploy.images", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("images", nargs="*", choices=[*IMAGES, []], help="which images; all by default")
+    parser.add_argument("--registry", default="", help="host/prefix to push to; empty does not push")
+    parser.add_argument("--builder", default="", help="podman or docker; by default the one that is installed")
+    parser.add_argument("--base-image", default="", help="another base image with Python 3.11, best by digest")
+    parser.add_argument("--go-image", default="", help="another image with Go 1.24 or newer, which MinIO is built in")
+    parser.add_argument("--minio", default="", help="folder with `minio` and its LICENSE, instead of building it")
+    parser.add_argument("--plain-http", action="store_true", help="the registry speaks HTTP (one on this machine)")
+    parser.add_argument(
         "--compression", default="", choices=["", "gzip", "zstd"], help="of pushed layers (podman); zstd is quicker"
     )
-    made.add_argument("--no-build", action="store_true", help="take the images that are there")
-    made.add_argument("--relocate-to", default="", help="copy what images.lock names to this host/prefix")
-    made.add_argument(
+    parser.add_argument("--no-build", action="store_true", help="take the existing images")
+    parser.add_argument("--relocate-to", default="", help="copy what images.lock names to this host/prefix")
+    parser.add_argument(
         "--database", default="", help="with --relocate-to: the PostgreSQL to copy, too, as in docker.io/library/postgres:15"
     )
-    return made
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The bill of materials of the image that this runs in: `python -m deploy.images.bill NAME VERSION` prints CycloneDX 1.6 as JSON.
 
-Read from the metadata that every installed wheel carries. Source: https://cyclonedx.org/docs/1.6/json/
+It is made from the metadata of every installed wheel. Source: https://cyclonedx.org/docs/1.6/json/
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from importlib import metadata
 from typing import Any
 
@@ -14,24 +15,20 @@ _LONGEST_LICENCE_NAME = 80  # some packages give the whole text of their licence
 
 
 def make_bill(name: str, version: str) -> dict[str, Any]:
-    """The bill: one component for each installed distribution, in order of their names; the same image gives the same bytes."""
-    found = {_normalize_name(d): d for d in metadata.distributions()}
+    """The bill: one component for each installed distribution, sorted by name; the same image gives the same bytes."""
+    installed = {_normalize_name(d): d for d in metadata.distributions()}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {"type": "container", "name": f"audio-tune/{name}", "version": version}},
-        "components": [_make_component(found[key]) for key in sorted(found)],
+        "components": [_make_component(installed[key]) for key in sorted(installed)],
     }
 
 
-def count_licences(made: dict[str, Any]) -> dict[str, int]:
+def count_licences(bill: dict[str, Any]) -> dict[str, int]:
     """Licence -> number of components, the most frequent first."""
-    counted: dict[str, int] = {}
-    for component in made["components"]:
-        licence = _get_licence_text(component)
-        counted[licence] = counted.get(licence, 0) + 1
-    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+    return dict(Counter(sorted(map(_get_licence_text, bill["components"]))).most_common())
 
 
 def _normalize_name(distribution: metadata.Distribution) -> str:
@@ -40,20 +37,14 @@ def _normalize_name(distribution: metadata.Distribution) -> str:
 
 def _make_component(distribution: metadata.Distribution) -> dict[str, Any]:
     name, licence = _normalize_name(distribution), _read_licence(distribution)
-    made: dict[str, Any] = {
-        "type": "library",
-        "name": name,
-        "version": distribution.version,
-        "purl": f"pkg:pypi/{name}@{distribution.version}",
-    }
-    if licence:
-        made["licenses"] = [licence]
-    return made
+    purl = f"pkg:pypi/{name}@{distribution.version}"
+    component = {"type": "library", "name": name, "version": distribution.version, "purl": purl}
+    return {**component, "licenses": [licence]} if licence else component
 
 
 def _read_licence(distribution: metadata.Distribution) -> dict[str, Any] | None:
-    """The SPDX expression where the wheel gives one (PEP 639), else the name that it gives."""
-    about: Any = distribution.metadata  # an e-mail message, which its type does not say
+    """The SPDX expression of the wheel (PEP 639), or else the name in its metadata."""
+    about: Any = distribution.metadata  # an e-mail message, whatever its type says
     if expression := about.get("License-Expression"):
         return {"expression": str(expression)}
     classifiers = [str(c).split(" :: ")[-1] for c in about.get_all("Classifier") or [] if str(c).startswith("License ::")]
@@ -65,7 +56,7 @@ def _read_licence(distribution: metadata.Distribution) -> dict[str, Any] | None:
 
 def _get_licence_text(component: dict[str, Any]) -> str:
     first = (component.get("licenses") or [{}])[0]
-    return str(first.get("expression") or first.get("license", {}).get("name") or "not told")
+    return str(first.get("expression") or first.get("license", {}).get("name") or "unknown")
 
 
 if __name__ == "__main__":

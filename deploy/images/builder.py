@@ -1,4 +1,4 @@
-"""podman or docker, whichever is there: build, run, push."""
+"""Builds, runs and pushes images with podman or docker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-# Settings of the package index; only the first stages of a build see them, and no image keeps them.
+# Settings of the package index; only the first stages of a build get them, and no image keeps them.
 FROM_ENVIRONMENT = ("PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT", "SSL_CERT_FILE", "GOPROXY")
 
 
@@ -21,19 +21,19 @@ class ImageBuilder:
     """podman or docker.
 
     Args:
-        program: podman or docker; empty takes the first that is there.
+        program: podman or docker; empty takes the first that is installed.
         tls: False speaks plain HTTP to the registry, for one on this machine.
         compression: how podman packs layers that it pushes, as in zstd: several times quicker than gzip, its default.
 
     Raises:
-        ImageBuildError: neither is there.
+        ImageBuildError: neither is installed.
     """
 
     def __init__(self, program: str = "", *, tls: bool = True, compression: str = "") -> None:
-        found = program or next((name for name in ("podman", "docker") if shutil.which(name)), "")
-        if not found:
+        self.program = program or next((name for name in ("podman", "docker") if shutil.which(name)), "")
+        if not self.program:
             raise ImageBuildError("neither podman nor docker is on PATH; install one of them")
-        self.program, self.tls, self.compression = found, tls, compression
+        self.tls, self.compression = tls, compression
 
     @property
     def is_podman(self) -> bool:
@@ -44,18 +44,18 @@ class ImageBuilder:
         return f"--tls-verify={str(self.tls).lower()}"
 
     def build(self, file: str, target: str, tag: str, arguments: dict[str, str], contexts: dict[str, str] | None = None) -> None:
-        """Builds one target, with the network of this machine: the package index may be reachable from nowhere else."""
+        """Builds one target with the network of this machine, where the package index can be reached."""
         command = [self.program, "build", "--network", "host", "-f", file, "-t", tag]
         command += ["--target", target] if target else []
-        given = {name: os.environ[name] for name in FROM_ENVIRONMENT if os.environ.get(name)} | arguments
-        for name, value in given.items():
+        inherited = {name: os.environ[name] for name in FROM_ENVIRONMENT if os.environ.get(name)}
+        for name, value in {**inherited, **arguments}.items():
             command += ["--build-arg", f"{name}={value}"]
         for name, value in (contexts or {}).items():
             command += ["--build-context", f"{name}={value}"]
         self._run_program([*command, "."], shown=True)
 
     def run_command(self, image: str, command: Sequence[str]) -> str:
-        """What a command in an image prints, with a read-only root and a user id that the image does not know."""
+        """Runs a command in an image, with a read-only root and an unknown user id; returns what it prints."""
         flags = ["--rm", "--read-only", "--user=12345:0", "--tmpfs=/tmp", "--tmpfs=/cache:mode=0775", "--network=none"]
         return self._run_program([self.program, "run", *flags, image, *command])
 

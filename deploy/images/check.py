@@ -1,7 +1,7 @@
 """Checks the image that it runs in: `python -m deploy.images.check NAME`
 
-Imports the modules that the image is for; checks that kfp is absent, that torch is there only where it is needed, and that only the
-folders for temporary files can be written. Prints one line for each fault and exits with 1 if there is one.
+Imports the modules that the image needs; checks that kfp is absent, that torch is installed only where it is needed, and that only
+the folders for temporary files are writable. Prints one line for each fault and exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def list_faults(name: str) -> Iterator[str]:
     for module in IMAGE_MODULES[name]:
         try:
             importlib.import_module(module)
-        except Exception as e:  # whatever it is, it is one line, and the checks go on
+        except Exception as e:  # any error is one fault; the other checks go on
             yield f"{module} cannot be imported: {type(e).__name__}: {e}"
     for module in NEVER:
         if importlib.util.find_spec(module) and (module != "pip" or "/opt/audio-tune/" in str(importlib.util.find_spec(module))):
@@ -46,22 +46,19 @@ def list_faults(name: str) -> Iterator[str]:
 
 
 def _has_program(program: str) -> bool:
-    found = shutil.which(
-        program,
-        path="/opt/audio-tune/bin:/usr/bin:/bin:/usr/local/bin" if program in ("gcc", "cc", "make") else "/opt/audio-tune/bin",
-    )
-    return found is not None
+    system = ":/usr/bin:/bin:/usr/local/bin" if program in ("gcc", "cc", "make") else ""
+    return shutil.which(program, path=f"/opt/audio-tune/bin{system}") is not None
 
 
 def _check_folders() -> Iterator[str]:
     for folder, wanted in (("/tmp", True), ("/cache", True), ("/app", False), ("/opt/audio-tune", False)):
         probe = Path(folder) / f".probe-{os.getpid()}"
-        can = False
+        writable = False
         with contextlib.suppress(OSError):
             probe.write_bytes(b"")
             probe.unlink()
-            can = True
-        if can != wanted:
+            writable = True
+        if writable != wanted:
             yield f"{folder} {'cannot' if wanted else 'can'} be written"
     if os.getuid() == 0:
         yield "it runs as root"
@@ -72,9 +69,9 @@ def main() -> int:
     if name not in IMAGE_MODULES:
         print(f"which image? one of {', '.join(IMAGE_MODULES)}", file=sys.stderr)
         return 2
-    found = list(list_faults(name))
-    print("\n".join(f"{name}: {fault}" for fault in found) or f"{name}: {len(IMAGE_MODULES[name])} modules import, no faults")
-    return bool(found)
+    faults = list(list_faults(name))
+    print("\n".join(f"{name}: {fault}" for fault in faults) or f"{name}: {len(IMAGE_MODULES[name])} modules import, no faults")
+    return bool(faults)
 
 
 if __name__ == "__main__":

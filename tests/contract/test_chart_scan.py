@@ -60,4 +60,4 @@ def test_without_a_scanner_nothing_is_proved(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr(sys, "stdin", io.StringIO(text()))
     monkeypatch.setenv("PATH", "/nowhere")
     assert scan.main() == 1
-    assert capsys.readouterr().out.count("was not asked") == 3
+    assert capsys.readouterr().out.count("did not run") == 3

@@ -1,6 +1,6 @@
-"""What the chart's jobs ask of Kubernetes' API: Secrets made once, volumes that must not change. Standard library only.
+"""Requests of the chart's jobs to Kubernetes' API: makes Secrets once, checks volumes. Standard library only.
 
-    python in_cluster.py prepare SPEC.json          refuse changes that volumes cannot follow, then make missing Secrets
+    python in_cluster.py prepare SPEC.json          refuse changes that volumes do not support, then make missing Secrets
     python in_cluster.py keep FILE SECRET RELEASE   put a file into a Secret that does not exist yet (owner.json)
 
 Nothing is ever overwritten: a Secret that is there stays as it is. Nothing secret is printed.
@@ -23,7 +23,7 @@ UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, 
 
 
 class NamespaceApi:
-    """Kubernetes' API for one namespace. Patient with a server that does not answer yet: the pod's network may be seconds old."""
+    """Kubernetes' API for one namespace. It tries again for a while, because the pod's network may not be ready yet."""
 
     def __init__(self, server, namespace, token, context=None, patience_s=60.0):
         self._base, self._token, self._context = f"{server}/api/v1/namespaces/{namespace}", token, context
@@ -35,7 +35,7 @@ class NamespaceApi:
         return None if status == 404 else _check_answer(status, body, f"reading {kind} {name}")
 
     def create(self, kind, body):
-        """True if it was made, False if it was there already."""
+        """True if it was made, False if it exists already."""
         status, answer = self._send_request("POST", f"/{kind}", body)
         if status == 409:
             return False
@@ -68,7 +68,7 @@ def _check_answer(status, body, doing):
 
 
 def find_volume_faults(api, volumes):
-    """What a volume that exists cannot follow: another class, a smaller size."""
+    """Changes that an existing volume does not support: another class, a smaller size."""
     faults = []
     for wanted in volumes:
         found = api.get("persistentvolumeclaims", wanted["claim"])
@@ -97,19 +97,18 @@ def parse_quantity(text):
 
 def make_secrets(api, wanted):
     """Makes what is missing; returns a line for each."""
-    told = []
+    lines = []
     for entry in wanted:
-        if api.get("secrets", entry["name"]) is not None:
-            told.append(f"secret {entry['name']} is there and stays")
-            continue
-        data = {field: _make_value(how) for field, how in entry["data"].items()}
-        made = api.create("secrets", _build_secret(entry["name"], entry["labels"], data))
-        told.append(f"secret {entry['name']} {'made' if made else 'is there and stays'}")
-    return told
+        made = False
+        if api.get("secrets", entry["name"]) is None:
+            data = {field: _make_value(how) for field, how in entry["data"].items()}
+            made = api.create("secrets", _build_secret(entry["name"], entry["labels"], data))
+        lines.append(f"secret {entry['name']} {'made' if made else 'is there and stays'}")
+    return lines
 
 
 def _make_value(how):
-    """{"value": words} or {"random": number of characters}: letters and digits, which need no quoting anywhere."""
+    """From {"value": text} or {"random": number of characters}: letters and digits, which need no quoting anywhere."""
     if "value" in how:
         return how["value"].encode()
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -129,7 +128,7 @@ def prepare_namespace(api, spec):
 
 
 def save_as_secret(api, path, name, instance=""):
-    """The file as a Secret; nothing to do when the step before made none."""
+    """Saves the file as a Secret, if the step before wrote one."""
     if not path.exists():
         print("nothing to keep: there is an owner already")
         return

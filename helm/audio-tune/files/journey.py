@@ -1,8 +1,8 @@
-"""`helm test`: the journey at its smallest, step by step through the same doors that Kubeflow opens, each with its time.
+"""`helm test`: runs the smallest whole pipeline by the steps' own commands, as Kubeflow does, and prints the time of each part.
 
-Synthesized sounds in, cut, described by their names, encoded, the tiny base tuned for a few steps, unwrapped, judged, registered,
-heard over HTTP with a member's token. All of it lives under the prefix helm-test/ of the bucket, which is forgotten after a day;
-the release is registered as `helm-test`, so nobody's champion moves.
+It synthesizes sounds, prepares them, tunes the tiny base model for a few steps, registers it, and generates a sound over HTTP with
+a member's token. All objects have the prefix helm-test/ in the bucket and are removed after a day; the release is named
+`helm-test`, so no other release loses its alias.
 """
 
 import json
@@ -32,14 +32,14 @@ consents_to = ["store", "train", "release", "generate"]
 
 
 def time_step(title, work):
-    """Does the work, tells its time; the first failure ends the journey."""
+    """Does the work and prints its time; the first failure ends the test."""
     began = time.monotonic()
     answer = work()
     print(f"{time.monotonic() - began:7.1f} s  {title}{f': {answer}' if answer else ''}", flush=True)
 
 
 def write_takes():
-    """Eight takes of the simulated synthesizer, named by what is heard in them."""
+    """Eight takes of the simulated synthesizer; each file name describes the sound."""
     import numpy as np
 
     from audiotune.audio.sound import Sound
@@ -59,7 +59,7 @@ def write_takes():
 
 
 def run_step(step, **flags):
-    """One step through its own door; its last words are the reason when it fails. Returns its parameters."""
+    """Runs one step by its own command and returns its parameters; the last line of a failed step is the reason."""
     words = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     done = subprocess.run([sys.executable, "-m", f"components.{step}", *words], capture_output=True, text=True)
     (WORK / f"{step}.log").write_text(done.stdout + done.stderr)
@@ -70,7 +70,7 @@ def run_step(step, **flags):
 
 
 def make_artifact_paths(step, *names):
-    """Where the artifacts of a step go."""
+    """The paths of the artifacts of a step."""
     folder = WORK / step
     folder.mkdir(parents=True, exist_ok=True)
     return {name: folder / name for name in names}
@@ -80,13 +80,9 @@ def prepare_dataset():
     made = make_artifact_paths("ingest", "recordings", "report", "metrics")
     run_step("ingest", source=WORK / "takes", agreement=WORK / "agreement.toml", contributors="test", **made)
     cut = make_artifact_paths("segment", "segments", "report", "metrics")
-    cut_to = run_step("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
-    run_step(
-        "annotate_merge",
-        segments=cut_to,
-        sources="file_names",
-        **make_artifact_paths("annotate_merge", "dataset", "report", "metrics"),
-    )
+    segments = run_step("segment", recordings=made["recordings"], min_s=0.3, max_s=4, **cut)["segments_key"]
+    merged = make_artifact_paths("annotate_merge", "dataset", "report", "metrics")
+    run_step("annotate_merge", segments=segments, sources="file_names", **merged)
 
 
 def tune_model():
@@ -94,17 +90,8 @@ def tune_model():
     latents = WORK / "encode" / "latents"
     run_step("encode", dataset=dataset, base="tiny", **make_artifact_paths("encode", "latents", "metrics"))
     made = make_artifact_paths("finetune", "checkpoint", "report", "metrics")
-    run_step(
-        "finetune",
-        latents=latents,
-        dataset=dataset,
-        base="tiny",
-        steps=STEPS,
-        batch_size=4,
-        warmup_steps=2,
-        validate_rows=0,
-        **made,
-    )
+    short = {"base": "tiny", "steps": STEPS, "batch_size": 4, "warmup_steps": 2, "validate_rows": 0}
+    run_step("finetune", latents=latents, dataset=dataset, **short, **made)
     run_step("unwrap", checkpoint=made["checkpoint"], **make_artifact_paths("unwrap", "weights", "metrics"))
 
 
@@ -129,21 +116,19 @@ def issue_token():
 
 
 def check_sound():
-    """A sound with a token; the same without one is refused."""
-    carried = issue_token()
+    """Generates a sound with a token; the same request without one must be refused."""
+    token = issue_token()
     until = time.monotonic() + TIMEOUT_S
-    while get_status(SERVICE + "/v1/health") != 200:
+    while (answer := send_request(SERVICE + "/v1/health"))[0] != 200:
         if time.monotonic() > until:
-            sys.exit(f"helm test: the new release is not served: {read_answer(SERVICE + '/v1/health')}")
+            sys.exit(f"helm test: the new release is not served: {answer[1][:500].decode(errors='replace')}")
         time.sleep(1)
     body = json.dumps({"prompt": "low drone", "seconds": 1, "steps": 8, "seed": 1, "format": "wav"}).encode()
-    if get_status(SERVICE + "/v1/generations", body) != 401:
+    if send_request(SERVICE + "/v1/generations", body)[0] != 401:
         sys.exit("helm test: a request without a token was not refused")
-    request = urllib.request.Request(SERVICE + "/v1/generations", data=body)
-    request.add_header("Authorization", f"Bearer {carried}")
-    request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-        sound = answer.read()
+    status, sound = send_request(SERVICE + "/v1/generations", body, {"Authorization": f"Bearer {token}"}, TIMEOUT_S)
+    if status != 200:
+        sys.exit(f"helm test: no sound was generated ({status}): {sound[:500].decode(errors='replace')}")
     from audiotune.audio.sound import read_sound
 
     (WORK / "sound.wav").write_bytes(sound)
@@ -154,45 +139,36 @@ def check_sound():
 
 
 def check_services():
-    """The services of the release itself answer, and ask who comes."""
+    """The release's own services answer, and refuse a request without a sign-in."""
     for address, good in json.loads(os.environ.get("JOURNEY_NEIGHBOURS", "[]")):
-        found = get_status(address)
-        if found not in good:
-            sys.exit(f"helm test: {address} answers {found}, not {' or '.join(map(str, good))}")
-        print(f"           {address} answers {found}", flush=True)
+        status, _ = send_request(address)
+        if status not in good:
+            sys.exit(f"helm test: {address} answers {status}, not {' or '.join(map(str, good))}")
+        print(f"           {address} answers {status}", flush=True)
 
 
-def get_status(address, body=None):
-    request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
+def send_request(address, body=None, headers=None, timeout_s=60):
+    """The status and the body of the answer; the error in place of both where there is none."""
+    request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json", **(headers or {})})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return answer.status, answer.read()
     except urllib.error.HTTPError as e:
-        return e.code
+        return e.code, e.read()
     except OSError as e:
-        return str(e)
-
-
-def read_answer(address):
-    try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            return answer.read().decode()[:500]
-    except urllib.error.HTTPError as e:
-        return e.read().decode()[:500]
-    except OSError as e:
-        return str(e)
+        return str(e), str(e).encode()
 
 
 def main():
     began = time.monotonic()
     WORK.mkdir(parents=True, exist_ok=True)
-    time_step("neighbours", check_services)
-    time_step("sounds in", write_takes)
+    time_step("services", check_services)
+    time_step("sounds written", write_takes)
     time_step("prepared", prepare_dataset)
     time_step("tuned", tune_model)
     time_step("registered", register_release)
-    time_step("heard", check_sound)
-    print(f"{time.monotonic() - began:7.1f} s  the whole journey", flush=True)
+    time_step("sound generated", check_sound)
+    print(f"{time.monotonic() - began:7.1f} s  in all", flush=True)
 
 
 if __name__ == "__main__":

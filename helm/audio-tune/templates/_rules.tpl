@@ -17,7 +17,7 @@
 {{- if (and (eq .registry.kind "external") (not .registry.external.url)) -}}
 {{- $faults = append $faults `registry.external.url: an external registry needs its address` -}}
 {{- end -}}
-{{- if (and (ne .kfp.mode "none") (not .kfp.endpoint)) -}}
+{{- if (and (not (eq .kfp.mode "none")) (not .kfp.endpoint)) -}}
 {{- $faults = append $faults `kfp.endpoint: say where its API answers, as in http://ml-pipeline.kubeflow:8888, or set kfp.mode to none` -}}
 {{- end -}}
 {{- if (gt (int .generation.autoscaling.minReplicas) (int .generation.autoscaling.maxReplicas)) -}}
@@ -44,16 +44,16 @@
 {{- if (and .studio.oidc.issuer (not .studio.oidc.clientId)) -}}
 {{- $faults = append $faults `studio.oidc.clientId: say what the provider calls the studio` -}}
 {{- end -}}
-{{- if (and .studio.oidc.issuer (or (not (hasPrefix "https://" .studio.oidc.issuer)) (eq .access.mode "open"))) -}}
+{{- if (and .studio.oidc.issuer (or (not (regexMatch "^https://" .studio.oidc.issuer)) (eq .access.mode "open"))) -}}
 {{- $faults = append $faults `studio.oidc.issuer: it must begin with https://, and access.mode must be members` -}}
 {{- end -}}
 {{- if (and .studio.oidc.issuer (not (regexMatch "(^|\\s)openid(\\s|$)" .studio.oidc.scopes))) -}}
 {{- $faults = append $faults `studio.oidc.scopes: they must hold openid, or the provider tells nobody's name; as in openid email profile` -}}
 {{- end -}}
-{{- if (and .studio.oidc.issuer (or (and .studio.oidc.url (not (regexMatch "^https://[^/]+/*$" .studio.oidc.url))) (not (or .studio.oidc.url (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost))))) -}}
+{{- if (and .studio.oidc.issuer (not (or (regexMatch "^https://[^/]+/*$" .studio.oidc.url) (and (not .studio.oidc.url) (or (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost)))))) -}}
 {{- $faults = append $faults `studio.oidc.url: the provider sends members back to an https address without a path: set it, or studioHost of an Ingress or HTTPRoute` -}}
 {{- end -}}
-{{- if (and (ne .generation.autoscaling.kind "none") (eq (int .generation.replicas) 0)) -}}
+{{- if (and (not (eq .generation.autoscaling.kind "none")) (eq (int .generation.replicas) 0)) -}}
 {{- $faults = append $faults `generation.replicas: 0 pods and autoscaling contradict each other` -}}
 {{- end -}}
 {{- if (and (or (eq .objectStorage.kind "bundled") .objectStorage.external.makeBucket) (gt (int .objectStorage.lifecycle.jobsDays) 0) (or (eq (float64 .generation.keepDays) 0.0) (lt (float64 .objectStorage.lifecycle.jobsDays) (float64 .generation.keepDays)))) -}}
