@@ -52,10 +52,10 @@ def engine_on(loaded: Any, **settings: Any) -> Any:
     from services.generation.engine.loaded_releases import LoadedReleases
     from services.generation.settings import GenerationSettings
 
-    shelf = LoadedReleases()
-    shelf.put(loaded)
-    shelf.names = (loaded.release.name,)
-    return Engine(GenerationSettings(**settings), shelf, generate_batch).start()
+    served = LoadedReleases()
+    served.put(loaded)
+    served.names = (loaded.release.name,)
+    return Engine(GenerationSettings(**settings), served, generate_batch).start()
 
 
 def ask(seed: int, seconds: float, steps: int = _STEPS) -> Any:

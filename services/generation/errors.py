@@ -1,26 +1,4 @@
-"""The errors of the generation service, below audiotune.errors. Which HTTP status each has is said in http/problems.py only.
-
-GenerationError
-├── RequestError            a request that cannot be met as it is asked
-│   ├── OutOfBoundsError        a field is out of the model's bounds
-│   ├── InitAudioError          the init sound cannot be used
-│   ├── RepeatedAdapterError    one adapter is named twice
-│   ├── UnfitAdapterError       the adapter does not fit the release
-│   ├── UnknownAdapterError     no such adapter
-│   ├── AdapterConsentError     a contributor to the adapter does not agree
-│   ├── UnknownSoundError       no such sound, or another member's
-│   └── WebhookError            webhooks may not be sent to this address
-├── RetryLaterError         too much is asked for now; says when to ask again
-│   ├── BusyError               the queue is full
-│   ├── RequestRateError        too many requests a minute
-│   ├── DailySoundError         too many seconds of sound a day
-│   └── OpenJobsError           too many jobs that have not ended
-├── NotReadyError           no release is loaded, or the service is stopping
-│   └── AdapterLookupError      registry or store cannot be asked for an adapter
-├── DeadlineError           the sound was not made in time
-├── MemoryFullError         not even one sound alone fits into memory
-└── AbandonedJobError       the job's workers ended without a word again and again
-"""
+"""The errors of the generation service, below audiotune.errors. Which HTTP status each has is said in http/problems.py only."""
 
 from __future__ import annotations
 
@@ -108,6 +86,10 @@ class MemoryFullError(GenerationError):
 
 class AbandonedJobError(GenerationError):
     """The job's workers ended without a word again and again."""
+
+
+class DamagedJobError(GenerationError):
+    """An event of the job in the store cannot be read."""
 
 
 def is_outage(e: BaseException) -> bool:

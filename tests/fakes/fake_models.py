@@ -77,7 +77,7 @@ class FakeModels(ReleaseSource, AdapterSource):
         away: the registry does not answer.
         roomy: whether memory holds two versions at once.
         kept: what the local cache holds.
-        shelf: registered adapters, newest version last; the alias points to that one.
+        adapters: registered adapters, newest version last; the alias points to that one.
         candidates: release name -> version under the alias candidate.
         unfit: digests of adapters that have other layers than the model.
         refused: members who have withdrawn.
@@ -91,7 +91,7 @@ class FakeModels(ReleaseSource, AdapterSource):
         self.others: dict[str, str | None] = {}
         self.away, self.roomy = False, True
         self.kept: list[Release] = []
-        self.shelf: list[Release] = [an_adapter("grit"), an_adapter("tape")]
+        self.adapters: list[Release] = [an_adapter("grit"), an_adapter("tape")]
         self.unfit, self.refused = set[str](), set[str]()
         self.candidates: dict[str, str] = {}
         self.store_away, self.questions = False, 0
@@ -118,7 +118,7 @@ class FakeModels(ReleaseSource, AdapterSource):
     def _registered(self) -> list[Release]:
         if self.away:
             raise RegistryError("the registry is away")
-        return self.shelf
+        return self.adapters
 
     def wanted_versions(self) -> dict[str, str | None]:
         if self.away:

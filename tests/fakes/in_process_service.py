@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.release_watcher import ReleaseWatcher
 from services.generation.engine.work import LoadedRelease
-from services.generation.errors import BusyError, NotReadyError
 from services.generation.http.app import create_app
 from services.generation.http.auth import Authenticator
 from services.generation.http.context import GenerationContext
@@ -33,34 +31,31 @@ ASK: dict[str, Any] = {"prompt": "a drone", "seconds": 0.5, "steps": 3, "seed": 
 
 
 class InProcessService:
-    """A service with its fakes and a client. `following` and `runner` look every few hundredths of a second."""
+    """A service with its fakes and a client. `watcher` and `worker` look every few hundredths of a second."""
 
     def __init__(self, store: Store | Path, models: FakeModels | None = None, *, members: bool = False, **settings: Any) -> None:
         given = {"poll_s": 0.05, "consent_s": 0.05, "jobs_poll_s": 0.02, **settings}
         self.settings = GenerationSettings(**given)
         self.store = LayoutStore(store) if isinstance(store, Path) else store
         self.models, self.tones = models or FakeModels(), Tones()
-        self.shelf = LoadedReleases()
-        self.engine = Engine(self.settings, self.shelf, self.tones)
-        self.following = ReleaseWatcher(self.settings, self.models, self.engine, self.tones)
-        book, self.adapters = JobStore(self.store), AdapterResolver(self.settings, self.models)
-        self.runner = JobWorker(
-            book, EngineMaker(self.engine, self.store, self.adapters), lease_s=self.settings.lease_s, poll_s=self.settings.jobs_poll_s,
-            cancel_s=self.settings.cancel_s, keep=timedelta(0), again=(BusyError, NotReadyError),
+        self.loaded_releases = LoadedReleases()
+        self.engine = Engine(self.settings, self.loaded_releases, self.tones)
+        self.watcher = ReleaseWatcher(self.settings, self.models, self.engine, self.tones)
+        job_store, self.adapters = JobStore(self.store), AdapterResolver(self.settings, self.models)
+        self.worker = JobWorker(
+            job_store,
+            EngineMaker(self.engine, self.store, self.adapters),
+            lease_s=self.settings.lease_s,
+            poll_s=self.settings.jobs_poll_s,
+            cancel_s=self.settings.cancel_s,
             describe_failure=describe_failure,
-        )  # fmt: skip
-        self.parts = GenerationContext(
-            self.settings,
-            self.store,
-            self.engine,
-            Authenticator(self.store, members=members),
-            book,
-            self.adapters,
-            self.following,
-            self.runner,
         )
-        self.client = TestClient(create_app(self.parts), raise_server_exceptions=False)
-        for part in (self.engine, self.following, self.runner):
+        authenticator = Authenticator(self.store, members=members)
+        self.context = GenerationContext(
+            self.settings, self.store, self.engine, authenticator, job_store, self.adapters, self.watcher, self.worker
+        )
+        self.client = TestClient(create_app(self.context), raise_server_exceptions=False)
+        for part in (self.engine, self.watcher, self.worker):
             part.start()
 
     def post(self, **fields: Any) -> Any:
@@ -74,13 +69,13 @@ class InProcessService:
         self.stop()
 
     def loaded(self) -> LoadedRelease:
-        until(lambda: self.shelf.default_release)
-        return self.shelf.get()
+        until(lambda: self.loaded_releases.default_release)
+        return self.loaded_releases.get()
 
     def stop(self) -> None:
         self.tones.gate.set()
-        self.following.stop()
-        self.runner.close()
+        self.watcher.stop()
+        self.worker.close()
         self.engine.stop()
 
 

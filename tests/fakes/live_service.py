@@ -24,7 +24,7 @@ def run_server(bench: InProcessService, notice_s: float = 0.0) -> Iterator[tuple
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = DrainingServer(bench.client.app, bench.parts, "127.0.0.1", port, notice_s)
+    server = DrainingServer(bench.client.app, bench.context, "127.0.0.1", port, notice_s)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)

@@ -163,7 +163,10 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     from services.generation.http.app import create_app
     from services.generation.http.auth import Authenticator
     from services.generation.http.context import GenerationContext
+    from services.generation.http.problems import describe_failure
+    from services.generation.jobs.engine_maker import EngineMaker
     from services.generation.jobs.job_store import JobStore
+    from services.generation.jobs.worker import JobWorker
     from services.generation.settings import GenerationSettings
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -172,21 +175,15 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for name, pointer in group.kept.items():
         register(group, name, pointer)
     settings = GenerationSettings(release="ours", consent_s=0.01, poll_s=0.2, device="cpu")
-    models, shelf, store = ReleaseLoader(settings, group.world.store), LoadedReleases(), group.world.store
-    engine = Engine(settings, shelf, generate_batch).start()
-    following = ReleaseWatcher(settings, models, engine, generate_batch).start()
-    parts = GenerationContext(
-        settings,
-        store,
-        engine,
-        Authenticator(store, members=False),
-        JobStore(store),
-        AdapterResolver(settings, models),
-        following,
-    )
-    until(lambda: shelf.default_release)
-    yield TestClient(create_app(parts), raise_server_exceptions=False)
-    following.stop()
+    models, loaded, store = ReleaseLoader(settings, group.world.store), LoadedReleases(), group.world.store
+    engine = Engine(settings, loaded, generate_batch).start()
+    watcher = ReleaseWatcher(settings, models, engine, generate_batch).start()
+    authenticator, jobs, adapters = Authenticator(store, members=False), JobStore(store), AdapterResolver(settings, models)
+    worker = JobWorker(jobs, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, describe_failure=describe_failure)
+    context = GenerationContext(settings, store, engine, authenticator, jobs, adapters, watcher, worker)
+    until(lambda: loaded.default_release)
+    yield TestClient(create_app(context), raise_server_exceptions=False)
+    watcher.stop()
     engine.stop()
 
 

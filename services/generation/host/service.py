@@ -19,7 +19,6 @@ from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.engine.release_watcher import ReleaseWatcher
-from services.generation.errors import BusyError, NotReadyError
 from services.generation.host.server import remove_request_timers
 from services.generation.http.app import create_app
 from services.generation.http.auth import Authenticator
@@ -52,7 +51,6 @@ def build_context() -> GenerationContext:
         poll_s=settings.jobs_poll_s,
         cancel_s=settings.cancel_s,
         keep=timedelta(days=settings.keep_days),
-        again=(BusyError, NotReadyError),
         describe_failure=describe_failure,
     )
     authenticator = Authenticator(store, members=access.requires_authentication())
@@ -79,7 +77,6 @@ class GenerationService:
 
     def __init__(self) -> None:
         for part in (CONTEXT.engine, CONTEXT.release_watcher, CONTEXT.job_worker, WEBHOOK_SENDER, CONTEXT.quotas):
-            assert part is not None
             part.start()
 
     def __is_ready__(self) -> bool:
@@ -91,7 +88,6 @@ class GenerationService:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Hands back the jobs that have not ended, so that another worker takes them on at once."""
-        assert CONTEXT.job_worker is not None
         CONTEXT.job_worker.close()
         CONTEXT.engine.stop()
         CONTEXT.engine.join()

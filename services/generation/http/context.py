@@ -22,7 +22,6 @@ class GenerationContext:
     """The parts of one process.
 
     Attributes:
-        release_watcher, job_worker: may be missing in a process that only answers.
         stopping: set once the service is about to stop. It answers on, is not ready, and each answer ends its connection.
     """
 
@@ -32,8 +31,8 @@ class GenerationContext:
     authenticator: Authenticator
     job_store: JobStore
     adapters: AdapterResolver
-    release_watcher: ReleaseWatcher | None = None
-    job_worker: JobWorker | None = None
+    release_watcher: ReleaseWatcher
+    job_worker: JobWorker
     stopping: threading.Event = field(default_factory=threading.Event)
     quotas: MemberQuotas = field(init=False)
 
@@ -43,8 +42,7 @@ class GenerationContext:
     def announce_stop(self) -> None:
         """The service will stop soon: it is not ready any more and begins no further job."""
         self.stopping.set()
-        if self.job_worker is not None:
-            self.job_worker.stop_claiming()
+        self.job_worker.stop_claiming()
 
     @property
     def metrics(self) -> Metrics:

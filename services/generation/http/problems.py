@@ -35,6 +35,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     errors.UnknownSoundError: (404, "no-such-sound"),
     errors.WebhookError: (422, "bad-webhook"),
     errors.AbandonedJobError: (500, "gave-up"),
+    errors.DamagedJobError: (500, "damaged-job"),
 }
 _RETRY_S = 5  # after an outage of ours, whose end nobody can predict
 Fault = dict[str, str]

@@ -18,6 +18,7 @@ from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import compute_digest
 from services.generation.engine.request_planning import draw_seed
+from services.generation.errors import DamagedJobError
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
@@ -76,8 +77,7 @@ def build_router(context: GenerationContext) -> APIRouter:
         job = context.job_store.end(member, check_job_id(id), JobEvent(kind="cancelled"))
         if job is None:
             raise _no_job_problem()
-        if context.job_worker is not None:
-            context.job_worker.stop_job(member, id)
+        context.job_worker.stop_job(member, id)
         return describe_job(context, job)
 
     return routes
@@ -111,8 +111,7 @@ def create_job(
         job = context.job_store.create(member, id, body, webhook)
     except JobIdTakenError:
         raise ProblemError(409, "another request was made under this id. Choose another id", code="id-taken") from None
-    if context.job_worker is not None:
-        context.job_worker.wake()
+    context.job_worker.wake()
     return job
 
 
@@ -139,7 +138,7 @@ def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: boo
 
 def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[str, Any]:
     """Position, predicted seconds, steps: exact where this replica makes the job, from the order of the store elsewhere."""
-    held = context.job_worker.claimed_jobs.get((job.member, job.id)) if context.job_worker is not None else None
+    held = context.job_worker.claimed_jobs.get((job.member, job.id))
     if held is not None and isinstance(held.handle, JobHandle) and held.handle.work is not None:
         work = held.handle.work
         ahead, eta_s = context.engine.predict_wait(work)
@@ -152,7 +151,10 @@ def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[st
 
 def _predict_end_s(context: GenerationContext, member: str, id: str) -> float:
     """Predicted seconds until a job ends."""
-    job = context.job_store.read_recent(member, id)
+    try:
+        job = context.job_store.read_recent(member, id)
+    except DamagedJobError:
+        return 0.0
     return 0.0 if job is None or job.has_ended else float(_predict_progress(context, job)["eta_s"])
 
 
@@ -163,11 +165,11 @@ async def _stream_events(context: GenerationContext, request: Request, member: s
         try:
             job = await run_in_threadpool(_find_job, context, member, id)
             facts = await run_in_threadpool(describe_job, context, job)
+        except (ProblemError, DamagedJobError):  # the job was deleted, or got damaged
+            return
         except AudioTuneError:  # the store is away: the connection stays open until it is back
             await asyncio.sleep(1)
             continue
-        except ProblemError:  # the job was deleted
-            return
         name = "end" if job.has_ended else "progress"
         now = json.dumps({k: v for k, v in facts.items() if k != "eta_s"})
         if now != before:

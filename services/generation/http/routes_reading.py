@@ -88,9 +88,8 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
 
 def _trigger_check(context: GenerationContext, listing: ReleaseCatalogue) -> dict[str, Any]:
     listing.forget()
-    if context.release_watcher is not None:
-        context.release_watcher.check_now()
-    return {"looking": context.release_watcher is not None}
+    context.release_watcher.check_now()
+    return {"looking": True}
 
 
 def _check_signature(request: Request, body: bytes, context: GenerationContext) -> None:
@@ -108,9 +107,8 @@ def _check_signature(request: Request, body: bytes, context: GenerationContext) 
 
 def _describe_health(context: GenerationContext) -> dict[str, Any]:
     loaded, current = context.engine.loaded_releases, context.engine.loaded_releases.default_release
-    jobs = context.job_worker.trouble if context.job_worker is not None else ""
-    silence = context.release_watcher.silence_reason if context.release_watcher is not None else ""
-    troubles = filter(None, (loaded.reason, silence, f"jobs: {jobs}" if jobs else ""))
+    jobs = context.job_worker.trouble
+    troubles = filter(None, (loaded.reason, context.release_watcher.silence_reason, f"jobs: {jobs}" if jobs else ""))
     reason = "it is stopping" if context.stopping.is_set() else "; ".join(troubles)
     body: dict[str, Any] = {"ready": context.is_ready, "reason": reason, "waiting": context.engine.queue_length}
     if current is not None:
@@ -132,9 +130,6 @@ def _describe_loaded(loaded: LoadedRelease) -> dict[str, Any]:
 
 
 def _read_gauges(context: GenerationContext) -> dict[str, float]:
-    found: dict[str, float] = {"ready": context.is_ready, "waiting": context.engine.queue_length}
-    if context.release_watcher is not None:
-        found |= {f"swaps_{kind}": number for kind, number in context.release_watcher.swaps.items()}
-    if context.job_worker is not None:
-        found["jobs_held"] = len(context.job_worker.claimed_jobs)
-    return found
+    swaps = {f"swaps_{kind}": number for kind, number in context.release_watcher.swaps.items()}
+    jobs_held = len(context.job_worker.claimed_jobs)
+    return {"ready": context.is_ready, "waiting": context.engine.queue_length, "jobs_held": jobs_held, **swaps}

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiotune.domain.generation import GenerationRecord, GenerationRequest
-from audiotune.store.layout import JOB_EVENTS
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
@@ -66,11 +65,6 @@ class GenerationJob(BaseModel):
     def stamp(self) -> str:
         """Its place in time, as keys have it: they sort by it."""
         return f"{self.made:%Y%m%dT%H%M%S%f}"
-
-    @property
-    def event_prefix(self) -> str:
-        """Prefix of its events."""
-        return JOB_EVENTS.folder(self.member, self.id)
 
 
 _STATES: dict[str, JobState] = {"made": "queued", "claimed": "running", "back": "queued"}

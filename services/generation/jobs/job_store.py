@@ -10,26 +10,29 @@ jobs/workers/<worker>                 heartbeats: a worker with an old one has l
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
 from audiotune.domain.generation import GenerationRequest
 from audiotune.domain.member import MEMBER_ID
-from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
-from audiotune.store.layout import JOB_EVENTS, MEMBER_JOBS, OPEN_JOBS, SOUNDS, WEBHOOK_MARKERS, WORKERS, Prefix
+from audiotune.errors import AlreadyInStoreError, NotInStoreError
+from audiotune.store.layout import JOB_EVENTS, MEMBER_JOBS, OPEN_JOBS, SOUNDS, WEBHOOK_LOGS, WEBHOOK_MARKERS, WORKERS, Prefix
 from audiotune.store.port import Store, compute_digest
+from services.generation.errors import DamagedJobError
 from services.generation.jobs.events import ENDED, ID, GenerationJob, JobEvent, job_from_events
-from services.generation.jobs.webhook_log import WebhookLog, delete_webhook_log, read_webhook_log, write_webhook_log
+from services.generation.jobs.webhook_log import WebhookLog
 
+LOG = logging.getLogger("audiotune.generation")
 _MARKER = re.compile(rf"(\d{{8}}T\d{{12}})\.({MEMBER_ID})\.({ID})")
-_OF = MEMBER_JOBS.compile(rf"{MEMBER_ID}/(\d{{8}}T\d{{12}})\.({ID})")
-
+_MEMBER_JOB = MEMBER_JOBS.compile(rf"({MEMBER_ID})/(\d{{8}}T\d{{12}})\.({ID})")
 _REMEMBER_S, _REMEMBER_ENDED_S, _MOST_REMEMBERED = 0.2, 60.0, 1000
 
 
@@ -42,10 +45,11 @@ class JobChangedError(Exception):
 
 
 class JobStore:
-    """See the module."""
+    """See the module. What reads a job raises DamagedJobError where one of its events cannot be read; lists skip such a job."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._damaged_keys = set[str]()  # that the log names already
         self._remembered: OrderedDict[tuple[str, str], tuple[GenerationJob, float]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -79,8 +83,22 @@ class JobStore:
             self._store.put(_open_marker_key(job), b"")
 
     def read(self, member: str, id: str) -> GenerationJob | None:
-        """The job as it is now, or None."""
-        events = self._read_events(member, id)
+        """The job as it is now, from its events as far as they follow each other; None when there is none."""
+        prefix = JOB_EVENTS.folder(member, id)
+        keys = {entry.key for entry in self._store.list(prefix)}
+        events: list[JobEvent] = []
+        while (key := f"{prefix}{len(events):06d}.json") in keys:
+            try:
+                events.append(JobEvent.model_validate_json(self._store.get(key)))
+            except NotInStoreError:  # it was deleted at this moment
+                return None
+            except ValidationError as e:
+                cure = f"start the version of Audio Tune that wrote it, or delete {prefix} from the store"
+                damaged = DamagedJobError("a job's event cannot be read", where=key, cure=cure)
+                if key not in self._damaged_keys:
+                    self._damaged_keys.add(key)
+                    LOG.error("the job is skipped: %s", damaged)
+                raise damaged from e
         return job_from_events(member, id, events) if events else None
 
     def read_recent(self, member: str, id: str) -> GenerationJob | None:
@@ -143,16 +161,20 @@ class JobStore:
 
     def get_webhook_log(self, member: str, id: str) -> WebhookLog:
         """The attempts to deliver the job's webhook so far."""
-        return read_webhook_log(self._store, member, id)
+        try:
+            return WebhookLog.model_validate_json(self._store.get(WEBHOOK_LOGS.key(member, f"{id}.json")))
+        except (NotInStoreError, ValidationError):
+            return WebhookLog()
 
-    def put_webhook_log(self, member: str, id: str, what: WebhookLog) -> None:
-        write_webhook_log(self._store, member, id, what)
+    def put_webhook_log(self, member: str, id: str, log: WebhookLog) -> None:
+        self._store.put(WEBHOOK_LOGS.key(member, f"{id}.json"), log.model_dump_json(exclude_none=True).encode())
 
     def _list_markers(self, prefix: Prefix) -> Iterator[tuple[str, str, str]]:
         for entry in self._store.list(prefix.path):
             match = _MARKER.fullmatch(prefix.rest_of(entry.key))
             if match:
-                yield match.group(1), match.group(2), match.group(3)
+                stamp, member, id = match.groups()
+                yield stamp, member, id
 
     def delete_open_marker(self, stamp: str, member: str, id: str) -> None:
         """Deletes the marker of an ended job whose writer died before it could."""
@@ -161,18 +183,21 @@ class JobStore:
     def list_page(self, member: str, limit: int, before: str = "") -> tuple[list[GenerationJob], str]:
         """(the member's newest jobs older than `before`, the mark to give for the next page or "")."""
         keys = [entry.key for entry in self._store.list(MEMBER_JOBS.folder(member))]
-        marks = sorted((m.group(1) + "." + m.group(2) for key in keys if (m := _OF.fullmatch(key))), reverse=True)
+        marks = sorted((m.group(2) + "." + m.group(3) for key in keys if (m := _MEMBER_JOB.fullmatch(key))), reverse=True)
         page = [mark for mark in marks if not before or mark < before][: limit + 1]
-        jobs = [job for mark in page[:limit] if (job := self.read(member, mark.partition(".")[2])) is not None]
-        return jobs, page[limit - 1] if len(page) > limit else ""
+        jobs = []
+        for mark in page[:limit]:
+            with suppress(DamagedJobError):
+                jobs.append(self.read(member, mark.partition(".")[2]))
+        return [job for job in jobs if job is not None], page[limit - 1] if len(page) > limit else ""
 
     def is_worker_alive(self, worker: str, now: datetime, lease_s: float) -> bool:
-        """Whether the worker has said so within its lease."""
+        """Whether the worker's heartbeat is younger than its lease."""
         try:
-            said = datetime.fromisoformat(self._store.get(WORKERS.key(worker)).decode())
+            beat_at = datetime.fromisoformat(self._store.get(WORKERS.key(worker)).decode())
         except (NotInStoreError, ValueError):
             return False
-        return now - said < timedelta(seconds=lease_s)
+        return now - beat_at < timedelta(seconds=lease_s)
 
     def write_heartbeat(self, worker: str, now: datetime) -> None:
         self._store.put(WORKERS.key(worker), now.isoformat().encode())
@@ -187,37 +212,25 @@ class JobStore:
         """
         oldest, removed = f"{now - keep:%Y%m%dT%H%M%S%f}", 0
         for entry in list(self._store.list(MEMBER_JOBS.path)):
-            match = _OF.fullmatch(entry.key)
-            if not match or match.group(1) >= oldest:
+            match = _MEMBER_JOB.fullmatch(entry.key)
+            if not match or match.group(2) >= oldest:
                 continue
-            job = self.read(entry.key.split("/")[2], match.group(2))
+            member, _, id = match.groups()
+            try:
+                job = self.read(member, id)
+            except DamagedJobError:
+                continue
             if job is None or job.has_ended:
-                for event in list(self._store.list(job.event_prefix)) if job else ():
+                for event in list(self._store.list(JOB_EVENTS.folder(member, id))):
                     self._store.delete(event.key)
-                delete_webhook_log(self._store, entry.key.split("/")[2], match.group(2))
+                self._store.delete(WEBHOOK_LOGS.key(member, f"{id}.json"))
                 self._store.delete(entry.key)
                 removed += 1
-        for entry in list(self._store.list(SOUNDS.path)):
-            if now - entry.modified > keep:
-                self._store.delete(entry.key)
-        for entry in list(self._store.list(WORKERS.path)):
-            if now - entry.modified > timedelta(days=1):
-                self._store.delete(entry.key)
+        for prefix, longest in ((SOUNDS, keep), (WORKERS, timedelta(days=1))):
+            for entry in list(self._store.list(prefix.path)):
+                if now - entry.modified > longest:
+                    self._store.delete(entry.key)
         return removed
-
-    def _read_events(self, member: str, id: str) -> list[JobEvent]:
-        """Events from number 0 on, as far as they follow each other."""
-        prefix = JOB_EVENTS.folder(member, id)
-        keys = {entry.key for entry in self._store.list(prefix)}
-        found: list[JobEvent] = []
-        while (key := f"{prefix}{len(found):06d}.json") in keys:
-            try:
-                found.append(JobEvent.model_validate_json(self._store.get(key)))
-            except NotInStoreError:  # it was deleted at this moment
-                return []
-            except ValidationError as e:
-                raise StoreError("a job's event is damaged", where=key, cure="remove the job, or start the newer version") from e
-        return found
 
     def _write_event(self, member: str, id: str, number: int, event: JobEvent) -> None:
         key = JOB_EVENTS.key(member, id, f"{number:06d}.json")

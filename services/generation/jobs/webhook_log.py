@@ -7,11 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from audiotune.errors import NotInStoreError
-from audiotune.store.layout import WEBHOOK_LOGS
-from audiotune.store.port import Store
+from pydantic import BaseModel, ConfigDict
 
 
 class WebhookAttempt(BaseModel):
@@ -36,22 +32,3 @@ class WebhookLog(BaseModel):
     state: Literal["waiting", "told", "given up"] = "waiting"
     tries: tuple[WebhookAttempt, ...] = ()
     next: datetime | None = None
-
-
-def read_webhook_log(store: Store, member: str, id: str) -> WebhookLog:
-    try:
-        return WebhookLog.model_validate_json(store.get(_webhook_log_key(member, id)))
-    except (NotInStoreError, ValidationError):
-        return WebhookLog()
-
-
-def write_webhook_log(store: Store, member: str, id: str, what: WebhookLog) -> None:
-    store.put(_webhook_log_key(member, id), what.model_dump_json(exclude_none=True).encode())
-
-
-def delete_webhook_log(store: Store, member: str, id: str) -> None:
-    store.delete(_webhook_log_key(member, id))
-
-
-def _webhook_log_key(member: str, id: str) -> str:
-    return WEBHOOK_LOGS.key(member, f"{id}.json")

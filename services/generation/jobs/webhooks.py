@@ -22,7 +22,7 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from audiotune.errors import StoreError
-from services.generation.errors import WebhookError
+from services.generation.errors import DamagedJobError, WebhookError
 from services.generation.jobs.events import GenerationJob
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.webhook_log import WebhookAttempt, WebhookLog
@@ -118,7 +118,10 @@ class WebhookSender:
             before = self._job_store.get_webhook_log(member, id)
             if before.next is not None and before.next > now:
                 continue
-            job = self._job_store.read_recent(member, id)
+            try:
+                job = self._job_store.read_recent(member, id)
+            except DamagedJobError:
+                continue
             if job is not None and not job.has_ended:
                 continue
             after = self._attempt_and_log(job, before, now) if job is not None else before

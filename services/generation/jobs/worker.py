@@ -16,7 +16,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from audiotune.errors import AudioTuneError
-from services.generation.errors import AbandonedJobError, describe_error, is_outage
+from services.generation.errors import (
+    AbandonedJobError,
+    BusyError,
+    DamagedJobError,
+    NotReadyError,
+    describe_error,
+    is_outage,
+)
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobStore
 
@@ -36,7 +43,7 @@ class JobMaker(Protocol):
         """Whether there is room for one more job of this member."""
 
     def begin(self, job: GenerationJob) -> Any:
-        """Starts a job and returns a handle. Raises an error that the worker asks again after, or one that fails the job."""
+        """Starts a job and returns a handle. After BusyError and NotReadyError the job waits; other errors fail it."""
 
     def is_done(self, handle: Any) -> bool: ...
 
@@ -63,7 +70,6 @@ class JobWorker:
         lease_s: silence after which others take over.
         poll_s, cancel_s: seconds between rounds, and between looks whether another replica ended what is made here.
         keep: life time of ended jobs; zero keeps them for ever.
-        again: errors of `begin` after which the job waits on.
         describe_failure: the problem that a failed job keeps, from its error.
     """
 
@@ -77,14 +83,13 @@ class JobWorker:
         poll_s: float = 1.0,
         cancel_s: float = 0.2,
         keep: timedelta = timedelta(0),
-        again: tuple[type[Exception], ...] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         name: str = "",
     ) -> None:
         self.worker = name or uuid.uuid4().hex
         self._job_store, self._maker, self._clock = job_store, maker, clock
         self._describe_failure = describe_failure
-        self._lease_s, self._poll_s, self._cancel_s, self._keep, self._again = lease_s, poll_s, cancel_s, keep, again
+        self._lease_s, self._poll_s, self._cancel_s, self._keep = lease_s, poll_s, cancel_s, keep
         self.claimed_jobs: dict[tuple[str, str], ClaimedJob] = {}
         self._trouble, self._beating = "", 0.0
         self._lock = threading.RLock()
@@ -189,7 +194,10 @@ class JobWorker:
                 del self.claimed_jobs[key]
 
     def _is_lost(self, key: tuple[str, str], claimed: ClaimedJob) -> bool:
-        now = self._job_store.read(*key)
+        try:
+            now = self._job_store.read(*key)
+        except DamagedJobError:
+            return True
         return now is None or now.length != claimed.job.length
 
     def _claim_jobs(self) -> None:
@@ -201,7 +209,10 @@ class JobWorker:
                 return
             if (member, id) in self.claimed_jobs or not self._maker.has_room(member):
                 continue
-            job = self._job_store.read(member, id)
+            try:
+                job = self._job_store.read(member, id)
+            except DamagedJobError:
+                continue
             if job is None or job.has_ended:
                 self._job_store.delete_open_marker(stamp, member, id)
             elif not self._is_taken(job, alive) and not self._begin_job(job):
@@ -224,7 +235,7 @@ class JobWorker:
             return True
         try:
             handle = self._maker.begin(claimed)
-        except self._again:
+        except (BusyError, NotReadyError):
             self._append_event(claimed, JobEvent(kind="back"))
             return False
         except Exception as e:
@@ -239,7 +250,7 @@ class JobWorker:
     def _append_event(self, job: GenerationJob, event: JobEvent) -> GenerationJob | None:
         try:
             return self._job_store.append(job, event.model_copy(update={"worker": self.worker, "at": self._clock()}))
-        except JobChangedError:
+        except (JobChangedError, DamagedJobError):
             return None
 
     def _run_rounds(self) -> None:

@@ -23,7 +23,7 @@ GRIT, DUST = an_adapter("grit"), an_adapter("dust", who="cleo")
 @pytest.fixture
 def models() -> FakeModels:
     made = FakeModels()
-    made.shelf = [GRIT, DUST]
+    made.adapters = [GRIT, DUST]
     return made
 
 
@@ -121,8 +121,8 @@ def test_an_unknown_adapter_is_named_with_those_that_are_known(bench: InProcessS
 
 
 def test_what_does_not_fit_the_release_is_refused(bench: InProcessService, models: FakeModels) -> None:
-    models.shelf += [an_adapter("foreign", base="c" * 64), an_adapter("odd"), an_adapter("copies", passed=False)]
-    models.shelf += [an_adapter("whole").model_copy(update={"weights": GRIT.weights.model_copy(update={"adapter": ""})})]
+    models.adapters += [an_adapter("foreign", base="c" * 64), an_adapter("odd"), an_adapter("copies", passed=False)]
+    models.adapters += [an_adapter("whole").model_copy(update={"weights": GRIT.weights.model_copy(update={"adapter": ""})})]
     models.unfit.add(an_adapter("odd").weights.adapter_digest)
     for named, word in (("foreign", "tuned from"), ("odd", "layer|model.x"), ("copies:1", ""), ("whole", "no adapter")):
         answer = bench.post(adapters=some(named))
@@ -131,7 +131,7 @@ def test_what_does_not_fit_the_release_is_refused(bench: InProcessService, model
             continue
         words = refused(answer, 422, "adapter-does-not-fit", "adapters.0.release")
         assert any(part in words for part in word.split("|"))
-    models.shelf.append(an_adapter("copies", "2"))
+    models.adapters.append(an_adapter("copies", "2"))
     until(lambda: bench.post(adapters=some("copies:1")).status_code == 422)  # the alias is asked anew every poll_s
     assert "it copies" in refused(bench.post(adapters=some("copies:1")), 422, "adapter-does-not-fit", "adapters.0.release")
     both = some("grit", "grit:1")
@@ -177,7 +177,7 @@ def test_a_job_waits_for_a_registry_that_is_away_and_holds_up_nobody(bench: InPr
     models.away = False
     until(lambda: state(bench, "with-grit-1")["state"] == "done")
     assert state(bench, "with-grit-1")["sounds"][0]["adapters"][0]["release"] == "grit"
-    told = bench.parts.job_store.read("anyone", "with-grit-1")
+    told = bench.context.job_store.read("anyone", "with-grit-1")
     assert told is not None
     assert told.length == 3  # made, claimed, done: no event for each try
 
@@ -196,7 +196,7 @@ def test_a_release_that_is_an_adapter_itself_can_be_turned_down(models: FakeMode
 
 
 def test_a_candidate_that_did_not_pass_is_for_those_who_serve_candidates(models: FakeModels) -> None:
-    models.shelf += [an_adapter("grit", "2", passed=False), an_adapter("grit", "3", passed=False), an_adapter("grit", "4")]
+    models.adapters += [an_adapter("grit", "2", passed=False), an_adapter("grit", "3", passed=False), an_adapter("grit", "4")]
     models.candidates["grit"] = "3"
     for settings, version, allowed in (
         (GenerationSettings(), "3", False),

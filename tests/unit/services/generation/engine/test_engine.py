@@ -130,7 +130,7 @@ def test_too_large_a_batch_is_split_once(bench: InProcessService) -> None:
     bench.tones.gate.set()
     assert all(work.result.result(20) for work in works)
     assert [len(batch) for batch in bench.tones.batches[1:]] == [4, 2, 2]
-    assert bench.parts.is_ready
+    assert bench.context.is_ready
 
 
 def test_no_memory_for_one_sound_is_an_error_then_not_ready_until_it_works(bench: InProcessService) -> None:
@@ -143,7 +143,7 @@ def test_no_memory_for_one_sound_is_an_error_then_not_ready_until_it_works(bench
     problem = bench.post()
     assert problem.json()["code"] == "out-of-memory"
     bench.tones.most = 9
-    until(lambda: bench.parts.is_ready)
+    until(lambda: bench.context.is_ready)
 
 
 def test_a_bug_in_a_batch_is_told_to_all_and_ends_nothing(bench: InProcessService) -> None:
@@ -180,40 +180,40 @@ def test_without_room_for_two_requests_wait_and_none_fails(bench: InProcessServi
 def test_a_broken_version_gives_the_place_back_to_the_old_one(bench: InProcessService) -> None:
     bench.models.roomy, bench.models.broken = False, {"2"}
     bench.models.at = "2"
-    until(lambda: "do not fit" in bench.shelf.reason)
+    until(lambda: "do not fit" in bench.loaded_releases.reason)
     assert bench.loaded().release.version == "1"
     assert bench.post().status_code == 200
-    assert bench.following.swaps["broken"] >= 1
+    assert bench.watcher.swaps["broken"] >= 1
 
 
 def test_several_releases_answer_by_their_names(bench: InProcessService) -> None:
     bench.models.others = {"other": "7"}
-    until(lambda: "other" in bench.shelf.by_name)
+    until(lambda: "other" in bench.loaded_releases.by_name)
     assert bench.post(release="other").headers["x-audio-tune-release"] == "other 7"
     assert bench.post().headers["x-audio-tune-release"] == "patch-bay 1"
     answer = bench.post(release="unknown")
     assert (answer.status_code, answer.json()["code"]) == (404, "no-such-release")
     assert [found["release"] for found in bench.client.get("/v1/health").json()["releases"]] == ["patch-bay", "other"]
     bench.models.others = {}
-    until(lambda: "other" not in bench.shelf.by_name)
+    until(lambda: "other" not in bench.loaded_releases.by_name)
 
 
 def test_registry_away_what_serves_goes_on(bench: InProcessService) -> None:
     bench.models.away = True
-    until(lambda: "away" in bench.shelf.reason)
+    until(lambda: "away" in bench.loaded_releases.reason)
     health = bench.client.get("/v1/health")
     assert health.status_code == 200
     assert "away" in health.json()["reason"]
     assert bench.post().status_code == 200
     bench.models.away = False
-    until(lambda: not bench.shelf.reason)
+    until(lambda: not bench.loaded_releases.reason)
 
 
 def test_registry_away_at_the_start_the_last_good_release_serves(tmp_path: Path) -> None:
     models = FakeModels()
     models.kept, models.away = [models.load("patch-bay", "1").release], True
     bench = InProcessService(tmp_path, models)
-    until(lambda: bench.shelf.default_release)
+    until(lambda: bench.loaded_releases.default_release)
     assert bench.post().status_code == 200
-    assert "away" in bench.shelf.reason
+    assert "away" in bench.loaded_releases.reason
     bench.stop()

@@ -18,6 +18,6 @@ from services.generation.engine.loaded_releases import NOTHING_YET, LoadedReleas
     ],
 )
 def test_only_an_answer_of_the_registry_that_there_is_nothing_counts(trouble: dict[str, str], answer: bool) -> None:
-    shelf = LoadedReleases()
-    shelf.trouble = trouble
-    assert shelf.waits_for_first is answer
+    loaded = LoadedReleases()
+    loaded.trouble = trouble
+    assert loaded.waits_for_first is answer

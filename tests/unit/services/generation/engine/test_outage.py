@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from audiotune.errors import StoreError
-from services.generation.engine import release_watcher as following_module
+from services.generation.engine import release_watcher as watcher_module
 from services.generation.engine.work import LoadedRelease
-from services.generation.jobs import worker as runner_module
+from services.generation.jobs import worker as worker_module
 from services.generation.jobs.events import GenerationJob
 from services.generation.jobs.webhooks import WebhookSender
 from tests.fakes.fake_models import FakeModels, a_release
@@ -30,7 +30,7 @@ def test_a_job_made_while_the_store_is_away_is_kept_when_it_is_back() -> None:
     until(lambda: bench.tones.batches)
     store.away = True
     bench.tones.gate.set()
-    until(lambda: bench.engine.is_idle and bench.runner.trouble)
+    until(lambda: bench.engine.is_idle and bench.worker.trouble)
     told = bench.client.get("/v1/health").json()["reason"]
     assert "jobs: the store does not answer" in told
     assert bench.client.get(JOB).json()["code"] == "away"
@@ -41,11 +41,11 @@ def test_a_job_made_while_the_store_is_away_is_kept_when_it_is_back() -> None:
 
 
 def test_health_tells_of_a_store_and_a_registry_that_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "_SILENT_S", 0.1)
-    monkeypatch.setattr(following_module, "_SILENT_S", 0.1)
+    monkeypatch.setattr(worker_module, "_SILENT_S", 0.1)
+    monkeypatch.setattr(watcher_module, "_SILENT_S", 0.1)
     hangs, bench = threading.Event(), InProcessService(tmp_path, lease_s=0.2)
     bench.loaded()
-    bench.runner._job_store.write_heartbeat = lambda *_: hangs.wait(20)  # type: ignore[method-assign,assignment]
+    bench.worker._job_store.write_heartbeat = lambda *_: hangs.wait(20)  # type: ignore[method-assign,assignment]
     plain, bench.models.wanted_versions = bench.models.wanted_versions, lambda: (hangs.wait(20), plain())[1]  # type: ignore[method-assign]
     reasons = ("registry and store have not answered", "jobs: the store has not answered")
     until(lambda: all(reason in bench.client.get("/v1/health").json()["reason"] for reason in reasons))
@@ -65,11 +65,11 @@ def test_a_version_that_could_not_be_fetched_is_no_broken_one(tmp_path: Path) ->
         raise away
 
     bench.models.load, bench.models.at = load, "2"  # type: ignore[method-assign]
-    until(lambda: "does not answer" in bench.shelf.reason)
+    until(lambda: "does not answer" in bench.loaded_releases.reason)
     assert bench.post().headers["x-audio-tune-release"] == "patch-bay 1"
     bench.models.load = plain  # type: ignore[method-assign]
-    until(lambda: bench.loaded().release.version == "2" and not bench.shelf.reason)
-    assert bench.following.swaps == {"done": 2, "broken": 0}
+    until(lambda: bench.loaded().release.version == "2" and not bench.loaded_releases.reason)
+    assert bench.watcher.swaps == {"done": 2, "broken": 0}
     bench.stop()
 
 
@@ -82,11 +82,11 @@ def test_bugs_in_the_loops_are_logged_with_their_traceback_and_end_no_loop(
     bench = InProcessService(tmp_path)
     bench.loaded()
     plain, bench.models.wanted_versions = bench.models.wanted_versions, fail  # type: ignore[method-assign]
-    until(lambda: "ZeroDivisionError: a bug" in bench.shelf.reason)
+    until(lambda: "ZeroDivisionError: a bug" in bench.loaded_releases.reason)
     assert "Traceback" in caplog.text
     assert "a bug of the registry's client" in caplog.text
     bench.models.wanted_versions = plain  # type: ignore[method-assign]
-    until(lambda: not bench.shelf.reason)
+    until(lambda: not bench.loaded_releases.reason)
     bench.stop()
 
 
@@ -98,7 +98,7 @@ def test_a_bug_in_the_webhooks_is_logged_with_its_traceback_and_ends_no_loop(
 
     bench = InProcessService(tmp_path, webhook_secret="x", webhook_hosts="127.0.0.1:9")
     bench.loaded()
-    sender = WebhookSender(bench.parts.job_store, bench.settings, fail).start()
+    sender = WebhookSender(bench.context.job_store, bench.settings, fail).start()
     bench.client.put(JOB, params={"webhook": "http://127.0.0.1:9/"}, json=ASK)
     until(lambda: caplog.text.count("a bug of the description") >= 2)
     assert "Traceback" in caplog.text
@@ -111,8 +111,8 @@ def test_a_bug_while_the_last_good_release_is_tried_ends_no_loop(tmp_path: Path)
     models.kept, models.away = [a_release()], True
     bench = InProcessService(tmp_path, models)
     bench.tones.silent = True
-    until(lambda: "silent" in bench.shelf.reason or bench.shelf.default_release)
+    until(lambda: "silent" in bench.loaded_releases.reason or bench.loaded_releases.default_release)
     bench.tones.silent, models.away = False, False
     bench.loaded()
-    until(lambda: not bench.shelf.reason)
+    until(lambda: not bench.loaded_releases.reason)
     bench.stop()

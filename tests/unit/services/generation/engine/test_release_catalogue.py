@@ -85,7 +85,7 @@ def test_what_serves_is_looked_at_each_time(bench: InProcessService) -> None:
 
 def test_who_says_that_an_alias_has_moved_is_believed_at_once(bench: InProcessService) -> None:
     registry, app = FakeRegistry(), FastAPI()
-    app.include_router(build_router(bench.parts, registry))
+    app.include_router(build_router(bench.context, registry))
     client = TestClient(app)
     before = client.get("/v1/releases").json()["releases"]
     registry.champion = "2"

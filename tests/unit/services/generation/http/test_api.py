@@ -144,7 +144,7 @@ def test_a_new_version_takes_over_and_a_broken_one_does_not(bench: InProcessServ
 def test_a_silent_version_is_not_served(bench: InProcessService) -> None:
     bench.tones.silent = True
     bench.models.at = "2"
-    until(lambda: "silent" in bench.shelf.reason)
+    until(lambda: "silent" in bench.loaded_releases.reason)
     assert bench.loaded().release.version == "1"
 
 
@@ -157,7 +157,7 @@ def test_a_broken_version_is_not_loaded_at_every_look(bench: InProcessService) -
 
 def test_withdrawn_consent_ends_the_service_of_a_release(bench: InProcessService) -> None:
     bench.models.withdrawn = ConsentError("ana has withdrawn", where="recording f")
-    until(lambda: bench.shelf.default_release is None)
+    until(lambda: bench.loaded_releases.default_release is None)
     answer = bench.client.get("/v1/health")
     assert answer.status_code == 503
     assert "ana has withdrawn" in answer.json()["reason"]
@@ -166,13 +166,13 @@ def test_withdrawn_consent_ends_the_service_of_a_release(bench: InProcessService
 
 def test_nothing_registered_is_not_ready(tmp_path: Path) -> None:
     made = InProcessService(tmp_path, FakeModels(None))
-    until(lambda: "registered" in made.shelf.reason)
+    until(lambda: "registered" in made.loaded_releases.reason)
     answer = made.post()
     assert answer.status_code == 503
     assert answer.json()["code"] == "not-ready"
     assert answer.headers["retry-after"]
     made.models.at = "1"
-    until(lambda: made.shelf.default_release)
+    until(lambda: made.loaded_releases.default_release)
     assert made.post().status_code == 200
     made.stop()
 
@@ -201,7 +201,7 @@ def test_the_openapi_document_has_examples_that_run(bench: InProcessService) -> 
 def test_a_service_that_is_about_to_stop_ends_each_connection(bench: InProcessService) -> None:
     """So that a client's next request does not run into a closing socket."""
     assert "connection" not in bench.post().headers
-    bench.parts.announce_stop()
+    bench.context.announce_stop()
     for answer in (bench.post(), bench.client.get("/v1/health"), bench.client.get("/nowhere")):
         assert answer.headers["connection"] == "close"
     assert bench.client.get("/readyz").status_code == 503

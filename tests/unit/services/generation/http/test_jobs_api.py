@@ -171,7 +171,7 @@ def test_who_has_too_many_jobs_is_told_when_one_of_them_ends(tmp_path: Path) -> 
     for n in range(2):
         assert bench.client.put(f"/v1/jobs/job-{n:04d}", json={**ASK, "steps": 9}).status_code == 202
     until(lambda: bench.tones.batches)
-    until(lambda: len(bench.runner.claimed_jobs) == 2)
+    until(lambda: len(bench.worker.claimed_jobs) == 2)
     told_s = []
     for n in range(2):
         answer = bench.client.put(f"/v1/jobs/more-{n:04d}", json={**ASK, "steps": 9})
@@ -247,7 +247,7 @@ def listening(answers: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, st
 def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
     bench = InProcessService(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
     bench.loaded()
-    sender = webhooks.WebhookSender(bench.parts.job_store, bench.settings, lambda job: describe_job(bench.parts, job))
+    sender = webhooks.WebhookSender(bench.context.job_store, bench.settings, lambda job: describe_job(bench.context, job))
     with listening([500, 302, 204]) as (url, came):
         assert bench.client.put(f"{JOB}", params={"webhook": url}, json=ASK).status_code == 202
         assert ended(bench)["state"] == "done"
@@ -259,7 +259,7 @@ def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
         assert waiting["state"] == "waiting"
         assert datetime.fromisoformat(waiting["next"]) == start + timedelta(seconds=6 + 30)
         anew = webhooks.WebhookSender(
-            bench.parts.job_store, bench.settings, lambda job: describe_job(bench.parts, job)
+            bench.context.job_store, bench.settings, lambda job: describe_job(bench.context, job)
         )  # goes on, does not begin again
         for after_s in (20.0, 40.0, 1000.0):
             anew.send_due(start + timedelta(seconds=after_s))
@@ -270,14 +270,38 @@ def test_a_webhook_is_signed_and_tried_again(tmp_path: Path) -> None:
     right = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{right}"
     assert json.loads(body)["state"] == "done"
-    assert not list(bench.parts.job_store.list_undelivered())
+    assert not list(bench.context.job_store.list_undelivered())
+    bench.stop()
+
+
+def test_a_job_whose_events_cannot_be_read_says_so_and_holds_nobody_up(tmp_path: Path) -> None:
+    bench = InProcessService(tmp_path, member_jobs=2, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
+    bench.loaded()
+    bench.worker.stop_claiming()
+    key = "jobs/log/anyone/job-0001/000000.json"
+    with listening([204]) as (url, came):
+        for id in ("job-0001", "job-0002"):
+            assert bench.client.put(f"/v1/jobs/{id}", params={"webhook": url}, json=ASK).status_code == 202
+        bench.store.put(key, b"{")
+        answers = [
+            bench.client.request(method, path) for method, path in (("GET", JOB), ("GET", f"{JOB}/events"), ("DELETE", JOB))
+        ]
+        for answer in (*answers, bench.client.put(JOB, json=ASK)):
+            assert (answer.status_code, answer.json()["code"]) == (500, "damaged-job")
+            assert key in answer.json()["detail"]
+        assert [job["id"] for job in bench.client.get("/v1/jobs").json()["jobs"]] == ["job-0002"]
+        assert bench.client.put("/v1/jobs/job-0003", json=ASK).json()["code"] == "too-many-jobs"
+        bench.client.delete("/v1/jobs/job-0002")
+        sender = webhooks.WebhookSender(bench.context.job_store, bench.settings, lambda job: describe_job(bench.context, job))
+        sender.send_due(datetime.now(UTC))
+    assert [json.loads(body)["id"] for _, body in came] == ["job-0002"]
     bench.stop()
 
 
 def test_a_webhook_nobody_answers_is_given_up_and_the_member_can_see_why(tmp_path: Path) -> None:
     bench = InProcessService(tmp_path, webhook_secret="s3cret", webhook_hosts="127.0.0.1")
     bench.loaded()
-    sender = webhooks.WebhookSender(bench.parts.job_store, bench.settings, lambda job: describe_job(bench.parts, job))
+    sender = webhooks.WebhookSender(bench.context.job_store, bench.settings, lambda job: describe_job(bench.context, job))
     with listening([]) as (url, _):
         pass  # nobody is there any more
     assert bench.client.put(JOB, params={"webhook": url}, json=ASK).status_code == 202
@@ -289,7 +313,7 @@ def test_a_webhook_nobody_answers_is_given_up_and_the_member_can_see_why(tmp_pat
     assert found["state"] == "given up"
     assert len(found["tries"]) == 7
     assert "ConnectionRefusedError" in found["tries"][0]["problem"]
-    assert not list(bench.parts.job_store.list_undelivered())
+    assert not list(bench.context.job_store.list_undelivered())
     bench.stop()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import GenerationError, NotInStoreError, StoreError
-from services.generation.errors import OutOfBoundsError
+from services.generation.errors import DamagedJobError, OutOfBoundsError
 from services.generation.http.problems import describe_failure
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobIdTakenError, JobStore
@@ -72,7 +72,7 @@ class Slow(JobMaker):
         self.dropped.append(handle[0])
 
 
-def runner(store: MemoryStore, clock: Clock, maker: JobMaker | None = None) -> JobWorker:
+def start_worker(store: MemoryStore, clock: Clock, maker: JobMaker | None = None) -> JobWorker:
     made = JobWorker(JobStore(store), maker or Slow(), lease_s=LEASE_S, describe_failure=describe_failure, clock=clock)
     made.write_heartbeat()
     return made
@@ -106,7 +106,7 @@ played = st.lists(
 def test_no_job_is_lost_and_none_ends_twice(moves: list[tuple[Any, ...]]) -> None:
     """Three workers that die in the midst of their writes, fall silent and come back, on a clock that jumps."""
     store, clock = MemoryStore(), Clock()
-    workers = [runner(store, clock) for _ in range(3)]
+    workers = [start_worker(store, clock) for _ in range(3)]
     accepted: set[str] = set()
     book = JobStore(store)
     for move in moves:
@@ -123,7 +123,7 @@ def test_no_job_is_lost_and_none_ends_twice(moves: list[tuple[Any, ...]]) -> Non
             with suppress(Killed):  # it may need fewer writes than it has left; the process dies all the same
                 workers[move[1]].run_round()
             store.writes_left = None
-            workers[move[1]] = runner(store, clock)
+            workers[move[1]] = start_worker(store, clock)
         elif move[0] == "clock":
             clock.now += timedelta(seconds=move[1])
         elif move[0] == "cancel":
@@ -171,7 +171,7 @@ def test_a_maker_who_died_between_record_and_marker_is_made_good_by_the_retry() 
 def test_a_silent_workers_job_is_taken_over_and_its_late_end_is_dropped() -> None:
     store, clock = MemoryStore(), Clock()
     slow, other = Slow(rounds=2), Slow(rounds=1)
-    first, second = runner(store, clock, slow), runner(store, clock, other)
+    first, second = start_worker(store, clock, slow), start_worker(store, clock, other)
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
     first.run_round()
     first.run_round()
@@ -191,7 +191,7 @@ def test_a_silent_workers_job_is_taken_over_and_its_late_end_is_dropped() -> Non
 
 def test_a_cancelled_job_is_dropped_by_the_worker_that_holds_it() -> None:
     store, clock, slow = MemoryStore(), Clock(), Slow(rounds=9)
-    worker = runner(store, clock, slow)
+    worker = start_worker(store, clock, slow)
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
     worker.run_round()
     ended = JobStore(store).end("ana", "job-00001", JobEvent(kind="cancelled"))
@@ -227,18 +227,18 @@ def test_a_worker_hears_between_its_rounds_that_another_replica_ended_its_job() 
 
 def test_a_worker_that_stops_hands_back_and_the_next_need_not_wait() -> None:
     store, clock = MemoryStore(), Clock()
-    worker, other = runner(store, clock, Slow(rounds=9)), Slow(rounds=1)
+    worker, other = start_worker(store, clock, Slow(rounds=9)), Slow(rounds=1)
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
     worker.run_round()
     worker.close()
-    runner(store, clock, other).run_round()
+    start_worker(store, clock, other).run_round()
     assert other.begun == ["job-00001"]
 
 
 def test_a_full_engine_claims_nothing() -> None:
     store, clock, slow = MemoryStore(), Clock(), Slow(full=True)
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
-    runner(store, clock, slow).run_round()
+    start_worker(store, clock, slow).run_round()
     job = JobStore(store).read("ana", "job-00001")
     assert job is not None
     assert (job.state, job.length) == ("queued", 1)
@@ -248,7 +248,7 @@ def test_a_member_whose_line_is_full_holds_nobody_up() -> None:
     store, clock, slow = MemoryStore(), Clock(), Slow(crowded={"ana"})
     for number, member in enumerate(("ana", "ben")):
         JobStore(store).create(member, f"job-0000{number}", ASK, now=NOW)
-    runner(store, clock, slow).run_round()
+    start_worker(store, clock, slow).run_round()
     assert slow.begun == ["job-00001"]
     waits = JobStore(store).read("ana", "job-00000")
     assert waits is not None
@@ -259,7 +259,7 @@ def test_a_job_that_kills_its_workers_is_given_up() -> None:
     store, clock = MemoryStore(), Clock()
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
     for _ in range(30):
-        runner(store, clock, Slow(rounds=99)).run_round()
+        start_worker(store, clock, Slow(rounds=99)).run_round()
         clock.now += timedelta(seconds=LEASE_S + 1)
     job = JobStore(store).read("ana", "job-00001")
     assert job is not None
@@ -283,7 +283,7 @@ def test_a_job_that_cannot_be_begun_fails_at_once_and_holds_nobody_up(
     store, clock, maker = MemoryStore(), Clock(), Slow(rounds=1, errors={"job-00000": [error]})
     for number in range(2):
         JobStore(store).create("ana", f"job-0000{number}", ASK, now=NOW + timedelta(seconds=number))
-    runner(store, clock, maker).run_round()
+    start_worker(store, clock, maker).run_round()
     job = JobStore(store).read("ana", "job-00000")
     assert job is not None
     assert (job.state, job.tries) == ("failed", 1)
@@ -294,11 +294,46 @@ def test_a_job_that_cannot_be_begun_fails_at_once_and_holds_nobody_up(
     assert ("Traceback" in caplog.text) == (code == "bug")
 
 
+def test_a_job_whose_events_cannot_be_read_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    store, clock, slow = MemoryStore(), Clock(), Slow(rounds=1)
+    jobs, worker, key = JobStore(store), start_worker(store, clock, slow), "jobs/log/ana/job-00000/000001.json"
+    for number in range(2):
+        jobs.create("ana", f"job-0000{number}", ASK, now=NOW + timedelta(seconds=number))
+    store.put(key, b'{"kind": "cla')
+    for _ in range(3):
+        worker.run_round()
+    assert slow.begun == ["job-00001"]
+    reports = [record.getMessage() for record in caplog.records if key in record.getMessage()]
+    assert len(reports) == 1, "once, not in every round"
+    assert "Start the version of Audio Tune that wrote it, or delete jobs/log/ana/job-00000/" in reports[0]
+    assert [id for _, _, id in jobs.list_open()] == ["job-00000"], "it waits until somebody repairs or deletes it"
+    assert [job.id for job in jobs.list_page("ana", 9)[0]] == ["job-00001"]
+    with pytest.raises(DamagedJobError):
+        jobs.read("ana", "job-00000")
+    assert jobs.delete_expired(NOW + timedelta(days=10), timedelta(days=5)) == 1, "the other one"
+    for entry in list(store.list("jobs/log/ana/job-00000/")):
+        store.delete(entry.key)
+    worker.run_round()
+    assert not list(jobs.list_open())
+
+
+def test_a_claimed_job_whose_events_get_damaged_is_dropped() -> None:
+    store, clock, slow = MemoryStore(), Clock(), Slow(rounds=9)
+    worker = start_worker(store, clock, slow)
+    for number in range(2):
+        JobStore(store).create("ana", f"job-0000{number}", ASK, now=NOW)
+    worker.run_round()
+    store.put("jobs/log/ana/job-00000/000001.json", b"{}")
+    worker.run_round()
+    assert slow.dropped == ["job-00000"]
+    assert set(worker.claimed_jobs) == {("ana", "job-00001")}
+
+
 def test_a_job_whose_begin_meets_an_outage_is_handed_back_and_made_later() -> None:
     store, clock = MemoryStore(), Clock()
     maker = Slow(rounds=1, errors={"job-00001": [StoreError("the store is away")] * 30})
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
-    worker = runner(store, clock, maker)
+    worker = start_worker(store, clock, maker)
     for _ in range(30):
         with pytest.raises(StoreError):
             worker.run_round()
