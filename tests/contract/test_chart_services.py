@@ -53,13 +53,10 @@ def metrics_in(expression: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Names in what GET /metrics of the real HTTP API answers, after one request."""
-    bench = InProcessService(tmp_path_factory.mktemp("store"))
-    try:
-        bench.client.get("/v1/releases")
+    """Names in what GET /metrics of the real HTTP API answers, after one sound."""
+    with InProcessService(tmp_path_factory.mktemp("store")) as bench:
+        assert bench.post().status_code == 200
         found = bench.client.get("/metrics").text
-    finally:
-        bench.stop()
     return set(re.findall(r"^(\w+)", found, re.MULTILINE))
 
 
