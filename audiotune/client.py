@@ -1,4 +1,4 @@
-"""The generation service over HTTP, for scripts, the demo and plug-ins. Needs nothing but Python and this package.
+"""A client of the generation service's HTTP API, for scripts, the demo and plug-ins. Needs only Python and this package.
 
 from audiotune.client import Client
 made = Client("http://localhost:3000").generate(prompt="low drone", seconds=2, seed=7)
@@ -30,7 +30,7 @@ class DownloadedSound:
 
     Attributes:
         audio: the file's bytes.
-        info: what the service tells about it: seed, seconds, release, digest, sound, ...
+        info: what the service says about it: seed, seconds, release, digest, sound, ...
     """
 
     audio: bytes
@@ -43,7 +43,7 @@ class DownloadedSound:
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job as the service tells it.
+    """A job in the state that the service last reported.
 
     Attributes:
         step, steps: denoising steps done, and in all.
@@ -75,7 +75,7 @@ class Client:
         token: a member's `at_...`, where the service asks for one.
         timeout_s: longest to wait for one answer.
 
-    All methods raise GenerationError when the service is away or refuses; its words name the field.
+    All methods raise GenerationError when the service does not answer or refuses; the message names the field.
     """
 
     def __init__(self, url: str, token: str = "", timeout_s: float = 600) -> None:
@@ -83,31 +83,29 @@ class Client:
 
     def generate(self, **fields: Any) -> DownloadedSound:
         """One sound, waiting for it. `fields` are those of `audiotune.domain.generation.GenerationRequest`."""
-        return DownloadedSound(*generate(self.url, fields, token=self._token, timeout_s=self._timeout_s))
+        return _parse_sound(*self._send_request("POST", "/v1/generations", fields))
 
     def submit(self, id: str = "", **fields: Any) -> RemoteJob:
         """Makes a job. The same id and request again, after a lost answer or a crash, is the same job."""
         id = id or uuid.uuid4().hex
-        found = self._request_json("PUT", f"/v1/jobs/{urllib.parse.quote(id, safe='')}", fields)
-        return RemoteJob(id=id, state=found["state"])
+        return RemoteJob(id=id, state=self._request_json("PUT", _job_path(id), fields)["state"])
 
     def job(self, id: str) -> RemoteJob:
-        found = self._request_json("GET", f"/v1/jobs/{urllib.parse.quote(id, safe='')}")
-        return _parse_job(found)
+        return _parse_job(self._request_json("GET", _job_path(id)))
 
     def wait(self, id: str, on_progress: Callable[[RemoteJob], None] | None = None, every_s: float = 0.5) -> RemoteJob:
-        """The job when it has ended. `on_progress` hears of every look."""
+        """The job when it has ended. Calls `on_progress` with the job each time it was read."""
         while True:
-            found = self.job(id)
+            job = self.job(id)
             if on_progress is not None:
-                on_progress(found)
-            if found.has_ended:
-                return found
+                on_progress(job)
+            if job.has_ended:
+                return job
             time.sleep(every_s)
 
     def cancel(self, id: str) -> RemoteJob:
         """Stops a job before its next denoising step."""
-        return _parse_job(self._request_json("DELETE", f"/v1/jobs/{urllib.parse.quote(id, safe='')}"))
+        return _parse_job(self._request_json("DELETE", _job_path(id)))
 
     def jobs(self, limit: int = 20) -> list[RemoteJob]:
         """Your newest jobs."""
@@ -115,25 +113,54 @@ class Client:
 
     def sound(self, digest: str) -> DownloadedSound:
         """A sound that was made before."""
-        return _parse_sound(*_send_request(self.url, f"/v1/sounds/{digest}", self._token, self._timeout_s))
+        return _parse_sound(*self._send_request("GET", f"/v1/sounds/{digest}"))
 
     def releases(self) -> list[dict[str, Any]]:
-        return releases(self.url, token=self._token)
+        """The releases that the service knows; `serving` marks the one that answers."""
+        return list(self._request_json("GET", "/v1/releases", timeout_s=15)["releases"])
 
     def adapters(self) -> list[dict[str, Any]]:
         """The LoRA adapters that a request's `adapters` may name, and the releases that each `fits`."""
-        return list(_parse_json(_send_request(self.url, "/v1/releases", self._token, 15)[0]).get("adapters", []))
+        return list(self._request_json("GET", "/v1/releases", timeout_s=15).get("adapters", []))
 
     def health(self) -> dict[str, Any]:
-        return health(self.url, token=self._token)
+        """`ready` and, when it is not, the `reason` in words."""
+        return self._request_json("GET", "/v1/health", timeout_s=5, any_status=True)
 
-    def _request_json(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        body = json.dumps(dict(fields)).encode() if fields is not None else None
-        return _parse_json(_send_request(self.url, path, self._token, self._timeout_s, body, method=method)[0])
+    def _request_json(self, method: str, path: str, fields: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        return _parse_json(self._send_request(method, path, fields, **options)[0])
+
+    def _send_request(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        any_status: bool = False,
+    ) -> tuple[bytes, dict[str, str]]:
+        """The body and the headers of the answer."""
+        body = None if fields is None else json.dumps(dict(fields)).encode()
+        headers = {"Content-Type": "application/json", "Accept": "*/*"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        request = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s or self._timeout_s) as answer:
+                return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+        except urllib.error.HTTPError as e:
+            data = e.read()
+            if any_status:
+                return data, {}
+            raise GenerationError(_describe_error(e.code, data), where=self.url, cure="") from None
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
+            reason = getattr(e, "reason", e)
+            cure = "start it with `make serve`; on a cluster look at its pods"
+            raise GenerationError(f"the generation service does not answer: {reason}", where=self.url, cure=cure) from e
 
 
 class AsyncClient:
-    """The same for asyncio: every call runs in a thread, so that none holds the loop."""
+    """The same for asyncio: every call runs in a thread, so that none blocks the event loop."""
 
     def __init__(self, url: str, token: str = "", timeout_s: float = 600) -> None:
         self._client = Client(url, token, timeout_s)
@@ -163,28 +190,18 @@ class AsyncClient:
 
 
 def generate(url: str, request: Mapping[str, Any], *, token: str = "", timeout_s: float = 600) -> tuple[bytes, dict[str, Any]]:
-    """One sound: the file's bytes, and what the service tells about it (seed, release, digest, ...).
-
-    Args:
-        url: address of the service, as in http://localhost:3000.
-        request: fields of `audiotune.domain.generation.GenerationRequest`.
-
-    Raises:
-        GenerationError: the service is away or refuses; its words name the field.
-    """
-    body = json.dumps(dict(request)).encode()
-    made = _parse_sound(*_send_request(url, "/v1/generations", token, timeout_s, body))
-    return made.audio, made.info
-
-
-def releases(url: str, *, token: str = "") -> list[dict[str, Any]]:
-    """The releases the service knows; `serving` marks the one that answers."""
-    return list(_parse_json(_send_request(url, "/v1/releases", token, 15)[0])["releases"])
+    """`Client.generate` in one call: the file's bytes, and what the service says about it (seed, release, digest, ...)."""
+    sound = Client(url, token, timeout_s).generate(**request)
+    return sound.audio, sound.info
 
 
 def health(url: str, *, token: str = "") -> dict[str, Any]:
-    """`ready` and, when it is not, the `reason` in words."""
-    return _parse_json(_send_request(url, "/v1/health", token, 5, any_status=True)[0])
+    """`Client.health` in one call."""
+    return Client(url, token).health()
+
+
+def _job_path(id: str) -> str:
+    return f"/v1/jobs/{urllib.parse.quote(id, safe='')}"
 
 
 def _parse_sound(data: bytes, headers: dict[str, str]) -> DownloadedSound:
@@ -197,35 +214,6 @@ def _parse_sound(data: bytes, headers: dict[str, str]) -> DownloadedSound:
 def _parse_job(found: dict[str, Any]) -> RemoteJob:
     known = {name: found[name] for name in ("id", "state", "step", "steps", "position", "eta_s", "problem") if name in found}
     return RemoteJob(**known, sounds=tuple(found.get("sounds", ())))
-
-
-def _send_request(
-    url: str,
-    path: str,
-    token: str,
-    timeout_s: float,
-    body: bytes | None = None,
-    *,
-    method: str | None = None,
-    any_status: bool = False,
-) -> tuple[bytes, dict[str, str]]:
-    request = urllib.request.Request(
-        url.rstrip("/") + path, data=body, headers={"Content-Type": "application/json", "Accept": "*/*"}, method=method
-    )
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
-    except urllib.error.HTTPError as e:
-        data = e.read()
-        if any_status:
-            return data, {}
-        raise GenerationError(_describe_error(e.code, data), where=url, cure="") from None
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
-        reason = getattr(e, "reason", e)
-        cure = "start it with `make serve`; on a cluster look at its pods"
-        raise GenerationError(f"the generation service does not answer: {reason}", where=url, cure=cure) from e
 
 
 def _describe_error(status: int, data: bytes) -> str:

@@ -1,35 +1,6 @@
-"""The family of errors. Each says what is wrong, where, and the cure. Every error of the library, the steps and
-the pipelines is defined here.
+"""The family of errors of the library, the steps and the pipelines. Each error says what is wrong, where, and the cure.
 
-AudioTuneError
-├── SoundError            a file or array that is no usable sound
-├── SourceError           a source of recordings that cannot be read
-├── ManifestError         a manifest that is cut, changed or of another kind
-├── SettingsError         a setting out of bounds, or a recipe that does not fit
-├── GovernanceError       the agreement or the consent records say no
-│   ├── AgreementError    the agreement itself is missing or wrong
-│   └── ConsentError      a contributor has not agreed to this use
-├── AccessError           an unknown person: no token or password, or one that is not valid
-│   └── ForbiddenError    a known person, who may not do this
-├── StoreError            the store refuses, is unreachable or full
-│   ├── NotInStoreError   no such key
-│   ├── AlreadyInStoreError  a conditional write lost: the key exists
-│   └── DamagedBlobError  content does not match its hash
-├── ModelError            weights, config or checkpoint that do not fit together
-├── TrainingError         training cannot go on (NaN, no data)
-├── RegistryError         MLflow refuses or is unreachable
-├── PipelineError         a compiled pipeline, a step, or the system that runs them
-│   ├── RunFailedError    the run ended, and not well
-│   ├── RunUnfinishedError  the run did not end in the time given
-│   ├── KubeflowUnreachableError  Kubeflow does not answer, or not as Kubeflow does
-│   ├── KubeflowRefusedError      Kubeflow does not allow this to this user
-│   ├── KubeflowNotFoundError     Kubeflow has no such object
-│   ├── KubernetesUnreachableError  Kubernetes does not answer, or has trouble of its own
-│   ├── KubernetesForbiddenError    Kubernetes does not allow this to this user
-│   ├── KubernetesNotFoundError     no such kind, namespace or object
-│   ├── KubernetesConflictError     an object of this name exists, or it is not the one that was meant
-│   └── KubernetesRefusedError      the object breaks its schema, or an admission webhook refused it
-└── GenerationError       a request for a sound that cannot be met; services/generation/errors.py has its kinds
+The generation service defines more kinds of GenerationError in services/generation/errors.py.
 """
 
 from __future__ import annotations
@@ -52,7 +23,7 @@ class AudioTuneError(Exception):
         super().__init__(what, where, cure)
 
     def __reduce__(self) -> tuple[Callable[..., AudioTuneError], tuple[str]]:
-        """Errors travel whole between processes."""
+        """Pickles `where` and `cure`, too: the base class would lose them between processes."""
         return functools.partial(type(self), where=self.where, cure=self.cure), (self.what,)
 
     def __str__(self) -> str:
@@ -90,7 +61,7 @@ class ConsentError(GovernanceError):
 
 
 class AccessError(AudioTuneError):
-    """An unknown person: no token or password, or one that is not valid."""
+    """A person who did not sign in: no token or password, or one that is not valid."""
 
 
 class ForbiddenError(AccessError):
@@ -106,7 +77,7 @@ class NotInStoreError(StoreError):
 
 
 class AlreadyInStoreError(StoreError):
-    """A conditional write lost: the key exists already."""
+    """A conditional write failed: the key exists already."""
 
 
 class DamagedBlobError(StoreError):

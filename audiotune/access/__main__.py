@@ -1,4 +1,4 @@
-"""The door for an owner: `python -m audiotune.access --help`. The store is the one AUDIOTUNE_STORE names."""
+"""Commands for owners: `python -m audiotune.access --help`. They work on the store that AUDIOTUNE_STORE names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens and accounts.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     groups = parser.add_subparsers(required=True, metavar="token | account | identity | first-owner")
-    _add_token_commands(groups.add_parser("token", help="what a member's program carries"))
+    _add_token_commands(groups.add_parser("token", help="how members' programs sign in"))
     _add_account_commands(groups.add_parser("account", help="a member who signs in with a password"))
     _add_identity_commands(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
     first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
@@ -55,8 +55,8 @@ def _add_token_commands(group: argparse.ArgumentParser) -> None:
 
 def _add_account_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="create | password | remove | list")
-    for verb, what in (("create", "a new account"), ("password", "a new password for one; ends its sessions")):
-        parser = verbs.add_parser(verb, help=f"{what}; the password comes from stdin, or is made and printed once")
+    for verb, purpose in (("create", "a new account"), ("password", "a new password for one; ends its sessions")):
+        parser = verbs.add_parser(verb, help=f"{purpose}; the password comes from stdin, or is made and printed once")
         parser.add_argument("member")
         parser.set_defaults(run=_set_password, role=None)
         if verb == "create":
@@ -73,14 +73,14 @@ def _add_account_commands(group: argparse.ArgumentParser) -> None:
 
 def _add_identity_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="add | remove | list")
-    add = verbs.add_parser("add", help="say who somebody of the provider is here")
+    add = verbs.add_parser("add", help="name the member that a person of the provider is")
     add.add_argument("member")
-    add.add_argument("identity", help="what the provider calls the person: value of the claim that names members")
+    add.add_argument("identity", help="the person's name at the provider: value of the claim that names members")
     add.set_defaults(run=lambda store, a: print(f"{identities.add_identity(store, a.member, a.identity).identity} is {a.member}"))
     remove = verbs.add_parser("remove", help="forget it; a studio ends the person's session within seconds")
     remove.add_argument("identity")
     remove.set_defaults(run=lambda store, a: identities.remove_identity(store, a.identity))
-    listing = verbs.add_parser("list", help="members and what they are called there")
+    listing = verbs.add_parser("list", help="members and their names at the provider")
     listing.set_defaults(
         run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.list_identities(store)))
     )
@@ -108,14 +108,14 @@ def _set_password(store: Store, args: argparse.Namespace) -> None:
 
 def _remove_account(store: Store, args: argparse.Namespace) -> None:
     accounts.remove_account(store, args.member)
-    going_on = [token.id for token in tokens.list_tokens(store) if token.member == args.member and token.is_valid()]
+    valid_tokens = [token.id for token in tokens.list_tokens(store) if token.member == args.member and token.is_valid()]
     print(f"{args.member}: removed")
-    if going_on:
-        print(f"these tokens go on until they are revoked: {' '.join(going_on)}")
+    if valid_tokens:
+        print(f"these tokens go on until they are revoked: {' '.join(valid_tokens)}")
 
 
 def _read_password() -> str:
-    """A line from stdin; nothing there asks for a generated one."""
+    """A line from stdin; empty when a password is to be generated."""
     if sys.stdin.isatty():
         return getpass.getpass("password (empty: make one): ")
     return sys.stdin.readline().rstrip("\r\n")
@@ -128,16 +128,16 @@ def _create_first_owner(store: Store, args: argparse.Namespace) -> None:
     password = accounts.generate_password()
     accounts.create_account(store, args.member, password, "owner")
     token = tokens.issue_token(store, args.member, ["admin"], 365)
-    told = json.dumps({"member": args.member, "password": password, "token": token}, indent=1) + "\n"
+    credentials = json.dumps({"member": args.member, "password": password, "token": token}, indent=1) + "\n"
     if str(args.to) == "-":
-        print(told, end="")
+        print(credentials, end="")
         return
     try:
         with replace_atomically(args.to) as part:
             part.touch(mode=0o600)  # before the secret is in it
-            part.write_text(told)
+            part.write_text(credentials)
     except OSError as e:
-        store.delete(accounts.account_key(args.member))  # an owner whose password nobody saw would lock the door
+        store.delete(accounts.account_key(args.member))  # nobody saw its password, and with an owner there is no second try
         tokens.revoke_token(store, token.split("_")[1])
         raise AccessError(
             f"cannot write the file: {e.strerror}", where=str(args.to), cure="name a folder that can be written"

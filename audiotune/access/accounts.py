@@ -1,4 +1,4 @@
-"""Accounts: members who sign in with a password, for the studio. Passwords are kept as scrypt (RFC 7914) with a salt each."""
+"""Accounts: members who sign in to the studio with a password. Passwords are hashed with scrypt (RFC 7914), each with its own salt."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import secrets
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from audiotune.access import list_records, read_record
 from audiotune.domain.member import MemberId, is_member_id, require_member_id
-from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
+from audiotune.errors import AccessError, AlreadyInStoreError
 from audiotune.store.layout import ACCOUNTS
 from audiotune.store.port import Store
 
 Role = Literal["owner", "member"]
 SHORTEST = 10
-_LONGEST = 1024  # hashing a novel would cost more than it protects
+_LONGEST = 1024  # hashing more would only cost time
 _N, _R = 1 << 14, 8  # 16 MiB
 WORK = 5  # scrypt's p: with the above about 0.2 s, as OWASP's password storage cheat sheet asks
 
@@ -40,14 +41,14 @@ class Account(BaseModel):
 
 
 def account_key(member: str) -> str:
-    """Where a member's account lies in the store."""
+    """Store key of a member's account."""
     return ACCOUNTS.key(f"{member}.json")
 
 
 def create_account(
     store: Store, member: str, password: str | None, role: Role = "member", now: datetime | None = None, *, work: int = WORK
 ) -> Account:
-    """With None as password, for somebody who signs in elsewhere (identities) and has a role here.
+    """Creates an account; without a password for a member who signs in at a provider (identities) and has a role here.
 
     Raises AccessError: no member id, a password too short or too long, an account that exists.
     """
@@ -64,7 +65,7 @@ def create_account(
 
 
 def change_password(store: Store, member: str, password: str, now: datetime | None = None, *, work: int = WORK) -> Account:
-    """A new password. Raises AccessError: no such account, a password too short or too long."""
+    """Sets a new password. Raises AccessError: no such account, a password too short or too long."""
     account = read_account(store, member)
     if account is None:
         raise AccessError(f"{member[:64]!r} has no account", cure="make one first")
@@ -74,7 +75,7 @@ def change_password(store: Store, member: str, password: str, now: datetime | No
 
 
 def remove_account(store: Store, member: str) -> None:
-    """Ends it: nobody signs in with it any more. Tokens are none of its business. Raises AccessError: no account, the only owner's."""
+    """Deletes an account; the member's tokens stay valid. Raises AccessError: no account, the only owner's."""
     account = read_account(store, member)
     if account is None:
         raise AccessError(f"{member[:64]!r} has no account", cure="list them first")
@@ -84,30 +85,24 @@ def remove_account(store: Store, member: str) -> None:
 
 
 def verify_password(store: Store, member: str, password: str) -> Account | None:
-    """The account if the password is right. Takes as long for members that do not exist, so that nobody can list them."""
+    """The account if the password is right. Takes as long for members that do not exist, so the time does not tell who exists."""
     account = read_account(store, member)
-    right = _matches_hash(password, (account.password if account else "") or _UNKNOWN_MEMBER_HASH)
-    return account if right and account is not None else None
+    is_right = _matches_hash(password, (account.password if account else "") or _UNKNOWN_MEMBER_HASH)
+    return account if is_right else None
 
 
 def read_account(store: Store, member: str) -> Account | None:
     """The account without any check of a password, or None."""
-    if not is_member_id(member):
-        return None
-    try:
-        return Account.model_validate_json(store.get(account_key(member)))
-    except (NotInStoreError, ValidationError):
-        return None
+    return read_record(store, account_key(member), Account) if is_member_id(member) else None
 
 
 def list_accounts(store: Store) -> list[Account]:
     """All accounts, by member."""
-    found = (read_account(store, ACCOUNTS.rest_of(entry.key).removesuffix(".json")) for entry in store.list(ACCOUNTS.path))
-    return [account for account in found if account is not None]
+    return list_records(store, ACCOUNTS, Account)
 
 
 def generate_password() -> str:
-    """A password nobody has to think of: 120 random bits in 20 letters and digits."""
+    """A random password: 120 bits in 20 letters, digits, `-` and `_`."""
     return secrets.token_urlsafe(15)
 
 
@@ -115,29 +110,27 @@ def _hash_password(password: str, work: int) -> str:
     if not SHORTEST <= len(password) <= _LONGEST:
         raise AccessError(f"a password of {len(password)} characters", cure=f"choose one of {SHORTEST} to {_LONGEST}")
     salt = secrets.token_bytes(16)
-    return "$".join(
-        ("scrypt", str(_N), str(_R), str(work), _encode_base64(salt), _encode_base64(_derive_hash(password, salt, _N, _R, work)))
-    )
+    return _format_hash(work, salt, _derive_hash(password, salt, _N, _R, work))
 
 
-def _matches_hash(password: str, kept: str) -> bool:
+def _format_hash(work: int, salt: bytes, digest: bytes) -> str:
+    return "$".join(("scrypt", str(_N), str(_R), str(work), *(base64.b64encode(part).decode() for part in (salt, digest))))
+
+
+def _matches_hash(password: str, stored: str) -> bool:
     if len(password) > _LONGEST:
         return False
     try:
-        kind, n, r, p, salt, digest = kept.split("$")
-        right = base64.b64decode(digest, validate=True)
+        kind, n, r, p, salt, digest = stored.split("$")
+        expected = base64.b64decode(digest, validate=True)
         given = _derive_hash(password, base64.b64decode(salt, validate=True), int(n), int(r), int(p))
     except ValueError:
         return False
-    return kind == "scrypt" and hmac.compare_digest(given, right)
+    return kind == "scrypt" and hmac.compare_digest(given, expected)
 
 
 def _derive_hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=256 << 20, dklen=32)
 
 
-def _encode_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-_UNKNOWN_MEMBER_HASH = "$".join(("scrypt", str(_N), str(_R), str(WORK), _encode_base64(bytes(16)), _encode_base64(bytes(32))))
+_UNKNOWN_MEMBER_HASH = _format_hash(WORK, bytes(16), bytes(32))

@@ -1,6 +1,6 @@
-"""Identities: what a sign-in provider calls a person -> the member they are. Kept in the store, written by owners.
+"""Identities: which member a person of a sign-in provider is. The store keeps them, owners write them.
 
-One key for each identity, named by its hash: two members can never share one, and a look costs one read.
+The key of an identity is its hash: two members can never share one, and to look one up takes one read.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from audiotune.access import list_records, read_record
 from audiotune.domain.member import MemberId, require_member_id
-from audiotune.errors import AccessError, AlreadyInStoreError, NotInStoreError
+from audiotune.errors import AccessError, AlreadyInStoreError
 from audiotune.store.layout import IDENTITIES
 from audiotune.store.port import Store
 
@@ -19,7 +20,7 @@ LONGEST = 320  # the longest e-mail address
 
 
 class Identity(BaseModel):
-    """A person at the provider, and who they are here.
+    """A person at the provider, and the member they are here.
 
     Attributes:
         identity: value of the claim that names people, as in an e-mail address or a `sub`.
@@ -42,27 +43,24 @@ def add_identity(store: Store, member: str, identity: str, now: datetime | None 
     require_member_id(member)
     if not identity or len(identity) > LONGEST or not identity.isprintable():
         raise AccessError("this is no identity", cure=f"give what the provider calls the person, {LONGEST} characters at most")
-    made = Identity(identity=identity, member=member, made=now or datetime.now(UTC))
+    added = Identity(identity=identity, member=member, made=now or datetime.now(UTC))
     try:
-        store.put(made.key, made.model_dump_json(indent=1).encode(), only_new=True)
+        store.put(added.key, added.model_dump_json(indent=1).encode(), only_new=True)
     except AlreadyInStoreError:
-        there = find_identity(store, identity)
-        if there is not None and there.member == member:
-            return there
-        who = there.member if there else "somebody"
-        raise AccessError(f"{identity} is {who} already", cure="remove it there first") from None
-    return made
+        existing = find_identity(store, identity)
+        if existing is not None and existing.member == member:
+            return existing
+        owner = existing.member if existing else "somebody"
+        raise AccessError(f"{identity} is {owner} already", cure="remove it there first") from None
+    return added
 
 
 def find_identity(store: Store, identity: str) -> Identity | None:
-    """Who this is, or None. Letters count as the provider writes them."""
+    """The record of an identity, or None. Case counts."""
     if not identity or len(identity) > LONGEST:
         return None
-    try:
-        found = Identity.model_validate_json(store.get(_identity_key(identity)))
-    except (NotInStoreError, ValidationError):
-        return None
-    return found if found.identity == identity else None
+    found = read_record(store, _identity_key(identity), Identity)
+    return found if found and found.identity == identity else None
 
 
 def remove_identity(store: Store, identity: str) -> None:
@@ -75,13 +73,7 @@ def remove_identity(store: Store, identity: str) -> None:
 
 def list_identities(store: Store) -> list[Identity]:
     """All of them, by member."""
-    found = []
-    for entry in store.list(IDENTITIES.path):
-        try:
-            found.append(Identity.model_validate_json(store.get(entry.key)))
-        except (NotInStoreError, ValidationError):
-            continue
-    return sorted(found, key=lambda one: (one.member, one.identity))
+    return sorted(list_records(store, IDENTITIES, Identity), key=lambda found: (found.member, found.identity))
 
 
 def _identity_key(identity: str) -> str:

@@ -1,6 +1,6 @@
-"""Tokens: what a member's program carries. `at_<id>_<secret>`; the store holds only the secret's SHA-256.
+"""Tokens: how members' programs sign in. A token is `at_<id>_<secret>`; the store holds only the secret's SHA-256.
 
-A fast hash is enough: the secret is 256 random bits, which nobody guesses. Passwords, which people choose, are in accounts.py.
+A fast hash is enough, because the secret is 256 random bits. Passwords, which people choose, are in accounts.py.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from audiotune.access import list_records, read_record
 from audiotune.domain.member import MemberId, require_member_id
-from audiotune.errors import AccessError, ForbiddenError, NotInStoreError
+from audiotune.errors import AccessError, ForbiddenError
 from audiotune.store.layout import TOKENS
 from audiotune.store.port import Store
 
 Scope = Literal["generate", "read", "releases", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-FRESH_S = 1.5  # how long an answer of the store is believed; a revocation counts after that
+FRESH_S = 1.5  # how long a token read from the store is cached; a revocation takes effect after that
 _TEXT = re.compile(r"at_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _CACHE_LIMIT = 2000
 
 
 class Token(BaseModel):
-    """What the store knows of a token; not the secret.
+    """The store's record of a token, without the secret.
 
     Attributes:
-        scopes: `generate` makes sounds and reads, `read` hears the member's own sounds and lists releases, `releases` moves
-            releases and reads, `admin` is all.
+        scopes: `generate` makes sounds and reads, `read` fetches the member's own sounds and lists releases, `releases` moves
+            releases and reads, `admin` allows everything.
         expires, revoked: moments with time zone, or None.
     """
 
@@ -50,7 +51,7 @@ class Token(BaseModel):
 
     @property
     def key(self) -> str:
-        return TOKENS.key(f"{self.id}.json")
+        return _token_key(self.id)
 
     def is_valid(self, now: datetime | None = None) -> bool:
         """Neither revoked nor expired."""
@@ -63,14 +64,14 @@ class Token(BaseModel):
 def issue_token(
     store: Store, member: str, scopes: Iterable[str], days: float | None, now: datetime | None = None, *, label: str = ""
 ) -> str:
-    """Makes a token and returns its text, which is shown once and kept nowhere.
+    """Makes a token and returns its text, which is kept nowhere.
 
     Args:
         days: life time; None never ends.
-        label: what it is for; cut at 80 letters.
+        label: what it is for; cut after 80 letters.
 
     Raises:
-        AccessError: no member's name, an unknown scope, no scope at all.
+        AccessError: no member id, an unknown scope, no scope at all.
     """
     now = now or datetime.now(UTC)
     wanted = tuple(dict.fromkeys(scopes))
@@ -89,12 +90,12 @@ def issue_token(
 
 
 def check_token(store: Store, text: str, scope: Scope, now: datetime | None = None) -> Token:
-    """The token behind a text. What the store says is believed for FRESH_S, so that busy services do not ask at every request.
+    """The record of a token's text. It is cached for FRESH_S, so that a busy service does not read the store at every request.
 
     Raises:
-        AccessError: no token, a foreign, expired or revoked one; the words do not tell which.
-        ForbiddenError: a good token without this scope.
-        StoreError: the store is away and nothing fresh is known.
+        AccessError: no token, an unknown, expired or revoked one; the message does not say which.
+        ForbiddenError: a valid token without this scope.
+        StoreError: the store does not answer and the cache has no fresh record.
     """
     now = now or datetime.now(UTC)
     parts = _TEXT.fullmatch(text)
@@ -108,19 +109,18 @@ def check_token(store: Store, text: str, scope: Scope, now: datetime | None = No
 
 
 def revoke_token(store: Store, id: str, now: datetime | None = None) -> Token:
-    """Ends a token; services notice within FRESH_S. Raises AccessError when there is none of this id."""
-    token = _read_token(store, id) if re.fullmatch(r"[0-9a-f]{16}", id) else None
+    """Revokes a token; services notice within FRESH_S. Raises AccessError when no token has this id."""
+    token = read_record(store, _token_key(id), Token) if re.fullmatch(r"[0-9a-f]{16}", id) else None
     if token is None:
         raise AccessError(f"no token {id[:40]!r}", cure="`python -m audiotune.access token list` shows their ids")
-    ended = token.model_copy(update={"revoked": token.revoked or now or datetime.now(UTC)})
-    store.put(ended.key, ended.model_dump_json(indent=1).encode())
-    return ended
+    revoked = token.model_copy(update={"revoked": token.revoked or now or datetime.now(UTC)})
+    store.put(revoked.key, revoked.model_dump_json(indent=1).encode())
+    return revoked
 
 
 def list_tokens(store: Store) -> list[Token]:
-    """All tokens, oldest first, also those that no longer count."""
-    found = (_read_token(store, TOKENS.rest_of(entry.key).removesuffix(".json")) for entry in store.list(TOKENS.path))
-    return sorted((token for token in found if token is not None), key=lambda token: token.made)
+    """All tokens, oldest first, also expired and revoked ones."""
+    return sorted(list_records(store, TOKENS, Token), key=lambda token: token.made)
 
 
 _lock = threading.Lock()
@@ -128,24 +128,20 @@ _token_cache: dict[tuple[str, str], tuple[Token | None, datetime]] = {}
 
 
 def _read_cached_token(store: Store, id: str, now: datetime) -> Token | None:
-    place = (store.url, id)
     with _lock:
-        token, at = _token_cache.get(place, (None, None))
-    if at is not None and 0 <= (now - at).total_seconds() < FRESH_S:
+        token, read_at = _token_cache.get((store.url, id), (None, None))
+    if read_at is not None and 0 <= (now - read_at).total_seconds() < FRESH_S:
         return token
-    token = _read_token(store, id)
+    token = read_record(store, _token_key(id), Token)
     with _lock:
-        if len(_token_cache) >= _CACHE_LIMIT:  # made-up ids must not fill the memory
+        if len(_token_cache) >= _CACHE_LIMIT:  # requests with invented ids must not fill the memory
             _token_cache.clear()
-        _token_cache[place] = (token, now)
+        _token_cache[store.url, id] = (token, now)
     return token
 
 
-def _read_token(store: Store, id: str) -> Token | None:
-    try:
-        return Token.model_validate_json(store.get(TOKENS.key(f"{id}.json")))
-    except (NotInStoreError, ValidationError):
-        return None
+def _token_key(id: str) -> str:
+    return TOKENS.key(f"{id}.json")
 
 
 def _hash_secret(secret: str) -> str:

@@ -1,4 +1,4 @@
-"""Who owns what and who agreed to what: the agreement as a file, consent as records, one policy function for every gate."""
+"""Ownership and consent: the group's agreement, members' consent records, and one policy function for every gate."""
 
 from audiotune.governance.agreement import Agreement, Member, load_agreement, publish_agreement, read_current_agreement
 from audiotune.governance.consent import Consent, read_consents, record_consent

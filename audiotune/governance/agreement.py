@@ -1,6 +1,6 @@
 """The group's agreement: `agreement.toml`, versioned in the store under `governance/agreements/`.
 
-Each published version is numbered and written only if the number is free, so two writers cannot lose one.
+A version is written only if its number is free, so two writers cannot overwrite each other's.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Agreement(BaseModel):
     """What the group agreed on.
 
     Attributes:
-        recordings_licence: SPDX id or words, among the members; default licence of what they upload.
-        accepted_licences: licences under which foreign recordings may come in.
-        weights_licence: what releases are given out under.
-        allowed_uses: what may be done with recordings at all; a member's consent cannot widen it.
-        base_model_notices: base model name -> notice a release built on it must carry.
+        recordings_licence: SPDX id or words, among the members; default licence of their uploads.
+        accepted_licences: licences of recordings from elsewhere that may be ingested.
+        weights_licence: licence of the releases.
+        allowed_uses: the only uses of recordings; a member's consent cannot add one.
+        base_model_notices: base model name -> notice that a release on this base must carry.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,16 +77,12 @@ class Agreement(BaseModel):
         return next((member for member in self.members if member.id == id), None)
 
     def find_notice(self, base: str) -> str:
-        """The notice a release on this base carries; empty when the base asks for none."""
+        """The notice that a release on this base must carry; empty when the base requires none."""
         return self.base_model_notices.get(base, "")
 
 
 def load_agreement(source: Path | bytes) -> Agreement:
-    """Reads `agreement.toml`.
-
-    Raises:
-        AgreementError: no file, no TOML, or a field that does not fit, each named.
-    """
+    """Reads `agreement.toml`. Raises AgreementError: no file, no TOML, or fields that do not fit, each named."""
     where = str(source) if isinstance(source, Path) else "the agreement"
     try:
         data = tomllib.loads((source.read_bytes() if isinstance(source, Path) else source).decode())
@@ -103,10 +99,9 @@ def load_agreement(source: Path | bytes) -> Agreement:
 
 
 def publish_agreement(store: Store, agreement: Agreement) -> str:
-    """Keeps an agreement as the group's newest version; the same content again changes nothing.
+    """Stores an agreement as the group's newest version; the same content again changes nothing.
 
-    Raises:
-        AgreementError: another content is stored under this version or a later one.
+    Raises AgreementError: the store has another content under this version or a later one.
     """
     newest = read_current_agreement(store)
     if newest and newest.digest == agreement.digest:

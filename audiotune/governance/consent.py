@@ -1,7 +1,4 @@
-"""Consent: one record per recording, contributor and moment; append-only, the newest counts.
-
-The signed, hash-chained ledger takes this room's place behind the same three functions.
-"""
+"""Consent: one record for each recording, contributor and moment; append-only, the newest counts."""
 
 from __future__ import annotations
 
@@ -17,11 +14,11 @@ from audiotune.store.port import Store
 
 
 class Consent(BaseModel):
-    """What one contributor agrees to for one recording.
+    """The uses of one recording that one contributor agrees to.
 
     Attributes:
-        uses: what is agreed to; empty withdraws everything.
-        basis: where it comes from, as in "agreement v1, standing consent" or "studio, signed in as ana".
+        uses: an empty one withdraws everything.
+        basis: where the consent comes from, as in "agreement v1, standing consent" or "studio, signed in as ana".
         agreement: digest of the agreement in force.
     """
 
@@ -47,26 +44,26 @@ def record_consent(store: Store, consent: Consent) -> str:
 
 def read_consents(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Digest, str], Consent]:
     """(recording, contributor) -> the newest record."""
-    found: dict[tuple[Digest, str], Consent] = {}
+    newest: dict[tuple[Digest, str], Consent] = {}
     for recording in recordings:
         for entry in store.list(CONSENTS.folder(recording)):  # in key order, so in order of time for each contributor
             consent = Consent.model_validate_json(store.get(entry.key))
-            found[recording, consent.contributor] = consent
-    return found
+            newest[recording, consent.contributor] = consent
+    return newest
 
 
 def record_standing_consents(store: Store, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
-    """Writes the records that members' standing consent gives, for those who have none yet. Returns the new ones."""
-    have = read_consents(store, [recording])
-    made = []
+    """Records the standing consent of members who have no record for this recording yet. Returns the new records."""
+    recorded = read_consents(store, [recording])
+    added = []
     for contributor in contributors:
         member = agreement.find_member(contributor)
-        if member is None or not member.consents_to or (recording, contributor) in have:
+        if member is None or not member.consents_to or (recording, contributor) in recorded:
             continue
         basis = f"agreement version {agreement.version}, standing consent"
         consent = Consent(
             recording=recording, contributor=contributor, uses=member.consents_to, basis=basis, agreement=agreement.digest
         )
         record_consent(store, consent)
-        made.append(consent)
-    return made
+        added.append(consent)
+    return added

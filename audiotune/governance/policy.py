@@ -1,4 +1,4 @@
-"""The one policy function: may these recordings pass this gate? Asked by ingest, annotate-merge, finetune, register, generation."""
+"""The policy: may these recordings pass this gate? Ingest, annotate-merge, finetune, register and generation ask it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REQUIRED_USES: dict[Gate, Use] = {
 
 @dataclass(frozen=True)
 class PolicyDecision:
-    """What the policy says. `refused` maps a recording to its reasons; the rest is allowed."""
+    """The policy's decision. `refused` maps a recording to its reasons; all others are allowed."""
 
     gate: Gate
     refused: dict[Digest, tuple[str, ...]] = field(default_factory=dict)
@@ -50,9 +50,9 @@ def decide_policy(
     """Decides for each recording.
 
     Args:
-        gate: who asks.
+        gate: the gate to pass.
         agreement: the one in force.
-        consents: newest records by (recording, contributor); at ingest, before any record can exist, standing consent counts.
+        consents: newest records by (recording, contributor); at ingest, where no record can exist yet, standing consent counts.
         recordings: recording id -> contributors.
     """
     refused = {}
@@ -64,11 +64,11 @@ def decide_policy(
 
 
 def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
-    """Asks with what the store holds and returns the agreement in force.
+    """Decides with the store's agreement and consents, and returns the agreement.
 
     Raises:
-        AgreementError: the store holds no agreement.
-        ConsentError: somebody has not agreed; every reason is named.
+        AgreementError: the store has no agreement.
+        ConsentError: somebody has not agreed; the message names the reasons.
     """
     agreement = read_current_agreement(store)
     if agreement is None:
@@ -101,12 +101,8 @@ def _list_objections(
             yield f"{contributor!r} is no member in the agreement"
         elif member.left:
             yield f"{contributor} has left the group"
-        elif need not in _find_agreed_uses(gate, agreement, consents.get((recording, contributor)), contributor):
-            yield f"{contributor} has not agreed to {need}"
-
-
-def _find_agreed_uses(gate: Gate, agreement: Agreement, consent: Consent | None, contributor: str) -> tuple[Use, ...]:
-    if consent is not None:
-        return consent.uses
-    member = agreement.find_member(contributor)
-    return member.consents_to if gate == "ingest" and member else ()
+        else:
+            consent = consents.get((recording, contributor))
+            standing = member.consents_to if gate == "ingest" else ()
+            if need not in (consent.uses if consent else standing):
+                yield f"{contributor} has not agreed to {need}"

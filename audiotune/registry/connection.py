@@ -1,4 +1,4 @@
-"""One MLflow client per address, with short patience: a registry that is away is told in seconds, not minutes."""
+"""One MLflow client per address, with short time limits: a registry that does not answer is reported in seconds, not minutes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ _MLFLOW_VARIABLES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    # Files come through MLflow. Left alone, it hands out the store's own address, as the server knows it, for each download; we may
-    # not reach that, nor trust its certificate, and then wait a minute and fail.
+    # Files are downloaded through MLflow. By default it answers with the store's own address, as the server knows it; this machine
+    # may not reach that address or trust its certificate, and then waits a minute and fails.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 
 
 def tracking_uri() -> str:
@@ -30,9 +32,9 @@ def tracking_uri() -> str:
     Raises:
         RegistryError: neither is there.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if given:
-        return given
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri:
+        return uri
     store = os.environ.get("AUDIOTUNE_STORE", "")
     if not store or (("://" in store) and not store.startswith("file://")):
         raise RegistryError("no MLflow is named", cure="set MLFLOW_TRACKING_URI to its address, as in http://localhost:5000")
@@ -56,7 +58,7 @@ def artifact_location() -> str | None:
 
 @contextlib.contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Turns whatever MLflow raises inside into a RegistryError that names `what` could not be done."""
+    """Turns whatever MLflow raises inside into a RegistryError that says that `what` failed."""
     try:
         yield
     except RegistryError:
@@ -66,6 +68,19 @@ def translate_errors(what: str) -> Iterator[None]:
         raise RegistryError(
             f"{what} failed: {words}", where=tracking_uri(), cure="check that MLflow runs at MLFLOW_TRACKING_URI and answers"
         ) from e
+
+
+def find_in_mlflow(what: str, call: Callable[..., Any], *args: str, absent: tuple[str, ...] = (NOT_FOUND,)) -> Any:
+    """The result of an MLflow call; None when MLflow answers with one of the error codes `absent`."""
+    from mlflow.exceptions import MlflowException
+
+    with translate_errors(what):
+        try:
+            return call(*args)
+        except MlflowException as e:
+            if e.error_code in absent:
+                return None
+            raise
 
 
 @functools.lru_cache(maxsize=8)

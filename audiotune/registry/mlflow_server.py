@@ -1,4 +1,4 @@
-"""A real MLflow server on this machine, light enough for a laptop: one worker, SQLite, a folder of files."""
+"""An MLflow server on this machine, small enough for a laptop: one worker, SQLite, a folder of files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _START_LIMIT_S = 300
 
 @contextlib.contextmanager
 def run_mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
-    """A running server and its address; ended with all its processes.
+    """Runs a server and yields its address; ends all its processes afterwards.
 
     Args:
         folder: its database, files and log.
         port: 0 takes a free one.
 
     Raises:
-        RegistryError: the port is taken, or it does not get ready; its log says why.
+        RegistryError: the port is taken, or the server does not get ready; its log says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = _choose_port(port)

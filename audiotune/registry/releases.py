@@ -16,19 +16,20 @@ from pydantic import ValidationError
 
 from audiotune.domain.release import Release
 from audiotune.errors import RegistryError
-from audiotune.registry.connection import get_mlflow_client, tracking_uri, translate_errors
+from audiotune.registry.connection import NOT_FOUND, find_in_mlflow, get_mlflow_client, tracking_uri, translate_errors
 from audiotune.registry.runs import MlflowRun, start_run
 
 EXPERIMENT = "audio-tune releases"
 _FILE = "release.json"
 _ADAPTER = "adapter"  # tag: SHA-256 of an adapter that is kept beside its base
+_NO_VERSION = (NOT_FOUND, "INVALID_PARAMETER_VALUE")
 
 
 def register_release(release: Release, files: Mapping[str, Path], run_id: str = "") -> Release:
-    """Registers a release once; the same weights and dataset again give the version they have.
+    """Registers a release; returns the existing version when the same weights are registered already.
 
-    The version is made last, when all files are there: whatever goes wrong before leaves no version behind. A version that was
-    judged anew gets the new evaluation's files and gate tag.
+    The version is made last, when all files are there: a failure before leaves no version behind. An existing version gets the
+    files and the gate tag of a new evaluation.
 
     Args:
         release: without a version; MLflow gives it.
@@ -41,8 +42,7 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
     Raises:
         RegistryError: MLflow is away or refuses; nothing is registered then.
     """
-    with translate_errors(f"listing {release.name}"):
-        known = _find_version(release.name, release.digest, release.weights.adapter_digest)
+    known = _find_version(release.name, release.digest, release.weights.adapter_digest)
     if known is not None:
         return _update_evaluation(known, release, files)
     run = start_run(EXPERIMENT, f"release {release.name}", run_id=run_id or None)
@@ -60,16 +60,10 @@ def set_alias(name: str, alias: str, version: str) -> None:
 
 
 def find_version_by_alias(name: str, alias: str) -> str | None:
-    """Only the version an alias points to: cheap enough to ask every few seconds."""
-    from mlflow.exceptions import MlflowException
-
-    with translate_errors(f"looking up {name}@{alias}"):
-        try:
-            return str(get_mlflow_client().get_model_version_by_alias(name, alias).version)
-        except MlflowException as e:
-            if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+    """Only the version that an alias points to: cheap enough to ask every few seconds."""
+    call = get_mlflow_client().get_model_version_by_alias
+    found = find_in_mlflow(f"looking up {name}@{alias}", call, name, alias, absent=_NO_VERSION)
+    return None if found is None else str(found.version)
 
 
 def read_release(name: str, version: str) -> Release:
@@ -79,25 +73,16 @@ def read_release(name: str, version: str) -> Release:
     return _load_release(found)
 
 
-def version_exists(name: str, version: str) -> bool:
-    """Whether there is such a version."""
-    from mlflow.exceptions import MlflowException
-
-    with translate_errors(f"looking up {name} version {version}"):
-        try:
-            get_mlflow_client().get_model_version(name, version)
-        except MlflowException as e:
-            if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return False
-            raise
-    return True
+def find_release(name: str, version: str) -> Release | None:
+    """A release, or None when there is no such version."""
+    call = get_mlflow_client().get_model_version
+    found = find_in_mlflow(f"looking up {name} version {version}", call, name, version, absent=_NO_VERSION)
+    return None if found is None else _load_release(found)
 
 
 def list_releases(name: str) -> list[Release]:
     """All versions of a release, newest first; an empty list when the name is unknown."""
-    with translate_errors(f"listing {name}"):
-        found = get_mlflow_client().search_model_versions(f"name='{name}'")
-    return [_load_release(v) for v in sorted(found, key=lambda v: -int(v.version))]
+    return [_load_release(version) for version in _list_versions(name)]
 
 
 def list_release_names() -> list[str]:
@@ -108,29 +93,26 @@ def list_release_names() -> list[str]:
 
 def list_aliases(name: str) -> dict[str, str]:
     """Alias -> version; empty when the name is unknown."""
-    from mlflow.exceptions import MlflowException
-
-    with translate_errors(f"looking up {name}"):
-        try:
-            return {alias: str(version) for alias, version in get_mlflow_client().get_registered_model(name).aliases.items()}
-        except MlflowException as e:
-            if e.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
-            raise
+    model = find_in_mlflow(f"looking up {name}", get_mlflow_client().get_registered_model, name)
+    return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
 
 
 def list_adapters(name: str) -> list[Release]:
     """The versions of a release that are adapters beside their base, newest first."""
+    return [_load_release(version) for version in _list_versions(name) if version.tags.get(_ADAPTER)]
+
+
+def _list_versions(name: str) -> list[Any]:
+    """MLflow's versions of a name, newest first."""
     with translate_errors(f"listing {name}"):
-        found = [version for version in get_mlflow_client().search_model_versions(f"name='{name}'") if version.tags.get(_ADAPTER)]
-    return [_load_release(version) for version in sorted(found, key=lambda version: -int(version.version))]
+        found = get_mlflow_client().search_model_versions(f"name='{name}'")
+    return sorted(found, key=lambda version: -int(version.version))
 
 
 def _find_version(name: str, digest: str, adapter: str) -> Any:
-    """Adapters of one base share the base's weights: both digests count."""
-    found = get_mlflow_client().search_model_versions(f"name='{name}'")
-    alike = (v for v in found if (v.tags.get("digest"), v.tags.get(_ADAPTER, "")) == (digest, adapter))
-    return next(alike, None)
+    """The newest version with these weights, or None. Adapters of one base share its weights: both digests count."""
+    same = (v for v in _list_versions(name) if (v.tags.get("digest"), v.tags.get(_ADAPTER, "")) == (digest, adapter))
+    return next(same, None)
 
 
 def _update_evaluation(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
@@ -138,33 +120,27 @@ def _update_evaluation(version: Any, release: Release, files: Mapping[str, Path]
     known = _load_release(version)
     if known.evaluation == release.evaluation:
         return known
-    judged = known.model_copy(update={"evaluation": release.evaluation})
-    _log_release_files(MlflowRun(version.run_id), judged, files)
+    evaluated = known.model_copy(update={"evaluation": release.evaluation})
+    _log_release_files(MlflowRun(version.run_id), evaluated, files)
     with translate_errors(f"tagging {known.name}"):
-        get_mlflow_client().set_model_version_tag(known.name, known.version, "gate", _describe_gate(judged))
+        get_mlflow_client().set_model_version_tag(known.name, known.version, "gate", _describe_gate(evaluated))
         get_mlflow_client().set_model_version_tag(known.name, known.version, "judged", datetime.now(UTC).isoformat())
-    return judged
+    return evaluated
 
 
 def _log_release_files(run: MlflowRun, release: Release, files: Mapping[str, Path]) -> None:
     """Logs a release's files, its own JSON last."""
-    place = _artifact_folder(release.digest, release.weights.adapter_digest)
+    target = _artifact_folder(release.digest, release.weights.adapter_digest)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / _FILE
         written.write_text(release.model_dump_json(indent=1))
         for name, path in {**files, _FILE: written}.items():
-            run.log_file(_copy_with_name(path, Path(name).name, Path(folder)), f"{place}/{Path(name).parent}".rstrip("/."))
+            run.log_file(_copy_with_name(path, Path(name).name, Path(folder)), f"{target}/{Path(name).parent}".rstrip("/."))
 
 
 def _create_model(name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    with translate_errors(f"registering {name}"):
-        try:
-            get_mlflow_client().create_registered_model(name)
-        except MlflowException as e:
-            if e.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+    call = get_mlflow_client().create_registered_model
+    find_in_mlflow(f"registering {name}", call, name, absent=("RESOURCE_ALREADY_EXISTS",))
 
 
 def _create_version(release: Release, run_id: str) -> str:
@@ -180,8 +156,8 @@ def _create_version(release: Release, run_id: str) -> str:
     with translate_errors(f"registering {release.name}"):
         place = _artifact_folder(release.digest, release.weights.adapter_digest)
         source = f"{get_mlflow_client().get_run(run_id).info.artifact_uri}/{place}"
-        made = get_mlflow_client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
-    return str(made.version)
+        version = get_mlflow_client().create_model_version(release.name, source, run_id=run_id, tags=tags, await_creation_for=0)
+    return str(version.version)
 
 
 def _describe_gate(release: Release) -> str:
@@ -206,13 +182,13 @@ def _load_release(version: Any) -> Release:
 
 @functools.lru_cache(maxsize=256)
 def _read_artifact(uri: str, run_id: str, place: str, judged: str) -> str:
-    """A version's file; it changes only when the version is judged anew."""
+    """A version's file. It changes only with a new evaluation, whose time is `judged`: a new one misses the cache."""
     with tempfile.TemporaryDirectory() as folder:
         return Path(get_mlflow_client().download_artifacts(run_id, place, folder)).read_text()
 
 
 def _copy_with_name(path: Path, name: str, folder: Path) -> Path:
-    """MLflow keeps a file under its own name, so it is copied when another one is wanted."""
+    """A file of this name: a copy where its own name is another one, because MLflow stores a file under its own name."""
     if path.name == name:
         return path
     copy = folder / name

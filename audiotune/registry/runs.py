@@ -1,4 +1,4 @@
-"""Runs: what a training tells MLflow while it goes on. Metrics are buffered: one batch costs a tenth of a hundred calls."""
+"""Runs of MLflow that a training logs to. Metrics are buffered: one batch takes a tenth of the time of a hundred calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import RegistryError
-from audiotune.registry.connection import artifact_location, get_mlflow_client, translate_errors
+from audiotune.registry.connection import artifact_location, find_in_mlflow, get_mlflow_client, translate_errors
 
 _BATCH = 100  # metrics sent at once
 _EVERY_S = 20.0  # or after this long
@@ -19,49 +19,44 @@ _MOST_UNSENT = 5000  # unsent metrics kept while MLflow is away
 
 
 class MlflowRun:
-    """A run of an experiment. Logging metrics never raises: training must not die of a registry that is away."""
+    """A run of an experiment. Logging metrics never raises: a training must not fail because the registry does not answer."""
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self._waiting: list[tuple[str, float, int, int]] = []
+        self._unsent: list[tuple[str, float, int, int]] = []
         self._tried = time.monotonic()
-        self._away = False  # then it is asked again only now and then: each try costs a training seconds
+        self._unreachable = False  # then it is tried again only every `_EVERY_S`: each try costs a training seconds
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Numbers at a step; sent in batches. NaN is kept as MLflow keeps it."""
         now = int(time.time() * 1000)
-        self._waiting += [(name, float(value), now, step) for name, value in values.items()]
+        self._unsent += [(name, float(value), now, step) for name, value in values.items()]
         waited_s = time.monotonic() - self._tried
-        if waited_s > _EVERY_S or (len(self._waiting) >= _BATCH and not self._away):
+        if waited_s > _EVERY_S or (len(self._unsent) >= _BATCH and not self._unreachable):
             self.flush()
 
     def flush(self) -> None:
-        """Sends what waits; keeps it for the next time when MLflow does not answer."""
+        """Sends the buffered metrics; keeps them for the next time when MLflow does not answer."""
         from mlflow.entities import Metric
 
-        while self._waiting:
-            part = self._waiting[:_BATCH]
+        while self._unsent:
+            part = self._unsent[:_BATCH]
             try:
                 with translate_errors("logging metrics"):
                     get_mlflow_client().log_batch(self.id, metrics=[Metric(*values) for values in part])
             except RegistryError as e:
-                warnings.warn(f"{e}; {len(self._waiting)} numbers wait", stacklevel=2)
-                self._waiting = self._waiting[-_MOST_UNSENT:]
-                self._away = True
+                warnings.warn(f"{e}; {len(self._unsent)} numbers wait", stacklevel=2)
+                self._unsent = self._unsent[-_MOST_UNSENT:]
+                self._unreachable = True
                 break
-            self._waiting = self._waiting[_BATCH:]
-            self._away = False
+            self._unsent = self._unsent[_BATCH:]
+            self._unreachable = False
         self._tried = time.monotonic()
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Raises RegistryError."""
         with translate_errors(f"keeping {path.name}"):
             get_mlflow_client().log_artifact(self.id, str(path), folder or None)
-
-    def log_text(self, text: str, name: str) -> None:
-        """Raises RegistryError."""
-        with translate_errors(f"keeping {name}"):
-            get_mlflow_client().log_text(self.id, text, name)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Settings of the run; values are kept as words. Raises RegistryError."""
@@ -71,10 +66,6 @@ class MlflowRun:
         with translate_errors("logging settings"):
             for start in range(0, len(rows), _BATCH):
                 get_mlflow_client().log_batch(self.id, params=rows[start : start + _BATCH])
-
-    def set_tag(self, name: str, value: str) -> None:
-        with translate_errors(f"tagging {name}"):
-            get_mlflow_client().set_tag(self.id, name, value)
 
     def end(self, status: str = "FINISHED") -> None:
         """FINISHED, FAILED or KILLED."""
@@ -103,16 +94,11 @@ def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = Non
 
 
 def _resume_run(run_id: str) -> MlflowRun | None:
-    """An earlier run, set going again; None when this MLflow does not know it."""
-    from mlflow.exceptions import MlflowException
-
-    with translate_errors(f"joining the run {run_id}"):
-        try:
-            get_mlflow_client().get_run(run_id)
-        except MlflowException as e:
-            if e.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
+    """An earlier run, with the status RUNNING again; None when this MLflow does not know it."""
+    doing = f"joining the run {run_id}"
+    if find_in_mlflow(doing, get_mlflow_client().get_run, run_id) is None:
+        return None
+    with translate_errors(doing):
         get_mlflow_client().update_run(run_id, status="RUNNING")
     return MlflowRun(run_id)
 

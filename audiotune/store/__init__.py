@@ -1,4 +1,4 @@
-"""Where bytes live: one port, a folder kind and an S3 kind. Nothing else in the project touches boto3.
+"""The store: one port with two implementations, a folder and an S3 bucket. Nothing else in the project uses boto3.
 
 `open_store("s3://bucket/prefix")` or `open_store("/a/folder")`; `AUDIOTUNE_STORE` names the default.
 """
@@ -16,7 +16,7 @@ __all__ = ["FolderStore", "Store", "StoreEntry", "blob_key", "compute_digest", "
 
 
 def open_store(url: str | None = None) -> Store:
-    """The store a URL names: `s3://bucket/prefix`, `file:///folder` or a folder.
+    """The store that a URL names: `s3://bucket/prefix`, `file:///folder` or a folder.
 
     Args:
         url: default is the environment's AUDIOTUNE_STORE.

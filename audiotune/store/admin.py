@@ -28,9 +28,9 @@ _DENIED = {**_ALLOWED, "put": ["s3:PutObject"]}
 
 
 def build_policy(user: User, bucket: str, prefix: str = "") -> Policy:
-    """What a user may do, in the IAM policy language. What is denied wins over what is allowed.
+    """What a user may do, in the IAM policy language. `Deny` wins over `Allow`.
 
-    Every user may list the whole bucket: a server answers 403 instead of 404 for keys that do not exist to those who may not.
+    Every user may list the whole bucket: to a user without that right, a server answers 403 instead of 404 for missing keys.
 
     Args:
         prefix: of the store in the bucket; empty, or ends with `/`.
@@ -46,7 +46,7 @@ def build_policy(user: User, bucket: str, prefix: str = "") -> Policy:
 
 
 def _choose_patterns(user: User, right: Right) -> tuple[list[str], list[str]]:
-    """(patterns of keys that are allowed, patterns of those among them that are not)."""
+    """(patterns of allowed keys, patterns of the keys among these that are denied)."""
     rows = [row for row in PREFIXES if row.allows(user, right) and not row.suffix]
     others = right[0] in OTHER_RIGHTS.get(user, "")
     held = [row for row in PREFIXES if others or any(row.path.startswith(allowed.path) for allowed in rows)]
@@ -55,7 +55,7 @@ def _choose_patterns(user: User, right: Right) -> tuple[list[str], list[str]]:
 
 
 def _write_patterns(rows: Sequence[Prefix]) -> list[str]:
-    """The rows' patterns; a single one for a first folder that they hold whole, as policies have a largest size."""
+    """The rows' patterns; a single one where the rows cover a whole first folder, because policies have a maximum size."""
 
     def is_whole(top: str) -> bool:
         return all(row in rows for row in PREFIXES if row.top == top and not row.suffix)
@@ -64,7 +64,7 @@ def _write_patterns(rows: Sequence[Prefix]) -> list[str]:
 
 
 class AdminClient(Protocol):
-    """The calls that are needed; the real one is `minio.MinioAdmin`."""
+    """The calls of `minio.MinioAdmin` that are used here."""
 
     def policy_add(self, policy_name: str, policy_file: Any = None, policy: Policy | None = None) -> Any: ...
     def user_add(self, access_key: str, secret_key: str) -> Any: ...
@@ -72,17 +72,17 @@ class AdminClient(Protocol):
 
 
 def create_user(admin: AdminClient, name: str, access_key: str, secret_key: str, rights: Policy) -> None:
-    """Makes a user or gives it this key, with these rights and no others. Doing it again changes nothing.
+    """Makes a user, or gives an existing one this key, with these rights and no others. A second call changes nothing.
 
     Raises:
-        StoreError: the server refuses or is away.
+        StoreError: the server refuses or does not answer.
     """
     label = f"audio-tune-{name}"
     try:
         admin.policy_add(label, policy=rights)
         admin.user_add(access_key, secret_key)
         admin.policy_set(label, user=access_key)
-    except Exception as e:  # the client raises three families and urllib3's own
+    except Exception as e:  # the client raises three families of errors and urllib3's
         raise StoreError(
             f"the user {name} cannot be made: {_extract_message(e)}", cure="check the administrator's key and the server"
         ) from e
@@ -96,12 +96,12 @@ def connect_admin() -> AdminClient:
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3", ""))
     if not endpoint.hostname:
         raise StoreError("no server is named", cure="set AWS_ENDPOINT_URL_S3; AWS itself has no users this program can make")
-    made: AdminClient = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
-    return made
+    client: AdminClient = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
+    return client
 
 
 def _extract_message(e: Exception) -> str:
-    """The server's own sentence: it answers in JSON."""
+    """The message in the server's JSON answer."""
     try:
         return str(json.loads(str(e).partition("Body: ")[2] or str(e)).get("Message", e))
     except (ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under a temporary name beside their place, then renamed."""
+"""Writes files whole or not at all: under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yields the temporary name to write to; it becomes `path` when the block ends well and is removed when it does not.
+    """Yields the temporary name to write to; it becomes `path` when the block succeeds and is removed when it fails.
 
-    The suffix stays, for writers that tell the format by it. The folder is made. Rename within one folder is atomic (POSIX).
-    Threads and processes that write one path at once do not touch each other's; the last one counts.
+    The suffix stays, for writers that choose the format by it. The folder is made. A rename within one folder is atomic (POSIX).
+    Threads and processes that write one path at once have different temporary names; the last one to finish counts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_native_id()}.part{path.suffix}")
-    part.unlink(missing_ok=True)  # one of the same numbers may have died here
+    part.unlink(missing_ok=True)  # left by an earlier process of the same numbers
     try:
         yield part
         part.replace(path)

@@ -1,4 +1,4 @@
-"""Backups under `backups/`: files that other programs dumped, kept with their time and hash.
+"""Backups under `backups/`: files that other programs dumped, stored with their time and hash.
 
 python -m audiotune.store.backup keep database /work/database.dump     one more
 python -m audiotune.store.backup fetch database /work/database.dump    the newest, or the one that AUDIOTUNE_BACKUP names
@@ -22,15 +22,14 @@ _HASH_DIGITS = 16
 
 
 def save_backup(store: Store, name: str, path: Path, now: datetime | None = None) -> str:
-    """Keeps a file as the newest backup of `name`; returns its key. An empty or missing file is refused."""
+    """Stores a file as the newest backup of `name`; returns its key. Raises StoreError for an empty or missing file."""
+    cure = "look at the step that dumps it"
     try:
         data = path.read_bytes()
     except OSError as e:
-        raise StoreError(
-            f"the backup cannot be read: {e.strerror}", where=str(path), cure="look at the step that dumps it"
-        ) from e
+        raise StoreError(f"the backup cannot be read: {e.strerror}", where=str(path), cure=cure) from e
     if not data:
-        raise StoreError("the backup is empty", where=str(path), cure="look at the step that dumps it")
+        raise StoreError("the backup is empty", where=str(path), cure=cure)
     moment = f"{(now or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
     key = BACKUPS.key(name, f"{moment}-{compute_digest(data)[:_HASH_DIGITS]}{path.suffix}")
     store.put(key, data)
@@ -47,7 +46,7 @@ def fetch_backup(store: Store, name: str, path: Path, key: str = "") -> str:
 
     Raises:
         NotInStoreError: there is none.
-        DamagedBlobError: it is not what was kept.
+        DamagedBlobError: its content does not match its hash.
     """
     known = list_backups(store, name)
     if not known:

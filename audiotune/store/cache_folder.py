@@ -1,4 +1,4 @@
-"""Where this machine keeps what can be fetched or made again: one folder for what is dear, one for what is quickly remade."""
+"""Folders of this machine for files that can be fetched or made again: a cache for slow ones, a temporary folder for quick ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from audiotune.errors import StoreError
 
 
 def choose_cache_folder() -> Path:
-    """AUDIOTUNE_CACHE, or the user's cache folder, or, where no home can be written, the temporary folder."""
-    named = os.environ.get("AUDIOTUNE_CACHE")
-    if named:
+    """AUDIOTUNE_CACHE, or the user's cache folder, or, where the home folder is read-only, the temporary folder."""
+    if named := os.environ.get("AUDIOTUNE_CACHE"):
         return Path(named).expanduser()
     folder = platformdirs.user_cache_path("audiotune", appauthor=False)
     try:
@@ -25,7 +24,7 @@ def choose_cache_folder() -> Path:
 
 
 def choose_temporary_folder(kind: str) -> Path:
-    """This user's place for links, rewritten files and compiled code; a machine may empty it at every start.
+    """This user's folder for links, rewritten files and compiled code; a machine may empty it at every start.
 
     Raises:
         StoreError: the folder belongs to somebody else, who could put code and weights there.

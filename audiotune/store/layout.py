@@ -1,11 +1,10 @@
 """The layout of a store: every prefix that exists, in one table.
 
-Who writes and who reads under a prefix, how long its objects stay, and what each user of the bucket may do there. Keys are built
-from the rows of this table, and nowhere else does a prefix stand as text (a contract test looks). From the same rows come the
-bucket's lifecycle rules (`setup`), the users' policies (`admin`) and the table in docs/store.md. `python -m audiotune.store.layout`
-prints that table.
+A row says who writes and reads under a prefix, how long its objects stay, and what each user of the bucket may do there. Keys are
+built from these rows; no other module writes a prefix as text (a contract test checks it). The bucket's lifecycle rules (`setup`),
+the users' policies (`admin`) and the table in docs/store.md are made of the same rows.
 
-To add a prefix: add a row here, then write the docs' table again. Knows no S3.
+To add a prefix: add a row, then update the table in docs/store.md with `python -m audiotune.store.layout`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ Right = Literal["get", "put", "delete"]
 Limit = Literal["jobs", "backups", "tests"]
 USERS: tuple[User, ...] = get_args(User)
 RIGHTS: tuple[Right, ...] = get_args(Right)
-LIMITS: tuple[Limit, ...] = get_args(Limit)
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,13 @@ class Prefix:
 
     Attributes:
         path: begins every key of the prefix. Ends with `/`, unless it is one key.
-        holds: what lies there, in words.
+        holds: what its objects are, in words.
         written_by, read_by: programs and steps.
-        rights: user -> the first letters of what it may do: g (get), p (put), d (delete). Everybody may list.
-        limit: which of the bucket's settings says after how many days the store removes an object; None: it stays until a program
+        rights: user -> the first letters of its rights: g (get), p (put), d (delete). Everybody may list.
+        limit: the setting of the bucket that says after how many days the store deletes an object; None: it stays until a program
             or a person deletes it.
-        keeps_old_versions: replaced and deleted objects can be brought back for ever.
-        suffix: the row speaks only of keys with this ending. It narrows the row with the same path and without a suffix.
+        keeps_old_versions: replaced and deleted objects can always be restored.
+        suffix: the row covers only keys with this ending. It narrows the row with the same path and without a suffix.
     """
 
     path: str
@@ -52,31 +50,28 @@ class Prefix:
         return self.path + "/".join(parts)
 
     def folder(self, *parts: str) -> str:
-        """What begins all keys below these parts; ends with `/`."""
+        """The prefix of all keys below these parts; ends with `/`."""
         return f"{self.path}{'/'.join(parts)}/" if parts else self.path
 
     def compile(self, pattern: str) -> re.Pattern[str]:
-        """The regular expression of keys whose rest, after the path, is `pattern`."""
+        """A regular expression for the keys whose rest, after the path, matches `pattern`."""
         return re.compile(re.escape(self.path) + pattern)
 
     def rest_of(self, key: str) -> str:
-        """The rest of a key of this prefix."""
+        """A key of this prefix without the path."""
         return key.removeprefix(self.path)
 
     def allows(self, user: User, right: Right) -> bool:
         return right[0] in self.rights.get(user, "")
 
-    def holds_key(self, key: str) -> bool:
-        return key.startswith(self.path) and key.endswith(self.suffix)
-
     @property
     def top(self) -> str:
-        """The first folder, as in `manifests`. Limits are the same for everything below it."""
+        """The first folder, as in `manifests`. Everything below it has the same limit."""
         return self.path.partition("/")[0]
 
     @property
     def pattern(self) -> str:
-        """The keys of the row, as policies write them."""
+        """The row's keys, in the notation of policies."""
         return f"{self.path}*{self.suffix}"
 
 
@@ -246,18 +241,18 @@ KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "
 HELM_TEST = Prefix("helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "gpd"}, "tests")
 
 PREFIXES: tuple[Prefix, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Prefix))
-# Keys that no row names are the group's own: takes and models that lie in the same bucket, or another root of Kubeflow's artifacts.
+# Rights for keys outside the table: takes and models that the group keeps in the same bucket, or another root of Kubeflow's artifacts.
 OTHER_RIGHTS: Mapping[User, str] = {"pipelines": "gpd"}
 
 
 def manifest_folder(kind: str) -> str:
-    """What begins the keys of all manifests of a kind, as in `recordings`."""
+    """The prefix of all manifests of a kind, as in `recordings`."""
     return f"{_MANIFESTS}{kind}/"
 
 
 def find_prefix(key: str) -> Prefix | None:
-    """The row that a key belongs to, the narrowest one; None for a key outside the layout."""
-    rows = [prefix for prefix in PREFIXES if prefix.holds_key(key)]
+    """The narrowest row that a key belongs to; None for a key outside the layout."""
+    rows = [prefix for prefix in PREFIXES if key.startswith(prefix.path) and key.endswith(prefix.suffix)]
     return max(rows, key=lambda prefix: (len(prefix.path), len(prefix.suffix)), default=None)
 
 

@@ -1,4 +1,4 @@
-"""The folder kind of store: for one machine, for tests, for a USB stick."""
+"""A store in a folder: for one machine, for tests, for a USB stick."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
-from audiotune.store.port import StoreEntry, blob_key, check_content, check_key, compute_digest
+from audiotune.errors import AlreadyInStoreError, StoreError
+from audiotune.store.port import StoreEntry, blob_key, build_missing_error, check_content, check_key, compute_digest
 
-_TEMPORARY = ".parts"  # half-written files live here, on the same file system, and never in a listing
+_TEMPORARY = ".parts"  # files that are being written, on the same file system; listings leave it out
 
 
 class FolderStore:
@@ -40,7 +40,7 @@ class FolderStore:
         try:
             return self._resolve_path(key).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise _build_missing_error(key, self.url) from None
+            raise build_missing_error(key, self.url) from None
         except OSError as e:
             raise _build_store_error(e, key) from e
 
@@ -60,8 +60,8 @@ class FolderStore:
     def fetch(self, key: str) -> Path:
         path = self._resolve_path(key)
         if not path.is_file():
-            raise _build_missing_error(key, self.url)
-        if key not in self._checked:  # hashing a two-hour take twice in one step is a waste
+            raise build_missing_error(key, self.url)
+        if key not in self._checked:  # a two-hour take is hashed only once in a step
             check_content(key, path)
             self._checked.add(key)
         return path
@@ -70,22 +70,23 @@ class FolderStore:
         return self._resolve_path(key).is_file()
 
     def size(self, key: str) -> int:
-        if not self.exists(key):
-            raise _build_missing_error(key, self.url)
-        return self._resolve_path(key).stat().st_size
+        path = self._resolve_path(key)
+        if not path.is_file():
+            raise build_missing_error(key, self.url)
+        return path.stat().st_size
 
     def list(self, prefix: str) -> Iterator[StoreEntry]:
         folder = self.root / prefix.rpartition("/")[0]
         if not folder.resolve().is_relative_to(self.root):
             raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
-        found = []
+        entries = []
         for path in folder.rglob("*") if folder.is_dir() else ():
             key = path.relative_to(self.root).as_posix()
             if path.is_file() and key.startswith(prefix) and not key.startswith(_TEMPORARY):
                 with suppress(FileNotFoundError):  # deleted at this moment
                     stat = path.stat()
-                    found.append(StoreEntry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
-        yield from sorted(found, key=lambda entry: entry.key)
+                    entries.append(StoreEntry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+        yield from sorted(entries, key=lambda entry: entry.key)
 
     def delete(self, key: str) -> None:
         self._resolve_path(key).unlink(missing_ok=True)
@@ -95,12 +96,11 @@ class FolderStore:
         return self.root / check_key(key)
 
     def _write_temporary_file(self, source: Path | bytes, key: str) -> Path:
-        """The content in a temporary file of this file system."""
+        """Writes the content to a temporary file of this file system."""
         part: Path | None = None
         try:
-            handle, name = tempfile.mkstemp(dir=self.root / _TEMPORARY)
-            part = Path(name)
-            with os.fdopen(handle, "wb") as out:
+            with tempfile.NamedTemporaryFile(dir=self.root / _TEMPORARY, delete=False) as out:
+                part = Path(out.name)
                 if isinstance(source, bytes):
                     out.write(source)
                 else:
@@ -128,12 +128,6 @@ class FolderStore:
             raise _build_store_error(e, key) from e
         finally:
             part.unlink(missing_ok=True)
-
-
-def _build_missing_error(key: str, url: str) -> NotInStoreError:
-    return NotInStoreError(
-        "nothing is stored", where=f"{key} ({url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
-    )
 
 
 def _build_store_error(e: OSError, where: str) -> StoreError:

@@ -1,7 +1,7 @@
 """The store port: keys to bytes, and blobs that are named by their content.
 
 Keys are `/`-separated words without `.` or `..` parts. Blobs live once, under their SHA-256:
-`blobs/sha256/ab/abcd....flac`. Same bytes, same key: putting twice costs nothing, tampering shows.
+`blobs/sha256/ab/abcd....flac`. The same bytes have the same key: a second put costs nothing, and changed bytes are noticed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from audiotune.errors import DamagedBlobError, StoreError
+from audiotune.errors import DamagedBlobError, NotInStoreError, StoreError
 from audiotune.store.layout import BLOBS
 
 _KEY = re.compile(r"(?!.*(^|/)\.{1,2}(/|$))[^/\x00-\x1f\\][^\x00-\x1f\\]{0,900}")
@@ -24,7 +24,7 @@ _BLOB = BLOBS.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)?")
 
 @dataclass(frozen=True, slots=True)
 class StoreEntry:
-    """One key in a listing. `size` in bytes, `modified` with time zone."""
+    """A key in a listing. `size` in bytes, `modified` with time zone."""
 
     key: str
     size: int
@@ -32,11 +32,11 @@ class StoreEntry:
 
 
 class Store(Protocol):
-    """What every kind of store does. All methods raise StoreError with a cure when the store is away or full."""
+    """The methods of every store. All raise StoreError with a cure when the store does not answer or is full."""
 
     @property
     def url(self) -> str:
-        """The name that `open_store` opens this store by; never holds a secret."""
+        """The name that `open_store` takes for this store; never holds a secret."""
 
     def get(self, key: str) -> bytes:
         """The bytes at a key. Raises NotInStoreError."""
@@ -45,13 +45,13 @@ class Store(Protocol):
         """Writes whole or not at all. With `only_new`, raises AlreadyInStoreError when the key exists (atomic)."""
 
     def put_blob(self, source: Path | bytes, suffix: str = "") -> str:
-        """Keeps content under its hash and returns the key; uploads nothing when it is there already.
+        """Stores content under its hash and returns the key; uploads nothing when the store has it already.
 
         `suffix` like ".flac" tells readers the format; it is not part of the identity check.
         """
 
     def fetch(self, key: str) -> Path:
-        """A local file with the key's content, downloaded once and checked against its hash. Read only: do not write to it.
+        """A local file with the key's content, downloaded once and checked against its hash. Do not write to it.
 
         Raises NotInStoreError, DamagedBlobError.
         """
@@ -69,7 +69,7 @@ class Store(Protocol):
 
 
 def check_key(key: str) -> str:
-    """The key itself if it is one. Raises StoreError for traversal, control characters, empty or overlong keys."""
+    """The key itself. Raises StoreError for traversal, control characters, empty or overlong keys."""
     if not _KEY.fullmatch(key):
         raise StoreError(f"{key!r} is no store key", cure="use words joined by '/', without '.' or '..' parts")
     return key
@@ -84,7 +84,7 @@ def blob_key(digest: str, suffix: str = "") -> str:
 
 
 def digest_from_key(key: str) -> str | None:
-    """The SHA-256 a blob key promises, or None for other keys."""
+    """The SHA-256 in a blob's key; None for other keys."""
     match = _BLOB.fullmatch(key)
     return match.group(2) if match else None
 
@@ -97,9 +97,14 @@ def compute_digest(source: Path | bytes) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_content(key: str, path: Path) -> Path:
-    """The path if its content is what a blob key promises. Raises DamagedBlobError."""
+def check_content(key: str, path: Path) -> None:
+    """Raises DamagedBlobError when a file's content does not match the hash in its blob key; other keys promise nothing."""
     promised = digest_from_key(key)
     if promised and compute_digest(path) != promised:
         raise DamagedBlobError("the content does not match its hash", where=key, cure="restore this blob from a backup")
-    return path
+
+
+def build_missing_error(key: str, url: str) -> NotInStoreError:
+    return NotInStoreError(
+        "nothing is stored", where=f"{key} ({url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
+    )

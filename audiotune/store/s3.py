@@ -1,16 +1,15 @@
-"""The S3 kind of store: MinIO, AWS or any server that speaks the protocol.
+"""A store in an S3 bucket: on MinIO, AWS or any other server with this protocol.
 
-The endpoint comes from AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL), the keys from the usual AWS variables or files. Needs
-conditional writes (`If-None-Match: *`), which MinIO and AWS have. What is fetched lies in a cache folder: AUDIOTUNE_CACHE,
-or `audiotune` in the user's cache folder.
+The endpoint comes from AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL), the keys from the usual AWS variables or files. The server must
+support conditional writes (`If-None-Match: *`), as MinIO and AWS do. Fetched files are in the cache folder (`cache_folder`).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,10 +21,18 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from audiotune.errors import AlreadyInStoreError, DamagedBlobError, NotInStoreError, StoreError
+from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.cache_folder import choose_cache_folder
-from audiotune.store.port import StoreEntry, blob_key, check_content, check_key, compute_digest, digest_from_key
+from audiotune.store.port import (
+    StoreEntry,
+    blob_key,
+    build_missing_error,
+    check_content,
+    check_key,
+    compute_digest,
+    digest_from_key,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -44,7 +51,7 @@ class S3Store:
     Args:
         url: `s3://bucket` or `s3://bucket/prefix`. The bucket must exist.
         cache: folder for fetched files; the default is the environment's.
-        page: keys asked for at once when listing; servers give 1000 at most.
+        page: keys of one answer when listing; servers send 1000 at most.
 
     Raises:
         StoreError: no bucket in the url.
@@ -87,34 +94,23 @@ class S3Store:
         with self._translate_errors(key):
             if size < _TRANSFER.multipart_threshold:
                 data = source if isinstance(source, bytes) else source.read_bytes()
-                promised = base64.b64encode(bytes.fromhex(digest)).decode()  # the server refuses what arrives changed
-                self._s3.put_object(Bucket=self._bucket, Key=self._object_key(key), Body=data, ChecksumSHA256=promised)
+                checksum = base64.b64encode(bytes.fromhex(digest)).decode()  # the server refuses bytes that arrive changed
+                self._s3.put_object(Bucket=self._bucket, Key=self._object_key(key), Body=data, ChecksumSHA256=checksum)
+            elif isinstance(source, Path):  # in parts of 16 MiB, each with a checksum; a cut upload leaves no object
+                self._s3.upload_file(str(source), self._bucket, self._object_key(key), Config=_TRANSFER)
             else:
-                self._upload_blob(source, key)
+                self._s3.upload_fileobj(io.BytesIO(source), self._bucket, self._object_key(key), Config=_TRANSFER)
         return key
-
-    def _upload_blob(self, source: Path | bytes, key: str) -> None:
-        """In parts of 16 MiB, each with a checksum. A cut upload leaves no object."""
-        if isinstance(source, Path):
-            self._s3.upload_file(str(source), self._bucket, self._object_key(key), Config=_TRANSFER)
-            return
-        with tempfile.TemporaryFile() as file:
-            file.write(source)
-            file.seek(0)
-            self._s3.upload_fileobj(file, self._bucket, self._object_key(key), Config=_TRANSFER)
 
     def fetch(self, key: str) -> Path:
         path = self._find_cache_path(key)
-        if key in self._checked and path.is_file():
-            return path
-        if not (path.is_file() and _matches_digest(key, path)):
+        if not (path.is_file() and (key in self._checked or _matches_digest(key, path))):
             self._download_file(key, path)
-            check_content(key, path)
         self._checked.add(key)
         return path
 
     def _find_cache_path(self, key: str) -> Path:
-        """Blobs of all stores share their place in the cache, for their name says all. Other keys can change: by ETag."""
+        """Blobs of all stores share a folder of the cache: their names are their hashes. Other keys can change, so the ETag counts."""
         if digest_from_key(check_key(key)):
             return self._cache / key
         with self._translate_errors(key):
@@ -124,13 +120,10 @@ class S3Store:
     def _download_file(self, key: str, path: Path) -> None:
         try:
             with replace_atomically(path) as part:
-                part.touch(mode=0o600)  # what a group keeps is nobody else's on this machine
+                part.touch(mode=0o600)  # other users of this machine must not read the group's files
                 with part.open("wb") as out, self._translate_errors(key):
                     self._s3.download_fileobj(self._bucket, self._object_key(key), out, Config=_TRANSFER)
-                if not _matches_digest(key, part):
-                    raise DamagedBlobError(
-                        "the content does not match its hash", where=key, cure="restore this blob from a backup"
-                    )
+                check_content(key, part)
         except OSError as e:
             raise _build_cache_error(e, path) from e
 
@@ -140,7 +133,7 @@ class S3Store:
     def size(self, key: str) -> int:
         size = self._size_or_none(key)
         if size is None:
-            raise self._build_missing_error(key)
+            raise build_missing_error(key, self.url)
         return size
 
     def list(self, prefix: str) -> Iterator[StoreEntry]:
@@ -176,19 +169,19 @@ class S3Store:
 
     @contextmanager
     def _translate_errors(self, key: str) -> Iterator[None]:
-        """Turns what boto3 raises into our family, with a cure."""
+        """Turns the errors of boto3 into StoreError, with a cure."""
         where = f"{self.url} ({key})" if key else self.url
         try:
             yield
         except ClientError as e:
             raise self._build_response_error(e, key, where) from e
         except (BotoCoreError, Boto3Error) as e:
-            if isinstance(e.__context__, ClientError):  # a failed transfer wraps what the server said
+            if isinstance(e.__context__, ClientError):  # a failed transfer wraps the server's answer
                 raise self._build_response_error(e.__context__, key, where) from e
             raise _build_connection_error(e, where) from e
 
     def _build_response_error(self, e: ClientError, key: str, where: str) -> StoreError:
-        """The error behind an answer of the server."""
+        """The error for an answer of the server."""
         code = str(e.response.get("Error", {}).get("Code", ""))
         status = str(e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         if code == "NoSuchBucket":
@@ -200,7 +193,7 @@ class S3Store:
                 "the store is full, nothing was half-stored", where=where, cure="free some space or raise the quota"
             )
         if code in _ABSENT:
-            return self._build_missing_error(key)
+            return build_missing_error(key, self.url)
         if code in _TAKEN:
             return AlreadyInStoreError("the key is taken", where=key, cure="read it again and decide anew")
         if code in _REFUSED or status in ("401", "403"):
@@ -208,16 +201,11 @@ class S3Store:
             return StoreError(f"the store refuses ({code})", where=where, cure=cure)
         return StoreError(f"the store failed ({code or status})", where=where, cure="look into the store's log and run again")
 
-    def _build_missing_error(self, key: str) -> NotInStoreError:
-        return NotInStoreError(
-            "nothing is stored", where=f"{key} ({self.url})", cure="check AUDIOTUNE_STORE, or run the step that makes it"
-        )
-
 
 def create_s3_client() -> S3Client:
-    """Path-style unless AUDIOTUNE_STORE_STYLE says `virtual`: servers behind one host name have no bucket hosts.
+    """A client with path-style addresses, which servers behind one host name need; AUDIOTUNE_STORE_STYLE=virtual has the others.
 
-    Patient with answers, not with silence.
+    It waits long for an answer, but not for a connection.
     """
     style: Literal["path", "virtual"] = "virtual" if os.environ.get("AUDIOTUNE_STORE_STYLE") == "virtual" else "path"
     config = Config(
@@ -237,7 +225,7 @@ def _matches_digest(key: str, path: Path) -> bool:
 
 
 def _build_connection_error(e: Exception, where: str) -> StoreError:
-    """The error behind a failed conversation: no answer, no keys, a broken transfer."""
+    """The error for a request without an answer: no connection, no keys, a broken transfer."""
     name = type(e).__name__
     if "Credentials" in name or "ProfileNotFound" in name:
         return StoreError("there are no keys for the store", where=where, cure="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")

@@ -1,7 +1,7 @@
-"""Makes a store ready for the group: bucket, versioning, lifecycle rules, one user for each service. It may run twice.
+"""Prepares a store for the group: bucket, versioning, lifecycle rules, one user for each service. It may run again.
 
     python -m audiotune.store.bootstrap --users /etc/audio-tune/users --versioning --noncurrent-days 14
-    python -m audiotune.store.bootstrap --existing             only look whether the bucket can be read and written
+    python -m audiotune.store.bootstrap --existing             only check that the bucket can be read and written
     python -m audiotune.store.bootstrap --print-policies       the rights of the users, for a store with users of its own
 
 Reads AUDIOTUNE_STORE and the usual AWS variables. `--users` names a folder with <user>/accesskey and <user>/secretkey.
@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audiotune.errors import AudioTuneError, StoreError
 from audiotune.store import Store, admin, open_store
-from audiotune.store.layout import PREFIXES, SETUP_PROBE, USERS, Limit, Prefix, User
+from audiotune.store.layout import PREFIXES, SETUP_PROBE, USERS, Limit, User
 from audiotune.store.s3 import create_s3_client
 
 _ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -35,13 +35,17 @@ def build_lifecycle_rules(
     """The bucket's lifecycle rules, from the table in `layout`; 0 days makes none. `uploads_days` ends
     uploads of parts that never became an object: a client that died midway.
 
-    With versioning, a deleted object stays as an old version and its deletion as a marker: both go after `noncurrent_days`.
+    With versioning, a deleted object stays as an old version and its deletion as a marker: both are removed after `noncurrent_days`.
     """
     days: dict[Limit, int] = {"jobs": jobs_days, "backups": backups_days, "tests": 1}
     tops = {row.top: row for row in PREFIXES}.values()
-    rules = [
-        _build_old_versions_rule(prefix, row, noncurrent_days) for row in tops if noncurrent_days and not row.keeps_old_versions
-    ]
+    rules = []
+    for row in tops:
+        if noncurrent_days and not row.keeps_old_versions:
+            action: dict[str, Any] = {"NoncurrentVersionExpiration": {"NoncurrentDays": noncurrent_days}}
+            if not row.limit:  # where objects expire, the markers expire as well
+                action["Expiration"] = {"ExpiredObjectDeleteMarker": True}
+            rules.append(_build_rule(f"{row.top}-old-versions", f"{prefix}{row.top}/", action))
     for row in tops:
         if row.limit and days[row.limit]:
             rules.append(_build_rule(f"{row.top}-expire", f"{prefix}{row.top}/", {"Expiration": {"Days": days[row.limit]}}))
@@ -51,29 +55,18 @@ def build_lifecycle_rules(
     return rules
 
 
-def _build_old_versions_rule(prefix: str, row: Prefix, days: int) -> dict[str, Any]:
-    action: dict[str, Any] = {"NoncurrentVersionExpiration": {"NoncurrentDays": days}}
-    if not row.limit:  # where objects expire, so do the markers
-        action["Expiration"] = {"ExpiredObjectDeleteMarker": True}
-    return _build_rule(f"{row.top}-old-versions", f"{prefix}{row.top}/", action)
-
-
 def _build_rule(name: str, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
     return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, **action}
 
 
 class Bucket:
-    """The bucket of a store, to be made and ruled.
-
-    Args:
-        client: a boto3 S3 client.
-    """
+    """Creates and configures the bucket of a store, with a boto3 S3 client."""
 
     def __init__(self, client: Any, name: str, region: str = "us-east-1") -> None:
         self._s3, self.name, self._region = client, name, region
 
     def wait_for_server(self, limit_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Until the server answers at all; it may still be starting."""
+        """Waits until the server answers; it may still be starting."""
         until = time.monotonic() + limit_s
         while True:
             try:
@@ -81,7 +74,7 @@ class Bucket:
                 return
             except ClientError as e:
                 if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500:
-                    return  # it answers; a key that may not list buckets can still own one
+                    return  # it answers; a key without the right to list buckets may still have its own
                 problem: Exception = e
             except BotoCoreError as e:
                 problem = e
@@ -93,7 +86,7 @@ class Bucket:
             sleep(2)
 
     def create(self) -> bool:
-        """True if it was made, False if it was there."""
+        """Returns True when it was created, False when it exists already."""
         where = {} if self._region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
         try:
             self._s3.create_bucket(Bucket=self.name, **where)
@@ -104,7 +97,7 @@ class Bucket:
         return True
 
     def apply_rules(self, rules: list[dict[str, Any]], *, versioning: bool) -> None:
-        """Versioning cannot be switched off again, only suspended: without the wish it is left as it is."""
+        """Versioning cannot be switched off again, only suspended: with False it stays as it is."""
         try:
             if versioning:
                 self._s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
@@ -116,7 +109,7 @@ class Bucket:
             raise _build_store_error(f"ruling bucket {self.name}", e) from e
 
     def _put_lifecycle_rules(self, rules: list[dict[str, Any]]) -> None:
-        """MinIO calls a rule for abandoned uploads malformed (it removes them by itself after a day): then without it."""
+        """Without the rule for abandoned uploads where the server refuses it: MinIO does, and removes them after a day by itself."""
         try:
             self._s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})
         except ClientError as e:
@@ -127,24 +120,24 @@ class Bucket:
 
 
 def _build_store_error(doing: str, e: ClientError) -> StoreError:
-    said = e.response["Error"].get("Message") or e.response["Error"]["Code"]
-    return StoreError(f"the store refuses {doing}: {said}", cure="check what the administrator's key may do")
+    reason = e.response["Error"].get("Message") or e.response["Error"]["Code"]
+    return StoreError(f"the store refuses {doing}: {reason}", cure="check what the administrator's key may do")
 
 
 def read_user_keys(folder: Path) -> dict[User, tuple[str, str]]:
-    """User -> (access key, secret key). Raises StoreError naming what is missing."""
-    found: dict[User, tuple[str, str]] = {}
+    """User -> (access key, secret key). Raises StoreError that names a missing file."""
+    keys: dict[User, tuple[str, str]] = {}
     for name in USERS:
         try:
             access, secret = ((folder / name / key).read_text().strip() for key in ("accesskey", "secretkey"))
         except OSError as e:
             raise StoreError(f"no keys for the user {name}", where=str(e.filename), cure="give a folder for each user") from e
-        found[name] = access, secret
-    return found
+        keys[name] = access, secret
+    return keys
 
 
 def probe_store(store: Store) -> None:
-    """Writes, reads and deletes one object, so that a wrong key shows here and not to members later."""
+    """Writes, reads and deletes one object, to find a wrong key now and not when a member uses the store."""
     store.put(_PROBE, b"ready")
     if store.get(_PROBE) != b"ready":
         raise StoreError("the store gives back something else than it was given", where=_PROBE, cure="look into the store")
@@ -184,7 +177,7 @@ def _set_up_store(args: argparse.Namespace) -> None:
 
 
 def _parse_store_url(url: str | None) -> tuple[str, str]:
-    """Bucket and prefix (empty or ending in /) of a store. Raises StoreError for a folder."""
+    """Bucket and prefix (empty, or ends with /) of a store. Raises StoreError for a folder."""
     url = url or os.environ.get("AUDIOTUNE_STORE", "")
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket:

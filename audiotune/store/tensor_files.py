@@ -1,4 +1,4 @@
-"""Tensors in files, one at a time: safetensors written and read without ever holding a whole model in memory.
+"""Reads and writes safetensors files one tensor at a time, so that a whole model is never in memory.
 
 Format: eight bytes (length of the header, little endian), a JSON header with dtype, shape and offsets of every tensor, then
 their bytes without gaps (https://github.com/huggingface/safetensors#format). Nothing is pickled.
@@ -7,6 +7,7 @@ their bytes without gaps (https://github.com/huggingface/safetensors#format). No
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,16 +22,21 @@ from audiotune.store.port import Store
 if TYPE_CHECKING:
     import torch
 
-STATE = ".state.safetensors"  # of a training's state; a name of its own, so that rights can tell it from what members co-own
-_NAMES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16",
-    "int8": "I8", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
+STATE = (
+    ".state.safetensors"  # suffix of a training's state: the users' rights differ from those for weights, which members co-own
+)
+_CODES = {
+    "bfloat16": "BF16",
+    "uint8": "U8",
+    "bool": "BOOL",
+    **{f"float{bits}": f"F{bits}" for bits in (64, 32, 16)},
+    **{f"int{bits}": f"I{bits}" for bits in (64, 32, 16, 8)},
+}
 
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor that is not loaded yet: its dtype and shape, and how to get it."""
+    """A tensor that is not loaded yet: its dtype, its shape and a function that loads it."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -38,22 +44,19 @@ class LazyTensor:
 
     @property
     def size_bytes(self) -> int:
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def wrap_tensor(tensor: torch.Tensor) -> LazyTensor:
-    """A tensor that is in memory already, as a Lazy."""
+    """A tensor that is in memory already as a LazyTensor."""
     return LazyTensor(tensor.dtype, tuple(tensor.shape), lambda: tensor)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None) -> Path:
-    """Writes tensors one by one to a temporary name, then renames. Same tensors, same bytes.
+    """Writes tensors one by one to a temporary name, then renames. The same tensors give the same bytes.
 
     Raises:
-        ModelError: a dtype the format does not have, or a tensor that is not what its Lazy promised.
+        ModelError: a dtype that the format does not have, or a loaded tensor that differs from its LazyTensor.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps every tensor aligned
     with replace_atomically(path) as part, part.open("wb") as file:
@@ -66,11 +69,7 @@ def write_tensors(path: Path, tensors: Mapping[str, LazyTensor], metadata: Mappi
 def store_tensors(
     store: Store, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None, *, suffix: str = ".safetensors"
 ) -> str:
-    """Keeps tensors in the store as a blob and returns its key.
-
-    Args:
-        suffix: end of the key; `STATE` for what only a trainer may read.
-    """
+    """Stores tensors as a blob and returns its key, which ends with `suffix`: `STATE` for tensors that only a trainer may read."""
     with tempfile.TemporaryDirectory(prefix="audiotune-tensors-") as folder:
         return store.put_blob(write_tensors(Path(folder) / "tensors.safetensors", tensors, metadata), suffix)
 
@@ -82,31 +81,29 @@ def open_tensors(path: Path) -> Iterator[dict[str, LazyTensor]]:
     Raises:
         ModelError: not a safetensors file, or a cut one.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        file = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as e:
-        raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
-    with file as opened_file:
-        yield {name: _make_lazy_tensor(opened_file, name) for name in opened_file.keys()}  # noqa: SIM118  (not a dict)
+    with _open_file(path) as file:
+        yield {name: _make_lazy_tensor(file, name) for name in file.keys()}  # noqa: SIM118  (not a dict)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says about itself. Raises ModelError as `opened` does."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as e:
-        raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
+    """The metadata of a safetensors file. Raises ModelError as `open_tensors` does."""
+    with _open_file(path) as file:
+        return dict(file.metadata() or {})
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file, in memory of their own."""
+    """Copies of all tensors of a safetensors file."""
     with open_tensors(path) as tensors:
         return {name: tensor.load().clone() for name, tensor in tensors.items()}
+
+
+def _open_file(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as e:
+        raise ModelError(f"cannot read the tensors: {e}", where=str(path), cure="take a whole .safetensors file") from e
 
 
 def _make_lazy_tensor(file: Any, name: str) -> LazyTensor:
@@ -139,12 +136,12 @@ def _encode_tensor(name: str, promised: LazyTensor) -> memoryview:
 
 def _encode_dtype(dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
-    if name not in _NAMES:
+    if name not in _CODES:
         raise ModelError(f"safetensors has no {name} tensors", cure="convert it to a real dtype first")
-    return _NAMES[name]
+    return _CODES[name]
 
 
 def _dtypes_by_code() -> dict[str, torch.dtype]:
     import torch
 
-    return {short: getattr(torch, name) for name, short in _NAMES.items()}
+    return {code: getattr(torch, name) for name, code in _CODES.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from audiotune import client
+from audiotune.client import Client
 from audiotune.domain.generation import GenerationRequest, parse_adapter
 from audiotune.errors import GenerationError
 from services.studio.history import ServiceSound, SoundRequest
@@ -48,14 +48,14 @@ class HttpGenerationClient:
         return [_parse_sound(wish, entry) for entry in found.get("generations", [])]
 
     def list_releases(self, member: str = "") -> list[dict[str, Any]]:
-        return client.releases(self._url, token=self._token_of(member))
+        return Client(self._url, self._token_of(member)).releases()
 
     def read_limits(self) -> dict[str, Any]:
-        told = client.health(self._url)
-        if not told.get("ready", True):
-            reason = str(told.get("reason") or "it is loading its release")
+        health = Client(self._url).health()
+        if not health.get("ready", True):
+            reason = str(health.get("reason") or "it is loading its release")
             raise GenerationError(f"the generation service is not ready: {reason}", cure="try again in a minute")
-        return told
+        return health
 
 
 def _build_body(wish: SoundRequest, init: Path | None) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return releases.find_version_by_alias(name, alias)
 
     def find_release(self, name: str, version: str) -> Release | None:
-        return releases.read_release(name, version) if releases.version_exists(name, version) else None
+        return releases.find_release(name, version)
 
     def list_adapters(self) -> list[Release]:
         return [release for name in releases.list_release_names() for release in releases.list_adapters(name)]
