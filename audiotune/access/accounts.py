@@ -9,9 +9,10 @@ import secrets
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from audiotune.access import list_records, read_record
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId, is_member_id, require_member_id
 from audiotune.errors import AccessError, AlreadyInStoreError
 from audiotune.store.layout import ACCOUNTS
@@ -24,10 +25,8 @@ _N, _R = 1 << 14, 8  # 16 MiB
 WORK = 5  # scrypt's p: with the above about 0.2 s, as OWASP's password storage cheat sheet asks
 
 
-class Account(BaseModel):
+class Account(FrozenModel):
     """A member who can sign in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     member: MemberId
     role: Role = "member"

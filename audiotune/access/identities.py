@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from audiotune.access import list_records, read_record
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId, require_member_id
 from audiotune.errors import AccessError, AlreadyInStoreError
 from audiotune.store.layout import IDENTITIES
@@ -19,14 +20,12 @@ from audiotune.store.port import Store
 LONGEST = 320  # the longest e-mail address
 
 
-class Identity(BaseModel):
+class Identity(FrozenModel):
     """A person at the provider, and the member they are here.
 
     Attributes:
         identity: value of the claim that names people, as in an e-mail address or a `sub`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str = Field(min_length=1, max_length=LONGEST)
     member: MemberId

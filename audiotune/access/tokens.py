@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from audiotune.access import list_records, read_record
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId, require_member_id
 from audiotune.errors import AccessError, ForbiddenError
 from audiotune.store.layout import TOKENS
@@ -29,7 +30,7 @@ _TEXT = re.compile(r"at_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _CACHE_LIMIT = 2000
 
 
-class Token(BaseModel):
+class Token(FrozenModel):
     """The store's record of a token, without the secret.
 
     Attributes:
@@ -37,8 +38,6 @@ class Token(BaseModel):
             releases and reads, `admin` allows everything.
         expires, revoked: moments with time zone, or None.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     member: MemberId

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import AnnotatorId
 from audiotune.domain.recording import Digest
 from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
 
 
-class Annotation(BaseModel):
+class Annotation(FrozenModel):
     """Tags by facet and free words.
 
     Attributes:
@@ -24,8 +25,6 @@ class Annotation(BaseModel):
         words: free words, kept as they were written.
         source: studio, file_name, sidecar, csv, label_studio, ...
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     segment: Digest
     member: AnnotatorId

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError
 from audiotune.store.layout import CHECKPOINTS
@@ -25,7 +26,7 @@ from audiotune.store.port import Store
 Kind = Literal["full", "lora"]
 
 
-class Checkpoint(BaseModel):
+class Checkpoint(FrozenModel):
     """A training run's state after `step` optimizer steps.
 
     Randomness and data order are functions of the seed in `recipe` and the step, so `step` is the data cursor and the state of
@@ -40,8 +41,6 @@ class Checkpoint(BaseModel):
         lora: rank and alpha of the adapters, for kind `lora`.
         history: name -> [[step, value], ...] for the report.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     run_key: Digest

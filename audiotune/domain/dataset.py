@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import Digest
 from audiotune.domain.segment import Segment
@@ -13,7 +14,7 @@ from audiotune.domain.segment import Segment
 Split = Literal["train", "held_out"]
 
 
-class Caption(BaseModel):
+class Caption(FrozenModel):
     """The words a segment is trained with, merged from several members' annotations.
 
     Attributes:
@@ -22,8 +23,6 @@ class Caption(BaseModel):
         tags: facet -> term id -> posterior probability that the term holds, in [0, 1].
         annotators: member ids whose annotations are in it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str = Field(min_length=1)
     variants: tuple[str, ...] = ()
@@ -36,10 +35,8 @@ class Caption(BaseModel):
         return tuple(dict.fromkeys((self.text, *self.variants)))
 
 
-class DatasetRow(BaseModel):
+class DatasetRow(FrozenModel):
     """A row of the dataset manifest: one captioned segment with its lineage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     segment: Segment
     caption: Caption
@@ -49,7 +46,7 @@ class DatasetRow(BaseModel):
     recording_name: str = ""
 
 
-class LatentRow(BaseModel):
+class LatentRow(FrozenModel):
     """A row of the latents manifest: one segment as the base model's autoencoder sees it.
 
     Attributes:
@@ -58,8 +55,6 @@ class LatentRow(BaseModel):
         seconds: duration of the sound in seconds.
         captions: the texts, main first; `embeddings[i]` is the store key of the conditioning of `captions[i]`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     segment: Digest
     recording: Digest

@@ -6,8 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.store.layout import GENERATIONS
 
@@ -23,7 +24,7 @@ MOST_ADAPTERS = 8
 LARGEST_SEED = 2**31 - 1  # exact in every client's numbers
 
 
-class AdapterRequest(BaseModel):
+class AdapterRequest(FrozenModel):
     """One LoRA adapter that a request adds to its release.
 
     Attributes:
@@ -32,7 +33,7 @@ class AdapterRequest(BaseModel):
         strength: 0 leaves it out, 1 is as it was tuned.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     release: str = Field(
         pattern=r"^[^\s@:/][^@:/]{0,199}([@:][A-Za-z0-9][\w.-]{0,99})?$",
@@ -50,10 +51,8 @@ def parse_adapter(text: str) -> dict[str, Any]:
     return {"release": name.strip(), "strength": float(strength) if sign else 1.0}
 
 
-class AppliedAdapter(BaseModel):
+class AppliedAdapter(FrozenModel):
     """One adapter that a sound was made with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     release: str
     version: str
@@ -65,7 +64,7 @@ class AppliedAdapter(BaseModel):
         return f"{self.release}:{self.version}={self.strength:g};digest={self.digest}"
 
 
-class GenerationRequest(BaseModel):
+class GenerationRequest(FrozenModel):
     """A request for one or several sounds.
 
     Attributes:
@@ -81,7 +80,7 @@ class GenerationRequest(BaseModel):
             unless it is named here.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     prompt: str = Field(min_length=1, max_length=1000, description="what to hear, in the group's own words")
     negative_prompt: str = Field(default="", max_length=1000, description="what to stay away from")
@@ -181,10 +180,8 @@ def record_key(sound: Digest) -> str:
     return GENERATIONS.key(f"{sound}.json")
 
 
-class GenerationRecord(BaseModel):
+class GenerationRecord(FrozenModel):
     """A record of one made sound: kept in the store, so that every sound can be traced to its release and people."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sound: Digest = Field(description="SHA-256 of the file's bytes")
     blob: str

@@ -6,7 +6,9 @@ import re
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from audiotune.domain.frozen_model import FrozenModel
 
 Digest = str  # 64 hexadecimal digits of SHA-256
 # what recorders and programs call a take, which says nothing about its sound
@@ -15,13 +17,11 @@ _MEANINGLESS_WORDS = frozenset(
 )
 
 
-class Description(BaseModel):
+class Description(FrozenModel):
     """What one full decode told about a recording. Levels are null where digital silence makes them -inf.
 
     `true_peak_dbtp` and `loudness_lufs` follow ITU-R BS.1770-4 / EBU R128.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     peak_dbfs: float | None
     true_peak_dbtp: float | None
@@ -34,10 +34,8 @@ class Description(BaseModel):
     polarity_inverted: bool = False
 
 
-class Likeness(BaseModel):
+class Likeness(FrozenModel):
     """This recording (or a part of it) sounds the same as (a part of) another one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recording: Digest
     kind: Literal["same_bytes", "same_sound", "overlap"]
@@ -47,7 +45,7 @@ class Likeness(BaseModel):
     duration_s: float
 
 
-class Recording(BaseModel):
+class Recording(FrozenModel):
     """A row of the recordings manifest.
 
     Attributes:
@@ -56,8 +54,6 @@ class Recording(BaseModel):
         name: file name or path inside its source, for people; never used as a path.
         words: what a caption sidecar said about the whole recording, if any.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Digest
     blob: str

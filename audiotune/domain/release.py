@@ -6,17 +6,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store, digest_from_key
 
 
-class CheckpointPointer(BaseModel):
+class CheckpointPointer(FrozenModel):
     """A trainer's state in the store: resumable, not for listeners. Travels as a small JSON artifact."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkpoint: str = Field(description="store key of the checkpoint")
     step: int = Field(ge=0)
@@ -28,10 +27,8 @@ class CheckpointPointer(BaseModel):
     recipe: dict[str, Any] = {}
 
 
-class WeightsPointer(BaseModel):
+class WeightsPointer(FrozenModel):
     """Unwrapped weights in the store. Travels as a small JSON artifact."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str = Field(description="store key of model.safetensors")
     weights_digest: Digest
@@ -62,10 +59,8 @@ class WeightsPointer(BaseModel):
         return {**files, "adapter.safetensors": self.adapter} if self.adapter else files
 
 
-class Evaluation(BaseModel):
+class Evaluation(FrozenModel):
     """What `evaluate` found, and whether the gate passed. Travels as a small JSON artifact."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     metrics: dict[str, float]
     passed: bool
@@ -75,10 +70,8 @@ class Evaluation(BaseModel):
     adapter: str = Field(default="", description="digest of the adapter that was evaluated with them, if it was kept beside")
 
 
-class Lineage(BaseModel):
+class Lineage(FrozenModel):
     """From a release back to people: dataset -> segments -> recordings -> contributors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Digest
     segments: tuple[Digest, ...]
@@ -93,10 +86,8 @@ class Lineage(BaseModel):
         return tuple(sorted({member for members in self.recordings.values() for member in members}))
 
 
-class Release(BaseModel):
+class Release(FrozenModel):
     """A registered model version. Kept as JSON in the store and in MLflow."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: str = Field(default="", description="version in the registry, as in '3'")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 
 
-class Segment(BaseModel):
+class Segment(FrozenModel):
     """A row of the segments manifest.
 
     Attributes:
@@ -22,8 +23,6 @@ class Segment(BaseModel):
         loudness_lufs: of the rendered sound; null below the gate.
         speech: talk was heard in it; it stays unless someone drops it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Digest
     recording: Digest

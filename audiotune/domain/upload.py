@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.errors import NotInStoreError, SourceError
 from audiotune.store.layout import INBOX
 from audiotune.store.port import Store
@@ -17,17 +18,15 @@ SOURCE_PREFIX = "upload:"
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
-class UploadedFile(BaseModel):
+class UploadedFile(FrozenModel):
     """One file of an upload. `size` in bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     blob: str
     size: int
 
 
-class Upload(BaseModel):
+class Upload(FrozenModel):
     """The record of an upload.
 
     Attributes:
@@ -35,8 +34,6 @@ class Upload(BaseModel):
         uploaded_by: member id.
         contributors: member ids heard in all of the files.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     uploaded_by: str

@@ -10,8 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId
 from audiotune.errors import AgreementError, AlreadyInStoreError
 from audiotune.store.layout import AGREEMENTS
@@ -21,7 +22,7 @@ Use = Literal["store", "train", "release", "generate"]
 ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
 
 
-class Member(BaseModel):
+class Member(FrozenModel):
     """A person of the group.
 
     Attributes:
@@ -31,15 +32,13 @@ class Member(BaseModel):
         left: the member has left the group; nothing of theirs passes a gate.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     id: MemberId
     name: str
     consents_to: tuple[Use, ...] = ()
     left: bool = False
 
 
-class Agreement(BaseModel):
+class Agreement(FrozenModel):
     """What the group agreed on.
 
     Attributes:
@@ -49,8 +48,6 @@ class Agreement(BaseModel):
         allowed_uses: the only uses of recordings; a member's consent cannot add one.
         base_model_notices: base model name -> notice that a release on this base must carry.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     group: str = Field(min_length=1)
     version: int = Field(ge=1)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, Use
 from audiotune.store.layout import CONSENTS
 from audiotune.store.port import Store
 
 
-class Consent(BaseModel):
+class Consent(FrozenModel):
     """The uses of one recording that one contributor agrees to.
 
     Attributes:
@@ -21,8 +22,6 @@ class Consent(BaseModel):
         basis: where the consent comes from, as in "agreement v1, standing consent" or "studio, signed in as ana".
         agreement: digest of the agreement in force.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recording: Digest
     contributor: str

@@ -1,0 +1,11 @@
+"""The base class of the data types that are stored or sent: their values cannot change, and unknown fields are errors."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FrozenModel(BaseModel):
+    """Data that is checked when it is made and does not change afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
