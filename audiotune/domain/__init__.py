@@ -1,1 +1,1 @@
-"""What the project is about, as plain data: recordings, segments, annotations, captions, datasets, releases, generations."""
+"""The project's data types: recordings, segments, annotations, captions, datasets, releases, generations."""

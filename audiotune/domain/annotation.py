@@ -1,4 +1,4 @@
-"""Annotation: what one member heard in one segment. Small objects in the store, append-only: the newest by a member counts."""
+"""Annotation: what one member heard in one segment. Small objects in the store, append-only: a member's newest one counts."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Checkpoints in the store: tensors as safetensors blobs, everything else as one small JSON that is written last.
+"""Checkpoints in the store: tensors as safetensors blobs, all other state as one small JSON that is written last.
 
     checkpoints/<run key>/<step>.json      the state of a training run after <step> steps; names its blobs
     blobs/...safetensors                   weights (trained tensors only), their running mean, the optimizer's moments
 
-Three blobs and not one, so that whoever wants weights never reads, or downloads, the optimizer. Nothing is pickled. A process
-killed while writing leaves blobs that no JSON names, never half a checkpoint. Knows no Lightning and no model.
+The optimizer has a blob of its own, so that a reader of the weights need not download it. Nothing is pickled. A process that is
+killed while it writes leaves blobs that no JSON names, never half a checkpoint.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Checkpoint(FrozenModel):
     every random generator at once.
 
     Attributes:
-        final: it ended a run, so it is kept when newer ones are made.
+        final: the last one of a run; pruning keeps it.
         weights: store key; trained tensors by their names in stable-audio-tools' state dict (adapters: `<name>.lora_A|B`).
         ema: store key of the running mean of the same tensors, or empty.
         optimizer: store key; `<name>/exp_avg`, `<name>/exp_avg_sq`, `<name>/step`.
-        scalars: what else resuming needs (gradient scaler).
+        scalars: further state (gradient scaler).
         lora: rank and alpha of the adapters, for kind `lora`.
         history: name -> [[step, value], ...] for the report.
     """
@@ -67,7 +67,7 @@ class Checkpoint(FrozenModel):
 
     @property
     def report_key(self) -> str:
-        """Where the report of a run that ended here is kept."""
+        """Store key of the report of a run that ended here."""
         return self.key.removesuffix(".json") + ".html"
 
     @property
@@ -85,12 +85,7 @@ def checkpoint_key(run_key: Digest, step: int) -> str:
 
 
 def load_checkpoint(store: Store, key: str) -> Checkpoint:
-    """Reads a checkpoint's JSON.
-
-    Raises:
-        NotInStoreError: no such checkpoint.
-        ModelError: not a checkpoint of ours, or one of another version.
-    """
+    """Reads a checkpoint's JSON. Raises NotInStoreError, and ModelError for one that is damaged or of another version."""
     try:
         return Checkpoint.model_validate_json(store.get(key))
     except ValidationError as e:
@@ -100,19 +95,19 @@ def load_checkpoint(store: Store, key: str) -> Checkpoint:
 
 def find_newest_checkpoint(store: Store, run_key: Digest, most_steps: int | None = None) -> Checkpoint | None:
     """The checkpoint of a run with the most steps, at most `most_steps`, whose blobs are all there; None if there is none."""
-    for checkpoint in reversed(list(_read_run_checkpoints(store, run_key))):
+    for checkpoint in reversed(list(_read_checkpoints(store, CHECKPOINTS.folder(run_key)))):
         if (most_steps is None or checkpoint.step <= most_steps) and all(store.exists(key) for key in checkpoint.blob_keys):
             return checkpoint
     return None
 
 
 def prune_checkpoints(store: Store, run_key: Digest, keep_last: int) -> list[int]:
-    """Deletes all but the last `keep_last` checkpoints and those that ended a run; returns the steps that went.
+    """Deletes all but the last `keep_last` checkpoints and the final one of a run; returns the deleted steps.
 
-    A blob that a checkpoint of any run still names stays: equal states have equal blobs.
+    A blob that a checkpoint of any run still names stays: equal states share blobs.
     """
-    ours = list(_read_run_checkpoints(store, run_key))
-    gone = [checkpoint for checkpoint in ours[:-keep_last] if not checkpoint.final]
+    checkpoints = list(_read_checkpoints(store, CHECKPOINTS.folder(run_key)))
+    gone = [checkpoint for checkpoint in checkpoints[:-keep_last] if not checkpoint.final]
     for checkpoint in gone:
         store.delete(checkpoint.key)
         store.delete(checkpoint.report_key)
@@ -123,11 +118,7 @@ def prune_checkpoints(store: Store, run_key: Digest, keep_last: int) -> list[int
     return [checkpoint.step for checkpoint in gone]
 
 
-def _read_run_checkpoints(store: Store, run_key: Digest) -> Iterator[Checkpoint]:
-    return _read_checkpoints(store, CHECKPOINTS.folder(run_key))
-
-
 def _read_checkpoints(store: Store, prefix: str) -> Iterator[Checkpoint]:
     for entry in (entry for entry in store.list(prefix) if entry.key.endswith(".json")):
-        with contextlib.suppress(ModelError):  # of another version: not ours to judge
+        with contextlib.suppress(ModelError):  # of another version: it stays
             yield load_checkpoint(store, entry.key)

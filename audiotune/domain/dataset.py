@@ -1,4 +1,4 @@
-"""Dataset: the segments and captions of one training run, frozen and content-addressed, with everybody who is in it."""
+"""Dataset: the segments and captions of one training run, frozen and content-addressed, with all contributors."""
 
 from __future__ import annotations
 
@@ -47,11 +47,10 @@ class DatasetRow(FrozenModel):
 
 
 class LatentRow(FrozenModel):
-    """A row of the latents manifest: one segment as the base model's autoencoder sees it.
+    """A row of the latents manifest: one segment, encoded by the base model's autoencoder.
 
     Attributes:
-        latents: store key of a .safetensors file; tensor `latents` float32 [latent_channels, latent_frames], true length.
-        latent_frames: its true length.
+        latents: store key of a .safetensors file; tensor `latents` float32 [latent_channels, latent_frames], without padding.
         seconds: duration of the sound in seconds.
         captions: the texts, main first; `embeddings[i]` is the store key of the conditioning of `captions[i]`.
     """
@@ -67,7 +66,7 @@ class LatentRow(FrozenModel):
 
 
 def list_contributors(dataset: Manifest[DatasetRow]) -> tuple[str, ...]:
-    """Everybody heard in a dataset, by id."""
+    """The members heard in a dataset, by id."""
     return tuple(sorted({member for row in dataset.rows for member in row.contributors}))
 
 

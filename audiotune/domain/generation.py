@@ -1,4 +1,4 @@
-"""Generation: what is asked of a release and what came of it. The one definition that service, client and forms share."""
+"""Generation: a request for sounds and the record of a generated sound. Service, client and forms share these definitions."""
 
 from __future__ import annotations
 
@@ -25,13 +25,7 @@ LARGEST_SEED = 2**31 - 1  # exact in every client's numbers
 
 
 class AdapterRequest(FrozenModel):
-    """One LoRA adapter that a request adds to its release.
-
-    Attributes:
-        release: `name` (the version that the service follows), `name@alias` or `name:version` of a registered release whose weights
-            are an adapter of the same base.
-        strength: 0 leaves it out, 1 is as it was tuned.
-    """
+    """One LoRA adapter that a request adds to its release. A name alone means the version that the service follows."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -43,9 +37,9 @@ class AdapterRequest(FrozenModel):
 
 
 def parse_adapter(text: str) -> dict[str, Any]:
-    """`name=0.7`, or `name` alone for its full strength, as a request has it: {"release": ..., "strength": ...}.
+    """`name=0.7`, or `name` alone for full strength, as a field of a request: {"release": ..., "strength": ...}.
 
-    Raises ValueError when what comes after `=` is no number. Bounds are the request's to check.
+    Raises ValueError when no number follows `=`. The request checks the bounds.
     """
     name, sign, strength = text.strip().partition("=")
     return {"release": name.strip(), "strength": float(strength) if sign else 1.0}
@@ -60,7 +54,7 @@ class AppliedAdapter(FrozenModel):
     strength: float
 
     def __str__(self) -> str:
-        """As headers and tags have it."""
+        """As in headers and tags."""
         return f"{self.release}:{self.version}={self.strength:g};digest={self.digest}"
 
 
@@ -129,26 +123,26 @@ class GenerationRequest(FrozenModel):
     @field_validator("init_sound", "inpaint_start_s", "extend_s", "loop", "inpaint_end_s")
     @classmethod
     def _check_init_sound(cls, value: Any, others: ValidationInfo) -> Any:
-        """What needs an init sound has one, and only one thing is done to it."""
-        has, name = others.data, others.field_name or ""
+        """The fields that change an init sound need one, and exclude each other."""
+        earlier, name = others.data, others.field_name or ""
         if value in (None, False):
             return value
-        if name == "init_sound" and has.get("init_audio"):
+        if name == "init_sound" and earlier.get("init_audio"):
             raise ValueError("give init_audio or init_sound, not both")
-        if name in ("inpaint_start_s", "extend_s") and not (has.get("init_audio") or has.get("init_sound")):
+        if name in ("inpaint_start_s", "extend_s") and not (earlier.get("init_audio") or earlier.get("init_sound")):
             raise ValueError("needs init_audio or init_sound")
-        if name == "inpaint_end_s" and (has.get("inpaint_start_s") is None or value <= has["inpaint_start_s"]):
+        if name == "inpaint_end_s" and (earlier.get("inpaint_start_s") is None or value <= earlier["inpaint_start_s"]):
             raise ValueError("needs inpaint_start_s, and lies after it")
-        if name == "extend_s" and any(has.get(other) is not None for other in ("inpaint_start_s", "seconds", "bars")):
+        if name == "extend_s" and any(earlier.get(other) is not None for other in ("inpaint_start_s", "seconds", "bars")):
             raise ValueError("goes without seconds, bars and inpaint")
-        if name == "loop" and (has.get("inpaint_start_s") is not None or has.get("extend_s") is not None):
+        if name == "loop" and (earlier.get("inpaint_start_s") is not None or earlier.get("extend_s") is not None):
             raise ValueError("goes without inpaint and extend")
         return value
 
     @field_validator("adapters")
     @classmethod
     def _check_adapters(cls, value: tuple[AdapterRequest, ...]) -> tuple[AdapterRequest, ...]:
-        names = [wish.release for wish in value]
+        names = [adapter.release for adapter in value]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)[:200]} is named twice; name each once, with its strength")
@@ -163,7 +157,7 @@ class GenerationRequest(FrozenModel):
 
     @property
     def length_s(self) -> float | None:
-        """Seconds that are asked for, or None where nobody said."""
+        """The requested length in seconds, or None when the request does not say."""
         if self.bars is None or self.bpm is None:
             return self.seconds
         beats, lower = (int(number) for number in self.time_signature.split("/"))
@@ -171,17 +165,17 @@ class GenerationRequest(FrozenModel):
 
     @property
     def prompt_with_key(self) -> str:
-        """What the model reads: the prompt, and the key in words."""
+        """The prompt for the model: with the key in words."""
         return f"{self.prompt}, {self.key}" if self.key else self.prompt
 
 
 def record_key(sound: Digest) -> str:
-    """Where the record of a generated sound lies in the store."""
+    """Store key of the record of a generated sound."""
     return GENERATIONS.key(f"{sound}.json")
 
 
 class GenerationRecord(FrozenModel):
-    """A record of one made sound: kept in the store, so that every sound can be traced to its release and people."""
+    """The record of one generated sound. With it, a sound can be traced to its release and its people."""
 
     sound: Digest = Field(description="SHA-256 of the file's bytes")
     blob: str
@@ -218,27 +212,17 @@ class GenerationRecord(FrozenModel):
         return record_key(self.sound)
 
     def file_tags(self) -> dict[str, str]:
-        """What is written into the file itself."""
-        facts: dict[str, Any] = {
-            "seed": self.seed,
-            "seconds": self.seconds,
-            "steps": self.steps,
-            "guidance": self.guidance,
-            "sampler": self.sampler,
+        """Tags for the sound file."""
+        settings: dict[str, Any] = {
+            **{name: getattr(self, name) for name in ("seed", "seconds", "steps", "guidance", "sampler")},
             "release": f"{self.release} {self.version}",
             "digest": self.digest,
             "adapters": ",".join(map(str, self.adapters)) or None,
             "synthetic": "true",
             "negative_prompt": json.dumps(self.negative_prompt) if self.negative_prompt else None,
-            "init": self.init,
-            "init_strength": self.init_strength,
-            "bars": self.bars,
-            "bpm": self.bpm,
-            "seam_db": self.seam_db,
-            "loudness_lufs": self.loudness_lufs,
+            **{name: getattr(self, name) for name in ("init", "init_strength", "bars", "bpm", "seam_db", "loudness_lufs")},
         }
-        facts = {name: value for name, value in facts.items() if value is not None}
-        words = " ".join(f"{name}={value}" for name, value in facts.items())
+        words = " ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
         return {
             "title": self.prompt,
             "comment": f"Synthetic sound made with Audio Tune. {words}",

@@ -1,7 +1,7 @@
-"""Manifests: JSON Lines files that travel between steps while sounds stay in the store.
+"""Manifests: JSON Lines files that steps pass on, while the sounds stay in the store.
 
-First line: a header with kind, format version, row count, digest of the rows and free metadata. A file that was cut or
-changed does not load. Written to a temporary name, then renamed: half a manifest cannot look whole.
+The first line is a header with kind, format version, row count, digest of the rows and free metadata. A file that was cut or
+changed does not load.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Manifest(Generic[Row]):
 
     @property
     def key(self) -> str:
-        """Where the manifest lives in a store."""
+        """Store key of the manifest."""
         return manifest_key(self.kind, self.digest)
 
     def to_bytes(self) -> bytes:
@@ -56,13 +56,13 @@ class Manifest(Generic[Row]):
         return write_atomic_file(path, self.to_bytes())
 
     def save(self, store: Store) -> str:
-        """Keeps the manifest in the store and returns its key."""
+        """Writes the manifest to the store and returns its key."""
         store.put(self.key, self.to_bytes())
         return self.key
 
 
 def manifest_key(kind: str, digest: str) -> str:
-    """Where a manifest of this kind and digest lies in a store."""
+    """Store key of a manifest."""
     return f"{manifest_folder(kind)}{digest}.jsonl"
 
 
@@ -101,17 +101,15 @@ def find_newest_manifest(store: Store, kind: str) -> str | None:
     """The key of the manifest of this kind that was written last, or None."""
     prefix = manifest_folder(kind)
     manifests = (e for e in store.list(prefix) if e.key.endswith(".jsonl") and "/" not in e.key.removeprefix(prefix))
-    entries = sorted(manifests, key=lambda entry: (entry.modified, entry.key))
-    return entries[-1].key if entries else None
+    newest = max(manifests, key=lambda entry: (entry.modified, entry.key), default=None)
+    return newest.key if newest else None
 
 
 def _parse_header(line: bytes, where: str) -> dict[str, Any]:
     try:
         header = json.loads(line)
-    except ValueError as e:
-        raise ManifestError(
-            "the first line is no manifest header", where=where, cure="pass the file the step before wrote"
-        ) from e
+    except ValueError:
+        header = None
     if not isinstance(header, dict):
         raise ManifestError("the first line is no manifest header", where=where, cure="pass the file the step before wrote")
     return header

@@ -1,4 +1,4 @@
-"""What a member id is: said here, and asked here by everybody who takes one."""
+"""The form of member ids and of annotator ids, and their checks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ANNOTATOR_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 def is_member_id(text: str) -> bool:
-    """Whether a text can be a member's id; whether the member exists, the agreement says."""
+    """Whether a text has the form of a member id. Which members exist, the agreement says."""
     return re.fullmatch(MEMBER_ID, text) is not None
 
 
 def require_member_id(text: str) -> str:
-    """The text itself. Raises AccessError when it is no member id."""
+    """Returns the text. Raises AccessError when it is no member id."""
     if not is_member_id(text):
         raise AccessError(f"{text[:64]!r} is no member id", cure=_ALLOWED)
     return text

@@ -1,4 +1,4 @@
-"""Recording: one uploaded file of a jam, as it came, identified by the SHA-256 of its bytes."""
+"""Recording: one uploaded file of a jam, unchanged, identified by the SHA-256 of its bytes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import Field
 from audiotune.domain.frozen_model import FrozenModel
 
 Digest = str  # 64 hexadecimal digits of SHA-256
-# what recorders and programs call a take, which says nothing about its sound
+# Words in the default names of recorders and programs. They say nothing about the sound.
 _MEANINGLESS_WORDS = frozenset(
     "zoom ste dr dsc img rec recording take track audio untitled new file export mixdown bounce master".split()  # noqa: SIM905
 )
 
 
 class Description(FrozenModel):
-    """What one full decode told about a recording. Levels are null where digital silence makes them -inf.
+    """Measurements of one full decode of a recording. Levels are null where digital silence makes them -inf.
 
     `true_peak_dbtp` and `loudness_lufs` follow ITU-R BS.1770-4 / EBU R128.
     """
@@ -50,9 +50,9 @@ class Recording(FrozenModel):
 
     Attributes:
         id: SHA-256 of the file's bytes.
-        blob: store key of the bytes as they came.
+        blob: store key of the unchanged bytes.
         name: file name or path inside its source, for people; never used as a path.
-        words: what a caption sidecar said about the whole recording, if any.
+        words: text of a caption sidecar about the whole recording, if there is one.
     """
 
     id: Digest
@@ -79,12 +79,12 @@ class Recording(FrozenModel):
 
 
 def words_from_file_name(name: str) -> str:
-    """A take's file name as words: path and suffix off, `_` to space, text after `[` off, the take's number off.
+    """A take's file name as words: without path, suffix, text after `[` and the take's number, `_` as space.
 
     Numbers of one or two digits at the end are take numbers; longer ones (`bd_808`) and pitches (`c4`, `f#2`) are words.
-    Empty for names that recorders give.
+    Empty for default names of recorders.
 
-    >>> words_of_name("jam/Resonant_FM_laser_1[ben].wav")
+    >>> words_from_file_name("jam/Resonant_FM_laser_1[ben].wav")
     'Resonant FM laser'
     """
     stem = PurePosixPath(name.replace("\\", "/")).name

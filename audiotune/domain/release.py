@@ -1,4 +1,4 @@
-"""Release: what listeners get: weights, model config, lineage, licence notice. One registered model version."""
+"""Release: one registered model version with weights, model config, lineage and licence notice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from audiotune.store.port import Store, digest_from_key
 
 
 class CheckpointPointer(FrozenModel):
-    """A trainer's state in the store: resumable, not for listeners. Travels as a small JSON artifact."""
+    """A trainer's state in the store, to resume from or to unwrap. Steps pass it on as a small JSON artifact."""
 
     checkpoint: str = Field(description="store key of the checkpoint")
     step: int = Field(ge=0)
@@ -28,7 +28,7 @@ class CheckpointPointer(FrozenModel):
 
 
 class WeightsPointer(FrozenModel):
-    """Unwrapped weights in the store. Travels as a small JSON artifact."""
+    """Unwrapped weights in the store. Steps pass it on as a small JSON artifact."""
 
     weights: str = Field(description="store key of model.safetensors")
     weights_digest: Digest
@@ -50,7 +50,7 @@ class WeightsPointer(FrozenModel):
 
     @property
     def identity(self) -> str:
-        """What tells these weights from others: adapters of one base share the base's bytes."""
+        """Identifies these weights. Adapters of one base share its digest, so theirs is added."""
         return f"{self.weights_digest}+{self.adapter_digest}" if self.adapter else self.weights_digest
 
     def list_files(self) -> dict[str, str]:
@@ -60,7 +60,7 @@ class WeightsPointer(FrozenModel):
 
 
 class Evaluation(FrozenModel):
-    """What `evaluate` found, and whether the gate passed. Travels as a small JSON artifact."""
+    """The result of `evaluate`: metrics, and whether the gate passed. Steps pass it on as a small JSON artifact."""
 
     metrics: dict[str, float]
     passed: bool
@@ -71,7 +71,7 @@ class Evaluation(FrozenModel):
 
 
 class Lineage(FrozenModel):
-    """From a release back to people: dataset -> segments -> recordings -> contributors."""
+    """Where a release comes from: dataset -> segments -> recordings -> contributors."""
 
     dataset: Digest
     segments: tuple[Digest, ...]
@@ -87,7 +87,7 @@ class Lineage(FrozenModel):
 
 
 class Release(FrozenModel):
-    """A registered model version. Kept as JSON in the store and in MLflow."""
+    """A registered model version. The store and MLflow have it as JSON."""
 
     name: str
     version: str = Field(default="", description="version in the registry, as in '3'")

@@ -1,4 +1,4 @@
-"""Segment: a part of a recording, as a reference with gain and fades; rendered once, never a second copy of the truth."""
+"""Segment: a part of a recording, as a reference with gain and fades, and the sound rendered of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Segment(FrozenModel):
         blob: store key of the rendered FLAC (44.1 kHz stereo).
         frames: length of the rendered sound in frames at 44.1 kHz.
         loudness_lufs: of the rendered sound; null below the gate.
-        speech: talk was heard in it; it stays unless someone drops it.
+        speech: speech was detected in it; it stays unless someone drops it.
     """
 
     id: Digest
@@ -50,6 +50,6 @@ class Segment(FrozenModel):
 def segment_id(
     recording: Digest, start_frame: int, end_frame: int, gain_db: float, fade_in_s: float, fade_out_s: float
 ) -> Digest:
-    """The identity of a segment: the same cut of the same recording has the same id on every machine."""
-    what = [recording, start_frame, end_frame, round(gain_db, 3), round(fade_in_s, 6), round(fade_out_s, 6)]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    """The id of a segment: the same cut of the same recording has the same id on every machine."""
+    cut = [recording, start_frame, end_frame, round(gain_db, 3), round(fade_in_s, 6), round(fade_out_s, 6)]
+    return hashlib.sha256(json.dumps(cut).encode()).hexdigest()

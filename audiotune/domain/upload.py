@@ -1,6 +1,6 @@
-"""An upload: files that a member brought to the studio, and what they said about them. The bytes are blobs of the store.
+"""An upload: files that a member uploaded in the studio, with the member's information about them. The bytes are blobs.
 
-The record lies under `inbox/`. Ingest reads it by the source `upload:ID`, so the bytes are stored once, however large they are.
+The record's key is under `inbox/`. Ingest reads it by the source `upload:ID`, so that the bytes are stored only once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Upload(FrozenModel):
 
     @property
     def source(self) -> str:
-        """What `ingest` takes as its source."""
+        """The name of this upload as a source of `ingest`."""
         return f"{SOURCE_PREFIX}{self.id}"
 
 

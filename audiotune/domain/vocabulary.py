@@ -1,7 +1,7 @@
-"""The vocabulary: facets, terms with stable ids, and the words members add. Ours is CC0 and lies beside this file.
+"""The vocabulary: facets, terms with stable ids, and the words that members add. The shipped file beside this one is CC0.
 
-Members' words live in the store under `manifests/vocabulary/`, one small object each, written only if its number is free and
-never removed: an id that was given once keeps its meaning.
+The store has each member's word as a small object under `manifests/vocabulary/`. It is written only if its number is free, and
+never deleted: an id keeps its meaning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST = 60  # letters of a member's word
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word with a stable id, as in `mood.eerie`. `member` is who added it; empty for those that ship."""
+    """A word with a stable id, as in `mood.eerie`. `member` added it; empty for shipped terms."""
 
     id: str
     facet: str
@@ -37,29 +37,24 @@ class Term:
 
 
 class Vocabulary:
-    """All terms, those that ship and those the members added."""
+    """All terms: the shipped ones and those that members added."""
 
     def __init__(self, terms: Iterable[Term]) -> None:
         self._terms: dict[str, Term] = {}
-        self._found: dict[str, list[Term]] = {}
+        self._terms_by_name: dict[str, list[Term]] = {}
         for term in terms:
             if term.id in self._terms:
-                continue  # the first meaning of an id is its meaning
+                continue  # an id keeps its first meaning
             self._terms[term.id] = term
             for name in dict.fromkeys([normalise_text(term.label), *map(normalise_text, term.synonyms)]):
-                self._found.setdefault(name, []).append(term)
-        self.longest_words = max((name.count(" ") + 1 for name in self._found), default=1)
+                self._terms_by_name.setdefault(name, []).append(term)
+        self.longest_words = max((name.count(" ") + 1 for name in self._terms_by_name), default=1)
 
     @classmethod
     def load(cls, store: Store | None = None) -> Vocabulary:
-        """The words that ship and, with a store, the members' own.
-
-        Raises:
-            ManifestError: a member's word in the store is damaged.
-        """
+        """The shipped terms and, with a store, the members' words. Raises ManifestError: a member's word is damaged."""
         keys = [entry.key for entry in store.list(VOCABULARY.path)] if store else []
-        own = [_parse_member_term(store.get(key), key) for key in keys] if store else []
-        return cls([*_load_shipped_terms(), *own])
+        return cls([*_load_shipped_terms(), *(_parse_member_term(store.get(key), key) for key in keys if store)])
 
     @property
     def facets(self) -> tuple[str, ...]:
@@ -74,10 +69,11 @@ class Vocabulary:
 
     def find_terms(self, word: str) -> list[Term]:
         """Terms that a word or phrase names by label or synonym, whatever its case, underscores, plural or take number."""
-        return list(next((self._found[guess] for guess in _guess_spellings(normalise_text(word)) if guess in self._found), []))
+        spellings = _guess_spellings(normalise_text(word))
+        return list(next((self._terms_by_name[guess] for guess in spellings if guess in self._terms_by_name), []))
 
     def find_tags(self, text: str) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-        """(facet -> term ids, words that are no terms) of a free text, longest phrases first. camelCase is taken apart."""
+        """(facet -> term ids, words that are no terms) of a free text, longest phrases first. camelCase counts as two words."""
         words = normalise_text(_CAMEL.sub(r"\1 \2", text)).split()
         tags, rest, at = dict[str, list[str]](), list[str](), 0
         while at < len(words):
@@ -91,36 +87,32 @@ class Vocabulary:
 
     def write_caption(self, tags: Mapping[str, Iterable[str]]) -> str:
         """Readable words for term ids by facet: "dark metallic drone, FM, swelling"; empty without tags."""
-        said = {facet: " ".join(self._find_label(id) for id in dict.fromkeys(tags.get(facet, ()))) for facet in FACETS}
-        if not any(said.values()):
-            return ""
-        kind = said["type"] or ("sound" if said["mood"] or said["texture"] else "")
-        head = " ".join(filter(None, (said["mood"], said["texture"], kind)))
-        return ", ".join(filter(None, (head, said["synthesis"], said["motion"])))
+        words = {facet: " ".join(self._find_label(id) for id in dict.fromkeys(tags.get(facet, ()))) for facet in FACETS}
+        kind = words["type"] or ("sound" if words["mood"] or words["texture"] else "")
+        head = " ".join(filter(None, (words["mood"], words["texture"], kind)))
+        return ", ".join(filter(None, (head, words["synthesis"], words["motion"])))
 
     def add_word(self, store: Store, facet: str, label: str, member: str) -> Term:
-        """Adds a member's word, or returns the term that is there already.
-
-        Raises:
-            SettingsError: an unknown facet, or a word without letters.
-        """
+        """Adds a member's word, or returns the existing term. Raises SettingsError: an unknown facet, or a word without letters."""
         name = normalise_text(label)
         if facet not in FACETS:
             raise SettingsError(f"no facet {facet!r}", cure=f"take one of: {', '.join(FACETS)}")
         if not re.search(r"[^\W\d]", name) or len(name) > _LONGEST:
             raise SettingsError(f"{label[:_LONGEST]!r} is no word", cure=f"write 1 to {_LONGEST} letters")
         for _ in range(_TRIES):
-            keys = [entry.key for entry in store.list(VOCABULARY.path)]  # listed first: who adds meanwhile takes our number
+            keys = [
+                entry.key for entry in store.list(VOCABULARY.path)
+            ]  # before the terms are read: a word added meanwhile takes this number
             known = Vocabulary([*_load_shipped_terms(), *(_parse_member_term(store.get(key), key) for key in keys)])
-            there = [term for term in known.find_terms(name) if term.facet == facet]
-            if there:
-                return there[0]
+            existing = [term for term in known.find_terms(name) if term.facet == facet]
+            if existing:
+                return existing[0]
             term = Term(f"{facet}.{name.replace(' ', '_')}", facet, name, (), member)
             body = {"id": term.id, "facet": facet, "label": name, "member": member}
             try:
                 store.put(VOCABULARY.key(f"{_next_number(keys):06d}.json"), json.dumps(body).encode(), only_new=True)
             except AlreadyInStoreError:
-                continue  # somebody else added a word just now: look again
+                continue  # somebody else added a word meanwhile
             return term
         raise SettingsError("too many people add words at once", cure="try again")
 
