@@ -1,7 +1,7 @@
 """Streaming decode of sound files: soundfile where it can, PyAV for M4A, AAC and the sound of videos.
 
 The format is found by the content, never by the suffix. Reading to the end of `DecodedFile.blocks` proves that a file is whole:
-a file that was cut short, is damaged or holds NaN raises. Does not know what the frames are for.
+a file that was cut short, is damaged or contains NaN raises.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class DecodedFile:
     Attributes:
         format: container and encoding, as in "WAV PCM_24" or "MOV AAC".
         bit_depth: of uncompressed and lossless encodings, else None.
-        promised_frames: what the header says, or None where it says nothing reliable.
+        promised_frames: the number in the header, or None when it has no reliable one.
         suffix: the suffix that fits the content, as in ".flac".
-        blocks: float32 [frames, channels], each once, in order; raises SoundError at damage and at NaN.
+        blocks: float32 [frames, channels] in order, to be read once; raises SoundError at damage and at NaN.
     """
 
     format: str
@@ -60,19 +60,19 @@ def open_sound(path: Path, block_frames: int = BLOCK_FRAMES) -> Iterator[Decoded
     Raises:
         SoundError: empty, no sound, no sound track in a video, cut short in a way its container shows.
     """
-    with path.open("rb") as file:
-        head = file.read(4096)
+    with path.open("rb") as raw:
+        head = raw.read(4096)
         if not head:
             raise SoundError("the file is empty", where=path.name, cure="copy it again from the recorder")
-        _check_container(file, head, path)
+        _check_container(raw, head, path)
     try:
-        known = sf.SoundFile(path)
+        file = sf.SoundFile(path)
     except (sf.LibsndfileError, RuntimeError, OSError, ValueError, TypeError) as e:
         with _open_with_av(path, block_frames, str(e)) as decoded:
             yield decoded
         return
-    with known:
-        yield _decode_with_soundfile(known, path, block_frames)
+    with file:
+        yield _decode_with_soundfile(file, path, block_frames)
 
 
 def _decode_with_soundfile(file: sf.SoundFile, path: Path, block_frames: int) -> DecodedFile:
@@ -112,7 +112,7 @@ def _read_soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int) ->
 
 
 def _check_blocks(blocks: Iterator[Frames], path: Path, promised: int | None, rate: int, slack: int = 0) -> Iterator[Frames]:
-    """Passes blocks on; raises at NaN, and at the end when fewer frames came than were promised."""
+    """Yields the blocks; raises at NaN, and at the end when there were fewer frames than promised."""
     frames = 0
     for block in blocks:
         # One dot product instead of a check of every frame: it is finite when all frames are (and not absurdly loud).
@@ -128,15 +128,15 @@ def _check_blocks(blocks: Iterator[Frames], path: Path, promised: int | None, ra
 
 def _raise_not_finite(block: Frames, path: Path, start_s: float) -> None:
     bad = ~np.isfinite(block).all(axis=1)
-    what = "NaN or infinite values" if bad.any() else "values far beyond full scale"
-    raise SoundError(f"the sound holds {what} near {start_s:.1f} s", where=path.name, cure="export it again as WAV PCM_24")
+    fault = "NaN or infinite values" if bad.any() else "values far beyond full scale"
+    raise SoundError(f"the sound holds {fault} near {start_s:.1f} s", where=path.name, cure="export it again as WAV PCM_24")
 
 
 # ---- containers with a wrong length ----
 
 
 def _check_container(file: BinaryIO, head: bytes, path: Path) -> None:
-    """libsndfile reads a cut WAV or AIFF as a shorter one; the chunk sizes tell."""
+    """Checks the chunk sizes: libsndfile reads a cut WAV or AIFF file as a shorter one."""
     size = path.stat().st_size
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         missing = _count_missing_bytes(file, size, "<I", _read_ds64_data_size(head))
@@ -164,7 +164,7 @@ def _count_missing_bytes(file: BinaryIO, size: int, order: str, data_size: int |
         file.seek(at)
         chunk = file.read(8)
         if len(chunk) < 8:
-            return 0  # no data chunk at all: the decoder has a better message
+            return 0  # no data chunk: the decoder has a better message for that
         length = int(struct.unpack(order, chunk[4:])[0])
         if chunk[:4] in (b"data", b"SSND"):
             if length in (0xFFFFFFFF, 0x7FFFFFFF, 0):  # a stream or RF64: the length is elsewhere, or nowhere
@@ -175,7 +175,7 @@ def _count_missing_bytes(file: BinaryIO, size: int, order: str, data_size: int |
 
 
 def _has_last_ogg_page(file: BinaryIO, size: int) -> bool:
-    """An Ogg file is whole when its last page says so (RFC 3533: bit 0x04 of the header type) and is all there."""
+    """An Ogg file is whole when its last page has the flag for it (RFC 3533: bit 0x04 of the header type) and is complete."""
     file.seek(max(0, size - 70_000))  # a page has at most 65,307 bytes
     tail = file.read()
     at = tail.rfind(b"OggS")
@@ -242,7 +242,7 @@ def _read_av_frame_count(container: Any, stream: Any, rate: int) -> int | None:
 
 
 def _read_av_blocks(container: Any, stream: Any, block_frames: int) -> Iterator[Frames]:
-    """Decoded packets gathered into blocks of at least `block_frames`, so that what follows is not slowed by small ones."""
+    """Decoded packets, joined to blocks of at least `block_frames`: many small ones would be slow to process."""
     import av
 
     resampler = av.AudioResampler(format="flt", rate=stream.codec_context.sample_rate)
@@ -266,6 +266,6 @@ def _resample_av_frames(container: Any, stream: Any, resampler: Any) -> Iterator
 
 
 def _strip_path(error: object) -> str:
-    """An error's words without its path, which tells a musician nothing and may be a temporary one."""
+    """An error's text without its path, which may be a temporary one."""
     words = str(error).strip().rstrip(".")
     return words.rpartition(": ")[2] if ": " in words else words

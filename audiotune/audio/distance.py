@@ -1,6 +1,6 @@
-"""How far sounds are apart: log-mel distance and likeness of two sounds, kernel audio distance of two sets of them.
+"""Distances between sounds: log-mel distance and likeness of two sounds, kernel audio distance of two sets of sounds.
 
-Needs no download: a sound is described by statistics of its mel spectrum and, where given, of its latents.
+No model is downloaded: statistics of the mel spectrum and, where given, of the latents describe a sound.
 """
 
 from __future__ import annotations
@@ -69,12 +69,7 @@ def compute_latent_statistics(latents: NDArray[np.float32]) -> Matrix:
 def balance_statistics(reference: Sequence[Matrix], *others: Sequence[Matrix]) -> list[Matrix]:
     """Joins several kinds of statistics into one embedding in which each kind has the same total variance in the reference.
 
-    Args:
-        reference: one matrix [sounds, values] a kind.
-        others: the same kinds of other sets of sounds.
-
-    Returns:
-        One matrix [sounds, all values] for the reference and for each of the others.
+    Takes one matrix [sounds, values] for each kind. Returns a matrix [sounds, all values] for the reference and for each other set.
     """
     scales = [1 / max(float(np.sqrt(kind.var(axis=0).sum())), 1e-9) for kind in reference]
     return [np.concatenate([kind * scale for kind, scale in zip(kinds, scales)], axis=1) for kinds in (reference, *others)]
@@ -96,8 +91,8 @@ def compute_kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> flo
         raise ValueError(f"embeddings of {reference.shape[1]} and of {other.shape[1]} values cannot be compared")
     width = compute_median_distance(reference)
     x, y = reference / width, other / width
-    of = _gaussian_kernel if kernel == "rbf" else _cubic_kernel
-    return _KAD_SCALE * (_average_off_diagonal(of(x, x)) + _average_off_diagonal(of(y, y)) - 2 * float(of(x, y).mean()))
+    k = _gaussian_kernel if kernel == "rbf" else _cubic_kernel
+    return _KAD_SCALE * (_average_off_diagonal(k(x, x)) + _average_off_diagonal(k(y, y)) - 2 * float(k(x, y).mean()))
 
 
 def compute_median_distance(rows: Matrix) -> float:
@@ -116,25 +111,23 @@ def compute_likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
     x, y = _pool_mels(a, width), _pool_mels(b, width)
     best = np.full((len(a), len(b)), -1.0)
     for shift in range(-_SHIFTS, _SHIFTS + 1):
-        moved = np.roll(y, shift, axis=2)  # the empty end is as long as the longest shift, so nothing comes round
+        moved = np.roll(y, shift, axis=2)  # the zeros at the end are as long as the longest shift, so no sound wraps round
         best = np.maximum(best, np.tensordot(x, moved, axes=([1, 2], [1, 2])))
     return np.asarray(np.minimum(best, 1.0))
 
 
 def measure_flatness(sound: Sound) -> float:
     """Spectral flatness of the whole sound, 0 (a tone) to about 0.56 (white noise): geometric over arithmetic mean power."""
-    data = sound.to_mono().data[0].astype(np.float64)
-    power = np.abs(np.fft.rfft(data)) ** 2
-    total = float(power.mean()) if len(data) else 0.0
+    power = _compute_power(sound)
+    total = float(power.mean()) if sound.frames else 0.0
     return float(np.exp(np.log(power + 1e-9 * total).mean()) / total) if total > 0 else 0.0
 
 
 def measure_centroid_hz(sound: Sound) -> float:
     """Centre of gravity of the power spectrum in Hz; 0 for silence."""
-    data = sound.to_mono().data[0].astype(np.float64)
-    power = np.abs(np.fft.rfft(data)) ** 2
+    power = _compute_power(sound)
     total = power.sum()
-    return float((power * np.fft.rfftfreq(len(data), 1 / sound.sample_rate_hz)).sum() / total) if total else 0.0
+    return float((power * np.fft.rfftfreq(sound.frames, 1 / sound.sample_rate_hz)).sum() / total) if total else 0.0
 
 
 def measure_sustain_db(sound: Sound) -> float:
@@ -142,6 +135,10 @@ def measure_sustain_db(sound: Sound) -> float:
     quarters = np.array_split(sound.to_mono().data[0].astype(np.float64), 4)
     first, third = (float(np.sqrt((quarter**2).mean())) if len(quarter) else 0.0 for quarter in (quarters[0], quarters[2]))
     return to_decibels(max(third, 1e-6)) - to_decibels(max(first, 1e-6))
+
+
+def _compute_power(sound: Sound) -> Matrix:
+    return np.asarray(np.abs(np.fft.rfft(sound.to_mono().data[0].astype(np.float64))) ** 2)
 
 
 def _pool_mels(mels: Sequence[Mel], width: int) -> Matrix:

@@ -1,6 +1,6 @@
 """Pictures for reports: waveforms with cuts, spectrograms, curves. PNG bytes with a transparent background, readable on light and dark.
 
-Matplotlib is imported late: it takes a second, and most of a step needs no picture.
+Matplotlib is imported only when a picture is drawn: the import takes a second.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def draw_waveform(
     """A waveform on a decibel scale (quiet takes stay visible) with the cuts shaded.
 
     Args:
-        peaks: absolute amplitudes in [0, 1], one a column, of equal stretches of time.
-        duration_s: what all columns together last.
+        peaks: absolute amplitudes in [0, 1], one for each column; all columns have the same duration.
+        duration_s: of all columns together.
         cuts: (start_s, end_s) of the parts that were kept.
     """
     height = np.clip(1 - 20 * np.log10(np.maximum(np.abs(np.asarray(peaks, np.float32)), 1e-6)) / FLOOR_DB, 0, 1)
     time = (np.arange(len(height)) + 0.5) * duration_s / max(1, len(height))
-    with _open_axes(width_px, height_px) as (axes, done):
-        # all at once: a take of hours has hundreds, and each artist of its own would cost a millisecond
+    with _open_axes(width_px, height_px) as (axes, render):
+        # all in one artist: a take of hours has hundreds of cuts, and an artist takes a millisecond
         axes.broken_barh([(start_s, end_s - start_s) for start_s, end_s in cuts], (-1, 2), color=CUT_COLOR, alpha=0.22, lw=0)
         axes.vlines([start_s for start_s, _ in cuts], -1, 1, color=CUT_COLOR, lw=0.7)
         axes.fill_between(time, -height, height, color=WAVE_COLOR, lw=0, step="mid")
         axes.set(xlim=(0, max(duration_s, 1e-3)), ylim=(-1, 1), yticks=[])
         _format_time_axis(axes, duration_s)
-        return done()
+        return render()
 
 
 def draw_spectrogram(sound: Sound, *, width_px: int = 480, height_px: int = 200, max_s: float = 60.0) -> bytes:
@@ -58,14 +58,14 @@ def draw_spectrogram(sound: Sound, *, width_px: int = 480, height_px: int = 200,
     level_db = 10 * np.log10(np.maximum(power, 1e-16))
     level_db = level_db[np.clip(np.searchsorted(frequency, rows), 0, len(frequency) - 1)]
     top = max(float(level_db.max()), -100.0)
-    with _open_axes(width_px, height_px) as (axes, done):
+    with _open_axes(width_px, height_px) as (axes, render):
         across = np.linspace(0, time[-1] + 1024 / rate, level_db.shape[1])
         axes.pcolormesh(across, rows, level_db, vmin=top - 80, vmax=top, cmap="magma", rasterized=True)
         axes.set(yscale="log", ylim=(40, rate / 2), yticks=[100, 1000, 10_000][: 2 + (rate > 20_000)])
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
         axes.minorticks_off()
         _format_time_axis(axes, sound.duration_s)
-        return done()
+        return render()
 
 
 def draw_curves(
@@ -78,19 +78,19 @@ def draw_curves(
     height_px: int = 260,
 ) -> bytes:
     """Lines with a legend: name -> (xs, ys). Values that are not finite leave gaps."""
-    with _open_axes(width_px, height_px) as (axes, done):
+    with _open_axes(width_px, height_px) as (axes, render):
         for i, (name, (xs, ys)) in enumerate(series.items()):
             axes.plot(np.asarray(xs), np.asarray(ys, float), color=_PALETTE[i % len(_PALETTE)], lw=1.5, label=name)
         axes.set(xlabel=x, ylabel=y, yscale="log" if log_y else "linear")
         axes.grid(color=LINE_COLOR, alpha=0.2, lw=0.6)
         if len(series) > 1:
             axes.legend(frameon=False, fontsize=8, labelcolor=LINE_COLOR)
-        return done()
+        return render()
 
 
 @contextmanager
 def _open_axes(width_px: int, height_px: int) -> Iterator[tuple[Any, Callable[[], bytes]]]:
-    """Axes on a figure of its own (no pyplot: its registry is neither thread-safe nor emptied) and the call that ends it."""
+    """Axes on a new figure and a function that returns its PNG. pyplot's registry of figures is not thread-safe and never emptied."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -105,25 +105,24 @@ def _open_axes(width_px: int, height_px: int) -> Iterator[tuple[Any, Callable[[]
         spine.set_visible(side == "bottom")
         spine.set_color(LINE_COLOR)
 
-    def done() -> bytes:
+    def render() -> bytes:
         from PIL import Image
 
         out, small = io.BytesIO(), io.BytesIO()
         figure.savefig(out, format="png", transparent=True)
         Image.open(out).quantize(128, method=Image.Quantize.FASTOCTREE).save(small, format="png", optimize=True)
-        return small.getvalue()  # a palette picture takes a third
+        return small.getvalue()  # with a palette it has a third of the size
 
-    yield axes, done
+    yield axes, render
 
 
 def _format_time_axis(axes: Any, whole_s: float) -> None:
     axes.xaxis.get_major_locator().set_params(integer=whole_s >= 10)
-    axes.xaxis.set_major_formatter(lambda value, _: _format_clock_time(value, whole_s))
+    axes.xaxis.set_major_formatter(lambda at_s, _: f"{at_s:g} s" if whole_s < 10 else format_clock_time(at_s))
 
 
-def _format_clock_time(at_s: float, whole_s: float) -> str:
-    if whole_s < 10:
-        return f"{at_s:g} s"
-    minutes, rest = divmod(round(at_s), 60)
+def format_clock_time(time_s: float) -> str:
+    """`2:05:09` or `3:04`."""
+    minutes, rest = divmod(round(time_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

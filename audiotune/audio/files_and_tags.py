@@ -1,7 +1,4 @@
-"""Sounds as files with tags inside: WAV and FLAC and OGG and MP3 by libsndfile, Opus too, in an Ogg container.
-
-The tags hold its prompt, seed and release, and that it is synthetic.
-"""
+"""Encodes sounds as files with tags: WAV, FLAC, OGG, MP3 and, in an Ogg container, Opus, all by libsndfile."""
 
 from __future__ import annotations
 
@@ -26,55 +23,51 @@ _BLOCK = 1 << 16
 _OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 _MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _ID3 = {"title": "TIT2", "comment": "COMM", "copyright": "TCOP", "artist": "TPE1", "software": "TSSE"}
-_TAGS = ("title", "comment", "copyright", "artist", "software")
 
 
 def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = None, bit_depth: int | None = None) -> bytes:
-    """The sound as a file; rates that a format does not support are resampled up to the next one that it does.
+    """The sound as a file; a rate that the format does not have is resampled to the next higher one. Raises SoundError.
 
     Args:
+        tags: those of title, comment, copyright, artist and software are written.
         bit_depth: one of `DEPTHS[format]`, 32 is float; default 24, or what the format has.
-
-    Raises:
-        SoundError: the encoder refuses.
     """
     kind, subtype = _KINDS[format]
     if bit_depth is not None:
         subtype = "FLOAT" if bit_depth == 32 else f"PCM_{bit_depth}"
-    fitted = sound.resample(_choose_rate(sound.sample_rate_hz, format))
-    words = dict(tags or {})
+    sound = sound.resample(choose_rate(sound.sample_rate_hz, format))
+    texts = {name: tags[name].replace("\0", "") for name in _ID3 if tags and tags.get(name)}
     out = io.BytesIO()
     try:
-        with sf.SoundFile(out, "w", fitted.sample_rate_hz, fitted.channels, subtype, format=kind) as file:
-            for name in () if format == "mp3" else _TAGS:
-                value = words.get(name, "")
-                if value:
-                    setattr(file, name, value.replace("\0", ""))
-            for start in range(0, fitted.frames, _BLOCK):  # libsndfile's Vorbis encoder crashes on a long sound in one piece
-                file.write(fitted.data[:, start : start + _BLOCK].T)
+        with sf.SoundFile(out, "w", sound.sample_rate_hz, sound.channels, subtype, format=kind) as file:
+            for name, text in texts.items() if format != "mp3" else ():
+                setattr(file, name, text)
+            for start in range(0, sound.frames, _BLOCK):  # libsndfile's Vorbis encoder crashes on a long sound in one piece
+                file.write(sound.data[:, start : start + _BLOCK].T)
     except (sf.LibsndfileError, RuntimeError, ValueError) as e:
         raise SoundError(f"cannot encode as {format}: {e}", cure="take wav") from e
-    return (_encode_id3(words) if format == "mp3" else b"") + out.getvalue()
+    return (_encode_id3(texts) if format == "mp3" else b"") + out.getvalue()
 
 
 def _encode_id3(tags: Mapping[str, str]) -> bytes:
     """An ID3v2.4 tag in UTF-8: libsndfile's own drops the copyright and marks UTF-8 as Latin-1. Spec: id3.org, 2.4.0."""
-    frames = b"".join(_encode_id3_frame(_ID3[name], value) for name, value in tags.items() if name in _ID3 and value)
+    frames = b"".join(_encode_id3_frame(_ID3[name], text) for name, text in tags.items())
     return b"ID3\x04\x00\x00" + _encode_synchsafe(len(frames)) + frames if frames else b""
 
 
-def _encode_id3_frame(kind: str, value: str) -> bytes:
+def _encode_id3_frame(kind: str, text: str) -> bytes:
     language = b"eng\0" if kind == "COMM" else b""
-    body = b"\x03" + language + value.replace("\0", "").encode() + b"\0"
+    body = b"\x03" + language + text.encode() + b"\0"
     return kind.encode() + _encode_synchsafe(len(body)) + b"\0\0" + body
 
 
 def _encode_synchsafe(number: int) -> bytes:
-    """Seven bits a byte, so that no size looks like the beginning of an MPEG frame."""
+    """Seven bits in each byte, so that no size looks like the beginning of an MPEG frame."""
     return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
 
 
-def _choose_rate(rate_hz: int, format: Format) -> int:
+def choose_rate(rate_hz: int, format: Format) -> int:
+    """The rate itself where the format has it, else the next higher one that it has."""
     known = {"opus": _OPUS_RATES_HZ, "mp3": _MP3_RATES_HZ}.get(format)
     if known is None or rate_hz in known:
         return rate_hz

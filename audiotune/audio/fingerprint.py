@@ -1,10 +1,8 @@
-"""Fingerprints that find the same sound again: they survive gain, re-encoding and another rate, and show where two sounds overlap.
+"""Fingerprints find the same sound after gain, re-encoding or resampling, and show where two sounds overlap.
 
 Source: J. Haitsma, T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002. Every 23 ms of mono sound at
 5512.5 Hz becomes one 32-bit word: the signs of the change, over two frames, of the energy differences between 33 bands
 from 200 to 2600 Hz. Ten kilobytes a minute. The word 0 stands for silence and matches nothing.
-
-Does not know recordings or stores; it compares arrays of words.
 """
 
 from __future__ import annotations
@@ -37,9 +35,9 @@ _OTHER_CHANNELS = 0.8  # less than 1, so that channels of opposite polarity do n
 _NEUTRAL_BITS = 11
 _SURE = 200.0
 _WHOLE_SHARE, _WHOLE_BER = 0.8, 0.2  # a short sound matches as a whole or not at all
-_BRUTE_FORCE = 4_000_000  # pairs of words that are compared without a lookup
-_LOOKUPS = 500_000  # pairs of equal words that are followed up; a bound on memory
-_NEAREST = 64  # how many other sounds a lookup follows up
+_BRUTE_FORCE = 4_000_000  # at most so many pairs of words are compared without a lookup
+_LOOKUPS = 500_000  # pairs of equal words that a lookup examines; a bound on memory
+_NEAREST = 64  # sounds that a lookup compares
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class Match:
 
 
 class Fingerprinter:
-    """Takes a sound block by block and makes its words; constant memory but for the words themselves."""
+    """Computes the words of a sound block by block; memory grows only with the words."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._resampler = soxr.ResampleStream(sample_rate_hz, RATE_HZ, 1, dtype="float32", quality="MQ")
@@ -148,7 +146,7 @@ def match_fingerprints(a: FingerprintWords, b: FingerprintWords) -> Match | None
 
 
 class FingerprintIndex(Generic[Name]):
-    """Many fingerprints, and which of them share words with a new one."""
+    """Many fingerprints, in which those that share words with a new one are found."""
 
     def __init__(self) -> None:
         self._names: list[Name] = []
@@ -193,20 +191,16 @@ class FingerprintIndex(Generic[Name]):
         return self._keep_frequent_shifts(np.stack([pairs >> 32, (pairs & 0xFFFFFFFF) - (1 << 31)]), hits)
 
     def _keep_frequent_shifts(self, pairs: NDArray[np.int64], hits: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-        found: dict[int, NDArray[np.int64]] = {}
-        best = np.argsort(-hits, kind="stable")
-        owners: dict[int, list[int]] = {}
-        for i in best[:20_000]:
-            mine = owners.setdefault(int(pairs[0, i]), [])
-            if len(mine) < 8 and len(owners) <= _NEAREST:
-                mine.append(int(pairs[1, i]))
-        for owner, shifts in owners.items():
-            if shifts:
-                found[owner] = np.array(shifts, np.int64)
-        return found
+        """The eight most frequent alignments of each of the sounds with the most equal words."""
+        kept: dict[int, list[int]] = {}
+        for i in np.argsort(-hits, kind="stable")[:20_000]:
+            shifts = kept.setdefault(int(pairs[0, i]), [])
+            if len(shifts) < 8 and len(kept) <= _NEAREST:
+                shifts.append(int(pairs[1, i]))
+        return {sound: np.array(shifts, np.int64) for sound, shifts in kept.items() if shifts}
 
     def _list_all_shifts(self, words: FingerprintWords) -> dict[int, NDArray[np.int64]]:
-        """A short sound has too few words to look up, and matches only sounds as short: those are compared in full."""
+        """All alignments with short sounds: a short sound has too few words to look up, and matches only short ones."""
         most = 2 * len(words)
         return {i: np.arange(-len(other) + 1, len(words)) for i, other in enumerate(self._prints) if len(other) <= most}
 
@@ -241,8 +235,8 @@ def _find_best_match(a: FingerprintWords, b: FingerprintWords, shifts: NDArray[n
     return Match(float(rate), start * HOP_S, other * HOP_S, words * HOP_S, float(share))
 
 
-_LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words before the sound's start, from the silence added there
-_TRAIL = 2 * (_PAD // _HOP) + _LAG - _WINDOW // _HOP + 1 - _LAG - _LEAD  # and after its end
+_LEAD = (_PAD - _WINDOW // 2) // _HOP - _LAG // 2  # words of the silence that is added before the sound
+_TRAIL = 2 * (_PAD // _HOP) + _LAG - _WINDOW // _HOP + 1 - _LAG - _LEAD  # and after it
 
 
 def _trim_padding(i: int, j: int, length: int, a_words: int, b_words: int) -> tuple[int, int, int]:

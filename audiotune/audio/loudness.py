@@ -1,7 +1,7 @@
 """Loudness and true peak: ITU-R BS.1770-4 with the gate of EBU R128, in one streaming pass of constant memory.
 
 Source: Recommendation ITU-R BS.1770-4 (10/2015), annex 1 (loudness) and annex 2 (true peak); EBU Tech 3341.
-The filters are given there for 48 kHz; for other rates the analogue prototypes behind them are transformed anew
+The standard gives the filters for 48 kHz. For every rate they are computed from their analogue prototypes
 (B. De Man, "Evaluation of Implementations of the EBU R128 Loudness Measurement", AES 145, 2018).
 """
 
@@ -30,7 +30,7 @@ _HALF = np.fromstring(
 ).reshape(2, 12)
 _PHASES = np.array([*_HALF, _HALF[1][::-1], _HALF[0][::-1]], dtype=np.float32)
 _TAPS = _PHASES.shape[1]
-_TAPS_BY_PHASE = np.ascontiguousarray(_PHASES[:, ::-1].T)  # a window of frames has the oldest first
+_TAPS_BY_PHASE = np.ascontiguousarray(_PHASES[:, ::-1].T)  # reversed, because a window of frames has the oldest first
 _LOOK = 512
 _MOST_GAIN = float(np.abs(_PHASES).sum(axis=1).max())  # no interpolated value exceeds the highest frame near it by more
 
@@ -40,8 +40,8 @@ class LoudnessMeter:
 
     Args:
         sample_rate_hz: frames a second.
-        channels: 5 and 6 are weighted as 5.0 and 5.1 surround; any other count as equal channels, because an eight
-            channel take is a mixer's inputs and no cinema.
+        channels: 5 and 6 are weighted as 5.0 and 5.1 surround; any other number as equal channels, because a take with eight
+            channels is a mixer's inputs and not surround sound.
         true_peak: also measure the true peak.
     """
 
@@ -86,7 +86,7 @@ class LoudnessMeter:
     def lufs(self) -> float | None:
         """Integrated loudness in LUFS; None where nothing is above the absolute gate.
 
-        A sound shorter than one block of 400 ms is measured as one block of its own length: the standard leaves it open.
+        A sound shorter than one block of 400 ms is measured as one block of its own length: the standard does not define it.
         """
         hops = np.concatenate([*self._squares, np.zeros(0)])
         if len(hops) < _HOPS_PER_BLOCK:
@@ -179,7 +179,7 @@ def _add_weighted_squares(frames, filter, state, weights, open_squares, filled, 
                 n += 1
                 total += weights[c] * square
                 square, at = 0.0, 0
-        # Below 1e-30 a decaying state only makes the processor slow (denormal numbers).
+        # A decaying state below 1e-30 is set to 0: denormal numbers make the processor slow.
         state[c, 0] = s1 if abs(s1) > 1e-30 else 0.0
         state[c, 1] = s2 if abs(s2) > 1e-30 else 0.0
         state[c, 2] = t1 if abs(t1) > 1e-30 else 0.0
@@ -192,8 +192,8 @@ def _add_weighted_squares(frames, filter, state, weights, open_squares, filled, 
 def _find_interpolated_peak(frames, taps, most_gain, peak, look):  # type: ignore[no-untyped-def]
     """The highest value between [frames, channels] that exceeds `peak`, else 0; taps [12, phases], the oldest frame's first.
 
-    Looks at so many frames at a time, and only where one is high enough: no interpolated value exceeds the highest frame
-    near it by more than `most_gain`. Frame by frame within a tap, so that a processor does many at once.
+    Computes `look` frames at a time, and only where one is high enough: no interpolated value exceeds the highest frame
+    near it by more than `most_gain`. The inner loop runs over frames, so that the compiler can vectorise it.
     """
     reach, phases = taps.shape
     near, between = np.empty(look + reach - 1, np.float32), np.empty(look, np.float32)

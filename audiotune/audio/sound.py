@@ -1,6 +1,6 @@
 """Sound: float32 frames with their rate. Reading, writing, resampling, channels.
 
-Does not know where sounds come from or why; loudness is in `audiotune.audio.loudness`, other formats in `audiotune.audio.decode`.
+Loudness is in `audiotune.audio.loudness`, the streaming decode of further formats in `audiotune.audio.decode`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Sound:
         return self if self.channels == 1 else Sound(self.data.mean(axis=0, keepdims=True), self.sample_rate_hz)
 
     def to_channels(self, channels: int) -> Sound:
-        """Mono is copied to all channels; more channels than wanted are mixed to mono first unless 1:1."""
+        """Stereo of more channels is the first two; otherwise all channels are copies of the mono mix."""
         if channels == self.channels:
             return self
         if channels == 2 and self.channels > 2:
@@ -83,8 +83,8 @@ class Sound:
         """The same sound at another rate (soxr, high quality)."""
         if sample_rate_hz == self.sample_rate_hz:
             return self
-        moved = soxr.resample(self.data.T, self.sample_rate_hz, sample_rate_hz, quality="HQ")
-        return Sound(np.asarray(moved, dtype=np.float32).reshape(-1, self.channels).T, sample_rate_hz)
+        data = soxr.resample(self.data.T, self.sample_rate_hz, sample_rate_hz, quality="HQ")
+        return Sound(np.asarray(data, dtype=np.float32).reshape(-1, self.channels).T, sample_rate_hz)
 
     def apply_gain(self, gain_db: float) -> Sound:
         return Sound(self.data * np.float32(10 ** (gain_db / 20)), self.sample_rate_hz)

@@ -1,7 +1,7 @@
-"""Frames of plain WAV files with 16 or 24 bit, several times faster than libsndfile and equal to it to the last bit.
+"""Reads the frames of WAV files with 16 or 24 bit, several times faster than libsndfile and bit by bit the same.
 
-libsndfile decides what a file is: this module only converts the bytes of a data chunk that libsndfile has understood, because long
-recordings are read three times and most of the time was spent there (benchmarks/ingest.py).
+libsndfile opens the file; this module only converts the bytes of its data chunk. Long recordings are read three times, and that took
+most of the time (benchmarks/ingest.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BYTES_BY_SUBTYPE = {"PCM_16": 2, "PCM_24": 3}
 
 
 def find_data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
-    """Where the data chunk of a RIFF WAV file begins; None when it has none, or its frames are not packed as asked."""
+    """Where the data chunk of a RIFF WAV file begins; None when it has none, or its frames are packed in another way."""
     file.seek(0)
     if file.read(4) != b"RIFF":
         return None
@@ -40,7 +40,7 @@ def find_data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
 
 
 def read_pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: int, block_frames: int) -> Iterator[Frames]:
-    """Float32 [at most block_frames, channels] in [-1, 1), each block in the same memory: copy what you keep.
+    """Yields float32 [at most block_frames, channels] in [-1, 1). The next block overwrites the one before it in memory.
 
     Args:
         offset: of the first frame in the file, in bytes.

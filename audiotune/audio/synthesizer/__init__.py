@@ -1,9 +1,7 @@
-"""A small modular synthesizer that jams by itself: sounds, the words for them, exact boundaries.
+"""A small modular synthesizer that plays jams: sounds, their captions and their exact boundaries.
 
-The demo, the tests and the tiny base are made with it. Words are not decoration: every word of a patch names something that
-the sound really does, so a model can learn it and a test can measure it.
-
-It knows no model, no store and no pipeline.
+The demo, the tests and the tiny base are made with it. Every word of a caption is true of the sound, so that a model can learn it
+and a test can measure it.
 """
 
 from audiotune.audio.synthesizer.jam import JamEvent, play_jam

@@ -1,4 +1,4 @@
-"""A long take: several players, gaps, hum, hiss, DC; and the truth of what starts and ends where."""
+"""A long take: several players, gaps, hum, hiss, DC; and where each sound starts and ends."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def play_jam(
     dc: float = 0.004,
     overlap: float = 0.0,
 ) -> tuple[Sound, list[JamEvent]]:
-    """Lets the synthesizer jam: a mono take and its events in order of their start.
+    """Makes a mono take and its events in order of their start.
 
     Args:
-        minutes: length of the take; the last sound ends before it does.
-        players: each has two favourite timbres, so that a player can be told by the sound.
+        minutes: length of the take; the last sound ends before the take.
+        players: each has two favourite timbres, so that players sound different.
         sound_s, gap_s: shortest and longest sound and gap in seconds.
         hum_dbfs, hiss_dbfs: levels (RMS) of 50 Hz hum and white hiss; -inf for none.
         dc: offset of all frames.
@@ -69,9 +69,9 @@ def play_jam(
 def _make_background_noise(
     frames: int, rate_hz: int, hum_dbfs: float, hiss_dbfs: float, dc: float, rng: np.random.Generator
 ) -> Frames:
-    """What is heard when nobody plays: mains hum with one overtone, hiss, DC."""
+    """The background of the whole take: mains hum with one overtone, hiss, DC."""
     turn = 2 * np.pi * 50.0 * np.arange(frames) / rate_hz
     hum = (np.sin(turn) + 0.4 * np.sin(3 * turn)) * 2**0.5 * 10 ** (hum_dbfs / 20)
     hiss = rng.standard_normal(frames) * 10 ** (hiss_dbfs / 20)
-    room: Frames = (hum + hiss + dc).astype(np.float32)
-    return room
+    noise: Frames = (hum + hiss + dc).astype(np.float32)
+    return noise

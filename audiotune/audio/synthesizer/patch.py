@@ -1,4 +1,4 @@
-"""Patch: how the modules are wired and set, and the words that describe it."""
+"""Patch: the settings of the modules, and the words that describe them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Patch:
         return self.timbre in _TONAL and harmonic and self.envelope != "sequence" and not self.glide
 
     def list_words(self) -> tuple[str, ...]:
-        """Adjectives and nouns that are true of the sound, most telling first: register, envelope, timbre, the rest."""
+        """Words that are true of the sound: register, envelope, timbre, then qualities."""
         return (self.register, self.envelope, self.timbre, *(word for word, true in self._list_qualities() if true))
 
     def make_caption(self) -> str:
@@ -93,7 +93,7 @@ class Patch:
 def make_random_patch(
     rng: np.random.Generator, *, register: str | None = None, envelope: str | None = None, timbre: str | None = None
 ) -> Patch:
-    """A patch as a jamming musician would dial it in; what is given is kept, the rest is drawn."""
+    """A patch with random settings, except those that are given."""
     register = register or str(rng.choice(list(REGISTERS)))
     envelope = envelope or str(rng.choice(ENVELOPES))
     timbre = timbre or str(rng.choice(TIMBRES, p=(0.12, 0.1, 0.16, 0.13, 0.16, 0.09, 0.09, 0.1, 0.05)))
@@ -127,5 +127,5 @@ def _draw_pitch_hz(register: str, rng: np.random.Generator) -> float:
 
 
 def _draw_sometimes(rng: np.random.Generator, chance: float, low: float, high: float) -> float:
-    value = float(rng.uniform(low, high))  # always drawn, so that one setting never shifts the draws of the next
+    value = float(rng.uniform(low, high))  # drawn in any case, so that one setting does not change the draws of the next
     return value if rng.random() < chance else 0.0

@@ -1,4 +1,4 @@
-"""The modules: oscillators, envelopes, filter; and `play`, which wires them as a patch says."""
+"""The modules (oscillators, envelopes, filter) and `play_patch`, which connects them as a patch says."""
 
 from __future__ import annotations
 
