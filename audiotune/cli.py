@@ -18,7 +18,7 @@ from audiotune.store.atomic_files import write_atomic_file
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0 made, 1 refused with one sentence on stderr, 130 stopped by Ctrl-C."""
+    """Returns the exit code: 0 done, 1 failed with one sentence on stderr, 130 stopped by Ctrl-C."""
     args = _build_parser().parse_args(arguments)
     client = Client(args.url, args.token)
     try:
@@ -35,15 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases.")
     verbs = parser.add_subparsers(required=True, metavar="generate")
-    make = verbs.add_parser("generate", help="words in, a sound out")
-    make.add_argument("prompt")
-    make.add_argument("--out", type=Path, help="file to write (default: words of the prompt and the seed)")
-    for name, kind, what in (
+    generate = verbs.add_parser("generate", help="a sound from words")
+    generate.add_argument("prompt")
+    generate.add_argument("--out", type=Path, help="file to write (default: words of the prompt and the seed)")
+    for name, kind, meaning in (
         ("seconds", float, "length"),
         ("bars", float, "length in bars, with --bpm"),
         ("bpm", float, "quarter notes a minute"),
         ("key", str, "as in 'A minor'"),
-        ("seed", int, "decides all noise; drawn and told when missing"),
+        ("seed", int, "decides all noise; default: a random one, which the result names"),
         ("steps", int, "denoising steps"),
         ("guidance", float, "how closely the words are followed"),
         ("count", int, "variations"),
@@ -51,8 +51,8 @@ def _build_parser() -> argparse.ArgumentParser:
         ("loudness-lufs", float, "loudness to reach"),
         ("release", str, "name of a release"),
     ):
-        make.add_argument(f"--{name}", type=kind, help=what)
-    make.add_argument(
+        generate.add_argument(f"--{name}", type=kind, help=meaning)
+    generate.add_argument(
         "--adapter",
         action="append",
         default=None,
@@ -61,10 +61,14 @@ def _build_parser() -> argparse.ArgumentParser:
         dest="adapters",
         help="a LoRA adapter of the group, as in grit=0.7 or grit:3=1.2; several times for several",
     )
-    make.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
-    make.add_argument("--format", choices=tuple(MEDIA_TYPES), default="wav")
-    make.add_argument("--url", default=os.environ.get("AUDIOTUNE_GENERATION_URL", "http://localhost:3000"), help="the service")
-    make.add_argument("--token", default=os.environ.get("AUDIOTUNE_TOKEN", ""), help="default: the environment's AUDIOTUNE_TOKEN")
+    generate.add_argument("--loop", action="store_true", default=None, help="the end runs into the beginning")
+    generate.add_argument("--format", choices=tuple(MEDIA_TYPES), default="wav")
+    generate.add_argument(
+        "--url", default=os.environ.get("AUDIOTUNE_GENERATION_URL", "http://localhost:3000"), help="the service"
+    )
+    generate.add_argument(
+        "--token", default=os.environ.get("AUDIOTUNE_TOKEN", ""), help="default: the environment's AUDIOTUNE_TOKEN"
+    )
     return parser
 
 
@@ -77,8 +81,8 @@ def _parse_adapter(text: str) -> dict[str, Any]:
 
 def _generate_sounds(client: Client, args: argparse.Namespace) -> list[Path]:
     """Makes a job, shows its progress, writes its sounds. Ctrl-C stops the job."""
-    aside = {"out", "url", "token"}
-    fields: dict[str, Any] = {name: value for name, value in vars(args).items() if value is not None and name not in aside}
+    other = {"out", "url", "token"}
+    fields: dict[str, Any] = {name: value for name, value in vars(args).items() if value is not None and name not in other}
     job = client.submit(**fields)
     try:
         ended = _follow_job(client, job.id)
@@ -86,9 +90,8 @@ def _generate_sounds(client: Client, args: argparse.Namespace) -> list[Path]:
         client.cancel(job.id)
         raise
     if ended.state != "done":
-        told = ended.problem or {}
-        raise GenerationError(str(told.get("detail") or f"the job is {ended.state}"))
-    return [_write_sound(client, args, found, place) for place, found in enumerate(ended.sounds)]
+        raise GenerationError(str((ended.problem or {}).get("detail") or f"the job is {ended.state}"))
+    return [_write_sound(client, args, sound, number) for number, sound in enumerate(ended.sounds)]
 
 
 def _follow_job(client: Client, id: str) -> RemoteJob:
@@ -97,19 +100,19 @@ def _follow_job(client: Client, id: str) -> RemoteJob:
         line = bar.add_task("waiting", total=1)
 
         def show(job: RemoteJob) -> None:
-            what = "making" if job.step else f"waiting, {job.position} before it"
-            bar.update(line, completed=job.step, total=max(1, job.steps), description=what)
+            state = "making" if job.step else f"waiting, {job.position} before it"
+            bar.update(line, completed=job.step, total=max(1, job.steps), description=state)
 
         return client.wait(id, show, every_s=0.3)
 
 
-def _write_sound(client: Client, args: argparse.Namespace, found: dict[str, Any], place: int) -> Path:
+def _write_sound(client: Client, args: argparse.Namespace, sound: dict[str, Any], number: int) -> Path:
     words = "-".join("".join(c if c.isalnum() else " " for c in args.prompt.lower()).split()[:6]) or "sound"
-    path = args.out or Path(f"{words[:60]}-{found['seed']}.{found['format']}")
-    if args.out and place:
-        path = path.with_stem(f"{path.stem}-{place + 1}")
+    path = args.out or Path(f"{words[:60]}-{sound['seed']}.{sound['format']}")
+    if args.out and number:
+        path = path.with_stem(f"{path.stem}-{number + 1}")
     try:
-        return write_atomic_file(path, client.sound(found["sound"]).audio)
+        return write_atomic_file(path, client.sound(sound["sound"]).audio)
     except OSError as e:
         raise GenerationError(f"cannot write the sound: {e.strerror}", where=str(path), cure="give another --out") from e
 

@@ -211,25 +211,25 @@ def _parse_sound(data: bytes, headers: dict[str, str]) -> DownloadedSound:
     return DownloadedSound(data, info)
 
 
-def _parse_job(found: dict[str, Any]) -> RemoteJob:
-    known = {name: found[name] for name in ("id", "state", "step", "steps", "position", "eta_s", "problem") if name in found}
-    return RemoteJob(**known, sounds=tuple(found.get("sounds", ())))
+def _parse_job(answer: dict[str, Any]) -> RemoteJob:
+    fields = {name: answer[name] for name in ("id", "state", "step", "steps", "position", "eta_s", "problem") if name in answer}
+    return RemoteJob(**fields, sounds=tuple(answer.get("sounds", ())))
 
 
 def _describe_error(status: int, data: bytes) -> str:
     try:
-        found = _parse_json(data)
+        problem = _parse_json(data)
     except GenerationError:
         return f"the service answers {status}"
-    faults = "; ".join(f"{e.get('field', '')}: {e.get('message', '')}" for e in found.get("errors", []))
-    return f"{found.get('detail') or found.get('title') or status}{f' ({faults})' if faults else ''}"
+    faults = "; ".join(f"{e.get('field', '')}: {e.get('message', '')}" for e in problem.get("errors", []))
+    return f"{problem.get('detail') or problem.get('title') or status}{f' ({faults})' if faults else ''}"
 
 
 def _parse_json(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        answer = json.loads(data)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        answer = None
+    if not isinstance(answer, dict):
         raise GenerationError("the service's answer is no JSON object", cure="is this the generation service's address?")
-    return found
+    return answer

@@ -1,7 +1,7 @@
-"""Reads kubeconfig files as kubectl does, for lightkube: several files, paths relative to their file, and sign-in by a program.
+"""Reads kubeconfig files for lightkube as kubectl does: several files, paths relative to their file, and sign-in by a program.
 
 lightkube 0.22 signs in by token, token file, certificate and `exec`. It does not read `tls-server-name`, `proxy-url` and `as`, refuses
-`exec` of version v1 and does not tell the program which cluster is meant; that is added here. A program that answers with a
+`exec` of version v1 and does not pass the cluster's data to the program; this module adds that. A program that answers with a
 certificate instead of a token is not supported.
 """
 
@@ -24,7 +24,7 @@ from audiotune.errors import PipelineError
 
 CURE = "name a kubeconfig with --kubeconfig, or run `kubectl proxy` and give --kubernetes http://127.0.0.1:8001"
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
-# What a sign-in program gets to know of the cluster, where the kubeconfig says provideClusterInfo.
+# The cluster's data for a sign-in program, where the kubeconfig says provideClusterInfo.
 _CLUSTER_INFO = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
 _EXEC_API = "client.authentication.k8s.io"
 Table = dict[str, Any]
@@ -52,11 +52,11 @@ class Connection:
 
 
 def load_kubeconfig(files: Sequence[Path], context: str = "") -> Connection:
-    """The connection that a context names.
+    """The connection of a context.
 
     Args:
         files: read in this order; of two entries with one name the first counts.
-        context: its name; empty takes the current one.
+        context: its name; empty for the current one.
 
     Raises:
         PipelineError: no file can be read, an entry is missing, or the way to sign in is not supported.
@@ -73,7 +73,7 @@ def load_kubeconfig(files: Sequence[Path], context: str = "") -> Connection:
         raise PipelineError(f"no kubeconfig: {e.strerror}", where=str(e.filename or where), cure=CURE) from e
     except (yaml.YAMLError, ConfigError, KeyError, TypeError, AttributeError) as e:
         raise PipelineError(f"the kubeconfig cannot be understood: {e}", where=where, cure=CURE) from e
-    assert config is not None  # `get` returns None only for a default that nobody gave
+    assert config is not None  # `get` returns None only for a default
     return Connection(
         config if config.user else config._replace(user=User()),
         tls_server_name=str(cluster.get("tls-server-name") or ""),
@@ -109,13 +109,13 @@ def _merge_tables(tables: list[Table]) -> Table:
 def _find_entry(table: Table, kind: str, name: str) -> Table:
     for entry in table[kind]:
         if entry["name"] == name:
-            found: Table = entry[kind.removesuffix("s")]
-            return found
+            inner: Table = entry[kind.removesuffix("s")]
+            return inner
     raise ConfigError(f"no {kind.removesuffix('s')} of the name {name!r}" if name else "no current-context")
 
 
 def _prepare_sign_in(user: Table, cluster: Table, where: str) -> None:
-    """Changes a user's entry to what lightkube takes."""
+    """Changes a user's entry to the form that lightkube reads."""
     provider = user.pop("auth-provider", None)
     if provider:
         token = (provider.get("config") or {}).get("id-token") if provider["name"] == "oidc" else None

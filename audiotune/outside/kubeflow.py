@@ -84,8 +84,9 @@ class Kubeflow:
         if pipeline is None:
             body = {**self._namespace_field(), "name": name, "display_name": title or name, "description": about}
             pipeline = str(self._request_json("POST", "/pipelines", json=body)["pipeline_id"])
-        there = self._version_id(pipeline, version)
-        return pipeline, there or self._upload_version(pipeline, version, text), there is None
+        path = f"/pipelines/{pipeline}/versions"
+        existing = self._find_id(path, "pipeline_versions", "pipeline_version_id", version, {})
+        return pipeline, existing or self._upload_version(pipeline, version, text), existing is None
 
     def start_run(self, pipeline: str, version: str, name: str, arguments: Mapping[str, Any], service_account: str = "") -> str:
         """Starts a run and returns its id. The arguments have the types of the run form; the server checks them."""
@@ -118,14 +119,14 @@ class Kubeflow:
         failed = [task for task in list_steps(seen) if task.get("state") == "FAILED"]
         failed.sort(key=lambda task: str(task.get("end_time") or "~"))
         for name in (*(str(task.get("display_name")) for task in failed), *find_failed_drivers(seen)):
-            if said := self._failure_line(run, name):
-                return name_step(name, said)
+            if line := self._failure_line(run, name):
+                return name_step(name, line)
         words = str((seen.get("error") or {}).get("message") or "")
         names = ", ".join(str(task.get("display_name")) for task in failed)
         return words or f"{names or 'a step'} failed; the last line of its log says why"
 
     def _failure_line(self, run: str, step: str) -> str:
-        """From the log of a step, else what Kubernetes says of its pod."""
+        """The reason in a step's log, else Kubernetes' message about its pod."""
         pods = self._step_pods(run, step)
         logs = (find_failure_line(self._pod_log(run, pod)) for pod in pods)
         newest = (pod.message for pod in pods[:1] if "Error (exit code" not in pod.message)
@@ -187,35 +188,26 @@ class Kubeflow:
                 return Progress(0.0, pod.message[:200])
         return None
 
-    def _version_id(self, pipeline: str, name: str) -> str | None:
-        return self._find_id(f"/pipelines/{pipeline}/versions", "pipeline_versions", "pipeline_version_id", name, {})
-
     def _experiment_id(self) -> str:
         found = self._find_id("/experiments", "experiments", "experiment_id", _EXPERIMENT, self._namespace_field())
-        made = (
-            found
-            or self._request_json("POST", "/experiments", json={"display_name": _EXPERIMENT, **self._namespace_field()})[
-                "experiment_id"
-            ]
-        )
-        return str(made)
+        body = {"display_name": _EXPERIMENT, **self._namespace_field()}
+        return found or str(self._request_json("POST", "/experiments", json=body)["experiment_id"])
 
     def _find_id(self, path: str, kind: str, key: str, name: str, params: Mapping[str, str]) -> str | None:
         page = ""
         while True:
             answer = self._request_json("GET", path, params={**params, "page_size": 100, "page_token": page})
-            for thing in answer.get(kind) or []:
-                if name in (thing.get("name"), thing.get("display_name")):
-                    return str(thing[key])
+            for entry in answer.get(kind) or []:
+                if name in (entry.get("name"), entry.get("display_name")):
+                    return str(entry[key])
             page = answer.get("next_page_token", "")
             if not page:
                 return None
 
     def _upload_version(self, pipeline: str, name: str, text: str) -> str:
         files = {"uploadfile": (f"{name}.yaml", text.encode(), "application/yaml")}
-        answer = self._request_json(
-            "POST", "/pipelines/upload_version", params={"name": name, "pipelineid": pipeline}, files=files
-        )
+        params = {"name": name, "pipelineid": pipeline}
+        answer = self._request_json("POST", "/pipelines/upload_version", params=params, files=files)
         return str(answer["pipeline_version_id"])
 
     def _namespace_field(self) -> dict[str, str]:
@@ -238,11 +230,11 @@ class Kubeflow:
             raise KubeflowUnreachableError(f"Kubeflow does not answer: {e}", where=self.endpoint, cure=cure) from e
         if answer.status_code == 404:
             raise KubeflowNotFoundError("Kubeflow has no such thing", where=path)
-        said = parse_error_message(answer.text) if answer.is_error else ""
-        if answer.status_code in (401, 403) or "PermissionDenied" in said or "Unauthenticated" in said:
+        message = parse_error_message(answer.text) if answer.is_error else ""
+        if answer.status_code in (401, 403) or "PermissionDenied" in message or "Unauthenticated" in message:
             raise KubeflowRefusedError("Kubeflow refuses this user", where=path, cure="give a token, or user and namespace")
         if answer.is_error:
-            raise PipelineError(f"Kubeflow answered {answer.status_code}: {said}", where=path)
+            raise PipelineError(f"Kubeflow answered {answer.status_code}: {message}", where=path)
         return answer
 
 

@@ -1,7 +1,7 @@
-"""Reads a run of Kubeflow Pipelines: its steps, their pods, and the lines of their logs that matter. Seen on 2.17.0 with Argo 4.0.5.
+"""Reads a run of Kubeflow Pipelines: its steps, their pods, and the reason in their logs. Tested with 2.17.0 and Argo 4.0.5.
 
-The API's list of tasks is Argo's tree, flattened and without order: it also holds each step's driver and executor, every attempt as
-`step(0)`, the root and the workflow itself. No task names its pod; Argo's own record of the run does.
+The API's list of tasks is Argo's tree, flattened and without order. Besides the steps it contains each step's driver and executor,
+every attempt as `step(0)`, the root and the workflow itself. No task names its pod; Argo's own record of the run does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from audiotune.reporting.last_words import find_last_words
 
 KubeflowRun = dict[str, Any]
-# Lines of the launcher and of Argo: no reason stands there.
+# Lines of the launcher and of Argo, which never say the reason.
 _NO_REASON = re.compile(r'[IWEF]\d{4} |time="|Error: exit status|exit status')
 _FATAL = re.compile(r"^F\d{4} [^\]]*\] (.*)$")
 _STEP_FAILED = re.compile(r"exit status \d+$|signal: ")  # the launcher reports that the step itself ended
@@ -31,7 +31,7 @@ class StepPod:
         name: of the pod; it finds the log of a pod that still runs.
         node: Argo's id of it; older versions of Argo name pods by it.
         phase: Pending, Running, Succeeded, Failed or Error.
-        message: what Kubernetes says of it, as in "Unschedulable: ..."; may be empty.
+        message: Kubernetes' message about it, as in "Unschedulable: ..."; may be empty.
     """
 
     name: str
@@ -41,12 +41,12 @@ class StepPod:
 
 
 def list_steps(run: KubeflowRun) -> list[dict[str, Any]]:
-    """The tasks that are steps, in the order they began; those that never began have no state and come last."""
+    """The tasks that are steps, in the order in which they began; those that never began have no state and come last."""
     tasks = _read_tasks(run)
     children = (str(child.get("pod_name") or "") for task in tasks for child in task.get("child_tasks") or [])
     others = {"root", "executor", *(_NUMBER.sub("", child) for child in children)}
-    found = [task for task in tasks if _is_own_step(str(task.get("display_name") or ""), others)]
-    return sorted(found, key=lambda task: str(task.get("start_time") or "~") if task.get("state") else "~")
+    steps = [task for task in tasks if _is_own_step(str(task.get("display_name") or ""), others)]
+    return sorted(steps, key=lambda task: str(task.get("start_time") or "~") if task.get("state") else "~")
 
 
 def find_failed_drivers(run: KubeflowRun) -> list[str]:
@@ -64,14 +64,14 @@ def _is_own_step(name: str, others: set[str]) -> bool:
 
 
 def was_cancelled(run: KubeflowRun) -> bool:
-    """Whether somebody cancelled it. The API calls such a run FAILED afterwards; only its history shows the difference."""
+    """Whether somebody cancelled the run. Its state is FAILED afterwards; only its history shows the difference."""
     states = {str(past.get("state")) for past in run.get("state_history") or []}
     words = str((run.get("error") or {}).get("message") or "")
     return "workflow deadline" in words or bool({"CANCELING", "CANCELED"} & {*states, str(run.get("state"))})
 
 
 def parse_workflow(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Argo's record of a run, from an answer of v1beta1, the only version of the API that shows it; empty when it is missing."""
+    """Argo's record of a run, from an answer of v1beta1, the only version of the API that has it; empty when it is missing."""
     text = (answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}"
     try:
         found = json.loads(text)

@@ -1,4 +1,4 @@
-"""Kubernetes' API by path: the few calls that the doctor and finetune need. lightkube does certificates, proxies and sign-in."""
+"""Kubernetes' API by path: the few calls that the doctor and finetune need. lightkube handles certificates, proxies and sign-in."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Kubernetes:
 
     Args:
         connection: address and credentials.
-        inside: whether this runs in a pod, where the names of the cluster's Services resolve.
+        inside: whether this process runs in a pod, where the names of the cluster's Services resolve.
         timeout_s: seconds one answer may take.
     """
 
@@ -155,7 +155,7 @@ def _parse_message(answer: httpx.Response) -> str:
 
 
 def connect_in_pod(timeout_s: float = 10) -> Kubernetes | None:
-    """As the service account of the pod this runs in; None outside of pods, and where no token is mounted."""
+    """Connects as the service account of this pod; None outside of pods, and where no token is mounted."""
     try:
         config = KubeConfig.from_service_account(SERVICE_ACCOUNT_FOLDER).get()
     except (ConfigError, KeyError):
@@ -165,10 +165,9 @@ def connect_in_pod(timeout_s: float = 10) -> Kubernetes | None:
 
 
 def connect_kubernetes(kubeconfig: str = "", address: str = "", context: str = "", timeout_s: float = 10) -> Kubernetes:
-    """By address (kubectl proxy), from inside a pod, or by kubeconfig (KUBECONFIG, ~/.kube/config).
+    """Connects by address (kubectl proxy), as the pod's service account, or by kubeconfig (KUBECONFIG, ~/.kube/config).
 
-    Raises:
-        PipelineError: none of them is there, or the kubeconfig signs in by what is not supported.
+    Raises PipelineError: none of them exists, or the kubeconfig signs in by something that is not supported.
     """
     if address:
         cluster = Cluster(server=address, insecure=address.startswith("http:"))

@@ -1,1 +1,1 @@
-"""What steps tell while they run and when they are done: progress, HTML reports."""
+"""Progress of steps, their failure message, and their HTML reports."""

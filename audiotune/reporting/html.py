@@ -1,7 +1,7 @@
-"""HTML: elements escaped by type, and the steps' reports: self-contained pages, under 3 MB, with players and pictures.
+"""HTML elements that are escaped by type, and the steps' reports: self-contained pages under 3 MB with players and pictures.
 
-Every text that is no `Markup` is escaped. Reports show in frames that run scripts but fetch nothing, so everything is inline.
-Knows nothing of what is reported; drawing is in `audiotune.audio.figures`.
+Every text that is no `Markup` is escaped. Viewers show reports in frames that may not load anything, so everything is inline.
+`audiotune.audio.figures` draws the pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 import soundfile as sf
 from markupsafe import Markup as Markup
 
+from audiotune.audio.figures import format_clock_time
+from audiotune.audio.files_and_tags import choose_rate
 from audiotune.audio.sound import Sound
 
 PAGE_BYTES = 2_900_000  # Kubeflow's viewer takes 3 MB
@@ -36,7 +38,7 @@ def tag(name: str, *children: str | None, **attributes: str | bool | None) -> Ma
 
 
 def join_markup(*children: str | None) -> Markup:
-    """Children one after another, escaped where they are plain text."""
+    """Children joined; plain text is escaped."""
     return Markup("".join(escape_html(child) for child in children if child))
 
 
@@ -45,7 +47,7 @@ def render_page(title: str, body: str, *, subtitle: str = "") -> str:
 
     Args:
         title: escaped.
-        body: HTML. When the page would pass 3 MB, players and pictures are left out from its end, and it says so there.
+        body: HTML. When the page would exceed 3 MB, the last players and pictures are left out, and the page says so there.
         subtitle: escaped; a sentence under the title.
     """
     head = tag(
@@ -66,7 +68,7 @@ def render_section(title: str, *parts: str) -> Markup:
 
 
 def extract_section(page: str, title: str) -> Markup:
-    """A section of a page made here, by its title, players and pictures included; empty when no section has that title."""
+    """The section of a report that has this title, with its players and pictures; empty when there is none."""
     match = re.search(f"<section>{re.escape(tag('h2', title))}.*?</section>", page, re.DOTALL)
     return Markup(match[0] if match else "")
 
@@ -91,19 +93,20 @@ def render_table(headers: Sequence[object], rows: Iterable[Sequence[object]]) ->
 def render_player(sound: Sound, *, max_s: float = 12, label: str = "") -> Markup:
     """An <audio> element with the sound inside: mono MP3 of about 64 kbit/s, 10 KB a second, at most `max_s` seconds.
 
-    Very quiet sounds are raised so that they can be heard in a browser, and the label says by how much.
+    Very quiet sounds are amplified, and the label says by how much.
     """
     part = sound.cut(0, round(max_s * sound.sample_rate_hz)).to_mono()
     part = part.resample(min(_PLAYER_RATE_HZ, part.sample_rate_hz))
-    lift_db = min(40.0, -12.0 - part.peak_dbfs) if -90.0 < part.peak_dbfs < -30.0 else 0.0
-    words = [w for w in (label, f"raised {lift_db:.0f} dB" if lift_db else "", _describe_cut(sound, max_s)) if w]
-    data = base64.b64encode(_encode_mp3(part.apply_gain(lift_db) if lift_db else part)).decode()
+    gain_db = min(40.0, -12.0 - part.peak_dbfs) if -90.0 < part.peak_dbfs < -30.0 else 0.0
+    cut = f"first {max_s:g} of {format_duration(sound.duration_s)}" if sound.duration_s > max_s else ""
+    words = [w for w in (label, f"raised {gain_db:.0f} dB" if gain_db else "", cut) if w]
+    data = base64.b64encode(_encode_mp3(part.apply_gain(gain_db) if gain_db else part)).decode()
     audio = tag("audio", controls=True, preload="metadata", src=f"data:audio/mpeg;base64,{data}")
     return _mark_heavy(tag("figure", audio, tag("figcaption", " · ".join(words)) if words else None, class_="sound"))
 
 
 def render_picture(png: bytes, alt: str) -> Markup:
-    """A PNG inside the page; `alt` says what it shows to those who do not see it."""
+    """A PNG inside the page, with an alternative text for screen readers."""
     return _mark_heavy(tag("figure", tag("img", alt=alt, src=f"data:image/png;base64,{base64.b64encode(png).decode()}")))
 
 
@@ -116,22 +119,15 @@ def format_duration(duration_s: float) -> str:
     """`2:05:09`, `3:04` or `0.42 s`."""
     if duration_s < 60:
         return f"{duration_s:.2f} s" if duration_s < 10 else f"{duration_s:.1f} s"
-    minutes, rest = divmod(round(duration_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return format_clock_time(duration_s)
 
 
 def _encode_mp3(sound: Sound) -> bytes:
-    """Mono MP3; rates that MPEG does not know are resampled to the next one that it does."""
-    known = next((r for r in (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000) if r >= sound.sample_rate_hz), 32_000)
+    rate_hz = choose_rate(sound.sample_rate_hz, "mp3")
     out = io.BytesIO()
-    frames = sound.resample(known).data[0].clip(-1, 1)
-    sf.write(out, frames, known, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.9)
+    frames = sound.resample(rate_hz).data[0].clip(-1, 1)
+    sf.write(out, frames, rate_hz, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.9)
     return out.getvalue()
-
-
-def _describe_cut(sound: Sound, max_s: float) -> str:
-    return f"first {max_s:g} of {format_duration(sound.duration_s)}" if sound.duration_s > max_s else ""
 
 
 def _render_attribute(key: str, value: str | bool | None) -> str:
@@ -150,7 +146,7 @@ def _render_cell(value: object) -> Markup:
 
 
 def _mark_heavy(part: Markup) -> Markup:
-    """A part that may be left out when the page becomes too large."""
+    """Marks a part that may be left out when the page becomes too large."""
     return Markup(f"<!--heavy-->{part}<!--/heavy-->")
 
 

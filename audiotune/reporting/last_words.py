@@ -1,4 +1,4 @@
-"""A step's last words: the last line on its standard error says in one sentence why it failed, written and read only here.
+"""Writes and reads the last line on a failed step's standard error, which says in one sentence why it failed:
 
     ingest: ben has not agreed to store. Ask him
 
@@ -24,18 +24,18 @@ def print_last_words(step: str, reason: str) -> None:
 
 
 def describe_bug(error: Exception) -> str:
-    """An error that is none of ours, in one line."""
+    """An error of another family than ours, in one line."""
     return f"{type(error).__name__}: {error}" if str(error).strip() else f"{type(error).__name__}: no message"
 
 
 def name_step(step: str, words: str) -> str:
-    """The words with the name of their step before them, once. Kubeflow writes `annotate-merge`, the step `annotate_merge`."""
+    """The words after the name of their step, unless they begin with it. Kubeflow writes `annotate-merge`, the step `annotate_merge`."""
     return words if words.startswith(f"{step.replace('-', '_')}:") else f"{step}: {words}"
 
 
 def find_last_words(log: str) -> str:
     """The line that says why a step failed: its own `step: reason`, else the last line that is no progress; empty for none."""
-    lines = (_COLOURS.sub("", line).strip() for line in log.splitlines())
-    said = [line for line in lines if line and parse_progress_line(line) is None]
-    own = [line for line in said[-_NEAR_THE_END:] if _LAST_WORDS.fullmatch(line)]
-    return (own or said or [""])[-1][:_LONGEST]
+    stripped = (_COLOURS.sub("", line).strip() for line in log.splitlines())
+    lines = [line for line in stripped if line and parse_progress_line(line) is None]
+    own = [line for line in lines[-_NEAR_THE_END:] if _LAST_WORDS.fullmatch(line)]
+    return (own or lines or [""])[-1][:_LONGEST]

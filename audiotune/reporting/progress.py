@@ -1,8 +1,8 @@
-"""How a long task tells how far it is: a share in [0, 1] and a few words. As a line of a log, written and read only here:
+"""The progress of a long task: a share in [0, 1] and a few words. Only this module writes and reads it as a line of a log:
 
     [ 42%] step 84 of 200, loss 0.4
 
-A person reads the line in a pod's log; a run on this machine, the studio and the leader of a TrainJob read it to draw a bar.
+A person reads the line in a pod's log; a run on this machine, the studio and the leader of a TrainJob draw a bar from it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _LONGEST_WORDS = 200
 
 
 class Progress(NamedTuple):
-    """How far a task is. `share` is in [0, 1]."""
+    """The progress of a task. `share` is in [0, 1]."""
 
     share: float
     words: str
 
 
 def ignore_progress(share: float, words: str) -> None:
-    """Tells nobody."""
+    """Does nothing."""
 
 
 def format_progress_line(share: float, words: str) -> str:
-    """The line for a log. Words over several lines become one."""
+    """The line for a log. Line breaks in the words become spaces."""
     return f"[{min(1.0, max(0.0, share)):4.0%}] {' '.join(words.split())}"
 
 
@@ -39,7 +39,7 @@ def print_progress(share: float, words: str) -> None:
 
 
 def parse_progress_line(line: str) -> Progress | None:
-    """What a line tells; None for a line of another kind."""
+    """The progress in a line; None for a line of another kind."""
     match = _LINE.fullmatch(line.strip())
     return Progress(min(1.0, int(match[1]) / 100), match[2].strip()[:_LONGEST_WORDS]) if match else None
 
