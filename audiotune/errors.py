@@ -1,6 +1,15 @@
 """The family of errors of the library, the steps and the pipelines. Each error says what is wrong, where, and the cure.
 
-The generation service defines more kinds of GenerationError in services/generation/errors.py.
+AudioTuneError
+├── GovernanceError ── AgreementError ConsentError
+├── AccessError ── ForbiddenError
+├── StoreError ── NotInStoreError AlreadyInStoreError DamagedBlobError
+├── PipelineError ── RunFailedError RunUnfinishedError
+│   ├── KubeflowUnreachableError KubeflowRefusedError KubeflowNotFoundError
+│   └── KubernetesUnreachableError KubernetesForbiddenError KubernetesNotFoundError KubernetesConflictError KubernetesRefusedError
+└── SoundError SourceError ManifestError SettingsError ModelError TrainingError RegistryError GenerationError
+
+The generation service defines kinds of GenerationError in services/generation/errors.py.
 """
 
 from __future__ import annotations
