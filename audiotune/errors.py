@@ -18,6 +18,11 @@ import functools
 from collections.abc import Callable
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its class name if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class AudioTuneError(Exception):
     """Base of all errors raised on purpose.
 

@@ -1,10 +1,10 @@
 """Stable Audio: loading, conditioning, encoding, decoding and generating with models of stable-audio-tools.
 
-The only package besides components/finetune that imports stable_audio_tools, and it does so late: the import costs 10 to 30 s.
-It knows no dataset, no store and no service.
+Only this package and components/finetune import stable_audio_tools, and only inside functions: the import takes 10 to 30 s.
+The package knows no dataset and no service.
 
-`import audiotune.stable_audio` makes the pretransform type of the tiny base known to stable-audio-tools' own factory, as soon
-as that is imported (see `upstream_factory.register_pretransform`).
+`import audiotune.stable_audio` registers the pretransform type of the tiny base with the factory of stable-audio-tools when
+that is imported (see `upstream_factory.register_pretransform`).
 """
 
 from audiotune.stable_audio.upstream_factory import register_pretransform

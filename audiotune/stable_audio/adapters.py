@@ -1,4 +1,4 @@
-"""LoRA adapters kept beside their base (Hu et al. 2021: W + scale B A): merged into a model, or used beside its layers for a batch."""
+"""LoRA adapters stored apart from their base (Hu et al. 2021: W + scale B A): merged into a model, or applied for one batch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DIFFUSION = "model."  # layers of the diffusion model, as a whole model's state
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An adapter by the SHA-256 of its file. Its matrices are read when a batch needs them, so that waiting requests hold none.
+    """An adapter by the SHA-256 of its file. A batch reads its matrices; requests that wait keep none in memory.
 
     Attributes:
-        fetch: gives the file, as `Store.fetch` does.
+        fetch: returns the path of the file, as `Store.fetch` does.
     """
 
     digest: str
@@ -32,69 +32,69 @@ class Adapter:
 
 
 def merge_adapter(model: Any, path: Path, strength: float = 1.0) -> None:
-    """Adds an adapter file, as `unwrap` with lora = keep wrote it, to a model's fp32 weights on the CPU.
+    """Adds an adapter file written by `unwrap` with lora = keep to a model's fp32 weights on the CPU.
 
     At strength 1 the weights are equal, to the last bit, to those of unwrap with lora = merge.
 
     Raises:
-        ModelError: no adapter file, or one for layers that this model does not have in this shape.
+        ModelError: the file is no adapter, or its layers do not fit this model.
     """
     import torch
 
-    own = model.state_dict()
-    with tensor_files.open_tensors(path) as found, torch.no_grad():
-        adapters = _read_adapters(model, found, path, strength)
+    state = model.state_dict()
+    with tensor_files.open_tensors(path) as tensors, torch.no_grad():
+        adapters = _read_adapters(model, tensors, path, strength)
         for layer in adapters.pairs:
-            weight = own[f"{layer}.weight"]
+            weight = state[f"{layer}.weight"]
             weight.copy_(adapters.merge_layer(layer, wrap_tensor(weight.clone())).load())
 
 
 def check_adapter(sa: StableAudio, path: Path) -> None:
-    """Raises ModelError when a file is no adapter, or none for this model; reads its header only."""
-    with tensor_files.open_tensors(path) as found:
-        _read_adapters(sa.model, found, path)
+    """Raises ModelError when a file is no adapter for this model; reads its header only."""
+    with tensor_files.open_tensors(path) as tensors:
+        _read_adapters(sa.model, tensors, path)
 
 
 def sort_adapters(applied: Sequence[tuple[Adapter, float]]) -> tuple[tuple[str, float], ...]:
-    """(digest, strength) of each in an order of their own: the same adapters are the same sums, however they were named."""
+    """(digest, strength) of each, sorted: the order of the request changes no sum."""
     return tuple(sorted((adapter.digest, strength) for adapter, strength in applied))
 
 
 def load_adapter_pairs(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[str, tuple[Any, Any]]:
-    """Layer of the diffusion model -> (A [ranks, in], B [out, ranks]) of all adapters together: W x + B A x is what is heard.
+    """Layer of the diffusion model -> (A [ranks, in], B [out, ranks]) of all adapters; the layer then computes W x + B A x.
 
-    Strengths and scales are in B. In the model's precision and on its device. Empty without adapters.
+    B includes strengths and scales. Both have the model's precision and device. Empty without adapters.
 
     Raises:
         ModelError: see `check_adapter`.
     """
     import torch
 
-    found: dict[str, list[tuple[Any, Any]]] = {}
+    matrices: dict[str, list[tuple[Any, Any]]] = {}
     for adapter, strength in sorted(applied, key=lambda pair: (pair[0].digest, pair[1])):
         path = adapter.fetch()
-        with tensor_files.open_tensors(path) as inside:
-            given = _read_adapters(sa.model, inside, path, strength)
-            for layer, (a, b) in given.pairs.items():
-                found.setdefault(layer, []).append((a.load().float(), b.load().float() * given.scale))
+        with tensor_files.open_tensors(path) as tensors:
+            weights = _read_adapters(sa.model, tensors, path, strength)
+            for layer, (a, b) in weights.pairs.items():
+                matrices.setdefault(layer, []).append((a.load().float(), b.load().float() * weights.scale))
     like = next(sa.model.model.parameters())
     return {
         layer.removeprefix(_DIFFUSION): (
             torch.cat([a for a, _ in pairs]).to(like),
             torch.cat([b for _, b in pairs], dim=1).to(like),
         )
-        for layer, pairs in found.items()
+        for layer, pairs in matrices.items()
     }
 
 
-def _read_adapters(model: Any, found: dict[str, LazyTensor], path: Path, strength: float = 1.0) -> LoraWeights:
+def _read_adapters(model: Any, tensors: dict[str, LazyTensor], path: Path, strength: float = 1.0) -> LoraWeights:
     """The adapters of a file, each for a linear layer of this model's diffusion part."""
     from torch import nn
 
-    names = sum(name.endswith((".lora_A", ".lora_B")) for name in found)
-    if not found or names != len(found) or names != 2 * sum(name.endswith(".lora_A") for name in found):
+    names = sum(name.endswith((".lora_A", ".lora_B")) for name in tensors)
+    if not tensors or names != len(tensors) or names != 2 * sum(name.endswith(".lora_A") for name in tensors):
         raise ModelError("not an adapter file", where=str(path), cure="take the file that unwrap with lora = keep wrote")
-    adapters = LoraWeights.from_tensors(found, strength * _read_scale(path))
+    adapters = LoraWeights.from_tensors(tensors, strength * _read_scale(path))
     layers = dict(model.named_modules())
     for layer, pair in adapters.pairs.items():
         part = layers.get(layer)

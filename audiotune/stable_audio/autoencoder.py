@@ -1,4 +1,4 @@
-"""Encoding and decoding at true length: a sound of any length becomes as many latent frames as it needs, and back."""
+"""Encoding and decoding without padding: a sound of any length becomes as many latent frames as it needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Latents = NDArray[np.float32]  # [latent_channels, latent_frames]
 def encode_sound(sa: StableAudio, sound: Sound) -> Latents:
     """Latents of a sound at its true length: ceil(frames / downsampling_ratio) latent frames.
 
-    Resampled and fitted to the model's channels first. Deterministic: the mean of the autoencoder's posterior, not a draw.
+    The sound is converted to the model's channels and sample rate first. The latents are the mean of the posterior, not a sample.
 
     Raises:
-        ModelError: the sound has no frames, or the model no autoencoder.
+        ModelError: the sound has no frames, or the model has no autoencoder.
     """
     import torch
 
@@ -34,10 +34,7 @@ def encode_sound(sa: StableAudio, sound: Sound) -> Latents:
 
 
 def decode_latents(sa: StableAudio, latents: Latents, frames: int | None = None) -> Sound:
-    """The sound of latents [latent_channels, latent_frames]; cut to `frames` where given.
-
-    What would go beyond [-1, 1] is made quieter as a whole, never clipped.
-    """
+    """The sound of latents [latent_channels, latent_frames], cut to `frames` if given; beyond [-1, 1] it is scaled, not clipped."""
     import torch
 
     pretransform = _require_pretransform(sa)
@@ -54,11 +51,9 @@ def _require_pretransform(sa: StableAudio) -> Any:
 
 
 def _encode_mean(pretransform: Any, audio: Any) -> Any:
-    """stable-audio-tools draws from the posterior; the first half of the channels before the bottleneck is its mean."""
+    """stable-audio-tools samples the posterior; the first half of the channels before the bottleneck is its mean."""
     autoencoder = getattr(pretransform, "model", None)
-    if autoencoder is None or not hasattr(autoencoder, "bottleneck"):
-        return pretransform.encode(audio)  # ours, and those without a draw
-    if type(autoencoder.bottleneck).__name__ != "VAEBottleneck":
-        return pretransform.encode(audio)
+    if autoencoder is None or type(getattr(autoencoder, "bottleneck", None)).__name__ != "VAEBottleneck":
+        return pretransform.encode(audio)  # deterministic already
     mean, _ = autoencoder.encode(audio, skip_bottleneck=True).chunk(2, dim=1)
     return mean / pretransform.scale

@@ -1,8 +1,8 @@
-"""Base models by name: the one that ships, Stable Audio Open by Hugging Face (once), a folder, a prefix in the store.
+"""Base models by name: the shipped one, a folder, a prefix in the store, or a model on Hugging Face.
 
-A base is a folder as stable-audio-tools reads it: `model_config.json`, `model.safetensors` and what its text conditioner needs
-(`tokenizer/`, or `text_encoder/<name>/` with the encoder that the config names). What comes from Hugging Face is mirrored into the
-store with its text encoder on first use; afterwards nothing is downloaded. Imports no stable_audio_tools.
+A base is a folder as stable-audio-tools reads it: `model_config.json`, `model.safetensors` and the files of its text conditioner
+(`tokenizer/`, or `text_encoder/<name>/` with the encoder that the config names). A model of Hugging Face is mirrored into the
+store with its text encoder on first use; later uses download nothing. Imports no stable_audio_tools.
 """
 
 from __future__ import annotations
@@ -28,22 +28,11 @@ from audiotune.store.port import Store, compute_digest, digest_from_key
 
 TEXT_ENCODER_FOLDERS = ("tokenizer", "text_encoder")
 _CHECKPOINT = "model.ckpt"  # upstream's older, pickled name; read with weights_only and kept as safetensors
-_ENCODER_FILES = (
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "spiece.model",
-)
 _TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "spiece.model",
-    "vocab.json",
-    "merges.txt",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("spiece.model", "vocab.json", "merges.txt"),
 )
+_ENCODER_FILES = ("config.json", "model.safetensors", *_TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class BaseModelFolder:
     """A base model on this machine.
 
     Attributes:
-        name: as it was asked for.
+        name: as the caller gave it.
         folder: holds `files`; read only.
         digest: SHA-256 over the names and hashes of all files.
         files: path inside the folder -> SHA-256.
@@ -83,13 +72,13 @@ def resolve_base(store: Store, name: str, hub: Hub | None = None) -> BaseModelFo
     """Finds a base model: shipped, folder, in the store, else on Hugging Face (then it is mirrored into the store).
 
     Args:
-        store: where mirrored bases live, under `bases/`.
+        store: keeps mirrored bases under `bases/`.
         name: `tiny`, a folder, a store prefix, or `organisation/model`.
-        hub: where models are downloaded from; default Hugging Face with HF_TOKEN.
+        hub: source of downloads; default Hugging Face with HF_TOKEN.
 
     Raises:
-        ModelError: nothing goes by that name, or it is no stable-audio-tools model.
-        SourceError: Hugging Face refuses (licence not accepted, no token) or is away.
+        ModelError: no model has this name, or it is no stable-audio-tools model.
+        SourceError: Hugging Face refuses (licence not accepted, no token) or does not answer.
     """
     for folder in (find_shipped_folder() / name, Path(name).expanduser()):
         if (folder / CONFIG).is_file():
@@ -102,7 +91,7 @@ def resolve_base(store: Store, name: str, hub: Hub | None = None) -> BaseModelFo
 
 
 def find_shipped_folder() -> Path:
-    """Where bases that ship lie: AUDIOTUNE_BASES, else `bases/` beside the package."""
+    """The folder of shipped bases: AUDIOTUNE_BASES, else `bases/` beside the package."""
     return Path(os.environ.get("AUDIOTUNE_BASES") or Path(__file__).resolve().parents[2] / "bases")
 
 
@@ -127,27 +116,23 @@ def _describe_base(name: str, folder: Path, files: Mapping[str, Digest]) -> Base
 
 
 def _link_base(store: Store, name: str, files: Mapping[str, str]) -> BaseModelFolder:
-    """A folder of links to the store's files; made once per machine, under a name that only its content has."""
+    """A folder of links to the store's files."""
     return _describe_base(name, link_model_files(store, files), {path: digest_from_key(key) or "" for path, key in files.items()})
 
 
 def _import_from_prefix(store: Store, name: str) -> dict[str, str]:
     """Files under a prefix of the store, as blobs; empty if there is no model config."""
     prefix = name.strip("/")
-    with contextlib.suppress(StoreError):  # a name that can be no key, such as /a/folder
-        if store.exists(f"{prefix}/{CONFIG}"):
-            return _copy_prefix(store, prefix)
-    return {}
-
-
-def _copy_prefix(store: Store, prefix: str) -> dict[str, str]:
-    with tempfile.TemporaryDirectory(prefix="audiotune-base-") as temporary:
+    with contextlib.suppress(StoreError), tempfile.TemporaryDirectory(prefix="audiotune-base-") as temporary:
+        if not store.exists(f"{prefix}/{CONFIG}"):  # StoreError for a name that can be no key, such as /a/folder
+            return {}
         folder = Path(temporary)
         for entry in store.list(f"{prefix}/"):
             target = folder / entry.key.removeprefix(f"{prefix}/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(store.fetch(entry.key), target)
         return _store_base(store, None, folder)
+    return {}
 
 
 def _mirror_from_hub(store: Store, name: str, hub: Hub) -> dict[str, str]:
@@ -155,50 +140,44 @@ def _mirror_from_hub(store: Store, name: str, hub: Hub) -> dict[str, str]:
         raise ModelError(
             f"no base model {name!r}", cure="name tiny, a folder, a prefix in the store, or organisation/model on Hugging Face"
         )
-    there = hub.list_files(name)
-    weights = next((file for file in (WEIGHTS, _CHECKPOINT) if file in there), None)
-    if CONFIG not in there or weights is None:
+    available = hub.list_files(name)
+    weights = next((file for file in (WEIGHTS, _CHECKPOINT) if file in available), None)
+    if CONFIG not in available or weights is None:
         raise ModelError(f"{name} on Hugging Face is no stable-audio-tools model", cure=f"it needs {CONFIG} and {WEIGHTS}")
     with tempfile.TemporaryDirectory(prefix="audiotune-base-") as temporary:
         folder = Path(temporary)
-        for file in (
-            CONFIG,
-            weights,
-            *(file for file in there if file.startswith(tuple(f"{x}/" for x in TEXT_ENCODER_FOLDERS[:1]))),
-        ):
+        for file in (CONFIG, weights, *(file for file in available if file.startswith("tokenizer/"))):
             hub.download(name, file, folder)
         _download_text_encoders(hub, folder)
         return _store_base(store, name, folder)
 
 
 def _download_text_encoders(hub: Hub, folder: Path) -> None:
-    """Brings the text encoders and tokenizers that the config names into the folder."""
+    """Downloads the text encoders and tokenizers that the config names."""
     config = json.loads((folder / CONFIG).read_bytes())
     for conditioner in config.get("model", {}).get("conditioning", {}).get("configs", []):
-        knobs = conditioner.get("config", {})
-        wanted, files = {"t5": ("t5_model_name", _ENCODER_FILES), "lut": ("tokenizer_name", _TOKENIZER_FILES)}.get(
-            conditioner.get("type"), ("", ())
-        )
-        name = knobs.get(wanted, "t5-base" if conditioner.get("type") == "t5" else "")
+        kind, settings = conditioner.get("type"), conditioner.get("config", {})
+        names = {"t5": settings.get("t5_model_name", "t5-base"), "lut": settings.get("tokenizer_name", "")}
+        name = names.get(kind, "")
         if not name or (folder / name).is_dir():
             continue
-        target = folder / locate_encoder_folder(name)
-        there = hub.list_files(name)
-        for file in (file for file in files if file in there):
-            hub.download(name, file, target)
+        available = hub.list_files(name)
+        for file in _ENCODER_FILES if kind == "t5" else _TOKENIZER_FILES:
+            if file in available:
+                hub.download(name, file, folder / locate_encoder_folder(name))
 
 
 def locate_encoder_folder(name: str) -> str:
-    """Where a text encoder (`t5-base`, `google/flan-t5-base`) lies inside a base's folder: under its last name."""
+    """The folder of a text encoder (`t5-base`, `google/flan-t5-base`) inside a base's folder."""
     return f"text_encoder/{name.split('/')[-1]}"
 
 
 def _store_base(store: Store, name: str | None, folder: Path) -> dict[str, str]:
-    """Puts a base's files into the store as blobs and, for a named one, its index last."""
-    found = _open_base_folder(name or "", folder)
-    files = {path: store.put_blob(found.folder / path, Path(path).suffix.lower()) for path in found.files}
+    """Stores a base's files as blobs, then, for a base with a name, its index."""
+    base = _open_base_folder(name or "", folder)
+    files = {path: store.put_blob(base.folder / path, Path(path).suffix.lower()) for path in base.files}
     if name:
-        store.put(_index_key(name), json.dumps({"name": name, "digest": found.digest, "files": files}, sort_keys=True).encode())
+        store.put(_index_key(name), json.dumps({"name": name, "digest": base.digest, "files": files}, sort_keys=True).encode())
     return files
 
 

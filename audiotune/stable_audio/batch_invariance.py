@@ -1,14 +1,15 @@
-"""Batches whose rows do not know of each other: the same bits alone, beside others and in any order.
+"""Batches whose rows do not depend on each other: a request gives the same bits alone, in any batch and in any order.
 
 Matrix libraries may choose another kernel for another batch size or another number of threads, and another kernel rounds
-differently. The result of a request alone is the reference. A matrix product of the whole batch is taken where it was found, for
-that very shape in this process, to give the same bits; otherwise it is computed request by request, with the threads of one request.
-All other operations of a diffusion transformer compute each row by itself.
+differently. The result of a request alone is the reference. A matrix product of the whole batch is used only if a test with the
+same shape in this process gave the same bits; otherwise each request is computed alone, with the threads of one request. All other
+operations of a diffusion transformer compute each row by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,42 +22,41 @@ _batch_is_exact: dict[tuple[Any, ...], bool] = {}  # shapes of layers and batche
 def isolate_requests(model: Any) -> Iterator[None]:
     """Within the block, linear layers and convolutions of the model take their input [rows, ...] request by request.
 
-    With guidance a request has two rows, with and without its words; they are taken as a pair, which is what one request alone
-    would give the layer: alone nothing is slower than without this.
+    With guidance a request has two rows, with and without its words; they are computed as a pair, as for one request alone.
 
-    The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.load_adapter_pairs`. What these
-    add is computed request by request as well, and for that call only. With `wordless` the caller says that no request of the batch
-    has a negative prompt: this must not depend on what such a prompt comes to, or a neighbour's could change how a request is computed.
+    The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.load_adapter_pairs`. Their
+    product is computed request by request as well, and for that call only. `wordless` means that no request of the batch has a
+    negative prompt. The caller states it, because values in the batch must not decide how a request is computed.
 
-    Entered with the number of threads that a request alone is computed with; a batch may then be computed with another number. Not
-    for two threads on one model at a time.
+    Enter it with the number of threads for one request; a batch may then use another number. Not for two threads on one model at a
+    time.
     """
     import torch
     from torch import nn
 
-    if "forward" in vars(model):  # a batch within a batch: they are apart already
+    if "forward" in vars(model):  # a nested call: the layers are wrapped already
         yield
         return
     requests = _RequestBatch(torch.get_num_threads())
     layers: dict[str, Any] = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv1d)}
-    before = {part: vars(part)["forward"] for part in layers.values() if "forward" in vars(part)}  # packed ones have their own
-    listening = [part for name, part in model.named_modules() if name.endswith("cross_attn") and _maps_zeros_to_zeros(part)]
+    before = {part: vars(part)["forward"] for part in layers.values() if "forward" in vars(part)}  # of packed layers
+    attentions = [part for name, part in model.named_modules() if name.endswith("cross_attn") and _maps_zeros_to_zeros(part)]
     model.forward = requests.wrap_model(model.forward)
     for name, layer in layers.items():
         layer.forward = requests.wrap_layer(name, layer)
-    for part in listening:
+    for part in attentions:
         part.forward = requests.wrap_cross_attention(part.forward)
     try:
         yield
     finally:
-        for part in (model, *layers.values(), *listening):
+        for part in (model, *layers.values(), *attentions):
             del part.forward
         for part, forward in before.items():
             part.forward = forward
 
 
 class _RequestBatch:
-    """How many requests the model is asked for at the moment, and which adapters lie beside its layers.
+    """The number of requests in the current call of the model, and the adapters of its layers.
 
     Attributes:
         alone: threads that one request is computed with.
@@ -79,7 +79,7 @@ class _RequestBatch:
         return call
 
     def wrap_cross_attention(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Cross-attention for the rows that have words. Guidance's other half listens to zeros, of which zeros come."""
+        """Computes cross-attention only for rows with words. The unconditional half attends to zeros and gives zeros."""
         import torch
 
         def call(x: Any, context: Any = None, **options: Any) -> Any:
@@ -87,8 +87,8 @@ class _RequestBatch:
             halves = self.wordless and context is not None and len(x) == 2 * count and x.device.type == "cpu"
             if not halves or bool(context[count:].any()):
                 return forward(x, context=context, **options)
-            found = forward(x[:count], context=context[:count], **options)
-            return torch.cat([found, torch.zeros_like(found)])
+            attended = forward(x[:count], context=context[:count], **options)
+            return torch.cat([attended, torch.zeros_like(attended)])
 
         return call
 
@@ -100,7 +100,7 @@ class _RequestBatch:
         shape = (type(layer).__name__, packed, *layer.weight.shape, layer.bias is None, layer.weight.dtype)
 
         def call(x: Any) -> Any:
-            count, x = self.count, x.contiguous()  # another layout in memory is another kernel, too
+            count, x = self.count, x.contiguous()  # another memory layout may select another kernel
             pair = self.beside.get(name)
             forward = plain if pair is None else _add_low_rank_pair(plain, *pair)
             if count < 2 or x.ndim < 2:
@@ -127,7 +127,7 @@ def run_each_request(forward: Callable[[Any], Any], x: Any, count: int, threads:
 
 
 def _maps_zeros_to_zeros(attention: Any) -> bool:
-    """Whether zeros to listen to give zeros: values and output without a bias, as upstream has them."""
+    """Whether an all-zero context gives zeros: values and output have no bias, as upstream."""
     return all(getattr(getattr(attention, name, None), "bias", 0) is None for name in ("to_kv", "to_out"))
 
 
@@ -139,7 +139,7 @@ def _add_low_rank_pair(plain: Callable[[Any], Any], a: Any, b: Any) -> Callable[
 
 
 def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int, threads: int) -> bool:
-    """Whether the batch as a whole gives what its requests give apart: kernels are chosen by shapes, not by values."""
+    """Whether the whole batch gives the same bits as each request alone: libraries choose kernels by shape, not by value."""
     import torch
 
     drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
@@ -147,7 +147,7 @@ def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int, threads:
 
 
 class GuidanceScales:
-    """Guidance of each row where stable-audio-tools expects one number: it compares it with 1 and multiplies by it.
+    """Guidance per row in place of the one number that stable-audio-tools compares with 1 and multiplies by.
 
     Args:
         values: one a row; all are 1 (no guidance) or none is.
@@ -162,10 +162,10 @@ class GuidanceScales:
         self._rows = torch.tensor(values, dtype=torch.float32, device=device).reshape(-1, 1, 1)
 
     def select_rows(self, rows: Sequence[int]) -> GuidanceScales:
-        """Those of some rows."""
-        found = object.__new__(GuidanceScales)
-        found._off, found._rows = self._off, self._rows[list(rows)]
-        return found
+        """The guidance of some rows."""
+        selected = copy.copy(self)
+        selected._rows = self._rows[list(rows)]
+        return selected
 
     def __eq__(self, other: object) -> bool:
         return self._off if other == 1.0 else NotImplemented

@@ -1,4 +1,4 @@
-"""Conditioning: prompts and seconds become tensors once; they can be cut into rows and stacked."""
+"""Conditioning tensors of prompts and lengths, and operations on their rows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def embed_prompts(sa: StableAudio, prompts: Sequence[str], seconds: Sequence[flo
 
     rows = [{"prompt": p, "seconds_start": 0, "seconds_total": float(s)} for p, s in zip(prompts, seconds, strict=True)]
     with torch.no_grad():
-        found = sa.model.conditioner(rows, sa.device)
-    return {key: [value[0], value[1]] for key, value in found.items()}
+        tensors = sa.model.conditioner(rows, sa.device)
+    return {key: [value[0], value[1]] for key, value in tensors.items()}
 
 
 def take_row(cond: Mapping[str, Sequence[Any]], index: int) -> Conditioning:
@@ -31,11 +31,10 @@ def take_row(cond: Mapping[str, Sequence[Any]], index: int) -> Conditioning:
 
 
 def stack_rows(conds: Sequence[Mapping[str, Sequence[Any]]]) -> Conditioning:
-    """Several conditionings one below the other."""
+    """Several conditionings concatenated along the batch dimension."""
     import torch
 
-    keys = conds[0].keys()
     return {
-        key: [None if tensor is None else torch.cat([c[key][i] for c in conds]) for i, tensor in enumerate(conds[0][key])]
-        for key in keys
+        key: [None if tensor is None else torch.cat([c[key][i] for c in conds]) for i, tensor in enumerate(tensors)]
+        for key, tensors in conds[0].items()
     }

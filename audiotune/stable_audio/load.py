@@ -1,4 +1,4 @@
-"""Loading: a model config and a safetensors file become a model that can embed, encode, decode and generate."""
+"""Loads a model from its config and a safetensors file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audiotune.stable_audio.objective import is_rectified_flow
 from audiotune.stable_audio.upstream_factory import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
-_TINY_BASE = Path(__file__).resolve().parents[2] / "bases" / "tiny"  # its tokenizer serves configs without a folder
+_TINY_BASE = Path(__file__).resolve().parents[2] / "bases" / "tiny"  # configs without a folder use its tokenizer
 
 
 def load_model(
@@ -27,13 +27,13 @@ def load_model(
     device: str = "cpu",
     precision: Precision = "fp32",
 ) -> StableAudio:
-    """Builds the model with stable-audio-tools' own factory and fills it.
+    """Builds the model with stable-audio-tools' own factory and loads its weights.
 
     Args:
         config: a model config as a dictionary, its JSON file, or a folder with model_config.json (and model.safetensors,
             which is then the default of `weights`).
         weights: an unwrapped .safetensors file; None with a dictionary or JSON file leaves the random initial weights.
-        adapter: a LoRA adapter kept beside these weights, to be merged in memory.
+        adapter: a LoRA adapter to merge into the weights in memory.
         device: "cpu", "cuda", or as torch names it; "auto" is a GPU if there is one.
         precision: of the diffusion transformer; autoencoder and conditioners stay fp32.
 
@@ -44,7 +44,7 @@ def load_model(
     if weights is None and isinstance(config, Path) and config.is_dir():
         weights = config / WEIGHTS
     described = _resolve_tokenizers(described, folder)
-    is_rectified_flow(described["model"].get("diffusion", {}).get("diffusion_objective", "v"))  # refuses any other objective
+    is_rectified_flow(described["model"].get("diffusion", {}).get("diffusion_objective", "v"))  # raises for an unknown objective
     model = _build_model(described, folder)
     if weights is not None:
         load_weights(model, weights)
@@ -56,7 +56,7 @@ def load_model(
 
 
 def load_weights(model: Any, weights: Path) -> None:
-    """Loads an unwrapped safetensors file into the model; every tensor must be there and have its shape."""
+    """Loads an unwrapped safetensors file into the model; names and shapes of all tensors must match."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -93,7 +93,7 @@ def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
 
 
 def _resolve_tokenizers(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Tokenizer folders given relative to the config become absolute, in memory only."""
+    """Makes tokenizer folders given relative to the config absolute, in memory only."""
     for conditioner in config["model"].get("conditioning", {}).get("configs", []):
         name = conditioner.get("config", {}).get("tokenizer_name")
         if name and (folder / name).is_dir():

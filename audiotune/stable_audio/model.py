@@ -1,4 +1,4 @@
-"""A loaded model as every caller sees it: the modules of stable-audio-tools and the figures of its config."""
+"""A loaded model: the modules of stable-audio-tools and the values of its config."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StableAudio:
 
     @property
     def patch_frames(self) -> int:
-        """Latent frames that the transformer takes as one token; a sound has a multiple of them."""
+        """Latent frames per token of the transformer; the length of a sound is a multiple of it."""
         return int(getattr(getattr(self.model.model, "model", None), "patch_size", 1))
 
     @property

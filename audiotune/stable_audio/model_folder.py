@@ -1,4 +1,4 @@
-"""A model's files laid out in a folder, as the loaders want them, from the store's blobs."""
+"""A folder with a model's files, as the loaders need it, from the store's blobs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
 
 
 def link_model_files(store: Store, files: Mapping[str, str]) -> Path:
-    """A folder of links to blobs: file name -> store key. Made once per machine, under a name that only its content has.
+    """A folder of links to blobs (`files`: file name -> store key), named by its content.
 
-    Links, because a base's weights are gigabytes and lie in the store's folder or cache already.
+    Links, because weights have gigabytes and are in the store's folder or cache already.
     """
     name = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
     folder = choose_temporary_folder("models") / name

@@ -2,7 +2,7 @@
 
 v: Salimans and Ho 2022, alpha = cos(t pi/2), sigma = sin(t pi/2), target = alpha noise - sigma latents. Rectified flow: Liu et
 al. 2022, alpha = 1 - t, sigma = t, target = noise - latents. Both as stable-audio-tools' samplers expect them. Training,
-validation, evaluation and sampling all ask here. Imports torch only inside functions: the service reads settings without it.
+validation, evaluation and sampling use this module. It imports torch only inside functions: the service reads settings without it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 100.0  # of the v objective's samplers; the default
 
 
 def is_rectified_flow(objective: str) -> bool:
-    """True for rectified flow, False for v.
-
-    Raises:
-        ModelError: neither of the two.
-    """
+    """True for rectified flow, False for v. Raises ModelError for any other objective."""
     if objective not in OBJECTIVES:
         cure = f"use a base whose model_config.json has diffusion_objective {', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
         raise ModelError(f"the objective {objective!r} is not known", where="diffusion_objective", cure=cure)
@@ -64,7 +60,7 @@ def map_to_noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, 
 
 
 def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> torch.Tensor:
-    """Noise levels shifted by each sound's own length, where the base's config asks for it (`distribution_shift_options`)."""
+    """Shifts noise levels by the length of each sound if the base's config has `distribution_shift_options`."""
     import torch
 
     if shift is None:
@@ -73,15 +69,7 @@ def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> tor
 
 
 def add_noise(objective: str, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Model input and target, both [batch, channels, frames].
-
-    Args:
-        latents, noise: [batch, channels, frames].
-        t: noise levels [batch].
-
-    Raises:
-        ModelError: an objective that is neither v nor rectified flow.
-    """
+    """Model input and target of latents and noise, all [batch, channels, frames], at noise levels t [batch]."""
     import torch
 
     if is_rectified_flow(objective):

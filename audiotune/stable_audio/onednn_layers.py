@@ -1,7 +1,7 @@
-"""Linear layers of a frozen model in oneDNN's own layout: the same sums as torch's, with the widest registers of the processor.
+"""Linear layers of a frozen model in the memory layout of oneDNN, for serving on CPUs.
 
-torch's plain matrix products are MKL's, which keeps to AVX2 on processors that are not Intel's. oneDNN takes AVX-512 where there is any,
-and weights that lie as its kernels read them need not be laid out at every call. For serving on CPUs, where weights never change.
+torch's plain matrix products are MKL's, which uses only AVX2 on processors that are not Intel's. oneDNN uses AVX-512 if the
+processor has it, and packed weights need not be reordered at every call.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import Any
 
 from audiotune.stable_audio.model import StableAudio
 
-_ROWS = 256  # rows that the layout is chosen for; others are right as well
+_ROWS = 256  # the layout is optimal for this number of rows and correct for any
 
 
 def pack_linear_layers(sa: StableAudio) -> StableAudio:
-    """Packs the fp32 linear layers of a model on the CPU, in place; elsewhere, or where torch has no oneDNN, nothing happens.
+    """Packs the fp32 linear layers of a model on the CPU, in place. Does nothing on other devices or without oneDNN.
 
-    The plain weights are let go, so that no memory is spent twice: their shapes stay, their values are NaN. Nothing may be trained
-    or saved from this model any more.
+    The plain weights are freed: their shapes stay, their values are NaN. The model can no longer be trained or saved.
     """
     import torch
 
@@ -34,7 +33,7 @@ def pack_linear_layers(sa: StableAudio) -> StableAudio:
 
 
 def _is_plain_linear(part: Any) -> bool:
-    """A linear layer whose output is what its own weight and bias say."""
+    """Whether a module is an unmodified fp32 linear layer."""
     import torch
     from torch import nn
 

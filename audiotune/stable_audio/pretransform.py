@@ -1,8 +1,7 @@
-"""The tiny base's autoencoder behind stable-audio-tools' Pretransform: parts of a sound (spectrum.py) squeezed into latents.
+"""The tiny base's autoencoder as a Pretransform of stable-audio-tools: spectral features (`spectral_features`) to latents.
 
-A variational autoencoder (Kingma and Welling 2014) of ConvNeXt blocks (Liu et al. 2022) in one dimension. It sees parts, never
-audio, so it trains by plain regression, hundreds of times cheaper than one that has to make waveforms.
-Needs no stable_audio_tools until `SpectralPretransform` is made by its factory.
+A variational autoencoder (Kingma and Welling 2014) of one-dimensional ConvNeXt blocks (Liu et al. 2022). It is trained by
+regression on features, hundreds of times cheaper than an autoencoder of waveforms.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ RATIO = FRAMES_PER_LATENT * spectral_features.HOP
 
 
 class ConvNextBlock(nn.Module):
-    """ConvNeXt block on [batch, frames, width]: each channel looks along time, then all channels of a frame mix."""
+    """ConvNeXt block on [batch, frames, width]: convolution of each channel over time, then a mix of all channels of a frame."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -32,7 +31,7 @@ class ConvNextBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), 0.3))
 
     def forward(self, x: Tensor) -> Tensor:
-        # A depthwise convolution over five frames; as shifted sums it is ten times faster on a CPU than as a grouped one.
+        # A depthwise convolution over five frames. Shifted sums are ten times faster on a CPU than a grouped convolution.
         padded, frames = F.pad(x, (0, 0, 2, 2)), x.shape[1]
         y = sum((padded[:, i : i + frames] * weight for i, weight in enumerate(self.along)), torch.zeros_like(x))
         return x + self.scale * self.back(F.gelu(self.wide(self.norm(y))))
@@ -61,9 +60,8 @@ class SpectralAutoencoder(nn.Module):
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, [batch, latent frames, latents] each."""
         batch, frames, width = features.shape
-        mean, log_variance = self.encoder(features.reshape(batch, frames // FRAMES_PER_LATENT, FRAMES_PER_LATENT * width)).chunk(
-            2, dim=-1
-        )
+        folded = features.reshape(batch, frames // FRAMES_PER_LATENT, FRAMES_PER_LATENT * width)
+        mean, log_variance = self.encoder(folded).chunk(2, dim=-1)
         return mean, log_variance.clamp(-12, 4)
 
     def features(self, latents: Tensor) -> Tensor:
@@ -75,7 +73,7 @@ class SpectralAutoencoder(nn.Module):
 class SpectralPretransform(Pretransform):
     """Pretransform type "audiotune_spectral": mono at 22,050 Hz, 1024 samples a latent frame.
 
-    Latents have mean 0 and standard deviation 1 a channel over the material it was trained with (buffers `centre`, `spread`).
+    Each latent channel has mean 0 and standard deviation 1 over the training data (buffers `centre`, `spread`).
     `encode` is deterministic: the mean of the posterior.
 
     Raises:
@@ -104,7 +102,7 @@ class SpectralPretransform(Pretransform):
         self.spread = nn.Buffer(torch.ones(latents))
 
     def encode(self, x: Tensor, **ignored: Any) -> Tensor:
-        """Audio [batch, 1, samples] -> latents [batch, latents, ceil(samples / 1024)]; the end is padded with zeros."""
+        """Audio [batch, 1, samples] -> latents [batch, latents, ceil(samples / 1024)]; pads the end with zeros."""
         audio = F.pad(x.float().mean(dim=1), (0, -x.shape[-1] % RATIO))
         mean, _ = self.squeeze.posterior(spectral_features.join_features(spectral_features.analyse_audio(audio)))
         return ((mean - self.centre) / self.spread).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Opens unwrapped weights from the store, as evaluate and the generation service need them. Safetensors only."""
+"""Loads a model from the unwrapped weights in the store, for evaluate and the generation service. Safetensors only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def open_weights(store: Store, pointer: WeightsPointer, *, device: str = "cpu", 
     """The model of a weights pointer.
 
     Raises:
-        ModelError: the key does not carry the digest, or files that do not fit together.
-        DamagedBlobError: the stored bytes are not what the digest promises.
+        ModelError: the key does not contain the digest, or the files do not fit together.
+        DamagedBlobError: the stored bytes do not match the digest.
     """
     if digest_from_key(pointer.weights) != pointer.weights_digest:
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="register the release again")
@@ -27,9 +27,9 @@ def open_weights(store: Store, pointer: WeightsPointer, *, device: str = "cpu", 
 
 
 def _link_config_files(store: Store, pointer: WeightsPointer) -> Path:
-    """A folder of links to config and tokenizer, named by their content and made once on each machine."""
+    """A folder of links to the config and the files of the text conditioner."""
     for path in pointer.files:
-        place = PurePosixPath(path)
-        if place.is_absolute() or ".." in place.parts:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts:
             raise ModelError(f"{path!r} would leave the release's folder", where=pointer.config, cure="do not trust this release")
     return link_model_files(store, {CONFIG: pointer.config, **pointer.files})

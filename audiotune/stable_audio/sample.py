@@ -1,7 +1,7 @@
-"""Generation of sounds from requests. Each request has noise of its own, so it sounds the same alone and in a batch.
+"""Generates sounds from requests. Each request has its own noise, so it gives the same sound alone and in a batch.
 
-Unlike stable-audio-tools' generate_diffusion_cond it denoises only as many latent frames as the sound needs, touches no global
-seed or backend flag, and draws all noise, also that of stochastic samplers, from one CPU generator a request.
+Unlike stable-audio-tools' generate_diffusion_cond it denoises only as many latent frames as the sound needs, changes no global
+seed or backend flag, and draws all noise, also that of stochastic samplers, from one CPU generator per request.
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SamplingRequest:
-    """What is wanted.
+    """One sound to generate.
 
     Attributes:
-        prompt: words.
-        negative_prompt: words to stay away from; "" for none.
+        negative_prompt: what the sound must not be; "" for none.
         seconds: length of the sound, > 0, at most the model's window.
         steps: denoising steps, >= 1.
-        guidance: classifier-free guidance; 1 is none (and half the work).
-        seed: decides all noise; 0 to 2**63 - 1.
+        guidance: classifier-free guidance; 1 is none and halves the computation.
+        seed: determines all noise; 0 to 2**63 - 1.
         sampler: one of `samplers.list_samplers(objective)`; None is the model's deterministic default.
         init: a sound to start from.
-        init_strength: how much of it is made anew, above 0 to 1 (nothing of it is left).
-        redo: (start, end) in seconds: only this part of `init` is made anew, from noise; the rest stays as it is, to the bit but
-            for fades of 20 ms inside the part. It may reach beyond the end of `init`.
-        guidance_rescale: 0 to 1, brings the spread of guided latents back (Lin et al. 2024); upstream's scale_phi.
-        adapters: LoRA adapters beside the model's weights, each with its strength.
+        init_strength: how much of `init` is regenerated, above 0; 1 keeps nothing of it.
+        redo: (start, end) in seconds: only this part of `init` is regenerated, from noise. The rest stays bit-exact; fades of 20 ms
+            lie inside the part. It may reach beyond the end of `init`.
+        guidance_rescale: 0 to 1, restores the standard deviation of guided latents (Lin et al. 2024); upstream's scale_phi.
+        adapters: LoRA adapters for this request, each with its strength.
     """
 
     prompt: str
@@ -58,22 +57,20 @@ class SamplingRequest:
     adapters: tuple[tuple[Adapter, float], ...] = ()
 
     def batch_key(self) -> tuple[Any, ...]:
-        """Requests with the same value can be denoised together, if their latent lengths are the same too."""
-        guided, parts = self.guidance != 1, self.redo is not None
-        words, added = (guided, bool(self.negative_prompt), self.guidance_rescale), sort_adapters(self.adapters)
-        return (self.steps, self.sampler, *words, _init_strength(self), parts, *added)
+        """Requests with the same value and the same latent length can be denoised in one batch."""
+        guidance = (self.guidance != 1, bool(self.negative_prompt), self.guidance_rescale)
+        init = (_init_strength(self), self.redo is not None)
+        return (self.steps, self.sampler, *guidance, *init, *sort_adapters(self.adapters))
 
 
 def generate_sounds(sa: StableAudio, requests: Sequence[SamplingRequest], on_step: OnStep | None = None) -> list[Sound]:
-    """The sounds of the requests, in their order; alike ones are denoised together.
-
-    A request's sound does not depend on the others: the same bits alone and in any batch (tested on CPUs).
+    """The sounds of the requests, in their order. Similar requests share a batch; each gives the same bits as alone (on CPUs).
 
     Args:
         on_step: called with (steps done, steps in all) of all requests; may raise to stop.
 
     Raises:
-        GenerationError: a request the model cannot meet; all are checked before any work is done.
+        GenerationError: a request that the model cannot meet; checked before anything is computed.
     """
     for request in requests:
         check_request(sa, request)
@@ -83,13 +80,13 @@ def generate_sounds(sa: StableAudio, requests: Sequence[SamplingRequest], on_ste
     sounds: dict[int, Sound] = {}
     for group in groups:
 
-        def stepped(_done: int, _total: int, count: int = len(group)) -> None:
+        def report_step(_done: int, _total: int, count: int = len(group)) -> None:
             nonlocal done
             done += count
             if on_step is not None:
                 on_step(min(done, total), total)
 
-        for i, sound in zip(group, generate_batch(sa, [requests[i] for i in group], stepped)):
+        for i, sound in zip(group, generate_batch(sa, [requests[i] for i in group], report_step)):
             assert sound is not None
             sounds[i] = sound
     return [sounds[i] for i in range(len(requests))]
@@ -101,21 +98,21 @@ def generate_batch(
     on_step: OnStep | None = None,
     gone: samplers.AbandonedRows | None = None,
 ) -> list[Sound | None]:
-    """The sounds of requests of one latent length and one `batch_key()`, as one batch; None for those that are gone.
+    """The sounds of requests with one latent length and one `batch_key()`, as one batch; None for abandoned requests.
 
     Args:
         on_step: called with (steps done, steps in all) of the batch; may raise to stop.
-        gone: places of the requests nobody waits for any more; asked before each step, not computed after it.
+        gone: returns the indices of abandoned requests; called before each step, which then leaves them out.
 
     Raises:
-        CancelledError: all are gone.
+        CancelledError: all are abandoned.
         GenerationError: their keys differ.
     """
     if len({(count_latent_frames(sa, r.seconds), *r.batch_key()) for r in requests}) != 1:
         raise GenerationError("these requests are not alike", cure="denoise them apart")
     total, done = count_steps(sa, requests[0]), 0
 
-    def stepped() -> None:
+    def report_step() -> None:
         nonlocal done
         done = min(done + 1, total)
         if on_step is not None:
@@ -123,34 +120,30 @@ def generate_batch(
 
     alone, together = count_batch_threads(sa, requests[0], 1), count_batch_threads(sa, requests[0], len(requests))
     threads.log_threads(together, f"{len(requests)} at a time of {requests[0].seconds:.2f} s")
-    with threads.use_threads(alone):  # what is computed for one request: the same bits as without the others
-        made = _denoise_batch(sa, requests, stepped, gone, together)
-        left = set(range(len(requests))) - set(gone() if gone else ())
+    with threads.use_threads(alone):  # as for one request alone, so that the bits are the same
+        denoised = _denoise_batch(sa, requests, report_step, gone, together)
+        abandoned = set(gone() if gone else ())
         return [
-            _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request)
-            if place in left
-            else None
-            for place, (latents, request) in enumerate(zip(made, requests))
+            None
+            if i in abandoned
+            else _restore_outside_redo(sa, decode_latents(sa, latents, round(request.seconds * sa.sample_rate_hz)), request)
+            for i, (latents, request) in enumerate(zip(denoised, requests))
         ]
 
 
 def count_batch_threads(sa: StableAudio, request: SamplingRequest, count: int) -> int:
-    """Threads that a CPU denoises `count` requests like this one with, see `threads`."""
+    """CPU threads for a batch of `count` requests like this one, see `threads`."""
     rows = count if request.guidance == 1 else 2 * count
     return threads.choose_threads(sa, rows * count_latent_frames(sa, request.seconds) // sa.patch_frames)
 
 
 def count_steps(sa: StableAudio, request: SamplingRequest) -> int:
-    """Denoising steps that a request really takes."""
+    """Denoising steps that are computed for a request."""
     return samplers.count_sampler_steps(sa.objective, request.steps, _init_strength(request))
 
 
 def check_request(sa: StableAudio, request: SamplingRequest) -> None:
-    """Says what is wrong with a request before anything is computed.
-
-    Raises:
-        GenerationError: naming the field.
-    """
+    """Raises GenerationError, naming the field, for a request that the model cannot meet."""
     longest_s = sa.window_frames / sa.sample_rate_hz
     names = samplers.list_samplers(sa.objective)
     faults = (
@@ -169,9 +162,9 @@ def check_request(sa: StableAudio, request: SamplingRequest) -> None:
 
 
 def count_latent_frames(sa: StableAudio, seconds: float) -> int:
-    """Latent frames that are denoised for a sound of `seconds`: as many as it needs, up to an eighth more.
+    """Latent frames to denoise for a sound of `seconds`: as many as it needs, up to an eighth more.
 
-    Lengths fall into steps, eight to an octave, so that sounds of nearly one length can be denoised together.
+    Lengths are rounded up to one of eight steps per octave, so that sounds of similar length share a batch.
     """
     frames = max(1, math.ceil(round(seconds * sa.sample_rate_hz) / sa.downsampling_ratio))
     step = max(1, 1 << max(0, frames.bit_length() - 4))
@@ -179,10 +172,10 @@ def count_latent_frames(sa: StableAudio, seconds: float) -> int:
 
 
 def _group_requests(sa: StableAudio, requests: Sequence[SamplingRequest]) -> list[list[int]]:
-    found: dict[tuple[Any, ...], list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for i, request in enumerate(requests):
-        found.setdefault((count_latent_frames(sa, request.seconds), *request.batch_key()), []).append(i)
-    return list(found.values())
+        groups.setdefault((count_latent_frames(sa, request.seconds), *request.batch_key()), []).append(i)
+    return list(groups.values())
 
 
 def _init_strength(request: SamplingRequest) -> float | None:
@@ -194,35 +187,35 @@ def _redo_fits(request: SamplingRequest) -> bool:
     return request.init is not None and 0 <= start_s < end_s <= request.seconds + 1e-6
 
 
-def _restore_outside_redo(sa: StableAudio, made: Sound, request: SamplingRequest) -> Sound:
-    """Outside the part that was made anew the init sound itself, for the autoencoder changes what it passes on."""
+def _restore_outside_redo(sa: StableAudio, generated: Sound, request: SamplingRequest) -> Sound:
+    """Puts the init sound back outside the regenerated part: the autoencoder does not reproduce it exactly."""
     if request.redo is None or request.init is None:
-        return made
-    rate = sa.sample_rate_hz
+        return generated
+    rate, frames = sa.sample_rate_hz, generated.frames
     start, end = (round(second * rate) for second in request.redo)
     fade = min(round(_FADE_S * rate), (end - start) // 2)
-    new = np.zeros(made.frames, np.float32)  # how much of the new sound is heard
+    new = np.zeros(frames, np.float32)  # gain of the new sound
     new[start:end] = 1.0
     if start > 0:
         new[start : start + fade] = np.linspace(0, 1, fade, dtype=np.float32)
-    if end < made.frames:
+    if end < frames:
         new[end - fade : end] = np.linspace(1, 0, fade, dtype=np.float32)
-    old = request.init.to_channels(made.channels).resample(rate).data[:, : made.frames]
-    old = np.pad(old, ((0, 0), (0, made.frames - old.shape[1])))
-    return Sound(made.data * new + old * (1 - new), rate)
+    old = request.init.to_channels(generated.channels).resample(rate).data[:, :frames]
+    old = np.pad(old, ((0, 0), (0, frames - old.shape[1])))
+    return Sound(generated.data * new + old * (1 - new), rate)
 
 
 def _denoise_batch(
     sa: StableAudio,
     requests: Sequence[SamplingRequest],
-    stepped: Callable[[], None],
+    on_step: Callable[[], None],
     gone: samplers.AbandonedRows | None,
     together: int,
 ) -> list[np.ndarray[Any, Any]]:
-    """Latents [latent_channels, latent_frames] of alike requests of one length.
+    """Latents [latent_channels, latent_frames] of similar requests of one length.
 
     Args:
-        together: threads for the sampler; everything before it is computed request by request, with the caller's threads.
+        together: threads for the sampler; the inputs are computed request by request with the caller's threads.
     """
     import torch
 
@@ -237,32 +230,33 @@ def _denoise_batch(
         start = noise()
         init = torch.stack([_encode_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
-        added = load_adapter_pairs(sa, first.adapters)
-        model = samplers.GuidedModel(sa, _build_model_inputs(sa, requests), guidance, first.guidance_rescale, gone, added)
+        adapters = load_adapter_pairs(sa, first.adapters)
+        model = samplers.GuidedModel(sa, _build_model_inputs(sa, requests), guidance, first.guidance_rescale, gone, adapters)
         if first.redo is not None:
             model.fix_latents(init, torch.stack([_build_redo_mask(sa, r, shape[1]) for r in requests]).to(device))
             init = None
         with threads.use_threads(together):
-            made = samplers.run_sampler(sa, model, start, noise, first.steps, first.sampler, init, _init_strength(first), stepped)
-    return [latents.float().cpu().numpy() for latents in made]
+            batch = samplers.run_sampler(
+                sa, model, start, noise, first.steps, first.sampler, init, _init_strength(first), on_step
+            )
+    return [latents.float().cpu().numpy() for latents in batch]
 
 
 def _build_model_inputs(sa: StableAudio, requests: Sequence[SamplingRequest]) -> dict[str, Any]:
-    """What the diffusion model takes beside latents and time: the words, the lengths, and the words to stay away from."""
-    seconds = [r.seconds for r in requests]
-    # Row by row, so that the words of others cannot change a bit of an embedding.
-    positive = conditioning.stack_rows([conditioning.embed_prompts(sa, [r.prompt], [s]) for r, s in zip(requests, seconds)])
-    inputs = dict(sa.model.get_conditioning_inputs(positive))
+    """The inputs of the diffusion model besides latents and time: prompts, lengths and negative prompts."""
+
+    def embed(prompts: Sequence[str]) -> conditioning.Conditioning:  # row by row: other prompts must not change a bit of a row
+        rows = [conditioning.embed_prompts(sa, [prompt], [r.seconds]) for prompt, r in zip(prompts, requests)]
+        return conditioning.stack_rows(rows)
+
+    inputs = dict(sa.model.get_conditioning_inputs(embed([r.prompt for r in requests])))
     if requests[0].negative_prompt:
-        negative = conditioning.stack_rows(
-            [conditioning.embed_prompts(sa, [r.negative_prompt], [s]) for r, s in zip(requests, seconds)]
-        )
-        inputs.update(sa.model.get_conditioning_inputs(negative, negative=True))
+        inputs |= sa.model.get_conditioning_inputs(embed([r.negative_prompt for r in requests]), negative=True)
     return inputs
 
 
 def _build_redo_mask(sa: StableAudio, request: SamplingRequest, frames: int) -> Any:
-    """[1, frames]: 1 where latents are made anew. What reaches beyond the init sound is always new."""
+    """[1, frames]: 1 where latents are regenerated, which includes all frames beyond the init sound."""
     import torch
 
     assert request.redo is not None
@@ -275,7 +269,7 @@ def _build_redo_mask(sa: StableAudio, request: SamplingRequest, frames: int) -> 
 
 
 def _encode_init(sa: StableAudio, request: SamplingRequest, frames: int) -> Any:
-    """Latents of the sound to start from, cut or padded with silence to the length of the new one."""
+    """Latents of the init sound, cut or padded with silence to `frames` latent frames."""
     import torch
 
     assert request.init is not None

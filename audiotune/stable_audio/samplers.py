@@ -1,4 +1,4 @@
-"""Samplers: from noise to latents, with stable-audio-tools' denoiser and k-diffusion; the caller gives all noise."""
+"""Samplers of stable-audio-tools and k-diffusion: from noise, which the caller provides, to latents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def list_samplers(objective: str) -> tuple[str, ...]:
 
 
 def count_sampler_steps(objective: str, steps: int, strength: float | None) -> int:
-    """Steps that are really taken: with an init sound the v objective takes only the later ones."""
+    """Steps that are computed: with an init sound the v objective computes only the later ones."""
     if strength is None or is_rectified_flow(objective):
         return steps
     part = math.log(strength_to_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
@@ -44,10 +44,10 @@ class GuidedModel:
     """The diffusion model with its conditioning and guidance, as samplers call it: latents and times in [0, 1].
 
     Args:
-        inputs: what the model takes beside latents and time, tensors of one row a request.
+        inputs: the model's inputs besides latents and time, tensors with one row per request.
         guidance: of each row.
-        beside: adapters beside the model's layers, see `batch_invariance.isolate_requests`.
-        gone: rows nobody waits for any more, asked at every call: they are computed no further and come back as zeros.
+        gone: returns the abandoned rows; called at every step. They are computed no further and returned as zeros.
+        beside: adapters of the model's layers, see `batch_invariance.isolate_requests`.
     """
 
     def __init__(
@@ -62,39 +62,39 @@ class GuidedModel:
         self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
         self._scales = GuidanceScales(guidance, sa.device)
         self._inputs, self._left = dict(inputs, batch_cfg=True), list(range(len(guidance)))
-        self._held: tuple[Any, Any] | None = None
-        self._aside = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
+        self._fixed: tuple[Any, Any] | None = None
+        self._batch_options = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
         self._predicts_velocity = is_rectified_flow(sa.objective)
         if type(self.model).__name__ == "DiTWrapper":
-            # Upstream recomputes activations even where nothing is learned; that only costs time here.
+            # Upstream recomputes activations even without gradients, which only costs time.
             self._inputs.update(scale_phi=rescale, use_checkpointing=False)
 
-    def fix_latents(self, latents: Any, anew: Any) -> None:
-        """Keeps latents [rows, channels, frames] where `anew` [rows, 1, frames] is 0: there they are what is predicted."""
-        self._held = (latents, anew)
+    def fix_latents(self, latents: Any, mask: Any) -> None:
+        """Makes the model predict `latents` [rows, channels, frames] wherever `mask` [rows, 1, frames] is 0."""
+        self._fixed = (latents, mask)
 
     def apply_fixed_latents(self, denoised: Any) -> Any:
-        """A prediction of the clean latents with what is held in its place."""
-        if self._held is None:
+        """A prediction of the clean latents, with the fixed latents in their place."""
+        if self._fixed is None:
             return denoised
-        latents, anew = self._held
-        return denoised * anew + latents * (1 - anew)
+        latents, mask = self._fixed
+        return denoised * mask + latents * (1 - mask)
 
     def __call__(self, x: Any, t: Any, **_: Any) -> Any:
-        found = self._call_model(x, t)
-        if self._held is None or not self._predicts_velocity:
-            return found  # a v-objective's prediction is held where the clean latents are known: in _k_diffusion
+        output = self._call_model(x, t)
+        if self._fixed is None or not self._predicts_velocity:
+            return output  # for the v objective _sample_k_diffusion fixes the latents
         times = t.reshape(-1, 1, 1).clamp(min=1e-4).to(x.dtype)
-        return (x - self.apply_fixed_latents(x - times * found)) / times
+        return (x - self.apply_fixed_latents(x - times * output)) / times
 
     def _call_model(self, x: Any, t: Any) -> Any:
         self._drop_abandoned_rows(self._gone())
-        if len(self._left) == self._rows:
-            return self.model(x, t, cfg_scale=self._scales, **self._aside, **self._inputs).to(x.dtype)
-        found = x.new_zeros(x.shape)
-        left = self._left
-        found[left] = self.model(x[left], t[left], cfg_scale=self._scales, **self._aside, **self._inputs).to(x.dtype)
-        return found
+        left, options = self._left, {"cfg_scale": self._scales, **self._batch_options, **self._inputs}
+        if len(left) == self._rows:
+            return self.model(x, t, **options).to(x.dtype)
+        output = x.new_zeros(x.shape)
+        output[left] = self.model(x[left], t[left], **options).to(x.dtype)
+        return output
 
     def _drop_abandoned_rows(self, gone: Collection[int]) -> None:
         """Raises CancelledError when no row is left."""
@@ -108,7 +108,7 @@ class GuidedModel:
 
 
 def _select_rows(value: Any, places: list[int], rows: int) -> Any:
-    """Some rows of a tensor, or of the tensors in a list; anything else as it is."""
+    """Some rows of a tensor, or of the tensors in a list; any other value unchanged."""
     if isinstance(value, list | tuple):
         return type(value)(_select_rows(one, places, rows) for one in value)
     return value[places] if hasattr(value, "ndim") and value.ndim and len(value) == rows else value
@@ -123,20 +123,20 @@ def run_sampler(
     sampler: str | None,
     init: Any,
     strength: float | None,
-    stepped: Callable[[], None],
+    on_step: Callable[[], None],
 ) -> Any:
     """Latents [rows, channels, frames] from unit noise `start`.
 
     Args:
-        noise: gives fresh unit noise of the same shape, row by row from each row's own generator.
-        init, strength: latents to start from and how much of them is made anew, or None.
-        stepped: called after each step.
+        noise: returns new unit noise of the same shape, each row from its own generator.
+        init, strength: latents to start from and how much of them is regenerated, or None.
+        on_step: called after each step.
     """
     name = sampler or list_samplers(sa.objective)[0]
     if not is_rectified_flow(sa.objective):
-        return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, stepped)
+        return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, on_step)
     if name == "pingpong":
-        return _sample_pingpong(model, start, noise, steps, init, strength, stepped, sa.model.dist_shift)
+        return _sample_pingpong(model, start, noise, steps, init, strength, on_step, sa.model.dist_shift)
     with silence_output():
         from stable_audio_tools.inference.sampling import sample_rf
     return sample_rf(
@@ -147,7 +147,7 @@ def run_sampler(
         sampler_type=name,
         sigma_max=1.0 if strength is None else strength,
         device=start.device,
-        callback=lambda _: stepped(),
+        callback=lambda _: on_step(),
         disable_tqdm=True,
         dist_shift=sa.model.dist_shift,
     )
@@ -161,24 +161,26 @@ def _sample_k_diffusion(
     name: str,
     init: Any,
     strength: float | None,
-    stepped: Callable[[], None],
+    on_step: Callable[[], None],
 ) -> Any:
     with silence_output():
         import k_diffusion
     from_sigma = SIGMA_MAX if strength is None else strength_to_sigma(strength)
     sigmas = k_diffusion.sampling.get_sigmas_polyexponential(steps, SIGMA_MIN, from_sigma, 1.0, device=start.device)
     x = start * sigmas[0] if init is None else init + start * sigmas[0]
-    play = {
+    sample = {
         "dpmpp-2m": k_diffusion.sampling.sample_dpmpp_2m,
         "k-heun": k_diffusion.sampling.sample_heun,
         "dpmpp-2m-sde": k_diffusion.sampling.sample_dpmpp_2m_sde,
         "dpmpp-3m-sde": k_diffusion.sampling.sample_dpmpp_3m_sde,
     }[name]
-    fresh = {"noise_sampler": lambda _sigma, _next: noise()} if name.endswith("-sde") else {}
+    options = {"noise_sampler": lambda _sigma, _next: noise()} if name.endswith("-sde") else {}
     denoiser = k_diffusion.external.VDenoiser(model)
-    return play(
-        lambda *at, **_: model.apply_fixed_latents(denoiser(*at)), x, sigmas, disable=True, callback=lambda _: stepped(), **fresh
-    )
+
+    def denoise(*at: Any, **_: Any) -> Any:
+        return model.apply_fixed_latents(denoiser(*at))
+
+    return sample(denoise, x, sigmas, disable=True, callback=lambda _: on_step(), **options)
 
 
 def _sample_pingpong(
@@ -188,10 +190,10 @@ def _sample_pingpong(
     steps: int,
     init: Any,
     strength: float | None,
-    stepped: Callable[[], None],
+    on_step: Callable[[], None],
     shift: Any,
 ) -> Any:
-    """Denoise fully, noise again a little less, and so on: for distilled models (stable-audio-tools' sample_flow_pingpong)."""
+    """Denoises fully, adds a little less noise, and repeats: for distilled models (stable-audio-tools' sample_flow_pingpong)."""
     import torch
 
     top = 1.0 if strength is None else strength
@@ -204,5 +206,5 @@ def _sample_pingpong(
     for now, following in itertools.pairwise(times):
         denoised = x - now.item() * model(x, now.item() * ones)
         x = (1 - following.item()) * denoised + following.item() * noise() if following > 0 else denoised
-        stepped()
+        on_step()
     return x

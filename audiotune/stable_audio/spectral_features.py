@@ -1,13 +1,13 @@
-"""Partials and noise: what a sound is made of, frame by frame, and the way back to a sound.
+"""Analysis of sounds into partials, noise and loudness, frame by frame, and synthesis from them.
 
 Analysis takes a short-time spectrum and moves the energy of each bin to its instantaneous frequency (reassignment, Auger and
-Flandrin 1995), so that a steady partial is a sharp line whatever its pitch. What does not agree with its neighbours about its
-frequency counts as noise. Each line is drawn as a bell over bands of 50 cents: in decibels a bell is a parabola, so the slope
-at its top tells where inside the band the partial lies, and a neural network that blurs the picture a little does not move it.
-Synthesis finds the tops, plays one sine oscillator for each with continuous phase, and shaped noise; then corrects the loudness
-to the stored envelope. Phases are not kept: they are chosen anew, always the same.
+Flandrin 1995), so that a steady partial becomes a sharp line. Energy whose frequency differs from that of its neighbours counts
+as noise. Each line is drawn as a bell over bands of 50 cents. In decibels a bell is a parabola, so the slope at its top gives the
+frequency inside the band, and the slight blur of a neural network does not move it. Synthesis plays one sine oscillator with
+continuous phase for each top, adds shaped noise, and corrects the loudness to the stored envelope. Phases are not stored; the
+start phases are fixed.
 
-All functions take and return float32 tensors; a batch row never depends on its neighbours.
+All functions take and return float32 tensors; no row of a batch depends on another.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from torch.nn import functional as F
 
 RATE_HZ = 22_050
 HOP = 512  # audio frames a spectral frame: 23 ms
-WINDOW = 2048  # 93 ms: partials 43 Hz apart are told from each other
+WINDOW = 2048  # 93 ms: separates partials that are 43 Hz apart
 BANDS, BANDS_PER_OCTAVE, LOWEST_HZ = 196, 24, 37.0  # 8.2 octaves, up to 10.3 kHz
-BELL_WIDTH = 0.9  # deviation of the bell a partial is drawn as, in bands
+BELL_WIDTH = 0.9  # standard deviation of a partial's bell, in bands
 NOISE_BANDS = 32
 LEVELS, LEVEL_HOP = 4, 128  # loudness values a spectral frame, every 5.8 ms
 FLOOR_DB = -80.0
 FEATURES = BANDS + NOISE_BANDS + LEVELS
 
-_RIPPLE = 0.35  # disagreement of neighbouring bins about their frequency, in bins, that makes them noise
+_RIPPLE = 0.35  # difference between the frequencies of neighbouring bins, in bins, from which they count as noise
 _LEVEL_WINDOW = 512
-_BLOCK = 32  # frames whose sines are played at a time
+_BLOCK = 32  # frames whose sines are synthesised at a time
 _FINE = 4  # steps a band while bells are drawn
 _CURVE = 10 * math.log10(math.e) / (BELL_WIDTH**2 * -FLOOR_DB / 2)  # second derivative of a bell in levels a band
 
 
 class SpectralFeatures(NamedTuple):
-    """What a sound is made of. Levels are scaled: -1 is FLOOR_DB (-80 dBFS), +1 is 0 dBFS.
+    """Levels of a sound, scaled so that -1 is FLOOR_DB (-80 dBFS) and +1 is 0 dBFS.
 
     Attributes:
         level: of partials, as bells, [batch, frames, BANDS].
-        noise: level of noise, [batch, frames, NOISE_BANDS].
-        loudness: of all together, [batch, frames, LEVELS].
+        noise: of noise, [batch, frames, NOISE_BANDS].
+        loudness: of the whole sound, [batch, frames, LEVELS].
     """
 
     level: Tensor
@@ -57,12 +57,12 @@ def join_features(parts: SpectralFeatures) -> Tensor:
 
 
 def split_features(features: Tensor) -> SpectralFeatures:
-    """The way back from `joined`."""
+    """The inverse of `join_features`."""
     return SpectralFeatures(*features.split([BANDS, NOISE_BANDS, LEVELS], dim=-1))
 
 
 def analyse_audio(audio: Tensor) -> SpectralFeatures:
-    """Parts of mono audio [batch, samples] at RATE_HZ; `samples` is a multiple of HOP."""
+    """Features of mono audio [batch, samples] at RATE_HZ; `samples` is a multiple of HOP."""
     spectrum, ramp = _compute_spectra(audio)
     power = spectrum.abs() ** 2
     bins = torch.arange(power.shape[-1], device=audio.device)
@@ -70,20 +70,17 @@ def analyse_audio(audio: Tensor) -> SpectralFeatures:
     tonal = _compute_tonality(place, power)
     power = power * (4 / (WINDOW * _hann_window(audio.device).square().sum()))  # a sine of amplitude 1 has power 1
     level = _power_to_level(_draw_bells(place, power * tonal))
-    noise = (power * (1 - tonal)) @ _build_noise_bank(audio.device)
-    return SpectralFeatures(
-        level, _power_to_level(noise), _power_to_level(_compute_loudness(audio)).reshape(len(audio), -1, LEVELS)
-    )
+    noise = _power_to_level((power * (1 - tonal)) @ _build_noise_bank(audio.device))
+    return SpectralFeatures(level, noise, _power_to_level(_compute_loudness(audio)).reshape(len(audio), -1, LEVELS))
 
 
 def synthesise_audio(parts: SpectralFeatures) -> Tensor:
     """Audio [batch, frames * HOP] at RATE_HZ."""
     audio = torch.cat([_synthesise_sines(*_find_partials(level)) for level in parts.level])
     audio = audio + _synthesise_noise(parts.noise)
-    wanted = parts.loudness.reshape(len(audio), -1)
-    heard = _power_to_level(_compute_loudness(audio))
-    gain_db = ((wanted - heard) * (-FLOOR_DB / 2)).clamp(-40, 12)
-    gain_db = gain_db - 40 * (wanted < -0.97)  # below -79 dBFS is silence
+    target = parts.loudness.reshape(len(audio), -1)
+    gain_db = ((target - _power_to_level(_compute_loudness(audio))) * (-FLOOR_DB / 2)).clamp(-40, 12)
+    gain_db = gain_db - 40 * (target < -0.97)  # below -79 dBFS is silence
     gain = F.interpolate(10 ** (gain_db[:, None] / 20), scale_factor=LEVEL_HOP, mode="linear", align_corners=False)[:, 0]
     return audio * gain
 
@@ -95,7 +92,7 @@ def _power_to_level(power: Tensor) -> Tensor:
 
 
 def _level_to_amplitude(level: Tensor) -> Tensor:
-    """The way back from `_scaled`, as amplitude; 0 at the floor."""
+    """The inverse of `_power_to_level`, as amplitude; 0 at the floor."""
     amplitude: Tensor = 10 ** ((level.clamp(-1, 1.2) - 1) * (-FLOOR_DB / 40))
     return (amplitude - 10 ** (FLOOR_DB / 20)).clamp_min(0)
 
@@ -116,7 +113,7 @@ def _compute_spectra(audio: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _compute_tonality(place: Tensor, power: Tensor) -> Tensor:
-    """1 where neighbouring bins and frames place their energy at one frequency, 0 where they do not."""
+    """1 where neighbouring bins and frames have one frequency, 0 where their frequencies differ."""
     ripple = F.pad((place[..., 2:] - place[..., :-2]) / 2, (1, 1))
     weighted = torch.stack([ripple.square().clamp_max(4.0) * power, power], dim=1)
     smooth = F.avg_pool2d(weighted, 3, stride=1, padding=1)
@@ -135,17 +132,17 @@ def _draw_bells(place: Tensor, power: Tensor) -> Tensor:
 
 @functools.cache
 def _build_bell_bank(device: torch.device) -> Tensor:
-    """One bell a fine step: [BANDS * _FINE, BANDS]."""
+    """One bell per fine step: [BANDS * _FINE, BANDS]."""
     distance = torch.arange(BANDS * _FINE)[:, None] / _FINE - torch.arange(BANDS)
     return torch.exp(-0.5 * (distance / BELL_WIDTH) ** 2).to(device)
 
 
 def _find_partials(level: Tensor) -> tuple[Tensor, Tensor]:
-    """Amplitude and place (in bands) of the partial of each band, [frames, BANDS] each; 0 where a neighbour has it."""
+    """Amplitude and place (in bands) of each band's partial, [frames, BANDS] each; amplitude 0 if it belongs to a neighbour."""
     around = F.pad(level[None], (1, 1), mode="replicate")[0]
     away = ((around[:, 2:] - around[:, :-2]) / (2 * _CURVE)).clamp(-1, 1)
-    has_it = ((0.6 - away.abs()) / 0.2).clamp(0, 1)
-    amplitude = _level_to_amplitude(level + 0.5 * _CURVE * away**2) * has_it
+    is_inside = ((0.6 - away.abs()) / 0.2).clamp(0, 1)
+    amplitude = _level_to_amplitude(level + 0.5 * _CURVE * away**2) * is_inside
     return amplitude, torch.arange(BANDS, device=level.device) + away
 
 
@@ -167,21 +164,21 @@ def _compute_loudness(audio: Tensor) -> Tensor:
 
 
 def _draw_seeded(shape: tuple[int, ...], seed: int, device: torch.device, *, normal: bool) -> Tensor:
-    """The same random numbers at every call and on every device; no global generator is touched."""
+    """The same random numbers at every call and on every device; leaves the global generator alone."""
     generator = torch.Generator().manual_seed(seed)
     draw = torch.randn if normal else torch.rand
     return draw(shape, generator=generator).to(device)
 
 
 def _synthesise_sines(amplitude: Tensor, place: Tensor) -> Tensor:
-    """One oscillator a band, [frames, BANDS] -> [1, frames * HOP]; bands that are silent all the time are skipped."""
+    """One oscillator per band, [frames, BANDS] -> [1, frames * HOP]; skips bands that are always silent."""
     heard = (amplitude.amax(dim=0) > 0).nonzero()[:, 0]
     if not len(heard):
         return amplitude.new_zeros(1, len(amplitude) * HOP)
     amplitude, band = amplitude[:, heard].T, place[:, heard]  # [bands, frames], [frames, bands]
     cycles = LOWEST_HZ * 2 ** (band.T / BANDS_PER_OCTAVE) / RATE_HZ  # a sample, at the centre of each frame
     start = _draw_seeded((BANDS,), 1, place.device, normal=False)[heard]
-    # Between the centres of two frames amplitude and frequency go in straight lines; the first and last half frame hold still.
+    # Amplitude and frequency are linear between frame centres, and constant in the first and last half frame.
     amplitude, cycles = _repeat_edge_frames(amplitude), _repeat_edge_frames(cycles)
     mean = (cycles[:, 1:] + cycles[:, :-1]).double() * (HOP / 2)
     phase = (start[:, None] + torch.cumsum(F.pad(mean, (1, 0)), dim=1)).remainder(1.0).float()
@@ -215,11 +212,10 @@ def _synthesise_noise(level: Tensor) -> Tensor:
     bank = _build_noise_bank(level.device)
     # A band's power is spread over its bins: white noise of variance 1 has the power 2 / bins in each.
     density = _level_to_amplitude(level).square() / bank.sum(dim=0)
-    shape = torch.sqrt((density @ bank.T) * (WINDOW / 2) / 1.0)
-    spectrum = _compute_spectra(white)[0]
+    shape = torch.sqrt((density @ bank.T) * (WINDOW / 2))
     window = _hann_window(level.device)
-    frames_back = torch.fft.irfft(spectrum * shape, n=WINDOW) * window
-    return _overlap_add(frames_back) / _overlap_add((window**2).expand(1, frames, WINDOW)).clamp_min(0.1)
+    shaped = torch.fft.irfft(_compute_spectra(white)[0] * shape, n=WINDOW) * window
+    return _overlap_add(shaped) / _overlap_add((window**2).expand(1, frames, WINDOW)).clamp_min(0.1)
 
 
 def _overlap_add(frames: Tensor) -> Tensor:

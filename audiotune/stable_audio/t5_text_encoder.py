@@ -1,4 +1,4 @@
-"""T5 offline: stable-audio-tools loads its text encoder by name from the hub; ours comes from a folder beside the config."""
+"""Loads the T5 text encoder from a folder beside the config; stable-audio-tools itself would download it by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class LocalT5Encoder:
-    """A T5 conditioner that waits to be put in."""
+    """A T5 conditioner that replaces a placeholder in the model."""
 
     id: str
     folder: Path
@@ -19,10 +19,10 @@ class LocalT5Encoder:
 
 
 def extract_t5_encoders(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[LocalT5Encoder]]:
-    """The config with each T5 conditioner whose encoder lies in `folder` replaced by a placeholder, and these encoders.
+    """The config with a placeholder for each T5 conditioner whose encoder is in `folder`, and these encoders.
 
-    The encoder of "google/t5-v1_1-xl" is looked for in `folder`/text_encoder/ and in `folder`, by its full and its last name.
-    One that is not there is left to the hub's cache.
+    The encoder of "google/t5-v1_1-xl" is searched in `folder`/text_encoder/ and in `folder`, by its full and its last name.
+    stable-audio-tools loads any other encoder from the hub's cache.
     """
     bare = copy.deepcopy(config)
     encoders = []
@@ -49,22 +49,22 @@ def insert_t5_encoders(model: Any, encoders: list[LocalT5Encoder]) -> None:
 
 
 def _build_conditioner(encoder: LocalT5Encoder) -> Any:
-    """A stable-audio-tools T5Conditioner made without its constructor, which would ask the hub."""
+    """A stable-audio-tools T5Conditioner built without its constructor, which would download the encoder."""
     import torch
     from stable_audio_tools.models.conditioners import T5Conditioner
     from transformers import AutoTokenizer, T5EncoderModel
 
     t5 = T5EncoderModel.from_pretrained(str(encoder.folder), use_safetensors=True, local_files_only=True)
-    made = T5Conditioner.__new__(T5Conditioner)
-    super(T5Conditioner, made).__init__(
+    conditioner = T5Conditioner.__new__(T5Conditioner)
+    super(T5Conditioner, conditioner).__init__(
         t5.config.d_model,
         encoder.settings.get("output_dim", encoder.cond_dim),
         project_out=encoder.settings.get("project_out", False),
     )
-    made.max_length = int(encoder.settings.get("max_length", 128))
-    made.enable_grad = False
-    made.tokenizer = AutoTokenizer.from_pretrained(str(encoder.folder), local_files_only=True)
-    # Outside the module's parameters, as upstream does: checkpoints do not carry the encoder. fp16 only where it is fast.
+    conditioner.max_length = int(encoder.settings.get("max_length", 128))
+    conditioner.enable_grad = False
+    conditioner.tokenizer = AutoTokenizer.from_pretrained(str(encoder.folder), local_files_only=True)
+    # Not a registered submodule, as upstream: checkpoints do not contain the encoder. fp16 only where it is fast.
     dtype = torch.float16 if torch.cuda.is_available() else torch.float32
-    made.__dict__["model"] = t5.train(False).requires_grad_(False).to(dtype)
-    return made
+    conditioner.__dict__["model"] = t5.train(False).requires_grad_(False).to(dtype)
+    return conditioner

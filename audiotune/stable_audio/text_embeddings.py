@@ -1,7 +1,7 @@
-"""Embeddings of prompts by the base model's text conditioner, kept in files: a T5 computes each of them once.
+"""Embeddings of prompts by the base model's text conditioner, stored in files, so that each is computed once.
 
-Only conditioners of words are kept; seconds are cheap, and their embedding depends on the sound. Rows after the last word are
-zeros in every conditioner that masks (T5, table); they are cut off in the file and put back on reading.
+Only embeddings of words are stored; those of seconds are cheap and depend on the sound. Rows after the last word are zeros in
+every conditioner that masks (T5, table); files omit them.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from audiotune.store import tensor_files
 from audiotune.store.port import Store
 
 WORD_CONDITIONERS = ("t5", "lut", "clap_text", "phoneme")
-TABLES = ("lut", "phoneme")  # words looked up in a table: cheap to compute, and new words must be learned
+TABLES = ("lut", "phoneme")  # lookup tables: cheap to compute, and new words must be trained
 
 
 def find_word_conditioners(config: dict[str, Any]) -> dict[str, str]:
     """Id -> type of the conditioners in a model config that read words."""
-    found = config["model"].get("conditioning", {}).get("configs", [])
-    return {x["id"]: x["type"] for x in found if x["type"] in WORD_CONDITIONERS}
+    configs = config["model"].get("conditioning", {}).get("configs", [])
+    return {x["id"]: x["type"] for x in configs if x["type"] in WORD_CONDITIONERS}
 
 
 def store_embeddings(store: Store, sa: StableAudio, prompts: Sequence[str]) -> list[str]:
-    """Embeds prompts and keeps one safetensors blob for each; returns their keys."""
-    wanted = find_word_conditioners(sa.config)
-    found = embed_prompts(sa, prompts, [1.0] * len(prompts))
-    words = {key: value for key, value in found.items() if key in wanted}
+    """Embeds prompts and stores one safetensors blob for each; returns their keys."""
+    ids = find_word_conditioners(sa.config)
+    words = {id: value for id, value in embed_prompts(sa, prompts, [1.0] * len(prompts)).items() if id in ids}
     return [tensor_files.store_tensors(store, _trim_padding(take_row(words, i))) for i in range(len(prompts))]
 
 

@@ -1,8 +1,8 @@
-"""How many threads a CPU computes with: as many as the work of one layer is worth.
+"""Chooses the number of CPU threads by the work of one layer.
 
 Threads wait for each other after every layer. On an idle machine that costs microseconds. On a loaded one a thread that lost its
-core holds up the others for milliseconds, thousands of times a sound: small layers are then ten times slower on two threads than
-on one, and no faster on an idle machine. So a thread must have a share of work that is worth waiting for.
+core delays the others by milliseconds, thousands of times per sound: small layers are then ten times slower on two threads than
+on one, and no faster on an idle machine. So each thread needs a minimum of work.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ _logged: set[int] = set()
 
 
 def choose_threads(sa: StableAudio, tokens: int) -> int:
-    """Threads for calls of the diffusion transformer with `tokens` tokens in all rows, at most as many as torch has now.
-
-    On a GPU nothing is decided: torch's own number.
-    """
+    """Threads for the diffusion transformer with `tokens` tokens in all rows, at most torch's current number; unchanged on a GPU."""
     import torch
 
     most = torch.get_num_threads()
@@ -39,7 +36,7 @@ def count_threads(multiply_adds: float, most: int) -> int:
 
 @contextlib.contextmanager
 def use_threads(count: int) -> Iterator[None]:
-    """Within the block torch computes with `count` threads, whatever OMP_NUM_THREADS and the number of cores say."""
+    """Within the block torch computes with `count` threads, regardless of OMP_NUM_THREADS and the number of cores."""
     import torch
 
     before = torch.get_num_threads()
@@ -51,7 +48,7 @@ def use_threads(count: int) -> Iterator[None]:
 
 
 def log_threads(count: int, work: str) -> None:
-    """Says on how many threads work is computed, when that number is used for the first time."""
+    """Logs the number of threads when it is used for the first time."""
     if count not in _logged:
         _logged.add(count)
         _LOG.info(f"computing on {describe_threads(count)}, chosen by the work: {work}")

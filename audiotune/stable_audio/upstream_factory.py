@@ -1,4 +1,4 @@
-"""The seam to stable-audio-tools: imports it late and quietly, and teaches its factory the pretransform of the tiny base."""
+"""Imports stable-audio-tools late and without output, and adds the pretransform of the tiny base to its factory."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from types import ModuleType
 from typing import Any
 
 _FACTORY = "stable_audio_tools.models.factory"
-SPECTRAL = "audiotune_spectral"  # the one pretransform type that is ours
+SPECTRAL = "audiotune_spectral"  # our pretransform type
 
 
 @contextlib.contextmanager
 def silence_output() -> Iterator[None]:
-    """Swallows what the library prints and warns while it is imported or builds a model."""
+    """Discards output and warnings of the library within the block."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def import_factory() -> Any:
-    """stable_audio_tools.models.factory, imported without its prints."""
+    """stable_audio_tools.models.factory, imported without output."""
     with silence_output():
         return importlib.import_module(_FACTORY)
 
 
 def register_pretransform() -> None:
-    """Extends the factory now if it is there, else at the moment somebody imports it; repeated calls do nothing."""
+    """Extends the factory now if it is imported already, else during its import; repeated calls do nothing."""
     module = sys.modules.get(_FACTORY)
     if module is not None:
         _extend_factory(module)
@@ -40,7 +40,7 @@ def register_pretransform() -> None:
 
 
 class _FactoryFinder(importlib.abc.MetaPathFinder):
-    """Lets the factory be found as always, then extends it once its code has run."""
+    """Finds the factory as usual and extends it after its code has run."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -61,18 +61,18 @@ class _ExtendingLoader(importlib.machinery.SourceFileLoader):
 
 
 def _extend_factory(module: Any) -> None:
-    theirs = module.create_pretransform_from_config
-    if getattr(theirs, "knows_audiotune", False):
+    original = module.create_pretransform_from_config
+    if getattr(original, "knows_audiotune", False):
         return
 
     def create_pretransform_from_config(pretransform_config: dict[str, Any], sample_rate: int) -> Any:
         if pretransform_config.get("type") != SPECTRAL:
-            return theirs(pretransform_config, sample_rate)
+            return original(pretransform_config, sample_rate)
         from audiotune.stable_audio.pretransform import SpectralPretransform
 
         enable_grad = bool(pretransform_config.get("enable_grad", False))
-        made = SpectralPretransform(sample_rate, enable_grad=enable_grad, **pretransform_config.get("config", {}))
-        return made.eval().requires_grad_(enable_grad)
+        pretransform = SpectralPretransform(sample_rate, enable_grad=enable_grad, **pretransform_config.get("config", {}))
+        return pretransform.eval().requires_grad_(enable_grad)
 
     create_pretransform_from_config.knows_audiotune = True  # type: ignore[attr-defined]
     module.create_pretransform_from_config = create_pretransform_from_config

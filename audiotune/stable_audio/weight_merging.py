@@ -17,7 +17,7 @@ _A, _B = ".lora_A", ".lora_B"
 
 @dataclass(frozen=True)
 class LoraWeights:
-    """LoRA matrices by the layer they belong to.
+    """LoRA matrices by layer.
 
     Attributes:
         pairs: layer -> (A [rank, in], B [out, rank]).
@@ -34,10 +34,7 @@ class LoraWeights:
         return cls({layer: (tuned[layer + _A], tuned[layer + _B]) for layer in layers}, scale)
 
     def merge_layer(self, layer: str, weight: LazyTensor) -> LazyTensor:
-        """A layer's weight with its adapter in it: W + scale (B A), computed as peft does, so equal to its merge to the bit.
-
-        In the adapter's precision (fp32), as the trainer had it, whatever the base is kept in.
-        """
+        """A layer's weight with its adapter merged: W + scale (B A), bit-equal to peft's merge, in the adapter's precision (fp32)."""
         a, b = self.pairs[layer]
 
         def load() -> torch.Tensor:
@@ -52,7 +49,7 @@ def merge_weights(
     """All tensors of the tuned model under the base's names.
 
     Args:
-        adapters: merged where given; None leaves the layers as the base has them.
+        adapters: merged into their layers; None for none.
 
     Raises:
         ModelError: a tuned tensor that the base does not have, or of another shape.
@@ -75,5 +72,5 @@ def merge_weights(
 
 
 def collect_adapter_tensors(adapters: LoraWeights) -> dict[str, LazyTensor]:
-    """The adapters alone, as they are kept beside a base: `<layer>.lora_A` and `<layer>.lora_B`."""
+    """The tensors of an adapter file: `<layer>.lora_A` and `<layer>.lora_B`."""
     return {f"{layer}{suffix}": tensor for layer, pair in adapters.pairs.items() for suffix, tensor in zip((_A, _B), pair)}

@@ -1,7 +1,7 @@
-"""Imported descriptions: CSV tables and Label Studio's JSON. A file that cannot be read stops the step, a row is refused.
+"""Imports annotations from CSV tables and Label Studio's JSON. An unreadable file stops the step; an invalid row is refused.
 
 CSV: `member`; one of `segment`, `recording`, `file`; any of the facets (words joined by `;`, `,` or `|`); `words`; where a
-recording is meant, `start_s` and `end_s` name the part. Label Studio: choices named like facets, textareas, regions with start
+recording is named, `start_s` and `end_s` select a part. Label Studio: choices named like facets, textareas, regions with start
 and end in seconds; the file by `segment`, `file` or `audio` of the task's data.
 """
 
@@ -33,7 +33,7 @@ _WHOLE = (0.0, float("inf"))
 
 @dataclass(frozen=True)
 class ImportedAnswer:
-    """One answer as the file has it. `part` is start and end in seconds in the recording, where a recording is named."""
+    """One answer of a file. `part`: start and end in seconds within the recording, if a recording is named."""
 
     place: str
     member: str
@@ -47,33 +47,30 @@ class SegmentIndex:
 
     def __init__(self, segments: Sequence[Segment], recordings: Mapping[str, Recording]) -> None:
         self._segments = {segment.id: segment for segment in segments}
-        self._of: dict[str, list[Segment]] = {}
-        self._named: dict[str, set[str]] = {}
+        self._by_recording: dict[str, list[Segment]] = {}
+        self._recordings_by_name: dict[str, set[str]] = {}
         for segment in segments:
-            self._of.setdefault(segment.recording, []).append(segment)
-        for id in self._of:
+            self._by_recording.setdefault(segment.recording, []).append(segment)
+        for id in self._by_recording:
             for name in {id, recordings[id].name, PurePosixPath(recordings[id].name).name}:
-                self._named.setdefault(name, set()).add(id)
+                self._recordings_by_name.setdefault(name, set()).add(id)
 
     def find(self, name: str, part: tuple[float, float]) -> list[Segment]:
-        """The segments a row is about. Raises SourceError when there are none, or two recordings of that name."""
+        """The segments of a row. Raises SourceError when there are none, or two recordings of that name."""
         if name in self._segments:
             return [self._segments[name]]
-        ids = next((self._named[guess] for guess in _candidate_names(name) if guess in self._named), set())
+        by_name = self._recordings_by_name
+        ids = next((by_name[candidate] for candidate in _candidate_names(name) if candidate in by_name), set())
         if len(ids) > 1:
             raise SourceError(f"{len(ids)} recordings are called {name[:80]!r}", cure="use the recording's id")
-        found = [segment for id in ids for segment in self._of[id] if _is_inside(segment, part)]
+        found = [segment for id in ids for segment in self._by_recording[id] if _is_inside(segment, part)]
         if not found:
             raise SourceError(f"no segment or recording {name[:80]!r}", cure="use a segment id, a recording id or a file name")
         return found
 
 
 def read_import(store: Store, name: str) -> bytes:
-    """A file by path, or by store key.
-
-    Raises:
-        SourceError: too large or unreadable. NotInStoreError: neither a file nor a key.
-    """
+    """A file by path or store key. Raises SourceError (too large, unreadable) or NotInStoreError (neither file nor key)."""
     try:
         path = Path(name)
         size = path.stat().st_size if path.is_file() else store.size(name)
@@ -95,10 +92,10 @@ def annotations_from_file(
     """A CSV table or a Label Studio export.
 
     Args:
-        members: what the file calls somebody -> member id, for files that know members by number or address.
+        members: name in the file -> member id, for files that name members by number or address.
 
     Raises:
-        SourceError: the file as a whole cannot be read; single rows are refused with their reason.
+        SourceError: the whole file cannot be read; single rows are refused with a reason.
     """
     source = "label_studio" if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")) else "csv"
     try:
@@ -108,15 +105,15 @@ def annotations_from_file(
         raise SourceError("it is nested too deeply", where=name, cure="export it again") from e
     except (UnicodeDecodeError, ValueError, csv.Error) as e:
         raise SourceError(f"no CSV or Label Studio JSON: {e}", where=name, cure="export it again as UTF-8") from e
-    found = GatheredAnnotations()
+    gathered = GatheredAnnotations()
     for number, row in enumerate(rows, start=1):
         try:
             if isinstance(row, str):
                 raise SourceError(row)
-            found.annotations += _annotations_from_answer(row, places, agreement, vocabulary, members, source)
+            gathered.annotations += _annotations_from_answer(row, places, agreement, vocabulary, members, source)
         except (AudioTuneError, ValueError) as e:
-            found.refused.append((f"{name}, answer {number}", str(e)[:500]))
-    return found
+            gathered.refused.append((f"{name}, answer {number}", str(e)[:500]))
+    return gathered
 
 
 def _annotations_from_answer(
@@ -148,7 +145,7 @@ def _annotations_from_answer(
 
 
 def _parse_terms(cell: str, facet: str, vocabulary: Vocabulary) -> tuple[tuple[str, ...], list[str]]:
-    """(term ids of the facet, words that are no terms) of a cell; a cell may hold ids too."""
+    """(term ids of the facet, words that are no terms) of a cell, which may also contain ids."""
     ids, others = list[str](), list[str]()
     for word in filter(None, (w.strip() for w in re.split(r"[;,|]", cell))):
         term = vocabulary.get_term(word)
@@ -199,8 +196,8 @@ def _parse_label_studio(text: str) -> Iterator[ImportedAnswer | str]:
 
 def _parse_answer(place: str, answer: Mapping[str, Any]) -> Iterator[ImportedAnswer | str]:
     """One row for each region of a Label Studio annotation, or one for the whole file."""
-    by = answer.get("completed_by")
-    member = str((by.get("email") or by.get("id") or "") if isinstance(by, dict) else by)
+    author = answer.get("completed_by")
+    member = str((author.get("email") or author.get("id") or "") if isinstance(author, dict) else author)
     parts: dict[tuple[float, float], list[tuple[str, Mapping[str, Any]]]] = {}
     results = answer.get("result") or []
     if not isinstance(results, list):
@@ -231,7 +228,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _candidate_names(name: str) -> Iterator[str]:
-    """The names that a file may have: its full name, its last part, without Label Studio's `?d=path` and `1a2b3c4d-` before it."""
+    """Possible names of a file: the full name, its last part, and that without Label Studio's prefixes `?d=` and `1a2b3c4d-`."""
     yield name
     url = urlsplit(name) if "?" in name or "%" in name or "://" in name else None
     path = unquote((parse_qs(url.query).get("d") or [url.path])[0]) if url else name

@@ -1,4 +1,4 @@
-"""From merged terms and free words to captions. Nothing is dropped: all that is not the main caption becomes a variant."""
+"""Builds captions from merged terms and free words. Every text that is not the main caption becomes a variant."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from audiotune.domain.vocabulary import FACETS, Vocabulary
 from components.annotate_merge.merge import Ballot, MergeResult
 from components.annotate_merge.sources import FILE_NAME, NOT_PEOPLE, SIDECAR
 
-_SOURCES_BY_RANK = ("studio", "label_studio", "csv", "sidecar", "file_name")  # whose tags count when a person answered twice
+_SOURCES_BY_RANK = ("studio", "label_studio", "csv", "sidecar", "file_name")  # the first counts when a person answered twice
 
 
 def collect_ballots(annotations: Iterable[Annotation]) -> dict[str, list[Ballot]]:
-    """Facet -> the answers. Each person has one vote for a segment; an empty facet is no answer, not a no."""
-    found: dict[str, list[Ballot]] = {facet: [] for facet in FACETS}
-    spoken = set[tuple[str, str, str]]()
+    """Facet -> ballots. Each person has one vote per segment; an empty facet is no vote."""
+    ballots: dict[str, list[Ballot]] = {facet: [] for facet in FACETS}
+    voted = set[tuple[str, str, str]]()
     for one in sorted(annotations, key=_source_order):
         for facet in FACETS:
-            terms, voice = frozenset(one.tags.get(facet, ())), (one.segment, one.member, facet)
-            if terms and voice not in spoken:
-                spoken.add(voice)
-                found[facet].append(Ballot(one.segment, one.member, terms, only_positive=one.member in NOT_PEOPLE))
-    return found
+            terms, vote = frozenset(one.tags.get(facet, ())), (one.segment, one.member, facet)
+            if terms and vote not in voted:
+                voted.add(vote)
+                ballots[facet].append(Ballot(one.segment, one.member, terms, only_positive=one.member in NOT_PEOPLE))
+    return ballots
 
 
 def build_captions(
     annotations: Iterable[Annotation], merged: Mapping[str, MergeResult], vocabulary: Vocabulary, threshold: float
 ) -> dict[str, Caption]:
-    """Segment id -> caption, for every segment anybody described.
+    """Segment id -> caption, for every segment with an annotation.
 
     Args:
-        threshold: posterior from which a term stands in the main caption.
+        threshold: posterior from which a term is part of the main caption.
     """
     by_segment: dict[str, list[Annotation]] = {}
     for one in sorted(annotations, key=_source_order):
@@ -41,14 +41,14 @@ def build_captions(
     for facet, result in merged.items():
         for (segment, term), p in result.posterior.items():
             posterior.setdefault(segment, {}).setdefault(facet, {})[term] = round(p, 4)
-    found = {s: _build_caption(said, posterior.get(s, {}), vocabulary, threshold) for s, said in by_segment.items()}
-    return {segment: caption for segment, caption in found.items() if caption}
+    captions = {s: _build_caption(said, posterior.get(s, {}), vocabulary, threshold) for s, said in by_segment.items()}
+    return {segment: caption for segment, caption in captions.items() if caption}
 
 
 def _build_caption(
     said: list[Annotation], tags: dict[str, dict[str, float]], vocabulary: Vocabulary, threshold: float
 ) -> Caption | None:
-    """The merged terms are the main caption where people chose terms; otherwise somebody's own words are."""
+    """The main caption is made of the merged terms if people chose terms, else of a person's own words."""
     kept = {f: [t for t, p in sorted(terms.items(), key=_certainty_order) if p >= threshold] for f, terms in tags.items()}
     merged = vocabulary.write_caption(kept)
     free = [" ".join(one.words.split()) for one in said if one.words.strip()]
@@ -67,6 +67,6 @@ def _certainty_order(term: tuple[str, float]) -> tuple[float, str]:
 
 
 def _source_order(one: Annotation) -> tuple[bool, bool, int, str, str]:
-    """People before sidecars before file names, the studio before imports, then by name: the same order on every machine."""
-    nearer = _SOURCES_BY_RANK.index(one.source) if one.source in _SOURCES_BY_RANK else len(_SOURCES_BY_RANK)
-    return one.member == FILE_NAME, one.member == SIDECAR, nearer, one.member, one.segment
+    """People, then sidecars, then file names; the studio before imports; then by name, so that every machine has one order."""
+    rank = _SOURCES_BY_RANK.index(one.source) if one.source in _SOURCES_BY_RANK else len(_SOURCES_BY_RANK)
+    return one.member == FILE_NAME, one.member == SIDECAR, rank, one.member, one.segment

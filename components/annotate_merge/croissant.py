@@ -32,7 +32,7 @@ def build_croissant(dataset: Manifest[DatasetRow], agreement: Agreement) -> dict
     """The JSON-LD of the folder that `export` writes."""
     licences = sorted({row.licence for row in dataset.rows})
     names = {member.id: member.name for member in agreement.members}
-    annotators = {who for row in dataset.rows for who in row.caption.annotators}
+    annotators = {member for row in dataset.rows for member in row.caption.annotators}
     recordings = {row.segment.recording for row in dataset.rows}
     seconds = sum(row.segment.frames for row in dataset.rows) / RENDER_RATE_HZ
     return {
@@ -46,16 +46,22 @@ def build_croissant(dataset: Manifest[DatasetRow], agreement: Agreement) -> dict
         "url": f"urn:sha256:{dataset.digest}",
         "version": "1.0.0",
         "citeAs": f"{agreement.group}: dataset {dataset.digest}",
-        "creator": [{"@type": "sc:Person", "name": names.get(who, who)} for who in list_contributors(dataset)],
-        "contributor": [{"@type": "sc:Person", "name": names.get(who, who)} for who in sorted(annotators)],
+        "creator": [{"@type": "sc:Person", "name": names.get(id, id)} for id in list_contributors(dataset)],
+        "contributor": [{"@type": "sc:Person", "name": names.get(id, id)} for id in sorted(annotators)],
         "rai:dataCollection": "Recorded by the members together, or uploaded by them, under the licence named for each recording.",
         "rai:dataAnnotationProtocol": "Members described segments by facets of a vocabulary and in free words, without seeing "
         "each other's answers; answers were merged per facet by pooled Dawid-Skene; minority answers are kept as variants.",
-        "rai:annotationsPerItem": f"{_annotations_per_item(dataset):.2f}",
+        "rai:annotationsPerItem": f"{sum(len(row.caption.annotators) for row in dataset.rows) / max(1, len(dataset.rows)):.2f}",
         "rai:dataUseCases": "Fine-tuning a generative audio model that the members co-own; agreed uses: "
         + ", ".join(agreement.allowed_uses),
         "rai:personalSensitiveInformation": "Names of the members who are heard or who annotated, with their consent.",
-        "distribution": [_describe_table(dataset), *map(_describe_sound, dataset.rows)],
+        "distribution": [
+            _describe_file("captions.jsonl", "application/jsonlines", hashlib.sha256(build_captions_table(dataset)).hexdigest()),
+            *(
+                _describe_file(f"{row.split}/{sound_file_name(row)}", "audio/flac", digest_from_key(row.segment.blob) or "")
+                for row in dataset.rows
+            ),
+        ],
         "recordSet": [_describe_record_set()],
     }
 
@@ -66,7 +72,7 @@ def sound_file_name(row: DatasetRow) -> str:
 
 
 def build_captions_table(dataset: Manifest[DatasetRow]) -> bytes:
-    """captions.jsonl: one flat JSON object a segment, with the columns that Croissant names."""
+    """captions.jsonl: one flat JSON object per segment, with the columns of `_COLUMNS`."""
     lines = (
         {
             "segment": row.segment.id,
@@ -83,31 +89,9 @@ def build_captions_table(dataset: Manifest[DatasetRow]) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-def _annotations_per_item(dataset: Manifest[DatasetRow]) -> float:
-    return sum(len(row.caption.annotators) for row in dataset.rows) / max(1, len(dataset.rows))
-
-
-def _describe_sound(row: DatasetRow) -> dict[str, Any]:
-    path = f"{row.split}/{sound_file_name(row)}"
-    return {
-        "@type": "cr:FileObject",
-        "@id": path,
-        "name": path,
-        "contentUrl": path,
-        "encodingFormat": "audio/flac",
-        "sha256": digest_from_key(row.segment.blob),
-    }
-
-
-def _describe_table(dataset: Manifest[DatasetRow]) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": "captions.jsonl",
-        "name": "captions.jsonl",
-        "contentUrl": "captions.jsonl",
-        "encodingFormat": "application/jsonlines",
-        "sha256": hashlib.sha256(build_captions_table(dataset)).hexdigest(),
-    }
+def _describe_file(path: str, encoding: str, sha256: str) -> dict[str, Any]:
+    names = dict.fromkeys(("@id", "name", "contentUrl"), path)
+    return {"@type": "cr:FileObject", **names, "encodingFormat": encoding, "sha256": sha256}
 
 
 def _describe_record_set() -> dict[str, Any]:
@@ -125,41 +109,20 @@ def _describe_record_set() -> dict[str, Any]:
     return {"@type": "cr:RecordSet", "@id": "segments", "name": "segments", "field": fields}
 
 
+_CROISSANT_TERMS = (
+    "citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5 "
+    "parentField path recordSet references regex repeated replace samplingRate separator source subField transform"
+)
 _CONTEXT: Mapping[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
+    **{term: f"cr:{term}" for term in _CROISSANT_TERMS.split()},
 }

@@ -1,4 +1,4 @@
-"""Exports a dataset: sounds and descriptions in a folder for stable-audio-tools and readers of Croissant.
+"""Exports a dataset to a folder with sounds and descriptions, for stable-audio-tools and readers of Croissant.
 
 python -m components.annotate_merge.export --store STORE --dataset KEY --out FOLDER
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code; the last line on stderr is the reason."""
-    parser = argparse.ArgumentParser(prog="python -m components.annotate_merge.export", description="Take a dataset away.")
+    parser = argparse.ArgumentParser(prog="python -m components.annotate_merge.export", description="Export a dataset.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     parser.add_argument("--dataset", default="newest", help="store key of a datasets manifest (default: newest)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
@@ -42,10 +42,10 @@ def export_dataset(url: str | None, key: str, folder: Path) -> Path:
     from components.annotate_merge.export_formats import write_dataset
 
     store = open_store(url)
-    found = manifest.find_newest_manifest(store, "datasets") if key == "newest" else key
-    if found is None:
+    dataset_key = manifest.find_newest_manifest(store, "datasets") if key == "newest" else key
+    if dataset_key is None:
         raise ManifestError("the store holds no dataset", where=store.url, cure="run annotate_merge first")
-    dataset = manifest.fetch_manifest(store, found, "datasets", DatasetRow)
+    dataset = manifest.fetch_manifest(store, dataset_key, "datasets", DatasetRow)
     agreement = governance.require_permission(store, "annotate_merge", contributors_by_recording(dataset))
     return write_dataset(store, dataset, agreement, folder)
 

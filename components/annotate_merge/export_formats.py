@@ -1,9 +1,9 @@
-"""A dataset in the formats of others: as stable-audio-tools reads it, and as Croissant JSON-LD. Kept beside it in the store.
+"""Describes a dataset for stable-audio-tools and as Croissant JSON-LD. The store keeps both beside the dataset.
 
     manifests/datasets/<digest>/stable_audio_tools/   dataset_config.json, val_dataset_config.json, captions.py, captions.json
-    manifests/datasets/<digest>/croissant.json        what the folder of `python -m components.annotate_merge.export` holds
+    manifests/datasets/<digest>/croissant.json        describes the folder that `python -m components.annotate_merge.export` writes
 
-The loader of stable-audio-tools reads a folder of sound files and asks the metadata module for the caption of each.
+The loader of stable-audio-tools reads a folder of sound files and gets the caption of each from the metadata module.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def save_exports(store: Store, dataset: Manifest[DatasetRow], agreement: Agreeme
 
 
 def describe_dataset(dataset: Manifest[DatasetRow], agreement: Agreement, folder: str = ".") -> dict[str, str]:
-    """File name -> content. `folder` will hold the sounds; an absolute path lets stable-audio-tools run from any folder."""
+    """File name -> content. `folder`: of the sounds; with an absolute path stable-audio-tools can run from any folder."""
     configs = {f"{_LOADER_FOLDER}/{name}": _to_json(_dataset_config(side, folder)) for name, side in _CONFIGS.items()}
     return {
         **configs,

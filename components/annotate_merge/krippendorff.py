@@ -1,6 +1,6 @@
-"""Agreement: Krippendorff's alpha for nominal data over "does this term hold here?", with a bootstrap interval.
+"""Agreement: Krippendorff's alpha for nominal data (a term applies or not), with a bootstrap interval.
 
-Units are (segment, term) with two answers or more; missing answers do not count. 1 is full agreement, 0 is chance.
+Units are (segment, term) with at least two answers; missing answers do not count. 1 is full agreement, 0 is chance.
 Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
 """
 
@@ -19,12 +19,12 @@ _FEWEST = 2  # segments that an interval needs
 
 @dataclass(frozen=True)
 class AnnotatorAgreement:
-    """How far the people agree in a facet.
+    """The agreement of people in a facet.
 
     Attributes:
-        alpha: at most 1; None where no segment was heard by two people.
+        alpha: at most 1; None if no segment has answers of two people.
         interval: 95 % of the bootstrap; None with fewer than two such segments.
-        segments: how many were heard by two people or more.
+        segments: number of segments with answers of at least two people.
     """
 
     facet: str
@@ -34,7 +34,7 @@ class AnnotatorAgreement:
 
 
 def measure_agreement(facet: str, ballots: Iterable[Ballot], rounds: int, seed: int = 0) -> AnnotatorAgreement:
-    """Alpha over the people's ballots of one facet; file names and sidecars, which only ever say yes, are left out.
+    """Alpha of one facet over the ballots of people. Leaves out file names and sidecars, which name only terms that apply.
 
     Args:
         rounds: resamplings of segments for the interval; 0 gives none.
@@ -52,7 +52,7 @@ def measure_agreement(facet: str, ballots: Iterable[Ballot], rounds: int, seed: 
 
 
 def _sum_disagreement(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[segments, 3]: observed disagreement, answers no, answers yes; alpha is a function of their sums over segments."""
+    """[segments, 3]: observed disagreement, answers no, answers yes. Alpha is a function of their sums over segments."""
     n = counts.sum(axis=2)
     observed = 2 * counts[..., 0] * counts[..., 1] / np.maximum(n - 1, 1)
     return np.stack([observed.sum(axis=1), counts[..., 0].sum(axis=1), counts[..., 1].sum(axis=1)], axis=1)

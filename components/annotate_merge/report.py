@@ -1,4 +1,4 @@
-"""The report: how far members agree, how reliable each is, where they differ, the captions and the split."""
+"""The report: agreement and reliability of members, their differences, the captions and the split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ONE_SIDED = (
 
 @dataclass(frozen=True)
 class AnnotationReportData:
-    """The data that the page shows."""
+    """The data of the page."""
 
     rows: Sequence[DatasetRow]
     recordings: Mapping[str, Recording]
@@ -62,19 +62,19 @@ def render_report(seen: AnnotationReportData, settings: Settings, store: Store) 
     parts.append(html.render_section("The two sides", _render_split(seen)))
     parts.append(html.render_section("Captions", _render_captions(seen)))
     if seen.left_out:
-        shown = [(_shorten_text(what), _shorten_text(why)) for what, why in seen.left_out[:_ROWS]]
+        shown = [(_shorten_text(where), _shorten_text(why)) for where, why in seen.left_out[:_ROWS]]
         parts.append(html.render_section(f"Left out ({len(seen.left_out)})", html.render_table(("what", "why"), shown)))
     return html.render_page("Captions", "".join(parts), subtitle="Merged from everything members, file names and sidecars said.")
 
 
 def _render_agreement(agreement: Sequence[AnnotatorAgreement]) -> html.Markup:
-    def words(one: AnnotatorAgreement) -> tuple[str, str, str, int]:
+    def row(one: AnnotatorAgreement) -> tuple[str, str, str, int]:
         if one.alpha is None:
             return one.facet, "nobody heard what another heard", "", one.segments
         low_high = f"{one.interval[0]:.2f} to {one.interval[1]:.2f}" if one.interval else "too few"
         return one.facet, f"{one.alpha:.2f}", low_high, one.segments
 
-    rows = [words(one) for one in agreement]
+    rows = [row(one) for one in agreement]
     table = html.render_table(("facet", "Krippendorff's alpha", "95 % interval", "segments heard by two or more"), rows)
     return html.join_markup(table, html.render_note("1 is full agreement, 0 is what chance gives."))
 
@@ -123,7 +123,7 @@ def _render_differences(seen: AnnotationReportData, players: int, store: Store) 
 
 
 def _measure_doubt(row: DatasetRow) -> float:
-    """How uncertain its terms are; 0 when all are certain."""
+    """The uncertainty of a row's terms; 0 when all are certain."""
     return sum(p * (1 - p) for terms in row.caption.tags.values() for p in terms.values() if 0.01 < p < 0.99)
 
 
@@ -142,17 +142,17 @@ def _render_player(store: Store, row: DatasetRow, wanted: bool) -> html.Markup:
         return html.escape_html(where)
     try:
         return html.render_player(read_sound(store.fetch(row.segment.blob)), max_s=6, label=where)
-    except AudioTuneError as e:  # a page without one sound is better than no dataset
+    except AudioTuneError as e:  # one missing sound must not prevent the dataset
         return html.escape_html(f"{where}: {e.what}")
 
 
 def _render_split(seen: AnnotationReportData) -> html.Markup:
-    told: dict[str, list[DatasetRow]] = {}
+    by_recording: dict[str, list[DatasetRow]] = {}
     for row in seen.rows:
-        told.setdefault(row.segment.recording, []).append(row)
+        by_recording.setdefault(row.segment.recording, []).append(row)
     rows = [
         (seen.recordings[id].name, ", ".join(rows[0].contributors), seen.recordings[id].session, len(rows), rows[0].split)
-        for id, rows in sorted(told.items(), key=lambda item: (item[1][0].split, seen.recordings[item[0]].name))
+        for id, rows in sorted(by_recording.items(), key=lambda item: (item[1][0].split, seen.recordings[item[0]].name))
     ]
     more = html.render_note(f"The first {_ROWS} of {len(rows)} recordings.") if len(rows) > _ROWS else None
     return html.join_markup(html.render_table(("recording", "by", "session", "segments", "side"), rows[:_ROWS]), more)

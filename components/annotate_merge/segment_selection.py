@@ -1,4 +1,4 @@
-"""The segments a dataset is made of: one manifest by its key, or every segment in the store."""
+"""Selects the segments of a dataset: one manifest by its key, or every segment in the store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from audiotune.store.port import Store
 
 
 def load_segments(store: Store, key: str) -> Manifest[Segment]:
-    """The segments of a manifest, or with "newest" those of all manifests, of each recording its newest cut.
+    """The segments of a manifest; with "newest" those of all manifests, each recording as it was cut last.
 
-    Every upload makes a manifest of its own: taking only the last one would forget the sessions before.
+    Every upload makes its own manifest, so the last one alone would omit earlier sessions.
 
     Raises:
         ManifestError: the store holds no segments.
@@ -32,7 +32,7 @@ def load_segments(store: Store, key: str) -> Manifest[Segment]:
 
 
 def load_recordings(store: Store, cut: Manifest[Segment]) -> dict[str, Recording]:
-    """The recordings the segments were cut from. Raises ManifestError when no manifest names one."""
+    """The recordings of the segments. Raises ManifestError when no manifest names one."""
     key = cut.meta.get("recordings")
     if not key:
         raise ManifestError("the segments manifest names no recordings", where=cut.key, cure="run segment again")
@@ -46,7 +46,7 @@ def load_recordings(store: Store, cut: Manifest[Segment]) -> dict[str, Recording
 
 
 def select_newest_segments(cuts: Iterable[Iterable[Segment]]) -> list[Segment]:
-    """Of several cuts, oldest first, each recording's segments from the last one that cut it; by recording, in the cut's order."""
+    """Of several manifests, oldest first: each recording's segments from the last one that contains it, by recording."""
     newest: dict[str, list[Segment]] = {}
     for cut in cuts:
         by_recording: dict[str, list[Segment]] = {}
@@ -57,16 +57,16 @@ def select_newest_segments(cuts: Iterable[Iterable[Segment]]) -> list[Segment]:
 
 
 def _merge_manifests(store: Store, cuts: list[Manifest[Segment]]) -> Manifest[Segment]:
-    """One manifest of several, oldest first; saved in the store with its recordings."""
-    told: dict[str, Recording] = {}
+    """Merges manifests, oldest first, and saves the result and its recordings in the store."""
+    recordings: dict[str, Recording] = {}
     for cut in cuts:
-        told |= load_recordings(store, cut)
+        recordings |= load_recordings(store, cut)
     rows = select_newest_segments([cut.rows for cut in cuts])
-    all_of_them = {segment.id for segment in rows}
+    ids = {segment.id for segment in rows}
     for cut in cuts:
-        if len(cut.rows) >= len(rows) and {segment.id for segment in cut.rows} == all_of_them:
-            return cut  # one of them holds everything already
-    recordings = Manifest("recordings", [told[id] for id in sorted(told)], {"source": "all uploads"}).save(store)
-    whole = Manifest("segments", rows, {"recordings": recordings})
-    whole.save(store)
-    return whole
+        if len(cut.rows) >= len(rows) and {segment.id for segment in cut.rows} == ids:
+            return cut  # it contains everything already
+    key = Manifest("recordings", [recordings[id] for id in sorted(recordings)], {"source": "all uploads"}).save(store)
+    merged = Manifest("segments", rows, {"recordings": key})
+    merged.save(store)
+    return merged

@@ -1,6 +1,6 @@
 """Settings of annotate_merge, which merges annotations into captions, measures agreement, and writes the dataset.
 
-In: the segments (by store key) and every annotation in the store. Out: the dataset manifest.
+Input: the segments (by store key) and every annotation in the store. Output: the dataset manifest.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ LONGEST_WORDS = 2000
 
 @dataclass
 class GatheredAnnotations:
-    """Annotations, and those that were refused: (where, why)."""
+    """Accepted annotations, and (where, why) of refused ones."""
 
     annotations: list[Annotation] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -34,23 +34,22 @@ class GatheredAnnotations:
 
 def annotations_from_names(
     segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
-) -> GatheredAnnotations:
+) -> list[Annotation]:
     """One annotation for each segment, from its recording's file name."""
-    return _annotations_from_text(
-        segments, {id: words_from_file_name(r.name) for id, r in recordings.items()}, vocabulary, FILE_NAME, "file_name"
-    )
+    texts = {id: words_from_file_name(r.name) for id, r in recordings.items()}
+    return _annotations_from_text(segments, texts, vocabulary, FILE_NAME, "file_name")
 
 
 def annotations_from_sidecars(
     segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
-) -> GatheredAnnotations:
+) -> list[Annotation]:
     """One annotation for each segment, from its recording's sidecar."""
     return _annotations_from_text(segments, {id: r.words for id, r in recordings.items()}, vocabulary, SIDECAR, "sidecar")
 
 
 def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement) -> GatheredAnnotations:
-    """The members' annotations from the studio. A damaged annotation is refused; the others are kept."""
-    known, found, read, elsewhere = {segment.id for segment in segments}, GatheredAnnotations(), list[Annotation](), 0
+    """The members' annotations from the studio. Damaged ones are refused."""
+    known, gathered, read, elsewhere = {segment.id for segment in segments}, GatheredAnnotations(), list[Annotation](), 0
     for entry in store.list(ANNOTATIONS.path):
         if not entry.key.endswith(".json"):
             continue
@@ -60,18 +59,18 @@ def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement
         try:
             read.append(Annotation.model_validate_json(store.get(entry.key)))
         except ValidationError as e:
-            found.refused.append((entry.key, f"damaged: {e.errors()[0]['msg']}"))
+            gathered.refused.append((entry.key, f"damaged: {e.errors()[0]['msg']}"))
     if elsewhere:
-        found.refused.append(("the studio", f"{elsewhere} annotations are of segments that are not in this manifest"))
+        gathered.refused.append(("the studio", f"{elsewhere} annotations are of segments that are not in this manifest"))
     for one in keep_newest_annotations(read):
-        reason = refusal_reason(agreement, one.member) or (
-            "" if one.segment in known else "it is of another segment than its key"
-        )
+        reason = refusal_reason(agreement, one.member)
+        if not reason and one.segment not in known:
+            reason = "it is of another segment than its key"
         if reason:
-            found.refused.append((one.key, reason))
+            gathered.refused.append((one.key, reason))
         else:
-            found.annotations.append(one)
-    return found
+            gathered.annotations.append(one)
+    return gathered
 
 
 def refusal_reason(agreement: Agreement, member: str) -> str:
@@ -84,12 +83,10 @@ def refusal_reason(agreement: Agreement, member: str) -> str:
 
 def _annotations_from_text(
     segments: Iterable[Segment], texts: Mapping[str, str], vocabulary: Vocabulary, member: str, source: str
-) -> GatheredAnnotations:
+) -> list[Annotation]:
     tags = {id: vocabulary.find_tags(text)[0] for id, text in texts.items()}
-    found = GatheredAnnotations()
-    for segment in segments:
-        words = texts.get(segment.recording, "")[:LONGEST_WORDS]
-        if words.strip():
-            said = Annotation(segment=segment.id, member=member, tags=tags[segment.recording], words=words, source=source)
-            found.annotations.append(said)
-    return found
+    return [
+        Annotation(segment=segment.id, member=member, tags=tags[segment.recording], words=words, source=source)
+        for segment in segments
+        if (words := texts.get(segment.recording, "")[:LONGEST_WORDS]).strip()
+    ]

@@ -10,11 +10,11 @@ from audiotune.domain.recording import Recording
 
 
 def split_recordings(recordings: Mapping[str, Recording], used: Collection[str], share: float, by: str) -> dict[str, Split]:
-    """Recording id -> its side, for those in `used`. The same recordings are split the same way on every machine.
+    """Recording id -> split, for those in `used`. The same recordings are split the same way on every machine.
 
     Args:
-        recordings: all that are known; one that is not used still ties together what both sound like it.
-        share: of the recordings that is held out; at least one group of two or more, never all. 0 holds nothing out.
+        recordings: all known ones; a recording that is not used still links two recordings that both sound like it.
+        share: held-out share of the recordings; at least one group if there are two, never all. 0 holds nothing out.
         by: "recording" or "session".
     """
     groups = [here for group in _group_recordings(recordings, by) if (here := [id for id in group if id in used])]
@@ -22,9 +22,7 @@ def split_recordings(recordings: Mapping[str, Recording], used: Collection[str],
     wanted = round(share * len(used))
     held: set[str] = set()
     if share and len(ranked) > 1:
-        held |= set(
-            next(group for group in ranked if len(group) == min(map(len, ranked)))
-        )  # the smallest: a large group of linked recordings is for training
+        held |= set(min(ranked, key=lambda group: len(group)))  # a large group of linked recordings is for training
         for group in ranked[:-1]:
             if not held.issuperset(group) and len(held) + len(group) <= wanted:
                 held |= set(group)
@@ -34,7 +32,7 @@ def split_recordings(recordings: Mapping[str, Recording], used: Collection[str],
 
 
 def _group_recordings(recordings: Mapping[str, Recording], by: str) -> list[list[str]]:
-    """Recordings that must stay together, each group sorted; union-find over likenesses and sessions."""
+    """Groups of recordings that must stay on one side, each sorted; union-find over likenesses and sessions."""
     parent = {id: id for id in recordings}
 
     def root(id: str) -> str:
@@ -44,10 +42,10 @@ def _group_recordings(recordings: Mapping[str, Recording], by: str) -> list[list
         return id
 
     sessions: dict[str, str] = {}
-    strangers: dict[str, str] = {}  # recordings that are like the same absent recording stay together
+    absent: dict[str, str] = {}  # a recording that is missing here still links those that sound like it
     for id, recording in sorted(recordings.items()):
         for like in recording.likenesses:
-            other = like.recording if like.recording in parent else strangers.setdefault(like.recording, id)
+            other = like.recording if like.recording in parent else absent.setdefault(like.recording, id)
             parent[root(id)] = root(other)
         if by == "session" and recording.session:
             parent[root(id)] = root(sessions.setdefault(recording.session, id))

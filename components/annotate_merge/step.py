@@ -1,4 +1,4 @@
-"""From annotations to captions to a dataset. Recordings without consent are left out, each with its reason.
+"""Merges annotations into captions and writes a dataset. Recordings without consent are left out, with a reason.
 
 Nothing is stored before all checks have passed, so a failure leaves no partial dataset. The dataset's manifest is written last.
 """
@@ -18,13 +18,12 @@ from audiotune.errors import AgreementError, ConsentError, ManifestError
 from audiotune.governance import Agreement
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.port import Store
-from components.annotate_merge import captions as words
+from components.annotate_merge import captions as captioning
 from components.annotate_merge import merge, sources
 from components.annotate_merge import report as report_module
 from components.annotate_merge.annotation_imports import SegmentIndex, annotations_from_file, read_import
 from components.annotate_merge.export_formats import save_exports
-from components.annotate_merge.krippendorff import AnnotatorAgreement as Alpha
-from components.annotate_merge.krippendorff import measure_agreement as alpha
+from components.annotate_merge.krippendorff import AnnotatorAgreement, measure_agreement
 from components.annotate_merge.segment_selection import load_recordings, load_segments
 from components.annotate_merge.settings import Settings
 from components.annotate_merge.sources import GatheredAnnotations
@@ -54,19 +53,19 @@ def run_step(
     progress(0.2, f"gathering what was said about {len(segments)} segments")
     said = _gather_annotations(settings, store, segments, allowed, group, vocabulary)
     progress(0.5, f"merging {len(said.annotations)} annotations")
-    ballots = words.collect_ballots(said.annotations)
-    merged = merge.merge_by_facet(ballots, settings.iterations)
-    captions = words.build_captions(said.annotations, merged, vocabulary, settings.threshold)
+    ballots = captioning.collect_ballots(said.annotations)
+    merged = {facet: merge.merge_dawid_skene(of_facet, settings.iterations) for facet, of_facet in ballots.items()}
+    captions = captioning.build_captions(said.annotations, merged, vocabulary, settings.threshold)
     rows, silent = _build_rows(settings, segments, recordings, captions)
     left_out = [*refused, *said.refused, *silent]
     if not rows:
         why = "; ".join(reason for _, reason in left_out[:3])
         cure = "annotate in the studio, or set caption_fallback"
         raise ManifestError(f"no segment has a caption ({why or 'the segments manifest is empty'})", where=cut.key, cure=cure)
-    agreements = [alpha(facet, ballots[facet], settings.bootstrap) for facet in FACETS]
+    agreements = [measure_agreement(facet, ballots[facet], settings.bootstrap) for facet in FACETS]
     progress(0.7, "writing the report")
-    seen = report_module.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
-    report.write_text(report_module.render_report(seen, settings, store), encoding="utf-8")
+    data = report_module.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
+    report.write_text(report_module.render_report(data, settings, store), encoding="utf-8")
     frozen = Manifest("datasets", rows, {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key})
     save_exports(store, frozen, group)
     key = frozen.save(store)
@@ -104,23 +103,23 @@ def _gather_annotations(
     vocabulary: Vocabulary,
 ) -> GatheredAnnotations:
     """All annotations, from every source."""
-    wanted, found = {source.strip() for source in settings.sources.split(",")}, GatheredAnnotations()
+    wanted, gathered = {source.strip() for source in settings.sources.split(",")}, GatheredAnnotations()
     if "file_names" in wanted:
-        found.add(sources.annotations_from_names(segments, recordings, vocabulary))
+        gathered.annotations += sources.annotations_from_names(segments, recordings, vocabulary)
     if "sidecars" in wanted:
-        found.add(sources.annotations_from_sidecars(segments, recordings, vocabulary))
+        gathered.annotations += sources.annotations_from_sidecars(segments, recordings, vocabulary)
     if "studio" in wanted:
-        found.add(sources.annotations_from_studio(store, segments, group))
+        gathered.add(sources.annotations_from_studio(store, segments, group))
     places = SegmentIndex(segments, recordings)
     for name in settings.imports:
-        found.add(annotations_from_file(name, read_import(store, name), places, group, vocabulary, settings.import_members))
-    return found
+        gathered.add(annotations_from_file(name, read_import(store, name), places, group, vocabulary, settings.import_members))
+    return gathered
 
 
 def _build_rows(
     settings: Settings, segments: list[Segment], recordings: Mapping[str, Recording], captions: Mapping[str, Caption]
 ) -> tuple[list[DatasetRow], list[tuple[str, str]]]:
-    """The rows of the dataset, and the segments that nobody described."""
+    """The rows of the dataset, and the segments without a caption."""
     fallback = Caption(text=settings.caption_fallback) if settings.caption_fallback.strip() else None
     chosen = [(segment, captions.get(segment.id, fallback)) for segment in segments]
     used = {segment.recording for segment, caption in chosen if caption}
@@ -142,7 +141,7 @@ def _build_rows(
 
 
 def _compute_metrics(
-    rows: list[DatasetRow], said: GatheredAnnotations, agreements: list[Alpha], left_out: int
+    rows: list[DatasetRow], said: GatheredAnnotations, agreements: list[AnnotatorAgreement], left_out: int
 ) -> dict[str, float]:
     people = {one.member for one in said.annotations if one.member not in sources.NOT_PEOPLE}
     numbers: dict[str, float] = {

@@ -1,6 +1,6 @@
-"""Encodes segments and their captions once with the base model, so that training never has to.
+"""Encodes segments and their captions once with the base model, so that training need not do it.
 
-What goes in: the dataset manifest. What comes out: the latents manifest.
+Input: the dataset manifest. Output: the latents manifest.
 """
 
 from pydantic import Field
@@ -13,7 +13,7 @@ PARAMETERS = ("latents_key",)
 
 
 class Settings(StepSettings):
-    """Knobs of encode."""
+    """The settings of encode."""
 
     base: str = Field(
         default="tiny",

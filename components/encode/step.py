@@ -1,7 +1,7 @@
 """Encodes every segment and every caption of a dataset once with the base model.
 
-What was encoded before with the same base is found again by what it was made of, so a second dataset that shares segments with
-the first pays only for what is new, and a second run does nothing. Sounds keep their true length; none is padded.
+Results are stored under the hash of their inputs and reused: a second dataset that shares segments with the first encodes only
+the new ones, and a second run encodes nothing. Sounds keep their true length; none is padded.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from audiotune.store.port import Store
 from components.encode.settings import Settings
 from components.executor import StepResult
 
-_VERSION = 1  # of what encoding means; raised when the same segment would get other latents
+_VERSION = 1  # raise it when the same segment gets other latents
 _CAPTIONS_AT_ONCE = 64
 
 
 class DatasetEncoder:
-    """The base model, loaded when something is met that is not in the store yet."""
+    """Encodes with the base model, which is loaded only for segments or captions that are not in the store."""
 
     def __init__(self, settings: Settings, store: Store, base: BaseModelFolder) -> None:
         self.settings, self.store, self.base = settings, store, base
@@ -43,7 +43,7 @@ class DatasetEncoder:
         return load_model(self.base.folder, device=self.settings.device)
 
     def base_facts(self) -> dict[str, Any]:
-        """What the latents manifest says about the base."""
+        """The base model's values for the latents manifest."""
         known = self._read_memo("base")
         if known is None:
             sa = self.model
@@ -58,13 +58,12 @@ class DatasetEncoder:
 
     def encode_segment(self, blob: str, part_s: float) -> list[dict[str, Any]]:
         """Latents of a rendered segment, part by part: store key, latent frames, seconds."""
-        what = _hash_inputs(["parts", blob.rpartition("/")[2], part_s, self.settings.tail_s])
-        known = self._read_memo(what)
+        tail_s = self.settings.tail_s
+        name = _hash_inputs(["parts", blob.rpartition("/")[2], part_s, tail_s])
+        known = self._read_memo(name)
         if known is None or not all(self.store.exists(part["latents"]) for part in known):
-            known = [
-                self._encode_part(part) for part in cut_parts(read_sound(self.store.fetch(blob)), part_s, self.settings.tail_s)
-            ]
-            self._write_memo(what, known)
+            known = [self._encode_part(part) for part in cut_parts(read_sound(self.store.fetch(blob)), part_s, tail_s)]
+            self._write_memo(name, known)
         return list(known)
 
     def embed_captions(self, texts: Sequence[str]) -> dict[str, str]:
@@ -95,32 +94,23 @@ class DatasetEncoder:
         self.embedded += len(texts)
         return keys
 
-    def _read_memo(self, what: str) -> Any:
+    def _read_memo(self, name: str) -> Any:
         try:
-            return json.loads(self.store.get(self._memo_key(what)))
+            return json.loads(self.store.get(self._memo_key(name)))
         except NotInStoreError:
             return None
 
-    def _write_memo(self, what: str, value: Any) -> None:
-        self.store.put(self._memo_key(what), json.dumps(value).encode())
+    def _write_memo(self, name: str, value: Any) -> None:
+        self.store.put(self._memo_key(name), json.dumps(value).encode())
 
-    def _memo_key(self, what: str) -> str:
-        return LATENTS.key(f"{self.base.digest[:32]}-v{_VERSION}", f"{what}.json")
+    def _memo_key(self, name: str) -> str:
+        return LATENTS.key(f"{self.base.digest[:32]}-v{_VERSION}", f"{name}.json")
 
 
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, latents: Path, metrics: Path
 ) -> StepResult:
-    """Writes the latents manifest.
-
-    Args:
-        dataset: dataset manifest.
-        latents: where the latents manifest goes.
-        metrics: unused; the numbers are in the result.
-
-    Raises:
-        TrainingError: the dataset holds nothing.
-    """
+    """Writes the latents manifest. Raises TrainingError for an empty dataset."""
     captioned = load_manifest(dataset, "datasets", DatasetRow)
     if not captioned.rows:
         raise TrainingError("the dataset holds no segment", where=str(dataset), cure="annotate some segments first")
@@ -130,14 +120,14 @@ def run_step(
     embedded = encoder.embed_captions(list(dict.fromkeys(text for row in captioned.rows for text in row.caption.all_texts)))
     rows = list(_encode_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, progress))
     meta = {"base": settings.base, "base_digest": encoder.base.digest, "dataset": captioned.digest, **facts}
-    made = Manifest("latents", rows, meta)
-    made.write(latents)
-    key = made.save(store)
-    return StepResult(parameters={"latents_key": key}, metrics=_collect_metrics(made, encoder))
+    encoded = Manifest("latents", rows, meta)
+    encoded.write(latents)
+    key = encoded.save(store)
+    return StepResult(parameters={"latents_key": key}, metrics=_collect_metrics(rows, encoder))
 
 
 def cut_parts(sound: Sound, part_s: float, tail_s: float) -> Iterator[Sound]:
-    """Parts of at most `part_s` seconds, one after the other; a last part under `tail_s` is left out unless it is the only one."""
+    """Consecutive parts of at most `part_s` seconds; a last part under `tail_s` is left out unless it is the only one."""
     part = max(1, math.floor(part_s * sound.sample_rate_hz + 0.5))
     for start in range(0, max(1, sound.frames), part):
         rest = min(part, sound.frames - start)
@@ -162,16 +152,15 @@ def _encode_rows(
             progress((number + 1) / len(rows), f"{number + 1} of {len(rows)} segments encoded")
 
 
-def _collect_metrics(made: Manifest[LatentRow], encoder: DatasetEncoder) -> dict[str, float]:
-    train = [row for row in made.rows if row.split == "train"]
+def _collect_metrics(rows: Sequence[LatentRow], encoder: DatasetEncoder) -> dict[str, float]:
     return {
-        "rows": len(made.rows),
-        "train_rows": len(train),
-        "seconds": round(sum(row.seconds for row in made.rows), 3),
+        "rows": len(rows),
+        "train_rows": sum(row.split == "train" for row in rows),
+        "seconds": round(sum(row.seconds for row in rows), 3),
         "newly_encoded": encoder.encoded,
         "newly_embedded": encoder.embedded,
     }
 
 
-def _hash_inputs(what: Any) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def _hash_inputs(inputs: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

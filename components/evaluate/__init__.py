@@ -1,1 +1,1 @@
-"""Measures how near the model is to the group's sound, and how far from copying it."""
+"""Measures how similar the model's sounds are to the recordings, and whether it copies them."""

@@ -1,4 +1,4 @@
-"""What KAD compares: sounds as rows of numbers. Mel and latent statistics need no download; CLAP and PANNs are brought along."""
+"""Embeddings of sounds for KAD. Mel and latent statistics need no download; CLAP and PANNs do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from audiotune.audio import distance
 from audiotune.audio.sound import Sound
-from audiotune.errors import ModelError
+from audiotune.errors import ModelError, first_line
 from components.evaluate.measured_sounds import MeasuredSound
 from components.evaluate.settings import Settings
 
@@ -22,28 +22,27 @@ def embed_sound_sets(
     """One matrix [sounds, values] for the reference and for each of the other sets.
 
     Raises:
-        ModelError: CLAP or PANNs are asked for and not there.
+        ModelError: CLAP or PANNs are selected and not available.
     """
     sets = (reference, *others)
     if settings.embedding == "clap":
-        return [_embed_with_clap([one.sound for one in heard], settings.embedding_model) for heard in sets]
+        return [_embed_with_clap([one.sound for one in sounds], settings.embedding_model) for sounds in sets]
     if settings.embedding == "panns":
-        return [_embed_with_panns([one.sound for one in heard], settings) for heard in sets]
-    kinds = [_compute_statistics(heard) for heard in sets]
-    return distance.balance_statistics(kinds[0], *kinds[1:])
+        return [_embed_with_panns([one.sound for one in sounds], settings) for sounds in sets]
+    return distance.balance_statistics(*map(_compute_statistics, sets))
 
 
-def _compute_statistics(heard: Sequence[MeasuredSound]) -> list[distance.Matrix]:
-    """Mel statistics and, where every sound has them, latent statistics."""
-    kinds = [np.stack([distance.compute_mel_statistics(one.mel) for one in heard])]
-    latents = [one.latents for one in heard if one.latents is not None]
-    if len(latents) == len(heard):
-        kinds.append(np.stack(latents))
-    return kinds
+def _compute_statistics(sounds: Sequence[MeasuredSound]) -> list[distance.Matrix]:
+    """Mel statistics and, if every sound has them, latent statistics."""
+    statistics = [np.stack([distance.compute_mel_statistics(one.mel) for one in sounds])]
+    latents = [one.latents for one in sounds if one.latents is not None]
+    if len(latents) == len(sounds):
+        statistics.append(np.stack(latents))
+    return statistics
 
 
 def _embed_with_clap(sounds: Sequence[Sound], name: str) -> distance.Matrix:
-    """LAION-CLAP's audio embedding (Wu et al. 2023), by transformers, of a model on Hugging Face or in a folder."""
+    """Audio embeddings of LAION-CLAP (Wu et al. 2023), from a model on Hugging Face or in a folder."""
     import torch
 
     try:
@@ -52,32 +51,28 @@ def _embed_with_clap(sounds: Sequence[Sound], name: str) -> distance.Matrix:
         model, processor = ClapModel.from_pretrained(name), ClapProcessor.from_pretrained(name)
     except (ImportError, OSError, ValueError) as e:
         cure = "set embedding_model to a folder with a CLAP model, let this machine reach Hugging Face, or take mel_latents"
-        raise ModelError(f"CLAP cannot be loaded: {_first_line(e)}", where=name, cure=cure) from e
+        raise ModelError(f"CLAP cannot be loaded: {first_line(e)}", where=name, cure=cure) from e
     rows = []
     with torch.no_grad():
         for sound in sounds:
             mono = sound.to_mono().resample(_CLAP_RATE_HZ).data[0]
             inputs = processor(audio=mono, sampling_rate=_CLAP_RATE_HZ, return_tensors="pt")
-            found: Any = model.get_audio_features(**inputs)
-            rows.append(getattr(found, "pooler_output", found)[0].double().numpy())
+            features: Any = model.get_audio_features(**inputs)
+            rows.append(getattr(features, "pooler_output", features)[0].double().numpy())
     return np.stack(rows)
 
 
 def _embed_with_panns(sounds: Sequence[Sound], settings: Settings) -> distance.Matrix:
-    """PANNs' 2048 values of CNN14 (Kong et al. 2020), by panns-inference."""
+    """The 2048 values of PANNs' CNN14 (Kong et al. 2020), by panns-inference."""
     try:
         from panns_inference import AudioTagging  # type: ignore[import-not-found]
     except ImportError as e:
         cure = "install panns-inference (it downloads CNN14 once), or take embedding mel_latents"
         raise ModelError("PANNs are not installed", where="embedding", cure=cure) from e
-    listener = AudioTagging(checkpoint_path=settings.embedding_model or None, device="cpu")
+    tagger = AudioTagging(checkpoint_path=settings.embedding_model or None, device="cpu")
     rows = []
     for sound in sounds:
         mono = sound.to_mono().resample(_PANNS_RATE_HZ).data
-        padded = np.pad(mono, ((0, 0), (0, max(0, _PANNS_RATE_HZ - mono.shape[1]))))  # CNN14 wants about a second
-        rows.append(np.asarray(listener.inference(padded)[1][0], dtype=np.float64))
+        padded = np.pad(mono, ((0, 0), (0, max(0, _PANNS_RATE_HZ - mono.shape[1]))))  # CNN14 needs about a second
+        rows.append(np.asarray(tagger.inference(padded)[1][0], dtype=np.float64))
     return np.stack(rows)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,4 +1,4 @@
-"""The gate: from numbers to the reasons why a model should not become champion."""
+"""The gate: decides by the metrics whether a model may become champion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from components.evaluate.settings import Settings
 
 
 def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, ...]:
-    """Why the model should not become champion; empty when it may."""
+    """The reasons why the model must not become champion; empty when it may."""
     before, after = values["kad_before"], values["kad_after"]
     mel_before, mel_after = values["log_mel_distance_before"], values["log_mel_distance_after"]
     noise = values["noise_share"] - values["noise_share_of_recordings"]

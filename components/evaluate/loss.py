@@ -1,4 +1,4 @@
-"""The training loss by noise level, one row at a time at its true length; captions and noise are the same every time."""
+"""Measures the loss by noise level, row by row without padding, with fixed captions and noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Losses = dict[float, float]  # noise level -> mean squared error per latent valu
 
 
 def measure_loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> Losses:
-    """Mean squared error per latent value at each noise level, of the model's own objective; empty without rows."""
+    """Mean squared error per latent value at each noise level, for the model's objective; empty without rows."""
     import torch
 
     sums, count = dict.fromkeys(LOSS_LEVELS, 0.0), 0
@@ -35,7 +35,7 @@ def measure_loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRo
 
 
 def _measure_row(sa: StableAudio, latents: Any, noise: Any, row: LatentRow) -> Losses:
-    """Sum of squared errors of one row at each level; all levels go through the model as one batch."""
+    """Sum of squared errors of one row at each level, computed as one batch."""
     import torch
 
     count = len(LOSS_LEVELS)
@@ -46,8 +46,3 @@ def _measure_row(sa: StableAudio, latents: Any, noise: Any, row: LatentRow) -> L
     with use_threads(choose_threads(sa, count * latents.shape[-1] // sa.patch_frames)):
         output = sa.model(noised.to(dtype), levels.to(dtype), conditioning)
     return dict(zip(LOSS_LEVELS, sum_squared_errors(output, target).tolist(), strict=True))
-
-
-def average_loss(losses: Losses) -> float:
-    """Over all noise levels."""
-    return sum(losses.values()) / len(losses)

@@ -1,4 +1,4 @@
-"""What a model is measured with: recorded segments, and the sounds that base and tuned model make of the same words and seeds."""
+"""The sounds of an evaluation: recorded segments, and sounds that base and tuned model generate with the same captions and seeds."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from audiotune.store.layout import EVALUATED_SOUNDS
 from audiotune.store.port import Store
 from components.evaluate.settings import Settings
 
-_SHORTEST_S = 0.25  # of a made sound
+_SHORTEST_S = 0.25  # of a generated sound
 
 
 @dataclass(frozen=True)
 class MeasuredSound:
-    """A sound with all that is measured of it, computed once.
+    """A sound and its features, computed once.
 
     Attributes:
         text: its caption.
-        latents: statistics of its latents (`distance.compute_latent_statistics`), or None where they are not compared.
+        latents: statistics of its latents (`distance.compute_latent_statistics`), or None if they are not compared.
     """
 
     sound: Sound
@@ -48,9 +48,9 @@ class MeasuredSound:
 def load_recorded_segments(
     store: Store, dataset: Manifest[DatasetRow], latents: Manifest[LatentRow], split: Split, settings: Settings
 ) -> list[MeasuredSound]:
-    """The segments of a split, cut to what one row of latents holds, in an order that does not follow the recordings.
+    """At most `settings.references` segments of a split, each cut to its first row of latents, ordered by id.
 
-    `settings.references` segments at most; their latents come from the manifest, nothing is encoded again.
+    The order mixes the recordings. The latents are those of the manifest.
     """
     first: dict[str, LatentRow] = {}
     for row in latents.rows:
@@ -76,7 +76,7 @@ def compares_latents(settings: Settings) -> bool:
 
 
 def build_requests(settings: Settings, segments: Sequence[MeasuredSound], first_seed: int) -> list[SamplingRequest]:
-    """One request a segment: its caption, its length, a seed of its own."""
+    """One request per segment, with its caption, its length and its own seed."""
     return [
         SamplingRequest(
             segment.text,
@@ -90,14 +90,14 @@ def build_requests(settings: Settings, segments: Sequence[MeasuredSound], first_
 
 
 class CachedSoundGenerator:
-    """Makes sounds with one model; keeps each in the store, and opens the model only for one that is not there yet.
+    """Generates sounds with one model and stores them; loads the model only for a sound that is not in the store.
 
     Args:
-        model: names the model: the digests of its weights and config.
+        model: the digests of its weights and config.
         open_model: loads it.
 
     Attributes:
-        threads: how many threads the last sound was made on; 0 while all of them came from the store.
+        threads: number of threads for the last generated sound; 0 while all sounds came from the store.
     """
 
     threads = 0
@@ -114,20 +114,23 @@ class CachedSoundGenerator:
         return self._opened
 
     def close(self) -> None:
-        """Lets the model go: base and tuned model need not be in memory at once."""
+        """Frees the model, so that base and tuned model are not in memory together."""
         self._opened = None
 
-    def generate_sounds(self, requests: Sequence[SamplingRequest], tell: Callable[[int, int], None]) -> list[MeasuredSound]:
-        """The model's sounds for the requests."""
-        return [self._read_or_generate(r, number, len(requests), tell) for number, r in enumerate(requests)]
+    def generate_sounds(
+        self, requests: Sequence[SamplingRequest], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[MeasuredSound]:
+        """The model's sounds for the requests. Calls `progress` with (sounds done, all sounds)."""
+        sounds = []
+        for request in requests:
+            sounds.append(self._read_or_generate(request))
+            progress(len(sounds), len(requests))
+        return sounds
 
-    def _read_or_generate(
-        self, request: SamplingRequest, number: int, total: int, tell: Callable[[int, int], None]
-    ) -> MeasuredSound:
+    def _read_or_generate(self, request: SamplingRequest) -> MeasuredSound:
         key = EVALUATED_SOUNDS.key(f"{self.request_digest(request)}.json")
         if not self._store.exists(key):
             self._generate_and_store(request, key)
-        tell(number + 1, total)
         kept = json.loads(self._store.get(key))
         statistics = np.array(kept["latents"]) if kept["latents"] else None
         return MeasuredSound(sound.read_sound(self._store.fetch(kept["sound"])), request.prompt, statistics)
@@ -137,23 +140,18 @@ class CachedSoundGenerator:
 
         from audiotune.stable_audio.autoencoder import encode_sound
 
-        fitting = self._limit_length(request)
-        self.threads = count_batch_threads(self.stable_audio, fitting, 1)
+        sa = self.stable_audio
+        longest_s = sa.window_frames / sa.sample_rate_hz  # a recorded segment may be a frame or two longer
+        request = dataclasses.replace(request, seconds=min(request.seconds, longest_s))
+        self.threads = count_batch_threads(sa, request, 1)
+        latents = []
         with torch.no_grad(), use_threads(self.threads):
-            made = generate_sounds(self.stable_audio, [fitting])[0]
-            latents = (
-                distance.compute_latent_statistics(encode_sound(self.stable_audio, made)).tolist()
-                if compares_latents(self._settings)
-                else []
-            )
-        blob = self._store.put_blob(made.to_bytes("FLAC", "PCM_24"), ".flac")
+            generated = generate_sounds(sa, [request])[0]
+            if compares_latents(self._settings):
+                latents = distance.compute_latent_statistics(encode_sound(sa, generated)).tolist()
+        blob = self._store.put_blob(generated.to_bytes("FLAC", "PCM_24"), ".flac")
         self._store.put(key, json.dumps({"sound": blob, "latents": latents}).encode())
 
-    def _limit_length(self, request: SamplingRequest) -> SamplingRequest:
-        """A recorded segment may be longer than the model's window by a frame or two."""
-        longest_s = self.stable_audio.window_frames / self.stable_audio.sample_rate_hz
-        return dataclasses.replace(request, seconds=min(request.seconds, longest_s))
-
     def request_digest(self, request: SamplingRequest) -> str:
-        what = [2, self._model, compares_latents(self._settings), request.prompt, round(request.seconds, 6), request.steps]
-        return hashlib.sha256(json.dumps([*what, request.guidance, request.seed]).encode()).hexdigest()
+        inputs = [2, self._model, compares_latents(self._settings), request.prompt, round(request.seconds, 6), request.steps]
+        return hashlib.sha256(json.dumps([*inputs, request.guidance, request.seed]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Metrics: from sounds to numbers."""
+"""The metrics of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from audiotune.audio import distance
-from audiotune.audio.fingerprint import FingerprintIndex, FingerprintWords
+from audiotune.audio.fingerprint import FingerprintIndex
 from audiotune.audio.loudness import measure_integrated_lufs
 from audiotune.audio.sound import Sound
 from components.evaluate.embeddings import embed_sound_sets
@@ -25,7 +25,7 @@ _AS_FLAT_AS_NOISE = 0.6  # share of white noise's flatness
 
 @dataclass(frozen=True)
 class SoundComparison:
-    """Captions of recorded segments, and what both models made of them with the same seeds."""
+    """Recorded segments, and the sounds of both models for their captions with the same seeds."""
 
     targets: list[MeasuredSound] = field(default_factory=list)
     before: list[MeasuredSound] = field(default_factory=list)
@@ -34,12 +34,11 @@ class SoundComparison:
 
 @dataclass(frozen=True)
 class TrainingMatch:
-    """How near a sound comes to what was trained with.
+    """The training segment that a sound is most similar to.
 
     Attributes:
-        nearest: the training segment it is most like.
-        like: how like (`distance.compute_likeness`), up to 1.
-        same: a training segment whose fingerprint it carries, or None.
+        like: its likeness (`distance.compute_likeness`), up to 1.
+        same: a training segment with the fingerprint of the sound, or None.
     """
 
     heard: MeasuredSound
@@ -54,14 +53,14 @@ class TrainingMatch:
 def compute_kad(
     settings: Settings, reference: Sequence[MeasuredSound], train: Sequence[MeasuredSound], made: SoundComparison
 ) -> MetricValues:
-    """KAD of both models' sounds to the reference; of the training segments, too, as what a perfect model could reach."""
+    """KAD of both models' sounds to the reference; also of the training segments, which a perfect model could reach."""
     rows = embed_sound_sets(settings, reference, made.before, made.after, *([train] if len(train) > 1 else []))
     names = ("kad_before", "kad_after", "kad_of_training_segments")
     return {name: distance.compute_kad(rows[0], other, settings.kernel) for name, other in zip(names, rows[1:])}
 
 
 def compute_log_mel_distances(made: SoundComparison, suffix: str = "") -> MetricValues:
-    """Mean log-mel distance in dB of each sound to the segment whose caption and length it was made with."""
+    """Mean log-mel distance in dB between each sound and the segment with its caption and length."""
 
     def mean(sounds: Sequence[MeasuredSound]) -> float:
         return float(np.mean([distance.measure_mel_distance(one.mel, target.mel) for one, target in zip(sounds, made.targets)]))
@@ -72,7 +71,7 @@ def compute_log_mel_distances(made: SoundComparison, suffix: str = "") -> Metric
 
 
 def measure_sound_faults(after: Sequence[MeasuredSound], reference: Sequence[MeasuredSound]) -> MetricValues:
-    """Loudness, silence, clipping and noise of the tuned model's sounds; noise of the recordings and of white noise beside it."""
+    """Loudness, silence, clipping and flatness of the tuned model's sounds; flatness of the recordings and of white noise."""
     loudness = [measure_integrated_lufs(one.sound) for one in after]
     heard = [value for value in loudness if value is not None and value > _SILENT_LUFS]
     white = float(np.median([distance.measure_flatness(make_white_noise(one.sound)) for one in after]))
@@ -90,22 +89,22 @@ def measure_sound_faults(after: Sequence[MeasuredSound], reference: Sequence[Mea
 
 
 def find_training_matches(sounds: Sequence[MeasuredSound], train: Sequence[MeasuredSound]) -> list[TrainingMatch]:
-    """Each sound with the training segment it is most like; empty when there is none."""
+    """Each sound with the most similar training segment; empty when there is none."""
     if not train or not sounds:
         return []
     table = distance.compute_likeness([one.mel for one in sounds], [one.mel for one in train])
     index: FingerprintIndex[int] = FingerprintIndex()
     for number, one in enumerate(train):
         index.add(number, one.words)
-    found = []
+    matches = []
     for heard, row in zip(sounds, table):
-        best = int(row.argmax())
-        found.append(TrainingMatch(heard, train[best], float(row[best]), _find_fingerprint_match(index, heard.words, train)))
-    return found
+        best, same = int(row.argmax()), index.find(heard.words)
+        matches.append(TrainingMatch(heard, train[best], float(row[best]), train[same[0][0]] if same else None))
+    return matches
 
 
 def measure_copying(settings: Settings, made: Sequence[TrainingMatch], held_out: Sequence[TrainingMatch]) -> MetricValues:
-    """Share of sounds that are copies, and how like they are; the same of held-out recordings, who cannot have copied."""
+    """Share of copies and likeness of the sounds; also of held-out recordings, which cannot be copies."""
     if not made:
         return {}
     values = {
@@ -120,7 +119,7 @@ def measure_copying(settings: Settings, made: Sequence[TrainingMatch], held_out:
 
 
 def measure_prompt_separation(low: Sequence[Sound], high: Sequence[Sound]) -> MetricValues:
-    """Share of seeds at which the high prompt lies above the low one, dies sooner, and does both."""
+    """Share of seeds at which the high prompt sounds higher than the low one, decays sooner, and does both."""
     higher = [distance.measure_centroid_hz(h) > distance.measure_centroid_hz(w) for w, h in zip(low, high)]
     sooner = [distance.measure_sustain_db(h) < distance.measure_sustain_db(w) for w, h in zip(low, high)]
     return {
@@ -131,16 +130,9 @@ def measure_prompt_separation(low: Sequence[Sound], high: Sequence[Sound]) -> Me
 
 
 def make_white_noise(like: Sound) -> Sound:
-    """Noise of the same length and rate, to measure flatness against."""
+    """White noise of the same length and rate, the reference for flatness."""
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, like.frames))
     return Sound(noise.astype(np.float32), like.sample_rate_hz)
-
-
-def _find_fingerprint_match(
-    index: FingerprintIndex[int], words: FingerprintWords, train: Sequence[MeasuredSound]
-) -> MeasuredSound | None:
-    found = index.find(words)
-    return train[found[0][0]] if found else None
 
 
 def _is_clipped(sound: Sound) -> bool:

@@ -1,4 +1,4 @@
-"""Measures the base model first, then the tuned one; never both in memory."""
+"""Measures the base model, then the tuned one; never both are in memory."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from audiotune.stable_audio.threads import describe_threads
 from audiotune.store.port import Store
 from components.evaluate import metrics, report
 from components.evaluate.gate import find_gate_failures
-from components.evaluate.loss import Losses, average_loss, measure_loss_by_level
+from components.evaluate.loss import Losses, measure_loss_by_level
 from components.evaluate.measured_sounds import CachedSoundGenerator, MeasuredSound, build_requests, load_recorded_segments
 from components.evaluate.metrics import MetricValues, SoundComparison
 from components.evaluate.settings import Settings
 
 _PROBE_S = 2.0
+_SPLITS: tuple[Split, Split] = ("held_out", "train")
 
 
 @dataclass(frozen=True)
 class EvaluationSegments:
-    """Recordings of both splits, and the captions sounds are made of."""
+    """Recordings of both splits, and the segments whose captions are the prompts."""
 
     held_out: list[MeasuredSound]
     train: list[MeasuredSound]
@@ -39,7 +40,7 @@ class EvaluationSegments:
 
     @property
     def reference(self) -> list[MeasuredSound]:
-        """What KAD compares with: all held-out segments, or the targets where there are too few."""
+        """The reference of KAD: all held-out segments, or the targets if there are too few."""
         return self.held_out if len(self.held_out) > 1 else self.targets
 
 
@@ -51,13 +52,20 @@ def evaluate_model(
     dataset: Manifest[DatasetRow],
     latents: Manifest[LatentRow],
 ) -> tuple[Evaluation, str]:
-    """The evaluation and its page."""
+    """The evaluation and its report page."""
     progress(0.01, "listening to the recordings")
     material = _select_segments(settings, store, dataset, latents)
-    losses: dict[str, Losses] = {}
-    base, tuned = _make_generators(settings, store, pointer)
+
+    def open_base() -> StableAudio:
+        return load_model(resolve_base(store, pointer.base).folder, device=settings.device)
+
+    def open_tuned() -> StableAudio:
+        return open_weights(store, pointer, device=settings.device)
+
+    base = CachedSoundGenerator(store, pointer.base_digest, open_base, settings)
+    tuned = CachedSoundGenerator(store, f"{pointer.identity} {pointer.config}", open_tuned, settings)
     before = _generate_sounds(settings, base, material, progress, 0.05, "base model")
-    losses |= _measure_losses(settings, store, base, latents, "base model")
+    losses = _measure_losses(settings, store, base, latents, "base model")
     base.close()
     after = _generate_sounds(settings, tuned, material, progress, 0.45, "tuned model")
     losses |= _measure_losses(settings, store, tuned, latents, "tuned model")
@@ -66,13 +74,13 @@ def evaluate_model(
     count = len(material.targets)
     made = SoundComparison(material.targets, before[:count], after[:count])
     trained = SoundComparison(material.train_targets, before[count:], after[count:])
-    found = metrics.find_training_matches(after, material.train)
+    matches = metrics.find_training_matches(after, material.train)
     held_out = metrics.find_training_matches(material.held_out, material.train)
     values |= metrics.compute_kad(settings, material.reference, material.train, made)
     values |= metrics.compute_log_mel_distances(made) | metrics.compute_log_mel_distances(trained, "_train")
     values |= (
         metrics.measure_sound_faults(after, material.reference)
-        | metrics.measure_copying(settings, found, held_out)
+        | metrics.measure_copying(settings, matches, held_out)
         | _summarise_losses(losses)
     )
     values |= {"held_out_segments": len(material.held_out), "training_segments": len(material.train), "sounds": count}
@@ -81,7 +89,7 @@ def evaluate_model(
         metrics=values, passed=not reasons, reasons=reasons, weights=pointer.weights_digest, adapter=pointer.adapter_digest
     )
     progress(0.95, "writing the report")
-    return result, report.render_report(settings, result, made, found[:count], losses)
+    return result, report.render_report(settings, result, made, matches[:count], losses)
 
 
 def _select_segments(
@@ -96,51 +104,33 @@ def _select_segments(
     return EvaluationSegments(held_out, train, targets, train[: settings.train_sounds])
 
 
-_SPLITS: tuple[Split, Split] = ("held_out", "train")
-
-
-def _make_generators(
-    settings: Settings, store: Store, pointer: WeightsPointer
-) -> tuple[CachedSoundGenerator, CachedSoundGenerator]:
-    def open_base() -> StableAudio:
-        return load_model(resolve_base(store, pointer.base).folder, device=settings.device)
-
-    def open_tuned() -> StableAudio:
-        return open_weights(store, pointer, device=settings.device)
-
-    tuned = f"{pointer.identity} {pointer.config}"
-    return CachedSoundGenerator(store, pointer.base_digest, open_base, settings), CachedSoundGenerator(
-        store, tuned, open_tuned, settings
-    )
-
-
 def _generate_sounds(
     settings: Settings,
-    maker: CachedSoundGenerator,
+    generator: CachedSoundGenerator,
     material: EvaluationSegments,
     progress: ProgressCallback,
     start: float,
-    who: str,
+    name: str,
 ) -> list[MeasuredSound]:
-    """Sounds of held-out captions, then of trained ones."""
+    """Sounds for held-out captions, then for training captions."""
     requests = build_requests(settings, [*material.targets, *material.train_targets], settings.seed)
 
-    def tell(done: int, total: int) -> None:
-        computed = f", on {describe_threads(maker.threads)}" if maker.threads else ""
-        progress(start + 0.35 * done / total, f"sounds of the {who}: {done} of {total}{computed}")
+    def report_progress(done: int, total: int) -> None:
+        computed = f", on {describe_threads(generator.threads)}" if generator.threads else ""
+        progress(start + 0.35 * done / total, f"sounds of the {name}: {done} of {total}{computed}")
 
-    return maker.generate_sounds(requests, tell)
+    return generator.generate_sounds(requests, report_progress)
 
 
 def _measure_losses(
-    settings: Settings, store: Store, maker: CachedSoundGenerator, latents: Manifest[LatentRow], who: str
+    settings: Settings, store: Store, generator: CachedSoundGenerator, latents: Manifest[LatentRow], name: str
 ) -> dict[str, Losses]:
-    """Loss by noise level of both splits, named for the page."""
+    """Loss by noise level of both splits, with labels for the page."""
     if not settings.loss_rows:
         return {}
     names = {"held_out": "held-out", "train": "training"}
     return {
-        f"{names[split]}, {who}": measure_loss_by_level(maker.stable_audio, store, _select_rows(latents, split, settings))
+        f"{names[split]}, {name}": measure_loss_by_level(generator.stable_audio, store, _select_rows(latents, split, settings))
         for split in _SPLITS
     }
 
@@ -157,26 +147,22 @@ def _summarise_losses(losses: dict[str, Losses]) -> MetricValues:
         "held-out, tuned model": "loss_held_out_after",
         "training, tuned model": "loss_train_after",
     }
-    values = {short[name]: average_loss(by_level) for name, by_level in losses.items() if by_level}
-    for name, by_level in losses.items():
-        if name.startswith("held-out, tuned"):
-            values |= {f"loss_held_out_t_{level}": loss for level, loss in by_level.items()}
+    values = {short[name]: sum(by_level.values()) / len(by_level) for name, by_level in losses.items() if by_level}
+    values |= {f"loss_held_out_t_{level}": loss for level, loss in losses.get("held-out, tuned model", {}).items()}
     if values.get("loss_train_after") and "loss_held_out_after" in values:
         values["loss_gap"] = values["loss_held_out_after"] / values["loss_train_after"] - 1
     return values
 
 
 def _probe_prompts(settings: Settings, tuned: CachedSoundGenerator) -> MetricValues:
+    if not settings.probe_seeds:
+        return {}
+
     def sounds(prompt: str) -> list[Sound]:
         seeds = range(settings.seed, settings.seed + settings.probe_seeds)
         requests = [
             SamplingRequest(prompt, seconds=_PROBE_S, steps=settings.steps, guidance=settings.guidance, seed=s) for s in seeds
         ]
-        return [heard.sound for heard in tuned.generate_sounds(requests, _ignore_progress)]
+        return [heard.sound for heard in tuned.generate_sounds(requests)]
 
-    return (
-        metrics.measure_prompt_separation(sounds(settings.probe_low), sounds(settings.probe_high)) if settings.probe_seeds else {}
-    )
-
-
-def _ignore_progress(done: int, total: int) -> None: ...
+    return metrics.measure_prompt_separation(sounds(settings.probe_low), sounds(settings.probe_high))

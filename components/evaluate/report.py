@@ -1,4 +1,4 @@
-"""The report: the gate's decision, numbers, and sounds to listen to beside their nearest training segments."""
+"""The report: the gate's decision, the metrics, and players of sounds and their nearest training segments."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def render_report(
     """The whole page, under 3 MB.
 
     Args:
-        found: the copies search for `made.after`, in its order.
+        found: the training matches of `made.after`, in its order.
         losses: name -> loss by noise level.
     """
     parts = [_render_verdict(result), _render_numbers(result.metrics)]
@@ -61,7 +61,9 @@ def render_report(
     if settings.players and found:
         order = _choose_sounds(made, found, settings.players)
         parts.append(html.render_section("Listen", *(_render_players(settings, made, found[i], i) for i in order)))
-    parts.append(html.render_details("All settings", html.render_table(("knob", "value"), sorted(settings.model_dump().items()))))
+    parts.append(
+        html.render_details("All settings", html.render_table(("setting", "value"), sorted(settings.model_dump().items())))
+    )
     return html.render_page(
         "Evaluation",
         "".join(parts),
@@ -90,7 +92,7 @@ def _render_losses(losses: Mapping[str, Losses]) -> html.Markup:
 
 
 def _choose_sounds(made: SoundComparison, found: Sequence[TrainingMatch], count: int) -> list[int]:
-    """Each caption once before any comes twice, and the sound most like a training segment among them."""
+    """Indices of sounds: the one most similar to a training segment, then each caption once, then the others."""
     places = list(range(len(made.after)))
     first = {found[i].heard.text: i for i in reversed(places)}
     order = sorted(set(first.values())) + [i for i in places if i not in set(first.values())]

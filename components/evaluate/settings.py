@@ -1,6 +1,6 @@
-"""Measures a tuned model on held-out material: nearer to the group's sound than its base, and no copy of it.
+"""Measures whether a tuned model is closer to held-out recordings than its base, and whether it copies training recordings.
 
-What goes in: the weights, the latents and the dataset. What comes out: the evaluation with the gate's decision, and a report.
+Input: the weights, the latents and the dataset. Output: the evaluation with the gate's decision, and a report.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ PARAMETERS = ("passed",)
 
 
 class Settings(StepSettings):
-    """Knobs of evaluate. Those of the gate begin with `gate_`."""
+    """The settings of evaluate. Those of the gate begin with `gate_`."""
 
     sounds: int = Field(default=24, ge=2, le=2000, description="sounds made of held-out captions, by base and by tuned model")
     train_sounds: int = Field(default=8, ge=0, le=2000, description="sounds made of captions that were trained with, by both")

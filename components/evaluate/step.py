@@ -1,4 +1,4 @@
-"""Measures a tuned model beside its base on held-out captions, writes the report and the gate's decision."""
+"""Compares a tuned model with its base on held-out captions; writes the report and the gate's decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from audiotune.store.port import Store
 from components.evaluate.settings import Settings
 from components.executor import StepResult
 
-_VERSION = 1  # of what is measured; raised when the same models would get other numbers
+_VERSION = 1  # raise it when the same models get other metrics
 
 
 def run_step(
@@ -35,16 +35,11 @@ def run_step(
     report: Path,
     metrics: Path,
 ) -> StepResult:
-    """Writes the evaluation and its report; one that was made before is shown again.
-
-    Args:
-        weights, latents, dataset: the weights' pointer, and the manifests they were trained with.
-        evaluation, report: where the evaluation (JSON) and the page (HTML) go.
-        metrics: unused; the numbers are in the result.
+    """Writes the evaluation (JSON) and its report (HTML); reuses an earlier evaluation of the same inputs.
 
     Raises:
         ModelError: weights, latents and dataset do not belong together.
-        ManifestError: one of them is cut, or there are fewer than two segments to compare with.
+        ManifestError: one of them is damaged, or there are fewer than two segments to compare with.
     """
     pointer = _read_pointer(weights)
     rows, encoded = manifest.load_manifest(dataset, "datasets", DatasetRow), manifest.load_manifest(latents, "latents", LatentRow)
@@ -53,9 +48,9 @@ def run_step(
     if not store.exists(key):
         from components.evaluate.model_evaluation import evaluate_model
 
-        made, page = evaluate_model(settings, store, progress, pointer, rows, encoded)
-        kept = made.model_copy(update={"report": store.put_blob(page.encode(), ".html")})
-        store.put(key, kept.model_dump_json(indent=1).encode())
+        measured, page = evaluate_model(settings, store, progress, pointer, rows, encoded)
+        measured = measured.model_copy(update={"report": store.put_blob(page.encode(), ".html")})
+        store.put(key, measured.model_dump_json(indent=1).encode())
     result = Evaluation.model_validate_json(store.get(key))
     report.write_bytes(store.fetch(result.report).read_bytes())
     write_atomic_file(evaluation, result.model_dump_json(indent=1) + "\n")
@@ -86,7 +81,7 @@ def _check_inputs(pointer: WeightsPointer, dataset: Manifest[DatasetRow], latent
 
 
 def _make_evaluation_key(settings: Settings, pointer: WeightsPointer, latents: Manifest[LatentRow]) -> str:
-    """Names an evaluation by all that decides its numbers; the latents' digest stands for the dataset, too."""
-    knobs = settings.model_dump(exclude={"device"})
-    what = [_VERSION, knobs, pointer.identity, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
-    return EVALUATIONS.key(f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()}.json")
+    """The key of an evaluation: the hash of everything that determines its metrics."""
+    fields = settings.model_dump(exclude={"device"})
+    inputs = [_VERSION, fields, pointer.identity, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
+    return EVALUATIONS.key(f"{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()}.json")

@@ -1,6 +1,6 @@
-"""What the training runs on: one CPU, plainly; GPUs, several processes and fp16 by Lightning Fabric.
+"""Runs training on one CPU without a framework; on GPUs, in several processes and in fp16 by Lightning Fabric.
 
-The only file that imports Lightning, and only when it is needed: the import costs seconds that a small run on a CPU keeps.
+Only this file imports Lightning, and only when it is needed: the import takes seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,38 +21,8 @@ from components.finetune.settings import Settings
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-class ComputeBackend(Protocol):
-    """One process of a training run. `rank` counts them from 0 to `world - 1`."""
-
-    device: torch.device
-    rank: int
-    world: int
-
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[..., torch.Tensor]:
-        """What to call instead of the module, in mixed precision; gradients are averaged over all processes."""
-
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Adds gradients; only with the `last` part of a batch are they exchanged."""
-
-    def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
-        """Open around forward and backward of a part."""
-
-    def clip_gradients(self, norm: float) -> float:
-        """Limits the gradient's norm (0 does not) and returns what it was."""
-
-    def step_optimizer(self) -> None:
-        """One step of the optimizer."""
-
-    def sum_over_processes(self, value: torch.Tensor) -> torch.Tensor:
-        """Sum over all processes."""
-
-    def scaler_state(self) -> dict[str, float]: ...
-
-    def restore_scaler(self, state: dict[str, float]) -> None: ...
-
-
 class SingleCpuBackend:
-    """One process on a CPU in fp32 or bf16, without Lightning."""
+    """One process on a CPU in fp32 or bf16, without Lightning. `rank` is the number of a process, 0 to `world - 1`."""
 
     rank, world = 0, 1
 
@@ -61,17 +31,20 @@ class SingleCpuBackend:
         self._bf16 = settings.precision == "bf16"
 
     def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[..., torch.Tensor]:
+        """The callable to use instead of the module: in mixed precision, with gradients averaged over all processes."""
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._optimizer = optimizer
         return module
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+    def backward(self, loss: torch.Tensor) -> None:
         loss.backward()
 
     def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Context of forward and backward of a part. Processes exchange gradients only in the `last` part of a batch."""
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
     def clip_gradients(self, norm: float) -> float:
+        """Limits the norm of the gradients (not if `norm` is 0) and returns the norm before."""
         return float(nn.utils.clip_grad_norm_(self._parameters, norm or float("inf")))
 
     def step_optimizer(self) -> None:
@@ -99,7 +72,7 @@ class FabricBackend:
         self._module, self._optimizer = self._fabric.setup(module, optimizer)
         return self._module
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+    def backward(self, loss: torch.Tensor) -> None:
         self._fabric.backward(loss)
 
     def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
@@ -128,16 +101,21 @@ class FabricBackend:
             scaler.load_state_dict(whole)
 
 
+ComputeBackend = SingleCpuBackend | FabricBackend
+
+
 def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls `work(machine, *arguments)` in every process and returns what the first one returned.
+    """Calls `work(backend, *arguments)` in every process and returns the result of the first.
 
     Raises:
-        SettingsError: a device that is not here, or nodes that nobody told where they are.
-        TrainingError: one of several processes failed; its own last line.
+        SettingsError: a device does not exist, or the addresses of the other nodes are missing.
+        TrainingError: one of several processes failed; the message is its last line.
     """
     on_gpu = torch.cuda.is_available() if settings.device == "auto" else settings.device == "cuda"
     if on_gpu and torch.cuda.device_count() < settings.devices:
-        raise SettingsError(f"{settings.devices} GPUs asked for, {torch.cuda.device_count()} here", cure="lower the knob devices")
+        raise SettingsError(
+            f"{settings.devices} GPUs asked for, {torch.cuda.device_count()} here", cure="lower the setting devices"
+        )
     if not on_gpu and settings.precision == "fp16":
         raise SettingsError("fp16 needs a GPU", where="precision", cure="take fp32 or bf16 on a CPU")
     several = settings.nodes * settings.devices > 1
@@ -166,24 +144,24 @@ def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: A
 
 
 def _set_rendezvous(nodes: int) -> None:
-    """Tells Lightning where the other nodes are: from PET_*, as Kubeflow Trainer sets and torchrun reads, else without that prefix.
+    """Sets Lightning's variables from PET_*, as Kubeflow Trainer sets them and torchrun reads them, else from the plain names.
 
     Raises:
-        SettingsError: nobody said where they are, or they are another number.
+        SettingsError: a variable is missing, or the number of nodes differs.
     """
     names = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-    said = {name: os.environ.get(f"PET_{name}") or os.environ.get(name, "") for name in names}
-    missing = ", ".join(f"PET_{name}" for name, value in said.items() if not value)
+    values = {name: os.environ.get(f"PET_{name}") or os.environ.get(name, "") for name in names}
+    missing = ", ".join(f"PET_{name}" for name, value in values.items() if not value)
     cure = "let a TrainJob start it, or set PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR and PET_MASTER_PORT on each node"
     if missing:
         raise SettingsError(f"one of {nodes} nodes, but {missing} does not say where the others are", where="nodes", cure=cure)
-    if said["NNODES"] != str(nodes):
-        raise SettingsError(f"{nodes} nodes asked for, {said['NNODES']} are there", where="PET_NNODES", cure=cure)
-    os.environ.update({name: said[name] for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")})
+    if values["NNODES"] != str(nodes):
+        raise SettingsError(f"{nodes} nodes asked for, {values['NNODES']} are there", where="PET_NNODES", cure=cure)
+    os.environ.update({name: values[name] for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")})
 
 
 def _extract_error_line(trace: str) -> str:
-    """The error itself, out of the traceback that another process left, without the name of its class."""
+    """The message of the error in another process's traceback, without its class name."""
     line = next((line.strip() for line in reversed(trace.splitlines()) if line.strip()), "a process failed")
     return re.sub(r"^audiotune\.errors\.\w+: ", "", line)
 
@@ -193,7 +171,7 @@ def _run_in_process(lightning: Any, work: Callable[..., Any], arguments: _Opaque
 
 
 class _OpaqueContent:
-    """Content that Lightning hands from process to process unopened: it looks for tensors inside, and stops at frozen dataclasses."""
+    """Wraps values that Lightning passes between processes: it would search them for tensors and fails at frozen dataclasses."""
 
     def __init__(self, content: Any) -> None:
         self.content = content

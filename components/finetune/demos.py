@@ -1,4 +1,4 @@
-"""Demos: what the model makes of held-out captions. Never on the training path: after the last step, or in a process of its own.
+"""Demos: sounds generated from held-out captions, after the last step or in a separate process.
 
 python -m components.finetune.demos <store> <checkpoint key>      logs the demos of a checkpoint to its MLflow run
 """
@@ -19,13 +19,12 @@ from audiotune.domain import manifest
 from audiotune.domain.checkpoint import load_checkpoint
 from audiotune.domain.dataset import LatentRow
 from audiotune.stable_audio.model import StableAudio
-from audiotune.store import tensor_files
 from components.finetune.settings import Settings
 
 
 @dataclass(frozen=True)
 class DemoSound:
-    """A sound that the model made of a caption."""
+    """A sound generated from a caption."""
 
     prompt: str
     seed: int
@@ -33,18 +32,20 @@ class DemoSound:
 
 
 def make_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Settings) -> list[DemoSound]:
-    """Generates a sound for the captions of some rows, each at its row's length; none twice."""
+    """Generates sounds for distinct captions of the rows, each as long as its row."""
     from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 
     captions = {row.captions[0]: row.seconds for row in rows}
-    wanted = list(captions.items())[: settings.demos]
     window_s = sa.window_frames / sa.sample_rate_hz
-    lengths = {prompt: min(max(seconds, 0.25), window_s) for prompt, seconds in wanted}
     requests = [
         SamplingRequest(
-            prompt, seconds=lengths[prompt], steps=settings.demo_steps, guidance=settings.demo_guidance, seed=settings.seed + i
+            prompt,
+            seconds=min(max(seconds, 0.25), window_s),
+            steps=settings.demo_steps,
+            guidance=settings.demo_guidance,
+            seed=settings.seed + i,
         )
-        for i, prompt in enumerate(lengths)
+        for i, (prompt, seconds) in enumerate(list(captions.items())[: settings.demos])
     ]
     with torch.no_grad():
         sounds = generate_sounds(sa, requests)
@@ -64,22 +65,20 @@ def write_demo_files(demos: Sequence[DemoSound], folder: Path) -> list[Path]:
 
 
 def main(store_url: str, key: str) -> int:
-    """Makes the demos of a checkpoint and logs them to its MLflow run."""
+    """Generates the demos of a checkpoint and logs them to its MLflow run."""
     from audiotune.registry.runs import start_run
     from audiotune.stable_audio.base_models import resolve_base
     from audiotune.stable_audio.load import load_model
     from audiotune.store import open_store
     from components.finetune.training_model import TrainingModel
+    from components.finetune.training_state import restore_training_state
 
     store = open_store(store_url)
     checkpoint = load_checkpoint(store, key)
     settings = Settings.model_validate(checkpoint.recipe)
     sa = load_model(resolve_base(store, checkpoint.base).folder)
-    named = TrainingModel(sa, settings).trainable_parameters()
-    weights = tensor_files.read_tensors(store.fetch(checkpoint.ema or checkpoint.weights))
-    with torch.no_grad():
-        for name, parameter in named.items():
-            parameter.copy_(weights[name])
+    weights = checkpoint.model_copy(update={"weights": checkpoint.ema or checkpoint.weights})
+    restore_training_state(store, weights, TrainingModel(sa, settings).trainable_parameters())
     rows = manifest.fetch_manifest(store, manifest.manifest_key("latents", checkpoint.latents), "latents", LatentRow).rows
     demos = make_demos(sa, [row for row in rows if row.split == "held_out"] or rows, settings)
     run = start_run(settings.experiment, "demos", {}, run_id=checkpoint.run or None)

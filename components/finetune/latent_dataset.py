@@ -1,4 +1,4 @@
-"""The rows that are trained on, read from the store once and kept in memory up to a limit."""
+"""The rows of a training, read from the store once and cached in memory up to a limit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from audiotune.domain.dataset import LatentRow
 from audiotune.errors import TrainingError
 from audiotune.stable_audio import text_embeddings
+from audiotune.stable_audio.conditioning import stack_rows
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
 from components.finetune.training_batches import BatchDraw
@@ -23,7 +24,7 @@ class LatentDataset:
 
     Args:
         rows: at least one.
-        cached_words: take prompts from the store's embeddings; else their words are handed on.
+        cached_words: use the embeddings of the store; else batches contain the prompts as text.
     """
 
     def __init__(self, rows: Sequence[LatentRow], store: Store, *, cached_words: bool) -> None:
@@ -65,14 +66,8 @@ class LatentDataset:
         )
 
     def _join_embeddings(self, rows: Sequence[LatentRow], chosen: Sequence[int], device: torch.device) -> dict[str, list[Any]]:
-        found = [self._read_embedding(row.embeddings[choice]) for row, choice in zip(rows, chosen)]
-        return {
-            key: [
-                None if tensor is None else torch.cat([f[key][i] for f in found]).to(device)
-                for i, tensor in enumerate(found[0][key])
-            ]
-            for key in found[0]
-        }
+        joined = stack_rows([self._read_embedding(row.embeddings[choice]) for row, choice in zip(rows, chosen)])
+        return {key: [None if tensor is None else tensor.to(device) for tensor in pair] for key, pair in joined.items()}
 
     def _read_latents(self, row: LatentRow) -> torch.Tensor:
         latents = self._kept.get(row.latents)
@@ -82,11 +77,11 @@ class LatentDataset:
         return latents
 
     def _read_embedding(self, key: str) -> dict[str, list[Any]]:
-        found = self._kept.get(key)
-        if found is None:
-            found = text_embeddings.read_embedding(self._store.fetch(key))
-            self._add_to_cache(key, found, sum(x.nbytes for pair in found.values() for x in pair if x is not None))
-        return dict(found)
+        embedding = self._kept.get(key)
+        if embedding is None:
+            embedding = text_embeddings.read_embedding(self._store.fetch(key))
+            self._add_to_cache(key, embedding, sum(x.nbytes for pair in embedding.values() for x in pair if x is not None))
+        return dict(embedding)
 
     def _add_to_cache(self, key: str, value: Any, size: int) -> None:
         if size <= self._free_bytes:

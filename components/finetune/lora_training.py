@@ -1,7 +1,7 @@
-"""LoRA: small trainable matrices beside the linear layers of the diffusion transformer (Hu et al. 2021), by peft.
+"""LoRA: small trainable matrices for the linear layers of the diffusion transformer (Hu et al. 2021), by peft.
 
-Adapters sit on attention and feed-forward layers only. The embedding of seconds gets none: on small sets it would learn to
-recognise single recordings by their length, and the words would be left with nothing to say.
+Only attention and feed-forward layers get adapters. The embedding of seconds gets none: on small datasets it would learn to
+recognise single recordings by their length, and the model would ignore the words.
 """
 
 from __future__ import annotations
@@ -12,12 +12,8 @@ from audiotune.errors import ModelError
 from components.finetune.settings import Settings
 
 
-def add_adapters(diffusion: nn.Module, settings: Settings) -> list[str]:
-    """Puts adapters beside all linear layers of the transformer's blocks; returns the names of these layers.
-
-    Raises:
-        ModelError: the model has no such layers.
-    """
+def add_adapters(diffusion: nn.Module, settings: Settings) -> None:
+    """Adds adapters to all linear layers of the transformer's blocks. Raises ModelError if there are none."""
     from peft import LoraConfig, inject_adapter_in_model
 
     names = [name for name, module in diffusion.named_modules() if ".layers." in name and isinstance(module, nn.Linear)]
@@ -31,11 +27,10 @@ def add_adapters(diffusion: nn.Module, settings: Settings) -> list[str]:
         bias="none",
     )
     inject_adapter_in_model(config, diffusion)
-    return names
 
 
 def remove_peft_affixes(name: str) -> str:
-    """A parameter's name without peft's additions: as in stable-audio-tools' state dict, adapters as `<layer>.lora_A|B`."""
+    """A parameter's name as in stable-audio-tools' state dict, without peft's affixes; adapters are `<layer>.lora_A|B`."""
     return name.replace(".base_layer.", ".").removesuffix(".default.weight")
 
 

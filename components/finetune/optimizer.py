@@ -16,19 +16,16 @@ NamedParameters = Mapping[str, nn.Parameter]
 
 
 def make_adamw(named: NamedParameters, settings: Settings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2017), weight decay on matrices only; tables of words learn at a rate of their own.
+    """AdamW (Loshchilov and Hutter 2017) with weight decay on matrices only, and another learning rate for tables of words.
 
-    Each group carries its `rate`, a factor on the learning rate of the step.
-
-    Fused where it can be: one pass over the weights instead of a dozen, and no copies. Loss scaling for fp16 with gradient
-    clipping refuses the fused one.
+    Each group has a `rate`, a factor of the learning rate. The fused version is faster; fp16 loss scaling with gradient clipping
+    does not support it.
     """
     words = [p for name, p in named.items() if name.startswith("conditioner.")]
-    matrices = [p for name, p in named.items() if p.ndim >= 2 and not name.startswith("conditioner.")]
-    rest = [p for name, p in named.items() if p.ndim < 2 and not name.startswith("conditioner.")]
+    others = [p for name, p in named.items() if not name.startswith("conditioner.")]
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": settings.weight_decay, "rate": 1.0},
-        {"params": rest, "weight_decay": 0.0, "rate": 1.0},
+        {"params": [p for p in others if p.ndim >= 2], "weight_decay": settings.weight_decay, "rate": 1.0},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0, "rate": 1.0},
         {"params": words, "weight_decay": 0.0, "rate": settings.words_rate},
     ]
     return torch.optim.AdamW(
@@ -53,7 +50,7 @@ def compute_learning_rate(settings: Settings, step: int) -> float:
 
 
 class RunningMean:
-    """Exponential moving average of the weights; its decay warms up, so that early means are not of the first weights."""
+    """Exponential moving average of the weights. Its decay increases from 0.1, so that the initial weights soon vanish from it."""
 
     def __init__(self, named: NamedParameters, decay: float) -> None:
         self.decay = decay
@@ -62,7 +59,7 @@ class RunningMean:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the weights after step `step` (from 0)."""
+        """Adds the weights after step `step` (from 0) to the mean."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.mean.values()), [p.detach() for p in self._learning], 1 - decay)
 
@@ -83,7 +80,7 @@ def collect_optimizer_tensors(named: NamedParameters, optimizer: torch.optim.Opt
 
 
 def restore_optimizer(named: NamedParameters, optimizer: torch.optim.Optimizer, kept: Mapping[str, torch.Tensor]) -> None:
-    """Puts a saved state back. Parameters that never had a gradient have none, as before."""
+    """Restores a saved state. Parameters that never had a gradient have none."""
     for key, tensor in kept.items():
         name, _, part = key.rpartition("/")
         parameter = named[name]

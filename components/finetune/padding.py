@@ -1,8 +1,8 @@
-"""Sounds of different length in one batch, each as if it were alone.
+"""A padding mask for sounds of different length in one batch, so that padding does not change any sound.
 
-stable-audio-tools' transformer takes a padding mask and drops it, so self-attention lets padded frames change true ones. Here
-the attention modules get the mask (their `apply_attn` is wrapped); everything else in the transformer works on each frame by
-itself. Positions count from the first frame, so padding at the end changes no position.
+stable-audio-tools' transformer accepts a padding mask and ignores it, so padded frames change the others by self-attention. Here
+`apply_attn` of the attention modules is wrapped to use the mask. All other layers process each frame by itself, and positions
+count from the first frame, so padding at the end changes no position.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class PaddingMask:
-    """Puts a mask into the self-attention of a diffusion transformer after `set_mask`; before that it changes nothing.
+    """Applies the mask of `set_mask` to the self-attention of a diffusion transformer.
 
     Args:
         transformer: stable-audio-tools' ContinuousTransformer.
@@ -28,19 +28,17 @@ class PaddingMask:
 
     @property
     def least_spared(self) -> float:
-        """`least` of `split_by_length`: 1 if the transformer mixes neighbouring frames outside attention, where no mask hides
-        padding, so that only equal lengths share a batch; else 0."""
-        return 0.0 if self._is_exact() else 1.0
-
-    def _is_exact(self) -> bool:
-        return all(block.conformer is None and not block.self_attn.feat_scale for block in self._blocks)
+        """`least` of `split_by_length`: 1 if layers other than attention mix frames, which no mask prevents, so that a batch must
+        have one length; else 0."""
+        mixes = any(block.conformer is not None or block.self_attn.feat_scale for block in self._blocks)
+        return 1.0 if mixes else 0.0
 
     def set_mask(self, mask: torch.Tensor, before: int) -> None:
-        """Hides tokens from now on, until the next call: the backward pass may compute activations again.
+        """Masks tokens until the next call: the backward pass may compute activations again.
 
         Args:
             mask: bool [batch, tokens]; False is padding.
-            before: tokens in front (prepended conditioning, memory) that are never hidden.
+            before: number of preceding tokens (prepended conditioning, memory), which are never masked.
         """
         self._keys = None if bool(mask.all()) else functional.pad(mask, (before, 0), value=True)[:, None, None, :]
 

@@ -21,7 +21,7 @@ def render_report(
         body += html.render_note(f"No demos: {trouble}", kind="bad")
     if demos:
         body += html.render_section("Sounds made of held-out captions", *(_render_demo(demo) for demo in demos))
-    body += html.render_details("All settings", html.render_table(("knob", "value"), sorted(checkpoint.recipe.items())))
+    body += html.render_details("All settings", html.render_table(("setting", "value"), sorted(checkpoint.recipe.items())))
     return html.render_page("Fine-tuning", body, subtitle=f"{checkpoint.base}, {checkpoint.kind}, {checkpoint.step} steps")
 
 
@@ -37,18 +37,13 @@ def _render_facts(checkpoint: Checkpoint, settings: Settings, rows: int) -> html
 
 
 def _render_curves(checkpoint: Checkpoint) -> html.Markup:
-    def series(*names: str) -> dict[str, tuple[list[int], list[float]]]:
-        return {
-            name.removeprefix("validation_").replace("_", " "): ([s for s, _ in points], [v for _, v in points])
-            for name, points in checkpoint.history.items()
-            if name in names or (names == ("levels",) and name.startswith("validation_t_"))
-        }
-
+    curves: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
+    for name, points in checkpoint.history.items():
+        title = "Loss" if name in ("train_loss", "validation_mean") else "Held-out loss by noise level (t near 1 is noise)"
+        label = name.removeprefix("validation_").replace("_", " ")
+        curves.setdefault(title, {})[label] = ([step for step, _ in points], [value for _, value in points])
     parts = []
-    for title, lines in (
-        ("Loss", series("train_loss", "validation_mean")),
-        ("Held-out loss by noise level (t near 1 is noise)", series("levels")),
-    ):
+    for title, lines in curves.items():
         if lines:
             png = figures.draw_curves(lines, x="step", y="mean squared error")
             parts.append(html.render_section(title, html.render_picture(png, title)))

@@ -1,6 +1,6 @@
 """Fine-tunes the base model on the group's sounds: full or LoRA, resumable at any step, checkpoints kept in the store.
 
-What goes in: the latents and the dataset they were made from. What comes out: a pointer to the last checkpoint.
+Input: the latents and the dataset they were made from. Output: a pointer to the last checkpoint.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ INPUTS = ("latents", "dataset")
 OUTPUTS = ("checkpoint", "report", "metrics")
 PARAMETERS = ()
 
-# Settings that change nothing about what is learned but rounding: with other values of these a run goes on from its checkpoints.
+# Settings that change the weights only by rounding: with other values a run continues from its checkpoints.
 UNLEARNED = frozenset(
     {
         "checkpoint_every",
@@ -39,7 +39,7 @@ UNLEARNED = frozenset(
 
 
 class Settings(StepSettings):
-    """Knobs of finetune."""
+    """The settings of finetune."""
 
     base: str = Field(default="tiny", min_length=1, description="base model; the one that encode was run with")
     mode: Literal["full", "lora"] = Field(

@@ -1,4 +1,4 @@
-"""Fine-tunes a base model on latents; finds its own checkpoints, goes on from the last, does nothing when all is done."""
+"""Fine-tunes a base model on latents. Continues from the last checkpoint; does nothing if all steps are done."""
 
 from __future__ import annotations
 
@@ -34,16 +34,11 @@ def run_step(
     report: Path,
     metrics: Path,
 ) -> StepResult:
-    """Trains and writes the checkpoint pointer and the report.
-
-    Args:
-        latents, dataset: manifests; the latents must have been made of this dataset and of the base in the settings.
-        checkpoint, report: where the pointer (JSON) and the page (HTML) go.
-        metrics: unused; the numbers are in the result.
+    """Trains and writes the checkpoint pointer (JSON) and the report (HTML).
 
     Raises:
-        ConsentError, AgreementError: somebody heard in the dataset has not agreed to training.
-        SettingsError: knobs that do not fit each other or the latents.
+        ConsentError, AgreementError: a contributor of the dataset has not agreed to training.
+        SettingsError: settings that do not fit each other or the latents.
         TrainingError: training cannot go on.
     """
     captioned = load_manifest(dataset, "datasets", DatasetRow)
@@ -65,12 +60,12 @@ def run_step(
 
 
 def compute_run_key(settings: Settings, latents: Manifest[LatentRow], base: BaseModelFolder) -> str:
-    """Names a training run by all that decides what it learns; the number of steps is left out where it decides nothing."""
+    """The hash of everything that determines the weights; of the number of steps only if the schedule depends on it."""
     learned = {name: value for name, value in settings.model_dump().items() if name not in UNLEARNED | {"base"}}
     if settings.schedule != "cosine":
         del learned["steps"]
-    what = [1, learned, latents.digest, base.digest]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    inputs = [1, learned, latents.digest, base.digest]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _check_inputs(settings: Settings, latents: Manifest[LatentRow], dataset: str, base: BaseModelFolder) -> None:
@@ -101,18 +96,17 @@ def _train_locally(task: TrainingTask) -> TrainingResult:
 
 
 def _train_on_nodes(task: TrainingTask, store: Store) -> TrainingResult:
-    """By a TrainJob; its first process leaves checkpoint and report in the store."""
+    """Trains in a TrainJob; its first process writes checkpoint and report to the store."""
     from components.finetune.nodes.node_resources import node_resources_from_environment
     from components.finetune.nodes.task_spec import store_task
     from components.finetune.nodes.trainjob import build_trainjob
     from components.finetune.nodes.trainjob_controller import make_controller
 
-    place = node_resources_from_environment()
-    leader = make_controller(place, task.progress)
+    place, settings = node_resources_from_environment(), task.settings
+    controller = make_controller(place, task.progress)
     command = ["python", "-m", "components.finetune.nodes", store_task(store, task)]
-    settings = task.settings
-    leader.run_trainjob(
-        build_trainjob(place, leader.pod, task.run_key, nodes=settings.nodes, devices=settings.devices, command=command)
+    controller.run_trainjob(
+        build_trainjob(place, controller.pod, task.run_key, nodes=settings.nodes, devices=settings.devices, command=command)
     )
     done = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
     if done is None:
@@ -121,7 +115,7 @@ def _train_on_nodes(task: TrainingTask, store: Store) -> TrainingResult:
 
 
 def _load_report(store: Store, done: Checkpoint, settings: Settings, latents: Manifest[LatentRow]) -> str:
-    """The report of a run that ended before: as it was kept, else made again without sounds."""
+    """The stored report of an earlier run, else a new one without sounds."""
     from components.finetune.report import render_report
 
     with contextlib.suppress(NotInStoreError):
@@ -129,24 +123,24 @@ def _load_report(store: Store, done: Checkpoint, settings: Settings, latents: Ma
     return render_report(done, settings, [], latents.rows)
 
 
-def _write_pointer(made: Checkpoint, base: BaseModelFolder, path: Path) -> None:
+def _write_pointer(done: Checkpoint, base: BaseModelFolder, path: Path) -> None:
     pointer = CheckpointPointer(
-        checkpoint=made.key,
-        step=made.step,
-        base=made.base,
+        checkpoint=done.key,
+        step=done.step,
+        base=done.base,
         base_digest=base.digest,
-        dataset=made.dataset,
-        kind=made.kind,
-        run=made.run,
-        recipe=made.recipe,
+        dataset=done.dataset,
+        kind=done.kind,
+        run=done.run,
+        recipe=done.recipe,
     )
     write_atomic_file(path, pointer.model_dump_json(indent=1) + "\n")
 
 
-def _collect_metrics(made: Checkpoint) -> dict[str, float]:
-    """First and last of every curve."""
-    found: dict[str, float] = {"step": made.step}
-    for name, points in made.history.items():
-        if points and ("_t_" not in name):
-            found |= {f"{name}_first": round(points[0][1], 6), name: round(points[-1][1], 6)}
-    return found
+def _collect_metrics(done: Checkpoint) -> dict[str, float]:
+    """The first and last value of every curve."""
+    values: dict[str, float] = {"step": done.step}
+    for name, points in done.history.items():
+        if points and "_t_" not in name:
+            values |= {f"{name}_first": round(points[0][1], 6), name: round(points[-1][1], 6)}
+    return values

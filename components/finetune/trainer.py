@@ -1,6 +1,6 @@
-"""The training loop: draw, forward, backward, step, checkpoint. Knows no MLflow, no files and no demos; it calls a `TrainingCallback`.
+"""The training loop: draw, forward, backward, step, checkpoint. It reports to a `TrainingCallback` and imports no MLflow.
 
-A step is a function of the weights, the optimizer and (seed, step): nothing else is random and nothing else is remembered.
+A step is a function of the weights, the optimizer state, the seed and the step number only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ History = dict[str, list[tuple[int, float]]]
 
 
 class TrainingCallback(Protocol):
-    """Gets losses and checkpoints; only on the first process."""
+    """Gets losses and checkpoints, in the first process only."""
 
     def on_losses(self, step: int, values: dict[str, float]) -> None: ...
 
@@ -39,12 +39,7 @@ class TrainingCallback(Protocol):
 
 @dataclass
 class Trainer:
-    """One process of a training run.
-
-    Attributes:
-        train, held_out: rows; held_out may be None.
-        callback: gets losses and checkpoints.
-    """
+    """One process of a training run."""
 
     settings: Settings
     backend: ComputeBackend
@@ -67,7 +62,7 @@ class Trainer:
         """Trains from a checkpoint (or from the base) to the last step; returns the last checkpoint.
 
         Raises:
-            TrainingError: the loss is not a number any more; the message names the last good checkpoint.
+            TrainingError: the loss or the gradient is not finite; the message names the last good checkpoint.
         """
         done = 0
         if start is not None:
@@ -113,7 +108,7 @@ class Trainer:
         error = self._accumulate_gradients(drawn, t, values)
         norm = backend.clip_gradients(settings.clip_norm)
         loss = float(backend.sum_over_processes(error)) / values
-        scaled = settings.precision == "fp16"  # a scaler skips steps whose gradient overflowed
+        scaled = settings.precision == "fp16"  # the scaler skips steps whose gradient overflowed
         if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
             raise _make_divergence_error(step + 1, loss, last)
         backend.step_optimizer()
@@ -122,19 +117,19 @@ class Trainer:
         return loss
 
     def _accumulate_gradients(self, drawn: BatchDraw, t: torch.Tensor, values: int) -> torch.Tensor:
-        """Adds up the gradients of this process' parts; returns the sum of its squared errors."""
-        backend = self.backend
-        bounds = _divide_rows(len(drawn.rows), backend.world * self.settings.accumulate)
-        mine = bounds[backend.rank * self.settings.accumulate : (backend.rank + 1) * self.settings.accumulate]
+        """Adds up the gradients of this process's parts of the batch; returns the sum of its squared errors."""
+        backend, accumulate = self.backend, self.settings.accumulate
+        rows, parts = len(drawn.rows), backend.world * accumulate
+        bounds = list(itertools.pairwise(rows * part // parts for part in range(parts + 1)))
+        own = bounds[backend.rank * accumulate : (backend.rank + 1) * accumulate]
         frames = self.train.frames[drawn.rows].tolist()
-        mine = [tight for start, end in mine for tight in split_by_length(frames, start, end, self.model.padding.least_spared)]
+        own = [tight for start, end in own for tight in split_by_length(frames, start, end, self.model.padding.least_spared)]
         error = torch.zeros((), device=backend.device)
-        for start, end in mine:
-            last = end == mine[-1][1]
+        for start, end in own:
             part = self.train.batch_part(drawn, t, start, end, backend.device, self.model.patch)
-            with backend.forward_context(last=last):
+            with backend.forward_context(last=end == own[-1][1]):
                 squared = self.call(part).sum()
-                backend.backward(squared * (backend.world / values), last=last)
+                backend.backward(squared * (backend.world / values))
             error += squared.detach()
         return error
 
@@ -157,15 +152,16 @@ class Trainer:
             return
         self.model.eval()
         losses = measure_validation_loss(
-            self.model, self.model, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.backend.device
+            self.model, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.backend.device
         )
         self.model.train()
+        losses = {f"validation_{name}": value for name, value in losses.items()}
         for name, value in losses.items():
-            self.history.setdefault(f"validation_{name}", []).append((step, value))
-        self.callback.on_losses(step, {f"validation_{name}": value for name, value in losses.items()})
+            self.history.setdefault(name, []).append((step, value))
+        self.callback.on_losses(step, losses)
 
     def _save_checkpoint(self, step: int, *, final: bool) -> Checkpoint:
-        made = self.checkpoint_writer.write_checkpoint(
+        checkpoint = self.checkpoint_writer.write_checkpoint(
             step,
             self.named,
             self.optimizer,
@@ -176,30 +172,21 @@ class Trainer:
             write=self.backend.rank == 0,
         )
         if self.backend.rank == 0:
-            self.callback.on_checkpoint(made)
-        return made
+            self.callback.on_checkpoint(checkpoint)
+        return checkpoint
 
     def _agree_with_first(self, mine: bool) -> bool:
-        """The first process' answer: clocks differ, and all processes must stop or save at the same step."""
-        if self.backend.world == 1:
-            return mine
-        return bool(
-            self.backend.sum_over_processes(torch.tensor(float(mine and self.backend.rank == 0), device=self.backend.device)) > 0
-        )
+        """The first process's value: clocks differ, and all processes must stop or save at the same step."""
+        first = torch.tensor(float(mine and self.backend.rank == 0), device=self.backend.device)
+        return bool(self.backend.sum_over_processes(first) > 0)
 
 
 def choose_noise_distribution(settings: Settings, config: dict[str, object]) -> str:
-    """The distribution of noise levels: the knob's, else the base config's, else uniform."""
+    """The distribution of noise levels: of the settings, else of the base's config, else uniform."""
     if settings.timesteps != "auto":
         return settings.timesteps
     training = config.get("training")
     return str(training.get("timestep_sampler", "uniform")) if isinstance(training, dict) else "uniform"
-
-
-def _divide_rows(rows: int, parts: int) -> list[tuple[int, int]]:
-    """`rows` in `parts` runs of like length."""
-    edges = [rows * part // parts for part in range(parts + 1)]
-    return list(itertools.pairwise(edges))
 
 
 def _make_divergence_error(step: int, loss: float, last: Checkpoint | None) -> TrainingError:

@@ -1,8 +1,8 @@
-"""What a step is trained on, as a function of the seed and the step: rows, caption variants, noise, noise levels, dropout.
+"""Draws the inputs of a step from the seed and the step number: rows, caption variants, noise, noise levels, dropout.
 
-No state: a resumed run draws what the first would have drawn, and how a batch is divided (GPUs, accumulation) changes nothing.
-Order: the stream of rows is one shuffled epoch after the other, without end, so fewer rows than a batch still make one. Up to
-eight batches of an epoch are sorted by length and then shuffled, so that a batch holds sounds of like length, little padding.
+There is no state: a resumed run draws the same, and the division of a batch (GPUs, accumulation) changes nothing. The rows are an
+endless sequence of shuffled epochs, so a batch may be larger than the dataset. Up to eight batches of an epoch are sorted by length
+and then shuffled, so that sounds of a batch have similar lengths and little padding.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _POOL = 8  # batches, at most
 
 @dataclass(frozen=True)
 class BatchDraw:
-    """One step's randomness, on the CPU.
+    """The random draws of one step, on the CPU.
 
     Attributes:
-        rows: int64 [batch], rows of the material, shortest first.
-        captions: float32 [batch] in [0, 1): which caption variant.
-        uniform: float32 [batch] in (0, 1), stratified: where in the distribution of noise levels.
+        rows: int64 [batch], rows of the dataset, shortest first.
+        captions: float32 [batch] in [0, 1): selects the caption variant.
+        uniform: float32 [batch] in (0, 1), stratified: selects the noise level.
         dropped: bool [batch]: trained without words.
         noise: float32 [batch, channels, frames], normal.
     """
@@ -57,11 +57,11 @@ def draw_batch(settings: Settings, frames: torch.Tensor, channels: int, step: in
 
 
 def split_by_length(frames: Sequence[int], start: int, end: int, least: float = 0.0) -> list[tuple[int, int]]:
-    """Rows `start` to `end` as runs that are computed one after the other, each padded to its own longest row only.
+    """Splits rows `start` to `end` into consecutive parts, each padded only to its own longest row.
 
     Args:
         frames: true lengths of a draw's rows, shortest first.
-        least: frames of padding that a cut must spare, because small runs use a machine less well; 0 is a tenth of the whole, 1
+        least: frames of padding that a split must save, because small parts are less efficient; 0 is a tenth of the whole, 1
             leaves no padding.
     """
     longest = frames[end - 1]
@@ -97,7 +97,7 @@ def draw_stratified(size: int, random: torch.Generator) -> torch.Tensor:
 
 
 def make_generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    """A generator that depends on nothing but these three."""
+    """A generator that depends only on the three arguments."""
     return torch.Generator().manual_seed(derive_seed(seed, purpose, number))
 
 

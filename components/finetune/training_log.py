@@ -1,6 +1,6 @@
-"""Where a run's losses, checkpoints and demos are written down: MLflow, the log, Weights & Biases if asked.
+"""Logs a run's losses, checkpoints and demos to MLflow, the step's log and, if set, Weights & Biases.
 
-Tracking must be reachable when a run starts; when it fails later, training goes on and the log says so.
+Tracking must be reachable when a run starts. If it fails later, training goes on and the log reports it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.errors import AudioTuneError
 from audiotune.reporting.progress import ProgressCallback
 from components.finetune.settings import Settings
+
+_Result = TypeVar("_Result")
 
 
 class UntrackedRun:
@@ -32,7 +34,7 @@ class UntrackedRun:
 
 @dataclass
 class TrainingLog:
-    """Listens to a trainer. `run` is an `audiotune.registry.runs.Run`."""
+    """The callback of a trainer. `run` is an `audiotune.registry.runs.Run`."""
 
     settings: Settings
     progress: ProgressCallback
@@ -45,7 +47,7 @@ class TrainingLog:
     def open_run(
         cls, settings: Settings, progress: ProgressCallback, store_url: str, params: dict[str, Any], run_id: str = ""
     ) -> TrainingLog:
-        """Starts a run, or goes on with the one of an earlier checkpoint."""
+        """Starts a run, or continues the run of an earlier checkpoint."""
         run: Any = UntrackedRun()
         if settings.experiment:
             from audiotune.registry.runs import start_run
@@ -80,20 +82,18 @@ class TrainingLog:
             self.demo.wait()
 
     def _start_demo(self, checkpoint: Checkpoint) -> None:
-        """Demos of a checkpoint in a process of their own; left out while the one before is still at it."""
+        """Starts a process for the demos of a checkpoint, unless the last one still runs."""
         if self.demo is not None and self.demo.poll() is None:
             return
         command = [sys.executable, "-m", "components.finetune.demos", self.store_url, checkpoint.key]
-        self._try_logging("demos", lambda: self._spawn_demo(command))
+        self.demo = self._try_logging("demos", lambda: subprocess.Popen(["nice", "-n", "15", *command]))
 
-    def _spawn_demo(self, command: list[str]) -> None:
-        self.demo = subprocess.Popen(["nice", "-n", "15", *command])
-
-    def _try_logging(self, what: str, act: Callable[[], object]) -> None:
+    def _try_logging(self, subject: str, act: Callable[[], _Result]) -> _Result | None:
         try:
-            act()
+            return act()
         except (AudioTuneError, OSError, RuntimeError, ValueError) as e:
-            print(f"could not log {what}: {e}; training goes on", file=sys.stderr, flush=True)
+            print(f"could not log {subject}: {e}; training goes on", file=sys.stderr, flush=True)
+            return None
 
 
 def _start_wandb(settings: Settings, params: dict[str, Any], run_id: str) -> Any:

@@ -1,7 +1,7 @@
-"""The model during training: which weights are trained, and the loss of a part of a batch.
+"""The model during training: its trainable weights, and the loss of a part of a batch.
 
-Diffusion transformer and conditioners are stable-audio-tools' own, called as its training wrapper calls them; it reads
-cached latents and prompts, so neither the autoencoder nor a T5 runs.
+Diffusion transformer and conditioners are those of stable-audio-tools, called as its training wrapper calls them. Inputs are
+cached latents and embeddings, so neither the autoencoder nor a T5 runs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from components.finetune.settings import Settings
 
 @dataclass
 class BatchPart:
-    """A part of a batch, on the device. (Not frozen: Lightning converts the tensors inside and refuses frozen ones.)
+    """A part of a batch, on the device. (Not frozen: Lightning converts its tensors in place.)
 
     Attributes:
-        latents, noise: float32 [rows, channels, frames], zeros after the true end of each row.
+        latents, noise: float32 [rows, channels, frames], zeros after the end of each row.
         frames: int64 [rows], true lengths.
         t: float32 [rows], noise levels.
         dropped: bool [rows], trained without words.
-        prompts: words, where the conditioner learns; else empty.
+        prompts: captions, for conditioners that are trained.
         seconds: duration of each sound.
         embeddings: id of a frozen word conditioner -> [embedding [rows, tokens, width], mask].
     """
@@ -46,9 +46,9 @@ class BatchPart:
 
 
 class TrainingModel(nn.Module):
-    """Diffusion transformer and conditioner, with some of their parameters learning.
+    """Diffusion transformer and conditioner, of which some parameters are trained.
 
-    Its parameters are named as in the state dict of stable-audio-tools' wrapper: `model....` and `conditioner....`.
+    Parameter names are those of stable-audio-tools' wrapper: `model....` and `conditioner....`.
 
     Raises:
         ModelError: not a diffusion transformer.
@@ -58,7 +58,7 @@ class TrainingModel(nn.Module):
 
     def __init__(self, sa: StableAudio, settings: Settings) -> None:
         super().__init__()
-        self.__dict__["wrapper"] = sa.model  # unregistered: the autoencoder neither learns nor moves with us
+        self.__dict__["wrapper"] = sa.model  # unregistered: the autoencoder is neither trained nor moved
         self.model, self.conditioner = sa.model.model, sa.model.conditioner
         self.settings, self.config, self.objective, self.patch = settings, sa.config, sa.objective, sa.patch_frames
         self.padding = PaddingMask(self._diffusion_transformer().transformer)
@@ -77,7 +77,7 @@ class TrainingModel(nn.Module):
         return sum_squared_errors(output, targets, mask)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that learn, by their plain names."""
+        """The trained parameters, by their names without peft's affixes."""
         return {remove_peft_affixes(name): p for name, p in self.named_parameters() if p.requires_grad}
 
     def _select_trainable(self) -> None:
@@ -92,7 +92,7 @@ class TrainingModel(nn.Module):
             self.conditioner.conditioners[key].requires_grad_(True)
 
     def _conditioning_inputs(self, part: BatchPart) -> dict[str, Any]:
-        """The transformer's conditioning inputs; rows that were dropped get zeros, as guidance does at generation."""
+        """The transformer's conditioning inputs; dropped rows get zeros, as for guidance at generation."""
         cond = {key: self._run_conditioner(key, part) for key in self.conditioner.conditioners}
         inputs = self.wrapper.get_conditioning_inputs(cond)
         for name in ("cross_attn_cond", "prepend_cond"):
@@ -112,7 +112,7 @@ class TrainingModel(nn.Module):
         return list(conditioner(values[key], device))
 
     def _count_prepended_tokens(self, known: dict[str, Any]) -> int:
-        """Tokens that the transformer puts in front of the frames."""
+        """Number of tokens that the transformer inserts before the frames."""
         diffusion = self._diffusion_transformer()
         prepended = 0 if known["prepend_cond"] is None else int(known["prepend_cond"].shape[1])
         if diffusion.global_cond_type == "prepend" and (
@@ -129,10 +129,10 @@ class TrainingModel(nn.Module):
 
 
 def should_train_words(config: dict[str, Any], settings: Settings) -> bool:
-    """Whether word conditioners are trained: as the setting says; if it is not set, tables are trained and T5s are not.
+    """Whether word conditioners are trained: by the setting; if it is not set, tables are trained and T5s are not.
 
     Raises:
-        ModelError: the knob asks to train a T5.
+        ModelError: the setting would train a T5.
     """
     types = set(find_word_conditioners(config).values())
     if settings.train_conditioner and types - set(TABLES):

@@ -1,4 +1,4 @@
-"""One process of a training run, from loading the base to the demos. Many of these run where there are several GPUs."""
+"""One process of a training run, from loading the base to the demos. Each GPU has one."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from components.finetune.training_task import TrainingResult, TrainingTask
 
 
 def run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult | None:
-    """Trains as one of `backend.world` processes; the first writes checkpoints, logs, makes the demos and answers.
+    """Trains as one of `backend.world` processes. The first writes checkpoints, logs and demos and returns the result.
 
-    On a CPU with as many threads as the settings say: sums over another number of threads round differently.
+    On a CPU it uses the number of threads of the settings: sums over another number of threads round differently.
     """
     with use_threads(task.settings.threads) if backend.device.type == "cpu" else contextlib.nullcontext():
         return _run_training(backend, task)
@@ -46,9 +46,8 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
     held_out = LatentDataset(split["held_out"], store, cached_words=cached) if split["held_out"] else None
     train_rows = LatentDataset(split["train"], store, cached_words=cached)
     start = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
-    checkpoint_writer = CheckpointWriter(store, _collect_facts(task), settings.keep_last)
     with _open_log(task, start, backend.rank) as log:
-        checkpoint_writer.run = log.run.id
+        checkpoint_writer = CheckpointWriter(store, _collect_facts(task), settings.keep_last, log.run.id)
         trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log)
         last = trainer.run(start)
         return _finish_run(last, trainer, sa, task, log) if backend.rank == 0 else None
@@ -70,7 +69,7 @@ def _collect_facts(task: TrainingTask) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _open_log(task: TrainingTask, start: Checkpoint | None, rank: int) -> Iterator[TrainingLog]:
-    """The run's log; on other processes one that writes nothing. Its end says whether training went well."""
+    """The run's log, which ends with the result of the training; in other processes one that writes nothing."""
     if rank:
         yield TrainingLog(task.settings, task.progress, task.store_url, UntrackedRun())
         return
@@ -86,7 +85,7 @@ def _open_log(task: TrainingTask, start: Checkpoint | None, rank: int) -> Iterat
 
 
 def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> TrainingResult:
-    """Demos, report and recipe, logged; whatever goes wrong with the demos, the training is kept."""
+    """Logs demos, report and recipe. A failure of the demos does not fail the training."""
     demos, trouble = _try_demos(trainer, sa, task, log)
     page = render_report(last, task.settings, demos, task.latents.rows, trouble)
     trainer.checkpoint_writer.store.put(last.report_key, page.encode())
@@ -100,25 +99,23 @@ def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, task: Train
 
 
 def _try_demos(trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> tuple[list[DemoSound], str]:
-    """The demos, and what went wrong with them if something did."""
+    """The demos, and the error if they failed."""
     if not task.settings.demos:
         return [], ""
     log.progress(1.0, f"making {task.settings.demos} demos")
     rows = [row for row in task.latents.rows if row.split == "held_out"] or task.latents.rows
     try:
-        with _use_listening_weights(trainer):
-            return make_demos(sa, rows, task.settings), ""
-    except Exception as e:  # the weights are safe; a report without sounds is better than no release
+        _prepare_for_generation(trainer)
+        return make_demos(sa, rows, task.settings), ""
+    except Exception as e:  # the checkpoint is stored already; a report without sounds is better than no release
         return [], f"{type(e).__name__}: {e}"
 
 
-@contextlib.contextmanager
-def _use_listening_weights(trainer: Trainer) -> Iterator[None]:
-    """The model as listeners would get it: running mean, no dropout."""
+def _prepare_for_generation(trainer: Trainer) -> None:
+    """Switches the model to its running mean, without dropout or padding mask."""
     trainer.model.eval()
     trainer.model.padding.set_mask(torch.ones(1, 1, dtype=torch.bool), 0)
     if trainer.mean is not None:
         with torch.no_grad():
             for name, parameter in trainer.named.items():
                 parameter.copy_(trainer.mean.mean[name])
-    yield

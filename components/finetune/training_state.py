@@ -1,4 +1,4 @@
-"""From a training state to a checkpoint in the store, and back."""
+"""Saves the training state as a checkpoint in the store, and restores it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class CheckpointWriter:
     """Writes checkpoints of one run.
 
     Attributes:
-        facts: what every checkpoint of the run says about where it comes from (run key, base, dataset, recipe, ...).
-        keep_last: older checkpoints are deleted.
+        facts: fields of every checkpoint of the run (run key, base, dataset, recipe, ...).
+        keep_last: number of checkpoints to keep.
     """
 
     store: Store
@@ -42,19 +42,19 @@ class CheckpointWriter:
         final: bool,
         write: bool = True,
     ) -> Checkpoint:
-        """Blobs first, then the JSON that names them, then older ones go. With `write` false nothing is stored."""
+        """Stores blobs, then the JSON with their keys, then deletes older checkpoints. Stores nothing if `write` is false."""
         kept = {"weights": "", "ema": "", "optimizer": ""}
         if write:
             kept["weights"] = _put_tensors(self.store, {name: p.detach() for name, p in named.items()})
             kept["ema"] = _put_tensors(self.store, mean.mean) if mean is not None else ""
             kept["optimizer"] = _put_tensors(self.store, collect_optimizer_tensors(named, optimizer))
-        made = Checkpoint(
+        checkpoint = Checkpoint(
             step=step, final=final, scalars=dict(scalars), history=dict(history), run=self.run, **kept, **dict(self.facts)
         )
         if write:
-            made.save(self.store)
-            prune_checkpoints(self.store, made.run_key, self.keep_last)
-        return made
+            checkpoint.save(self.store)
+            prune_checkpoints(self.store, checkpoint.run_key, self.keep_last)
+        return checkpoint
 
 
 def restore_training_state(
@@ -64,11 +64,7 @@ def restore_training_state(
     optimizer: torch.optim.Optimizer | None = None,
     mean: RunningMean | None = None,
 ) -> None:
-    """Puts a checkpoint's state into the parameters, the optimizer and the running mean.
-
-    Raises:
-        ModelError: it was made of a model with other parameters.
-    """
+    """Restores parameters, optimizer and running mean. Raises ModelError for a checkpoint with other parameters."""
     weights = tensor_files.read_tensors(store.fetch(checkpoint.weights))
     if weights.keys() != named.keys():
         raise ModelError("the checkpoint was made of another model", where=checkpoint.key, cure="name the base it was tuned from")

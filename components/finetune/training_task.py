@@ -1,4 +1,4 @@
-"""What travels to a training process, and what comes back."""
+"""The input and the result of a training process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.finetune.settings import Settings
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What a process needs to know to train; travels to other processes."""
+    """The input of every process of a training run."""
 
     settings: Settings
     store_url: str
@@ -27,7 +27,7 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What the first process brings back."""
+    """The result of the first process."""
 
     checkpoint: Checkpoint
     page: str = ""

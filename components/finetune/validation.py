@@ -1,8 +1,6 @@
-"""The loss on held-out rows by noise level, with the same noise every time: what is learned, apart from what is remembered."""
+"""Measures the loss on held-out rows by noise level, with fixed noise."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 
@@ -13,25 +11,15 @@ from components.finetune.training_model import TrainingModel
 
 
 def measure_validation_loss(
-    call: Callable[..., torch.Tensor],
-    tuned: TrainingModel,
-    material: LatentDataset,
-    rows: int,
-    batch_size: int,
-    device: torch.device,
+    tuned: TrainingModel, material: LatentDataset, rows: int, batch_size: int, device: torch.device
 ) -> dict[str, float]:
-    """Mean squared error per latent value: at each noise level (`t_0.1` ...), and over all of them (`mean`).
-
-    Args:
-        call: the module, or what stands for it in mixed precision.
-        rows: how many of the material's rows, from its first.
-    """
+    """Mean squared error per latent value of the first `rows` rows: at each noise level (`t_0.1` ...), and over all (`mean`)."""
     chosen = torch.arange(min(rows, len(material.rows)))
     chosen = chosen[torch.argsort(material.frames[chosen], stable=True)]
     random = make_generator(0, "validation", 0)
     noise = torch.randn(len(chosen), material.channels, int(material.frames[chosen].max()), generator=random)
-    still = torch.zeros(len(chosen))
-    draw = BatchDraw(chosen, still, still, still.bool(), noise)
+    zeros = torch.zeros(len(chosen))
+    draw = BatchDraw(chosen, zeros, zeros, zeros.bool(), noise)
     values = int(material.frames[chosen].sum()) * material.channels
     shift = tuned.wrapper.dist_shift
     parts = [(start, min(start + batch_size, len(chosen))) for start in range(0, len(chosen), batch_size)]
@@ -42,6 +30,6 @@ def measure_validation_loss(
     with torch.no_grad():
         for level in LOSS_LEVELS:
             t = shift_noise_levels(torch.full((len(chosen),), level), material.frames[chosen], shift)
-            errors = [call(material.batch_part(draw, t, start, end, device, tuned.patch)).sum() for start, end in parts]
+            errors = [tuned(material.batch_part(draw, t, start, end, device, tuned.patch)).sum() for start, end in parts]
             losses[f"t_{level}"] = float(torch.stack(errors).sum()) / values
     return {**losses, "mean": sum(losses.values()) / len(losses)}

@@ -13,7 +13,7 @@ PARAMETERS = ("version",)
 
 
 class Settings(StepSettings):
-    """Knobs of register."""
+    """The settings of register."""
 
     name: str = Field(
         default="audio-tune", pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", description="name the release is registered under"

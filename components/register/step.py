@@ -163,7 +163,7 @@ def _set_aliases(settings: Settings, store: Store, agreement: Agreement, made: R
 def _find_objection(settings: Settings, store: Store, agreement: Agreement, made: Release) -> str:
     """Why this release does not become champion, or an empty string."""
     if not settings.champion:
-        return "the knob champion is off"
+        return "the setting champion is off"
     if not made.evaluation.passed:
         return "the gate did not pass: " + ("; ".join(made.evaluation.reasons) or "no reason given")
     recordings = made.lineage.recordings

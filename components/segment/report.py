@@ -49,7 +49,7 @@ def render_report(results: Sequence[SegmentedRecording], most_pictures: int) -> 
     body = [figures, _render_problems(results), *(_render_recording(r) for r in drawn)]
     left_out = len([r for r in results if not r.fault]) - len(drawn)
     if left_out:
-        body.append(html.render_note(f"{left_out} more recordings were cut and are not drawn here (knob: pictures)."))
+        body.append(html.render_note(f"{left_out} more recordings were cut and are not drawn here (setting: pictures)."))
     body.append(_render_table(results))
     return html.render_page(
         "Segments", "\n".join(body), subtitle="What was cut out of the recordings. Shaded: kept. A line: a segment begins."

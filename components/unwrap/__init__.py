@@ -1,1 +1,1 @@
-"""Turns a trainer's checkpoint into weights for listeners."""
+"""Turns a trainer's checkpoint into weights for generation."""

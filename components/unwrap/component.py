@@ -12,5 +12,5 @@ def unwrap(
     metrics: dsl.Output[dsl.Metrics],
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
-    """Turns a trainer's checkpoint into weights for listeners."""
+    """Turns a trainer's checkpoint into weights for generation."""
     return dsl.ContainerSpec(image=TRAIN, command=["python", "-m", "components.unwrap"], args=["--executor-input", "{{$}}"])

@@ -1,6 +1,6 @@
-"""Takes the weights out of a trainer's checkpoint: model.safetensors and model_config.json, as stable-audio-tools reads them.
+"""Extracts the weights of a trainer's checkpoint: model.safetensors and model_config.json, as stable-audio-tools reads them.
 
-What goes in: the checkpoint pointer, or a `.ckpt` file of stable-audio-tools' own trainer. What comes out: a weights pointer.
+Input: the checkpoint pointer, or a `.ckpt` file of stable-audio-tools' own trainer. Output: a weights pointer.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ PARAMETERS = ()
 
 
 class Settings(StepSettings):
-    """Knobs of unwrap."""
+    """The settings of unwrap."""
 
     ema: bool | None = Field(
         default=None,

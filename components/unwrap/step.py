@@ -1,7 +1,7 @@
-"""From a trainer's checkpoint to weights that stable-audio-tools, and the generation service, read.
+"""Turns a trainer's checkpoint into weights for stable-audio-tools and the generation service.
 
-Tensors go from file to file one at a time; of our checkpoints only the weights are fetched, of upstream's wrapped `.ckpt` only
-the pages that hold the wanted tensors are read. Neither optimizer nor trainer state ever comes into memory.
+Tensors are copied from file to file one at a time. Of our checkpoints only the weights are fetched; of upstream's wrapped `.ckpt`
+only the pages with these tensors are read. Optimizer and trainer state are never loaded.
 """
 
 from __future__ import annotations
@@ -31,12 +31,7 @@ from components.unwrap.upstream_checkpoint import is_upstream_checkpoint, read_w
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, checkpoint: Path, weights: Path, metrics: Path
 ) -> StepResult:
-    """Writes the weights pointer.
-
-    Args:
-        checkpoint: checkpoint pointer (JSON), or a `.ckpt` file of stable-audio-tools' trainer.
-        weights: where the weights pointer goes.
-        metrics: unused; the numbers are in the result.
+    """Writes the weights pointer of a checkpoint pointer (JSON) or of a `.ckpt` file of stable-audio-tools' trainer.
 
     Raises:
         ModelError: the base is not the one the checkpoint was tuned from, or their tensors do not fit.
@@ -45,14 +40,14 @@ def run_step(
     if not checkpoint.is_file():
         raise ModelError("no such checkpoint", where=str(checkpoint), cure="name the file finetune wrote, or a .ckpt")
     if is_upstream_checkpoint(checkpoint):
-        made = _unwrap_upstream_checkpoint(settings, store, progress, checkpoint)
+        unwrapped = _unwrap_upstream_checkpoint(settings, store, progress, checkpoint)
     else:
-        made = _unwrap_own_checkpoint(settings, store, progress, _read_pointer(checkpoint))
-    write_atomic_file(weights, made.model_dump_json(indent=1) + "\n")
-    progress(1.0, f"weights of step {made.step} are in the store")
+        unwrapped = _unwrap_own_checkpoint(settings, store, progress, _read_pointer(checkpoint))
+    write_atomic_file(weights, unwrapped.model_dump_json(indent=1) + "\n")
+    progress(1.0, f"weights of step {unwrapped.step} are in the store")
     return StepResult(
-        metrics={"megabytes": round(store.size(made.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
-        metadata={"weights": {"key": made.weights, "digest": made.weights_digest}},
+        metrics={"megabytes": round(store.size(unwrapped.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
+        metadata={"weights": {"key": unwrapped.weights, "digest": unwrapped.weights_digest}},
     )
 
 
@@ -84,32 +79,31 @@ def _unwrap_own_checkpoint(
 
 
 def _merge_weights(store: Store, kept: Checkpoint, base: BaseModelFolder, *, ema: bool, keep: bool) -> tuple[str, str]:
-    """Store keys of the whole model and of the adapters that are kept beside it, or empty."""
+    """Store keys of the model's weights and of a separate adapter file, or empty."""
     with ExitStack() as stack:
         tuned = stack.enter_context(tensor_files.open_tensors(store.fetch(kept.ema if ema else kept.weights)))
         whole = stack.enter_context(tensor_files.open_tensors(base.weights_path))
         adapters = LoraWeights.from_tensors(tuned, kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0)
-        keep = keep and bool(adapters.pairs)
-        adapter = (
-            tensor_files.store_tensors(store, collect_adapter_tensors(adapters), {"scale": str(adapters.scale)}) if keep else ""
-        )
-        return tensor_files.store_tensors(store, merge_weights(whole, tuned, None if keep else adapters)), adapter
+        if not keep or not adapters.pairs:
+            return tensor_files.store_tensors(store, merge_weights(whole, tuned, adapters)), ""
+        adapter = tensor_files.store_tensors(store, collect_adapter_tensors(adapters), {"scale": str(adapters.scale)})
+        return tensor_files.store_tensors(store, merge_weights(whole, tuned, None)), adapter
 
 
 def _unwrap_upstream_checkpoint(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
-    found, ema, step = read_weights(path, ema=settings.ema)
+    tensors, ema, step = read_weights(path, ema=settings.ema)
     folder = Path(settings.base) if settings.base else path.parent
     if not (folder / CONFIG).is_file():
         if not settings.base:
             raise ModelError(f"no {CONFIG} beside the checkpoint", where=str(path), cure="put it there, or name the base")
         folder = resolve_base(store, settings.base).folder
     progress(0.3, "writing the weights")
-    key = tensor_files.store_tensors(store, found)
+    key = tensor_files.store_tensors(store, tensors)
     return _build_pointer(store, key, folder, path.name, digest_from_key(key) or "", step=step, ema=ema, dataset="")
 
 
 def _build_pointer(store: Store, key: str, folder: Path, name: str, digest: str, **facts: Any) -> WeightsPointer:
-    """The config and the tokenizer are the base's: tuning changes numbers, not shapes."""
+    """The pointer, with the config and the tokenizer of the base: tuning changes values, not shapes."""
     return WeightsPointer(
         weights=key,
         weights_digest=digest_from_key(key) or "",

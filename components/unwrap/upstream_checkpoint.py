@@ -1,7 +1,7 @@
-"""Wrapped checkpoints of stable-audio-tools' own trainer (`epoch=53-step=800.ckpt`): only what listeners need is read.
+"""Reads the weights of wrapped checkpoints of stable-audio-tools' own trainer (`epoch=53-step=800.ckpt`).
 
-The file is a zip with tensors stored plainly, so it is mapped into memory: the optimizer's moments, two thirds of the file, are
-never read. torch's restricted reader reads the pickle inside; it makes tensors and plain containers only.
+The file is a zip with uncompressed tensors and is memory-mapped: the optimizer's moments, two thirds of the file, are never read.
+torch's restricted unpickler creates only tensors and plain containers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiotune.errors import ModelError
+from audiotune.errors import ModelError, first_line
 from audiotune.store.tensor_files import LazyTensor, wrap_tensor
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _ONLINE, _EMA = "diffusion.", "diffusion_ema.ema_model."
 
 
 def is_upstream_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of torch (a zip), and not a pointer of ours (JSON)."""
+    """Whether a file is a torch checkpoint (a zip) and not a checkpoint pointer (JSON)."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
@@ -33,7 +33,7 @@ def read_weights(path: Path, *, ema: bool | None) -> tuple[dict[str, LazyTensor]
         ema: take the running mean; None takes it if there is one.
 
     Raises:
-        ModelError: not a checkpoint of a diffusion training, objects in it that are not read, or no running mean.
+        ModelError: not a checkpoint of a diffusion model, forbidden objects in its pickle, or no running mean.
     """
     kept = _map_checkpoint(path)
     state = kept.get("state_dict", kept)
@@ -56,9 +56,8 @@ def _map_checkpoint(path: Path) -> dict[str, Any]:
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         cure = "save its state_dict alone, where you trust the file"
-        raise ModelError(f"cannot read the checkpoint safely: {first}", where=str(path), cure=cure) from e
+        raise ModelError(f"cannot read the checkpoint safely: {first_line(e)}", where=str(path), cure=cure) from e
     if not isinstance(kept, dict):
         raise ModelError("no checkpoint of stable-audio-tools", where=str(path), cure="take a .ckpt that its trainer wrote")
     return kept

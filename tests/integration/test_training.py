@@ -192,7 +192,7 @@ def test_a_base_that_mixes_neighbours_shares_batches_only_among_equal_lengths(ma
     assert split_by_length([5, 6, 6, 9], 0, 4, tuned.padding.least_spared) == [(0, 1), (1, 3), (3, 4)]
     material = LatentDataset(sorted(made.latents().rows, key=lambda row: row.latent_frames)[2:4], made.store, cached_words=False)
     assert material.frames.tolist() == [29, 57]
-    losses = [measure_validation_loss(tuned, tuned, material, 2, size, torch.device("cpu")) for size in (1, 2)]
+    losses = [measure_validation_loss(tuned, material, 2, size, torch.device("cpu")) for size in (1, 2)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Where training pods run and what they get. pipelines.cluster.placement compiles it into the step; this reads it, without torch."""
+"""Image, resources and placement of training pods, which pipelines.cluster.placement writes into the step. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audiotune.errors import SettingsError
 
 VARIABLE = "AUDIOTUNE_TRAINJOB"
-RUNTIME = "audio-tune"  # the TrainingRuntime that pipelines.cluster.namespace and the chart make
+RUNTIME = "audio-tune"  # the TrainingRuntime that pipelines.cluster.namespace and the chart create
 # Labels of every training pod; its NetworkPolicy selects by them.
 LABELS = {"app.kubernetes.io/name": "audio-tune", "app.kubernetes.io/component": "training"}
-_CURE = "compile the pipeline for this cluster with nodes above 1, or set the knob nodes to 1"
+_CURE = "compile the pipeline for this cluster with nodes above 1, or set nodes to 1"
 Object = dict[str, Any]
 
 
 class NodeResources(BaseModel):
-    """What one training pod gets, as fields of Kubernetes.
+    """Fields of one training pod, as in Kubernetes.
 
     Attributes:
         image: the same as the step's.
-        env: environment; Secrets are referenced.
+        env: environment; references Secrets.
         resources: requests and limits of one pod.
         user: number of the user it runs as.
-        deadline_s: seconds after which Kubernetes ends the TrainJob, whether the step still runs or not.
-        restarts: how often all pods are started again after one was lost.
+        deadline_s: seconds after which Kubernetes ends the TrainJob, even if the step has ended.
+        restarts: how often all pods are restarted after one was lost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,11 +45,7 @@ class NodeResources(BaseModel):
 
 
 def node_resources_from_environment() -> NodeResources:
-    """Reads what the compiled pipeline says.
-
-    Raises:
-        SettingsError: it says nothing, or its fields are wrong.
-    """
+    """Reads the resources that the compiled pipeline sets. Raises SettingsError if they are missing or invalid."""
     text = os.environ.get(VARIABLE)
     if not text:
         raise SettingsError(f"training on several nodes was asked for, and {VARIABLE} does not say where", cure=_CURE)

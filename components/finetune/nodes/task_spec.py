@@ -1,4 +1,4 @@
-"""The task that the step gives to the training pods: one small JSON in the store, named by its content."""
+"""The task of the training pods: one small JSON in the store, named by its content."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from components.finetune.training_task import TrainingTask
 
 
 class TrainingTaskSpec(BaseModel):
-    """A TrainingTask as it is kept in the store. What a pod can find in the store itself is only named.
+    """A TrainingTask in the store; large inputs are references.
 
     Attributes:
         settings: of the step.
-        base_digest: of the base model that the step found; a pod that finds another one stops.
+        base_digest: of the step's base model; a pod with another one stops.
         latents: store key of the latents manifest, kept as a blob.
         dataset: digest.
-        run_key: where checkpoints are.
+        run_key: of the checkpoints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,24 +38,23 @@ class TrainingTaskSpec(BaseModel):
     run_key: Digest
 
 
-def store_task(store: Store, job: TrainingTask) -> str:
-    """Keeps a task in the store and returns its key."""
-    latents = store.put_blob(job.latents.to_bytes(), ".jsonl")
+def store_task(store: Store, task: TrainingTask) -> str:
+    """Puts a task into the store and returns its key."""
     spec = TrainingTaskSpec(
-        settings=job.settings.model_dump(),
-        base_digest=job.base.digest,
-        latents=latents,
-        dataset=job.dataset,
-        run_key=job.run_key,
+        settings=task.settings.model_dump(),
+        base_digest=task.base.digest,
+        latents=store.put_blob(task.latents.to_bytes(), ".jsonl"),
+        dataset=task.dataset,
+        run_key=task.run_key,
     )
     return store.put_blob(spec.model_dump_json().encode(), ".json")
 
 
 def load_task(store: Store, key: str, progress: ProgressCallback) -> TrainingTask:
-    """Reads a task, and brings its base model to this machine.
+    """Reads a task and fetches its base model.
 
     Raises:
-        TrainingError: the task cannot be read, since another version wrote it.
+        TrainingError: another version wrote the task.
         ModelError: the base changed since the task was written.
     """
     try:

@@ -9,7 +9,7 @@ from components.finetune.nodes.node_resources import LABELS, RUNTIME, NodeResour
 
 GROUP = "trainer.kubeflow.org"
 API = f"/apis/{GROUP}/v1alpha1"
-TRAINING = "audio-tune/training"  # annotation: which training the TrainJob is for
+TRAINING = "audio-tune/training"  # annotation: the run key of the training
 CONTAINER = JOB = "node"  # Trainer's own names for a training pod's container and its replicated job
 _MANAGER = "audio-tune/finetune"
 
@@ -29,25 +29,15 @@ class OwnerPod:
 
 
 def make_trainjob_name(run: str, run_key: str) -> str:
-    """The TrainJob's name: the same for every attempt of one run at one training, another for everything else.
-
-    It is short, since the pods' host names contain it and may have 63 letters.
-    """
+    """The TrainJob's name, the same for every attempt of one run. Short, since the pods' host names of 63 letters contain it."""
     digits = hashlib.sha256(f"{run}/finetune/{run_key}".encode()).hexdigest()[:16]
     return f"finetune-{digits}"
 
 
 def build_trainjob(place: NodeResources, pod: OwnerPod, run_key: str, *, nodes: int, devices: int, command: list[str]) -> Object:
-    """Builds the object as it is posted.
-
-    Args:
-        place: what each pod gets.
-        pod: the step's own.
-        run_key: names the training.
-        nodes: number of pods.
-        devices: processes in each.
-        command: what each pod runs.
-    """
+    """The TrainJob object with `nodes` pods of `devices` processes each."""
+    template = {"metadata": {"labels": dict(LABELS)}, "spec": _build_pod_spec(place)}
+    jobs_patch = {"replicatedJobs": [{"name": JOB, "template": {"spec": {"template": template}}}]}
     return {
         "apiVersion": f"{GROUP}/v1alpha1",
         "kind": "TrainJob",
@@ -69,18 +59,13 @@ def build_trainjob(place: NodeResources, pod: OwnerPod, run_key: str, *, nodes: 
                 "env": place.env,
                 "resourcesPerNode": place.resources,
             },
-            "runtimePatches": [{"manager": _MANAGER, "trainingRuntimeSpec": {"template": {"spec": _build_jobs_patch(place)}}}],
+            "runtimePatches": [{"manager": _MANAGER, "trainingRuntimeSpec": {"template": {"spec": jobs_patch}}}],
         },
     }
 
 
-def _build_jobs_patch(place: NodeResources) -> Object:
-    template = {"metadata": {"labels": dict(LABELS)}, "spec": _build_pod_spec(place)}
-    return {"replicatedJobs": [{"name": JOB, "template": {"spec": {"template": template}}}]}
-
-
 def _build_pod_spec(place: NodeResources) -> Object:
-    """As PodSecurity's level restricted asks: the root is read-only, and the program writes to scratch volumes."""
+    """A pod that meets PodSecurity's level restricted: read-only root, scratch volumes to write to."""
     scratch = {"tmp": "/tmp", "cache": "/cache"}
     container = {
         "name": CONTAINER,
@@ -91,14 +76,14 @@ def _build_pod_spec(place: NodeResources) -> Object:
         },
         "volumeMounts": [*place.mounts, *({"name": name, "mountPath": path} for name, path in scratch.items())],
     }
-    made: Object = {
+    spec: Object = {
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": place.user,
             "runAsGroup": 0,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "terminationGracePeriodSeconds": 5,  # a node has nothing to finish: checkpoints are saved at fixed times
+        "terminationGracePeriodSeconds": 5,  # a node need not save anything: checkpoints are written at fixed times
         "containers": [container],
         "volumes": [*place.volumes, *({"name": name, "emptyDir": {}} for name in scratch)],
     }
@@ -107,4 +92,4 @@ def _build_pod_spec(place: NodeResources) -> Object:
         "tolerations": place.tolerations,
         "imagePullSecrets": [{"name": name} for name in place.pull_secrets],
     }
-    return {**made, **{key: value for key, value in optional.items() if value}}
+    return {**spec, **{key: value for key, value in optional.items() if value}}

@@ -1,8 +1,8 @@
-"""The step's side of a training on several nodes: creates or adopts the TrainJob, follows it to its end, starts it again after a loss.
+"""The step's side of a training on several nodes: creates or adopts the TrainJob, follows it, and restarts it after a loss.
 
-It ends in one of three ways. The training is done. Or the step gets SIGTERM and deletes the TrainJob first of all, since it lives only
-0.7 s more. Or the step is killed by SIGKILL: then the next attempt adopts the TrainJob, or Kubernetes deletes it with the step's pod,
-which owns it, or at its own deadline.
+It ends in one of three ways. The training is done. Or the step gets SIGTERM and deletes the TrainJob at once, since it has only
+0.7 s. Or the step gets SIGKILL: then the next attempt adopts the TrainJob, or Kubernetes deletes it together with the step's pod,
+its owner, or at its deadline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -42,12 +42,12 @@ class TrainJobController:
 
     Attributes:
         api: Kubernetes, as the step's service account.
-        deleter: a second connection, for the one call on SIGTERM: the first may be in the middle of an answer.
+        deleter: a second connection for the call on SIGTERM; the first may be reading an answer.
         pod: the step's own.
-        place: what the training pods get.
-        progress: called with everything that happens.
+        place: resources of the training pods.
+        progress: called with every event.
         every_s: seconds between two polls.
-        patience_s: seconds that Kubernetes may be unreachable, and that a TrainJob may have no pod.
+        patience_s: how long Kubernetes may be unreachable, and how long a TrainJob may have no pod, in seconds.
     """
 
     api: Kubernetes
@@ -63,16 +63,13 @@ class TrainJobController:
         """Returns when the training is done.
 
         Raises:
-            TrainingError: it cannot be created, a node failed (with the last line of its log), too many were lost, or the time is over.
+            TrainingError: it cannot be created, a node failed (with the last line of its log), too many were lost, or its deadline passed.
         """
         until = time.monotonic() + self.place.deadline_s
         with self._delete_on_sigterm(wanted):
             for lost in range(self.place.restarts + 1):
-                left_s = max(60, int(until - time.monotonic()))
-                wanted = {
-                    **wanted,
-                    "spec": {**wanted["spec"], "activeDeadlineSeconds": left_s if lost else self.place.deadline_s},
-                }
+                left_s = max(60, int(until - time.monotonic())) if lost else self.place.deadline_s
+                wanted = {**wanted, "spec": {**wanted["spec"], "activeDeadlineSeconds": left_s}}
                 why = self._follow_to_end(wanted, fresh=bool(lost))
                 if not why:
                     self._delete_quietly(wanted)
@@ -90,32 +87,30 @@ class TrainJobController:
     def _create_or_adopt(self, wanted: Object, *, fresh: bool) -> Object:
         """Creates the TrainJob, or adopts that of an earlier attempt. With `fresh` an earlier one is deleted first."""
         path, name = f"{API}/namespaces/{self.pod.namespace}/trainjobs", _trainjob_name(wanted)
-        waited_until = time.monotonic() + self.patience_s
+        deadline = time.monotonic() + self.patience_s
         while True:
+            adopted = None
             try:
-                made = self.api.post(path, wanted, strict=True)
+                created = self.api.post(path, wanted, strict=True)
                 self.progress(0.0, f"made TrainJob {name}")
-                return made
+                return created
             except KubernetesConflictError:
-                there = None
-                with contextlib.suppress(
-                    KubernetesConflictError, KubernetesUnreachableError
-                ):  # it changed meanwhile, or nobody answers: look again
-                    there = self._adopt_existing(f"{path}/{name}", wanted, fresh=fresh)
+                # It changed meanwhile, or Kubernetes does not answer: try again.
+                with contextlib.suppress(KubernetesConflictError, KubernetesUnreachableError):
+                    adopted = self._adopt_existing(f"{path}/{name}", wanted, fresh=fresh)
             except KubernetesNotFoundError as e:
-                cure = "install Kubeflow Trainer 2.2 or newer, or set the knob nodes to 1"
+                cure = "install Kubeflow Trainer 2.2 or newer, or set nodes to 1"
                 raise TrainingError(
                     "Kubernetes knows no TrainJob: Kubeflow Trainer is not installed", where=path, cure=cure
                 ) from e
             except KubernetesRefusedError as e:
                 raise TrainingError(f"the TrainJob was refused: {e.what}", where=name, cure=_DOCTOR) from e
             except KubernetesUnreachableError:  # Trainer's webhook while it starts, or Kubernetes itself
-                there = None
-                if time.monotonic() > waited_until:
+                if time.monotonic() > deadline:
                     raise
-            if there is not None:
-                return there
-            if time.monotonic() > waited_until:
+            if adopted is not None:
+                return adopted
+            if time.monotonic() > deadline:
                 raise TrainingError(
                     "an older TrainJob of this name does not go", where=name, cure=f"kubectl delete trainjob {name}"
                 )
@@ -123,14 +118,14 @@ class TrainJobController:
 
     def _adopt_existing(self, path: str, wanted: Object, *, fresh: bool) -> Object | None:
         """The existing TrainJob, now owned by this pod; None when it is being deleted, or is deleted here."""
-        there = self.api.get(path)
-        if there is None or there["metadata"].get("deletionTimestamp"):
+        existing = self.api.get(path)
+        if existing is None or existing["metadata"].get("deletionTimestamp"):
             return None
-        if (there["metadata"].get("annotations") or {}).get(TRAINING) != wanted["metadata"]["annotations"][TRAINING]:
+        if (existing["metadata"].get("annotations") or {}).get(TRAINING) != wanted["metadata"]["annotations"][TRAINING]:
             cure = f"rename it, or delete it: kubectl delete trainjob {_trainjob_name(wanted)}"
             raise TrainingError("a TrainJob of this name is there that is none of ours", where=_trainjob_name(wanted), cure=cure)
-        if fresh or find_end_condition(there)[0] == "Failed":
-            self.api.delete(path, uid=there["metadata"]["uid"])
+        if fresh or find_end_condition(existing)[0] == "Failed":
+            self.api.delete(path, uid=existing["metadata"]["uid"])
             return None
         adopted = self.api.patch(path, {"metadata": {"ownerReferences": [self.pod.owner_reference]}})
         if adopted is not None:
@@ -138,14 +133,14 @@ class TrainJobController:
         return adopted
 
     def _follow_to_end(self, wanted: Object, *, fresh: bool) -> str:
-        """Follows it to its end. Returns which node was lost, or "" when the training is done."""
+        """Follows it to its end. Returns a description of the lost node, or "" when the training is done."""
         self.uid = ""  # until it is known, SIGTERM deletes by name alone
         try:
-            made = self._create_or_adopt(wanted, fresh=fresh)
+            trainjob = self._create_or_adopt(wanted, fresh=fresh)
         except KubernetesForbiddenError as e:
             raise TrainingError("the step's account may not make or adopt TrainJobs", where=e.where, cure=_RIGHTS) from e
-        self.uid = made["metadata"]["uid"]
-        watch = TrainJobMonitor(
+        self.uid = trainjob["metadata"]["uid"]
+        monitor = TrainJobMonitor(
             self.api, self.pod, _trainjob_name(wanted), int(wanted["spec"]["trainer"]["numNodes"]), self.progress
         )
         answered = podless = time.monotonic()
@@ -153,13 +148,13 @@ class TrainJobController:
             time.sleep(self.every_s)
             now = time.monotonic()
             try:
-                job, answered = watch.poll(), now
+                job, answered = monitor.poll(), now
             except KubernetesUnreachableError as e:
-                watch.report_change(f"Kubernetes is away: {e.what}")
+                monitor.report_change(f"Kubernetes is away: {e.what}")
                 if now - answered > self.patience_s:
                     cure = "run it again: the TrainJob goes on meanwhile and is adopted"
                     raise TrainingError(
-                        f"Kubernetes was away for {now - answered:.0f} s: {e.what}", where=watch.name, cure=cure
+                        f"Kubernetes was away for {now - answered:.0f} s: {e.what}", where=monitor.name, cure=cure
                     ) from e
                 continue
             except KubernetesForbiddenError as e:
@@ -167,21 +162,21 @@ class TrainJobController:
             if job is None or job["metadata"]["uid"] != self.uid:
                 raise TrainingError(
                     "the TrainJob was deleted by somebody else",
-                    where=watch.name,
+                    where=monitor.name,
                     cure="run it again: it goes on from its last checkpoint",
                 )
             ended, condition = find_end_condition(job)
             if ended == "Complete":
                 return ""
             if ended == "Failed":
-                return _explain_loss(watch, condition)
-            if watch.nodes or (job.get("spec") or {}).get("suspend"):
+                return _explain_loss(monitor, condition)
+            if monitor.nodes or (job.get("spec") or {}).get("suspend"):
                 podless = now
             elif now - podless > self.patience_s:
                 self._delete_quietly(wanted)
                 raise TrainingError(
                     f"no pod of it came up in {self.patience_s:.0f} s; does Trainer's controller run?",
-                    where=watch.name,
+                    where=monitor.name,
                     cure=_DOCTOR,
                 )
 
@@ -194,8 +189,11 @@ class TrainJobController:
                 self.deleter.delete(path, uid=self.uid)
             os._exit(128 + number)
 
-        with _handle_signal(signal.SIGTERM, end):
+        before = signal.signal(signal.SIGTERM, end)
+        try:
             yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def _delete_quietly(self, wanted: Object) -> None:
         """Deletes it, as its work is done. Where that fails, Kubernetes deletes it with the step's pod."""
@@ -203,26 +201,18 @@ class TrainJobController:
             self.api.delete(f"{API}/namespaces/{self.pod.namespace}/trainjobs/{_trainjob_name(wanted)}", uid=self.uid)
 
 
-@contextlib.contextmanager
-def _handle_signal(number: signal.Signals, act: Callable[[int, FrameType | None], NoReturn]) -> Iterator[None]:
-    before = signal.signal(number, act)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
-
-
-def _explain_loss(watch: TrainJobMonitor, condition: Object) -> str:
-    """Describes which node was lost. Raises TrainingError where the training itself failed."""
+def _explain_loss(monitor: TrainJobMonitor, condition: Object) -> str:
+    """Describes the lost node. Raises TrainingError if the training itself failed."""
     if condition.get("reason") == "DeadlineExceeded":
         cure = "raise gpu_timeout_s in the cluster's facts; run again, it goes on from its last checkpoint"
-        raise TrainingError("the training took longer than it may", where=watch.name, cure=cure)
-    node = watch.find_failed_node()
+        raise TrainingError("the training took longer than it may", where=monitor.name, cure=cure)
+    node = monitor.find_failed_node()
     if node is not None:
-        raise TrainingError(f"node {node.index} failed: {node.failure_reason.removeprefix('finetune: ')}", where=watch.name)
-    if watch.nodes:
-        return watch.describe_lost_node()
-    raise TrainingError(f"Trainer gave up: {condition.get('message') or condition.get('reason')}", where=watch.name, cure=_DOCTOR)
+        raise TrainingError(f"node {node.index} failed: {node.failure_reason.removeprefix('finetune: ')}", where=monitor.name)
+    if monitor.nodes:
+        return monitor.describe_lost_node()
+    reason = condition.get("message") or condition.get("reason")
+    raise TrainingError(f"Trainer gave up: {reason}", where=monitor.name, cure=_DOCTOR)
 
 
 def _trainjob_name(wanted: Object) -> str:
@@ -230,11 +220,10 @@ def _trainjob_name(wanted: Object) -> str:
 
 
 def find_own_pod(api: Kubernetes, folder: Path = SERVICE_ACCOUNT_FOLDER) -> OwnerPod:
-    """The pod that this step runs in. Kubeflow names it in the environment and labels it with its run.
+    """The pod of this step. Kubeflow puts its name into the environment and labels it with its run.
 
     Args:
-        api: as the step's account.
-        folder: where the kubelet writes the pod's namespace.
+        folder: the kubelet writes the pod's namespace here.
 
     Raises:
         TrainingError: this is no pod of a run, or the account may not read it.
@@ -243,12 +232,12 @@ def find_own_pod(api: Kubernetes, folder: Path = SERVICE_ACCOUNT_FOLDER) -> Owne
     file = folder / "namespace"
     namespace = file.read_text().strip() if file.exists() else ""
     try:
-        found = api.get(f"/api/v1/namespaces/{namespace}/pods/{name}") if name and namespace else None
+        pod = api.get(f"/api/v1/namespaces/{namespace}/pods/{name}") if name and namespace else None
     except KubernetesForbiddenError as e:
         raise TrainingError("the step's account may not look at its own pod", where=name, cure=_RIGHTS) from e
-    run = ((found or {}).get("metadata", {}).get("labels") or {}).get("pipeline/runid", "")
+    run = ((pod or {}).get("metadata", {}).get("labels") or {}).get("pipeline/runid", "")
     if not run:
-        raise TrainingError("this is no step of a Kubeflow run", where=name or "KFP_POD_NAME", cure="set the knob nodes to 1")
+        raise TrainingError("this is no step of a Kubeflow run", where=name or "KFP_POD_NAME", cure="set nodes to 1")
     return OwnerPod(namespace, name, uid, run)
 
 
@@ -260,6 +249,6 @@ def make_controller(place: NodeResources, progress: ProgressCallback) -> TrainJo
     """
     api, deleter = connect_in_pod(timeout_s=30), connect_in_pod(timeout_s=0.5)
     if api is None or deleter is None:
-        cure = "run the pipeline on Kubeflow, or set the knob nodes to 1 and devices to the GPUs of this machine"
+        cure = "run the pipeline on Kubeflow, or set nodes to 1 and devices to the GPUs of this machine"
         raise TrainingError("training on several nodes needs a Kubernetes cluster with Kubeflow Trainer", cure=cure)
     return TrainJobController(api, deleter, find_own_pod(api), place, progress)

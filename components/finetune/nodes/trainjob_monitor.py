@@ -1,4 +1,4 @@
-"""Polls a TrainJob and its pods, and reports their states and every new line of every log."""
+"""Polls a TrainJob and its pods, and reports their states and all new lines of their logs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from components.finetune.nodes.trainjob import API, CONTAINER, OwnerPod
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z) (.*)")
-# What the other nodes write when one of them is gone: a consequence, never the reason.
+# Messages of the other nodes when one node is lost: a consequence, never the reason.
 _PEER = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|remote process exited|NCCL|gloo", re.IGNORECASE)
 
 
 @dataclass
 class TrainingNode:
-    """One training pod, as it was seen last. A pod may vanish at any time; its last lines are kept here.
+    """The last known state of one training pod. A pod may vanish at any time; its last lines are kept here.
 
     Attributes:
-        status: the pod's status.
-        gone: it existed and does not exist any more.
-        deletion_time: when it was deleted; empty while it was not.
-        lines: the last lines it wrote.
+        gone: it existed and no longer does.
+        deletion_time: empty unless it was deleted.
+        lines: the last lines of its log.
     """
 
     index: int
@@ -45,7 +44,7 @@ class TrainingNode:
 
     @property
     def exit_state(self) -> Object:
-        """How its container ended (exitCode, reason, finishedAt); empty while it runs."""
+        """The end of its container (exitCode, reason, finishedAt); empty while it runs."""
         for container in self.status.get("containerStatuses") or []:
             if container.get("name") == CONTAINER:
                 return dict(container.get("state", {}).get("terminated") or {})
@@ -53,7 +52,7 @@ class TrainingNode:
 
     @property
     def disruption_reason(self) -> str:
-        """Why Kubernetes took it away, or empty."""
+        """Why Kubernetes removed it, or empty."""
         for condition in self.status.get("conditions") or []:
             if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
                 return str(condition.get("reason") or "disrupted")
@@ -62,7 +61,7 @@ class TrainingNode:
 
     @property
     def waiting_reason(self) -> str:
-        """What keeps it from running, or empty: for example no room on any node, or an image that cannot be pulled."""
+        """Why it cannot start, or empty: for example no free node, or an image that cannot be pulled."""
         for condition in self.status.get("conditions") or []:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
                 return str(condition.get("message") or condition.get("reason") or "")
@@ -79,7 +78,7 @@ class TrainingNode:
 
     @property
     def failure_reason(self) -> str:
-        """Why it failed by itself: the last line of its log; empty when it did not."""
+        """Why it failed by itself: the last line of its log; empty if it did not."""
         if self.exit_state.get("reason") == "OOMKilled":
             return "it used more memory than it may; raise gpu_memory_limit or lower batch_size"
         if self.was_killed or not self.exit_state.get("exitCode"):
@@ -88,12 +87,12 @@ class TrainingNode:
 
     @property
     def is_consequence(self) -> bool:
-        """Whether its last line only says that another node is gone."""
+        """Whether its last line only reports the loss of another node."""
         return bool(_PEER.search(self.last_message))
 
     @property
     def last_message(self) -> str:
-        """The last line of its log that is a reason."""
+        """The last line of its log that gives a reason."""
         return find_failure_line("\n".join(self.lines))
 
 
@@ -122,7 +121,7 @@ class TrainJobMonitor:
         return f"{API}/namespaces/{self.pod.namespace}/trainjobs/{self.name}"
 
     def poll(self) -> Object | None:
-        """Reports what is new in its pods' logs and returns the TrainJob as it is now; None when it is gone."""
+        """Reports new lines of its pods' logs and returns the TrainJob; None when it no longer exists."""
         job = self.api.get(self.path)
         if job is not None:
             self._poll_pods(job)
@@ -130,11 +129,11 @@ class TrainJobMonitor:
 
     def _poll_pods(self, job: Object) -> None:
         path = f"/api/v1/namespaces/{self.pod.namespace}/pods"
-        found = self.api.get(path, labelSelector=f"jobset.sigs.k8s.io/jobset-name={self.name}") or {}
-        newest = _find_newest_pods(found.get("items") or [], str(job["metadata"].get("creationTimestamp") or ""))
+        pods = self.api.get(path, labelSelector=f"jobset.sigs.k8s.io/jobset-name={self.name}") or {}
+        newest = _find_newest_pods(pods.get("items") or [], str(job["metadata"].get("creationTimestamp") or ""))
         for index, item in newest.items():
             node = self.nodes.setdefault(index, TrainingNode(index))
-            if node.pod != item["metadata"]["name"]:  # the first, or one in its place
+            if node.pod != item["metadata"]["name"]:  # the first pod, or its replacement
                 node.pod, node.stamp = item["metadata"]["name"], ""
             node.status, node.gone = item.get("status") or {}, False
             node.deletion_time = str(item["metadata"].get("deletionTimestamp") or "")
@@ -144,17 +143,14 @@ class TrainJobMonitor:
         self._report_states(job)
 
     def _read_log(self, node: TrainingNode) -> None:
-        """Reports every line since the last poll. The API takes seconds, lines have nanoseconds: lines reported before are skipped."""
+        """Reports every line since the last poll. The API filters by seconds, so lines reported before are skipped here."""
         if node.phase == "Pending":
             return
         since = {"sinceTime": node.stamp} if node.stamp else {}
         path = f"/api/v1/namespaces/{self.pod.namespace}/pods/{node.pod}/log"
         try:
             log = self.api.get_text(path, container=CONTAINER, timestamps="true", **since)
-        except (
-            KubernetesRefusedError,
-            KubernetesUnreachableError,
-        ):  # the container has not begun, or its machine does not answer
+        except (KubernetesRefusedError, KubernetesUnreachableError):  # the container has not started, or its node does not answer
             return
         for line in (log or "").splitlines():
             match = _STAMPED.match(line)
@@ -172,18 +168,16 @@ class TrainJobMonitor:
         self.progress(self.share, f"node {node.index}: {parsed.words if parsed else line}")
 
     def _report_states(self, job: Object) -> None:
-        """Reports how many nodes run and what the others wait for, whenever that has changed."""
+        """Reports the number of running nodes and what the others wait for, whenever it changes."""
+        if find_end_condition(job)[0]:
+            return
         running = sum(node.phase in ("Running", "Succeeded") for node in self.nodes.values())
-        waits = "; ".join(
-            f"node {node.index} waits: {node.waiting_reason}" for node in self._nodes_in_order() if node.waiting_reason
-        )
+        waits = [f"node {node.index} waits: {node.waiting_reason}" for node in self._nodes_in_order() if node.waiting_reason]
         state = "waits in a queue" if (job.get("spec") or {}).get("suspend") else f"{running} of {self.count} nodes run"
-        words = f"TrainJob {self.name}: {state}" + (f"; {waits}" if waits else "")
-        if not find_end_condition(job)[0]:
-            self.report_change(words)
+        self.report_change("; ".join([f"TrainJob {self.name}: {state}", *waits]))
 
     def report_change(self, words: str) -> None:
-        """Reports words unless they were the last ones reported."""
+        """Reports words unless they are the same as last time."""
         if words != self.last_reported:
             self.last_reported = words
             self.progress(self.share, words)
@@ -192,7 +186,7 @@ class TrainJobMonitor:
         return [self.nodes[index] for index in sorted(self.nodes)]
 
     def find_failed_node(self) -> TrainingNode | None:
-        """The node that failed first by itself; None when nodes were only taken away, or ended because another one was."""
+        """The node that failed first by itself; None if nodes were only lost, or failed because of a lost one."""
         failed = [node for node in self._nodes_in_order() if node.failure_reason]
         firm = [node for node in failed if not node.is_consequence]
         if not firm and any(node.was_killed for node in self.nodes.values()):
@@ -200,20 +194,17 @@ class TrainJobMonitor:
         return min(firm or failed, key=lambda node: (str(node.exit_state.get("finishedAt") or "~"), node.index), default=None)
 
     def describe_lost_node(self) -> str:
-        """Describes which node was taken away first and why; the others ended because of it."""
+        """Describes the node that was lost first, and why; the others ended because of it."""
         killed = [node for node in self._nodes_in_order() if node.was_killed or node.deletion_time]
         if not killed:
             return "nodes were lost before they said anything"
         first = min(killed, key=lambda node: (not node.disruption_reason, node.deletion_time or "~", node.index))
-        return (
-            f"node {first.index} was taken away ({first.disruption_reason})"
-            if first.disruption_reason
-            else f"node {first.index} was lost"
-        )
+        reason = first.disruption_reason
+        return f"node {first.index} was taken away ({reason})" if reason else f"node {first.index} was lost"
 
 
 def find_end_condition(job: Object) -> tuple[str, Object]:
-    """How a TrainJob ended: ("Complete" or "Failed", its condition), or ("", {}) while it has not."""
+    """How a TrainJob ended: ("Complete" or "Failed", its condition), or ("", {}) while it runs."""
     for condition in (job.get("status") or {}).get("conditions") or []:
         if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
             return str(condition["type"]), dict(condition)
@@ -222,8 +213,8 @@ def find_end_condition(job: Object) -> tuple[str, Object]:
 
 def _find_newest_pods(items: list[Any], since: str) -> dict[int, Any]:
     """Index -> its newest pod. Pods of a deleted TrainJob of the same name may still be there; they are skipped."""
-    found = sorted(items, key=lambda item: str(item["metadata"].get("creationTimestamp")))
-    return {_read_node_index(item): item for item in found if str(item["metadata"].get("creationTimestamp") or since) >= since}
+    by_age = sorted(items, key=lambda item: str(item["metadata"].get("creationTimestamp")))
+    return {_read_node_index(item): item for item in by_age if str(item["metadata"].get("creationTimestamp") or since) >= since}
 
 
 def _read_node_index(item: Any) -> int:
@@ -232,6 +223,6 @@ def _read_node_index(item: Any) -> int:
 
 
 def _parse_timestamp(stamp: str) -> tuple[str, str]:
-    """RFC 3339 with any number of digits after the second, so that it can be compared."""
+    """A comparable form of an RFC 3339 time with any number of decimals."""
     whole, _, part = stamp.rstrip("Z").partition(".")
     return whole, part.ljust(9, "0")

@@ -438,7 +438,7 @@ def test_the_steps_own_pod(fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("KFP_POD_NAME", "tune-x1")
     monkeypatch.setenv("KFP_POD_UID", "pod-uid-1")
     with serving(fake) as url:
-        with pytest.raises(TrainingError, match="no step of a Kubeflow run in tune-x1. Set the knob nodes to 1"):
+        with pytest.raises(TrainingError, match="no step of a Kubeflow run in tune-x1. Set nodes to 1"):
             find_own_pod(connect_kubernetes(address=url), tmp_path)
         fake.pods["tune-x1"] = {"metadata": {"labels": {"pipeline/runid": POD.run}}}
         assert find_own_pod(connect_kubernetes(address=url), tmp_path) == POD
