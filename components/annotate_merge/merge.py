@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +152,7 @@ def _estimate_rates(votes: VoteArrays, p: _Line) -> tuple[_Line, _Line]:
     )
 
 
-def _count_outcomes(votes: VoteArrays, p: _Line) -> tuple[_Line, _Line, _Line, _Line]:
+def _count_outcomes(votes: VoteArrays, p: _Line) -> tuple[NDArray[Any], ...]:
     """Expected terms of each annotator [annotators]: named rightly, that apply, named wrongly, that do not apply."""
     people = len(votes.annotators)
     yes, no = p[votes.cell], 1 - p[votes.cell]

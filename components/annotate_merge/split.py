@@ -22,7 +22,8 @@ def split_recordings(recordings: Mapping[str, Recording], used: Collection[str],
     wanted = round(share * len(used))
     held: set[str] = set()
     if share and len(ranked) > 1:
-        held |= set(min(ranked, key=lambda group: len(group)))  # a large group of linked recordings is for training
+        smallest = min(ranked, key=len)  # a large group of linked recordings is for training
+        held |= set(smallest)
         for group in ranked[:-1]:
             if not held.issuperset(group) and len(held) + len(group) <= wanted:
                 held |= set(group)
