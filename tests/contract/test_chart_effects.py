@@ -274,11 +274,11 @@ def _cases() -> Iterator[Any]:
             yield pytest.param(path, effect, id=path)
 
 
-def _leaves(card: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+def _leaves(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
     """Every value that the schema lets somebody set; a list or a free map is one."""
-    if "properties" not in card:
+    if "properties" not in schema:
         yield ".".join(path)
-    for key, below in card.get("properties", {}).items():
+    for key, below in schema.get("properties", {}).items():
         yield from _leaves(below, (*path, key))
 
 

@@ -54,13 +54,13 @@ def test_a_preset_places_the_service(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_tells_the_steps(name: str) -> None:
-    preset, told = PRESETS[name], cluster({"pipelines": {"gpu": {"preset": name}}})
-    fields = Cluster.model_validate({key: value for key, value in told["cluster"].items() if key in Cluster.model_fields})
+    preset, facts = PRESETS[name], cluster({"pipelines": {"gpu": {"preset": name}}})
+    fields = Cluster.model_validate({key: value for key, value in facts["cluster"].items() if key in Cluster.model_fields})
     assert fields.gpus == preset["count"]
     assert fields.gpu_node_selector == preset["nodeSelector"]
     assert fields.shared_memory == preset["pipelines"]["sharedMemory"]
     assert fields.store == "s3://audio-tune"
-    assert (told["recipe"], told["batch_size"]) == (preset["pipelines"]["recipe"], preset["pipelines"]["batchSize"])
+    assert (facts["recipe"], facts["batch_size"]) == (preset["pipelines"]["recipe"], preset["pipelines"]["batchSize"])
 
 
 def test_own_labels_and_taints_are_added_to_the_presets() -> None:

@@ -1,4 +1,4 @@
-"""Random valid values, drawn from the schema: Helm renders them, Kubernetes takes them, and what the scorecard asks still holds."""
+"""Random valid values, drawn from the schema: Helm renders them, Kubernetes takes them, and the pods still pass the scorecard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRINTABLE = st.characters(codec="ascii", exclude_categories=["C"], exclude_chara
 KEYS = st.sampled_from(["room", "a.b/c", "x-y"])
 WORDS = st.sampled_from(["a", "band", "b2"])
 AFFINITIES = st.sampled_from([{}, {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}])
-# Each example is drawn once and not made smaller: a render takes long, and a fault names its object and its key anyway.
+# Each example is drawn once and not shrunk: a render takes long, and a fault names its object and its key anyway.
 DRAWN = settings(max_examples=6, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck), database=None)
 # rule -> values under which it is not broken; `_cured` lays them over values that break it
 CURES: dict[str, dict[str, Any]] = {
@@ -51,35 +51,35 @@ CURES: dict[str, dict[str, Any]] = {
 }
 
 
-def drawn(card: dict[str, Any]) -> st.SearchStrategy[Any]:
+def draw_values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Random valid values of a schema; texts by the schema's own regular expressions."""
-    if "anyOf" in card:
-        return st.one_of(*(drawn(choice) for choice in card["anyOf"]))
-    if "enum" in card or "const" in card:
-        return st.sampled_from(card.get("enum") or [card["const"]])
-    return _KINDS[card["type"]](card)
+    if "anyOf" in schema:
+        return st.one_of(*(draw_values(choice) for choice in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum") or [schema["const"]])
+    return _KINDS[schema["type"]](schema)
 
 
-def _object(card: dict[str, Any]) -> st.SearchStrategy[Any]:
-    if "properties" in card:
-        parts = {key: drawn(below) for key, below in card["properties"].items() if key != "global"}
-        must = {key: parts.pop(key) for key in card.get("required", ())}
+def _object(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if "properties" in schema:
+        parts = {key: draw_values(below) for key, below in schema["properties"].items() if key != "global"}
+        must = {key: parts.pop(key) for key in schema.get("required", ())}
         return st.fixed_dictionaries(must, optional=parts)
-    for pattern, below in card.get("patternProperties", {}).items():
-        return st.dictionaries(_matching(pattern), drawn(below), max_size=2)
-    below = card.get("additionalProperties")
-    return st.dictionaries(KEYS, drawn(below), max_size=2) if isinstance(below, dict) else AFFINITIES
+    for pattern, below in schema.get("patternProperties", {}).items():
+        return st.dictionaries(_matching(pattern), draw_values(below), max_size=2)
+    below = schema.get("additionalProperties")
+    return st.dictionaries(KEYS, draw_values(below), max_size=2) if isinstance(below, dict) else AFFINITIES
 
 
-def _number(card: dict[str, Any]) -> st.SearchStrategy[Any]:
-    low, high = card.get("minimum", card.get("exclusiveMinimum")), card["maximum"]
-    return st.floats(low, high, exclude_min="exclusiveMinimum" in card) | st.integers(int(low) + 1, int(high))
+def _number(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
+    return st.floats(low, high, exclude_min="exclusiveMinimum" in schema) | st.integers(int(low) + 1, int(high))
 
 
-def _text(card: dict[str, Any]) -> st.SearchStrategy[str]:
-    most = card.get("maxLength", 300)
-    texts = _matching(card["pattern"]) if "pattern" in card else WORDS
-    return texts.filter(lambda text: card.get("minLength", 0) <= len(text) <= most)
+def _text(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    most = schema.get("maxLength", 300)
+    texts = _matching(schema["pattern"]) if "pattern" in schema else WORDS
+    return texts.filter(lambda text: schema.get("minLength", 0) <= len(text) <= most)
 
 
 def _matching(pattern: str) -> st.SearchStrategy[str]:
@@ -90,8 +90,10 @@ _KINDS = {
     "null": lambda _: st.none(),
     "boolean": lambda _: st.booleans(),
     "object": _object,
-    "array": lambda card: st.lists(drawn(card["items"]), max_size=2),
-    "integer": lambda card: st.integers(card.get("minimum", card.get("exclusiveMinimum", -1) + 1), card.get("maximum", 10**6)),
+    "array": lambda schema: st.lists(draw_values(schema["items"]), max_size=2),
+    "integer": lambda schema: st.integers(
+        schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1), schema.get("maximum", 10**6)
+    ),
     "number": _number,
     "string": _text,
 }
@@ -114,7 +116,7 @@ def test_every_rule_has_a_cure() -> None:
 def test_random_valid_values_are_taken_by_kubernetes(version: str) -> None:
     @seed(VERSIONS.index(version))  # other values for each version, and the same ones tomorrow
     @DRAWN
-    @given(values=drawn(SCHEMA))
+    @given(values=draw_values(SCHEMA))
     def taken(values: dict[str, Any]) -> None:
         FITS.validate(values)
         cured = _cured(values, version)
@@ -138,7 +140,7 @@ def _refusal(values: dict[str, Any]) -> str:
 
 @seed(0)
 @settings(DRAWN, max_examples=25)
-@given(values=drawn(SCHEMA))
+@given(values=draw_values(SCHEMA))
 def test_helm_refuses_random_values_exactly_when_a_rule_is_broken(values: dict[str, Any]) -> None:
     broken = {fault.partition(":")[0] for fault in rules.list_broken_rules(merged(DEFAULTS, values, REGISTRY))}
     refusal = _refusal(merged(values, REGISTRY))

@@ -32,13 +32,13 @@ def test_answers_are_read() -> None:
     assert list(parse_checkov({"passed": 0, "failed": 0})) == []
 
 
-def test_what_has_no_reason_or_no_excuse_is_a_fault() -> None:
+def test_a_finding_without_a_reason_is_a_fault() -> None:
     assert list_faults([LOW], {("trivy", "KSV-0011"): "throttling"}, ["trivy"]) == []
     assert list_faults([LOW, LOW], {}, ["trivy"]) == ["trivy KSV-0011 (LOW): CPU not limited"]
     assert list_faults([LOW, HIGH], KNOWN, ["trivy"]) == ["trivy KSV-0109 (HIGH): ConfigMap with secrets"]
 
 
-def test_a_reason_for_what_is_not_found_is_a_fault_where_the_scanner_was_asked() -> None:
+def test_a_reason_without_a_finding_is_a_fault_if_the_scanner_ran() -> None:
     known = {("trivy", "KSV-0011"): "throttling", ("checkov", "CKV_K8S_11"): "throttling"}
     assert list_faults([], known, ["trivy"]) == ["trivy KSV-0011 is found no more: take its line out of scanners.md"]
 
@@ -50,7 +50,7 @@ def test_the_page_gives_a_reason_for_each_scanner() -> None:
     assert len(found) == scan.PAGE.read_text().count("\n| ") - 1  # every line but the heads is understood
 
 
-def test_nothing_rendered_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_rendered_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(" \n"))
     assert scan.main() == 2
     assert "helm template" in capsys.readouterr().err

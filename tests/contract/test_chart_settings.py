@@ -96,12 +96,12 @@ def test_what_the_chart_gives_is_what_the_service_knows(part: str) -> None:
     settings, given = PARTS[part], environment(part, EVERY)
     known = {ServiceSetting(settings, name).variable: name for name in settings.model_fields}
     assert {name for name in given if name.startswith(f"AUDIOTUNE_{part.upper()}_")} <= set(known)
-    told = {known[name] for name in given if name in known} | ({"access"} & set(settings.model_fields))
+    covered = {known[name] for name in given if name in known} | ({"access"} & set(settings.model_fields))
     assert given["AUDIOTUNE_ACCESS"] == "members"
-    assert set(settings.model_fields) - told == set(LEFT_ALONE[settings])
+    assert set(settings.model_fields) - covered == set(LEFT_ALONE[settings])
 
 
-def test_the_generation_service_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generation_service_takes_the_settings_of_the_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment("generation", EVERY).items():
         monkeypatch.setenv(name, value)
     made = Generation()
@@ -117,12 +117,12 @@ def test_the_defaults_of_the_values_are_those_of_the_service(monkeypatch: pytest
     assert differ == {"release", "batch", "device", "drain_s"}  # the preset's, and the pod's grace
 
 
-def test_the_studio_takes_what_it_is_told() -> None:
+def test_the_studio_takes_the_settings_of_the_chart() -> None:
     made = load_studio_settings(environment("studio", EVERY))
     assert (made.access, made.kfp_namespace, made.upload_limit_mb) == ("members", "audio-tune", 6000)
 
 
-def test_the_steps_take_what_they_are_told(tmp_path: Path) -> None:
+def test_the_steps_take_the_settings_of_the_chart(tmp_path: Path) -> None:
     made = load_cluster_file(merged(EVERY, at("pipelines.gpu", {"preset": "l4-24gb"})), tmp_path)
     assert (made.gpus, made.batch_size, made.recipe, made.service_account) == (1, 8, "lora_24gb", "pipeline-runner")
     assert (made.retries, made.gpu_timeout_s, made.memory_limit) == (2, 604_800, "8Gi")

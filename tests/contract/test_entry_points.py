@@ -1,4 +1,4 @@
-"""Every step's door opens by hand at once: help needs nothing heavy."""
+"""Every step's command prints its help at once, without heavy imports."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import pytest
 from components import executor
 from components.executor import SettingsError, build_parser, run_command_line, validate_settings
 from pipelines.recipe import STEPS
-from tests.fakes.toy_step import settings as card
+from tests.fakes.toy_step import settings as toy_settings
 
 RECORDED = Path(__file__).parent / "recorded"
 TOY = "tests.fakes.toy_step"
@@ -144,7 +144,7 @@ def test_a_bug_shows_its_trace_and_then_one_line(folder: Path, capsys: pytest.Ca
     assert lines[-1] == "toy_step: ZeroDivisionError: nobody thought of this"
 
 
-def test_every_knob_out_of_bounds_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_setting_out_of_bounds_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert play(recorded(folder, loudness_lufs=3, word=5))[0] == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert "loudness_lufs" in last
@@ -177,7 +177,7 @@ def test_where_the_launcher_keeps_files(uri: str, path: str) -> None:
     assert executor._local_path(uri) == path
 
 
-def test_the_same_door_opens_by_hand(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_runs_the_same_step(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, store = folder / "by" / "hand.html", folder / "other"
     flags = ["--model", str(folder / "model"), "--page", str(page), "--store", str(store), "--metrics", str(folder / "m")]
     assert run_command_line(TOY, [*flags, "--loudness-lufs", "-20", "--people", '["ana", "ben"]']) == 0
@@ -186,23 +186,23 @@ def test_the_same_door_opens_by_hand(folder: Path, capsys: pytest.CaptureFixture
     assert '"lines": 3' in capsys.readouterr().out
 
 
-def test_help_tells_knobs_with_their_defaults() -> None:
-    text = build_parser(TOY, card).format_help()
+def test_help_lists_settings_with_their_defaults() -> None:
+    text = build_parser(TOY, toy_settings).format_help()
     assert "--loudness-lufs" in text
     assert "100 % honest" in text
     assert "-18.0" in text
 
 
-def test_unknown_knobs_are_left_out_and_bounds_hold() -> None:
-    assert validate_settings(card.Settings, {"pipelinechannel--gpus": "0"}) == card.Settings()
+def test_unknown_settings_are_left_out_and_bounds_hold() -> None:
+    assert validate_settings(toy_settings.Settings, {"pipelinechannel--gpus": "0"}) == toy_settings.Settings()
     with pytest.raises(SettingsError, match="loudness_lufs"):
-        validate_settings(card.Settings, {"loudness_lufs": "loud"})
+        validate_settings(toy_settings.Settings, {"loudness_lufs": "loud"})
 
 
 CHOICES = {"taste": {"soft": {"loudness_lufs": -30.0}, "loud and dark": {"loudness_lufs": -12.0, "word": "pluck"}}}
 
 
-def test_a_word_of_a_drop_down_stands_for_knobs(folder: Path) -> None:
+def test_a_choice_of_a_drop_down_stands_for_settings(folder: Path) -> None:
     given = recorded(folder, settings={"loudness_lufs": -20.0, "choices": CHOICES}, taste="loud and dark")
     assert play(given)[0] == 0
     assert "pluck -12.0" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
@@ -213,11 +213,11 @@ def test_a_word_that_no_drop_down_has_is_refused(folder: Path, capsys: pytest.Ca
     assert capsys.readouterr().err.splitlines()[-1] == "toy_step: taste is 'sour'. Take one of: soft, loud and dark"
 
 
-def test_a_choice_may_be_a_knob_itself_and_may_be_absent(folder: Path) -> None:
+def test_a_choice_may_be_a_setting_itself_and_may_be_absent(folder: Path) -> None:
     words = {"word": {"the dark one": {"word": "drone"}}}
     assert play(recorded(folder, settings={"choices": words}, word="a free word"))[0] == 0
     assert "a free word" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
-    assert executor.settings_from_choices(card.Settings, CHOICES, {"taste": None}) == {}
+    assert executor.settings_from_choices(toy_settings.Settings, CHOICES, {"taste": None}) == {}
 
 
 @pytest.mark.parametrize("step", ["make", "train", "report"])
@@ -230,11 +230,11 @@ def test_recorded_inputs_are_read_as_they_came(step: str) -> None:
             assert str(path).startswith("/s3/audiotune/kfp/audiotune-probe/")
     values = given["inputs"]["parameterValues"]
     assert "d_none" not in values
-    assert validate_settings(card.Settings, values) == card.Settings()
+    assert validate_settings(toy_settings.Settings, values) == toy_settings.Settings()
 
 
 def test_recorded_outputs_hold_what_ours_hold(folder: Path) -> None:
-    """What a real backend accepted has the same keys as what our door writes."""
+    """What a real backend accepted has the same keys as what our executor writes."""
     said = play(recorded(folder))[1]
     taken = json.loads((RECORDED / "make.executor_output.json").read_text())
     assert set(said) == set(taken)

@@ -211,7 +211,7 @@ def test_relocating_takes_some_and_leaves_the_database_alone(locked: Path) -> No
     assert set(json.loads(locked.read_text().partition("\n")[2])["images"]) == {"registry", "mlflow"}
 
 
-def test_what_the_lock_does_not_name_is_told(locked: Path) -> None:
+def test_what_the_lock_does_not_name_is_reported(locked: Path) -> None:
     with pytest.raises(ImageBuildError, match=r"does not name studio; it holds prepare, registry"):
         program.relocate_images(Carrier(), "inside:5000", ["studio"])
     assert not locked.exists()

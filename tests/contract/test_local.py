@@ -54,12 +54,12 @@ def run_step(settings, store, progress, *, made, report):
 def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """A pipeline of two toy steps in a package of their own, compiled."""
     for name, (settings, step) in {"count": COUNT, "tell": TELL}.items():
-        room = tmp_path / "toys" / name
-        room.mkdir(parents=True)
-        (room / "__init__.py").touch()
-        (room / "settings.py").write_text(settings)
-        (room / "step.py").write_text(step)
-        (room / "__main__.py").write_text(
+        package = tmp_path / "toys" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "settings.py").write_text(settings)
+        (package / "step.py").write_text(step)
+        (package / "__main__.py").write_text(
             f'from components.executor import run_command_line\nraise SystemExit(run_command_line("toys.{name}"))\n'
         )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[2])]))

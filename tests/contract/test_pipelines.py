@@ -47,7 +47,7 @@ def test_every_recipe_loads_and_compiles(path: Path) -> None:
     }
 
 
-def test_a_misspelt_knob_is_named(tmp_path: Path) -> None:
+def test_a_misspelt_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('name = "r"\n[finetune]\nstepz = 3\n')
     with pytest.raises(SettingsError, match="finetune.stepz"):
         load_recipe(tmp_path / "r.toml")
@@ -65,18 +65,18 @@ def test_an_unknown_recipe_names_those_that_ship() -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_card_door_and_settings_agree(documents: dict[str, Documents], step: str) -> None:
-    card = importlib.import_module(f"components.{step}.settings")
+def test_compiled_component_and_step_settings_agree(documents: dict[str, Documents], step: str) -> None:
+    module = importlib.import_module(f"components.{step}.settings")
     component = documents["full"][0]["components"][f"comp-{step.replace('_', '-')}"]
     given = set(component.get("inputDefinitions", {}).get("parameters", {}))
-    words = {card for card, _ in build_choices(load_recipe("first_release")).values()}
+    words = {name for name, _ in build_choices(load_recipe("first_release")).values()}
     assert given - {"settings"} - words <= set(load_step_settings(step).model_fields), (
-        "a parameter of the card is no knob and no choice"
+        "a parameter of the step is neither a setting nor a choice"
     )
     assert "settings" in given
-    assert set(component.get("inputDefinitions", {}).get("artifacts", {})) == set(card.INPUTS)
-    assert set(component["outputDefinitions"]["artifacts"]) == set(card.OUTPUTS)
-    assert set(component["outputDefinitions"].get("parameters", {})) == set(card.PARAMETERS)
+    assert set(component.get("inputDefinitions", {}).get("artifacts", {})) == set(module.INPUTS)
+    assert set(component["outputDefinitions"]["artifacts"]) == set(module.OUTPUTS)
+    assert set(component["outputDefinitions"].get("parameters", {})) == set(module.PARAMETERS)
 
 
 def test_each_step_has_its_own_command(documents: dict[str, Documents]) -> None:
@@ -163,7 +163,7 @@ def test_form_offers_drop_downs_and_refuses_other_words(documents: dict[str, Doc
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_boxes_stand_together_by_what_they_are_about(documents: dict[str, Documents], name: str) -> None:
+def test_form_fields_on_one_subject_are_sorted_together(documents: dict[str, Documents], name: str) -> None:
     """The UI sorts by alphabet; what belongs together must have the same first word."""
     first = [box.split("_")[0] for box in sorted(documents[name][0]["root"]["inputDefinitions"]["parameters"])]
     groups = [word for at, word in enumerate(first) if at == 0 or word != first[at - 1]]
@@ -171,14 +171,14 @@ def test_boxes_stand_together_by_what_they_are_about(documents: dict[str, Docume
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
-def test_every_word_of_a_drop_down_is_knobs_of_its_step(name: str) -> None:
+def test_every_choice_of_a_drop_down_is_settings_of_its_step(name: str) -> None:
     recipe = load_recipe(name)
     for task in ("encode", "finetune"):
         inputs = collect_tasks(compile_pipeline("tune", recipe)[0])[task]["inputs"]["parameters"]
         settings = inputs["settings"]["runtimeValue"]["constant"]
         for words in settings["choices"].values():
-            for knobs in words.values():
-                assert load_step_settings(task).model_validate({**recipe.settings_for(task), **knobs})
+            for settings in words.values():
+                assert load_step_settings(task).model_validate({**recipe.settings_for(task), **settings})
 
 
 DIGEST = "@sha256:" + "5" * 64
@@ -212,8 +212,8 @@ def test_for_a_cluster_images_are_named_by_digest() -> None:
 def test_several_nodes_are_led_by_a_step_without_gpus() -> None:
     cluster = CLUSTER.model_copy(update={"nodes": 2, "gpus": 4, "batch_size": 16})
     spec, platform = compile_pipeline("full", load_recipe("lora_24gb"), cluster)
-    knobs = spec["root"]["dag"]["tasks"]["finetune"]["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
-    assert (knobs["nodes"], knobs["devices"]) == (2, 4)  # every GPU of a pod has a process
+    settings = spec["root"]["dag"]["tasks"]["finetune"]["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
+    assert (settings["nodes"], settings["devices"]) == (2, 4)  # every GPU of a pod has a process
     containers = {label: e["container"] for label, e in spec["deploymentSpec"]["executors"].items()}
     assert containers["exec-encode"]["resources"]["accelerator"]["count"] == "4"
     assert "accelerator" not in containers["exec-finetune"]["resources"]
@@ -258,7 +258,7 @@ def test_we_write_what_the_sdk_would_have_written(tmp_path: Path) -> None:
     assert collect_tasks(ours[0]) == collect_tasks(theirs[0])
 
 
-def test_what_is_finished_may_be_finished_anew(documents: dict[str, Documents]) -> None:
+def test_a_finished_pipeline_may_be_finished_again(documents: dict[str, Documents]) -> None:
     recipe = load_recipe("lora_24gb")
     once = finish_pipeline(compile_structure("full"), recipe, CLUSTER)
     assert finish_pipeline(once, recipe, CLUSTER) == once

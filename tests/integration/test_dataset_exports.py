@@ -58,9 +58,9 @@ def test_the_folder_holds_every_sound_once_on_its_side(exported: tuple[FolderSto
     for side in ("train", "held_out"):
         assert len(list((folder / side).glob("*.flac"))) == sum(row.split == side for row in rows) > 0
     assert read_sound(next((folder / "train").glob("*.flac"))).frames == 44_100
-    told = json.loads((folder / "stable_audio_tools" / "captions.json").read_text())
-    assert {tuple(one["captions"]) for one in told.values()} == {row.caption.all_texts for row in rows}
-    assert all(one["seconds_total"] == 1.0 for one in told.values())
+    described = json.loads((folder / "stable_audio_tools" / "captions.json").read_text())
+    assert {tuple(one["captions"]) for one in described.values()} == {row.caption.all_texts for row in rows}
+    assert all(one["seconds_total"] == 1.0 for one in described.values())
 
 
 def test_the_same_descriptions_lie_in_the_store(exported: tuple[FolderStore, Path, list[DatasetRow]]) -> None:
@@ -132,9 +132,9 @@ def test_stable_audio_tools_reads_it(exported: tuple[FolderStore, Path, list[Dat
         texts = {f"{row.segment.id[:32]}.flac": row.caption.all_texts for row in rows}
         for file in files:
             for _ in range(8):
-                told = ask({"relpath": Path(file).name, "path": file}, None)
-                assert told["prompt"] in texts[Path(file).name]
-                assert math.isclose(told["seconds_total"], 1.0)
+                described = ask({"relpath": Path(file).name, "path": file}, None)
+                assert described["prompt"] in texts[Path(file).name]
+                assert math.isclose(described["seconds_total"], 1.0)
 
 
 def test_a_withdrawn_consent_stops_the_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

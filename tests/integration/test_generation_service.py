@@ -257,13 +257,13 @@ def test_asked_to_stop_it_says_so_and_ends_by_itself(service: Service) -> None:
     if service.process is None:
         pytest.skip("the service was started by somebody else")
     os.kill(service.process, signal.SIGTERM)
-    end, told = time.monotonic() + 60, set()
+    end, reasons = time.monotonic() + 60, set()
     while time.monotonic() < end:
         try:
-            told.add(httpx.get(service.url + "/v1/health", timeout=5).json()["reason"])
+            reasons.add(httpx.get(service.url + "/v1/health", timeout=5).json()["reason"])
         except httpx.HTTPError:
             break
         time.sleep(0.1)
     else:
         pytest.fail("it still answers")
-    assert "it is stopping" in told
+    assert "it is stopping" in reasons

@@ -208,7 +208,7 @@ def test_bad_facts(takes: Path, store: FolderStore, kind: str) -> None:
     assert not list(store.list(f"governance/consents/{compute_digest(takes / 'bad.wav')}"))
 
 
-def test_nobody_named(takes: Path, store: FolderStore) -> None:
+def test_a_source_without_a_contributor_is_refused(takes: Path, store: FolderStore) -> None:
     with pytest.raises(SourceError, match="nobody is named as contributor"):
         ingest(store, takes, contributors="")
 

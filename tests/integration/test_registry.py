@@ -1,4 +1,4 @@
-"""The registry room against a real MLflow: a server process, and the SQLite file it uses by itself."""
+"""The registry client against a real MLflow: a server process, and the SQLite file it uses by itself."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_release_lives_in_mlflow(tmp_path: Path) -> None:
         releases.read_release("ours", "7")
 
 
-def test_a_dead_registry_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_registry_is_reported_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(RegistryError, match="MLFLOW_TRACKING_URI"):
         start_run("training", "first")

@@ -186,12 +186,14 @@ def test_agrees_with_upstream_given_the_same_noise(sa: StableAudio) -> None:
     assert np.allclose(ours.data, wanted / max(1.0, np.abs(wanted).max()), atol=1e-4)
 
 
-def test_steps_are_told_and_can_be_stopped(sa: StableAudio) -> None:
-    told: list[tuple[int, int]] = []
+def test_steps_are_reported_and_can_be_stopped(sa: StableAudio) -> None:
+    progress_calls: list[tuple[int, int]] = []
     generate_sounds(
-        sa, [SamplingRequest("a", seconds=0.2, steps=3), SamplingRequest("b", seconds=0.2, steps=2)], lambda *at: told.append(at)
+        sa,
+        [SamplingRequest("a", seconds=0.2, steps=3), SamplingRequest("b", seconds=0.2, steps=2)],
+        lambda *at: progress_calls.append(at),
     )
-    assert told == [(i, 5) for i in range(1, 6)]
+    assert progress_calls == [(i, 5) for i in range(1, 6)]
 
     def stop(done: int, _total: int) -> None:
         if done == 2:
@@ -231,10 +233,10 @@ def test_only_the_part_named_is_made_anew(objective: str, sa: StableAudio, flow:
 
 
 def test_what_is_held_stays_in_the_latents(sa: StableAudio, tone: Sound) -> None:
-    from audiotune.stable_audio import sample as room
+    from audiotune.stable_audio import sample
 
     request = SamplingRequest("x", seconds=tone.duration_s, steps=8, seed=1, init=tone, redo=(0.3, 0.5))
-    latents = room._denoise_batch(sa, [request], lambda: None, None, 1)[0]
+    latents = sample._denoise_batch(sa, [request], lambda: None, None, 1)[0]
     wanted = encode_sound(sa, tone)
     held = np.r_[0:18, 33 : wanted.shape[1]]
     assert np.abs(latents[:, held] - wanted[:, held]).mean() < 0.05 * np.abs(wanted).mean() + 0.02
@@ -266,9 +268,9 @@ def test_words_guidance_and_words_to_avoid_matter(sa: StableAudio) -> None:
     ],
 )
 def test_an_impossible_request_names_its_field(sa: StableAudio, field: str, value: Any) -> None:
-    with pytest.raises(GenerationError) as told:
+    with pytest.raises(GenerationError) as refused:
         generate_sounds(sa, [SamplingRequest("x", **{"seconds": 0.5, field: value})])
-    assert told.value.where == field
+    assert refused.value.where == field
 
 
 def test_latents_have_true_length_and_are_no_draw(sa: StableAudio, tone: Sound) -> None:
@@ -336,7 +338,7 @@ os.chdir("bases/tiny")
 model = create_model_from_config(json.load(open("model_config.json")))
 print(type(model).__name__, model.pretransform.downsampling_ratio, model.pretransform.encoded_channels)
 """
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], cwd=TINY.parents[1], capture_output=True, text=True, timeout=300, check=False
     )
-    assert told.stdout.splitlines()[-1:] == ["ConditionedDiffusionModelWrapper 1024 32"], told.stderr[-800:]
+    assert completed.stdout.splitlines()[-1:] == ["ConditionedDiffusionModelWrapper 1024 32"], completed.stderr[-800:]

@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not CHROMIUM or not DRIVER, reason="no chromium and chromedriver on this machine"),
 ]
-ROOMS = ("Upload", "Annotate", "Generate", "Releases", "Agreement")
+PAGES = ("Upload", "Annotate", "Generate", "Releases", "Agreement")
 WAIT_S = 90  # two slow cores may be busy with other tests
 
 
@@ -152,8 +152,8 @@ class Page:
     def ctrl(self, key: str) -> None:
         ActionChains(self.driver).key_down(Keys.CONTROL).send_keys(key).key_up(Keys.CONTROL).perform()
 
-    def room(self, name: str) -> None:
-        """Opens a room. Its tab may come late: Gradio lays tabs out anew after each change of width."""
+    def open_page(self, name: str) -> None:
+        """Opens a page. Its tab may come late: Gradio lays tabs out anew after each change of width."""
 
         def tabs() -> list[Any]:
             return [b for b in self.all("#at-pages > .tab-wrapper button[role=tab]") if b.text.strip() == name]
@@ -242,7 +242,7 @@ def test_a_sound_is_asked_for_heard_kept_and_asked_for_again(
     chromium: webdriver.Chrome, studio: str, service: tuple[FakeGeneration, str], group: Seeded
 ) -> None:
     page = Page(chromium, studio, "ana")
-    page.room("Generate")
+    page.open_page("Generate")
     page.until(lambda: page.all("#at-prompt textarea"))
     page.one("#at-prompt textarea").send_keys("a low <b>drone</b>")
     page.one("#at-make").click()
@@ -268,11 +268,11 @@ def test_a_sound_is_asked_for_heard_kept_and_asked_for_again(
     assert page.errors() == []
 
 
-def test_a_refused_wish_and_a_service_that_is_away_are_told_in_words(
+def test_a_refused_wish_and_a_service_that_is_away_are_reported_in_words(
     chromium: webdriver.Chrome, studio: str, service: tuple[FakeGeneration, str]
 ) -> None:
     page = Page(chromium, studio, "ben")
-    page.room("Generate")
+    page.open_page("Generate")
     page.until(lambda: page.all("#at-prompt textarea"))
     page.one("#at-prompt textarea").send_keys("x")
     for trouble, words in (("refuse", "prompt"), ("away", "service")):
@@ -288,7 +288,7 @@ def test_an_upload_that_is_no_sound_is_refused_in_words(chromium: webdriver.Chro
     letter.write_text("Dear friends " * 100)
     empty.touch()
     page = Page(chromium, studio, "ana")
-    page.room("Upload")
+    page.open_page("Upload")
     page.until(lambda: page.all("#at-files input[type=file]"))
     page.one("#at-files input[type=file]").send_keys(f"{letter}\n{empty}")
     page.until(lambda: "empty" in page.text("#at-files"))
@@ -302,7 +302,7 @@ def test_an_upload_that_is_no_sound_is_refused_in_words(chromium: webdriver.Chro
 
 def test_a_member_packs_everything_of_theirs(chromium: webdriver.Chrome, studio: str) -> None:
     page = Page(chromium, studio, "ben")
-    page.room("Agreement")
+    page.open_page("Agreement")
     page.until(lambda: "The Patch Bay Five" in page.text("#at-agreement"))
     page.one("#at-pack").click()
     page.until(lambda: "audio-tune-ben.zip" in page.text("#at-download"))
@@ -310,10 +310,10 @@ def test_a_member_packs_everything_of_theirs(chromium: webdriver.Chrome, studio:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_room_fits_its_screen(chromium: webdriver.Chrome, studio: str, width: int) -> None:
+def test_every_page_fits_the_screen(chromium: webdriver.Chrome, studio: str, width: int) -> None:
     page = Page(chromium, studio, "ana", width)
-    for name in ROOMS:
-        page.room(name)
+    for name in PAGES:
+        page.open_page(name)
         time.sleep(1)
         wide = chromium.execute_script("return Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
         assert wide <= width, f"{name} is {wide} pixels wide"
@@ -340,7 +340,7 @@ def test_a_whole_upload_becomes_segments(chromium: webdriver.Chrome, studio: str
     pytest.importorskip("kfp", reason="kfp, which plays the pipeline on one machine, is not installed")
     take = tone(330, 4.0).write(tmp_path / "evening.wav")
     page = Page(chromium, studio, "ana")
-    page.room("Upload")
+    page.open_page("Upload")
     page.until(lambda: page.all("#at-files input[type=file]"))
     page.one("#at-files input[type=file]").send_keys(str(take))
     page.until(lambda: "evening" in page.text("#at-files"))

@@ -58,10 +58,10 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", WIDE)
     chromium.get(studio)
     page.until(lambda: "the band's account" in page.text("main"))
-    shot(chromium, "door-1280")
+    shot(chromium, "sign-in-1280")
     come_in(page, "eve")
     page.until(lambda: "Nobody of the group is known as eve@band.example" in page.text("main"))
-    shot(chromium, "door-refused-1280")
+    shot(chromium, "sign-in-refused-1280")
     come_in(page, "ana")
     page.until(lambda: page.text("#at-signed-in") == "Ana")
     assert not page.all("#at-member")  # nobody else's name can be chosen
@@ -69,7 +69,7 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
     segment = page.annotate("a horn")
     assert [(a.member, a.words) for a in annotation.read_segment_annotations(group.store, segment)] == [("ana", "a horn")]
 
-    page.room("Account")
+    page.open_page("Account")
     page.until(lambda: "cannot sign in yet" in page.text("#at-accounts"))
     assert not page.all("#at-password-now")
     page.until(lambda: page.all("#at-account-of input"))
@@ -90,20 +90,20 @@ def test_members_sign_in_at_the_provider_annotate_and_sign_out(
 
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW)
     chromium.get(studio)
-    shot(chromium, "door-390")
+    shot(chromium, "sign-in-390")
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 390
     come_in(page, "ben")
     page.until(lambda: page.text("#at-signed-in") == "Ben")
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", WIDE)
     chromium.get(studio)
-    page.room("Account")
+    page.open_page("Account")
     page.until(lambda: page.text("#at-tokens"))
     assert not page.text("#at-accounts")  # owners' business
     assert not [each for each in page.all("#at-identity-add") if each.is_displayed()]
 
 
 def come_in(page: browser.Page, person: str) -> None:
-    """From the door to the provider, and signed in there."""
+    """From the sign-in page to the provider, and signed in there."""
     page.one("main a").click()
     page.until(lambda: page.all(f"#{person}"))
     page.one(f"#{person}").click()

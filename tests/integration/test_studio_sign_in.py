@@ -54,10 +54,10 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
 
     segment = page.annotate("a horn")
     assert [(a.member, a.words) for a in annotation.read_segment_annotations(group.store, segment)] == [("ana", "a horn")]
-    page.room("Releases")
+    page.open_page("Releases")
     page.until(lambda: page.all("#at-training-open"))  # the widget knows who asks, too
 
-    page.room("Account")
+    page.open_page("Account")
     page.until(lambda: "Ben" in page.text("#at-accounts"))
     page.one("#at-token-make").click()
     page.until(lambda: page.text("#at-token-news code").startswith("at_"))
@@ -74,7 +74,7 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromiu
     with httpx.Client(base_url=studio) as elsewhere:
         assert elsewhere.post("login", data={"username": "ana", "password": FIRST}).status_code == 200
         assert elsewhere.get("config").status_code == 200
-        page.room("Account")
+        page.open_page("Account")
         page.until(lambda: page.one("#at-password-now input").is_displayed())
         page.one("#at-password-now input").send_keys(FIRST)
         page.one("#at-password-new input").send_keys("a second password")
@@ -86,7 +86,7 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromiu
     page.one("#at-sign-out").click()
     page.until(lambda: "Sign in" in page.text("main"))
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
-        chromium.save_screenshot(f"{shots}/password-door.png")
+        chromium.save_screenshot(f"{shots}/password-page.png")
 
 
 _READ_STORAGE = """
@@ -119,7 +119,7 @@ def test_the_browser_keeps_neither_password_nor_token(chromium: webdriver.Chrome
     chromium.delete_all_cookies()
     sign_in(page, studio, "ana")
     page.until(lambda: page.text("#at-signed-in") == "Ana")
-    page.room("Account")
+    page.open_page("Account")
     page.until(lambda: page.one("#at-password-now input").is_displayed())
     page.one("#at-password-now input").send_keys(FIRST)
     page.one("#at-password-new input").send_keys("a second password")
@@ -148,7 +148,7 @@ def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts
     sign_in(page, studio, "keeper")
     page.until(lambda: page.text("#at-signed-in") == "keeper")
     page.until(lambda: "does not name keeper" in page.text(".at-notice"))
-    page.room("Account")
+    page.open_page("Account")
     page.until(lambda: page.all("#at-account-of input") and page.one("#at-account-of input").is_displayed())
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
         chromium.save_screenshot(f"{shots}/not-named.png")

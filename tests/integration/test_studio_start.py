@@ -76,10 +76,10 @@ def test_it_waits_for_its_bucket_and_its_user_and_opens_then(minio: Minio, keys:
 def test_it_gives_up_with_the_stores_words(minio: Minio, keys: Path, tmp_path: Path) -> None:
     process, _, log = started(minio, keys, tmp_path, wait_s=3)
     assert process.wait(120) == 1
-    told = log.read_text()
-    assert "waiting for the store, 3 s at most" in told
-    assert told.splitlines()[-1].startswith("studio: the store refuses (InvalidAccessKeyId)")
-    assert "Traceback" not in told
+    output = log.read_text()
+    assert "waiting for the store, 3 s at most" in output
+    assert output.splitlines()[-1].startswith("studio: the store refuses (InvalidAccessKeyId)")
+    assert "Traceback" not in output
 
 
 def until(true: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

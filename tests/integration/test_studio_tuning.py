@@ -49,7 +49,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def at_releases(driver: webdriver.Chrome, studio: Studio, member: str, width: int = 1280) -> browser.Page:
     page = browser.Page(driver, studio.url, member, width)
-    page.room("Releases")
+    page.open_page("Releases")
     page.until(lambda: page.all("#at-training button"))
     return page
 
@@ -120,7 +120,7 @@ def test_a_reload_and_a_restart_lose_nothing_and_another_sees_who_began_it(chrom
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_failing_step_and_its_reason_are_told(chromium: webdriver.Chrome, studio: Studio, width: int) -> None:
+def test_the_failing_step_and_its_reason_are_reported(chromium: webdriver.Chrome, studio: Studio, width: int) -> None:
     page = at_releases(chromium, studio, "chi", width)
     begin(page, "fails")
     page.until(lambda: "fails failed" in page.text("#at-training-outcome"))

@@ -469,7 +469,7 @@ def test_consent_is_asked_before_anything(made: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
-def test_knobs_that_do_not_fit_are_refused(made: Any, tmp_path: Path) -> None:
+def test_settings_that_do_not_fit_are_refused(made: Any, tmp_path: Path) -> None:
     from tests.fakes.small_training import base_folder
 
     other = base_folder(tmp_path / "other", seed=1)

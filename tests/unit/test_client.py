@@ -59,7 +59,7 @@ def test_the_same_for_asyncio(served: tuple[str, str]) -> None:
     assert first == second
 
 
-def test_refusals_are_told_in_words(served: tuple[str, str]) -> None:
+def test_refusals_are_reported_in_words(served: tuple[str, str]) -> None:
     with pytest.raises(GenerationError, match="seconds"):
         Client(*served).generate(**{**ASK, "seconds": 99})
     with pytest.raises(GenerationError, match="token"):

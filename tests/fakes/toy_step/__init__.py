@@ -1,1 +1,1 @@
-"""A step room of our own for testing the door: counts the lines of a file."""
+"""A step for tests of the executor: counts the lines of a file."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from audiotune import access
-from audiotune.access import __main__ as door
+from audiotune.access import __main__ as command
 from audiotune.access import accounts, tokens
 from audiotune.errors import AccessError, ForbiddenError, SettingsError, StoreError
 from audiotune.store import FolderStore
@@ -110,7 +110,7 @@ def test_an_account_opens_with_its_password_only(store: FolderStore) -> None:
     assert "correct horse" not in repr(found)
 
 
-def test_nobody_has_no_password(store: FolderStore) -> None:
+def test_an_unknown_member_is_not_verified(store: FolderStore) -> None:
     assert accounts.verify_password(store, "nobody", "correct horse battery") is None
     assert accounts.verify_password(store, "../../etc/passwd", "x" * 2000) is None
 
@@ -126,43 +126,45 @@ def test_a_changed_password_replaces_the_old_one(store: FolderStore) -> None:
         accounts.change_password(store, "ana", "short")
 
 
-def test_the_door_for_owners(store: FolderStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_owners_use_the_command_line(
+    store: FolderStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = ["--store", store.url]
-    assert door.main([*at, "token", "issue", "ana", "--days", "9", "--scope", "generate", "releases"]) == 0
+    assert command.main([*at, "token", "issue", "ana", "--days", "9", "--scope", "generate", "releases"]) == 0
     text = capsys.readouterr().out.strip()
     assert tokens.check_token(store, text, "releases").member == "ana"
-    assert door.main([*at, "token", "revoke", text.split("_")[1]]) == 0
-    assert door.main([*at, "token", "list"]) == 0
+    assert command.main([*at, "token", "revoke", text.split("_")[1]]) == 0
+    assert command.main([*at, "token", "list"]) == 0
     assert "revoked" in capsys.readouterr().out
     monkeypatch.setattr("sys.stdin", io.StringIO("a password from stdin\n"))
-    assert door.main([*at, "account", "create", "ben", "--role", "owner"]) == 0
+    assert command.main([*at, "account", "create", "ben", "--role", "owner"]) == 0
     assert "a password" not in capsys.readouterr().out
     assert accounts.verify_password(store, "ben", "a password from stdin") is not None
-    assert door.main([*at, "token", "revoke", "none"]) == 1
+    assert command.main([*at, "token", "revoke", "none"]) == 1
     assert "no token" in capsys.readouterr().err
 
 
 def test_the_first_owner_is_made_once(store: FolderStore, tmp_path: Path) -> None:
     to = tmp_path / "new" / "owner.json"
-    assert door.main(["--store", store.url, "first-owner", "ana", "--to", str(to)]) == 0
-    told = json.loads(to.read_text())
+    assert command.main(["--store", store.url, "first-owner", "ana", "--to", str(to)]) == 0
+    credentials = json.loads(to.read_text())
     assert stat.S_IMODE(to.stat().st_mode) == 0o600
-    assert accounts.verify_password(store, "ana", told["password"]) is not None
-    assert tokens.check_token(store, told["token"], "admin").member == "ana"
+    assert accounts.verify_password(store, "ana", credentials["password"]) is not None
+    assert tokens.check_token(store, credentials["token"], "admin").member == "ana"
     to.unlink()
-    assert door.main(["--store", store.url, "first-owner", "ben", "--to", str(to)]) == 0
+    assert command.main(["--store", store.url, "first-owner", "ben", "--to", str(to)]) == 0
     assert not to.exists()
     assert accounts.read_account(store, "ben") is None
 
 
 def test_an_owner_whose_password_nobody_saw_is_taken_back(store: FolderStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert door.main(["--store", store.url, "first-owner", "ana", "--to", str(tmp_path / "file" / "x")]) == 1
+    assert command.main(["--store", store.url, "first-owner", "ana", "--to", str(tmp_path / "file" / "x")]) == 1
     assert accounts.list_accounts(store) == []
     assert tokens.list_tokens(store)[0].revoked is not None
 
 
-def test_open_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_access_is_open_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(access.VARIABLE, raising=False)
     assert not access.requires_authentication()
     monkeypatch.setenv(access.VARIABLE, "members")

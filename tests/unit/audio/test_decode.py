@@ -107,7 +107,7 @@ def test_the_suffix_is_not_believed(tmp_path: Path) -> None:
         (bytes(range(256)) * 50, "no sound file"),
     ],
 )
-def test_what_is_no_sound(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_no_sound_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(content)
     with pytest.raises(SoundError, match=words):

@@ -102,12 +102,12 @@ def test_nothing_secret_is_printed(server: str, capsys: pytest.CaptureFixture[st
     assert plain("login")["secretkey"] not in capsys.readouterr().out
 
 
-def test_a_refusal_is_told(server: str) -> None:
+def test_a_refusal_is_reported(server: str) -> None:
     with pytest.raises(SystemExit, match="Kubernetes refuses making secrets login: no right"):
         in_cluster.make_secrets(api(server, token="bad"), [wanted()])
 
 
-def test_an_absent_api_is_told() -> None:
+def test_an_absent_api_is_reported() -> None:
     with pytest.raises(SystemExit, match=r"does not answer .* network\.apiPorts"):
         in_cluster.make_secrets(api("http://127.0.0.1:9"), [wanted()])
 

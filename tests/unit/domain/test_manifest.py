@@ -73,7 +73,7 @@ class TestManifest:
             (b'{"kind": "takes", "version": 1}\n', "cut or changed"),
         ],
     )
-    def test_what_is_none(self, data: bytes, says: str) -> None:
+    def test_damaged_manifests_are_refused(self, data: bytes, says: str) -> None:
         with pytest.raises(ManifestError, match=says):
             load_manifest(data, "takes", Row)
 

@@ -183,7 +183,7 @@ class TestPolicy:
             ([], "nobody is named as contributor"),
         ],
     )
-    def test_strangers_leavers_and_nobody(self, people: list[str], reason: str) -> None:
+    def test_people_outside_the_group_are_refused(self, people: list[str], reason: str) -> None:
         group = agreement(Member(id="zoe", name="Zoe", consents_to=ALL_USES, left=True))
         records = given(consent("eve", *ALL_USES), consent("zoe", *ALL_USES))
         assert decide_policy("finetune", group, records, {TAKE: people}).reasons == (reason,)
@@ -211,7 +211,7 @@ class TestPolicy:
 
 
 class TestErrors:
-    def test_what_where_cure(self) -> None:
+    def test_an_error_has_what_where_and_cure(self) -> None:
         error = AudioTuneError("it is cut", where="take.wav", cure="record it again")
         assert str(error) == "it is cut in take.wav. Record it again"
         assert str(AudioTuneError("it is cut")) == "it is cut"

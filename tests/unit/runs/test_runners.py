@@ -212,16 +212,16 @@ def test_the_share_is_the_whole_runs() -> None:
 
 def test_following_a_run_tells_each_change_once(store: FolderStore, tmp_path: Path) -> None:
     runner = machine(store, tmp_path / "work")
-    told: list[list[str]] = []
+    states: list[list[str]] = []
     with pytest.raises(RunFailedError, match="the loss is not a number"):
         follow_run(
             runner,
             runner.start("may", {"training_name": "fails"}),
-            lambda steps: told.append([step.state for step in steps]),
+            lambda steps: states.append([step.state for step in steps]),
             every_s=0.05,
         )
-    assert told[-1] == ["done", "done", "failed", "waiting"]
-    assert all(before != after or after[2] == "running" for before, after in pairwise(told))
+    assert states[-1] == ["done", "done", "failed", "waiting"]
+    assert all(before != after or after[2] == "running" for before, after in pairwise(states))
     run = machine(store, tmp_path / "work", sys.executable, "-c", _WAITS).start("may", {})
     with pytest.raises(RunUnfinishedError, match="did not end within 0 s"):
         follow_run(runner, run, lambda steps: None, every_s=0.05, limit_s=0.2)
@@ -364,7 +364,7 @@ def test_kubeflows_failing_step_gives_its_reason(tmp_path: Path) -> None:
     assert seen.steps[2].state == "failed"
 
 
-def test_a_cluster_that_knows_somebody_else_is_told() -> None:
+def test_a_cluster_that_knows_somebody_else_is_reported() -> None:
     fake = cluster("RUNNING")
     fake.token = "another"
     with serving(fake) as url, pytest.raises(PipelineError, match="refuses this user"):
@@ -381,7 +381,7 @@ def test_kubeflow_is_asked_to_cancel_and_a_forgotten_run_is_lost(tmp_path: Path)
         assert runner.read_snapshot("r-1").outcome == "lost"
 
 
-def test_what_stands_in_kubeflows_way_is_told(tmp_path: Path) -> None:
+def test_obstacles_to_kubeflow_are_reported(tmp_path: Path) -> None:
     fake = cluster("RUNNING")
     with serving(fake) as url:
         with pytest.raises(PipelineError, match="cannot reach a store in a folder"):

@@ -50,7 +50,7 @@ def test_the_number_before_comes_back() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_a_choice_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_logged", set())
     with caplog.at_level(logging.INFO, logger="audiotune"):
         for _ in range(3):

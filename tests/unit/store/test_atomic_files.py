@@ -49,7 +49,7 @@ def test_the_suffix_stays_for_writers_that_tell_the_format_by_it(tmp_path: Path)
         part.write_bytes(b"")
 
 
-def test_what_a_dead_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_left_temporary_file_is_replaced(tmp_path: Path) -> None:
     with replace_atomically(tmp_path / "a") as part:
         left = part
         part.write_bytes(b"1")

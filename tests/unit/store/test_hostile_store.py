@@ -127,7 +127,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUDIOTUNE_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_dead_server_is_told_soon(surroundings: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_server_is_reported_soon(surroundings: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from audiotune.store.s3 import S3Store
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")

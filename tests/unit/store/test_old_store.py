@@ -172,12 +172,19 @@ def test_the_release_cards_and_their_reports(store: LayoutStore) -> None:
     cards, wanted = list_releases(store), EXPECTED["releases"]
     assert sorted(card.key for card in cards) == sorted([EXPECTED["candidate"]["key"], *(r["key"] for r in wanted.values())])
     for card in cards:
-        told: dict[str, Any] = wanted[card.name]
-        if card.key != told["key"]:
+        expected: dict[str, Any] = wanted[card.name]
+        if card.key != expected["key"]:
             continue
-        assert (card.version, card.digest, card.weights.weights) == (told["version"], told["digest"], told["weights"])
-        assert (card.licence, card.notice, card.evaluation.metrics) == (told["licence"], told["notice"], told["metrics"])
-        assert (list(card.lineage.contributors), card.weights.adapter_digest) == (told["contributors"], told["adapter_digest"])
+        assert (card.version, card.digest, card.weights.weights) == (expected["version"], expected["digest"], expected["weights"])
+        assert (card.licence, card.notice, card.evaluation.metrics) == (
+            expected["licence"],
+            expected["notice"],
+            expected["metrics"],
+        )
+        assert (list(card.lineage.contributors), card.weights.adapter_digest) == (
+            expected["contributors"],
+            expected["adapter_digest"],
+        )
         assert "<html" in (read_evaluation_report(store, [card], card.digest) or "").lower()
 
 

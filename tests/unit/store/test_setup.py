@@ -192,7 +192,7 @@ def test_a_server_that_starts_is_waited_for() -> None:
     assert len(waited) == 3
 
 
-def test_a_server_that_never_answers_is_told() -> None:
+def test_a_server_that_never_answers_is_reported() -> None:
     with pytest.raises(StoreError, match="did not answer within 0 s"):
         setup.Bucket(BucketServer(silent=10**9), "band").wait_for_server(0, sleep=lambda _: None)
 
@@ -228,7 +228,7 @@ def test_the_newest_backup_comes_back(tmp_path: Path) -> None:
     assert (tmp_path / "back").read_bytes() in (b"first", b"second")
 
 
-def test_a_backup_that_is_absent_empty_or_damaged_is_told(tmp_path: Path) -> None:
+def test_a_backup_that_is_absent_empty_or_damaged_is_reported(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     with pytest.raises(NotInStoreError, match="no backup of database"):
         backup.fetch_backup(store, "database", tmp_path / "back")

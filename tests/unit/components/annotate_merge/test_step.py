@@ -132,7 +132,7 @@ def test_strangers_and_leavers_are_not_heard(tmp_path: Path) -> None:
     assert "zoe has left the group" in page
 
 
-def test_damaged_annotations_are_told_and_the_rest_goes_on(made: DescribedStore, tmp_path: Path) -> None:
+def test_damaged_annotations_are_reported_and_the_rest_goes_on(made: DescribedStore, tmp_path: Path) -> None:
     kept = say(made, "ZOOM0007.wav", 0, "ana", words="a kettle")
     made.store.put(f"annotations/{kept.segment}/ben/cut.json", b'{"segment": "')
     made.store.put(
@@ -182,7 +182,7 @@ def test_no_agreement(made: DescribedStore, tmp_path: Path) -> None:
         play(made, tmp_path)
 
 
-def test_nobody_said_anything(tmp_path: Path) -> None:
+def test_without_any_caption_there_is_no_dataset(tmp_path: Path) -> None:
     made = make_described_store(tmp_path / "s", [recording("1.wav")])
     with pytest.raises(ManifestError, match="no segment has a caption"):
         play(made, tmp_path)

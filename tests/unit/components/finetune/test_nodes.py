@@ -55,7 +55,7 @@ def wanted(place: NodeResources = PLACE, pod: OwnerPod = POD, key: str = KEY) ->
     )
 
 
-class Told(list[tuple[float, str]]):
+class TrainingLog(list[tuple[float, str]]):
     def __call__(self, share: float, words: str) -> None:
         self.append((share, words))
 
@@ -70,22 +70,22 @@ def fake() -> FakeTrainer:
 
 @pytest.fixture
 def lead(fake: FakeTrainer) -> Iterator[Any]:
-    """Leads the wanted TrainJob against the fake; returns what was told."""
+    """Leads the wanted TrainJob against the fake; returns what was logged."""
     with serving(fake) as url:
 
-        def act(*, pod: OwnerPod = POD, place: NodeResources = PLACE, patience_s: float = 20.0) -> Told:
-            told = act.told = Told()  # type: ignore[attr-defined]
+        def act(*, pod: OwnerPod = POD, place: NodeResources = PLACE, patience_s: float = 20.0) -> TrainingLog:
+            log = act.log = TrainingLog()  # type: ignore[attr-defined]
             leader = TrainJobController(
                 connect_kubernetes(address=url),
                 connect_kubernetes(address=url),
                 pod,
                 place,
-                told,
+                log,
                 every_s=0.005,
                 patience_s=patience_s,
             )
             leader.run_trainjob(wanted(place, pod))
-            return told
+            return log
 
         yield act
 
@@ -163,29 +163,29 @@ def test_a_training_is_followed_to_its_end(fake: FakeTrainer, lead: Any) -> None
         fake.say(1, "joined")
 
     fake.script.extend([waiting, talking, lambda fake: fake.say(0, "[100%] step 2 of 2, loss 0.4"), well])
-    told = lead()
+    log = lead()
     name = make_trainjob_name(POD.run, KEY)
-    assert f"TrainJob {name}: 0 of 2 nodes run; node 1 waits: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu" in told
-    assert [words for _, words in told if words.startswith("node")] == [
+    assert f"TrainJob {name}: 0 of 2 nodes run; node 1 waits: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu" in log
+    assert [words for _, words in log if words.startswith("node")] == [
         "node 0: step 1 of 2, loss 0.5",
         "node 0: a warning of some library",
         "node 1: joined",
         "node 0: step 2 of 2, loss 0.4",
     ]  # each line once, though the API gives a second's lines again and again
-    assert [share for share, words in told if words.startswith("node 0")] == [0.5, 0.5, 1.0]
+    assert [share for share, words in log if words.startswith("node 0")] == [0.5, 0.5, 1.0]
     assert fake.jobs == {}  # it has done its work
 
 
 def test_an_attempt_before_is_adopted(fake: FakeTrainer, lead: Any) -> None:
     fake.answer("POST", JOBS, {}, wanted())
     fake.script.extend([lambda fake: None, both_run, well])
-    told = lead(pod=OwnerPod("jam", "tune-x2", "pod-uid-2", POD.run))
-    assert any(words.startswith("adopted TrainJob") for _, words in told)
+    log = lead(pod=OwnerPod("jam", "tune-x2", "pod-uid-2", POD.run))
+    assert any(words.startswith("adopted TrainJob") for _, words in log)
     assert fake.made == 1
     assert ("PATCH", f"{JOBS}/{make_trainjob_name(POD.run, KEY)}") in fake.calls
 
 
-def test_who_adopts_owns(fake: FakeTrainer, lead: Any) -> None:
+def test_an_adopted_trainjob_gets_the_new_owner(fake: FakeTrainer, lead: Any) -> None:
     """Else it would go with the pod of the attempt before."""
     owners = []
     fake.answer("POST", JOBS, {}, wanted())
@@ -195,7 +195,7 @@ def test_who_adopts_owns(fake: FakeTrainer, lead: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["failed", "on its way out"])
-def test_one_that_cannot_be_adopted_makes_room(fake: FakeTrainer, lead: Any, how: str) -> None:
+def test_a_trainjob_that_cannot_be_adopted_is_replaced(fake: FakeTrainer, lead: Any, how: str) -> None:
     fake.answer("POST", JOBS, {}, wanted())
     name = make_trainjob_name(POD.run, KEY)
     if how == "failed":
@@ -273,9 +273,9 @@ def evicted(fake: FakeTrainer) -> None:
 
 def test_a_lost_node_starts_all_anew(fake: FakeTrainer, lead: Any) -> None:
     fake.script.extend([both_run, evicted, lambda fake: None, both_run, well])
-    told = lead()
+    log = lead()
     words = "node 0 was taken away (EvictionByEvictionAPI); all nodes start again from the last checkpoint (1 of 1)"
-    assert words in told
+    assert words in log
     assert fake.made == 2
 
 
@@ -292,8 +292,8 @@ def test_pods_of_a_trainjob_before_are_not_listened_to(fake: FakeTrainer, lead: 
         fake.say(0, "a new word")
 
     fake.script.extend([beside_old_ones, lambda fake: None, lambda fake: None, well])
-    told = lead()
-    assert [words for _, words in told if "word" in words] == ["node 0: a new word"]
+    log = lead()
+    assert [words for _, words in log if "word" in words] == ["node 0: a new word"]
 
 
 def test_nodes_lost_too_often_end_it(fake: FakeTrainer, lead: Any) -> None:
@@ -329,7 +329,7 @@ def test_its_own_deadline_ends_it(fake: FakeTrainer, lead: Any) -> None:
         lead()
 
 
-def test_deleted_by_somebody_else(fake: FakeTrainer, lead: Any) -> None:
+def test_a_trainjob_deleted_from_outside_ends_the_step(fake: FakeTrainer, lead: Any) -> None:
     fake.script.extend([both_run, lambda fake: fake.jobs.clear()])
     with pytest.raises(TrainingError, match="deleted by somebody else"):
         lead()
@@ -351,14 +351,14 @@ def test_a_queue_is_waited_for(fake: FakeTrainer, lead: Any) -> None:
         both_run(fake)
 
     fake.script.extend([queued, queued, queued, admitted, well])
-    told = lead(patience_s=0.1)
-    assert f"TrainJob {make_trainjob_name(POD.run, KEY)}: waits in a queue" in told
+    log = lead(patience_s=0.1)
+    assert f"TrainJob {make_trainjob_name(POD.run, KEY)}: waits in a queue" in log
 
 
 def test_kubernetes_may_be_away_for_a_while(fake: FakeTrainer, lead: Any) -> None:
     fake.script.extend([both_run, lambda fake: setattr(fake, "away", 4), well])
-    told = lead()
-    assert any("Kubernetes is away" in words for _, words in told)
+    log = lead()
+    assert any("Kubernetes is away" in words for _, words in log)
     fake.script.extend([both_run, lambda fake: setattr(fake, "away", 10**6)])
     with pytest.raises(TrainingError, match=r"Kubernetes was away for .*the TrainJob goes on meanwhile and is adopted"):
         lead(patience_s=0.1)
@@ -375,7 +375,7 @@ def test_kubernetes_may_be_away_for_a_while(fake: FakeTrainer, lead: Any) -> Non
         ((422, {"message": "spec.trainer.numNodes: Invalid value"}), r"numNodes.*pipelines\.doctor"),
     ],
 )
-def test_what_is_refused_is_told_with_the_cure(fake: FakeTrainer, lead: Any, answer: Any, words: str) -> None:
+def test_what_is_refused_is_reported_with_the_cure(fake: FakeTrainer, lead: Any, answer: Any, words: str) -> None:
     fake.refused.append(answer)
     with pytest.raises(TrainingError, match=words):
         lead()
@@ -405,9 +405,9 @@ from components.finetune.nodes.trainjob_controller import TrainJobController
 from components.finetune.nodes.trainjob import OwnerPod
 url, place = sys.argv[1], NodeResources.model_validate_json(sys.argv[2])
 pod, wanted = OwnerPod(*json.loads(sys.argv[3])), json.loads(sys.argv[4])
-told = lambda share, words: print(words, flush=True)
+log = lambda share, words: print(words, flush=True)
 api, quick = connect_kubernetes(address=url), connect_kubernetes(address=url, timeout_s=5)
-TrainJobController(api, quick, pod, place, told, every_s=0.05).run_trainjob(wanted)
+TrainJobController(api, quick, pod, place, log, every_s=0.05).run_trainjob(wanted)
 """
 
 
@@ -433,7 +433,7 @@ def test_the_steps_own_pod(fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(
         TrainingError, match="needs a Kubernetes cluster with Kubeflow Trainer.*devices to the GPUs of this machine"
     ):
-        make_controller(PLACE, Told())
+        make_controller(PLACE, TrainingLog())
     (tmp_path / "namespace").write_text("jam\n")
     monkeypatch.setenv("KFP_POD_NAME", "tune-x1")
     monkeypatch.setenv("KFP_POD_UID", "pod-uid-1")

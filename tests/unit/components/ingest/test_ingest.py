@@ -147,7 +147,7 @@ def test_the_same_bytes_are_one_recording(store: FolderStore, takes: Path) -> No
     assert "copy of a.wav" in report
 
 
-def test_likenesses_are_told_and_refused_nowhere(store: FolderStore, takes: Path, tmp_path: Path) -> None:
+def test_likenesses_are_reported_and_refused_nowhere(store: FolderStore, takes: Path, tmp_path: Path) -> None:
     long = wave(8.0, seed=1)
     long[: 8 * RATE : 1] *= (1 + 0.9 * np.sign(np.sin(np.arange(len(long)) / 3000.0) ** 2 - 0.5))[:, None].astype(np.float32)
     write_wav(takes / "jam.wav", long)

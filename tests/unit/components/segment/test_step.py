@@ -36,14 +36,14 @@ def _jam(amplitude: float = 0.2, channels: int = 1, seconds: float = 6) -> Sound
     return Sound(data.astype(np.float32), RATE)
 
 
-class Room:
+class SegmentRun:
     """A store, a folder and the step between them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, LayoutStore(folder / "store")
         self.rows: list[Recording] = []
 
-    def bring(self, path: Path, rate: int = RATE, channels: int = 1, frames: int = 1) -> Recording:
+    def add_recording(self, path: Path, rate: int = RATE, channels: int = 1, frames: int = 1) -> Recording:
         silence = Description(
             peak_dbfs=None, true_peak_dbtp=None, loudness_lufs=None, dc_offset=(0.0,), clipped_share=0, dropouts=0
         )
@@ -55,13 +55,13 @@ class Room:
         self.rows.append(row)
         return row
 
-    def bring_sound(self, sound: Sound, name: str = "jam.wav") -> Recording:
-        return self.bring(sound.write(self.folder / name, "PCM_24"), sound.sample_rate_hz, sound.channels, sound.frames)
+    def add_sound(self, sound: Sound, name: str = "jam.wav") -> Recording:
+        return self.add_recording(sound.write(self.folder / name, "PCM_24"), sound.sample_rate_hz, sound.channels, sound.frames)
 
-    def run(self, **knobs: object) -> tuple[StepResult, list[Segment]]:
+    def run(self, **settings: object) -> tuple[StepResult, list[Segment]]:
         recordings = Manifest("recordings", self.rows).write(self.folder / "recordings")
         out = {name: self.folder / name for name in ("segments", "report", "metrics")}
-        result = run_step(Settings.model_validate(knobs), self.store, ignore_progress, recordings=recordings, **out)
+        result = run_step(Settings.model_validate(settings), self.store, ignore_progress, recordings=recordings, **out)
         return result, load_manifest(out["segments"], "segments", Segment).rows
 
     @property
@@ -70,99 +70,99 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def segment_run(tmp_path: Path) -> SegmentRun:
+    return SegmentRun(tmp_path)
 
 
-def test_segments_are_rendered_once_as_stereo_flac(room: Room) -> None:
-    recording = room.bring_sound(_jam())
-    result, rows = room.run()
+def test_segments_are_rendered_once_as_stereo_flac(segment_run: SegmentRun) -> None:
+    recording = segment_run.add_sound(_jam())
+    result, rows = segment_run.run()
     assert [row.recording for row in rows] == [recording.id] * 2
     for row in rows:
-        path = room.store.fetch(row.blob)
+        path = segment_run.store.fetch(row.blob)
         info = sf.info(path)
         assert (info.format, info.samplerate, info.channels, info.frames) == ("FLAC", 44_100, 2, row.frames)
         assert abs(row.frames / 44_100 - row.duration_s) < 0.001
     key = result.parameters["segments_key"]
-    assert [r.id for r in fetch_manifest(room.store, key, "segments", Segment).rows] == [r.id for r in rows]
+    assert [r.id for r in fetch_manifest(segment_run.store, key, "segments", Segment).rows] == [r.id for r in rows]
 
 
-def test_loudness_comes_to_the_target_within_the_caps(room: Room) -> None:
-    room.bring_sound(_jam())
-    _, rows = room.run(loudness_lufs=-20)
+def test_loudness_comes_to_the_target_within_the_caps(segment_run: SegmentRun) -> None:
+    segment_run.add_sound(_jam())
+    _, rows = segment_run.run(loudness_lufs=-20)
     for row in rows:
-        sound = read_sound(room.store.fetch(row.blob))
+        sound = read_sound(segment_run.store.fetch(row.blob))
         loudness = measure_integrated_lufs(sound)
         assert loudness is not None
         assert loudness == pytest.approx(-20, abs=0.7)  # fades and 16 bits move it a little
         assert row.loudness_lufs == pytest.approx(loudness, abs=0.7)
-    _, capped = room.run(loudness_lufs=-5, peak_dbfs=-3)
+    _, capped = segment_run.run(loudness_lufs=-5, peak_dbfs=-3)
     assert all(row.peak_dbfs is not None and row.peak_dbfs <= -2.9 for row in capped)
-    _, raised = room.run(loudness_lufs=-5, peak_dbfs=0, max_gain_db=2)
+    _, raised = segment_run.run(loudness_lufs=-5, peak_dbfs=0, max_gain_db=2)
     assert [row.gain_db for row in raised] == [2.0, 2.0]
 
 
-def test_levels_can_be_left_alone(room: Room) -> None:
-    room.bring_sound(_jam())
-    assert {row.gain_db for row in room.run(keep_levels=True)[1]} == {0.0}
+def test_levels_can_be_left_alone(segment_run: SegmentRun) -> None:
+    segment_run.add_sound(_jam())
+    assert {row.gain_db for row in segment_run.run(keep_levels=True)[1]} == {0.0}
 
 
-def test_running_twice_does_no_work_twice(room: Room) -> None:
-    room.bring_sound(_jam())
-    first, rows = room.run()
-    blobs = {entry.key: entry.modified for entry in room.store.list("blobs/")}
-    again, same = room.run()
+def test_running_twice_does_no_work_twice(segment_run: SegmentRun) -> None:
+    segment_run.add_sound(_jam())
+    first, rows = segment_run.run()
+    blobs = {entry.key: entry.modified for entry in segment_run.store.list("blobs/")}
+    again, same = segment_run.run()
     assert (first.metrics["reused"], again.metrics["reused"]) == (0, 1)
     assert same == rows
     assert first.parameters == again.parameters
-    assert {entry.key: entry.modified for entry in room.store.list("blobs/")} == blobs
+    assert {entry.key: entry.modified for entry in segment_run.store.list("blobs/")} == blobs
 
 
-def test_a_lost_blob_is_rendered_again(room: Room) -> None:
-    room.bring_sound(_jam())
-    _, rows = room.run()
-    room.store.delete(rows[0].blob)
-    result, again = room.run()
+def test_a_lost_blob_is_rendered_again(segment_run: SegmentRun) -> None:
+    segment_run.add_sound(_jam())
+    _, rows = segment_run.run()
+    segment_run.store.delete(rows[0].blob)
+    result, again = segment_run.run()
     assert again == rows
     assert result.metrics["reused"] == 0
-    assert room.store.exists(rows[0].blob)
+    assert segment_run.store.exists(rows[0].blob)
 
 
-def test_a_broken_recording_is_told_and_the_rest_goes_on(room: Room) -> None:
-    room.bring_sound(_jam())
-    broken = room.folder / "broken <b>.wav"
+def test_a_broken_recording_is_reported_and_the_rest_goes_on(segment_run: SegmentRun) -> None:
+    segment_run.add_sound(_jam())
+    broken = segment_run.folder / "broken <b>.wav"
     broken.write_bytes(b"RIFF this is no sound")
-    room.bring(broken)
-    result, rows = room.run()
+    segment_run.add_recording(broken)
+    result, rows = segment_run.run()
     assert len(rows) == 2
     assert result.metrics["failed"] == 1
-    assert "broken &lt;b&gt;.wav" in room.report
+    assert "broken &lt;b&gt;.wav" in segment_run.report
 
 
-def test_only_silence_is_an_error_with_a_cure(room: Room) -> None:
-    room.bring_sound(Sound(np.zeros((1, RATE), np.float32), RATE))
+def test_only_silence_is_an_error_with_a_cure(segment_run: SegmentRun) -> None:
+    segment_run.add_sound(Sound(np.zeros((1, RATE), np.float32), RATE))
     with pytest.raises(SoundError, match="no segment was found.*onset_db"):
-        room.run()
+        segment_run.run()
 
 
-def test_the_report_shows_each_recording_and_stays_small(room: Room) -> None:
+def test_the_report_shows_each_recording_and_stays_small(segment_run: SegmentRun) -> None:
     for n in range(4):
-        room.bring_sound(_jam(amplitude=0.1 + 0.1 * n), f"take {n}.wav")
-    room.run(pictures=3)
-    assert room.report.startswith("<!doctype html>")
-    assert room.report.count("data:image/png") == 3
-    assert "1 more recordings were cut and are not drawn here" in room.report
-    assert len(room.report) < 3_000_000
+        segment_run.add_sound(_jam(amplitude=0.1 + 0.1 * n), f"take {n}.wav")
+    segment_run.run(pictures=3)
+    assert segment_run.report.startswith("<!doctype html>")
+    assert segment_run.report.count("data:image/png") == 3
+    assert "1 more recordings were cut and are not drawn here" in segment_run.report
+    assert len(segment_run.report) < 3_000_000
 
 
-def test_a_recording_that_is_one_sound_from_end_to_end(room: Room) -> None:
+def test_a_recording_that_is_one_sound_from_end_to_end(segment_run: SegmentRun) -> None:
     t = np.arange(2 * RATE) / RATE
-    room.bring_sound(Sound((0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32), RATE))
-    _, rows = room.run()
+    segment_run.add_sound(Sound((0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32), RATE))
+    _, rows = segment_run.run()
     assert [(row.start_frame, row.end_frame) for row in rows] == [(0, 2 * RATE)]
 
 
-def test_help_comes_in_a_second() -> None:
+def test_help_takes_less_than_a_second() -> None:
     def once() -> float:
         began = time.process_time()
         before = _children_s()

@@ -36,36 +36,36 @@ class Clock:
         return self.now
 
 
-def test_a_member_comes_in_and_a_stranger_does_not(store: FolderStore) -> None:
-    door = PasswordChecker(store)
-    assert door("ana", "patch cables")
-    assert door(" ana ", "patch cables")
-    assert not door("ana", "patch cable")
-    assert not door("zoe", "patch cables")
-    assert not door("../ana", "patch cables")
+def test_only_members_sign_in(store: FolderStore) -> None:
+    check_password = PasswordChecker(store)
+    assert check_password("ana", "patch cables")
+    assert check_password(" ana ", "patch cables")
+    assert not check_password("ana", "patch cable")
+    assert not check_password("zoe", "patch cables")
+    assert not check_password("../ana", "patch cables")
 
 
 def test_guessing_is_slowed_for_one_name_only_and_ends(store: FolderStore) -> None:
     accounts.create_account(store, "ben", "ring modulator", work=1)
     clock = Clock()
-    door = PasswordChecker(store, clock)
+    check_password = PasswordChecker(store, clock)
     for _ in range(WRONG):
-        assert not door("ana", "a guess")
-    assert not door("ana", "patch cables")  # right, but not looked at
-    assert door("ben", "ring modulator")
+        assert not check_password("ana", "a guess")
+    assert not check_password("ana", "patch cables")  # right, but not looked at
+    assert check_password("ben", "ring modulator")
     clock.now = WITHIN_S + 1
-    assert door("ana", "patch cables")
+    assert check_password("ana", "patch cables")
 
 
 def test_a_right_password_forgives_the_wrong_ones(store: FolderStore) -> None:
-    door = PasswordChecker(store)
+    check_password = PasswordChecker(store)
     for _ in range(2):
         for _ in range(WRONG - 1):
-            assert not door("ana", "a guess")
-        assert door("ana", "patch cables")
+            assert not check_password("ana", "a guess")
+        assert check_password("ana", "patch cables")
 
 
-def test_nobody_comes_in_while_the_store_is_away(store: FolderStore) -> None:
+def test_no_sign_in_while_the_store_does_not_answer(store: FolderStore) -> None:
     assert not PasswordChecker(AwayStore(store.root))("ana", "patch cables")
 
 
@@ -90,9 +90,9 @@ def test_whoever_is_signed_in_acts_whatever_the_browser_claims(
     tmp_path: Path, signed_in: str | None, chosen: str, expected: str
 ) -> None:
     group = seed(tmp_path / "store", segments_each=1, segment_s=0.3)
-    desk = create_context(load_studio_settings({}, store=group.store.url, access="members"))
-    assert desk.find_member(signed_in, chosen) == expected
-    assert desk.find_active_member(signed_in, chosen) == expected
+    context = create_context(load_studio_settings({}, store=group.store.url, access="members"))
+    assert context.find_member(signed_in, chosen) == expected
+    assert context.find_active_member(signed_in, chosen) == expected
 
 
 def test_only_owners_make_accounts(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_adapters_are_asked_for_with_their_strengths(maker: HttpGenerationClient
 
 
 @pytest.mark.parametrize(("trouble", "words"), [("refuse", r"does not fit \(prompt: one letter"), ("away", "still loading")])
-def test_problems_are_told_in_the_services_words(
+def test_problems_are_reported_in_the_services_words(
     maker: HttpGenerationClient, fake: FakeGeneration, trouble: str, words: str
 ) -> None:
     fake.trouble = trouble
@@ -69,14 +69,14 @@ def test_problems_are_told_in_the_services_words(
         maker.generate_sounds(SoundRequest(prompt="x"), None)
 
 
-def test_a_service_that_is_not_there_is_told() -> None:
+def test_a_service_that_is_not_there_is_reported() -> None:
     nobody = HttpGenerationClient("http://127.0.0.1:9", 5)
     for call in (lambda: nobody.generate_sounds(SoundRequest(prompt="x"), None), nobody.list_releases, nobody.read_limits):
         with pytest.raises(GenerationError, match="away|does not answer"):
             call()
 
 
-def test_a_wish_that_cannot_be_is_told_with_its_field(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
+def test_a_wish_that_cannot_be_is_reported_with_its_field(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
     with pytest.raises(GenerationError, match="prompt"):
         maker.generate_sounds(SoundRequest(prompt=""), None)
     assert fake.asked == []

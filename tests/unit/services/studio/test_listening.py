@@ -95,7 +95,7 @@ def test_a_changed_answer_counts_once_and_the_old_one_stays(group: Seeded, liste
     assert (progress.segments, progress.by_me, progress.by_anyone, progress.by_all, progress.members) == (6, 1, 1, 0, 3)
 
 
-def test_heard_by_all(group: Seeded, listening: AnnotationQueue) -> None:
+def test_progress_counts_segments_answered_by_all(group: Seeded, listening: AnnotationQueue) -> None:
     for member in ("ana", "ben", "chi"):
         answer(group.store, group.segments[0], member, "x")
     assert listening.count_progress("ana").by_all == 1
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("segment", ["", "f" * 64, "../../governance", "0" * 63])
-def test_a_segment_that_is_not_there_is_told(group: Seeded, listening: AnnotationQueue, segment: str) -> None:
+def test_a_segment_that_is_not_there_is_reported(group: Seeded, listening: AnnotationQueue, segment: str) -> None:
     with pytest.raises(NotInStoreError):
         listening.view_segment("ana", segment)
     with pytest.raises(NotInStoreError):

@@ -1,4 +1,4 @@
-"""Who asks: an event's request tells by name, a widget's bare request by the door."""
+"""Which member a request comes from: an event's request has the name, a widget's bare request has the session."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def event(username: str | None, cookie: str = "") -> Any:
         (None, None),
     ],
 )
-def test_who_asks(request_: Any, who: str | None) -> None:
+def test_the_signed_in_member_of_a_request(request_: Any, who: str | None) -> None:
     assert read_signed_in(request_) == who
 
 
 @pytest.mark.parametrize(
     ("cookie", "text"), [("", ""), ("audio-tune-session=x1", "x1"), ("__Host-audio-tune=x2", "x2"), ("other=x3", "")]
 )
-def test_which_session_asks(cookie: str, text: str) -> None:
+def test_the_session_of_a_request(cookie: str, text: str) -> None:
     assert read_session_cookie(event("ben", cookie)) == text
     assert read_session_cookie(gr.Request(username="ben")) == ""
 
@@ -73,9 +73,9 @@ def test_somebody_the_agreement_does_not_name_is_told_what_to_do(
     if agreed:
         publish_agreement(store, agreement())
     accounts.create_account(store, "keeper", None, "owner")
-    desk = create_context(load_studio_settings({}, store=store.url, access="members"))
+    context = create_context(load_studio_settings({}, store=store.url, access="members"))
     asks = event(account or None)
-    shown = build_header_value(desk, find_present_member(desk, "", asks), who_signed_in(desk, asks))
+    shown = build_header_value(context, find_present_member(context, "", asks), who_signed_in(context, asks))
     assert shown["account"] == account
     assert all(word in shown["notice"] for word in words)
     assert bool(shown["notice"]) == bool(words)

@@ -1,4 +1,4 @@
-"""The studio's settings, markup, shelf, history of sounds and taking one's data away. No gradio here."""
+"""The studio's settings, markup, library, history of sounds and taking one's data away. No gradio here."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ def test_peaks_follow_the_sound() -> None:
     assert compute_peaks(Sound(np.float32([[0.5]]), 8000)) == [50]
 
 
-def test_the_shelf_shows_the_newest_cut_of_each_recording(group: Seeded) -> None:
-    shelves = LibraryCache(group.store)
-    assert len(shelves.current().segments) == 6
+def test_the_library_shows_the_newest_segments_of_each_recording(group: Seeded) -> None:
+    libraries = LibraryCache(group.store)
+    assert len(libraries.current().segments) == 6
     again = group.segments[0].model_copy(update={"id": "f" * 64, "end_frame": group.segments[0].end_frame - 9})
     time.sleep(0.02)  # listings tell time in the file system's grain
     Manifest("segments", [again], {}).save(group.store)
-    segments = shelves.current().segments
+    segments = libraries.current().segments
     assert "f" * 64 in segments
     assert group.segments[0].id not in segments
     assert group.segments[1].id not in segments
@@ -130,8 +130,8 @@ def test_a_sound_nobody_here_can_decode_is_kept_all_the_same(group: Seeded) -> N
 def test_each_member_can_take_everything_away(group: Seeded, tmp_path: Path) -> None:
     answer(group.store, group.segments[0], "ana", "a horn", mood=("dark",))
     answer(group.store, group.segments[0], "ben", "a ship")
-    shelf = LibraryCache(group.store).current()
-    path = export_member_data(group.store, shelf, group.agreement, "ana", [group.release], tmp_path / "out", weights=True)
+    library = LibraryCache(group.store).current()
+    path = export_member_data(group.store, library, group.agreement, "ana", [group.release], tmp_path / "out", weights=True)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         names = archive.namelist()
@@ -143,7 +143,7 @@ def test_each_member_can_take_everything_away(group: Seeded, tmp_path: Path) -> 
     assert {c["contributor"] for c in consents} == {"ana"}
     assert sum(name.startswith("recordings/") for name in names) == 2
     assert all(".." not in name and not name.startswith("/") and "<" not in name for name in names)
-    gift = count_contribution(group.store, shelf, "ana")
+    gift = count_contribution(group.store, library, "ana")
     assert (gift.recordings, gift.segments, gift.answers) == (2, 4, 1)
 
 
@@ -202,10 +202,10 @@ def test_every_file_that_a_release_names_is_packed(group: Seeded, tmp_path: Path
 
 
 def test_a_member_who_left_takes_their_data_and_a_stranger_nothing(group: Seeded, tmp_path: Path) -> None:
-    shelf = LibraryCache(group.store).current()
-    assert export_member_data(group.store, shelf, agreement(), "zoe", [], tmp_path / "out", weights=False).exists()
+    library = LibraryCache(group.store).current()
+    assert export_member_data(group.store, library, agreement(), "zoe", [], tmp_path / "out", weights=False).exists()
     with pytest.raises(GovernanceError):
-        export_member_data(group.store, shelf, agreement(), "mallory", [], tmp_path / "out", weights=False)
+        export_member_data(group.store, library, agreement(), "mallory", [], tmp_path / "out", weights=False)
 
 
 def test_a_damaged_recording_leaves_no_half_archive(group: Seeded, tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def test_it_goes_on_as_soon_as_the_store_answers(tmp_path: Path, agreed: bool, c
     if agreed:
         publish_agreement(FolderStore(tmp_path), agreement())
     assert waited(store, 240).now == pytest.approx(10)
-    told = [record.getMessage() for record in caplog.records]
-    assert ["does not answer" in words for words in told] == [True, False, False]
-    assert "waiting for the store, 236 s at most" in told[1]
-    assert "InvalidAccessKeyId" in told[1]
-    assert told[-1] == "the store answers"
+    messages = [record.getMessage() for record in caplog.records]
+    assert ["does not answer" in words for words in messages] == [True, False, False]
+    assert "waiting for the store, 236 s at most" in messages[1]
+    assert "InvalidAccessKeyId" in messages[1]
+    assert messages[-1] == "the store answers"
 
 
 def test_it_reminds_now_and_then_and_gives_up_in_the_stores_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -74,7 +74,7 @@ def test_it_reminds_now_and_then_and_gives_up_in_the_stores_words(tmp_path: Path
 
 
 @pytest.mark.parametrize(("most_s", "error"), [(0.0, REFUSES), (240.0, DamagedBlobError("not its hash", where="x"))])
-def test_no_time_to_wait_and_damage_are_told_at_once(tmp_path: Path, most_s: float, error: StoreError) -> None:
+def test_no_time_to_wait_and_damage_are_reported_at_once(tmp_path: Path, most_s: float, error: StoreError) -> None:
     store = RefusingStore(tmp_path, 1, error)
     with pytest.raises(type(error)):
         waited(store, most_s)

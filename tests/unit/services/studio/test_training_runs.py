@@ -257,19 +257,19 @@ def test_a_look_counts_ears_and_names(group: Seeded) -> None:
     assert "good: Everybody who is heard agrees" in words_of(found)
 
 
-def test_a_look_without_anything_says_what_to_do(group: Seeded) -> None:
+def test_readiness_of_an_empty_store_names_the_next_step(group: Seeded) -> None:
     assert "Fill in agreement.toml" in words_of(training_readiness.check_readiness(group.store, Library(), None, ()))
     assert "Bring a jam" in words_of(training_readiness.check_readiness(group.store, Library(), group.agreement, ()))
 
 
 def test_segments_that_nobody_described_are_not_enough(group: Seeded) -> None:
-    shelf = LibraryCache(group.store).current()
-    unnamed = {id: r.model_copy(update={"name": "ZOOM0003.wav"}) for id, r in shelf.recordings.items()}
-    found = training_readiness.check_readiness(group.store, Library(unnamed, shelf.segments), group.agreement, ())
+    library = LibraryCache(group.store).current()
+    unnamed = {id: r.model_copy(update={"name": "ZOOM0003.wav"}) for id, r in library.recordings.items()}
+    found = training_readiness.check_readiness(group.store, Library(unnamed, library.segments), group.agreement, ())
     assert not found.ready
     assert "None of 6 segments has words" in words_of(found)
     one = training_readiness.check_readiness(
-        group.store, Library(unnamed, shelf.segments), group.agreement, {next(iter(shelf.segments))}
+        group.store, Library(unnamed, library.segments), group.agreement, {next(iter(library.segments))}
     )
     assert one.ready
     assert "one recording" in words_of(one)
@@ -289,14 +289,14 @@ def test_a_consent_that_is_missing_keeps_a_recording_out_and_is_named(group: See
     assert "note: Left out: 1 recording (ben has not agreed to train)." in words_of(found)
 
 
-def test_a_refusal_of_the_last_step_is_told_before_the_first(group: Seeded) -> None:
+def test_a_refusal_of_the_last_step_is_reported_before_the_first(group: Seeded) -> None:
     withdraw(group, 1, "chi", "store", "train")
     found = look_at(group)
     assert not found.ready
     assert "The last step would refuse the release: chi has not agreed to release" in words_of(found)
 
 
-def test_a_release_nobody_may_play_is_worth_a_word(group: Seeded) -> None:
+def test_readiness_notes_a_release_that_may_not_generate(group: Seeded) -> None:
     withdraw(group, 1, "chi", "store", "train", "release")
     found = look_at(group)
     assert found.ready
@@ -306,5 +306,5 @@ def test_a_release_nobody_may_play_is_worth_a_word(group: Seeded) -> None:
 def test_somebody_who_left_takes_their_recordings_along(group: Seeded) -> None:
     left = [m.model_copy(update={"left": True}) if m.id == "chi" else m for m in agreement().members]
     gone = group.agreement.model_copy(update={"members": tuple(left)})
-    shelf = LibraryCache(group.store).current()
-    assert "chi has left the group" in words_of(training_readiness.check_readiness(group.store, shelf, gone, ()))
+    library = LibraryCache(group.store).current()
+    assert "chi has left the group" in words_of(training_readiness.check_readiness(group.store, library, gone, ()))

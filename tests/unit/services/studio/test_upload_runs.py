@@ -208,7 +208,7 @@ def test_what_is_missing_is_asked_for(
     assert runner.started == []
 
 
-def test_a_store_without_an_agreement_is_told(tmp_path: Path, runner: ScriptedRunner) -> None:
+def test_a_store_without_an_agreement_is_reported(tmp_path: Path, runner: ScriptedRunner) -> None:
     FolderStore(tmp_path / "store")
     assert "no agreement yet" in send(studio(tmp_path, runner), [take(tmp_path)])[1]
 

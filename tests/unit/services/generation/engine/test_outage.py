@@ -31,8 +31,8 @@ def test_a_job_made_while_the_store_is_away_is_kept_when_it_is_back() -> None:
     store.away = True
     bench.tones.gate.set()
     until(lambda: bench.engine.is_idle and bench.worker.trouble)
-    told = bench.client.get("/v1/health").json()["reason"]
-    assert "jobs: the store does not answer" in told
+    reason = bench.client.get("/v1/health").json()["reason"]
+    assert "jobs: the store does not answer" in reason
     assert bench.client.get(JOB).json()["code"] == "away"
     store.away = False
     until(lambda: bench.client.get(JOB).json().get("state") == "done")

@@ -95,7 +95,7 @@ def test_who_says_that_an_alias_has_moved_is_believed_at_once(bench: InProcessSe
     assert [row["aliases"] for row in after] == [["candidate", "champion"], []]
 
 
-def test_a_registry_that_is_away_is_told_and_asked_again() -> None:
+def test_a_registry_that_is_away_is_reported_and_asked_again() -> None:
     registry, clock = FakeRegistry(), Clock()
     registry.away = True
     names = CachedAnswer(registry.list_release_names, FRESH_S, clock)
@@ -108,10 +108,10 @@ def test_a_registry_that_is_away_is_told_and_asked_again() -> None:
 
 
 def test_a_crowd_shares_one_question() -> None:
-    going, told = threading.Event(), []
+    going, requests = threading.Event(), []
 
     def ask() -> str:
-        told.append("asked")
+        requests.append("asked")
         assert going.wait(20)
         return "patch-bay"
 
@@ -120,4 +120,4 @@ def test_a_crowd_shares_one_question() -> None:
         asking = [crowd.submit(names) for _ in range(8)]
         going.set()
         assert [each.result(20) for each in asking] == ["patch-bay"] * 8
-    assert told == ["asked"]
+    assert requests == ["asked"]

@@ -105,7 +105,7 @@ def test_members_get_equal_shares_of_the_work_not_of_the_requests() -> None:
     assert abs(made["heavy"] - made["light"]) <= 4
 
 
-def test_who_comes_late_is_next_but_has_saved_nothing_up() -> None:
+def test_a_new_member_is_next_but_gets_no_credit_for_the_past() -> None:
     schedule = Schedule(QueueLimits(100, 100, 1e9, 1, 1e9))
     for _ in range(20):
         schedule.add_entries([QueueEntry("heavy", "x", 1.0)])
@@ -129,7 +129,7 @@ def test_a_batch_is_of_one_kind_and_ends_by_number_or_by_cost() -> None:
     assert [len(schedule.take_batch()) for _ in range(3)] == [1, 1, 1]
 
 
-def test_bounds_name_what_was_met_and_when_there_is_room_again() -> None:
+def test_a_full_queue_names_its_limit_and_the_wait() -> None:
     schedule = Schedule(QueueLimits(4, 2, 100.0, 1, 1.0))
     schedule.add_entries([QueueEntry("a", "x", 10.0), QueueEntry("a", "x", 10.0)])
     with pytest.raises(QueueFullError) as own:
@@ -206,7 +206,7 @@ def test_a_heavy_member_leaves_room_for_others() -> None:
     assert schedule.cost_s <= 100.0
 
 
-def test_what_finds_an_empty_line_is_let_in_however_dear() -> None:
+def test_an_empty_queue_accepts_any_cost() -> None:
     schedule = Schedule(QueueLimits(1, 1, 1.0, 1, 1.0))
     schedule.add_entries([QueueEntry("a", "x", 1e6), QueueEntry("a", "x", 1e6)])
     assert len(schedule) == 2
@@ -240,7 +240,7 @@ def test_a_light_member_waits_no_longer_than_its_own_sound_takes(left_s: float) 
     assert between or rest[0][0].member == "light"
 
 
-def test_the_outlook_grows_with_what_is_ahead() -> None:
+def test_the_predicted_wait_grows_with_the_queue() -> None:
     schedule = Schedule(WIDE)
     mine = [QueueEntry("a", "x", 2.0) for _ in range(3)]
     schedule.add_entries(mine)

@@ -38,14 +38,14 @@ def connected(url: str) -> socket.socket:
 
 def answer(url: str, data: bytes) -> bytes:
     """All that comes back until the other side closes, or has said something and waits."""
-    told = b""
+    answered = b""
     with connected(url) as line, suppress(OSError):
         line.sendall(data)
-        told = line.recv(65_536)
+        answered = line.recv(65_536)
         line.settimeout(0.2)
         while part := line.recv(65_536):
-            told += part
-    return told
+            answered += part
+    return answered
 
 
 def alive(url: str) -> bool:
@@ -56,11 +56,11 @@ def alive(url: str) -> bool:
 def test_a_head_that_does_not_end_is_told_408_and_the_line_is_closed(url: str, head: bytes) -> None:
     with connected(url) as line:
         line.sendall(head)
-        told = b""
+        answered = b""
         while part := line.recv(65_536):
-            told += part
-    assert told.startswith(b"HTTP/1.1 408")
-    assert b"head-too-slow" in told
+            answered += part
+    assert answered.startswith(b"HTTP/1.1 408")
+    assert b"head-too-slow" in answered
 
 
 def test_a_head_that_drips_gains_nothing_by_it(url: str) -> None:
@@ -68,17 +68,17 @@ def test_a_head_that_drips_gains_nothing_by_it(url: str) -> None:
     with connected(url) as line:
         line.sendall(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n")
         line.settimeout(0.05)
-        told = b""
-        while not told and time.monotonic() - began < 20:
+        answered = b""
+        while not answered and time.monotonic() - began < 20:
             try:
                 line.sendall(b"X-A: b\r\n")
-                told = line.recv(65_536)
+                answered = line.recv(65_536)
             except TimeoutError:
                 continue
             except ConnectionError:
                 break
     assert time.monotonic() - began < 15
-    assert told.startswith(b"HTTP/1.1 408") or not told
+    assert answered.startswith(b"HTTP/1.1 408") or not answered
 
 
 def test_hundred_slow_ones_hold_nobody_up(url: str) -> None:
@@ -135,10 +135,10 @@ LINES = [
 
 @pytest.mark.parametrize(("data", "statuses"), [case[1:] for case in LINES], ids=[case[0] for case in LINES])
 def test_what_is_no_request_is_refused_and_the_service_lives(url: str, data: bytes, statuses: tuple[int, ...]) -> None:
-    told = answer(url, data)
-    assert not told or told.startswith(b"HTTP/1.1 ")
-    assert int(told[9:12] or CUT) in statuses, told[:300]
-    assert told.count(b"HTTP/1.1 ") <= 1, "a second answer: something was smuggled through"
+    answered = answer(url, data)
+    assert not answered or answered.startswith(b"HTTP/1.1 ")
+    assert int(answered[9:12] or CUT) in statuses, answered[:300]
+    assert answered.count(b"HTTP/1.1 ") <= 1, "a second answer: something was smuggled through"
     assert alive(url)
 
 

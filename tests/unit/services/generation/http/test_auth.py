@@ -40,7 +40,7 @@ def bearer(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
-def test_nobody_comes_in_without_a_token(http: TestClient, method: str, path: str) -> None:
+def test_a_request_without_a_token_is_refused(http: TestClient, method: str, path: str) -> None:
     answer = http.request(method, path, json=ASK if method == "POST" else None)
     assert answer.status_code == 401
     assert answer.json()["code"] == "token-missing"

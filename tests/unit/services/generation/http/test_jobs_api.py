@@ -86,7 +86,7 @@ def test_who_waits_a_while_gets_the_sound_or_a_job(bench: InProcessService) -> N
         (["wait=7", "Respond-Async"], 7),
     ],
 )
-def test_what_prefer_means(prefer: list[str], seconds: float | None) -> None:
+def test_the_prefer_header_is_parsed(prefer: list[str], seconds: float | None) -> None:
     assert parse_wait_s(prefer) == seconds
 
 

@@ -1,4 +1,4 @@
-"""The studio's door for passwords: who comes in, and that a new password, a removed account, time and sign-out end a session."""
+"""The sign-in by password: which visitors get a session; a new password, a removed account, time and sign-out end it."""
 
 from __future__ import annotations
 
@@ -47,50 +47,52 @@ def store(tmp_path: Path) -> FolderStore:
     return made
 
 
-async def _behind(request: Request) -> Response:
-    """Stands where Gradio is: says who it takes the visitor for."""
+async def _show_member(request: Request) -> Response:
+    """Stands in for Gradio: answers with the member who is signed in."""
     return PlainTextResponse(f"hello {SignIn.read_member(request)}")
 
 
 class Studio:
-    """The door with nothing behind it, and browsers in front."""
+    """The sign-in middleware in front of one page, and browsers that visit it."""
 
     def __init__(self, store: FolderStore, **more: Any) -> None:
         self.clock = Clock()
         settings = load_studio_settings({}, store=store.url, access="members", **more)
-        desk = create_context(settings)
-        self.desk = replace(desk, sessions=create_session_store(settings, store, self.clock))
-        door = PasswordSignIn(self.desk, PasswordChecker(store, self.clock))
-        self._app = Starlette(routes=[Route("/{path:path}", _behind, methods=["GET", "POST"])], middleware=[door.middleware()])
+        context = create_context(settings)
+        self.context = replace(context, sessions=create_session_store(settings, store, self.clock))
+        sign_in = PasswordSignIn(self.context, PasswordChecker(store, self.clock))
+        self._app = Starlette(
+            routes=[Route("/{path:path}", _show_member, methods=["GET", "POST"])], middleware=[sign_in.middleware()]
+        )
 
     def browser(self, at: str = "http://studio") -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url=at)
 
     async def signed_in(self, member: str, password: str = FIRST) -> httpx.AsyncClient:
         browser = self.browser()
-        assert (await come_in(browser, member, password)).status_code == 200
-        assert await who(browser) == f"hello {member}"
+        assert (await post_login(browser, member, password)).status_code == 200
+        assert await read_visitor(browser) == f"hello {member}"
         return browser
 
     def later(self) -> None:
         self.clock.now += RECHECK_S + 0.1
 
 
-async def come_in(browser: httpx.AsyncClient, member: str, password: str, **headers: str) -> httpx.Response:
+async def post_login(browser: httpx.AsyncClient, member: str, password: str, **headers: str) -> httpx.Response:
     return await browser.post("/login", data={"username": member, "password": password}, headers=headers)
 
 
-async def who(browser: httpx.AsyncClient) -> str | int:
-    """Who the studio takes this browser for, or why it does not."""
+async def read_visitor(browser: httpx.AsyncClient) -> str | int:
+    """The page that this browser gets, or the status of the refusal."""
     answer = await browser.get("/config")
     return answer.text if answer.status_code == 200 else answer.status_code
 
 
-def played(work: Any) -> None:
+def run_async(work: Any) -> None:
     asyncio.run(work)
 
 
-def test_a_stranger_sees_a_form_and_nothing_else(store: FolderStore) -> None:
+def test_without_a_session_only_the_password_form_is_served(store: FolderStore) -> None:
     async def work() -> None:
         browser = Studio(store).browser()
         page = await browser.get("/")
@@ -102,28 +104,28 @@ def test_a_stranger_sees_a_form_and_nothing_else(store: FolderStore) -> None:
         assert (await browser.get("/login")).headers["location"] == "/"
         assert (await browser.post("/gradio_api/queue/join", json={})).status_code == 401
         browser.cookies.set(COOKIE, "guessed")
-        assert await who(browser) == 401
+        assert await read_visitor(browser) == 401
 
-    played(work())
+    run_async(work())
 
 
-def test_a_member_comes_in_by_page_and_by_program(store: FolderStore) -> None:
+def test_a_member_signs_in_by_page_and_by_program(store: FolderStore) -> None:
     async def work() -> None:
         studio = Studio(store)
         browser = studio.browser()
-        wrong = await come_in(browser, "ana", "a guess at it", Accept="text/html,*/*")
+        wrong = await post_login(browser, "ana", "a guess at it", Accept="text/html,*/*")
         assert (wrong.status_code, 'type="password"' in wrong.text) == (400, True)
-        assert (await come_in(browser, "ana", "a guess at it")).json()["detail"].startswith("That did not work")
-        assert await who(browser) == 401
-        right = await come_in(browser, "ana", FIRST, Accept="text/html,*/*")
+        assert (await post_login(browser, "ana", "a guess at it")).json()["detail"].startswith("That did not work")
+        assert await read_visitor(browser) == 401
+        right = await post_login(browser, "ana", FIRST, Accept="text/html,*/*")
         assert (right.status_code, right.headers["location"]) == (303, "/")
         cookie = right.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=lax" in cookie
         assert "secure" not in cookie
-        assert await who(browser) == "hello ana"
+        assert await read_visitor(browser) == "hello ana"
 
-    played(work())
+    run_async(work())
 
 
 @pytest.mark.parametrize(
@@ -137,9 +139,9 @@ def test_a_member_comes_in_by_page_and_by_program(store: FolderStore) -> None:
 def test_over_https_the_cookie_stays_there(store: FolderStore, at: str, headers: dict[str, str], public_url: str) -> None:
     async def work() -> None:
         browser = Studio(store, public_url=public_url).browser(at)
-        assert "secure" in (await come_in(browser, "ana", FIRST, **headers)).headers["set-cookie"].lower()
+        assert "secure" in (await post_login(browser, "ana", FIRST, **headers)).headers["set-cookie"].lower()
 
-    played(work())
+    run_async(work())
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_what_is_no_form_opens_nothing(store: FolderStore, data: bytes, kind: st
         assert answer.status_code == 400
         assert "set-cookie" not in answer.headers
 
-    played(work())
+    run_async(work())
 
 
 def by_the_owner(store: FolderStore) -> None:
@@ -185,14 +187,14 @@ def test_a_new_password_or_a_removed_account_ends_every_session_of_the_member(
         ana, ben, bens_telephone = [await studio.signed_in(member) for member in ("ana", "ben", "ben")]
         token = tokens.issue_token(store, "ben", ["generate"], 90)
         studio.later()
-        assert await who(ben) == "hello ben"
+        assert await read_visitor(ben) == "hello ben"
         change(store)
         studio.later()
-        assert (await who(ben), await who(bens_telephone)) == (401, 401)
-        assert await who(ana) == "hello ana"
+        assert (await read_visitor(ben), await read_visitor(bens_telephone)) == (401, 401)
+        assert await read_visitor(ana) == "hello ana"
         assert tokens.check_token(store, token, "generate").member == "ben"  # tokens have a revocation of their own
 
-    played(work())
+    run_async(work())
 
 
 def test_who_changes_a_password_stays_in_where_it_was_changed(store: FolderStore) -> None:
@@ -200,14 +202,14 @@ def test_who_changes_a_password_stays_in_where_it_was_changed(store: FolderStore
         studio = Studio(store)
         here, elsewhere = await studio.signed_in("ben"), await studio.signed_in("ben")
         changed = accounts.change_password(store, "ben", SECOND, work=1)
-        studio.desk.sessions.renew(here.cookies[COOKIE], changed.password)
+        studio.context.sessions.renew(here.cookies[COOKIE], changed.password)
         studio.later()
-        assert (await who(here), await who(elsewhere)) == ("hello ben", 401)
-        studio.desk.sessions.renew("guessed", changed.password)
-        assert (await come_in(elsewhere, "ben", FIRST)).status_code == 400
-        assert (await come_in(elsewhere, "ben", SECOND)).status_code == 200
+        assert (await read_visitor(here), await read_visitor(elsewhere)) == ("hello ben", 401)
+        studio.context.sessions.renew("guessed", changed.password)
+        assert (await post_login(elsewhere, "ben", FIRST)).status_code == 400
+        assert (await post_login(elsewhere, "ben", SECOND)).status_code == 200
 
-    played(work())
+    run_async(work())
 
 
 def test_a_session_ends_by_sign_out_and_by_time(store: FolderStore) -> None:
@@ -218,12 +220,12 @@ def test_a_session_ends_by_sign_out_and_by_time(store: FolderStore) -> None:
         assert (await browser.get("/logout")).headers["location"] == "/"
         assert COOKIE not in browser.cookies
         browser.cookies.set(COOKIE, kept)
-        assert await who(browser) == 401
-        assert await who(other) == "hello ana"
-        studio.clock.now += studio.desk.settings.session_s + 1
-        assert await who(other) == 401
+        assert await read_visitor(browser) == 401
+        assert await read_visitor(other) == "hello ana"
+        studio.clock.now += studio.context.settings.session_s + 1
+        assert await read_visitor(other) == 401
 
-    played(work())
+    run_async(work())
 
 
 def test_a_store_that_is_away_takes_nobodys_session_and_tells_when_it_is_back(store: FolderStore) -> None:

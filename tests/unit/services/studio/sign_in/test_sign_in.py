@@ -1,4 +1,4 @@
-"""The studio's door for a sign-in provider, against one of our own over real HTTP: who comes in, who does not, and forged tokens."""
+"""The sign-in at a provider, tested against our own over real HTTP: which visitors get a session, and forged tokens."""
 
 from __future__ import annotations
 
@@ -73,18 +73,20 @@ class Clock:
 
 
 class Browser:
-    """Somebody in front of the door; keeps cookies as a browser does."""
+    """A visitor's browser, which keeps cookies."""
 
     def __init__(
         self, store: FolderStore, provider: FakeProvider, clock: Callable[[], float] = time.monotonic, **more: Any
     ) -> None:
         known = {"oidc_issuer": provider.issuer, "oidc_client_id": "studio", "oidc_client_secret": "hush", "public_url": HERE}
         self.settings = load_studio_settings({}, store=store.url, access="members", **{**known, **more})
-        self.desk: StudioContext = create_context(self.settings)
-        self.desk = replace(self.desk, sessions=create_session_store(self.settings, store, clock))
-        self.door = ProviderSignIn(self.desk, OidcProvider(self.settings))
-        behind = Starlette(routes=[Route("/{path:path}", _behind, methods=["GET", "POST"])], middleware=[self.door.middleware()])
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(behind), base_url=HERE)
+        self.context: StudioContext = create_context(self.settings)
+        self.context = replace(self.context, sessions=create_session_store(self.settings, store, clock))
+        self.sign_in_page = ProviderSignIn(self.context, OidcProvider(self.settings))
+        app = Starlette(
+            routes=[Route("/{path:path}", _show_member, methods=["GET", "POST"])], middleware=[self.sign_in_page.middleware()]
+        )
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HERE)
         self.provider = provider
 
     async def get(self, path: str, **more: Any) -> httpx.Response:
@@ -101,16 +103,16 @@ class Browser:
         return await self.get(self.provider.code_for(person, await self.begin()))
 
 
-async def _behind(request: Request) -> Response:
-    """Stands where Gradio is: says who it takes the visitor for."""
+async def _show_member(request: Request) -> Response:
+    """Stands in for Gradio: answers with the member who is signed in."""
     return PlainTextResponse(f"hello {SignIn.read_member(request)}")
 
 
-def played(work: Any) -> None:
+def run_async(work: Any) -> None:
     asyncio.run(work)
 
 
-def test_a_stranger_sees_the_door_and_nothing_else(store: FolderStore, provider: FakeProvider) -> None:
+def test_without_a_session_only_the_sign_in_page_is_served(store: FolderStore, provider: FakeProvider) -> None:
     async def work() -> None:
         browser = Browser(store, provider, oidc_name="the band's <b>account</b>")
         page = await browser.get("/")
@@ -128,10 +130,10 @@ def test_a_stranger_sees_the_door_and_nothing_else(store: FolderStore, provider:
         assert (await browser.http.post("/", data={"username": "ana", "password": "x"})).status_code == 401
         assert (await browser.get("/gradio_api/startup-events")).status_code == 200
 
-    played(work())
+    run_async(work())
 
 
-def test_a_member_comes_in_by_code_pkce_state_and_nonce(store: FolderStore, provider: FakeProvider) -> None:
+def test_a_member_signs_in_by_code_pkce_state_and_nonce(store: FolderStore, provider: FakeProvider) -> None:
     async def work() -> None:
         browser = Browser(store, provider)
         asked = await browser.begin()
@@ -149,15 +151,15 @@ def test_a_member_comes_in_by_code_pkce_state_and_nonce(store: FolderStore, prov
         again = await browser.begin()
         assert (again["state"], again["nonce"]) != (asked["state"], asked["nonce"])
 
-    played(work())
+    run_async(work())
 
 
 def test_over_https_the_cookie_is_bound_to_this_host(store: FolderStore, provider: FakeProvider) -> None:
-    door = Browser(store, provider, public_url="https://studio.band.example/").door
-    assert door.cookie == "__Host-audio-tune"
+    page = Browser(store, provider, public_url="https://studio.band.example/").sign_in_page
+    assert page.cookie == "__Host-audio-tune"
 
 
-def test_somebody_the_group_does_not_know_is_told_the_cure(store: FolderStore, provider: FakeProvider) -> None:
+def test_somebody_the_group_does_not_know_gets_the_cure(store: FolderStore, provider: FakeProvider) -> None:
     async def work() -> None:
         browser = Browser(store, provider)
         page = await browser.sign_in("u-2")
@@ -167,7 +169,7 @@ def test_somebody_the_group_does_not_know_is_told_the_cure(store: FolderStore, p
         assert (await browser.get("/config")).status_code == 401
         assert (await browser.begin("/oidc/begin?other=1"))["prompt"] == "login"
 
-    played(work())
+    run_async(work())
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_claims_decide(store: FolderStore, provider: FakeProvider, person: str, 
         assert page.status_code == (403 if words else 303)
         assert words in page.text
 
-    played(work())
+    run_async(work())
 
 
 @pytest.mark.parametrize("more", [{"oidc_groups": "band"}, {"oidc_member_claim": "email"}])
@@ -195,7 +197,7 @@ def test_the_right_group_and_a_verified_address_come_in(store: FolderStore, prov
         identities.add_identity(store, "ana", "ana@band.example")
         assert (await Browser(store, provider, **more).sign_in("u-1")).status_code == 303
 
-    played(work())
+    run_async(work())
 
 
 def _none(claims: Claims, key: RSAKey) -> str:
@@ -255,7 +257,7 @@ def test_forged_tokens_open_nothing(
         assert any(words in page.text for words in ("This sign-in does not hold", "The provider did not say who you are"))
         assert (await browser.get("/config")).status_code == 401
 
-    played(work())
+    run_async(work())
 
 
 @pytest.mark.parametrize("forge", [_none, _with_the_public_key_as_secret, _with_the_clients_secret])
@@ -269,7 +271,7 @@ def test_a_token_that_nobodys_private_key_signed_is_refused_for_its_algorithm(
         provider.says = {"id_token_signing_alg_values_supported": ["none", "HS256", "RS256"]}
         assert (await Browser(store, provider).sign_in("u-1")).status_code == 403
 
-    played(work())
+    run_async(work())
     assert provider.answered == [200]
     assert "a sign-in was refused: UnsupportedAlgorithmError" in caplog.text
 
@@ -286,7 +288,7 @@ def test_claims_that_do_not_hold_open_nothing(store: FolderStore, provider: Fake
         assert (await browser.sign_in("u-1")).status_code == 403
         assert (await browser.get("/config")).status_code == 401
 
-    played(work())
+    run_async(work())
 
 
 def test_a_code_needs_the_browser_it_was_begun_in(store: FolderStore, provider: FakeProvider) -> None:
@@ -303,10 +305,10 @@ def test_a_code_needs_the_browser_it_was_begun_in(store: FolderStore, provider: 
         assert (await ana.get(good)).status_code == 303
         assert (await ana.get(good)).status_code == 403  # a second time
 
-    played(work())
+    run_async(work())
 
 
-def test_nobody_is_led_elsewhere(store: FolderStore, provider: FakeProvider) -> None:
+def test_the_redirect_stays_on_this_host(store: FolderStore, provider: FakeProvider) -> None:
     async def work() -> None:
         browser = Browser(store, provider)
         headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
@@ -320,21 +322,21 @@ def test_nobody_is_led_elsewhere(store: FolderStore, provider: FakeProvider) -> 
         assert out.headers["location"].startswith(f"{provider.issuer}/out?")
         assert parse_qs(urlparse(out.headers["location"]).query)["post_logout_redirect_uri"] == [f"{HERE}/"]
 
-    played(work())
+    run_async(work())
 
 
 def test_signing_out_ends_both_sessions(store: FolderStore, provider: FakeProvider) -> None:
     async def work() -> None:
         browser = Browser(store, provider)
         await browser.sign_in("u-1")
-        kept = browser.http.cookies[browser.door.cookie]
+        kept = browser.http.cookies[browser.sign_in_page.cookie]
         out = await browser.get("/logout")
         assert "id_token_hint" in out.headers["location"]
-        browser.http.cookies.set(browser.door.cookie, kept)
+        browser.http.cookies.set(browser.sign_in_page.cookie, kept)
         assert (await browser.get("/config")).status_code == 401
         assert (await browser.get("/logout")).headers["location"] == "/"
 
-    played(work())
+    run_async(work())
 
 
 def test_a_session_ends_by_time_and_when_an_owner_removes_the_identity(store: FolderStore, provider: FakeProvider) -> None:
@@ -351,7 +353,7 @@ def test_a_session_ends_by_time_and_when_an_owner_removes_the_identity(store: Fo
         clock.now += RECHECK_S + 0.1
         assert (await browser.get("/config")).status_code == 401
 
-    played(work())
+    run_async(work())
 
 
 def test_a_store_that_is_away_takes_nobodys_session(store: FolderStore) -> None:
@@ -367,7 +369,7 @@ def test_a_store_that_is_away_takes_nobodys_session(store: FolderStore) -> None:
     assert sessions.find_member("guessed") == ""
 
 
-def test_a_provider_that_is_away_or_another_one_is_told(store: FolderStore, provider: FakeProvider) -> None:
+def test_a_provider_that_is_away_or_another_one_is_reported(store: FolderStore, provider: FakeProvider) -> None:
     async def work() -> None:
         provider.says = {"issuer": "https://evil.example"}
         page = await Browser(store, provider).get("/oidc/begin")
@@ -376,10 +378,10 @@ def test_a_provider_that_is_away_or_another_one_is_told(store: FolderStore, prov
         away = await Browser(store, provider, oidc_issuer="http://127.0.0.1:9").get("/oidc/begin")
         assert "does not answer as it should" in away.text
 
-    played(work())
+    run_async(work())
 
 
-def test_a_provider_that_is_away_is_told_with_httpx2_too(tmp_path: Path) -> None:
+def test_a_provider_that_is_away_is_reported_with_httpx2_too(tmp_path: Path) -> None:
     """Authlib takes httpx2 where it is installed. Here a copy of httpx under that name stands for it, in a process of its own."""
     shutil.copytree(Path(httpx.__file__).parent, tmp_path / "httpx2", ignore=shutil.ignore_patterns("__pycache__"))
     package = tmp_path / "httpx2" / "__init__.py"
@@ -415,7 +417,7 @@ def test_what_the_provider_says_is_no_markup(store: FolderStore, provider: FakeP
         assert answer.status_code == 403
         assert "<script" not in answer.text
 
-    played(work())
+    run_async(work())
 
 
 @pytest.mark.parametrize(
