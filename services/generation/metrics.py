@@ -34,8 +34,8 @@ class Metrics:
         self._request_s = self._build_histogram(
             "request", "from a request to its answer, where it was not refused", ("route", "method")
         )
-        self._queue_s = self._build_histogram("queue", "that a sound waited for the engine")
-        self._generation_s = self._build_histogram("generation", "that a sound's batch was denoised")
+        self.queue_s = self._build_histogram("queue", "that a sound waited for the engine")
+        self.generation_s = self._build_histogram("generation", "that a sound's batch was denoised")
         self._gauges = {name: Gauge(f"audio_tune_{name}", words, registry=self._registry) for name, words in _GAUGES.items()}
 
     def _build_histogram(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Histogram:
@@ -49,16 +49,8 @@ class Metrics:
         if status < 400:  # refusals are quick, and would add a series for every route that is asked for wrongly
             self._request_s.labels(route, method).observe(seconds)
 
-    def count_queued(self, seconds: float) -> None:
-        """A sound waited so long until the engine began it."""
-        self._queue_s.observe(seconds)
-
-    def count_generated(self, seconds: float) -> None:
-        """A sound was made in so long."""
-        self._generation_s.observe(seconds)
-
     def render_text(self, gauges: Mapping[str, float]) -> str:
-        """Everything that was counted, and these values of now."""
+        """Everything that was counted, and the given values of the gauges."""
         for name, value in gauges.items():
             self._gauges[name].set(value)
         return generate_latest(self._registry).decode()

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from audiotune.domain.generation import AdapterRequest, AppliedAdapter
 from audiotune.domain.release import Release
@@ -31,10 +31,9 @@ from services.generation.settings import GenerationSettings
 if TYPE_CHECKING:
     from audiotune.stable_audio.adapters import Adapter
 
+_NAME = re.compile(r"([^@:]*)(.*)", re.DOTALL)  # name, and "@alias", ":version" or ""
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")  # versions in the registry
 _KEPT = 256  # adapters and aliases that are remembered
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 class AdapterSource(Protocol):
@@ -94,27 +93,29 @@ class AdapterResolver:
         self._lock = threading.RLock()
         self._cached_adapters: OrderedDict[tuple[str, str], _CachedAdapter] = OrderedDict()
         self._versions: OrderedDict[tuple[str, str], tuple[float, str | None]] = OrderedDict()
-        self._names = (float("-inf"), "")
+        self._known_names = (float("-inf"), "")
 
-    def resolve(self, loaded: LoadedRelease, asked: Sequence[AdapterRequest]) -> tuple[ChosenAdapter, ...]:
-        """What the request's adapters are, in an order that does not depend on the request's.
+    def resolve(self, loaded: LoadedRelease, wishes: Sequence[AdapterRequest]) -> tuple[ChosenAdapter, ...]:
+        """The request's adapters, in an order that does not depend on the request's.
 
         Raises:
             UnknownAdapterError, AdapterConsentError, UnfitAdapterError, RepeatedAdapterError: with the field at fault.
             AdapterLookupError: registry or store cannot be asked, and nothing is known from before.
             NotReadyError: a newer version takes the release's place at this moment.
         """
-        if not asked:
-            return ()
-        try:
-            with self._lock:
-                found = [self._resolve_one(loaded, place, wish) for place, wish in enumerate(asked)]
-        except (RegistryError, StoreError) as e:
-            raise AdapterLookupError(f"the adapters cannot be looked up: {e}", cure="try again in a moment") from e
-        for place, one in enumerate(found):
-            if any(other.adapter.digest == one.adapter.digest for other in found[:place]):
-                raise _adapter_error(RepeatedAdapterError, place, "the same adapter is named twice", "name each once")
-        return tuple(sorted(found, key=lambda one: one.adapter.digest))
+        chosen: list[ChosenAdapter] = []
+        with self._lock:
+            for place, wish in enumerate(wishes):
+                try:
+                    chosen.append(self._resolve_one(loaded, wish))
+                    if any(other.adapter.digest == chosen[-1].adapter.digest for other in chosen[:-1]):
+                        raise RepeatedAdapterError("the same adapter is named twice", cure="name each once")
+                except RequestError as e:
+                    e.where = f"adapters.{place}.release"
+                    raise
+                except (RegistryError, StoreError) as e:
+                    raise AdapterLookupError(f"the adapters cannot be looked up: {e}", cure="try again in a moment") from e
+        return tuple(sorted(chosen, key=lambda one: one.adapter.digest))
 
     def list_offered(self) -> list[Release]:
         """Every adapter that may be asked for, newest versions first. Raises RegistryError."""
@@ -122,70 +123,49 @@ class AdapterResolver:
             release for release in self._source.list_adapters() if self._is_allowed(release.name) and self._has_passed(release)
         ]
 
-    def _resolve_one(self, loaded: LoadedRelease, place: int, wish: AdapterRequest) -> ChosenAdapter:
-        cached = self._find_adapter(place, wish.release)
+    def _resolve_one(self, loaded: LoadedRelease, wish: AdapterRequest) -> ChosenAdapter:
+        cached = self._find_adapter(wish.release)
         pointer, base = cached.release.weights, loaded.release.weights
+        misfit = f"does not fit {loaded.release.name}:"
         if pointer.base_digest != base.base_digest:
-            why = f"it was tuned from {pointer.base} ({pointer.base_digest[:12]}), the release from {base.base} ({base.base_digest[:12]})"
-            raise _adapter_error(
-                UnfitAdapterError,
-                place,
-                f"{_describe_release(cached.release)} does not fit {loaded.release.name}: {why}",
-                "an adapter of the same base",
-            )
-        self._check_fit(place, loaded, cached)
-        own = 1.0 if cached.adapter.digest == base.adapter_digest else 0.0
-        return ChosenAdapter(cached.release, cached.adapter, wish.strength, wish.strength - own)
-
-    def _check_fit(self, place: int, loaded: LoadedRelease, cached: _CachedAdapter) -> None:
+            bases = f"{pointer.base} ({pointer.base_digest[:12]}), the release from {base.base} ({base.base_digest[:12]})"
+            raise _unfit_error(cached.release, f"{misfit} it was tuned from {bases}", "an adapter of the same base")
         if loaded.model is None:  # a newer version takes its place
             raise NotReadyError(f"release {loaded.release.name} is being exchanged", cure="try again in a moment")
         try:
             self._source.check_fit(loaded, cached.adapter)
         except ModelError as e:
-            raise _adapter_error(
-                UnfitAdapterError,
-                place,
-                f"{_describe_release(cached.release)} does not fit {loaded.release.name}: {e.what}",
-                "another adapter",
-            ) from e
+            raise _unfit_error(cached.release, f"{misfit} {e.what}", "another adapter") from e
+        own = 1.0 if cached.adapter.digest == base.adapter_digest else 0.0
+        return ChosenAdapter(cached.release, cached.adapter, wish.strength, wish.strength - own)
 
-    def _find_adapter(self, place: int, named: str) -> _CachedAdapter:
-        name, at = _split_name(named)
+    def _find_adapter(self, named: str) -> _CachedAdapter:
+        name, at = _NAME.findall(named)[0]
         version = self._find_version(name, at) if self._is_allowed(name) else None
-        cached = self._cached_adapters.get((name, version)) if version is not None else None
-        if cached is None and version is not None:
-            cached = self._open_adapter(place, name, version)
+        cached = (self._cached_adapters.get((name, version)) or self._open_adapter(name, version)) if version else None
         if cached is None or version is None:
-            raise _adapter_error(UnknownAdapterError, place, f"there is no adapter {named[:100]!r}", self._describe_known())
+            known = self._describe_known()
+            raise UnknownAdapterError(f"there is no adapter {named[:100]!r}. Give {known}", cure=known)
         if not self._has_passed(cached.release):
             why = "; ".join(cached.release.evaluation.reasons) or "no reason given"
-            raise _adapter_error(
-                UnfitAdapterError,
-                place,
-                f"{_describe_release(cached.release)} did not pass its evaluation: {why}",
-                "a version that passed",
-            )
-        self._ask_consent(place, cached)
+            raise _unfit_error(cached.release, f"did not pass its evaluation: {why}", "a version that passed")
+        self._check_consent(cached)
         _cache_entry(self._cached_adapters, (name, version), cached)
         return cached
 
-    def _open_adapter(self, place: int, name: str, version: str) -> _CachedAdapter | None:
+    def _open_adapter(self, name: str, version: str) -> _CachedAdapter | None:
         release = self._source.find_release(name, version)
         if release is None:
             return None
         if not release.weights.adapter:
-            kind = "its adapter was merged, or it was tuned as a whole"
             cure = "a release that was unwrapped with lora = keep; or ask for it as `release`"
-            raise _adapter_error(UnfitAdapterError, place, f"{_describe_release(release)} is no adapter: {kind}", cure)
+            raise _unfit_error(release, "is no adapter: its adapter was merged, or it was tuned as a whole", cure)
         try:
             return _CachedAdapter(release, self._source.load_adapter(release), float("-inf"))
         except ModelError as e:
-            raise _adapter_error(
-                UnfitAdapterError, place, f"{_describe_release(release)} cannot be used: {e}", "another version"
-            ) from e
+            raise _unfit_error(release, f"cannot be used: {e}", "another version") from e
 
-    def _ask_consent(self, place: int, cached: _CachedAdapter) -> None:
+    def _check_consent(self, cached: _CachedAdapter) -> None:
         """As for a release: checked again every `consent_s`; while the store is away, the last answer counts for `grace_s`."""
         now = time.monotonic()
         if now - cached.agreed_at < self._settings.consent_s:
@@ -195,9 +175,7 @@ class AdapterResolver:
             cached.agreed_at = now
         except GovernanceError as e:
             self._cached_adapters.pop((cached.release.name, cached.release.version), None)
-            raise AdapterConsentError(
-                f"{_describe_release(cached.release)} may not be used: {e}", where=_field_name(place), cure="leave it out"
-            ) from e
+            raise AdapterConsentError(f"{_describe_release(cached.release)} may not be used: {e}", cure="leave it out") from e
         except StoreError:
             if now - cached.agreed_at > self._settings.grace_s:
                 raise
@@ -219,47 +197,33 @@ class AdapterResolver:
         return known
 
     def _describe_known(self) -> str:
-        """The known adapters, for the message. Looked up at most every `poll_s`: requests with wrong names are cheap to send."""
-        asked_at, words = self._names
+        """The known adapters, for the message, looked up at most every `poll_s`: requests with wrong names are cheap to send."""
+        asked_at, words = self._known_names
         if time.monotonic() - asked_at >= self._settings.poll_s:
             names = ", ".join(dict.fromkeys(release.name for release in self.list_offered()))[:300]
             words = f"one of: {names}" if names else "none: no adapter is registered here"
-            self._names = (time.monotonic(), words)
+            self._known_names = (time.monotonic(), words)
         return words
 
     def _is_allowed(self, name: str) -> bool:
         return self._settings.adapters.strip() == "*" or name in self._settings.adapter_names
 
     def _has_passed(self, release: Release) -> bool:
-        """Whether it passed its gate, or the group moved the followed alias to it all the same; where candidates are served, the alias
-        `candidate` counts, too."""
-        served = ["", "@candidate"] if self._settings.candidates else [""]
-        return release.evaluation.passed or any(self._find_version(release.name, at) == release.version for at in served)
+        """Whether it passed its gate, or the group moved the followed alias to it; where candidates are served, `candidate` counts, too."""
+        aliases = ["", "@candidate"] if self._settings.candidates else [""]
+        return release.evaluation.passed or any(self._find_version(release.name, at) == release.version for at in aliases)
 
 
-def _split_name(named: str) -> tuple[str, str]:
-    """(name, "@alias" or ":version" or "")."""
-    for sign in "@:":
-        name, found, at = named.partition(sign)
-        if found:
-            return name, sign + at
-    return named, ""
-
-
-def _cache_entry(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)
+def _cache_entry(cache: OrderedDict[Any, Any], key: tuple[str, str], value: Any) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > _KEPT:
+        cache.popitem(last=False)
 
 
 def _describe_release(release: Release) -> str:
     return f"adapter {release.name} version {release.version}"
 
 
-def _adapter_error(kind: type[RequestError], place: int, what: str, cure: str) -> RequestError:
-    return kind(f"{what}. Give {cure}", where=_field_name(place), cure=cure)
-
-
-def _field_name(place: int) -> str:
-    return f"adapters.{place}.release"
+def _unfit_error(release: Release, why: str, cure: str) -> UnfitAdapterError:
+    return UnfitAdapterError(f"{_describe_release(release)} {why}. Give {cure}", cure=cure)

@@ -34,13 +34,11 @@ _FULL_WORDS = {
 class Engine:
     """See the module. `generate(model, requests, on_step, gone)` makes the sounds of alike requests."""
 
-    def __init__(
-        self, settings: GenerationSettings, loaded: LoadedReleases, generate: Generate, metrics: Metrics | None = None
-    ) -> None:
+    def __init__(self, settings: GenerationSettings, loaded: LoadedReleases, generate: Generate) -> None:
         self.settings, self.loaded_releases, self._generate = settings, loaded, generate
-        self.metrics = metrics or Metrics()
-        self.speed = WorkSpeed()
-        self._schedule = Schedule(limits_from_settings(settings))
+        self.metrics, self.speed = Metrics(), WorkSpeed()
+        limits = QueueLimits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
+        self._schedule = Schedule(limits)
         self._changed = threading.Condition()
         self._stopped = False
         self._left_s = 0.0  # predicted rest of the batch at work
@@ -70,7 +68,6 @@ class Engine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread still runs."""
         return self._thread.is_alive()
 
     @property
@@ -78,9 +75,15 @@ class Engine:
         return not self._at_work and not len(self._schedule)
 
     def submit(
-        self, loaded: LoadedRelease, requests: Sequence[Any], member: str = "anyone", patience_s: float | None = None, *,
-        ticket: Hashable = None, bounded: bool = True,
-    ) -> EngineWork:  # fmt: skip
+        self,
+        loaded: LoadedRelease,
+        requests: Sequence[Any],
+        member: str = "anyone",
+        patience_s: float | None = None,
+        *,
+        ticket: Hashable = None,
+        bounded: bool = True,
+    ) -> EngineWork:
         """Queues work. Raises BusyError.
 
         Args:
@@ -112,10 +115,9 @@ class Engine:
     def predict_wait(self, work: EngineWork) -> tuple[int, float]:
         """(sounds that will be made before it, predicted seconds until it is done); (0, 0) when it is at work or done."""
         with self._changed:
-            waits = [wait_s for row in work.rows if (wait_s := self._schedule.predict_wait_s(row, self._left_s)) is not None]
-            ahead = self._schedule.count_ahead(work.rows[0]) if work.rows else 0
-        if waits:
-            return ahead, max(waits)
+            waits = [self._schedule.predict_wait(row, self._left_s) for row in work.rows]
+        if any(waits):
+            return (waits[0] or (0, 0.0))[0], max(wait[1] for wait in waits if wait)
         return 0, 0.0 if work.result.done() else self._left_s
 
     def free_part(self, member: str) -> float:
@@ -182,8 +184,7 @@ class Engine:
             for half in (rows[:middle], rows[middle:]):
                 self._retry_half(loaded, half)
         for row in rows:
-            if row.is_gone:
-                _fail_if_late(row)
+            _fail_if_late(row)
 
     def _retry_half(self, loaded: LoadedRelease, rows: list[SoundEntry]) -> None:
         try:
@@ -218,33 +219,29 @@ class Engine:
         self.speed.add_measurement(units, took_s)
         for row, sound in zip(rows, sounds):
             if sound is not None:
-                self.metrics.count_generated(took_s)
+                self.metrics.generation_s.observe(took_s)
                 row.work.deliver(row.place, sound)
 
     def _count_queued(self, rows: list[SoundEntry]) -> None:
         for row in rows:
-            self.metrics.count_queued(time.monotonic() - row.queued_at)
+            self.metrics.queue_s.observe(time.monotonic() - row.queued_at)
 
     def _run_small_batch(self, rows: list[SoundEntry]) -> float:
-        """Makes shorter sounds of others between two steps; the seconds that took."""
+        """Makes shorter sounds of others between two steps; returns the seconds that took."""
         with self._changed:
             for row in self._schedule.remove_expired(time.monotonic()):
                 _fail_if_late(row)  # type: ignore[arg-type]
-            found: list[SoundEntry] = self._schedule.take_small_batch(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
-        if not found:
+            batch: list[SoundEntry] = self._schedule.take_small_batch(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
+        if not batch:
             return 0.0
         began = time.monotonic()
-        self._count_queued(found)
+        self._count_queued(batch)
         try:
-            self._make_batch(self.loaded_releases.loaded_for(found[0].work.loaded), found, outer=False)
+            self._make_batch(self.loaded_releases.loaded_for(batch[0].work.loaded), batch, outer=False)
         except Exception as e:
-            for row in found:
+            for row in batch:
                 row.work.fail(e)
         return time.monotonic() - began
-
-
-def limits_from_settings(settings: GenerationSettings) -> QueueLimits:
-    return QueueLimits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
 
 
 def _measure_request(loaded: LoadedRelease, request: Any) -> tuple[Hashable, int, float]:
@@ -274,8 +271,5 @@ def _stopping_error() -> NotReadyError:
 
 def _memory_is_full(e: Exception) -> bool:
     words = str(e).lower()
-    return isinstance(e, MemoryError) or (
-        isinstance(e, RuntimeError)
-        and not isinstance(e, GenerationError)
-        and ("out of memory" in words or "not enough memory" in words)
-    )
+    full = "out of memory" in words or "not enough memory" in words
+    return isinstance(e, MemoryError) or (isinstance(e, RuntimeError) and full)

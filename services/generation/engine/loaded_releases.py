@@ -27,7 +27,6 @@ class LoadedReleases:
 
     @property
     def default_release(self) -> LoadedRelease | None:
-        """The default release."""
         with self._lock:
             return next((self._loaded[name] for name in self.names if name in self._loaded), None)
 

@@ -81,9 +81,8 @@ class MemberQuotas:
             self._roll_over(now)
             spent = self._spent.get(member, 0.0) + seconds
             if self._per_day_s and spent + self._others_spent[member] > self._per_day_s:
-                raise _quota_error(
-                    DailySoundError, f"more than {self._per_day_s:g} seconds of sound a day", _DAY_S - now % _DAY_S
-                )
+                what = f"more than {self._per_day_s:g} seconds of sound a day"
+                raise _quota_error(DailySoundError, what, _DAY_S - now % _DAY_S)
             self._spent[member] = spent
         self._changed.set()
 
@@ -116,9 +115,8 @@ class MemberQuotas:
         """
         now = self._clock()
         with self._lock:
-            reserved = waiting < 2 * self._jobs and self._reservations.redeem(
-                member, ticket, now
-            )  # up to twice the bound, should all predictions fail
+            # reservations let in up to twice the bound, should all predictions fail
+            reserved = waiting < 2 * self._jobs and self._reservations.redeem(member, ticket, now)
             reserved_count, _ = self._reservations.sum_reserved(member, now)
         if reserved or not lacks_room(waiting + 1, reserved_count, self._jobs):
             return
@@ -135,8 +133,7 @@ class MemberQuotas:
         with self._lock:
             self._roll_over(self._clock())
             day, minute = self._day, self._minute
-            mine = {"minute": minute, "asked": dict(self._asked), "spent": self._spent}
-            counts = json.dumps(mine).encode()
+            counts = json.dumps({"minute": minute, "asked": self._asked, "spent": self._spent}).encode()
         self._store.put(ALLOWANCES.key(str(day), f"{self._name}.json"), counts)
         asked, spent = Counter[str](), Counter[str]()
         for entry in self._store.list(ALLOWANCES.path):

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from audiotune.domain.release import Release
@@ -36,38 +35,29 @@ class CachedAnswer(Generic[T]):
         self._ask, self._fresh_s, self._clock = ask, fresh_s, clock
         self._lock = threading.Lock()
         self._answer: Future[T] | None = None
-        self._asked = 0.0
+        self._asked_at = 0.0
 
     def __call__(self) -> T:
         with self._lock:
-            known, now = self._answer, self._clock()
-            if known is None or (known.done() and now - self._asked >= self._fresh_s):
-                mine: Future[T] | None = Future()
-                self._answer, self._asked = mine, now
-            else:
-                mine = None
-        if mine is None:
-            assert known is not None
-            return known.result()
-        try:
-            mine.set_result(self._ask())
-        except BaseException as e:
-            mine.set_exception(e)
-            with self._lock:
-                if self._answer is mine:
-                    self._answer = None
-        return mine.result()
+            answer, now = self._answer, self._clock()
+            asks = answer is None or (answer.done() and now - self._asked_at >= self._fresh_s)
+            if answer is None or asks:
+                answer = self._answer = Future()
+                self._asked_at = now
+        if asks:
+            try:
+                answer.set_result(self._ask())
+            except BaseException as e:
+                answer.set_exception(e)
+                with self._lock:
+                    if self._answer is answer:
+                        self._answer = None
+        return answer.result()
 
     def forget(self) -> None:
         """Something has changed: the next call asks anew."""
         with self._lock:
             self._answer = None
-
-
-@dataclass(frozen=True)
-class _CatalogueRow:
-    release: Release
-    aliases: list[str]
 
 
 class ReleaseCatalogue:
@@ -94,15 +84,13 @@ class ReleaseCatalogue:
         served = self._loaded_releases.by_name
         return [
             {
-                "name": row.release.name,
-                "version": row.release.version,
-                "digest": row.release.digest,
-                "aliases": row.aliases,
-                "serving": (now := served.get(row.release.name)) is not None and now.release.version == row.release.version,
-                "gate": "passed" if row.release.evaluation.passed else "; ".join(row.release.evaluation.reasons),
-                **_describe_release(row.release),
+                "name": release.name,
+                "digest": release.digest,
+                "serving": (now := served.get(release.name)) is not None and now.release.version == release.version,
+                "gate": "passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons),
+                **_describe_release(release, aliases),
             }
-            for row in self._releases()
+            for release, aliases in self._releases()
         ]
 
     def list_adapters(self) -> list[dict[str, Any]]:
@@ -110,36 +98,36 @@ class ReleaseCatalogue:
         served = self._loaded_releases.by_name.values()
         return [
             {
-                "release": row.release.name,
-                "version": row.release.version,
-                "digest": (pointer := row.release.weights).adapter_digest,
-                "aliases": row.aliases,
+                "release": release.name,
+                "digest": (pointer := release.weights).adapter_digest,
                 "base": pointer.base,
                 "fits": [one.release.name for one in served if one.release.weights.base_digest == pointer.base_digest],
-                **_describe_release(row.release),
+                **_describe_release(release, aliases),
             }
-            for row in self._adapters()
+            for release, aliases in self._adapters()
         ]
 
-    def _read_releases(self) -> list[_CatalogueRow]:
+    def _read_releases(self) -> list[tuple[Release, list[str]]]:
         found = []
         for name in self._loaded_releases.names or self._registry.list_release_names():
             aliases = self._registry.list_aliases(name)
-            found += [_CatalogueRow(release, _select_aliases(release, aliases)) for release in self._registry.list_releases(name)]
+            found += [(release, _select_aliases(release, aliases)) for release in self._registry.list_releases(name)]
         return found
 
-    def _read_adapters(self) -> list[_CatalogueRow]:
+    def _read_adapters(self) -> list[tuple[Release, list[str]]]:
         offered = self._offered_adapters.list_offered()
         aliases = {name: self._registry.list_aliases(name) for name in {release.name for release in offered}}
-        return [_CatalogueRow(release, _select_aliases(release, aliases[release.name])) for release in offered]
+        return [(release, _select_aliases(release, aliases[release.name])) for release in offered]
 
 
 def _select_aliases(release: Release, aliases: dict[str, str]) -> list[str]:
     return sorted(alias for alias, version in aliases.items() if version == release.version)
 
 
-def _describe_release(release: Release) -> dict[str, Any]:
+def _describe_release(release: Release, aliases: list[str]) -> dict[str, Any]:
     return {
+        "version": release.version,
+        "aliases": aliases,
         "made": release.made.isoformat(),
         "licence": release.licence,
         "notice": release.notice,

@@ -58,9 +58,8 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         from audiotune.stable_audio.onednn_layers import pack_linear_layers
         from audiotune.stable_audio.release_weights import open_weights
 
-        return LoadedRelease(
-            release, pack_linear_layers(open_weights(self._store, release.weights, device=self._settings.device))
-        )
+        model = open_weights(self._store, release.weights, device=self._settings.device)
+        return LoadedRelease(release, pack_linear_layers(model))
 
     def require_consent(self, release: Release) -> None:
         governance.require_permission(self._store, "generate", release.lineage.recordings)
@@ -88,9 +87,8 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
 
         pointer = release.weights
         if not pointer.adapter_digest:
-            raise ModelError(
-                "the adapter's key does not carry its digest", where=pointer.adapter, cure="register the release again"
-            )
+            what, cure = "the adapter's key does not carry its digest", "register the release again"
+            raise ModelError(what, where=pointer.adapter, cure=cure)
         self._store.fetch(pointer.adapter)
         return Adapter(pointer.adapter_digest, lambda: self._store.fetch(pointer.adapter))
 
@@ -100,10 +98,8 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         adapters.check_adapter(loaded.model, adapter.fetch())
 
     def cache_release(self, release: Release) -> None:
-        try:
+        with suppress(OSError):  # a release is served, too, where the cache cannot be written
             write_atomic_file(self._cache_path(release.name), release.model_dump_json())
-        except OSError:
-            return  # a cache that cannot be written is no reason not to serve
 
     def load_cached(self) -> list[LoadedRelease]:
         found = [loaded for path in self._cache_paths() if (loaded := self._load_from_cache(path)) is not None]

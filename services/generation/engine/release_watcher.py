@@ -13,13 +13,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from audiotune.domain.release import Release
-from audiotune.errors import (
-    AudioTuneError,
-    GenerationError,
-    GovernanceError,
-    RegistryError,
-    StoreError,
-)
+from audiotune.errors import AudioTuneError, GenerationError, GovernanceError, RegistryError, StoreError
 from services.generation.engine.engine import Engine, Generate
 from services.generation.engine.loaded_releases import NOTHING_YET
 from services.generation.engine.work import LoadedRelease

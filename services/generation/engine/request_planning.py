@@ -6,13 +6,13 @@ import base64
 import binascii
 import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import soundfile as sf
 
 from audiotune.audio.sound import Sound
-from audiotune.domain.generation import LARGEST_SEED, GenerationRecord, GenerationRequest
+from audiotune.domain.generation import LARGEST_SEED, GenerationRequest
 from audiotune.errors import GenerationError, NotInStoreError, SoundError
 from audiotune.store.port import Store, compute_digest
 from services.generation.engine.adapters import AdapterResolver, ChosenAdapter
@@ -62,38 +62,34 @@ def plan_request(
     store: Store,
     member: str,
 ) -> GenerationPlan:
-    """The plan of a `seeded` request. Raises RequestError naming the field; NotReadyError when an adapter cannot be looked up."""
+    """The plan of a request that has a seed. Raises RequestError naming the field; NotReadyError when an adapter cannot be looked up."""
     from audiotune.stable_audio.sample import SamplingRequest, check_request
+    from audiotune.stable_audio.samplers import list_samplers
 
     init, init_digest = _load_init(settings, request, store, member)
     plan = _plan_lengths(loaded, request, init)
     init, redo = _split_init(plan, request, init)
     chosen = adapters.resolve(loaded, request.adapters)
-    added = tuple((one.adapter, one.extra) for one in chosen if one.extra)
-    asked = [
-        SamplingRequest(
-            request.prompt_with_key, negative_prompt=request.negative_prompt, seconds=_model_seconds(plan, loaded), steps=request.steps,
-            guidance=request.guidance, seed=(request.seed or 0) + number, sampler=request.sampler or _default_sampler(loaded), init=init,
-            init_strength=request.init_strength, redo=redo, adapters=added,
-        )
-        for number in range(request.count)
-    ]  # fmt: skip
+    first = SamplingRequest(
+        request.prompt_with_key,
+        negative_prompt=request.negative_prompt,
+        seconds=plan.seconds - (plan.head.duration_s if plan.head is not None else 0.0) + plan.loop_s,
+        steps=request.steps,
+        guidance=request.guidance,
+        seed=request.seed or 0,
+        sampler=request.sampler or list_samplers(loaded.model.objective)[0],
+        init=init,
+        init_strength=request.init_strength,
+        redo=redo,
+        adapters=tuple((one.adapter, one.extra) for one in chosen if one.extra),
+    )
+    asked = [replace(first, seed=first.seed + number) for number in range(request.count)]
     try:
         check_request(loaded.model, asked[-1])
     except GenerationError as e:
         field = {"redo": "inpaint_start_s"}.get(e.where, e.where) or "request"
         raise OutOfBoundsError(str(e), where=field, cure=e.cure or e.what) from e
     return GenerationPlan(asked, plan.seconds, init_digest, plan.head, plan.loop_s, chosen)
-
-
-def _default_sampler(loaded: LoadedRelease) -> str:
-    from audiotune.stable_audio import samplers
-
-    return samplers.list_samplers(loaded.model.objective)[0]
-
-
-def _model_seconds(plan: GenerationPlan, loaded: LoadedRelease) -> float:
-    return plan.seconds - (plan.head.duration_s if plan.head is not None else 0.0) + plan.loop_s
 
 
 def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound | None) -> GenerationPlan:
@@ -139,8 +135,8 @@ def _load_init(
     """The init sound, uploaded or kept here, and the digest of its file."""
     if request.init_sound:
         try:
-            record: GenerationRecord = read_sound_record(store, request.init_sound, member)
-            return decode_init(settings, store.get(record.blob), "init_sound"), request.init_sound
+            data = store.get(read_sound_record(store, request.init_sound, member).blob)
+            return _decode_init(settings, data, "init_sound"), request.init_sound
         except (UnknownSoundError, NotInStoreError):
             raise _init_error("init_sound", "no such sound, or not yours to hear") from None
     if request.init_audio:
@@ -148,11 +144,11 @@ def _load_init(
             data = base64.b64decode(request.init_audio, validate=True)
         except (binascii.Error, ValueError):
             raise _init_error("init_audio", "no base64") from None
-        return decode_init(settings, data, "init_audio"), compute_digest(data)
+        return _decode_init(settings, data, "init_audio"), compute_digest(data)
     return None, None
 
 
-def decode_init(settings: GenerationSettings, data: bytes, field: str) -> Sound:
+def _decode_init(settings: GenerationSettings, data: bytes, field: str) -> Sound:
     """A sound of at most `init_s` from a file's bytes. Raises InitAudioError."""
     try:
         with sf.SoundFile(io.BytesIO(data)) as file:

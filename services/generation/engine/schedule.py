@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from services.generation.engine.admission import Reservation, Reservations, lacks_room
 
@@ -145,9 +146,8 @@ class Schedule:
         for name in (self._queues.keys() | self._reservations.members) - {member}:
             reserved_count, reserved_s = self._reservations.sum_reserved(name, now)
             queue_s = reserved_s + (self._queues[name].cost_s if name in self._queues else 0.0)
-            wait_s += (
-                over_s if reserved_count else min(queue_s, over_s)
-            )  # members who were refused will ask for more than waits now
+            # members who were refused will ask for more than waits now
+            wait_s += over_s if reserved_count else min(queue_s, over_s)
             all_s += queue_s
         return min(wait_s, all_s)
 
@@ -222,23 +222,13 @@ class Schedule:
         self.remove(late)
         return late
 
-    def predict_wait_s(self, entry: QueueEntry, running_s: float = 0.0) -> float | None:
-        """Predicted seconds until a waiting entry is done, or None when it is not here."""
+    def predict_wait(self, entry: QueueEntry, running_s: float = 0.0) -> tuple[int, float] | None:
+        """(entries that will probably be made before it, predicted seconds until it is done), or None when it does not wait here."""
         queue = self._queues.get(entry.member)
         if queue is None or entry not in queue.waiting:
             return None
-        ahead_s = _sum_cost_s(queue.waiting, queue.waiting.index(entry) + 1)
-        others = (other for other in self._queues.values() if other is not queue)
-        return running_s + ahead_s + sum(min(other.cost_s, ahead_s) for other in others)
-
-    def count_ahead(self, entry: QueueEntry) -> int:
-        """How many sounds will probably be made before this one."""
-        queue = self._queues.get(entry.member)
-        if queue is None or entry not in queue.waiting:
-            return 0
         place = queue.waiting.index(entry)
-        return place + sum(min(len(other.waiting), place + 1) for other in self._queues.values() if other is not queue)
-
-
-def _sum_cost_s(entries: Iterable[QueueEntry], count: int) -> float:
-    return sum(entry.cost_s for entry, _ in zip(entries, range(count)))
+        own_s = sum(earlier.cost_s for earlier in islice(queue.waiting, place + 1))
+        others = [other for other in self._queues.values() if other is not queue]
+        ahead = place + sum(min(len(other.waiting), place + 1) for other in others)
+        return ahead, running_s + own_s + sum(min(other.cost_s, own_s) for other in others)

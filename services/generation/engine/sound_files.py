@@ -47,35 +47,23 @@ class SoundFileWriter:
 
     def _record_facts(self, asked: Any) -> dict[str, Any]:
         request, release = self.request, self.loaded.release
+        notices = (release.notice, *(one.release.notice for one in self.plan.adapters))
+        head_s = self.plan.head.duration_s if self.plan.head is not None else 0.0
         return {
+            **request.model_dump(include={"prompt", "bars", "bpm", "key", "bit_depth"}),
+            **{name: getattr(asked, name) for name in ("negative_prompt", "steps", "guidance", "seed", "sampler")},
             "format": self.format,
-            "prompt": request.prompt,
-            "negative_prompt": asked.negative_prompt,
             "seconds": round(self.plan.seconds, 6),
-            "bars": request.bars,
-            "bpm": request.bpm,
             "time_signature": request.time_signature if request.bars else None,
-            "key": request.key,
-            "steps": asked.steps,
-            "guidance": asked.guidance,
-            "seed": asked.seed,
-            "sampler": asked.sampler,
             "init": self.plan.init,
             "init_strength": asked.init_strength if asked.init is not None and asked.redo is None else None,
-            "redone": asked.redo and tuple(round(second + self._head_s, 6) for second in asked.redo),
-            "bit_depth": request.bit_depth,
+            "redone": asked.redo and tuple(round(second + head_s, 6) for second in asked.redo),
             "release": release.name,
             "version": release.version,
             "digest": release.digest,
             "adapters": tuple(one.as_applied for one in self.plan.adapters),
-            "notice": "; ".join(
-                dict.fromkeys(filter(None, (release.notice, *(one.release.notice for one in self.plan.adapters))))
-            ),
+            "notice": "; ".join(dict.fromkeys(filter(None, notices))),
         }
-
-    @property
-    def _head_s(self) -> float:
-        return self.plan.head.duration_s if self.plan.head is not None else 0.0
 
 
 def finish_sound(sound: Sound, request: GenerationRequest, plan: GenerationPlan) -> tuple[Sound, dict[str, Any]]:
@@ -127,6 +115,5 @@ def check_bit_depth(request: GenerationRequest, format: Format) -> None:
     """Raises OutOfBoundsError for a depth that the format lacks."""
     if request.bit_depth is not None and request.bit_depth not in DEPTHS[format]:
         known = ", ".join(map(str, DEPTHS[format])) or "none: its depth cannot be chosen"
-        raise OutOfBoundsError(
-            f"bit_depth {request.bit_depth} is none of {format}", where="bit_depth", cure=f"of {format}: {known}"
-        )
+        what, cure = f"bit_depth {request.bit_depth} is none of {format}", f"of {format}: {known}"
+        raise OutOfBoundsError(what, where="bit_depth", cure=cure)

@@ -53,7 +53,10 @@ class RequestMiddleware:
             await send(message)
 
         counted = int(scope["path"] not in _UNCOUNTED)
-        refused = _check_head(scope) or (_crowded_problem(self._open) if counted and self._open >= self._most else None)
+        refused = _check_head(scope)
+        if refused is None and counted and self._open >= self._most:
+            detail, headers = f"{self._open} requests are open. Try again in {_CROWDED_S} s", {"Retry-After": str(_CROWDED_S)}
+            refused = ProblemError(503, detail, code="crowded", headers={**headers, "Connection": "close"})
         self._open += counted
         try:
             if refused is not None:
@@ -71,11 +74,6 @@ class RequestMiddleware:
         if route not in _UNCOUNTED:
             facts = {"request_id": request_id, "method": scope["method"], "path": scope["path"][:200]}
             LOG.info(json.dumps({**facts, "status": status, "seconds": round(seconds, 3)}))
-
-
-def _crowded_problem(open_now: int) -> ProblemError:
-    headers = {"Retry-After": str(_CROWDED_S), "Connection": "close"}
-    return ProblemError(503, f"{open_now} requests are open. Try again in {_CROWDED_S} s", code="crowded", headers=headers)
 
 
 def _check_head(scope: Scope) -> ProblemError | None:

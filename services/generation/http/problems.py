@@ -53,7 +53,6 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
     def to_body(self, request_id: str, path: str) -> dict[str, Any]:
-        """As problem+json has it."""
         body: dict[str, Any] = {
             "type": f"urn:audio-tune:problem:{self.code}",
             "title": HTTPStatus(self.status).phrase,

@@ -19,8 +19,6 @@ from services.generation.http.problems import ProblemError, problem_from_validat
 from services.generation.settings import GenerationSettings
 
 _KINDS = ("application/json", "multipart/form-data")
-
-
 _JOB_INIT_MB = 8.0
 
 
@@ -40,14 +38,14 @@ async def read_generation_request(request: Request, settings: GenerationSettings
 
 
 def check_job_size(request: GenerationRequest) -> None:
-    """A job's request is kept with the job: init audio goes by the id of a kept sound, or is small. Raises Problem 413."""
+    """A job's request is kept with the job: init audio goes by the id of a kept sound, or is small. Raises ProblemError 413."""
     if request.init_audio and len(request.init_audio) > _JOB_INIT_MB * 1e6:
         fault = {"field": "init_audio", "message": f"at most {_JOB_INIT_MB:g} MB of base64; or give init_sound"}
         raise ProblemError(413, "the init audio is too large for a job", errors=[fault])
 
 
 async def read_body(request: Request, limit: int, within_s: float) -> bytes:
-    """The body, not read beyond `limit` bytes nor longer than `within_s`. Raises Problem 408, 413."""
+    """The body, not read beyond `limit` bytes nor longer than `within_s`. Raises ProblemError 408, 413."""
     try:
         return await asyncio.wait_for(_read_bytes(request, limit), within_s)
     except TimeoutError:
@@ -57,22 +55,22 @@ async def read_body(request: Request, limit: int, within_s: float) -> bytes:
 
 
 async def _read_bytes(request: Request, limit: int) -> bytes:
-    said = request.headers.get("content-length", "")
-    context, size = [], 0
-    if not (said.isdigit() and int(said[:20]) > limit):
+    announced = request.headers.get("content-length", "")
+    parts, size = [], 0
+    if not (announced.isdigit() and int(announced[:20]) > limit):
         async for part in request.stream():
             size += len(part)
             if size > limit:
                 break
-            context.append(part)
+            parts.append(part)
         else:
-            return b"".join(context)
+            return b"".join(parts)
     fault = {"field": "body", "message": f"at most {limit} bytes"}
     raise ProblemError(413, f"the body is larger than {limit / 1e6:g} MB", errors=[fault])
 
 
 def _parse_json_field(text: str) -> Any:
-    """A form's field that is JSON; what is none is left to the fields' own check."""
+    """A form's field that holds JSON; other text is left to the check of the fields."""
     try:
         return json.loads(text)
     except ValueError:

@@ -5,19 +5,12 @@ from __future__ import annotations
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from audiotune.domain.generation import Format, GenerationRecord, GenerationRequest
+from audiotune.domain.generation import MEDIA_TYPES, Format, GenerationRecord, GenerationRequest
 from services.generation.engine.sound_files import check_bit_depth
 from services.generation.http.problems import ProblemError
 from services.generation.jobs.events import GenerationJob
 
-_KINDS: dict[str, Format] = {
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/flac": "flac",
-    "audio/mpeg": "mp3",
-    "audio/ogg": "ogg",
-    "audio/opus": "opus",
-}
+_KINDS: dict[str, Format] = {**{kind: format for format, kind in MEDIA_TYPES.items()}, "audio/x-wav": "wav"}
 _JSON, _ANY = "application/json", ("*/*", "audio/*")
 
 
@@ -44,13 +37,12 @@ def headers_from_record(record: GenerationRecord) -> dict[str, str]:
         "synthetic": "true",
         "notice": record.notice,
     }
-    known = {name: value for name, value in facts.items() if value not in ("", None)}
-    return {f"X-Audio-Tune-{name.title()}": _ascii_line(value) for name, value in known.items()}
-
-
-def _ascii_line(value: object) -> str:
-    """A header's value is one line of ASCII."""
-    return " ".join(str(value).encode("ascii", "replace").decode().split())
+    lines = {
+        name: " ".join(str(value).encode("ascii", "replace").decode().split())
+        for name, value in facts.items()
+        if value not in ("", None)
+    }
+    return {f"X-Audio-Tune-{name.title()}": line for name, line in lines.items()}
 
 
 def choose_format(request: GenerationRequest, accept: str) -> tuple[Format, bool]:

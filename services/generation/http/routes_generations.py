@@ -16,7 +16,6 @@ from fastapi.responses import JSONResponse
 
 from audiotune.audio.sound import Sound
 from audiotune.domain.generation import MEDIA_TYPES, GenerationRecord, GenerationRequest
-from audiotune.errors import AudioTuneError
 from services.generation.engine.request_planning import draw_seed, plan_request
 from services.generation.engine.sound_files import SoundFileWriter
 from services.generation.engine.work import EngineWork
@@ -29,12 +28,11 @@ from services.generation.http.routes_jobs import create_job, draw_job_id
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
-_NEEDS_ADAPTERS = "with LoRA adapters of the group: names from `adapters` in /v1/releases"
 EXAMPLES = {
     "sound": {"summary": "a sound", "value": EXAMPLE},
     "loop": {"summary": "a loop", "value": {"prompt": "soft pulse", "bars": 1, "bpm": 120, "key": "A minor", "loop": True}},
     "adapters": {
-        "summary": _NEEDS_ADAPTERS,
+        "summary": "with LoRA adapters of the group: names from `adapters` in /v1/releases",
         "value": {**EXAMPLE, "adapters": [{"release": "grit", "strength": 0.7}, {"release": "tape:1", "strength": 0.3}]},
     },
 }
@@ -43,7 +41,6 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
 
 def build_router(context: GenerationContext) -> APIRouter:
     routes = APIRouter()
-    allowance = context.quotas
 
     @routes.post(
         "/v1/generations",
@@ -55,28 +52,24 @@ def build_router(context: GenerationContext) -> APIRouter:
         request: Request, member: str = Depends(context.authenticator.require_scope("generate"))
     ) -> Response:
         began = time.monotonic()
-        allowance.count_request(member)
+        context.quotas.count_request(member)
         asked = await request_parsing.read_generation_request(request, context.settings)
         body = draw_seed(asked)
         _log_prompt(context, request, body)
         wait_s = parse_wait_s(request.headers.getlist("prefer"))
-        with allowance.reserve_sound(member, (body.length_s or 0) * body.count):
+        with context.quotas.reserve_sound(member, (body.length_s or 0) * body.count):
             if wait_s == 0:
                 return accepted_response(await run_in_threadpool(create_job, context, member, draw_job_id(), body))
             format, as_json = choose_format(body, request.headers.get("accept", ""))
             loaded = _find_release(context, body)
             plan = await run_in_threadpool(plan_request, context.settings, context.adapters, loaded, body, context.store, member)
             work = context.engine.submit(loaded, plan.asked, member, context.settings.patience_s, ticket=hash(asked))
-        patience_s = context.settings.patience_s if wait_s is None else wait_s
-        sounds = await _await_sounds(
-            request, context, work, patience_s - (time.monotonic() - began) if wait_s is not None else None
-        )
+        left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
+        sounds = await _await_sounds(request, context, work, left_s)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
             return accepted_response(await run_in_threadpool(create_job, context, member, draw_job_id(), body))
-        keeping = SoundFileWriter(work.loaded, body, plan, format, member, context.store if context.settings.keep else None)
-        files = await asyncio.gather(
-            *(run_in_threadpool(keeping.write_sound, place, sound) for place, sound in enumerate(sounds))
-        )
+        writer = SoundFileWriter(work.loaded, body, plan, format, member, context.store if context.settings.keep else None)
+        files = await asyncio.gather(*(run_in_threadpool(writer.write_sound, n, sound) for n, sound in enumerate(sounds)))
         if not as_json:
             data, record = files[0]
             return Response(data, media_type=MEDIA_TYPES[format], headers=headers_from_record(record))
@@ -114,16 +107,11 @@ def _find_release(context: GenerationContext, body: GenerationRequest) -> Any:
     served = context.engine.loaded_releases.by_name
     if body.release and served and body.release not in served:
         if body.release in context.engine.loaded_releases.names:
-            raise _release_away_error(context, body.release)
+            why = context.engine.loaded_releases.trouble.get(body.release, "")
+            raise NotReadyError(f"release {body.release} is not served now: {why}", cure="see /v1/health")
         fault = {"field": "release", "message": f"one of {', '.join(served)}"}
         raise ProblemError(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
     return context.engine.loaded_releases.get(body.release)
-
-
-def _release_away_error(context: GenerationContext, name: str) -> AudioTuneError:
-    return NotReadyError(
-        f"release {name} is not served now: {context.engine.loaded_releases.trouble.get(name, '')}", cure="see /v1/health"
-    )
 
 
 async def _await_sounds(

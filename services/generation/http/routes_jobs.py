@@ -35,20 +35,19 @@ _EVERY_S = 0.25
 def build_router(context: GenerationContext) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     reads, makes = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("generate"))
-    allowance = context.quotas
 
     @routes.put("/{id}", summary="Make a job once, however often you retry", status_code=202)
     async def put_job(request: Request, id: str, member: str = makes, webhook: str = Query("", max_length=500)) -> Response:
-        allowance.count_request(member)
+        context.quotas.count_request(member)
         check_job_id(id)
         if webhook:
             await run_in_threadpool(webhooks.check_webhook, webhook, context.settings)
         body, began = draw_seed(await request_parsing.read_generation_request(request, context.settings)), datetime.now(UTC)
         sound_s = (body.length_s or 0) * body.count
-        with allowance.reserve_sound(member, sound_s):
+        with context.quotas.reserve_sound(member, sound_s):
             job = await run_in_threadpool(create_job, context, member, id, body, webhook, ticket=id)
         if job.made < began:  # it was made before: the client tries again
-            allowance.refund_sound(member, sound_s)
+            context.quotas.refund_sound(member, sound_s)
         return accepted_response(job)
 
     @routes.get("", summary="Your jobs, newest first")
@@ -150,7 +149,6 @@ def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[st
 
 
 def _predict_end_s(context: GenerationContext, member: str, id: str) -> float:
-    """Predicted seconds until a job ends."""
     try:
         job = context.job_store.read_recent(member, id)
     except DamagedJobError:

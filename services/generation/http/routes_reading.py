@@ -43,15 +43,13 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
         record = read_sound_record(context.store, digest, member)
         release = registry.read_release(record.release, record.version)
-        added = [(one, registry.read_release(one.release, one.version)) for one in record.adapters]
-        people = {*release.lineage.contributors, *(who for _, other in added for who in other.lineage.contributors)}
+        added = [(adapter, registry.read_release(adapter.release, adapter.version).lineage) for adapter in record.adapters]
+        people = {*release.lineage.contributors, *(name for _, lineage in added for name in lineage.contributors)}
         return {
             "generation": record.model_dump(mode="json"),
             "contributors": sorted(people),
             "lineage": release.lineage.model_dump(mode="json"),
-            "adapters": [
-                {**one.model_dump(mode="json"), "lineage": other.lineage.model_dump(mode="json")} for one, other in added
-            ],
+            "adapters": [{**one.model_dump(mode="json"), "lineage": lineage.model_dump(mode="json")} for one, lineage in added],
         }
 
     @routes.get("/v1/releases", summary="The releases of this service, newest first", dependencies=[reads])
@@ -120,12 +118,12 @@ def _describe_health(context: GenerationContext) -> dict[str, Any]:
 def _describe_loaded(loaded: LoadedRelease) -> dict[str, Any]:
     from audiotune.stable_audio import samplers
 
-    release = loaded.release
-    facts: dict[str, Any] = {"release": release.name, "version": release.version, "digest": release.digest}
-    model = loaded.model
-    return facts | {
+    return {
+        "release": loaded.release.name,
+        "version": loaded.release.version,
+        "digest": loaded.release.digest,
         "max_seconds": round(loaded.longest_s, 3),
-        "samplers": list(samplers.list_samplers(model.objective)) if model else [],
+        "samplers": list(samplers.list_samplers(loaded.model.objective)) if loaded.model else [],
     }
 
 

@@ -1,4 +1,4 @@
-"""Jobs and the engine: what the worker asks for is done by the engine, the encoders and the store."""
+"""Makes the worker's jobs on the engine, and keeps their sounds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 from audiotune.store.port import Store
-from services.generation.engine import request_planning, sound_files
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
+from services.generation.engine.request_planning import GenerationPlan, plan_request
+from services.generation.engine.sound_files import SoundFileWriter, check_bit_depth
 from services.generation.engine.work import EngineWork
 from services.generation.errors import AdapterLookupError, BusyError, NotReadyError
 from services.generation.jobs.events import GenerationJob, JobEvent
@@ -25,14 +26,14 @@ class JobHandle:
     """A job at work, or what refused it, or neither while its adapters cannot be looked up."""
 
     job: GenerationJob
-    plan: request_planning.GenerationPlan | None = None
+    plan: GenerationPlan | None = None
     work: EngineWork | None = None
     refused: Exception | None = None
     again_at: float = 0.0  # on the monotonic clock: when it is tried again
 
 
 class EngineMaker(JobMaker):
-    """Makes jobs on an engine and keeps their sounds."""
+    """See the module."""
 
     def __init__(self, engine: Engine, store: Store, adapters: AdapterResolver) -> None:
         self._engine, self._store, self._adapters = engine, store, adapters
@@ -52,9 +53,7 @@ class EngineMaker(JobMaker):
         job = handle.job
         loaded = self._engine.loaded_releases.get(job.request.release)
         try:
-            plan = request_planning.plan_request(
-                self._engine.settings, self._adapters, loaded, job.request, self._store, job.member
-            )
+            plan = plan_request(self._engine.settings, self._adapters, loaded, job.request, self._store, job.member)
         except AdapterLookupError:  # the job stays claimed and does not hold up those behind it
             handle.again_at = time.monotonic() + _AGAIN_S
             return
@@ -80,10 +79,9 @@ class EngineMaker(JobMaker):
         except (CancelledError, NotReadyError):
             return JobEvent(kind="back")
         format = job.request.format or "wav"
-        sound_files.check_bit_depth(job.request, format)
-        writer = sound_files.SoundFileWriter(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
-        made = [writer.write_sound(place, sound) for place, sound in enumerate(sounds)]
-        return JobEvent(kind="done", sounds=tuple(record for _, record in made))
+        check_bit_depth(job.request, format)
+        writer = SoundFileWriter(handle.work.loaded, job.request, handle.plan, format, job.member, self._store)
+        return JobEvent(kind="done", sounds=tuple(writer.write_sound(n, sound)[1] for n, sound in enumerate(sounds)))
 
     def cancel(self, handle: JobHandle) -> None:
         if handle.work is not None:

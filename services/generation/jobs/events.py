@@ -75,9 +75,18 @@ def job_from_events(member: str, id: str, events: Sequence[JobEvent]) -> Generat
     first, last = events[0], events[-1]
     assert first.request is not None
     state: JobState = _STATES.get(last.kind, last.kind)  # type: ignore[arg-type]
-    tries = sum(event.kind == "claimed" for event in events) - sum(event.kind == "back" for event in events)
     return GenerationJob(
-        member=member, id=id, state=state, length=len(events), made=first.at, changed=last.at, request=first.request,
-        digest=first.digest, webhook=first.webhook, worker=last.worker if state == "running" else "", sounds=last.sounds, tries=tries,
+        member=member,
+        id=id,
+        state=state,
+        length=len(events),
+        made=first.at,
+        changed=last.at,
+        request=first.request,
+        digest=first.digest,
+        webhook=first.webhook,
+        worker=last.worker if state == "running" else "",
+        tries=sum((event.kind == "claimed") - (event.kind == "back") for event in events),
+        sounds=last.sounds,
         problem=last.problem,
-    )  # fmt: skip
+    )

@@ -1,11 +1,8 @@
 """The jobs of all members in the store. Any replica may read and write it: nothing is changed, events are only added.
 
-jobs/log/<member>/<id>/<number>.json  events; a number is written once (conditional write), so two writers cannot both win
-jobs/open/<stamp>.<member>.<id>       one empty object for each job that has not ended
-jobs/of/<member>/<stamp>.<id>         the member's jobs in the order of time
-jobs/hooks/<stamp>.<member>.<id>      one for each job whose webhook is not delivered yet
-jobs/told/<member>/<id>.json          the attempts to deliver its webhook
-jobs/workers/<worker>                 heartbeats: a worker with an old one has lost its claims
+The number of an event is written once (conditional write), so two writers cannot both win. Empty objects mark the jobs that have
+not ended, those of each member, and those whose webhook is not delivered yet; their keys sort by time. audiotune/store/layout.py
+lists the prefixes.
 """
 
 from __future__ import annotations
@@ -160,7 +157,6 @@ class JobStore:
         self._store.delete(WEBHOOK_MARKERS.key(f"{stamp}.{member}.{id}"))
 
     def get_webhook_log(self, member: str, id: str) -> WebhookLog:
-        """The attempts to deliver the job's webhook so far."""
         try:
             return WebhookLog.model_validate_json(self._store.get(WEBHOOK_LOGS.key(member, f"{id}.json")))
         except (NotInStoreError, ValidationError):

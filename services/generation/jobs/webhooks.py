@@ -113,7 +113,6 @@ class WebhookSender:
                 LOG.exception("webhooks")
 
     def send_due(self, now: datetime) -> None:
-        """Sends the webhooks that are due."""
         for stamp, member, id in list(self._job_store.list_undelivered()):
             before = self._job_store.get_webhook_log(member, id)
             if before.next is not None and before.next > now:

@@ -16,14 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from audiotune.errors import AudioTuneError
-from services.generation.errors import (
-    AbandonedJobError,
-    BusyError,
-    DamagedJobError,
-    NotReadyError,
-    describe_error,
-    is_outage,
-)
+from services.generation.errors import AbandonedJobError, BusyError, DamagedJobError, NotReadyError, describe_error, is_outage
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobStore
 

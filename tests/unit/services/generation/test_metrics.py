@@ -61,6 +61,6 @@ def test_labels_are_bounded_whatever_is_asked_for(tmp_path: Path) -> None:
 
 def test_two_services_in_one_process_count_apart() -> None:
     one, two = Metrics(), Metrics()
-    one.count_queued(0.3)
+    one.queue_s.observe(0.3)
     assert read_samples(one.render_text({}))["audio_tune_queue_duration_seconds_count", frozenset()] == 1
     assert read_samples(two.render_text({}))["audio_tune_queue_duration_seconds_count", frozenset()] == 0

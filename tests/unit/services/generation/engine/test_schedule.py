@@ -245,9 +245,8 @@ def test_the_predicted_wait_grows_with_the_queue() -> None:
     mine = [QueueEntry("a", "x", 2.0) for _ in range(3)]
     schedule.add_entries(mine)
     schedule.add_entries([QueueEntry("b", "y", 1.0)])
-    assert [schedule.predict_wait_s(entry, 1.0) for entry in mine] == [4.0, 6.0, 8.0]
-    assert [schedule.count_ahead(entry) for entry in mine] == [1, 2, 3]
-    assert schedule.predict_wait_s(QueueEntry("a", "x", 1.0)) is None
+    assert [schedule.predict_wait(entry, 1.0) for entry in mine] == [(1, 4.0), (2, 6.0), (3, 8.0)]
+    assert schedule.predict_wait(QueueEntry("a", "x", 1.0)) is None
 
 
 def test_riding_along_with_others_does_not_starve_ones_own_first_entry() -> None:
