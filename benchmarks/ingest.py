@@ -125,7 +125,7 @@ def _jam(path: Path | None) -> np.ndarray:
             raise SystemExit("the jam must be stereo at 48 kHz")
         return frames
     sys.path.insert(0, str(REPOSITORY))
-    from audiotune.audio.synthesizer import play_jam
+    from tests.fakes.jam import play_jam
 
     sound = play_jam(5, 1)[0].resample(RATE_HZ).to_channels(2)
     return sound.data.T

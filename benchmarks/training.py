@@ -36,10 +36,12 @@ def some_sounds(folder: Path, count: int, longest_s: float) -> list[tuple[str, A
         sound = read_sound(path)
         found.append((path.stem.replace("_", " "), sound.cut(0, round(longest_s * sound.sample_rate_hz))))
     if not found:
-        from audiotune.audio.synthesizer import play_jam
+        from tests.fakes.jam import play_jam
 
         sound, events = play_jam(2, 0)
-        found = [(event.caption, sound.cut(event.start_frame, event.end_frame)) for event in events][:count]
+        rate_hz = sound.sample_rate_hz
+        bounds = [(event.caption, round(event.start_s * rate_hz), round(event.end_s * rate_hz)) for event in events]
+        found = [(caption, sound.cut(start, end)) for caption, start, end in bounds][:count]
     return found
 
 

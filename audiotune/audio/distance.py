@@ -91,8 +91,8 @@ def compute_kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> flo
         raise ValueError(f"embeddings of {reference.shape[1]} and of {other.shape[1]} values cannot be compared")
     width = compute_median_distance(reference)
     x, y = reference / width, other / width
-    k = _gaussian_kernel if kernel == "rbf" else _cubic_kernel
-    return _KAD_SCALE * (_average_off_diagonal(k(x, x)) + _average_off_diagonal(k(y, y)) - 2 * float(k(x, y).mean()))
+    within_x, within_y, across = (_compute_kernel(kernel, a, b) for a, b in ((x, x), (y, y), (x, y)))
+    return _KAD_SCALE * (_average_off_diagonal(within_x) + _average_off_diagonal(within_y) - 2 * float(across.mean()))
 
 
 def compute_median_distance(rows: Matrix) -> float:
@@ -159,12 +159,8 @@ def _find_onset(mel: Mel) -> int:
     return int((mel.max(axis=0) > _LIKE_FLOOR_DB).argmax())
 
 
-def _gaussian_kernel(x: Matrix, y: Matrix) -> Matrix:
-    return np.asarray(np.exp(-_squared_distances(x, y) / 2))
-
-
-def _cubic_kernel(x: Matrix, y: Matrix) -> Matrix:
-    return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
+def _compute_kernel(kernel: Kernel, x: Matrix, y: Matrix) -> Matrix:
+    return np.asarray(np.exp(-_squared_distances(x, y) / 2) if kernel == "rbf" else (x @ y.T / x.shape[1] + 1) ** 3)
 
 
 def _average_off_diagonal(k: Matrix) -> float:

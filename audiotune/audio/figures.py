@@ -68,17 +68,9 @@ def draw_spectrogram(sound: Sound, *, width_px: int = 480, height_px: int = 200,
         return render()
 
 
-def draw_curves(
-    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    *,
-    x: str = "",
-    y: str = "",
-    log_y: bool = False,
-    width_px: int = 640,
-    height_px: int = 260,
-) -> bytes:
+def draw_curves(series: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str = "", y: str = "", log_y: bool = False) -> bytes:
     """Lines with a legend: name -> (xs, ys). Values that are not finite leave gaps."""
-    with _open_axes(width_px, height_px) as (axes, render):
+    with _open_axes(640, 260) as (axes, render):
         for i, (name, (xs, ys)) in enumerate(series.items()):
             axes.plot(np.asarray(xs), np.asarray(ys, float), color=_PALETTE[i % len(_PALETTE)], lw=1.5, label=name)
         axes.set(xlabel=x, ylabel=y, yscale="log" if log_y else "linear")

@@ -20,7 +20,6 @@ MEDIA_TYPES: dict[Format, str] = {
     "ogg": "audio/ogg",
     "opus": "audio/opus",
 }
-MOST_ADAPTERS = 8
 LARGEST_SEED = 2**31 - 1  # exact in every client's numbers
 
 
@@ -59,20 +58,7 @@ class AppliedAdapter(FrozenModel):
 
 
 class GenerationRequest(FrozenModel):
-    """A request for one or several sounds.
-
-    Attributes:
-        seconds: or `bars` with `bpm` and `time_signature`; a beat is the signature's lower number, `bpm` counts quarters.
-        init_audio: base64 of a sound file to start from; or `init_sound`, a sound that was made before.
-        init_strength: how much of it is made anew, above 0 to 1.
-        inpaint_start_s, inpaint_end_s: only this part of the init sound is made anew; without an end up to its end.
-        extend_s: the init sound goes on for so long.
-        loop: its end runs into its beginning.
-        loudness_lufs: as far as a true peak of -1 dBTP allows.
-        count: sounds of the same words; their seeds count up from `seed`.
-        adapters: all of them together; their order does not matter. A release that is an adapter itself is heard at strength 1
-            unless it is named here.
-    """
+    """A request for one or several sounds."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -80,7 +66,9 @@ class GenerationRequest(FrozenModel):
     negative_prompt: str = Field(default="", max_length=1000, description="what to stay away from")
     seconds: float | None = Field(default=None, gt=0, le=600, description="length in seconds; default: 2, or the model's longest")
     bpm: float | None = Field(default=None, ge=20, le=400, description="quarter notes a minute; with `bars` it gives the length")
-    time_signature: str = Field(default="4/4", pattern=r"^([1-9]|[12]\d|3[0-2])/(1|2|4|8|16|32)$", description="of a bar")
+    time_signature: str = Field(
+        default="4/4", pattern=r"^([1-9]|[12]\d|3[0-2])/(1|2|4|8|16|32)$", description="of a bar; a beat is its lower number"
+    )
     bars: float | None = Field(default=None, gt=0, le=512, description="length in bars, instead of seconds; needs bpm")
     key: str | None = Field(
         default=None,
@@ -89,11 +77,11 @@ class GenerationRequest(FrozenModel):
     )
     steps: int = Field(default=50, ge=1, le=250, description="denoising steps")
     guidance: float = Field(default=4.0, ge=0, le=30, description="classifier-free guidance; 1 is none")
-    seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED, description="decides all noise; default: drawn and told")
+    seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED, description="decides all noise; default: a random one")
     sampler: str | None = Field(default=None, max_length=60, description="default: the release's own")
-    count: int = Field(default=1, ge=1, le=8, description="how many variations")
+    count: int = Field(default=1, ge=1, le=8, description="how many variations; their seeds count up from `seed`")
     init_audio: str | None = Field(default=None, description="base64 of a sound file to start from")
-    init_strength: float = Field(default=0.7, gt=0, le=1, description="how much of the init audio is made anew")
+    init_strength: float = Field(default=0.7, gt=0, le=1, description="how much of the init sound is made anew")
     init_sound: Digest | None = Field(default=None, description="digest of a sound that was made here, to start from")
     inpaint_start_s: float | None = Field(
         default=None, ge=0, le=600, description="the init sound is made anew from here, in seconds"
@@ -101,14 +89,22 @@ class GenerationRequest(FrozenModel):
     inpaint_end_s: float | None = Field(default=None, gt=0, le=600, description="up to here; default: its end")
     extend_s: float | None = Field(default=None, gt=0, le=600, description="seconds that are added to the init sound's end")
     loop: bool = Field(default=False, description="the end runs into the beginning without a seam")
-    loudness_lufs: float | None = Field(default=None, ge=-60, le=-5, description="integrated loudness to reach (ITU-R BS.1770)")
+    loudness_lufs: float | None = Field(
+        default=None,
+        ge=-60,
+        le=-5,
+        description="integrated loudness to reach (ITU-R BS.1770), as far as a true peak of -1 dBTP allows",
+    )
     bit_depth: int | None = Field(default=None, description="16, 24 or 32 (float) in wav, 16 or 24 in flac; default 24")
     format: Format | None = Field(
         default=None, description="wav, flac, mp3, ogg or opus; default: by the Accept header, else wav"
     )
     release: str | None = Field(default=None, max_length=200, description="name of the release; default: the one that serves")
     adapters: tuple[AdapterRequest, ...] = Field(
-        default=(), max_length=MOST_ADAPTERS, description="LoRA adapters of the group that are added to the release"
+        default=(),
+        max_length=8,
+        description="LoRA adapters of the group that are added to the release, in any order; a release that is "
+        "an adapter itself has strength 1 unless it is named here",
     )
 
     @field_validator("bars")

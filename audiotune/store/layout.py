@@ -79,7 +79,6 @@ _STEPS = "all steps"
 _AGREED: Mapping[User, str] = {"studio": "gp", "generation": "g", "pipelines": "gp"}  # append-only: nobody deletes
 _PREPARED: Mapping[User, str] = {"studio": "gp", "generation": "g", "pipelines": "gp"}  # the studio can run `prepare` itself
 _TRAINED: Mapping[User, str] = {"studio": "g", "generation": "g", "pipelines": "gp"}
-_JOBS: Mapping[User, str] = {"generation": "gpd"}
 
 BLOBS = Prefix(
     "blobs/",
@@ -179,30 +178,25 @@ INBOX = Prefix(
 )
 SOUND_HISTORY = Prefix("history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "gp"})
 TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "gp"})
-JOB_EVENTS = Prefix(
-    "jobs/log/", "events of generation jobs, by member, job and number", "generation", "generation", _JOBS, "jobs"
-)
-OPEN_JOBS = Prefix("jobs/open/", "an empty object for each job that has not ended", "generation", "generation", _JOBS, "jobs")
-MEMBER_JOBS = Prefix("jobs/of/", "an empty object for each job of a member, by time", "generation", "generation", _JOBS, "jobs")
-WEBHOOK_MARKERS = Prefix(
-    "jobs/hooks/", "an empty object for each job whose webhook is not delivered", "generation", "generation", _JOBS, "jobs"
-)
-WEBHOOK_LOGS = Prefix("jobs/told/", "attempts to deliver a job's webhook", "generation", "generation", _JOBS, "jobs")
-WORKERS = Prefix("jobs/workers/", "heartbeats of the workers that run jobs", "generation", "generation", _JOBS, "jobs")
-ALLOWANCES = Prefix(
-    "jobs/allowance/",
-    "requests and seconds of sound that each replica counted, by day",
-    "generation",
-    "generation",
-    _JOBS,
-    "jobs",
-)
+
+
+def _describe_jobs_prefix(path: str, holds: str) -> Prefix:
+    return Prefix(path, holds, "generation", "generation", {"generation": "gpd"}, limit="jobs")
+
+
+JOB_EVENTS = _describe_jobs_prefix("jobs/log/", "events of generation jobs, by member, job and number")
+OPEN_JOBS = _describe_jobs_prefix("jobs/open/", "an empty object for each job that has not ended")
+MEMBER_JOBS = _describe_jobs_prefix("jobs/of/", "an empty object for each job of a member, by time")
+WEBHOOK_MARKERS = _describe_jobs_prefix("jobs/hooks/", "an empty object for each job whose webhook is not delivered")
+WEBHOOK_LOGS = _describe_jobs_prefix("jobs/told/", "attempts to deliver a job's webhook")
+WORKERS = _describe_jobs_prefix("jobs/workers/", "heartbeats of the workers that run jobs")
+ALLOWANCES = _describe_jobs_prefix("jobs/allowance/", "requests and seconds of sound that each replica counted, by day")
 SETUP_PROBE = Prefix(
     "jobs/.bootstrap",
     "one object, written, read and deleted to try the key",
     "audiotune.store.setup",
     "audiotune.store.setup",
-    _JOBS,
+    {"generation": "gpd"},
     "jobs",
 )
 SOUNDS = Prefix("sounds/", "generated sounds, under their SHA-256", "generation", "generation", {"generation": "gpd"})

@@ -1,11 +1,10 @@
-"""A small modular synthesizer that plays jams: sounds, their captions and their exact boundaries.
+"""A small modular synthesizer: sounds and their captions.
 
 The demo, the tests and the tiny base are made with it. Every word of a caption is true of the sound, so that a model can learn it
 and a test can measure it.
 """
 
-from audiotune.audio.synthesizer.jam import JamEvent, play_jam
 from audiotune.audio.synthesizer.patch import ENVELOPES, REGISTERS, TIMBRES, Patch, make_random_patch
 from audiotune.audio.synthesizer.voice import play_patch
 
-__all__ = ["ENVELOPES", "REGISTERS", "TIMBRES", "JamEvent", "Patch", "make_random_patch", "play_jam", "play_patch"]
+__all__ = ["ENVELOPES", "REGISTERS", "TIMBRES", "Patch", "make_random_patch", "play_patch"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from audiotune.audio.sound import Frames
-from audiotune.audio.synthesizer import ENVELOPES, REGISTERS, TIMBRES, Patch, make_random_patch, play_jam, play_patch
+from audiotune.audio.synthesizer import ENVELOPES, REGISTERS, TIMBRES, Patch, make_random_patch, play_patch
+from tests.fakes.jam import play_jam
 
 RATE = 22_050
 
