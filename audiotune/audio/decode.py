@@ -20,7 +20,7 @@ from audiotune.audio.sound import Frames
 from audiotune.audio.wav import BYTES_BY_SUBTYPE, find_data_offset, read_pcm_blocks
 from audiotune.errors import SoundError
 
-_BLOCK_FRAMES = 1 << 16
+BLOCK_FRAMES = 1 << 16
 _BIT_DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _SUFFIXES = {"WAVEX": ".wav", "RF64": ".wav"} | {
     format: f".{format.lower()}" for format in ("WAV", "AIFF", "FLAC", "OGG", "MP3", "CAF", "W64", "AU")
@@ -54,7 +54,7 @@ class DecodedFile:
 
 
 @contextmanager
-def open_sound(path: Path) -> Iterator[DecodedFile]:
+def open_sound(path: Path, block_frames: int = BLOCK_FRAMES) -> Iterator[DecodedFile]:
     """Opens a file for one streaming decode.
 
     Raises:
@@ -68,14 +68,14 @@ def open_sound(path: Path) -> Iterator[DecodedFile]:
     try:
         file = sf.SoundFile(path)
     except (sf.LibsndfileError, RuntimeError, OSError, ValueError, TypeError) as e:
-        with _open_with_av(path, str(e)) as decoded:
+        with _open_with_av(path, block_frames, str(e)) as decoded:
             yield decoded
         return
     with file:
-        yield _decode_with_soundfile(file, path)
+        yield _decode_with_soundfile(file, path, block_frames)
 
 
-def _decode_with_soundfile(file: sf.SoundFile, path: Path) -> DecodedFile:
+def _decode_with_soundfile(file: sf.SoundFile, path: Path, block_frames: int) -> DecodedFile:
     # libsndfile says 2**63 - 1 where a stream's length is unknown.
     promised = file.frames if 0 <= file.frames < 1 << 60 else None
     return DecodedFile(
@@ -85,22 +85,22 @@ def _decode_with_soundfile(file: sf.SoundFile, path: Path) -> DecodedFile:
         channels=int(file.channels),
         promised_frames=promised,
         suffix=_SUFFIXES.get(file.format, ""),
-        blocks=_check_blocks(_read_blocks(file, path), path, promised, int(file.samplerate)),
+        blocks=_check_blocks(_read_blocks(file, path, block_frames), path, promised, int(file.samplerate)),
     )
 
 
-def _read_blocks(file: sf.SoundFile, path: Path) -> Iterator[Frames]:
+def _read_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
     width = BYTES_BY_SUBTYPE.get(file.subtype)
     if file.format in ("WAV", "WAVEX") and file.endian == "FILE" and width:
         with path.open("rb") as raw:
             offset = find_data_offset(raw, file.channels, width)
         if offset is not None:
-            return read_pcm_blocks(path, offset, file.frames, file.channels, width)
-    return _read_soundfile_blocks(file, path)
+            return read_pcm_blocks(path, offset, file.frames, file.channels, width, block_frames)
+    return _read_soundfile_blocks(file, path, block_frames)
 
 
-def _read_soundfile_blocks(file: sf.SoundFile, path: Path) -> Iterator[Frames]:
-    buffer = np.empty((_BLOCK_FRAMES, file.channels), np.float32)
+def _read_soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
+    buffer = np.empty((block_frames, file.channels), np.float32)
     while True:
         try:
             block = file.read(out=buffer)
@@ -189,7 +189,7 @@ def _has_last_ogg_page(file: BinaryIO, size: int) -> bool:
 
 
 @contextmanager
-def _open_with_av(path: Path, reason: str) -> Iterator[DecodedFile]:
+def _open_with_av(path: Path, block_frames: int, reason: str) -> Iterator[DecodedFile]:
     import av
 
     try:
@@ -201,7 +201,7 @@ def _open_with_av(path: Path, reason: str) -> Iterator[DecodedFile]:
             raise SoundError("there is no sound in it, only pictures or data", where=path.name, cure="export its sound as WAV")
         stream = container.streams.audio[0]
         try:
-            yield _decode_with_av(container, stream, path)
+            yield _decode_with_av(container, stream, path, block_frames)
         except av.error.FFmpegError as e:
             raise SoundError(f"the sound breaks off: {_strip_path(e)}", where=path.name, cure="copy it again") from e
 
@@ -214,7 +214,7 @@ def _describe_open_failure(path: Path, reason: str) -> str:
     return f"this is no sound file ({_strip_path(reason)})"
 
 
-def _decode_with_av(container: Any, stream: Any, path: Path) -> DecodedFile:
+def _decode_with_av(container: Any, stream: Any, path: Path, block_frames: int) -> DecodedFile:
     rate, channels = int(stream.codec_context.sample_rate or 0), int(stream.codec_context.channels or 0)
     if rate <= 0 or channels <= 0:
         raise SoundError("its sound has no rate or no channels", where=path.name, cure=_EXPORT)
@@ -230,7 +230,7 @@ def _decode_with_av(container: Any, stream: Any, path: Path) -> DecodedFile:
         promised_frames=promised,
         suffix=_AV_SUFFIXES.get(kind, f".{kind}"),
         # Encoders round to whole packets and players trim them: a quarter of a second is no damage.
-        blocks=_check_blocks(_read_av_blocks(container, stream), path, promised, rate, slack=rate // 4),
+        blocks=_check_blocks(_read_av_blocks(container, stream, block_frames), path, promised, rate, slack=rate // 4),
     )
 
 
@@ -241,8 +241,8 @@ def _read_av_frame_count(container: Any, stream: Any, rate: int) -> int | None:
     return round(container.duration / 1e6 * rate) if container.duration and only_sound else None
 
 
-def _read_av_blocks(container: Any, stream: Any) -> Iterator[Frames]:
-    """Decoded packets, joined to blocks of at least 65,536 frames: many small ones would be slow to process."""
+def _read_av_blocks(container: Any, stream: Any, block_frames: int) -> Iterator[Frames]:
+    """Decoded packets, joined to blocks of at least `block_frames`: many small ones would be slow to process."""
     import av
 
     resampler = av.AudioResampler(format="flt", rate=stream.codec_context.sample_rate)
@@ -251,7 +251,7 @@ def _read_av_blocks(container: Any, stream: Any) -> Iterator[Frames]:
         part = frame.to_ndarray().reshape(-1, channels)
         parts.append(part)
         held += len(part)
-        if held >= _BLOCK_FRAMES:
+        if held >= block_frames:
             yield np.concatenate(parts)
             parts, held = [], 0
     if held:

@@ -191,7 +191,7 @@ class GenerationRecord(FrozenModel):
     key: str | None = Field(default=None, description="musical key, in words")
     redone: tuple[float, float] | None = Field(default=None, description="seconds of the init sound that were made anew or added")
     seam_db: float | None = Field(default=None, description="of a loop: step from end to beginning against its usual steps")
-    loudness_lufs: float | None = Field(default=None, description="reached, where one was asked for")
+    loudness_lufs: float | None = Field(default=None, description="reached, where the request has one")
     bit_depth: int | None = None
     release: str
     version: str
@@ -199,7 +199,7 @@ class GenerationRecord(FrozenModel):
     adapters: tuple[AppliedAdapter, ...] = Field(default=(), description="LoRA adapters that were added, with their strengths")
     synthetic: Literal[True] = True
     notice: str = ""
-    member: str = Field(default="", description="who asked for it; empty or `anyone` where nobody had to say")
+    member: str = Field(default="", description="who requested it; empty or `anyone` without sign-in")
     made: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property

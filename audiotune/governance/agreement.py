@@ -27,9 +27,9 @@ class Member(FrozenModel):
 
     Attributes:
         id: short, small letters; used in files and annotations.
-        consents_to: uses this member agrees to for every recording they are heard in, until they say otherwise.
-            Empty: each recording needs a consent record of its own.
-        left: the member has left the group; nothing of theirs passes a gate.
+        consents_to: uses that this member agrees to for all recordings they are heard in, unless a record differs.
+            Empty: each recording needs a consent record.
+        left: the member has left the group; their recordings pass no gate.
     """
 
     id: MemberId

@@ -179,7 +179,7 @@ class Kubeflow:
     def step_progress(self, run: str, step: str) -> Progress | None:
         """How far a running step is, by the last progress line in its log; None where there is none yet.
 
-        While the step's pod waits, the words are what Kubernetes says it waits for.
+        While the step's pod waits, the words are Kubernetes' message about it.
         """
         for pod in self._step_pods(run, step):
             if found := find_last_progress(self._pod_log(run, pod)):

@@ -111,7 +111,7 @@ def _parse_attempts(name: str) -> list[int]:
 def find_failure_line(log: str) -> str:
     """The line of a step's log that says why it failed: the step's last words (audiotune.reporting.last_words).
 
-    Where Kubeflow's driver or launcher gave up, before the step began or after it was done, that is the reason.
+    Where Kubeflow's driver or launcher failed, before the step began or after it ended, its message is the reason.
     """
     lines = [line.strip() for line in log.splitlines()]
     for line in reversed(lines):

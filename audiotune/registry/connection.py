@@ -58,7 +58,7 @@ def artifact_location() -> str | None:
 
 @contextlib.contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Turns whatever MLflow raises inside into a RegistryError that says that `what` failed."""
+    """Turns every exception inside into a RegistryError: "`what` failed"."""
     try:
         yield
     except RegistryError:

@@ -1,6 +1,6 @@
 """Releases in MLflow's model registry: one registered version each, its files, tags and aliases.
 
-MLflow holds the release's JSON, config, card and report; the weights stay in the store, under the digest that is tagged here.
+MLflow has the release's JSON, config, model card and report; the weights stay in the store, under the digest in a tag.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
         The release with its version.
 
     Raises:
-        RegistryError: MLflow is away or refuses; nothing is registered then.
+        RegistryError: MLflow does not answer or refuses; nothing is registered then.
     """
     known = _find_version(release.name, release.digest, release.weights.adapter_digest)
     if known is not None:

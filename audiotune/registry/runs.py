@@ -15,7 +15,7 @@ from audiotune.registry.connection import artifact_location, find_in_mlflow, get
 _BATCH = 100  # metrics sent at once
 _EVERY_S = 20.0  # or after this long
 _LONGEST_PARAM = 6000  # characters MLflow takes
-_MOST_UNSENT = 5000  # unsent metrics kept while MLflow is away
+_MOST_UNSENT = 5000  # unsent metrics kept while MLflow does not answer
 
 
 class MlflowRun:
@@ -78,7 +78,7 @@ def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = Non
     """A new run, or the one of `run_id`, or the one Kubeflow opened (MLFLOW_RUN_ID).
 
     Raises:
-        RegistryError: MLflow is away or refuses.
+        RegistryError: MLflow does not answer or refuses.
     """
     joined = run_id or os.environ.get("MLFLOW_RUN_ID")
     if joined:

@@ -1,8 +1,7 @@
-"""The users of the bucket: their rights as IAM policies, and the calls that put these in force on a MinIO server.
+"""The users of the bucket: their rights as IAM policies, and the calls that create them on a MinIO server.
 
-The rights come from the table in `layout`. S3 itself has no users; this speaks MinIO's admin protocol. With another store, an operator
-gives the same rights by its own means: `python -m audiotune.store.bootstrap --print-policies` writes them in the IAM language that all
-of them read.
+The rights come from the table in `layout`. S3 itself has no users, so this module uses MinIO's admin protocol. Operators of another
+store give its users the policies that `python -m audiotune.store.bootstrap --print-policies` prints.
 """
 
 from __future__ import annotations
