@@ -1,4 +1,4 @@
-"""The studio's door: `python -m services.studio --store FOLDER`."""
+"""Starts the studio: `python -m services.studio --store FOLDER`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.studio.settings import PREFIX, StudioSettings, load_studio_setting
 
 
 def build_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m services.studio",
         description="The group's web page: upload, annotate, generate, releases, agreement.",
         epilog=f"Every flag is also an environment variable, as in {PREFIX}PORT=8080.",
@@ -21,20 +21,20 @@ def build_parser() -> argparse.ArgumentParser:
     for name, info in StudioSettings.model_fields.items():
         if name in ("kfp_token", "oidc_client_secret"):  # a secret on a command line is a secret in the process list
             continue
-        made.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"{info.description} (default {info.default!s})")
-    return made
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"{info.description} (default {info.default!s})")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     given: dict[str, Any] = vars(build_parser().parse_args(argv))
     try:
         settings = load_studio_settings(**given)
-        # The first process of a container hears no signal that it does not ask for.
+        # The first process of a container ignores every signal that it has no handler for.
         signal.signal(signal.SIGTERM, _raise_interrupt)
         from services.studio.app import serve_studio  # gradio takes seconds to import
 
         serve_studio(settings)
-    except KeyboardInterrupt:  # before the doors were open; afterwards gradio closes them
+    except KeyboardInterrupt:  # before the server has started; afterwards gradio stops it
         return 0
     except AudioTuneError as e:
         print(f"studio: {e}", file=sys.stderr)
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _raise_interrupt(signum: int, frame: FrameType | None) -> None:
-    """As Ctrl-C does: what is being answered ends, within five seconds, and the process with it."""
+    """As Ctrl-C does: requests in progress end within five seconds, and the process with them."""
     raise KeyboardInterrupt
 
 

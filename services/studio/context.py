@@ -1,11 +1,10 @@
-"""The context: everything that a page may use, put together once. Knows no gradio."""
+"""The context: everything that a page may use, created once. Does not import gradio."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from audiotune.errors import AgreementError
@@ -16,7 +15,6 @@ from audiotune.runs.local_runner import LocalRunner
 from audiotune.runs.port import PipelineRunner
 from audiotune.store import Store, open_store
 from services.studio.generation_client import HttpGenerationClient
-from services.studio.history import GenerationClient
 from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
 from services.studio.run_records import RunRights
@@ -27,7 +25,7 @@ from services.studio.training_runs import TrainingRuns
 from services.studio.upload_runs import UploadRuns
 from services.studio.vocabulary import StoredVocabulary
 
-_PREPARE_AT_ONCE = 2  # uploads that are cut on this machine at the same time; the others wait
+_PREPARE_AT_ONCE = 2  # uploads that are segmented on this machine at the same time; the others wait
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,13 @@ class StudioContext:
     vocabulary: StoredVocabulary
     annotation_queue: AnnotationQueue
     upload_runs: UploadRuns
-    generation: GenerationClient
+    generation: HttpGenerationClient
     training_runs: TrainingRuns
     sessions: SessionStore
 
     @property
     def requires_sign_in(self) -> bool:
-        """Whether members sign in; else whoever reaches the page chooses a name."""
+        """Whether members sign in; otherwise everybody who reaches the page chooses a name."""
         return self.settings.access == "members"
 
     @property
@@ -55,36 +53,31 @@ class StudioContext:
         return self.requires_sign_in and bool(self.settings.oidc_issuer)
 
     def find_member(self, signed_in: str | None, chosen: str) -> str:
-        """The member who sits here, also one who has left; "" for nobody of the group. Where members sign in, no choice counts."""
+        """The present member, also one who has left; "" for somebody outside the group. `chosen` counts only without sign-in."""
         member = (signed_in or "") if self.requires_sign_in else chosen
         agreement = read_current_agreement(self.store)
         return member if agreement and agreement.find_member(member) else ""
 
     def find_active_member(self, signed_in: str | None, chosen: str) -> str:
-        """Like `present`, but only somebody who may do things: not one who has left."""
+        """Like `find_member`, without members who have left."""
         member = self.find_member(signed_in, chosen)
         return member if member in self.annotation_queue.list_active_members() else ""
 
     def require_agreement(self) -> Agreement:
         """The agreement in force. Raises AgreementError when the store has none."""
-        found = read_current_agreement(self.store)
-        if found is None:
-            raise AgreementError(
-                "the store holds no agreement yet", cure="fill in agreement.toml together and publish it with the first ingest"
-            )
-        return found
+        agreement = read_current_agreement(self.store)
+        if agreement is None:
+            cure = "fill in agreement.toml together and publish it with the first ingest"
+            raise AgreementError("the store holds no agreement yet", cure=cure)
+        return agreement
 
 
 def create_context(
-    settings: StudioSettings,
-    *,
-    preparer: PipelineRunner | None = None,
-    maker: GenerationClient | None = None,
-    trainer: PipelineRunner | None = None,
+    settings: StudioSettings, *, preparer: PipelineRunner | None = None, trainer: PipelineRunner | None = None
 ) -> StudioContext:
-    """Puts the context together; the runners and the generation client may be replaced. Raises StoreError when the store is away."""
+    """Creates the context; tests replace the runners. Raises StoreError when the store is unreachable."""
     store = open_store(settings.store or None)
-    library, words = LibraryCache(store), StoredVocabulary(store)
+    library, vocabulary = LibraryCache(store), StoredVocabulary(store)
     signs_in = settings.access == "members"
 
     def owns(member: str) -> bool:
@@ -92,36 +85,36 @@ def create_context(
 
     preparer = preparer or _create_runner(settings, store, "prepare")
     trainer = trainer or _create_runner(settings, store, "tune")
+    service_tokens = MemberTokens(store) if signs_in else None
     return StudioContext(
         settings=settings,
         store=store,
         library=library,
-        vocabulary=words,
-        annotation_queue=AnnotationQueue(store, library, words),
+        vocabulary=vocabulary,
+        annotation_queue=AnnotationQueue(store, library, vocabulary),
         upload_runs=UploadRuns(store, preparer, library, RunRights("members", signs_in, owns)),
-        generation=maker
-        or HttpGenerationClient(settings.generation_url, settings.generation_limit_s, MemberTokens(store) if signs_in else None),
+        generation=HttpGenerationClient(settings.generation_url, settings.generation_limit_s, service_tokens),
         training_runs=TrainingRuns(store, trainer, RunRights(settings.releases_by, signs_in, owns)),
         sessions=create_session_store(settings, store),
     )
 
 
 def create_session_store(settings: StudioSettings, store: Store, now: Callable[[], float] = time.monotonic) -> SessionStore:
-    """Sessions that stand on what members sign in with."""
+    """Sessions whose proof is the password or the identity that members sign in with."""
     if not settings.oidc_issuer:
         return SessionStore(settings.session_s, create_password_check(store), now)
     return SessionStore(settings.session_s, None if settings.oidc_claim_is_member else create_identity_check(store), now)
 
 
 def _create_runner(settings: StudioSettings, store: Store, pipeline: Literal["prepare", "tune"]) -> PipelineRunner:
-    """Where a pipeline runs: on Kubeflow when its address is set, else on this machine."""
+    """A runner on Kubeflow when its address is set, otherwise on this machine."""
     if settings.kfp_url:
         server = Kubeflow(
             settings.kfp_url, token=settings.kfp_token, namespace=settings.kfp_namespace, timeout_s=20, pages=settings.kfp_pages
         )
         name = settings.kfp_pipeline if pipeline == "prepare" else settings.kfp_tune
         return KubeflowRunner(server, name, store_url=store.url, account=settings.kfp_service_account)
-    work = Path(settings.work_folder)
+    work = settings.work_folder
     if pipeline == "prepare":
         folder, limit_s = work / "uploads", settings.run_limit_s
         return LocalRunner(store.url, folder, pipeline, recipe=settings.recipe, limit_s=limit_s, at_once=_PREPARE_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The generation service over HTTP, behind the port `making.Maker`."""
+"""The client of the generation service, over HTTP."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from services.studio.history import ServiceSound, SoundRequest
 
 
 class HttpGenerationClient:
-    """Asks the generation service.
+    """The generation service as the studio uses it. Raises GenerationError.
 
     Args:
         url: its address.
         limit_s: longest to wait for sounds, in seconds.
-        token_of: gives a member's token where the service asks for one.
+        token_of: returns a member's token; None where the service needs none.
     """
 
     def __init__(self, url: str, limit_s: int, token_of: Callable[[str], str] | None = None) -> None:
@@ -30,27 +30,28 @@ class HttpGenerationClient:
         self._url = url.rstrip("/")
         self._http = httpx.Client(base_url=self._url, timeout=httpx.Timeout(limit_s, connect=5))
 
-    def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]:
+    def generate_sounds(self, request: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]:
         """All variations in one call; `audiotune.client` asks for one sound at a time."""
         try:
             headers = {"Accept": "application/json"}
             if token := self._token_of(member):
                 headers["Authorization"] = f"Bearer {token}"
-            answer = self._http.post("/v1/generations", json=_build_body(wish, init), headers=headers)
+            answer = self._http.post("/v1/generations", json=_build_body(request, init), headers=headers)
         except httpx.TimeoutException:
             raise GenerationError("the generation service did not answer in time", cure="try fewer steps, or later") from None
         except httpx.HTTPError:
             cure = "start it with `make serve`; on a cluster look at its pods"
             raise GenerationError("the generation service is away", cure=cure) from None
-        found = _parse_object(answer)
+        body = _parse_object(answer)
         if answer.is_error:
-            raise GenerationError(_describe_problem(answer.status_code, found))
-        return [_parse_sound(wish, entry) for entry in found.get("generations", [])]
+            raise GenerationError(_describe_problem(answer.status_code, body))
+        return [_parse_sound(request, entry) for entry in body.get("generations", [])]
 
     def list_releases(self, member: str = "") -> list[dict[str, Any]]:
         return Client(self._url, self._token_of(member)).releases()
 
     def read_limits(self) -> dict[str, Any]:
+        """`max_seconds` and `samplers` of the served release, as far as the service names them."""
         health = Client(self._url).health()
         if not health.get("ready", True):
             reason = str(health.get("reason") or "it is loading its release")
@@ -58,17 +59,16 @@ class HttpGenerationClient:
         return health
 
 
-def _build_body(wish: SoundRequest, init: Path | None) -> dict[str, Any]:
-    fields: dict[str, Any] = wish.model_dump(exclude_none=True, exclude={"strength", "adapters"})
-    if not wish.sampler:
-        fields.pop("sampler")
+def _build_body(request: SoundRequest, init: Path | None) -> dict[str, Any]:
+    unset = set() if request.sampler else {"sampler"}
+    fields: dict[str, Any] = request.model_dump(exclude_none=True, exclude={"strength", "adapters", *unset})
     if init is not None:
-        fields.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=wish.strength)
+        fields.update(init_audio=base64.b64encode(init.read_bytes()).decode(), init_strength=request.strength)
     try:
-        fields["adapters"] = [parse_adapter(part) for part in wish.adapters.split(",") if part.strip()]
+        fields["adapters"] = [parse_adapter(part) for part in request.adapters.split(",") if part.strip()]
     except ValueError:
         cure = "write them as in grit=0.7, tape=0.3"
-        raise GenerationError(f"the adapters cannot be read: {wish.adapters[:100]}", cure=cure) from None
+        raise GenerationError(f"the adapters cannot be read: {request.adapters[:100]}", cure=cure) from None
     try:
         return GenerationRequest.model_validate(fields).model_dump(exclude_none=True)
     except ValidationError as e:
@@ -76,28 +76,30 @@ def _build_body(wish: SoundRequest, init: Path | None) -> dict[str, Any]:
         raise GenerationError(f"this cannot be asked for ({faults})", cure="change the field named") from e
 
 
-def _parse_sound(wish: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
+def _parse_sound(request: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
     return ServiceSound(
         audio=base64.b64decode(entry["audio"]),
         format=entry["format"],
         seed=entry["seed"],
         release=f"{entry['release']} {entry.get('version', '')}".strip(),
         digest=entry["digest"],
-        wish=wish,
+        wish=request,
     )
 
 
 def _parse_object(answer: httpx.Response) -> dict[str, Any]:
     try:
-        found = answer.json()
+        body = answer.json()
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {}
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
-def _describe_problem(status: int, found: dict[str, Any]) -> str:
+def _describe_problem(status: int, problem: dict[str, Any]) -> str:
     """problem+json in words: what is wrong, and with which field."""
-    words = str(found.get("detail") or found.get("title") or f"it answers {status}")
-    faults = [f"{e.get('field', '')}: {e.get('message', '')}".strip(": ") for e in found.get("errors", []) if isinstance(e, dict)]
+    words = str(problem.get("detail") or problem.get("title") or f"it answers {status}")
+    faults = [
+        f"{e.get('field', '')}: {e.get('message', '')}".strip(": ") for e in problem.get("errors", []) if isinstance(e, dict)
+    ]
     faults = [fault for fault in faults if fault not in words]  # the service may have said it in the sentence already
     return f"the service says: {words}{' (' + '; '.join(faults) + ')' if faults else ''}"

@@ -1,12 +1,11 @@
-"""The port to the generation service, and each member's history of generated sounds."""
+"""Requests to the generation service, and each member's history of generated sounds."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,17 +47,6 @@ class ServiceSound(BaseModel):
     release: str
     digest: str
     wish: SoundRequest
-
-
-class GenerationClient(Protocol):
-    """The generation service as the studio uses it. Raises GenerationError; "away" in its sentence means unreachable."""
-
-    def generate_sounds(self, wish: SoundRequest, init: Path | None, member: str = "") -> list[ServiceSound]: ...
-
-    def list_releases(self, member: str = "") -> list[dict[str, Any]]: ...
-
-    def read_limits(self) -> dict[str, Any]:
-        """`max_seconds` and `samplers` of the served release, as far as the service names them."""
 
 
 class HistorySound(BaseModel):
@@ -103,23 +91,23 @@ class HistorySound(BaseModel):
         }
 
     def _list_facts(self) -> list[tuple[str, str]]:
-        wish = self.wish
+        request = self.wish
         facts = [
             ("seed", str(self.seed)),
             ("length", f"{self.seconds:.1f} s"),
-            ("steps", str(wish.steps)),
-            ("guidance", f"{wish.guidance:g}"),
+            ("steps", str(request.steps)),
+            ("guidance", f"{request.guidance:g}"),
             ("release", self.release),
         ]
-        facts += [("not", wish.negative_prompt)] if wish.negative_prompt else []
-        facts += [("adapters", wish.adapters)] if wish.adapters else []
-        return facts + ([("from a sound, strength", f"{wish.strength:g}")] if wish.strength is not None else [])
+        strength = "" if request.strength is None else f"{request.strength:g}"
+        more = [("not", request.negative_prompt), ("adapters", request.adapters), ("from a sound, strength", strength)]
+        return facts + [(name, value) for name, value in more if value]
 
 
-def add_to_history(store: Store, member: str, made: Sequence[ServiceSound]) -> list[HistorySound]:
-    """Adds sounds to the member's history, in the order they were made."""
-    kept = []
-    for index, sound in enumerate(made):
+def add_to_history(store: Store, member: str, generated: Sequence[ServiceSound]) -> list[HistorySound]:
+    """Adds sounds to the member's history, in their order."""
+    rows = []
+    for index, sound in enumerate(generated):
         time = datetime.now(UTC)
         seconds, peaks = _measure_sound(sound.audio)
         row = HistorySound(
@@ -133,8 +121,8 @@ def add_to_history(store: Store, member: str, made: Sequence[ServiceSound]) -> l
             wish=sound.wish,
         )
         store.put(row.key, row.model_dump_json().encode(), only_new=True)
-        kept.append(row)
-    return kept
+        rows.append(row)
+    return rows
 
 
 def read_history(store: Store, member: str, limit: int = HISTORY) -> list[HistorySound]:

@@ -1,4 +1,4 @@
-"""The library: every recording and segment in the store, from the manifests. Reads no sound."""
+"""The library: every recording and segment that the store's manifests list. Reads no sound."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ class LibraryCache:
             return self._library
 
     def _read_recordings(self, entries: list[StoreEntry]) -> dict[Digest, Recording]:
-        found: dict[Digest, Recording] = {}
+        recordings: dict[Digest, Recording] = {}
         for entry in entries:
             for row in manifest.fetch_manifest(self._store, entry.key, "recordings", Recording).rows:
-                found.setdefault(row.id, row)
-        return found
+                recordings.setdefault(row.id, row)
+        return recordings
 
     def _read_segments(self, entries: list[StoreEntry]) -> dict[Digest, Segment]:
-        found: dict[Digest, Segment] = {}
-        cut: set[Digest] = set()
+        segments: dict[Digest, Segment] = {}
+        segmented: set[Digest] = set()  # recordings of newer manifests
         for entry in entries:
             rows = manifest.fetch_manifest(self._store, entry.key, "segments", Segment).rows
-            found.update({row.id: row for row in rows if row.recording not in cut})
-            cut.update(row.recording for row in rows)
-        return found
+            segments.update({row.id: row for row in rows if row.recording not in segmented})
+            segmented.update(row.recording for row in rows)
+        return segments
 
 
 def _list_newest_first(store: Store, kind: str) -> list[StoreEntry]:

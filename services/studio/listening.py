@@ -1,7 +1,7 @@
-"""Annotation in the studio: which segment a member hears next, what they answered, and whose answers they may see.
+"""Annotation in the studio: which segment a member hears next, their answers, and whose answers they may see.
 
-The others' answers to a segment stay hidden until a member has answered it, so that nobody is influenced. This is decided
-here, on the server; the page never receives what it must not show.
+The others' answers to a segment stay hidden until a member has answered it, so that nobody is influenced. The server decides
+this; the page never receives an answer that it must not show.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,15 +21,9 @@ from audiotune.governance import read_current_agreement
 from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
 from services.studio.library import Library, LibraryCache
+from services.studio.vocabulary import StoredVocabulary
 
 _KEY = ANNOTATIONS.compile(r"([0-9a-f]{64})/([^/]+)/[^/]+\.json")
-
-
-class TagChecker(Protocol):
-    """The vocabulary, as far as saving needs it (`services.studio.vocabulary.StoredVocabulary`)."""
-
-    def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-        """The tags, each once. Raises AudioTuneError for an unknown one."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +36,12 @@ class AnnotationProgress:
     by_all: int
     members: int
 
-    def as_dict(self) -> dict[str, int]:
-        return dict(vars(self))
-
 
 class AnnotationQueue:
-    """Chooses segments for members, shows and saves their answers. Knows no gradio."""
+    """Chooses segments for members, shows and saves their answers. Does not import gradio."""
 
-    def __init__(self, store: Store, library_cache: LibraryCache, words: TagChecker) -> None:
-        self._store, self._library_cache, self._words = store, library_cache, words
+    def __init__(self, store: Store, library_cache: LibraryCache, vocabulary: StoredVocabulary) -> None:
+        self._store, self._library_cache, self._vocabulary = store, library_cache, vocabulary
 
     def list_active_members(self) -> dict[str, str]:
         """Member id -> name, of everybody who has not left."""
@@ -59,20 +50,16 @@ class AnnotationQueue:
 
     def list_answered_segments(self) -> set[Digest]:
         """Segments that at least one member has answered."""
-        return {id for id, who in self._list_answers_by_segment().items() if who}
+        return set(self._list_answers_by_segment())
 
     def count_progress(self, member: str) -> AnnotationProgress:
-        library, answered_by, members = (
-            self._library_cache.current(),
-            self._list_answers_by_segment(),
-            set(self.list_active_members()),
-        )
-        heard = [answered_by.get(id, set()) for id in library.segments]
+        answered_by, members = self._list_answers_by_segment(), set(self.list_active_members())
+        answers = [answered_by.get(id, set()) for id in self._library_cache.current().segments]
         return AnnotationProgress(
-            segments=len(library.segments),
-            by_me=sum(member in who for who in heard),
-            by_anyone=sum(bool(who) for who in heard),
-            by_all=sum(who >= members for who in heard),
+            segments=len(answers),
+            by_me=sum(member in annotators for annotators in answers),
+            by_anyone=sum(bool(annotators) for annotators in answers),
+            by_all=sum(annotators >= members for annotators in answers),
             members=len(members),
         )
 
@@ -82,13 +69,14 @@ class AnnotationQueue:
         Ties are broken by a hash of member and segment, so that members begin with different segments.
         """
         answered_by = self._list_answers_by_segment()
-        unheard = [id for id in self._library_cache.current().segments if member not in answered_by.get(id, set())]
+        unanswered = [id for id in self._library_cache.current().segments if member not in answered_by.get(id, set())]
         order = {id: place for place, id in enumerate(leave)}
-        return min(
-            unheard,
-            key=lambda id: (id in order, order.get(id, 0), len(answered_by.get(id, ())), _hash_order(member, id)),
-            default=None,
-        )
+
+        def rank(id: Digest) -> tuple[bool, int, int, str]:
+            tie_break = hashlib.sha256(f"{member}/{id}".encode()).hexdigest()
+            return id in order, order.get(id, 0), len(answered_by.get(id, ())), tie_break
+
+        return min(unanswered, key=rank, default=None)
 
     def list_answered_by(self, member: str, limit: int = 60) -> list[dict[str, Any]]:
         """The member's answered segments, newest answer first: `id`, `title`."""
@@ -102,18 +90,15 @@ class AnnotationQueue:
         return [{"id": id, "title": format_segment_title(library, id)} for id in newest]
 
     def view_segment(self, member: str, segment: Digest) -> dict[str, Any]:
-        """What the page may know about a segment for this member.
+        """The segment as this member may see it.
 
-        `others` is None as long as the member has given no answer, and `others_count` says how many there are.
+        `others` is None until the member has answered; `others_count` is their number.
 
         Raises:
             NotInStoreError: no such segment.
             GovernanceError: the agreement does not name this member.
         """
-        self._require_member(member)
-        library = self._library_cache.current()
-        if segment not in library.segments:
-            raise NotInStoreError("this segment is not in the library", where=segment[:12], cure="load the page again")
+        library = self._require_segment(member, segment)
         names = self.list_active_members()
         given = {a.member: a for a in sorted(annotation.read_segment_annotations(self._store, segment), key=lambda a: a.time)}
         mine = given.pop(member, None)
@@ -130,16 +115,14 @@ class AnnotationQueue:
         }
 
     def save_answer(self, member: str, segment: Digest, tags: Mapping[str, Sequence[str]], words: str) -> Annotation:
-        """Appends the member's answer; an earlier one stays in the store and no longer counts.
+        """Appends the member's answer; their earlier one stays in the store and no longer counts.
 
         Raises:
             GovernanceError: the agreement does not name this member.
             AudioTuneError: nothing was said, an unknown word, words too long.
         """
-        self._require_member(member)
-        if segment not in self._library_cache.current().segments:
-            raise NotInStoreError("this segment is not in the library", where=segment[:12], cure="load the page again")
-        known = self._words.check_tags(tags)
+        self._require_segment(member, segment)
+        known = self._vocabulary.check_tags(tags)
         if not known and not words.strip():
             raise AudioTuneError("nothing is said about this sound yet", cure="choose a word or write some")
         try:
@@ -149,9 +132,13 @@ class AnnotationQueue:
         annotation.save_annotation(self._store, given)
         return given
 
-    def _require_member(self, member: str) -> None:
+    def _require_segment(self, member: str, segment: Digest) -> Library:
         if member not in self.list_active_members():
             raise GovernanceError(f"{member!r} is no member in the agreement", cure="choose who you are at the top of the page")
+        library = self._library_cache.current()
+        if segment not in library.segments:
+            raise NotInStoreError("this segment is not in the library", where=segment[:12], cure="load the page again")
+        return library
 
     def _list_answers_by_segment(self) -> dict[Digest, set[str]]:
         """Segment -> members who answered it. Read from the keys alone: thousands of answers cost one listing."""
@@ -189,7 +176,3 @@ def _describe_answer(given: Annotation, names: Mapping[str, str]) -> dict[str, A
         "words": given.words,
         "time": given.time.isoformat(timespec="minutes"),
     }
-
-
-def _hash_order(member: str, segment: Digest) -> str:
-    return hashlib.sha256(f"{member}/{segment}".encode()).hexdigest()

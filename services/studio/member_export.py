@@ -1,4 +1,4 @@
-"""What each member has given, in numbers, and as a zip to take away: recordings, answers, consents, co-owned weights."""
+"""Each member's contribution, in numbers, and as a zip to download: recordings, answers, consents, co-owned weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ releases/             the group's models, co-owned by its members: weights, adap
 
 @dataclass(frozen=True)
 class MemberContribution:
-    """What one member has given, in numbers."""
+    """The contribution of one member, in numbers."""
 
     recordings: int
     seconds: float
@@ -40,7 +40,7 @@ class MemberContribution:
 
 
 def count_contribution(store: Store, library: Library, member: str) -> MemberContribution:
-    """Counts what a member has given. Answers are counted by segment, so a changed answer counts once."""
+    """Counts a member's contribution. Answers are counted by segment, so a changed answer counts once."""
     own = library.list_member_recordings(member)
     ids = {r.id for r in own}
     answered = {tuple(e.key.split("/")[1:3]) for e in store.list(ANNOTATIONS.path)}
@@ -74,9 +74,13 @@ def export_member_data(
         _write_recordings(store, into, own)
         _write_annotations(store, into, member)
         consents = read_consents(store, [r.id for r in own])
-        _write_json(into, "consents.json", [c.model_dump(mode="json") for (_, who), c in consents.items() if who == member])
-        made = [json.loads(store.get(e.key)) for e in store.list(SOUND_HISTORY.folder(member))]
-        _write_json(into, "generations.json", made)
+        _write_json(
+            into,
+            "consents.json",
+            [c.model_dump(mode="json") for (_, contributor), c in consents.items() if contributor == member],
+        )
+        generations = [json.loads(store.get(e.key)) for e in store.list(SOUND_HISTORY.folder(member))]
+        _write_json(into, "generations.json", generations)
         if weights:
             _write_weights(store, into, releases)
     return target
@@ -106,5 +110,5 @@ def _write_weights(store: Store, into: zipfile.ZipFile, releases: list[Release])
             into.write(store.fetch(key), f"{folder}/{'/'.join(map(clean_file_name, path.split('/')))}")
 
 
-def _write_json(into: zipfile.ZipFile, name: str, what: object) -> None:
-    into.writestr(name, json.dumps(what, indent=1, ensure_ascii=False, default=str) + "\n")
+def _write_json(into: zipfile.ZipFile, name: str, value: object) -> None:
+    into.writestr(name, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")

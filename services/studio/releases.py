@@ -1,4 +1,4 @@
-"""Releases as the studio shows them: the store's cards, and which of them the generation service plays now."""
+"""Releases as the studio shows them: the records in the store, and the aliases that the generation service knows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from audiotune.store.port import Store
 
 
 def list_releases(store: Store) -> list[Release]:
-    """Every release with a card in the store, newest first; a card of another format is passed over."""
-    found = []
+    """Every release that has a record in the store, newest first; a record of another format is skipped."""
+    releases = []
     for entry in store.list(RELEASES.path):
         if entry.key.endswith(".json"):
             try:
-                found.append(Release.model_validate_json(store.get(entry.key)))
+                releases.append(Release.model_validate_json(store.get(entry.key)))
             except ValidationError:
                 continue
-    return sorted(found, key=lambda release: release.made, reverse=True)
+    return sorted(releases, key=lambda release: release.made, reverse=True)
 
 
 def read_evaluation_report(store: Store, releases: list[Release], digest: str) -> str | None:
-    """The evaluation report of a release as a page, or None. Asks by digest, so nobody can ask for any other key."""
+    """The evaluation report of a release as a page, or None. Found by digest, so that a page cannot read any other key."""
     release = next((r for r in releases if r.digest == digest), None)
     if release is None or not release.evaluation.report:
         return None
@@ -34,8 +34,7 @@ def read_evaluation_report(store: Store, releases: list[Release], digest: str) -
 def find_aliases(listed: list[dict[str, Any]], release: Release) -> list[str]:
     """The aliases the service's listing gives a release, found by digest or by name and version."""
     for entry in listed:
-        same = entry.get("digest") == release.digest
-        same = same or (entry.get("name"), str(entry.get("version", ""))) == (release.name, release.version)
-        if same:
+        named_alike = (entry.get("name"), str(entry.get("version", ""))) == (release.name, release.version)
+        if named_alike or entry.get("digest") == release.digest:
             return [str(alias) for alias in entry.get("aliases") or [entry.get("alias")] if alias]
     return []

@@ -1,11 +1,11 @@
-"""What the store keeps of a run that a member began, in a folder of its own, for trainings and for uploads alike:
+"""The store's records of a run that a member started, in a folder of its own, for trainings and for uploads:
 
-    begun.json    who began it, when and where; only one can be written, so two studios cannot begin at once
+    begun.json    who started it, when and where; only one can be written, so two studios cannot start at once
     run.json      the runner's name of the run, which finds it again
     cancel.json   who asked for its end
     ended.json    how it ended; written once
 
-How far a run is, is asked of its runner each time.
+The progress of a run is not recorded: its runner is asked each time.
 """
 
 from __future__ import annotations
@@ -13,54 +13,68 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.errors import AlreadyInStoreError, AudioTuneError, NotInStoreError
-from audiotune.runs.port import PipelineRunner, RunOutcome
+from audiotune.runs.port import PipelineRunner, RunOutcome, RunSnapshot
 from audiotune.store.port import Store
 
-_START_S = 120.0  # a run that has no name after so many seconds never began
+_START_S = 120.0  # a run without a name after so many seconds never started: the studio that started it was stopped meanwhile
 
 
 def read_clock() -> datetime:
     return datetime.now(UTC)
 
 
-class RunStart(BaseModel):
-    """What a member began."""
-
+class _RunRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    time: datetime = Field(default_factory=read_clock)
+
+
+class RunStart(_RunRecord):
+    """The start of a run by a member."""
+
     member: str
-    time: datetime
     place: str
 
 
-class RunEnd(BaseModel):
-    """How it ended. `by`: who cancelled it."""
+class RunEnd(_RunRecord):
+    """How a run ended. `by`: who cancelled it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    time: datetime
     how: RunOutcome
     words: str = ""
     by: str = ""
     page: str = ""
 
 
-class RunNote(BaseModel):
+class RunNote(_RunRecord):
     """A small fact with a time: the name of the run, or who asked for its end."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     word: str
-    time: datetime = Field(default_factory=read_clock)
 
 
 _Record = TypeVar("_Record", bound=BaseModel)
 _End = TypeVar("_End", bound=RunEnd)
+BuildEnd = Callable[[RunSnapshot, str], _End]  # from the last snapshot of a run and the member who cancelled it, "" for nobody
+
+
+@dataclass(frozen=True)
+class RunView(Generic[_End]):
+    """A run as the store and its runner show it now.
+
+    Attributes:
+        cancelled_by: who asked for its end; "" for nobody.
+        seen: the runner's snapshot; an empty one when the run has ended before, has no name yet or cannot be looked at.
+        trouble: why the runner cannot look at it; the run continues nevertheless.
+    """
+
+    cancelled_by: str
+    seen: RunSnapshot
+    end: _End | None
+    trouble: str = ""
 
 
 class RunFolder:
@@ -74,15 +88,16 @@ class RunFolder:
         self._store, self._key = store, key
 
     def write_start(self, start: RunStart) -> None:
-        """Raises AlreadyInStoreError when somebody else was quicker."""
+        """Raises AlreadyInStoreError when another studio has started this run."""
         self._write_record("begun.json", start)
 
-    def start_run(self, runner: PipelineRunner, title: str, values: Mapping[str, Any], end: Callable[[str], RunEnd]) -> None:
-        """Starts the run whose start was written. When the runner refuses, `end` of its words is how the run ended."""
+    def start_run(self, runner: PipelineRunner, title: str, values: Mapping[str, Any], build_end: BuildEnd[_End]) -> None:
+        """Starts the run whose start was written. When the runner refuses, its words are written as the run's end."""
         try:
             run = runner.start(title, values)
         except BaseException as e:
-            self.write_end(end(str(e) if isinstance(e, AudioTuneError) else "it could not be started"))
+            words = str(e) if isinstance(e, AudioTuneError) else "it could not be started"
+            self._write_end(build_end(RunSnapshot(outcome="failed", words=words), ""))
             raise
         self._write_record("run.json", RunNote(word=run))
 
@@ -90,15 +105,27 @@ class RunFolder:
         """Asks for the run's end."""
         if run := self.read_name():
             runner.stop(run)
-        self._store.put(f"{self._key}cancel.json", RunNote(word=member).model_dump_json(indent=1).encode())
+        self._write_record("cancel.json", RunNote(word=member), only_new=False)
 
-    def write_end(self, end: _End) -> _End:
-        """Writes how it ended, once; who comes second takes what the first one wrote."""
-        try:
-            self._write_record("ended.json", end)
-        except AlreadyInStoreError:
-            return self.read_end(type(end)) or end
-        return end
+    def view_run(self, runner: PipelineRunner, start: RunStart, kind: type[_End], build_end: BuildEnd[_End]) -> RunView[_End]:
+        """The run as it is now; writes its end when it has ended since the last look."""
+        cancelled_by, end = self._read_word("cancel.json"), self.read_end(kind)
+        if end is not None:
+            return RunView(cancelled_by, RunSnapshot(), end)
+        run = self.read_name()
+        if run:
+            try:
+                seen = runner.read_snapshot(run)
+            except AudioTuneError as e:
+                return RunView(cancelled_by, RunSnapshot(), None, f"it cannot be looked at just now: {e}")
+        elif (read_clock() - start.time).total_seconds() < _START_S:
+            seen = RunSnapshot()
+        else:
+            words = f"the studio was stopped while it started the run; look {start.place} whether one is left"
+            seen = RunSnapshot(outcome="lost", words=words)
+        if seen.outcome is not None:
+            end = self._write_end(build_end(seen, cancelled_by if run else ""))
+        return RunView(cancelled_by, seen, end)
 
     def read_start(self, kind: type[_Record]) -> _Record | None:
         return self._read_record("begun.json", kind)
@@ -107,17 +134,23 @@ class RunFolder:
         return self._read_record("ended.json", kind)
 
     def read_name(self) -> str:
-        """The runner's name of the run; empty when it has none (yet)."""
-        run = self._read_record("run.json", RunNote)
-        return run.word if run else ""
+        """The runner's name of the run; "" when it has none (yet)."""
+        return self._read_word("run.json")
 
-    def read_canceller(self) -> str:
-        """Who asked for its end; empty for nobody."""
-        cancel = self._read_record("cancel.json", RunNote)
-        return cancel.word if cancel else ""
+    def _read_word(self, name: str) -> str:
+        note = self._read_record(name, RunNote)
+        return note.word if note else ""
 
-    def _write_record(self, name: str, record: BaseModel) -> None:
-        self._store.put(self._key + name, record.model_dump_json(indent=1).encode(), only_new=True)
+    def _write_end(self, end: _End) -> _End:
+        """Writes the end once; returns the one that another studio has written before."""
+        try:
+            self._write_record("ended.json", end)
+        except AlreadyInStoreError:
+            return self.read_end(type(end)) or end
+        return end
+
+    def _write_record(self, name: str, record: BaseModel, *, only_new: bool = True) -> None:
+        self._store.put(self._key + name, record.model_dump_json(indent=1).encode(), only_new=only_new)
 
     def _read_record(self, name: str, kind: type[_Record]) -> _Record | None:
         try:
@@ -126,18 +159,13 @@ class RunFolder:
             return None
 
 
-def never_began(start: RunStart) -> bool:
-    """Whether a run without a name was given up: the studio that started it was stopped meanwhile."""
-    return (read_clock() - start.time).total_seconds() >= _START_S
-
-
 @dataclass(frozen=True)
 class RunRights:
-    """Who may start and stop runs. A release is not published by being made: the gate and everybody's consent come after.
+    """Who may start and stop runs. A training publishes no release: the gate and everybody's consent come after it.
 
     Attributes:
-        by: members: everybody who has not left; owners: only they, as graphics cards cost money.
-        signs_in: without sign-in nobody is an owner, and whoever reaches the page may stop a run.
+        by: members: everybody who has not left; owners: owners only, as graphics cards cost money.
+        signs_in: whether members sign in; without it nobody is an owner, and everybody who reaches the page may stop a run.
     """
 
     by: Literal["members", "owners"]
@@ -145,7 +173,7 @@ class RunRights:
     owns: Callable[[str], bool]
 
     def explain_refusal(self, member: str) -> str:
-        """Why this member may not start one; empty when they may. `member` is "" for somebody who may not act."""
+        """Why this member may not start a run; "" when they may. `member` is "" for somebody who may not act."""
         if not member:
             return "Choose who you are at the top of the page first." if not self.signs_in else "You are no member of the group."
         if self.by == "owners" and not self.owns(member):

@@ -1,4 +1,4 @@
-"""Waiting for the store at the start: on a fresh installation its bucket and its users are made while the studio starts."""
+"""Waits for the store at the start: a fresh installation creates its bucket and its users while the studio starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ LOG = logging.getLogger("audiotune.studio")
 _EVERY_S = 2.0
 _REMIND_S = 30.0
 
-
 T = TypeVar("T")
 
 
@@ -24,26 +23,26 @@ def wait_for_store(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Does what asks the store, again until it answers. Says what it waits for, again when that changes or takes long.
+    """Calls `do`, which reads the store, until the store answers. Logs the reason; again when it changes or after 30 seconds.
 
     Raises:
-        StoreError: it refuses still, or is away, after `most_s` seconds; or what it holds is damaged, which no waiting mends.
+        StoreError: the store still refuses or is unreachable after `most_s` seconds; or it is damaged, which waiting cannot cure.
     """
-    ends, said, words = clock() + most_s, float("-inf"), ""
+    ends, warned_at, reason = clock() + most_s, float("-inf"), ""
     while True:
         try:
-            done = do()
+            result = do()
         except DamagedBlobError:
             raise
         except StoreError as e:
             left_s = ends - clock()
             if left_s <= 0:
                 raise
-            if str(e) != words or clock() - said >= _REMIND_S:
+            if str(e) != reason or clock() - warned_at >= _REMIND_S:
                 LOG.warning("waiting for the store, %.0f s at most: %s", left_s, e)
-                said, words = clock(), str(e)
+                warned_at, reason = clock(), str(e)
             sleep(min(_EVERY_S, left_s))
         else:
-            if words:
+            if reason:
                 LOG.warning("the store answers")
-            return done
+            return result

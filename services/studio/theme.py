@@ -30,8 +30,8 @@ HEAD = (
 
 
 def create_theme() -> gr.themes.Base:
-    """Gradio's components in the colours of studio.css, which defines every variable that is named here."""
-    made = gr.themes.Base(
+    """Gradio's components in the colours of studio.css, which defines every variable named here."""
+    base = gr.themes.Base(
         font=_FONT, font_mono=_MONO, radius_size=gr.themes.sizes.radius_md, spacing_size=gr.themes.sizes.spacing_md
     )
     colours = {
@@ -81,7 +81,7 @@ def create_theme() -> gr.themes.Base:
         "table_odd_background_fill": "var(--at-field)",
     }
     dark_colours = {f"{name}_dark": value for name, value in colours.items() if name != "color_accent"}
-    return made.set(**colours, **dark_colours, **_SHAPES)
+    return base.set(**colours, **dark_colours, **_SHAPES)
 
 
 def bundle_scripts(*names: str) -> str:

@@ -1,10 +1,11 @@
-"""Making a new release: one run of the pipeline `tune` at a time for the group, kept in the store so that no page can lose it.
+"""Trainings: one run of the pipeline `tune` at a time for the group, recorded in the store so that no page can lose it.
 
-The records of run 3 lie under `tunings/000003/` (services.studio.run_records). Knows no gradio.
+The records of run 3 are under `tunings/000003/` (services.studio.run_records). Does not import gradio.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 import time
@@ -16,12 +17,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune.domain.release import Release
-from audiotune.errors import AlreadyInStoreError, AudioTuneError, ForbiddenError, PipelineError, SettingsError
-from audiotune.runs.port import PipelineRunner, RunOutcome, RunSnapshot, RunStep
+from audiotune.errors import AlreadyInStoreError, ForbiddenError, PipelineError, SettingsError
+from audiotune.runs.port import PipelineRunner, RunSnapshot, RunStep
 from audiotune.runs.run_form import RunForm
 from audiotune.store.layout import RELEASES, TRAININGS
 from audiotune.store.port import Store
-from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart, never_began, read_clock
+from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart
 
 NAME = "training_name"
 _BEGUN = TRAININGS.compile(r"(\d{6})/begun\.json")
@@ -29,17 +30,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class TrainingStart(RunStart):
-    """A training that a member began."""
+    """The start of a training."""
 
     number: int
     name: str
     given: dict[str, str]
     steps: tuple[RunStep, ...]
-    known: tuple[str, ...] = ()  # keys of releases of this name that were there before
+    known: tuple[str, ...] = ()  # keys of the releases of this name before the training
 
 
 class TrainingEnd(RunEnd):
-    """How a training ended. `release` is the digest of what came out."""
+    """How a training ended. `release` is the digest of the new release."""
 
     release: str = ""
     new: bool = True
@@ -48,7 +49,7 @@ class TrainingEnd(RunEnd):
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """The newest run. `trouble` says why it could not be looked at; it goes on nevertheless."""
+    """The newest run. `trouble` says why the runner cannot look at it; the run continues nevertheless."""
 
     begun: TrainingStart
     steps: tuple[RunStep, ...] = ()
@@ -62,7 +63,7 @@ class TrainingRuns:
     """The group's runs of `tune`.
 
     Args:
-        every_s: looks are answered from memory for so many seconds, however many pages ask.
+        every_s: seconds for which a status is answered from memory, for all pages together.
     """
 
     def __init__(self, store: Store, runner: PipelineRunner, rights: RunRights, every_s: float = 2.0) -> None:
@@ -75,11 +76,11 @@ class TrainingRuns:
 
         Raises:
             ForbiddenError: this member may not.
-            SettingsError: a choice the form does not have.
-            PipelineError: one is running, or it cannot be started where runs happen.
+            SettingsError: the form does not have this choice.
+            PipelineError: one is running, or the runner cannot start it.
         """
-        if against := self.rights.explain_refusal(member):
-            raise ForbiddenError(against.rstrip("."))
+        if refusal := self.rights.explain_refusal(member):
+            raise ForbiddenError(refusal.rstrip("."))
         form = self.runner.read_form()
         values = form.check_values(given)
         name = values.get(NAME) or str(getattr(form.find_field(NAME), "default", "") or "")
@@ -88,26 +89,22 @@ class TrainingRuns:
         with self._lock:
             begun = self._claim_number(member, name, values, form)
             self._seen = None
-            self._open_folder(begun.number).start_run(
-                self.runner,
-                f"{name}, begun by {member} (studio {begun.number})",
-                values,
-                lambda words: TrainingEnd(time=read_clock(), how="failed", words=words, steps=begun.steps),
-            )
+            title = f"{name}, begun by {member} (studio {begun.number})"
+            self._open_folder(begun.number).start_run(self.runner, title, values, functools.partial(self._build_end, begun))
 
     def read_status(self) -> TrainingStatus | None:
-        """The newest run, looked at anew when the last look is old. Raises StoreError."""
+        """The newest run, read again when the last status is old. Raises StoreError."""
         with self._lock:
             if self._seen is None or time.monotonic() - self._seen[0] > self._every_s:
                 self._seen = (time.monotonic(), self._read_newest_status())
             return self._seen[1]
 
     def cancel_run(self, member: str) -> None:
-        """Asks for the running one's end.
+        """Asks for the end of the running training.
 
         Raises:
-            ForbiddenError: it is somebody else's.
-            PipelineError: none is running, or where it runs does not answer.
+            ForbiddenError: it is another member's.
+            PipelineError: none is running, or the runner does not answer.
         """
         with self._lock:
             self._seen = None
@@ -126,7 +123,6 @@ class TrainingRuns:
         begun = TrainingStart(
             number=(last.begun.number if last else 0) + 1,
             member=member,
-            time=read_clock(),
             place=self.runner.place,
             name=name,
             given=values,
@@ -143,42 +139,26 @@ class TrainingRuns:
         begun = self._find_newest_start()
         if begun is None:
             return None
-        folder = self._open_folder(begun.number)
-        by = folder.read_canceller()
-        ended = folder.read_end(TrainingEnd)
-        if ended is not None:
-            return TrainingStatus(begun, ended.steps, ended, by, ended.page)
-        run = folder.read_name()
-        if not run:
-            return self._handle_unplaced_run(begun, folder)
-        try:
-            seen = self.runner.read_snapshot(run)
-        except AudioTuneError as e:
-            return TrainingStatus(begun, begun.steps, None, by, trouble=f"It cannot be looked at just now: {e}.")
-        steps = seen.steps or begun.steps
-        if seen.outcome is None:
-            return TrainingStatus(begun, steps, None, by, seen.page)
-        return TrainingStatus(begun, steps, folder.write_end(self._build_end(begun, seen, steps, by)), by, seen.page)
+        view = self._open_folder(begun.number).view_run(
+            self.runner, begun, TrainingEnd, functools.partial(self._build_end, begun)
+        )
+        if view.end is not None:
+            return TrainingStatus(begun, view.end.steps, view.end, view.cancelled_by, view.end.page)
+        return TrainingStatus(begun, view.seen.steps or begun.steps, None, view.cancelled_by, view.seen.page, view.trouble)
 
-    def _handle_unplaced_run(self, begun: TrainingStart, folder: RunFolder) -> TrainingStatus:
-        if not never_began(begun):
-            return TrainingStatus(begun, begun.steps)
-        words = f"the studio was stopped while it started the run; look {begun.place} whether one is left"
-        ended = TrainingEnd(time=read_clock(), how="lost", words=words, steps=begun.steps)
-        return TrainingStatus(begun, begun.steps, folder.write_end(ended))
-
-    def _build_end(self, begun: TrainingStart, seen: RunSnapshot, steps: tuple[RunStep, ...], by: str) -> TrainingEnd:
-        how: RunOutcome = "cancelled" if by and seen.outcome in ("failed", "cancelled", "lost") else seen.outcome or "lost"
+    def _build_end(self, begun: TrainingStart, seen: RunSnapshot, by: str) -> TrainingEnd:
+        how = "cancelled" if by and seen.outcome != "done" else seen.outcome or "lost"
         words = "" if how == "cancelled" else seen.words
         release, new = self._find_new_release(begun) if how == "done" else ("", False)
-        steps = tuple(step.model_copy(update={"state": "failed"}) if step.state == "running" else step for step in steps)
-        return TrainingEnd(time=read_clock(), how=how, words=words, by=by, release=release, new=new, steps=steps, page=seen.page)
+        stopped = {"state": "failed"}
+        steps = (step.model_copy(update=stopped) if step.state == "running" else step for step in seen.steps or begun.steps)
+        return TrainingEnd(how=how, words=words, by=by, release=release, new=new, steps=tuple(steps), page=seen.page)
 
     def _find_new_release(self, begun: TrainingStart) -> tuple[str, bool]:
-        """Digest of the release that came out, and whether it is new; the same weights keep the version they have."""
-        there = self._list_release_keys(begun.name)
-        new = {key: at for key, at in there.items() if key not in begun.known}
-        newest = max(new or there, key=lambda key: there[key], default=None)
+        """Digest of the training's release, and whether it is new; equal weights keep their version."""
+        present = self._list_release_keys(begun.name)
+        new = {key: at for key, at in present.items() if key not in begun.known}
+        newest = max(new or present, key=lambda key: present[key], default=None)
         if newest is None:
             return "", False
         try:

@@ -1,7 +1,7 @@
-"""Turning uploads into segments: runs of the pipeline `prepare`, kept in the store so that leaving the page loses nothing.
+"""Runs of the pipeline `prepare`, which cuts uploads into segments; recorded in the store so that leaving the page loses nothing.
 
-The records of an upload's first run lie under `inbox/<upload>/runs/000001/` (services.studio.run_records), those of the next try
-under `000002/`. Knows no gradio.
+The records of an upload's first run are under `inbox/<upload>/runs/000001/` (services.studio.run_records), those of the next try
+under `000002/`. Does not import gradio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audiotune.runs.port import PipelineRunner, RunSnapshot
 from audiotune.store.layout import INBOX
 from audiotune.store.port import Store, digest_from_key
 from services.studio.library import LibraryCache
-from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart, never_began, read_clock
+from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart
 
 UploadState = Literal["waiting", "running", "done", "failed"]
 _RECORD = INBOX.compile(r"([^/]+)/upload\.json")
@@ -27,16 +27,16 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True)
 class UploadStatus:
-    """An upload and how far it is.
+    """An upload and its progress.
 
     Attributes:
         attempt: number of its newest run; 0 for none.
-        start: of that run.
-        share: of that run, in [0, 1].
-        words: what runs now, or why it failed.
-        page: address where people see more of the run.
-        may_retry: nothing runs that is known to be well.
-        segments: cut from it, as the store has them.
+        start: start of that run.
+        share: finished part of that run, in [0, 1].
+        words: the running step, or why the run failed.
+        page: address of a page about the run.
+        may_retry: no run is known to be in order.
+        segments: number of segments that the store has of it.
     """
 
     upload: Upload
@@ -54,7 +54,7 @@ class UploadRuns:
     """The uploads of the group and their runs of `prepare`.
 
     Args:
-        every_s: looks are answered from memory for so many seconds, however many pages ask.
+        every_s: seconds for which the list is answered from memory, for all pages together.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class UploadRuns:
         self._seen: tuple[float, list[UploadStatus]] | None = None
 
     def start_run(self, upload: Upload, member: str) -> None:
-        """Starts `prepare` on an upload, also one whose last run failed.
+        """Starts `prepare` on an upload, also when its last run failed.
 
         Raises:
-            PipelineError: it is running, is done, or cannot be started where runs happen; then it is listed as failed.
+            PipelineError: it is running, is done, or the runner cannot start it; then it is listed as failed.
         """
         with self._lock:
             last = self._read_status(upload, self._list_attempts().get(upload.id, 0))
@@ -77,17 +77,14 @@ class UploadRuns:
                 raise PipelineError("this upload is done" if last.state == "done" else "this upload is being prepared already")
             folder = self._open_folder(upload, last.attempt + 1)
             try:
-                folder.write_start(RunStart(member=member, time=read_clock(), place=self.runner.place))
+                folder.write_start(RunStart(member=member, place=self.runner.place))
             except AlreadyInStoreError:
                 raise PipelineError("somebody else started it just now", cure="load the page again") from None
             self._seen = None
-            title = f"studio upload {upload.id}"
-            folder.start_run(
-                self.runner, title, _form_values(upload), lambda words: RunEnd(time=read_clock(), how="failed", words=words)
-            )
+            folder.start_run(self.runner, f"studio upload {upload.id}", _form_values(upload), _build_end)
 
     def retry_run(self, id: str, member: str) -> None:
-        """Tries an upload again. Raises like `start_run`; ForbiddenError for nobody of the group."""
+        """Prepares an upload again. Raises like `start_run`; ForbiddenError for somebody outside the group."""
         self._require_member(member)
         self.start_run(read_upload(self._store, id), member)
 
@@ -111,7 +108,7 @@ class UploadRuns:
             return self._seen[1]
 
     def read_reports(self, id: str) -> dict[str, str]:
-        """Step -> HTML report of an upload's newest run. Raises PipelineError when another machine has them."""
+        """Step -> HTML report of an upload's newest run. Raises PipelineError when they are on another machine."""
         upload, attempt = read_upload(self._store, id), self._list_attempts().get(id, 0)
         run = self._open_folder(upload, attempt).read_name() if attempt else ""
         return self.runner.read_reports(run) if run else {}
@@ -141,41 +138,22 @@ class UploadRuns:
         start = folder.read_start(RunStart) if attempt else None
         if start is None:
             return self._describe_unstarted(upload, attempt)
-        by, end = folder.read_canceller(), folder.read_end(RunEnd)
+        view = folder.view_run(self.runner, start, RunEnd, _build_end)
+        seen, end = view.seen, view.end
+        if view.trouble:
+            return UploadStatus(upload, "running", attempt, start, words=view.trouble, may_retry=True)
         if end is None:
-            status, end = self._look(upload, attempt, start, folder, by)
-            if end is None:
-                return status
-            end = folder.write_end(end)
+            words = "it is being stopped" if view.cancelled_by else _describe_running(seen)
+            begun = any(step.state != "waiting" for step in seen.steps)
+            return UploadStatus(upload, "running" if begun else "waiting", attempt, start, seen.share, words, seen.page)
         if end.how == "done":
             segments = self._count_segments(upload)
             return UploadStatus(upload, "done", attempt, start, 1.0, page=end.page, segments=segments)
         words = f"it was stopped by {end.by}" if end.how == "cancelled" and end.by else end.words
         return UploadStatus(upload, "failed", attempt, start, words=words, page=end.page, may_retry=True)
 
-    def _look(
-        self, upload: Upload, attempt: int, start: RunStart, folder: RunFolder, by: str
-    ) -> tuple[UploadStatus, RunEnd | None]:
-        """How a run that has not ended is, or how it ended since the last look."""
-        waiting = UploadStatus(upload, "waiting", attempt, start)
-        run = folder.read_name()
-        if not run:
-            words = "the studio was stopped while it started the run"
-            return waiting, RunEnd(time=read_clock(), how="lost", words=words) if never_began(start) else None
-        try:
-            seen = self.runner.read_snapshot(run)
-        except AudioTuneError as e:
-            trouble = f"it cannot be looked at just now: {e}"
-            return UploadStatus(upload, "running", attempt, start, words=trouble, may_retry=True), None
-        if seen.outcome is not None:
-            how = "cancelled" if by and seen.outcome != "done" else seen.outcome
-            return waiting, RunEnd(time=read_clock(), how=how, words=seen.words, by=by, page=seen.page)
-        words = "it is being stopped" if by else _describe_running(seen)
-        begun = any(step.state != "waiting" for step in seen.steps)
-        return UploadStatus(upload, "running" if begun else "waiting", attempt, start, seen.share, words, seen.page), None
-
     def _describe_unstarted(self, upload: Upload, attempt: int) -> UploadStatus:
-        """An upload without a run: of a studio from before runs were recorded, or of one that was stopped before it started it."""
+        """An upload without a run: from a version that recorded no runs, or from a studio that was stopped before the start."""
         segments = self._count_segments(upload)
         if segments:
             return UploadStatus(upload, "done", attempt, share=1.0, segments=segments)
@@ -194,11 +172,13 @@ class UploadRuns:
 
 
 def _count_attempts(keys: list[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for key in keys:
-        if match := _ATTEMPT.fullmatch(key):
-            found[match[1]] = max(found.get(match[1], 0), int(match[2]))
-    return found
+    """Upload -> number of its newest run."""
+    return {match[1]: int(match[2]) for key in sorted(keys) if (match := _ATTEMPT.fullmatch(key))}
+
+
+def _build_end(seen: RunSnapshot, by: str) -> RunEnd:
+    how = "cancelled" if by and seen.outcome != "done" else seen.outcome or "lost"
+    return RunEnd(how=how, words=seen.words, by=by, page=seen.page)
 
 
 def _form_values(upload: Upload) -> dict[str, str]:

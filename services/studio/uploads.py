@@ -1,11 +1,12 @@
-"""Keeps uploads in the store as they came, with who plays on them, before any step runs.
+"""Stores uploads unchanged, with the people who play on them, before any step runs.
 
-Each file is checked first and refused with its reason. The bytes lie once, as blobs; the record (audiotune.domain.upload) names
+Each file is checked first; a refusal has its reason. The bytes are stored once, as blobs; the record (audiotune.domain.upload) names
 them. File names are for people only and never become a path of this machine.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import unicodedata
@@ -21,7 +22,7 @@ from audiotune.errors import AudioTuneError, GovernanceError, SoundError
 from audiotune.governance import Agreement
 from audiotune.store.port import Store
 
-# libsndfile cannot read these and ingest decodes them with PyAV: the studio cannot look inside and leaves it to ingest.
+# libsndfile cannot read these; ingest decodes and checks them with PyAV.
 UNCHECKED_SUFFIXES = {".m4a", ".mp4", ".mov", ".mkv", ".webm", ".aac", ".opus", ".wma", ".m4v", ".avi", ".mka"}
 CHECKED_SUFFIXES = {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".mp3", ".caf", ".au"}
 _LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be in any script
@@ -29,14 +30,14 @@ _LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be 
 
 @dataclass(frozen=True)
 class RejectedFile:
-    """A file that was not kept, and why."""
+    """A file that was not stored, and why."""
 
     name: str
     reason: str
 
 
 def check_recording_file(path: Path, name: str, limit_mb: int) -> None:
-    """Raises SoundError, in words a musician can act on, for a file that cannot be a recording."""
+    """Raises SoundError, with a cure for musicians, for a file that cannot be a recording."""
     size = path.stat().st_size
     suffix = Path(name).suffix.lower()
     if size == 0:
@@ -53,18 +54,18 @@ def check_recording_file(path: Path, name: str, limit_mb: int) -> None:
 def store_upload(
     store: Store, paths: Sequence[tuple[Path, str]], said: Mapping[str, object], agreement: Agreement, limit_mb: int
 ) -> tuple[Upload | None, list[RejectedFile]]:
-    """Keeps the files that can be a recording.
+    """Stores the files that can be a recording.
 
     Args:
-        paths: where each file lies now, and the name it came with.
+        paths: the path of each file, and its name for people.
         said: uploaded_by, contributors, session, instrument, licence.
 
     Returns:
         The record (None when every file was refused) and the refused files.
 
     Raises:
-        GovernanceError: nobody named, or somebody who is no member.
-        AudioTuneError: what was said is too long.
+        GovernanceError: no contributor is named, or one who is no member.
+        AudioTuneError: a field is too long.
     """
     _check_people(said, agreement)
     kept, refused, taken = [], [], set[str]()
@@ -102,13 +103,9 @@ def clean_file_name(given: str) -> str:
 
 
 def _pick_unused_name(name: str, taken: set[str]) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    tries = 1
-    wanted = name
-    while wanted in taken:
-        tries += 1
-        wanted = f"{stem} ({tries}){dot}{suffix}" if dot else f"{name} ({tries})"
-    return wanted
+    stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
+    numbered = (f"{stem} ({number}){dot}{suffix}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
 def _check_decodable(path: Path) -> None:

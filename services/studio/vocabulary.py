@@ -1,4 +1,4 @@
-"""The vocabulary for the annotate page: facets and terms as plain data, checked tags, members' own words."""
+"""The vocabulary of the annotate page: facets and terms as plain data, checked tags, members' own words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_WORD = 60
 
 
 class StoredVocabulary:
-    """Reads the vocabulary from the store for each call: members add words, and every studio on the store sees them at once."""
+    """Reads the vocabulary from the store for each call: every studio on the store sees a new word at once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -31,13 +31,13 @@ class StoredVocabulary:
         vocabulary = Vocabulary.load(self._store)
         known = {facet: {term.id for term in vocabulary.list_terms(facet)} for facet in vocabulary.facets}
         for facet, terms in tags.items():
-            strange = [term for term in terms if term not in known.get(facet, set())]
-            if strange:
-                raise AudioTuneError(f"{strange[0]!r} is no word of {facet}", cure="load the page again, or add the word")
+            unknown = [term for term in terms if term not in known.get(facet, set())]
+            if unknown:
+                raise AudioTuneError(f"{unknown[0]!r} is no word of {facet}", cure="load the page again, or add the word")
         return {facet: tuple(dict.fromkeys(terms)) for facet, terms in tags.items() if terms}
 
     def add_term(self, facet: str, word: str, member: str) -> tuple[str, str]:
-        """Adds a member's own word and returns its id and label; a word that exists is returned as it is.
+        """Adds a member's own word and returns its id and label; an existing word stays as it is.
 
         Raises AudioTuneError for an empty or long word or an unknown facet.
         """

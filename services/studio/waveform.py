@@ -1,4 +1,4 @@
-"""Waveform peaks, from which a browser draws a sound without decoding it."""
+"""Waveform peaks: a browser draws a sound from them without decoding it."""
 
 from __future__ import annotations
 

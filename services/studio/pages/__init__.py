@@ -1,4 +1,4 @@
-"""The studio's pages, one module each; `build(desk, me)` makes the parts and says what to refresh when somebody arrives."""
+"""The studio's pages, one module each; its build function creates the components and returns how they are refreshed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PageRefresh:
-    """What a page brings up to date when it is opened or somebody else sits down.
+    """How a page is refreshed when it is opened or another member is chosen.
 
     Attributes:
-        call: takes the member id, gives one value for each of `parts`.
-        parts: gradio components.
-        cleared: sound lists that are emptied when somebody else sits down. Opening the room leaves them alone: what was
-            made a moment ago must not be wiped by a refresh that answers late.
-        by_account: `call` takes the account that signed in instead, also one that the agreement does not name.
-        when_opened: opening the room calls it too. Not for a form, which would lose what was filled in.
+        load_values: takes the member id, returns one value for each of `outputs`.
+        cleared_outputs: sound lists that are emptied for another member. Opening the page does not empty them: a refresh that
+            answers late must not remove a sound that was just made.
+        when_opened: whether opening the page refreshes it. Not for a form, which would lose its input.
+        by_account: `load_values` takes the account that signed in instead, also one that the agreement does not name.
     """
 
     load_values: Callable[[str], Any]

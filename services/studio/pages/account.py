@@ -1,4 +1,4 @@
-"""The account page: a member's password and tokens, and, for owners, the others' accounts. Shown only where members sign in.
+"""The account page: a member's password and tokens and, for owners, all accounts. Shown only where members sign in.
 
 Where members sign in at a provider there are no passwords; owners link identities at the provider to members instead.
 """
@@ -25,20 +25,19 @@ _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 def build_account_page(context: StudioContext) -> PageRefresh:
     if not context.uses_provider:
         _build_password_form(context)
-    kept, which = _build_token_form(context)
-    people = gr.HTML(elem_id="at-accounts")
+    own_tokens, token_choice = _build_token_form(context)
+    listed = gr.HTML(elem_id="at-accounts")
     with gr.Column(visible=False) as owners:
-        whose = _build_identity_form(context, people) if context.uses_provider else _build_account_form(context, people)
+        choice = _build_identity_form(context, listed) if context.uses_provider else _build_account_form(context, listed)
 
     def load_values(member: str) -> tuple[Any, ...]:
         try:
-            mine, ends = _render_tokens(context, member)
-            shown = gr.Column(visible=is_owner(context.store, member))
-            return (mine, gr.Dropdown(choices=ends, value=None), *_list_accounts(context, member), shown)
+            for_owners = gr.Column(visible=is_owner(context.store, member))
+            return (*_show_tokens(context, member), *_show_accounts(context, member), for_owners)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
-    return PageRefresh(load_values, [kept, which, people, whose, owners], by_account=True)
+    return PageRefresh(load_values, [own_tokens, token_choice, listed, choice, owners], by_account=True)
 
 
 def _build_password_form(context: StudioContext) -> None:
@@ -65,23 +64,24 @@ def _build_password_form(context: StudioContext) -> None:
 def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
     words = "A token lets a program or plug-in ask the generation service in your name. Treat it like a password."
     gr.HTML(join_markup(tag("h2", "Tokens"), tag("p", words, class_="at-intro")))
-    kept = gr.HTML(elem_id="at-tokens")
+    own_tokens = gr.HTML(elem_id="at-tokens")
     with gr.Row():
         purpose = gr.Textbox(label="What for", placeholder="sampler plug-in", max_length=80, elem_id="at-token-for")
         life = gr.Dropdown(_LIVES, value=90, label="Lives")
     make = gr.Button("Make a token", elem_id="at-token-make")
     news = gr.HTML(elem_id="at-token-news")
-    which = gr.Dropdown([], label="End a token")
+    token_choice = gr.Dropdown([], label="End a token")
     end = gr.Button("End it", elem_id="at-token-end")
 
     def on_make(purpose: str, days: int, request: gr.Request) -> tuple[Any, Any, Any]:
         member = find_account(context, request)
         try:
-            _require_member(find_present_member(context, "", request))
+            if not find_present_member(context, "", request):
+                raise AccessError("you are no member of the agreement", cure="an owner adds you to the agreement first")
             text = tokens.issue_token(context.store, member, ("generate",), days, label=purpose.strip())
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return _render_secret("Copy it now; it is not shown again.", text), *_update_tokens(_render_tokens(context, member))
+        return _render_secret("Copy it now; it is not shown again.", text), *_show_tokens(context, member)
 
     def on_end(id: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
         member = find_account(context, request)
@@ -91,18 +91,16 @@ def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
             tokens.revoke_token(context.store, str(id))
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return render_message("Ended; services notice within two seconds.", "good"), *_update_tokens(
-            _render_tokens(context, member)
-        )
+        return render_message("Ended; services notice within two seconds.", "good"), *_show_tokens(context, member)
 
-    make.click(on_make, [purpose, life], [news, kept, which])
-    end.click(on_end, [which], [news, kept, which])
-    return kept, which
+    make.click(on_make, [purpose, life], [news, own_tokens, token_choice])
+    end.click(on_end, [token_choice], [news, own_tokens, token_choice])
+    return own_tokens, token_choice
 
 
-def _build_account_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown:
-    """The form in which owners make accounts."""
-    whose = gr.Dropdown([], label="Member", elem_id="at-account-of")
+def _build_account_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown:
+    """The form in which owners create accounts."""
+    choice = gr.Dropdown([], label="Member", elem_id="at-account-of")
     make = gr.Button("New account or new password", elem_id="at-account-make")
     news = gr.HTML(elem_id="at-account-news")
 
@@ -112,15 +110,15 @@ def _build_account_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown:
             password = issue_password(context.store, context.require_agreement(), owner, member or "")
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return _render_secret(f"Give {member} this password; it is not shown again.", password), *_list_accounts(context, owner)
+        return _render_secret(f"Give {member} this password; it is not shown again.", password), *_show_accounts(context, owner)
 
-    make.click(on_make, [whose], [news, people, whose])
-    return whose
+    make.click(on_make, [choice], [news, listed, choice])
+    return choice
 
 
-def _build_identity_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown:
+def _build_identity_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown:
     """The form in which owners link identities at the provider to members."""
-    whose = gr.Dropdown([], label="Member", elem_id="at-account-of")
+    choice = gr.Dropdown([], label="Member", elem_id="at-account-of")
     label = f"What the provider calls them (its claim {context.settings.oidc_member_claim})"
     identity = gr.Textbox(label=label, max_length=identities.LONGEST, elem_id="at-identity")
     with gr.Row():
@@ -134,7 +132,7 @@ def _build_identity_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown
             add_member_identity(context.store, context.require_agreement(), owner, member or "", identity)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return render_message(f"{identity.strip()} is {member} from now on.", "good"), *_list_accounts(context, owner)
+        return render_message(f"{identity.strip()} is {member} from now on.", "good"), *_show_accounts(context, owner)
 
     def on_remove(identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
         owner = find_account(context, request)
@@ -142,58 +140,43 @@ def _build_identity_form(context: StudioContext, people: gr.HTML) -> gr.Dropdown
             remove_member_identity(context.store, owner, identity)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
-        return render_message("Forgotten; their session ends within seconds.", "good"), *_list_accounts(context, owner)
+        return render_message("Forgotten; their session ends within seconds.", "good"), *_show_accounts(context, owner)
 
-    add.click(on_add, [whose, identity], [news, people, whose])
-    remove.click(on_remove, [identity], [news, people, whose])
-    return whose
+    add.click(on_add, [choice, identity], [news, listed, choice])
+    remove.click(on_remove, [identity], [news, listed, choice])
+    return choice
 
 
-def _list_accounts(context: StudioContext, member: str) -> tuple[Any, Any]:
+def _show_accounts(context: StudioContext, member: str) -> tuple[Any, Any]:
     """The table of accounts or identities and the choice, for owners; nothing for others."""
     if not is_owner(context.store, member):
         return Markup(), gr.Dropdown(choices=[])
-    choice = gr.Dropdown(choices=[(m.name, m.id) for m in context.require_agreement().members])
+    members = context.require_agreement().members
+    choice = gr.Dropdown(choices=[(m.name, m.id) for m in members])
+    rows: list[tuple[str, ...]]
     if context.uses_provider:
-        return join_markup(tag("h2", "Who is who at the provider"), _render_identities(context)), choice
-    have = {each.member: each for each in accounts.list_accounts(context.store)}
-    rows = [
-        (m.name, have[m.id].role if m.id in have else "no account", f"{have[m.id].changed:%d %b %Y}" if m.id in have else "")
-        for m in context.require_agreement().members
-    ]
-    shown = join_markup(tag("h2", "Members' accounts"), render_table(("Member", "Account", "Password since"), rows))
-    return shown, choice
+        known = identities.list_identities(context.store)
+        linked = {m.id: ", ".join(one.identity for one in known if one.member == m.id) for m in members}
+        rows = [(m.name, linked[m.id] or "cannot sign in yet") for m in members]
+        return join_markup(tag("h2", "Who is who at the provider"), render_table(("Member", "Known as"), rows)), choice
+    facts = {account.member: (account.role, f"{account.changed:%d %b %Y}") for account in accounts.list_accounts(context.store)}
+    rows = [(m.name, *facts.get(m.id, ("no account", ""))) for m in members]
+    return join_markup(tag("h2", "Members' accounts"), render_table(("Member", "Account", "Password since"), rows)), choice
 
 
-def _render_identities(context: StudioContext) -> Markup:
-    """Every member with their identities at the provider."""
-    known = identities.list_identities(context.store)
-    called = {m.id: ", ".join(one.identity for one in known if one.member == m.id) for m in context.require_agreement().members}
-    rows = [(m.name, called[m.id] or "cannot sign in yet") for m in context.require_agreement().members]
-    return render_table(("Member", "Known as"), rows)
-
-
-def _render_tokens(context: StudioContext, member: str) -> tuple[Markup, list[tuple[str, str]]]:
-    """The member's tokens as a table, and those that can be ended."""
-    mine = _list_own_tokens(context, member)
-    if not mine:
-        return tag("p", "You have no tokens."), []
-    rows = [(t.label or "no words", t.id, f"{t.made:%d %b %Y}", f"{t.expires:%d %b %Y}" if t.expires else "never") for t in mine]
-    return render_table(("For", "Id", "Made", "Ends"), rows), [(f"{t.label or 'no words'} ({t.id})", t.id) for t in mine]
+def _show_tokens(context: StudioContext, member: str) -> tuple[Markup, Any]:
+    """The member's tokens as a table, and the choice of those that can be ended."""
+    own = _list_own_tokens(context, member)
+    choice = gr.Dropdown(choices=[(f"{t.label or 'no words'} ({t.id})", t.id) for t in own], value=None)
+    if not own:
+        return tag("p", "You have no tokens."), choice
+    rows = [(t.label or "no words", t.id, f"{t.made:%d %b %Y}", f"{t.expires:%d %b %Y}" if t.expires else "never") for t in own]
+    return render_table(("For", "Id", "Made", "Ends"), rows), choice
 
 
 def _list_own_tokens(context: StudioContext, member: str) -> list[Token]:
     """The member's valid tokens, without those that the studio itself uses."""
     return [t for t in tokens.list_tokens(context.store) if t.member == member and not t.revoked and t.label != LABEL]
-
-
-def _update_tokens(listed: tuple[Markup, list[tuple[str, str]]]) -> tuple[Markup, Any]:
-    return listed[0], gr.Dropdown(choices=listed[1], value=None)
-
-
-def _require_member(member: str) -> None:
-    if not member:
-        raise AccessError("you are no member of the agreement", cure="an owner adds you to the agreement first")
 
 
 def _render_secret(words: str, secret: str) -> Markup:

@@ -1,4 +1,4 @@
-"""The agreement page: the members, what the group may do with their recordings, what each gave, and the export of it."""
+"""The agreement page: the members, the allowed uses of their recordings, each contribution, and the export of it."""
 
 from __future__ import annotations
 
@@ -51,10 +51,8 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRef
             )
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.DownloadButton(visible=False)
-        size = path.stat().st_size / 1e6
-        return render_message("Packed.", "good"), gr.DownloadButton(
-            f"Download {path.name} ({size:.1f} MB)", value=str(path), visible=True
-        )
+        label = f"Download {path.name} ({path.stat().st_size / 1e6:.1f} MB)"
+        return render_message("Packed.", "good"), gr.DownloadButton(label, value=str(path), visible=True)
 
     pack.click(on_pack, [me, weights], [news, download])
     return PageRefresh(lambda member: _render_agreement(context), [plan])
@@ -84,11 +82,5 @@ def _render_terms(agreement: Agreement) -> Markup:
         ("From outside we take", ", ".join(agreement.accepted_licences) or "nothing"),
     ]
     rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts)
-    head = tag("h2", agreement.group)
-    return tag(
-        "article",
-        head,
-        tag("p", f"agreement, version {agreement.version}", class_="at-about"),
-        tag("dl", *rows),
-        class_="at-card",
-    )
+    version = tag("p", f"agreement, version {agreement.version}", class_="at-about")
+    return tag("article", tag("h2", agreement.group), version, tag("dl", *rows), class_="at-card")

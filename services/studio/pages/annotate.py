@@ -1,8 +1,9 @@
-"""The annotate page: the widget in widgets/annotate.js, and the functions that it calls. Each answers {"error": words} on failure."""
+"""The annotate page: the widget in widgets/annotate.js, and the server functions that it calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import gradio as gr
 
@@ -48,11 +49,7 @@ class _AnnotateFunctions:
 
     def open_segment(self, member: str, given: Payload) -> Payload:
         """One segment by its id."""
-        return {
-            **self._describe_progress(member),
-            "segment": self._load_segment(member, str(given["segment"])),
-            "facets": self._context.vocabulary.list_facets(),
-        }
+        return self._describe_progress(member) | self._load_with_facets(member, str(given["segment"]))
 
     def save_answer(self, member: str, given: Payload) -> Payload:
         """Saves an answer; then gives the next segment, or the same one with everybody's answers."""
@@ -60,7 +57,7 @@ class _AnnotateFunctions:
         segment = str(given["segment"])
         self._context.annotation_queue.save_answer(member, segment, tags, str(given.get("words", "")))
         if given.get("go_on"):
-            return self._answer_with_next(member, [str(id) for id in given.get("leave", [])][:5000])
+            return self.next_segment(member, given)
         return {**self._describe_progress(member), "segment": self._load_segment(member, segment)}
 
     def add_word(self, member: str, given: Payload) -> Payload:
@@ -72,15 +69,14 @@ class _AnnotateFunctions:
 
     def _answer_with_next(self, member: str, leave: list[str]) -> Payload:
         id = self._context.annotation_queue.choose_next_segment(member, leave)
-        answer = self._describe_progress(member)
-        if id is not None:
-            answer["segment"] = self._load_segment(member, id)
-            answer["facets"] = self._context.vocabulary.list_facets()
-        return answer
+        return self._describe_progress(member) | ({} if id is None else self._load_with_facets(member, id))
+
+    def _load_with_facets(self, member: str, id: str) -> Payload:
+        return {"segment": self._load_segment(member, id), "facets": self._context.vocabulary.list_facets()}
 
     def _describe_progress(self, member: str) -> Payload:
         queue = self._context.annotation_queue
-        return {"progress": queue.count_progress(member).as_dict(), "heard": queue.list_answered_by(member)}
+        return {"progress": asdict(queue.count_progress(member)), "heard": queue.list_answered_by(member)}
 
     def _load_segment(self, member: str, id: str) -> Payload:
         """The segment with its sound's address and peaks, or with the reason why its sound cannot be read."""

@@ -1,8 +1,8 @@
-"""The generate page: a form, the sounds that were made, and a way to take up the settings of each again."""
+"""The generate page: a form, the generated sounds, and for each a button that restores its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from audiotune.reporting.html import Markup, tag
 from services.studio import history
 from services.studio.context import StudioContext
 from services.studio.history import HistorySound, SoundRequest
-from services.studio.markup import render_message
+from services.studio.markup import format_sentence, render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
 from services.studio.theme import bundle_scripts
@@ -32,43 +32,46 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
         make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
         stop = gr.Button("Stop", elem_id="at-stop", scale=1, min_width=90, interactive=False)
     news = gr.HTML(elem_id="at-generate-message")
-    made = _build_sounds_widget("at-new-sounds")
-    past = _build_sounds_widget("at-history")
-    shown = _create_sound_renderer(context, past.move_resource_to_block_cache)
+    new_sounds = _build_sounds_widget("at-new-sounds")
+    past_sounds = _build_sounds_widget("at-history")
+
+    def describe_sounds(rows: list[HistorySound], title: str, empty: str = "") -> dict[str, Any]:
+        """Sounds as the widget takes them; each file is copied to a folder that browsers may fetch from."""
+        paths = [past_sounds.move_resource_to_block_cache(str(context.store.fetch(row.blob))) for row in rows]
+        sounds = [row.describe_for_page(f"gradio_api/file={path}") for row, path in zip(rows, paths, strict=True)]
+        return {"sounds": sounds, "title": title, "empty": empty}
 
     def on_make(request: gr.Request, *given: Any) -> tuple[Any, ...]:
         member = find_acting_member(context, str(given[-1] or ""), request)
         if not member:
             return render_message("Choose who you are at the top of the page first.", "bad"), gr.skip(), gr.skip(), gr.skip()
         try:
-            wish, init = _GenerateForm.read_request(given[:-1])
-            kept = history.add_to_history(context.store, member, context.generation.generate_sounds(wish, init, member))
-            news_ = render_message(f"Here {'it is' if len(kept) == 1 else 'they are'}.", "good")
-            past_ = shown(history.read_history(context.store, member), "Before", _NOTHING_YET)
-            return news_, shown(kept, "Just made"), past_, kept[0].seed if kept else gr.skip()
+            settings, init = _GenerateForm.read_request(given[:-1])
+            rows = history.add_to_history(context.store, member, context.generation.generate_sounds(settings, init, member))
+            message = render_message(f"Here {'it is' if len(rows) == 1 else 'they are'}.", "good")
+            before = describe_sounds(history.read_history(context.store, member), "Before", _NOTHING_YET)
+            return message, describe_sounds(rows, "Just made"), before, rows[0].seed if rows else gr.skip()
         except AudioTuneError as e:
-            return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), gr.skip(), gr.skip(), gr.skip()
+            return render_message(format_sentence(e), "bad"), gr.skip(), gr.skip(), gr.skip()
 
     def on_restore(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         rows = history.read_history(context.store, find_acting_member(context, chosen, request), limit=500)
         row = next((r for r in rows if r.id == event.id), None)
         if row is None:
             return (render_message("This sound is not in your history any more.", "bad"), *[gr.skip()] * len(form.parts))
-        return (
-            render_message("Settings taken; the seed is locked, so the same sound comes again.", "good"),
-            *_GenerateForm.restore_values(row),
-        )
+        message = render_message("Settings taken; the seed is locked, so the same sound comes again.", "good")
+        return (message, *_GenerateForm.restore_values(row))
 
     def load_values(member: str) -> tuple[Any, ...]:
         if not member:
             nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
             return nobody, *_GenerateForm.apply_limits({}), gr.skip()
         try:
-            rows = shown(history.read_history(context.store, member), "Before", _NOTHING_YET)
+            past = describe_sounds(history.read_history(context.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
-            rows = {"sounds": [], "empty": f"{e}."}
+            past = {"sounds": [], "empty": f"{e}."}
         message, limits = _read_service_limits(context)
-        return rows, *_GenerateForm.apply_limits(limits), message or gr.skip()
+        return past, *_GenerateForm.apply_limits(limits), message or gr.skip()
 
     asked = make.click(
         lambda: (render_message("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
@@ -77,7 +80,7 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
         show_progress="hidden",
     )
     generation = asked.then(
-        on_make, [*form.parts, me], [news, made, past, form.seed], show_progress="hidden", concurrency_limit=4
+        on_make, [*form.parts, me], [news, new_sounds, past_sounds, form.seed], show_progress="hidden", concurrency_limit=4
     )
     generation.then(_reset_buttons, None, [make, stop], show_progress="hidden")
     stop.click(
@@ -87,13 +90,13 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
         cancels=[generation],
         show_progress="hidden",
     )
-    for sounds in (made, past):
-        sounds.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
-    return PageRefresh(load_values, [past, *form.limited, news], cleared_outputs=[made])
+    for widget in (new_sounds, past_sounds):
+        widget.restore(on_restore, [me], [news, *form.parts], show_progress="hidden")
+    return PageRefresh(load_values, [past_sounds, *form.limited, news], cleared_outputs=[new_sounds])
 
 
 class _GenerateForm:
-    """The inputs in one fixed order, in which `read_request` and `restore_values` name them too. `limited`: set by the service."""
+    """The inputs, in the order that `read_request` and `restore_values` use too. `limited`: those that the service limits."""
 
     def __init__(self, parts: Sequence[Any], seed: Any, limited: list[Any]) -> None:
         self.parts, self.seed, self.limited = list(parts), seed, limited
@@ -102,19 +105,13 @@ class _GenerateForm:
     def create_form(cls) -> _GenerateForm:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
-                prompt = gr.Textbox(
-                    label="Prompt",
-                    lines=3,
-                    max_length=1000,
-                    elem_id="at-prompt",
-                    placeholder="a low drone that slowly opens, metallic",
-                )
+                example = "a low drone that slowly opens, metallic"
+                prompt = gr.Textbox(label="Prompt", lines=3, max_length=1000, elem_id="at-prompt", placeholder=example)
                 negative = gr.Textbox(label="Rather not", placeholder="hiss, voices", max_length=1000, elem_id="at-negative")
                 with gr.Accordion("Start from a sound", open=False):
                     init = gr.Audio(label="Sound", type="filepath", sources=["upload", "microphone"], elem_id="at-init")
-                    strength = gr.Slider(
-                        0.05, 1.0, 0.7, step=0.05, label="Strength", info="1 forgets the sound, 0.05 keeps nearly all."
-                    )
+                    about = "1 forgets the sound, 0.05 keeps nearly all."
+                    strength = gr.Slider(0.05, 1.0, 0.7, step=0.05, label="Strength", info=about)
             with gr.Column(scale=2, min_width=300):
                 seconds = gr.Slider(0.5, 12, 2, step=0.1, label="Length in seconds", elem_id="at-seconds")
                 count = gr.Slider(1, 4, 1, step=1, label="Variations", elem_id="at-count")
@@ -127,12 +124,10 @@ class _GenerateForm:
                     steps = gr.Slider(1, 250, 50, step=1, label="Steps", info="More is finer and slower.")
                     guidance = gr.Slider(0, 15, 4, step=0.1, label="Guidance", info="How closely to follow the words.")
                     sampler = gr.Dropdown(_SAMPLERS, value=_SAMPLERS[0], label="Sampler")
+                    about = "The group's light add-ons (LoRA) on top of the release, each with its strength, 0 to 2."
+                    example = "grit=0.7, tape=0.3"
                     adapters = gr.Textbox(
-                        label="Adapters",
-                        placeholder="grit=0.7, tape=0.3",
-                        max_length=300,
-                        elem_id="at-adapters",
-                        info="The group's light add-ons (LoRA) on top of the release, each with its strength, 0 to 2.",
+                        label="Adapters", placeholder=example, max_length=300, elem_id="at-adapters", info=about
                     )
                     format = gr.Radio(_FORMATS, value="wav", label="File")
         inputs = (prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters)
@@ -141,7 +136,7 @@ class _GenerateForm:
     @staticmethod
     def read_request(given: tuple[Any, ...]) -> tuple[SoundRequest, Path | None]:
         prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters = given
-        wish = SoundRequest(
+        request = SoundRequest(
             prompt=(prompt or "").strip(),
             negative_prompt=(negative or "").strip(),
             seconds=float(seconds),
@@ -154,7 +149,7 @@ class _GenerateForm:
             strength=float(strength) if init else None,
             adapters=(adapters or "").strip(),
         )
-        return wish, Path(init) if init else None
+        return request, Path(init) if init else None
 
     @staticmethod
     def restore_values(row: HistorySound) -> tuple[Any, ...]:
@@ -174,16 +169,6 @@ def _reset_buttons() -> tuple[Any, Any]:
     return gr.Button(interactive=True), gr.Button(interactive=False)
 
 
-def _create_sound_renderer(context: StudioContext, cache: Callable[[str], str | None]) -> Callable[..., dict[str, Any]]:
-    """Sounds as the widget takes them. `cache` copies a file to a folder that browsers may fetch from, and returns its path."""
-
-    def shown(kept: list[HistorySound], title: str, empty: str = "") -> dict[str, Any]:
-        sounds = [row.describe_for_page(f"gradio_api/file={cache(str(context.store.fetch(row.blob)))}") for row in kept]
-        return {"sounds": sounds, "title": title, "empty": empty}
-
-    return shown
-
-
 def _build_sounds_widget(elem_id: str) -> gr.HTML:
     return gr.HTML(
         {"sounds": []},
@@ -199,4 +184,4 @@ def _read_service_limits(context: StudioContext) -> tuple[Markup, dict[str, Any]
     try:
         return Markup(), context.generation.read_limits()
     except AudioTuneError as e:
-        return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad"), {}
+        return render_message(format_sentence(e), "bad"), {}

@@ -1,4 +1,4 @@
-"""The header of every page: the group, and the member: the one signed in, or the one chosen where no sign-in is required."""
+"""The header of every page: the group, and the member who signed in or, without sign-in, was chosen."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.studio.theme import bundle_scripts
 
 
 def find_acting_member(context: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
-    """The member who acts: the one signed in where sign-in is required, else the one chosen; "" for nobody of the group."""
+    """The acting member: the one signed in where sign-in is required, otherwise the one chosen; "" outside the group."""
     return context.find_active_member(read_signed_in(request), chosen)
 
 
 def find_present_member(context: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
-    """Like `find_acting_member`, and also a member who has left: they may look and take their data away, nothing else."""
+    """Like `find_acting_member`, also for a member who has left: they may look and export their data, nothing else."""
     return context.find_member(read_signed_in(request), chosen)
 
 
@@ -48,7 +48,7 @@ def read_session_cookie(request: gr.Request) -> str:
 
 
 def build_header_value(context: StudioContext, member: str, account: str = "") -> dict[str, Any]:
-    """The values that the header shows. `account`: who signed in, which may be nobody of the group."""
+    """The values that the header shows. `account`: who signed in, perhaps somebody outside the group."""
     agreement = read_current_agreement(context.store)
     return {
         "group": agreement.group if agreement else "",
@@ -65,10 +65,12 @@ def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str
     may = f"you may look{' and make accounts' if owner else ''}, nothing else"
     named = f'a member with id = "{account}"'
     if agreement is None:
-        who = "Fill in" if owner else "An owner fills in"
-        return f"The store holds no agreement yet: {may}. {who} agreement.toml with {named}; the first ingest puts it in force."
-    who = "Add" if owner else "Ask an owner to add"
-    return f"The agreement does not name {account}: {may}. {who} {named} to agreement.toml; the next ingest with it puts it in force."
+        action = "Fill in" if owner else "An owner fills in"
+        return (
+            f"The store holds no agreement yet: {may}. {action} agreement.toml with {named}; the first ingest puts it in force."
+        )
+    action = "Add" if owner else "Ask an owner to add"
+    return f"The agreement does not name {account}: {may}. {action} {named} to agreement.toml; the next ingest with it puts it in force."
 
 
 def build_header(context: StudioContext) -> gr.HTML:

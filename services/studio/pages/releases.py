@@ -1,7 +1,8 @@
-"""The releases page: every model of the group, the people in it, the result of its gate, and its report."""
+"""The releases page: every release of the group, its contributors, its gate's result, and its report."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import embed_page, render_message
+from services.studio.markup import embed_page, format_sentence, render_message
 from services.studio.pages import PageRefresh, training
 from services.studio.pages.header import find_acting_member
 from services.studio.releases import find_aliases, list_releases, read_evaluation_report
@@ -30,8 +31,7 @@ def build_releases_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
     show.click(lambda digest: _render_report(context, digest), [choice], [frame], show_progress="hidden")
 
     def on_made(chosen: str, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        shown, which = _refresh_releases(context, find_acting_member(context, chosen, request))
-        return shown, which
+        return _refresh_releases(context, find_acting_member(context, chosen, request))
 
     def on_report(event: gr.EventData) -> tuple[Any, Any]:
         digest = str(event.digest or "")
@@ -44,44 +44,34 @@ def build_releases_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
 
 def _refresh_releases(context: StudioContext, member: str) -> tuple[Any, Any]:
     try:
-        found = list_releases(context.store)
+        releases = list_releases(context.store)
         recordings = {id: r.name for id, r in context.library.current().recordings.items()}
     except AudioTuneError as e:
         return render_message(f"{e}.", "bad"), gr.Dropdown(choices=[])
     try:
         listed, note = context.generation.list_releases(member), Markup()
     except AudioTuneError as e:
-        listed, note = [], render_message(f"{str(e)[:1].upper()}{str(e)[1:]}. The cards below come from the store.")
+        listed, note = [], render_message(f"{format_sentence(e)} The cards below come from the store.")
     names = context.annotation_queue.list_active_members()
-    if not found:
-        return join_markup(note, _render_no_releases()), gr.Dropdown(choices=[], value=None)
-    listing = tag(
-        "div", *(_render_release(r, find_aliases(listed, r), names, recordings) for r in found), class_="at-release-list"
-    )
-    with_report = [(f"{r.name} {r.version}", r.digest) for r in found if r.evaluation.report]
+    if not releases:
+        words = "Annotate some segments, then make one with the button above. It appears here."
+        empty = tag("div", tag("h2", "No release yet."), tag("p", words), class_="at-empty")
+        return join_markup(note, empty), gr.Dropdown(choices=[], value=None)
+    cards = (_render_release(r, find_aliases(listed, r), names, recordings) for r in releases)
+    listing = tag("div", *cards, class_="at-release-list")
+    with_report = [(f"{r.name} {r.version}", r.digest) for r in releases if r.evaluation.report]
     return join_markup(note, listing), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
-
-
-def _render_no_releases() -> Markup:
-    words = "Annotate some segments, then make one with the button above. It appears here."
-    return tag("div", tag("h2", "No release yet."), tag("p", words), class_="at-empty")
 
 
 def _render_release(release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str]) -> Markup:
     lineage, evaluation = release.lineage, release.evaluation
-    gate = tag(
-        "span",
-        "gate passed" if evaluation.passed else "gate not passed",
-        class_=f"at-status {_choose_gate_class(evaluation.passed)}",
-    )
+    gate_words, gate_class = ("gate passed", "at-good") if evaluation.passed else ("gate not passed", "at-bad")
+    gate = tag("span", gate_words, class_=f"at-status {gate_class}")
     live = (tag("span", alias, class_="at-status at-alias") for alias in aliases)
-    heard = sorted(recordings.get(id, id[:12]) for id in lineage.recordings)
+    names_heard = sorted(recordings.get(id, id[:12]) for id in lineage.recordings)
     facts: list[tuple[str, str]] = [
         ("People", ", ".join(names.get(m, m) for m in lineage.contributors)),
-        (
-            "Recordings",
-            tag("details", tag("summary", str(len(heard))), tag("ul", *(tag("li", n) for n in heard), class_="at-list")),
-        ),
+        ("Recordings", tag("details", tag("summary", str(len(names_heard))), _render_list(names_heard))),
         ("Segments", str(len(lineage.segments))),
         ("Words by", ", ".join(names.get(m, m) for m in lineage.annotators) or "file names"),
         ("Tuned from", lineage.base),
@@ -92,14 +82,14 @@ def _render_release(release: Release, aliases: list[str], names: dict[str, str],
         ("Digest", tag("span", release.digest[:16], title=release.digest, class_="at-mono")),
     ]
     rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts if value)
-    reasons = tag("ul", *(tag("li", reason) for reason in evaluation.reasons), class_="at-list") if evaluation.reasons else None
+    reasons = _render_list(evaluation.reasons) if evaluation.reasons else None
     head = tag("h2", f"{release.name} {release.version}".strip())
     made = tag("p", f"made {release.made:%d %B %Y}", class_="at-about")
     return tag("article", head, made, tag("div", *live, gate), reasons, tag("dl", *rows), class_="at-card")
 
 
-def _choose_gate_class(passed: bool) -> str:
-    return "at-good" if passed else "at-bad"
+def _render_list(items: Sequence[str]) -> Markup:
+    return tag("ul", *(tag("li", item) for item in items), class_="at-list")
 
 
 def _render_report(context: StudioContext, digest: str | None) -> Markup:

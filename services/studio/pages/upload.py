@@ -1,4 +1,4 @@
-"""Upload: files and who plays on them, then the list of uploads with how far each is (widgets/uploads.js)."""
+"""The upload page: a form for files and their contributors, and the list of uploads with their progress (widgets/uploads.js)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audiotune.errors import AudioTuneError
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio import uploads
 from services.studio.context import StudioContext
-from services.studio.markup import embed_page, render_message
+from services.studio.markup import embed_page, format_sentence, render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
 from services.studio.pages.server_functions import Payload, create_server_function
@@ -24,7 +24,7 @@ _LEAD = "Bring a jam: any length, any format. It is kept as it came, then cut in
 _TO_THE_REPORT = "() => document.querySelector('#at-upload-report')?.scrollIntoView({block: 'start'})"
 
 
-def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
+def build_upload_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-intro"))
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
@@ -36,7 +36,7 @@ def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
             licence = gr.Dropdown([], label="Licence", allow_custom_value=False)
     send = gr.Button("Keep and cut", variant="primary", elem_id="at-send")
     news = gr.HTML(elem_id="at-news")
-    listed = _build_upload_list(desk)
+    listed = _build_upload_list(context)
     report = gr.HTML(elem_id="at-upload-report")
 
     def on_send(
@@ -48,7 +48,7 @@ def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
         chosen: str,
         request: gr.Request,
     ) -> tuple[Any, Any, Any]:
-        member = find_acting_member(desk, chosen, request)
+        member = find_acting_member(context, chosen, request)
         said = {
             "uploaded_by": member,
             "contributors": tuple(who_plays or ()),
@@ -56,23 +56,23 @@ def build_upload_page(desk: StudioContext, me: gr.BrowserState) -> PageRefresh:
             "instrument": instrument_.strip(),
             "licence": licence_ or "",
         }
-        kept, message = keep_and_start(desk, [Path(p) for p in paths or []], said)
+        kept, message = keep_and_start(context, [Path(p) for p in paths or []], said)
         return message, gr.File(value=None) if kept else gr.skip(), {"member": member, "sent": message if kept else ""}
 
     def on_report(event: gr.EventData) -> Markup:
-        return _render_reports(desk, str(event.id or ""))
+        return _render_reports(context, str(event.id or ""))
 
-    # No generator: once it was called it runs to its end, also when the page is left meanwhile.
+    # No generator: a function that was called runs to its end, also when the member leaves the page.
     given = [files, people, session, instrument, licence, me]
     send.click(on_send, given, [news, files, listed], show_progress="minimal", concurrency_limit=2)
     listed.report(on_report, None, [report], show_progress="hidden").then(None, js=_TO_THE_REPORT)
     return PageRefresh(
-        lambda member: (*_refresh_form(desk, member), {"member": member}), [people, licence, listed], when_opened=False
+        lambda member: (*_refresh_form(context, member), {"member": member}), [people, licence, listed], when_opened=False
     )
 
 
-def keep_and_start(desk: StudioContext, paths: list[Path], said: Mapping[str, object]) -> tuple[bool, Markup]:
-    """Keeps the files and starts the steps on them; returns whether something was kept, and words for the page."""
+def keep_and_start(context: StudioContext, paths: list[Path], said: Mapping[str, object]) -> tuple[bool, Markup]:
+    """Stores the files and starts `prepare` on them; returns whether a file was stored, and a message for the page."""
     if not said.get("uploaded_by"):
         return False, render_message("Choose who you are at the top of the page first.", "bad")
     if not paths:
@@ -81,27 +81,28 @@ def keep_and_start(desk: StudioContext, paths: list[Path], said: Mapping[str, ob
     upload = None
     try:
         named = [(path, path.name) for path in paths]
-        upload, refused = uploads.store_upload(desk.store, named, said, desk.require_agreement(), desk.settings.upload_limit_mb)
+        upload, refused = uploads.store_upload(
+            context.store, named, said, context.require_agreement(), context.settings.upload_limit_mb
+        )
         if upload is None:
             return False, join_markup(render_message("Nothing was kept.", "bad"), _render_rejected_files(refused))
-        desk.upload_runs.start_run(upload, upload.uploaded_by)
+        context.upload_runs.start_run(upload, upload.uploaded_by)
     except AudioTuneError as e:
-        words = f"{str(e)[:1].upper()}{str(e)[1:]}."
-        return upload is not None, join_markup(render_message(words, "bad"), _render_rejected_files(refused))
+        return upload is not None, join_markup(render_message(format_sentence(e), "bad"), _render_rejected_files(refused))
     kept = "1 file is" if len(upload.files) == 1 else f"{len(upload.files)} files are"
-    words = f"{kept} kept and being cut {desk.upload_runs.runner.place}. You may leave the page."
+    words = f"{kept} kept and being cut {context.upload_runs.runner.place}. You may leave the page."
     return True, join_markup(render_message(words, "good"), _render_rejected_files(refused))
 
 
-def _build_upload_list(desk: StudioContext) -> gr.HTML:
+def _build_upload_list(context: StudioContext) -> gr.HTML:
     """The widget. It triggers `report` with an upload's id to see its reports."""
-    calls = UploadFunctions(desk)
+    calls = UploadFunctions(context)
     return gr.HTML(
         {"member": ""},
         html_template='<section class="at-uploads" aria-label="Uploads"></section>',
         js_on_load=bundle_scripts("dom.js", "uploads.js"),
         server_functions=[
-            create_server_function(desk, work) for work in (calls.list_uploads, calls.retry_upload, calls.stop_upload)
+            create_server_function(context, work) for work in (calls.list_uploads, calls.retry_upload, calls.stop_upload)
         ],
         apply_default_css=False,
         elem_id="at-uploads",
@@ -109,33 +110,33 @@ def _build_upload_list(desk: StudioContext) -> gr.HTML:
 
 
 class UploadFunctions:
-    """What the widget asks."""
+    """The server functions of the widget."""
 
-    def __init__(self, desk: StudioContext) -> None:
-        self._desk = desk
+    def __init__(self, context: StudioContext) -> None:
+        self._context = context
 
     def list_uploads(self, member: str, given: Payload) -> Payload:
-        """The newest uploads, and how many segments wait for ears."""
-        found = [self._describe_upload(member, status) for status in self._desk.upload_runs.list_uploads()]
-        segments = len(self._desk.library.current().segments)
+        """The newest uploads, and the number of segments to annotate."""
+        found = [self._describe_upload(member, status) for status in self._context.upload_runs.list_uploads()]
+        segments = len(self._context.library.current().segments)
         done = any(upload["state"] == "done" for upload in found)
         return {"uploads": found, "summary": f"{segments} segments wait on the Annotate page." if done else ""}
 
     def retry_upload(self, member: str, given: Payload) -> Payload:
-        """Tries an upload again."""
-        self._desk.upload_runs.retry_run(str(given["id"]), member)
+        """Prepares an upload again."""
+        self._context.upload_runs.retry_run(str(given["id"]), member)
         return self.list_uploads(member, given)
 
     def stop_upload(self, member: str, given: Payload) -> Payload:
         """Asks for the end of an upload's run."""
-        self._desk.upload_runs.stop_run(str(given["id"]), member)
+        self._context.upload_runs.stop_run(str(given["id"]), member)
         return self.list_uploads(member, given)
 
     def _describe_upload(self, member: str, status: UploadStatus) -> Payload:
         upload, start = status.upload, status.start
-        people = self._desk.annotation_queue.list_active_members()
+        people = self._context.annotation_queue.list_active_members()
         words = f"{status.segments} segments" if status.state == "done" else status.words
-        running = status.state in ("waiting", "running") and start is not None
+        may_stop = start is not None and self._context.upload_runs.rights.may_cancel(member, start)
         return {
             "id": upload.id,
             "title": upload.session or ", ".join(file.name for file in upload.files[:3]),
@@ -147,16 +148,16 @@ class UploadFunctions:
             "page": status.page,
             "attempt": status.attempt,
             "may_retry": bool(member) and status.may_retry,
-            "may_stop": running and start is not None and self._desk.upload_runs.rights.may_cancel(member, start),
+            "may_stop": may_stop and status.state in ("waiting", "running"),
             "reports": status.state in ("done", "failed") and bool(status.attempt) and not status.page,
         }
 
 
-def _render_reports(desk: StudioContext, upload: str) -> Markup:
+def _render_reports(context: StudioContext, upload: str) -> Markup:
     try:
-        pages = desk.upload_runs.read_reports(upload)
+        pages = context.upload_runs.read_reports(upload)
     except AudioTuneError as e:
-        return render_message(f"{str(e)[:1].upper()}{str(e)[1:]}.", "bad")
+        return render_message(format_sentence(e), "bad")
     if not pages:
         return render_message("This run left no report.")
     return join_markup(*(join_markup(tag("h3", step), embed_page(page, step)) for step, page in pages.items()))
@@ -169,14 +170,12 @@ def _render_rejected_files(refused: list[RejectedFile]) -> Markup:
     return join_markup(tag("h3", "Not kept"), tag("ul", *items, class_="at-list"))
 
 
-def _refresh_form(desk: StudioContext, member: str) -> tuple[Any, Any]:
+def _refresh_form(context: StudioContext, member: str) -> tuple[Any, Any]:
     try:
-        agreement = desk.require_agreement()
+        agreement = context.require_agreement()
     except AudioTuneError:
         return gr.CheckboxGroup(choices=[]), gr.Dropdown(choices=[])
     people = [(m.name, m.id) for m in agreement.members if not m.left]
     licences = list(dict.fromkeys((agreement.recordings_licence, *agreement.accepted_licences)))
-    return (
-        gr.CheckboxGroup(choices=people, value=[member] if member else []),
-        gr.Dropdown(choices=licences, value=agreement.recordings_licence),
-    )
+    contributors = gr.CheckboxGroup(choices=people, value=[member] if member else [])
+    return contributors, gr.Dropdown(choices=licences, value=agreement.recordings_licence)

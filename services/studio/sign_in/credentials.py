@@ -1,4 +1,4 @@
-"""Passwords checked with guessing slowed, accounts that owners make, and the tokens with which the studio asks in members' names."""
+"""Password checks that slow guessing, accounts that owners create, and the members' tokens for the generation service."""
 
 from __future__ import annotations
 
@@ -40,22 +40,21 @@ class PasswordChecker:
             return None
         try:
             account = accounts.verify_password(self._store, name, password)
-        except AudioTuneError as e:  # the store is unreachable: nobody signs in, and the page says only that it did not work
+        except AudioTuneError as e:  # the store is unreachable: nobody signs in, and the attempt does not count
             LOG.error("sign-in could not be checked: %s", e)
-            account, unknown = None, True
-        else:
-            unknown = False
-        with self._lock:
-            if account is not None:
+            with self._lock:
+                if self._wrong.get(name):
+                    self._wrong[name].pop()
+            return None
+        if account is not None:
+            with self._lock:
                 self._wrong.pop(name, None)
-            elif unknown and self._wrong.get(name):
-                self._wrong[name].pop()
         return account
 
     def _count_attempt(self, name: str) -> bool:
         """Counts the attempt before it is checked, as many may come at once; a right password clears the count."""
         with self._lock:
-            if len(self._wrong) >= _NAMES:  # names that somebody makes up must not fill the memory
+            if len(self._wrong) >= _NAMES:  # invented names must not fill the memory
                 self._wrong.clear()
             times, now = self._wrong[name], self._now()
             while times and now - times[0] > WITHIN_S:

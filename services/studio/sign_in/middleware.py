@@ -7,6 +7,7 @@ process does, even after the password has changed.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from audiotune.errors import AccessError, AudioTuneError
+from audiotune.errors import AccessError
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
+from services.studio.markup import format_sentence
 from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
 
 _OPEN_PATHS = ("/gradio_api/startup-events",)  # Gradio calls it itself when it is launched; the answer holds no data
@@ -36,13 +38,14 @@ _STYLE = (Path(__file__).parent / "sign_in.css").read_text(encoding="utf-8")
 
 
 class SignIn(ABC):
-    """The parts that `launch()` is given: a middleware and the function that names the member.
+    """What `launch()` needs for the sign-in: a middleware and the function that names the member.
 
     Args:
-        routes: the addresses that sign-in answers itself, besides `/logout`.
+        routes: addresses of the sign-in, besides `/logout`.
     """
 
     own_paths: tuple[str, ...] = ()  # prefixes of the paths in `routes`
+    retry_link = Markup()  # shown to somebody who is refused
 
     def __init__(self, context: StudioContext, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
         self._context, self._sessions, self._life_s = context, context.sessions, round(context.settings.session_s)
@@ -63,14 +66,14 @@ class SignIn(ABC):
 
     def middleware(self) -> Middleware:
         """The middleware for the server's app."""
-        return Middleware(_SignInMiddleware, sign_in=self)
+        return Middleware(lambda app: functools.partial(self._handle_request, app))
 
     @staticmethod
     def read_member(request: Request) -> str | None:
         """The member who sends this request, as the middleware found it; Gradio calls this."""
         return request.scope.get(MEMBER_SCOPE_KEY) or None
 
-    async def handle_request(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle_request(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await app(scope, receive, send)
             return
@@ -103,14 +106,9 @@ class SignIn(ABC):
         return response
 
     async def _handle_error(self, request: Request, error: Exception) -> Response:
-        what = error.what if isinstance(error, AudioTuneError) else str(error)
-        cure = error.cure if isinstance(error, AudioTuneError) else ""
-        words = [f"{each[:1].upper()}{each[1:]}." for each in (what, cure) if each]
-        return self.render_refusal(words)
-
-    def render_refusal(self, words: list[str]) -> Response:
-        """The page for somebody who is refused."""
-        return render_page("You cannot come in yet", words[0], *(tag("p", each, class_="soft") for each in words[1:]), status=403)
+        assert isinstance(error, AccessError)
+        cure = tag("p", format_sentence(error.cure), class_="soft") if error.cure else Markup()
+        return render_page("You cannot come in yet", format_sentence(error.what), cure, self.retry_link, status=403)
 
 
 def render_page(title: str, words: str, *more: Markup, status: int = 200) -> Response:
@@ -128,13 +126,3 @@ def render_page(title: str, words: str, *more: Markup, status: int = 200) -> Res
 def redirect_to_start() -> RedirectResponse:
     """Sends the browser to the studio's first page after a sign-in, never to an address that the request names."""
     return RedirectResponse("/", 303, _SECURITY_HEADERS)
-
-
-class _SignInMiddleware:
-    """`SignIn` in the form of a Starlette middleware."""
-
-    def __init__(self, app: ASGIApp, sign_in: SignIn) -> None:
-        self._app, self._sign_in = app, sign_in
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._sign_in.handle_request(self._app, scope, receive, send)

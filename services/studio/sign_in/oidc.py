@@ -43,7 +43,7 @@ class OidcProvider:
 
     def __init__(self, settings: StudioSettings) -> None:
         self._settings, self._issuer = settings, settings.oidc_issuer
-        self.back_url = f"{settings.public_url.rstrip('/')}/oidc/back"
+        self._callback_url = f"{settings.public_url.rstrip('/')}/oidc/back"
         self._client = OAuth().register(
             "provider",
             client_id=settings.oidc_client_id,
@@ -59,11 +59,11 @@ class OidcProvider:
         )
 
     async def redirect_to_provider(self, request: Request, *, other: bool = False) -> Response:
-        """Sends the browser to the provider, which asks again who is there when `other`. Raises AccessError when it is unreachable."""
+        """Sends the browser to the provider, which lets another person sign in when `other`. Raises AccessError when it is unreachable."""
         try:
             await self._load_metadata()
             more = {"prompt": "login"} if other else {}
-            response: Response = await self._client.authorize_redirect(request, self.back_url, **more)
+            response: Response = await self._client.authorize_redirect(request, self._callback_url, **more)
         except (*_HTTP_ERRORS, *_CHECK_ERRORS) as e:
             raise self._report_unavailable(e) from e
         return response
@@ -96,17 +96,17 @@ class OidcProvider:
     async def build_sign_out_url(self, id_token: str) -> str:
         """The address that ends the provider's session too; empty when the provider offers none."""
         try:
-            known = await self._load_metadata()
-            if not known.get("end_session_endpoint"):
+            metadata = await self._load_metadata()
+            if not metadata.get("end_session_endpoint"):
                 return ""
-            made = await self._client.create_logout_url(
+            logout = await self._client.create_logout_url(
                 post_logout_redirect_uri=f"{self._settings.public_url.rstrip('/')}/",
                 id_token_hint=id_token,
                 client_id=self._settings.oidc_client_id,
             )
         except (*_HTTP_ERRORS, *_CHECK_ERRORS):
             return ""  # our own session has ended in any case
-        return str(made["url"])
+        return str(logout["url"])
 
     def read_identity(self, claims: Claims) -> str:
         """The value that names the person. Raises AccessError: no such claim, an unverified address, in none of the groups."""
@@ -125,12 +125,12 @@ class OidcProvider:
 
     async def _load_metadata(self) -> dict[str, Any]:
         """The provider's metadata. Refuses an issuer that differs from the one in the settings."""
-        known: dict[str, Any] = await self._client.load_server_metadata()
-        if str(known.get("issuer", "")) != self._issuer:
-            raise ValueError(f"the provider calls itself {known.get('issuer')!r}, not {self._issuer!r}")
-        offered = known.get("id_token_signing_alg_values_supported") or []
-        known["id_token_signing_alg_values_supported"] = [name for name in offered if name in _SIGNING_ALGORITHMS] or ["RS256"]
-        return known
+        metadata: dict[str, Any] = await self._client.load_server_metadata()
+        if str(metadata.get("issuer", "")) != self._issuer:
+            raise ValueError(f"the provider calls itself {metadata.get('issuer')!r}, not {self._issuer!r}")
+        offered = metadata.get("id_token_signing_alg_values_supported") or []
+        metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in _SIGNING_ALGORITHMS] or ["RS256"]
+        return metadata
 
     def _report_unavailable(self, e: Exception) -> AccessError:
         LOG.error("the sign-in provider %s: %s: %s", self._issuer, type(e).__name__, str(e)[:300])

@@ -41,15 +41,12 @@ class PasswordSignIn(SignIn):
         form = await _read_form(request)
         account = await run_in_threadpool(self._checker, form.get("username", ""), form.get("password", ""))
         if account is None:
-            return (
-                render_page("Audio Tune", _WRONG, _render_form(), status=400)
-                if wants_page
-                else JSONResponse({"detail": _WRONG}, 400)
-            )
+            if wants_page:
+                return render_page("Audio Tune", _WRONG, _render_form(), status=400)
+            return JSONResponse({"detail": _WRONG}, 400)
         response = redirect_to_start() if wants_page else JSONResponse({"success": True})
-        self.set_session_cookie(
-            response, self._sessions.begin(account.member, account.password), secure=self.secure or _is_https(request)
-        )
+        session = self._sessions.begin(account.member, account.password)
+        self.set_session_cookie(response, session, secure=self.secure or _is_https(request))
         return response
 
 

@@ -1,6 +1,6 @@
 """Sign-in at a provider (OpenID Connect).
 
-/oidc/begin   sends to the provider       /oidc/back   comes back from it and begins a session       /logout   ends both sessions
+/oidc/begin   redirects to the provider       /oidc/back   begins a session after it       /logout   ends both sessions
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class ProviderSignIn(SignIn):
     """Sends a visitor to the provider and begins a session for the person who comes back."""
 
     own_paths = ("/oidc/",)
+    retry_link = tag("a", "Try again", href="/oidc/begin?other=1")
 
     def __init__(self, context: StudioContext, provider: OidcProvider) -> None:
         self._provider = provider
@@ -48,11 +49,6 @@ class ProviderSignIn(SignIn):
         words = f"Sign in with {self._context.settings.oidc_name} to come in."
         return render_page("Audio Tune", words, tag("a", "Sign in", href="/oidc/begin"))
 
-    def render_refusal(self, words: list[str]) -> Response:
-        more = (tag("p", each, class_="soft") for each in words[1:])
-        again = tag("a", "Try again", href="/oidc/begin?other=1")
-        return render_page("You cannot come in yet", words[0], *more, again, status=403)
-
     async def find_sign_out_url(self, proof: str) -> str:
         return await self._provider.build_sign_out_url(proof) or "/"
 
@@ -72,17 +68,13 @@ class ProviderSignIn(SignIn):
         return response
 
     def _find_member(self, identity: str) -> str:
-        """The member that an identity stands for. Raises AccessError, with the cure, when it stands for nobody."""
-        settings = self._context.settings
-        found = (
-            identity
-            if settings.oidc_claim_is_member
-            else getattr(identities.find_identity(self._context.store, identity), "member", "")
-        )
-        if found and self._context.find_member(found, ""):
-            return found
-        if found:
-            raise AccessError(f"{found} is no member in the agreement", cure="an owner adds you to the agreement first")
+        """The member whom an identity is linked to. Raises AccessError, with the cure, when there is none."""
+        linked = None if self._context.settings.oidc_claim_is_member else identities.find_identity(self._context.store, identity)
+        member = identity if self._context.settings.oidc_claim_is_member else linked.member if linked else ""
+        if member and self._context.find_member(member, ""):
+            return member
+        if member:
+            raise AccessError(f"{member} is no member in the agreement", cure="an owner adds you to the agreement first")
         raise AccessError(
             f"nobody of the group is known as {identity}",
             cure="an owner enters it on the Account page, or with: python -m audiotune.access identity add MEMBER IDENTITY",

@@ -16,10 +16,8 @@ from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
 
 MEMBER_SCOPE_KEY = "audiotune.member"  # key in a request's scope: the signed-in member
-COOKIE, COOKIE_OF_HOST = (
-    "audio-tune-session",
-    "__Host-audio-tune",
-)  # the second one over https: browsers bind it to this host's name
+COOKIE = "audio-tune-session"
+COOKIE_OF_HOST = "__Host-audio-tune"  # over https: browsers bind it to this host's name
 RECHECK_S = 2.0
 _MOST = 10_000
 
@@ -57,8 +55,8 @@ def create_identity_check(store: Store) -> SessionCheck:
     """Checks that the identity is still linked to this member."""
 
     def holds(session: BrowserSession) -> bool:
-        found = identities.find_identity(store, session.proof)
-        return found is not None and found.member == session.member
+        link = identities.find_identity(store, session.proof)
+        return link is not None and link.member == session.member
 
     return holds
 

@@ -1,19 +1,19 @@
-// The words of the vocabulary as chips: one facet open at a time, search over all, arrows and letters move, Enter chooses.
+// The words of the vocabulary as chips: one open facet, a search over all facets; arrows and letters move, Enter chooses.
 const makeChips = ({ chosen, onchange, onadd }) => {
   let facets = [];
   let open = "";
-  const tabs = make("div", { class: "at-facets", role: "tablist", "aria-label": "Facets" });
-  const find = make("input", {
+  const tabs = createNode("div", { class: "at-facets", role: "tablist", "aria-label": "Facets" });
+  const find = createNode("input", {
     class: "at-find", type: "search", placeholder: "Find a word", "aria-label": "Find a word in all facets", autocomplete: "off",
     enterkeyhint: "done", "aria-keyshortcuts": "/",
   });
-  const panel = make("div", { class: "at-chips", role: "tabpanel" });
-  const own = make("input", { class: "at-text-input", maxlength: "60", autocomplete: "off" });
-  const add = make("button", { type: "button", class: "at-quiet", onclick: () => addOwn() }, "Add");
-  const picked = make("div", { class: "at-picked", "aria-label": "Chosen words" });
+  const panel = createNode("div", { class: "at-chips", role: "tabpanel" });
+  const own = createNode("input", { class: "at-text-input", maxlength: "60", autocomplete: "off" });
+  const add = createNode("button", { type: "button", class: "at-quiet", onclick: () => addOwn() }, "Add");
+  const picked = createNode("div", { class: "at-picked", "aria-label": "Chosen words" });
 
   const isOn = (facet, term) => (chosen[facet] || []).includes(term);
-  const flip = (facet, term) => {
+  const toggleTerm = (facet, term) => {
     const now = chosen[facet] || [];
     chosen[facet] = now.includes(term) ? now.filter((other) => other !== term) : [...now, term];
     if (!chosen[facet].length) delete chosen[facet];
@@ -23,37 +23,37 @@ const makeChips = ({ chosen, onchange, onadd }) => {
     onchange();
   };
   const chip = (facet, term) =>
-    make(
+    createNode(
       "button",
       {
         type: "button", class: "at-chip", "data-facet": facet.id, "data-term": term.id, title: term.hint || null,
-        "aria-pressed": isOn(facet.id, term.id), onclick: () => flip(facet.id, term.id),
+        "aria-pressed": isOn(facet.id, term.id), onclick: () => toggleTerm(facet.id, term.id),
       },
       term.label,
     );
   const showPicked = () =>
-    fill(
+    replaceContent(
       picked,
       facets.flatMap((facet) =>
         facet.terms.filter((term) => isOn(facet.id, term.id)).map((term) =>
-          make("button", {
+          createNode("button", {
             type: "button", class: "at-chip at-chip-picked", "aria-label": `Take back ${term.label}`,
-            onclick: () => flip(facet.id, term.id),
+            onclick: () => toggleTerm(facet.id, term.id),
           }, `${term.label} ×`))),
     );
   const showTabs = () =>
-    fill(
+    replaceContent(
       tabs,
       facets.map((facet, place) => {
         const count = (chosen[facet.id] || []).length;
-        return make(
+        return createNode(
           "button",
           {
             type: "button", role: "tab", class: "at-facet", "data-facet": facet.id, "aria-selected": facet.id === open && !find.value,
             "aria-keyshortcuts": String(place + 1), onclick: () => choose(facet.id, false),
           },
-          make("kbd", { "aria-hidden": "true" }, String(place + 1)), ` ${facet.label}`,
-          count ? make("span", { class: "at-count" }, String(count)) : null,
+          createNode("kbd", { "aria-hidden": "true" }, String(place + 1)), ` ${facet.label}`,
+          count ? createNode("span", { class: "at-count" }, String(count)) : null,
         );
       }),
     );
@@ -61,7 +61,7 @@ const makeChips = ({ chosen, onchange, onadd }) => {
     const wanted = find.value.trim().toLowerCase();
     const hits = facets.flatMap((facet) =>
       facet.terms.filter((term) => (wanted ? term.search.includes(wanted) : facet.id === open)).map((term) => chip(facet, term)));
-    fill(panel, hits.length ? hits : make("p", { class: "at-none" }, "No such word yet. Add it below."));
+    replaceContent(panel, hits.length ? hits : createNode("p", { class: "at-none" }, "No such word yet. Add it below."));
     const facet = facets.find((each) => each.id === open);
     own.placeholder = facet ? `Own word for ${facet.label.toLowerCase()}` : "Own word";
     own.setAttribute("aria-label", own.placeholder);
@@ -93,7 +93,7 @@ const makeChips = ({ chosen, onchange, onadd }) => {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       const first = panel.querySelector(".at-chip");
-      if (first && find.value.trim()) flip(first.dataset.facet, first.dataset.term);
+      if (first && find.value.trim()) toggleTerm(first.dataset.facet, first.dataset.term);
       find.value = "";
       showTabs();
       showPanel();
@@ -112,7 +112,7 @@ const makeChips = ({ chosen, onchange, onadd }) => {
   tabs.addEventListener("keydown", (event) => moveAmong([...tabs.children], event));
 
   return {
-    parts: { tabs, find, panel, picked, own: make("div", { class: "at-add-word" }, own, add) },
+    parts: { tabs, find, panel, picked, own: createNode("div", { class: "at-add-word" }, own, add) },
     load: (given) => {
       facets = given;
       open = facets.some((facet) => facet.id === open) ? open : facets[0]?.id || "";

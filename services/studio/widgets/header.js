@@ -1,26 +1,26 @@
-// The bar on top: the group's name and who is listening.
+// The header of the page: the group's name and the member.
 const root = element.querySelector(".at-header");
 const show = () => {
   const { group, members = [], member = "", signed_in = false, account = "", notice = "" } = props.value || {};
-  const choice = make(
+  const choice = createNode(
     "select",
     {
       id: "at-member", "aria-label": "Who you are",
       onchange: (event) => trigger("choose", { member: event.target.value }),
     },
-    make("option", { value: "" }, "Who are you?"),
-    members.map(([id, name]) => make("option", { value: id, selected: id === member }, name)),
+    createNode("option", { value: "" }, "Who are you?"),
+    members.map(([id, name]) => createNode("option", { value: id, selected: id === member }, name)),
   );
   choice.value = member;
-  fill(
+  replaceContent(
     root,
-    make("div", { class: "at-brand" }, make("span", { class: "at-logo", "aria-hidden": "true" }),
-      make("div", {}, make("h1", {}, "Audio Tune"), make("span", { class: "at-group" }, group || "no agreement yet"))),
+    createNode("div", { class: "at-brand" }, createNode("span", { class: "at-logo", "aria-hidden": "true" }),
+      createNode("div", {}, createNode("h1", {}, "Audio Tune"), createNode("span", { class: "at-group" }, group || "no agreement yet"))),
     signed_in
-      ? make("div", { class: "at-member-choice" }, make("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || account),
-          make("a", { href: "logout", id: "at-sign-out" }, "Sign out"))
-      : make("label", { class: `at-member-choice${member ? "" : " at-member-missing"}` }, make("span", {}, "I am"), choice),
-    notice && make("p", { class: "at-notice", role: "status" }, notice),
+      ? createNode("div", { class: "at-member-choice" }, createNode("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || account),
+          createNode("a", { href: "logout", id: "at-sign-out" }, "Sign out"))
+      : createNode("label", { class: `at-member-choice${member ? "" : " at-member-missing"}` }, createNode("span", {}, "I am"), choice),
+    notice && createNode("p", { class: "at-notice", role: "status" }, notice),
   );
 };
 show();

@@ -1,10 +1,10 @@
-// A player: waveform from precomputed peaks on a canvas, the browser's own audio behind it. One sound plays at a time.
+// A player: the browser's own audio, with a waveform of precomputed peaks on a canvas. One sound plays at a time.
 const makePlayer = ({ url, peaks, seconds, label }) => {
   const audio = new Audio();
   audio.preload = "auto";
   audio.src = url;
-  const canvas = make("canvas", { class: "at-wave-canvas", "aria-hidden": "true" });
-  const wave = make(
+  const canvas = createNode("canvas", { class: "at-wave-canvas", "aria-hidden": "true" });
+  const wave = createNode(
     "div",
     {
       class: "at-wave", tabindex: "0", role: "slider", "aria-label": `Place in ${label}`, "aria-valuemin": "0",
@@ -12,8 +12,8 @@ const makePlayer = ({ url, peaks, seconds, label }) => {
     },
     canvas,
   );
-  const button = make("button", { class: "at-play", type: "button", "aria-label": `Play ${label}` }, "▶");
-  const time = make("span", { class: "at-time" }, `0:00.0 / ${clock(seconds)}`);
+  const button = createNode("button", { class: "at-play", type: "button", "aria-label": `Play ${label}` }, "▶");
+  const time = createNode("span", { class: "at-time" }, `0:00.0 / ${formatTime(seconds)}`);
 
   const length = () => (Number.isFinite(audio.duration) && audio.duration > 0 ? audio.duration : seconds);
   const draw = () => {
@@ -36,21 +36,21 @@ const makePlayer = ({ url, peaks, seconds, label }) => {
       pen.fillRect(x, (height - tall) / 2, step - 1, tall);
     }
   };
-  const tell = () => {
+  const updatePosition = () => {
     draw();
-    time.textContent = `${clock(audio.currentTime)} / ${clock(length())}`;
+    time.textContent = `${formatTime(audio.currentTime)} / ${formatTime(length())}`;
     wave.setAttribute("aria-valuenow", audio.currentTime.toFixed(1));
     wave.setAttribute("aria-valuetext", `${audio.currentTime.toFixed(1)} of ${length().toFixed(1)} seconds`);
-    if (!audio.paused) requestAnimationFrame(tell);
+    if (!audio.paused) requestAnimationFrame(updatePosition);
   };
   const show = () => {
     button.textContent = audio.paused ? "▶" : "❚❚";
     button.setAttribute("aria-label", `${audio.paused ? "Play" : "Pause"} ${label}`);
-    tell();
+    updatePosition();
   };
   const seek = (to) => {
     audio.currentTime = Math.min(Math.max(0, to), length());
-    tell();
+    updatePosition();
   };
   const play = () => {
     if (window.audioTunePlaying && window.audioTunePlaying !== audio) window.audioTunePlaying.pause();
@@ -58,13 +58,13 @@ const makePlayer = ({ url, peaks, seconds, label }) => {
     return audio.play().catch(() => show()); // a browser may refuse to play before the first touch
   };
   const toggle = () => (audio.paused ? play() : audio.pause());
-  const again = () => {
+  const playFromStart = () => {
     seek(0);
     return play();
   };
 
   for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, show);
-  audio.addEventListener("loadedmetadata", tell);
+  audio.addEventListener("loadedmetadata", updatePosition);
   button.addEventListener("click", toggle);
   const seekTo = (event) => {
     const box = wave.getBoundingClientRect();
@@ -83,10 +83,10 @@ const makePlayer = ({ url, peaks, seconds, label }) => {
   });
   const sized = new ResizeObserver(draw);
   sized.observe(canvas);
-  const away = () => {
+  const dispose = () => {
     audio.pause();
     audio.removeAttribute("src");
     sized.disconnect();
   };
-  return { wave, button, time, play, toggle, again, away, pause: () => audio.pause() };
+  return { wave, button, time, play, toggle, playFromStart, dispose };
 };

@@ -15,7 +15,7 @@ from services.studio.vocabulary import StoredVocabulary
 from tests.fakes.seeded_store import Seeded, answer, copy_of, seed
 
 
-class TwoWords:
+class TwoWords(StoredVocabulary):
     """A vocabulary of two moods."""
 
     def check_tags(self, tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -37,7 +37,7 @@ def group(seeded: Seeded, tmp_path: Path) -> Seeded:
 
 @pytest.fixture
 def listening(group: Seeded) -> AnnotationQueue:
-    return AnnotationQueue(group.store, LibraryCache(group.store), TwoWords())
+    return AnnotationQueue(group.store, LibraryCache(group.store), TwoWords(group.store))
 
 
 def test_the_least_heard_segment_comes_first(group: Seeded, listening: AnnotationQueue) -> None:
@@ -141,7 +141,7 @@ def test_an_empty_store_is_no_error(tmp_path: Path) -> None:
     from audiotune.store import FolderStore
 
     store = FolderStore(tmp_path / "new")
-    listening = AnnotationQueue(store, LibraryCache(store), TwoWords())
+    listening = AnnotationQueue(store, LibraryCache(store), TwoWords(store))
     assert listening.choose_next_segment("ana") is None
     assert listening.count_progress("ana").segments == 0
     assert listening.list_answered_by("ana") == []
