@@ -5,11 +5,11 @@ It needs the standard library and pydantic only. A step names its settings and a
     class Settings(StepSettings): ...            each setting with its bounds, unit and sentence
     INPUTS  = ("recordings",)                    artifacts it reads
     OUTPUTS = ("segments", "report", "metrics")  artifacts it writes
-    PARAMETERS = ("segments_key",)               small values it hands on
+    PARAMETERS = ("segments_key",)               small values it passes on
 
-and does its work in `step.py`: `run_step(settings, store, progress, *, recordings, segments, report, metrics) -> StepResult`.
-On a cluster the parameter `settings` (a dict compiled in from the recipe) gives values where the run form gives none.
-By hand the same step runs with flags: `python -m components.segment --recordings r.jsonl --segments s.jsonl --min-s 0.5`.
+and runs in `step.py`: `run_step(settings, store, progress, *, recordings, segments, report, metrics) -> StepResult`.
+On a cluster the parameter `settings` (a dict compiled in from the recipe) has the values that the run form does not set.
+On the command line the same step runs with flags: `python -m components.segment --recordings r.jsonl --segments s.jsonl --min-s 0.5`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StepSettings(BaseModel):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step hands on besides its files.
+    """The results of a step besides its files.
 
     Attributes:
         parameters: values for the names in PARAMETERS.
@@ -94,7 +94,7 @@ def _run_on_kubeflow(package: str, interface: ModuleType, text: str) -> None:
 def settings_from_choices(
     model: type[StepSettings], choices: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What was chosen in the form, as settings: a word of a drop-down stands for one setting or several.
+    """The values chosen in the form, as settings: a word of a drop-down stands for one setting or several.
 
     Args:
         model: the step's settings.
@@ -102,7 +102,7 @@ def settings_from_choices(
         given: form name -> value.
 
     Raises:
-        SettingsError: a word that the drop-down does not have.
+        SettingsError: the drop-down does not have this word.
     """
     settings: dict[str, Any] = {}
     for name, value in given.items():
@@ -117,11 +117,7 @@ def settings_from_choices(
 
 
 def validate_settings(model: type[StepSettings], given: Mapping[str, Any]) -> StepSettings:
-    """Settings out of parameters. Kubeflow adds names that nobody declared, so unknown names are left out.
-
-    Raises:
-        SettingsError: names every setting that is out of bounds.
-    """
+    """Settings from parameters. Kubeflow adds undeclared names, so unknown names are left out. Raises SettingsError."""
     known = {name: value for name, value in given.items() if name in model.model_fields and value is not None}
     try:
         return model.model_validate(known)
@@ -139,7 +135,7 @@ def _artifact_path(side: Mapping[str, Any], name: str) -> Path:
 
 
 def _local_path(uri: str) -> str:
-    """Where the launcher keeps an artifact's file: s3://b/k is /s3/b/k, and so on; other uris are paths already."""
+    """The path at which Kubeflow's launcher keeps an artifact's file: /s3/b/k for s3://b/k; other uris are paths already."""
     for scheme in ("s3", "gs", "minio"):
         if uri.startswith(f"{scheme}://"):
             return f"/{'gcs' if scheme == 'gs' else scheme}/{uri[len(scheme) + 3 :]}"
@@ -157,32 +153,29 @@ def _call_step(package: str, settings: StepSettings, paths: Mapping[str, Path]) 
 
 
 def _write_executor_output(executor: Mapping[str, Any], interface: ModuleType, result: StepResult) -> None:
-    """Writes only what was declared, uris unchanged and no null: anything else fails a finished step on the real backend."""
+    """Writes only declared outputs, with unchanged uris and no null: the real backend fails a finished step for anything else."""
     declared = executor["outputs"]
     artifacts = {}
     for name in interface.OUTPUTS:
-        runtime = dict(declared["artifacts"][name]["artifacts"][0])
         facts = result.metrics if name == "metrics" else result.metadata.get(name, {})
-        runtime["metadata"] = _drop_unaccepted(facts)
-        artifacts[name] = {"artifacts": [runtime]}
+        artifacts[name] = {"artifacts": [{**declared["artifacts"][name]["artifacts"][0], "metadata": _drop_unaccepted(facts)}]}
     wanted = declared.get("parameters", {})
     parameters = {name: result.parameters[name] for name in interface.PARAMETERS if name in wanted}
     for name, value in parameters.items():
         target = Path(wanted[name]["outputFile"])
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(value if isinstance(value, str) else json.dumps(value))
-    target = Path(declared["outputFile"])
-    write_atomic_file(target, json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
+    write_atomic_file(Path(declared["outputFile"]), json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
 
 
 def _drop_unaccepted(value: Any) -> Any:
-    """Without what the backend refuses after all work is done: null anywhere, and numbers that JSON cannot write (NaN, infinity)."""
+    """The value without null, NaN and infinity: the backend would refuse them after the step has finished."""
     if isinstance(value, Mapping):
         kept = {str(key): _drop_unaccepted(inner) for key, inner in value.items()}
         return {key: inner for key, inner in kept.items() if inner is not None}
     if isinstance(value, list | tuple):
         return [inner for inner in map(_drop_unaccepted, value) if inner is not None]
-    if not isinstance(value, str | bool | int | float) and hasattr(value, "item"):  # a number of numpy's or torch's
+    if not isinstance(value, str | bool | int | float) and hasattr(value, "item"):  # a number of numpy or torch
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -1,10 +1,10 @@
-"""The whole journey on one machine: takes in, a sound of one's own out.
+"""The whole pipeline on one machine: from takes to a model with the group's own sound.
 
     python -m pipelines.demo                          a simulated synthesizer jams, the group's agreement is the example
     python -m pipelines.demo --recordings my-takes    the same on your own files; the file names are the captions
     python -m pipelines.demo --serve-only             only the MLflow server and the generation service, until Ctrl-C
 
-Everything it makes lies in one folder (demo/): takes, store, MLflow, runs, sounds. A second run reuses what is done.
+All results are in one folder (demo/): takes, store, MLflow, runs, sounds. A second run reuses finished steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROMPTS = ("dark low drone", "bright high pluck", "metallic pulsing sequence", "
 
 
 class DemoRun:
-    """The folder of a demo and what is done there."""
+    """A demo in its folder."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self.folder, self.console = folder.resolve(), console
@@ -43,8 +43,14 @@ class DemoRun:
 
     def run_full(self, recordings: Path | None, recipe: str, members: str) -> dict[str, Any]:
         """Runs `full` on the takes; returns the outputs of its steps. Ctrl-C ends the run, too."""
-        takes, contributors, agreement = self._prepare_inputs(recordings, members)
-        arguments = {"source": str(takes), "agreement": str(agreement), "contributors": contributors}
+        if recordings is None:
+            self.print_status("the simulated synthesizer jams: making takes")
+        takes = make_takes(self.folder / "takes") if recordings is None else recordings.expanduser().resolve()
+        agreement = self.folder / "agreement.toml"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not agreement.exists():
+            shutil.copyfile(REPOSITORY / "agreement.example.toml", agreement)
+        arguments = {"source": str(takes), "agreement": str(agreement), "contributors": members}
         runner = LocalRunner(self.store, self.folder / "runs", "full", recipe=recipe)
         run = runner.start("demo", arguments)
         try:
@@ -58,18 +64,6 @@ class DemoRun:
     def print_status(self, words: str) -> None:
         self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {words}")
 
-    def _prepare_inputs(self, recordings: Path | None, members: str) -> tuple[Path, str, Path]:
-        if recordings is None:
-            self.print_status("the simulated synthesizer jams: making takes")
-            takes = make_takes(self.folder / "takes")
-        else:
-            takes = recordings.expanduser().resolve()
-        agreement = self.folder / "agreement.toml"
-        agreement.parent.mkdir(parents=True, exist_ok=True)
-        if not agreement.exists():
-            shutil.copyfile(REPOSITORY / "agreement.example.toml", agreement)
-        return takes, members, agreement
-
     @contextlib.contextmanager
     def run_mlflow(self) -> Iterator[str]:
         """A real MLflow server on this folder, for as long as the demo runs."""
@@ -82,7 +76,7 @@ class DemoRun:
 
 
 def print_result(demo: DemoRun, outputs: dict[str, Any], sounds: list[dict[str, Any]]) -> None:
-    """Prints what changed and where the sounds are."""
+    """Prints the metrics before and after the training, and the paths of sounds and reports."""
     metrics = outputs.get("evaluate", {}).get("metrics", {})
     table = Table(title="What the model learned (nearer to the recordings is lower)", title_justify="left")
     for column in ("", "before", "after"):
@@ -95,9 +89,8 @@ def print_result(demo: DemoRun, outputs: dict[str, Any], sounds: list[dict[str, 
     passed = outputs.get("evaluate", {}).get("passed")
     demo.console.print(f"gate: {'[green]passed[/green]' if passed else '[yellow]not passed, see the report[/yellow]'}")
     for sound in sounds:
-        demo.console.print(
-            f"  [bold]{sound['file']}[/bold]  “{sound['prompt']}”, seed {sound['seed']}, {sound['loudness']}", highlight=False
-        )
+        facts = f"“{sound['prompt']}”, seed {sound['seed']}, {sound['loudness']}"
+        demo.console.print(f"  [bold]{sound['file']}[/bold]  {facts}", highlight=False)
     for step in ("ingest", "segment", "annotate_merge", "finetune", "evaluate", "register"):
         if "report" in outputs.get(step, {}):
             demo.console.print(f"  report of {step}: {outputs[step]['report']}", highlight=False)
@@ -135,14 +128,14 @@ def _serve_only(demo: DemoRun, port: int) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pipelines.demo", description=(__doc__ or "").split("\n")[0])
-    made.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is kept (default demo)")
-    made.add_argument("--recordings", type=Path, help="your own takes instead of the simulated ones")
-    made.add_argument("--contributors", default="ana,ben", help="who plays on them, by the agreement's ids (default ana,ben)")
-    made.add_argument("--recipe", default="demo", help="recipe (default demo)")
-    made.add_argument("--port", type=int, default=3000, help="port of the generation service (default 3000)")
-    made.add_argument("--serve-only", action="store_true", help="start MLflow and the generation service, nothing else")
-    return made
+    parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is kept (default demo)")
+    parser.add_argument("--recordings", type=Path, help="your own takes instead of the simulated ones")
+    parser.add_argument("--contributors", default="ana,ben", help="who plays on them, by the agreement's ids (default ana,ben)")
+    parser.add_argument("--recipe", default="demo", help="recipe (default demo)")
+    parser.add_argument("--port", type=int, default=3000, help="port of the generation service (default 3000)")
+    parser.add_argument("--serve-only", action="store_true", help="start MLflow and the generation service, nothing else")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Starts the generation service as a process of its own and asks it for the first sounds over HTTP, as any listener would."""
+"""Starts the generation service as a process of its own and requests the first sounds from it over HTTP."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ _READY_TIMEOUT_S = 240
 
 @contextlib.contextmanager
 def run_generation_service(folder: Path, store: str, port: int) -> Iterator[str]:
-    """A running service; ended with the whole process group.
-
-    Raises:
-        GenerationError: it did not get ready; its log says why.
-    """
+    """A running service; its whole process group is ended afterwards. Raises GenerationError when it does not get ready."""
     url = f"http://127.0.0.1:{port}"
     log = folder / "generation.log"
     environment = {**os.environ, "AUDIOTUNE_STORE": store, "AUDIOTUNE_GENERATION_CANDIDATES": "true"}
@@ -48,7 +44,7 @@ def run_generation_service(folder: Path, store: str, port: int) -> Iterator[str]
 
 def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
     until = time.monotonic() + _READY_TIMEOUT_S
-    why = "no answer"
+    reason = "no answer"
     while time.monotonic() < until:
         if child.poll() is not None:
             raise GenerationError(f"the generation service ended with code {child.returncode}", cure=f"read {log}")
@@ -56,22 +52,22 @@ def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> No
             answer = health(url)
             if answer.get("ready"):
                 return
-            why = str(answer.get("reason") or answer)
+            reason = str(answer.get("reason") or answer)
         except AudioTuneError as e:
-            why = e.what
+            reason = e.what
         time.sleep(1)
-    raise GenerationError(f"the generation service is not ready after {_READY_TIMEOUT_S} s: {why}", cure=f"read {log}")
+    raise GenerationError(f"the generation service is not ready after {_READY_TIMEOUT_S} s: {reason}", cure=f"read {log}")
 
 
 def request_first_sounds(url: str, prompts: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     """One sound for each prompt, written into `folder`; returns file, prompt, seed and measured loudness."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    sounds = []
     for number, prompt in enumerate(prompts):
         data, info = generate(url, {"prompt": prompt, "seed": number, "format": "wav"})
         file = folder / f"{prompt.replace(' ', '_')}_{number}.wav"
         file.write_bytes(data)
         loudness = measure_integrated_lufs(sound.read_sound(file))
         words = "silent" if loudness is None else f"{loudness:.1f} LUFS"
-        made.append({"file": str(file), "prompt": prompt, "seed": info.get("seed", number), "loudness": words})
-    return made
+        sounds.append({"file": str(file), "prompt": prompt, "seed": info.get("seed", number), "loudness": words})
+    return sounds

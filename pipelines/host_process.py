@@ -1,4 +1,4 @@
-"""How one step of a compiled pipeline runs on this machine: a process, its progress shown live, its log kept."""
+"""Runs the steps of a compiled pipeline as processes on this machine, shows their progress live and keeps their logs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ StepOutputs = dict[str, dict[str, Any]]  # step -> output -> path or value
 
 
 class HostProcess:
-    """Takes the place of kfp.local's subprocess handler; runs the component's own command with this Python.
+    """Replaces kfp.local's subprocess handler; runs the component's own command with this Python.
 
-    The variables of this machine win over those compiled in for the cluster: here the store is a folder.
+    Environment variables of this machine override those compiled in for the cluster: here the store is a folder.
     """
 
     state: ClassVar[RunStateFile]
@@ -60,7 +60,7 @@ class HostProcess:
         HostProcess.outputs[step.replace("-", "_")] = self._read_outputs()
         return status.Status.SUCCESS
 
-    def _stream_output(self, log: Path, tell: ProgressCallback) -> int:
+    def _stream_output(self, log: Path, report: ProgressCallback) -> int:
         environment = {**self.env_vars, **os.environ, "PYTHONUNBUFFERED": "1"}
         root = str(Path(__file__).resolve().parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH", "")]))
@@ -74,21 +74,18 @@ class HostProcess:
                 for line in child.stdout or ():
                     out.write(line)
                     out.flush()
-                    self._read_line(line.rstrip("\n"), tell)
+                    if progress := parse_progress_line(line.rstrip("\n")):
+                        report(*progress)
+                    else:
+                        HostProcess.last_lines.append(line.rstrip("\n"))
             except KeyboardInterrupt:
                 child.terminate()
                 raise
             return child.wait()
 
-    def _read_line(self, line: str, tell: ProgressCallback) -> None:
-        if progress := parse_progress_line(line):
-            tell(*progress)
-        else:
-            HostProcess.last_lines.append(line)
-
     @classmethod
     def last_words(cls) -> str:
-        """Why the step that ran last failed, in its own words."""
+        """The last words of the step that ran last, which say why it failed."""
         return find_last_words("\n".join(cls.last_lines))
 
     def _read_outputs(self) -> dict[str, Any]:
@@ -101,10 +98,10 @@ class HostProcess:
 
 @contextlib.contextmanager
 def use_host_processes(spec: dict[str, Any], state_file: Path | None = None) -> Iterator[StepOutputs]:
-    """Puts HostProcess where kfp.local looks for its handler, for as long as a pipeline runs; yields what its steps put out.
+    """Makes kfp.local use HostProcess while a pipeline runs; yields the outputs of its steps.
 
     Args:
-        state_file: tells other programs how far the run is (audiotune.runs.run_state).
+        state_file: shows the progress to other programs (audiotune.runs.run_state).
     """
     from kfp.local import subprocess_task_handler
 
@@ -120,7 +117,7 @@ def use_host_processes(spec: dict[str, Any], state_file: Path | None = None) -> 
 
 
 def use_line_buffering() -> None:
-    """Lines leave at once also when the output goes to a file or a pipe."""
+    """Writes each line at once, also to a file or a pipe."""
     for stream in (sys.stdout, sys.__stdout__):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
@@ -128,7 +125,7 @@ def use_line_buffering() -> None:
 
 @contextlib.contextmanager
 def silence_kfp() -> Iterator[None]:
-    """Silences kfp.local, which logs every task at length; the steps' own words are enough (StepPrinter writes past this)."""
+    """Silences kfp.local, which logs every task at length; the steps' own output is enough (StepPrinter writes to the real stdout)."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -26,7 +26,7 @@ from audiotune.store.atomic_files import write_atomic_file
 from pipelines.arguments import convert_arguments, parse_assignments
 from pipelines.compile import compile_pipeline
 from pipelines.documents import PIPELINES, Documents, collect_tasks, to_yaml
-from pipelines.host_process import use_line_buffering
+from pipelines.host_process import HostProcess, silence_kfp, use_host_processes, use_line_buffering
 from pipelines.recipe import load_recipe
 
 
@@ -36,22 +36,20 @@ def run_pipeline(
     """Runs a compiled pipeline.
 
     Args:
-        documents: what `compile_pipeline` gives.
-        arguments: values of the run form; what is missing takes its default.
-        folder: gets artifacts, logs and the outputs of all steps.
+        documents: the result of `compile_pipeline`.
+        arguments: values of the run form; the others take their defaults.
+        folder: for artifacts, logs and the outputs of all steps.
         store: AUDIOTUNE_STORE of every step.
-        state_file: tells other programs how far it is (audiotune.runs.run_state).
+        state_file: shows the progress to other programs (audiotune.runs.run_state).
 
     Returns:
         Step name -> output name -> path of an artifact or value of a parameter.
 
     Raises:
-        SettingsError: an argument the form does not have, or of the wrong type.
-        PipelineError: a step failed; its own last words are in it.
+        SettingsError: an argument that the form does not have, or of the wrong type.
+        PipelineError: a step failed; with its last words.
     """
     from kfp import components, local
-
-    from pipelines.host_process import HostProcess, silence_kfp, use_host_processes
 
     os.environ["AUDIOTUNE_STORE"] = store
     typed = convert_arguments(documents[0], arguments)
@@ -63,7 +61,8 @@ def run_pipeline(
         try:
             loaded(**typed)
         except RuntimeError as e:
-            raise PipelineError(HostProcess.last_words() or str(e), cure=_suggest_log()) from e  # the words begin with the step
+            cure = f"the whole log is in {HostProcess.last_log}" if HostProcess.last_log else ""
+            raise PipelineError(HostProcess.last_words() or str(e), cure=cure) from e  # the words begin with the step
     write_atomic_file(folder / OUTPUTS_FILE, json.dumps(outputs, indent=1, default=str))
     return outputs
 
@@ -71,15 +70,15 @@ def run_pipeline(
 def drop_unset_inputs(documents: Documents) -> Documents:
     """The documents without optional whole numbers that no task passes: kfp's local orchestrator reads their None as a number.
 
-    A real backend leaves the key out of what the step gets, and so does this.
+    A real backend gives the step no such key either.
     """
     spec, *others = copy.deepcopy(documents)
     for task in collect_tasks(spec).values():
-        given = task.get("inputs", {}).get("parameters", {})
-        wanted = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
-        for name in [n for n, p in wanted.items() if p.get("isOptional") and "defaultValue" not in p and n not in given]:
-            if wanted[name]["parameterType"] == "NUMBER_INTEGER":
-                del wanted[name]
+        passed = task.get("inputs", {}).get("parameters", {})
+        declared = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
+        for name in [n for n, p in declared.items() if p.get("isOptional") and "defaultValue" not in p and n not in passed]:
+            if declared[name]["parameterType"] == "NUMBER_INTEGER":
+                del declared[name]
     return [spec, *others]
 
 
@@ -97,25 +96,19 @@ def dump_run_form(pipeline: str, recipe: str) -> str:
     return RunForm.from_spec(compile_pipeline(pipeline, load_recipe(recipe))[0]).model_dump_json()
 
 
-def _suggest_log() -> str:
-    from pipelines.host_process import HostProcess
-
-    return f"the whole log is in {HostProcess.last_log}" if HostProcess.last_log else ""
-
-
 def build_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pipelines.local", description=(__doc__ or "").split("\n")[0])
-    made.add_argument("pipeline", choices=PIPELINES)
-    made.add_argument("--recipe", default="demo", help="name of a shipped recipe or a TOML file (default demo)")
-    made.add_argument("--store", default=os.environ.get("AUDIOTUNE_STORE"), help="folder or s3://bucket/prefix")
-    made.add_argument("--out", type=Path, default=Path("runs"), help="folder for artifacts and logs (default runs)")
-    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
-    made.add_argument("--form", action="store_true", help="print the run form as JSON and do nothing")
-    made.add_argument(
+    parser = argparse.ArgumentParser(prog="python -m pipelines.local", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("pipeline", choices=PIPELINES)
+    parser.add_argument("--recipe", default="demo", help="name of a shipped recipe or a TOML file (default demo)")
+    parser.add_argument("--store", default=os.environ.get("AUDIOTUNE_STORE"), help="folder or s3://bucket/prefix")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for artifacts and logs (default runs)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of the run form; repeat it")
+    parser.add_argument("--form", action="store_true", help="print the run form as JSON and do nothing")
+    parser.add_argument(
         "--state-file", "--board", type=Path, metavar="FILE", help="keep a JSON file there that tells how far the run is"
     )
-    made.add_argument("--json", action="store_true", help="print the outputs as JSON at the end")
-    return made
+    parser.add_argument("--json", action="store_true", help="print the outputs as JSON at the end")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,9 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         if not args.store:
             raise SettingsError("no store is named", cure="give --store or set AUDIOTUNE_STORE")
         arguments = parse_assignments(args.set)
-        outputs = run_pipeline(
-            compile_pipeline(args.pipeline, load_recipe(args.recipe)), arguments, args.out, args.store, args.state_file
-        )
+        documents = compile_pipeline(args.pipeline, load_recipe(args.recipe))
+        outputs = run_pipeline(documents, arguments, args.out, args.store, args.state_file)
     except AudioTuneError as e:
         print_last_words(args.pipeline, str(e))
         return 1

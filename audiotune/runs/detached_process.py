@@ -1,11 +1,11 @@
-"""Runs a program that outlives the program that started it: a page that is reloaded or a studio that is restarted ends no run.
+"""Runs a program that outlives the program that started it: neither a reloaded page nor a restarted studio ends a run.
 
     python -m audiotune.runs.detached_process FOLDER LIMIT_S AT_ONCE LOCK_FD -- PROGRAM ARGUMENTS...
 
-In the folder: `log` (what the program writes), `lock` (held as long as the run lasts, with this process' number in it), and at the
-end `exit.json`: {"code": 0, "cause": ""}, where cause is "", "cancelled" or "overdue". SIGTERM ends the program and everything it
-started. Of the runs beside each other in one folder AT_ONCE run at the same time and the others wait; 0 lets all of them run.
-Needs only the standard library and `audiotune.store.atomic_files`, as it stays in memory for as long as a training takes.
+In the folder: `log` (the program's output), `lock` (held while the run lasts; contains this process' number), and at the end
+`exit.json`: {"code": 0, "cause": ""}, where cause is "", "cancelled" or "overdue". SIGTERM ends the program and everything it
+started. AT_ONCE runs in folders beside each other run at the same time, while the others wait; 0 for all of them. Needs only the
+standard library and `audiotune.store.atomic_files`, as it stays in memory for as long as a training takes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from typing import IO
 
 from audiotune.store.atomic_files import write_atomic_file
 
-_GRACE_S = 20.0  # a step that is told to end may store its last checkpoint
+_GRACE_S = 20.0  # in which a step may store its last checkpoint
 _LOOK_S = 0.2
 
 
 def start_detached(
     folder: Path, command: Sequence[str], *, limit_s: int, at_once: int, environ: Mapping[str, str], cwd: Path
 ) -> None:
-    """Starts it. The folder must be new."""
+    """Starts the command. The folder must be new."""
     folder.mkdir(parents=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the process inherits it: held without a gap
@@ -50,28 +50,25 @@ def start_detached(
 
 
 def is_running(folder: Path) -> bool:
-    """Whether the run that was started in this folder still lasts; one that waits for its turn does."""
+    """Whether the run that was started in this folder still lasts, or waits for its turn."""
     try:
         with (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not _try_lock(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
-        pass
-    return False
+        return False
 
 
 def read_exit(folder: Path) -> tuple[int, str] | None:
     """Exit code and cause; None while it runs, and for one that was killed with its machine."""
     try:
-        found = json.loads((folder / "exit.json").read_text())
-        return int(found["code"]), str(found["cause"])
+        exit_ = json.loads((folder / "exit.json").read_text())
+        return int(exit_["code"]), str(exit_["cause"])
     except (OSError, ValueError, KeyError):
         return None
 
 
 def request_stop(folder: Path) -> None:
-    """Asks it to end; nothing happens when it has ended."""
+    """Asks the run to end; does nothing when it has ended."""
     if is_running(folder):
         until = time.monotonic() + _GRACE_S
         while not (pid := (folder / "lock").read_text().strip()) and time.monotonic() < until:
@@ -89,7 +86,7 @@ class _ProcessWatcher:
         self.cause = ""
 
     def stop_program(self, cause: str) -> None:
-        """Ends the program with everything it started; what ignores SIGTERM is killed after a grace period."""
+        """Ends the program and everything it started; a process that ignores SIGTERM is killed after a grace period."""
         self.cause = self.cause or cause
         self._signal_group(signal.SIGTERM)
         _start_timer(_GRACE_S, lambda: self._signal_group(signal.SIGKILL))
@@ -123,7 +120,7 @@ def _start_timer(after_s: float, work: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _wait_for_turn(folder: Path, at_once: int, watcher: _ProcessWatcher) -> Iterator[None]:
-    """Holds one of `at_once` locks that all runs beside this one share; a run that is stopped waits no longer."""
+    """Holds one of the `at_once` locks that all runs beside this one share; a run that is stopped waits no longer."""
     with contextlib.ExitStack() as files:
         turns = [files.enter_context((folder.parent / f".turn-{n}").open("w")) for n in range(at_once)]
         while turns and not watcher.cause and not any(map(_try_lock, turns)):
@@ -131,9 +128,9 @@ def _wait_for_turn(folder: Path, at_once: int, watcher: _ProcessWatcher) -> Iter
         yield
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -1,8 +1,7 @@
-"""Runs on Kubeflow Pipelines: starts an uploaded pipeline, and asks Kubeflow how it goes."""
+"""Runs on Kubeflow Pipelines: starts an uploaded pipeline, and reads its state from Kubeflow."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,15 +17,15 @@ _STATES = {"RUNNING": "running", "SUCCEEDED": "done", "SKIPPED": "done", "FAILED
 
 
 class KubeflowRunner:
-    """Runs of one pipeline on the cluster. Nothing of a run is kept here: whoever asks the same Kubeflow sees the same.
+    """Runs of one pipeline on the cluster. Kubeflow keeps all of a run; every program that reads it there sees the same.
 
     Args:
         server: Kubeflow's API server.
         pipeline: name of the pipeline, with or without `audio-tune-` before it.
-        version: pipeline and version id to start; None takes what was uploaded last.
-        store_url: the store the steps are meant to use, which the cluster must reach; empty where it is not known.
+        version: ids of the pipeline and the version to start; None takes the newest version.
+        store_url: the store of the steps, which the cluster must reach; empty where it is not known.
         account: service account of the steps; empty takes Kubeflow's default.
-        log_every_s: seconds between two reads of a running step's log, which tells how far it is.
+        log_every_s: seconds between two reads of a running step's log, which shows its progress.
     """
 
     place = "on the cluster"
@@ -43,9 +42,8 @@ class KubeflowRunner:
     ) -> None:
         self._server, self._pipeline, self._version = server, pipeline, version
         self._store_url, self._account, self._log_every_s = store_url, account, log_every_s
-        self._told: dict[str, tuple[float, Progress | None]] = {}
+        self._progress: dict[str, tuple[float, Progress | None]] = {}
         self._steps: dict[str, tuple[FormStep, ...]] = {}
-        self._lock = threading.Lock()
 
     def read_form(self) -> RunForm:
         return self._load_form(*self._find_version())
@@ -80,36 +78,30 @@ class KubeflowRunner:
     def _list_steps(self, run: str, seen: KubeflowRun) -> tuple[RunStep, ...]:
         """All steps of the pipeline: Kubeflow's list has only those that have begun."""
         tasks = {str(task["display_name"]): task for task in list_steps(seen)}
-        with self._lock:
-            steps = self._steps.get(run)
-        if steps is None:
-            steps = self._read_known_steps(seen)
-            with self._lock:
-                self._steps[run] = steps
-        known = steps or tuple(FormStep(name=name, title=name) for name in tasks)
+        if run not in self._steps:
+            self._steps[run] = self._read_known_steps(seen)
+        known = self._steps[run] or tuple(FormStep(name=name, title=name) for name in tasks)
         return tuple(self._describe_step(run, step, tasks.get(step.name) or tasks.get(step.title)) for step in known)
 
     def _describe_step(self, run: str, step: FormStep, task: dict[str, Any] | None) -> RunStep:
         state = _STATES.get(str((task or {}).get("state")), "waiting")
-        told = self._read_progress(run, task) if task and state == "running" else None
-        share, words = told or (1.0 if state == "done" else None, "")
+        progress = self._read_progress(run, str(task.get("display_name"))) if task and state == "running" else None
+        share, words = progress or (1.0 if state == "done" else None, "")
         return RunStep.model_validate({"name": step.name, "title": step.title, "state": state, "share": share, "words": words})
 
-    def _read_progress(self, run: str, task: dict[str, Any]) -> Progress | None:
-        key = f"{run} {task.get('display_name')}"
-        with self._lock:
-            at, told = self._told.get(key, (0.0, None))
-        if not at or time.monotonic() - at >= self._log_every_s:
-            told = self._server.step_progress(run, str(task.get("display_name")))
-            with self._lock:
-                self._told[key] = (time.monotonic(), told)
-        return told
+    def _read_progress(self, run: str, task: str) -> Progress | None:
+        key = f"{run} {task}"
+        read_at, progress = self._progress.get(key, (float("-inf"), None))
+        if time.monotonic() - read_at >= self._log_every_s:
+            progress = self._server.step_progress(run, task)
+            self._progress[key] = (time.monotonic(), progress)
+        return progress
 
     def _read_known_steps(self, seen: KubeflowRun) -> tuple[FormStep, ...]:
-        """From the version the run was started with; none when that version is gone."""
-        told = seen.get("pipeline_version_reference") or {}
+        """The steps of the version that the run was started with; none when that version was deleted."""
+        version = seen.get("pipeline_version_reference") or {}
         try:
-            return self._load_form(str(told.get("pipeline_id", "")), str(told.get("pipeline_version_id", ""))).steps
+            return self._load_form(str(version.get("pipeline_id", "")), str(version.get("pipeline_version_id", ""))).steps
         except PipelineError:
             return ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -30,16 +31,15 @@ _LARGEST_REPORT_B = 8_000_000
 
 
 class LocalRunner:
-    """Starts runs of one pipeline on this machine, finds them again, looks at them and stops them.
+    """Runs of one pipeline on this machine.
 
     Args:
         store_url: AUDIOTUNE_STORE of every step.
-        folder: gets a folder for each run, with its log, state and artifacts.
-        pipeline: as in "tune".
+        folder: has a folder for each run, with its log, state and artifacts.
         recipe: name of a shipped recipe or a file; empty takes the default of pipelines.local.
-        limit_s: longest a run may take, in seconds.
-        at_once: so many runs of `folder` run at the same time and the others wait; 0 lets all of them run.
-        command: replaces the program that is started; for tests.
+        limit_s: longest duration of a run, in seconds.
+        at_once: how many runs of `folder` run at the same time, while the others wait; 0 for all of them.
+        command: replaces the started program; for tests.
     """
 
     place = "on this machine"
@@ -74,13 +74,9 @@ class LocalRunner:
         for name, value in values.items():
             flags += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         try:
+            command, environ = [*self._command, *flags], self._build_environment()
             detached_process.start_detached(
-                folder,
-                [*self._command, *flags],
-                limit_s=self._limit_s,
-                at_once=self._at_once,
-                environ=self._build_environment(),
-                cwd=_PROJECT_ROOT,
+                folder, command, limit_s=self._limit_s, at_once=self._at_once, environ=environ, cwd=_PROJECT_ROOT
             )
         except OSError as e:
             raise PipelineError(f"the run cannot be started: {e.strerror}", where=str(folder)) from e
@@ -88,13 +84,13 @@ class LocalRunner:
 
     def read_snapshot(self, run: str) -> RunSnapshot:
         folder = _find_folder(run, "open the studio")
-        running = detached_process.is_running(folder)  # asked first: what ends in between is seen at the next look
-        steps, ended = read_run_steps(folder / "state.json"), detached_process.read_exit(folder)
+        running = detached_process.is_running(folder)  # read first: a run that ends in between is seen at the next look
+        steps, exit_ = read_run_steps(folder / "state.json"), detached_process.read_exit(folder)
         if running:
             return RunSnapshot(steps)
-        if ended is None:
+        if exit_ is None:
             return RunSnapshot(steps, "lost", "it was cut off: the machine was stopped, or somebody ended the program by hand")
-        code, cause = ended
+        code, cause = exit_
         if code == 0:
             return RunSnapshot(steps, "done")
         if cause == "overdue":
@@ -120,33 +116,23 @@ class LocalRunner:
         return {**os.environ, **ours}
 
     def _load_form(self) -> RunForm:
-        command = [*self._command, "--form"]
+        command, environ = [*self._command, "--form"], self._build_environment()
         try:
-            told = subprocess.run(
-                command,
-                cwd=_PROJECT_ROOT,
-                env=self._build_environment(),
-                capture_output=True,
-                text=True,
-                timeout=_FORM_S,
-                check=False,
-            )
+            answer = subprocess.run(command, cwd=_PROJECT_ROOT, env=environ, capture_output=True, text=True, timeout=_FORM_S)
         except (OSError, subprocess.TimeoutExpired) as e:
             raise PipelineError("the program that trains does not answer", where=command[0], cure="try it again") from e
-        if told.returncode:
-            raise PipelineError(self._clean_words(find_last_words(told.stderr)) or "it gave no reason")
+        if answer.returncode:
+            raise PipelineError(self._clean_words(find_last_words(answer.stderr)) or "it gave no reason")
         try:
-            return RunForm.model_validate_json(told.stdout.strip().splitlines()[-1])
+            return RunForm.model_validate_json(answer.stdout.strip().splitlines()[-1])
         except (ValidationError, IndexError) as e:
             raise PipelineError("the program that trains shows no form", where=command[0], cure="is it of this version?") from e
 
     def _read_failure_reason(self, folder: Path) -> str:
-        try:
-            with (folder / "log").open("rb") as log:
-                log.seek(max(0, (folder / "log").stat().st_size - 20_000))
-                words = find_last_words(log.read().decode(errors="replace"))
-        except OSError:
-            words = ""
+        words = ""
+        with contextlib.suppress(OSError), (folder / "log").open("rb") as log:
+            log.seek(max(0, (folder / "log").stat().st_size - 20_000))
+            words = find_last_words(log.read().decode(errors="replace"))
         return self._clean_words(words) or "no word came from it"
 
     def _clean_words(self, words: str) -> str:
@@ -154,19 +140,19 @@ class LocalRunner:
 
 
 def find_reports(folder: Path) -> dict[str, str]:
-    """The HTML reports a run left, by step: files that begin with a doctype, whatever their suffix."""
-    found = {}
+    """Step -> HTML report: files that begin with a doctype, whatever their suffix."""
+    reports = {}
     for path in sorted(folder.rglob("*report*")) if folder.is_dir() else ():
         if path.is_file() and path.stat().st_size < _LARGEST_REPORT_B:
             text = path.read_bytes()
             if text[:64].lstrip().lower().startswith(b"<!doctype html"):
-                found[path.parent.name] = text.decode("utf-8", errors="replace")
-    return found
+                reports[path.parent.name] = text.decode("utf-8", errors="replace")
+    return reports
 
 
-def _find_folder(run: str, wish: str) -> Path:
-    """The run's folder. Raises PipelineError when another machine has it."""
-    told = json.loads(run)
-    if told["machine"] != platform.node():
-        raise PipelineError("it runs on another machine", cure=f"{wish} on {told['machine']}")
-    return Path(told["folder"])
+def _find_folder(run: str, action: str) -> Path:
+    """The run's folder. Raises PipelineError when it is on another machine."""
+    name = json.loads(run)
+    if name["machine"] != platform.node():
+        raise PipelineError("it runs on another machine", cure=f"{action} on {name['machine']}")
+    return Path(name["folder"])

@@ -1,7 +1,7 @@
-"""The port to wherever pipelines run: start a run, look how far it is, stop it, and why it failed.
+"""The port to the place where pipelines run: start a run, read its progress, stop it, and find out why it failed.
 
 Two kinds: `LocalRunner` (a detached process of this machine) and `KubeflowRunner` (Kubeflow's API). The studio, the demo and the
-command line use them. A run goes on whether somebody looks or not, and whoever keeps its name finds it again.
+command line use them. A run continues without a program that follows it, and its name finds it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RunOutcome = Literal["done", "failed", "cancelled", "lost"]
 
 
 class RunStep(BaseModel):
-    """A step as people see it. `share` in [0, 1]; None when only its state is known."""
+    """A step as people see it. `share`: its finished part in [0, 1]; None when only its state is known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -33,12 +33,12 @@ class RunStep(BaseModel):
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """What one look at a run told.
+    """The state of a run at one moment.
 
     Attributes:
         outcome: how it ended; None while it runs.
-        words: why it did not end well: the failing step's last words.
-        page: address where people see more of it.
+        words: why it failed: the failing step's last words.
+        page: address of a page about it.
     """
 
     steps: tuple[RunStep, ...] = ()
@@ -48,13 +48,13 @@ class RunSnapshot:
 
     @property
     def share(self) -> float:
-        """How far the whole run is, in [0, 1]; all steps count the same."""
+        """The finished part of the whole run, in [0, 1]; all steps count the same."""
         shares = (1.0 if step.state == "done" else step.share or 0.0 for step in self.steps)
         return sum(shares) / len(self.steps) if self.steps else 0.0
 
 
 class PipelineRunner(Protocol):
-    """Where the runs of one pipeline are. All calls raise PipelineError in words."""
+    """Starts and follows the runs of one pipeline. All methods raise PipelineError."""
 
     @property
     def place(self) -> str:
@@ -69,7 +69,7 @@ class PipelineRunner(Protocol):
     def read_snapshot(self, run: str) -> RunSnapshot: ...
 
     def stop(self, run: str) -> None:
-        """Asks for its end; `read_snapshot` tells when it has ended."""
+        """Asks for its end; `read_snapshot` shows when it has ended."""
 
     def read_reports(self, run: str) -> dict[str, str]:
         """Step -> its HTML report. Empty where reports are shown elsewhere (the snapshot's `page`)."""
@@ -78,24 +78,24 @@ class PipelineRunner(Protocol):
 def follow_run(
     runner: PipelineRunner,
     run: str,
-    tell: Callable[[tuple[RunStep, ...]], None],
+    show: Callable[[tuple[RunStep, ...]], None],
     *,
     every_s: float = 5.0,
     limit_s: float = 7 * 86_400,
 ) -> RunSnapshot:
-    """Waits for a run's end and tells its steps whenever one of them has changed.
+    """Waits for a run's end and calls `show` with its steps whenever one of them has changed.
 
     Raises:
-        RunFailedError: it ended, and not well; with the failing step's last words.
-        RunUnfinishedError: it did not end in time; it goes on.
+        RunFailedError: it failed; with the failing step's last words.
+        RunUnfinishedError: it did not end in time; it continues.
     """
     until = time.monotonic() + limit_s
-    told: tuple[RunStep, ...] = ()
+    shown: tuple[RunStep, ...] = ()
     while True:
         seen = runner.read_snapshot(run)
-        if seen.steps != told:
-            told = seen.steps
-            tell(told)
+        if seen.steps != shown:
+            shown = seen.steps
+            show(shown)
         if seen.outcome == "done":
             return seen
         if seen.outcome is not None:

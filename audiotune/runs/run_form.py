@@ -1,6 +1,6 @@
-"""The run form of a compiled pipeline: what people may choose, and the steps in their order.
+"""The run form of a compiled pipeline: the values that people may choose, and the steps in their order.
 
-One reading for everybody who shows a form: the same compiled pipeline lies on Kubeflow and is played on one machine.
+Kubeflow and one machine run the same compiled pipeline, so every program that shows a form reads it here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ _LONGEST = 200
 
 
 class FormField(BaseModel):
-    """One box of the form.
-
-    Attributes:
-        choices: what may be taken; empty lets anything in.
-        about: a sentence for people.
-    """
+    """One field of the form. `choices`: the allowed values; empty for any. `about`: a sentence for people."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -32,7 +27,7 @@ class FormField(BaseModel):
 
 
 class FormStep(BaseModel):
-    """A step of the pipeline: its task's name, and its name for people."""
+    """A step of the pipeline: the name of its task, and its title for people."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -41,7 +36,7 @@ class FormStep(BaseModel):
 
 
 class RunForm(BaseModel):
-    """Boxes by the alphabet, as Kubeflow draws them; steps in the order they are played."""
+    """Fields in alphabetical order, as Kubeflow shows them; steps in the order in which they run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,15 +47,15 @@ class RunForm(BaseModel):
     def from_spec(cls, spec: Mapping[str, Any]) -> RunForm:
         """Reads a compiled pipeline's spec (the first document of its YAML)."""
         root = spec["root"]
-        cards = (root.get("inputDefinitions") or {}).get("parameters") or {}
+        parameters = (root.get("inputDefinitions") or {}).get("parameters") or {}
         boxes = tuple(
             FormField(
                 name=name,
-                default=card.get("defaultValue"),
-                choices=tuple(map(str, card.get("literals") or ())),
-                about=str(card.get("description") or ""),
+                default=parameter.get("defaultValue"),
+                choices=tuple(map(str, parameter.get("literals") or ())),
+                about=str(parameter.get("description") or ""),
             )
-            for name, card in sorted(cards.items())
+            for name, parameter in sorted(parameters.items())
         )
         tasks = root["dag"]["tasks"]
         steps = (FormStep(name=n, title=str((tasks[n].get("taskInfo") or {}).get("name") or n)) for n in sort_tasks(tasks))
@@ -70,25 +65,25 @@ class RunForm(BaseModel):
         return next((box for box in self.boxes if box.name == name), None)
 
     def check_values(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """What was chosen, checked; what is empty is left to its default.
+        """The chosen values, without empty ones, which take their defaults.
 
         Raises:
-            SettingsError: a box the form does not have, a value that it does not offer, or one that is too long.
+            SettingsError: a field that the form does not have, a value that it does not offer, or one that is too long.
         """
         values = {name: str(value).strip() for name, value in given.items()}
         for name, value in values.items():
-            box = self.find_field(name)
-            if box is None:
-                raise SettingsError(f"the form has no {name!r}", cure=f"it has: {', '.join(b.name for b in self.boxes)}")
-            if value and box.choices and value not in box.choices:
-                raise SettingsError(f"{name} is {value[:60]!r}", cure=f"take one of: {', '.join(box.choices)}")
+            field = self.find_field(name)
+            if field is None:
+                raise SettingsError(f"the form has no {name!r}", cure=f"it has: {', '.join(each.name for each in self.boxes)}")
+            if value and field.choices and value not in field.choices:
+                raise SettingsError(f"{name} is {value[:60]!r}", cure=f"take one of: {', '.join(field.choices)}")
             if len(value) > _LONGEST:
                 raise SettingsError(f"{name} is {len(value)} letters long", cure=f"use {_LONGEST} at most")
         return {name: value for name, value in values.items() if value}
 
 
 def sort_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of tasks, each after those it waits for; by the alphabet where nothing else decides."""
+    """Names of tasks, each after the tasks that it depends on, otherwise in alphabetical order."""
     order: list[str] = []
     waiting = sorted(tasks)
     while waiting:

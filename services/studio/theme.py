@@ -1,8 +1,10 @@
-"""The studio's theme: light and dark by the system's setting, with the system's fonts."""
+"""The studio's theme (light or dark by the system's setting, the system's fonts), and its widgets."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -84,6 +86,15 @@ def create_theme() -> gr.themes.Base:
     return base.set(**colours, **dark_colours, **_SHAPES)
 
 
-def bundle_scripts(*names: str) -> str:
-    """The named files of widgets/, in order, as one script for a widget."""
-    return "\n".join((WIDGETS / name).read_text(encoding="utf-8") for name in names)
+def build_widget(
+    elem_id: str, element: str, value: dict[str, Any], *scripts: str, functions: Sequence[Callable[..., Any]] = ()
+) -> gr.HTML:
+    """A widget: `element` is its HTML; dom.js and the named files of widgets/, in order, are its script."""
+    return gr.HTML(
+        value,
+        html_template=element,
+        js_on_load="\n".join((WIDGETS / name).read_text(encoding="utf-8") for name in ("dom.js", *scripts)),
+        server_functions=list(functions) or None,
+        apply_default_css=False,
+        elem_id=elem_id,
+    )

@@ -5,29 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-import gradio as gr
-
 from audiotune.errors import AudioTuneError
 from services.studio.context import StudioContext
 from services.studio.pages import PageRefresh
 from services.studio.pages.server_functions import Payload, create_server_function
-from services.studio.theme import bundle_scripts
+from services.studio.theme import build_widget
 from services.studio.waveform import read_file_peaks
 
 
 def build_annotate_page(context: StudioContext) -> PageRefresh:
     calls = _AnnotateFunctions(context)
-    widget = gr.HTML(
-        {"member": ""},
-        html_template='<section class="at-annotate" aria-label="Annotate"></section>',
-        js_on_load=bundle_scripts("dom.js", "player.js", "chips.js", "annotate.js"),
-        server_functions=[
-            create_server_function(context, work)
-            for work in (calls.start_annotating, calls.next_segment, calls.open_segment, calls.save_answer, calls.add_word)
-        ],
-        apply_default_css=False,
-        elem_id="at-annotate",
-    )
+    works = (calls.start_annotating, calls.next_segment, calls.open_segment, calls.save_answer, calls.add_word)
+    functions = [create_server_function(context, work) for work in works]
+    element, scripts = '<section class="at-annotate" aria-label="Annotate"></section>', ("player.js", "chips.js", "annotate.js")
+    widget = build_widget("at-annotate", element, {"member": ""}, *scripts, functions=functions)
     calls.cache = widget.move_resource_to_block_cache
     return PageRefresh(lambda member: {"member": member}, [widget])
 

@@ -17,7 +17,7 @@ from services.studio.history import HistorySound, SoundRequest
 from services.studio.markup import format_sentence, render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
-from services.studio.theme import bundle_scripts
+from services.studio.theme import build_widget
 
 _LEAD = "Say what you would like to hear. The same words, settings and seed always give the same sound."
 _FORMATS = [("WAV", "wav"), ("FLAC", "flac"), ("MP3", "mp3"), ("OGG", "ogg"), ("Opus", "opus")]
@@ -170,13 +170,8 @@ def _reset_buttons() -> tuple[Any, Any]:
 
 
 def _build_sounds_widget(elem_id: str) -> gr.HTML:
-    return gr.HTML(
-        {"sounds": []},
-        html_template='<section class="at-sounds" aria-live="polite"></section>',
-        js_on_load=bundle_scripts("dom.js", "player.js", "sounds.js"),
-        apply_default_css=False,
-        elem_id=elem_id,
-    )
+    element = '<section class="at-sounds" aria-live="polite"></section>'
+    return build_widget(elem_id, element, {"sounds": []}, "player.js", "sounds.js")
 
 
 def _read_service_limits(context: StudioContext) -> tuple[Markup, dict[str, Any]]:

@@ -11,7 +11,7 @@ from audiotune.governance import Agreement, read_current_agreement
 from services.studio.context import StudioContext
 from services.studio.sign_in.credentials import is_owner
 from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
-from services.studio.theme import bundle_scripts
+from services.studio.theme import build_widget
 
 
 def find_acting_member(context: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
@@ -74,10 +74,4 @@ def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str
 
 
 def build_header(context: StudioContext) -> gr.HTML:
-    return gr.HTML(
-        build_header_value(context, ""),
-        html_template='<header class="at-header"></header>',
-        js_on_load=bundle_scripts("dom.js", "header.js"),
-        apply_default_css=False,
-        elem_id="at-header",
-    )
+    return build_widget("at-header", '<header class="at-header"></header>', build_header_value(context, ""), "header.js")

@@ -13,7 +13,7 @@ from services.studio.context import StudioContext
 from services.studio.markup import format_sentence
 from services.studio.pages.server_functions import Payload, create_server_function
 from services.studio.releases import list_releases
-from services.studio.theme import bundle_scripts
+from services.studio.theme import build_widget
 from services.studio.training_readiness import TrainingReadiness, check_readiness
 from services.studio.training_runs import TrainingEnd, TrainingStatus
 
@@ -29,17 +29,10 @@ _BOXES = {
 def build_training_widget(context: StudioContext) -> gr.HTML:
     """The widget. It triggers `made` with the digest of a release that has just come out, and `report` to see its report."""
     calls = _TrainingFunctions(context)
-    return gr.HTML(
-        {"member": ""},
-        html_template='<section class="at-training at-card" aria-label="Make a new release"></section>',
-        js_on_load=bundle_scripts("dom.js", "training.js"),
-        server_functions=[
-            create_server_function(context, work)
-            for work in (calls.read_training_status, calls.read_training_form, calls.start_training, calls.cancel_training)
-        ],
-        apply_default_css=False,
-        elem_id="at-training",
-    )
+    works = (calls.read_training_status, calls.read_training_form, calls.start_training, calls.cancel_training)
+    functions = [create_server_function(context, work) for work in works]
+    element = '<section class="at-training at-card" aria-label="Make a new release"></section>'
+    return build_widget("at-training", element, {"member": ""}, "training.js", functions=functions)
 
 
 class _TrainingFunctions:

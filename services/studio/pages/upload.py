@@ -16,7 +16,7 @@ from services.studio.markup import embed_page, format_sentence, render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member
 from services.studio.pages.server_functions import Payload, create_server_function
-from services.studio.theme import bundle_scripts
+from services.studio.theme import build_widget
 from services.studio.upload_runs import UploadStatus
 from services.studio.uploads import RejectedFile
 
@@ -97,16 +97,10 @@ def keep_and_start(context: StudioContext, paths: list[Path], said: Mapping[str,
 def _build_upload_list(context: StudioContext) -> gr.HTML:
     """The widget. It triggers `report` with an upload's id to see its reports."""
     calls = UploadFunctions(context)
-    return gr.HTML(
-        {"member": ""},
-        html_template='<section class="at-uploads" aria-label="Uploads"></section>',
-        js_on_load=bundle_scripts("dom.js", "uploads.js"),
-        server_functions=[
-            create_server_function(context, work) for work in (calls.list_uploads, calls.retry_upload, calls.stop_upload)
-        ],
-        apply_default_css=False,
-        elem_id="at-uploads",
-    )
+    works = (calls.list_uploads, calls.retry_upload, calls.stop_upload)
+    functions = [create_server_function(context, work) for work in works]
+    element = '<section class="at-uploads" aria-label="Uploads"></section>'
+    return build_widget("at-uploads", element, {"member": ""}, "uploads.js", functions=functions)
 
 
 class UploadFunctions:
