@@ -17,33 +17,28 @@ from deploy.chart.value_types import (
     Port,
     Seconds,
     Url,
-    make_image_reference,
+    define_image,
 )
 
 
 class ImageValues(ChartModel):
-    """Where images are. The registry is the only value without a default."""
+    """Where images are. Only the registry has no default."""
 
     registry: str = Field(
         default="",
         pattern=r"^([a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._/\-]+)?)?$",
-        description="host/prefix all images are pulled from, as in registry.home:5000; `make images REGISTRY=...` pushes them there",
+        description="host/prefix that all images are pulled from, as in registry.home:5000; `make images REGISTRY=...` pushes them there",
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(default="IfNotPresent", description="when nodes pull")
     pull_secrets: list[Name] = Field(default=[], description="Secrets with the registry's login")
-    prepare: ImageReference = Field(
-        default=make_image_reference("audio-tune/prepare"), description="light steps and the chart's jobs"
-    )
-    train: ImageReference = Field(default=make_image_reference("audio-tune/train"), description="steps with torch, and helm test")
-    generation: ImageReference = Field(
-        default=make_image_reference("audio-tune/generation"), description="the generation service"
-    )
-    studio: ImageReference = Field(default=make_image_reference("audio-tune/studio"), description="the studio")
-    mlflow: ImageReference = Field(default=make_image_reference("audio-tune/registry"), description="MLflow")
-    object_store: ImageReference = Field(default=make_image_reference("audio-tune/object-store"), description="MinIO")
-    database: ImageReference = Field(
-        default=make_image_reference("postgres", registry="docker.io/library", tag="15"),
-        description="PostgreSQL 15; this reference is the well-known image's and was not tried here",
+    prepare: ImageReference = define_image("audio-tune/prepare", "light steps and the chart's jobs")
+    train: ImageReference = define_image("audio-tune/train", "steps with torch, and helm test")
+    generation: ImageReference = define_image("audio-tune/generation", "the generation service")
+    studio: ImageReference = define_image("audio-tune/studio", "the studio")
+    mlflow: ImageReference = define_image("audio-tune/registry", "MLflow")
+    object_store: ImageReference = define_image("audio-tune/object-store", "MinIO")
+    database: ImageReference = define_image(
+        "postgres", "PostgreSQL 15; the official image, not tested here", registry="docker.io/library", tag="15"
     )
 
 
@@ -53,11 +48,11 @@ class DnsValues(ChartModel):
     namespace: Name = Field(default="kube-system", description="namespace of the cluster's DNS")
     labels: Labels = Field(default={"k8s-app": "kube-dns"}, description="labels of its pods")
     port: Port = Field(default=53, description="port of its pods (5353 on OpenShift)")
-    cidrs: list[Cidr] = Field(default=[], description="addresses besides, as in 169.254.20.10/32 for NodeLocal DNSCache")
+    cidrs: list[Cidr] = Field(default=[], description="more addresses, as in 169.254.20.10/32 for NodeLocal DNSCache")
 
 
 class NetworkValues(ChartModel):
-    """Who may talk to whom: only what files/graph.yaml names."""
+    """Which connections are allowed: those in files/graph.yaml."""
 
     policies: bool = Field(default=True, description="deny by default, and one policy for each arrow of the service graph")
     ingress_from: list[NetworkPeer] = Field(
@@ -66,15 +61,13 @@ class NetworkValues(ChartModel):
     )
     dns: DnsValues = Field(default=DnsValues(), description="where names are resolved")
     api_ports: list[Port] = Field(default=[443, 6443], description="ports of the Kubernetes API")
-    blocked: list[Cidr] = Field(
-        default=["169.254.169.254/32"], description="addresses outside that nobody reaches: clouds' metadata"
-    )
+    blocked: list[Cidr] = Field(default=["169.254.169.254/32"], description="addresses that no pod reaches: clouds' metadata")
 
 
 class IngressValues(HostNameValues):
     """An Ingress for studio and API."""
 
-    enabled: bool = Field(default=False, description="make it")
+    enabled: bool = Field(default=False, description="create it")
     class_name: str = Field(default="", description="ingress class; empty takes the cluster's default")
     tls_secret: Name = Field(default="", description="Secret with the certificate; empty: no TLS here")
 
@@ -93,7 +86,7 @@ class GatewayReference(ChartModel):
 class HttpRouteValues(HostNameValues):
     """An HTTPRoute of the Gateway API for studio and API."""
 
-    enabled: bool = Field(default=False, description="make it")
+    enabled: bool = Field(default=False, description="create it")
     parent_refs: list[GatewayReference] = Field(default=[], description="Gateways it is attached to")
 
 
@@ -111,7 +104,7 @@ class AlertRuleValues(ChartModel):
     enabled: bool = Field(default=False, description="make a PrometheusRule (its CRD must be there)")
     labels: Labels = Field(default={}, description="labels by which Prometheus finds it")
     runbooks_url: Url = Field(
-        default="", description="where docs/operations/troubleshooting.md is published; empty: named by file and section"
+        default="", description="where docs/operations/troubleshooting.md is published; empty: file and section"
     )
 
 
@@ -123,7 +116,7 @@ class DashboardValues(ChartModel):
 
 
 class MonitoringValues(ChartModel):
-    """What tells an operator before members notice."""
+    """Metrics, alerts and a dashboard."""
 
     service_monitor: ServiceMonitorValues = Field(default=ServiceMonitorValues(), description="what is scraped")
     rules: AlertRuleValues = Field(default=AlertRuleValues(), description="alerts")

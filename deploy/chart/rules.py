@@ -99,7 +99,7 @@ _STUDIO_ROUTES = [_all(_is_set(f"{route}.enabled"), _is_set(f"{route}.studioHost
 RULES = (
     _require(
         "images.registry",
-        "say where the images live, as in --set images.registry=registry.home:5000; `make images REGISTRY=...` pushes them there",
+        "say where the images are, as in --set images.registry=registry.home:5000; `make images REGISTRY=...` pushes them there",
     ),
     _require(
         "objectStorage.external.secret",
@@ -128,7 +128,7 @@ RULES = (
     ),
     _require(
         "generation.autoscaling.prometheusUrl",
-        "KEDA asks Prometheus for the queue; say where it answers",
+        "KEDA queries Prometheus for the queue; say where it answers",
         _equals("generation.autoscaling.kind", "keda"),
     ),
     _require_host("ingress", "an Ingress needs studioHost or generationHost"),
@@ -141,7 +141,7 @@ RULES = (
     ),
     ValueRule(
         "studio.releasesBy",
-        "without sign-in nobody is known to be an owner; set access.mode to members",
+        "without sign-in owners are unknown; set access.mode to members",
         _all(_equals("studio.releasesBy", "owners"), _OPEN),
     ),
     _require("studio.oidc.clientId", "say what the provider calls the studio", _OIDC),
@@ -152,7 +152,7 @@ RULES = (
     ),
     ValueRule(
         "studio.oidc.scopes",
-        "they must hold openid, or the provider tells nobody's name; as in openid email profile",
+        "they must hold openid, or the provider gives no name; as in openid email profile",
         _all(_OIDC, _not(_matches("studio.oidc.scopes", r"(^|\s)openid(\s|$)"))),
     ),
     ValueRule(

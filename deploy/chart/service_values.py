@@ -1,4 +1,4 @@
-"""Values of our own programs: generation, studio, and the pipelines. What is a setting of a program is taken from its settings class."""
+"""Values of our own programs: generation, studio and pipelines. Those that set a setting take it from the settings class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deploy.chart.value_types import (
     Url,
     VariableName,
     WebhookHost,
-    make_resources,
+    define_resources,
 )
 from pipelines.cluster.settings import Cluster
 from services.generation.settings import GenerationSettings as Generation
@@ -44,7 +44,7 @@ _PUBLIC_URL = (
     " (and $values.ingress.enabled (not (empty $values.ingress.studioHost)))))"
 )
 
-# Settings that follow from other values or from how the chart is built: no value stands for them.
+# Settings that follow from other values or from how the chart is built: no value sets them.
 CHART_DECIDES = (
     ServiceSetting(Generation, "drain_s", "int64 $values.generation.longestSeconds", reason="as long as a request may wait"),
     ServiceSetting(Generation, "device", 'ternary "cuda" "cpu" (gt (int $gpu.count) 0)', reason="follows from generation.gpu"),
@@ -57,7 +57,7 @@ CHART_DECIDES = (
 
 
 class GpuValues(ChartModel):
-    """A preset, and what shall differ from it. Everything that is null comes from the preset (files/presets.yaml)."""
+    """A preset, and values that replace parts of it. Null takes the value of the preset (files/presets.yaml)."""
 
     preset: Preset = Field(default="cpu", description="kind of machine: cpu, l4-24gb, a100-40gb, h100-80gb or mig-2g.20gb")
     device: Literal["plugin", "claim"] = Field(
@@ -68,18 +68,20 @@ class GpuValues(ChartModel):
     count: int | None = Field(default=None, ge=0, le=16, description="how many of it; 0 runs on the CPU")
     node_selector: Labels | None = Field(default=None, description="labels a GPU node must have")
     tolerations: list[TaintToleration] | None = Field(default=None, description="taints that are tolerated")
-    runtime_class_name: str | None = Field(default=None, description="runtime class; empty where the node's default knows GPUs")
+    runtime_class_name: str | None = Field(
+        default=None, description="runtime class; empty where the node's default supports GPUs"
+    )
     shared_memory: Quantity | None = Field(default=None, description="size of /dev/shm")
 
 
 class GenerationGpuValues(GpuValues):
-    """The machine of the generation service, with the batch that fits."""
+    """The machine of the generation service, and its batch size."""
 
     batch_size: int | None = take_setting(Generation, "batch", expression="int64 $gpu.batchSize", default=None, reason=_BY_PRESET)
 
 
 class TrainingGpuValues(GpuValues):
-    """The machine of the pipelines' steps, with the batch and the recipe that fit."""
+    """The machine of the pipelines' steps, and its batch size and recipe."""
 
     count: int | None = take_setting(Cluster, "gpus", expression="int64 $gpu.count", default=None, reason=_BY_PRESET)
     shared_memory: str | None = take_setting(
@@ -104,11 +106,11 @@ class ReleaseValues(ChartModel):
 
 
 class AutoscalingValues(ChartModel):
-    """More pods when requests wait."""
+    """Starts more pods when requests wait."""
 
     kind: Literal["none", "hpa", "keda"] = Field(
         default="none",
-        description="hpa: needs a metrics adapter that serves audio_tune_waiting; keda: asks Prometheus itself (KEDA's CRD must be there)",
+        description="hpa: needs a metrics adapter that serves audio_tune_waiting; keda: queries Prometheus itself (needs KEDA's CRD)",
     )
     min_replicas: int = Field(default=1, ge=1, le=100, description="never fewer pods")
     max_replicas: int = Field(default=3, ge=1, le=100, description="never more pods")
@@ -117,7 +119,7 @@ class AutoscalingValues(ChartModel):
 
 
 class QuotaValues(ChartModel):
-    """What one member may ask for."""
+    """Limits for one member."""
 
     rate_per_minute: int = take_setting(Generation, "rate_per_minute")
     sound_seconds_per_day: float = take_setting(Generation, "sound_s_per_day")
@@ -126,7 +128,7 @@ class QuotaValues(ChartModel):
 
 
 class WebhookValues(ChartModel):
-    """Addresses that are told when a job has ended."""
+    """Addresses that get a message when a job has ended."""
 
     secret: Name = take_setting(Generation, "webhook_secret", secret_key="secret", note="empty: nothing is sent")
     hosts: list[WebhookHost] = take_setting(
@@ -137,15 +139,15 @@ class WebhookValues(ChartModel):
 class GenerationValues(PodPlacement):
     """The service that makes sounds."""
 
-    replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the whole release")
+    replicas: int = Field(default=1, ge=0, le=100, description="pods; each loads the release")
     release: ReleaseValues = Field(default=ReleaseValues(), description="what is served")
     queue: int = take_setting(Generation, "queue")
     queue_seconds: float = take_setting(Generation, "queue_s")
     batch_seconds: float = take_setting(Generation, "batch_s")
     body_mb: float = take_setting(Generation, "body_mb")
     init_seconds: float = take_setting(Generation, "init_s")
-    allowance: QuotaValues = Field(default=QuotaValues(), description="what one member may ask for")
-    webhooks: WebhookValues = Field(default=WebhookValues(), description="addresses that are told when a job has ended")
+    allowance: QuotaValues = Field(default=QuotaValues(), description="limits for one member")
+    webhooks: WebhookValues = Field(default=WebhookValues(), description="addresses that get a message when a job has ended")
     poll_seconds: float = take_setting(Generation, "poll_s")
     consent_seconds: float = take_setting(Generation, "consent_s")
     adapters: str = take_setting(Generation, "adapters")
@@ -157,17 +159,12 @@ class GenerationValues(PodPlacement):
     log_prompts: bool = take_setting(Generation, "log_prompts")
     gpu: GenerationGpuValues = Field(default=GenerationGpuValues(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
-    pre_stop_seconds: int = Field(
-        default=10, ge=0, le=300, description="pause before a pod ends, so that load balancers forget it"
-    )
+    pre_stop_seconds: int = Field(default=10, ge=0, le=300, description="pause before a pod ends, for load balancers")
     longest_seconds: int = take_setting(
         Generation, "patience_s", note="a pod that ends gets this and the pause before it is killed"
     )
     autoscaling: AutoscalingValues = Field(default=AutoscalingValues(), description="more pods when requests wait")
-    resources: ContainerResources = Field(
-        default=make_resources("500m", "2Gi", "8Gi", "2Gi", "30Gi"),
-        description="requests and limits; GPUs are added by the preset",
-    )
+    resources: ContainerResources = define_resources("500m", "2Gi", "8Gi", "2Gi", "30Gi", note="; GPUs are added by the preset")
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
@@ -197,9 +194,7 @@ class OidcValues(ChartModel):
         note="empty: https:// and studioHost; the provider sends members back to <url>/oidc/back",
     )
     session_hours: float = take_setting(Studio, "oidc_session_h", when=_OIDC)
-    ca_config_map: Name = Field(
-        default="", description="ConfigMap with ca.crt, where the provider's certificate is not from a public authority"
-    )
+    ca_config_map: Name = Field(default="", description="ConfigMap with ca.crt, where the provider's authority is private")
     port: Port = Field(default=443, description="port that the network policy opens towards it")
 
 
@@ -213,14 +208,12 @@ class StudioValues(PodPlacement):
     generation_limit_seconds: int = take_setting(Studio, "generation_limit_s")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
-    resources: ContainerResources = Field(
-        default=make_resources("100m", "512Mi", "4Gi", "1Gi", "30Gi"), description="requests and limits"
-    )
+    resources: ContainerResources = define_resources("100m", "512Mi", "4Gi", "1Gi", "30Gi")
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
 class AccessValues(ChartModel):
-    """Who may come in."""
+    """Who has access."""
 
     mode: Literal["members", "open"] = take_setting(
         Studio, "access", shared_variable=ACCESS_VARIABLE, default="members", reason="in a cluster many can reach a service"
@@ -237,7 +230,7 @@ class KfpValues(ChartModel):
     )
     endpoint: Url = take_setting(Studio, "kfp_url", when=_KFP, note="as in http://ml-pipeline.kubeflow:8888")
     pages: Url = take_setting(Studio, "kfp_pages", when=_KFP, note="the studio links a run to its own")
-    namespace: Name = Field(default="kubeflow", description="namespace Kubeflow Pipelines itself lives in")
+    namespace: Name = Field(default="kubeflow", description="namespace of Kubeflow Pipelines itself")
     token_secret: Name = take_setting(Studio, "kfp_token", when=_KFP, secret_key="token", note="empty where it asks for none")
     upload: bool = Field(default=True, description="upload the compiled pipelines after install and upgrade")
     service_account: Name = take_setting(
@@ -251,15 +244,13 @@ class KfpValues(ChartModel):
 
 
 class PipelineValues(ChartModel):
-    """What the steps of a run ask for. Told to the pipelines in the ConfigMap <release>-cluster."""
+    """Resources of the steps of a run, which the pipelines read in the ConfigMap <release>-cluster."""
 
     gpu: TrainingGpuValues = Field(default=TrainingGpuValues(), description="machine of encode, finetune and evaluate")
     nodes: int = take_setting(
         Cluster, "nodes", default=1, reason="the chart always says it", note="above 1 Kubeflow Trainer 2.2 must be there"
     )
-    internet: bool = Field(
-        default=True, description="steps may fetch recordings and base models from https addresses (multi-user)"
-    )
+    internet: bool = Field(default=True, description="steps may fetch recordings and models from https addresses (multi-user)")
     retries: int = take_setting(Cluster, "retries")
     gpu_timeout_seconds: int = take_setting(Cluster, "gpu_timeout_s")
     cpu_request: str = take_setting(Cluster, "cpu_request")
@@ -269,11 +260,9 @@ class PipelineValues(ChartModel):
 
 
 class HelmTestValues(ChartModel):
-    """`helm test`: the journey at its smallest inside the cluster."""
+    """`helm test`: the smallest whole pipeline, inside the cluster."""
 
     enabled: bool = Field(default=True, description="offer the test")
     steps: int = Field(default=12, ge=1, le=100_000, description="optimizer steps of the tiny model")
     deadline_seconds: Seconds = Field(default=1500, description="the test fails when it takes longer")
-    resources: ContainerResources = Field(
-        default=make_resources("500m", "1536Mi", "6Gi", "1Gi", "10Gi"), description="requests and limits"
-    )
+    resources: ContainerResources = define_resources("500m", "1536Mi", "6Gi", "1Gi", "10Gi")

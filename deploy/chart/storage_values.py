@@ -1,4 +1,4 @@
-"""Values of what stores data: object storage, database, registry. Each is bundled or somebody else's."""
+"""Values of object storage, database and registry. Each is bundled with the release or external."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deploy.chart.value_types import (
     Port,
     Url,
     VolumeValues,
-    make_resources,
+    define_resources,
 )
 
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -38,9 +38,7 @@ class ExternalStoreValues(ChartModel):
     port: Port = Field(default=443, description="port that network policies open towards it")
     secret: Name = Field(default="", description="existing Secret with accesskey and secretkey")
     secrets: StoreUserSecretValues = Field(default=StoreUserSecretValues(), description="own keys for each service")
-    ca_config_map: Name = Field(
-        default="", description="ConfigMap with ca.crt, where the endpoint's certificate is of an own authority"
-    )
+    ca_config_map: Name = Field(default="", description="ConfigMap with ca.crt of a private authority")
     path_style: bool = Field(default=True, description="bucket in the path; false: in the host name, as AWS prefers")
     make_bucket: bool = Field(default=False, description="let the bootstrap Job make the bucket and its rules with this key")
 
@@ -50,12 +48,12 @@ class BundledStoreValues(VolumeValues):
 
     size: str = Field(default="100Gi", pattern=r"^[0-9]+(Ki|Mi|Gi|Ti)$", description="size of the volume; may grow later")
     root_secret: Name = Field(
-        default="", description="existing Secret with accesskey and secretkey of its administrator; empty: made in the cluster"
+        default="", description="existing Secret with the administrator's accesskey and secretkey; empty: made"
     )
 
 
 class LifecycleValues(ChartModel):
-    """What is forgotten, and when. 0 forgets nothing."""
+    """When objects are removed; 0 keeps them."""
 
     noncurrent_days: int = Field(default=14, ge=0, le=36_500, description="days a replaced or deleted object can be brought back")
     jobs_days: int = Field(
@@ -68,19 +66,17 @@ class LifecycleValues(ChartModel):
 
 
 class ObjectStorageValues(PodPlacement):
-    """Where sounds, manifests, weights and backups live."""
+    """The store of sounds, manifests, weights and backups."""
 
     kind: Literal["bundled", "external"] = Field(default="bundled", description="MinIO in this release, or any S3")
     bucket: BucketName = Field(default="audio-tune", description="bucket")
     prefix: BucketPrefix = Field(default="", description="prefix below the bucket, where several groups share one")
     region: str = Field(default="us-east-1", min_length=1, description="region")
     bundled: BundledStoreValues = Field(default=BundledStoreValues(), description="the store of this release")
-    external: ExternalStoreValues = Field(default=ExternalStoreValues(), description="somebody else's store")
+    external: ExternalStoreValues = Field(default=ExternalStoreValues(), description="a store outside of the release")
     versioning: bool = Field(default=True, description="keep replaced and deleted objects for noncurrentDays")
-    lifecycle: LifecycleValues = Field(default=LifecycleValues(), description="what is forgotten, and when")
-    resources: ContainerResources = Field(
-        default=make_resources("100m", "512Mi", "2Gi"), description="requests and limits (bundled)"
-    )
+    lifecycle: LifecycleValues = Field(default=LifecycleValues(), description="when objects are removed")
+    resources: ContainerResources = define_resources("100m", "512Mi", "2Gi", note=" (bundled)")
 
 
 class ExternalDatabaseValues(ChartModel):
@@ -117,15 +113,13 @@ class DatabaseValues(PodPlacement):
     kind: Literal["bundled", "external"] = Field(default="bundled", description="PostgreSQL in this release, or any")
     name: str = Field(default="mlflow", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="database")
     bundled: BundledDatabaseValues = Field(default=BundledDatabaseValues(size="10Gi"), description="the database of this release")
-    external: ExternalDatabaseValues = Field(default=ExternalDatabaseValues(), description="somebody else's database")
+    external: ExternalDatabaseValues = Field(default=ExternalDatabaseValues(), description="a database outside of the release")
     backup: BackupValues = Field(default=BackupValues(), description="dumps into the bucket")
-    resources: ContainerResources = Field(
-        default=make_resources("100m", "256Mi", "1Gi"), description="requests and limits (bundled)"
-    )
+    resources: ContainerResources = define_resources("100m", "256Mi", "1Gi", note=" (bundled)")
 
 
 class ExternalRegistryValues(ChartModel):
-    """An MLflow server that is there already."""
+    """An existing MLflow server."""
 
     url: Url = Field(default="", description="its address")
     port: Port = Field(default=443, description="port that network policies open towards it")
@@ -136,13 +130,9 @@ class RegistryValues(PodPlacement):
     """MLflow: runs, releases, aliases."""
 
     kind: Literal["bundled", "external"] = Field(default="bundled", description="an MLflow server in this release, or any")
-    external: ExternalRegistryValues = Field(default=ExternalRegistryValues(), description="somebody else's MLflow")
+    external: ExternalRegistryValues = Field(default=ExternalRegistryValues(), description="an MLflow outside of the release")
     migrate: bool = Field(
-        default=True, description="before an upgrade: dump the database into the bucket, then bring its schema up"
+        default=True, description="before an upgrade: dump the database into the bucket, then migrate its schema"
     )
-    allowed_hosts: list[Host] = Field(
-        default=[], description="more host names it answers to; those of its Service are always allowed"
-    )
-    resources: ContainerResources = Field(
-        default=make_resources("200m", "768Mi", "2Gi"), description="requests and limits (bundled)"
-    )
+    allowed_hosts: list[Host] = Field(default=[], description="host names it answers to, besides those of its Service")
+    resources: ContainerResources = define_resources("200m", "768Mi", "2Gi", note=" (bundled)")

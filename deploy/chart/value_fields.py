@@ -24,7 +24,7 @@ class ValueField:
         default: as Helm sees it.
         sentence: what it is.
         kind: its type and bounds in words; empty for groups.
-        setting: the service's setting that it stands for.
+        setting: the service's setting that it sets.
     """
 
     path: tuple[str, ...]

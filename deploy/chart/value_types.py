@@ -11,7 +11,7 @@ from deploy.chart.service_settings import get_setting
 
 
 class ChartModel(BaseModel):
-    """Base of all values: unknown keys are refused, keys are camelCase as Helm's users expect."""
+    """Base of all values: refuses unknown keys; keys are camelCase, as Helm's users expect."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True, validate_default=True, frozen=True
@@ -19,7 +19,7 @@ class ChartModel(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Refuses a value whose type is not that of the setting it stands for."""
+        """Refuses a value whose type differs from the setting that it sets."""
         for info in cls.model_fields.values():
             if setting := get_setting(info):
                 setting.check_type(info.annotation)
@@ -41,18 +41,17 @@ VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]
 
 
 class ImageReference(ChartModel):
-    """One image. With a digest, the digest decides and the tag is for people."""
+    """One image. A digest overrides the tag."""
 
     registry: str = Field(default="", description="host/prefix of this image alone; empty takes images.registry")
     name: str = Field(min_length=1, description="repository below the registry")
     tag: str = Field(default="", description="empty takes the chart's appVersion")
-    digest: Digest = Field(
-        default="", description="sha256:...; `make images` writes it, so that a tag that moves changes nothing"
-    )
+    digest: Digest = Field(default="", description="sha256:..., written by `make images`; it overrides the tag")
 
 
-def make_image_reference(name: str, **more: str) -> ImageReference:
-    return ImageReference(name=name, **more)
+def define_image(name: str, description: str, **more: str) -> Any:
+    """A field for an image, with its default."""
+    return Field(default=ImageReference(name=name, **more), description=description)
 
 
 class ResourceRequests(ChartModel):
@@ -67,22 +66,22 @@ class ResourceLimits(ChartModel):
     """The most a container may take. No CPU limit by default: throttling makes sounds late and frees nothing."""
 
     cpu: Quantity | None = Field(default=None, description="cores; null sets no limit")
-    memory: Quantity = Field(default="512Mi", description="bytes; above it the container is ended")
+    memory: Quantity = Field(default="512Mi", description="bytes; a container that uses more is ended")
     ephemeral_storage: Quantity = Field(default="4Gi", alias="ephemeral-storage", description="bytes on the node's own disk")
 
 
 class ContainerResources(ChartModel):
     """Requests and limits of one container."""
 
-    requests: ResourceRequests = Field(default=ResourceRequests(), description="what the scheduler sets aside")
+    requests: ResourceRequests = Field(default=ResourceRequests(), description="what the scheduler reserves")
     limits: ResourceLimits = Field(default=ResourceLimits(), description="what it may never exceed")
 
 
-def make_resources(cpu: str, memory: str, most: str, disk: str = "1Gi", most_disk: str = "4Gi") -> ContainerResources:
-    return ContainerResources(
-        requests=ResourceRequests(cpu=cpu, memory=memory, ephemeral_storage=disk),
-        limits=ResourceLimits(memory=most, ephemeral_storage=most_disk),
-    )
+def define_resources(cpu: str, memory: str, most: str, disk: str = "1Gi", most_disk: str = "4Gi", *, note: str = "") -> Any:
+    """A field for the resources of a container: what it requests, and the most that it may take."""
+    requests = ResourceRequests(cpu=cpu, memory=memory, ephemeral_storage=disk)
+    limits = ResourceLimits(memory=most, ephemeral_storage=most_disk)
+    return Field(default=ContainerResources(requests=requests, limits=limits), description=f"requests and limits{note}")
 
 
 class TaintToleration(ChartModel):
@@ -95,7 +94,7 @@ class TaintToleration(ChartModel):
 
 
 class PodToleration(TaintToleration):
-    """The same, for a while if need be."""
+    """A taint that is tolerated, for a limited time where one is given."""
 
     toleration_seconds: int | None = Field(default=None, ge=0, description="how long NoExecute is tolerated; null: for ever")
 
@@ -112,7 +111,7 @@ class LabelSelector(ChartModel):
     """Labels that are selected; without any, everything is."""
 
     match_labels: Labels = Field(default={}, description="labels and their values")
-    match_expressions: list[LabelRequirement] = Field(default=[], description="the longer way to say it")
+    match_expressions: list[LabelRequirement] = Field(default=[], description="more general requirements")
 
 
 class AddressRange(ChartModel):

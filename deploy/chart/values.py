@@ -18,36 +18,36 @@ from deploy.chart.cluster_values import (
 from deploy.chart.rules import list_broken_rules
 from deploy.chart.service_values import AccessValues, GenerationValues, HelmTestValues, KfpValues, PipelineValues, StudioValues
 from deploy.chart.storage_values import DatabaseValues, ObjectStorageValues, RegistryValues
-from deploy.chart.value_types import ChartModel, ContainerResources, Name, Seconds, make_resources
+from deploy.chart.value_types import ChartModel, ContainerResources, Name, Seconds, define_resources
 
 
 class ChartJobValues(ChartModel):
     """The chart's own short jobs: secrets, bucket and users, first owner, migration, backup."""
 
-    deadline_seconds: Seconds = Field(default=600, description="a job that takes longer is ended and says so")
+    deadline_seconds: Seconds = Field(default=600, description="a job that takes longer fails")
     attempts: int = Field(default=6, ge=0, le=100, description="attempts after a first failure")
-    resources: ContainerResources = Field(default=make_resources("50m", "256Mi", "1Gi"), description="requests and limits")
+    resources: ContainerResources = define_resources("50m", "256Mi", "1Gi")
 
 
 class ChartValues(ChartModel):
     """All values of the chart."""
 
     name_override: Name = Field(default="", description="instead of the chart's name in object names")
-    images: ImageValues = Field(default=ImageValues(), description="where images live")
-    access: AccessValues = Field(default=AccessValues(), description="who may come in")
+    images: ImageValues = Field(default=ImageValues(), description="where images are")
+    access: AccessValues = Field(default=AccessValues(), description="who has access")
     generation: GenerationValues = Field(default=GenerationValues(), description="the service that makes sounds")
     studio: StudioValues = Field(default=StudioValues(), description="the web page")
     registry: RegistryValues = Field(default=RegistryValues(), description="MLflow")
     database: DatabaseValues = Field(default=DatabaseValues(), description="PostgreSQL")
     object_storage: ObjectStorageValues = Field(default=ObjectStorageValues(), description="S3")
     kfp: KfpValues = Field(default=KfpValues(), description="Kubeflow Pipelines")
-    pipelines: PipelineValues = Field(default=PipelineValues(), description="what the steps of a run ask for")
+    pipelines: PipelineValues = Field(default=PipelineValues(), description="resources of the steps of a run")
     jobs: ChartJobValues = Field(default=ChartJobValues(), description="the chart's own short jobs")
     journey: HelmTestValues = Field(default=HelmTestValues(), description="helm test")
-    network: NetworkValues = Field(default=NetworkValues(), description="who may talk to whom")
+    network: NetworkValues = Field(default=NetworkValues(), description="which connections are allowed")
     ingress: IngressValues = Field(default=IngressValues(), description="Ingress")
     http_route: HttpRouteValues = Field(default=HttpRouteValues(), description="Gateway API")
-    monitoring: MonitoringValues = Field(default=MonitoringValues(), description="what tells an operator")
+    monitoring: MonitoringValues = Field(default=MonitoringValues(), description="metrics, alerts and a dashboard")
     pods: PodValues = Field(default=PodValues(), description="what all our pods have in common")
     priority_classes: PriorityClassValues = Field(default=PriorityClassValues(), description="services above jobs")
     global_: dict[str, Any] = Field(

@@ -54,5 +54,5 @@ def render_reference() -> str:
 
 _INTRODUCTION = (
     "Every key, its bounds and its default. A key that is not here is refused at install, with its name. "
-    "Keys below `gpu` that are null come from the preset; the presets stand in `helm/audio-tune/files/presets.yaml`."
+    "Keys below `gpu` that are null come from the preset; the presets are in `helm/audio-tune/files/presets.yaml`."
 )

@@ -1,7 +1,7 @@
-"""Writes the GPU, memory, secrets, retries and timeouts of every task, from the cluster's facts. Only this module does.
+"""Sets the GPU, memory, secrets, retries and timeouts of every task, from the cluster's facts. No other module sets them.
 
-It writes into the compiled YAML what the SDK's extension would have written, so that a cluster without the SDK (the chart's
-upload job) can do it too; a contract test compares both. Shapes: kfp-kubernetes 2.17, KubernetesExecutorConfig.
+It writes the same YAML as the SDK's extension, so that the chart's upload job needs no SDK; a contract test compares both.
+Schema: kfp-kubernetes 2.17, KubernetesExecutorConfig.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pipelines.documents import Documents, collect_containers, collect_tasks, it
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
 
-# Kubeflow counts this from the first start of a task, not for each pause: if it is shorter than all attempts together, none is retried.
+# Kubeflow counts this from the first start of a task, not for each pause: if all attempts together take longer, none is retried.
 _LONGER_THAN_ANY_RUN = "604800s"
-# So that the TrainJob reaches its own deadline first, and the step can still report it.
+# The TrainJob must reach its own deadline first, so that the step can still report it.
 _LONGER_THAN_THE_TRAINING_S = 900
-# The user of the images; a number, so that PodSecurity "restricted" can see that it is not root.
+# The user of the images, as a number: PodSecurity "restricted" checks that it is not root.
 _USER = "10001"
 _CA = "/etc/audio-tune/ca"
 _OURS = re.compile(r"(?:^|/)(prepare|train)(?:[:@]|$)")
@@ -34,15 +34,13 @@ def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
     several = count_nodes(spec) > 1
     for label, container in collect_containers(spec).items():
         step = label.removeprefix("exec-").split("-")[0]
-        has_trainjob = several and step == "finetune"  # its GPUs are those of its training pods
+        has_trainjob = several and step == "finetune"  # then the training pods have the GPUs
         gpu = step in GPU_STEPS and not has_trainjob
         _fill_container(container, cluster, gpu)
         executors[label] = _build_platform(cluster, gpu)
         if has_trainjob:
-            container["env"] = [
-                *container.get("env", []),
-                {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)},
-            ]
+            variable = {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)}
+            container["env"] = [*container.get("env", []), variable]
             executors[label]["activeDeadlineSeconds"] = str(cluster.gpu_timeout_s + _LONGER_THAN_THE_TRAINING_S)
     for task in collect_tasks(spec).values():
         _set_retries(task, cluster)
@@ -53,8 +51,8 @@ def count_nodes(spec: dict[str, Any]) -> int:
     """How many nodes the finetune step of a compiled pipeline trains on; 1 where it has no such step."""
     for step, task in iterate_steps(spec):
         if step == "finetune":
-            wired = task.get("inputs", {}).get("parameters", {}).get("settings", {})
-            return int(wired.get("runtimeValue", {}).get("constant", {}).get("nodes") or 1)
+            settings = task.get("inputs", {}).get("parameters", {}).get("settings", {})
+            return int(settings.get("runtimeValue", {}).get("constant", {}).get("nodes") or 1)
     return 1
 
 
@@ -82,9 +80,9 @@ def _fill_container(container: dict[str, Any], cluster: Cluster, gpu: bool) -> N
 
 
 def _build_resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
-    """Each amount twice: old servers read numbers (cores, gigabytes), new ones Kubernetes' quantities."""
+    """Each amount twice: old servers read numbers (cores, gigabytes), new ones read Kubernetes' quantities."""
     memory = cluster.gpu_memory_limit if gpu else cluster.memory_limit
-    made: dict[str, Any] = {
+    resources: dict[str, Any] = {
         "cpuRequest": parse_quantity(cluster.cpu_request),
         "memoryRequest": parse_quantity(cluster.memory_request) / 1e9,
         "memoryLimit": parse_quantity(memory) / 1e9,
@@ -94,8 +92,8 @@ def _build_resources(cluster: Cluster, gpu: bool) -> dict[str, Any]:
     }
     if gpu and cluster.gpus:
         count, kind = str(cluster.gpus), cluster.gpu_resource
-        made["accelerator"] = {"count": count, "resourceCount": count, "resourceType": kind, "type": kind}
-    return made
+        resources["accelerator"] = {"count": count, "resourceCount": count, "resourceType": kind, "type": kind}
+    return resources
 
 
 def parse_quantity(quantity: str) -> float:
@@ -105,21 +103,19 @@ def parse_quantity(quantity: str) -> float:
 
 
 def _build_platform(cluster: Cluster, gpu: bool) -> dict[str, Any]:
-    keys = [
-        {"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"},
-        {"secretKey": "secretkey", "envVar": "AWS_SECRET_ACCESS_KEY"},
-    ]
-    made: dict[str, Any] = {
+    variables = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    keys = [{"secretKey": key, "envVar": variable} for key, variable in variables.items()]
+    platform: dict[str, Any] = {
         "securityContext": {"runAsUser": _USER, "runAsGroup": "0", "runAsNonRoot": True},
         "secretAsEnv": [{**_reference_secret(cluster.store_secret), "keyToEnv": keys, "optional": False}],
     }
     if cluster.store_ca_secret:
-        made["secretAsVolume"] = [{**_reference_secret(cluster.store_ca_secret), "mountPath": _CA, "optional": False}]
+        platform["secretAsVolume"] = [{**_reference_secret(cluster.store_ca_secret), "mountPath": _CA, "optional": False}]
     if cluster.pull_secrets:
-        made["imagePullSecret"] = [_reference_secret(name) for name in cluster.pull_secrets]
+        platform["imagePullSecret"] = [_reference_secret(name) for name in cluster.pull_secrets]
     if cluster.pull_policy:
-        made["imagePullPolicy"] = cluster.pull_policy
-    return {**made, **_build_gpu_settings(cluster)} if gpu else made
+        platform["imagePullPolicy"] = cluster.pull_policy
+    return {**platform, **_build_gpu_settings(cluster)} if gpu else platform
 
 
 def _reference_secret(name: str) -> dict[str, Any]:
@@ -127,21 +123,21 @@ def _reference_secret(name: str) -> dict[str, Any]:
 
 
 def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
-    """Shared memory and a deadline also without a GPU, where the same steps take the longest."""
+    """Shared memory, deadline and placement of the GPU steps, which need the first two on a CPU, too."""
     mount = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": cluster.shared_memory}
-    made: dict[str, Any] = {"emptyDirMounts": [mount], "activeDeadlineSeconds": str(cluster.gpu_timeout_s)}
+    settings: dict[str, Any] = {"emptyDirMounts": [mount], "activeDeadlineSeconds": str(cluster.gpu_timeout_s)}
     if cluster.gpu_node_selector:
-        made["nodeSelector"] = {"labels": dict(cluster.gpu_node_selector)}
+        settings["nodeSelector"] = {"labels": dict(cluster.gpu_node_selector)}
     tolerations = [{k: v for k, v in t.model_dump().items() if v} for t in cluster.gpu_tolerations]
     if cluster.gpu_taint:
         tolerations.append({"key": cluster.gpu_taint, "operator": "Exists", "effect": "NoSchedule"})
     if tolerations:
-        made["tolerations"] = tolerations
-    return made
+        settings["tolerations"] = tolerations
+    return settings
 
 
 def _dump_training_pod(image: str, cluster: Cluster) -> str:
-    """What each training pod gets, as the step reads it: the image, GPUs, shared memory, Secrets and placement of a GPU step."""
+    """The image, GPUs, shared memory, Secrets and placement of each training pod, as the step reads them."""
     step = _build_platform(cluster, gpu=True)
     secrets = [
         {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": key["secretKey"]}}}
@@ -157,7 +153,7 @@ def _dump_training_pod(image: str, cluster: Cluster) -> str:
         volumes.append({"name": "store-ca", "secret": {"secretName": secret["secretName"]}})
         mounts.append({"name": "store-ca", "mountPath": secret["mountPath"], "readOnly": True})
     gpus = {cluster.gpu_resource: str(cluster.gpus)} if cluster.gpus else {}
-    place = NodeResources(
+    pod = NodeResources(
         image=image,
         env=[*({"name": name, "value": value} for name, value in build_environment(cluster).items()), *secrets],
         resources={
@@ -173,7 +169,7 @@ def _dump_training_pod(image: str, cluster: Cluster) -> str:
         deadline_s=cluster.gpu_timeout_s,
         restarts=cluster.retries,
     )
-    return place.model_dump_json()
+    return pod.model_dump_json()
 
 
 def _set_retries(task: dict[str, Any], cluster: Cluster) -> None:

@@ -1,6 +1,6 @@
-"""Cluster: where steps run on Kubernetes, and with which resources. Read from JSON, YAML, or a recipe's [cluster] table.
+"""Facts of a cluster: where steps run and with which resources, from JSON, YAML, or a recipe's [cluster] table.
 
-On a cluster with our chart it is the ConfigMap <release>-cluster; without the chart it is a file that you write.
+Our chart writes them into the ConfigMap <release>-cluster; without the chart you write the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ClusterTable(BaseModel):
 
 
 class StepImages(ClusterTable):
-    """Whole references, as in registry.home:5000/audio-tune/prepare@sha256:...; empty keeps the compiled name."""
+    """Full references, as in registry.home:5000/audio-tune/prepare@sha256:...; empty keeps the compiled name."""
 
     prepare: str = Field(default="", description="image of ingest, segment and annotate_merge")
     train: str = Field(default="", description="image of all other steps")
@@ -41,7 +41,7 @@ class GpuToleration(ClusterTable):
 
 
 class Cluster(ClusterTable):
-    """Where steps run on Kubernetes, and with which resources; runs on a laptop ignore it."""
+    """Where steps run on Kubernetes, and with which resources. Local runs ignore it."""
 
     store: str = Field(default="", description="AUDIOTUNE_STORE of every step; empty leaves it to the image's environment")
     store_endpoint: str = Field(default="", description="AWS_ENDPOINT_URL_S3 of every step")
@@ -87,9 +87,9 @@ def load_cluster(path: Path) -> Cluster:
 
 
 def _flatten_table(table: dict[str, Any]) -> dict[str, Any]:
-    """The chart's cluster.json has our keys below `cluster`, and the keys of the GPU preset beside it.
+    """Moves the keys of the chart's cluster.json to one level: it has our keys below `cluster`, and those of the GPU preset above.
 
-    Its preset, runtime_class, device and device_class are information for people: Kubeflow 2.17 can set none of them on a step.
+    Kubeflow 2.17 cannot set preset, runtime_class, device and device_class on a step, so they are left out.
     """
     if not isinstance(table.get("cluster"), dict):
         return table
@@ -107,7 +107,7 @@ def find_cluster(path: Path | None) -> Cluster | None:
 
 
 def apply_images(cluster: Cluster, values: Path) -> Cluster:
-    """Takes the digests from a values file of the chart (`make images REGISTRY=...` writes deploy/values/images.yaml)."""
+    """Sets the images from a values file of the chart (`make images REGISTRY=...` writes deploy/values/images.yaml)."""
     images = _read_table(values).get("images", {})
     return cluster.model_copy(
         update={"images": StepImages(**{name: _build_reference(images, name) for name in ("prepare", "train")})}
@@ -115,7 +115,7 @@ def apply_images(cluster: Cluster, values: Path) -> Cluster:
 
 
 def apply_preset(cluster: Cluster, name: str, presets: Path = _PRESETS) -> Cluster:
-    """Takes a GPU preset of the chart: resource, count, selector, tolerations, shared memory, batch size and recipe."""
+    """Sets resource, count, selector, tolerations, shared memory, batch size and recipe from a GPU preset of the chart."""
     known = _read_table(presets)
     if name not in known:
         raise SettingsError(f"no GPU preset {name!r}", cure=f"take one of: {', '.join(known)}")

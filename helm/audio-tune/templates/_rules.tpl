@@ -3,7 +3,7 @@
 {{- $faults := list -}}
 {{- with .Values -}}
 {{- if (not .images.registry) -}}
-{{- $faults = append $faults `images.registry: say where the images live, as in --set images.registry=registry.home:5000; 'make images REGISTRY=...' pushes them there` -}}
+{{- $faults = append $faults `images.registry: say where the images are, as in --set images.registry=registry.home:5000; 'make images REGISTRY=...' pushes them there` -}}
 {{- end -}}
 {{- if (and (eq .objectStorage.kind "external") (not .objectStorage.external.secret)) -}}
 {{- $faults = append $faults `objectStorage.external.secret: an external store needs an existing Secret with accesskey and secretkey` -}}
@@ -24,7 +24,7 @@
 {{- $faults = append $faults `generation.autoscaling.maxReplicas: must not be below minReplicas` -}}
 {{- end -}}
 {{- if (and (eq .generation.autoscaling.kind "keda") (not .generation.autoscaling.prometheusUrl)) -}}
-{{- $faults = append $faults `generation.autoscaling.prometheusUrl: KEDA asks Prometheus for the queue; say where it answers` -}}
+{{- $faults = append $faults `generation.autoscaling.prometheusUrl: KEDA queries Prometheus for the queue; say where it answers` -}}
 {{- end -}}
 {{- if (and .ingress.enabled (not (or .ingress.studioHost .ingress.generationHost))) -}}
 {{- $faults = append $faults `ingress.studioHost: an Ingress needs studioHost or generationHost` -}}
@@ -39,7 +39,7 @@
 {{- $faults = append $faults `access.mode: open lets everybody in; with an Ingress or HTTPRoute it must be members` -}}
 {{- end -}}
 {{- if (and (eq .studio.releasesBy "owners") (eq .access.mode "open")) -}}
-{{- $faults = append $faults `studio.releasesBy: without sign-in nobody is known to be an owner; set access.mode to members` -}}
+{{- $faults = append $faults `studio.releasesBy: without sign-in owners are unknown; set access.mode to members` -}}
 {{- end -}}
 {{- if (and .studio.oidc.issuer (not .studio.oidc.clientId)) -}}
 {{- $faults = append $faults `studio.oidc.clientId: say what the provider calls the studio` -}}
@@ -48,7 +48,7 @@
 {{- $faults = append $faults `studio.oidc.issuer: it must begin with https://, and access.mode must be members` -}}
 {{- end -}}
 {{- if (and .studio.oidc.issuer (not (regexMatch "(^|\\s)openid(\\s|$)" .studio.oidc.scopes))) -}}
-{{- $faults = append $faults `studio.oidc.scopes: they must hold openid, or the provider tells nobody's name; as in openid email profile` -}}
+{{- $faults = append $faults `studio.oidc.scopes: they must hold openid, or the provider gives no name; as in openid email profile` -}}
 {{- end -}}
 {{- if (and .studio.oidc.issuer (not (or (regexMatch "^https://[^/]+/*$" .studio.oidc.url) (and (not .studio.oidc.url) (or (and .ingress.enabled .ingress.studioHost) (and .httpRoute.enabled .httpRoute.studioHost)))))) -}}
 {{- $faults = append $faults `studio.oidc.url: the provider sends members back to an https address without a path: set it, or studioHost of an Ingress or HTTPRoute` -}}
