@@ -1,4 +1,4 @@
-"""Starts the generation service: `python -m services.generation --port 3000`. Asked to stop it first says "not ready"."""
+"""Starts the generation service: `python -m services.generation --port 3000`. host/server.py describes how it stops."""
 
 from __future__ import annotations
 

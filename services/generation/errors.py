@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from audiotune.errors import AudioTuneError, DamagedBlobError, GenerationError, NotInStoreError, RegistryError, StoreError
 
 
@@ -37,7 +39,7 @@ class AdapterConsentError(RequestError):
 
 
 class UnknownSoundError(RequestError):
-    """No such sound, or one of another member: who asks must not learn which."""
+    """No such sound, or one of another member: the answer must not tell which."""
 
 
 class WebhookError(RequestError):
@@ -47,9 +49,9 @@ class WebhookError(RequestError):
 class RetryLaterError(GenerationError):
     """Too much is asked for now. `retry_s`: whole seconds after which the same request gets in, as predicted."""
 
-    def __init__(self, what: str, retry_s: int = 1, *, where: str = "", cure: str = "") -> None:
-        super().__init__(what, where=where, cure=cure or f"try again in {retry_s} s")
-        self.retry_s = retry_s
+    def __init__(self, what: str, retry_s: float = 1, *, where: str = "", cure: str = "") -> None:
+        self.retry_s = max(1, math.ceil(retry_s))
+        super().__init__(what, where=where, cure=cure or f"try again in {self.retry_s} s")
 
 
 class BusyError(RetryLaterError):

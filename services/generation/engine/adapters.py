@@ -52,7 +52,7 @@ class AdapterSource(Protocol):
         """Its adapter, whose bytes have been checked against its digest. Raises ModelError, StoreError."""
 
     def check_fit(self, loaded: LoadedRelease, adapter: Adapter) -> None:
-        """Raises ModelError when an adapter is none for this model."""
+        """Raises ModelError when the adapter does not fit the model."""
 
     def require_consent(self, release: Release) -> None:
         """Raises ConsentError when somebody in it has withdrawn."""
@@ -86,7 +86,7 @@ class _CachedAdapter:
 
 
 class AdapterResolver:
-    """See the module. For many threads."""
+    """See the module. Many threads may use it."""
 
     def __init__(self, settings: GenerationSettings, models: AdapterSource) -> None:
         self._settings, self._source = settings, models
@@ -103,6 +103,8 @@ class AdapterResolver:
             AdapterLookupError: registry or store cannot be asked, and nothing is known from before.
             NotReadyError: a newer version takes the release's place at this moment.
         """
+        if not wishes:
+            return ()  # without the lock, which is held while the registry is asked
         chosen: list[ChosenAdapter] = []
         with self._lock:
             for place, wish in enumerate(wishes):

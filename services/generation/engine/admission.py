@@ -1,6 +1,6 @@
-"""Reservations for refused requests: the same request, asked again after the time it was given, is let in.
+"""Reservations for refused requests: the same request is accepted when it comes again after the given time.
 
-Without reservations the time is only a guess: under a load above capacity, the requests that come meanwhile take every place that
+Without reservations the time is only a guess: under a load above capacity, requests that come meanwhile take every place that
 becomes free. Pure: no thread, no clock.
 """
 

@@ -166,37 +166,26 @@ class Engine:
             for row in rows:
                 row.work.fail(e)
 
-    def _make_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], *, outer: bool = True) -> None:
-        """One batch; when memory does not do, its halves, each once."""
+    def _make_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], *, outer: bool = True, whole: bool = True) -> None:
+        """One batch. A whole one that does not fit into memory is made in two halves, each of which is tried once."""
         try:
             self._denoise_batch(loaded, rows, outer)
-            self.loaded_releases.exhausted = False
+            if whole:
+                self.loaded_releases.exhausted = False
         except CancelledError:
             pass
         except Exception as e:
-            if not _memory_is_full(e):
-                raise
-            if len(rows) == 1:
-                self.loaded_releases.exhausted = True
-                cure = "ask for a shorter sound, or try again later"
-                raise MemoryFullError("the sound does not fit into memory", cure=cure) from e
-            middle = (len(rows) + 1) // 2
-            for half in (rows[:middle], rows[middle:]):
-                self._retry_half(loaded, half)
+            full, middle = _memory_is_full(e), (len(rows) + 1) // 2
+            if full and whole and len(rows) > 1:
+                for half in (rows[:middle], rows[middle:]):
+                    self._make_batch(loaded, half, outer=False, whole=False)
+            else:
+                self.loaded_releases.exhausted = self.loaded_releases.exhausted or full
+                cure = "ask for fewer or shorter sounds, or try again later"
+                for row in rows:
+                    row.work.fail(MemoryFullError("the sounds do not fit into memory", cure=cure) if full else e)
         for row in rows:
             _fail_if_late(row)
-
-    def _retry_half(self, loaded: LoadedRelease, rows: list[SoundEntry]) -> None:
-        try:
-            self._denoise_batch(loaded, rows, False)
-        except CancelledError:
-            return
-        except Exception as e:
-            full = _memory_is_full(e)
-            self.loaded_releases.exhausted = self.loaded_releases.exhausted or full
-            cure = "ask for fewer or shorter sounds, or try again later"
-            for row in rows:
-                row.work.fail(MemoryFullError("the sounds do not fit into memory", cure=cure) if full else e)
 
     def _denoise_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], outer: bool) -> None:
         began, away_s = time.monotonic(), 0.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ from audiotune.errors import NotInStoreError, StoreError
 from audiotune.store.layout import ALLOWANCES
 from audiotune.store.port import Store
 from services.generation.engine.admission import Reservation, Reservations, lacks_room
-from services.generation.errors import DailySoundError, OpenJobsError, RequestRateError, RetryLaterError
+from services.generation.errors import DailySoundError, OpenJobsError, RequestRateError
 from services.generation.settings import GenerationSettings
 
 _DAY_S, _MINUTE_S = 86_400, 60
@@ -72,7 +71,7 @@ class MemberQuotas:
         self._changed.set()
         if not granted:
             retry_s = _MINUTE_S - now % _MINUTE_S if full else (1 - left) * _MINUTE_S / self._per_minute
-            raise _quota_error(RequestRateError, f"more than {self._per_minute} requests a minute", retry_s)
+            raise RequestRateError(f"more than {self._per_minute} requests a minute", retry_s)
 
     def spend_sound(self, member: str, seconds: float) -> None:
         """Raises DailySoundError when the day's seconds of sound would be more than the member may have."""
@@ -82,7 +81,7 @@ class MemberQuotas:
             spent = self._spent.get(member, 0.0) + seconds
             if self._per_day_s and spent + self._others_spent[member] > self._per_day_s:
                 what = f"more than {self._per_day_s:g} seconds of sound a day"
-                raise _quota_error(DailySoundError, what, _DAY_S - now % _DAY_S)
+                raise DailySoundError(what, _DAY_S - now % _DAY_S)
             self._spent[member] = spent
         self._changed.set()
 
@@ -121,11 +120,11 @@ class MemberQuotas:
         if reserved or not lacks_room(waiting + 1, reserved_count, self._jobs):
             return
         place = waiting + reserved_count - self._jobs
-        retry_s = max(1, math.ceil(ends_s(min(place, waiting - 1))))
+        refusal = OpenJobsError(f"{waiting} of your jobs have not ended", ends_s(min(place, waiting - 1)))
         if place < waiting:
             with self._lock:
-                self._reservations.add(member, Reservation(ticket, 1, 0.0, now + retry_s))
-        raise _quota_error(OpenJobsError, f"{waiting} of your jobs have not ended", retry_s)
+                self._reservations.add(member, Reservation(ticket, 1, 0.0, now + refusal.retry_s))
+        raise refusal
 
     def share_counts(self) -> None:
         """Writes what was counted here to the store and reads what was counted elsewhere. Raises StoreError."""
@@ -181,7 +180,3 @@ class MemberQuotas:
                 well = False
                 self._changed.set()
             time.sleep(_BEAT_S)
-
-
-def _quota_error(kind: type[RetryLaterError], what: str, retry_s: float) -> RetryLaterError:
-    return kind(what, max(1, math.ceil(retry_s)))

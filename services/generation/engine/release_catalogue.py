@@ -107,27 +107,23 @@ class ReleaseCatalogue:
             for release, aliases in self._adapters()
         ]
 
-    def _read_releases(self) -> list[tuple[Release, list[str]]]:
+    def _read_releases(self) -> list[tuple[Release, dict[str, str]]]:
         found = []
         for name in self._loaded_releases.names or self._registry.list_release_names():
             aliases = self._registry.list_aliases(name)
-            found += [(release, _select_aliases(release, aliases)) for release in self._registry.list_releases(name)]
+            found += [(release, aliases) for release in self._registry.list_releases(name)]
         return found
 
-    def _read_adapters(self) -> list[tuple[Release, list[str]]]:
+    def _read_adapters(self) -> list[tuple[Release, dict[str, str]]]:
         offered = self._offered_adapters.list_offered()
         aliases = {name: self._registry.list_aliases(name) for name in {release.name for release in offered}}
-        return [(release, _select_aliases(release, aliases[release.name])) for release in offered]
+        return [(release, aliases[release.name]) for release in offered]
 
 
-def _select_aliases(release: Release, aliases: dict[str, str]) -> list[str]:
-    return sorted(alias for alias, version in aliases.items() if version == release.version)
-
-
-def _describe_release(release: Release, aliases: list[str]) -> dict[str, Any]:
+def _describe_release(release: Release, aliases: dict[str, str]) -> dict[str, Any]:
     return {
         "version": release.version,
-        "aliases": aliases,
+        "aliases": sorted(alias for alias, version in aliases.items() if version == release.version),
         "made": release.made.isoformat(),
         "licence": release.licence,
         "notice": release.notice,

@@ -33,17 +33,14 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         self._settings, self._store = settings, store
 
     def wanted_versions(self) -> dict[str, str | None]:
-        return {name: self._wanted_version(name, alias) for name, alias in self.followed_aliases().items()}
-
-    def followed_aliases(self) -> dict[str, str]:
-        """Release name -> alias. Raises RegistryError when it must be chosen."""
-        if self._settings.release:
-            return self._settings.release_aliases
-        known = releases.list_release_names()
-        if len(known) != 1:
-            found = ", ".join(known) or "none"
-            raise RegistryError(f"which release? registered: {found}", cure="set AUDIOTUNE_GENERATION_RELEASE to one or several")
-        return {known[0]: self._settings.alias}
+        aliases = self._settings.release_aliases
+        if not aliases:
+            known = releases.list_release_names()
+            if len(known) != 1:
+                what = f"which release? registered: {', '.join(known) or 'none'}"
+                raise RegistryError(what, cure="set AUDIOTUNE_GENERATION_RELEASE to one or several")
+            aliases = {known[0]: self._settings.alias}
+        return {name: self._wanted_version(name, alias) for name, alias in aliases.items()}
 
     def _wanted_version(self, name: str, alias: str) -> str | None:
         version = releases.find_version_by_alias(name, alias)

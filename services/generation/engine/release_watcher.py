@@ -1,7 +1,7 @@
 """Follows the registry: a new version is loaded beside the old one, tested, and put in its place between two batches.
 
-A broken version leaves the old one serving. Registry or store away: what serves goes on, and at the start the last good
-release is taken from this machine's cache. When somebody withdraws their consent the release stops.
+A broken version leaves the old one in place. While the registry or the store is away, loaded releases are served on; a service
+that starts then takes the last good release from this machine's cache. A release stops when a contributor withdraws their consent.
 """
 
 from __future__ import annotations

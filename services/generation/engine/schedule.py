@@ -83,7 +83,7 @@ class Schedule:
     def __init__(self, limits: QueueLimits) -> None:
         self.limits = limits
         self._queues: dict[str, _MemberQueue] = {}
-        self._clock_s = 0.0  # virtual time of the last chosen member: nobody saves up time by asking for nothing
+        self._clock_s = 0.0  # virtual time of the last chosen member: a member who asks for nothing saves up no time
         self._reservations = Reservations()
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def read_sound_record(store: Store, digest: str, member: str) -> GenerationRecord:
     """The record of a sound that this member may hear: an own one, or one from before there were members.
 
-    Raises UnknownSoundError, whether it is another member's or does not exist: who asks must not learn which.
+    Raises UnknownSoundError for a sound of another member and for none alike: the answer must not tell which of the two it is.
     """
     if not _DIGEST.fullmatch(digest):
         raise UnknownSoundError("no such sound", where="digest", cure="64 hexadecimal digits")

@@ -1,8 +1,8 @@
 """uvicorn around the application, with an end that Kubernetes and load balancers understand.
 
-Asked to stop (SIGTERM, SIGINT), the service is not ready at once and answers on for the notice time, so that load balancers send
-the next requests elsewhere. Then it closes its port and answers what it has accepted: with the sounds for up to `drain_s`, after
-that with 503 and Retry-After. Asked again, it stops at once.
+After a signal to stop (SIGTERM, SIGINT) the service reports at once that it is not ready, and still answers for the notice time, so
+that load balancers send the next requests elsewhere. Then it closes its port and answers the accepted requests: with sounds for up to
+`drain_s`, after that with 503 and Retry-After. After a second signal it stops at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from services.generation.host.head_timeout import make_head_timeout_protocol
 from services.generation.http.context import GenerationContext
 from services.generation.http.middleware import LARGEST_HEAD_BYTES
 
-_KEEP_ALIVE_S = 75  # longer than clients (5 s) and load balancers (60 s): who closes an idle connection first must not be we
+_KEEP_ALIVE_S = 75  # longer than clients (5 s) and load balancers (60 s), which must close an idle connection first
 _LAST_REQUESTS_S = 0.5  # for the requests of connections that were made before the port closed
 _LAST_ANSWERS_S = 5  # for the answers to what could not be finished
 

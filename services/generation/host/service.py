@@ -33,7 +33,7 @@ from services.generation.settings import GenerationSettings
 
 
 def configure_log() -> None:
-    """One line each on stderr, whatever BentoML has made of the root logger (it takes only warnings)."""
+    """Writes our log to stderr, one line a record; BentoML sets the root logger to warnings only."""
     ours = logging.getLogger("audiotune")
     ours.handlers, ours.propagate = [logging.StreamHandler(sys.stderr)], False
     ours.setLevel(logging.INFO)

@@ -27,7 +27,8 @@ def create_app(context: GenerationContext) -> FastAPI:
         description="Sounds from the group's own releases. The same request with the same seed and release is the same sound.",
     )
     _add_error_handlers(app)
-    app.add_middleware(RequestMiddleware, metrics=context.metrics, most=context.settings.open_requests, stopping=context.stopping)
+    metrics, most = context.engine.metrics, context.settings.open_requests
+    app.add_middleware(RequestMiddleware, metrics=metrics, most=most, stopping=context.stopping)
     for routes in (routes_generations, routes_jobs, routes_reading):
         app.include_router(routes.build_router(context))
     return app

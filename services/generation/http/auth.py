@@ -17,13 +17,13 @@ ANYONE = "anyone"  # the member of every request where access is open
 
 
 class Authenticator:
-    """Checks tokens; where access is open, every request is of `ANYONE`."""
+    """Checks tokens; where access is open, every request counts as one of `ANYONE`."""
 
     def __init__(self, store: Store, *, members: bool) -> None:
         self._store, self.members = store, members
 
     def require_scope(self, scope: Scope) -> Callable[[Request], Awaitable[str]]:
-        """A dependency of a route: the member who sends the request. Raises ProblemError 401 or 403."""
+        """A dependency of a route, which gives the member who sends the request. Raises ProblemError 401 or 403."""
 
         async def member(request: Request) -> str:
             if not self.members:

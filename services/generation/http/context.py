@@ -13,7 +13,6 @@ from services.generation.engine.release_watcher import ReleaseWatcher
 from services.generation.http.auth import Authenticator
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobWorker
-from services.generation.metrics import Metrics
 from services.generation.settings import GenerationSettings
 
 
@@ -43,10 +42,6 @@ class GenerationContext:
         """The service will stop soon: it is not ready any more and begins no further job."""
         self.stopping.set()
         self.job_worker.stop_claiming()
-
-    @property
-    def metrics(self) -> Metrics:
-        return self.engine.metrics
 
     @property
     def is_ready(self) -> bool:

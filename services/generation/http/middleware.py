@@ -24,8 +24,8 @@ class RequestMiddleware:
     """Plain ASGI, so that a client's disconnect still reaches the application.
 
     Args:
-        most: requests that may be open at once; health and metrics are not counted. Admission (engine/schedule.py) refuses much
-            earlier what it knows of; this bounds memory, whatever comes.
+        most: requests that may be open at once; health and metrics are not counted. Admission (engine/schedule.py) refuses work
+            much earlier; this bounds the memory of all other requests, too.
         stopping: set once the service is about to stop. Each answer then ends its connection, so that the client's next request
             goes to another replica.
     """
@@ -77,7 +77,7 @@ class RequestMiddleware:
 
 
 def _check_head(scope: Scope) -> ProblemError | None:
-    """What is wrong with a request's head. Its connection is closed: what follows on it may be anything."""
+    """What is wrong with a request's head. Its connection is closed, for the bytes that follow may be anything."""
     close = {"Connection": "close"}
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > _LONGEST_PATH_BYTES:
         return ProblemError(414, f"the path is longer than {_LONGEST_PATH_BYTES} bytes", headers=close)

@@ -42,7 +42,7 @@ Fault = dict[str, str]
 
 
 class ProblemError(Exception):
-    """Anything that ends a request early."""
+    """A refusal, or a failure, as the client gets it."""
 
     def __init__(
         self, status: int, detail: str, *, errors: Sequence[Fault] = (), code: str = "", headers: Mapping[str, str] | None = None
@@ -73,7 +73,7 @@ class ProblemError(Exception):
 
 
 def problem_from_error(e: Exception) -> ProblemError:
-    """An error of the service as a problem; whatever is none of our errors is a bug."""
+    """An error of the service as a problem; any other error is a bug."""
     found = next((_PROBLEMS[kind] for kind in type(e).__mro__ if kind in _PROBLEMS), None)
     if found is None:
         return ProblemError(500, f"something broke here ({type(e).__name__})", code="bug")

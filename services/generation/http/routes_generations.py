@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import time
+import uuid
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -24,7 +25,7 @@ from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
 from services.generation.http.responses import accepted_response, choose_format, headers_from_record
-from services.generation.http.routes_jobs import create_job, draw_job_id
+from services.generation.http.routes_jobs import create_job
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
@@ -59,7 +60,7 @@ def build_router(context: GenerationContext) -> APIRouter:
         wait_s = parse_wait_s(request.headers.getlist("prefer"))
         with context.quotas.reserve_sound(member, (body.length_s or 0) * body.count):
             if wait_s == 0:
-                return accepted_response(await run_in_threadpool(create_job, context, member, draw_job_id(), body))
+                return accepted_response(await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body))
             format, as_json = choose_format(body, request.headers.get("accept", ""))
             loaded = _find_release(context, body)
             plan = await run_in_threadpool(plan_request, context.settings, context.adapters, loaded, body, context.store, member)
@@ -67,13 +68,13 @@ def build_router(context: GenerationContext) -> APIRouter:
         left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
         sounds = await _await_sounds(request, context, work, left_s)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
-            return accepted_response(await run_in_threadpool(create_job, context, member, draw_job_id(), body))
+            return accepted_response(await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body))
         writer = SoundFileWriter(work.loaded, body, plan, format, member, context.store if context.settings.keep else None)
         files = await asyncio.gather(*(run_in_threadpool(writer.write_sound, n, sound) for n, sound in enumerate(sounds)))
         if not as_json:
             data, record = files[0]
             return Response(data, media_type=MEDIA_TYPES[format], headers=headers_from_record(record))
-        return JSONResponse({"generations": [describe_sound(data, record) for data, record in files]})
+        return JSONResponse({"generations": [_describe_sound(data, record) for data, record in files]})
 
     return routes
 
@@ -97,8 +98,7 @@ def parse_wait_s(prefer: list[str]) -> float | None:
     return float(found.group(1)) if found else 0.0
 
 
-def describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
-    """A sound in a JSON answer."""
+def _describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
     facts = record.model_dump(mode="json", exclude={"blob", "made"})
     return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
 

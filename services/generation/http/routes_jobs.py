@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -53,8 +52,8 @@ def build_router(context: GenerationContext) -> APIRouter:
     @routes.get("", summary="Your jobs, newest first")
     def list_jobs(member: str = reads, limit: int = Query(20, ge=1, le=100), before: str = Query("", max_length=100)) -> Any:
         jobs, mark = context.job_store.list_page(member, limit, before)
-        found: dict[str, Any] = {"jobs": [describe_job(context, job, outlook=False) for job in jobs]}
-        return found | ({"next": f"/v1/jobs?limit={limit}&before={mark}"} if mark else {})
+        page: dict[str, Any] = {"jobs": [describe_job(context, job, outlook=False) for job in jobs]}
+        return page | ({"next": f"/v1/jobs?limit={limit}&before={mark}"} if mark else {})
 
     @routes.get("/{id}", summary="How far a job is")
     async def get_job(id: str, member: str = reads) -> Response:
@@ -80,10 +79,6 @@ def build_router(context: GenerationContext) -> APIRouter:
         return describe_job(context, job)
 
     return routes
-
-
-def draw_job_id() -> str:
-    return uuid.uuid4().hex
 
 
 def check_job_id(id: str) -> str:
@@ -116,7 +111,7 @@ def create_job(
 
 def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: bool = True) -> dict[str, Any]:
     """What a client may know about its job."""
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "id": job.id,
         "state": job.state,
         "made": job.made.isoformat(),
@@ -124,15 +119,15 @@ def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: boo
         "request": job.request.model_dump(mode="json", exclude={"init_audio"}, exclude_none=True),
     }
     if job.sounds:
-        found["sounds"] = [
+        facts["sounds"] = [
             {**sound.model_dump(mode="json", exclude={"blob", "member"}), "url": f"/v1/sounds/{sound.sound}"}
             for sound in job.sounds
         ]
     if job.problem is not None:
-        found["problem"] = job.problem
+        facts["problem"] = job.problem
     if job.webhook and job.has_ended and outlook:
-        found["webhook"] = context.job_store.get_webhook_log(job.member, job.id).model_dump(mode="json", exclude_none=True)
-    return found if job.has_ended or not outlook else found | _predict_progress(context, job)
+        facts["webhook"] = context.job_store.get_webhook_log(job.member, job.id).model_dump(mode="json", exclude_none=True)
+    return facts if job.has_ended or not outlook else facts | _predict_progress(context, job)
 
 
 def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
 
     @routes.get("/metrics", include_in_schema=False)
     async def get_metrics() -> Response:
-        return Response(context.metrics.render_text(_read_gauges(context)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(context.engine.metrics.render_text(_read_gauges(context)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes
 
@@ -91,7 +91,7 @@ def _trigger_check(context: GenerationContext, listing: ReleaseCatalogue) -> dic
 
 
 def _check_signature(request: Request, body: bytes, context: GenerationContext) -> None:
-    """MLflow signs "<delivery>.<time>.<body>" with HMAC-SHA256 (mlflow.org, webhooks); old deliveries are no news."""
+    """MLflow signs "<delivery>.<time>.<body>" with HMAC-SHA256 (mlflow.org, webhooks); old deliveries are refused."""
     secret = context.settings.registry_secret.get_secret_value()
     if not secret:
         raise ProblemError(404, "no webhook is expected here", code="no-webhook")

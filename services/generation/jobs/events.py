@@ -1,4 +1,4 @@
-"""What a job is: a sequence of numbered events, each written only if its number is free. The state is what they add up to."""
+"""What a job is: a sequence of numbered events, each written only if its number is free. The state follows from them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The worker: claims waiting jobs, makes them, ends them, and takes over from workers whose heartbeat ended.
 
-A claim counts as long as its worker's heartbeat is fresh. Whoever ends a job must write the very next event after its own claim,
+A claim counts as long as its worker's heartbeat is fresh. The worker that ends a job must write the very next event after its own claim,
 so a worker that was too slow finds its number taken and drops what it made: no job ends twice.
 """
 
@@ -50,8 +50,6 @@ class JobMaker(Protocol):
 
 @dataclass
 class ClaimedJob:
-    """A job that is claimed here."""
-
     job: GenerationJob
     handle: Any
 
@@ -77,11 +75,9 @@ class JobWorker:
         cancel_s: float = 0.2,
         keep: timedelta = timedelta(0),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        name: str = "",
     ) -> None:
-        self.worker = name or uuid.uuid4().hex
-        self._job_store, self._maker, self._clock = job_store, maker, clock
-        self._describe_failure = describe_failure
+        self.worker = uuid.uuid4().hex
+        self._job_store, self._maker, self._clock, self._describe_failure = job_store, maker, clock, describe_failure
         self._lease_s, self._poll_s, self._cancel_s, self._keep = lease_s, poll_s, cancel_s, keep
         self.claimed_jobs: dict[tuple[str, str], ClaimedJob] = {}
         self._trouble, self._beating = "", 0.0
@@ -228,15 +224,12 @@ class JobWorker:
             return True
         try:
             handle = self._maker.begin(claimed)
-        except (BusyError, NotReadyError):
-            self._append_event(claimed, JobEvent(kind="back"))
-            return False
         except Exception as e:
-            if is_outage(e):  # nothing is wrong with the job
-                self._append_event(claimed, JobEvent(kind="back"))
+            full, away = isinstance(e, BusyError | NotReadyError), is_outage(e)  # nothing is wrong with the job
+            self._append_event(claimed, JobEvent(kind="back") if full or away else self._failed_event(e))
+            if away:
                 raise
-            self._append_event(claimed, self._failed_event(e))
-            return True
+            return not full
         self.claimed_jobs[(job.member, job.id)] = ClaimedJob(claimed, handle)
         return True
 
@@ -281,7 +274,7 @@ class JobWorker:
 
 
 def interleave_members(open_jobs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Members one after the other: everybody's oldest job, then everybody's second, ..."""
+    """Members take turns: the oldest job of each member, then the second of each, ..."""
     turns: dict[str, int] = {}
     placed = []
     for stamp, member, id in open_jobs:
