@@ -1,1 +1,1 @@
-"""Takes recordings in: checks consent and licence, decodes each file once, describes it, stores it under its hash."""
+"""Imports recordings: checks consent and licence, decodes each file once, describes it, stores it under its hash."""

@@ -21,5 +21,5 @@ def ingest(
     licence: Optional[str] = None,  # noqa: UP045
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
-    """Takes recordings in: checks consent, decodes each once, describes it, finds likenesses, stores it."""
+    """Imports recordings: checks consent, decodes each once, describes it, finds likenesses, stores it."""
     return dsl.ContainerSpec(image=PREPARE, command=["python", "-m", "components.ingest"], args=["--executor-input", "{{$}}"])

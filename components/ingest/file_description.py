@@ -1,4 +1,4 @@
-"""One streaming decode of a file: its levels, loudness, faults and fingerprint. Constant memory whatever the length."""
+"""Decodes a file once, as a stream, and measures its levels, loudness, faults and fingerprint in constant memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from audiotune.domain.recording import Description
 from audiotune.errors import SoundError
 from components.ingest.settings import Settings
 
-_SILENT = 1e-4  # peak of a channel that holds nothing: -80 dBFS
-_SAME = 1e-8  # energy of the difference of two channels that are the same, against their own
+_SILENT = 1e-4  # highest peak of a silent channel: -80 dBFS
+_SAME = 1e-8  # highest energy of the difference of two equal channels, relative to their own energy
 
 
 @dataclass(frozen=True)
 class FileDescription:
-    """The result of one decode. `suffix` fits the content, whatever the file's name."""
+    """The result of one decode. `suffix` is that of the content, which may differ from the file's name."""
 
     format: str
     suffix: str
@@ -35,35 +35,35 @@ class FileDescription:
     words: FingerprintWords
 
 
-def describe_file(path: Path, settings: Settings, tell: Callable[[float], None]) -> FileDescription:
+def describe_file(path: Path, settings: Settings, progress: Callable[[float], None]) -> FileDescription:
     """Decodes a file to its end, once.
 
     Args:
-        tell: called from time to time with the share that is done, in [0, 1].
+        progress: called from time to time with the share that is done, in [0, 1].
 
     Raises:
-        SoundError: broken, cut short, no sound, or outside the settings' bounds.
+        SoundError: damaged, cut short, no sound, or outside the settings' bounds.
     """
     with open_sound(path) as decoded:
         rate, channels = decoded.sample_rate_hz, decoded.channels
         _check_format(rate, channels, settings)
         most = round(settings.longest_h * 3600 * rate)
+        too_long = SoundError(f"it is longer than {settings.longest_h:g} h", cure="cut it, or raise longest_h")
         if (decoded.promised_frames or 0) > most:
-            raise SoundError(f"it is longer than {settings.longest_h:g} h", cure="cut it, or raise longest_h")
-        loudness, levels, maker = LoudnessMeter(rate, channels), LevelMeter(rate, channels), Fingerprinter(rate)
+            raise too_long
+        loudness, levels, fingerprinter = LoudnessMeter(rate, channels), LevelMeter(rate, channels), Fingerprinter(rate)
         for block in decoded.blocks:
-            levels.add(block)
-            loudness.add(block)
-            maker.add(block)
+            for meter in (levels, loudness, fingerprinter):
+                meter.add(block)
             if levels.frames > most:
-                raise SoundError(f"it is longer than {settings.longest_h:g} h", cure="cut it, or raise longest_h")
-            tell(levels.frames / max(levels.frames, decoded.promised_frames or 0))
+                raise too_long
+            progress(levels.frames / max(levels.frames, decoded.promised_frames or 0))
         if levels.frames < settings.shortest_s * rate:
             frames = f"{levels.frames} frame{'s' if levels.frames > 1 else ''}"
             raise SoundError(f"it is shorter than {settings.shortest_s:g} s ({frames})", cure="record more of it")
         description = levels.to_description(loudness.lufs, loudness.true_peak_dbtp)
         return FileDescription(
-            decoded.format, decoded.suffix, decoded.bit_depth, rate, channels, levels.frames, description, maker.finish()
+            decoded.format, decoded.suffix, decoded.bit_depth, rate, channels, levels.frames, description, fingerprinter.finish()
         )
 
 
@@ -81,7 +81,7 @@ def _check_format(rate: int, channels: int, settings: Settings) -> None:
 
 
 class LevelMeter:
-    """Peaks, DC, clipping, dropouts and how the channels relate, over a stream of blocks."""
+    """Measures peaks, DC, clipping, dropouts and the relation of the channels, over a stream of blocks."""
 
     def __init__(self, sample_rate_hz: int, channels: int) -> None:
         self.frames = 0
@@ -89,7 +89,7 @@ class LevelMeter:
         self._sums = np.zeros(channels)
         self._pair = np.zeros(3)  # energy of the first channel, of the second, their product
         self._difference = np.zeros(1)
-        # run at full scale, frames in such runs, run of zeros, dropouts, was loud before the zeros
+        # length of the run at full scale, frames in such runs, length of the run of zeros, dropouts, loud before the zeros
         self._runs = np.zeros(5, np.int64)
         self._level = np.zeros(1)
         self._least, self._most = max(8, sample_rate_hz // 2000), sample_rate_hz // 2

@@ -1,4 +1,4 @@
-"""Opens the source that the settings name: chooses its kind by the form of the name."""
+"""Opens the source of recordings; its kind follows from the form of its name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audiotune.domain.upload import SOURCE_PREFIX, read_upload
 from audiotune.errors import SourceError
+from audiotune.stable_audio.hub import HuggingFace
 from audiotune.store import Store, open_store
 from components.ingest.remote_sources import HubSource, StoreSource, download_address, download_drive, parse_drive_id
 from components.ingest.settings import Settings
@@ -13,14 +14,14 @@ from components.ingest.sources import RecordingSource, UploadSource, open_local
 
 
 def open_source(settings: Settings, scratch: Path, store: Store) -> RecordingSource:
-    """The source that `settings.source` names.
+    """Opens `settings.source`.
 
     Args:
         scratch: an empty folder for downloads and unpacked files; the caller deletes it afterwards.
         store: has the uploads of the studio.
 
     Raises:
-        SourceError: there is nothing, the kind is unknown, or the source has too many files.
+        SourceError: the source is empty, unknown or unreadable, or has too many files.
         StoreError: the object store cannot be read.
     """
     name = settings.source.strip()
@@ -38,7 +39,7 @@ def _open_by_kind(name: str, settings: Settings, scratch: Path, store: Store) ->
     if name.startswith("s3://"):
         return StoreSource(open_store(name), settings)
     if name.startswith("hf:"):
-        return HubSource(name.removeprefix("hf:"), settings, scratch)
+        return HubSource(name.removeprefix("hf:"), settings, scratch, HuggingFace("dataset"))
     drive_id = name.removeprefix("gdrive:") if name.startswith("gdrive:") else parse_drive_id(name)
     if drive_id:
         return open_local(download_drive(drive_id, scratch), settings, scratch)

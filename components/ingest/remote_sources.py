@@ -1,7 +1,7 @@
 """Sources of recordings on other machines: an object store, an address, Google Drive, Hugging Face.
 
-An address may come from somebody else's message, so addresses inside our own network are refused (settings.private_addresses):
-the check looks at the connection that was made, so neither a redirect nor a name server gets around it.
+An address may come from a stranger, so addresses inside our own network are refused (settings.private_addresses). The check
+uses the address of the open connection, so neither a redirect nor a name server can circumvent it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audiotune.errors import NotInStoreError, SourceError, StoreError
+from audiotune.stable_audio.hub import Hub
 from audiotune.store import Store
 from components.ingest.settings import Settings
 from components.ingest.sources import GIB
@@ -48,43 +49,31 @@ class StoreSource:
         try:
             path = self._store.fetch(name)
         except NotInStoreError as e:
-            raise SourceError("it was removed while we looked", where=name) from e
+            raise SourceError("it was removed while the source was read", where=name) from e
         except StoreError as e:
             raise SourceError(e.what, where=name, cure=e.cure) from e
         yield path
 
 
 class HubSource:
-    """A data set of Hugging Face, a folder of it, or one file: `owner/name[:path]`. Private ones need HF_TOKEN.
+    """A data set of Hugging Face, a folder of it, or one file: `owner/name[:path]`. Private ones need HF_TOKEN."""
 
-    Args:
-        listing: names of all files of a data set repository.
-        fetching: (repository, name, folder) -> local path. Both are the hub's own functions unless a test says otherwise.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        scratch: Path,
-        listing: Callable[[str], list[str]] | None = None,
-        fetching: Callable[[str, str, Path], Path] | None = None,
-    ) -> None:
+    def __init__(self, name: str, settings: Settings, scratch: Path, hub: Hub) -> None:
         self._repository, _, path = name.partition(":")
-        self._scratch, self._fetching = scratch, fetching or _fetch_from_hub
+        self._scratch, self._hub = scratch, hub
         self._most_bytes = settings.largest_file_gib * GIB
         self.refused: list[tuple[str, str]] = []
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", self._repository):
             raise SourceError(f"{name!r} names no data set", cure="write hf:owner/name or hf:owner/name:path")
         path = path.strip("/")
-        every = (listing or _list_hub)(self._repository)
-        self.files = sorted(file for file in every if not path or file == path or file.startswith(f"{path}/"))
+        files = hub.list_files(self._repository)
+        self.files = sorted(file for file in files if not path or file == path or file.startswith(f"{path}/"))
         if not self.files:
             raise SourceError("nothing lies under this path", where=f"hf:{name}", cure="look at the data set's page")
 
     @contextmanager
     def open(self, name: str) -> Iterator[Path]:
-        path = self._fetching(self._repository, name, self._scratch)
+        path = self._hub.download(self._repository, name, self._scratch / "hub")
         try:
             if path.stat().st_size > self._most_bytes:
                 raise SourceError("it is larger than largest_file_gib", where=name)
@@ -93,31 +82,8 @@ class HubSource:
             path.unlink(missing_ok=True)
 
 
-def _list_hub(repository: str) -> list[str]:
-    import huggingface_hub
-
-    try:
-        return list(huggingface_hub.HfApi().list_repo_files(repository, repo_type="dataset"))
-    except Exception as e:  # the hub's family of errors is wide and has no common root
-        raise _hub_error(e, repository) from e
-
-
-def _fetch_from_hub(repository: str, name: str, folder: Path) -> Path:
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.hf_hub_download(repository, name, repo_type="dataset", local_dir=folder / "hub"))
-    except Exception as e:
-        raise _hub_error(e, f"{repository}:{name}") from e
-
-
-def _hub_error(e: Exception, where: str) -> SourceError:
-    words = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-    return SourceError(f"Hugging Face refuses: {words[:300]}", where=where, cure="check the name, and HF_TOKEN if it is private")
-
-
 def parse_drive_id(address: str) -> str:
-    """The id in a link of Google Drive, as `download_drive` takes it; "" for any other address."""
+    """The id in a link of Google Drive, for `download_drive`; "" for any other address."""
     match = _DRIVE.match(address)
     return match.group(1) if match else ""
 
@@ -125,11 +91,7 @@ def parse_drive_id(address: str) -> str:
 def download_drive(
     id: str, scratch: Path, file: Callable[..., Any] | None = None, folder: Callable[..., Any] | None = None
 ) -> Path:
-    """Downloads a shared file, or a folder (`folders/ID`), from Google Drive; returns its path.
-
-    Args:
-        file, folder: gdown's functions unless a test says otherwise.
-    """
+    """Downloads a shared file, or a folder (`folders/ID`), from Google Drive with the functions `file` and `folder` of gdown."""
     if not re.fullmatch(r"(folders/)?[\w-]{10,200}", id):
         raise SourceError(f"{id!r} is no Google Drive id", cure="take the part after /d/ or folders/ of the link")
     target = scratch / "drive"
@@ -146,42 +108,41 @@ def download_drive(
     except Exception as e:  # gdown raises many kinds
         words = " ".join(str(e).split())[:300] or type(e).__name__
         raise SourceError(f"Google Drive refuses: {words}", where=id, cure="share it with everybody who has the link") from e
-    found = [path for path in target.rglob("*") if path.is_file()]
-    if not found:
+    files = [path for path in target.rglob("*") if path.is_file()]
+    if not files:
         raise SourceError("Google Drive gave no file", where=id, cure="share it with everybody who has the link")
-    return found[0] if len(found) == 1 else target
+    return files[0] if len(files) == 1 else target
 
 
 def download_address(address: str, settings: Settings, scratch: Path) -> Path:
     """One file from an http(s) address, streamed to `scratch`.
 
     Raises:
-        SourceError: not reachable, refused, private, cut on the way, or larger than largest_file_gib.
+        SourceError: not reachable, refused, private, incomplete, or larger than largest_file_gib.
     """
-    most = settings.largest_file_gib * GIB
+    most, where = settings.largest_file_gib * GIB, _redact_address(address)
+    too_large = SourceError("the file is larger than largest_file_gib", where=where)
     try:
         with _build_opener(settings.private_addresses).open(address, timeout=_TIMEOUT_S) as answer:
             promised = int(answer.headers.get("Content-Length") or -1)
             if promised > most:
-                raise SourceError("the file is larger than largest_file_gib", where=_redact_address(address))
+                raise too_large
             target = scratch / "download"
             target.mkdir()
             path = target / _safe_file_name(answer.headers, answer.url)
-            got = 0
+            received = 0
             with path.open("wb") as out:
                 while block := answer.read(1 << 20):
-                    got += len(block)
-                    if got > most:
-                        raise SourceError("the file is larger than largest_file_gib", where=_redact_address(address))
+                    received += len(block)
+                    if received > most:
+                        raise too_large
                     out.write(block)
-            if 0 <= got < promised:
-                raise SourceError(f"only {got} of {promised} bytes came", where=_redact_address(address), cure="try again")
+            if received < promised:
+                raise SourceError(f"only {received} of {promised} bytes came", where=where, cure="try again")
             return path
     except (OSError, http.client.HTTPException, ValueError) as e:  # URLError and HTTPError are OSErrors
         words = " ".join(str(getattr(e, "reason", "") or e).split())
-        raise SourceError(
-            f"cannot fetch it: {words}", where=_redact_address(address), cure="open the address in a browser"
-        ) from e
+        raise SourceError(f"cannot fetch it: {words}", where=where, cure="open the address in a browser") from e
 
 
 def _redact_address(address: str) -> str:
@@ -196,7 +157,7 @@ def _safe_file_name(headers: Message, address: str) -> str:
 
 
 def _build_opener(private: bool) -> urllib.request.OpenerDirector:
-    """An opener for http and https only: the default one of urllib also reads ftp: and file: after a redirect."""
+    """An opener for http and https only; urllib's default one also opens ftp: and file: after a redirect."""
     opener = urllib.request.OpenerDirector()
     opener.addheaders = [("User-Agent", "audio-tune")]
     for handler in (
@@ -225,7 +186,7 @@ class _PublicHTTPSConnection(http.client.HTTPSConnection):
 
 
 def _require_public(connected: socket.socket) -> None:
-    """Checks the address that was reached, before anything is sent to it."""
+    """Checks the address of an open connection before anything is sent."""
     address = ipaddress.ip_address(str(connected.getpeername()[0]).partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped

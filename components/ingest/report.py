@@ -1,4 +1,4 @@
-"""The report of ingest: which recordings were taken in, which sound the same, which were refused and why."""
+"""The report of ingest: imported recordings, recordings that sound the same, and refused files with the reason."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ROWS = 2000  # of a table; a page stays under 3 MB
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What the page shows.
+    """The data of the page.
 
     Attributes:
-        subtitle: the source, and the agreement in force.
+        subtitle: the source and the agreement.
         refused: (file, reason).
         duplicates: (file, name of the recording with the same bytes).
-        reused: how many recordings were described by an earlier run.
+        reused: number of recordings that an earlier run described.
     """
 
     subtitle: str
@@ -89,23 +89,23 @@ def _recording_row(row: Recording) -> list[object]:
 
 
 def list_faults(described: Description) -> list[str]:
-    """The faults of a recording, in words for a musician; none for a clean recording."""
-    found = []
+    """The faults of a recording, in words for a musician; empty for a clean recording."""
+    faults = []
     if described.peak_dbfs is None:
         return ["silent"]
     if described.clipped_share > 0:
-        found.append(f"clipped ({described.clipped_share:.2%})")
+        faults.append(f"clipped ({described.clipped_share:.2%})")
     if described.dropouts:
-        found.append(f"{described.dropouts} dropout{'s' if described.dropouts > 1 else ''}")
+        faults.append(f"{described.dropouts} dropout{'s' if described.dropouts > 1 else ''}")
     if described.silent_channels:
-        found.append(f"channel {', '.join(str(c + 1) for c in described.silent_channels)} silent")
+        faults.append(f"channel {', '.join(str(c + 1) for c in described.silent_channels)} silent")
     if described.identical_channels:
-        found.append("all channels the same")
+        faults.append("all channels the same")
     if described.polarity_inverted:
-        found.append("polarity inverted between channels")
+        faults.append("polarity inverted between channels")
     if max(abs(dc) for dc in described.dc_offset) > 0.005:
-        found.append("DC offset")
-    return found
+        faults.append("DC offset")
+    return faults
 
 
 def _render_likenesses(recordings: Sequence[Recording]) -> str:

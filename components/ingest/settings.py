@@ -1,4 +1,4 @@
-"""Takes recordings in: where they are, who plays on them, under which licence, and what is too much."""
+"""Imports recordings: their source, contributors and licence, and limits of their size."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Facts about a file besides its sound: from a sidecar beside it, a table for its folder, the options, the agreement.
+"""Metadata of a recording: from a sidecar file, a table for its folder, the settings, or the agreement.
 
-The nearest source wins: `take.json`, `take.wav.json` or `.toml` beside `take.wav`, then `recordings.toml` or `recordings.csv`
-in its folder or one above, then the options, then the agreement's licence. `take.txt` holds a description in words.
+The first of these applies: `take.json`, `take.wav.json` or `.toml` beside `take.wav`; `recordings.toml` or `recordings.csv`
+in its folder or a parent; the settings; the agreement's licence. `take.txt` contains a description in words.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORDS = ("words", "caption", "description", "prompt", "text")  # other names of
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """Facts that somebody wrote about a recording; empty where nobody did."""
+    """Metadata of a recording; empty where nothing is known."""
 
     contributors: tuple[str, ...] = ()
     licence: str = ""
@@ -35,12 +35,12 @@ class RecordingFacts:
     words: str = ""
 
     def with_defaults(self, other: RecordingFacts) -> RecordingFacts:
-        """These facts, completed by the other's where these are empty."""
+        """These facts, completed by the other's."""
         return replace(other, **{f.name: value for f in fields(self) if (value := getattr(self, f.name))})
 
 
 class SidecarReader:
-    """Finds the facts about files; reads each table once."""
+    """Finds the metadata of files; reads each table once."""
 
     def __init__(self, source: RecordingSource) -> None:
         self._source = source
@@ -48,7 +48,7 @@ class SidecarReader:
         self._tables: dict[str, dict[str, RecordingFacts]] = {}
 
     def facts_about(self, name: str) -> RecordingFacts:
-        """All facts about a file. Raises SourceError for a sidecar that is cut or invalid: who plays must not be guessed."""
+        """All facts about a file. Raises SourceError for an invalid sidecar: contributors must not be guessed."""
         path = PurePosixPath(name)
         beside = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml"]
         facts = RecordingFacts()
@@ -111,18 +111,18 @@ class SidecarReader:
 
 
 def split_member_ids(text: str) -> tuple[str, ...]:
-    """The member ids in `ana, ben`, separated by commas, semicolons or blanks."""
+    """The member ids of a text such as `ana, ben`, separated by commas, semicolons or blanks."""
     return tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text) if part))
 
 
 def _facts_from_mapping(data: Mapping[str, Any], where: str) -> RecordingFacts:
-    named = data.get("contributors", data.get("contributor")) or ()
-    who = split_member_ids(named) if isinstance(named, str) else named
-    if not isinstance(who, list | tuple) or not all(isinstance(member, str) for member in who):
+    members = data.get("contributors", data.get("contributor")) or ()
+    members = split_member_ids(members) if isinstance(members, str) else members
+    if not isinstance(members, list | tuple) or not all(isinstance(member, str) for member in members):
         raise SourceError("contributors must be a list of member ids", where=where, cure='write ["ana", "ben"]')
     words = next((data[key] for key in _WORDS if isinstance(data.get(key), str)), "")
     return RecordingFacts(
-        contributors=tuple(dict.fromkeys(member.strip() for member in who if member.strip())),
+        contributors=tuple(dict.fromkeys(member.strip() for member in members if member.strip())),
         licence=_text_field(data, "licence", where) or _text_field(data, "license", where),
         session=_text_field(data, "session", where),
         instrument=_text_field(data, "instrument", where),

@@ -1,8 +1,8 @@
 """Sources of recordings on this machine, folders, single files and zips, and uploads of the studio.
 
-A source lists the names of its files and opens each as a local path for as long as it is needed. Names inside a source are
-never used as paths of this machine. Files that cannot be taken are listed in `refused`, with the reason. `remote_sources`
-has the sources on other machines, `open_source` chooses among all of them.
+A source lists the names of its files and opens each as a temporary local path. Names inside a source are never used as paths of
+this machine. `refused` lists files that cannot be read, with the reason. `remote_sources` has the sources on other machines;
+`open_source` selects one of all kinds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from audiotune.store import Store
 from components.ingest.settings import Settings
 
 GIB = 1 << 30
-# Files that are kept beside recordings and hold no sound. Every other file is tried, whatever its suffix says.
+# Suffixes of files without sound that are common beside recordings. All other files are decoded.
 _OTHER_SUFFIXES = (
     ".json .toml .csv .txt .md .html .htm .pdf .rtf .doc .docx .png .jpg .jpeg .gif .heic .svg .mid .midi .asd .als .rpp .logicx "
     ".reapeaks .pkf .peak .ini .db .lnk .url .log .xml .yaml .yml .py .sh .cue .m3u .m3u8 .pls .gitattributes .parquet"
@@ -37,7 +37,7 @@ class RecordingSource(Protocol):
 
     Attributes:
         files: every file's name inside the source, `/` between folders.
-        refused: (name, reason) of each file that cannot be taken.
+        refused: (name, reason) of each file that cannot be read.
     """
 
     files: list[str]
@@ -67,14 +67,14 @@ def is_zip(path: Path) -> bool:
 
 
 def may_be_sound(name: str) -> bool:
-    """Decides by the name: hidden files, macOS resource forks and well-known other formats hold no recording."""
+    """Decides by the name: hidden files, macOS resource forks and the suffixes above are no recordings."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return not hidden and path.suffix.lower() not in _OTHER_THAN_SOUND
 
 
 class FolderSource:
-    """A folder with all its subfolders, or one file of it: `only`; the other files are then read as sidecars only."""
+    """A folder with all its subfolders, or only one file (`only`) and its sidecars."""
 
     def __init__(self, root: Path, only: str = "") -> None:
         self._root = root.resolve()
@@ -142,7 +142,7 @@ class UploadSource:
 
 
 class ZipSource:
-    """A zip, unpacked one file at a time under names that we choose."""
+    """A zip, unpacked one file at a time under generated names."""
 
     def __init__(self, path: Path, settings: Settings, scratch: Path) -> None:
         self._where, self._scratch, self._opened = path.name, scratch, 0
@@ -158,9 +158,9 @@ class ZipSource:
             if info.is_dir():
                 continue
             left -= info.file_size
-            reason = self._refusal_reason(info, settings) or (
-                "the zip unpacks to more than largest_total_gib" if left < 0 else ""
-            )
+            reason = self._refusal_reason(info, settings)
+            if not reason and left < 0:
+                reason = "the zip unpacks to more than largest_total_gib"
             if reason:
                 self.refused.append((info.filename, reason))
             else:

@@ -1,10 +1,11 @@
-"""Ingest: checks recordings, describes and stores them. A recording that was described before is not decoded again."""
+"""Checks, describes and stores recordings. A recording that was described before is not decoded again."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -36,11 +37,11 @@ from components.ingest.settings import Settings
 from components.ingest.sidecars import RecordingFacts, SidecarReader, split_member_ids
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
-_METHOD = 1  # raise it when the same bytes are described differently: stored descriptions are then made again
+_METHOD = 1  # raise it when the same bytes get another description; stored descriptions are then not used
 
 
 class StoredDescription(BaseModel):
-    """The result of one decode, stored under `descriptions/`, so that no bytes are decoded twice."""
+    """The result of one decode, stored under `descriptions/` for later runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +57,7 @@ class StoredDescription(BaseModel):
 
 @dataclass
 class IngestResult:
-    """The files of a source: taken in, refused, or with the same bytes as another."""
+    """The files of a source: imported, refused, or with the same bytes as another."""
 
     agreement: Agreement
     rows: dict[Digest, Recording] = field(default_factory=dict)
@@ -69,12 +70,12 @@ class IngestResult:
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, report: Path, metrics: Path
 ) -> StepResult:
-    """Takes in the files of the source, one by one.
+    """Imports the files of the source, one by one.
 
     Raises:
-        SourceError: the source cannot be read, or not one of its files could be accepted; every reason is named.
-        AgreementError: no agreement is in force, or the one given does not fit.
-        StoreError: the store is unreachable or full; nothing is stored in part, and finished descriptions are kept.
+        SourceError: the source cannot be read, or no file was accepted; the message lists the reasons.
+        AgreementError: no agreement is in force, or the given one does not fit.
+        StoreError: the store is unreachable or full; finished descriptions are kept.
     """
     intake = IngestResult(_require_agreement(settings.agreement, store))
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
@@ -84,7 +85,9 @@ def run_step(
     if settings.likenesses and intake.rows:
         progress(0.95, "comparing sounds")
         _find_likenesses(intake, store)
-    report.write_text(render_report(_to_report(intake, settings)), encoding="utf-8")
+    subtitle = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
+    page = IngestReport(subtitle, list(intake.rows.values()), intake.refused, intake.duplicates, intake.reused)
+    report.write_text(render_report(page), encoding="utf-8")
     if not intake.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
         raise SourceError(f"nothing was accepted ({reasons[:1500]})", where=settings.source, cure="mend what is named")
@@ -93,11 +96,6 @@ def run_step(
     rows.write(recordings)
     progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
     return StepResult({"recordings_key": key}, _compute_metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
-
-
-def _to_report(intake: IngestResult, settings: Settings) -> IngestReport:
-    subtitle = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
-    return IngestReport(subtitle, list(intake.rows.values()), intake.refused, intake.duplicates, intake.reused)
 
 
 def _require_agreement(path: str, store: Store) -> Agreement:
@@ -119,13 +117,13 @@ def _ingest_files(
     for i, name in enumerate(names):
         shown = printable_name(name)
 
-        def tell(share: float, i: int = i, shown: str = shown) -> None:
+        def report_progress(share: float, i: int = i, shown: str = shown) -> None:
             progress(0.95 * (i + share) / len(names), f"listening to {shown}")
 
-        tell(0.0)
+        report_progress(0.0)
         try:
             with source.open(name) as path:
-                _ingest_file(path, shown, sidecars.facts_about(name), settings, store, intake, tell)
+                _ingest_file(path, shown, sidecars.facts_about(name), settings, store, intake, report_progress)
         except StoreError:
             raise  # unreachable or full: the next file would fail as well
         except AudioTuneError as e:
@@ -141,9 +139,9 @@ def _ingest_file(
     settings: Settings,
     store: Store,
     intake: IngestResult,
-    tell: Callable[[float], None],
+    progress: Callable[[float], None],
 ) -> None:
-    """Takes in one file: cheap checks first, then the bytes, then the facts about them, the manifest row last."""
+    """Imports one file: checks it, stores its bytes and their description, then adds the row."""
     if path.stat().st_size > settings.largest_file_gib * GIB:
         raise SourceError("it is larger than largest_file_gib")
     facts = facts.with_defaults(_facts_from_settings(settings))
@@ -157,7 +155,7 @@ def _ingest_file(
     if known:
         intake.reused += 1
     else:
-        known = _describe_and_store(path, id, settings, store, tell)
+        known = _describe_and_store(path, id, settings, store, progress)
         intake.decoded_s += known.frames / known.sample_rate_hz
     record_standing_consents(store, intake.agreement, id, facts.contributors)
     intake.rows[id] = Recording(
@@ -197,18 +195,18 @@ def _load_description(id: Digest, store: Store) -> StoredDescription | None:
 
 
 def _describe_and_store(
-    path: Path, id: Digest, settings: Settings, store: Store, tell: Callable[[float], None]
+    path: Path, id: Digest, settings: Settings, store: Store, progress: Callable[[float], None]
 ) -> StoredDescription:
-    found = describe_file(path, settings, tell)
+    described = describe_file(path, settings, progress)
     known = StoredDescription(
-        blob=store.put_blob(path, found.suffix),
-        fingerprint=store.put_blob(found.words.astype("<u4").tobytes(), ".fp"),
-        format=found.format,
-        bit_depth=found.bit_depth,
-        sample_rate_hz=found.sample_rate_hz,
-        channels=found.channels,
-        frames=found.frames,
-        description=found.description,
+        blob=store.put_blob(path, described.suffix),
+        fingerprint=store.put_blob(described.words.astype("<u4").tobytes(), ".fp"),
+        format=described.format,
+        bit_depth=described.bit_depth,
+        sample_rate_hz=described.sample_rate_hz,
+        channels=described.channels,
+        frames=described.frames,
+        description=described.description,
     )
     if id not in known.blob:
         raise SourceError("the file changed while it was read", cure="wait until it is finished and run again")
@@ -221,30 +219,27 @@ def _description_key(id: Digest) -> str:
 
 
 def _find_likenesses(intake: IngestResult, store: Store) -> None:
-    """Finds every recording's likenesses among this source and all that the store took in before."""
+    """Finds every recording's likenesses in this source and in the store."""
     index: FingerprintIndex[Digest] = FingerprintIndex()
     prints: dict[Digest, FingerprintWords] = {}
-    for row in (*_load_earlier_recordings(store, intake.rows), *intake.rows.values()):
+    for row in (*_load_earlier_recordings(store, intake.rows.keys()), *intake.rows.values()):
         if not row.fingerprint:
-            continue  # a row that another program made has no fingerprint
+            continue  # rows of other programs have no fingerprint
         try:
             prints[row.id] = np.frombuffer(store.fetch(row.fingerprint).read_bytes(), "<u4").astype(np.uint32)
         except NotInStoreError:
             continue  # withdrawn
         index.add(row.id, prints[row.id])
     for id, row in intake.rows.items():
-        found = [_likeness_from_match(other, match) for other, match in index.find(prints[id]) if other != id]
-        intake.rows[id] = row.model_copy(update={"likenesses": tuple(found)})
+        likenesses = (_likeness_from_match(other, match) for other, match in index.find(prints[id]) if other != id)
+        intake.rows[id] = row.model_copy(update={"likenesses": tuple(likenesses)})
 
 
-def _load_earlier_recordings(store: Store, new: Iterable[Digest]) -> list[Recording]:
+def _load_earlier_recordings(store: Store, new: AbstractSet[Digest]) -> list[Recording]:
     rows: dict[Digest, Recording] = {}
     for entry in store.list(RECORDINGS.path):
-        for row in manifests.fetch_manifest(store, entry.key, "recordings", Recording).rows:
-            rows[row.id] = row
-    for id in new:
-        rows.pop(id, None)
-    return [rows[id] for id in sorted(rows)]
+        rows |= {row.id: row for row in manifests.fetch_manifest(store, entry.key, "recordings", Recording).rows}
+    return [rows[id] for id in sorted(rows.keys() - new)]
 
 
 def _likeness_from_match(other: Digest, match: Match) -> Likeness:
@@ -273,26 +268,26 @@ def _compute_metrics(intake: IngestResult) -> dict[str, float]:
 
 
 def _refusal_reason(e: AudioTuneError) -> str:
-    """The error's sentence and cure. Its place is named only for a sidecar: the file's own name is shown already."""
+    """The error's message and cure. Only errors of sidecars include the file, since the recording's name is shown already."""
     place = f" ({printable_name(e.where)})" if isinstance(e, SourceError) and e.where else ""
     return f"{e.what}{place}{f'; {e.cure}' if e.cure else ''}"
 
 
 def printable_name(name: str) -> str:
-    """A name that can be shown and stored anywhere: no control characters, no invalid letters, at most 300 characters."""
+    """A name without control and invalid characters, at most 300 characters long."""
     whole = name.encode("utf-8", "replace").decode()
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in whole)
     return shown if len(shown) <= 300 else f"{shown[:200]}…{PurePosixPath(shown).suffix[:20]}"
 
 
 def _limit_progress(progress: ProgressCallback, every_s: float = 2.0) -> ProgressCallback:
-    """Passes progress on at most every two seconds: ten thousand short sounds must not write as many lines."""
+    """Reports progress at most every two seconds: ten thousand short sounds must not write as many lines."""
     last = -every_s
 
-    def tell(share: float, words: str) -> None:
+    def report_progress(share: float, words: str) -> None:
         nonlocal last
         if time.monotonic() - last >= every_s:
             last = time.monotonic()
             progress(share, words)
 
-    return tell
+    return report_progress

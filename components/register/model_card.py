@@ -1,4 +1,4 @@
-"""The model card: what a release is, who is in it, what may be done with it. Markdown for the registry, HTML for a run's page."""
+"""The model card of a release: contributors, lineage, licence, evaluation. Markdown for the registry, HTML for a run's page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from audiotune.reporting import html
 
 
 def render_notice(release: Release, people: dict[str, str]) -> str:
-    """NOTICE: licence, contributors and what the base model demands."""
+    """NOTICE: licence, contributors and the notice of the base model."""
     lines = [
         release.name,
         f"Weights: {release.digest}",
@@ -39,16 +39,16 @@ def render_html(
     why: str = "",
     evaluation: str = "",
 ) -> str:
-    """The card as a page: the last step's report, so it is also to be heard.
+    """The card as a page, which is the report of the last step.
 
     Args:
-        evaluation: the page that evaluate made; its players and spectrograms are taken over.
-        aliases: what the version was named just now.
-        why: why it is no champion, for a release that is not.
+        aliases: the new aliases of the version.
+        why: the reason why it is not the champion, or empty.
+        evaluation: the page of evaluate; its players and spectrograms are copied.
     """
-    body = (
-        [html.render_note(f"Now {' and '.join(aliases)}.", kind="good" if "champion" in aliases else "plain")] if aliases else []
-    )
+    body = []
+    if aliases:
+        body.append(html.render_note(f"Now {' and '.join(aliases)}.", kind="good" if "champion" in aliases else "plain"))
     if why:
         body.append(html.render_note(f"Not champion: {why}.", kind="bad"))
     if release.notice:

@@ -1,6 +1,6 @@
 """Registers a release in MLflow: weights by digest, lineage, model card, notice; alias candidate, and champion if it may.
 
-What goes in: weights, dataset and evaluation. What comes out: the release.
+Input: weights, dataset and evaluation. Output: the release.
 """
 
 from pydantic import Field

@@ -1,4 +1,4 @@
-"""From weights and their evaluation to a registered release. Consent is asked first; nothing is half-registered."""
+"""Registers weights and their evaluation as a release. Consent and all inputs are checked first."""
 
 from __future__ import annotations
 
@@ -46,33 +46,37 @@ def run_step(
     """Registers and writes the release.
 
     Raises:
-        ConsentError: a contributor does not agree to a release any more.
+        ConsentError: a contributor does not or no longer agree to a release.
         ModelError: weights, dataset and evaluation do not belong together, or the stored weights are damaged.
-        RegistryError: MLflow is away.
+        RegistryError: MLflow does not answer.
     """
     pointer = _read_input(weights, WeightsPointer)
-    judged = _read_input(evaluation, Evaluation)
+    evaluated = _read_input(evaluation, Evaluation)
     rows = manifest.load_manifest(dataset, "datasets", DatasetRow)
     recordings = contributors_by_recording(rows)
     agreement = governance.require_permission(store, "register", recordings)
-    _check_inputs(store, pointer, judged, rows)
-    heard = store.fetch(judged.report).read_text(encoding="utf-8") if judged.report else ""
+    _check_inputs(store, pointer, evaluated, rows)
+    evaluation_page = store.fetch(evaluated.report).read_text(encoding="utf-8") if evaluated.report else ""
+    people = {member.id: member.name for member in agreement.members}
     progress(0.3, "registering in MLflow")
-    made = _register_release(settings, store, agreement, _build_release(settings, agreement, pointer, judged, rows))
-    made.save(store)
-    aliases, why = _set_aliases(settings, store, agreement, made)
-    progress(0.9, f"version {made.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
-    page = model_card.render_html(made, _map_member_names(agreement), settings.intended_use, aliases, why, heard)
+    registered = _register_release(settings, store, people, _build_release(settings, agreement, pointer, evaluated, rows))
+    registered.save(store)
+    why = _find_objection(settings, store, agreement, registered)
+    aliases = ["candidate"] if why else ["candidate", "champion"]
+    for alias in aliases:
+        releases.set_alias(registered.name, alias, registered.version)
+    progress(0.9, f"version {registered.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
+    page = model_card.render_html(registered, people, settings.intended_use, aliases, why, evaluation_page)
     report.write_text(page, encoding="utf-8")
-    write_atomic_file(release, made.model_dump_json(indent=1) + "\n")
+    write_atomic_file(release, registered.model_dump_json(indent=1) + "\n")
     return StepResult(
-        parameters={"version": made.version},
+        parameters={"version": registered.version},
         metrics={
-            "version": int(made.version),
+            "version": int(registered.version),
             "champion": int("champion" in aliases),
-            "contributors": len(made.lineage.contributors),
+            "contributors": len(registered.lineage.contributors),
         },
-        metadata={"release": {"name": made.name, "version": made.version, "digest": made.digest}},
+        metadata={"release": {"name": registered.name, "version": registered.version, "digest": registered.digest}},
     )
 
 
@@ -83,23 +87,22 @@ def _read_input(path: Path, model: type[_Pointer]) -> _Pointer:
         raise ManifestError(f"no {model.__name__} can be read", where=str(path), cure="run the step before again") from e
 
 
-def _check_inputs(store: Store, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]) -> None:
-    """Everything a release names is there and belongs together; asked before MLflow hears of it."""
+def _check_inputs(store: Store, pointer: WeightsPointer, evaluated: Evaluation, rows: Manifest[DatasetRow]) -> None:
+    """Checks, before anything is registered, that all parts of a release exist and belong together."""
     if pointer.dataset != rows.digest:
         raise ModelError(
             "these weights were not trained on this dataset", where=pointer.weights, cure="pass the dataset of their run"
         )
     if digest_from_key(pointer.weights) != pointer.weights_digest:
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="run unwrap again")
-    if judged.weights not in ("", pointer.weights_digest) or (judged.weights and judged.adapter != pointer.adapter_digest):
+    if evaluated.weights and (evaluated.weights, evaluated.adapter) != (pointer.weights_digest, pointer.adapter_digest):
         raise ModelError("this evaluation is of other weights", where=pointer.weights, cure="run evaluate on these weights")
-    for key in (*pointer.list_files().values(), judged.report):
-        if key:
-            store.fetch(key)  # raises when it is not there, or when its bytes are not what its digest promises
+    for key in filter(None, (*pointer.list_files().values(), evaluated.report)):
+        store.fetch(key)  # raises when it does not exist or its bytes do not match its digest
 
 
 def _build_release(
-    settings: Settings, agreement: Agreement, pointer: WeightsPointer, judged: Evaluation, rows: Manifest[DatasetRow]
+    settings: Settings, agreement: Agreement, pointer: WeightsPointer, evaluated: Evaluation, rows: Manifest[DatasetRow]
 ) -> Release:
     lineage = Lineage(
         dataset=rows.digest,
@@ -116,65 +119,49 @@ def _build_release(
         lineage=lineage,
         licence=agreement.weights_licence,
         notice=choose_notice(agreement, pointer.base),
-        evaluation=judged,
+        evaluation=evaluated,
     )
 
 
 def choose_notice(agreement: Agreement, base: str) -> str:
-    """The notice a release on this base carries. Stable Audio's is there also when a folder or mirror hides the full name."""
+    """The notice for releases of this base. Stable Audio is recognised also by the name of a folder or mirror."""
     last = base.rstrip("/").rpartition("/")[2]
-    given = agreement.find_notice(base) or next(
-        (words for name, words in agreement.base_model_notices.items() if name.rpartition("/")[2] == last), ""
-    )
-    return given or (_STABILITY if "stable-audio" in base.lower() or base.startswith("stabilityai/") else "")
+    notices = {name.rpartition("/")[2]: words for name, words in reversed(agreement.base_model_notices.items())}
+    notice = agreement.find_notice(base) or notices.get(last, "")
+    return notice or (_STABILITY if "stable-audio" in base.lower() or base.startswith("stabilityai/") else "")
 
 
-def _register_release(settings: Settings, store: Store, agreement: Agreement, made: Release) -> Release:
-    """The registered release; the same weights keep the version they have."""
-    people = _map_member_names(agreement)
+def _register_release(settings: Settings, store: Store, people: dict[str, str], release: Release) -> Release:
+    """The registered release; weights that are registered already keep their version."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = {
-            "card.md": model_card.render_markdown(made, people, settings.intended_use),
-            "card.html": model_card.render_html(made, people, settings.intended_use),
-            "NOTICE": model_card.render_notice(made, people),
-            "recipe.json": json.dumps(made.weights.recipe, indent=1, sort_keys=True),
-            "evaluation.json": made.evaluation.model_dump_json(indent=1),
+            "card.md": model_card.render_markdown(release, people, settings.intended_use),
+            "card.html": model_card.render_html(release, people, settings.intended_use),
+            "NOTICE": model_card.render_notice(release, people),
+            "recipe.json": json.dumps(release.weights.recipe, indent=1, sort_keys=True),
+            "evaluation.json": release.evaluation.model_dump_json(indent=1),
         }
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
         paths = {file: folder / file for file in texts}
-        paths["model_config.json"] = store.fetch(made.weights.config)
-        if made.evaluation.report:
-            paths["evaluation.html"] = store.fetch(made.evaluation.report)
-        return releases.register_release(made, paths, made.weights.run)
+        paths["model_config.json"] = store.fetch(release.weights.config)
+        if release.evaluation.report:
+            paths["evaluation.html"] = store.fetch(release.evaluation.report)
+        return releases.register_release(release, paths, release.weights.run)
 
 
-def _set_aliases(settings: Settings, store: Store, agreement: Agreement, made: Release) -> tuple[list[str], str]:
-    """candidate always; champion only when the gate passed and consent covers everybody; else why not."""
-    releases.set_alias(made.name, "candidate", made.version)
-    why = _find_objection(settings, store, agreement, made)
-    if why:
-        return ["candidate"], why
-    releases.set_alias(made.name, "champion", made.version)
-    return ["candidate", "champion"], ""
-
-
-def _find_objection(settings: Settings, store: Store, agreement: Agreement, made: Release) -> str:
-    """Why this release does not become champion, or an empty string."""
+def _find_objection(settings: Settings, store: Store, agreement: Agreement, release: Release) -> str:
+    """The reason why this release does not become champion, or an empty string."""
     if not settings.champion:
         return "the setting champion is off"
-    if not made.evaluation.passed:
-        return "the gate did not pass: " + ("; ".join(made.evaluation.reasons) or "no reason given")
-    recordings = made.lineage.recordings
+    if not release.evaluation.passed:
+        return "the gate did not pass: " + ("; ".join(release.evaluation.reasons) or "no reason given")
+    recordings = release.lineage.recordings
     decision = governance.decide_policy("champion", agreement, governance.read_consents(store, recordings), recordings)
     if not decision.is_allowed:
         return "; ".join(decision.reasons)
-    reigning = releases.find_version_by_alias(made.name, "champion")
-    if reigning is not None and int(reigning) > int(made.version):
+    reigning = releases.find_version_by_alias(release.name, "champion")
+    if reigning is not None and int(reigning) > int(release.version):
         return f"version {reigning} is newer and reigns"
     return ""
-
-
-def _map_member_names(agreement: Agreement) -> dict[str, str]:
-    return {member.id: member.name for member in agreement.members}

@@ -1,1 +1,1 @@
-"""Cuts recordings into segments in one streaming pass; a segment is a reference, rendered once."""
+"""Cuts recordings into segments and renders each segment once."""

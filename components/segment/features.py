@@ -1,8 +1,7 @@
-"""Features of a recording of any length, from one streaming pass at its native rate.
+"""Features of a recording of any length, from one streaming pass at its native sample rate.
 
-They are small enough to keep for a whole recording: the levels of four wide bands every 5 ms, for time, and of 48 narrow bands
-about every 85 ms, for depth and timbre: a tone far below the hiss stands out of a narrow band. Two hours take 30 MB. Knows
-nothing of cuts.
+Levels of four wide bands every 5 ms locate sounds in time. Levels of 48 narrow bands about every 85 ms show timbre and tones far
+below the broadband noise. The features of two hours take 30 MB.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ BANDS = len(CROSSOVERS_HZ) + 1
 WINDOW_S = 0.085
 NARROW_BANDS = 48
 _HANN_SHARE = 0.6  # neighbouring bins under a Hann window are not independent
-_POWER_SCALE = 2.0**10  # all bits from -144 dBFS to +36 dBFS
-_SPECTRUM_SCALE = 2.0**15  # of a window; a sine at full scale is, through the window, 16 dB under the highest
+_POWER_SCALE = 2.0**10  # full precision from -144 dBFS to +36 dBFS
+_SPECTRUM_SCALE = 2.0**15  # of a window; a windowed sine at full scale is 16 dB below the highest power
 _Levels = tuple[PowerArray, NDArray[np.float32], NDArray[np.int16]]
 
 
@@ -37,8 +36,8 @@ class RecordingFeatures:
         peak: float32 [hops], highest absolute frame of any channel, before the high-pass.
         crossings: int16 [hops], zero crossings of the first channel after the high-pass.
         spectrum: [windows, narrow bands], power of a Hann window of `window_frames`, no overlap.
-        squares: float64 [narrow bands], how many independent squares each power is the sum of.
-        hop_frames: frames a hop; the last hop may be shorter.
+        squares: float64 [narrow bands], number of independent squares in the sum of each power.
+        hop_frames: frames per hop; the last hop may be shorter.
         frames: length of the recording.
     """
 
@@ -66,7 +65,7 @@ def extract_features(blocks: Iterable[Frames], sample_rate_hz: int, highpass_hz:
     """Extracts the features from blocks of float32 [frames, channels] of any length.
 
     Args:
-        highpass_hz: corner of the second-order high-pass (Butterworth) that takes DC and rumble off before anything is judged.
+        highpass_hz: corner of the second-order high-pass (Butterworth) that removes DC and rumble before the analysis.
     """
     hop = max(1, round(HOP_S * sample_rate_hz))
     extractor = _FeatureExtractor(hop, _design_filters(sample_rate_hz, highpass_hz), _SpectrumAnalyser(sample_rate_hz))
@@ -83,7 +82,7 @@ def extract_features(blocks: Iterable[Frames], sample_rate_hz: int, highpass_hz:
 
 
 class _FeatureExtractor:
-    """Cuts blocks of any length into whole hops and windows; the rest is kept for the next block."""
+    """Processes blocks of any length in whole hops; keeps the rest for the next block."""
 
     def __init__(self, hop: int, filters: NDArray[np.float64], spectrum: _SpectrumAnalyser) -> None:
         self.hop, self.filters, self.spectrum = hop, filters, spectrum
@@ -117,7 +116,7 @@ class _FeatureExtractor:
 
 
 class _SpectrumAnalyser:
-    """Power in narrow bands, equal in octaves, none narrower than two bins. Two channels go through one complex transform."""
+    """Power in narrow bands of equal width in octaves, at least two bins. Two channels share one complex transform."""
 
     def __init__(self, rate: int) -> None:
         self.frames = 1 << max(6, round(np.log2(WINDOW_S * rate)))
@@ -144,7 +143,7 @@ class _SpectrumAnalyser:
         """[windows, frames, channels] -> out [windows, bands]. Left + i right: the bins k and -k hold the power of both."""
         from scipy.fft import fft, rfft
 
-        # One long row a window: numpy is slow at rows as short as two channels.
+        # One long row per window: numpy is slow for rows of two channels.
         window = np.repeat(self._window, frames.shape[2])
         windowed = (frames.reshape(len(frames), -1) * window).reshape(frames.shape)
         if frames.shape[2] > 2:
@@ -187,8 +186,8 @@ def _sum_bands(bins, first, mirrored, out):  # type: ignore[no-untyped-def]
 def _filter_hops(frames, hop, filters, state, power, peak, crossings):  # type: ignore[no-untyped-def]
     """Filters [hops x hop, channels] into power [hops, 4], peak [hops], crossings [hops]; changes state [channels, 4, 2].
 
-    The four biquads (transposed direct form II) share one loop, so that a processor runs them at the same time. The brackets
-    keep the chain of operations that wait for the last frame's result short: that chain takes most of a filter's time.
+    The four biquads (transposed direct form II) share one loop, so that the processor runs them in parallel. The brackets shorten
+    the chain of operations that depend on the previous frame, which takes most of the time.
     """
     h0, h1, h2, h3, h4 = filters[0]
     a0, a1, a2, a3, a4 = filters[1]

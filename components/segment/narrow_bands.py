@@ -1,7 +1,7 @@
-"""Sounds below the hiss: a tone far under the noise of a whole band stands out in a narrow one.
+"""Detects tones below the broadband noise in narrow bands.
 
 The noise of each narrow band is its median over the quiet windows of two minutes to both sides: long enough that a tone held
-between two phrases is not taken for noise, and that a hum which is switched on is noise from its first moment.
+between two phrases does not count as noise, and that a hum which is switched on counts as noise from its start.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ Levels = NDArray[np.float32]
 Runs = list[tuple[int, int]]
 _AWAY_HOPS = 60  # 0.3 s
 _NOISE_S = 120.0
-_COUNTED = 700  # windows for one median at most: its error is then 3 %
-_STEPS = 16  # medians in the time over which noise is measured; it drifts slowly
-_BATCH_WINDOWS = 4096  # windows at a time: a bound on memory
-_CLEAR, _HINT, _CAP = 5.0, 1.0, 4.0  # deviations of noise
+_COUNTED = 700  # most windows for one median, whose error is then 3 %
+_STEPS = 16  # medians per measuring window; noise changes slowly
+_BATCH_WINDOWS = 4096  # windows at a time, to bound the memory
+_CLEAR, _HINT, _CAP = 5.0, 1.0, 4.0  # standard deviations of noise
 _TONE_S = 0.5
 _HELD = 2.0
 
 
 class NarrowBandDetector:
-    """Narrow bands of a take against their noise.
+    """Compares the narrow bands of a recording with their noise.
 
     Attributes:
-        audible: bool [windows], whether any narrow band stands out of the noise. False where something clearly sounds, so that nothing
-            loud lights its neighbours.
+        audible: bool [windows], whether a narrow band is above the noise. False within clear sounds, so that they do not affect their
+            neighbours.
     """
 
     def __init__(self, heard: RecordingFeatures, runs: Runs) -> None:
-        """`runs`: hops (first, last) of what clearly sounds; the noise is what is well away from these."""
+        """`runs`: hops (first, last) of clear sounds; noise is measured at some distance from them."""
         self._heard = heard
         windows, ratio = len(heard.spectrum), heard.hop_frames / heard.window_frames
         quiet, masked = np.ones(windows, np.bool_), np.zeros(windows, np.bool_)
@@ -90,9 +90,9 @@ class NarrowBandDetector:
 
 
 def _exceeds_noise(over: Levels, squares: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether any band of a window is too loud to be noise: clearly, or a little with its neighbours.
+    """Whether a band of a window is too loud to be noise: clearly, or slightly and together with its neighbours.
 
-    Neighbours count up to a cap, so that an attack does not mark the window before it.
+    Neighbours are capped, so that an attack does not mark the window before it.
     """
     capped = np.minimum(over, _noise_quantile(squares, _CAP).astype(np.float32))
     hint = (over > _noise_quantile(squares, _HINT)) & (uniform_filter1d(capped, 3, axis=0) > _noise_quantile(3 * squares, _CLEAR))
@@ -100,7 +100,7 @@ def _exceeds_noise(over: Levels, squares: NDArray[np.float64]) -> NDArray[np.boo
 
 
 def _noise_quantile(squares: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
-    """What the mean of so many squares of noise exceeds as rarely as a normal deviate this many deviations, relative to its mean.
+    """The quantile of the mean of `squares` squares of noise, relative to its mean, at this number of standard deviations.
 
     Wilson and Hilferty, 1931: the cube root of a chi-square is nearly normal.
     """

@@ -1,7 +1,7 @@
-"""The noise floor: the level of a recording when nobody plays. It is steady, and near the quietest level of the recording.
+"""Estimates the noise floor: the level of a recording when nobody plays. It is steady and near the lowest level.
 
-Minimum statistics (after R. Martin, 2001) on blocks of 100 ms that keep their level for half a second: hiss and hum do,
-decays do not; drones do, but they are louder. The whole recording is known, so the floor is measured to both sides.
+Minimum statistics (after R. Martin, 2001) on blocks of 100 ms that keep their level for half a second: hiss and hum do, decays
+do not; drones do, but they are louder. The window extends to both sides, since the whole recording is known.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from components.segment.settings import Settings
 Levels = NDArray[np.float32]
 _BLOCK_HOPS = 20  # 100 ms
 _BATCH_BLOCKS = 4096
-_STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # how much steady noise moves within half a second, by band: the narrow lowest one moves most
-_LOUD_BLOCKS = 5  # half a second of playing is enough to say what is loud, in a take of hours as well
-_LOUD_TO_NOISE_DB = 25.0  # noise is at least so far below the loud parts of a take
+_STEADY_DB = (6.0, 3.0, 3.0, 3.0)  # variation of steady noise within half a second, by band; most in the narrow lowest one
+_LOUD_BLOCKS = 5  # the loudest half second defines the loud level, also in a recording of hours
+_LOUD_TO_NOISE_DB = 25.0  # least distance of noise below the loud level
 
 
 def power_to_db(power: NDArray[np.float32] | NDArray[np.float64]) -> Levels:
-    """10 log10, nothing below -120 dB."""
-    level = np.asarray(np.maximum(power, 1e-12), dtype=np.float32)  # worked on in place: a take of hours has millions of hops
+    """10 log10(power), at least -120 dB."""
+    level = np.asarray(np.maximum(power, 1e-12), dtype=np.float32)  # in place: a recording of hours has millions of hops
     np.log10(level, out=level)
     level *= 10
     return level
@@ -33,7 +33,7 @@ def power_to_db(power: NDArray[np.float32] | NDArray[np.float64]) -> Levels:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Level of the noise in dBFS. `by_block`: float32 [blocks of 100 ms, bands]; the rest belongs to the last block."""
+    """Level of the noise in dBFS. `by_block`: float32 [blocks of 100 ms, bands]; the last block includes the rest."""
 
     by_block: Levels
     hops: int
@@ -62,7 +62,7 @@ def estimate_noise_floor(heard: RecordingFeatures, settings: Settings) -> NoiseF
 
 
 def _average_blocks(heard: RecordingFeatures, blocks: int) -> Levels:
-    """Mean power of each block: float32 [blocks, bands]. In batches, which bounds the memory."""
+    """Mean power of each block: float32 [blocks, bands]. Computed in batches to bound the memory."""
     power = np.empty((blocks, heard.power.shape[1]), np.float32)
     for first in range(0, blocks, _BATCH_BLOCKS):
         last = min(first + _BATCH_BLOCKS, blocks)
@@ -89,5 +89,5 @@ def _estimate_band(
     near = minimum_filter1d(np.where(steady, level, np.float32(np.inf)), window) + steady_db
     counted = uniform_filter1d((steady & (level < near)).astype(np.float64), window)
     local = power_to_db(uniform_filter1d(np.where(steady & (level < near), power, 0.0), window) / np.maximum(counted, 1e-9))
-    known = (counted * window > 2.5) & (local < lowest + settings.floor_rise_db)  # else all of the window is music
+    known = (counted * window > 2.5) & (local < lowest + settings.floor_rise_db)  # else the whole window is music
     return np.clip(np.where(known, local, lowest), lowest - 6, min(lowest + settings.floor_rise_db, cap)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rendering: writes each cut once to the store, as 44.1 kHz stereo FLAC with gain and fades.
+"""Renders each segment to the store, as 44.1 kHz stereo FLAC with gain and fades.
 
 The recording is read a second time, in blocks; at most one segment is in memory.
 """
@@ -24,15 +24,15 @@ _FLAC_LEVEL = 0.0  # half the time of the default level for a tenth more bytes
 
 
 def extract_frames(blocks: Iterable[Frames], cuts: Iterable[SegmentBounds]) -> Iterator[tuple[SegmentBounds, Frames]]:
-    """The frames of each cut, float32 [frames, channels]. Cuts are in order and do not overlap; reads no further than the last."""
+    """The frames of each cut, float32 [frames, channels]. Cuts are in order and do not overlap; stops reading after the last."""
     stream = iter(blocks)
     block, start = np.zeros((0, 1), np.float32), 0
     for cut in cuts:
-        held = []
+        parts = []
         while True:
             low, high = max(cut.start_frame - start, 0), min(cut.end_frame - start, len(block))
             if low < high:
-                held.append(block[low:high].copy())
+                parts.append(block[low:high].copy())
             if start + len(block) >= cut.end_frame:
                 break
             start += len(block)
@@ -40,8 +40,8 @@ def extract_frames(blocks: Iterable[Frames], cuts: Iterable[SegmentBounds]) -> I
             if following is None:
                 break
             block = following
-        if held:
-            yield cut, np.concatenate(held)
+        if parts:
+            yield cut, np.concatenate(parts)
 
 
 def render_segment(
@@ -80,7 +80,7 @@ def render_segment(
 
 
 def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) -> float:
-    """The gain in dB that brings a sound to the target, no more than `max_gain_db`, no peak above `peak_dbfs`."""
+    """The gain in dB to the target loudness, limited by `max_gain_db` and by a peak at `peak_dbfs`."""
     if settings.keep_levels or not np.isfinite(peak_dbfs):
         return 0.0
     wanted = settings.max_gain_db if loudness_lufs is None else settings.loudness_lufs - loudness_lufs
@@ -88,12 +88,12 @@ def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Setting
 
 
 def _convert_to_stereo(frames: Frames, sample_rate_hz: int) -> Frames:
-    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, a copy. Of several channels the first two stay."""
+    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, a copy. Drops all but the first two channels."""
     both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames[:, :RENDER_CHANNELS]
     if sample_rate_hz == RENDER_RATE_HZ:
         return np.array(both, dtype=np.float32, order="C")
-    moved = soxr.resample(np.ascontiguousarray(both, dtype=np.float32), sample_rate_hz, RENDER_RATE_HZ, quality="HQ")
-    return np.ascontiguousarray(moved, dtype=np.float32)
+    resampled = soxr.resample(np.ascontiguousarray(both, dtype=np.float32), sample_rate_hz, RENDER_RATE_HZ, quality="HQ")
+    return np.ascontiguousarray(resampled, dtype=np.float32)
 
 
 def _measure_loudness(stereo: Frames) -> float | None:
@@ -103,14 +103,14 @@ def _measure_loudness(stereo: Frames) -> float | None:
 
 
 def _apply_fade(stereo: Frames, fade_s: float) -> None:
-    """A raised cosine at the beginning, in place."""
+    """Applies a raised cosine to the beginning, in place."""
     length = min(len(stereo), round(fade_s * RENDER_RATE_HZ))
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / max(1, length))
     stereo[:length] *= rise.astype(np.float32)[:, None]
 
 
 def _encode_flac(stereo: Frames) -> bytes:
-    """16-bit FLAC: after the gain every segment uses the whole scale. Changes `stereo` in place."""
+    """16-bit FLAC, enough after the gain. Changes `stereo` in place."""
     stereo *= 32767
     np.rint(stereo, out=stereo)
     whole = np.clip(stereo, -32768, 32767, out=stereo).astype(np.int16)

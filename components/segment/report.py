@@ -1,4 +1,4 @@
-"""The report: every recording with its cuts drawn over it, and what was left out and why."""
+"""The report: the waveform of every recording with its segments, and recordings without segments."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SegmentedRecording:
 
     Attributes:
         peaks: uint8 [columns], the waveform in decibels: 255 is full scale, 0 is -96 dBFS.
-        reused: whether an earlier run with the same settings found the segments.
-        fault: why the recording could not be read; empty when it could.
+        reused: whether the segments come from an earlier run with the same settings.
+        fault: why the recording could not be read, or empty.
     """
 
     recording: Recording
@@ -33,7 +33,7 @@ class SegmentedRecording:
 
 
 def render_report(results: Sequence[SegmentedRecording], most_pictures: int) -> str:
-    """One page for all recordings, under 3 MB. It draws at most `most_pictures` waveforms, and says when there are more."""
+    """One page for all recordings, under 3 MB, with at most `most_pictures` waveforms."""
     segments = [segment for result in results for segment in result.segments]
     kept_s, whole_s = sum(s.duration_s for s in segments), sum(r.recording.duration_s for r in results)
     figures = html.render_key_figures(

@@ -1,7 +1,7 @@
-"""The bounds of segments, from the features of a whole recording. Opens no file.
+"""Finds the bounds of segments from the features of a whole recording.
 
-A sound begins where a band rises clearly over the noise and ends where all bands have fallen back to it (hysteresis). Faint
-beginnings and decays are followed as far as a narrow band shows them. Neighbouring pieces are joined, long ones cut.
+A sound begins where a band rises clearly above the noise and ends where all bands have fallen back to it (hysteresis). It includes
+faint beginnings and decays as far as a narrow band shows them. Neighbouring pieces are joined, long ones are cut.
 """
 
 from __future__ import annotations
@@ -19,23 +19,21 @@ from components.segment.noise_floor import Levels, NoiseFloor, estimate_noise_fl
 from components.segment.settings import Settings
 
 _SMOOTH_HOPS = (10, 4, 4, 4)  # by band: the lowest one has few cycles in 20 ms
-_EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and its noise moves more
+_EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and its noise varies more
 _TRAIL_HOPS = 20
 _BATCH_HOPS = 1 << 16
-_SWELL_DB = 1.5  # what 100 ms of steady noise hardly ever reach
-_LEAD_S = 3.0  # how far a faint beginning is followed
-_LATE = 0.85  # of an audible window: where in it a sound begins is unknown, and no segment may start 20 ms early
-_BRIDGED_WINDOWS, _FEWEST_WINDOWS = (
-    3,
-    5,
-)  # a beginning may be inaudible for the first number when it was audible for the second before
+_SWELL_DB = 1.5  # level over the noise that 100 ms of steady noise hardly ever reach
+_LEAD_S = 3.0  # longest faint beginning
+_LATE = 0.85  # of an audible window: the exact start in it is unknown, and no segment may start 20 ms early
+# A beginning may be inaudible for the first number of windows if it was audible for the second number before.
+_BRIDGED_WINDOWS, _FEWEST_WINDOWS = 3, 5
 _SEEN_S = 0.45  # narrow bands show only longer silences
-_REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # steps in which silences are bridged
-_BEFORE_S, _BEHIND_S = 0.45, 0.75  # a short quiet part this near before or after a sound belongs to it
+_REACHES_S = (0.12, 0.2, 0.3, 0.5, 0.75, 1.0)  # lengths of silences to bridge, in this order
+_BEFORE_S, _BEHIND_S = 0.45, 0.75  # a short quiet part at most this far before or after a sound belongs to it
 _FRAGMENT_S = 0.3
 _FRAGMENT_DB = 8.0
-_EVENT_DB = 12.0  # an onset this much louder than a ringing tail begins a new event
-_NEAR_NOISE_DB = 15.0  # over the noise floor: a quieter part is no event of its own beside a louder one
+_EVENT_DB = 12.0  # an onset this much louder than a decay begins a new event
+_NEAR_NOISE_DB = 15.0  # over the noise floor; a quieter part beside a louder one is no separate event
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class SegmentBounds:
 
     Attributes:
         start_frame, end_frame: half-open, frames of the recording.
-        continued: it goes on from the cut before, without a silence between.
+        continued: it follows the cut before without a silence.
     """
 
     start_frame: int
@@ -68,7 +66,8 @@ def find_segment_bounds(heard: RecordingFeatures, settings: Settings) -> list[Se
     if not len(heard.power):
         return []
     floor = estimate_noise_floor(heard, settings)
-    runs = _find_sounding_runs(_measure_excess(heard, floor), settings)
+    excess = _level_over_noise(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS))
+    runs = _find_sounding_runs(excess, settings)
     faint = NarrowBandDetector(heard, runs)
     pieces = _extend_spans(runs, floor, heard, faint)
     pieces = _join_spans(pieces, heard, floor, faint, settings)
@@ -78,19 +77,8 @@ def find_segment_bounds(heard: RecordingFeatures, settings: Settings) -> list[Se
     return _apply_length_limits(pieces, heard, settings)
 
 
-def _measure_excess(heard: RecordingFeatures, floor: NoiseFloor) -> Levels:
-    """How far the most prominent band is over the noise, in dB: float32 [hops]."""
-    return _level_over_noise(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS))
-
-
-def _measure_trailing_excess(heard: RecordingFeatures, floor: NoiseFloor) -> Levels:
-    """Like the excess, of the 100 ms before each hop: fine enough for a swell, and without an attack that comes later."""
-    bands = heard.power.shape[1]
-    return _level_over_noise(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands)
-
-
 def _level_over_noise(heard: RecordingFeatures, floor: NoiseFloor, smooth_hops: Sequence[int], origins: Sequence[int]) -> Levels:
-    """The most prominent band after smoothing, in dB: float32 [hops]. In batches, which bounds the memory."""
+    """Level over the noise of the most prominent band after smoothing, in dB: float32 [hops]. In batches to bound the memory."""
     most = np.full(floor.hops, -120, np.float32)
     for first in range(0, floor.hops, _BATCH_HOPS):
         last = min(first + _BATCH_HOPS, floor.hops)
@@ -114,14 +102,16 @@ def _extend_spans(
     runs: list[tuple[int, int]], floor: NoiseFloor, heard: RecordingFeatures, faint: NarrowBandDetector
 ) -> list[_SoundSpan]:
     """Extends beginnings and decays as long as a narrow band is audible, never past a neighbour."""
-    swell = _measure_trailing_excess(heard, floor) > _SWELL_DB
+    bands = heard.power.shape[1]
+    # Over the 100 ms before each hop, which shows a swell and excludes a later attack.
+    swell = _level_over_noise(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands) > _SWELL_DB
     ratio = heard.window_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
     pieces = []
     for i, (a, b) in enumerate(runs):
         low = max(runs[i - 1][1] if i else 0, a - farthest)
         high = runs[i + 1][0] if i + 1 < len(runs) else floor.hops
-        first, last = _first_audible(int(a / ratio), faint), _last_audible(int((b - 1) / ratio), faint)
+        first, last = _follow_audible(int(a / ratio), -1, faint), _follow_audible(int((b - 1) / ratio), 1, faint)
         lead = a if first is None else min(a, max(low, round((first + _LATE) * ratio)))
         while lead > low and swell[lead - 1]:
             lead -= 1
@@ -130,34 +120,24 @@ def _extend_spans(
     return pieces
 
 
-def _first_audible(window: int, faint: NarrowBandDetector) -> int | None:
-    """The first of the audible windows that lead to this one."""
-    first = None
-    while window > 0 and faint.audible[window - 1]:
-        window -= 1
-        first = window
-    return first
-
-
-def _last_audible(window: int, faint: NarrowBandDetector) -> int | None:
-    """The last of the audible windows that follow this one."""
+def _follow_audible(window: int, step: int, faint: NarrowBandDetector) -> int | None:
+    """The last of the audible windows next to this one, backwards (step -1) or forwards (1); None if there are none."""
     last = None
-    while window + 1 < len(faint.audible) and faint.audible[window + 1]:
-        window += 1
+    while 0 <= window + step < len(faint.audible) and faint.audible[window + step]:
+        window += step
         last = window
     return last
 
 
 def _extend_over_gaps(pieces: list[_SoundSpan], heard: RecordingFeatures, faint: NarrowBandDetector) -> None:
-    """Moves beginnings to audible windows a little earlier: a faint tone may be inaudible for a moment before the clear onset."""
+    """Moves beginnings to earlier audible windows: a faint tone may be inaudible for a moment before the clear onset."""
     ratio, farthest = heard.window_frames / heard.hop_frames, round(_LEAD_S / heard.hop_s)
     before = 0
     for piece in pieces:
         low, window = max(before + round(_BRIDGED_WINDOWS * ratio), piece.first - farthest), int(piece.lead / ratio)
-        while (
-            near := [k for k in range(window - 1, window - _BRIDGED_WINDOWS - 2, -1) if k >= 0 and faint.audible[k]][:1]
-        ) != []:
-            window = near[0] if (first := _first_audible(near[0], faint)) is None else first
+        while near := [k for k in range(window - 1, window - _BRIDGED_WINDOWS - 2, -1) if k >= 0 and faint.audible[k]][:1]:
+            first = _follow_audible(near[0], -1, faint)
+            window = near[0] if first is None else first
             if near[0] - window + 1 < _FEWEST_WINDOWS or window * ratio < low:  # too few, or the decay of the sound before
                 break
             piece.lead = min(piece.lead, round((window + _LATE) * ratio))
@@ -167,7 +147,7 @@ def _extend_over_gaps(pieces: list[_SoundSpan], heard: RecordingFeatures, faint:
 def _join_spans(
     pieces: list[_SoundSpan], heard: RecordingFeatures, floor: NoiseFloor, faint: NarrowBandDetector, settings: Settings
 ) -> list[_SoundSpan]:
-    """Joins neighbouring pieces, the shortest silences first: a scrap joins its nearer neighbour, then phrases grow."""
+    """Joins neighbouring pieces, the shortest silences first, so that a fragment joins its nearer neighbour."""
     for reach_s in (settings.gap_s, *_REACHES_S, settings.phrase_gap_s, np.inf):
         out: list[_SoundSpan] = []
         for piece in pieces:
@@ -192,21 +172,19 @@ def _belong_together(
     faint: NarrowBandDetector,
     settings: Settings,
 ) -> bool:
-    if gap_s < settings.gap_s:
-        return True
-    if gap_s < _BEFORE_S and _is_fragment(before, after, heard, floor):
-        return True
-    if gap_s < _BEHIND_S and _is_fragment(after, before, heard, floor):
-        return True
-    if _is_continuous(before, after, gap_s, heard, faint, settings):
-        return True
-    return gap_s < settings.phrase_gap_s and _has_same_spectrum(before, after, heard, settings)
+    return (
+        gap_s < settings.gap_s
+        or (gap_s < _BEFORE_S and _is_fragment(before, after, heard, floor))
+        or (gap_s < _BEHIND_S and _is_fragment(after, before, heard, floor))
+        or _is_continuous(before, after, gap_s, heard, faint, settings)
+        or (gap_s < settings.phrase_gap_s and _has_same_spectrum(before, after, heard, settings))
+    )
 
 
 def _is_continuous(
     before: _SoundSpan, after: _SoundSpan, gap_s: float, heard: RecordingFeatures, faint: NarrowBandDetector, settings: Settings
 ) -> bool:
-    """A tail or, longer than a phrase's pause, a tone is heard until the next onset, which is no clearly louder event."""
+    """Whether a decay, or a tone in a longer gap, lasts until the next onset, which is no clearly louder event."""
     if after.peak_db >= before.peak_db + _EVENT_DB:
         return False
     if gap_s > _SEEN_S and after.lead <= before.tail:
@@ -216,18 +194,15 @@ def _is_continuous(
 
 
 def _is_fragment(piece: _SoundSpan, beside: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor) -> bool:
-    """Clearly quieter than its neighbour, and short or hardly over the noise."""
+    """Whether a piece is clearly quieter than its neighbour, and short or near the noise."""
     if piece.peak_db > beside.peak_db - _FRAGMENT_DB:
         return False
     return (piece.last - piece.first) * heard.hop_s < _FRAGMENT_S or _is_near_noise(piece, heard, floor)
 
 
 def _is_near_noise(piece: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor) -> bool:
-    """Hardly over the noise."""
-    level = power_to_db(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0)) - floor.levels_at(
-        piece.first, piece.last
-    )
-    return float(level.max()) < _NEAR_NOISE_DB
+    level = power_to_db(uniform_filter1d(heard.power[piece.first : piece.last], 10, axis=0))
+    return float((level - floor.levels_at(piece.first, piece.last)).max()) < _NEAR_NOISE_DB
 
 
 def _measure_peak_db(first: int, last: int, heard: RecordingFeatures) -> float:
@@ -235,7 +210,7 @@ def _measure_peak_db(first: int, last: int, heard: RecordingFeatures) -> float:
 
 
 def _has_same_spectrum(before: _SoundSpan, after: _SoundSpan, heard: RecordingFeatures, settings: Settings) -> bool:
-    """Two pieces have the same spectrum in the bands that carry them: end to beginning, or beginning to beginning."""
+    """Whether the beginning of a piece has the spectrum of the other's end or beginning, in their prominent bands."""
     ratio = heard.hop_frames / heard.window_frames
     reach = round(0.5 / heard.hop_s)
     first = _mean_spectrum(heard, after.first * ratio, min(after.last, after.first + reach) * ratio)
@@ -244,8 +219,8 @@ def _has_same_spectrum(before: _SoundSpan, after: _SoundSpan, heard: RecordingFe
 
 
 def _spectral_distance_db(a: Levels, b: Levels) -> float:
-    carries = np.maximum(a, b) > max(a.max(), b.max()) - 15
-    return float(np.abs(a - b)[carries].mean())
+    prominent = np.maximum(a, b) > max(a.max(), b.max()) - 15
+    return float(np.abs(a - b)[prominent].mean())
 
 
 def _mean_spectrum(heard: RecordingFeatures, start: float, end: float) -> Levels:
@@ -254,7 +229,7 @@ def _mean_spectrum(heard: RecordingFeatures, start: float, end: float) -> Levels
 
 
 def _is_long_and_loud(piece: _SoundSpan, heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> bool:
-    """Long enough to be no click, and loud enough to be kept."""
+    """Whether a piece is no click and loud enough."""
     if (piece.last - piece.first) * heard.hop_s < settings.min_sound_s or _is_near_noise(piece, heard, floor):
         return False
     return bool(20 * np.log10(heard.peak[piece.first : piece.last].max() + 1e-9) > settings.quietest_dbfs)
@@ -264,9 +239,8 @@ def _align_onsets(pieces: list[_SoundSpan], heard: RecordingFeatures, floor: Noi
     """Moves each beginning to its exact hop: smoothing blurs an attack by 10 to 20 ms."""
     for piece in pieces:
         start, end = max(0, piece.first - 6), piece.first + 8
-        sharp = (power_to_db(heard.power[start:end]) - floor.levels_at(start, end) - 3 * _EXTRA_DB).max(
-            axis=1
-        ) > settings.release_db + 1
+        level = power_to_db(heard.power[start:end]) - floor.levels_at(start, end) - 3 * _EXTRA_DB
+        sharp = level.max(axis=1) > settings.release_db + 1
         faint_before = piece.lead < piece.first
         if sharp.any():
             piece.first = start + int(np.argmax(sharp))
@@ -287,7 +261,7 @@ def _apply_length_limits(pieces: list[_SoundSpan], heard: RecordingFeatures, set
 
 
 def _split_long_span(start: int, end: int, heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
-    """Cuts a long take where least happens: lowest novelty and level, in the second half of the allowed length."""
+    """Cuts a long sound at its lowest novelty and level within the second half of the allowed length."""
     longest, shortest = settings.max_s * heard.sample_rate_hz, settings.min_s * heard.sample_rate_hz
     cuts, begin = [], start
     while end - begin > longest:
@@ -300,7 +274,7 @@ def _split_long_span(start: int, end: int, heard: RecordingFeatures, settings: S
 
 
 def _find_calmest_hop(start: int, end: int, heard: RecordingFeatures) -> int:
-    """The hop in [start, end) where the next 50 ms differ least from the last, and the level is low."""
+    """The hop in [start, end) with a low level where the next 50 ms differ least from the last."""
     level = power_to_db(uniform_filter1d(heard.power[max(0, start - 20) : end + 20], 10, axis=0))
     novelty = np.maximum(level[10:] - level[:-10], 0).sum(axis=1)
     calm = uniform_filter1d(novelty, 10) + level[5:-5].max(axis=1) - level.max()

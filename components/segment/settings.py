@@ -1,4 +1,4 @@
-"""Cuts recordings into segments: where sounds begin and end, how loud they become, how long they may be."""
+"""Cuts recordings into segments: limits and thresholds for their bounds, length and loudness."""
 
 from __future__ import annotations
 

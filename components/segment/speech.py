@@ -1,8 +1,8 @@
-"""A flag for talk: a cheap guess from rhythm and spectrum, without a recogniser. It drops no segment; members decide.
+"""Guesses from rhythm and spectrum whether a segment is talk. The flag removes no segment; members decide.
 
-Speech moves at the rate of syllables, 2 to 8 times a second, and changes between vowels (few zero crossings, energy below
-900 Hz) and consonants (many crossings, energy above 5 kHz) as it does (E. Scheirer and M. Slaney, 1997, features 1 and 6).
-Vocal synthesizers and busy drums can look the same; whispering does not.
+The level of speech moves at the rate of syllables, 2 to 8 times a second, and alternates between vowels (few zero crossings, energy
+below 900 Hz) and consonants (many crossings, energy above 5 kHz) (E. Scheirer and M. Slaney, 1997, features 1 and 6). Vocal
+synthesizers and busy drums can give the same result; whispering does not.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def detect_speech(heard: RecordingFeatures, start_frame: int, end_frame: int) ->
 
 
 def _syllable_share(power: np.ndarray, hop_s: float) -> float:
-    """Share of the envelope's movement (0.5 to 20 Hz, in dB) that lies between 2 and 8 Hz."""
+    """Share of the envelope's modulation (0.5 to 20 Hz, in dB) between 2 and 8 Hz."""
     level = np.maximum(power_to_db(power), power_to_db(power.max(keepdims=True)) - 40)
-    moves = np.abs(np.fft.rfft((level - level.mean()) * np.hanning(len(level)))) ** 2
+    modulation = np.abs(np.fft.rfft((level - level.mean()) * np.hanning(len(level)))) ** 2
     hertz = np.fft.rfftfreq(len(level), hop_s)
-    whole = moves[(hertz >= 0.5) & (hertz < 20)].sum()
-    return float(moves[(hertz >= 2) & (hertz < 8)].sum() / whole) if whole > 0 else 0.0
+    whole = modulation[(hertz >= 0.5) & (hertz < 20)].sum()
+    return float(modulation[(hertz >= 2) & (hertz < 8)].sum() / whole) if whole > 0 else 0.0
 
 
 def _has_speech_alternation(power: np.ndarray, crossings: np.ndarray, hop_s: float) -> bool:
-    """Whether loud hops are mostly voiced, a clear minority hisses, and the two alternate."""
+    """Whether loud hops are mostly voiced, some hiss, and the two alternate."""
     level = power_to_db(power.sum(axis=1))
     loud = level > level.max() - 35
     rate_hz = crossings[loud] / (2 * hop_s)

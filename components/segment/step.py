@@ -1,4 +1,4 @@
-"""Segment: recordings in, segments out. A recording that was cut before with the same settings is not cut again."""
+"""Cuts recordings into segments. A recording that was cut before with the same settings is not cut again."""
 
 from __future__ import annotations
 
@@ -33,11 +33,7 @@ _REPORT_ONLY = {"pictures"}
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, recordings: Path, segments: Path, report: Path, metrics: Path
 ) -> StepResult:
-    """Cuts every recording of the manifest.
-
-    Raises:
-        SoundError: not one segment was found in all recordings.
-    """
+    """Cuts every recording of the manifest. Raises SoundError when there is no segment at all."""
     manifest = load_manifest(recordings, "recordings", Recording)
     results = []
     for i, recording in enumerate(manifest.rows):
@@ -72,7 +68,7 @@ def _compute_metrics(results: list[SegmentedRecording], rows: list[Segment]) -> 
 
 
 def _segment_recording(recording: Recording, store: Store, settings: Settings) -> SegmentedRecording:
-    """Cuts one recording, or finds that it was cut before. A broken one is named in the report; the others go on."""
+    """Cuts one recording, or loads its earlier result. The report lists damaged ones."""
     key = _bounds_key(recording, settings)
     before = _load_earlier_result(recording, key, store)
     if before:
@@ -86,12 +82,12 @@ def _segment_recording(recording: Recording, store: Store, settings: Settings) -
     except AudioTuneError as e:
         return SegmentedRecording(recording, [], np.zeros(1, np.uint8), fault=str(e))
     done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
-    store.put(key, done.to_bytes())  # written last: it means that every blob is stored
+    store.put(key, done.to_bytes())  # written last, when every blob is stored
     return SegmentedRecording(recording, rows, peaks)
 
 
 def _analyse_recording(path: Path, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], np.ndarray]:
-    """The cuts, whether each is probably talk, and the columns of the picture."""
+    """The cuts, each with the guess whether it is talk, and the columns of the picture."""
     with open_sound(path) as decoded:
         heard = extract_features(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
     cuts = find_segment_bounds(heard, settings)
@@ -111,8 +107,8 @@ def _render_segments(
 
 def _bounds_key(recording: Recording, settings: Settings) -> str:
     """The key under which the cuts of this recording with these settings are stored."""
-    what = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_REPORT_ONLY)}"
-    return CUTS.key(f"{hashlib.sha256(what.encode()).hexdigest()}.jsonl")
+    inputs = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_REPORT_ONLY)}"
+    return CUTS.key(f"{hashlib.sha256(inputs.encode()).hexdigest()}.jsonl")
 
 
 def _load_earlier_result(recording: Recording, key: str, store: Store) -> SegmentedRecording | None:
@@ -121,7 +117,7 @@ def _load_earlier_result(recording: Recording, key: str, store: Store) -> Segmen
     try:
         done: Manifest[Segment] = fetch_manifest(store, key, "cuts", Segment)
     except ManifestError:
-        return None  # damaged: cut anew, which writes it anew
+        return None  # damaged: cut again and overwrite it
     if not all(store.exists(segment.blob) for segment in done.rows):
         return None
     peaks: Any = np.frombuffer(base64.b64decode(done.meta["peaks"]), np.uint8)
@@ -129,7 +125,7 @@ def _load_earlier_result(recording: Recording, key: str, store: Store) -> Segmen
 
 
 def _compute_peaks(heard: RecordingFeatures) -> np.ndarray:
-    """The picture's columns, on a scale of 96 dB so that one byte is enough for quiet takes."""
+    """The columns of the picture, in bytes over a range of 96 dB."""
     if not len(heard.peak):
         return np.zeros(1, np.uint8)
     edges = np.linspace(0, len(heard.peak), min(_COLUMNS, len(heard.peak)) + 1).astype(np.int64)[:-1]

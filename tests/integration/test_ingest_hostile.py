@@ -26,6 +26,7 @@ from components.ingest.sources import ZipSource
 from components.ingest.step import run_step
 from tests.fakes.failing_store import FailingStore
 from tests.fakes.foreign_sounds import cut_short, wave, write_silent_film, write_wav, write_with_av
+from tests.fakes.hub import FakeHub
 
 AGREEMENT = """
 group = "The Testers"
@@ -433,17 +434,14 @@ def test_an_object_store(takes: Path, store: FolderStore, tmp_path: Path) -> Non
 
 def test_a_hub_data_set(takes: Path, tmp_path: Path) -> None:
     files = ["README.md", "jam/a.wav", "jam/b.wav", "other/c.wav"]
-
-    def fetching(repository: str, name: str, folder: Path) -> Path:
-        return write_wav(folder / Path(name).name, wave(0.2))
-
-    source = HubSource("ana/jams:jam", Settings(), tmp_path, lambda repository: files, fetching)
+    hub = FakeHub({"ana/jams": dict.fromkeys(files, write_wav(tmp_path / "a.wav", wave(0.2)).read_bytes())})
+    source = HubSource("ana/jams:jam", Settings(), tmp_path, hub)
     assert source.files == ["jam/a.wav", "jam/b.wav"]
     with source.open("jam/a.wav") as path:
         assert path.exists()
     assert not path.exists()
     with pytest.raises(SourceError, match="nothing lies under"):
-        HubSource("ana/jams:none", Settings(), tmp_path, lambda repository: files, fetching)
+        HubSource("ana/jams:none", Settings(), tmp_path, hub)
 
 
 def test_google_drive(tmp_path: Path) -> None:
