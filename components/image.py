@@ -1,4 +1,4 @@
-"""The only place where an image is named. `pipelines.cluster.placement` replaces these names by a cluster's own references."""
+"""The images of the steps. `pipelines.cluster.placement` replaces these names by a cluster's references."""
 
 from audiotune import __version__
 

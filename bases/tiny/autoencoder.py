@@ -17,15 +17,14 @@ from bases.tiny.training_sounds import SynthesizedSounds
 BATCH, KL_WEIGHT = 32, 2e-4
 
 
-def compute_loss(target: Tensor, made: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Absolute differences, each kind of part weighted by how much it is heard, and the divergence from a unit normal."""
-    want, have = spectral_features.split_features(target), spectral_features.split_features(made)
-    heard = ((want.level + 1) / 2).clamp_min(0)  # 0 at the floor, 1 at full scale
-    level = ((want.level - have.level).abs() * (0.15 + 2 * heard)).mean()
-    # What is silent shall stay silent: below the floor any value will do.
+def compute_loss(target: Tensor, output: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Absolute differences of the features, weighted by their level, and the divergence from a unit normal distribution."""
+    want, have = spectral_features.split_features(target), spectral_features.split_features(output)
+    weight = ((want.level + 1) / 2).clamp_min(0)  # 0 at the floor, 1 at full scale
+    level = ((want.level - have.level).abs() * (0.15 + 2 * weight)).mean()
     noise = ((want.noise - have.noise).abs() * (0.3 + (want.noise + 1) / 2)).mean()
-    # The slope at the top of a bell is the pitch of its partial.
-    slope = (want.level.diff(dim=-1) - have.level.diff(dim=-1)).abs() * heard[..., 1:].square()
+    # The slope at the top of a bell determines the pitch of its partial.
+    slope = (want.level.diff(dim=-1) - have.level.diff(dim=-1)).abs() * weight[..., 1:].square()
     loudness = (want.loudness - have.loudness).abs().mean()
     kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).mean()
     return 2 * level + 0.6 * noise + 4 * slope.mean() + 0.7 * loudness + KL_WEIGHT * kl
@@ -40,7 +39,7 @@ def train_autoencoder(
     log: Path,
     lr: float = 1.2e-3,
 ) -> None:
-    """One run of `steps` steps; `save` is called now and then and at the end."""
+    """Trains for `steps` steps; calls `save` every 500 steps and at the end."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     squeeze = pretransform.squeeze.train().requires_grad_(True)
@@ -69,7 +68,7 @@ def train_autoencoder(
 
 
 def measure_latent_scale(pretransform: Any, material: dict[int, SynthesizedSounds]) -> None:
-    """Measures mean and spread of each latent channel, so that latents have mean 0 and deviation 1."""
+    """Sets mean and spread of each latent channel, so that latents have mean 0 and standard deviation 1."""
     with torch.no_grad():
         means = [pretransform.squeeze.posterior(_to_tensor(m.features[:64]))[0].flatten(0, 1) for m in material.values()]
     latents = torch.cat(means)
@@ -78,7 +77,7 @@ def measure_latent_scale(pretransform: Any, material: dict[int, SynthesizedSound
 
 
 def _draw_batch(material: dict[int, SynthesizedSounds], rng: np.random.Generator) -> Tensor:
-    """Sounds of one length drawn at random; long ones fewer at a time, so that each step costs the same."""
+    """Random sounds of one length; fewer if they are long, so that each step takes the same time."""
     length = int(rng.choice(list(material)))
     features = material[length].features
     count = max(8, BATCH * 32 // length)

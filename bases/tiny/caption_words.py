@@ -1,4 +1,4 @@
-"""The words of the tiny base: how its captions vary, and the tokenizer that ships with it."""
+"""The words of the tiny base: variations of its captions, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from audiotune.audio.synthesizer import Patch
 
-# Other words musicians use for what the synthesizer's words name: each stands in now and then while the base is trained.
+# Synonyms of the synthesizer's words; captions of the training use them at random.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "low": ("deep", "bass", "sub", "rumbling"),
     "mid": ("middle", "medium"),
@@ -42,7 +42,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 FILLERS = ("a", "an", "the", "sound", "synth", "synthesizer", "of", "and", "with", "tone", "note", "texture")
 
-# Words the base never hears, but a group may well use: one token each, so that fine-tuning gives each a meaning of its own.
+# Words that the base is not trained with, but that a group may use. Each is one token, so that fine-tuning can train it.
 _UNTRAINED_WORDS = """
 abrasive abstract acoustic alarm alien analog analogue angry atmosphere atonal attack bang bells bird birds bleep bouncy brassy
 brittle broken busy buzz calming chaotic chord chime choir choppy chorus clean click clicks clicky cold complex cosmic crackle
@@ -62,7 +62,7 @@ vowel warble warning water watery wave weird wet wide wobble wooden zap zip
 
 
 def write_caption(patch: Patch, rng: np.random.Generator) -> str:
-    """A caption as different people would write it: words left out, replaced, filled in; never untrue."""
+    """A random variation of the caption: words omitted, replaced or added, without changing its meaning."""
     words = [w for w in patch.list_words() if rng.random() < 0.85]
     said = [str(rng.choice(SYNONYMS[w])) if w in SYNONYMS and rng.random() < 0.3 else w for w in words]
     if rng.random() < 0.4:
@@ -71,7 +71,7 @@ def write_caption(patch: Patch, rng: np.random.Generator) -> str:
 
 
 def build_vocabulary() -> list[str]:
-    """All tokens in order of their id: specials, whole words, then single characters that any other word is spelt with."""
+    """All tokens in order of their id: specials, words, then single characters for all other words."""
     heard = [*SYNONYMS, *(s for synonyms in SYNONYMS.values() for s in synonyms), "hollow", *FILLERS]
     letters = string.ascii_lowercase + string.digits
     tokens = ["[PAD]", "[UNK]", *heard, *_UNTRAINED_WORDS.split(), *letters, *(f"##{c}" for c in letters), *"'-,.&"]

@@ -20,22 +20,22 @@ Latents = dict[int, tuple[Tensor, list[list[str]]]]  # length -> latents [sounds
 
 
 def encode_material(pretransform: Any, material: dict[int, SynthesizedSounds]) -> Latents:
-    """All material as latents at true length, encoded once."""
-    found: Latents = {}
+    """Encodes all sounds, without padding."""
+    latents: Latents = {}
     with torch.no_grad():
         for length, sounds in material.items():
             rows = []
             for i in range(0, len(sounds.features), 64):
                 mean, _ = pretransform.squeeze.posterior(torch.from_numpy(sounds.features[i : i + 64].astype(np.float32)))
                 rows.append(((mean - pretransform.centre) / pretransform.spread).transpose(1, 2))
-            found[length] = (torch.cat(rows), sounds.captions)
-    return found
+            latents[length] = (torch.cat(rows), sounds.captions)
+    return latents
 
 
 def train_diffusion(
     model: Any, latents: Latents, steps: int, seed: int, save: Callable[[], None], log: Path, lr: float = 8e-4
 ) -> None:
-    """One run of `steps` steps; at each `save` the model holds the moving average of its weights."""
+    """Trains for `steps` steps; during `save` and at the end the model has the moving average of its weights."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     trained = torch.nn.ModuleList([model.model, model.conditioner]).train().requires_grad_(True)
@@ -59,24 +59,21 @@ def train_diffusion(
                 out.write(f"diffusion step {step} loss {total / 50:.4f} {(time.monotonic() - started) / step:.2f} s a step\n")
             total = 0.0
         if step % 250 == 0 or step == steps:
-            _run_with_weights(parameters, average, save)
-    for parameter, value in zip(parameters, average):
-        parameter.data.copy_(value)
+            own = [p.detach().clone() for p in parameters]
+            _set_weights(parameters, average)
+            save()
+            _set_weights(parameters, own)
+    _set_weights(parameters, average)
     trained.eval()
 
 
-def _run_with_weights(parameters: list[Tensor], values: list[Tensor], act: Callable[[], None]) -> None:
-    """Acts while the parameters hold other values, then puts their own back."""
-    own = [p.detach().clone() for p in parameters]
+def _set_weights(parameters: list[Any], values: list[Tensor]) -> None:
     for parameter, value in zip(parameters, values):
-        parameter.data.copy_(value)
-    act()
-    for parameter, value in zip(parameters, own):
         parameter.data.copy_(value)
 
 
 def _draw_batch(latents: Latents, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Latents of one length and what to condition them on; short sounds come more at a time."""
+    """Latents of one length and their conditioning; more rows if they are short."""
     length = int(rng.choice(list(latents)))
     rows, captions = latents[length]
     chosen = rng.integers(0, len(rows), max(16, BATCH * 32 // length))
@@ -87,14 +84,9 @@ def _draw_batch(latents: Latents, rng: np.random.Generator) -> tuple[Tensor, lis
 
 def _compute_error(model: Any, clean: Tensor, words: list[dict[str, Any]]) -> Tensor:
     count = len(clean)
-    t = (torch.arange(count) + torch.rand(count)) / count  # stratified: each batch sees all noise levels
+    t = (torch.arange(count) + torch.rand(count)) / count  # stratified: each batch has all noise levels
     t = t[torch.randperm(count)]
     noised, target = add_noise("v", clean, torch.randn_like(clean), t)
-    made = model(
-        noised,
-        t,
-        cond=model.conditioner(words, "cpu"),
-        cfg_dropout_prob=CAPTION_DROPOUT,
-        use_checkpointing=False,
-    )
-    return torch.nn.functional.mse_loss(made, target)
+    cond = model.conditioner(words, "cpu")
+    output = model(noised, t, cond=cond, cfg_dropout_prob=CAPTION_DROPOUT, use_checkpointing=False)
+    return torch.nn.functional.mse_loss(output, target)

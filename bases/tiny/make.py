@@ -1,8 +1,8 @@
-"""Makes the tiny base from nothing but the synthesizer: sounds, autoencoder, diffusion transformer, weights.
+"""Trains the tiny base on sounds of the synthesizer: renders sounds, trains autoencoder and diffusion transformer, writes weights.
 
-    python -m bases.tiny.make --work /tmp/tiny          about an hour on two free cores; can be cut and started again
+    python -m bases.tiny.make --work /tmp/tiny          about an hour on two free cores; can be interrupted and restarted
 
-Fixed seed; the stages' results are kept in --work, and a stage that is there is not done again.
+The seed is fixed. --work keeps the result of each stage, so that a restart skips finished ones.
 """
 
 from __future__ import annotations
@@ -29,24 +29,19 @@ def main() -> None:
     parser.add_argument("--cool-down-steps", type=int, default=220, help="steps at the end with a falling learning rate")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    from audiotune.stable_audio.load import load_model
     from bases.tiny import caption_words, training_sounds
 
     caption_words.write_tokenizer(HERE / "tokenizer")
     training_sounds.render_sounds(args.work / "material", args.sounds, seed=1000, workers=args.threads)
     torch.set_num_threads(args.threads)
     torch.manual_seed(SEED)
-    model = _build_model()
+    model = load_model(HERE / "model_config.json").model
     sounds = training_sounds.load_sounds(args.work / "material")
     _train_autoencoder(model, sounds, args)
     _train_diffusion(model, sounds, args)
     _zero_untrained_words(model, sounds)
     _save_weights(model, args.out / "model.safetensors")
-
-
-def _build_model() -> Any:
-    from audiotune.stable_audio.load import load_model
-
-    return load_model(HERE / "model_config.json").model
 
 
 def _train_autoencoder(model: Any, sounds: Any, args: argparse.Namespace) -> None:
@@ -66,35 +61,26 @@ def _train_diffusion(model: Any, sounds: Any, args: argparse.Namespace) -> None:
     from audiotune.stable_audio import load
     from bases.tiny import diffusion
 
-    latents, cut = diffusion.encode_material(model.pretransform, sounds), args.work / "model.safetensors"
-    if cut.exists():  # a run that was cut is not taken up again, only brought to a good end
-        load.load_weights(model, cut)
+    latents, log = diffusion.encode_material(model.pretransform, sounds), args.work / "log.txt"
+    saved, cooled = args.work / "model.safetensors", args.work / "cooled.safetensors"
+    if saved.exists():  # after an interruption only the cool-down is done
+        load.load_weights(model, saved)
     else:
-        diffusion.train_diffusion(
-            model, latents, args.diffusion_steps, SEED + 1, lambda: _save_weights(model, cut), args.work / "log.txt"
-        )
-    diffusion.train_diffusion(
-        model,
-        latents,
-        args.cool_down_steps,
-        SEED + 2,
-        lambda: _save_weights(model, args.work / "cooled.safetensors"),
-        args.work / "log.txt",
-        lr=4e-4,
-    )
+        diffusion.train_diffusion(model, latents, args.diffusion_steps, SEED + 1, lambda: _save_weights(model, saved), log)
+    diffusion.train_diffusion(model, latents, args.cool_down_steps, SEED + 2, lambda: _save_weights(model, cooled), log, lr=4e-4)
 
 
 def _zero_untrained_words(model: Any, sounds: Any) -> None:
-    """Words never heard get the embedding zero: to the base they mean nothing, rather than something at random."""
+    """Sets the embedding of untrained words to zero, so that they have no meaning instead of a random one."""
     lookup = model.conditioner.conditioners["prompt"]
-    heard = {i for m in sounds.values() for said in m.captions for text in said for i in lookup.tokenizer(text)["input_ids"]}
+    trained = {i for m in sounds.values() for said in m.captions for text in said for i in lookup.tokenizer(text)["input_ids"]}
     with torch.no_grad():
-        for i in set(range(lookup.token_embedder.num_embeddings)) - heard:
+        for i in set(range(lookup.token_embedder.num_embeddings)) - trained:
             lookup.token_embedder.weight[i].zero_()
 
 
 def _save_weights(model: Any, path: Path) -> None:
-    """All weights in half precision, to a temporary name first."""
+    """Writes all weights in half precision."""
     from safetensors.torch import save_file
 
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What the tiny base is trained with: sounds of the synthesizer, rendered once, as spectral features and captions."""
+"""The training data of the tiny base: sounds of the synthesizer as spectral features, and captions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ from bases.tiny.caption_words import write_caption
 
 RATE_HZ, RATIO = 22_050, 1024
 LENGTHS = (16, 20, 24, 32, 40, 48, 56, 64)  # latent frames: 0.74 to 2.97 s
-CAPTIONS = 6  # different captions a sound
-HELD_OUT_SEED = 90_000_000  # sounds from here on are never trained with
+CAPTIONS = 6  # different captions per sound
+HELD_OUT_SEED = 90_000_000  # seeds from here on are not used for training
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class SynthesizedSounds:
 
     Attributes:
         features: float16 [sounds, spectral frames, FEATURES].
-        captions: of each sound, CAPTIONS ways to say it.
+        captions: CAPTIONS captions of each sound.
     """
 
     features: NDArray[np.float16]
@@ -36,7 +35,7 @@ class SynthesizedSounds:
 
 
 def render_sound(seed: int, length: int) -> tuple[Frames, Patch]:
-    """One sound [samples] of `length` latent frames, and its patch. Level, and sometimes room noise, differ."""
+    """One sound [samples] of `length` latent frames, with random level and sometimes room noise, and its patch."""
     rng = np.random.default_rng(seed)
     patch = make_random_patch(rng)
     frames = length * RATIO
@@ -50,7 +49,7 @@ def render_sound(seed: int, length: int) -> tuple[Frames, Patch]:
 
 
 def render_sounds(folder: Path, sounds: int, seed: int, workers: int = 2) -> None:
-    """Renders `sounds` sounds into one .npy and one .json a length; what is there is kept."""
+    """Renders `sounds` sounds into one .npy and one .json per length; keeps existing files."""
     folder.mkdir(parents=True, exist_ok=True)
     each = sounds // len(LENGTHS)
     jobs = [(folder, length, each, seed + i * 1_000_000) for i, length in enumerate(LENGTHS)]
@@ -59,7 +58,7 @@ def render_sounds(folder: Path, sounds: int, seed: int, workers: int = 2) -> Non
 
 
 def load_sounds(folder: Path) -> dict[int, SynthesizedSounds]:
-    """All material by length, memory-mapped."""
+    """All sounds by length, memory-mapped."""
     return {
         length: SynthesizedSounds(
             np.load(folder / f"{length}.npy", mmap_mode="r"), json.loads((folder / f"{length}.json").read_text())
@@ -79,7 +78,7 @@ def _render_length(job: tuple[Path, int, int, int]) -> None:
     from audiotune.stable_audio import spectral_features
 
     features = np.empty((count, 2 * length, spectral_features.FEATURES), dtype=np.float16)
-    captions: list[Any] = []
+    captions: list[list[str]] = []
     for i in range(count):
         audio, patch = render_sound(seed + i, length)
         features[i] = spectral_features.join_features(spectral_features.analyse_audio(torch.from_numpy(audio)[None]))[0].numpy()
