@@ -1,4 +1,4 @@
-"""Every value of the chart is changed here, and its effect is seen: a value nobody reads is a lie in values.yaml."""
+"""Every value of the chart is changed here and must have its effect, so that values.yaml has no unused value."""
 
 from __future__ import annotations
 

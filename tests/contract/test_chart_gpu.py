@@ -1,4 +1,4 @@
-"""Presets of machines: what each resolves to, for the service and for the steps of a run; every field can be overridden."""
+"""GPU presets: what each resolves to, for the service and for the steps of a run; every field can be overridden."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `helm install` tells an operator: the commands it prints are run here by bash, with a kubectl that only writes down."""
+"""The notes of `helm install`: bash runs the printed commands here, with a kubectl that only records them."""
 
 from __future__ import annotations
 

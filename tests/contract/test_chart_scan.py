@@ -1,4 +1,4 @@
-"""How scanners' answers are read and held against the reasons; the scanners themselves are asked where they are on PATH."""
+"""How the output of scanners is parsed and compared with the reasons; the scanners themselves are optional."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values are types: nothing has drifted, what is wrong is refused by name, what is right renders."""
+"""Values are types: no generated file has drifted, wrong values are refused by name, right values render."""
 
 from __future__ import annotations
 

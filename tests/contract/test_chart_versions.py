@@ -1,4 +1,4 @@
-"""Every Kubernetes from 1.30 to 1.37 takes what the chart renders, strictly; Helm 3 and Helm 4 render the same."""
+"""Every Kubernetes from 1.30 to 1.37 accepts the rendered chart, strictly; Helm 3 and Helm 4 render the same."""
 
 from __future__ import annotations
 

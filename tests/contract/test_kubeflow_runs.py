@@ -1,4 +1,4 @@
-"""What we read out of a run, held to what a real Kubeflow Pipelines 2.17.0 answered of five runs of our own pipelines."""
+"""How we read a run, compared with the answers of a real Kubeflow Pipelines 2.17.0 on five runs of our pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kubectl and helm on one namespace of the cluster under test, and what its pods look like."""
+"""kubectl and helm on one namespace of the cluster under test, and the expected properties of its pods."""
 
 from __future__ import annotations
 

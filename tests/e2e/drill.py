@@ -1,4 +1,4 @@
-"""What the drills of operations have in common: a release of their own, a group's data in it, sign-in, and stages with their times."""
+"""Shared by the drills: a release with its group's data, sign-in, and stages with their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sound files for tests: what recorders, phones and malice bring. Made on the spot, nothing stored."""
+"""Sound files for tests, as recorders, phones and attackers make them; generated, not stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline runner of our own: shows what it was told to show, and remembers what it was asked."""
+"""A fake pipeline runner: reports the states that a test sets, and records its calls."""
 
 from __future__ import annotations
 

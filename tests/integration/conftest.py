@@ -1,4 +1,4 @@
-"""What integration tests share: one real MLflow server for the whole session."""
+"""Shared by integration tests: one real MLflow server for the whole session."""
 
 from __future__ import annotations
 

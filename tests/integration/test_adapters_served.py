@@ -1,4 +1,4 @@
-"""LoRA adapters that were really trained, registered in MLflow and asked for over HTTP: gates, seeds, what the sound tells."""
+"""LoRA adapters that were really trained, registered in MLflow and requested over HTTP: gates, seeds, metadata of the sound."""
 
 from __future__ import annotations
 

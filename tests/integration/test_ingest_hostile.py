@@ -55,10 +55,10 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
 
 
-def ingest(store: FolderStore, source: Path | str, **knobs: object) -> tuple[list[Recording], str]:
+def ingest(store: FolderStore, source: Path | str, **changes: object) -> tuple[list[Recording], str]:
     base = store.root.parent
     (base / "agreement.toml").write_text(AGREEMENT)
-    given = {"agreement": str(base / "agreement.toml"), "contributors": "ana", "likenesses": False, **knobs}
+    given = {"agreement": str(base / "agreement.toml"), "contributors": "ana", "likenesses": False, **changes}
     out = {name: base / name for name in ("recordings", "report", "metrics")}
     run_step(Settings.model_validate({**given, "source": str(source)}), store, lambda share, words: None, **out)
     return load_manifest(out["recordings"], "recordings", Recording).rows, out["report"].read_text()
@@ -392,7 +392,7 @@ def test_an_address(web: str, store: FolderStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "knobs", "reason"),
+    ("page", "changes", "reason"),
     [
         ("/jam.wav", {"private_addresses": False}, "inside a private network"),
         ("/gone.wav", {}, "404|Not Found"),
@@ -402,8 +402,8 @@ def test_an_address(web: str, store: FolderStore) -> None:
         ("/endless.wav", {"largest_file_gib": 1e-6}, "larger than largest_file_gib"),
     ],
 )
-def test_bad_addresses(web: str, tmp_path: Path, page: str, knobs: dict[str, object], reason: str) -> None:
-    settings = Settings.model_validate({"private_addresses": True, **knobs})
+def test_bad_addresses(web: str, tmp_path: Path, page: str, changes: dict[str, object], reason: str) -> None:
+    settings = Settings.model_validate({"private_addresses": True, **changes})
     with pytest.raises(SourceError, match=reason):
         download_address(f"{web}{page}", settings, tmp_path)
 

@@ -20,7 +20,7 @@ from audiotune.reporting.progress import ignore_progress
 pytestmark = pytest.mark.integration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KNOBS: dict[str, Any] = {
+FAST_SETTINGS: dict[str, Any] = {
     "steps": 6,
     "batch_size": 4,
     "checkpoint_every": 3,
@@ -46,22 +46,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return built
 
 
-def tune(made: Any, folder: Path, **knobs: Any) -> tuple[CheckpointPointer, Any]:
+def tune(made: Any, folder: Path, **changes: Any) -> tuple[CheckpointPointer, Any]:
     from components.finetune.settings import Settings
     from components.finetune.step import run_step
 
-    settings = Settings.model_validate({**KNOBS, "base": str(made.base), **knobs})
+    settings = Settings.model_validate({**FAST_SETTINGS, "base": str(made.base), **changes})
     paths = {name: folder / name for name in ("checkpoint", "report", "metrics")}
     result = run_step(settings, made.store, ignore_progress, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
     return CheckpointPointer.model_validate_json((folder / "checkpoint").read_bytes()), result
 
 
-def unwrap(made: Any, checkpoint: Path, folder: Path, **knobs: Any) -> WeightsPointer:
+def unwrap(made: Any, checkpoint: Path, folder: Path, **changes: Any) -> WeightsPointer:
     from components.unwrap.settings import Settings
     from components.unwrap.step import run_step
 
     run_step(
-        Settings.model_validate(knobs),
+        Settings.model_validate(changes),
         made.store,
         ignore_progress,
         checkpoint=checkpoint,
@@ -232,8 +232,8 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
     from audiotune.store import tensor_files
 
     kept = []
-    for knobs in ({}, divided):
-        pointer, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=21, **knobs)
+    for changes in ({}, divided):
+        pointer, _ = tune(made, tmp_path, steps=3, checkpoint_every=3, seed=21, **changes)
         kept.append(checkpoint.load_checkpoint(made.store, pointer.checkpoint))
         made.store.delete(pointer.checkpoint)  # else the second run would find it and do nothing
     one, other = (tensor_files.read_tensors(made.store.fetch(c.weights)) for c in kept)
@@ -242,7 +242,7 @@ def test_how_a_batch_is_computed_changes_nothing(made: Any, tmp_path: Path, divi
     assert all(torch.allclose(one[name], other[name], atol=2e-4) for name in one)
 
 
-def on_nodes(made: Any, port: int, *, nodes: int = 2, **knobs: Any) -> list[subprocess.CompletedProcess[str]]:
+def on_nodes(made: Any, port: int, *, nodes: int = 2, **changes: Any) -> list[subprocess.CompletedProcess[str]]:
     """Plays the training pods of a TrainJob: one process each, told of the others as Kubeflow Trainer's torch runtime tells them."""
     from audiotune.domain.dataset import DatasetRow
     from audiotune.domain.manifest import load_manifest
@@ -252,7 +252,7 @@ def on_nodes(made: Any, port: int, *, nodes: int = 2, **knobs: Any) -> list[subp
     from components.finetune.step import compute_run_key
     from components.finetune.training_task import TrainingTask
 
-    settings = Settings.model_validate({**KNOBS, "base": str(made.base), "nodes": nodes, "device": "cpu", **knobs})
+    settings = Settings.model_validate({**FAST_SETTINGS, "base": str(made.base), "nodes": nodes, "device": "cpu", **changes})
     latents, base = made.latents(), resolve_base(made.store, str(made.base))
     dataset = load_manifest(made.dataset, "datasets", DatasetRow).digest
     job = TrainingTask(
@@ -381,7 +381,7 @@ def test_a_finished_run_does_no_work_and_more_steps_go_on(made: Any, tmp_path: P
         said.append(words)
 
     for steps in (6, 8):
-        settings = Settings.model_validate({**KNOBS, "base": str(made.base), "seed": 5, "steps": steps})
+        settings = Settings.model_validate({**FAST_SETTINGS, "base": str(made.base), "seed": 5, "steps": steps})
         paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
         run_step(settings, made.store, listen, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
         if steps == 6:
@@ -404,8 +404,8 @@ def test_checkpoints_are_made_by_the_clock(made: Any, tmp_path: Path) -> None:
         said.append(words)
         time.sleep(1.1 if words.startswith("step ") else 0.0)
 
-    knobs = {"steps": 3, "checkpoint_every": 1000, "checkpoint_every_s": 1.0, "log_every": 1, "seed": 31, "validate_rows": 0}
-    settings = Settings.model_validate({**KNOBS, "base": str(made.base), **knobs})
+    changes = {"steps": 3, "checkpoint_every": 1000, "checkpoint_every_s": 1.0, "log_every": 1, "seed": 31, "validate_rows": 0}
+    settings = Settings.model_validate({**FAST_SETTINGS, "base": str(made.base), **changes})
     paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
     run_step(settings, made.store, slow, latents=made.folder / "latents.jsonl", dataset=made.dataset, **paths)
     assert "checkpoint after step 2 is in the store" in said  # a very slow machine may make one after step 1, too
@@ -437,7 +437,7 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
                 self.draws.append(draw)
             return good if len(self.draws) < 5 else dataclasses.replace(good, latents=good.latents * float("nan"))
 
-    settings = Settings.model_validate({**KNOBS, "base": str(made.base)})
+    settings = Settings.model_validate({**FAST_SETTINGS, "base": str(made.base)})
     tuned = TrainingModel(load_model(made.base), settings)
     rows = Spoiled(made.latents().rows, made.store, cached_words=False)
     digests = dict.fromkeys(("run_key", "base_digest", "dataset", "latents"), "9" * 64)

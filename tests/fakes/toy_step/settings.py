@@ -1,4 +1,4 @@
-"""Knobs of the toy step."""
+"""Settings of the toy step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARAMETERS = ("lines", "key")
 
 
 class Settings(StepSettings):
-    """The knobs."""
+    """Settings of the toy step."""
 
     loudness_lufs: float = Field(default=-18.0, ge=-50, le=-5, description="Level in LUFS, 100 % honest.")
     word: str = Field(default="drone", description="What is counted.")

@@ -1,4 +1,4 @@
-"""Tokens and accounts: what counts, what does not, and what the store may know."""
+"""Tokens and accounts: what is accepted, what is refused, and what the store holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every format decodes to the frames that went in; what is cut, empty or no sound says so."""
+"""Every format decodes to the frames that were encoded; cut, empty and other files are refused with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances: what should be near is near, what should be far is far, and what is known by formula comes out."""
+"""Distances: similar sounds are near, different ones are far, and known formulas give their values."""
 
 from __future__ import annotations
 

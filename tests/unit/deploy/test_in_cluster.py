@@ -1,4 +1,4 @@
-"""What the chart's jobs ask of Kubernetes' API, against a server of our own: Secrets once, never over one that is there."""
+"""The requests of the chart's jobs to Kubernetes' API, against a server of our own: Secrets are made once and never replaced."""
 
 from __future__ import annotations
 

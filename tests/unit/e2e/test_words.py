@@ -1,4 +1,4 @@
-"""What the run on a cluster makes of a machine that is slow or full, without a cluster."""
+"""How the run on a cluster reports a slow or full machine; runs without a cluster."""
 
 from __future__ import annotations
 

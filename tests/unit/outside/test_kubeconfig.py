@@ -1,4 +1,4 @@
-"""Kubeconfigs of every kind against a small API server that looks at who asks."""
+"""Kubeconfigs of every kind against a small API server that checks credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line that tells how far a step is and the line that tells why it failed: what is written is what is read."""
+"""The progress lines and the failure line of a step: what is written can be read back."""
 
 from __future__ import annotations
 

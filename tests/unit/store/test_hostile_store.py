@@ -1,4 +1,4 @@
-"""Stores in trouble: full, dead, tampered with, interrupted. Each says what is wrong and how to cure it; nothing is half-stored."""
+"""Stores that are full, unreachable, tampered with or interrupted: the error names the cure, and nothing is half-stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of prefixes: the policies say what it says, and nothing in it contradicts itself."""
+"""The table of prefixes: the policies match it, and it does not contradict itself."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from components.executor import StepResult, validate_settings
 from tests.fakes.described_store import DescribedStore, agreement, make_described_store, recording
 
 
-def play(made: DescribedStore, folder: Path, **knobs: Any) -> tuple[StepResult, list[DatasetRow], str]:
-    settings = Settings(**{"segments": made.key, "bootstrap": 20, "players": 0, **knobs})
+def play(made: DescribedStore, folder: Path, **changes: Any) -> tuple[StepResult, list[DatasetRow], str]:
+    settings = Settings(**{"segments": made.key, "bootstrap": 20, "players": 0, **changes})
     outputs = {name: folder / f"{name}.out" for name in ("dataset", "report", "metrics")}
     result = step.run_step(settings, made.store, lambda share, words: None, **outputs)
     rows = manifest.load_manifest(outputs["dataset"], "datasets", DatasetRow).rows
@@ -240,13 +240,13 @@ def test_the_page_plays_what_members_hear_differently(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"sources": "rumour"}, {"sources": ""}, {"threshold": 1}, {"held_out_share": -1}, {"split_by": "x"}]
+    "changes", [{"sources": "rumour"}, {"sources": ""}, {"threshold": 1}, {"held_out_share": -1}, {"split_by": "x"}]
 )
-def test_knobs_have_bounds(knobs: dict[str, Any]) -> None:
+def test_settings_have_bounds(changes: dict[str, Any]) -> None:
     from audiotune.errors import SettingsError
 
-    with pytest.raises(SettingsError, match=next(iter(knobs))):
-        validate_settings(Settings, knobs)
+    with pytest.raises(SettingsError, match=next(iter(changes))):
+        validate_settings(Settings, changes)
 
 
 def test_missing_and_foreign_manifests(made: DescribedStore, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a step is trained on: a function of the seed and the step, blind to how the batch is divided."""
+"""Training batches depend on the seed and the step, not on how a batch is divided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ingest of good material: what is said about it, where it lands, what is not done twice."""
+"""Ingest of valid recordings: their descriptions, their keys, and no work done twice."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def takes(tmp_path: Path) -> Path:
     return tmp_path / "takes"
 
 
-def ingest(store: FolderStore, takes: Path | str, **knobs: object) -> tuple[StepResult, Manifest[Recording], str]:
+def ingest(store: FolderStore, takes: Path | str, **changes: object) -> tuple[StepResult, Manifest[Recording], str]:
     """Result, manifest and report."""
     base = Path(store.root).parent
     (base / "agreement.toml").write_text(AGREEMENT)
-    given = {"agreement": str(base / "agreement.toml"), "contributors": "ana", **knobs, "source": str(takes)}
+    given = {"agreement": str(base / "agreement.toml"), "contributors": "ana", **changes, "source": str(takes)}
     out = {name: base / name for name in ("recordings", "report", "metrics")}
     result = run_step(Settings.model_validate(given), store, lambda share, words: None, **out)
     return result, load_manifest(out["recordings"], "recordings", Recording), out["report"].read_text()

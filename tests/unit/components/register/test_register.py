@@ -1,4 +1,4 @@
-"""register before MLflow hears of anything: what does not belong together, is cut, damaged or withdrawn is refused."""
+"""Checks of register before it calls MLflow: inputs that do not match, are damaged or withdrawn are refused."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ def _take(seconds: float, events: list[tuple[float, Frames]], db: float = -66, r
     return take
 
 
-def _cuts(take: Frames, rate: int = RATE, block: int = 1 << 16, **knobs: float) -> list[SegmentBounds]:
-    settings = Settings(**knobs)
+def _cuts(take: Frames, rate: int = RATE, block: int = 1 << 16, **changes: float) -> list[SegmentBounds]:
+    settings = Settings(**changes)
     blocks = (take[i : i + block] for i in range(0, len(take), block))
     return find_segment_bounds(extract_features(blocks, rate, settings.highpass_hz), settings)
 

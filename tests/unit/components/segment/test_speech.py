@@ -1,4 +1,4 @@
-"""The guess at talk, on made sounds: syllables of a hiss and a vowel are talk; what lacks one of their marks is not."""
+"""Speech detection on synthesized sounds: syllables of a hiss and a vowel are speech; other sounds are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads: the names that dashboard and alerts use, bounded labels, histograms of the three times."""
+"""Prometheus metrics: names that dashboard and alerts use, bounded labels, histograms of the three times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in to the studio: guessing is slowed, nobody acts for another, tokens go along to the generation service."""
+"""Signing in to the studio: guessing is slowed, members act only for themselves, tokens reach the generation service."""
 
 from __future__ import annotations
 

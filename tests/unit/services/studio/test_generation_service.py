@@ -1,4 +1,4 @@
-"""The studio in front of a generation service: what it asks, what it keeps, what it says when it gets nothing."""
+"""The studio as a client of the generation service: its requests, the sounds it keeps, its messages on failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotating: what comes next, what is hidden until one has answered, what may be saved."""
+"""Annotating: the order of segments, what is hidden until a member has answered, what may be saved."""
 
 from __future__ import annotations
 

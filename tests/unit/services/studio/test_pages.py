@@ -47,7 +47,7 @@ def test_settings_come_from_the_environment_and_flags_win() -> None:
     assert (settings.port, settings.host) == (8080, "127.0.0.1")
 
 
-def test_a_knob_out_of_bounds_is_named() -> None:
+def test_a_setting_out_of_bounds_is_named() -> None:
     with pytest.raises(SettingsError, match="AUDIOTUNE_STUDIO_PORT"):
         load_studio_settings({"AUDIOTUNE_STUDIO_PORT": "eighty"})
 

@@ -1,4 +1,4 @@
-"""The studio's uploads: what is kept, what is refused and why, and names that cannot leave their folder."""
+"""The studio's uploads: which files are kept, which are refused and why, and names that cannot leave their folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRA adapters in a request: which may be asked for, how they are refused, what the sound tells of them."""
+"""LoRA adapters in a request: which are allowed, how others are refused, and the metadata of the sound."""
 
 from __future__ import annotations
 

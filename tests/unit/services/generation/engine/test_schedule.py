@@ -1,4 +1,4 @@
-"""The scheduling core: none lost, none twice, nobody starves, fair shares, bounds that tell the truth."""
+"""The schedule: no entry is lost, doubled or starved; shares are fair; limits report true waits."""
 
 from __future__ import annotations
 

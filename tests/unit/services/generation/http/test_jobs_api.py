@@ -1,4 +1,4 @@
-"""Jobs over HTTP: made once, followed, stopped, listed, told; and what a member may ask for."""
+"""Jobs over HTTP: created once, followed, stopped, listed, reported to webhooks; limits of a member."""
 
 from __future__ import annotations
 
