@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from audiotune.domain.release import Release
 from audiotune.registry import releases
 from audiotune.registry.mlflow_server import run_mlflow_server
 from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
@@ -33,15 +34,20 @@ def test_releases_are_found_by_name_alias_and_digest() -> None:
     assert releases.list_release_names() == EXPECTED["mlflow"]["models"]
     for name, wanted in EXPECTED["releases"].items():
         assert releases.list_aliases(name) == wanted["aliases"]
-        champion = releases.find_release_by_alias(name, "champion")
-        assert champion is not None
+        champion = _read_by_alias(name, "champion")
         found = (champion.version, champion.digest, champion.weights.adapter_digest, champion.evaluation.metrics)
         assert found == (wanted["version"], wanted["digest"], wanted["adapter_digest"], wanted["metrics"])
-        assert releases.find_release_by_digest(name, wanted["digest"], wanted["adapter_digest"]) == champion
-    candidate = releases.find_release_by_alias(EXPECTED["candidate"]["name"], "candidate")
-    assert candidate is not None
+        sought = (wanted["digest"], wanted["adapter_digest"])
+        assert [r for r in releases.list_releases(name) if (r.digest, r.weights.adapter_digest) == sought] == [champion]
+    candidate = _read_by_alias(EXPECTED["candidate"]["name"], "candidate")
     assert (candidate.version, candidate.digest) == (EXPECTED["candidate"]["version"], EXPECTED["candidate"]["digest"])
     assert list(candidate.evaluation.reasons) == EXPECTED["candidate"]["reasons"]
+
+
+def _read_by_alias(name: str, alias: str) -> Release:
+    version = releases.find_version_by_alias(name, alias)
+    assert version is not None
+    return releases.read_release(name, version)
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED["releases"]))

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed")
-from audiotune.store import admin
+from audiotune.store.layout import USERS
 from tests.integration.minio import Minio, _free_port, server_or_skip
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ def minio(tmp_path: Path) -> Iterator[Minio]:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     """A key for each user of the store, none of whom is there yet."""
-    for user in admin.USERS:
+    for user in USERS:
         folder = tmp_path / "keys" / user
         folder.mkdir(parents=True)
         (folder / "accesskey").write_text(f"{user}-key")
