@@ -26,12 +26,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class DownloadedSound:
-    """One sound.
-
-    Attributes:
-        audio: the file's bytes.
-        info: what the service says about it: seed, seconds, release, digest, sound, ...
-    """
+    """The bytes of a sound file, and what the service says about it: seed, seconds, release, digest, sound, ..."""
 
     audio: bytes
     info: dict[str, Any]

@@ -19,11 +19,7 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 def requires_authentication() -> bool:
-    """Whether members must sign in.
-
-    Raises:
-        SettingsError: AUDIOTUNE_ACCESS is neither `open` nor `members`.
-    """
+    """Whether members must sign in. Raises SettingsError: AUDIOTUNE_ACCESS is neither `open` nor `members`."""
     value = os.environ.get(VARIABLE) or "open"
     if value not in ("open", "members"):
         raise SettingsError(f"{VARIABLE} is {value!r}", cure="set it to open or members")

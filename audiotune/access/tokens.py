@@ -69,8 +69,7 @@ def issue_token(
         days: life time; None never ends.
         label: what it is for; cut after 80 letters.
 
-    Raises:
-        AccessError: no member id, an unknown scope, no scope at all.
+    Raises AccessError: no member id, an unknown scope, no scope at all, a life time out of bounds.
     """
     now = now or datetime.now(UTC)
     wanted = tuple(dict.fromkeys(scopes))

@@ -55,11 +55,7 @@ class DecodedFile:
 
 @contextmanager
 def open_sound(path: Path, block_frames: int = BLOCK_FRAMES) -> Iterator[DecodedFile]:
-    """Opens a file for one streaming decode.
-
-    Raises:
-        SoundError: empty, no sound, no sound track in a video, cut short in a way its container shows.
-    """
+    """Opens a file for one streaming decode. Raises SoundError: empty, no sound in it, cut short in a way its container shows."""
     with path.open("rb") as raw:
         head = raw.read(4096)
         if not head:

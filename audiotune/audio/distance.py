@@ -82,8 +82,7 @@ def compute_kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> flo
     FAD!" (arXiv 2502.15602) define it: a Gaussian kernel whose width is the median distance within the reference. `polynomial`
     is (x.y / values + 1)^3 instead, of embeddings scaled by that width. Can be slightly negative, because it is unbiased.
 
-    Raises:
-        ValueError: a set of fewer than two sounds, or sets of embeddings of different length.
+    Raises ValueError: a set of fewer than two sounds, or sets of embeddings of different length.
     """
     if min(len(reference), len(other)) < 2:
         raise ValueError("each set needs at least two sounds")

@@ -31,8 +31,7 @@ class Sound:
         data: float32 [channels, frames], nominally in [-1, 1]; finite.
         sample_rate_hz: frames a second, > 0.
 
-    Raises:
-        SoundError: wrong shape, no channel, rate <= 0, NaN or infinite values.
+    Raises SoundError: wrong shape, no channel, rate <= 0, NaN or infinite values.
     """
 
     data: Frames
@@ -112,11 +111,7 @@ class Sound:
 
 
 def read_sound(path: Path | str | io.BytesIO, start_frame: int = 0, end_frame: int | None = None) -> Sound:
-    """Reads a file that soundfile knows, or a part of it, at its own rate.
-
-    Raises:
-        SoundError: not a sound file, truncated before `start_frame`, NaN inside.
-    """
+    """Reads a file that soundfile knows, or a part of it, at its own rate. Raises SoundError: no sound file, cut, or with NaN."""
     where = str(path) if not isinstance(path, io.BytesIO) else "bytes"
     try:
         data, rate = sf.read(path, start=start_frame, stop=end_frame, dtype="float32", always_2d=True)

@@ -45,9 +45,6 @@ def read_pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: 
     Args:
         offset: of the first frame in the file, in bytes.
         width: bytes of one number, 2 or 3, little endian.
-
-    Raises:
-        SoundError: the disk fails half-way.
     """
     raw = np.empty(block_frames * channels * width, np.uint8)
     out = np.empty((block_frames, channels), np.float32)

@@ -67,11 +67,7 @@ def manifest_key(kind: str, digest: str) -> str:
 
 
 def load_manifest(source: Path | bytes, kind: str, row: type[Row]) -> Manifest[Row]:
-    """Reads and checks a manifest.
-
-    Raises:
-        ManifestError: not a manifest, another kind, cut, changed, or a row that does not fit `row`.
-    """
+    """Reads and checks a manifest. Raises ManifestError: no manifest, another kind, cut, changed, or a row that does not fit."""
     where = str(source) if isinstance(source, Path) else f"a {kind} manifest"
     try:
         data = source.read_bytes() if isinstance(source, Path) else source

@@ -66,9 +66,7 @@ def decide_policy(
 def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
     """Decides with the store's agreement and consents, and returns the agreement.
 
-    Raises:
-        AgreementError: the store has no agreement.
-        ConsentError: somebody has not agreed; the message names the reasons.
+    Raises AgreementError: the store has none. Raises ConsentError, with the reasons: somebody has not agreed.
     """
     agreement = read_current_agreement(store)
     if agreement is None:

@@ -52,14 +52,9 @@ class Connection:
 
 
 def load_kubeconfig(files: Sequence[Path], context: str = "") -> Connection:
-    """The connection of a context.
+    """The connection of a context, or of the current one. Of two entries with one name, that of the first file counts.
 
-    Args:
-        files: read in this order; of two entries with one name the first counts.
-        context: its name; empty for the current one.
-
-    Raises:
-        PipelineError: no file can be read, an entry is missing, or the way to sign in is not supported.
+    Raises PipelineError: no file can be read, an entry is missing, or the way to sign in is not supported.
     """
     where = os.pathsep.join(map(str, files))
     try:

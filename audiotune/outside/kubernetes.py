@@ -50,27 +50,18 @@ class Kubernetes:
             raise PipelineError(words, where=connection.where, cure=CURE) from e
 
     def get(self, path: str, **params: str) -> dict[str, Any] | None:
-        """The object at a path, or None when it does not exist.
-
-        Raises:
-            KubernetesForbiddenError: this user may not ask.
-            KubernetesUnreachableError: the server does not answer or has trouble of its own.
-        """
+        """The object at a path, or None. Raises KubernetesForbiddenError, KubernetesUnreachableError."""
         answer = self._send_request("GET", path, params=params)
         return None if answer is None else dict(answer.json())
 
     def post(self, path: str, body: dict[str, Any], *, user: str = "", strict: bool = False) -> dict[str, Any]:
-        """Creates an object.
+        """Creates an object. Raises the Kubernetes errors of `audiotune.errors`.
 
         Args:
             path: of the kind, in a namespace.
             body: the object.
             user: acts as another user, as in system:serviceaccount:jam:pipeline-runner.
             strict: refuses fields that the server does not know, instead of dropping them.
-
-        Raises:
-            KubernetesNotFoundError, KubernetesConflictError, KubernetesRefusedError, KubernetesForbiddenError,
-            KubernetesUnreachableError.
         """
         headers = {"Impersonate-User": user} if user else {}
         params = {"fieldValidation": "Strict"} if strict else {}
@@ -87,8 +78,7 @@ class Kubernetes:
     def delete(self, path: str, uid: str = "") -> None:
         """Deletes an object and, afterwards, what it owns; no error when it does not exist.
 
-        Raises:
-            KubernetesConflictError: `uid` was given, and the object of that name is another one.
+        Raises KubernetesConflictError: the object of that name has another uid than `uid`.
         """
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid:

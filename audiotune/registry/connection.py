@@ -27,11 +27,7 @@ NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file beside a folder store.
-
-    Raises:
-        RegistryError: neither is there.
-    """
+    """MLFLOW_TRACKING_URI, else a SQLite file beside a folder store. Raises RegistryError without either."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri:
         return uri

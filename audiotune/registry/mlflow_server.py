@@ -21,14 +21,9 @@ _START_LIMIT_S = 300
 
 @contextlib.contextmanager
 def run_mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
-    """Runs a server and yields its address; ends all its processes afterwards.
+    """Runs a server on a port, or a free one, and yields its address; ends all its processes afterwards.
 
-    Args:
-        folder: its database, files and log.
-        port: 0 takes a free one.
-
-    Raises:
-        RegistryError: the port is taken, or the server does not get ready; its log says why.
+    Its database, files and log are in `folder`. Raises RegistryError: the port is taken, or the server does not get ready.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = _choose_port(port)

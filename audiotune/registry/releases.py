@@ -32,15 +32,11 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
     files and the gate tag of a new evaluation.
 
     Args:
-        release: without a version; MLflow gives it.
+        release: without a version; the returned one has the version of MLflow.
         files: name inside the version -> file (config, recipe, report, card, notice).
         run_id: the training's run; metrics and files are added to it. Empty starts one.
 
-    Returns:
-        The release with its version.
-
-    Raises:
-        RegistryError: MLflow does not answer or refuses; nothing is registered then.
+    Raises RegistryError: MLflow does not answer or refuses; nothing is registered then.
     """
     known = _find_version(release.name, release.digest, release.weights.adapter_digest)
     if known is not None:

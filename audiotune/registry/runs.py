@@ -75,19 +75,14 @@ class MlflowRun:
 
 
 def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = None, run_id: str | None = None) -> MlflowRun:
-    """A new run, or the one of `run_id`, or the one Kubeflow opened (MLFLOW_RUN_ID).
-
-    Raises:
-        RegistryError: MLflow does not answer or refuses.
-    """
-    joined = run_id or os.environ.get("MLFLOW_RUN_ID")
-    if joined:
-        run = _resume_run(joined)
-        if run is not None:
-            return run
+    """A new run, or the one of `run_id`, or the one that Kubeflow opened (MLFLOW_RUN_ID). Raises RegistryError."""
+    run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
+    run = _resume_run(run_id) if run_id else None
+    if run is not None:
+        return run
     with translate_errors(f"starting the run {name!r}"):
-        made = get_mlflow_client().create_run(_ensure_experiment(experiment), run_name=name)
-    run = MlflowRun(made.info.run_id)
+        created = get_mlflow_client().create_run(_ensure_experiment(experiment), run_name=name)
+    run = MlflowRun(created.info.run_id)
     if params:
         run.log_params(params)
     return run

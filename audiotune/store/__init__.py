@@ -16,13 +16,9 @@ __all__ = ["FolderStore", "Store", "StoreEntry", "blob_key", "compute_digest", "
 
 
 def open_store(url: str | None = None) -> Store:
-    """The store that a URL names: `s3://bucket/prefix`, `file:///folder` or a folder.
+    """The store that a URL names: `s3://bucket/prefix`, `file:///folder` or a folder; by default that of AUDIOTUNE_STORE.
 
-    Args:
-        url: default is the environment's AUDIOTUNE_STORE.
-
-    Raises:
-        StoreError: no store named, or a kind that does not exist.
+    Raises StoreError: no store is named, or one of an unknown kind.
     """
     url = url or os.environ.get("AUDIOTUNE_STORE", "")
     if not url:

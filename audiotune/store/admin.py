@@ -27,12 +27,9 @@ _DENIED = {**_ALLOWED, "put": ["s3:PutObject"]}
 
 
 def build_policy(user: User, bucket: str, prefix: str = "") -> Policy:
-    """What a user may do, in the IAM policy language. `Deny` wins over `Allow`.
+    """The rights of a user as an IAM policy. `Deny` wins over `Allow`. `prefix` is empty or ends with `/`.
 
     Every user may list the whole bucket: to a user without that right, a server answers 403 instead of 404 for missing keys.
-
-    Args:
-        prefix: of the store in the bucket; empty, or ends with `/`.
     """
     statements: list[Policy] = [{"Effect": "Allow", "Action": _BUCKET, "Resource": [f"arn:aws:s3:::{bucket}"]}]
     for right in RIGHTS:
@@ -71,11 +68,7 @@ class AdminClient(Protocol):
 
 
 def create_user(admin: AdminClient, name: str, access_key: str, secret_key: str, rights: Policy) -> None:
-    """Makes a user, or gives an existing one this key, with these rights and no others. A second call changes nothing.
-
-    Raises:
-        StoreError: the server refuses or does not answer.
-    """
+    """Makes a user, or gives an existing one this key, with these rights and no others. A second call changes nothing."""
     label = f"audio-tune-{name}"
     try:
         admin.policy_add(label, policy=rights)

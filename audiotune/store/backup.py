@@ -42,18 +42,13 @@ def list_backups(store: Store, name: str) -> list[str]:
 
 
 def fetch_backup(store: Store, name: str, path: Path, key: str = "") -> str:
-    """Writes the newest backup, or the one of `key`, to a file and returns its key.
-
-    Raises:
-        NotInStoreError: there is none.
-        DamagedBlobError: its content does not match its hash.
-    """
-    known = list_backups(store, name)
-    if not known:
+    """Writes the newest backup, or the one of `key`, to a file and returns its key. Raises NotInStoreError, DamagedBlobError."""
+    keys = list_backups(store, name)
+    if not keys:
         raise NotInStoreError(
             f"there is no backup of {name}", where=store.url, cure="wait for the schedule or run its job by hand"
         )
-    chosen = key or known[-1]
+    chosen = key or keys[-1]
     data = store.get(chosen)
     if not Path(chosen).stem.endswith(compute_digest(data)[:_HASH_DIGITS]):
         raise DamagedBlobError("the backup is not what was kept", where=chosen, cure="take another: AUDIOTUNE_BACKUP names one")

@@ -26,8 +26,7 @@ def choose_cache_folder() -> Path:
 def choose_temporary_folder(kind: str) -> Path:
     """This user's folder for links, rewritten files and compiled code; a machine may empty it at every start.
 
-    Raises:
-        StoreError: the folder belongs to somebody else, who could put code and weights there.
+    Raises StoreError: the folder belongs to somebody else, who could put code and weights there.
     """
     own = Path(tempfile.gettempdir()) / f"audiotune-{os.getuid()}"
     own.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -52,9 +52,6 @@ class S3Store:
         url: `s3://bucket` or `s3://bucket/prefix`. The bucket must exist.
         cache: folder for fetched files; the default is the environment's.
         page: keys of one answer when listing; servers send 1000 at most.
-
-    Raises:
-        StoreError: no bucket in the url.
     """
 
     def __init__(self, url: str, cache: Path | None = None, *, page: int = 1000) -> None:

@@ -55,8 +55,7 @@ def wrap_tensor(tensor: torch.Tensor) -> LazyTensor:
 def write_tensors(path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None) -> Path:
     """Writes tensors one by one to a temporary name, then renames. The same tensors give the same bytes.
 
-    Raises:
-        ModelError: a dtype that the format does not have, or a loaded tensor that differs from its LazyTensor.
+    Raises ModelError: a dtype that the format does not have, or a loaded tensor that differs from its LazyTensor.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps every tensor aligned
     with replace_atomically(path) as part, part.open("wb") as file:
@@ -76,11 +75,7 @@ def store_tensors(
 
 @contextmanager
 def open_tensors(path: Path) -> Iterator[dict[str, LazyTensor]]:
-    """The tensors of a safetensors file, mapped into memory: only what is loaded is read.
-
-    Raises:
-        ModelError: not a safetensors file, or a cut one.
-    """
+    """The tensors of a safetensors file, mapped into memory: only what is loaded is read. Raises ModelError for a damaged file."""
     with _open_file(path) as file:
         yield {name: _make_lazy_tensor(file, name) for name in file.keys()}  # noqa: SIM118  (not a dict)
 
