@@ -41,6 +41,7 @@ def list_faults(name: str) -> Iterator[str]:
             yield f"{module} is in the image"
     if bool(importlib.util.find_spec("torch")) != (name in TORCH):
         yield f"torch is {'missing' if name in TORCH else 'in the image'}"
+    yield from (f"{paper} is missing" for paper in ("/app/LICENSE", "/app/NOTICE") if not Path(paper).is_file())
     yield from (f"the program {program} is in the image" for program in PROGRAMS if _has_program(program))
     yield from _check_folders()
 
