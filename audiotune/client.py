@@ -58,7 +58,7 @@ class RemoteJob:
     problem: dict[str, Any] | None = None
 
     @property
-    def has_ended(self) -> bool:
+    def ended(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
 
@@ -94,7 +94,7 @@ class Client:
             job = self.job(id)
             if on_progress is not None:
                 on_progress(job)
-            if job.has_ended:
+            if job.ended:
                 return job
             time.sleep(every_s)
 
@@ -170,7 +170,7 @@ class AsyncClient:
         return await asyncio.to_thread(self._client.job, id)
 
     async def wait(self, id: str, every_s: float = 0.5) -> RemoteJob:
-        while not (found := await self.job(id)).has_ended:
+        while not (found := await self.job(id)).ended:
             await asyncio.sleep(every_s)
         return found
 
@@ -184,10 +184,18 @@ class AsyncClient:
         return await asyncio.to_thread(self._client.health)
 
 
+Made, Job = DownloadedSound, RemoteJob  # their names until 0.1, for scripts that use them in 0.2
+
+
 def generate(url: str, request: Mapping[str, Any], *, token: str = "", timeout_s: float = 600) -> tuple[bytes, dict[str, Any]]:
     """`Client.generate` in one call: the file's bytes, and what the service says about it (seed, release, digest, ...)."""
     sound = Client(url, token, timeout_s).generate(**request)
     return sound.audio, sound.info
+
+
+def releases(url: str, *, token: str = "") -> list[dict[str, Any]]:
+    """`Client.releases` in one call."""
+    return Client(url, token).releases()
 
 
 def health(url: str, *, token: str = "") -> dict[str, Any]:

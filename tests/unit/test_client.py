@@ -107,3 +107,14 @@ def test_every_example_of_the_pages_runs(page: str, tmp_path: Path) -> None:
         ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}, timeout=60)
     assert ran.returncode == 0, f"{ran.stdout[-500:]}\n{ran.stderr}"
     bench.stop()
+
+
+def test_scripts_of_0_1_go_on(served: tuple[str, str]) -> None:
+    from audiotune import client
+
+    url, token = served
+    connected = client.Client(url, token)
+    assert client.health(url, token=token)["ready"]
+    assert client.releases(url, token=token) == connected.releases()
+    job: client.Job = connected.submit(prompt="a drone", seconds=0.5, steps=2)
+    assert connected.wait(job.id).ended
