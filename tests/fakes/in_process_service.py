@@ -13,6 +13,7 @@ from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
+from services.generation.engine.quotas import MemberQuotas
 from services.generation.engine.release_watcher import ReleaseWatcher
 from services.generation.engine.work import LoadedRelease
 from services.generation.http.app import create_app
@@ -50,9 +51,9 @@ class InProcessService:
             cancel_s=self.settings.cancel_s,
             describe_failure=describe_failure,
         )
-        authenticator = Authenticator(self.store, members=members)
+        authenticator, quotas = Authenticator(self.store, members=members), MemberQuotas(self.settings, self.store)
         self.context = GenerationContext(
-            self.settings, self.store, self.engine, authenticator, job_store, self.adapters, self.watcher, self.worker
+            self.settings, self.store, self.engine, authenticator, job_store, self.adapters, self.watcher, self.worker, quotas
         )
         self.client = TestClient(create_app(self.context), raise_server_exceptions=False)
         for part in (self.engine, self.watcher, self.worker):

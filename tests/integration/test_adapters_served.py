@@ -158,6 +158,7 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     from services.generation.engine.adapters import AdapterResolver
     from services.generation.engine.engine import Engine
     from services.generation.engine.loaded_releases import LoadedReleases
+    from services.generation.engine.quotas import MemberQuotas
     from services.generation.engine.release_loader import ReleaseLoader
     from services.generation.engine.release_watcher import ReleaseWatcher
     from services.generation.http.app import create_app
@@ -180,7 +181,9 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     watcher = ReleaseWatcher(settings, models, engine, generate_batch).start()
     authenticator, jobs, adapters = Authenticator(store, members=False), JobStore(store), AdapterResolver(settings, models)
     worker = JobWorker(jobs, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, describe_failure=describe_failure)
-    context = GenerationContext(settings, store, engine, authenticator, jobs, adapters, watcher, worker)
+    context = GenerationContext(
+        settings, store, engine, authenticator, jobs, adapters, watcher, worker, MemberQuotas(settings, store)
+    )
     until(lambda: loaded.default_release)
     yield TestClient(create_app(context), raise_server_exceptions=False)
     watcher.stop()

@@ -17,6 +17,7 @@ from audiotune.store import open_store
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
+from services.generation.engine.quotas import MemberQuotas
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.engine.release_watcher import ReleaseWatcher
 from services.generation.host.server import remove_request_timers
@@ -53,9 +54,9 @@ def build_context() -> GenerationContext:
         keep=timedelta(days=settings.keep_days),
         describe_failure=describe_failure,
     )
-    authenticator = Authenticator(store, members=access.requires_authentication())
+    authenticator, quotas = Authenticator(store, members=access.requires_authentication()), MemberQuotas(settings, store)
     watcher = ReleaseWatcher(settings, loader, engine, generate_batch)
-    return GenerationContext(settings, store, engine, authenticator, job_store, adapters, watcher, worker)
+    return GenerationContext(settings, store, engine, authenticator, job_store, adapters, watcher, worker, quotas)
 
 
 configure_log()

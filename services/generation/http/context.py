@@ -32,11 +32,8 @@ class GenerationContext:
     adapters: AdapterResolver
     release_watcher: ReleaseWatcher
     job_worker: JobWorker
+    quotas: MemberQuotas
     stopping: threading.Event = field(default_factory=threading.Event)
-    quotas: MemberQuotas = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.quotas = MemberQuotas(self.settings, self.store)
 
     def announce_stop(self) -> None:
         """The service will stop soon: it is not ready any more and begins no further job."""
