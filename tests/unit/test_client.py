@@ -115,6 +115,7 @@ def test_scripts_of_0_1_go_on(served: tuple[str, str]) -> None:
     url, token = served
     connected = client.Client(url, token)
     assert client.health(url, token=token)["ready"]
-    assert client.releases(url, token=token) == connected.releases()
+    with pytest.raises(GenerationError, match="no MLflow is named"):  # this service has no registry: it was asked
+        client.releases(url, token=token)
     job: client.Job = connected.submit(prompt="a drone", seconds=0.5, steps=2)
     assert connected.wait(job.id).ended
