@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, NotInStoreError, StoreError
@@ -52,20 +51,8 @@ class BaseModelFolder:
     files: Mapping[str, Digest]
 
     @property
-    def config_path(self) -> Path:
-        return self.folder / CONFIG
-
-    @property
     def weights_path(self) -> Path:
         return self.folder / WEIGHTS
-
-    @property
-    def config(self) -> dict[str, Any]:
-        try:
-            read: dict[str, Any] = json.loads(self.config_path.read_bytes())
-        except ValueError as e:
-            raise ModelError(f"the model config is no JSON: {e}", where=str(self.config_path)) from e
-        return read
 
 
 def resolve_base(store: Store, name: str, hub: Hub | None = None) -> BaseModelFolder:

@@ -1,4 +1,4 @@
-"""The training loop: draw, forward, backward, step, checkpoint. It reports to a `TrainingCallback` and imports no MLflow.
+"""The training loop: draw, forward, backward, step, checkpoint. The first process reports to a `TrainingLog`.
 
 A step is a function of the weights, the optimizer state, the seed and the step number only.
 """
@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
@@ -22,19 +21,12 @@ from components.finetune.latent_dataset import LatentDataset
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.settings import Settings
 from components.finetune.training_batches import BatchDraw, derive_seed, draw_batch, split_by_length
+from components.finetune.training_log import TrainingLog
 from components.finetune.training_model import TrainingModel
 from components.finetune.training_state import CheckpointWriter, restore_training_state
 from components.finetune.validation import measure_validation_loss
 
 History = dict[str, list[tuple[int, float]]]
-
-
-class TrainingCallback(Protocol):
-    """Gets losses and checkpoints, in the first process only."""
-
-    def on_losses(self, step: int, values: dict[str, float]) -> None: ...
-
-    def on_checkpoint(self, checkpoint: Checkpoint) -> None: ...
 
 
 @dataclass
@@ -47,7 +39,7 @@ class Trainer:
     train: LatentDataset
     held_out: LatentDataset | None
     checkpoint_writer: CheckpointWriter
-    callback: TrainingCallback
+    log: TrainingLog
     history: History = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,7 +137,7 @@ class Trainer:
         }
         self.history.setdefault("train_loss", []).append((step, values["train_loss"]))
         if self.backend.rank == 0:
-            self.callback.on_losses(step, values)
+            self.log.on_losses(step, values)
 
     def _validate_held_out(self, step: int) -> None:
         if self.held_out is None or not self.settings.validate_rows or self.backend.rank:
@@ -158,7 +150,7 @@ class Trainer:
         losses = {f"validation_{name}": value for name, value in losses.items()}
         for name, value in losses.items():
             self.history.setdefault(name, []).append((step, value))
-        self.callback.on_losses(step, losses)
+        self.log.on_losses(step, losses)
 
     def _save_checkpoint(self, step: int, *, final: bool) -> Checkpoint:
         checkpoint = self.checkpoint_writer.write_checkpoint(
@@ -172,7 +164,7 @@ class Trainer:
             write=self.backend.rank == 0,
         )
         if self.backend.rank == 0:
-            self.callback.on_checkpoint(checkpoint)
+            self.log.on_checkpoint(checkpoint)
         return checkpoint
 
     def _agree_with_first(self, mine: bool) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from audiotune.audio.decode import open_sound
 from audiotune.audio.fingerprint import Fingerprinter, FingerprintWords
@@ -21,22 +21,23 @@ _SILENT = 1e-4  # highest peak of a silent channel: -80 dBFS
 _SAME = 1e-8  # highest energy of the difference of two equal channels, relative to their own energy
 
 
-@dataclass(frozen=True)
-class FileDescription:
-    """The result of one decode. `suffix` is that of the content, which may differ from the file's name."""
+class FileDescription(BaseModel):
+    """The format and the measurements of a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
-    suffix: str
     bit_depth: int | None
     sample_rate_hz: int
     channels: int
     frames: int
     description: Description
-    words: FingerprintWords
 
 
-def describe_file(path: Path, settings: Settings, progress: Callable[[float], None]) -> FileDescription:
-    """Decodes a file to its end, once.
+def describe_file(
+    path: Path, settings: Settings, progress: Callable[[float], None]
+) -> tuple[FileDescription, str, FingerprintWords]:
+    """Decodes a file to its end, once. Returns its description, the suffix of its format, and its fingerprint.
 
     Args:
         progress: called from time to time with the share that is done, in [0, 1].
@@ -61,10 +62,15 @@ def describe_file(path: Path, settings: Settings, progress: Callable[[float], No
         if levels.frames < settings.shortest_s * rate:
             frames = f"{levels.frames} frame{'s' if levels.frames > 1 else ''}"
             raise SoundError(f"it is shorter than {settings.shortest_s:g} s ({frames})", cure="record more of it")
-        description = levels.to_description(loudness.lufs, loudness.true_peak_dbtp)
-        return FileDescription(
-            decoded.format, decoded.suffix, decoded.bit_depth, rate, channels, levels.frames, description, fingerprinter.finish()
+        described = FileDescription(
+            format=decoded.format,
+            bit_depth=decoded.bit_depth,
+            sample_rate_hz=rate,
+            channels=channels,
+            frames=levels.frames,
+            description=levels.to_description(loudness.lufs, loudness.true_peak_dbtp),
         )
+        return described, decoded.suffix, fingerprinter.finish()
 
 
 def _check_format(rate: int, channels: int, settings: Settings) -> None:

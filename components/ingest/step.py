@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from audiotune.audio.fingerprint import FingerprintIndex, FingerprintWords, Match
 from audiotune.domain import manifest as manifests
 from audiotune.domain.manifest import Manifest
-from audiotune.domain.recording import Description, Digest, Likeness, Recording
+from audiotune.domain.recording import Digest, Likeness, Recording
 from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SourceError, StoreError
 from audiotune.governance import (
     Agreement,
@@ -30,7 +30,7 @@ from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
 from audiotune.store.layout import DESCRIPTIONS, RECORDINGS
 from components.executor import StepResult
-from components.ingest.file_description import describe_file
+from components.ingest.file_description import FileDescription, describe_file
 from components.ingest.open_source import open_source
 from components.ingest.report import IngestReport, render_report
 from components.ingest.settings import Settings
@@ -40,19 +40,11 @@ from components.ingest.sources import GIB, RecordingSource, may_be_sound
 _METHOD = 1  # raise it when the same bytes get another description; stored descriptions are then not used
 
 
-class StoredDescription(BaseModel):
+class StoredDescription(FileDescription):
     """The result of one decode, stored under `descriptions/` for later runs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     blob: str
     fingerprint: str
-    format: str
-    bit_depth: int | None
-    sample_rate_hz: int
-    channels: int
-    frames: int
-    description: Description
 
 
 @dataclass
@@ -167,8 +159,7 @@ def _ingest_file(
         session=facts.session,
         instrument=facts.instrument,
         words=facts.words,
-        **known.model_dump(exclude={"description"}),
-        description=known.description,
+        **dict(known),
     )
 
 
@@ -197,17 +188,9 @@ def _load_description(id: Digest, store: Store) -> StoredDescription | None:
 def _describe_and_store(
     path: Path, id: Digest, settings: Settings, store: Store, progress: Callable[[float], None]
 ) -> StoredDescription:
-    described = describe_file(path, settings, progress)
-    known = StoredDescription(
-        blob=store.put_blob(path, described.suffix),
-        fingerprint=store.put_blob(described.words.astype("<u4").tobytes(), ".fp"),
-        format=described.format,
-        bit_depth=described.bit_depth,
-        sample_rate_hz=described.sample_rate_hz,
-        channels=described.channels,
-        frames=described.frames,
-        description=described.description,
-    )
+    described, suffix, words = describe_file(path, settings, progress)
+    fingerprint = store.put_blob(words.astype("<u4").tobytes(), ".fp")
+    known = StoredDescription(blob=store.put_blob(path, suffix), fingerprint=fingerprint, **dict(described))
     if id not in known.blob:
         raise SourceError("the file changed while it was read", cure="wait until it is finished and run again")
     store.put(_description_key(id), known.model_dump_json().encode())

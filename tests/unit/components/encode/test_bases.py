@@ -71,7 +71,7 @@ def test_a_base_may_lie_in_the_store(tmp_path: Path) -> None:
     store.put("models/ours/model.safetensors", b"ours")
     base = resolve_base(store, "models/ours", FakeHub({}))
     assert base.weights_path.read_bytes() == b"ours"
-    assert base.config == {}
+    assert json.loads((base.folder / "model_config.json").read_bytes()) == {}
 
 
 def test_names_of_nothing_are_refused(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_sources_that_are_none(store: FolderStore, source: str) -> None:
 
 def described(tmp_path: Path, frames: np.ndarray, subtype: str = "FLOAT"):  # type: ignore[no-untyped-def]
     path = write_wav(tmp_path / "x.wav", frames.astype(np.float32), subtype=subtype)
-    return describe_file(path, Settings(), lambda share: None).description
+    return describe_file(path, Settings(), lambda share: None)[0].description
 
 
 def test_levels(tmp_path: Path) -> None:
