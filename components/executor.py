@@ -97,7 +97,6 @@ def settings_from_choices(
     """The values chosen in the form, as settings: a word of a drop-down stands for one setting or several.
 
     Args:
-        model: the step's settings.
         choices: form name -> word -> settings, as compiled in.
         given: form name -> value.
 

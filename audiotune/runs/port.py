@@ -11,18 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
+from audiotune.domain.frozen_model import TolerantModel
 from audiotune.errors import RunFailedError, RunUnfinishedError
 from audiotune.runs.run_form import RunForm
 
 RunOutcome = Literal["done", "failed", "cancelled", "lost"]
 
 
-class RunStep(BaseModel):
+class RunStep(TolerantModel):
     """A step as people see it. `share`: its finished part in [0, 1]; None when only its state is known."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = ""
     title: str

@@ -8,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from audiotune.domain.frozen_model import TolerantModel
 from audiotune.errors import SettingsError
 
 _LONGEST = 200
 
 
-class FormField(BaseModel):
+class FormField(TolerantModel):
     """One field of the form. `choices`: the allowed values; empty for any. `about`: a sentence for people."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     default: Any = None
@@ -26,19 +23,15 @@ class FormField(BaseModel):
     about: str = ""
 
 
-class FormStep(BaseModel):
+class FormStep(TolerantModel):
     """A step of the pipeline: the name of its task, and its title for people."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     title: str
 
 
-class RunForm(BaseModel):
+class RunForm(TolerantModel):
     """Fields in alphabetical order, as Kubeflow shows them; steps in the order in which they run."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     boxes: tuple[FormField, ...]
     steps: tuple[FormStep, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from services.studio.listening import AnnotationQueue
 from services.studio.run_records import RunRights
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.credentials import MemberTokens, is_owner
-from services.studio.sign_in.session_store import SessionStore, create_identity_check, create_password_check
+from services.studio.sign_in.session_store import SessionStore, check_identity, check_password
 from services.studio.training_runs import TrainingRuns
 from services.studio.upload_runs import UploadRuns
 from services.studio.vocabulary import StoredVocabulary
@@ -101,9 +102,9 @@ def create_context(
 
 def create_session_store(settings: StudioSettings, store: Store, now: Callable[[], float] = time.monotonic) -> SessionStore:
     """Sessions whose proof is the password or the identity that members sign in with."""
-    if not settings.oidc_issuer:
-        return SessionStore(settings.session_s, create_password_check(store), now)
-    return SessionStore(settings.session_s, None if settings.oidc_claim_is_member else create_identity_check(store), now)
+    check = check_identity if settings.oidc_issuer else check_password
+    never_checked = settings.oidc_issuer and settings.oidc_claim_is_member
+    return SessionStore(settings.session_s, None if never_checked else functools.partial(check, store), now)
 
 
 def _create_runner(settings: StudioSettings, store: Store, pipeline: Literal["prepare", "tune"]) -> PipelineRunner:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from audiotune.audio import sound as sounds
+from audiotune.domain.frozen_model import TolerantModel
 from audiotune.errors import SoundError
 from audiotune.store.layout import SOUND_HISTORY
 from audiotune.store.port import Store
@@ -18,10 +19,8 @@ from services.studio.waveform import compute_peaks
 HISTORY = 24  # how many sounds the page shows; the store keeps all
 
 
-class SoundRequest(BaseModel):
+class SoundRequest(TolerantModel):
     """The settings of the generate page. The service checks their bounds and names the field that is wrong."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -36,10 +35,8 @@ class SoundRequest(BaseModel):
     strength: float | None = Field(default=None, description="how far from the init audio, in (0, 1]; null without init audio")
 
 
-class ServiceSound(BaseModel):
+class ServiceSound(TolerantModel):
     """One sound from the service. Its bytes are stored and sent on as they are, never encoded again."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     audio: bytes = Field(repr=False)
     format: str
@@ -49,10 +46,8 @@ class ServiceSound(BaseModel):
     wish: SoundRequest
 
 
-class HistorySound(BaseModel):
+class HistorySound(TolerantModel):
     """A row of a member's history."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     member: str

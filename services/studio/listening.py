@@ -7,7 +7,7 @@ this; the page never receives an answer that it must not show.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from audiotune.store.port import Store
 from services.studio.library import Library, LibraryCache
 from services.studio.vocabulary import StoredVocabulary
 
-_KEY = ANNOTATIONS.compile(r"([0-9a-f]{64})/([^/]+)/[^/]+\.json")
+_KEY = ANNOTATIONS.compile(r"([0-9a-f]{64})/([^/]+)/([^/]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -82,35 +82,30 @@ class AnnotationQueue:
         """The member's answered segments, newest answer first: `id`, `title`."""
         library = self._library_cache.current()
         stamps: dict[Digest, str] = {}
-        for entry in self._store.list(ANNOTATIONS.path):
-            match = _KEY.fullmatch(entry.key)
-            if match and match.group(2) == member and match.group(1) in library.segments:
-                stamps[match.group(1)] = max(entry.key.rpartition("/")[2], stamps.get(match.group(1), ""))
+        for segment, annotator, stamp in self._list_answer_keys():
+            if annotator == member and segment in library.segments:
+                stamps[segment] = max(stamp, stamps.get(segment, ""))
         newest = sorted(stamps, key=lambda id: stamps[id], reverse=True)[:limit]
         return [{"id": id, "title": format_segment_title(library, id)} for id in newest]
 
     def view_segment(self, member: str, segment: Digest) -> dict[str, Any]:
         """The segment as this member may see it.
 
-        `others` is None until the member has answered; `others_count` is their number.
-
-        Raises:
-            NotInStoreError: no such segment.
-            GovernanceError: the agreement does not name this member.
+        `others` is None until the member has answered; `others_count` is their number. Raises NotInStoreError, GovernanceError.
         """
         library = self._require_segment(member, segment)
         names = self.list_active_members()
-        given = {a.member: a for a in sorted(annotation.read_segment_annotations(self._store, segment), key=lambda a: a.time)}
-        mine = given.pop(member, None)
-        others = [a for a in given.values() if a.member in names]
+        answers = {a.member: a for a in sorted(annotation.read_segment_annotations(self._store, segment), key=lambda a: a.time)}
+        own = answers.pop(member, None)
+        others = [a for a in answers.values() if a.member in names]
         row = library.segments[segment]
         return {
             "id": segment,
             "title": format_segment_title(library, segment),
             "about": describe_segment(library, segment),
             "seconds": round(row.duration_s, 3),
-            "mine": _describe_answer(mine, names) if mine else None,
-            "others": [_describe_answer(a, names) for a in others] if mine else None,
+            "mine": _describe_answer(own, names) if own else None,
+            "others": [_describe_answer(a, names) for a in others] if own else None,
             "others_count": len(others),
         }
 
@@ -126,11 +121,11 @@ class AnnotationQueue:
         if not known and not words.strip():
             raise AudioTuneError("nothing is said about this sound yet", cure="choose a word or write some")
         try:
-            given = Annotation(segment=segment, member=member, tags=known, words=words.strip(), source="studio")
+            answer = Annotation(segment=segment, member=member, tags=known, words=words.strip(), source="studio")
         except ValidationError as e:
             raise AudioTuneError(f"the words do not fit: {e.errors()[0]['msg']}", cure="keep them under 2000 letters") from e
-        annotation.save_annotation(self._store, given)
-        return given
+        annotation.save_annotation(self._store, answer)
+        return answer
 
     def _require_segment(self, member: str, segment: Digest) -> Library:
         if member not in self.list_active_members():
@@ -143,11 +138,16 @@ class AnnotationQueue:
     def _list_answers_by_segment(self) -> dict[Digest, set[str]]:
         """Segment -> members who answered it. Read from the keys alone: thousands of answers cost one listing."""
         names, answered_by = self.list_active_members(), dict[Digest, set[str]]()
-        for entry in self._store.list(ANNOTATIONS.path):
-            match = _KEY.fullmatch(entry.key)
-            if match and match.group(2) in names:
-                answered_by.setdefault(match.group(1), set()).add(match.group(2))
+        for segment, annotator, _ in self._list_answer_keys():
+            if annotator in names:
+                answered_by.setdefault(segment, set()).add(annotator)
         return answered_by
+
+    def _list_answer_keys(self) -> Iterator[tuple[Digest, str, str]]:
+        """Segment, member and time of every answer."""
+        for entry in self._store.list(ANNOTATIONS.path):
+            if match := _KEY.fullmatch(entry.key):
+                yield match[1], match[2], match[3]
 
 
 def format_segment_title(library: Library, segment: Digest) -> str:
@@ -165,14 +165,14 @@ def describe_segment(library: Library, segment: Digest) -> str:
     if recording is None:
         return ""
     facts = (recording.session, recording.instrument, ", ".join(recording.contributors), "talk heard" if row.speech else "")
-    return " · ".join(fact for fact in facts if fact)
+    return " · ".join(filter(None, facts))
 
 
-def _describe_answer(given: Annotation, names: Mapping[str, str]) -> dict[str, Any]:
+def _describe_answer(answer: Annotation, names: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "member": given.member,
-        "name": names.get(given.member, given.member),
-        "tags": {facet: list(terms) for facet, terms in given.tags.items()},
-        "words": given.words,
-        "time": given.time.isoformat(timespec="minutes"),
+        "member": answer.member,
+        "name": names.get(answer.member, answer.member),
+        "tags": {facet: list(terms) for facet, terms in answer.tags.items()},
+        "words": answer.words,
+        "time": answer.time.isoformat(timespec="minutes"),
     }

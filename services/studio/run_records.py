@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from audiotune.domain.frozen_model import TolerantModel
 from audiotune.errors import AlreadyInStoreError, AudioTuneError, NotInStoreError
 from audiotune.runs.port import PipelineRunner, RunOutcome, RunSnapshot
 from audiotune.store.port import Store
@@ -28,9 +29,7 @@ def read_clock() -> datetime:
     return datetime.now(UTC)
 
 
-class _RunRecord(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class _RunRecord(TolerantModel):
     time: datetime = Field(default_factory=read_clock)
 
 
@@ -56,7 +55,7 @@ class RunNote(_RunRecord):
     word: str
 
 
-_Record = TypeVar("_Record", bound=BaseModel)
+_Record = TypeVar("_Record", bound=_RunRecord)
 _End = TypeVar("_End", bound=RunEnd)
 BuildEnd = Callable[[RunSnapshot, str], _End]  # from the last snapshot of a run and the member who cancelled it, "" for nobody
 
@@ -149,7 +148,7 @@ class RunFolder:
             return self.read_end(type(end)) or end
         return end
 
-    def _write_record(self, name: str, record: BaseModel, *, only_new: bool = True) -> None:
+    def _write_record(self, name: str, record: _RunRecord, *, only_new: bool = True) -> None:
         self._store.put(self._key + name, record.model_dump_json(indent=1).encode(), only_new=only_new)
 
     def _read_record(self, name: str, kind: type[_Record]) -> _Record | None:

@@ -84,13 +84,9 @@ class StudioSettings(BaseModel):
         return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
 
     @model_validator(mode="after")
-    def _check_owners_sign_in(self) -> StudioSettings:
+    def _check_sign_in(self) -> StudioSettings:
         if self.releases_by == "owners" and self.access != "members":
             raise ValueError("RELEASES_BY=owners needs ACCESS=members: without sign-in nobody is known to be an owner")
-        return self
-
-    @model_validator(mode="after")
-    def _check_oidc_complete(self) -> StudioSettings:
         if not self.oidc_issuer:
             return self
         if self.access != "members":

@@ -40,11 +40,7 @@ class TrainingReadiness:
 def check_readiness(
     store: Store, library: Library, agreement: Agreement | None, answered: Collection[Digest]
 ) -> TrainingReadiness:
-    """Checks segments, words and consent.
-
-    Args:
-        answered: segments that a member of the group has annotated.
-    """
+    """Checks segments, words and consent. `answered`: segments that a member of the group has annotated."""
     if agreement is None:
         words = "The store holds no agreement. Fill in agreement.toml together; the first ingest puts it in force."
         return _report_failure(words)

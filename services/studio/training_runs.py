@@ -72,13 +72,7 @@ class TrainingRuns:
         self._seen: tuple[float, TrainingStatus | None] | None = None
 
     def start_run(self, member: str, given: Mapping[str, Any]) -> None:
-        """Starts a run.
-
-        Raises:
-            ForbiddenError: this member may not.
-            SettingsError: the form does not have this choice.
-            PipelineError: one is running, or the runner cannot start it.
-        """
+        """Starts a run. Raises ForbiddenError; SettingsError for a wrong value; PipelineError when one is running or it cannot start."""
         if refusal := self.rights.explain_refusal(member):
             raise ForbiddenError(refusal.rstrip("."))
         form = self.runner.read_form()
@@ -100,12 +94,7 @@ class TrainingRuns:
             return self._seen[1]
 
     def cancel_run(self, member: str) -> None:
-        """Asks for the end of the running training.
-
-        Raises:
-            ForbiddenError: it is another member's.
-            PipelineError: none is running, or the runner does not answer.
-        """
+        """Asks for the end of the running training. Raises ForbiddenError; PipelineError when none is running."""
         with self._lock:
             self._seen = None
             begun = self._find_newest_start()

@@ -66,11 +66,7 @@ class UploadRuns:
         self._seen: tuple[float, list[UploadStatus]] | None = None
 
     def start_run(self, upload: Upload, member: str) -> None:
-        """Starts `prepare` on an upload, also when its last run failed.
-
-        Raises:
-            PipelineError: it is running, is done, or the runner cannot start it; then it is listed as failed.
-        """
+        """Starts `prepare` on an upload, also when its last run failed. Raises PipelineError when it is running, done or cannot start."""
         with self._lock:
             last = self._read_status(upload, self._list_attempts().get(upload.id, 0))
             if last.state == "done" or not last.may_retry:
@@ -182,13 +178,8 @@ def _build_end(seen: RunSnapshot, by: str) -> RunEnd:
 
 
 def _form_values(upload: Upload) -> dict[str, str]:
-    values = {
-        "source": upload.source,
-        "contributors": ",".join(upload.contributors),
-        "session": upload.session,
-        "instrument": upload.instrument,
-        "licence": upload.licence,
-    }
+    values = upload.model_dump(include={"session", "instrument", "licence"})
+    values |= {"source": upload.source, "contributors": ",".join(upload.contributors)}
     return {name: value for name, value in values.items() if value}
 
 

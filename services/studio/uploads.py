@@ -54,14 +54,11 @@ def check_recording_file(path: Path, name: str, limit_mb: int) -> None:
 def store_upload(
     store: Store, paths: Sequence[tuple[Path, str]], said: Mapping[str, object], agreement: Agreement, limit_mb: int
 ) -> tuple[Upload | None, list[RejectedFile]]:
-    """Stores the files that can be a recording.
+    """Stores the files that can be a recording; returns their record (None when every file was refused) and the refused files.
 
     Args:
         paths: the path of each file, and its name for people.
         said: uploaded_by, contributors, session, instrument, licence.
-
-    Returns:
-        The record (None when every file was refused) and the refused files.
 
     Raises:
         GovernanceError: no contributor is named, or one who is no member.
@@ -82,7 +79,8 @@ def store_upload(
     if not kept:
         return None, refused
     try:
-        upload = Upload.model_validate({"id": _create_upload_id(), "files": tuple(kept), **said})
+        id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        upload = Upload.model_validate({"id": id, "files": tuple(kept), **said})
     except ValueError as e:
         raise AudioTuneError("a field is too long", where="session, instrument or licence", cure="keep each under 200") from e
     store.put(upload.key, upload.model_dump_json(indent=1).encode(), only_new=True)
@@ -127,7 +125,3 @@ def _check_people(said: Mapping[str, object], agreement: Agreement) -> None:
         member = agreement.find_member(id)
         if member is None or member.left:
             raise GovernanceError(f"{id!r} is no member in the agreement", cure="choose from the members shown")
-
-
-def _create_upload_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

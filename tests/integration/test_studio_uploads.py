@@ -29,7 +29,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def at_uploads(driver: webdriver.Chrome, studio: Studio, member: str, width: int = 1280) -> browser.Page:
     page = browser.Page(driver, studio.url, member, width)
-    page.room("Upload")
+    page.open_page("Upload")
     page.until(lambda: page.all("#at-files input[type=file]"))
     return page
 

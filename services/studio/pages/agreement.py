@@ -18,12 +18,7 @@ from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member
 from services.studio.releases import list_releases
 
-_USES = {
-    "store": "keep recordings",
-    "train": "train on them",
-    "release": "give releases out",
-    "generate": "make new sounds",
-}
+_USES = {"store": "keep recordings", "train": "train on them", "release": "give releases out", "generate": "make new sounds"}
 
 
 def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:

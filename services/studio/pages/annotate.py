@@ -30,32 +30,32 @@ class _AnnotateFunctions:
         self._context = context
         self.cache: Callable[[str], str | None] = lambda path: path
 
-    def start_annotating(self, member: str, given: Payload) -> Payload:
+    def start_annotating(self, member: str, payload: Payload) -> Payload:
         """The first segment to hear."""
         return self._answer_with_next(member, [])
 
-    def next_segment(self, member: str, given: Payload) -> Payload:
+    def next_segment(self, member: str, payload: Payload) -> Payload:
         """The next segment without this member's answer; those left for later come last."""
-        return self._answer_with_next(member, [str(id) for id in given.get("leave", [])][:5000])
+        return self._answer_with_next(member, [str(id) for id in payload.get("leave", [])][:5000])
 
-    def open_segment(self, member: str, given: Payload) -> Payload:
+    def open_segment(self, member: str, payload: Payload) -> Payload:
         """One segment by its id."""
-        return self._describe_progress(member) | self._load_with_facets(member, str(given["segment"]))
+        return self._describe_progress(member) | self._load_with_facets(member, str(payload["segment"]))
 
-    def save_answer(self, member: str, given: Payload) -> Payload:
+    def save_answer(self, member: str, payload: Payload) -> Payload:
         """Saves an answer; then gives the next segment, or the same one with everybody's answers."""
-        tags = {str(facet): [str(term) for term in terms] for facet, terms in dict(given.get("tags", {})).items()}
-        segment = str(given["segment"])
-        self._context.annotation_queue.save_answer(member, segment, tags, str(given.get("words", "")))
-        if given.get("go_on"):
-            return self.next_segment(member, given)
+        tags = {str(facet): [str(term) for term in terms] for facet, terms in dict(payload.get("tags", {})).items()}
+        segment = str(payload["segment"])
+        self._context.annotation_queue.save_answer(member, segment, tags, str(payload.get("words", "")))
+        if payload.get("go_on"):
+            return self.next_segment(member, payload)
         return {**self._describe_progress(member), "segment": self._load_segment(member, segment)}
 
-    def add_word(self, member: str, given: Payload) -> Payload:
+    def add_word(self, member: str, payload: Payload) -> Payload:
         """Adds a member's own word to the group's vocabulary."""
         if not member:
             return {"error": "Choose who you are at the top of the page first."}
-        term, label = self._context.vocabulary.add_term(str(given.get("facet", "")), str(given.get("word", "")), member)
+        term, label = self._context.vocabulary.add_term(str(payload.get("facet", "")), str(payload.get("word", "")), member)
         return {"term": term, "label": label, "facets": self._context.vocabulary.list_facets()}
 
     def _answer_with_next(self, member: str, leave: list[str]) -> Payload:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ _NOTHING_YET = "Sounds you make appear here, with everything needed to make them
 
 def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     gr.HTML(tag("p", _LEAD, class_="at-intro"))
-    form = _GenerateForm.create_form()
+    form = _GenerateForm()
     with gr.Row():
         make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
         stop = gr.Button("Stop", elem_id="at-stop", scale=1, min_width=90, interactive=False)
@@ -64,8 +63,8 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
 
     def load_values(member: str) -> tuple[Any, ...]:
         if not member:
-            nobody = {"sounds": [], "empty": "Choose who you are at the top of the page."}
-            return nobody, *_GenerateForm.apply_limits({}), gr.skip()
+            no_member = {"sounds": [], "empty": "Choose who you are at the top of the page."}
+            return no_member, *_GenerateForm.apply_limits({}), gr.skip()
         try:
             past = describe_sounds(history.read_history(context.store, member), "Before", _NOTHING_YET)
         except AudioTuneError as e:
@@ -73,13 +72,13 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
         message, limits = _read_service_limits(context)
         return past, *_GenerateForm.apply_limits(limits), message or gr.skip()
 
-    asked = make.click(
+    started = make.click(
         lambda: (render_message("Asking the generation service …"), gr.Button(interactive=False), gr.Button(interactive=True)),
         None,
         [news, make, stop],
         show_progress="hidden",
     )
-    generation = asked.then(
+    generation = started.then(
         on_make, [*form.parts, me], [news, new_sounds, past_sounds, form.seed], show_progress="hidden", concurrency_limit=4
     )
     generation.then(_reset_buttons, None, [make, stop], show_progress="hidden")
@@ -98,11 +97,7 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
 class _GenerateForm:
     """The inputs, in the order that `read_request` and `restore_values` use too. `limited`: those that the service limits."""
 
-    def __init__(self, parts: Sequence[Any], seed: Any, limited: list[Any]) -> None:
-        self.parts, self.seed, self.limited = list(parts), seed, limited
-
-    @classmethod
-    def create_form(cls) -> _GenerateForm:
+    def __init__(self) -> None:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 example = "a low drone that slowly opens, metallic"
@@ -130,8 +125,8 @@ class _GenerateForm:
                         label="Adapters", placeholder=example, max_length=300, elem_id="at-adapters", info=about
                     )
                     format = gr.Radio(_FORMATS, value="wav", label="File")
-        inputs = (prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters)
-        return cls(inputs, seed, limited=[seconds, sampler])
+        self.parts = [prompt, negative, seconds, steps, guidance, seed, locked, sampler, count, format, init, strength, adapters]
+        self.seed, self.limited = seed, [seconds, sampler]
 
     @staticmethod
     def read_request(given: tuple[Any, ...]) -> tuple[SoundRequest, Path | None]:

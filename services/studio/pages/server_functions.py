@@ -21,10 +21,10 @@ _log = logging.getLogger(__name__)
 def create_server_function(context: StudioContext, work: Callable[[str, Payload], Payload]) -> ServerFunction:
     """A function that a page may call: `work` takes the acting member ("" for nobody) and the payload of the page."""
 
-    def call(given: Payload, request: gr.Request) -> Payload:
+    def call(payload: Payload, request: gr.Request) -> Payload:
         try:
-            given = given if isinstance(given, dict) else {}
-            return work(find_acting_member(context, str(given.get("member", "")), request), given)
+            payload = payload if isinstance(payload, dict) else {}
+            return work(find_acting_member(context, str(payload.get("member", "")), request), payload)
         except AudioTuneError as e:
             return {"error": format_sentence(e)}
         except (TypeError, ValueError, KeyError, AttributeError):

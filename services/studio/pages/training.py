@@ -41,7 +41,7 @@ class _TrainingFunctions:
     def __init__(self, context: StudioContext) -> None:
         self._context = context
 
-    def read_training_status(self, member: str, given: Payload) -> Payload:
+    def read_training_status(self, member: str, payload: Payload) -> Payload:
         """The newest run as it is now, and whether this member may start one."""
         trainings = self._context.training_runs
         status = trainings.read_status()
@@ -51,7 +51,7 @@ class _TrainingFunctions:
             "run": self._describe_run(member, status) if status else None,
         }
 
-    def read_training_form(self, member: str, given: Payload) -> Payload:
+    def read_training_form(self, member: str, payload: Payload) -> Payload:
         """The checks before a training, and the form."""
         if refusal := self._context.training_runs.rights.explain_refusal(member):
             return {"error": refusal}
@@ -63,19 +63,19 @@ class _TrainingFunctions:
         boxes = [_describe_box(box, label) for name, label in _BOXES.items() if (box := form.find_field(name))]
         return {"lines": lines, "ready": True, "boxes": boxes}
 
-    def start_training(self, member: str, given: Payload) -> Payload:
+    def start_training(self, member: str, payload: Payload) -> Payload:
         """Starts a run with the chosen values."""
-        chosen = dict(given.get("chosen", {}))
+        chosen = dict(payload.get("chosen", {}))
         readiness = self._check_readiness()
         if not readiness.ready:
             return {"error": next(line.words for line in readiness.lines if line.kind == "bad")}
         self._context.training_runs.start_run(member, {name: str(chosen[name]) for name in _BOXES if name in chosen})
-        return self.read_training_status(member, given)
+        return self.read_training_status(member, payload)
 
-    def cancel_training(self, member: str, given: Payload) -> Payload:
+    def cancel_training(self, member: str, payload: Payload) -> Payload:
         """Asks for the end of the running training."""
         self._context.training_runs.cancel_run(member)
-        return self.read_training_status(member, given)
+        return self.read_training_status(member, payload)
 
     def _check_readiness(self) -> TrainingReadiness:
         store, answered = self._context.store, self._context.annotation_queue.list_answered_segments()

@@ -39,22 +39,15 @@ def build_upload_page(context: StudioContext, me: gr.BrowserState) -> PageRefres
     listed = _build_upload_list(context)
     report = gr.HTML(elem_id="at-upload-report")
 
-    def on_send(
-        paths: list[str] | None,
-        who_plays: list[str],
-        session_: str,
-        instrument_: str,
-        licence_: str,
-        chosen: str,
-        request: gr.Request,
-    ) -> tuple[Any, Any, Any]:
+    def on_send(request: gr.Request, *values: Any) -> tuple[Any, Any, Any]:
+        paths, contributors, session_name, instrument_name, chosen_licence, chosen = values
         member = find_acting_member(context, chosen, request)
         said = {
             "uploaded_by": member,
-            "contributors": tuple(who_plays or ()),
-            "session": session_.strip(),
-            "instrument": instrument_.strip(),
-            "licence": licence_ or "",
+            "contributors": tuple(contributors or ()),
+            "session": session_name.strip(),
+            "instrument": instrument_name.strip(),
+            "licence": chosen_licence or "",
         }
         kept, message = keep_and_start(context, [Path(p) for p in paths or []], said)
         return message, gr.File(value=None) if kept else gr.skip(), {"member": member, "sent": message if kept else ""}
@@ -63,8 +56,8 @@ def build_upload_page(context: StudioContext, me: gr.BrowserState) -> PageRefres
         return _render_reports(context, str(event.id or ""))
 
     # No generator: a function that was called runs to its end, also when the member leaves the page.
-    given = [files, people, session, instrument, licence, me]
-    send.click(on_send, given, [news, files, listed], show_progress="minimal", concurrency_limit=2)
+    inputs = [files, people, session, instrument, licence, me]
+    send.click(on_send, inputs, [news, files, listed], show_progress="minimal", concurrency_limit=2)
     listed.report(on_report, None, [report], show_progress="hidden").then(None, js=_TO_THE_REPORT)
     return PageRefresh(
         lambda member: (*_refresh_form(context, member), {"member": member}), [people, licence, listed], when_opened=False
@@ -109,22 +102,22 @@ class UploadFunctions:
     def __init__(self, context: StudioContext) -> None:
         self._context = context
 
-    def list_uploads(self, member: str, given: Payload) -> Payload:
+    def list_uploads(self, member: str, payload: Payload) -> Payload:
         """The newest uploads, and the number of segments to annotate."""
-        found = [self._describe_upload(member, status) for status in self._context.upload_runs.list_uploads()]
+        shown = [self._describe_upload(member, status) for status in self._context.upload_runs.list_uploads()]
         segments = len(self._context.library.current().segments)
-        done = any(upload["state"] == "done" for upload in found)
-        return {"uploads": found, "summary": f"{segments} segments wait on the Annotate page." if done else ""}
+        done = any(upload["state"] == "done" for upload in shown)
+        return {"uploads": shown, "summary": f"{segments} segments wait on the Annotate page." if done else ""}
 
-    def retry_upload(self, member: str, given: Payload) -> Payload:
+    def retry_upload(self, member: str, payload: Payload) -> Payload:
         """Prepares an upload again."""
-        self._context.upload_runs.retry_run(str(given["id"]), member)
-        return self.list_uploads(member, given)
+        self._context.upload_runs.retry_run(str(payload["id"]), member)
+        return self.list_uploads(member, payload)
 
-    def stop_upload(self, member: str, given: Payload) -> Payload:
+    def stop_upload(self, member: str, payload: Payload) -> Payload:
         """Asks for the end of an upload's run."""
-        self._context.upload_runs.stop_run(str(given["id"]), member)
-        return self.list_uploads(member, given)
+        self._context.upload_runs.stop_run(str(payload["id"]), member)
+        return self.list_uploads(member, payload)
 
     def _describe_upload(self, member: str, status: UploadStatus) -> Payload:
         upload, start = status.upload, status.start

@@ -66,15 +66,9 @@ class PasswordChecker:
 
 
 def issue_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:
-    """Makes an account with a generated password, or gives one a new password; returns it.
-
-    Raises:
-        AccessError: `owner` is no owner, or `member` is not in the agreement.
-    """
-    if not is_owner(store, owner):
-        raise AccessError("only owners make accounts", cure="ask an owner of the group")
-    if agreement.find_member(member) is None:
-        raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
+    """Creates an account with a generated password, or gives an account a new one; returns the password. Raises AccessError."""
+    _require_owner(store, owner, "make accounts")
+    _require_in_agreement(agreement, member)
     password = accounts.generate_password()
     if accounts.read_account(store, member) is None:
         accounts.create_account(store, member, password)
@@ -85,17 +79,14 @@ def issue_password(store: Store, agreement: Agreement, owner: str, member: str) 
 
 def add_member_identity(store: Store, agreement: Agreement, owner: str, member: str, identity: str) -> None:
     """Links an identity at the provider to a member. Raises AccessError as `issue_password` does, and for an invalid identity."""
-    if not is_owner(store, owner):
-        raise AccessError("only owners say who is who", cure="ask an owner of the group")
-    if agreement.find_member(member) is None:
-        raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
+    _require_owner(store, owner, "say who is who")
+    _require_in_agreement(agreement, member)
     identities.add_identity(store, member, identity)
 
 
 def remove_member_identity(store: Store, owner: str, identity: str) -> None:
     """Removes the link. Raises AccessError: no owner, the owner's only identity, or no such identity."""
-    if not is_owner(store, owner):
-        raise AccessError("only owners say who is who", cure="ask an owner of the group")
+    _require_owner(store, owner, "say who is who")
     own = [one.identity for one in identities.list_identities(store) if one.member == owner]
     if own == [identity.strip()]:
         raise AccessError("this is your own only way in", cure="let another owner forget it")
@@ -107,12 +98,22 @@ def is_owner(store: Store, member: str) -> bool:
     return account is not None and account.role == "owner"
 
 
+def _require_owner(store: Store, owner: str, action: str) -> None:
+    if not is_owner(store, owner):
+        raise AccessError(f"only owners {action}", cure="ask an owner of the group")
+
+
+def _require_in_agreement(agreement: Agreement, member: str) -> None:
+    if agreement.find_member(member) is None:
+        raise AccessError("choose a member of the agreement", cure="new members are added to the agreement first")
+
+
 class MemberTokens:
     """A token for each member, so that the generation service knows the member. Issued when needed, renewed, in memory only."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: dict[str, tuple[str, datetime]] = {}
+        self._tokens: dict[str, tuple[str, datetime]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, member: str) -> str:
@@ -121,8 +122,8 @@ class MemberTokens:
             return ""
         now = datetime.now(UTC)
         with self._lock:
-            text, ends = self._kept.get(member, ("", now))
+            text, ends = self._tokens.get(member, ("", now))
             if ends - now < _LIFE / 24:
                 text = tokens.issue_token(self._store, member, ("generate",), _LIFE / timedelta(days=1), now, label=LABEL)
-                self._kept[member] = (text, now + _LIFE)
+                self._tokens[member] = (text, now + _LIFE)
             return text

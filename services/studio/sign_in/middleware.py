@@ -88,12 +88,9 @@ class SignIn(ABC):
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4401})
         else:
-            await self._refuse_visitor(Request(scope))(scope, receive, send)
-
-    def _refuse_visitor(self, request: Request) -> Response:
-        if request.method in ("GET", "HEAD") and request.url.path == "/":
-            return self.render_sign_in()
-        return JSONResponse({"detail": "Not authenticated"}, 401, _SECURITY_HEADERS)
+            opens_start = scope["method"] in ("GET", "HEAD") and path == "/"
+            refusal = JSONResponse({"detail": "Not authenticated"}, 401, _SECURITY_HEADERS)
+            await (self.render_sign_in() if opens_start else refusal)(scope, receive, send)
 
     def set_session_cookie(self, response: Response, text: str, *, secure: bool) -> None:
         """Sets the cookie of the browser's session."""

@@ -41,24 +41,16 @@ class BrowserSession:
 SessionCheck = Callable[[BrowserSession], bool]
 
 
-def create_password_check(store: Store) -> SessionCheck:
-    """Checks that the member's password is the one the session began with; each hash has a salt of its own."""
-
-    def holds(session: BrowserSession) -> bool:
-        account = accounts.read_account(store, session.member)
-        return account is not None and account.password == session.proof
-
-    return holds
+def check_password(store: Store, session: BrowserSession) -> bool:
+    """Whether the member's password is the one that the session began with; each hash has a salt of its own."""
+    account = accounts.read_account(store, session.member)
+    return account is not None and account.password == session.proof
 
 
-def create_identity_check(store: Store) -> SessionCheck:
-    """Checks that the identity is still linked to this member."""
-
-    def holds(session: BrowserSession) -> bool:
-        link = identities.find_identity(store, session.proof)
-        return link is not None and link.member == session.member
-
-    return holds
+def check_identity(store: Store, session: BrowserSession) -> bool:
+    """Whether the identity is still linked to this member."""
+    link = identities.find_identity(store, session.proof)
+    return link is not None and link.member == session.member
 
 
 class SessionStore:
@@ -73,25 +65,25 @@ class SessionStore:
 
     def __init__(self, life_s: float, is_valid: SessionCheck | None, now: Callable[[], float] = time.monotonic) -> None:
         self._life_s, self._is_valid, self._now = life_s, is_valid, now
-        self._kept: dict[str, BrowserSession] = {}
+        self._sessions: dict[str, BrowserSession] = {}
         self._lock = threading.Lock()
 
     def begin(self, member: str, proof: str, id_token: str = "") -> str:
         """Begins a session; returns the text for the cookie."""
         text, now = secrets.token_urlsafe(32), self._now()
         with self._lock:
-            if len(self._kept) >= _MOST:
-                self._kept = {key: s for key, s in self._kept.items() if s.until > now}
-            while len(self._kept) >= _MOST:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[text] = BrowserSession(member, proof, id_token, now + self._life_s, now)
+            if len(self._sessions) >= _MOST:
+                self._sessions = {key: s for key, s in self._sessions.items() if s.until > now}
+            while len(self._sessions) >= _MOST:
+                self._sessions.pop(next(iter(self._sessions)))
+            self._sessions[text] = BrowserSession(member, proof, id_token, now + self._life_s, now)
         return text
 
     def find_member(self, text: str) -> str:
         """The member whose session has this cookie; "" for none."""
         now = self._now()
         with self._lock:
-            session = self._kept.get(text)
+            session = self._sessions.get(text)
         if session is None:
             return ""
         if session.until <= now:
@@ -102,12 +94,12 @@ class SessionStore:
     def renew(self, text: str, proof: str) -> None:
         """Gives a session a new proof: its member has just changed the password in it."""
         with self._lock:
-            if text in self._kept:
-                self._kept[text] = replace(self._kept[text], proof=proof)
+            if text in self._sessions:
+                self._sessions[text] = replace(self._sessions[text], proof=proof)
 
     def end(self, text: str) -> BrowserSession | None:
         with self._lock:
-            return self._kept.pop(text, None)
+            return self._sessions.pop(text, None)
 
     def _recheck_session(self, text: str, session: BrowserSession, now: float) -> bool:
         """Whether the session's proof is still valid; ends the session otherwise. An unreachable store ends no session."""
@@ -116,11 +108,11 @@ class SessionStore:
         except AudioTuneError:
             valid = True
         with self._lock:
-            kept = self._kept.get(text)
-            if kept is None or kept.proof != session.proof:  # ended or renewed meanwhile
-                return kept is not None
+            current = self._sessions.get(text)
+            if current is None or current.proof != session.proof:  # ended or renewed meanwhile
+                return current is not None
             if valid:
-                self._kept[text] = replace(kept, checked=now)
+                self._sessions[text] = replace(current, checked=now)
             else:
-                del self._kept[text]
+                del self._sessions[text]
         return valid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from services.studio.settings import load_studio_settings
 from services.studio.sign_in.credentials import PasswordChecker, issue_password
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
-from services.studio.sign_in.session_store import COOKIE, RECHECK_S, SessionStore, create_password_check
+from services.studio.sign_in.session_store import COOKIE, RECHECK_S, SessionStore, check_password
 from tests.fakes.seeded_store import agreement
 
 FIRST, SECOND = "patch cables", "ring modulator"
@@ -238,7 +239,7 @@ def test_a_store_that_is_away_takes_nobodys_session_and_tells_when_it_is_back(st
             return super().get(key)
 
     clock, flaky = Clock(), Away(store.root)
-    sessions = SessionStore(3600, create_password_check(flaky), clock)
+    sessions = SessionStore(3600, functools.partial(check_password, flaky), clock)
     text = sessions.begin("ben", "another hash")
     clock.now = 10
     assert sessions.find_member(text) == "ben"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hmac
 import json
 import shutil
@@ -38,7 +39,7 @@ from services.studio.sign_in.credentials import add_member_identity, remove_memb
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.oidc import OidcProvider
 from services.studio.sign_in.provider_page import ProviderSignIn
-from services.studio.sign_in.session_store import RECHECK_S, SessionStore, create_identity_check
+from services.studio.sign_in.session_store import RECHECK_S, SessionStore, check_identity
 from tests.fakes.oidc import Claims, FakeProvider, serving
 from tests.fakes.seeded_store import agreement
 
@@ -362,7 +363,7 @@ def test_a_store_that_is_away_takes_nobodys_session(store: FolderStore) -> None:
             raise StoreError("the store is away", where=key)
 
     clock = Clock()
-    sessions = SessionStore(3600, create_identity_check(Away(store.root)), clock)
+    sessions = SessionStore(3600, functools.partial(check_identity, Away(store.root)), clock)
     text = sessions.begin("ana", "u-1")
     clock.now = 100
     assert sessions.find_member(text) == "ana"
