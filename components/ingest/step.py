@@ -189,8 +189,8 @@ def _describe_and_store(
     path: Path, id: Digest, settings: Settings, store: Store, progress: Callable[[float], None]
 ) -> StoredDescription:
     described, suffix, words = describe_file(path, settings, progress)
-    fingerprint = store.put_blob(words.astype("<u4").tobytes(), ".fp")
-    known = StoredDescription(blob=store.put_blob(path, suffix), fingerprint=fingerprint, **dict(described))
+    blob = store.put_blob(path, suffix)  # the large one first: where it finds no room, nothing lies around
+    known = StoredDescription(blob=blob, fingerprint=store.put_blob(words.astype("<u4").tobytes(), ".fp"), **dict(described))
     if id not in known.blob:
         raise SourceError("the file changed while it was read", cure="wait until it is finished and run again")
     store.put(_description_key(id), known.model_dump_json().encode())
