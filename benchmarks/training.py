@@ -60,7 +60,7 @@ class UpstreamTraining:
         window = sa.window_frames
         audio, facts = np.zeros((len(sounds), sa.channels, window), np.float32), []
         for i, (prompt, sound) in enumerate(sounds):
-            data = sound.to_channels(sa.channels).resampled(sa.sample_rate_hz).data[:, :window]
+            data = sound.to_channels(sa.channels).resample(sa.sample_rate_hz).data[:, :window]
             audio[i, :, : data.shape[1]] = data
             mask = torch.arange(window) < data.shape[1]
             seconds = data.shape[1] / sa.sample_rate_hz
