@@ -12,7 +12,7 @@ from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
 from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
 from services.studio.vocabulary import StoredVocabulary
-from tests.fakes.seeded_store import Seeded, answer, copy_of, seed
+from tests.fakes.seeded_store import Seeded, answer, seed
 
 
 class TwoWords(StoredVocabulary):
@@ -28,11 +28,6 @@ class TwoWords(StoredVocabulary):
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
     return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=2, segment_s=0.2)
-
-
-@pytest.fixture
-def group(seeded: Seeded, tmp_path: Path) -> Seeded:
-    return copy_of(seeded, tmp_path / "store")
 
 
 @pytest.fixture

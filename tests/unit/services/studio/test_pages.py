@@ -27,17 +27,12 @@ from services.studio.member_export import count_contribution, export_member_data
 from services.studio.releases import find_aliases, list_releases, read_evaluation_report
 from services.studio.settings import load_studio_settings
 from services.studio.waveform import compute_peaks
-from tests.fakes.seeded_store import Seeded, agreement, answer, copy_of, seed, tone
+from tests.fakes.seeded_store import Seeded, agreement, answer, seed, tone
 
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
     return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=2, segment_s=0.3)
-
-
-@pytest.fixture
-def group(seeded: Seeded, tmp_path: Path) -> Seeded:
-    return copy_of(seeded, tmp_path / "store")
 
 
 def test_settings_come_from_the_environment_and_flags_win() -> None:

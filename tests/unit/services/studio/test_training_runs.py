@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,7 @@ from services.studio.settings import load_studio_settings
 from services.studio.training_runs import TrainingRuns, TrainingStart, TrainingStatus
 from services.studio.vocabulary import StoredVocabulary
 from tests.fakes.runner import ScriptedRunner
-from tests.fakes.seeded_store import Seeded, agreement, answer, copy_of, seed
+from tests.fakes.seeded_store import Seeded, agreement, answer, seed
 
 OPEN = RunRights("members", signs_in=False, owns=lambda member: False)
 SIGNED_IN = RunRights("members", signs_in=True, owns=lambda member: member == "ana")
@@ -28,16 +27,6 @@ SIGNED_IN = RunRights("members", signs_in=True, owns=lambda member: member == "a
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
     return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=2, segment_s=0.3)
-
-
-@pytest.fixture
-def group(seeded: Seeded, tmp_path: Path) -> Seeded:
-    return copy_of(seeded, tmp_path / "store")
-
-
-@pytest.fixture
-def runner() -> ScriptedRunner:
-    return ScriptedRunner()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from services.studio.run_records import RunRights
 from services.studio.settings import StudioSettings
 from services.studio.upload_runs import UploadRuns
 from tests.fakes.runner import ScriptedRunner
-from tests.fakes.seeded_store import Seeded, copy_of, seed, tone
+from tests.fakes.seeded_store import Seeded, seed, tone
 
 SAID: dict[str, object] = {"uploaded_by": "ana", "contributors": ("ana",), "session": "", "instrument": "", "licence": "CC0-1.0"}
 STEPS = (
@@ -30,16 +30,6 @@ RIGHTS = RunRights("members", signs_in=False, owns=lambda member: False)
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
     return seed(tmp_path_factory.mktemp("seeded") / "store", segments_each=1, segment_s=0.2)
-
-
-@pytest.fixture
-def group(seeded: Seeded, tmp_path: Path) -> Seeded:
-    return copy_of(seeded, tmp_path / "store")
-
-
-@pytest.fixture
-def runner() -> ScriptedRunner:
-    return ScriptedRunner()
 
 
 def studio(tmp_path: Path, runner: ScriptedRunner) -> StudioContext:
