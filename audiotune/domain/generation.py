@@ -165,9 +165,9 @@ class GenerationRequest(FrozenModel):
         return f"{self.prompt}, {self.key}" if self.key else self.prompt
 
 
-def record_key(sound: Digest) -> str:
-    """Store key of the record of a generated sound."""
-    return GENERATIONS.key(f"{sound}.json")
+def record_key(sound: Digest, member: str = "") -> str:
+    """Store key of the record of a generated sound: of the one who made it first, or of a member who made the same bytes later."""
+    return GENERATIONS.key(sound, f"{member}.json") if member else GENERATIONS.key(f"{sound}.json")
 
 
 class GenerationRecord(FrozenModel):
@@ -201,11 +201,6 @@ class GenerationRecord(FrozenModel):
     notice: str = ""
     member: str = Field(default="", description="who requested it; empty or `anyone` without sign-in")
     made: datetime = Field(default_factory=lambda: datetime.now(UTC))
-
-    @property
-    def record_key(self) -> str:
-        """Store key of this record."""
-        return record_key(self.sound)
 
     def file_tags(self) -> dict[str, str]:
         """Tags for the sound file."""

@@ -117,7 +117,7 @@ RELEASES = Prefix(f"{_MANIFESTS}releases/", "cards of releases, by name and vers
 VOCABULARY = Prefix(f"{_MANIFESTS}vocabulary/", "words that members added", "studio", "studio, annotate_merge", _PREPARED)
 GENERATIONS = Prefix(
     f"{_MANIFESTS}generations/",
-    "one record a generated sound: prompt, seed, release, member",
+    "one record for each maker of a generated sound: prompt, seed, release, member",
     "generation",
     "generation",
     {"studio": "gd", "generation": "gp", "pipelines": "g"},

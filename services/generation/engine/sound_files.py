@@ -14,6 +14,7 @@ from audiotune.domain.generation import Format, GenerationRecord, GenerationRequ
 from audiotune.store.layout import SOUNDS
 from audiotune.store.port import Store, compute_digest
 from services.generation.engine.request_planning import GenerationPlan
+from services.generation.engine.sound_records import write_sound_record
 from services.generation.engine.work import LoadedRelease
 from services.generation.errors import OutOfBoundsError
 
@@ -42,7 +43,7 @@ class SoundFileWriter:
         record = GenerationRecord(sound=digest, blob=blob, member=self.member, **facts)
         if self.store:
             self.store.put(record.blob, data)
-            self.store.put(record.record_key, record.model_dump_json().encode())
+            write_sound_record(self.store, record)
         return data, record
 
     def _record_facts(self, asked: Any) -> dict[str, Any]:
