@@ -21,11 +21,10 @@ from audiotune.governance import (
     Agreement,
     decide_policy,
     load_agreement,
-    publish_agreement,
     read_consents,
     read_current_agreement,
 )
-from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.writer import GovernanceWriter, open_governance_writer
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
 from audiotune.store.layout import DESCRIPTIONS, RECORDINGS
@@ -52,6 +51,7 @@ class IngestResult:
     """The files of a source: imported, refused, or with the same bytes as another."""
 
     agreement: Agreement
+    governance: GovernanceWriter
     rows: dict[Digest, Recording] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
@@ -69,7 +69,8 @@ def run_step(
         AgreementError: no agreement is in force, or the given one does not fit.
         StoreError: the store is unreachable or full; finished descriptions are kept.
     """
-    intake = IngestResult(_require_agreement(settings.agreement, store))
+    governance = open_governance_writer(store)
+    intake = IngestResult(_require_agreement(settings.agreement, store, governance), governance)
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
         source = open_source(settings, Path(scratch), store)
         intake.refused += [(printable_name(name), reason) for name, reason in source.refused]
@@ -90,10 +91,10 @@ def run_step(
     return StepResult({"recordings_key": key}, _compute_metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
 
 
-def _require_agreement(path: str, store: Store) -> Agreement:
+def _require_agreement(path: str, store: Store, governance: GovernanceWriter) -> Agreement:
     if path:
         agreement = load_agreement(Path(path).expanduser())
-        publish_agreement(store, agreement)
+        governance.publish_agreement(agreement)
         return agreement
     current = read_current_agreement(store)
     if current is None:
@@ -149,7 +150,7 @@ def _ingest_file(
     else:
         known = _describe_and_store(path, id, settings, store, progress)
         intake.decoded_s += known.frames / known.sample_rate_hz
-    record_standing_consents(store, intake.agreement, id, facts.contributors)
+    intake.governance.record_standing_consents(intake.agreement, id, facts.contributors)
     intake.rows[id] = Recording(
         id=id,
         name=name,

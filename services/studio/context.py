@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from audiotune.access.owners import is_owner
+from audiotune.access.writer import AccessWriter, open_access_writer
 from audiotune.errors import AgreementError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.outside.kubeflow import Kubeflow
@@ -20,7 +22,7 @@ from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
 from services.studio.run_records import RunRights
 from services.studio.settings import StudioSettings
-from services.studio.sign_in.credentials import MemberTokens, is_owner
+from services.studio.sign_in.credentials import MemberTokens
 from services.studio.sign_in.session_store import SessionStore, check_identity, check_password
 from services.studio.training_runs import TrainingRuns
 from services.studio.upload_runs import UploadRuns
@@ -42,6 +44,7 @@ class StudioContext:
     generation: HttpGenerationClient
     training_runs: TrainingRuns
     sessions: SessionStore
+    access: AccessWriter
 
     @property
     def requires_sign_in(self) -> bool:
@@ -86,7 +89,8 @@ def create_context(
 
     preparer = preparer or _create_runner(settings, store, "prepare")
     trainer = trainer or _create_runner(settings, store, "tune")
-    service_tokens = MemberTokens(store) if signs_in else None
+    access, sessions = open_access_writer(store), create_session_store(settings, store)
+    service_tokens = MemberTokens(access, sessions.find_ticket_of) if signs_in else None
     return StudioContext(
         settings=settings,
         store=store,
@@ -96,7 +100,8 @@ def create_context(
         upload_runs=UploadRuns(store, preparer, library, RunRights("members", signs_in, owns)),
         generation=HttpGenerationClient(settings.generation_url, settings.generation_limit_s, service_tokens),
         training_runs=TrainingRuns(store, trainer, RunRights(settings.releases_by, signs_in, owns)),
-        sessions=create_session_store(settings, store),
+        sessions=sessions,
+        access=access,
     )
 
 

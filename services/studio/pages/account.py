@@ -10,14 +10,15 @@ from typing import Any
 import gradio as gr
 
 from audiotune.access import accounts, identities, tokens
+from audiotune.access.owners import is_owner
 from audiotune.access.tokens import Token
-from audiotune.errors import AccessError, AudioTuneError
+from audiotune.errors import AudioTuneError
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
 from services.studio.pages import PageRefresh
-from services.studio.pages.header import find_account, find_present_member, read_session_cookie
-from services.studio.sign_in.credentials import LABEL, add_member_identity, is_owner, issue_password, remove_member_identity
+from services.studio.pages.header import find_account, find_ticket, read_session_cookie
+from services.studio.sign_in.credentials import LABEL
 
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
@@ -48,14 +49,11 @@ def _build_password_form(context: StudioContext) -> None:
     change, news = gr.Button("Change it", elem_id="at-password-change"), gr.HTML(elem_id="at-password-news")
 
     def on_change(old: str, new: str, request: gr.Request) -> tuple[Any, str, str]:
-        member = find_account(context, request)
         try:
-            if accounts.verify_password(context.store, member, old) is None:
-                raise AccessError("the password now is not right", cure="type it again")
-            changed = accounts.change_password(context.store, member, new)
+            changed = context.access.change_password(find_ticket(context, request), old, new)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), "", ""
-        context.sessions.renew(read_session_cookie(request), changed.password)
+        context.sessions.renew(read_session_cookie(request), changed.account.password, changed.ticket)
         return render_message("Changed. You stay signed in here; everywhere else you are signed out.", "good"), "", ""
 
     change.click(on_change, [old, new], [news, old, new])
@@ -76,9 +74,7 @@ def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
     def on_make(purpose: str, days: int, request: gr.Request) -> tuple[Any, Any, Any]:
         member = find_account(context, request)
         try:
-            if not find_present_member(context, "", request):
-                raise AccessError("you are no member of the agreement", cure="an owner adds you to the agreement first")
-            text = tokens.issue_token(context.store, member, ("generate",), days, label=purpose.strip())
+            text = context.access.issue_token(find_ticket(context, request), ("generate",), days, purpose.strip())
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return _render_secret("Copy it now; it is not shown again.", text), *_show_tokens(context, member)
@@ -86,9 +82,7 @@ def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
     def on_end(id: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
         member = find_account(context, request)
         try:
-            if id not in {token.id for token in _list_own_tokens(context, member)}:
-                raise AccessError("choose one of your tokens", cure="it may have ended already")
-            tokens.revoke_token(context.store, str(id))
+            context.access.revoke_token(find_ticket(context, request), str(id))
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return render_message("Ended; services notice within two seconds.", "good"), *_show_tokens(context, member)
@@ -107,7 +101,7 @@ def _build_account_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown:
     def on_make(member: str | None, request: gr.Request) -> tuple[Any, Any, Any]:
         owner = find_account(context, request)
         try:
-            password = issue_password(context.store, context.require_agreement(), owner, member or "")
+            password = context.access.issue_password(find_ticket(context, request), member or "")
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return _render_secret(f"Give {member} this password; it is not shown again.", password), *_show_accounts(context, owner)
@@ -129,7 +123,7 @@ def _build_identity_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown
     def on_add(member: str | None, identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
         owner = find_account(context, request)
         try:
-            add_member_identity(context.store, context.require_agreement(), owner, member or "", identity)
+            context.access.add_identity(find_ticket(context, request), member or "", identity)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return render_message(f"{identity.strip()} is {member} from now on.", "good"), *_show_accounts(context, owner)
@@ -137,7 +131,7 @@ def _build_identity_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown
     def on_remove(identity: str, request: gr.Request) -> tuple[Any, Any, Any]:
         owner = find_account(context, request)
         try:
-            remove_member_identity(context.store, owner, identity)
+            context.access.remove_identity(find_ticket(context, request), identity)
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return render_message("Forgotten; their session ends within seconds.", "good"), *_show_accounts(context, owner)

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 from starlette.requests import Request
 
+from audiotune.access.owners import is_owner
 from audiotune.governance import Agreement, read_current_agreement
 from services.studio.context import StudioContext
-from services.studio.sign_in.credentials import is_owner
 from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
 from services.studio.theme import build_widget
 
@@ -45,6 +45,11 @@ def read_session_cookie(request: gr.Request) -> str:
     """The value of this browser's session cookie; "" for none."""
     cookies = request.request.cookies if request.request else {}
     return cookies.get(COOKIE_OF_HOST) or cookies.get(COOKIE) or ""
+
+
+def find_ticket(context: StudioContext, request: gr.Request) -> str:
+    """The ticket of this browser's session, with which its member's own writes are asked for."""
+    return context.sessions.find_ticket(read_session_cookie(request))
 
 
 def build_header_value(context: StudioContext, member: str, account: str = "") -> dict[str, Any]:

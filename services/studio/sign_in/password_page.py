@@ -28,7 +28,7 @@ class PasswordSignIn(SignIn):
     own_paths = ("/login",)
 
     def __init__(self, context: StudioContext, checker: PasswordChecker | None = None) -> None:
-        self._checker = checker or PasswordChecker(context.store)
+        self._checker = checker or PasswordChecker(context.access)
         super().__init__(context, [Route("/login", self._handle_login, methods=["GET", "POST"])])
 
     def render_sign_in(self) -> Response:
@@ -39,13 +39,13 @@ class PasswordSignIn(SignIn):
             return redirect_to_start()
         wants_page = "text/html" in request.headers.get("accept", "")
         form = await _read_form(request)
-        account = await run_in_threadpool(self._checker, form.get("username", ""), form.get("password", ""))
-        if account is None:
+        found = await run_in_threadpool(self._checker, form.get("username", ""), form.get("password", ""))
+        if found is None:
             if wants_page:
                 return render_page("Audio Tune", _WRONG, _render_form(), status=400)
             return JSONResponse({"detail": _WRONG}, 400)
         response = redirect_to_start() if wants_page else JSONResponse({"success": True})
-        session = self._sessions.begin(account.member, account.password)
+        session = self._sessions.begin(found.account.member, found.account.password, ticket=found.ticket)
         self.set_session_cookie(response, session, secure=self.secure or _is_https(request))
         return response
 

@@ -29,6 +29,7 @@ class BrowserSession:
     Attributes:
         proof: the identity, or the password's hash as the account keeps it.
         id_token: the provider's, for the sign-out there.
+        ticket: what the member's own writes are asked for with.
     """
 
     member: str
@@ -36,6 +37,7 @@ class BrowserSession:
     id_token: str = field(repr=False)
     until: float
     checked: float
+    ticket: str = field(default="", repr=False)
 
 
 SessionCheck = Callable[[BrowserSession], bool]
@@ -68,7 +70,7 @@ class SessionStore:
         self._sessions: dict[str, BrowserSession] = {}
         self._lock = threading.Lock()
 
-    def begin(self, member: str, proof: str, id_token: str = "") -> str:
+    def begin(self, member: str, proof: str, id_token: str = "", ticket: str = "") -> str:
         """Begins a session; returns the text for the cookie."""
         text, now = secrets.token_urlsafe(32), self._now()
         with self._lock:
@@ -76,7 +78,7 @@ class SessionStore:
                 self._sessions = {key: s for key, s in self._sessions.items() if s.until > now}
             while len(self._sessions) >= _MOST:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[text] = BrowserSession(member, proof, id_token, now + self._life_s, now)
+            self._sessions[text] = BrowserSession(member, proof, id_token, now + self._life_s, now, ticket)
         return text
 
     def find_member(self, text: str) -> str:
@@ -91,11 +93,22 @@ class SessionStore:
             return ""
         return session.member if now - session.checked <= RECHECK_S or self._recheck_session(text, session, now) else ""
 
-    def renew(self, text: str, proof: str) -> None:
-        """Gives a session a new proof: its member has just changed the password in it."""
+    def find_ticket(self, text: str) -> str:
+        """The ticket of the session that has this cookie; "" for none."""
+        with self._lock:
+            session = self._sessions.get(text)
+        return session.ticket if session else ""
+
+    def find_ticket_of(self, member: str) -> str:
+        """The ticket of the member's newest session; "" for none."""
+        with self._lock:
+            return next((s.ticket for s in reversed(self._sessions.values()) if s.member == member), "")
+
+    def renew(self, text: str, proof: str, ticket: str = "") -> None:
+        """Gives a session a new proof and ticket: its member has just changed the password in it."""
         with self._lock:
             if text in self._sessions:
-                self._sessions[text] = replace(self._sessions[text], proof=proof)
+                self._sessions[text] = replace(self._sessions[text], proof=proof, ticket=ticket)
 
     def end(self, text: str) -> BrowserSession | None:
         with self._lock:

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from audiotune.access import accounts, tokens
+from audiotune.access.owners import issue_password
+from audiotune.access.writer import StoreAccessWriter
 from audiotune.errors import AccessError, StoreError
+from audiotune.governance import publish_agreement
 from audiotune.store import FolderStore
 from services.studio.context import create_context
 from services.studio.settings import load_studio_settings
-from services.studio.sign_in.credentials import WITHIN_S, WRONG, MemberTokens, PasswordChecker, issue_password
+from services.studio.sign_in.credentials import WITHIN_S, WRONG, MemberTokens, PasswordChecker
 from tests.fakes.seeded_store import agreement, seed
 
 
@@ -37,7 +40,7 @@ class Clock:
 
 
 def test_only_members_sign_in(store: FolderStore) -> None:
-    check_password = PasswordChecker(store)
+    check_password = PasswordChecker(StoreAccessWriter(store))
     assert check_password("ana", "patch cables")
     assert check_password(" ana ", "patch cables")
     assert not check_password("ana", "patch cable")
@@ -48,7 +51,7 @@ def test_only_members_sign_in(store: FolderStore) -> None:
 def test_guessing_is_slowed_for_one_name_only_and_ends(store: FolderStore) -> None:
     accounts.create_account(store, "ben", "ring modulator", work=1)
     clock = Clock()
-    check_password = PasswordChecker(store, clock)
+    check_password = PasswordChecker(StoreAccessWriter(store), clock)
     for _ in range(WRONG):
         assert not check_password("ana", "a guess")
     assert not check_password("ana", "patch cables")  # right, but not looked at
@@ -58,7 +61,7 @@ def test_guessing_is_slowed_for_one_name_only_and_ends(store: FolderStore) -> No
 
 
 def test_a_right_password_forgives_the_wrong_ones(store: FolderStore) -> None:
-    check_password = PasswordChecker(store)
+    check_password = PasswordChecker(StoreAccessWriter(store))
     for _ in range(2):
         for _ in range(WRONG - 1):
             assert not check_password("ana", "a guess")
@@ -66,11 +69,13 @@ def test_a_right_password_forgives_the_wrong_ones(store: FolderStore) -> None:
 
 
 def test_no_sign_in_while_the_store_does_not_answer(store: FolderStore) -> None:
-    assert not PasswordChecker(AwayStore(store.root))("ana", "patch cables")
+    assert not PasswordChecker(StoreAccessWriter(AwayStore(store.root)))("ana", "patch cables")
 
 
 def test_the_studio_asks_in_the_members_name_with_one_token(store: FolderStore) -> None:
-    passes = MemberTokens(store)
+    publish_agreement(store, agreement())
+    access = StoreAccessWriter(store)
+    passes = MemberTokens(access, access.vouch_for)
     text = passes("ana")
     assert passes("ana") == text
     assert tokens.check_token(store, text, "generate").member == "ana"

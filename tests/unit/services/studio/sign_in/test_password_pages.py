@@ -18,12 +18,13 @@ from starlette.routing import Route
 
 from audiotune.access import accounts, tokens
 from audiotune.access.__main__ import main as access
+from audiotune.access.owners import issue_password
 from audiotune.errors import AccessError, StoreError
 from audiotune.governance import publish_agreement
 from audiotune.store import FolderStore
 from services.studio.context import create_context, create_session_store
 from services.studio.settings import load_studio_settings
-from services.studio.sign_in.credentials import PasswordChecker, issue_password
+from services.studio.sign_in.credentials import PasswordChecker
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
 from services.studio.sign_in.session_store import COOKIE, RECHECK_S, SessionStore, check_password
@@ -61,7 +62,7 @@ class Studio:
         settings = load_studio_settings({}, store=store.url, access="members", **more)
         context = create_context(settings)
         self.context = replace(context, sessions=create_session_store(settings, store, self.clock))
-        sign_in = PasswordSignIn(self.context, PasswordChecker(store, self.clock))
+        sign_in = PasswordSignIn(self.context, PasswordChecker(self.context.access, self.clock))
         self._app = Starlette(
             routes=[Route("/{path:path}", _show_member, methods=["GET", "POST"])], middleware=[sign_in.middleware()]
         )

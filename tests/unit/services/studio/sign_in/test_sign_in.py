@@ -30,12 +30,12 @@ from starlette.routing import Route
 
 from audiotune.access import accounts, identities
 from audiotune.access.__main__ import main as access
+from audiotune.access.owners import add_member_identity, remove_member_identity
 from audiotune.errors import AccessError, SettingsError, StoreError
 from audiotune.governance import publish_agreement
 from audiotune.store import FolderStore
 from services.studio.context import StudioContext, create_context, create_session_store
 from services.studio.settings import StudioSettings, load_studio_settings
-from services.studio.sign_in.credentials import add_member_identity, remove_member_identity
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.oidc import OidcProvider
 from services.studio.sign_in.provider_page import ProviderSignIn

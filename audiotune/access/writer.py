@@ -1,0 +1,210 @@
+"""The port by which members' accounts, identities and tokens are written: into the store, or by the governance service.
+
+Each write asks for a ticket, which a sign-in gives: a program that only holds a key of the service is no member and no owner.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from pydantic import Field
+
+from audiotune.access import accounts, owners, tokens
+from audiotune.access.accounts import Account
+from audiotune.access.tickets import FRESH_S, LIFE_S, SignInTicket, TicketSigner
+from audiotune.domain.frozen_model import FrozenModel
+from audiotune.domain.member import MemberId, require_member_id
+from audiotune.domain.recording import Digest
+from audiotune.errors import AccessError, AgreementError, ForbiddenError
+from audiotune.governance import Agreement, Consent, read_current_agreement, record_consent
+from audiotune.governance.agreement import Use
+from audiotune.governance.service_client import GovernanceServiceClient, find_service
+from audiotune.store.port import Store
+
+
+class VerifiedSignIn(FrozenModel):
+    """A member whose password was right."""
+
+    account: Account
+    ticket: str = Field(repr=False)
+
+
+class AccessWriter(Protocol):
+    """What the studio writes for members. Raises AccessError and ForbiddenError, as the functions that do the work."""
+
+    def verify_password(self, member: str, password: str) -> VerifiedSignIn | None:
+        """The account and a ticket; None for a wrong name or password."""
+        ...
+
+    def vouch_for(self, member: str) -> str:
+        """A ticket for a member who signed in at a provider, which this program checked."""
+        ...
+
+    def change_password(self, ticket: str, old: str, new: str) -> VerifiedSignIn:
+        """The member's own password. Ends all tickets of the member and gives a new one."""
+        ...
+
+    def issue_password(self, ticket: str, member: str) -> str:
+        """An owner makes an account, or resets its password; returns the password."""
+        ...
+
+    def add_identity(self, ticket: str, member: str, identity: str) -> None:
+        """An owner says who a person of the provider is."""
+        ...
+
+    def remove_identity(self, ticket: str, identity: str) -> None:
+        """An owner forgets a person of the provider."""
+        ...
+
+    def issue_token(self, ticket: str, scopes: Iterable[str], days: float, label: str = "") -> str:
+        """A token of the member's own, and its text."""
+        ...
+
+    def revoke_token(self, ticket: str, id: str) -> None:
+        """Ends a token of the member's own."""
+        ...
+
+    def record_consent(self, ticket: str, recording: Digest, uses: tuple[Use, ...]) -> Consent:
+        """The member's own consent to the uses of a recording; none takes all back."""
+        ...
+
+
+class StoreAccessWriter:
+    """Writes into the store, with the rights of this process.
+
+    Args:
+        vouched_owners: whether an owner whom the caller vouches for may act on others' accounts. The service says no: whoever
+            took over the studio could vouch for anybody.
+        key: signs tickets; empty: one that ends with this process.
+        now: seconds since 1970.
+    """
+
+    def __init__(self, store: Store, *, vouched_owners: bool = True, key: str = "", now: Callable[[], float] = time.time) -> None:
+        self._store, self._vouched_owners = store, vouched_owners
+        self._signer = TicketSigner(key.encode() or secrets.token_bytes(32), now)
+
+    def verify_password(self, member: str, password: str) -> VerifiedSignIn | None:
+        account = accounts.verify_password(self._store, member, password)
+        return self._sign_in(account) if account else None
+
+    def vouch_for(self, member: str) -> str:
+        return self._signer.sign(require_member_id(member), "", vouched=True)
+
+    def change_password(self, ticket: str, old: str, new: str) -> VerifiedSignIn:
+        member = self._require_account(ticket).member
+        if accounts.verify_password(self._store, member, old) is None:
+            raise AccessError("the password now is not right", cure="type it again")
+        return self._sign_in(accounts.change_password(self._store, member, new))
+
+    def issue_password(self, ticket: str, member: str) -> str:
+        return owners.issue_password(self._store, self._require_agreement(), self.require_owner(ticket), member)
+
+    def add_identity(self, ticket: str, member: str, identity: str) -> None:
+        owners.add_member_identity(self._store, self._require_agreement(), self.require_owner(ticket), member, identity)
+
+    def remove_identity(self, ticket: str, identity: str) -> None:
+        owners.remove_member_identity(self._store, self.require_owner(ticket), identity)
+
+    def issue_token(self, ticket: str, scopes: Iterable[str], days: float, label: str = "") -> str:
+        wanted = tuple(scopes)
+        if not set(wanted) <= {"generate", "read"}:
+            raise ForbiddenError("members' own tokens generate and read", cure="an operator issues others on the command line")
+        return tokens.issue_token(self._store, self._require_member(ticket), wanted, days, label=label)
+
+    def revoke_token(self, ticket: str, id: str) -> None:
+        member = self._require_account(ticket).member
+        if id not in {token.id for token in tokens.list_tokens(self._store) if token.member == member}:
+            raise AccessError("choose one of your tokens", cure="it may have ended already")
+        tokens.revoke_token(self._store, id)
+
+    def record_consent(self, ticket: str, recording: Digest, uses: tuple[Use, ...]) -> Consent:
+        member = self._require_member(ticket)
+        consent = Consent(
+            recording=recording,
+            contributor=member,
+            uses=uses,
+            basis=f"studio, signed in as {member}",
+            agreement=self._require_agreement().digest,
+        )
+        record_consent(self._store, consent)
+        return consent
+
+    def require_owner(self, ticket: str) -> MemberId:
+        """The owner of a ticket. Raises AccessError: no fresh one, or no owner's. Raises ForbiddenError: one that was vouched for."""
+        found = self._require_account(ticket, FRESH_S)
+        if found.vouched and not self._vouched_owners:
+            cure = "an operator does it on the command line: python -m audiotune.access, in the governance service's pod"
+            raise ForbiddenError("with a sign-in provider the studio cannot act for owners", cure=cure)
+        if not owners.is_owner(self._store, found.member):
+            raise AccessError("only owners do this", cure="ask an owner of the group")
+        return found.member
+
+    def _sign_in(self, account: Account) -> VerifiedSignIn:
+        return VerifiedSignIn(account=account, ticket=self._signer.sign(account.member, account.password))
+
+    def _require_account(self, ticket: str, age_s: float = LIFE_S) -> SignInTicket:
+        def find_password(member: str) -> str | None:
+            account = accounts.read_account(self._store, member)
+            return account.password if account else None
+
+        return self._signer.check(ticket, find_password, age_s)
+
+    def _require_member(self, ticket: str) -> MemberId:
+        """The ticket's member, who must be in the group: an account outlives a membership."""
+        member = self._require_agreement().find_member(self._require_account(ticket).member)
+        if member is None:
+            raise AccessError("you are no member of the agreement", cure="an owner adds you to the agreement first")
+        if member.left:
+            raise ForbiddenError("you have left the group", cure="ask an owner of the group")
+        return member.id
+
+    def _require_agreement(self) -> Agreement:
+        agreement = read_current_agreement(self._store)
+        if agreement is None:
+            raise AgreementError("the store holds no agreement yet", cure="publish it with the first ingest")
+        return agreement
+
+
+class ServiceAccessWriter:
+    """Asks the governance service."""
+
+    def __init__(self, service: GovernanceServiceClient) -> None:
+        self._service = service
+
+    def verify_password(self, member: str, password: str) -> VerifiedSignIn | None:
+        found = self._service.call("verify_password", member=member, password=password)
+        return VerifiedSignIn.model_validate(found) if found else None
+
+    def vouch_for(self, member: str) -> str:
+        return str(self._service.call("vouch_for", member=member))
+
+    def change_password(self, ticket: str, old: str, new: str) -> VerifiedSignIn:
+        return VerifiedSignIn.model_validate(self._service.call("change_password", ticket=ticket, old=old, new=new))
+
+    def issue_password(self, ticket: str, member: str) -> str:
+        return str(self._service.call("issue_password", ticket=ticket, member=member))
+
+    def add_identity(self, ticket: str, member: str, identity: str) -> None:
+        self._service.call("add_identity", ticket=ticket, member=member, identity=identity)
+
+    def remove_identity(self, ticket: str, identity: str) -> None:
+        self._service.call("remove_identity", ticket=ticket, identity=identity)
+
+    def issue_token(self, ticket: str, scopes: Iterable[str], days: float, label: str = "") -> str:
+        return str(self._service.call("issue_token", ticket=ticket, scopes=list(scopes), days=days, label=label))
+
+    def revoke_token(self, ticket: str, id: str) -> None:
+        self._service.call("revoke_token", ticket=ticket, id=id)
+
+    def record_consent(self, ticket: str, recording: Digest, uses: tuple[Use, ...]) -> Consent:
+        found = self._service.call("record_consent", ticket=ticket, recording=recording, uses=list(uses))
+        return Consent.model_validate(found)
+
+
+def open_access_writer(store: Store) -> AccessWriter:
+    """The service that AUDIOTUNE_GOVERNANCE_URL names; the store itself where it is unset."""
+    service = find_service()
+    return ServiceAccessWriter(service) if service else StoreAccessWriter(store)

@@ -1,0 +1,60 @@
+"""The port by which agreements and consents are written: into the store, or by the governance service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from audiotune.domain.recording import Digest
+from audiotune.governance.agreement import Agreement, publish_agreement
+from audiotune.governance.consent import Consent, record_standing_consents
+from audiotune.governance.service_client import GovernanceServiceClient, find_service
+from audiotune.store.port import Store
+
+
+class GovernanceWriter(Protocol):
+    """What ingest writes."""
+
+    def publish_agreement(self, agreement: Agreement) -> str:
+        """As `agreement.publish_agreement`. The service asks for an owner where another version is in force."""
+        ...
+
+    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+        """As `consent.record_standing_consents`. Raises AgreementError where this agreement is no longer in force."""
+        ...
+
+
+class StoreGovernanceWriter:
+    """Writes into the store, with the rights of this process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def publish_agreement(self, agreement: Agreement) -> str:
+        return publish_agreement(self._store, agreement)
+
+    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+        return record_standing_consents(self._store, agreement, recording, contributors)
+
+
+class ServiceGovernanceWriter:
+    """Asks the governance service."""
+
+    def __init__(self, service: GovernanceServiceClient) -> None:
+        self._service = service
+
+    def publish_agreement(self, agreement: Agreement) -> str:
+        return str(self._service.call("publish_agreement", agreement=agreement.model_dump(mode="json")))
+
+    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+        people = list(contributors)
+        records = self._service.call(
+            "record_standing_consents", agreement=agreement.digest, recording=recording, contributors=people
+        )
+        return [Consent.model_validate(record) for record in records]
+
+
+def open_governance_writer(store: Store) -> GovernanceWriter:
+    """The service that AUDIOTUNE_GOVERNANCE_URL names; the store itself where it is unset."""
+    service = find_service()
+    return ServiceGovernanceWriter(service) if service else StoreGovernanceWriter(store)

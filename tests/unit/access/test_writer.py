@@ -1,0 +1,151 @@
+"""Writing of accounts, identities and tokens: who proves what, and which proofs are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audiotune.access import accounts, identities, tokens
+from audiotune.access.tickets import FRESH_S, LIFE_S
+from audiotune.access.writer import StoreAccessWriter
+from audiotune.errors import AccessError, ForbiddenError
+from audiotune.governance import publish_agreement, read_consents
+from audiotune.store import FolderStore
+from tests.fakes.seeded_store import agreement
+
+PASSWORD = "patch cables"
+RECORDING = "ab" * 32
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    made = FolderStore(tmp_path / "store")
+    publish_agreement(made, agreement())
+    accounts.create_account(made, "ana", PASSWORD, "owner", work=1)
+    accounts.create_account(made, "ben", PASSWORD, work=1)
+    return made
+
+
+@pytest.fixture
+def access(store: FolderStore, clock: Clock) -> StoreAccessWriter:
+    return StoreAccessWriter(store, vouched_owners=False, now=clock)
+
+
+def sign_in(access: StoreAccessWriter, member: str, password: str = PASSWORD) -> str:
+    found = access.verify_password(member, password)
+    assert found is not None
+    return found.ticket
+
+
+def test_only_a_right_password_gives_a_ticket(access: StoreAccessWriter) -> None:
+    assert access.verify_password("ana", "a guess at it") is None
+    assert access.verify_password("zoe", PASSWORD) is None
+    assert access.issue_token(sign_in(access, "ana"), ["generate"], 1)
+
+
+@pytest.mark.parametrize("change", ["member", "time", "signature", "kind", "nothing"])
+def test_a_ticket_that_somebody_wrote_is_refused(access: StoreAccessWriter, change: str) -> None:
+    member, made, kind, signature = sign_in(access, "ben").split(".")
+    forged = {
+        "member": f"ana.{made}.{kind}.{signature}",
+        "time": f"{member}.{int(made) + 9}.{kind}.{signature}",
+        "signature": f"{member}.{made}.{kind}.{'0' * 64}",
+        "kind": f"{member}.{made}.provider.{signature}",
+        "nothing": "",
+    }[change]
+    with pytest.raises(AccessError, match="signed in here"):
+        access.issue_token(forged, ["generate"], 1)
+
+
+def test_another_process_does_not_know_the_ticket_unless_it_has_the_key(store: FolderStore) -> None:
+    ticket = sign_in(StoreAccessWriter(store, key="one key of ours"), "ana")
+    assert StoreAccessWriter(store, key="one key of ours").issue_password(ticket, "ben")
+    for key in ("another key", ""):
+        with pytest.raises(AccessError):
+            StoreAccessWriter(store, key=key).issue_password(ticket, "ben")
+
+
+def test_a_ticket_ends_by_time_and_by_a_new_password(access: StoreAccessWriter, clock: Clock) -> None:
+    here, elsewhere = sign_in(access, "ben"), sign_in(access, "ben")
+    with pytest.raises(AccessError, match="not right"):
+        access.change_password(here, "a guess at it", "ring modulator")
+    changed = access.change_password(here, PASSWORD, "ring modulator")
+    for old in (here, elsewhere):
+        with pytest.raises(AccessError, match="no longer signed in"):
+            access.issue_token(old, ["generate"], 1)
+    assert access.issue_token(changed.ticket, ["generate"], 1)
+    clock.now += LIFE_S + 1
+    with pytest.raises(AccessError, match="no longer signed in"):
+        access.issue_token(changed.ticket, ["generate"], 1)
+
+
+def test_only_owners_who_signed_in_just_now_act_on_others(access: StoreAccessWriter, store: FolderStore, clock: Clock) -> None:
+    owner = sign_in(access, "ana")
+    for ticket, words in ((sign_in(access, "ben"), "only owners"), (f"{owner[:-1]}x", "signed in here")):
+        with pytest.raises(AccessError, match=words):
+            access.issue_password(ticket, "ana")
+        with pytest.raises(AccessError, match=words):
+            access.add_identity(ticket, "ana", "ben@band.example")
+        with pytest.raises(AccessError, match=words):
+            access.remove_identity(ticket, "ana@band.example")
+    assert accounts.verify_password(store, "ben", access.issue_password(owner, "ben"))
+    clock.now += FRESH_S + 1
+    with pytest.raises(AccessError, match="last 15 minutes"):
+        access.issue_password(owner, "ben")
+    assert access.issue_token(owner, ["generate"], 1)
+
+
+def test_a_voucher_gives_what_a_member_may_and_nothing_of_an_owner(access: StoreAccessWriter, store: FolderStore) -> None:
+    ticket = access.vouch_for("ana")
+    assert tokens.check_token(store, access.issue_token(ticket, ["generate"], 1), "generate").member == "ana"
+    with pytest.raises(ForbiddenError, match="cannot act for owners"):
+        access.issue_password(ticket, "ben")
+    with pytest.raises(ForbiddenError, match="cannot act for owners"):
+        access.add_identity(ticket, "ana", "mallory@evil.example")
+    on_this_machine = StoreAccessWriter(store)  # where the studio itself has the store's rights
+    on_this_machine.add_identity(on_this_machine.vouch_for("ana"), "ben", "ben@band.example")
+    assert identities.find_identity(store, "ben@band.example") is not None
+
+
+def test_members_tokens_are_their_own_and_generate(access: StoreAccessWriter, store: FolderStore) -> None:
+    ana, ben = sign_in(access, "ana"), sign_in(access, "ben")
+    with pytest.raises(ForbiddenError, match="generate and read"):
+        access.issue_token(ana, ["admin"], 1)
+    id = access.issue_token(ana, ["generate"], 1, "sampler").split("_")[1]
+    with pytest.raises(AccessError, match="one of your tokens"):
+        access.revoke_token(ben, id)
+    access.revoke_token(ana, id)
+    assert [token.revoked is not None for token in tokens.list_tokens(store)] == [True]
+
+
+def test_who_left_or_is_no_member_gets_no_token(access: StoreAccessWriter, store: FolderStore) -> None:
+    accounts.create_account(store, "mallory", PASSWORD, work=1)
+    ben, mallory = sign_in(access, "ben"), sign_in(access, "mallory")
+    group = agreement()
+    members = tuple(m.model_copy(update={"left": m.id == "ben"}) for m in group.members)
+    publish_agreement(store, group.model_copy(update={"version": group.version + 1, "members": members}))
+    with pytest.raises(ForbiddenError, match="left the group"):
+        access.issue_token(ben, ["generate"], 1)
+    with pytest.raises(AccessError, match="no member of the agreement"):
+        access.issue_token(mallory, ["generate"], 1)
+
+
+def test_a_member_takes_back_their_own_consent_only(access: StoreAccessWriter, store: FolderStore) -> None:
+    access.record_consent(sign_in(access, "ben"), RECORDING, ())
+    newest = read_consents(store, [RECORDING])
+    assert {key: (record.uses, record.basis) for key, record in newest.items()} == {
+        (RECORDING, "ben"): ((), "studio, signed in as ben")
+    }
