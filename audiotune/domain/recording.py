@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field
 
+from audiotune.domain.file_name_words import words_from_file_name as words_from_file_name
 from audiotune.domain.frozen_model import FrozenModel
 
 Digest = str  # 64 hexadecimal digits of SHA-256
-# Words in the default names of recorders and programs. They say nothing about the sound.
-_MEANINGLESS_WORDS = frozenset(
-    "zoom ste dr dsc img rec recording take track audio untitled new file export mixdown bounce master".split()  # noqa: SIM905
-)
 
 
 class Description(FrozenModel):
@@ -76,21 +71,3 @@ class Recording(FrozenModel):
     @property
     def duration_s(self) -> float:
         return self.frames / self.sample_rate_hz
-
-
-def words_from_file_name(name: str) -> str:
-    """A take's file name as words: without path, suffix, text after `[` and the take's number, `_` as space.
-
-    Numbers of one or two digits at the end are take numbers; longer ones (`bd_808`) and pitches (`c4`, `f#2`) are words.
-    Empty for default names of recorders.
-
-    >>> words_from_file_name("jam/Resonant_FM_laser_1[ben].wav")
-    'Resonant FM laser'
-    """
-    stem = PurePosixPath(name.replace("\\", "/")).name
-    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", stem).split("[", 1)[0]
-    text = " ".join(re.sub(r"[_\x00-\x1f]", " ", stem).split())
-    text = re.sub(r"(?:[\s-]+\d{1,2}[a-z]?)+$", "", text)
-    text = re.sub(r"(?<=[A-Za-z]{2})\d{1,2}[a-z]?$", "", text).strip(" -")
-    letters = set(re.findall(r"[^\W\d_]+", text.lower()))
-    return text if letters - _MEANINGLESS_WORDS else ""

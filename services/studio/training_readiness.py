@@ -5,12 +5,14 @@ They are the checks of the steps `annotate_merge` and `register`, so that a refu
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from audiotune import governance
-from audiotune.domain.recording import Digest, Recording, words_from_file_name
+from audiotune.domain.file_name_words import words_from_file_name
+from audiotune.domain.recording import Digest, Recording
 from audiotune.governance import Agreement
 from audiotune.store.port import Store
 from services.studio.library import Library
@@ -82,6 +84,11 @@ def _check_words(library: Library, allowed: dict[Digest, Recording], answered: C
     if not described:
         return ReadinessLine("bad", f"None of {count} has words. Annotate some first; twenty are a start.")
     words = f"{described} of {count} have words: {heard} by members' ears, {named} by their file's name."
+    sessions = _find_session_names(allowed.values())
+    alike = sum(id not in answered and _find_own_words(allowed[s.recording]) in sessions for id, s in segments.items())
+    if alike:
+        quoted = ", ".join(f"“{name}”" for name in sorted(sessions)[:3])
+        words += f" {alike} of those names are shared by three takes or more ({quoted}): names of sessions, not of sounds?"
     if described < FEW:
         return ReadinessLine("note", f"{words} That is enough for a trial; about {GOOD} make a good first model.")
     return ReadinessLine("good", words if described >= GOOD else f"{words} About {GOOD} make a good first model.")
@@ -90,6 +97,14 @@ def _check_words(library: Library, allowed: dict[Digest, Recording], answered: C
 def _has_words(library: Library, recording: Recording, answered: Collection[Digest]) -> bool:
     own = bool(_find_own_words(recording))
     return any(s.recording == recording.id and (own or id in answered) for id, s in library.segments.items())
+
+
+def _find_session_names(recordings: Iterable[Recording]) -> set[str]:
+    """The file names' words that three recordings or more share, or that are the name of a recording's session."""
+    every = list(recordings)
+    names = Counter(words_from_file_name(recording.name) for recording in every)
+    sessions = {words_from_file_name(recording.session) for recording in every}
+    return {name for name, count in names.items() if name and (count >= 3 or name in sessions)}
 
 
 def _find_own_words(recording: Recording) -> str:

@@ -246,6 +246,16 @@ def test_a_look_counts_ears_and_names(group: Seeded) -> None:
     assert "good: Everybody who is heard agrees" in words_of(found)
 
 
+def test_a_look_tells_the_names_of_sessions_apart(group: Seeded) -> None:
+    library = LibraryCache(group.store).current()
+    same = {id: r.model_copy(update={"name": f"harbour_{i:02d}.wav"}) for i, (id, r) in enumerate(library.recordings.items())}
+    session = {id: r.model_copy(update={"name": "harbour.wav", "session": "harbour"}) for id, r in library.recordings.items()}
+    for recordings in (session, same) if len(same) > 2 else (session,):
+        found = training_readiness.check_readiness(group.store, Library(recordings, library.segments), group.agreement, ())
+        assert "6 of those names are shared by three takes or more (“harbour”)" in words_of(found)
+    assert "shared" not in words_of(look_at(group))
+
+
 def test_readiness_of_an_empty_store_names_the_next_step(group: Seeded) -> None:
     assert "Fill in agreement.toml" in words_of(training_readiness.check_readiness(group.store, Library(), None, ()))
     assert "Bring a jam" in words_of(training_readiness.check_readiness(group.store, Library(), group.agreement, ()))
