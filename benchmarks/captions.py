@@ -2,7 +2,9 @@
 
     python -m benchmarks.captions [--segments 400] [--seeds 5]
 
-Prints micro F1 over (segment, term) of Dawid-Skene, of the majority vote and of every annotator alone, side by side.
+Prints micro F1 over (segment, term) of the captions as annotate_merge makes them (Dawid-Skene, and every term that nobody opposed),
+of Dawid-Skene alone, of the majority vote and of every annotator alone, side by side. Then, for segments that only one careful
+member described, the share of the terms said that stand in the main caption.
 The five: three careful ones who miss some and now and then name a neighbour; a careless one who names terms at random as often
 as true ones; a creature of habit who calls nearly everything by their favourite words. Coverage is sparse: each segment is heard
 by each of them with a chance of 0.7, and terms follow a power law, so that most are rare.
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiotune.domain.vocabulary import Vocabulary
+from components.annotate_merge.captions import find_unopposed_terms
 from components.annotate_merge.merge import Ballot, MergeResult, collect_votes, merge_dawid_skene
 
 Truth = dict[tuple[str, str], bool]
@@ -97,10 +100,13 @@ def scores(segments: int, seed: int) -> dict[str, float]:
     said: dict[str, set[tuple[str, str]]] = {}
     truths: dict[str, set[tuple[str, str]]] = {}
     for truth, ballots in simulate(segments, seed).values():
-        answers = {"Dawid-Skene": merge_dawid_skene(ballots).posterior, "majority": merge_by_majority(ballots).posterior}
-        for name, posterior in answers.items():
-            least = 0.5 if name == "Dawid-Skene" else 0.5 - 1e-9  # an even split counts as yes: the kinder rule for the majority
-            said.setdefault(name, set()).update(cell for cell, p in posterior.items() if p >= least)
+        posterior = merge_dawid_skene(ballots).posterior
+        believed = {cell for cell, p in posterior.items() if p >= 0.5}
+        # An even split counts as yes: the kinder rule for the majority.
+        majority = {cell for cell, p in merge_by_majority(ballots).posterior.items() if p >= 0.5 - 1e-9}
+        answers = {"captions": believed | find_unopposed_terms(ballots, posterior), "Dawid-Skene": believed, "majority": majority}
+        for name, cells in answers.items():
+            said.setdefault(name, set()).update(cells)
             truths.setdefault(name, set()).update(truth)
         for who in FIVE:
             heard = {ballot.segment for ballot in ballots if ballot.annotator == who.name}
@@ -108,6 +114,20 @@ def scores(segments: int, seed: int) -> dict[str, float]:
             said.setdefault(who.name, set()).update(own)
             truths.setdefault(who.name, set()).update(cell for cell in truth if cell[0] in heard)
     return {name: f1(said[name], truths[name]) for name in said}
+
+
+def measure_divided_work(segments: int, seed: int) -> dict[str, float]:
+    """Share of the terms said that stand in the main caption, when each segment is described by one of three careful members."""
+    stands, believed, total = 0, 0, 0
+    for _, ballots in simulate(segments, seed).values():
+        one = {b.segment: b for b in ballots if b.annotator == f"careful-{int(b.segment) % 3 + 1}"}
+        said = {(b.segment, term) for b in one.values() for term in b.terms}
+        posterior = merge_dawid_skene(one.values()).posterior
+        by_vote = {cell for cell in said if posterior[cell] >= 0.5}
+        stands += len(said & (by_vote | find_unopposed_terms(one.values(), posterior)))
+        believed += len(by_vote)
+        total += len(said)
+    return {"captions": stands / total, "Dawid-Skene": believed / total}
 
 
 def main() -> None:
@@ -122,6 +142,9 @@ def main() -> None:
     for name in runs[0]:
         values = [run[name] for run in runs]
         print(f"| {name} | {np.mean(values):.3f} | {min(values):.3f} |")
+    divided = [measure_divided_work(args.segments, seed) for seed in range(args.seeds)]
+    for name in divided[0]:
+        print(f"one member a segment, terms said that stand, {name}: {np.mean([run[name] for run in divided]):.3f}")
 
 
 if __name__ == "__main__":

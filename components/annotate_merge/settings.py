@@ -28,7 +28,10 @@ class Settings(StepSettings):
     imports: tuple[str, ...] = Field(default=(), description="CSV tables or Label Studio JSON files: paths or store keys.")
     import_members: dict[str, str] = Field(default={}, description='What imports call somebody -> member id, as in {"7": "ana"}.')
     threshold: float = Field(
-        default=0.5, gt=0.0, lt=1.0, description="Posterior probability from which a term stands in the main caption."
+        default=0.5,
+        gt=0.0,
+        lt=1.0,
+        description="Posterior probability from which a term that members differ on stands in the main caption.",
     )
     held_out_share: float = Field(
         default=0.15, ge=0.0, le=0.9, description="Share of recordings kept for evaluation; at least one of two, never all."

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from audiotune.domain.annotation import Annotation, keep_newest_annotations
-from audiotune.domain.recording import Recording, words_from_file_name
+from audiotune.domain.file_name_words import words_from_file_name
+from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
 from audiotune.domain.vocabulary import Vocabulary
 from audiotune.governance import Agreement

@@ -55,7 +55,7 @@ def run_step(
     progress(0.5, f"merging {len(said.annotations)} annotations")
     ballots = captioning.collect_ballots(said.annotations)
     merged = {facet: merge.merge_dawid_skene(of_facet, settings.iterations) for facet, of_facet in ballots.items()}
-    captions = captioning.build_captions(said.annotations, merged, vocabulary, settings.threshold)
+    captions = captioning.build_captions(said.annotations, ballots, merged, vocabulary, settings.threshold)
     rows, silent = _build_rows(settings, segments, recordings, captions)
     left_out = [*refused, *said.refused, *silent]
     if not rows:

@@ -12,11 +12,13 @@ from audiotune.audio.sound import Sound
 from audiotune.domain import annotation, manifest
 from audiotune.domain.annotation import Annotation
 from audiotune.domain.dataset import DatasetRow
-from audiotune.domain.recording import words_from_file_name
+from audiotune.domain.file_name_words import words_from_file_name
+from audiotune.domain.vocabulary import Vocabulary
 from audiotune.errors import AgreementError, ConsentError, ManifestError, NotInStoreError, SourceError
 from audiotune.governance import Member, record_consent
 from audiotune.governance.consent import Consent
-from components.annotate_merge import step
+from components.annotate_merge import captions, step
+from components.annotate_merge.merge import Ballot
 from components.annotate_merge.settings import Settings
 from components.executor import StepResult, validate_settings
 from tests.fakes.described_store import DescribedStore, agreement, make_described_store, recording
@@ -62,6 +64,29 @@ def made(tmp_path: Path) -> DescribedStore:
         ("___[x].wav", ""),
         ("nice\x00\x1fname.wav", "nice name"),
         ("take of a whale.wav", "take of a whale"),
+        ("TASCAM_0003S12.wav", ""),
+        ("MixPre-001.wav", ""),
+        ("F8_SD1-001_Tr1.wav", ""),
+        ("R09_0001.wav", ""),
+        ("Voice 001.m4a", ""),
+        ("Stereo Out.wav", ""),
+        ("Untitled Project.wav", ""),
+        ("Neue Aufnahme 3.m4a", ""),
+        ("Nouvel enregistrement 2.m4a", ""),
+        ("Новая запись 4.m4a", ""),
+        ("新录音 2.m4a", ""),
+        ("AUD-20240501-WA0001.opus", ""),
+        ("WhatsApp Audio 2024-05-01 at 10.10.10 (2).opus", ""),
+        ("VID_20240501_101010.mp4", ""),
+        ("2023-11-05 14-33-02.mkv", ""),
+        ("IMG_1234.mov", ""),
+        ("F3_001.wav", ""),
+        ("jam_07.wav", ""),
+        ("c4.wav", "c4"),
+        ("take_c4.wav", "take c4"),
+        ("dark drone (1).wav", "dark drone"),
+        ("Copy of eerie pad - Kopie 2.wav", "eerie pad"),
+        ("ZOOM0012_LR dark drone.wav", "dark drone"),
     ],
 )
 def test_words_of_file_names(name: str, words: str) -> None:
@@ -103,6 +128,50 @@ def test_peoples_words_come_first_and_nothing_is_dropped(made: DescribedStore, t
     assert second.text == "like a ship's horn"
     assert "dark drone" in second.variants
     assert "chi: metallic siren" in page
+
+
+def test_members_who_divide_the_work_lose_no_word(tmp_path: Path) -> None:
+    """Forty takes named alike, each described by one of three members: rare terms have low posteriors, but nobody opposed them."""
+    names = [f"jam night_{i:02d}.wav" for i in range(40)]
+    made = make_described_store(tmp_path / "store", [recording(name) for name in names])
+    terms = {facet: [term.id for term in Vocabulary.load().list_terms(facet)] for facet in ("mood", "type", "texture")}
+    said = {}
+    for i, name in enumerate(names):
+        tags = {facet: (choices[i * 7 % len(choices)],) for facet, choices in terms.items()}
+        said[name] = say(made, name, 0, ("ana", "ben", "chi")[i % 3], **tags)
+    _, rows, _ = play(made, tmp_path, threshold=0.9)
+    first = {row.segment.id: row.caption.text for row in rows}
+    vocabulary = Vocabulary.load()
+    assert [first[one.segment] for one in said.values()] == [vocabulary.write_caption(one.tags) for one in said.values()]
+
+
+def test_a_members_words_come_before_a_name_where_the_vote_is_open(made: DescribedStore, tmp_path: Path) -> None:
+    say(made, "jam/dark_drone_1.wav", 0, "ana", type=("type.bell",))
+    say(made, "jam/dark_drone_1.wav", 0, "ben", type=("type.siren",))
+    _, rows, _ = play(made, tmp_path, threshold=0.99)
+    (caption,) = (r.caption for r in rows if r.segment.id == made.segments["jam/dark_drone_1.wav"][0].id)
+    assert caption.text in ("bell", "siren")
+    assert {"bell", "siren", "dark drone"} <= set(caption.all_texts)
+
+
+def test_only_whoever_answered_the_facet_can_oppose() -> None:
+    ballots = [
+        Ballot("s", "ana", frozenset({"a", "b"})),
+        Ballot("s", "ben", frozenset({"b"})),
+        Ballot("s", "file-name", frozenset({"c"}), only_positive=True),
+        Ballot("t", "ana", frozenset({"a"})),
+    ]
+    posterior = dict.fromkeys((("s", "a"), ("s", "b"), ("s", "c"), ("t", "a")), 0.3)
+    assert captions.find_unopposed_terms(ballots, posterior) == {("s", "b"), ("t", "a")}
+
+
+def test_a_member_whom_the_others_found_mostly_wrong_needs_the_vote() -> None:
+    shared = [
+        Ballot(str(i), who, frozenset({term})) for i in range(30) for who, term in (("ana", "a"), ("ben", "a"), ("eve", "b"))
+    ]
+    alone = [Ballot("x", "eve", frozenset({"b"})), Ballot("y", "ana", frozenset({"a"}))]
+    posterior = {(b.segment, t): 0.95 if t == "a" else 0.05 for b in (*shared, *alone) for t in b.terms}
+    assert captions.find_unopposed_terms([*shared, *alone], posterior) == {("y", "a")}
 
 
 def test_the_newest_answer_of_a_member_counts(made: DescribedStore, tmp_path: Path) -> None:
