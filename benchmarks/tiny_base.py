@@ -20,6 +20,7 @@ from rich.table import Table
 
 from audiotune.audio import sound as sounds
 from audiotune.audio.sound import Sound
+from audiotune.audio.synthesizer import Patch
 from audiotune.errors import SoundError
 from bases.tiny import training_sounds
 from benchmarks import audio_metrics
@@ -34,9 +35,15 @@ def held_out(count: int, *, tonal: bool) -> Iterator[audio_metrics.Audio]:
     while count:
         audio, patch = training_sounds.render_sound(seed, LENGTH)
         seed += 1
-        if patch.is_tonal or not tonal:
+        if is_tonal(patch) or not tonal:
             count -= 1
             yield audio
+
+
+def is_tonal(patch: Patch) -> bool:
+    """Whether the sound has one steady pitch: ring and noise have none of their own."""
+    harmonic = patch.timbre != "fm" or float(patch.ratio).is_integer()
+    return patch.timbre not in ("ring", "noise") and harmonic and patch.envelope != "sequence" and not patch.glide
 
 
 def real_sounds(folder: Path, count: int) -> Iterator[audio_metrics.Audio]:

@@ -35,7 +35,6 @@ _OTHER_CHANNELS = 0.8  # less than 1, so that channels of opposite polarity do n
 _NEUTRAL_BITS = 11
 _SURE = 200.0
 _WHOLE_SHARE, _WHOLE_BER = 0.8, 0.2  # a short sound matches as a whole or not at all
-_BRUTE_FORCE = 4_000_000  # at most so many pairs of words are compared without a lookup
 _LOOKUPS = 500_000  # pairs of equal words that a lookup examines; a bound on memory
 _NEAREST = 64  # sounds that a lookup compares
 
@@ -129,24 +128,11 @@ def fingerprint_sound(sound: Sound) -> FingerprintWords:
     return maker.finish()
 
 
-def match_fingerprints(a: FingerprintWords, b: FingerprintWords) -> Match | None:
-    """The longest part of `a` that is also in `b`, or None.
+class FingerprintIndex(Generic[Name]):
+    """Many fingerprints, in which those that share words with a new one are found.
 
     Sounds of a second and more match in any part of about a second; shorter ones only as wholes.
     """
-    if not a.any() or not b.any():
-        return None
-    if len(a) * len(b) <= _BRUTE_FORCE:
-        shifts = np.arange(-len(b) + 1, len(a))
-    else:
-        index: FingerprintIndex[int] = FingerprintIndex()
-        index.add(0, b)
-        shifts = index.find_shifts(a).get(0, np.zeros(0, np.int64))
-    return _find_best_match(a, b, shifts)
-
-
-class FingerprintIndex(Generic[Name]):
-    """Many fingerprints, in which those that share words with a new one are found."""
 
     def __init__(self) -> None:
         self._names: list[Name] = []

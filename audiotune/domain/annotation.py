@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -46,12 +46,9 @@ def save_annotation(store: Store, annotation: Annotation) -> str:
 
 def read_segment_annotations(store: Store, segment: Digest) -> list[Annotation]:
     """The newest annotation of each member for a segment, by member id."""
-    return sorted(keep_newest_annotations(_read_annotations(store, ANNOTATIONS.folder(segment))), key=lambda a: a.member)
-
-
-def read_all_annotations(store: Store) -> list[Annotation]:
-    """The newest annotation of each member for each segment."""
-    return keep_newest_annotations(_read_annotations(store, ANNOTATIONS.path))
+    keys = [entry.key for entry in store.list(ANNOTATIONS.folder(segment)) if entry.key.endswith(".json")]
+    newest = keep_newest_annotations(Annotation.model_validate_json(store.get(key)) for key in keys)
+    return sorted(newest, key=lambda a: a.member)
 
 
 def keep_newest_annotations(annotations: Iterable[Annotation]) -> list[Annotation]:
@@ -60,9 +57,3 @@ def keep_newest_annotations(annotations: Iterable[Annotation]) -> list[Annotatio
     for annotation in sorted(annotations, key=lambda a: a.time):
         kept[annotation.segment, annotation.member, annotation.source] = annotation
     return list(kept.values())
-
-
-def _read_annotations(store: Store, prefix: str) -> Iterator[Annotation]:
-    for entry in store.list(prefix):
-        if entry.key.endswith(".json"):
-            yield Annotation.model_validate_json(store.get(entry.key))

@@ -160,15 +160,16 @@ class Kubeflow:
             return None
 
     def newest_version(self, name: str) -> tuple[str, str]:
-        """Pipeline id and version id of what was uploaded last under a name."""
-        pipeline = self.pipeline_id(name)
+        """Pipeline id and version id of what was uploaded last under a name, with or without the prefix `audio-tune-`."""
+        full = f"{PIPELINE_PREFIX}{name.removeprefix(PIPELINE_PREFIX)}"
+        pipeline = self.pipeline_id(name) or self.pipeline_id(full)
         if pipeline is not None:
             params = {"sort_by": "created_at desc", "page_size": "1"}
             versions = self._request_json("GET", f"/pipelines/{pipeline}/versions", params=params).get("pipeline_versions") or []
             if versions:
                 return pipeline, str(versions[0]["pipeline_version_id"])
         raise KubeflowNotFoundError(
-            f"Kubeflow has no pipeline {name!r}", where=self.endpoint, cure="run python -m pipelines.submit upload"
+            f"Kubeflow has no pipeline {full!r}", where=self.endpoint, cure="run python -m pipelines.submit upload"
         )
 
     def pipeline_spec(self, pipeline: str, version: str) -> dict[str, Any]:
@@ -236,13 +237,3 @@ class Kubeflow:
         if answer.is_error:
             raise PipelineError(f"Kubeflow answered {answer.status_code}: {message}", where=path)
         return answer
-
-
-def find_newest_version(server: Kubeflow, name: str) -> tuple[str, str]:
-    """Pipeline id and version id of one of our pipelines, by its name with or without the prefix `audio-tune-`."""
-    try:
-        return server.newest_version(name)
-    except KubeflowNotFoundError:
-        if name.startswith(PIPELINE_PREFIX):
-            raise
-        return server.newest_version(f"{PIPELINE_PREFIX}{name}")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import soundfile as sf
 from markupsafe import Markup as Markup
+from markupsafe import escape as escape
 
 from audiotune.audio.figures import format_clock_time
 from audiotune.audio.files_and_tags import choose_rate
@@ -26,11 +27,6 @@ _LEFT_OUT = '<p class="quiet">left out to keep this page small</p>'
 _HEAVY = re.compile(r"<!--heavy-->.*?<!--/heavy-->", re.DOTALL)
 
 
-def escape_html(text: object) -> Markup:
-    """Text made safe for a page; `Markup` stays as it is."""
-    return text if isinstance(text, Markup) else Markup(html.escape(str(text), quote=True))
-
-
 def tag(name: str, *children: str | None, **attributes: str | bool | None) -> Markup:
     """An element. Children that are no `Markup` are escaped, attributes always. `class_` writes `class`; True has no value."""
     start = f"<{name}{''.join(_render_attribute(key, value) for key, value in attributes.items())}>"
@@ -39,7 +35,7 @@ def tag(name: str, *children: str | None, **attributes: str | bool | None) -> Ma
 
 def join_markup(*children: str | None) -> Markup:
     """Children joined; plain text is escaped."""
-    return Markup("".join(escape_html(child) for child in children if child))
+    return Markup().join(child for child in children if child)
 
 
 def render_page(title: str, body: str, *, subtitle: str = "") -> str:
@@ -80,12 +76,12 @@ def render_note(words: str, *, kind: str = "plain") -> Markup:
 
 def render_key_figures(pairs: Iterable[tuple[str, object]]) -> Markup:
     """A row of key figures: (label, value)."""
-    return tag("dl", *(tag("div", tag("dt", label), tag("dd", escape_html(value))) for label, value in pairs), class_="figures")
+    return tag("dl", *(tag("div", tag("dt", label), tag("dd", escape(value))) for label, value in pairs), class_="figures")
 
 
 def render_table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
     """A table that scrolls sideways on small screens. Cells are escaped unless they are `Markup`; floats get 4 digits."""
-    head = tag("thead", tag("tr", *(tag("th", escape_html(header)) for header in headers)))
+    head = tag("thead", tag("tr", *(tag("th", escape(header)) for header in headers)))
     body = tag("tbody", *(tag("tr", *map(_render_cell, row)) for row in rows))
     return tag("div", tag("table", head, body), class_="wide")
 
@@ -134,7 +130,7 @@ def _render_attribute(key: str, value: str | bool | None) -> str:
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value), quote=True)}"'
+    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
 
 
 def _render_cell(value: object) -> Markup:
@@ -142,7 +138,7 @@ def _render_cell(value: object) -> Markup:
         return tag("td", "yes" if value else "no")
     if isinstance(value, int | float):
         return tag("td", f"{value:.4g}" if isinstance(value, float) else str(value), class_="number")
-    return tag("td", escape_html("–" if value is None else value))
+    return tag("td", escape("–" if value is None else value))
 
 
 def _mark_heavy(part: Markup) -> Markup:

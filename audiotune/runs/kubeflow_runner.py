@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from audiotune.errors import KubeflowNotFoundError, PipelineError
-from audiotune.outside.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow, find_newest_version
+from audiotune.outside.kubeflow import ENDED_BADLY, ENDED_WELL, Kubeflow
 from audiotune.outside.kubeflow_runs import KubeflowRun, list_steps
 from audiotune.reporting.progress import Progress
 from audiotune.runs.port import RunSnapshot, RunStep
@@ -73,7 +73,7 @@ class KubeflowRunner:
         return {}  # Kubeflow's own page of the run shows them
 
     def _find_version(self) -> tuple[str, str]:
-        return self._version or find_newest_version(self._server, self._pipeline)
+        return self._version or self._server.newest_version(self._pipeline)
 
     def _list_steps(self, run: str, seen: KubeflowRun) -> tuple[RunStep, ...]:
         """All steps of the pipeline: Kubeflow's list has only those that have begun."""

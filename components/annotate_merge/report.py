@@ -139,11 +139,11 @@ def _render_posteriors(row: DatasetRow) -> str:
 def _render_player(store: Store, row: DatasetRow, wanted: bool) -> html.Markup:
     where = f"{row.recording_name} {html.format_duration(row.segment.start_s)}"
     if not wanted:
-        return html.escape_html(where)
+        return html.escape(where)
     try:
         return html.render_player(read_sound(store.fetch(row.segment.blob)), max_s=6, label=where)
     except AudioTuneError as e:  # one missing sound must not prevent the dataset
-        return html.escape_html(f"{where}: {e.what}")
+        return html.escape(f"{where}: {e.what}")
 
 
 def _render_split(seen: AnnotationReportData) -> html.Markup:

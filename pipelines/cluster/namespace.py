@@ -241,7 +241,3 @@ def main(argv: list[str] | None = None) -> int:
     if not (args.patch or args.secrets or args.training):
         print(yaml.safe_dump_all(build_objects(cluster, args.namespace or "audio-tune"), sort_keys=False), end="")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

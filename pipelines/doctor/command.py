@@ -105,7 +105,3 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kubernetes", default="", metavar="URL", help="address of `kubectl proxy` instead of a kubeconfig")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -115,7 +115,9 @@ def read_group_data() -> dict[str, Any]:
     return {
         "blobs": blobs,
         **read,
-        "words": sorted(a.words for a in annotation.read_all_annotations(store)),
+        "words": sorted(
+            annotation.Annotation.model_validate_json(store.get(entry.key)).words for entry in store.list("annotations/")
+        ),
         "members": sorted(f"{a.member} {a.role}" for a in accounts.list_accounts(store)),
         "mlflow": _read_registered(),
     }

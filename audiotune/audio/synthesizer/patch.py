@@ -10,7 +10,6 @@ REGISTERS = {"low": (45.0, 130.0), "mid": (180.0, 520.0), "high": (720.0, 2000.0
 ENVELOPES = ("drone", "pluck", "pulse", "swell", "sequence")
 TIMBRES = ("sine", "triangle", "saw", "square", "fm", "ring", "noise", "resonant", "hum")
 
-_TONAL = ("sine", "triangle", "saw", "square", "fm", "resonant", "hum")  # ring and noise have no pitch of their own
 _SCALE = (0, 3, 5, 7, 10, 12)  # semitones above the root: a minor pentatonic
 
 
@@ -52,12 +51,6 @@ class Patch:
     glide: float = 0.0
     breath: float = 0.0
     steps: tuple[int, ...] = ()
-
-    @property
-    def is_tonal(self) -> bool:
-        """Whether the sound has one steady pitch, `frequency_hz`."""
-        harmonic = self.timbre != "fm" or float(self.ratio).is_integer()
-        return self.timbre in _TONAL and harmonic and self.envelope != "sequence" and not self.glide
 
     def list_words(self) -> tuple[str, ...]:
         """Words that are true of the sound: register, envelope, timbre, then qualities."""

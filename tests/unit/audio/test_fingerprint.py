@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiotune.audio.fingerprint import HOP_S, Fingerprinter, FingerprintIndex, fingerprint_sound, match_fingerprints
+from audiotune.audio.fingerprint import HOP_S, Fingerprinter, FingerprintIndex, FingerprintWords, Match, fingerprint_sound
 from audiotune.audio.sound import Sound, read_sound
 
 RATE = 44_100
@@ -28,6 +28,13 @@ def melody(seed: int, seconds: float = 6.0, rate: int = RATE) -> Sound:
         data[at : at + length] += (0.1 * wave * np.exp(-t * rng.uniform(2, 12))).astype(np.float32)
         at += length
     return Sound(data, rate)
+
+
+def match_fingerprints(a: FingerprintWords, b: FingerprintWords) -> Match | None:
+    """The longest part of `a` that is also in `b`, or None."""
+    index: FingerprintIndex[int] = FingerprintIndex()
+    index.add(0, b)
+    return next((match for _, match in index.find(a)), None)
 
 
 def through(sound: Sound, format: str) -> Sound:

@@ -95,7 +95,9 @@ def test_the_newest_annotations_and_a_members_word(store: LayoutStore) -> None:
             "tags": {f: list(t) for f, t in a.tags.items()},
             "key": a.key,
         }
-        for a in annotation.read_all_annotations(store)
+        for a in annotation.keep_newest_annotations(
+            annotation.Annotation.model_validate_json(store.get(entry.key)) for entry in store.list("annotations/")
+        )
     ]
     assert found == EXPECTED["annotations"]
     for id, wanted in EXPECTED["vocabulary"].items():

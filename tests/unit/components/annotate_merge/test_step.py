@@ -197,7 +197,7 @@ def test_strangers_and_leavers_are_not_heard(tmp_path: Path) -> None:
     say(made, "9.wav", 1, "zoe", words="gone")
     _, rows, page = play(made, tmp_path)
     assert {row.recording_name for row in rows} == {"drone.wav"}
-    assert "&#x27;eve&#x27; is no member" in page
+    assert "&#39;eve&#39; is no member" in page
     assert "zoe has left the group" in page
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from audiotune.domain import annotation
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
 from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
@@ -115,7 +114,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_stored(
 ) -> None:
     with pytest.raises(error):
         listening.save_answer(member, group.segments[0].id, tags, words)
-    assert annotation.read_all_annotations(group.store) == []
+    assert list(group.store.list("annotations/")) == []
 
 
 @pytest.mark.parametrize("segment", ["", "f" * 64, "../../governance", "0" * 63])

@@ -118,7 +118,7 @@ def test_without_a_session_only_the_sign_in_page_is_served(store: FolderStore, p
         browser = Browser(store, provider, oidc_name="the band's <b>account</b>")
         page = await browser.get("/")
         assert page.status_code == 200
-        assert "the band&#x27;s &lt;b&gt;account&lt;/b&gt;" in page.text
+        assert "the band&#39;s &lt;b&gt;account&lt;/b&gt;" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
         for path in (
             "/config",
