@@ -9,6 +9,7 @@ from audiotune.errors import ModelError
 from audiotune.stable_audio.load import Precision, load_model
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.model_folder import CONFIG, link_model_files
+from audiotune.store.layout import MODEL_BLOBS
 from audiotune.store.port import Store, digest_from_key
 
 
@@ -27,9 +28,11 @@ def open_weights(store: Store, pointer: WeightsPointer, *, device: str = "cpu", 
 
 
 def _link_config_files(store: Store, pointer: WeightsPointer) -> Path:
-    """A folder of links to the config and the files of the text conditioner."""
+    """A folder of links to the config and the files of the text conditioner. Files of other kinds, such as a README that somebody laid
+    beside the tokenizer, stay in the store: the generation service may not read them."""
     for path in pointer.files:
         parts = PurePosixPath(path)
         if parts.is_absolute() or ".." in parts.parts:
             raise ModelError(f"{path!r} would leave the release's folder", where=pointer.config, cure="do not trust this release")
-    return link_model_files(store, {CONFIG: pointer.config, **pointer.files})
+    needed = {path: key for path, key in pointer.files.items() if key.endswith(MODEL_BLOBS.suffixes)}
+    return link_model_files(store, {CONFIG: pointer.config, **needed})

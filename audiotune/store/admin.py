@@ -13,50 +13,78 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from audiotune.errors import StoreError
-from audiotune.store.layout import OTHER_RIGHTS, PREFIXES, RIGHTS, Prefix, Right, User
+from audiotune.store.layout import OTHER_RIGHTS, PREFIXES, Prefix, Right, User
 
 Policy = dict[str, Any]
 
-_BUCKET = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
-_ALLOWED: dict[Right, list[str]] = {
+_LIST = ["s3:ListBucket", "s3:ListBucketVersions"]
+_OBJECT_ACTIONS: dict[Right, list[str]] = {
     "get": ["s3:GetObject", "s3:GetObjectVersion"],
     "put": ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-    "delete": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+    "delete": ["s3:DeleteObject"],
+    "erase": ["s3:DeleteObject", "s3:DeleteObjectVersion"],  # MinIO asks for both
 }
-_DENIED = {**_ALLOWED, "put": ["s3:PutObject"]}
 
 
 def build_policy(user: User, bucket: str, prefix: str = "") -> Policy:
     """The rights of a user as an IAM policy. `Deny` wins over `Allow`. `prefix` is empty or ends with `/`.
 
-    Every user may list the whole bucket: to a user without that right, a server answers 403 instead of 404 for missing keys.
+    Two denials look superfluous. MinIO takes s3:DeleteObject for the right to delete old versions, too, unless s3:DeleteObjectVersion
+    is denied; and it takes a put with the id of a version for the right to replace that version.
     """
-    statements: list[Policy] = [{"Effect": "Allow", "Action": _BUCKET, "Resource": [f"arn:aws:s3:::{bucket}"]}]
-    for right in RIGHTS:
-        allowed, denied = _choose_patterns(user, right)
-        for effect, patterns, actions in (("Allow", allowed, _ALLOWED[right]), ("Deny", denied, _DENIED[right])):
-            if patterns:
-                keys = [f"arn:aws:s3:::{bucket}/{prefix}{pattern}" for pattern in patterns]
-                statements.append({"Effect": effect, "Action": actions, "Resource": keys})
+    where, root = f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/{prefix}"
+    statements = [_build_statement("Allow", ["s3:GetBucketLocation"], [where]), *_build_list_statements(user, where, prefix)]
+    for right, actions in _OBJECT_ACTIONS.items():
+        allowed, denied = _choose_rows(user, right)
+        if allowed:
+            statements.append(_build_statement("Allow", actions, [root + pattern for pattern in allowed]))
+        if denied:
+            statements.append(_build_statement("Deny", actions, [root + pattern for pattern in _write_patterns(denied)]))
+    if not any(row.allows(user, "erase") for row in PREFIXES):
+        statements.append(_build_statement("Deny", ["s3:DeleteObjectVersion"], [f"{root}*"]))
+    with_version = {"StringLike": {"s3:versionid": ["?*"]}}
+    statements.append(_build_statement("Deny", ["s3:PutObject"], [f"{root}*"], with_version))
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _choose_patterns(user: User, right: Right) -> tuple[list[str], list[str]]:
-    """(patterns of allowed keys, patterns of the keys among these that are denied)."""
-    rows = [row for row in PREFIXES if row.allows(user, right) and not row.suffix]
+def _build_list_statements(user: User, where: str, prefix: str) -> list[Policy]:
+    """Which keys a user may list: S3 has this right for a bucket, and compares the prefix that is asked for."""
+    allowed, denied = _choose_rows(user, "list")
+    keys = [prefix + pattern for pattern in allowed]
+    statements = [_build_statement("Allow", _LIST, [where], {"StringLike": {"s3:prefix": keys}})]
+    if denied:  # of a user who may list keys outside the table: not the whole bucket, and of the table's folders only its own
+        mixed = [row for row in PREFIXES if row.allows(user, "list") and row.top in {other.top for other in denied}]
+        theirs: Policy = {"StringLike": {"s3:prefix": [f"{prefix}{top}/*" for top in dict.fromkeys(row.top for row in denied)]}}
+        if mixed:
+            theirs["StringNotLike"] = {"s3:prefix": [prefix + pattern for pattern in _write_patterns(mixed)]}
+        whole = {"StringNotLike": {"s3:prefix": [f"{prefix}*/*"]}}
+        statements += [_build_statement("Deny", _LIST, [where], condition) for condition in (whole, theirs)]
+    return statements
+
+
+def _build_statement(effect: str, actions: list[str], resources: list[str], condition: Policy | None = None) -> Policy:
+    statement = {"Effect": effect, "Action": actions, "Resource": resources}
+    return {**statement, "Condition": condition} if condition else statement
+
+
+def _choose_rows(user: User, right: Right) -> tuple[list[str], list[Prefix]]:
+    """(patterns of allowed keys, rows among these that are denied)."""
+    rows = [row for row in PREFIXES if row.allows(user, right)]
     others = right[0] in OTHER_RIGHTS.get(user, "")
-    held = [row for row in PREFIXES if others or any(row.path.startswith(allowed.path) for allowed in rows)]
-    denied = _write_patterns([row for row in held if not row.allows(user, right)])
+    denied = [row for row in PREFIXES if row not in rows and (others or any(allowed.covers(row) for allowed in rows))]
     return (["*"] if others else _write_patterns(rows)), denied
 
 
 def _write_patterns(rows: Sequence[Prefix]) -> list[str]:
-    """The rows' patterns; a single one where the rows cover a whole first folder, because policies have a maximum size."""
+    """The rows' patterns, without those that a wider row has; a single one where the rows cover a whole first folder, because
+    policies have a maximum size."""
 
     def is_whole(top: str) -> bool:
-        return all(row in rows for row in PREFIXES if row.top == top and not row.suffix)
+        return all(any(row.covers(other) for row in rows) for other in PREFIXES if other.top == top)
 
-    return list(dict.fromkeys(f"{row.top}/*" if is_whole(row.top) else row.pattern for row in rows))
+    widest = [row for row in rows if not any(other.covers(row) for other in rows if other is not row)]
+    patterns = [[f"{row.top}/*"] if is_whole(row.top) else row.patterns for row in widest]
+    return list(dict.fromkeys(pattern for several in patterns for pattern in several))
 
 
 class AdminClient(Protocol):

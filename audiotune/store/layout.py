@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-User = Literal["studio", "generation", "pipelines", "registry"]
-Right = Literal["get", "put", "delete"]
+User = Literal["studio", "generation", "pipelines", "registry", "governance", "erasure"]
+Right = Literal["get", "list", "put", "delete", "erase"]
 Limit = Literal["jobs", "backups", "tests"]
 USERS: tuple[User, ...] = get_args(User)
 RIGHTS: tuple[Right, ...] = get_args(Right)
@@ -29,11 +29,12 @@ class Prefix:
         path: begins every key of the prefix. Ends with `/`, unless it is one key.
         holds: what its objects are, in words.
         written_by, read_by: programs and steps.
-        rights: user -> the first letters of its rights: g (get), p (put), d (delete). Everybody may list.
+        rights: user -> the first letters of its rights: g (get), l (list), p (put), d (delete: in a bucket with versions, the
+            object stays as an old version), e (erase: delete all versions for good).
         limit: the setting of the bucket that says after how many days the store deletes an object; None: it stays until a program
             or a person deletes it.
         keeps_old_versions: replaced and deleted objects can always be restored.
-        suffix: the row covers only keys with this ending. It narrows the row with the same path and without a suffix.
+        suffixes: the row covers only keys with one of these endings. It narrows the row with the same path and without suffixes.
     """
 
     path: str
@@ -43,7 +44,7 @@ class Prefix:
     rights: Mapping[User, str]
     limit: Limit | None = None
     keeps_old_versions: bool = False
-    suffix: str = ""
+    suffixes: tuple[str, ...] = ("",)
 
     def key(self, *parts: str) -> str:
         """The key with these parts, as in `ANNOTATIONS.key(segment, member, "1.json")`."""
@@ -64,76 +65,105 @@ class Prefix:
     def allows(self, user: User, right: Right) -> bool:
         return right[0] in self.rights.get(user, "")
 
+    def covers(self, other: Prefix) -> bool:
+        """Whether each key of the other row begins and ends like a key of this one."""
+        return other.path.startswith(self.path) and all(ending.endswith(self.suffixes) for ending in other.suffixes)
+
     @property
     def top(self) -> str:
         """The first folder, as in `manifests`. Everything below it has the same limit."""
         return self.path.partition("/")[0]
 
     @property
-    def pattern(self) -> str:
+    def patterns(self) -> list[str]:
         """The row's keys, in the notation of policies."""
-        return f"{self.path}*{self.suffix}"
+        return [f"{self.path}*{suffix}" for suffix in self.suffixes]
 
 
 _STEPS = "all steps"
-_AGREED: Mapping[User, str] = {"studio": "gp", "generation": "g", "pipelines": "gp"}  # append-only: nobody deletes
-_PREPARED: Mapping[User, str] = {"studio": "gp", "generation": "g", "pipelines": "gp"}  # the studio can run `prepare` itself
-_TRAINED: Mapping[User, str] = {"studio": "g", "generation": "g", "pipelines": "gp"}
+_ERASABLE = "le"  # what members may have erased: their recordings, words and sounds
+_AGREED: Mapping[User, str] = {"studio": "glp", "generation": "gl", "pipelines": "glp", "governance": "glp"}
+_PREPARED: Mapping[User, str] = {"studio": "glp", "pipelines": "glp"}  # the studio can run `prepare` itself
+_TRAINED: Mapping[User, str] = {"studio": "gl", "pipelines": "glp"}
 
 BLOBS = Prefix(
     "blobs/",
-    "bytes under their SHA-256: recordings, rendered segments, latents, weights, reports, sounds of a history",
-    "studio, ingest, segment, encode, finetune, unwrap, evaluate",
-    "everybody",
-    {"studio": "gp", "generation": "g", "pipelines": "gpd"},
+    "bytes under their SHA-256: recordings, rendered segments, fingerprints, sounds of a history",
+    "studio, ingest, segment, evaluate",
+    f"studio, {_STEPS}",
+    {**_PREPARED, "erasure": _ERASABLE},
 )
-WEIGHT_BLOBS = Prefix(
+MODEL_BLOBS = Prefix(
     "blobs/",
-    "of these: tensors, which members co-own as a release's weights",
+    "of these: tensors (weights, latents), configs, tokenizers. Members co-own a release's weights",
     "encode, finetune, unwrap",
     f"studio, generation, {_STEPS}",
-    {"studio": "g", "generation": "g", "pipelines": "gpd"},
-    suffix=".safetensors",
+    {**_TRAINED, "generation": "gl", "erasure": _ERASABLE},
+    suffixes=(".safetensors", ".json", ".model", ".txt"),
+)
+REPORT_BLOBS = Prefix(
+    "blobs/",
+    "of these: reports of evaluations, rows of latents for a training's nodes",
+    "evaluate, finetune",
+    "studio, finetune",
+    {**_TRAINED, "erasure": _ERASABLE},
+    suffixes=(".html", ".jsonl"),
 )
 STATE_BLOBS = Prefix(
     "blobs/",
     "of these: the optimizer's state of a training, for nobody but a trainer",
     "finetune",
     "finetune",
-    {"pipelines": "gpd"},
-    suffix=".state.safetensors",
+    {"studio": "l", "generation": "l", "pipelines": "glpd", "erasure": _ERASABLE},  # who lists the wider row lists these
+    suffixes=(".state.safetensors",),
 )
 _MANIFESTS = "manifests/"
-RECORDINGS = Prefix(f"{_MANIFESTS}recordings/", "what is known about recordings", "ingest", f"studio, {_STEPS}", _PREPARED)
+RECORDINGS = Prefix(
+    f"{_MANIFESTS}recordings/",
+    "what is known about recordings",
+    "ingest",
+    f"studio, {_STEPS}",
+    {**_PREPARED, "generation": "g", "governance": "gl"},
+)
 CUTS = Prefix(
     f"{_MANIFESTS}cuts/", "finished segments of one recording, so that nothing is cut twice", "segment", "segment", _PREPARED
 )
 SEGMENTS = Prefix(f"{_MANIFESTS}segments/", "segments of one source", "segment", "studio, annotate_merge", _PREPARED)
 DATASETS = Prefix(
-    f"{_MANIFESTS}datasets/", "datasets, each with its exports in a folder of its digest", "annotate_merge", _STEPS, _TRAINED
+    f"{_MANIFESTS}datasets/",
+    "datasets, each with its exports in a folder of its digest",
+    "annotate_merge",
+    f"studio, generation, {_STEPS}",
+    {**_TRAINED, "generation": "g"},
 )
 LATENT_MANIFESTS = Prefix(f"{_MANIFESTS}latents/", "rows of encoded segments", "encode", "finetune, evaluate", _TRAINED)
 RELEASES = Prefix(f"{_MANIFESTS}releases/", "cards of releases, by name and version", "register", "studio", _TRAINED)
-VOCABULARY = Prefix(f"{_MANIFESTS}vocabulary/", "words that members added", "studio", "studio, annotate_merge", _PREPARED)
+VOCABULARY = Prefix(
+    f"{_MANIFESTS}vocabulary/",
+    "words that members added",
+    "studio",
+    "studio, annotate_merge",
+    {"studio": "glp", "pipelines": "gl"},
+)
 GENERATIONS = Prefix(
     f"{_MANIFESTS}generations/",
     "one record for each maker of a generated sound: prompt, seed, release, member",
     "generation",
     "generation",
-    {"studio": "gd", "generation": "gp", "pipelines": "g"},
+    {"generation": "glp", "erasure": _ERASABLE},
 )
 ANNOTATIONS = Prefix(
     "annotations/",
     "what one member heard in one segment, by segment, member and time; the newest counts",
     "studio",
     "studio, annotate_merge",
-    {"studio": "gp", "pipelines": "g"},
+    {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE},
 )
 AGREEMENTS = Prefix(
     "governance/agreements/",
     "versions of the agreement, by number",
     "ingest, studio",
-    "everybody",
+    f"studio, generation, {_STEPS}",
     _AGREED,
     keeps_old_versions=True,
 )
@@ -141,7 +171,7 @@ CONSENTS = Prefix(
     "governance/consents/",
     "who agreed to what, by recording, contributor and time; the newest counts",
     "ingest, studio",
-    "everybody",
+    f"studio, generation, {_STEPS}",
     _AGREED,
     keeps_old_versions=True,
 )
@@ -150,7 +180,7 @@ ACCOUNTS = Prefix(
     "members who sign in, their roles and hashed passwords",
     "studio, audiotune.access",
     "studio",
-    {"studio": "gpd"},
+    {"studio": "glpd", "governance": "glpd"},
     keeps_old_versions=True,
 )
 TOKENS = Prefix(
@@ -158,7 +188,7 @@ TOKENS = Prefix(
     "members' tokens, hashed",
     "studio, audiotune.access",
     "studio, generation",
-    {"studio": "gp", "generation": "g"},
+    {"studio": "glp", "generation": "gl", "governance": "glp"},
     keeps_old_versions=True,
 )
 IDENTITIES = Prefix(
@@ -166,7 +196,7 @@ IDENTITIES = Prefix(
     "what a sign-in provider calls a member, under its hash",
     "studio, audiotune.access",
     "studio",
-    {"studio": "gpd"},
+    {"studio": "glpd", "governance": "glpd"},
     keeps_old_versions=True,
 )
 INBOX = Prefix(
@@ -174,14 +204,16 @@ INBOX = Prefix(
     "records of uploads, which name the blobs that came in",
     "studio",
     "studio, ingest",
-    {"studio": "gpd", "pipelines": "g"},
+    {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE},
 )
-SOUND_HISTORY = Prefix("history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "gp"})
-TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "gp"})
+SOUND_HISTORY = Prefix(
+    "history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE}
+)
+TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"})
 
 
 def _describe_jobs_prefix(path: str, holds: str) -> Prefix:
-    return Prefix(path, holds, "generation", "generation", {"generation": "gpd"}, limit="jobs")
+    return Prefix(path, holds, "generation", "generation", {"generation": "glpd", "erasure": _ERASABLE}, limit="jobs")
 
 
 JOB_EVENTS = _describe_jobs_prefix("jobs/log/", "events of generation jobs, by member, job and number")
@@ -196,47 +228,53 @@ SETUP_PROBE = Prefix(
     "one object, written, read and deleted to try the key",
     "audiotune.store.setup",
     "audiotune.store.setup",
-    {"generation": "gpd"},
+    {"generation": "glpd", "erasure": _ERASABLE},
     "jobs",
 )
-SOUNDS = Prefix("sounds/", "generated sounds, under their SHA-256", "generation", "generation", {"generation": "gpd"})
+SOUNDS = Prefix(
+    "sounds/",
+    "generated sounds, under their SHA-256",
+    "generation",
+    "generation",
+    {"generation": "glpd", "erasure": _ERASABLE},
+)
 DESCRIPTIONS = Prefix(
     "descriptions/",
     "what one decode of a recording showed, so that nothing is decoded twice",
     "ingest",
     "ingest",
-    {"studio": "gp", "pipelines": "gp"},
+    {**_PREPARED, "erasure": _ERASABLE},
 )
 BASES = Prefix(
-    "bases/", "base models that were copied into the store, by the hash of their name", "encode", _STEPS, {"pipelines": "gp"}
+    "bases/", "base models that were copied into the store, by the hash of their name", "encode", _STEPS, {"pipelines": "glp"}
 )
 LATENTS = Prefix(
-    "latents/", "which blobs hold a segment's latents, so that nothing is encoded twice", "encode", "encode", {"pipelines": "gp"}
+    "latents/", "which blobs hold a segment's latents, so that nothing is encoded twice", "encode", "encode", {"pipelines": "glp"}
 )
 CHECKPOINTS = Prefix(
     "checkpoints/",
     "states of trainings, by run and step; each names its blobs",
     "finetune",
     "finetune, unwrap",
-    {"pipelines": "gpd"},
+    {"pipelines": "glpd"},
 )
 EVALUATED_SOUNDS = Prefix(
-    "evaluations/sounds/", "sounds that evaluate made, so that none is made twice", "evaluate", "evaluate", {"pipelines": "gp"}
+    "evaluations/sounds/", "sounds that evaluate made, so that none is made twice", "evaluate", "evaluate", {"pipelines": "glp"}
 )
 EVALUATIONS = Prefix(
-    "evaluations/", "results of evaluations, under what decides them", "evaluate", "evaluate", {"pipelines": "gp"}
+    "evaluations/", "results of evaluations, under what decides them", "evaluate", "evaluate", {"pipelines": "glp"}
 )
 IMPORTS = Prefix(
-    "imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "gp"}
+    "imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "glp"}
 )
-MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "gpd"})
-BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "gp"}, "backups")
-KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "gpd"})
-HELM_TEST = Prefix("helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "gpd"}, "tests")
+MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"})
+BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "glp"}, "backups")
+KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "glpd"})
+HELM_TEST = Prefix("helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "glpd"}, "tests")
 
 PREFIXES: tuple[Prefix, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Prefix))
 # Rights for keys outside the table: takes and models that the group keeps in the same bucket, or another root of Kubeflow's artifacts.
-OTHER_RIGHTS: Mapping[User, str] = {"pipelines": "gpd"}
+OTHER_RIGHTS: Mapping[User, str] = {"pipelines": "glp"}
 
 
 def manifest_folder(kind: str) -> str:
@@ -246,8 +284,8 @@ def manifest_folder(kind: str) -> str:
 
 def find_prefix(key: str) -> Prefix | None:
     """The narrowest row that a key belongs to; None for a key outside the layout."""
-    rows = [prefix for prefix in PREFIXES if key.startswith(prefix.path) and key.endswith(prefix.suffix)]
-    return max(rows, key=lambda prefix: (len(prefix.path), len(prefix.suffix)), default=None)
+    rows = [prefix for prefix in PREFIXES if key.startswith(prefix.path) and key.endswith(prefix.suffixes)]
+    return max(rows, key=lambda prefix: (len(prefix.path), max(map(len, prefix.suffixes))), default=None)
 
 
 def format_table() -> str:
@@ -261,7 +299,7 @@ def _format_row(prefix: Prefix) -> list[str]:
     kept = {None: "", "tests": "1 day"}.get(prefix.limit, f"`{prefix.limit}Days`")
     old = "old versions for ever" if prefix.keeps_old_versions else ""
     rights = [prefix.rights.get(user, "") for user in USERS]
-    path = f"`{prefix.pattern if prefix.suffix else prefix.path}`"
+    path = ", ".join(f"`{pattern.removesuffix('*')}`" for pattern in prefix.patterns)
     return [path, prefix.holds, prefix.written_by, prefix.read_by, kept or old, *rights]
 
 

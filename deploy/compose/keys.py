@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 # the store's administrator, its users (audiotune.store.layout.USERS), the database
-SERVICES = ("root", "studio", "generation", "pipelines", "registry", "database")
+SERVICES = ("root", "studio", "generation", "pipelines", "registry", "governance", "erasure", "database")
 USER = 10001  # of our images; the database's user reads as a member of group 0
 
 

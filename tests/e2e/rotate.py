@@ -11,11 +11,11 @@ import functools
 import time
 from collections.abc import Callable
 
+from audiotune.store.layout import USERS
 from tests.e2e.cluster_access import CHART
 from tests.e2e.cluster_namespace import ClusterError
 from tests.e2e.drill import BUCKET, NAME, Drill, run_drill
 
-USERS = ("studio", "generation", "pipelines", "registry")
 RUNNING = ("studio", "registry")  # generation has no pod in this drill, and pipelines have none between runs
 
 

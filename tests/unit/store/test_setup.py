@@ -17,12 +17,26 @@ DIGEST = "ab" * 32
 
 
 def may(user: User, action: str, key: str, prefix: str = "") -> bool:
-    """What an IAM evaluator says: a matching Deny wins, else a matching Allow is needed."""
-    statements = admin.build_policy(user, "band", prefix)["Statement"]
-    resource = f"arn:aws:s3:::band/{key}"
-    hits = [
-        s["Effect"] for s in statements if action in s["Action"] and any(fnmatch.fnmatchcase(resource, r) for r in s["Resource"])
-    ]
+    """What an IAM evaluator says: a matching Deny wins, else a matching Allow is needed. `key` is the prefix of a listing."""
+    listing = action.startswith("s3:List")
+    resource, facts = (
+        f"arn:aws:s3:::band{'' if listing else f'/{key}'}",
+        {"s3:prefix": key if listing else "", "s3:versionid": ""},
+    )
+
+    def is_meant(statement: dict[str, Any]) -> bool:
+        conditions = statement.get("Condition", {}).items()
+        return (
+            action in statement["Action"]
+            and any(fnmatch.fnmatchcase(resource, pattern) for pattern in statement["Resource"])
+            and all(
+                any(fnmatch.fnmatchcase(facts[name], pattern) for pattern in patterns) is (kind == "StringLike")
+                for kind, of in conditions
+                for name, patterns in of.items()
+            )
+        )
+
+    hits = [s["Effect"] for s in admin.build_policy(user, "band", prefix)["Statement"] if is_meant(s)]
     return "Allow" in hits and "Deny" not in hits
 
 
@@ -35,11 +49,14 @@ def may(user: User, action: str, key: str, prefix: str = "") -> bool:
         ("studio", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.safetensors", True),
         ("studio", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.state.safetensors", False),
         ("studio", "s3:PutObject", f"blobs/sha256/ab/{DIGEST}.safetensors", False),
+        ("studio", "s3:PutObject", f"blobs/sha256/ab/{DIGEST}.json", False),
+        ("studio", "s3:PutObject", f"blobs/sha256/ab/{DIGEST}.html", False),
+        ("studio", "s3:PutObject", f"blobs/sha256/ab/{DIGEST}.fp", True),
         ("studio", "s3:DeleteObject", "governance/consents/1.json", False),
         ("studio", "s3:DeleteObject", "manifests/recordings/x.jsonl", False),
         ("studio", "s3:GetObject", "backups/database/x.dump", False),
         ("studio", "s3:DeleteObject", "access/accounts/ben.json", True),
-        ("studio", "s3:DeleteObject", "inbox/1/upload.json", True),
+        ("studio", "s3:DeleteObject", "inbox/1/upload.json", False),
         ("generation", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.safetensors", True),
         ("generation", "s3:GetObject", "access/tokens/1.json", True),
         ("generation", "s3:GetObject", "access/accounts/ana.json", False),
@@ -50,9 +67,17 @@ def may(user: User, action: str, key: str, prefix: str = "") -> bool:
         ("generation", "s3:PutObject", "manifests/recordings/x.jsonl", False),
         ("generation", "s3:PutObject", "manifests/generations/x.json", True),
         ("generation", "s3:PutObject", "governance/consents/1.json", False),
+        ("generation", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.flac", False),
+        ("generation", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.state.safetensors", False),
+        ("generation", "s3:GetObjectVersion", f"blobs/sha256/ab/{DIGEST}.state.safetensors", False),
+        ("generation", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.json", True),
         ("generation", "s3:DeleteObject", "blobs/sha256/ab/x.wav", False),
         ("pipelines", "s3:PutObject", "checkpoints/run/000000100.json", True),
-        ("pipelines", "s3:DeleteObject", f"blobs/sha256/ab/{DIGEST}.safetensors", True),
+        ("pipelines", "s3:DeleteObject", f"blobs/sha256/ab/{DIGEST}.safetensors", False),
+        ("pipelines", "s3:DeleteObject", f"blobs/sha256/ab/{DIGEST}.state.safetensors", True),
+        ("pipelines", "s3:DeleteObjectVersion", f"blobs/sha256/ab/{DIGEST}.state.safetensors", False),
+        ("pipelines", "s3:GetObject", "manifests/generations/x.json", False),
+        ("pipelines", "s3:GetObject", "jobs/log/ana/x/000001.json", False),
         ("pipelines", "s3:DeleteObject", "governance/consents/1.json", False),
         ("pipelines", "s3:DeleteObjectVersion", "governance/agreements/1.toml", False),
         ("pipelines", "s3:PutObject", "access/tokens/1.json", False),
@@ -62,6 +87,21 @@ def may(user: User, action: str, key: str, prefix: str = "") -> bool:
         ("registry", "s3:PutObject", "backups/database/x.dump", True),
         ("registry", "s3:DeleteObject", "backups/database/x.dump", False),
         ("registry", "s3:GetObject", "blobs/sha256/ab/x.flac", False),
+        ("registry", "s3:ListBucket", "access/accounts/", False),
+        ("registry", "s3:ListBucket", "", False),
+        ("registry", "s3:ListBucket", "mlflow/1/", True),
+        ("pipelines", "s3:ListBucket", "", False),
+        ("pipelines", "s3:ListBucket", "takes/may/", True),
+        ("pipelines", "s3:ListBucketVersions", "manifests/generations/", False),
+        ("pipelines", "s3:ListBucket", "manifests/", False),
+        ("pipelines", "s3:ListBucket", "manifests/segments/", True),
+        ("governance", "s3:PutObject", "governance/consents/x/ben/1.json", True),
+        ("governance", "s3:DeleteObject", "governance/consents/x/ben/1.json", False),
+        ("governance", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.flac", False),
+        ("erasure", "s3:DeleteObjectVersion", f"blobs/sha256/ab/{DIGEST}.flac", True),
+        ("erasure", "s3:DeleteObjectVersion", "governance/consents/x/ben/1.json", False),
+        ("erasure", "s3:GetObject", f"blobs/sha256/ab/{DIGEST}.flac", False),
+        ("erasure", "s3:PutObject", f"blobs/sha256/ab/{DIGEST}.flac", False),
     ],
 )
 def test_each_user_may_do_its_work_and_no_more(user: User, action: str, key: str, answer: bool) -> None:
@@ -69,8 +109,8 @@ def test_each_user_may_do_its_work_and_no_more(user: User, action: str, key: str
 
 
 def test_a_prefix_keeps_groups_apart() -> None:
-    assert may("generation", "s3:GetObject", "jazz/blobs/x.wav", prefix="jazz/")
-    assert not may("generation", "s3:GetObject", "noise/blobs/x.wav", prefix="jazz/")
+    assert may("generation", "s3:GetObject", "jazz/blobs/x.json", prefix="jazz/")
+    assert not may("generation", "s3:GetObject", "noise/blobs/x.json", prefix="jazz/")
     assert not may("pipelines", "s3:GetObject", "noise/manifests/x", prefix="jazz/")
 
 
