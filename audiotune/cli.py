@@ -1,7 +1,5 @@
 """The command line: `audiotune generate "low metallic drone" --seconds 4 --out drone.wav`, or `python -m audiotune.cli`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -5,8 +5,6 @@ made = Client("http://localhost:3000").generate(prompt="low drone", seconds=2, s
 Path("drone.wav").write_bytes(made.audio)
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

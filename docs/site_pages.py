@@ -4,8 +4,6 @@ In the repository a page links to another by its path there; on the site docs/ i
 repository and written again for the site. A link to a page that is not on the site fails the build (`strict` in mkdocs.yml).
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from posixpath import dirname, normpath, relpath

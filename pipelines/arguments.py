@@ -1,7 +1,5 @@
 """Values of a run form, read from NAME=VALUE and checked as Kubeflow's API would check them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

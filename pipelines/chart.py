@@ -4,8 +4,6 @@ They name no bucket, no digest and no GPU. The chart's upload job finishes them 
 upload`), so the same files serve every cluster, and Helm does not touch the braces that Kubeflow needs.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

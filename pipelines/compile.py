@@ -6,8 +6,6 @@
 Only `compile_structure` needs the kfp SDK; pipelines.finish fills in everything else.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys

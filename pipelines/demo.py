@@ -7,8 +7,6 @@
 All results are in one folder (demo/): takes, store, MLflow, runs, sounds. A second run reuses finished steps.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Starts the generation service as a process of its own and requests the first sounds from it over HTTP."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

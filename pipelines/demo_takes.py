@@ -4,8 +4,6 @@ The group has its own sound: detuned, driven, breathy, and played through one am
 metrics can distinguish a model that learned it from one that did not.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A compiled pipeline as data: the pipeline spec, then the platform spec. Read, written and named without the kfp SDK."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path

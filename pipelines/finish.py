@@ -1,7 +1,5 @@
 """Finishes a compiled pipeline with recipe, cluster and lint, without the kfp SDK: the chart's upload job does this, too."""
 
-from __future__ import annotations
-
 from audiotune.errors import PipelineError
 from pipelines.cluster.placement import place_tasks
 from pipelines.cluster.settings import Cluster

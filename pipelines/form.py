@@ -5,8 +5,6 @@ Kubeflow shows one field per parameter, in alphabetical order, without a descrip
 components.executor turns a choice into settings, by the table that is compiled in here.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from typing import Any

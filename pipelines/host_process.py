@@ -1,7 +1,5 @@
 """Runs the steps of a compiled pipeline as processes on this machine, shows their progress live and keeps their logs."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Rules for every compiled pipeline. Each prevents a failure seen on a real Kubeflow backend, or a form that is hard to understand."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

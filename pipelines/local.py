@@ -6,8 +6,6 @@ The order comes from the same compiled YAML that Kubeflow runs, through kfp's ow
 is started is ours, because kfp's SubprocessRunner refuses container components.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import importlib.util

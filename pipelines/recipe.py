@@ -3,8 +3,6 @@
 Every entry is checked against the step's settings model, so a misspelt one is named before anything runs.
 """
 
-from __future__ import annotations
-
 import importlib
 import tomllib
 from pathlib import Path

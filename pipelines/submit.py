@@ -8,8 +8,6 @@
 Exit code: 0 success, 1 the run failed or another error, 2 a wrong command line, 3 Kubeflow does not answer or refuses, 4 timed out.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

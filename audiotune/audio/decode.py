@@ -4,8 +4,6 @@ The format is found by the content, never by the suffix. Reading to the end of `
 a file that was cut short, is damaged or contains NaN raises.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager

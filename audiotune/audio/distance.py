@@ -3,8 +3,6 @@
 No model is downloaded: statistics of the mel spectrum and, where given, of the latents describe a sound.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Literal

@@ -3,8 +3,6 @@
 Matplotlib is imported only when a picture is drawn: the import takes a second.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Encodes sounds as files with tags: WAV, FLAC, OGG, MP3 and, in an Ogg container, Opus, all by libsndfile."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 

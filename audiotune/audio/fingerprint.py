@@ -5,8 +5,6 @@ Source: J. Haitsma, T. Kalker, "A Highly Robust Audio Fingerprinting System", IS
 from 200 to 2600 Hz. Ten kilobytes a minute. The word 0 stands for silence and matches nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 

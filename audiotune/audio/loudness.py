@@ -5,8 +5,6 @@ The standard gives the filters for 48 kHz. For every rate they are computed from
 (B. De Man, "Evaluation of Implementations of the EBU R128 Loudness Measurement", AES 145, 2018).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

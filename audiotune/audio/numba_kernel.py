@@ -4,8 +4,6 @@ numba is imported only then, so that `--help` stays fast. The machine code is ca
 read-only (an image), in NUMBA_CACHE_DIR or the temporary folder.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable

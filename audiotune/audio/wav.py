@@ -4,8 +4,6 @@ libsndfile opens the file; this module only converts the bytes of its data chunk
 most of the time (benchmarks/ingest.py).
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ lightkube 0.22 signs in by token, token file, certificate and `exec`. It does no
 certificate instead of a token is not supported.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

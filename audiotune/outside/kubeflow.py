@@ -4,8 +4,6 @@ This does not use the package kfp, which the images of the studio and of the cha
 of a failed step; the reason is the last line of the step's log.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit

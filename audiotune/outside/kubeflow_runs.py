@@ -4,8 +4,6 @@ The API's list of tasks is Argo's tree, flattened and without order. Besides the
 every attempt as `step(0)`, the root and the workflow itself. No task names its pod; Argo's own record of the run does.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

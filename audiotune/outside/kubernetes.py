@@ -1,7 +1,5 @@
 """Kubernetes' API by path: the few calls that the doctor and finetune need. lightkube handles certificates, proxies and sign-in."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -4,8 +4,6 @@ Every text that is no `Markup` is escaped. Viewers show reports in frames that m
 `audiotune.audio.figures` draws the pictures.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io

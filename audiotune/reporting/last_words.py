@@ -5,8 +5,6 @@
 Kubeflow keeps nothing else of a failed step, and a person reads this line first.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 

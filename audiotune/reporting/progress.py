@@ -5,8 +5,6 @@
 A person reads the line in a pod's log; a run on this machine, the studio and the leader of a TrainJob draw a bar from it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import NamedTuple

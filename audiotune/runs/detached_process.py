@@ -8,8 +8,6 @@ started. AT_ONCE runs in folders beside each other run at the same time, while t
 standard library and `audiotune.store.atomic_files`, as it stays in memory for as long as a training takes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

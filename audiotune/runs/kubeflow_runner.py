@@ -1,7 +1,5 @@
 """Runs on Kubeflow Pipelines: starts an uploaded pipeline, and reads its state from Kubeflow."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any

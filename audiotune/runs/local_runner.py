@@ -1,7 +1,5 @@
 """Runs on this machine: `python -m pipelines.local PIPELINE` as a detached process that outlives the program that started it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

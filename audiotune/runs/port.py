@@ -4,8 +4,6 @@ Two kinds: `LocalRunner` (a detached process of this machine) and `KubeflowRunne
 command line use them. A run continues without a program that follows it, and its name finds it again.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

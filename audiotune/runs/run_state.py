@@ -5,8 +5,6 @@
 `state` is waiting, running, done or failed. The file is replaced atomically; progress within a step is written once a second.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time

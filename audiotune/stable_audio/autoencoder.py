@@ -1,7 +1,5 @@
 """Encoding and decoding without padding: a sound of any length becomes as many latent frames as it needs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

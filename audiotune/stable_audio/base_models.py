@@ -5,8 +5,6 @@ A base is a folder as stable-audio-tools reads it: `model_config.json`, `model.s
 store with its text encoder on first use; later uses download nothing. Imports no stable_audio_tools.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

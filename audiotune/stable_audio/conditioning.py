@@ -1,7 +1,5 @@
 """Conditioning tensors of prompts and lengths, and operations on their rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

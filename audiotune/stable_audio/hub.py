@@ -1,7 +1,5 @@
 """Downloads from model hubs: a port, and its implementation for Hugging Face."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Protocol

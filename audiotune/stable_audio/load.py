@@ -1,7 +1,5 @@
 """Loads a model from its config and a safetensors file."""
 
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path

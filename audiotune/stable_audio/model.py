@@ -1,7 +1,5 @@
 """A loaded model: the modules of stable-audio-tools and the values of its config."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

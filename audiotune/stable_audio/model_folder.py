@@ -1,7 +1,5 @@
 """A folder with a model's files, as the loaders need it, from the store's blobs."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ torch's plain matrix products are MKL's, which uses only AVX2 on processors that
 processor has it, and packed weights need not be reordered at every call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ A variational autoencoder (Kingma and Welling 2014) of one-dimensional ConvNeXt 
 regression on features, hundreds of times cheaper than an autoencoder of waveforms.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

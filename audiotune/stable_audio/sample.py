@@ -4,8 +4,6 @@ Unlike stable-audio-tools' generate_diffusion_cond it denoises only as many late
 seed or backend flag, and draws all noise, also that of stochastic samplers, from one CPU generator per request.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

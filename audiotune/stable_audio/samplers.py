@@ -1,7 +1,5 @@
 """Samplers of stable-audio-tools and k-diffusion: from noise, which the caller provides, to latents."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -10,8 +10,6 @@ start phases are fixed.
 All functions take and return float32 tensors; no row of a batch depends on another.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import NamedTuple

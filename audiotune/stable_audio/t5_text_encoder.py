@@ -1,7 +1,5 @@
 """Loads the T5 text encoder from a folder beside the config; stable-audio-tools itself would download it by name."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Only embeddings of words are stored; those of seconds are cheap and depend on th
 every conditioner that masks (T5, table); files omit them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

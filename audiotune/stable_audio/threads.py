@@ -5,8 +5,6 @@ core delays the others by milliseconds, thousands of times per sound: small laye
 on one, and no faster on an idle machine. So each thread needs a minimum of work.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Imports stable-audio-tools late and without output, and adds the pretransform of the tiny base to its factory."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.abc
 import importlib.machinery

@@ -1,7 +1,5 @@
 """Trains the tiny base's autoencoder by regression on spectral features."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

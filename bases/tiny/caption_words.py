@@ -1,7 +1,5 @@
 """The words of the tiny base: variations of its captions, and its tokenizer."""
 
-from __future__ import annotations
-
 import string
 from pathlib import Path
 

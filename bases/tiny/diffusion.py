@@ -1,7 +1,5 @@
 """Trains the tiny base's diffusion transformer and word embeddings on latents, with the v objective (Salimans and Ho 2022)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -5,8 +5,6 @@
 The seed is fixed. --work keeps the result of each stage, so that a restart skips finished ones.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The training data of the tiny base: sounds of the synthesizer as spectral features, and captions."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass

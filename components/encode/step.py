@@ -4,8 +4,6 @@ Results are stored under the hash of their inputs and reused: a second dataset t
 the new ones, and a second run encodes nothing. Sounds keep their true length; none is padded.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

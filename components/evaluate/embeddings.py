@@ -1,7 +1,5 @@
 """Embeddings of sounds for KAD. Mel and latent statistics need no download; CLAP and PANNs do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

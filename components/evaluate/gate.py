@@ -1,7 +1,5 @@
 """The gate: decides by the metrics whether a model may become champion."""
 
-from __future__ import annotations
-
 from components.evaluate.metrics import MetricValues
 from components.evaluate.settings import Settings
 

@@ -1,7 +1,5 @@
 """Measures the loss by noise level, row by row without padding, with fixed captions and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

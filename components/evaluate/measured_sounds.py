@@ -1,7 +1,5 @@
 """The sounds of an evaluation: recorded segments, and sounds that base and tuned model generate with the same captions and seeds."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

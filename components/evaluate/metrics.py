@@ -1,7 +1,5 @@
 """The metrics of an evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 

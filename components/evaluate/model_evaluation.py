@@ -1,7 +1,5 @@
 """Measures the base model, then the tuned one; never both are in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

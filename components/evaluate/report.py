@@ -1,7 +1,5 @@
 """The report: the gate's decision, the metrics, and players of sounds and their nearest training segments."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from audiotune.audio import figures

@@ -1,7 +1,5 @@
 """Compares a tuned model with its base on held-out captions; writes the report and the gate's decision."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -3,8 +3,6 @@
 python -m components.finetune.demos <store> <checkpoint key>      logs the demos of a checkpoint to its MLflow run
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Sequence

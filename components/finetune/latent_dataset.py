@@ -1,7 +1,5 @@
 """The rows of a training, read from the store once and cached in memory up to a limit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Only attention and feed-forward layers get adapters. The embedding of seconds ge
 recognise single recordings by their length, and the model would ignore the words.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from audiotune.errors import ModelError

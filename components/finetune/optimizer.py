@@ -1,7 +1,5 @@
 """AdamW, its learning rate as a function of the step, and the running mean of the weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -5,8 +5,6 @@ stable-audio-tools' transformer accepts a padding mask and ignores it, so padded
 count from the first frame, so padding at the end changes no position.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The report of a run: loss curves, facts and demos on one page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from audiotune.audio import figures

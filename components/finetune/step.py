@@ -1,7 +1,5 @@
 """Fine-tunes a base model on latents. Continues from the last checkpoint; does nothing if all steps are done."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -3,8 +3,6 @@
 A step is a function of the weights, the optimizer state, the seed and the step number only.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import time

@@ -5,8 +5,6 @@ endless sequence of shuffled epochs, so a batch may be larger than the dataset. 
 and then shuffled, so that sounds of a batch have similar lengths and little padding.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

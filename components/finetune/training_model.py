@@ -4,8 +4,6 @@ Diffusion transformer and conditioners are those of stable-audio-tools, called a
 cached latents and embeddings, so neither the autoencoder nor a T5 runs.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One process of a training run, from loading the base to the demos. Each GPU has one."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import tempfile

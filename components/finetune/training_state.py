@@ -1,7 +1,5 @@
 """Saves the training state as a checkpoint in the store, and restores it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

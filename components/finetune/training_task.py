@@ -1,7 +1,5 @@
 """The input and the result of a training process."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from audiotune.domain.checkpoint import Checkpoint

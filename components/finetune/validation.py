@@ -1,7 +1,5 @@
 """Measures the loss on held-out rows by noise level, with fixed noise."""
 
-from __future__ import annotations
-
 import torch
 
 from audiotune.stable_audio.objective import LOSS_LEVELS, shift_noise_levels

@@ -4,8 +4,6 @@ The noise of each narrow band is its median over the quiet windows of two minute
 between two phrases does not count as noise, and that a hum which is switched on counts as noise from its start.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d

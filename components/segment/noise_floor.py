@@ -4,8 +4,6 @@ Minimum statistics (after R. Martin, 2001) on blocks of 100 ms that keep their l
 do not; drones do, but they are louder. The window extends to both sides, since the whole recording is known.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 The recording is read a second time, in blocks; at most one segment is in memory.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Iterator
 

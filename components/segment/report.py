@@ -1,7 +1,5 @@
 """The report: the waveform of every recording with its segments, and recordings without segments."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

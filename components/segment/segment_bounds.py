@@ -4,8 +4,6 @@ A sound begins where a band rises clearly above the noise and ends where all ban
 faint beginnings and decays as far as a narrow band shows them. Neighbouring pieces are joined, long ones are cut.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -5,8 +5,6 @@ below 900 Hz) and consonants (many crossings, energy above 5 kHz) (E. Scheirer a
 synthesizers and busy drums can give the same result; whispering does not.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from components.segment.features import RecordingFeatures

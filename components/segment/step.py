@@ -1,7 +1,5 @@
 """Cuts recordings into segments. A recording that was cut before with the same settings is not cut again."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from pathlib import Path

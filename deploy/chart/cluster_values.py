@@ -1,7 +1,5 @@
 """Values of what surrounds our pods: images, network, routes, monitoring, and what all pods have in common."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Writes the files that are made from the values model: `python -m deploy.chart.generate`; --check only lists those that differ."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page on the service graph: which connections are allowed. It is made from the data that the chart reads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rules between values. Each is written once and gives a check in Python and one in Helm's templates; a test compares the two."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ It runs those that are on PATH: trivy (its own checks, offline), kube-score, che
 docs/operations/scanners.md; a finding that trivy rates HIGH or CRITICAL must be fixed. Lines without a finding are reported, too.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The closed JSON schema that Helm checks values against, from the Pydantic model."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -4,8 +4,6 @@ The checks: PodSecurity "restricted" admits the pod, read-only roots, requests a
 by digest, a policy that denies by default, every environment variable named once.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable, Iterator

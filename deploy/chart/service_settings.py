@@ -1,7 +1,5 @@
 """Chart values that set a setting of a service. Type, bounds, default and description come from the settings class."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin

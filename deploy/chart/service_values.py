@@ -1,7 +1,5 @@
 """Values of our own programs: generation, studio and pipelines. Those that set a setting take it from the settings class."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

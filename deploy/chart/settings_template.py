@@ -1,7 +1,5 @@
 """templates/_settings.tpl: every setting of our programs that the chart sets, from the fields in service_values.py."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby

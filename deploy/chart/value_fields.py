@@ -1,7 +1,5 @@
 """Lists every value of the model with its path, type in words, default, description and setting."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

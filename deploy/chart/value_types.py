@@ -1,7 +1,5 @@
 """Types that several parts of the values share: closed models, quantities, images, resources, scheduling."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints

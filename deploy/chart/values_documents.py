@@ -1,7 +1,5 @@
 """The commented values.yaml, and the reference page of the values."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from typing import Any

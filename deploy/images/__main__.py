@@ -7,8 +7,6 @@ python -m deploy.images --relocate-to other:5000/mine        pulls what images.l
                                                              writes deploy/values/relocated.yaml
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -3,8 +3,6 @@
 It is made from the metadata of every installed wheel. Source: https://cyclonedx.org/docs/1.6/json/
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Builds, runs and pushes images with podman or docker."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Imports the modules that the image needs; checks that kfp is absent, that torch 
 the folders for temporary files are writable. Prints one line for each fault and exits with 1 if there is one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util

@@ -9,8 +9,6 @@ namespace, whose ConfigMap kfp-launcher belongs to Kubeflow: --patch prints the 
 Where the facts say nodes above 1, the objects for a TrainJob come with the rest; --training prints only those.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

@@ -4,8 +4,6 @@ It writes the same YAML as the SDK's extension, so that the chart's upload job n
 Schema: kfp-kubernetes 2.17, KubernetesExecutorConfig.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from typing import Any

@@ -3,8 +3,6 @@
 Our chart writes them into the ConfigMap <release>-cluster; without the chart you write the file.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The doctor's checks outside of the namespaces: Kubeflow itself, GPU nodes, images, MLflow, clocks."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The doctor's checks in the namespaces: launcher, Secrets, rights, PodSecurity, and Argo's retries."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """The doctor's checks for training on several nodes: Kubeflow Trainer, its version, and our runtime."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -7,8 +7,6 @@ Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 t
 Kubeflow answers.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

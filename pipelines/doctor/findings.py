@@ -1,7 +1,5 @@
 """A finding of the doctor: what was checked, its state, and the cure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal

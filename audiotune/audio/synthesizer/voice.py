@@ -1,7 +1,5 @@
 """The modules (oscillators, envelopes, filter) and `play_patch`, which connects them as a patch says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The program of each training pod: `python -m components.finetune.nodes KEY`, with the store key of the task."""
 
-from __future__ import annotations
-
 import argparse
 import traceback
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Image, resources and placement of training pods, which pipelines.cluster.placement writes into the step. Imports no torch."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The task of the training pods: one small JSON in the store, named by its content."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

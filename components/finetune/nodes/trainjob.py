@@ -1,7 +1,5 @@
 """Builds the TrainJob object: trainer.kubeflow.org/v1alpha1 as of Kubeflow Trainer 2.2, the first with `runtimePatches`."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

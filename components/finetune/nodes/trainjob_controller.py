@@ -5,8 +5,6 @@ It ends in one of three ways. The training is done. Or the step gets SIGTERM and
 its owner, or at its deadline.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Polls a TrainJob and its pods, and reports their states and all new lines of their logs."""
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """uvicorn waits for the head of a request without end and has no setting for it (0.54): this protocol gives each head a time."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

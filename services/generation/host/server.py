@@ -5,8 +5,6 @@ that load balancers send the next requests elsewhere. Then it closes its port an
 `drain_s`, after that with 503 and Retry-After. After a second signal it stops at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import socket

@@ -3,8 +3,6 @@
 `bentoml serve services.generation.host.service:GenerationService` serves it, too: without a time for heads, without a notice.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from datetime import timedelta
