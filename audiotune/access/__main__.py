@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 from pathlib import Path
 
 from audiotune.access import accounts, identities, tokens
-from audiotune.errors import AccessError, AudioTuneError
+from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
+from audiotune.governance import load_agreement, publish_agreement
+from audiotune.governance.service_client import URL
 from audiotune.store import open_store
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.port import Store
@@ -19,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 refused with one sentence on stderr."""
     args = _build_parser().parse_args(arguments)
     try:
+        if not getattr(args, "reads", False):
+            _require_direct_writes()
         args.run(open_store(args.store), args)
     except AudioTuneError as e:
         print(f"access: {e}", file=sys.stderr)
@@ -26,13 +31,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _require_direct_writes() -> None:
+    """Raises ForbiddenError where the governance service writes: these commands ask nobody for a proof."""
+    if os.environ.get(URL):
+        cure = "kubectl exec deploy/RELEASE-governance -- python -m audiotune.access ..."
+        raise ForbiddenError(f"{URL} is set: here the governance service writes; run this in its pod", cure=cure)
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens and accounts.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
-    groups = parser.add_subparsers(required=True, metavar="token | account | identity | first-owner")
+    groups = parser.add_subparsers(required=True, metavar="token | account | identity | agreement | first-owner")
     _add_token_commands(groups.add_parser("token", help="how members' programs sign in"))
     _add_account_commands(groups.add_parser("account", help="a member who signs in with a password"))
     _add_identity_commands(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
+    _add_agreement_commands(groups.add_parser("agreement", help="the group's agreement"))
     first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
     first.add_argument("member")
     first.add_argument("--to", type=Path, required=True, help="file for the password and the token (mode 0600); - prints them")
@@ -47,7 +60,7 @@ def _add_token_commands(group: argparse.ArgumentParser) -> None:
     issue.add_argument("--days", type=float, default=90, help="life time (default 90)")
     issue.add_argument("--scope", nargs="+", choices=tokens.SCOPES, default=["generate", "read"], help="default: generate read")
     issue.set_defaults(run=lambda store, a: print(tokens.issue_token(store, a.member, a.scope, a.days)))
-    verbs.add_parser("list", help="all of them, without their secrets").set_defaults(run=_print_tokens)
+    verbs.add_parser("list", help="all of them, without their secrets").set_defaults(run=_print_tokens, reads=True)
     revoke = verbs.add_parser("revoke", help="end one, within seconds")
     revoke.add_argument("id")
     revoke.set_defaults(run=lambda store, a: print(f"revoked {tokens.revoke_token(store, a.id).id}"))
@@ -68,7 +81,9 @@ def _add_account_commands(group: argparse.ArgumentParser) -> None:
     remove.add_argument("member")
     remove.set_defaults(run=_remove_account)
     listing = verbs.add_parser("list", help="members and roles")
-    listing.set_defaults(run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.list_accounts(store))))
+    listing.set_defaults(
+        run=lambda store, a: print("\n".join(f"{x.member}\t{x.role}" for x in accounts.list_accounts(store))), reads=True
+    )
 
 
 def _add_identity_commands(group: argparse.ArgumentParser) -> None:
@@ -82,8 +97,22 @@ def _add_identity_commands(group: argparse.ArgumentParser) -> None:
     remove.set_defaults(run=lambda store, a: identities.remove_identity(store, a.identity))
     listing = verbs.add_parser("list", help="members and their names at the provider")
     listing.set_defaults(
-        run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.list_identities(store)))
+        run=lambda store, a: print("\n".join(f"{x.member}\t{x.identity}" for x in identities.list_identities(store))),
+        reads=True,
     )
+
+
+def _add_agreement_commands(group: argparse.ArgumentParser) -> None:
+    verbs = group.add_subparsers(required=True, metavar="publish")
+    publish = verbs.add_parser("publish", help="put a version in force")
+    publish.add_argument("file", help="agreement.toml; - reads it from stdin")
+    publish.set_defaults(run=_publish_agreement)
+
+
+def _publish_agreement(store: Store, args: argparse.Namespace) -> None:
+    agreement = load_agreement(sys.stdin.buffer.read() if args.file == "-" else Path(args.file))
+    publish_agreement(store, agreement)
+    print(f"version {agreement.version} of the agreement of {agreement.group} is in force")
 
 
 def _print_tokens(store: Store, _args: argparse.Namespace) -> None:

@@ -1,0 +1,153 @@
+"""What callers may ask for: each operation's body, its callers and its work. The names are those of the ports' methods."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from audiotune.access.identities import LONGEST
+from audiotune.access.writer import StoreAccessWriter
+from audiotune.domain.member import MemberId
+from audiotune.domain.recording import Digest
+from audiotune.errors import AgreementError, ForbiddenError
+from audiotune.governance import Agreement, read_current_agreement
+from audiotune.governance.agreement import Use
+from audiotune.governance.writer import StoreGovernanceWriter
+from audiotune.store.port import Store
+from services.governance.settings import GovernanceSettings
+
+Caller = Literal["studio", "ingest"]
+Password = Annotated[str, Field(max_length=1024, repr=False)]
+Ticket = Annotated[str, Field(max_length=256, repr=False)]
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class RequestBody(BaseModel):
+    """Refuses unknown fields and other types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AgreementBody(RequestBody):
+    agreement: Agreement
+
+
+class StandingConsentsBody(RequestBody):
+    agreement: Digest
+    recording: Digest
+    contributors: list[MemberId] = Field(max_length=1000)
+
+
+class SignInBody(RequestBody):
+    member: str = Field(max_length=64)
+    password: Password
+
+
+class VouchBody(RequestBody):
+    member: MemberId
+
+
+class NewPasswordBody(RequestBody):
+    ticket: Ticket
+    old: Password
+    new: Password
+
+
+class OtherMemberBody(RequestBody):
+    ticket: Ticket
+    member: MemberId
+
+
+class AddIdentityBody(RequestBody):
+    ticket: Ticket
+    member: MemberId
+    identity: str = Field(max_length=LONGEST)
+
+
+class RemoveIdentityBody(RequestBody):
+    ticket: Ticket
+    identity: str = Field(max_length=LONGEST)
+
+
+class NewTokenBody(RequestBody):
+    ticket: Ticket
+    scopes: list[str] = Field(max_length=8)
+    days: float = Field(gt=0, le=366)
+    label: str = Field(default="", max_length=80)
+
+
+class RevokeTokenBody(RequestBody):
+    ticket: Ticket
+    id: str = Field(max_length=40)
+
+
+class ConsentBody(RequestBody):
+    ticket: Ticket
+    recording: Digest
+    uses: list[Use] = Field(max_length=8)
+
+
+class GuardedWriters:
+    """The writers of the store, and what the service refuses to those who hold a key only."""
+
+    def __init__(self, store: Store, settings: GovernanceSettings) -> None:
+        self._store, self._vouching = store, settings.vouching
+        self._governance, self._lock = StoreGovernanceWriter(store), threading.Lock()
+        self.access = StoreAccessWriter(store, vouched_owners=False, key=settings.ticket_key.get_secret_value())
+
+    def publish_agreement(self, agreement: Agreement) -> str:
+        """The group's first agreement, or the one in force once more. Raises ForbiddenError for another."""
+        with self._lock:
+            newest = read_current_agreement(self._store)
+            if newest is not None and newest.digest != agreement.digest:
+                cure = "an operator publishes it in this service's pod: python -m audiotune.access agreement publish FILE"
+                words = f"version {newest.version} of the agreement is in force, and a program cannot replace it"
+                raise ForbiddenError(words, cure=cure)
+            return self._governance.publish_agreement(agreement)
+
+    def record_standing_consents(self, body: StandingConsentsBody) -> Any:
+        """What members in the agreement in force agree to beforehand; the caller cannot add to it."""
+        agreement = read_current_agreement(self._store)
+        if agreement is None or agreement.digest != body.agreement:
+            raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
+        return self._governance.record_standing_consents(agreement, body.recording, body.contributors)
+
+    def vouch_for(self, member: MemberId) -> str:
+        if not self._vouching:
+            cure = "members sign in with a password; a provider is set by studio.oidc.issuer"
+            raise ForbiddenError("the studio may not say who signed in", cure=cure)
+        return self.access.vouch_for(member)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that may be asked for.
+
+    Attributes:
+        hashes: it hashes passwords, which few may do at once.
+    """
+
+    body: type[BaseModel]
+    work: Callable[[GuardedWriters, Any], Any]
+    callers: tuple[Caller, ...] = ("studio",)
+    hashes: bool = False
+
+
+_EVERYBODY: tuple[Caller, ...] = ("studio", "ingest")  # the studio, too, runs ingest where there is no Kubeflow
+OPERATIONS: dict[str, Operation] = {
+    "publish_agreement": Operation(AgreementBody, lambda w, b: w.publish_agreement(b.agreement), _EVERYBODY),
+    "record_standing_consents": Operation(StandingConsentsBody, lambda w, b: w.record_standing_consents(b), _EVERYBODY),
+    "verify_password": Operation(SignInBody, lambda w, b: w.access.verify_password(b.member, b.password), hashes=True),
+    "vouch_for": Operation(VouchBody, lambda w, b: w.vouch_for(b.member)),
+    "change_password": Operation(NewPasswordBody, lambda w, b: w.access.change_password(b.ticket, b.old, b.new), hashes=True),
+    "issue_password": Operation(OtherMemberBody, lambda w, b: w.access.issue_password(b.ticket, b.member), hashes=True),
+    "add_identity": Operation(AddIdentityBody, lambda w, b: w.access.add_identity(b.ticket, b.member, b.identity)),
+    "remove_identity": Operation(RemoveIdentityBody, lambda w, b: w.access.remove_identity(b.ticket, b.identity)),
+    "issue_token": Operation(NewTokenBody, lambda w, b: w.access.issue_token(b.ticket, b.scopes, b.days, b.label)),
+    "revoke_token": Operation(RevokeTokenBody, lambda w, b: w.access.revoke_token(b.ticket, b.id)),
+    "record_consent": Operation(ConsentBody, lambda w, b: w.access.record_consent(b.ticket, b.recording, tuple(b.uses))),
+}

@@ -1,0 +1,46 @@
+"""Settings of the governance service, from the environment: AUDIOTUNE_GOVERNANCE_STUDIO_KEY, ..."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from audiotune.errors import SettingsError
+
+PREFIX = "AUDIOTUNE_GOVERNANCE_"
+_SHORTEST_KEY = 20
+
+
+class GovernanceSettings(BaseSettings):
+    """How the governance service runs, and who may call it."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    studio_key: SecretStr = Field(default=SecretStr(""), description="key of the studio; empty: the studio is refused")
+    ingest_key: SecretStr = Field(default=SecretStr(""), description="key of the ingest steps; empty: they are refused")
+    ticket_key: SecretStr = Field(
+        default=SecretStr(""), description="signs what a sign-in gives; empty: members sign in again after a restart"
+    )
+    vouching: bool = Field(
+        default=False, description="the studio may say who signed in, because a sign-in provider asks for the passwords"
+    )
+    body_kb: int = Field(default=256, ge=1, le=10_000, description="largest request body, in kB")
+    body_s: float = Field(default=10, gt=0, le=600, description="seconds in which a request's body must arrive")
+    open_requests: int = Field(default=100, ge=1, le=10_000, description="requests that may be open at once; more get 503")
+    passwords_at_once: int = Field(default=2, ge=1, le=64, description="passwords that are checked at once, 16 MB each")
+
+    @field_validator("studio_key", "ingest_key", "ticket_key")
+    @classmethod
+    def _check_length(cls, key: SecretStr) -> SecretStr:
+        if 0 < len(key.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(f"a key has {_SHORTEST_KEY} characters at least")
+        return key
+
+
+def load_governance_settings() -> GovernanceSettings:
+    """The settings of the environment. Raises SettingsError: names what is out of bounds, and no key's value."""
+    try:
+        return GovernanceSettings()
+    except ValidationError as e:
+        faults = "; ".join(f"{PREFIX}{'.'.join(map(str, x['loc'])).upper()}: {x['msg']}" for x in e.errors())
+        raise SettingsError(faults, where="the governance service's settings", cure="mend the variables named") from e

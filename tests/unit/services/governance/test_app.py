@@ -1,0 +1,161 @@
+"""The governance service over HTTP: which keys may do what, which bodies are refused, and what an error says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from audiotune.access import accounts
+from audiotune.errors import SettingsError, StoreError
+from audiotune.governance import publish_agreement, read_consents, read_current_agreement
+from audiotune.store import FolderStore
+from services.governance.app import GovernanceService
+from services.governance.operations import OPERATIONS
+from services.governance.settings import GovernanceSettings, load_governance_settings
+from tests.fakes.governance_process import INGEST_KEY, STUDIO_KEY
+from tests.fakes.seeded_store import agreement
+
+PASSWORD = "patch cables"
+RECORDING = "ab" * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    made = FolderStore(tmp_path / "store")
+    accounts.create_account(made, "ana", PASSWORD, "owner", work=1)
+    return made
+
+
+class Caller:
+    """A program that calls the service with a key."""
+
+    def __init__(self, store: FolderStore, key: str = STUDIO_KEY, **settings: Any) -> None:
+        keys: Any = {"studio_key": STUDIO_KEY, "ingest_key": INGEST_KEY}
+        service = GovernanceService(store, GovernanceSettings(**keys, **settings))
+        self.http = TestClient(service.build_app(), headers={"Authorization": f"Bearer {key}"} if key else {})
+
+    def call(self, operation: str, **fields: Any) -> tuple[int, Any]:
+        answer = self.http.post(f"/v1/{operation}", json=fields)
+        return answer.status_code, answer.json()
+
+
+@pytest.mark.parametrize("key", ["", "guessed", STUDIO_KEY + "x", STUDIO_KEY[:-1], "é"])
+@pytest.mark.parametrize("operation", [*OPERATIONS, "invented"])
+def test_without_a_key_nothing_is_done(store: FolderStore, operation: str, key: str) -> None:
+    answer = Caller(store, "").http.post(f"/v1/{operation}", headers=[(b"Authorization", f"Bearer {key}".encode())], json={})
+    assert (answer.status_code, answer.json()["error"]) == (401, "AccessError")
+
+
+def test_an_empty_key_in_the_settings_lets_nobody_in(store: FolderStore) -> None:
+    http = TestClient(GovernanceService(store, GovernanceSettings()).build_app())
+    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": ""}):
+        assert http.post("/v1/verify_password", json={}, headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+def test_ingest_publishes_and_records_standing_consent_and_nothing_else(store: FolderStore, operation: str) -> None:
+    status, told = Caller(store, INGEST_KEY).call(operation)
+    allowed = operation in ("publish_agreement", "record_standing_consents")
+    assert (status, told["error"]) == ((422, "SettingsError") if allowed else (403, "ForbiddenError"))
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+def test_unknown_fields_are_refused_and_no_value_is_said_again(store: FolderStore, operation: str) -> None:
+    status, told = Caller(store).call(operation, password="my secret words", ticket=7, more=1)
+    assert status == 422
+    assert "more" in told["what"]
+    assert "my secret words" not in json.dumps(told)
+
+
+def test_only_the_first_agreement_comes_from_a_program(store: FolderStore) -> None:
+    ingest, first = Caller(store, INGEST_KEY), agreement()
+    assert ingest.call("publish_agreement", agreement=first.model_dump(mode="json"))[0] == 200
+    assert ingest.call("publish_agreement", agreement=first.model_dump(mode="json"))[0] == 200  # a run that is started again
+    forged = first.model_copy(update={"version": 2, "allowed_uses": ("store",)})
+    for caller in (ingest, Caller(store)):
+        status, told = caller.call("publish_agreement", agreement=forged.model_dump(mode="json"))
+        assert (status, told["error"]) == (403, "ForbiddenError")
+        assert "agreement publish" in told["cure"]
+    assert read_current_agreement(store) == first
+
+
+def test_standing_consent_is_what_the_agreement_says_and_withdrawal_stays(store: FolderStore) -> None:
+    group = agreement()
+    publish_agreement(store, group)
+    studio, ingest = Caller(store), Caller(store, INGEST_KEY)
+    accounts.create_account(store, "ben", PASSWORD, work=1)
+    ticket = studio.call("verify_password", member="ben", password=PASSWORD)[1]["ticket"]
+    assert studio.call("record_consent", ticket=ticket, recording=RECORDING, uses=[])[0] == 200
+    asked = {"agreement": group.digest, "recording": RECORDING, "contributors": ["ana", "ben", "zoe", "mallory"]}
+    status, records = ingest.call("record_standing_consents", **asked)
+    assert (status, [record["contributor"] for record in records]) == (200, ["ana"])
+    assert read_consents(store, [RECORDING])[RECORDING, "ben"].uses == ()
+    status, told = ingest.call("record_standing_consents", **{**asked, "agreement": "0" * 64})
+    assert (status, told["error"]) == (422, "AgreementError")
+
+
+def test_a_key_of_the_studio_alone_makes_no_owner(store: FolderStore) -> None:
+    publish_agreement(store, agreement())
+    before = sorted((entry.key, store.get(entry.key)) for entry in store.list("access/"))
+    for caller in (Caller(store), Caller(store, vouching=True)):
+        vouched = caller.call("vouch_for", member="ana")[1]
+        for ticket in ("", "ana", f"ana.9999999999.password.{'0' * 64}", vouched if isinstance(vouched, str) else ""):
+            assert caller.call("issue_password", ticket=ticket, member="ana")[0] in (401, 403)
+            assert caller.call("add_identity", ticket=ticket, member="ana", identity="m@evil.example")[0] in (401, 403)
+            assert caller.call("change_password", ticket=ticket, old="", new="a password of mine")[0] == 401
+    assert sorted((entry.key, store.get(entry.key)) for entry in store.list("access/")) == before
+
+
+def test_vouching_is_for_a_provider_only(store: FolderStore) -> None:
+    publish_agreement(store, agreement())
+    assert Caller(store).call("vouch_for", member="ana")[0] == 403
+    status, ticket = Caller(store, vouching=True, ticket_key="k" * 32).call("vouch_for", member="ana")
+    assert status == 200
+    caller = Caller(store, vouching=True, ticket_key="k" * 32)  # another replica, or the same after a restart
+    assert caller.call("issue_token", ticket=ticket, scopes=["generate"], days=1)[0] == 200
+
+
+def test_large_and_slow_bodies_are_refused_before_they_are_kept(store: FolderStore) -> None:
+    caller = Caller(store, body_kb=1)
+    status, told = caller.call("verify_password", member="ana", password="x" * 2000)
+    assert (status, told["cure"]) == (422, "send 1 kB at most")
+
+
+def test_secrets_stand_in_no_log(store: FolderStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    caller = Caller(store)
+    ticket = caller.call("verify_password", member="ana", password=PASSWORD)[1]["ticket"]
+    caller.call("change_password", ticket=ticket, old=PASSWORD, new="short")
+    assert "studio: verify_password: done" in caplog.text
+    assert not [secret for secret in (PASSWORD, ticket, STUDIO_KEY) if secret in caplog.text]
+
+
+class AwayStore(FolderStore):
+    """A store that answers nothing."""
+
+    away = False
+
+    def list(self, prefix: str) -> Any:
+        if self.away:
+            raise StoreError("the store is away", where=prefix)
+        return super().list(prefix)
+
+
+def test_readiness_follows_the_store_and_health_does_not(tmp_path: Path) -> None:
+    store = AwayStore(tmp_path / "store")
+    http = Caller(store, "").http
+    assert (http.get("/health").text, http.get("/ready").status_code) == ("OK", 200)
+    store.away = True
+    assert (http.get("/health").text, http.get("/ready").status_code) == ("OK", 503)
+
+
+def test_a_short_key_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIOTUNE_GOVERNANCE_STUDIO_KEY", "too short")
+    with pytest.raises(SettingsError, match="STUDIO_KEY.*20 characters") as refusal:
+        load_governance_settings()
+    assert "too short" not in str(refusal.value)
