@@ -29,6 +29,7 @@ class IngestReport:
         refused: (file, reason).
         duplicates: (file, name of the recording with the same bytes).
         reused: number of recordings that an earlier run described.
+        unused: (table or sidecar, what it says that is about no recording).
     """
 
     subtitle: str
@@ -36,6 +37,7 @@ class IngestReport:
     refused: Sequence[tuple[str, str]]
     duplicates: Sequence[tuple[str, str]]
     reused: int
+    unused: Sequence[tuple[str, str]] = ()
 
 
 def render_report(report: IngestReport) -> str:
@@ -51,6 +53,9 @@ def render_report(report: IngestReport) -> str:
         ]
     )
     parts = [top, _render_refused(report.refused), _render_recordings(rows), _render_likenesses(rows)]
+    if report.unused:
+        listed = _render_table(["in", "what"], report.unused)
+        parts.insert(2, render_section("Said, and not used", "Compare the names with those of the files.", listed))
     if report.duplicates:
         listed = _render_table(["file", "same bytes as"], report.duplicates)
         parts.append(render_section("Came twice", "One recording each, whatever its names.", listed))

@@ -1,42 +1,26 @@
 """Metadata of a recording: from a sidecar file, a table for its folder, the settings, or the agreement.
 
-The first of these applies: `take.json`, `take.wav.json` or `.toml` beside `take.wav`; `recordings.toml` or `recordings.csv`
-in its folder or a parent; the settings; the agreement's licence. `take.txt` contains a description in words.
+The first of these applies: `take.json`, `take.wav.json` or `.toml` beside `take.wav`; `recordings.toml`, `recordings.csv` or another
+program's table (`folder_tables`) in its folder or a parent; the settings; the agreement's licence. `take.txt` contains a description in
+words. What is written for a name that no file has is never passed over.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+from audiotune.domain.name_matching import NameMatcher, normalise_name
+from audiotune.domain.tables import decode_text
 from audiotune.errors import SourceError
-from components.ingest.sources import RecordingSource
+from components.ingest.folder_tables import FolderTable, is_table, parse_rows, rank_table, table_from_rows, table_from_toml
+from components.ingest.recording_facts import LONGEST_WORDS, RecordingFacts, facts_from_mapping
+from components.ingest.sources import RecordingSource, may_be_sound
 
 _LARGEST = 4 << 20  # bytes of a sidecar
-_LONGEST_WORDS = 2000
-_WORDS = ("words", "caption", "description", "prompt", "text")  # other names of the field `words`
-
-
-@dataclass(frozen=True)
-class RecordingFacts:
-    """Metadata of a recording; empty where nothing is known."""
-
-    contributors: tuple[str, ...] = ()
-    licence: str = ""
-    session: str = ""
-    instrument: str = ""
-    words: str = ""
-
-    def with_defaults(self, other: RecordingFacts) -> RecordingFacts:
-        """These facts, completed by the other's."""
-        return replace(other, **{f.name: value for f in fields(self) if (value := getattr(self, f.name))})
 
 
 class SidecarReader:
@@ -44,56 +28,84 @@ class SidecarReader:
 
     def __init__(self, source: RecordingSource) -> None:
         self._source = source
-        self._files = set(source.files)
-        self._tables: dict[str, dict[str, RecordingFacts]] = {}
+        self._files = {_comparable(name): name for name in source.files}
+        self._sounds = [name for name in source.files if may_be_sound(name)]
+        self._table_names = [name for name in source.files if is_table(name)]
+        self._table_names.sort(key=rank_table)
+        self._tables: dict[str, FolderTable] = {}
 
     def facts_about(self, name: str) -> RecordingFacts:
         """All facts about a file. Raises SourceError for an invalid sidecar: contributors must not be guessed."""
+        facts, beside = RecordingFacts(), self._find_beside(name)
+        for sidecar in beside:
+            if sidecar.endswith(".txt"):
+                facts = facts.with_defaults(RecordingFacts(words=self._read_text(sidecar).strip()[:LONGEST_WORDS]))
+            else:
+                facts = facts.with_defaults(facts_from_mapping(self._parse_mapping(self._read_text(sidecar), sidecar), sidecar))
+        stray = "" if beside else next((sidecar for sidecar, near in self._stray_sidecars.items() if name in near), "")
+        if stray:
+            cure = "give both the same name, or take it away"
+            raise SourceError("a sidecar has nearly this file's name, and no file's", where=stray, cure=cure)
+        for folder in PurePosixPath(name).parents:
+            facts = facts.with_defaults(self._facts_from_tables(folder, name))
+        return facts
+
+    def list_unused(self) -> list[tuple[str, str]]:
+        """(place, what it says and why it is about no recording) of all that stands in tables and is used nowhere."""
+        tables = [(name, words) for name in self._table_names for words in self._read_table_once(name, or_empty=True).unused]
+        return [*tables, *((name, f"nearly the name of {', '.join(near[:3])}") for name, near in self._stray_sidecars.items())]
+
+    def _find_beside(self, name: str) -> list[str]:
+        """The sidecars of a file, the strictest first."""
         path = PurePosixPath(name)
-        beside = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml"]
+        names = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml", path.with_suffix(".txt")]
+        found = (self._files.get(_comparable(str(sidecar)), "") for sidecar in names)
+        return [sidecar for sidecar in found if sidecar and not is_table(sidecar)]
+
+    @cached_property
+    def _stray_sidecars(self) -> dict[str, tuple[str, ...]]:
+        """Sidecar that lies beside no sound -> the sounds of its folder that it nearly names and that have none."""
+        used = {sidecar for name in self._sounds for sidecar in self._find_beside(name)}
+        kinds = (".json", ".toml", ".txt")
+        stray = [
+            name for name in self._files.values() if name.lower().endswith(kinds) and name not in used and not is_table(name)
+        ]
+        matchers: dict[PurePosixPath, NameMatcher] = {}
+        found = {}
+        for name in stray:
+            folder = PurePosixPath(name).parent
+            if folder not in matchers:
+                free = [s for s in self._sounds if PurePosixPath(s).parent == folder and not self._find_beside(s)]
+                matchers[folder] = NameMatcher(free)
+            found[name] = matchers[folder].find(PurePosixPath(name).name).near
+        return {name: near for name, near in found.items() if near}
+
+    def _facts_from_tables(self, folder: PurePosixPath, name: str) -> RecordingFacts:
         facts = RecordingFacts()
-        for sidecar in map(str, beside):
-            if sidecar in self._files and PurePosixPath(sidecar).stem != "recordings":
-                facts = facts.with_defaults(_facts_from_mapping(self._read_mapping(sidecar), sidecar))
-        words = str(path.with_suffix(".txt"))
-        if words in self._files:
-            facts = facts.with_defaults(RecordingFacts(words=self._read_text(words).strip()[:_LONGEST_WORDS]))
-        for folder in path.parents:
-            facts = facts.with_defaults(self._facts_from_tables(folder, path))
+        for table in self._table_names:
+            if PurePosixPath(table).parent == folder:
+                facts = facts.with_defaults(self._read_table_once(table).facts_about(name))
         return facts
 
-    def _facts_from_tables(self, folder: PurePosixPath, path: PurePosixPath) -> RecordingFacts:
-        facts = RecordingFacts()
-        for kind in ("toml", "csv"):
-            table = str(folder / f"recordings.{kind}")
-            if table not in self._files:
-                continue
-            if table not in self._tables:
-                self._tables[table] = self._read_table(table)
-            rows = self._tables[table]
-            inside = path.relative_to(folder).as_posix()
-            for key in (inside, str(PurePosixPath(inside).with_suffix("")), path.name, ""):
-                facts = facts.with_defaults(rows.get(key, RecordingFacts()))
-        return facts
+    def _read_table_once(self, name: str, *, or_empty: bool = False) -> FolderTable:
+        if name not in self._tables:
+            try:
+                self._tables[name] = self._read_table(name)
+            except SourceError:
+                if not or_empty:
+                    raise
+                return FolderTable(name, ())
+        return self._tables[name]
 
-    def _read_table(self, name: str) -> dict[str, RecordingFacts]:
-        """File -> facts; the empty name means all files."""
-        if name.endswith(".toml"):
-            data = self._read_mapping(name)
-            rows = {key: _facts_from_mapping(value, name) for key, value in data.items() if isinstance(value, dict)}
-            rows[""] = _facts_from_mapping({key: value for key, value in data.items() if not isinstance(value, dict)}, name)
-            return rows
-        reader = csv.DictReader(io.StringIO(self._read_text(name), newline=""))
-        try:
-            lines = list(reader)
-        except csv.Error as e:
-            raise SourceError(f"the table is damaged: {e}", where=name, cure="export it again as CSV") from e
-        if "file" not in (reader.fieldnames or ()):
-            raise SourceError("the table has no column 'file'", where=name, cure="name the first column 'file'")
-        return {str(line["file"]).strip(): _facts_from_mapping(line, name) for line in lines}
-
-    def _read_mapping(self, name: str) -> dict[str, Any]:
+    def _read_table(self, name: str) -> FolderTable:
+        folder = PurePosixPath(name).parent
+        inside = [file for file in self._sounds if PurePosixPath(file).is_relative_to(folder)]
         text = self._read_text(name)
+        if name.endswith(".toml"):
+            return table_from_toml(name, self._parse_mapping(text, name), inside)
+        return table_from_rows(name, parse_rows(text, name), inside)
+
+    def _parse_mapping(self, text: str, name: str) -> dict[str, Any]:
         try:
             data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
         except (ValueError, RecursionError) as e:
@@ -104,34 +116,9 @@ class SidecarReader:
         with self._source.open(name) as path:
             if path.stat().st_size > _LARGEST:
                 raise SourceError("the sidecar is larger than 4 MiB", where=name, cure="take it away")
-            try:
-                return path.read_bytes().decode("utf-8-sig")
-            except UnicodeDecodeError as e:
-                raise SourceError("the sidecar is no UTF-8 text", where=name, cure="save it as UTF-8") from e
+            return decode_text(path.read_bytes(), name)
 
 
-def split_member_ids(text: str) -> tuple[str, ...]:
-    """The member ids of a text such as `ana, ben`, separated by commas, semicolons or blanks."""
-    return tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text) if part))
-
-
-def _facts_from_mapping(data: Mapping[str, Any], where: str) -> RecordingFacts:
-    members = data.get("contributors", data.get("contributor")) or ()
-    members = split_member_ids(members) if isinstance(members, str) else members
-    if not isinstance(members, list | tuple) or not all(isinstance(member, str) for member in members):
-        raise SourceError("contributors must be a list of member ids", where=where, cure='write ["ana", "ben"]')
-    words = next((data[key] for key in _WORDS if isinstance(data.get(key), str)), "")
-    return RecordingFacts(
-        contributors=tuple(dict.fromkeys(member.strip() for member in members if member.strip())),
-        licence=_text_field(data, "licence", where) or _text_field(data, "license", where),
-        session=_text_field(data, "session", where),
-        instrument=_text_field(data, "instrument", where),
-        words=words.strip()[:_LONGEST_WORDS],
-    )
-
-
-def _text_field(data: Mapping[str, Any], key: str, where: str) -> str:
-    value = data.get(key) or ""
-    if not isinstance(value, str):
-        raise SourceError(f"{key} must be text", where=where, cure="put it in quotes")
-    return value.strip()[:200]
+def _comparable(name: str) -> str:
+    """A name as Macs and Windows compare it: composed letters, regardless of case."""
+    return normalise_name(name).casefold()

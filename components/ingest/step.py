@@ -31,9 +31,10 @@ from audiotune.store.layout import DESCRIPTIONS, RECORDINGS
 from components.executor import StepResult
 from components.ingest.file_description import FileDescription, describe_file
 from components.ingest.open_source import open_source
+from components.ingest.recording_facts import RecordingFacts, split_member_ids
 from components.ingest.report import IngestReport, render_report
 from components.ingest.settings import Settings
-from components.ingest.sidecars import RecordingFacts, SidecarReader, split_member_ids
+from components.ingest.sidecars import SidecarReader
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
 _METHOD = 1  # raise it when the same bytes get another description; stored descriptions are then not used
@@ -55,6 +56,7 @@ class IngestResult:
     rows: dict[Digest, Recording] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
+    unused: list[tuple[str, str]] = field(default_factory=list)  # (table or sidecar, what it says that is about no recording)
     reused: int = 0
     decoded_s: float = 0.0
 
@@ -79,7 +81,7 @@ def run_step(
         progress(0.95, "comparing sounds")
         _find_likenesses(intake, store)
     subtitle = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
-    page = IngestReport(subtitle, list(intake.rows.values()), intake.refused, intake.duplicates, intake.reused)
+    page = IngestReport(subtitle, list(intake.rows.values()), intake.refused, intake.duplicates, intake.reused, intake.unused)
     report.write_text(render_report(page), encoding="utf-8")
     if not intake.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
@@ -123,6 +125,7 @@ def _ingest_files(
             intake.refused.append((shown, _refusal_reason(e)))
         except OSError as e:
             intake.refused.append((shown, f"it cannot be read: {e.strerror or e}"))
+    intake.unused += [(printable_name(name), printable_name(words)) for name, words in sidecars.list_unused()]
 
 
 def _ingest_file(
@@ -243,6 +246,7 @@ def _compute_metrics(intake: IngestResult) -> dict[str, float]:
         "recordings": len(rows),
         "refused": len(intake.refused),
         "same_bytes": len(intake.duplicates),
+        "unused": len(intake.unused),
         "reused": intake.reused,
         "seconds": round(sum(row.duration_s for row in rows), 3),
         "with_likeness": sum(bool(row.likenesses) for row in rows),

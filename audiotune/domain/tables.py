@@ -1,0 +1,91 @@
+"""Reads tables as spreadsheets and other programs write them: their encodings, separators, and decimal commas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from audiotune.errors import SourceError
+
+_SEPARATORS = ",;\t|"
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header.
+
+    Attributes:
+        columns: names in small letters, with `_` for blanks and hyphens, in order.
+        rows: (line of the file, cells by column). A row may have other than the header's number of cells: see `fault`.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, TableRow], ...]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row. `fault` says why its cells cannot be trusted; empty for a sound row."""
+
+    cells: Mapping[str, str]
+    fault: str = ""
+
+
+def decode_text(data: bytes, where: str) -> str:
+    """UTF-8, or UTF-16 as spreadsheets save "Unicode text". Raises SourceError for other encodings."""
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\x00" in data[:64]:
+        encoding = "utf-16-le" if data[1:2] == b"\x00" else "utf-16-be"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as e:
+        raise SourceError(
+            f"it is no {encoding.upper().removesuffix('-SIG')} text",
+            where=where,
+            cure="save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
+        ) from e
+
+
+def parse_table(text: str, where: str) -> Table:
+    """A table with commas, semicolons, tabs or bars between its cells; `sep=;` in the first line is obeyed.
+
+    Raises SourceError: quotes that do not end, or no header.
+    """
+    said = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)
+    body = text[said.end() :] if said else text
+    separator = said[1] if said else _guess_separator(body)
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True, skipinitialspace=separator != "\t")
+    try:
+        columns = tuple(re.sub(r"[\s-]+", "_", name.strip().lower()) for name in next(reader, ()))
+        rows = tuple((reader.line_num, _build_row(columns, cells)) for cells in reader if any(cell.strip() for cell in cells))
+    except csv.Error as e:
+        raise SourceError(f"the table is damaged: {e}", where=where, cure="export it again as CSV") from e
+    if not any(columns):
+        raise SourceError("the table is empty", where=where, cure="write column names in its first line")
+    return Table(columns, rows)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds, with a decimal point or comma, or `h:mm:ss`. Raises ValueError."""
+    seconds = 0.0
+    for part in text.strip().replace(",", ".").split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds
+
+
+def _guess_separator(text: str) -> str:
+    """The separator that stands most often in the header, outside quotes; a comma where there is none."""
+    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return max(_SEPARATORS, key=header.count)
+
+
+def _build_row(columns: tuple[str, ...], cells: list[str]) -> TableRow:
+    values = dict(zip(columns, (cell.strip() for cell in cells)))
+    if len(cells) == len(columns) or (not any(cell.strip() for cell in cells[len(columns) :]) and len(cells) > len(columns)):
+        return TableRow(values)
+    fault = f"it has {len(cells)} cells, the table has {len(columns)} columns (a cell with commas needs quotes)"
+    return TableRow({**dict.fromkeys(columns, ""), **values}, fault)
