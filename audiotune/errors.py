@@ -2,6 +2,7 @@
 
 AudioTuneError
 ├── GovernanceError ── AgreementError ConsentError
+│   └── UnreadableAgreementError UnreadableConsentError
 ├── AccessError ── ForbiddenError
 ├── StoreError ── NotInStoreError AlreadyInStoreError DamagedBlobError
 ├── PipelineError ── RunFailedError RunUnfinishedError
@@ -72,6 +73,14 @@ class AgreementError(GovernanceError):
 
 class ConsentError(GovernanceError):
     """A contributor has not agreed to this use."""
+
+
+class UnreadableAgreementError(AgreementError):
+    """The newest version of the agreement cannot be read: nobody knows what is allowed."""
+
+
+class UnreadableConsentError(ConsentError):
+    """A contributor's newest record cannot be read: nobody knows what they agreed to."""
 
 
 class AccessError(AudioTuneError):

@@ -10,6 +10,7 @@ from audiotune.domain.file_name_words import words_from_file_name as words_from_
 from audiotune.domain.frozen_model import FrozenModel
 
 Digest = str  # 64 hexadecimal digits of SHA-256
+MOST_CONTRIBUTORS = 256  # heard in one recording: every gate asks each of them
 
 
 class Description(FrozenModel):
@@ -54,7 +55,7 @@ class Recording(FrozenModel):
     blob: str
     name: str
     source: str
-    contributors: tuple[str, ...] = Field(min_length=1)
+    contributors: tuple[str, ...] = Field(min_length=1, max_length=MOST_CONTRIBUTORS)
     licence: str
     session: str = ""
     instrument: str = ""

@@ -1,12 +1,14 @@
 """The group's agreement: `agreement.toml`, versioned in the store under `governance/agreements/`.
 
-A version is written only if its number is free, so two writers cannot overwrite each other's.
+A version is written only if its number is free, so two writers cannot overwrite each other's. The highest number is in force. Keys of
+another form are passed over; the doctor names them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +16,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId
-from audiotune.errors import AgreementError, AlreadyInStoreError
+from audiotune.errors import AgreementError, AlreadyInStoreError, UnreadableAgreementError
 from audiotune.store.layout import AGREEMENTS
 from audiotune.store.port import Store
 
 Use = Literal["store", "train", "release", "generate"]
 ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
+HIGHEST_VERSION = 999_999_999  # nine digits: a date as in 20260501 is a number that people choose
+_KEY = AGREEMENTS.compile(r"(\d{6,9})\.json")
 
 
 class Member(FrozenModel):
@@ -50,7 +54,7 @@ class Agreement(FrozenModel):
     """
 
     group: str = Field(min_length=1)
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=HIGHEST_VERSION)
     members: tuple[Member, ...] = Field(min_length=1)
     recordings_licence: str = Field(min_length=1)
     accepted_licences: tuple[str, ...] = ()
@@ -60,8 +64,8 @@ class Agreement(FrozenModel):
 
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Agreement:
-        ids = [member.id for member in self.members]
-        twice = sorted({i for i in ids if ids.count(i) > 1})
+        counts = Counter(member.id for member in self.members)
+        twice = sorted(id for id, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two members share the id {', '.join(twice)}")
         return self
@@ -98,28 +102,55 @@ def load_agreement(source: Path | bytes) -> Agreement:
 def publish_agreement(store: Store, agreement: Agreement) -> str:
     """Stores an agreement as the group's newest version; the same content again changes nothing.
 
+    A newest version that cannot be read does not stop a later one.
+
     Raises AgreementError: the store has another content under this version or a later one.
     """
-    newest = read_current_agreement(store)
-    if newest and newest.digest == agreement.digest:
-        return _agreement_key(agreement)
-    if newest and newest.version >= agreement.version:
+    newest = max(list_agreement_versions(store), default=0)
+    if newest and newest >= agreement.version:
+        if _is_in_force(store, agreement):
+            return agreement_key(agreement.version)
         raise AgreementError(
-            f"version {newest.version} of the agreement is in force and differs",
-            cure=f"set version = {newest.version + 1} in yours",
+            f"version {newest} of the agreement is in force and differs", cure=f"set version = {newest + 1} in yours"
         )
     try:
-        store.put(_agreement_key(agreement), agreement.model_dump_json(indent=1).encode(), only_new=True)
+        store.put(agreement_key(agreement.version), agreement.model_dump_json(indent=1).encode(), only_new=True)
     except AlreadyInStoreError:
         raise AgreementError("somebody published this version just now", cure="read theirs and raise the version") from None
-    return _agreement_key(agreement)
+    return agreement_key(agreement.version)
 
 
 def read_current_agreement(store: Store) -> Agreement | None:
-    """The newest published agreement, or None when the store has none."""
-    keys = [entry.key for entry in store.list(AGREEMENTS.path)]
-    return Agreement.model_validate_json(store.get(keys[-1])) if keys else None
+    """The version in force, or None when the store has none. Raises UnreadableAgreementError: it is damaged or of a newer program."""
+    newest = max(list_agreement_versions(store), default=0)
+    if not newest:
+        return None
+    key, agreement = agreement_key(newest), None
+    try:
+        agreement = Agreement.model_validate_json(store.get(key))
+        why = f"it says version {agreement.version}"
+    except ValidationError as e:
+        why = e.errors()[0]["msg"]
+    if agreement is None or agreement.version != newest:
+        cure = f"restore the object's earlier content, or publish version {newest + 1}; a newer program may have written it"
+        raise UnreadableAgreementError(f"the agreement in force cannot be read: {why}", where=key, cure=cure)
+    return agreement
 
 
-def _agreement_key(agreement: Agreement) -> str:
-    return AGREEMENTS.key(f"{agreement.version:06d}.json")
+def list_agreement_versions(store: Store) -> list[int]:
+    """The numbers of all published versions, in no order."""
+    found = (_KEY.fullmatch(entry.key) for entry in store.list(AGREEMENTS.path))
+    return [int(match[1]) for match in found if match and match[0] == agreement_key(int(match[1]))]
+
+
+def agreement_key(version: int) -> str:
+    """Store key of a version."""
+    return AGREEMENTS.key(f"{version:06d}.json")
+
+
+def _is_in_force(store: Store, agreement: Agreement) -> bool:
+    try:
+        current = read_current_agreement(store)
+    except UnreadableAgreementError:
+        return False
+    return current is not None and current.digest == agreement.digest

@@ -1,15 +1,18 @@
-"""The policy: may these recordings pass this gate? Ingest, annotate-merge, finetune, register and generation ask it."""
+"""The policy: may these recordings pass this gate? Ingest, annotate-merge, finetune, register and generation ask it.
+
+Whom to ask is known from the store, not only from who asks: everybody who was ever named for a recording's bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from audiotune.domain.recording import Digest
+from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
-from audiotune.governance.consent import Consent, read_consents
+from audiotune.governance.consent import Consents, list_heard, read_consents
 from audiotune.store.port import Store
 
 Gate = Literal["ingest", "annotate_merge", "finetune", "register", "champion", "generate"]
@@ -44,7 +47,7 @@ class PolicyDecision:
 def decide_policy(
     gate: Gate,
     agreement: Agreement,
-    consents: Mapping[tuple[Digest, str], Consent],
+    consents: Consents,
     recordings: Mapping[Digest, Iterable[str]],
 ) -> PolicyDecision:
     """Decides for each recording.
@@ -52,12 +55,13 @@ def decide_policy(
     Args:
         gate: the gate to pass.
         agreement: the one in force.
-        consents: newest records by (recording, contributor); at ingest, where no record can exist yet, standing consent counts.
+        consents: the records that count, as `read_consents` gives them. Whoever has one for a recording is asked, besides those
+            given. At ingest, where no record can exist yet, standing consent counts.
         recordings: recording id -> contributors.
     """
     refused = {}
-    for recording, contributors in recordings.items():
-        reasons = tuple(_list_objections(gate, agreement, consents, recording, tuple(contributors)))
+    for recording, contributors in list_heard(consents, recordings).items():
+        reasons = tuple(_list_objections(gate, agreement, consents, recording, contributors))
         if reasons:
             refused[recording] = reasons
     return PolicyDecision(gate, refused)
@@ -66,11 +70,15 @@ def decide_policy(
 def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
     """Decides with the store's agreement and consents, and returns the agreement.
 
-    Raises AgreementError: the store has none. Raises ConsentError, with the reasons: somebody has not agreed.
+    Raises AgreementError: the store has none, or it cannot be read. Raises ConsentError, with the reasons: somebody has not agreed, a
+    record cannot be read, or no recording is named.
     """
     agreement = read_current_agreement(store)
     if agreement is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="ingest with --agreement agreement.toml first")
+    if not recordings and gate != "ingest":
+        cure = "name the recordings that it was made of"
+        raise ConsentError("no recording is named, so nobody can be asked", where=f"gate {gate}", cure=cure)
     decision = decide_policy(gate, agreement, read_consents(store, recordings), recordings)
     if not decision.is_allowed:
         raise ConsentError(
@@ -82,25 +90,41 @@ def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Ite
 
 
 def _list_objections(
-    gate: Gate,
-    agreement: Agreement,
-    consents: Mapping[tuple[Digest, str], Consent],
-    recording: Digest,
-    contributors: tuple[str, ...],
-) -> Iterable[str]:
+    gate: Gate, agreement: Agreement, consents: Consents, recording: Digest, contributors: tuple[str, ...]
+) -> Iterator[str]:
     need = REQUIRED_USES[gate]
     if need not in agreement.allowed_uses:
         yield f"the agreement does not allow to {need}"
     if not contributors:
         yield "nobody is named as contributor"
+    if len(contributors) > MOST_CONTRIBUTORS:
+        yield f"{len(contributors)} contributors are named, {MOST_CONTRIBUTORS} are the most"
+        return
     for contributor in contributors:
         member = agreement.find_member(contributor)
         if member is None:
-            yield f"{contributor!r} is no member in the agreement"
+            yield f"{contributor[:64]!r} is no member in the agreement"
         elif member.left:
             yield f"{contributor} has left the group"
-        else:
-            consent = consents.get((recording, contributor))
-            standing = member.consents_to if gate == "ingest" else ()
-            if need not in (consent.uses if consent else standing):
-                yield f"{contributor} has not agreed to {need}"
+        elif (recording, contributor) in consents or gate != "ingest":
+            yield from _list_missing(need, consents, recording, contributor)
+        elif need not in member.consents_to:
+            yield f"{contributor} has not agreed to {need}"
+
+
+def _list_missing(need: Use, consents: Consents, recording: Digest, contributor: str) -> Iterator[str]:
+    """What a contributor has not agreed to: the recording itself, or those with the same sound that their record follows."""
+    waiting, seen = [recording], set[Digest]()
+    while waiting:
+        asked = waiting.pop()
+        if asked in seen:
+            continue
+        seen.add(asked)
+        consent = consents.get((asked, contributor))
+        if consent is None or (consent.heard and need not in consent.uses):
+            like = consent.follows[:1] if consent else ()
+            same = f" of recording {asked[:12]}, which sounds the same" if asked != recording else ""
+            because = f": not named, but it sounds like recording {like[0][:12]}" if like else ""
+            yield f"{contributor} has not agreed to {need}{same}{because}"
+            return
+        waiting += consent.follows if consent.heard else ()

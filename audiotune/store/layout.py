@@ -169,7 +169,7 @@ AGREEMENTS = Prefix(
 )
 CONSENTS = Prefix(
     "governance/consents/",
-    "who agreed to what, by recording, contributor and time; the newest counts",
+    "who agreed to what, by recording, contributor and number; the newest counts",
     "ingest, studio",
     f"studio, generation, {_STEPS}",
     _AGREED,

@@ -7,7 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from audiotune import errors
-from audiotune.errors import AgreementError, AlreadyInStoreError, AudioTuneError, ConsentError
+from audiotune.domain.recording import MOST_CONTRIBUTORS
+from audiotune.errors import AgreementError, AudioTuneError, ConsentError
 from audiotune.governance import (
     Agreement,
     Consent,
@@ -67,6 +68,7 @@ class TestAgreement:
         [
             (("version = 1", "version = 0"), "version"),
             (("version = 1", ""), "version"),
+            (("version = 1", "version = 1000000000"), "less than or equal to 999999999"),
             (('id = "ana"', 'id = "Ana Maria"'), "no member id"),
             (('id = "ana"', 'id = "../ana"'), "no member id"),
             (('name = "Ana"', 'name = "Ana"\n[[members]]\nid = "ana"\nname = "Anna"'), "two members share the id ana"),
@@ -115,17 +117,17 @@ class TestAgreement:
 
 
 class TestConsent:
-    def test_the_newest_record_counts(self, store: FolderStore) -> None:
-        for one in (consent("ana", "store", "train", at=2), consent("ana", *ALL_USES, at=1), consent("ben", "store", at=9)):
+    def test_the_record_that_arrived_last_counts(self, store: FolderStore) -> None:
+        for one in (consent("ana", *ALL_USES, at=2), consent("ana", "store", "train", at=1), consent("ben", "store", at=9)):
             record_consent(store, one)
         found = read_consents(store, [TAKE, digest("other")])
         assert found[TAKE, "ana"].uses == ("store", "train")
         assert set(found) == {(TAKE, "ana"), (TAKE, "ben")}
 
     def test_records_are_never_overwritten(self, store: FolderStore) -> None:
-        record_consent(store, consent("ana", "store"))
-        with pytest.raises(AlreadyInStoreError):
-            record_consent(store, consent("ana", "train"))
+        keys = [record_consent(store, consent("ana", use)) for use in ("store", "train")]
+        assert keys == [f"governance/consents/{TAKE}/ana/0000000{number}.json" for number in (1, 2)]
+        assert b'"store"' in store.get(keys[0])
 
     def test_standing_consent_is_written_once(self, store: FolderStore) -> None:
         group = agreement(Member(id="dee", name="Dee"))
@@ -185,7 +187,7 @@ class TestPolicy:
     )
     def test_people_outside_the_group_are_refused(self, people: list[str], reason: str) -> None:
         group = agreement(Member(id="zoe", name="Zoe", consents_to=ALL_USES, left=True))
-        records = given(consent("eve", *ALL_USES), consent("zoe", *ALL_USES))
+        records = given(*(consent(who, *ALL_USES) for who in people))
         assert decide_policy("finetune", group, records, {TAKE: people}).reasons == (reason,)
 
     def test_consent_cannot_widen_the_agreement(self) -> None:
@@ -208,6 +210,20 @@ class TestPolicy:
 
     def test_nothing_asked_nothing_refused(self) -> None:
         assert decide_policy("finetune", agreement(), {}, {}).is_allowed
+
+    @pytest.mark.parametrize("gate", get_args(Gate))
+    def test_behind_ingest_somebody_must_be_asked(self, store: FolderStore, gate: Gate) -> None:
+        publish_agreement(store, agreement())
+        if gate == "ingest":
+            require_permission(store, gate, {})
+        else:
+            with pytest.raises(ConsentError, match="nobody can be asked"):
+                require_permission(store, gate, {})
+
+    def test_a_bounded_number_is_asked(self) -> None:
+        names = [f"m{number}" for number in range(MOST_CONTRIBUTORS + 1)]
+        refused = decide_policy("finetune", agreement(), {}, {TAKE: names}).reasons
+        assert refused == ("257 contributors are named, 256 are the most",)
 
 
 class TestErrors:

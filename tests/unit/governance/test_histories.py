@@ -1,0 +1,161 @@
+"""No history of records lets somebody without live consent through a gate."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiotune.errors import AgreementError, ConsentError
+from audiotune.governance import Consent, Member, publish_agreement, read_current_agreement, record_consent, record_decision
+from audiotune.governance.agreement import ALL_USES, Use
+from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.policy import REQUIRED_USES, Gate, require_permission
+from tests.fakes.described_store import PEOPLE, agreement, digest
+from tests.fakes.memory_store import MemoryStore
+
+TAKES = tuple(digest(name) for name in ("one", "two", "three"))
+GATES: tuple[Gate, ...] = ("annotate_merge", "register", "generate")
+
+_take, _who = st.sampled_from(TAKES), st.sampled_from(PEOPLE)
+_uses = st.lists(st.sampled_from(ALL_USES), unique=True).map(tuple)
+_people = st.lists(_who, min_size=1, unique=True).map(tuple)
+_events = st.one_of(
+    st.tuples(st.just("say"), _take, _who, _uses, st.integers(-5000, 5000)),
+    st.tuples(st.just("say as 0.2"), _take, _who, _uses),
+    st.tuples(st.just("bring"), _take, _people, st.lists(_take, unique=True).map(tuple)),
+    st.tuples(st.just("decide"), _take, _people),
+    st.tuples(st.just("damage"), _take, _who),
+    st.tuples(st.just("stray"), _take, _who),
+    st.tuples(st.just("leave"), _who),
+)
+
+
+class Group:
+    """A group's store, and beside it what each member last said and who was ever named, kept the simplest way."""
+
+    def __init__(self) -> None:
+        self.store, self.hours = MemoryStore(), 0
+        self.said: dict[tuple[str, str], tuple[Use, ...]] = {}
+        self.named: dict[str, set[str]] = {take: set() for take in TAKES}
+        self.dropped: dict[str, set[str]] = {take: set() for take in TAKES}
+        self.left: set[str] = set()
+        publish_agreement(self.store, agreement())
+
+    def play(self, event: tuple[object, ...]) -> None:
+        name, *rest = event
+        getattr(self, f"do_{name}".replace(" ", "_").replace(".", "_"))(*rest)
+
+    def do_say(self, take: str, who: str, uses: tuple[Use, ...], hours: int) -> None:
+        time = datetime.now(UTC) + timedelta(hours=hours)  # whatever the clock says
+        record_consent(self.store, Consent(recording=take, contributor=who, uses=uses, basis="x", agreement="0" * 64, time=time))
+        self.remember(take, who, uses)
+
+    def do_say_as_0_2(self, take: str, who: str, uses: tuple[Use, ...]) -> None:
+        self.hours += 1  # their clocks must go forward
+        time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.hours)
+        consent = Consent(recording=take, contributor=who, uses=uses, basis="x", agreement="0" * 64, time=time)
+        self.store.put(f"governance/consents/{take}/{who}/{time:%Y%m%dT%H%M%S%f}.json", consent.to_bytes())
+        self.remember(take, who, uses)
+
+    def remember(self, take: str, who: str, uses: tuple[Use, ...]) -> None:
+        self.said[take, who] = uses
+        self.named[take].add(who)
+        self.dropped[take].discard(who)
+
+    def do_bring(self, take: str, people: tuple[str, ...], like: tuple[str, ...]) -> None:
+        group = read_current_agreement(self.store)
+        assert group is not None
+        try:
+            record_standing_consents(self.store, group, take, people, dict.fromkeys(like, ()))
+        except ConsentError:
+            return  # a damaged record: ingest refuses the file
+        self.named[take] |= set(people)
+        for who in people:
+            self.said.setdefault((take, who), ALL_USES)
+
+    def do_decide(self, take: str, people: tuple[str, ...]) -> None:
+        group = read_current_agreement(self.store)
+        assert group is not None
+        try:
+            record_decision(self.store, group, take, people, by="ana", why="x")
+        except ConsentError:
+            return
+        self.dropped[take] |= self.named[take] - set(people)
+        for who in people:
+            if who in self.dropped[take]:
+                self.said[take, who] = ()
+            self.dropped[take].discard(who)
+            self.named[take].add(who)
+            self.said.setdefault((take, who), ALL_USES)
+
+    def do_damage(self, take: str, who: str) -> None:
+        keys = [entry.key for entry in self.store.list(f"governance/consents/{take}/{who}/") if entry.key.endswith("json")]
+        if keys:
+            self.store.put(keys[-1], b"{")
+            self.said[take, who] = ()
+
+    def do_stray(self, take: str, who: str) -> None:
+        self.store.put(f"governance/consents/{take}/{who}/00000099.json.bak", b"{")
+        self.store.put("governance/agreements/000099.json~", b"{")
+
+    def do_leave(self, who: str) -> None:
+        self.left.add(who)
+        members = [Member(id=id, name=id, consents_to=ALL_USES, left=id in self.left) for id in PEOPLE]
+        version = len(list(self.store.list("governance/agreements/00000"))) + 1
+        publish_agreement(self.store, agreement().model_copy(update={"version": version, "members": tuple(members)}))
+
+    def agrees(self, use: Use, take: str) -> bool:
+        people = self.named[take] - self.dropped[take]
+        return not people & self.left and all(use in self.said[take, who] for who in people)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_events, max_size=14), _people)
+def test_nobody_without_live_consent_passes(events: list[tuple[object, ...]], claimed: tuple[str, ...]) -> None:
+    group = Group()
+    for event in events:
+        group.play(event)
+        for take in TAKES:
+            for gate in GATES:
+                try:
+                    require_permission(group.store, gate, {take: claimed})
+                except (ConsentError, AgreementError):
+                    continue
+                assert group.agrees(REQUIRED_USES[gate], take), (event, gate)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(_who, _uses, st.integers(-5000, 5000)), min_size=1, max_size=10))
+def test_what_was_said_last_is_what_counts(said: list[tuple[str, tuple[Use, ...], int]]) -> None:
+    """The other side: whoever agrees, and said so last, is not kept out."""
+    group = Group()
+    for who, uses, hours in said:
+        group.do_say(TAKES[0], who, uses, hours)
+    people = sorted(group.named[TAKES[0]])
+    for gate in GATES:
+        try:
+            require_permission(group.store, gate, {TAKES[0]: people})
+            passed = True
+        except ConsentError:
+            passed = False
+        assert passed == group.agrees(REQUIRED_USES[gate], TAKES[0])
+
+
+def test_the_folder_store_agrees(tmp_path: Path) -> None:
+    """The histories run in memory; the same rules hold on a disk."""
+    from tests.fakes.layout_store import LayoutStore
+
+    group = Group()
+    group.store = LayoutStore(Path(tempfile.mkdtemp(dir=tmp_path)))  # type: ignore[assignment]
+    publish_agreement(group.store, agreement())
+    group.do_say(TAKES[0], "ana", ALL_USES, 4000)
+    group.do_say(TAKES[0], "ana", (), -4000)
+    try:
+        require_permission(group.store, "generate", {TAKES[0]: ["ana"]})
+    except ConsentError:
+        return
+    raise AssertionError("a withdrawal was outranked by a date")
