@@ -219,11 +219,18 @@ def _parse_job(answer: dict[str, Any]) -> RemoteJob:
 
 def _describe_error(status: int, data: bytes) -> str:
     try:
-        problem = _parse_json(data)
+        return describe_problem(status, _parse_json(data))
     except GenerationError:
         return f"the service answers {status}"
-    faults = "; ".join(f"{e.get('field', '')}: {e.get('message', '')}" for e in problem.get("errors", []))
-    return f"{problem.get('detail') or problem.get('title') or status}{f' ({faults})' if faults else ''}"
+
+
+def describe_problem(status: int, problem: Mapping[str, Any]) -> str:
+    """problem+json in words: what is wrong, and with which field, unless the sentence has said it."""
+    words = str(problem.get("detail") or problem.get("title") or f"the service answers {status}")
+    errors = (error for error in problem.get("errors", []) if isinstance(error, dict))
+    faults = [f"{error.get('field', '')}: {error.get('message', '')}".strip(": ") for error in errors]
+    more = "; ".join(fault for fault in faults if fault not in words)
+    return f"{words} ({more})" if more else words
 
 
 def _parse_json(data: bytes) -> dict[str, Any]:

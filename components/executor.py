@@ -21,7 +21,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -60,12 +60,20 @@ def run_command_line(package: str, argv: Sequence[str] | None = None) -> int:
     """Runs the step of a package from the command line. Returns the exit code; the last line on stderr is the reason."""
     argv = list(sys.argv[1:] if argv is None else argv)
     interface = importlib.import_module(f"{package}.settings")
-    step = package.rpartition(".")[2]
-    try:
+
+    def run() -> None:
         if "--executor-input" in argv:
             _run_on_kubeflow(package, interface, argv[argv.index("--executor-input") + 1])
         else:
             _run_from_flags(package, interface, argv)
+
+    return report_failure(package.rpartition(".")[2], run)
+
+
+def report_failure(step: str, work: Callable[[], object]) -> int:
+    """Does the work of a step and returns the exit code. After a failure the last line on stderr is the reason."""
+    try:
+        work()
     except AudioTuneError as e:
         print_last_words(step, str(e))
         return 1

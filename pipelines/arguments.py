@@ -1,10 +1,25 @@
-"""Values of a run form, read from NAME=VALUE and checked as Kubeflow's API would check them."""
+"""Arguments of the command lines: where Kubeflow is, and the values of a run form, checked as Kubeflow's API would check them."""
 
+import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audiotune.errors import SettingsError
+
+
+def add_kubeflow_flags(parser: argparse.ArgumentParser, namespace: str) -> None:
+    """The flags that say where Kubeflow is and who asks. `namespace`: the help of the flag of this name."""
+    words = {
+        "endpoint": "Kubeflow Pipelines API",
+        "token": "bearer token",
+        "user": "kubeflow-userid header",
+        "namespace": namespace,
+    }
+    for name, meaning in words.items():
+        variable = f"AUDIOTUNE_KFP_{name.upper()}"
+        parser.add_argument(f"--{name}", default=os.environ.get(variable, ""), help=f"{meaning} ({variable})")
 
 
 def parse_assignments(words: Sequence[str]) -> dict[str, str]:

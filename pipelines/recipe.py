@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.errors import SettingsError
 from components.executor import StepSettings
 from pipelines.cluster.settings import Cluster
@@ -19,10 +20,8 @@ RECIPES = Path(__file__).parent / "recipes"
 StepTable = dict[str, Any]
 
 
-class Recipe(BaseModel):
+class Recipe(FrozenModel):
     """The settings of all steps. Step tables hold only what differs from the steps' own defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     description: str = ""

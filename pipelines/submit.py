@@ -25,7 +25,7 @@ from audiotune.errors import (
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.runs.kubeflow_runner import KubeflowRunner
 from audiotune.runs.port import RunStep, follow_run
-from pipelines.arguments import convert_arguments, parse_assignments
+from pipelines.arguments import add_kubeflow_flags, convert_arguments, parse_assignments
 from pipelines.cluster.settings import Cluster, find_cluster
 from pipelines.compile import compile_structure
 from pipelines.documents import PIPELINES, Documents, compute_version_name, read_documents, to_yaml
@@ -158,14 +158,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _add_server_flags(verb: argparse.ArgumentParser) -> None:
-    def env(name: str) -> str:
-        return os.environ.get(f"AUDIOTUNE_KFP_{name}", "")
-
-    verb.add_argument("--endpoint", default=env("ENDPOINT"), help="Kubeflow Pipelines API (AUDIOTUNE_KFP_ENDPOINT)")
-    verb.add_argument("--token", default=env("TOKEN"), help="bearer token (AUDIOTUNE_KFP_TOKEN)")
-    verb.add_argument("--user", default=env("USER"), help="kubeflow-userid header (AUDIOTUNE_KFP_USER)")
-    verb.add_argument("--namespace", default=env("NAMESPACE"), help="multi-user only (AUDIOTUNE_KFP_NAMESPACE)")
-    verb.add_argument("--pages", default=env("PAGES"), help="Kubeflow's pages, where they are elsewhere (AUDIOTUNE_KFP_PAGES)")
+    add_kubeflow_flags(verb, "multi-user only")
+    pages = os.environ.get("AUDIOTUNE_KFP_PAGES", "")
+    verb.add_argument("--pages", default=pages, help="Kubeflow's pages, where they are elsewhere (AUDIOTUNE_KFP_PAGES)")
     verb.add_argument("--recipe", default="", help="name of a shipped recipe or a TOML file (default: the cluster's)")
     verb.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
     folder = os.environ.get("AUDIOTUNE_PIPELINES", "")

@@ -122,16 +122,8 @@ def _load_report(store: Store, done: Checkpoint, settings: Settings, latents: Ma
 
 
 def _write_pointer(done: Checkpoint, base: BaseModelFolder, path: Path) -> None:
-    pointer = CheckpointPointer(
-        checkpoint=done.key,
-        step=done.step,
-        base=done.base,
-        base_digest=base.digest,
-        dataset=done.dataset,
-        kind=done.kind,
-        run=done.run,
-        recipe=done.recipe,
-    )
+    same = done.model_dump(include={"step", "base", "dataset", "kind", "run", "recipe"})
+    pointer = CheckpointPointer(checkpoint=done.key, base_digest=base.digest, **same)
     write_atomic_file(path, pointer.model_dump_json(indent=1) + "\n")
 
 

@@ -8,28 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.errors import SettingsError
 
 _PRESETS = Path(__file__).parents[2] / "helm" / "audio-tune" / "files" / "presets.yaml"
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
-class ClusterTable(BaseModel):
-    """Refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StepImages(ClusterTable):
+class StepImages(FrozenModel):
     """Full references, as in registry.home:5000/audio-tune/prepare@sha256:...; empty keeps the compiled name."""
 
     prepare: str = Field(default="", description="image of ingest, segment and annotate_merge")
     train: str = Field(default="", description="image of all other steps")
 
 
-class GpuToleration(ClusterTable):
+class GpuToleration(FrozenModel):
     """A taint that GPU steps tolerate."""
 
     key: str = Field(default="", description="the taint's key; empty with Exists tolerates all")
@@ -38,7 +33,7 @@ class GpuToleration(ClusterTable):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(default="", description="empty: every effect")
 
 
-class Cluster(ClusterTable):
+class Cluster(FrozenModel):
     """Where steps run on Kubernetes, and with which resources. Local runs ignore it."""
 
     store: str = Field(default="", description="AUDIOTUNE_STORE of every step; empty leaves it to the image's environment")

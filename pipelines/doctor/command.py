@@ -9,7 +9,6 @@ Kubeflow answers.
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubernetes import Kubernetes, connect_kubernetes
+from pipelines.arguments import add_kubeflow_flags
 from pipelines.cluster.namespace import ACCOUNT
 from pipelines.cluster.settings import Cluster, find_cluster
 from pipelines.doctor import checks_environment, checks_namespace, checks_training
@@ -85,15 +85,9 @@ def _try_kubernetes(args: argparse.Namespace) -> Kubernetes | None:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    def env(name: str) -> str:
-        return os.environ.get(f"AUDIOTUNE_KFP_{name}", "")
-
     parser = argparse.ArgumentParser(prog="python -m pipelines.doctor", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
-    parser.add_argument("--endpoint", default=env("ENDPOINT"), help="Kubeflow Pipelines API (AUDIOTUNE_KFP_ENDPOINT)")
-    parser.add_argument("--token", default=env("TOKEN"), help="bearer token (AUDIOTUNE_KFP_TOKEN)")
-    parser.add_argument("--user", default=env("USER"), help="kubeflow-userid header (AUDIOTUNE_KFP_USER)")
-    parser.add_argument("--namespace", default=env("NAMESPACE"), help="where runs land (default: Kubeflow's own: single-user)")
+    add_kubeflow_flags(parser, "where runs land; default: Kubeflow's own: single-user")
     parser.add_argument("--home", default="kubeflow", help="namespace Kubeflow itself lives in (default kubeflow)")
     parser.add_argument("--service-account", default="", help=f"account of the steps (default: the cluster's, else {ACCOUNT})")
     parser.add_argument(

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from audiotune.client import Client
+from audiotune.client import Client, describe_problem
 from audiotune.domain.generation import GenerationRequest, parse_adapter
 from audiotune.errors import GenerationError
 from services.studio.history import ServiceSound, SoundRequest
@@ -44,7 +44,7 @@ class HttpGenerationClient:
             raise GenerationError("the generation service is away", cure=cure) from None
         body = _parse_object(answer)
         if answer.is_error:
-            raise GenerationError(_describe_problem(answer.status_code, body))
+            raise GenerationError(f"the service says: {describe_problem(answer.status_code, body)}")
         return [_parse_sound(request, entry) for entry in body.get("generations", [])]
 
     def list_releases(self, member: str = "") -> list[dict[str, Any]]:
@@ -93,13 +93,3 @@ def _parse_object(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _describe_problem(status: int, problem: dict[str, Any]) -> str:
-    """problem+json in words: what is wrong, and with which field."""
-    words = str(problem.get("detail") or problem.get("title") or f"it answers {status}")
-    faults = [
-        f"{e.get('field', '')}: {e.get('message', '')}".strip(": ") for e in problem.get("errors", []) if isinstance(e, dict)
-    ]
-    faults = [fault for fault in faults if fault not in words]  # the service may have said it in the sentence already
-    return f"the service says: {words}{' (' + '; '.join(faults) + ')' if faults else ''}"

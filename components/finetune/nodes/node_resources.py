@@ -3,8 +3,9 @@
 import os
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.errors import SettingsError
 
 VARIABLE = "AUDIOTUNE_TRAINJOB"
@@ -15,7 +16,7 @@ _CURE = "compile the pipeline for this cluster with nodes above 1, or set nodes 
 Object = dict[str, Any]
 
 
-class NodeResources(BaseModel):
+class NodeResources(FrozenModel):
     """Fields of one training pod, as in Kubernetes.
 
     Attributes:
@@ -26,8 +27,6 @@ class NodeResources(BaseModel):
         deadline_s: seconds after which Kubernetes ends the TrainJob, even if the step has ended.
         restarts: how often all pods are restarted after one was lost.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(min_length=1)
     env: list[Object] = []

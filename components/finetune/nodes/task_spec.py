@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from audiotune.domain.dataset import LatentRow
+from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.manifest import load_manifest
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, TrainingError
@@ -16,7 +17,7 @@ from components.finetune.settings import Settings
 from components.finetune.training_task import TrainingTask
 
 
-class TrainingTaskSpec(BaseModel):
+class TrainingTaskSpec(FrozenModel):
     """A TrainingTask in the store; large inputs are references.
 
     Attributes:
@@ -26,8 +27,6 @@ class TrainingTaskSpec(BaseModel):
         dataset: digest.
         run_key: of the checkpoints.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     settings: dict[str, Any]
     base_digest: Digest
