@@ -3,8 +3,6 @@
 Sources: Croissant Format Specification 1.0, Croissant RAI Specification 1.0.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

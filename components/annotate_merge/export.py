@@ -3,8 +3,6 @@
 python -m components.annotate_merge.export --store STORE --dataset KEY --out FOLDER
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -6,8 +6,6 @@
 The loader of stable-audio-tools reads a folder of sound files and gets the caption of each from the metadata module.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Units are (segment, term) with at least two answers; missing answers do not coun
 Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

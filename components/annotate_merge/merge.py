@@ -5,8 +5,6 @@ terms share the statistics of frequent ones (Dawid and Skene 1979, binary as in 
 as calling everything dark, becomes a false-alarm rate of that term, which is shrunk towards the pooled one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Selects the segments of a dataset: one manifest by its key, or every segment in the store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from audiotune.domain import manifest

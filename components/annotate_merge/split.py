@@ -1,7 +1,5 @@
 """Train and held-out: by recording, never by segment; recordings that sound the same stay on one side."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Mapping
 

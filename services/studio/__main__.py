@@ -1,7 +1,5 @@
 """Starts the studio: `python -m services.studio --store FOLDER`."""
 
-from __future__ import annotations
-
 import argparse
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The client of the generation service, over HTTP."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """HTML of the studio's own look, over `audiotune.reporting.html`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from audiotune.reporting.html import Markup, tag

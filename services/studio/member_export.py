@@ -1,7 +1,5 @@
 """Each member's contribution, in numbers, and as a zip to download: recordings, answers, consents, co-owned weights."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from dataclasses import dataclass

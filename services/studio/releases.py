@@ -1,7 +1,5 @@
 """Releases as the studio shows them: the records in the store, and the aliases that the generation service knows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import ValidationError

@@ -8,8 +8,6 @@
 The progress of a run is not recorded: its runner is asked each time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Waits for the store at the start: a fresh installation creates its bucket and its users while the studio starts."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

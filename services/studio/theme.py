@@ -1,7 +1,5 @@
 """The studio's theme (light or dark by the system's setting, the system's fonts), and its widgets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

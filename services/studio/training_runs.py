@@ -3,8 +3,6 @@
 The records of run 3 are under `tunings/000003/` (services.studio.run_records). Does not import gradio.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import threading

@@ -1,7 +1,5 @@
 """The vocabulary of the annotate page: facets and terms as plain data, checked tags, members' own words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Waveform peaks: a browser draws a sound from them without decoding it."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The studio's pages, one module each; its build function creates the components and returns how they are refreshed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

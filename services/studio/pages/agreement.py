@@ -1,7 +1,5 @@
 """The agreement page: the members, the allowed uses of their recordings, each contribution, and the export of it."""
 
-from __future__ import annotations
-
 import secrets
 from pathlib import Path
 from typing import Any

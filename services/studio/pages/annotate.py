@@ -1,7 +1,5 @@
 """The annotate page: the widget in widgets/annotate.js, and the server functions that it calls."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict
 

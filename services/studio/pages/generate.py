@@ -1,7 +1,5 @@
 """The generate page: a form, the generated sounds, and for each a button that restores its settings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

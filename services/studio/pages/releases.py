@@ -1,7 +1,5 @@
 """The releases page: every release of the group, its contributors, its gate's result, and its report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Server functions of the widgets: they get the acting member, and return {"error": words} on failure."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Make a new release: the widget in widgets/training.js, and the server functions that it calls."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import gradio as gr
