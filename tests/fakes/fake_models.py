@@ -156,7 +156,7 @@ class FakeModels(ReleaseSource, AdapterSource):
 def a_loaded(version: str = "1", name: str = "patch-bay") -> LoadedRelease:
     """A model of four seconds that only tones know how to play."""
     model = SimpleNamespace(
-        window_frames=4 * RATE_HZ, sample_rate_hz=RATE_HZ, objective="v", downsampling_ratio=1024, patch_frames=1
+        window_frames=4 * RATE_HZ, sample_rate_hz=RATE_HZ, channels=2, objective="v", downsampling_ratio=1024, patch_frames=1
     )
     return LoadedRelease(a_release(version, name), model)
 

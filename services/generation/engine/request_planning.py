@@ -1,24 +1,19 @@
-"""From a request to what the model is asked for: bounds of the model, init sounds, lengths, seeds."""
+"""From a request to what the model is asked for: bounds of the model, lengths, seeds."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-import soundfile as sf
-
 from audiotune.audio.sound import Sound
 from audiotune.domain.generation import LARGEST_SEED, GenerationRequest
-from audiotune.errors import GenerationError, NotInStoreError, SoundError
-from audiotune.store.port import Store, compute_digest
+from audiotune.errors import GenerationError
+from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterResolver, ChosenAdapter
-from services.generation.engine.sound_records import read_sound_record
+from services.generation.engine.init_sounds import TakeMemory, load_init
 from services.generation.engine.work import LoadedRelease
-from services.generation.errors import InitAudioError, OutOfBoundsError, UnknownSoundError
+from services.generation.errors import NotReadyError, OutOfBoundsError
 from services.generation.settings import GenerationSettings
 
 _SECONDS = 2.0  # when the request does not say
@@ -61,12 +56,19 @@ def plan_request(
     request: GenerationRequest,
     store: Store,
     member: str,
+    take_memory: TakeMemory = lambda size: None,
 ) -> GenerationPlan:
-    """The plan of a request that has a seed. Raises RequestError naming the field; NotReadyError when an adapter cannot be looked up."""
+    """The plan of a request that has a seed. Raises RequestError naming the field; NotReadyError when an adapter cannot be looked up.
+
+    `take_memory` is told how many bytes an init sound will need before they are; may raise to refuse.
+    """
     from audiotune.stable_audio.sample import SamplingRequest, check_request
     from audiotune.stable_audio.samplers import list_samplers
 
-    init, init_digest = _load_init(settings, request, store, member)
+    if loaded.model is None:  # a newer version takes its place
+        raise NotReadyError(f"release {loaded.release.name} is being exchanged", cure="try again in a moment")
+    shape = (loaded.model.sample_rate_hz, loaded.model.channels)
+    init, init_digest = load_init(settings, request, store, member, shape, take_memory)
     plan = _plan_lengths(loaded, request, init)
     init, redo = _split_init(plan, request, init)
     chosen = adapters.resolve(loaded, request.adapters)
@@ -127,46 +129,6 @@ def _split_init(
     if request.inpaint_start_s is not None:
         return init, (request.inpaint_start_s, min(request.inpaint_end_s or plan.seconds, plan.seconds))
     return init, None
-
-
-def _load_init(
-    settings: GenerationSettings, request: GenerationRequest, store: Store, member: str
-) -> tuple[Sound | None, str | None]:
-    """The init sound, uploaded or kept here, and the digest of its file."""
-    if request.init_sound:
-        try:
-            data = store.get(read_sound_record(store, request.init_sound, member).blob)
-            return _decode_init(settings, data, "init_sound"), request.init_sound
-        except (UnknownSoundError, NotInStoreError):
-            raise _init_error("init_sound", "no such sound, or not yours to hear") from None
-    if request.init_audio:
-        try:
-            data = base64.b64decode(request.init_audio, validate=True)
-        except (binascii.Error, ValueError):
-            raise _init_error("init_audio", "no base64") from None
-        return _decode_init(settings, data, "init_audio"), compute_digest(data)
-    return None, None
-
-
-def _decode_init(settings: GenerationSettings, data: bytes, field: str) -> Sound:
-    """A sound of at most `init_s` from a file's bytes. Raises InitAudioError."""
-    try:
-        with sf.SoundFile(io.BytesIO(data)) as file:
-            if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
-                raise _init_error(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
-            if file.frames / file.samplerate > settings.init_s:
-                raise _init_error(field, f"longer than {settings.init_s:.0f} s")
-            frames = file.read(int(settings.init_s * file.samplerate), dtype="float32", always_2d=True)
-            sound = Sound(frames.T, file.samplerate)
-    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
-        raise _init_error(field, f"no sound that can be read ({e})") from None
-    if not sound.frames:
-        raise _init_error(field, "empty")
-    return sound
-
-
-def _init_error(field: str, why: str) -> InitAudioError:
-    return InitAudioError(f"{field}: {why}", where=field, cure=why)
 
 
 def _bounds_error(field: str, bound: str) -> OutOfBoundsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from audiotune.store.port import Store
@@ -10,10 +11,14 @@ from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
 from services.generation.engine.quotas import MemberQuotas
 from services.generation.engine.release_watcher import ReleaseWatcher
+from services.generation.engine.request_memory import RequestMemory, measure_largest_request
 from services.generation.http.auth import Authenticator
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.worker import JobWorker
 from services.generation.settings import GenerationSettings
+
+_LARGEST_AT_ONCE = 2  # as much memory as so many of the largest requests need; most requests need a thousandth
+_DECODERS = 2  # init sounds that are decoded at once
 
 
 @dataclass
@@ -22,6 +27,8 @@ class GenerationContext:
 
     Attributes:
         stopping: set once the service is about to stop. It answers on, is not ready, and each answer ends its connection.
+        decoders: the threads that decode init sounds, apart from those of all other requests.
+        request_memory: what bodies and init sounds of open requests may take.
     """
 
     settings: GenerationSettings
@@ -34,6 +41,10 @@ class GenerationContext:
     job_worker: JobWorker
     quotas: MemberQuotas
     stopping: threading.Event = field(default_factory=threading.Event)
+    decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DECODERS, "decoding"))
+
+    def __post_init__(self) -> None:
+        self.request_memory = RequestMemory(_LARGEST_AT_ONCE * measure_largest_request(self.settings))
 
     def announce_stop(self) -> None:
         """The service will stop soon: it is not ready any more and begins no further job."""

@@ -17,9 +17,10 @@ from fastapi.responses import JSONResponse
 
 from audiotune.audio.sound import Sound
 from audiotune.domain.generation import MEDIA_TYPES, GenerationRecord, GenerationRequest
-from services.generation.engine.request_planning import draw_seed, plan_request
+from services.generation.engine.request_memory import MemoryShare
+from services.generation.engine.request_planning import GenerationPlan, draw_seed, plan_request
 from services.generation.engine.sound_files import SoundFileWriter
-from services.generation.engine.work import EngineWork
+from services.generation.engine.work import EngineWork, LoadedRelease
 from services.generation.errors import NotReadyError
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
@@ -52,18 +53,21 @@ def build_router(context: GenerationContext) -> APIRouter:
     async def create_generations(
         request: Request, member: str = Depends(context.authenticator.require_scope("generate"))
     ) -> Response:
-        began = time.monotonic()
         context.quotas.count_request(member)
-        asked = await request_parsing.read_generation_request(request, context.settings)
+        with context.request_memory.open_share(member) as share:
+            return await answer_request(request, member, share)
+
+    async def answer_request(request: Request, member: str, share: MemoryShare) -> Response:
+        began, wait_s = time.monotonic(), parse_wait_s(request.headers.getlist("prefer"))
+        asked = await request_parsing.read_generation_request(request, context.settings, share, for_job=wait_s == 0)
         body = draw_seed(asked)
         _log_prompt(context, request, body)
-        wait_s = parse_wait_s(request.headers.getlist("prefer"))
         with context.quotas.reserve_sound(member, (body.length_s or 0) * body.count):
             if wait_s == 0:
                 return accepted_response(await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body))
             format, as_json = choose_format(body, request.headers.get("accept", ""))
             loaded = _find_release(context, body)
-            plan = await run_in_threadpool(plan_request, context.settings, context.adapters, loaded, body, context.store, member)
+            plan = await _plan_request(context, loaded, body, member, share)
             work = context.engine.submit(loaded, plan.asked, member, context.settings.patience_s, ticket=hash(asked))
         left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
         sounds = await _await_sounds(request, context, work, left_s)
@@ -101,6 +105,16 @@ def parse_wait_s(prefer: list[str]) -> float | None:
 def _describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
     facts = record.model_dump(mode="json", exclude={"blob", "made"})
     return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
+
+
+async def _plan_request(
+    context: GenerationContext, loaded: LoadedRelease, body: GenerationRequest, member: str, share: MemoryShare
+) -> GenerationPlan:
+    """The plan, made in a thread. Init sounds have threads of their own, so that few are decoded at once and nobody else waits."""
+    facts = (context.settings, context.adapters, loaded, body, context.store, member, share.take)
+    if body.init_audio or body.init_sound:
+        return await asyncio.get_running_loop().run_in_executor(context.decoders, plan_request, *facts)
+    return await run_in_threadpool(plan_request, *facts)
 
 
 def _find_release(context: GenerationContext, body: GenerationRequest) -> Any:

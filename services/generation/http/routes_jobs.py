@@ -41,10 +41,11 @@ def build_router(context: GenerationContext) -> APIRouter:
         check_job_id(id)
         if webhook:
             await run_in_threadpool(webhooks.check_webhook, webhook, context.settings)
-        body, began = draw_seed(await request_parsing.read_generation_request(request, context.settings)), datetime.now(UTC)
-        sound_s = (body.length_s or 0) * body.count
-        with context.quotas.reserve_sound(member, sound_s):
-            job = await run_in_threadpool(create_job, context, member, id, body, webhook, ticket=id)
+        with context.request_memory.open_share(member) as share:
+            body = draw_seed(await request_parsing.read_generation_request(request, context.settings, share, for_job=True))
+            began, sound_s = datetime.now(UTC), (body.length_s or 0) * body.count
+            with context.quotas.reserve_sound(member, sound_s):
+                job = await run_in_threadpool(create_job, context, member, id, body, webhook, ticket=id)
         if job.made < began:  # it was made before: the client tries again
             context.quotas.refund_sound(member, sound_s)
         return accepted_response(job)

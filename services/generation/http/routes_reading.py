@@ -62,7 +62,7 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
 
     @routes.post("/v1/webhooks/registry", summary="MLflow's signed webhook: an alias has moved", status_code=202)
     async def receive_registry_webhook(request: Request) -> dict[str, Any]:
-        _check_signature(request, await request_parsing.read_body(request, 100_000, context.settings.body_s), context)
+        _check_signature(request, bytes(await request_parsing.read_body(request, 100_000, context.settings.body_s)), context)
         return _trigger_check(context, listing)
 
     @routes.get("/v1/health", summary="Ready or not, and why")
