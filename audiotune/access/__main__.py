@@ -68,7 +68,7 @@ def _add_token_commands(group: argparse.ArgumentParser) -> None:
 
 def _add_account_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="create | password | remove | list")
-    for verb, purpose in (("create", "a new account"), ("password", "a new password for one; ends its sessions")):
+    for verb, purpose in (("create", "a new account"), ("password", "a new password for one; ends its sessions and tokens")):
         parser = verbs.add_parser(verb, help=f"{purpose}; the password comes from stdin, or is made and printed once")
         parser.add_argument("member")
         parser.set_defaults(run=_set_password, role=None)

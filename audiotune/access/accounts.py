@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from audiotune.access import list_records, read_record
+from audiotune.access.tokens import revoke_member_tokens
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId, is_member_id, require_member_id
 from audiotune.errors import AccessError, AlreadyInStoreError
@@ -63,13 +64,20 @@ def create_account(
     return account
 
 
-def change_password(store: Store, member: str, password: str, now: datetime | None = None, *, work: int = WORK) -> Account:
-    """Sets a new password. Raises AccessError: no such account, a password too short or too long."""
+def change_password(
+    store: Store, member: str, password: str, now: datetime | None = None, *, work: int = WORK, keep_tokens: bool = False
+) -> Account:
+    """Sets a new password and ends the member's tokens, unless they are kept: whoever knew the old password may have made one.
+
+    Raises AccessError: no such account, a password too short or too long.
+    """
     account = read_account(store, member)
     if account is None:
         raise AccessError(f"{member[:64]!r} has no account", cure="make one first")
     changed = account.model_copy(update={"password": _hash_password(password, work), "changed": now or datetime.now(UTC)})
     store.put(changed.key, changed.model_dump_json(indent=1).encode())
+    if not keep_tokens:
+        revoke_member_tokens(store, member, now)
     return changed
 
 

@@ -14,7 +14,10 @@ def is_owner(store: Store, member: str) -> bool:
 
 
 def issue_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:
-    """Creates an account with a generated password, or gives an account a new one; returns the password. Raises AccessError."""
+    """Creates an account with a generated password, or gives an account a new one and ends its tokens; returns the password.
+
+    Raises AccessError.
+    """
     _require_owner(store, owner, "make accounts")
     _require_in_agreement(agreement, member)
     password = accounts.generate_password()

@@ -116,6 +116,12 @@ def revoke_token(store: Store, id: str, now: datetime | None = None) -> Token:
     return revoked
 
 
+def revoke_member_tokens(store: Store, member: str, now: datetime | None = None) -> list[Token]:
+    """Revokes every valid token of a member; returns those."""
+    valid = [token for token in list_tokens(store) if token.member == member and token.is_valid(now)]
+    return [revoke_token(store, token.id, now) for token in valid]
+
+
 def list_tokens(store: Store) -> list[Token]:
     """All tokens, oldest first, also expired and revoked ones."""
     return sorted(list_records(store, TOKENS, Token), key=lambda token: token.made)

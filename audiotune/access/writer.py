@@ -43,12 +43,12 @@ class AccessWriter(Protocol):
         """A ticket for a member who signed in at a provider, which this program checked."""
         ...
 
-    def change_password(self, ticket: str, old: str, new: str) -> VerifiedSignIn:
-        """The member's own password. Ends all tickets of the member and gives a new one."""
+    def change_password(self, ticket: str, old: str, new: str, *, keep_tokens: bool = False) -> VerifiedSignIn:
+        """The member's own password. Ends all tickets of the member, and their tokens unless they are kept; gives a new ticket."""
         ...
 
     def issue_password(self, ticket: str, member: str) -> str:
-        """An owner makes an account, or resets its password; returns the password."""
+        """An owner makes an account, or resets its password, which ends its tokens; returns the password."""
         ...
 
     def add_identity(self, ticket: str, member: str, identity: str) -> None:
@@ -93,11 +93,11 @@ class StoreAccessWriter:
     def vouch_for(self, member: str) -> str:
         return self._signer.sign(require_member_id(member), "", vouched=True)
 
-    def change_password(self, ticket: str, old: str, new: str) -> VerifiedSignIn:
+    def change_password(self, ticket: str, old: str, new: str, *, keep_tokens: bool = False) -> VerifiedSignIn:
         member = self._require_account(ticket).member
         if accounts.verify_password(self._store, member, old) is None:
             raise AccessError("the password now is not right", cure="type it again")
-        return self._sign_in(accounts.change_password(self._store, member, new))
+        return self._sign_in(accounts.change_password(self._store, member, new, keep_tokens=keep_tokens))
 
     def issue_password(self, ticket: str, member: str) -> str:
         return owners.issue_password(self._store, self._require_agreement(), self.require_owner(ticket), member)
@@ -181,8 +181,9 @@ class ServiceAccessWriter:
     def vouch_for(self, member: str) -> str:
         return str(self._service.call("vouch_for", member=member))
 
-    def change_password(self, ticket: str, old: str, new: str) -> VerifiedSignIn:
-        return VerifiedSignIn.model_validate(self._service.call("change_password", ticket=ticket, old=old, new=new))
+    def change_password(self, ticket: str, old: str, new: str, *, keep_tokens: bool = False) -> VerifiedSignIn:
+        changed = self._service.call("change_password", ticket=ticket, old=old, new=new, keep_tokens=keep_tokens)
+        return VerifiedSignIn.model_validate(changed)
 
     def issue_password(self, ticket: str, member: str) -> str:
         return str(self._service.call("issue_password", ticket=ticket, member=member))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audiotune.access.owners import is_owner
+from audiotune.access.tokens import check_token
 from audiotune.access.writer import AccessWriter, open_access_writer
-from audiotune.errors import AgreementError
+from audiotune.errors import AccessError, AgreementError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.runs.kubeflow_runner import KubeflowRunner
@@ -22,7 +23,7 @@ from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
 from services.studio.run_records import RunRights
 from services.studio.settings import StudioSettings
-from services.studio.sign_in.credentials import MemberTokens
+from services.studio.sign_in.credentials import MemberTokens, PasswordChecker
 from services.studio.sign_in.session_store import SessionStore, check_identity, check_password
 from services.studio.training_runs import TrainingRuns
 from services.studio.upload_runs import UploadRuns
@@ -45,6 +46,8 @@ class StudioContext:
     training_runs: TrainingRuns
     sessions: SessionStore
     access: AccessWriter
+    passwords: PasswordChecker
+    service_tokens: MemberTokens
 
     @property
     def requires_sign_in(self) -> bool:
@@ -90,7 +93,7 @@ def create_context(
     preparer = preparer or _create_runner(settings, store, "prepare")
     trainer = trainer or _create_runner(settings, store, "tune")
     access, sessions = open_access_writer(store), create_session_store(settings, store)
-    service_tokens = MemberTokens(access, sessions.find_ticket_of) if signs_in else None
+    service_tokens = MemberTokens(access, sessions.find_ticket_of, functools.partial(_is_token_valid, store))
     return StudioContext(
         settings=settings,
         store=store,
@@ -98,11 +101,22 @@ def create_context(
         vocabulary=vocabulary,
         annotation_queue=AnnotationQueue(store, library, vocabulary),
         upload_runs=UploadRuns(store, preparer, library, RunRights("members", signs_in, owns)),
-        generation=HttpGenerationClient(settings.generation_url, settings.generation_limit_s, service_tokens),
+        generation=HttpGenerationClient(
+            settings.generation_url, settings.generation_limit_s, service_tokens if signs_in else None
+        ),
         training_runs=TrainingRuns(store, trainer, RunRights(settings.releases_by, signs_in, owns)),
         sessions=sessions,
         access=access,
+        passwords=PasswordChecker(access),
+        service_tokens=service_tokens,
     )
+
+
+def _is_token_valid(store: Store, text: str) -> bool:
+    try:
+        return check_token(store, text, "generate").is_valid()
+    except AccessError:
+        return False
 
 
 def create_session_store(settings: StudioSettings, store: Store, now: Callable[[], float] = time.monotonic) -> SessionStore:

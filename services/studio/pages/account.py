@@ -18,15 +18,16 @@ from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_account, find_ticket, read_session_cookie
-from services.studio.sign_in.credentials import LABEL
 
+_TOKENS_WORDS = "Whoever knew the old password may have made one. Programs and plug-ins then need new ones."
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
 
 
 def build_account_page(context: StudioContext) -> PageRefresh:
-    if not context.uses_provider:
-        _build_password_form(context)
+    password_form = None if context.uses_provider else _PasswordForm()
     own_tokens, token_choice = _build_token_form(context)
+    if password_form:
+        password_form.connect(context, own_tokens, token_choice)
     listed = gr.HTML(elem_id="at-accounts")
     with gr.Column(visible=False) as owners:
         choice = _build_identity_form(context, listed) if context.uses_provider else _build_account_form(context, listed)
@@ -41,22 +42,33 @@ def build_account_page(context: StudioContext) -> PageRefresh:
     return PageRefresh(load_values, [own_tokens, token_choice, listed, choice, owners], by_account=True)
 
 
-def _build_password_form(context: StudioContext) -> None:
-    gr.HTML(tag("h2", "Password"))
-    with gr.Row():
-        old = gr.Textbox(label="Password now", type="password", elem_id="at-password-now")
-        new = gr.Textbox(label="New password, at least 10 characters", type="password", elem_id="at-password-new")
-    change, news = gr.Button("Change it", elem_id="at-password-change"), gr.HTML(elem_id="at-password-news")
+class _PasswordForm:
+    """The form for the member's own password. It stands above the tokens, which it can end."""
 
-    def on_change(old: str, new: str, request: gr.Request) -> tuple[Any, str, str]:
-        try:
-            changed = context.access.change_password(find_ticket(context, request), old, new)
-        except AudioTuneError as e:
-            return render_message(f"{e}.", "bad"), "", ""
-        context.sessions.renew(read_session_cookie(request), changed.account.password, changed.ticket)
-        return render_message("Changed. You stay signed in here; everywhere else you are signed out.", "good"), "", ""
+    def __init__(self) -> None:
+        gr.HTML(tag("h2", "Password"))
+        with gr.Row():
+            self._old = gr.Textbox(label="Password now", type="password", elem_id="at-password-now")
+            self._new = gr.Textbox(label="New password, at least 10 characters", type="password", elem_id="at-password-new")
+        self._end_tokens = gr.Checkbox(True, label="End my tokens, too", info=_TOKENS_WORDS, elem_id="at-password-tokens")
+        self._change, self._news = gr.Button("Change it", elem_id="at-password-change"), gr.HTML(elem_id="at-password-news")
 
-    change.click(on_change, [old, new], [news, old, new])
+    def connect(self, context: StudioContext, own_tokens: gr.HTML, token_choice: gr.Dropdown) -> None:
+        def on_change(old: str, new: str, end_tokens: bool, request: gr.Request) -> tuple[Any, str, str, Any, Any]:
+            member, session = find_account(context, request), read_session_cookie(request)
+            try:
+                changed = context.passwords.change_password(
+                    member, find_ticket(context, request), old, new, keep_tokens=not end_tokens, session=session
+                )
+            except AudioTuneError as e:
+                return render_message(f"{e}.", "bad"), "", "", gr.skip(), gr.skip()
+            context.sessions.renew(session, changed.account.password, changed.ticket)
+            words = "Changed. You stay signed in here; everywhere else you are signed out."
+            ended = " Your tokens have ended." if end_tokens else ""
+            return render_message(words + ended, "good"), "", "", *_show_tokens(context, member)
+
+        outputs = [self._news, self._old, self._new, own_tokens, token_choice]
+        self._change.click(on_change, [self._old, self._new, self._end_tokens], outputs, api_visibility="private")
 
 
 def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
@@ -87,8 +99,8 @@ def _build_token_form(context: StudioContext) -> tuple[gr.HTML, gr.Dropdown]:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return render_message("Ended; services notice within two seconds.", "good"), *_show_tokens(context, member)
 
-    make.click(on_make, [purpose, life], [news, own_tokens, token_choice])
-    end.click(on_end, [token_choice], [news, own_tokens, token_choice])
+    make.click(on_make, [purpose, life], [news, own_tokens, token_choice], api_visibility="private")
+    end.click(on_end, [token_choice], [news, own_tokens, token_choice], api_visibility="private")
     return own_tokens, token_choice
 
 
@@ -106,7 +118,7 @@ def _build_account_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown:
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return _render_secret(f"Give {member} this password; it is not shown again.", password), *_show_accounts(context, owner)
 
-    make.click(on_make, [choice], [news, listed, choice])
+    make.click(on_make, [choice], [news, listed, choice], api_visibility="private")
     return choice
 
 
@@ -136,8 +148,8 @@ def _build_identity_form(context: StudioContext, listed: gr.HTML) -> gr.Dropdown
             return render_message(f"{e}.", "bad"), gr.skip(), gr.skip()
         return render_message("Forgotten; their session ends within seconds.", "good"), *_show_accounts(context, owner)
 
-    add.click(on_add, [choice, identity], [news, listed, choice])
-    remove.click(on_remove, [identity], [news, listed, choice])
+    add.click(on_add, [choice, identity], [news, listed, choice], api_visibility="private")
+    remove.click(on_remove, [identity], [news, listed, choice], api_visibility="private")
     return choice
 
 
@@ -159,18 +171,21 @@ def _show_accounts(context: StudioContext, member: str) -> tuple[Any, Any]:
 
 
 def _show_tokens(context: StudioContext, member: str) -> tuple[Markup, Any]:
-    """The member's tokens as a table, and the choice of those that can be ended."""
-    own = _list_own_tokens(context, member)
-    choice = gr.Dropdown(choices=[(f"{t.label or 'no words'} ({t.id})", t.id) for t in own], value=None)
+    """All valid tokens of the member as a table, whoever made them, and the choice of one to end."""
+    own = [token for token in tokens.list_tokens(context.store) if token.member == member and token.is_valid()]
+    used_here = context.service_tokens.find_id(member)
+    choice = gr.Dropdown(choices=[(f"{_name_token(t, used_here)} ({t.id})", t.id) for t in own], value=None)
     if not own:
         return tag("p", "You have no tokens."), choice
-    rows = [(t.label or "no words", t.id, f"{t.made:%d %b %Y}", f"{t.expires:%d %b %Y}" if t.expires else "never") for t in own]
+    rows = [
+        (_name_token(t, used_here), t.id, f"{t.made:%d %b %Y}", f"{t.expires:%d %b %Y}" if t.expires else "never") for t in own
+    ]
     return render_table(("For", "Id", "Made", "Ends"), rows), choice
 
 
-def _list_own_tokens(context: StudioContext, member: str) -> list[Token]:
-    """The member's valid tokens, without those that the studio itself uses."""
-    return [t for t in tokens.list_tokens(context.store) if t.member == member and not t.revoked and t.label != LABEL]
+def _name_token(token: Token, used_here: str) -> str:
+    """What it is for. Only the token that the studio itself uses now is marked: anybody may give a token any words."""
+    return "this studio, for the sounds you ask for here" if token.id == used_here else token.label or "no words"
 
 
 def _render_secret(words: str, secret: str) -> Markup:

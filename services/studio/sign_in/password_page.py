@@ -12,14 +12,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from audiotune.access import accounts
+from audiotune.errors import AudioTuneError
 from audiotune.reporting.html import Markup, tag
 from services.studio.context import StudioContext
+from services.studio.markup import format_sentence
 from services.studio.sign_in.credentials import PasswordChecker
+from services.studio.sign_in.hashing_threads import SignInBusyError
+from services.studio.sign_in.known_devices import DEVICE_COOKIE, DEVICE_COOKIE_S, make_device_cookie, read_device_cookie
 from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
 
 _LONGEST_FORM = 16_384  # bytes; enough for a name and a password in any encoding
 _SIGN_IN_WORDS = "Sign in with your member's id and password. An owner of the group makes accounts."
-_WRONG = "That did not work. Look at name and password; after many wrong ones, wait ten minutes."
+_WRONG = "That did not work. Look at name and password; each further wrong one takes longer to check."
 
 
 class PasswordSignIn(SignIn):
@@ -28,7 +33,7 @@ class PasswordSignIn(SignIn):
     own_paths = ("/login",)
 
     def __init__(self, context: StudioContext, checker: PasswordChecker | None = None) -> None:
-        self._checker = checker or PasswordChecker(context.access)
+        self._checker = checker or context.passwords
         super().__init__(context, [Route("/login", self._handle_login, methods=["GET", "POST"])])
 
     def render_sign_in(self) -> Response:
@@ -39,15 +44,45 @@ class PasswordSignIn(SignIn):
             return redirect_to_start()
         wants_page = "text/html" in request.headers.get("accept", "")
         form = await _read_form(request)
-        found = await run_in_threadpool(self._checker, form.get("username", ""), form.get("password", ""))
+        name, address = form.get("username", "").strip(), request.client.host if request.client else ""
+        device = await run_in_threadpool(self._read_device, name, request.cookies.get(DEVICE_COOKIE, ""))
+        try:
+            found = await self._checker.check(name, form.get("password", ""), address, device)
+        except SignInBusyError as e:
+            response = _refuse(format_sentence(e), wants_page=wants_page, status=429)
+            response.headers["Retry-After"] = str(e.retry_after_s)
+            return response
         if found is None:
-            if wants_page:
-                return render_page("Audio Tune", _WRONG, _render_form(), status=400)
-            return JSONResponse({"detail": _WRONG}, 400)
+            return _refuse(_WRONG, wants_page=wants_page, status=400)
         response = redirect_to_start() if wants_page else JSONResponse({"success": True})
         session = self._sessions.begin(found.account.member, found.account.password, ticket=found.ticket)
-        self.set_session_cookie(response, session, secure=self.secure or _is_https(request))
+        secure = self.secure or _is_https(request)
+        self.set_session_cookie(response, session, secure=secure)
+        response.set_cookie(
+            DEVICE_COOKIE,
+            make_device_cookie(found.account),
+            DEVICE_COOKIE_S,
+            path="/login",
+            secure=secure,
+            httponly=True,
+            samesite="strict",
+        )
         return response
+
+    def _read_device(self, name: str, cookie: str) -> str:
+        """The device, when this browser signed in to the account before; "" otherwise."""
+        if not cookie:
+            return ""
+        try:
+            return read_device_cookie(accounts.read_account(self._context.store, name), cookie)
+        except AudioTuneError:
+            return ""
+
+
+def _refuse(words: str, *, wants_page: bool, status: int) -> Response:
+    if wants_page:
+        return render_page("Audio Tune", words, _render_form(), status=status)
+    return JSONResponse({"detail": words}, status)
 
 
 async def _read_form(request: Request) -> dict[str, str]:

@@ -20,6 +20,7 @@ COOKIE = "audio-tune-session"
 COOKIE_OF_HOST = "__Host-audio-tune"  # over https: browsers bind it to this host's name
 RECHECK_S = 2.0
 _MOST = 10_000
+_MOST_OF_ONE = 50  # of one member: who signs in again and again ends their own oldest session, nobody else's
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class SessionStore:
         with self._lock:
             if len(self._sessions) >= _MOST:
                 self._sessions = {key: s for key, s in self._sessions.items() if s.until > now}
+            own = [key for key, s in self._sessions.items() if s.member == member]
+            for oldest in own[: max(0, len(own) - _MOST_OF_ONE + 1)]:
+                del self._sessions[oldest]
             while len(self._sessions) >= _MOST:
                 self._sessions.pop(next(iter(self._sessions)))
             self._sessions[text] = BrowserSession(member, proof, id_token, now + self._life_s, now, ticket)
