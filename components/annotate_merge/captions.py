@@ -10,7 +10,14 @@ from audiotune.domain.vocabulary import FACETS, Vocabulary
 from components.annotate_merge.merge import Ballot, MergeResult
 from components.annotate_merge.sources import FILE_NAME, NOT_PEOPLE, SIDECAR
 
-_SOURCES_BY_RANK = ("studio", "label_studio", "csv", "sidecar", "file_name")  # the first counts when a person answered twice
+_SOURCES_BY_RANK = (
+    "studio",
+    "label_studio",
+    "csv",
+    "audacity",
+    "sidecar",
+    "file_name",
+)  # the first counts when a person answered twice
 _PRIOR_ANSWERS = 8.0  # weight of the prior of a precision
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.audio.sound import RENDER_RATE_HZ
+from audiotune.domain.annotation import read_segment_annotations
 from audiotune.domain.dataset import DatasetRow, Split
 from audiotune.domain.manifest import Manifest
 from audiotune.governance import Agreement
@@ -18,6 +19,7 @@ from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.layout import DATASETS
 from audiotune.store.port import Store
 from components.annotate_merge.croissant import build_captions_table, build_croissant, sound_file_name
+from components.annotate_merge.label_exports import build_label_exports
 
 _LOADER_FOLDER = "stable_audio_tools"
 _METADATA_MODULE = Path(__file__).with_name("stable_audio_tools_captions.py")
@@ -42,7 +44,7 @@ def describe_dataset(dataset: Manifest[DatasetRow], agreement: Agreement, folder
 
 
 def write_dataset(store: Store, dataset: Manifest[DatasetRow], agreement: Agreement, folder: Path) -> Path:
-    """Writes sounds and descriptions into a folder: `train/`, `held_out/`, `stable_audio_tools/`, tables, croissant.json.
+    """Writes sounds and descriptions into a folder: `train/`, `held_out/`, `stable_audio_tools/`, tables, labels, croissant.json.
 
     Raises:
         NotInStoreError, DamagedBlobError: a sound is missing or changed; the folder then has no croissant.json.
@@ -53,6 +55,10 @@ def write_dataset(store: Store, dataset: Manifest[DatasetRow], agreement: Agreem
         write_atomic_file(folder / row.split / sound_file_name(row), store.fetch(row.segment.blob).read_bytes())
     write_atomic_file(folder / "captions.jsonl", build_captions_table(dataset))
     write_atomic_file(folder / "dataset.jsonl", dataset.to_bytes())
+    annotations = [one for row in dataset.rows for one in read_segment_annotations(store, row.segment.id)]
+    for name, text in build_label_exports(dataset.rows, (a for a in annotations if agreement.find_member(a.member))).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_atomic_file(folder / name, text.encode())
     for name, text in describe_dataset(dataset, agreement, str(folder.resolve())).items():  # croissant.json is the last
         write_atomic_file(folder / name, text.encode())
     return folder

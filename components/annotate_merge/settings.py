@@ -25,8 +25,12 @@ class Settings(StepSettings):
         pattern=f"^{_SOURCES}$",
         description="What is merged, by comma: studio, file_names, sidecars; imports come on top.",
     )
-    imports: tuple[str, ...] = Field(default=(), description="CSV tables or Label Studio JSON files: paths or store keys.")
-    import_members: dict[str, str] = Field(default={}, description='What imports call somebody -> member id, as in {"7": "ana"}.')
+    imports: tuple[str, ...] = Field(
+        default=(), description="Tables, Label Studio exports or Audacity label tracks: paths or store keys."
+    )
+    import_members: dict[str, str] = Field(
+        default={}, description='What imports call somebody -> member id, as in {"7": "ana"}; * is everybody else.'
+    )
     threshold: float = Field(
         default=0.5,
         gt=0.0,

@@ -21,9 +21,10 @@ from audiotune.store.port import Store
 from components.annotate_merge import captions as captioning
 from components.annotate_merge import merge, sources
 from components.annotate_merge import report as report_module
-from components.annotate_merge.annotation_imports import SegmentIndex, annotations_from_file, read_import
+from components.annotate_merge.annotation_imports import annotations_from_file, read_import
 from components.annotate_merge.export_formats import save_exports
 from components.annotate_merge.krippendorff import AnnotatorAgreement, measure_agreement
+from components.annotate_merge.segment_index import SegmentIndex
 from components.annotate_merge.segment_selection import load_recordings, load_segments
 from components.annotate_merge.settings import Settings
 from components.annotate_merge.sources import GatheredAnnotations

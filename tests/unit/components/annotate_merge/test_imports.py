@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from audiotune.domain.annotation import Annotation
+from audiotune.domain.dataset import Caption, DatasetRow
 from audiotune.domain.vocabulary import Vocabulary
 from audiotune.errors import SourceError
 from audiotune.governance import Member
-from components.annotate_merge.annotation_imports import SegmentIndex, annotations_from_file, read_import
+from components.annotate_merge.annotation_imports import annotations_from_file, read_import
+from components.annotate_merge.label_exports import build_label_exports
+from components.annotate_merge.segment_index import SegmentIndex
 from components.annotate_merge.sources import GatheredAnnotations
 from tests.fakes.described_store import DescribedStore, agreement, make_described_store, recording
 
@@ -175,6 +178,117 @@ def test_odd_tasks_are_refused_one_by_one(made: DescribedStore, tasks: list[Any]
     found = take_in(made, json.dumps([*tasks, good]))
     assert len(found.refused) == 1
     assert len(found.annotations) == 3
+
+
+UPLOADED = "/data/upload/1/1a2b3c4d-"
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        json.dumps([{"id": 1, "audio": f"{UPLOADED}one.wav", "mood": "dark", "annotator": 1}]),
+        json.dumps([{"id": 1, "url": f"{UPLOADED}one.wav", "mood": {"choices": ["dark"]}, "annotator": 1}]),
+        json.dumps([{"id": 1, "voice": f"{UPLOADED}one.wav", "Mood choices": ["dark"], "annotator": 1, "created_at": "2024"}]),
+        json.dumps([{"id": 1, "audio": f"{UPLOADED}one.wav", "taxonomy": [["mood", "dark"]], "annotator": {"id": 1}}]),
+        f"annotation_id,annotator,audio,id,mood\n9,1,{UPLOADED}one.wav,1,dark\n",
+        f'annotation_id,annotator,url,id,mood\n9,1,{UPLOADED}one.wav,1,"{{""choices"": [""dark""]}}"\n',
+        f'annotation_id;annotator;audio;id;label\n9;1;{UPLOADED}one.wav;1;"[{{""start"": 0, ""end"": 9, ""labels"": [""dark""]}}]"\n',
+        task({"url": f"{UPLOADED}one.wav"}, {"completed_by": 1, "result": [chosen("mood", "dark")]}),
+        task(
+            {"audio": "one.wav"}, {"completed_by": 1, "result": [{"from_name": "t", "value": {"taxonomy": [["mood", "dark"]]}}]}
+        ),
+        task({"audio": "one.wav"}, {"completed_by": 1, "result": [{"from_name": "label", "value": {"labels": ["dark"]}}]}),
+    ],
+)
+def test_label_studio_as_its_own_templates_write_it(made: DescribedStore, export: str) -> None:
+    found = take_in(made, export, **{"1": "ana"})
+    assert found.refused == []
+    assert [(one.segment, one.member) for one in found.annotations] == [(s.id, "ana") for s in made.segments["jam/one.wav"]]
+    assert {str(one.tags) for one in found.annotations} == {str({"mood": ("mood.dark",)})}
+    assert {one.words for one in found.annotations} == {""}
+
+
+def test_a_rating_alone_is_told_as_not_used(made: DescribedStore) -> None:
+    answer = {"completed_by": "ana", "result": [{"from_name": "stars", "value": {"rating": 4}}]}
+    assert "a rating, number or date is not used (stars)" in reason(take_in(made, task({"audio": "one.wav"}, answer)))
+
+
+@pytest.mark.parametrize("name", ["take_3_roof.wav", f"{UPLOADED}take_3_roof.wav", "take 3 (roof)", "TAKE 3 (ROOF).wav"])
+def test_a_name_that_an_upload_rewrote(tmp_path: Path, name: str) -> None:
+    made = make_described_store(tmp_path / "s", [recording("take 3 (roof).wav"), recording("take 2 (roof).wav")], each=1)
+    found = take_in(made, f"file,member,words\n{name},ana,hiss\n")
+    assert [one.segment for one in found.annotations] == [made.segments["take 3 (roof).wav"][0].id]
+
+
+def test_a_name_that_is_nearly_one_is_told(made: DescribedStore) -> None:
+    assert "nearly 'jam/two.wav'" in reason(take_in(made, "file,member,words\njam/twoo.wav,ana,hiss\n"))
+
+
+@pytest.mark.parametrize(("start", "end", "place"), [(0.1, 0.4, 0), (1.3, 1.5, 1), (0.8, 1.3, 1), (2.9, 2.95, 2)])
+def test_a_region_shorter_than_half_a_segment_goes_to_the_one_that_holds_most(
+    made: DescribedStore, start: float, end: float, place: int
+) -> None:
+    found = take_in(made, f"file;member;start;end;words\none.wav;ana;{start};{str(end).replace('.', ',')};hiss\n")
+    assert [one.segment for one in found.annotations] == [made.segments["jam/one.wav"][place].id]
+
+
+LABELS = "0.100000\t0.900000\tdark; drone\n\\\t120.0\t900.0\n1,2\t1,2\tlike rain\n2.000000\t2.900000\t\n"
+
+
+@pytest.mark.parametrize("name", ["one.txt", "one labels.txt", "imports/one_label.txt"])
+def test_a_label_track(made: DescribedStore, name: str) -> None:
+    """Frequency lines and empty labels say nothing; a label without length is about the segment that sounds there."""
+    recordings = {take.id: take for take in made.takes.values()}
+    places = SegmentIndex([segment for all in made.segments.values() for segment in all], recordings)
+    for members in ({"*": "ana"}, {name.rpartition("/")[2]: "ana"}):
+        found = annotations_from_file(name, LABELS.encode(), places, agreement(), Vocabulary.load(), members)
+        assert found.refused == []
+        first, second = found.annotations
+        assert (first.segment, first.member, first.source) == (made.segments["jam/one.wav"][0].id, "ana", "audacity")
+        assert first.tags == {"mood": ("mood.dark",), "type": ("type.drone",)}
+        assert (second.segment, second.words) == (made.segments["jam/one.wav"][1].id, "like rain")
+    nobody = annotations_from_file(name, LABELS.encode(), places, agreement(), Vocabulary.load(), {})
+    assert "import_members" in nobody.refused[0][1]
+
+
+def test_what_goes_out_comes_back_equal(made: DescribedStore) -> None:
+    segments = [segment for all in made.segments.values() for segment in all]
+    rows = [
+        DatasetRow(
+            segment=segment,
+            caption=Caption(text=f'dark "drone", {i}'),
+            split="train",
+            contributors=("ana",),
+            licence="CC0-1.0",
+            recording_name=name,
+        )
+        for name, of_take in made.segments.items()
+        for i, segment in enumerate(of_take)
+    ]
+    said = [
+        Annotation(
+            segment=segment.id, member=member, tags={"mood": ("mood.dark",), "texture": ("texture.metallic",)}, words=words
+        )
+        for segment in segments
+        for member, words in (("ana", 'like "rain"; on, tin'), ("ben", ""))
+    ]
+    files = build_label_exports(rows, said)
+    keys = {(one.segment, one.member, json.dumps(one.tags), one.words) for one in said}
+    for name in ("annotations.csv", "label_studio.json"):
+        found = take_in(made, files[name])
+        assert found.refused == []
+        assert {(one.segment, one.member, json.dumps(one.tags), one.words) for one in found.annotations} == keys
+    assert sorted(name for name in files if name.startswith("labels/")) == [
+        "labels/one.txt",
+        *sorted(f"labels/same {made.takes[name].id[:8]}.txt" for name in ("a/same.wav", "b/same.wav")),
+        "labels/two.txt",
+    ]
+    recordings = {take.id: take for take in made.takes.values()}
+    places = SegmentIndex(segments, recordings)
+    track = annotations_from_file(
+        "two.txt", files["labels/two.txt"].encode(), places, agreement(), Vocabulary.load(), {"*": "ben"}
+    )
+    assert [one.segment for one in track.annotations] == [segment.id for segment in made.segments["jam/two.wav"]]
 
 
 def test_imports_come_from_paths_and_from_the_store(made: DescribedStore, tmp_path: Path) -> None:
