@@ -1,7 +1,7 @@
 """The family of errors of the library, the steps and the pipelines. Each error says what is wrong, where, and the cure.
 
 AudioTuneError
-├── GovernanceError ── AgreementError ConsentError
+├── GovernanceError ── AgreementError ConsentError LineageError
 │   └── UnreadableAgreementError UnreadableConsentError
 ├── AccessError ── ForbiddenError
 ├── StoreError ── NotInStoreError AlreadyInStoreError DamagedBlobError
@@ -81,6 +81,10 @@ class UnreadableAgreementError(AgreementError):
 
 class UnreadableConsentError(ConsentError):
     """A contributor's newest record cannot be read: nobody knows what they agreed to."""
+
+
+class LineageError(GovernanceError):
+    """A release whose lineage is unknown, or not that of the dataset it was trained on."""
 
 
 class AccessError(AudioTuneError):

@@ -114,6 +114,7 @@ class ReplicaGroup:
         """Registers one more release: the same weights under another digest."""
         from safetensors.torch import load_file, save_file
 
+        from audiotune.domain.lineage import bind_weights
         from audiotune.registry import releases
         from audiotune.store import compute_digest, open_store
         from tests.fakes.small_release import publish
@@ -123,6 +124,7 @@ class ReplicaGroup:
         save_file(load_file(store.fetch(first.weights.weights)), named, metadata={"number": str(number)})
         key = store.put_blob(named, ".safetensors")
         pointer = first.weights.model_copy(update={"weights": key, "weights_digest": compute_digest(named)})
+        bind_weights(store, pointer)
         return str(releases.register_release(first.model_copy(update={"weights": pointer, "version": ""}), {}).version)
 
 

@@ -71,5 +71,8 @@ def list_contributors(dataset: Manifest[DatasetRow]) -> tuple[str, ...]:
 
 
 def contributors_by_recording(dataset: Manifest[DatasetRow]) -> dict[Digest, tuple[str, ...]]:
-    """Recording id -> its contributors."""
-    return {row.segment.recording: row.contributors for row in dataset.rows}
+    """Recording id -> its contributors: everybody whom a row of that recording names."""
+    people: dict[Digest, tuple[str, ...]] = {}
+    for row in dataset.rows:
+        people[row.segment.recording] = tuple(dict.fromkeys((*people.get(row.segment.recording, ()), *row.contributors)))
+    return people

@@ -29,10 +29,10 @@ def register_release(release: Release, files: Mapping[str, Path], run_id: str = 
     """Registers a release; returns the existing version when the same weights are registered already.
 
     The version is made last, when all files are there: a failure before leaves no version behind. An existing version gets the
-    files and the gate tag of a new evaluation.
+    files and the gate tag of what differs, as a new evaluation.
 
     Args:
-        release: without a version; the returned one has the version of MLflow.
+        release: without a version; the returned one has the version of MLflow, and nothing else that MLflow says.
         files: name inside the version -> file (config, recipe, report, card, notice).
         run_id: the training's run; metrics and files are added to it. Empty starts one.
 
@@ -112,16 +112,16 @@ def _find_version(name: str, digest: str, adapter: str) -> Any:
 
 
 def _update_evaluation(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
-    """The registered release, with the newer evaluation of the same weights."""
+    """The release under the version that its weights have. What MLflow says about them is replaced where it differs."""
     known = _load_release(version)
-    if known.evaluation == release.evaluation:
+    current = release.model_copy(update={"version": known.version, "made": known.made})
+    if known == current:
         return known
-    evaluated = known.model_copy(update={"evaluation": release.evaluation})
-    _log_release_files(MlflowRun(version.run_id), evaluated, files)
+    _log_release_files(MlflowRun(version.run_id), current, files)
     with translate_errors(f"tagging {known.name}"):
-        get_mlflow_client().set_model_version_tag(known.name, known.version, "gate", _describe_gate(evaluated))
+        get_mlflow_client().set_model_version_tag(known.name, known.version, "gate", _describe_gate(current))
         get_mlflow_client().set_model_version_tag(known.name, known.version, "judged", datetime.now(UTC).isoformat())
-    return evaluated
+    return current
 
 
 def _log_release_files(run: MlflowRun, release: Release, files: Mapping[str, Path]) -> None:

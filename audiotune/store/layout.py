@@ -134,10 +134,24 @@ DATASETS = Prefix(
     "datasets, each with its exports in a folder of its digest",
     "annotate_merge",
     f"studio, generation, {_STEPS}",
-    {**_TRAINED, "generation": "g"},
+    {**_TRAINED, "generation": "gl"},
 )
 LATENT_MANIFESTS = Prefix(f"{_MANIFESTS}latents/", "rows of encoded segments", "encode", "finetune, evaluate", _TRAINED)
-RELEASES = Prefix(f"{_MANIFESTS}releases/", "cards of releases, by name and version", "register", "studio", _TRAINED)
+RELEASES = Prefix(
+    f"{_MANIFESTS}releases/",
+    "cards of releases, by name and version",
+    "register",
+    "studio, generation",
+    {**_TRAINED, "generation": "gl"},
+)
+LINEAGES = Prefix(
+    "lineage/",
+    "which dataset weights were trained on, by the digests of the weights; written once",
+    "unwrap, register",
+    "register, generation",
+    {**_TRAINED, "generation": "gl"},
+    keeps_old_versions=True,
+)
 VOCABULARY = Prefix(
     f"{_MANIFESTS}vocabulary/",
     "words that members added",

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from audiotune import governance
 from audiotune.domain import manifest
 from audiotune.domain.dataset import DatasetRow, contributors_by_recording
+from audiotune.domain.lineage import bind_weights, build_lineage, read_dataset
 from audiotune.domain.manifest import Manifest
-from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
+from audiotune.domain.release import Evaluation, Release, WeightsPointer
 from audiotune.errors import ManifestError, ModelError
 from audiotune.governance import Agreement
 from audiotune.registry import releases
@@ -48,6 +49,7 @@ def run_step(
     Raises:
         ConsentError: a contributor does not or no longer agree to a release.
         ModelError: weights, dataset and evaluation do not belong together, or the stored weights are damaged.
+        LineageError: the store says that these weights were trained on another dataset.
         RegistryError: MLflow does not answer.
     """
     pointer = _read_input(weights, WeightsPointer)
@@ -56,6 +58,7 @@ def run_step(
     recordings = contributors_by_recording(rows)
     agreement = governance.require_permission(store, "register", recordings)
     _check_inputs(store, pointer, evaluated, rows)
+    _keep_lineage(store, pointer, rows)
     evaluation_page = store.fetch(evaluated.report).read_text(encoding="utf-8") if evaluated.report else ""
     people = {member.id: member.name for member in agreement.members}
     progress(0.3, "registering in MLflow")
@@ -101,22 +104,21 @@ def _check_inputs(store: Store, pointer: WeightsPointer, evaluated: Evaluation, 
         store.fetch(key)  # raises when it does not exist or its bytes do not match its digest
 
 
+def _keep_lineage(store: Store, pointer: WeightsPointer, rows: Manifest[DatasetRow]) -> None:
+    """The service asks the store, not the registry, who is heard in weights: the store must know it before they are registered."""
+    if not store.exists(rows.key):
+        rows.save(store)
+    read_dataset(store, rows.digest)  # raises when what the store has is damaged
+    bind_weights(store, pointer)
+
+
 def _build_release(
     settings: Settings, agreement: Agreement, pointer: WeightsPointer, evaluated: Evaluation, rows: Manifest[DatasetRow]
 ) -> Release:
-    lineage = Lineage(
-        dataset=rows.digest,
-        segments=tuple(sorted({row.segment.id for row in rows.rows})),
-        recordings=contributors_by_recording(rows),
-        annotators=tuple(sorted({member for row in rows.rows for member in row.caption.annotators})),
-        base=pointer.base,
-        base_digest=pointer.base_digest,
-        agreement=agreement.digest,
-    )
     return Release(
         name=settings.name,
         weights=pointer,
-        lineage=lineage,
+        lineage=build_lineage(rows, pointer, agreement.digest),
         licence=agreement.weights_licence,
         notice=choose_notice(agreement, pointer.base),
         evaluation=evaluated,

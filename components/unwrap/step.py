@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
+from audiotune.domain.lineage import bind_weights
 from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.reporting.progress import ProgressCallback
@@ -35,6 +36,7 @@ def run_step(
 
     Raises:
         ModelError: the base is not the one the checkpoint was tuned from, or their tensors do not fit.
+        LineageError: the store says that the same weights were trained on another dataset.
     """
     began = time.monotonic()
     if not checkpoint.is_file():
@@ -43,6 +45,8 @@ def run_step(
         unwrapped = _unwrap_upstream_checkpoint(settings, store, progress, checkpoint)
     else:
         unwrapped = _unwrap_own_checkpoint(settings, store, progress, _read_pointer(checkpoint))
+    if unwrapped.dataset:  # a .ckpt from elsewhere names none, and cannot be registered
+        bind_weights(store, unwrapped)
     write_atomic_file(weights, unwrapped.model_dump_json(indent=1) + "\n")
     progress(1.0, f"weights of step {unwrapped.step} are in the store")
     return StepResult(

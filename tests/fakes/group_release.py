@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiotune.domain.dataset import Caption, DatasetRow
+from audiotune.domain.lineage import build_lineage
 from audiotune.domain.manifest import Manifest
-from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
+from audiotune.domain.release import Evaluation, Release, WeightsPointer
 from audiotune.governance import Agreement, Consent, record_consent
 from audiotune.store import FolderStore, compute_digest
 from tests.fakes import seeded_store
@@ -54,14 +55,7 @@ class Group:
 
     def release(self, pointer: WeightsPointer) -> Release:
         """A release of these weights, as register would make it."""
-        lineage = Lineage(
-            dataset=self.dataset.digest,
-            segments=tuple(row.segment.id for row in self.dataset.rows),
-            recordings={row.segment.recording: row.contributors for row in self.dataset.rows},
-            base=pointer.base,
-            base_digest=pointer.base_digest,
-            agreement=self.agreement.digest,
-        )
+        lineage = build_lineage(self.dataset, pointer, self.agreement.digest)
         judged = Evaluation(metrics={"kad_after": 3.0}, passed=False, reasons=("it copies",))
         return Release(name="ours", weights=pointer, lineage=lineage, licence="x", notice="", evaluation=judged)
 

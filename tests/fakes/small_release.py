@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiotune import governance
-from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
+from audiotune.domain.dataset import Caption, DatasetRow
+from audiotune.domain.lineage import bind_weights, build_lineage
+from audiotune.domain.manifest import Manifest
+from audiotune.domain.release import Evaluation, Release, WeightsPointer
+from audiotune.domain.segment import Segment
 from audiotune.governance import Consent, load_agreement
 from audiotune.registry import releases
 from audiotune.stable_audio.base_models import list_text_encoder_files, resolve_base
@@ -15,8 +19,8 @@ AGREEMENT = Path(__file__).resolve().parents[2] / "agreement.example.toml"
 RECORDING = "7" * 64
 
 
-def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: str = "d" * 64) -> Release:
-    """Registers a release of the tiny base; ana is heard in it and has agreed."""
+def publish(store: Store, name: str = "ours", alias: str = "champion") -> Release:
+    """Registers a release of the tiny base, as if it had been trained on a recording of ana, who has agreed."""
     agreement = load_agreement(AGREEMENT)
     governance.publish_agreement(store, agreement)
     if not governance.read_consents(store, [RECORDING]):
@@ -30,6 +34,8 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
                 agreement=agreement.digest,
             ),
         )
+    dataset = _make_dataset()
+    dataset.save(store)
     base = resolve_base(store, "tiny")
     weights = store.put_blob(base.weights_path, ".safetensors")
     pointer = WeightsPointer(
@@ -41,20 +47,13 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
         },
         base="tiny",
         base_digest=base.digest,
-        dataset=dataset,
+        dataset=dataset.digest,
     )
-    lineage = Lineage(
-        dataset=dataset,
-        segments=("5" * 64,),
-        recordings={RECORDING: ("ana",)},
-        base="tiny",
-        base_digest=base.digest,
-        agreement=agreement.digest,
-    )
+    bind_weights(store, pointer)
     made = Release(
         name=name,
         weights=pointer,
-        lineage=lineage,
+        lineage=build_lineage(dataset, pointer, agreement.digest),
         licence="ours",
         notice="",
         evaluation=Evaluation(metrics={"kad_after": 1.0}, passed=True),
@@ -62,3 +61,13 @@ def publish(store: Store, name: str = "ours", alias: str = "champion", dataset: 
     made = releases.register_release(made, {})
     releases.set_alias(name, alias, made.version)
     return made
+
+
+def _make_dataset() -> Manifest[DatasetRow]:
+    """One segment, whose sound nobody opens."""
+    segment = Segment(
+        id="5" * 64, recording=RECORDING, start_frame=0, end_frame=44_100, sample_rate_hz=44_100, fade_out_s=0.01,
+        blob="blobs/none", frames=44_100, loudness_lufs=-20.0,
+    )  # fmt: skip
+    row = DatasetRow(segment=segment, caption=Caption(text="a tone"), split="train", contributors=("ana",), licence="ours")
+    return Manifest("datasets", [row])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 
 from audiotune import governance
 from audiotune.domain.dataset import DatasetRow, contributors_by_recording
-from audiotune.domain.manifest import load_manifest
-from audiotune.domain.release import CheckpointPointer, Evaluation, Lineage, Release, WeightsPointer
+from audiotune.domain.lineage import build_lineage, read_dataset
+from audiotune.domain.manifest import Manifest, load_manifest
+from audiotune.domain.release import CheckpointPointer, Evaluation, Release, WeightsPointer
 from audiotune.governance import Consent
 from audiotune.registry import releases
 from audiotune.reporting.progress import ignore_progress
@@ -58,13 +59,24 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
     import torch
 
     torch.set_num_threads(1)
-    made = make_small_training(tmp_path_factory.mktemp("adapters"))
-    made.encoded()
+    world = make_small_training(tmp_path_factory.mktemp("adapters"), segments_each=6)
     kept, merged = {}, {}
     for seed, name in enumerate(("grit", "tape"), start=1):
+        made = on_a_part(world, name, only_chi=name == "tape")
+        made.encoded()
         trained(made, seed)
         kept[name], merged[name] = unwrapped(made, "keep"), unwrapped(made, "merge")
-    return Group(made, kept, merged)
+    return Group(world, kept, merged)
+
+
+def on_a_part(world: SmallTraining, name: str, *, only_chi: bool) -> SmallTraining:
+    """The same group with a dataset of the recordings that only chi is heard in, or of the others."""
+    whole = load_manifest(world.dataset, "datasets", DatasetRow)
+    rows = [row for row in whole.rows if (row.contributors == ("chi",)) == only_chi]
+    part, folder = Manifest("datasets", rows, whole.meta), world.folder / name
+    folder.mkdir()
+    part.save(world.store)
+    return replace(world, folder=folder, dataset=part.write(folder / "dataset.jsonl"))
 
 
 def trained(made: SmallTraining, seed: int) -> None:
@@ -193,25 +205,12 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
     agreement = governance.read_current_agreement(group.world.store)
     assert agreement is not None
-    lineage = Lineage(
-        dataset=pointer.dataset,
-        segments=(),
-        base=pointer.base,
-        base_digest=pointer.base_digest,
-        agreement=agreement.digest,
-        recordings=recordings(group, only_chi=name == "tape"),
-    )
+    lineage = build_lineage(read_dataset(group.world.store, pointer.dataset), pointer, agreement.digest)
     judged = Evaluation(metrics={}, passed=True)
     made = Release(name=name, weights=pointer, lineage=lineage, licence="x", notice=f"{name} by all", evaluation=judged)
     made = releases.register_release(made, {})
     releases.set_alias(name, "champion", made.version)
     return made
-
-
-def recordings(group: Group, *, only_chi: bool) -> dict[str, tuple[str, ...]]:
-    """Those that only chi is heard in, or the others."""
-    found = contributors_by_recording(load_manifest(group.world.dataset, "datasets", DatasetRow))
-    return {recording: people for recording, people in found.items() if (people == ("chi",)) == only_chi}
 
 
 def test_adapters_over_http(group: Group, http: TestClient) -> None:
@@ -245,7 +244,7 @@ def test_who_withdraws_ends_the_adapters_they_are_in(group: Group, http: TestCli
     assert http.post("/v1/generations", json=wish).status_code == 200
     agreement = governance.read_current_agreement(group.world.store)
     assert agreement is not None
-    for recording in recordings(group, only_chi=True):
+    for recording in contributors_by_recording(read_dataset(group.world.store, group.kept["tape"].dataset)):
         for uses in ((), ("store", "train", "release", "generate")):
             governance.record_consent(
                 group.world.store,

@@ -55,7 +55,7 @@ class AdapterSource(Protocol):
         """Raises ModelError when the adapter does not fit the model."""
 
     def require_consent(self, release: Release) -> None:
-        """Raises ConsentError when somebody in it has withdrawn."""
+        """Raises GovernanceError when somebody in it has withdrawn, or when its lineage is not that of its dataset."""
 
 
 @dataclass(frozen=True)

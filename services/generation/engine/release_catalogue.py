@@ -12,11 +12,13 @@ from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from audiotune.domain.release import Release
+from audiotune.errors import AudioTuneError
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.loaded_releases import LoadedReleases
 
 FRESH_S = 2.0
 T = TypeVar("T")
+_Row = tuple[Release, dict[str, str], str]  # with the aliases of its name, and why it is not served
 
 
 class ReleaseRegistry(Protocol):
@@ -68,9 +70,12 @@ class ReleaseCatalogue:
         loaded: LoadedReleases,
         adapters: AdapterResolver,
         registry: ReleaseRegistry,
+        require_lineage: Callable[[Release], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loaded_releases, self._offered_adapters, self._registry = loaded, adapters, registry
+        self._require_lineage = require_lineage
+        self._true_lineages: set[str] = set()  # releases as JSON; neither weights' datasets nor manifests ever change
         self._releases = CachedAnswer(self._read_releases, FRESH_S, clock)
         self._adapters = CachedAnswer(self._read_adapters, FRESH_S, clock)
 
@@ -87,10 +92,10 @@ class ReleaseCatalogue:
                 "name": release.name,
                 "digest": release.digest,
                 "serving": (now := served.get(release.name)) is not None and now.release.version == release.version,
-                "gate": "passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons),
-                **_describe_release(release, aliases),
+                "gate": fault or ("passed" if release.evaluation.passed else "; ".join(release.evaluation.reasons)),
+                **_describe_release(release, aliases, fault),
             }
-            for release, aliases in self._releases()
+            for release, aliases, fault in self._releases()
         ]
 
     def list_adapters(self) -> list[dict[str, Any]]:
@@ -102,30 +107,41 @@ class ReleaseCatalogue:
                 "digest": (pointer := release.weights).adapter_digest,
                 "base": pointer.base,
                 "fits": [one.release.name for one in served if one.release.weights.base_digest == pointer.base_digest],
-                **_describe_release(release, aliases),
+                **_describe_release(release, aliases, fault),
             }
-            for release, aliases in self._adapters()
+            for release, aliases, fault in self._adapters()
         ]
 
-    def _read_releases(self) -> list[tuple[Release, dict[str, str]]]:
-        found = []
+    def _read_releases(self) -> list[_Row]:
+        found: list[_Row] = []
         for name in self._loaded_releases.names or self._registry.list_release_names():
             aliases = self._registry.list_aliases(name)
-            found += [(release, aliases) for release in self._registry.list_releases(name)]
+            found += [(release, aliases, self._find_fault(release)) for release in self._registry.list_releases(name)]
         return found
 
-    def _read_adapters(self) -> list[tuple[Release, dict[str, str]]]:
+    def _read_adapters(self) -> list[_Row]:
         offered = self._offered_adapters.list_offered()
         aliases = {name: self._registry.list_aliases(name) for name in {release.name for release in offered}}
-        return [(release, aliases[release.name]) for release in offered]
+        return [(release, aliases[release.name], self._find_fault(release)) for release in offered]
+
+    def _find_fault(self, release: Release) -> str:
+        """Why a release is not served whatever its gate said: its lineage is not true, or cannot be looked up."""
+        as_read = release.model_dump_json()
+        if as_read not in self._true_lineages:
+            try:
+                self._require_lineage(release)
+            except AudioTuneError as e:
+                return str(e)
+            self._true_lineages.add(as_read)
+        return ""
 
 
-def _describe_release(release: Release, aliases: dict[str, str]) -> dict[str, Any]:
+def _describe_release(release: Release, aliases: dict[str, str], fault: str) -> dict[str, Any]:
     return {
         "version": release.version,
         "aliases": sorted(alias for alias, version in aliases.items() if version == release.version),
         "made": release.made.isoformat(),
         "licence": release.licence,
         "notice": release.notice,
-        "contributors": release.lineage.contributors,
+        "contributors": () if fault else release.lineage.contributors,
     }

@@ -1,4 +1,4 @@
-"""Releases from the registry and the store: digest and consent are checked before anything is loaded."""
+"""Releases from the registry and the store: digest, lineage and consent are checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from audiotune import governance
+from audiotune.domain.lineage import require_lineage
 from audiotune.domain.release import Release
 from audiotune.errors import GenerationError, ModelError, RegistryError, StoreError
 from audiotune.registry import releases
@@ -59,6 +60,8 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return LoadedRelease(release, pack_linear_layers(model))
 
     def require_consent(self, release: Release) -> None:
+        """Asks everybody whom the dataset's manifest names. Raises LineageError when the registry names others."""
+        require_lineage(self._store, release)
         governance.require_permission(self._store, "generate", release.lineage.recordings)
 
     def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:

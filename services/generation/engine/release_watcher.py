@@ -36,7 +36,7 @@ class ReleaseSource(Protocol):
         """Checks digest and consent, then loads. Raises AudioTuneError."""
 
     def require_consent(self, release: Release) -> None:
-        """Raises ConsentError when somebody in it has withdrawn."""
+        """Raises GovernanceError when somebody in it has withdrawn, or when its lineage is not that of its dataset."""
 
     def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
         """Whether memory holds the new version beside the old one."""

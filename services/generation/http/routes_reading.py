@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import time
@@ -13,7 +14,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from audiotune.domain.generation import MEDIA_TYPES
-from audiotune.errors import NotInStoreError
+from audiotune.domain.lineage import require_lineage
+from audiotune.domain.release import Lineage
+from audiotune.errors import LineageError, NotInStoreError
 from audiotune.registry import releases as registry
 from services.generation.engine.release_catalogue import ReleaseCatalogue, ReleaseRegistry
 from services.generation.engine.sound_records import read_sound_record
@@ -27,7 +30,9 @@ _FRESH_S = 300
 
 
 def build_router(context: GenerationContext, registered: ReleaseRegistry = registry) -> APIRouter:
-    routes, listing = APIRouter(), ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered)
+    routes = APIRouter()
+    require = functools.partial(require_lineage, context.store)
+    listing = ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered, require)
     reads, moves = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("releases"))
 
     @routes.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
@@ -42,13 +47,15 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
         record = read_sound_record(context.store, digest, member)
-        release = registry.read_release(record.release, record.version)
-        added = [(adapter, registry.read_release(adapter.release, adapter.version).lineage) for adapter in record.adapters]
-        people = {*release.lineage.contributors, *(name for _, lineage in added for name in lineage.contributors)}
+        own = _read_lineage(context, record.release, record.version, record.digest)
+        added = [
+            (adapter, _read_lineage(context, adapter.release, adapter.version, adapter.digest)) for adapter in record.adapters
+        ]
+        people = {name for lineage in (own, *(lineage for _, lineage in added)) for name in lineage.contributors}
         return {
             "generation": record.model_dump(mode="json"),
             "contributors": sorted(people),
-            "lineage": release.lineage.model_dump(mode="json"),
+            "lineage": own.model_dump(mode="json"),
             "adapters": [{**one.model_dump(mode="json"), "lineage": lineage.model_dump(mode="json")} for one, lineage in added],
         }
 
@@ -82,6 +89,16 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
         return Response(context.engine.metrics.render_text(_read_gauges(context)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes
+
+
+def _read_lineage(context: GenerationContext, name: str, version: str, digest: str) -> Lineage:
+    """The lineage of a sound's release or adapter. Raises LineageError when the registry has other weights or another lineage by now."""
+    release = registry.read_release(name, version)
+    if digest not in (release.digest, release.weights.adapter_digest):
+        what = f"{name} version {version} is not what the sound was made with"
+        raise LineageError(what, where="the registry", cure="look who else can write to MLflow")
+    require_lineage(context.store, release)
+    return release.lineage
 
 
 def _trigger_check(context: GenerationContext, listing: ReleaseCatalogue) -> dict[str, Any]:

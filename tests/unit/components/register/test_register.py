@@ -9,8 +9,17 @@ import pytest
 
 from audiotune.audio.figures import draw_spectrogram
 from audiotune.audio.sound import Sound
+from audiotune.domain.lineage import bind_weights
 from audiotune.domain.release import Evaluation, WeightsPointer
-from audiotune.errors import AudioTuneError, ConsentError, DamagedBlobError, ManifestError, ModelError, NotInStoreError
+from audiotune.errors import (
+    AudioTuneError,
+    ConsentError,
+    DamagedBlobError,
+    LineageError,
+    ManifestError,
+    ModelError,
+    NotInStoreError,
+)
 from audiotune.reporting import html
 from audiotune.reporting.progress import ignore_progress
 from components.register import model_card
@@ -35,6 +44,17 @@ def refused(ours: Group, error: type[AudioTuneError], word: str) -> None:
 def test_weights_of_another_dataset(ours: Group) -> None:
     ours.write(ours.pointer.model_copy(update={"dataset": "9" * 64}))
     refused(ours, ModelError, "not trained on this dataset")
+
+
+def test_weights_that_the_store_knows_from_another_training(ours: Group) -> None:
+    """Whoever changes a run's pointer and dataset alike meets what unwrap wrote down."""
+    bind_weights(ours.store, ours.pointer.model_copy(update={"dataset": "9" * 64}))
+    refused(ours, LineageError, f"were trained on dataset {'9' * 64}")
+
+
+def test_a_damaged_manifest_of_the_dataset_in_the_store(ours: Group) -> None:
+    ours.store.put(ours.dataset.key, ours.dataset.to_bytes()[:-5])
+    refused(ours, LineageError, "cut or changed")
 
 
 def test_a_digest_that_the_key_does_not_carry(ours: Group) -> None:

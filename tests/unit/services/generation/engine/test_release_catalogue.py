@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from audiotune.domain.release import Release
-from audiotune.errors import RegistryError
+from audiotune.errors import LineageError, RegistryError
 from services.generation.engine.release_catalogue import FRESH_S, CachedAnswer, ReleaseCatalogue
 from services.generation.http.routes_reading import build_router
 from tests.fakes.fake_models import an_adapter
@@ -45,6 +45,10 @@ class FakeRegistry:
         return [release for release in self.versions if release.name == name]
 
 
+def believe(release: Release) -> None:
+    """Every lineage is true."""
+
+
 class Clock:
     now = 0.0
 
@@ -60,7 +64,7 @@ def bench(tmp_path: Path) -> Iterator[InProcessService]:
 
 def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(bench: InProcessService) -> None:
     registry, clock = FakeRegistry(), Clock()
-    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, registry, clock)
+    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, registry, believe, clock)
     first = listing.list_releases(), listing.list_adapters()
     once = registry.questions
     assert [row["aliases"] for row in first[0]] == [["candidate"], ["champion"]]
@@ -73,8 +77,27 @@ def test_the_registry_is_asked_once_however_many_ask_and_again_when_it_is_time(b
     assert [row["aliases"] for row in listing.list_releases()] == [["candidate", "champion"], []]
 
 
+def test_a_lineage_that_is_not_true_is_told_and_shown_to_nobody(bench: InProcessService) -> None:
+    asked = []
+
+    def doubt(release: Release) -> None:
+        asked.append(release.version)
+        if release.version == "2":
+            raise LineageError("the registry names another lineage")
+
+    clock = Clock()
+    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, FakeRegistry(), doubt, clock)
+    assert [(row["gate"], row["contributors"]) for row in listing.list_releases()] == [
+        ("the registry names another lineage", ()),
+        ("passed", ("bo",)),
+    ]
+    clock.now = FRESH_S
+    listing.list_releases()
+    assert asked == ["2", "1", "2"], "what is true once stays true"
+
+
 def test_what_serves_is_looked_at_each_time(bench: InProcessService) -> None:
-    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, FakeRegistry(), Clock())
+    listing = ReleaseCatalogue(bench.engine.loaded_releases, bench.adapters, FakeRegistry(), believe, Clock())
     assert [row["serving"] for row in listing.list_releases()] == [False, True]
     bench.models.at = "2"
     until = time.monotonic() + 20
