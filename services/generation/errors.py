@@ -30,6 +30,10 @@ class UnfitAdapterError(RequestError):
     """The adapter cannot be added to the release."""
 
 
+class UnknownReleaseError(RequestError):
+    """No such release is served."""
+
+
 class UnknownAdapterError(RequestError):
     """No such adapter."""
 
@@ -68,6 +72,10 @@ class DailySoundError(RetryLaterError):
 
 class OpenJobsError(RetryLaterError):
     """A member has as many jobs that have not ended as one may have."""
+
+
+class OpenStreamsError(RetryLaterError):
+    """A member follows as many jobs at once as one may."""
 
 
 class NotReadyError(GenerationError):

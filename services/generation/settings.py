@@ -64,6 +64,9 @@ class GenerationSettings(BaseSettings):
     keep: bool = Field(default=True, description="keep every sound and its record in the store, so that it can be traced")
     keep_days: float = Field(default=30.0, ge=0, le=36_500, description="days that kept sounds and ended jobs stay; 0: for ever")
     member_jobs: int = Field(default=200, ge=1, le=1_000_000, description="jobs of one member that may wait or run")
+    member_streams: int = Field(
+        default=32, ge=1, le=100_000, description="event streams of one member that may be open in one replica"
+    )
     lease_s: float = Field(default=15.0, gt=0, le=3600, description="seconds of silence after which a worker's jobs go to others")
     jobs_poll_s: float = Field(default=1.0, gt=0, le=60, description="seconds between looks for jobs that wait in the store")
     cancel_s: float = Field(

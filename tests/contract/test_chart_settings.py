@@ -39,6 +39,7 @@ LEFT_ALONE = {
         "body_s": "protects the service; its default fits every cluster",
         "head_s": "as body_s",
         "open_requests": "as body_s; how much work may wait has values",
+        "member_streams": "as open_requests",
     },
     Studio: {
         "host": "given as a flag",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +27,9 @@ class AtOnce(JobMaker):
     """Is done with everything at the next look."""
 
     def is_ready(self) -> bool:
+        return True
+
+    def can_begin(self, job: GenerationJob, beside: Collection[GenerationJob]) -> bool:
         return True
 
     def has_room(self, member: str) -> bool:

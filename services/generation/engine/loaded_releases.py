@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from services.generation.engine.work import LoadedRelease
-from services.generation.errors import NotReadyError
+from services.generation.errors import NotReadyError, UnknownReleaseError
 
 NOTHING_YET = "nothing is registered under the alias"
 
@@ -55,8 +55,17 @@ class LoadedReleases:
             self._loaded.pop(name, None)
 
     def get(self, name: str | None = None) -> LoadedRelease:
-        """The release of that name, or the default one. Raises NotReadyError with the reason."""
-        found = self.by_name.get(name) if name else self.default_release
+        """The release of that name, or the default one.
+
+        Raises:
+            NotReadyError: it is not served now; with the reason.
+            UnknownReleaseError: none of this name is served here.
+        """
+        served = self.by_name
+        found = served.get(name) if name else self.default_release
+        if found is None and name and served and name not in self.names:
+            bound = f"one of {', '.join(served)}"
+            raise UnknownReleaseError(f"release {name[:80]!r} is not served", where="release", cure=bound)
         if found is None:
             raise NotReadyError(f"no release is served: {self.trouble.get(name or '') or self.reason}", cure="see /v1/health")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class GenerationContext:
 
     Attributes:
         stopping: set once the service is about to stop. It answers on, is not ready, and each answer ends its connection.
+        open_streams: member -> event streams that are open; touched by the event loop only.
         decoders: the threads that decode init sounds, apart from those of all other requests.
         request_memory: what bodies and init sounds of open requests may take.
     """
@@ -41,6 +43,7 @@ class GenerationContext:
     job_worker: JobWorker
     quotas: MemberQuotas
     stopping: threading.Event = field(default_factory=threading.Event)
+    open_streams: Counter[str] = field(default_factory=Counter)
     decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DECODERS, "decoding"))
 
     def __post_init__(self) -> None:

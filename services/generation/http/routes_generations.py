@@ -21,7 +21,6 @@ from services.generation.engine.request_memory import MemoryShare
 from services.generation.engine.request_planning import GenerationPlan, draw_seed, plan_request
 from services.generation.engine.sound_files import SoundFileWriter
 from services.generation.engine.work import EngineWork, LoadedRelease
-from services.generation.errors import NotReadyError
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
@@ -66,7 +65,7 @@ def build_router(context: GenerationContext) -> APIRouter:
             if wait_s == 0:
                 return accepted_response(await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body))
             format, as_json = choose_format(body, request.headers.get("accept", ""))
-            loaded = _find_release(context, body)
+            loaded = context.engine.loaded_releases.get(body.release)
             plan = await _plan_request(context, loaded, body, member, share)
             work = context.engine.submit(loaded, plan.asked, member, context.settings.patience_s, ticket=hash(asked))
         left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
@@ -115,17 +114,6 @@ async def _plan_request(
     if body.init_audio or body.init_sound:
         return await asyncio.get_running_loop().run_in_executor(context.decoders, plan_request, *facts)
     return await run_in_threadpool(plan_request, *facts)
-
-
-def _find_release(context: GenerationContext, body: GenerationRequest) -> Any:
-    served = context.engine.loaded_releases.by_name
-    if body.release and served and body.release not in served:
-        if body.release in context.engine.loaded_releases.names:
-            why = context.engine.loaded_releases.trouble.get(body.release, "")
-            raise NotReadyError(f"release {body.release} is not served now: {why}", cure="see /v1/health")
-        fault = {"field": "release", "message": f"one of {', '.join(served)}"}
-        raise ProblemError(404, f"release {body.release[:80]!r} is not served", code="no-such-release", errors=[fault])
-    return context.engine.loaded_releases.get(body.release)
 
 
 async def _await_sounds(

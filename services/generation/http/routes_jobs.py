@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,7 @@ from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import compute_digest
 from services.generation.engine.request_planning import draw_seed
-from services.generation.errors import DamagedJobError
+from services.generation.errors import DamagedJobError, OpenStreamsError
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
@@ -68,6 +69,8 @@ def build_router(context: GenerationContext) -> APIRouter:
     @routes.get("/{id}/events", summary="Its progress as server-sent events")
     async def stream_job_events(request: Request, id: str, member: str = reads) -> Response:
         await run_in_threadpool(_find_job, context, member, check_job_id(id))
+        if context.open_streams[member] >= context.settings.member_streams:
+            raise OpenStreamsError(f"{context.open_streams[member]} event streams of yours are open", cure="close one")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_stream_events(context, request, member, id), media_type="text/event-stream", headers=headers)
 
@@ -153,6 +156,17 @@ def _predict_end_s(context: GenerationContext, member: str, id: str) -> float:
 
 
 async def _stream_events(context: GenerationContext, request: Request, member: str, id: str) -> AsyncIterator[str]:
+    """The events, counted as one open stream of the member."""
+    context.open_streams[member] += 1
+    try:
+        async for event in _read_events(context, request, member, id):
+            yield event
+    finally:
+        context.open_streams[member] -= 1
+        context.open_streams += Counter()  # drops who has none
+
+
+async def _read_events(context: GenerationContext, request: Request, member: str, id: str) -> AsyncIterator[str]:
     """`progress` whenever something changed, a comment every ten seconds so that the connection stays open, `end` at last."""
     before, quiet_s = "", 0.0
     while not await request.is_disconnected():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
@@ -12,12 +13,13 @@ from services.generation.engine.engine import Engine
 from services.generation.engine.request_planning import GenerationPlan, plan_request
 from services.generation.engine.sound_files import SoundFileWriter, check_bit_depth
 from services.generation.engine.work import EngineWork
-from services.generation.errors import AdapterLookupError, BusyError, NotReadyError
+from services.generation.errors import AdapterLookupError, BusyError, NotReadyError, UnknownReleaseError
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.worker import JobMaker
 
 _AGAIN_S = 2.0
 _FOREVER_S = 86_400.0  # jobs have no client that would hang up
+_MOST_INITS = 4  # jobs at work that start from a sound
 _LEFT_FREE = 0.5  # of what a member may have waiting: for requests that somebody waits for
 
 
@@ -43,6 +45,18 @@ class EngineMaker(JobMaker):
 
     def has_room(self, member: str) -> bool:
         return self._engine.free_part(member) > _LEFT_FREE
+
+    def can_begin(self, job: GenerationJob, beside: Collection[GenerationJob]) -> bool:
+        """Its release is served, or will never be; and few jobs with init sounds are in memory."""
+        if _has_init(job) and sum(map(_has_init, beside)) >= _MOST_INITS:
+            return False
+        try:
+            self._engine.loaded_releases.get(job.request.release)
+        except NotReadyError:
+            return False
+        except UnknownReleaseError:
+            return True  # to begin it is to say so
+        return True
 
     def begin(self, job: GenerationJob) -> JobHandle:
         handle = JobHandle(job)
@@ -86,3 +100,7 @@ class EngineMaker(JobMaker):
     def cancel(self, handle: JobHandle) -> None:
         if handle.work is not None:
             self._engine.cancel(handle.work)
+
+
+def _has_init(job: GenerationJob) -> bool:
+    return bool(job.request.init_audio or job.request.init_sound)

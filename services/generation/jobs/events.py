@@ -53,7 +53,8 @@ class GenerationJob(BaseModel):
     digest: str
     webhook: str = ""
     worker: str = ""
-    tries: int = Field(default=0, description="claims whose worker ended without a word")
+    tries: int = Field(default=0, description="claims that were not handed back")
+    handed_back: int = 0
     sounds: tuple[GenerationRecord, ...] = ()
     problem: dict[str, Any] | None = None
 
@@ -87,6 +88,7 @@ def job_from_events(member: str, id: str, events: Sequence[JobEvent]) -> Generat
         webhook=first.webhook,
         worker=last.worker if state == "running" else "",
         tries=sum((event.kind == "claimed") - (event.kind == "back") for event in events),
+        handed_back=sum(event.kind == "back" for event in events),
         sounds=last.sounds,
         problem=last.problem,
     )

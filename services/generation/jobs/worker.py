@@ -2,6 +2,9 @@
 
 A claim counts as long as its worker's heartbeat is fresh. The worker that ends a job must write the very next event after its own claim,
 so a worker that was too slow finds its number taken and drops what it made: no job ends twice.
+
+A job whose worker fell silent may be what killed it: it is made alone from then on, so that only it is tried again, and is given up
+after GIVE_UP claims. A job that is handed back rests before it is claimed again, and is given up after MOST_EVENTS: its events are bounded.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -21,7 +24,9 @@ from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobStore
 
 LOG = logging.getLogger("audiotune.generation")
-GIVE_UP = 25  # claims whose worker ended without a word: this job kills its workers
+GIVE_UP = 3  # claims whose worker ended without a word: this job kills its workers
+MOST_EVENTS = 200  # of one job
+_LONGEST_REST_S = 60.0
 _AHEAD = 16  # jobs a worker claims at once, so that batches fill
 _SILENT_S = 5.0  # a heartbeat that takes longer is reported by health
 
@@ -34,6 +39,9 @@ class JobMaker(Protocol):
 
     def has_room(self, member: str) -> bool:
         """Whether there is room for one more job of this member."""
+
+    def can_begin(self, job: GenerationJob, beside: Collection[GenerationJob]) -> bool:
+        """Whether this job can be begun now, beside those at work."""
 
     def begin(self, job: GenerationJob) -> Any:
         """Starts a job and returns a handle. After BusyError and NotReadyError the job waits; other errors fail it."""
@@ -52,6 +60,11 @@ class JobMaker(Protocol):
 class ClaimedJob:
     job: GenerationJob
     handle: Any
+
+    @property
+    def is_suspect(self) -> bool:
+        """An earlier worker ended without a word over it; `tries` counts this claim, too."""
+        return self.job.tries > 1
 
 
 class JobWorker:
@@ -190,11 +203,9 @@ class JobWorker:
         return now is None or now.length != claimed.job.length
 
     def _claim_jobs(self) -> None:
-        if len(self.claimed_jobs) >= _AHEAD:
-            return
         alive: dict[str, bool] = {}
         for stamp, member, id in interleave_members(self._job_store.list_open()):
-            if len(self.claimed_jobs) >= _AHEAD:
+            if len(self.claimed_jobs) >= _AHEAD or any(claimed.is_suspect for claimed in self.claimed_jobs.values()):
                 return
             if (member, id) in self.claimed_jobs or not self._maker.has_room(member):
                 continue
@@ -204,8 +215,20 @@ class JobWorker:
                 continue
             if job is None or job.has_ended:
                 self._job_store.delete_open_marker(stamp, member, id)
-            elif not self._is_taken(job, alive) and not self._begin_job(job):
+            elif self._is_taken(job, alive) or self._rests(job):
+                continue
+            elif 0 < job.tries < GIVE_UP and self.claimed_jobs:
+                return  # it is made alone: first what is at work comes to its end
+            elif job.tries >= GIVE_UP or job.length >= MOST_EVENTS:
+                self._append_event(job, self._failed_event(_abandoned_error(job)))
+            elif self._maker.can_begin(job, [one.job for one in self.claimed_jobs.values()]) and not self._begin_job(job):
                 return
+
+    def _rests(self, job: GenerationJob) -> bool:
+        """Whether it was handed back just now; the first time, as by a worker that stops, it goes on at once."""
+        if job.state == "running" or job.handed_back < 2:
+            return False
+        return self._clock() - job.changed < timedelta(seconds=min(_LONGEST_REST_S, 2.0 ** min(job.handed_back - 2, 10)))
 
     def _is_taken(self, job: GenerationJob, alive: dict[str, bool]) -> bool:
         if job.state != "running":
@@ -216,9 +239,6 @@ class JobWorker:
 
     def _begin_job(self, job: GenerationJob) -> bool:
         """Claims a job and starts it; False when nothing more can be started now."""
-        if job.tries >= GIVE_UP:
-            self._append_event(job, self._failed_event(AbandonedJobError(f"{job.tries} workers fell silent over it")))
-            return True
         claimed = self._append_event(job, JobEvent(kind="claimed"))
         if claimed is None:
             return True
@@ -271,6 +291,13 @@ class JobWorker:
                 LOG.exception("jobs")
             return describe_error(e)
         return ""
+
+
+def _abandoned_error(job: GenerationJob) -> AbandonedJobError:
+    if job.tries >= GIVE_UP:
+        what = f"{job.tries} workers ended while they made it: it probably needs more memory than there is"
+        return AbandonedJobError(what, cure="ask for less, or for a shorter or simpler init sound")
+    return AbandonedJobError(f"it was begun and handed back {job.handed_back} times", cure="ask again when the service is well")
 
 
 def interleave_members(open_jobs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

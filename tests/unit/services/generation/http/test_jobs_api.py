@@ -27,6 +27,7 @@ from services.generation.http.routes_generations import parse_wait_s
 from services.generation.http.routes_jobs import describe_job
 from services.generation.jobs import webhooks
 from services.generation.settings import GenerationSettings
+from tests.fakes.fake_models import FakeModels
 from tests.fakes.in_process_service import ASK, URL, InProcessService, until
 
 JOB = "/v1/jobs/job-0001"
@@ -121,6 +122,40 @@ def test_a_job_that_cannot_be_made_says_why(bench: InProcessService) -> None:
     found = ended(bench)
     assert found["state"] == "failed"
     assert found["problem"]["errors"][0]["field"] == "seconds"
+
+
+def test_a_job_for_a_release_that_nobody_serves_fails_at_once(bench: InProcessService) -> None:
+    assert bench.client.put(JOB, json={**ASK, "release": "made-up"}).status_code == 202
+    found = ended(bench)
+    assert (found["state"], found["problem"]["code"]) == ("failed", "no-such-release")
+    assert len(list(bench.store.list("jobs/log/anyone/job-0001/"))) == 3
+
+
+def test_a_job_for_a_release_that_is_not_served_now_waits_without_being_claimed(tmp_path: Path) -> None:
+    models = FakeModels()
+    models.others["tape"] = None
+    bench = InProcessService(tmp_path, models)
+    bench.loaded()
+    assert bench.client.put(JOB, json={**ASK, "release": "tape"}).status_code == 202
+    time.sleep(0.3)  # fifteen rounds
+    assert len(list(bench.store.list("jobs/log/anyone/job-0001/"))) == 1
+    bench.models.others["tape"] = "1"
+    assert ended(bench)["state"] == "done"
+    bench.stop()
+
+
+def test_only_so_many_event_streams_of_a_member_are_open(tmp_path: Path) -> None:
+    bench = InProcessService(tmp_path, member_streams=2)
+    bench.loaded()
+    bench.client.put(JOB, json=ASK)
+    bench.context.open_streams.update({"anyone": 2, "ben": 1})
+    refused = bench.client.get(f"{JOB}/events")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-streams")
+    assert "retry-after" in refused.headers
+    bench.context.open_streams["anyone"] -= 2
+    assert bench.client.get(f"{JOB}/events").text.count("event: end") == 1
+    assert bench.context.open_streams == {"ben": 1}
+    bench.stop()
 
 
 def test_a_list_goes_on_page_by_page(bench: InProcessService) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import GenerationError, NotInStoreError, StoreError
-from services.generation.errors import DamagedJobError, OutOfBoundsError
+from services.generation.errors import BusyError, DamagedJobError, OutOfBoundsError
 from services.generation.http.problems import describe_failure
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.job_store import JobChangedError, JobIdTakenError, JobStore
-from services.generation.jobs.worker import JobMaker, JobWorker, interleave_members
+from services.generation.jobs.worker import MOST_EVENTS, JobMaker, JobWorker, interleave_members
 from tests.fakes.in_process_service import until
 from tests.fakes.memory_store import Killed, MemoryStore
 
@@ -46,12 +47,16 @@ class Slow(JobMaker):
     full: bool = False
     crowded: set[str] = field(default_factory=set)
     errors: dict[str, list[Exception]] = field(default_factory=dict)
+    unready: set[str] = field(default_factory=set)
 
     def is_ready(self) -> bool:
         return not self.full
 
     def has_room(self, member: str) -> bool:
         return member not in self.crowded
+
+    def can_begin(self, job: GenerationJob, beside: Collection[GenerationJob]) -> bool:
+        return job.id not in self.unready
 
     def begin(self, job: GenerationJob) -> Any:
         self.begun.append(job.id)
@@ -258,14 +263,86 @@ def test_a_member_whose_line_is_full_holds_nobody_up() -> None:
 def test_a_job_that_kills_its_workers_is_given_up() -> None:
     store, clock = MemoryStore(), Clock()
     JobStore(store).create("ana", "job-00001", ASK, now=NOW)
-    for _ in range(30):
-        start_worker(store, clock, Slow(rounds=99)).run_round()
+    makers = [Slow(rounds=99) for _ in range(5)]
+    for maker in makers:
+        start_worker(store, clock, maker).run_round()
         clock.now += timedelta(seconds=LEASE_S + 1)
+    assert [len(maker.begun) for maker in makers] == [1, 1, 1, 0, 0]
     job = JobStore(store).read("ana", "job-00001")
     assert job is not None
     assert job.state == "failed"
     assert job.problem is not None
     assert job.problem["code"] == "gave-up"
+    assert "3 workers ended while they made it" in job.problem["detail"]
+
+
+def test_a_job_that_kills_its_workers_takes_no_other_with_it() -> None:
+    """Sixteen jobs are at work when a worker dies; which of them killed it shows when each is made alone."""
+    store, clock = MemoryStore(), Clock()
+    for number in range(6):
+        JobStore(store).create("ana", f"job-{number:05d}", ASK, now=NOW + timedelta(seconds=number))
+    deaths = 0
+    for _ in range(60):
+        maker = Slow(rounds=1)
+        worker = start_worker(store, clock, maker)
+        for _ in range(20):
+            worker.write_heartbeat()
+            worker.run_round()
+            if "job-00003" in maker.begun:
+                deaths += 1
+                break
+        clock.now += timedelta(seconds=LEASE_S + 1)
+    jobs = [JobStore(store).read("ana", f"job-{number:05d}") for number in range(6)]
+    assert [job.state for job in jobs if job] == ["done", "done", "done", "failed", "done", "done"]
+    assert deaths == 3
+
+
+def test_a_job_that_may_have_killed_its_worker_waits_until_the_others_are_made_and_is_made_alone() -> None:
+    store, clock = MemoryStore(), Clock()
+    JobStore(store).create("ana", "job-00000", ASK, now=NOW + timedelta(seconds=1))
+    start_worker(store, clock, Slow(rounds=99)).run_round()
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    JobStore(store).create("ben", "job-00001", ASK, now=NOW)
+    slow = Slow(rounds=2)
+    worker = start_worker(store, clock, slow)
+    worker.run_round()
+    JobStore(store).create("chi", "job-00002", ASK, now=NOW + timedelta(seconds=2))
+    assert slow.begun == ["job-00001"]
+    for _ in range(2):
+        worker.run_round()
+    assert slow.begun == ["job-00001", "job-00000"]
+    for _ in range(3):
+        worker.run_round()
+    assert slow.begun == ["job-00001", "job-00000", "job-00002"]
+
+
+def test_a_job_that_cannot_be_begun_yet_is_not_claimed_and_holds_nobody_up() -> None:
+    store, clock, slow = MemoryStore(), Clock(), Slow(unready={"job-00000"})
+    for number in range(2):
+        JobStore(store).create("ana", f"job-0000{number}", ASK, now=NOW + timedelta(seconds=number))
+    worker = start_worker(store, clock, slow)
+    for _ in range(9):
+        worker.run_round()
+    waits = JobStore(store).read("ana", "job-00000")
+    assert waits is not None
+    assert (waits.state, waits.length) == ("queued", 1)
+    assert slow.begun == ["job-00001"]
+
+
+def test_the_events_of_a_job_that_is_handed_back_again_and_again_are_bounded() -> None:
+    store, clock = MemoryStore(), Clock()
+    maker = Slow(rounds=1, errors={"job-00001": [BusyError("full")] * 1000})
+    JobStore(store).create("ana", "job-00001", ASK, now=NOW)
+    worker, claims = start_worker(store, clock, maker), []
+    for _ in range(4 * 3600):
+        clock.now += timedelta(seconds=1)
+        worker.run_round()
+        claims.append(len(maker.begun))
+    assert claims[60] < 10, "it rests longer and longer"
+    assert claims[-1] == (MOST_EVENTS - 1) // 2 + 1
+    job = JobStore(store).read("ana", "job-00001")
+    assert job is not None
+    assert (job.state, job.length) == ("failed", MOST_EVENTS + 2)
 
 
 @pytest.mark.parametrize(
@@ -337,6 +414,7 @@ def test_a_job_whose_begin_meets_an_outage_is_handed_back_and_made_later() -> No
     for _ in range(30):
         with pytest.raises(StoreError):
             worker.run_round()
+        clock.now += timedelta(minutes=1)
     job = JobStore(store).read("ana", "job-00001")
     assert job is not None
     assert (job.state, job.tries) == ("queued", 0)
