@@ -12,12 +12,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 from audiotune.client import Client, RemoteJob
 from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
+from audiotune.outside.proxies import configure_proxies
 from audiotune.store.atomic_files import write_atomic_file
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 failed with one sentence on stderr, 130 stopped by Ctrl-C."""
     args = _build_parser().parse_args(arguments)
+    configure_proxies()
     client = Client(args.url, args.token)
     try:
         for path in _generate_sounds(client, args):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from audiotune.errors import GenerationError
+from audiotune.outside.proxies import build_opener
 
 _HEADER = "x-audio-tune-"
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -139,7 +140,8 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s or self._timeout_s) as answer:
+            opener = build_opener(self.url, _KeepTokenHome())
+            with opener.open(request, timeout=timeout_s or self._timeout_s) as answer:
                 return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
         except urllib.error.HTTPError as e:
             data = e.read()
@@ -201,11 +203,37 @@ def health(url: str, *, token: str = "") -> dict[str, Any]:
     return Client(url, token).health()
 
 
+class _KeepTokenHome(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, as to https, but carries the token to no other server."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.get_method() != "GET" and code in (301, 302, 303):
+            return None  # a sign-in page in front of the service: GET of another page is no answer
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and _find_host(newurl) != _find_host(req.full_url):
+            following.remove_header("Authorization")
+        return following
+
+
+def _find_host(url: str) -> tuple[str, int | None]:
+    """(host, port) of an address; the usual ports of http and https count as one, so that https may follow http."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.hostname or "", None if parts.port in (None, 80, 443) else parts.port
+
+
 def _job_path(id: str) -> str:
     return f"/v1/jobs/{urllib.parse.quote(id, safe='')}"
 
 
 def _parse_sound(data: bytes, headers: dict[str, str]) -> DownloadedSound:
+    kind = headers.get("content-type", "").partition(";")[0].strip()
+    if not kind.startswith("audio/") and kind != "application/octet-stream":
+        raise GenerationError(
+            f"the answer is no sound but {kind or 'of an unknown kind'}",
+            cure="is this the generation service's address, and is there a sign-in page in front of it?",
+        )
     info: dict[str, Any] = {name[len(_HEADER) :]: value for name, value in headers.items() if name.startswith(_HEADER)}
     if "seed" in info:
         info["seed"] = int(info["seed"])

@@ -30,6 +30,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiotune.errors import AudioTuneError, SettingsError
+from audiotune.outside.proxies import configure_proxies
 from audiotune.reporting.last_words import describe_bug, print_last_words
 from audiotune.reporting.progress import print_progress
 from audiotune.store.atomic_files import write_atomic_file
@@ -60,6 +61,8 @@ def run_command_line(package: str, argv: Sequence[str] | None = None) -> int:
     """Runs the step of a package from the command line. Returns the exit code; the last line on stderr is the reason."""
     argv = list(sys.argv[1:] if argv is None else argv)
     interface = importlib.import_module(f"{package}.settings")
+
+    configure_proxies()
 
     def run() -> None:
         if "--executor-input" in argv:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audiotune.errors import AudioTuneError
+from audiotune.outside.proxies import configure_proxies
 from audiotune.runs.local_runner import LocalRunner
 from audiotune.runs.port import follow_run
 from pipelines.demo_service import request_first_sounds, run_generation_service
@@ -96,6 +97,7 @@ def print_result(demo: DemoRun, outputs: dict[str, Any], sounds: list[dict[str, 
 
 def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
+    configure_proxies()
     use_line_buffering()
     console = Console(highlight=False)
     demo = DemoRun(args.folder, console)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AudioTuneError, PipelineError, SettingsError
+from audiotune.outside.proxies import configure_proxies
 from audiotune.reporting.last_words import print_last_words
 from audiotune.runs.local_runner import OUTPUTS_FILE
 from audiotune.runs.run_form import RunForm
@@ -111,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    configure_proxies()
     use_line_buffering()
     logging.captureWarnings(True)
     try:

@@ -23,6 +23,7 @@ from audiotune.errors import (
     SettingsError,
 )
 from audiotune.outside.kubeflow import Kubeflow
+from audiotune.outside.proxies import configure_proxies
 from audiotune.runs.kubeflow_runner import KubeflowRunner
 from audiotune.runs.port import RunStep, follow_run
 from pipelines.arguments import add_kubeflow_flags, convert_arguments, parse_assignments
@@ -110,6 +111,7 @@ def _follow_run(runner: KubeflowRunner, run: str, args: argparse.Namespace) -> N
 
 def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
+    configure_proxies()
     try:
         if not args.endpoint:
             raise SettingsError("no Kubeflow is named", cure="give --endpoint or set AUDIOTUNE_KFP_ENDPOINT")

@@ -13,6 +13,7 @@ from audiotune.access import accounts, identities, tokens
 from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
 from audiotune.governance import load_agreement, publish_agreement
 from audiotune.governance.service_client import URL
+from audiotune.outside.proxies import configure_proxies
 from audiotune.store import open_store
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.port import Store
@@ -21,6 +22,7 @@ from audiotune.store.port import Store
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 refused with one sentence on stderr."""
     args = _build_parser().parse_args(arguments)
+    configure_proxies()
     try:
         if not getattr(args, "reads", False):
             _require_direct_writes()

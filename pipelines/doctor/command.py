@@ -16,6 +16,7 @@ from pathlib import Path
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubernetes import Kubernetes, connect_kubernetes
+from audiotune.outside.proxies import configure_proxies
 from pipelines.arguments import add_kubeflow_flags
 from pipelines.cluster.namespace import ACCOUNT
 from pipelines.cluster.settings import Cluster, find_cluster
@@ -59,6 +60,7 @@ def format_findings(findings: list[DoctorFinding]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
+    configure_proxies()
     try:
         cluster = find_cluster(args.for_cluster) or Cluster()
     except AudioTuneError as e:

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+from audiotune.outside.proxies import configure_proxies
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -19,6 +21,7 @@ def main() -> None:
         "--notice", type=float, default=3.0, metavar="SECONDS", help="how long to answer as not ready before stopping (default 3)"
     )
     args = parser.parse_args()
+    configure_proxies()
     if args.store:
         os.environ["AUDIOTUNE_STORE"] = args.store
     if not os.environ.get("AUDIOTUNE_STORE"):

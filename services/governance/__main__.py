@@ -7,6 +7,7 @@ import logging
 import sys
 
 from audiotune.errors import AudioTuneError
+from audiotune.outside.proxies import configure_proxies
 from services.governance.settings import PREFIX, GovernanceSettings, load_governance_settings
 
 
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
+    configure_proxies()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = load_governance_settings()

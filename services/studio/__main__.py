@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 from audiotune.errors import AudioTuneError
+from audiotune.outside.proxies import configure_proxies
 from services.studio.settings import PREFIX, StudioSettings, load_studio_settings
 
 
@@ -25,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     given: dict[str, Any] = vars(build_parser().parse_args(argv))
+    configure_proxies()
     try:
         settings = load_studio_settings(**given)
         # The first process of a container ignores every signal that it has no handler for.
