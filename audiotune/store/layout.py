@@ -82,7 +82,9 @@ class Prefix:
 
 _STEPS = "all steps"
 _ERASABLE = "le"  # what members may have erased: their recordings, words and sounds
-_AGREED: Mapping[User, str] = {"studio": "glp", "generation": "gl", "pipelines": "glp", "governance": "glp"}
+# append-only, by the governance service alone; ingest and the command line write themselves where there is none
+_AGREED: Mapping[User, str] = {"studio": "gl", "generation": "gl", "pipelines": "gl", "governance": "glp"}
+_DECIDES = "governance service"
 _PREPARED: Mapping[User, str] = {"studio": "glp", "pipelines": "glp"}  # the studio can run `prepare` itself
 _TRAINED: Mapping[User, str] = {"studio": "gl", "pipelines": "glp"}
 
@@ -176,7 +178,7 @@ ANNOTATIONS = Prefix(
 AGREEMENTS = Prefix(
     "governance/agreements/",
     "versions of the agreement, by number",
-    "ingest, studio",
+    _DECIDES,
     f"studio, generation, {_STEPS}",
     _AGREED,
     keeps_old_versions=True,
@@ -184,7 +186,7 @@ AGREEMENTS = Prefix(
 CONSENTS = Prefix(
     "governance/consents/",
     "who agreed to what, by recording, contributor and number; the newest counts",
-    "ingest, studio",
+    _DECIDES,
     f"studio, generation, {_STEPS}",
     _AGREED,
     keeps_old_versions=True,
@@ -192,25 +194,25 @@ CONSENTS = Prefix(
 ACCOUNTS = Prefix(
     "access/accounts/",
     "members who sign in, their roles and hashed passwords",
-    "studio, audiotune.access",
+    _DECIDES,
     "studio",
-    {"studio": "glpd", "governance": "glpd"},
+    {"studio": "gl", "governance": "glpd"},
     keeps_old_versions=True,
 )
 TOKENS = Prefix(
     "access/tokens/",
     "members' tokens, hashed",
-    "studio, audiotune.access",
+    _DECIDES,
     "studio, generation",
-    {"studio": "glp", "generation": "gl", "governance": "glp"},
+    {"studio": "gl", "generation": "gl", "governance": "glp"},
     keeps_old_versions=True,
 )
 IDENTITIES = Prefix(
     "access/identities/",
     "what a sign-in provider calls a member, under its hash",
-    "studio, audiotune.access",
+    _DECIDES,
     "studio",
-    {"studio": "glpd", "governance": "glpd"},
+    {"studio": "gl", "governance": "glpd"},
     keeps_old_versions=True,
 )
 INBOX = Prefix(

@@ -36,6 +36,7 @@ CHECKS: dict[str, Check] = {
     "trainer": checks_training.check_trainer,
     "images": checks_environment.check_images,
     "mlflow": checks_environment.check_mlflow,
+    "governance": checks_environment.check_governance,
     "clock": checks_environment.check_clock,
 }
 _MARKS = {"well": "✓", "warning": "!", "wrong": "✗", "unknown": "?"}
