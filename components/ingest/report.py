@@ -89,7 +89,7 @@ def _recording_row(row: Recording) -> list[object]:
         form,
         "silence" if peak is None else f"{peak:.1f}",
         "–" if loudness is None else f"{loudness:.1f}",
-        "; ".join(list_faults(row.description)),
+        "; ".join((*row.notes, *list_faults(row.description))),
     ]
 
 

@@ -16,7 +16,7 @@ from audiotune.audio.fingerprint import FingerprintIndex, FingerprintWords, Matc
 from audiotune.domain import manifest as manifests
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import Digest, Likeness, Recording
-from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SourceError, StoreError
+from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SoundError, SourceError, StoreError
 from audiotune.governance import (
     Agreement,
     decide_policy,
@@ -37,7 +37,7 @@ from components.ingest.settings import Settings
 from components.ingest.sidecars import SidecarReader
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
-_METHOD = 1  # raise it when the same bytes get another description; stored descriptions are then not used
+_METHOD = 2  # raise it when the same bytes get another description; stored descriptions are then not used
 
 
 class StoredDescription(FileDescription):
@@ -149,6 +149,7 @@ def _ingest_file(
     _require_consent(id, facts.contributors, licence, store, intake.agreement)
     known = _load_description(id, store)
     if known:
+        _require_whole(known, settings)
         intake.reused += 1
     else:
         known = _describe_and_store(path, id, settings, store, progress)
@@ -189,10 +190,16 @@ def _load_description(id: Digest, store: Store) -> StoredDescription | None:
     return known if store.exists(known.blob) and store.exists(known.fingerprint) else None
 
 
+def _require_whole(described: FileDescription, settings: Settings) -> None:
+    if described.ends_early and settings.refuse_cut:
+        raise SoundError(f"the file is cut short: it {described.notes[0]}", cure="copy it again, or set refuse_cut to false")
+
+
 def _describe_and_store(
     path: Path, id: Digest, settings: Settings, store: Store, progress: Callable[[float], None]
 ) -> StoredDescription:
     described, suffix, words = describe_file(path, settings, progress)
+    _require_whole(described, settings)
     blob = store.put_blob(path, suffix)  # the large one first: where it finds no room, nothing lies around
     known = StoredDescription(blob=blob, fingerprint=store.put_blob(words.astype("<u4").tobytes(), ".fp"), **dict(described))
     if id not in known.blob:
@@ -250,6 +257,7 @@ def _compute_metrics(intake: IngestResult) -> dict[str, float]:
         "reused": intake.reused,
         "seconds": round(sum(row.duration_s for row in rows), 3),
         "with_likeness": sum(bool(row.likenesses) for row in rows),
+        "ends_early": sum(row.ends_early for row in rows),
         "clipped": sum(row.description.clipped_share > 0 for row in rows),
         "with_dropouts": sum(row.description.dropouts > 0 for row in rows),
     }
