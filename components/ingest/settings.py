@@ -51,5 +51,7 @@ class Settings(StepSettings):
         default=False, description="Whether http(s) addresses inside the own network may be fetched, and proxies used."
     )
     likenesses: bool = Field(
-        default=True, description="Whether recordings are compared with each other and with all that the store holds."
+        default=True,
+        description="Whether likenesses with other recordings are kept and reported. They are always looked for: what sounds like "
+        "a recording of other people waits for them.",
     )

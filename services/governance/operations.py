@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from audiotune.access.identities import LONGEST
 from audiotune.access.writer import StoreAccessWriter
 from audiotune.domain.member import MemberId
-from audiotune.domain.recording import Digest
+from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ForbiddenError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
@@ -39,8 +39,10 @@ class AgreementBody(RequestBody):
 class StandingConsentsBody(RequestBody):
     agreement: Digest
     recording: Digest
-    contributors: list[MemberId] = Field(max_length=1000)
-    sounds_like: dict[Digest, list[MemberId]] = Field(default={}, max_length=1000)
+    contributors: list[MemberId] = Field(max_length=MOST_CONTRIBUTORS)
+    sounds_like: dict[Digest, Annotated[list[MemberId], Field(max_length=MOST_CONTRIBUTORS)]] = Field(
+        {}, max_length=2 * MOST_CONTRIBUTORS
+    )
 
 
 class SignInBody(RequestBody):
@@ -119,7 +121,7 @@ class GuardedWriters:
             return self._governance.publish_agreement(agreement)
 
     def record_standing_consents(self, body: StandingConsentsBody) -> Any:
-        """What members in the agreement in force agree to beforehand; the caller cannot add to it."""
+        """What members in the agreement in force agree to beforehand; the caller cannot add to it, only name more people to ask."""
         agreement = read_current_agreement(self._store)
         if agreement is None or agreement.digest != body.agreement:
             raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
