@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
 from audiotune.domain.recording import Digest
@@ -10,8 +10,6 @@ from audiotune.governance.agreement import Agreement, publish_agreement
 from audiotune.governance.consent import Consent, record_standing_consents
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.store.port import Store
-
-Likenesses = Mapping[Digest, Iterable[str]]  # recordings that sound the same, and whom their manifests name
 
 
 class GovernanceWriter(Protocol):
@@ -21,9 +19,7 @@ class GovernanceWriter(Protocol):
         """As `agreement.publish_agreement`. The service asks for an owner where another version is in force."""
         ...
 
-    def record_standing_consents(
-        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
-    ) -> list[Consent]:
+    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
         """As `consent.record_standing_consents`. Raises AgreementError where this agreement is no longer in force."""
         ...
 
@@ -37,10 +33,8 @@ class StoreGovernanceWriter:
     def publish_agreement(self, agreement: Agreement) -> str:
         return publish_agreement(self._store, agreement)
 
-    def record_standing_consents(
-        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
-    ) -> list[Consent]:
-        return record_standing_consents(self._store, agreement, recording, contributors, sounds_like)
+    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+        return record_standing_consents(self._store, agreement, recording, contributors)
 
 
 class ServiceGovernanceWriter:
@@ -52,15 +46,10 @@ class ServiceGovernanceWriter:
     def publish_agreement(self, agreement: Agreement) -> str:
         return str(self._service.call("publish_agreement", agreement=agreement.model_dump(mode="json")))
 
-    def record_standing_consents(
-        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
-    ) -> list[Consent]:
+    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+        people = list(contributors)
         records = self._service.call(
-            "record_standing_consents",
-            agreement=agreement.digest,
-            recording=recording,
-            contributors=list(contributors),
-            sounds_like={like: list(people) for like, people in (sounds_like or {}).items()},
+            "record_standing_consents", agreement=agreement.digest, recording=recording, contributors=people
         )
         return [Consent.model_validate(record) for record in records]
 
