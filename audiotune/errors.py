@@ -8,7 +8,7 @@ AudioTuneError
 ├── PipelineError ── RunFailedError RunUnfinishedError
 │   ├── KubeflowUnreachableError KubeflowRefusedError KubeflowNotFoundError
 │   └── KubernetesUnreachableError KubernetesForbiddenError KubernetesNotFoundError KubernetesConflictError KubernetesRefusedError
-└── SoundError SourceError ManifestError SettingsError ModelError TrainingError RegistryError GenerationError
+└── AddressError SoundError SourceError ManifestError SettingsError ModelError TrainingError RegistryError GenerationError
 
 The generation service defines kinds of GenerationError in services/generation/errors.py.
 """
@@ -45,6 +45,10 @@ class AudioTuneError(Exception):
         place = f" in {self.where}" if self.where else ""
         cure = f". {self.cure[:1].upper()}{self.cure[1:]}" if self.cure else ""
         return f"{self.what}{place}{cure}"
+
+
+class AddressError(AudioTuneError):
+    """An address that somebody named, which may not be reached."""
 
 
 class SoundError(AudioTuneError):

@@ -66,11 +66,13 @@ class DemoRun:
     @contextlib.contextmanager
     def run_mlflow(self) -> Iterator[str]:
         """A real MLflow server on this folder, for as long as the demo runs."""
-        from audiotune.registry.mlflow_server import run_mlflow_server
+        from audiotune.registry.mlflow_server import KEY_FILE, run_mlflow_server
 
         with run_mlflow_server(self.folder / "mlflow") as url:
             os.environ["MLFLOW_TRACKING_URI"] = url
-            self.print_status(f"MLflow is at {url}")
+            self.print_status(
+                f"MLflow is at {url}; in a browser: any name, and the password in {self.folder / 'mlflow' / KEY_FILE}"
+            )
             yield url
 
 

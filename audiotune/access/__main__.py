@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from audiotune.access import accounts, identities, tokens
+from audiotune.access.membership import find_membership
+from audiotune.access.recording_commands import add_recording_commands
 from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
 from audiotune.governance import load_agreement, publish_agreement
 from audiotune.governance.service_client import URL
@@ -41,13 +43,14 @@ def _require_direct_writes() -> None:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens and accounts.")
+    parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens, accounts and consent.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
-    groups = parser.add_subparsers(required=True, metavar="token | account | identity | agreement | first-owner")
+    groups = parser.add_subparsers(required=True, metavar="token | account | identity | agreement | recording | first-owner")
     _add_token_commands(groups.add_parser("token", help="how members' programs sign in"))
     _add_account_commands(groups.add_parser("account", help="a member who signs in with a password"))
     _add_identity_commands(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
     _add_agreement_commands(groups.add_parser("agreement", help="the group's agreement"))
+    add_recording_commands(groups.add_parser("recording", help="who is heard in a recording, and what they agree to"))
     first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
     first.add_argument("member")
     first.add_argument("--to", type=Path, required=True, help="file for the password and the token (mode 0600); - prints them")
@@ -61,7 +64,7 @@ def _add_token_commands(group: argparse.ArgumentParser) -> None:
     issue.add_argument("member")
     issue.add_argument("--days", type=float, default=90, help="life time (default 90)")
     issue.add_argument("--scope", nargs="+", choices=tokens.SCOPES, default=["generate", "read"], help="default: generate read")
-    issue.set_defaults(run=lambda store, a: print(tokens.issue_token(store, a.member, a.scope, a.days)))
+    issue.set_defaults(run=_issue_token)
     verbs.add_parser("list", help="all of them, without their secrets").set_defaults(run=_print_tokens, reads=True)
     revoke = verbs.add_parser("revoke", help="end one, within seconds")
     revoke.add_argument("id")
@@ -115,6 +118,14 @@ def _publish_agreement(store: Store, args: argparse.Namespace) -> None:
     agreement = load_agreement(sys.stdin.buffer.read() if args.file == "-" else Path(args.file))
     publish_agreement(store, agreement)
     print(f"version {agreement.version} of the agreement of {agreement.group} is in force")
+
+
+def _issue_token(store: Store, args: argparse.Namespace) -> None:
+    state = find_membership(store, args.member)
+    if state == "left" or (state == "stranger" and "generate" in args.scope):
+        what = "has left the group" if state == "left" else "is no member in the agreement"
+        raise ForbiddenError(f"{args.member[:64]} {what}", cure="such a token would be refused; change the agreement first")
+    print(tokens.issue_token(store, args.member, args.scope, args.days))
 
 
 def _print_tokens(store: Store, _args: argparse.Namespace) -> None:

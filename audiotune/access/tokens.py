@@ -17,6 +17,7 @@ from typing import Literal, cast, get_args
 from pydantic import Field
 
 from audiotune.access import list_records, read_record
+from audiotune.access.membership import find_membership
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId, require_member_id
 from audiotune.errors import AccessError, ForbiddenError
@@ -63,7 +64,7 @@ class Token(FrozenModel):
 def issue_token(
     store: Store, member: str, scopes: Iterable[str], days: float | None, now: datetime | None = None, *, label: str = ""
 ) -> str:
-    """Makes a token and returns its text, which is kept nowhere.
+    """Makes a token and returns its text, which is kept nowhere. Whether its member is in the group is asked whenever it is used.
 
     Args:
         days: life time; None never ends.
@@ -91,18 +92,23 @@ def check_token(store: Store, text: str, scope: Scope, now: datetime | None = No
     """The record of a token's text. It is cached for FRESH_S, so that a busy service does not read the store at every request.
 
     Raises:
-        AccessError: no token, an unknown, expired or revoked one; the message does not say which.
-        ForbiddenError: a valid token without this scope.
+        AccessError: no token, an unknown, expired or revoked one, or one of a member who has left; the message does not say which.
+        ForbiddenError: a valid token without this scope, or one for making sounds of somebody whom the agreement does not name.
+        UnreadableAgreementError: nobody knows who is in the group.
         StoreError: the store does not answer and the cache has no fresh record.
     """
     now = now or datetime.now(UTC)
     parts = _TEXT.fullmatch(text)
     token = _read_cached_token(store, parts.group(1), now) if parts else None
     right = hmac.compare_digest(_hash_secret(parts.group(2) if parts else ""), token.digest if token else "0" * 64)
-    if token is None or not right or not token.is_valid(now):
+    known = token is not None and right and token.is_valid(now)
+    membership = find_membership(store, token.member, now) if token and known else "stranger"
+    if token is None or not known or membership == "left":
         raise AccessError("this token is not valid", cure="ask an owner of the group for a new one")
     if not token.allows_scope(scope):
         raise ForbiddenError(f"this token may not {scope}", cure=f"ask an owner for one with the scope {scope}")
+    if scope == "generate" and membership == "stranger":
+        raise ForbiddenError(f"the agreement does not name {token.member}", cure="an owner adds them to the agreement first")
     return token
 
 

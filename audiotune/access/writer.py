@@ -21,6 +21,7 @@ from audiotune.domain.recording import Digest
 from audiotune.errors import AccessError, AgreementError, ForbiddenError
 from audiotune.governance import Agreement, Consent, read_current_agreement, record_consent
 from audiotune.governance.agreement import Use
+from audiotune.governance.consent import record_decision
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.store.port import Store
 
@@ -69,6 +70,10 @@ class AccessWriter(Protocol):
 
     def record_consent(self, ticket: str, recording: Digest, uses: tuple[Use, ...]) -> Consent:
         """The member's own consent to the uses of a recording; none takes all back."""
+        ...
+
+    def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
+        """An owner decides who is heard in a recording."""
         ...
 
 
@@ -131,6 +136,10 @@ class StoreAccessWriter:
         )
         record_consent(self._store, consent)
         return consent
+
+    def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
+        owner = self.require_owner(ticket)
+        return record_decision(self._store, self._require_agreement(), recording, heard, owner, why)
 
     def require_owner(self, ticket: str) -> MemberId:
         """The owner of a ticket. Raises AccessError: no fresh one, or no owner's. Raises ForbiddenError: one that was vouched for."""
@@ -203,6 +212,10 @@ class ServiceAccessWriter:
     def record_consent(self, ticket: str, recording: Digest, uses: tuple[Use, ...]) -> Consent:
         found = self._service.call("record_consent", ticket=ticket, recording=recording, uses=list(uses))
         return Consent.model_validate(found)
+
+    def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
+        records = self._service.call("record_decision", ticket=ticket, recording=recording, heard=list(heard), why=why)
+        return [Consent.model_validate(record) for record in records]
 
 
 def open_access_writer(store: Store) -> AccessWriter:

@@ -14,6 +14,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from audiotune.audio.downmix import ChannelStatistics, apply_mix, choose_mix, mix_to_mono
 from audiotune.errors import SoundError
 from audiotune.store.atomic_files import replace_atomically
 
@@ -67,15 +68,18 @@ class Sound:
         return to_decibels(float(np.abs(self.data).max())) if self.frames else -np.inf
 
     def to_mono(self) -> Sound:
-        """The mean of all channels as one channel."""
-        return self if self.channels == 1 else Sound(self.data.mean(axis=0, keepdims=True), self.sample_rate_hz)
+        """The mean of all channels as one channel; channels that would cancel each other are turned round before."""
+        return self if self.channels == 1 else Sound(mix_to_mono(self.data.T).T, self.sample_rate_hz)
 
     def to_channels(self, channels: int) -> Sound:
-        """Stereo of more channels is the first two; otherwise all channels are copies of the mono mix."""
+        """Stereo of more channels is their mix by energy; otherwise all channels are copies of the mono mix."""
         if channels == self.channels:
             return self
         if channels == 2 and self.channels > 2:
-            return Sound(self.data[:2], self.sample_rate_hz)  # front left and right come first in every common layout
+            statistics = ChannelStatistics(self.channels)
+            statistics.add(self.data.T)
+            mix, _ = choose_mix((), statistics.covariance)
+            return Sound(apply_mix(self.data.T, mix).T, self.sample_rate_hz)
         return Sound(np.repeat(self.to_mono().data, channels, axis=0), self.sample_rate_hz)
 
     def resample(self, sample_rate_hz: int) -> Sound:

@@ -1,13 +1,11 @@
 """Reads the frames of WAV files with 16 or 24 bit, several times faster than libsndfile and bit by bit the same.
 
-libsndfile opens the file; this module only converts the bytes of its data chunk. Long recordings are read three times, and that took
+`audiotune.audio.chunks` finds the sound; this module only converts its bytes. Long recordings are read three times, and that took
 most of the time (benchmarks/ingest.py).
 """
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -16,25 +14,6 @@ from audiotune.audio.sound import Frames
 from audiotune.errors import SoundError
 
 BYTES_BY_SUBTYPE = {"PCM_16": 2, "PCM_24": 3}
-
-
-def find_data_offset(file: BinaryIO, channels: int, width: int) -> int | None:
-    """Where the data chunk of a RIFF WAV file begins; None when it has none, or its frames are packed in another way."""
-    file.seek(0)
-    if file.read(4) != b"RIFF":
-        return None
-    at, fits = 12, False
-    for _ in range(1000):
-        file.seek(at)
-        chunk = file.read(24)
-        if len(chunk) < 8 or chunk[:4] == b"data":
-            return at + 8 if len(chunk) >= 8 and fits else None
-        length = int(struct.unpack("<I", chunk[4:8])[0])
-        if chunk[:4] == b"fmt " and len(chunk) == 24:
-            block_align, bits = struct.unpack("<HH", chunk[20:24])
-            fits = (block_align, bits) == (channels * width, 8 * width)
-        at += 8 + length + length % 2
-    return None
 
 
 def read_pcm_blocks(path: Path, offset: int, frames: int, channels: int, width: int, block_frames: int) -> Iterator[Frames]:

@@ -66,6 +66,11 @@ class Recording(FrozenModel):
     channels: int = Field(gt=0)
     frames: int = Field(gt=0)
     description: Description
+    ends_early: bool = Field(default=False, description="the file breaks off before its end; frames counts what is there")
+    mix: tuple[tuple[float, ...], ...] = Field(
+        default=(), description="of more than two channels: what left and right take of each"
+    )
+    notes: tuple[str, ...] = Field(default=(), description="what else a listener should know of the file")
     fingerprint: str = Field(description="store key of the fingerprint")
     likenesses: tuple[Likeness, ...] = ()
 

@@ -132,7 +132,10 @@ def read_current_agreement(store: Store) -> Agreement | None:
     except ValidationError as e:
         why = e.errors()[0]["msg"]
     if agreement is None or agreement.version != newest:
-        cure = f"restore the object's earlier content, or publish version {newest + 1}; a newer program may have written it"
+        cure = (
+            f"restore the object's earlier content, or publish version {newest + 1}: "
+            "python -m audiotune.access agreement publish FILE; a newer program may have written it"
+        )
         raise UnreadableAgreementError(f"the agreement in force cannot be read: {why}", where=key, cure=cure)
     return agreement
 

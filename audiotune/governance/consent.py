@@ -131,8 +131,9 @@ def record_standing_consents(
     earlier = {like: people for like, people in (sounds_like or {}).items() if like != recording}
     recorded = read_consents(store, [recording, *earlier])
     heard = list_heard(recorded, earlier)
+    unnamed = (who for people in heard.values() for who in people if who not in contributors)
     added = []
-    for contributor in dict.fromkeys((*contributors, *(who for people in heard.values() for who in people))):
+    for contributor in dict.fromkeys((*unnamed, *contributors)):  # those who close gates first, should this process be killed
         member, is_named = agreement.find_member(contributor), contributor in contributors
         if (recording, contributor) in recorded or (is_named and (member is None or not member.consents_to)):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from audiotune.domain.recording import Digest
@@ -10,6 +10,8 @@ from audiotune.governance.agreement import Agreement, publish_agreement
 from audiotune.governance.consent import Consent, record_standing_consents
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.store.port import Store
+
+Likenesses = Mapping[Digest, Iterable[str]]  # recordings that sound the same, and whom their manifests name
 
 
 class GovernanceWriter(Protocol):
@@ -19,7 +21,9 @@ class GovernanceWriter(Protocol):
         """As `agreement.publish_agreement`. The service asks for an owner where another version is in force."""
         ...
 
-    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
+    def record_standing_consents(
+        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
+    ) -> list[Consent]:
         """As `consent.record_standing_consents`. Raises AgreementError where this agreement is no longer in force."""
         ...
 
@@ -33,8 +37,10 @@ class StoreGovernanceWriter:
     def publish_agreement(self, agreement: Agreement) -> str:
         return publish_agreement(self._store, agreement)
 
-    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
-        return record_standing_consents(self._store, agreement, recording, contributors)
+    def record_standing_consents(
+        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
+    ) -> list[Consent]:
+        return record_standing_consents(self._store, agreement, recording, contributors, sounds_like)
 
 
 class ServiceGovernanceWriter:
@@ -46,10 +52,15 @@ class ServiceGovernanceWriter:
     def publish_agreement(self, agreement: Agreement) -> str:
         return str(self._service.call("publish_agreement", agreement=agreement.model_dump(mode="json")))
 
-    def record_standing_consents(self, agreement: Agreement, recording: Digest, contributors: Iterable[str]) -> list[Consent]:
-        people = list(contributors)
+    def record_standing_consents(
+        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
+    ) -> list[Consent]:
         records = self._service.call(
-            "record_standing_consents", agreement=agreement.digest, recording=recording, contributors=people
+            "record_standing_consents",
+            agreement=agreement.digest,
+            recording=recording,
+            contributors=list(contributors),
+            sounds_like={like: list(people) for like, people in (sounds_like or {}).items()},
         )
         return [Consent.model_validate(record) for record in records]
 

@@ -24,6 +24,10 @@ _MLFLOW_VARIABLES = {
 }
 
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
+_CURES = {
+    "UNAUTHENTICATED": "set MLFLOW_TRACKING_TOKEN to a key of this registry",
+    "PERMISSION_DENIED": "set MLFLOW_TRACKING_TOKEN to a key of this registry that may write",
+}
 
 
 def tracking_uri() -> str:
@@ -61,9 +65,8 @@ def translate_errors(what: str) -> Iterator[None]:
         raise
     except Exception as e:  # MLflow, requests, urllib3 and SQLAlchemy each raise their own
         words = " ".join(str(e).split())[:300] or type(e).__name__
-        raise RegistryError(
-            f"{what} failed: {words}", where=tracking_uri(), cure="check that MLflow runs at MLFLOW_TRACKING_URI and answers"
-        ) from e
+        cure = _CURES.get(getattr(e, "error_code", ""), "check that MLflow runs at MLFLOW_TRACKING_URI and answers")
+        raise RegistryError(f"{what} failed: {words}", where=tracking_uri(), cure=cure) from e
 
 
 def find_in_mlflow(what: str, call: Callable[..., Any], *args: str, absent: tuple[str, ...] = (NOT_FOUND,)) -> Any:

@@ -34,7 +34,6 @@ class Prefix:
         limit: the setting of the bucket that says after how many days the store deletes an object; None: it stays until a program
             or a person deletes it.
         keeps_old_versions: replaced and deleted objects can always be restored.
-        changes: programs replace or delete objects here. Elsewhere an object is written once, and whoever changes it is no program.
         suffixes: the row covers only keys with one of these endings. It narrows the row with the same path and without suffixes.
     """
 
@@ -46,7 +45,6 @@ class Prefix:
     limit: Limit | None = None
     keeps_old_versions: bool = False
     suffixes: tuple[str, ...] = ("",)
-    changes: bool = False
 
     def key(self, *parts: str) -> str:
         """The key with these parts, as in `ANNOTATIONS.key(segment, member, "1.json")`."""
@@ -84,7 +82,9 @@ class Prefix:
 
 _STEPS = "all steps"
 _ERASABLE = "le"  # what members may have erased: their recordings, words and sounds
-_AGREED: Mapping[User, str] = {"studio": "glp", "generation": "gl", "pipelines": "glp", "governance": "glp"}
+# append-only, by the governance service alone; ingest and the command line write themselves where there is none
+_AGREED: Mapping[User, str] = {"studio": "gl", "generation": "gl", "pipelines": "gl", "governance": "glp"}
+_DECIDES = "governance service"
 _PREPARED: Mapping[User, str] = {"studio": "glp", "pipelines": "glp"}  # the studio can run `prepare` itself
 _TRAINED: Mapping[User, str] = {"studio": "gl", "pipelines": "glp"}
 
@@ -118,7 +118,6 @@ STATE_BLOBS = Prefix(
     "finetune",
     {"studio": "l", "generation": "l", "pipelines": "glpd", "erasure": _ERASABLE},  # who lists the wider row lists these
     suffixes=(".state.safetensors",),
-    changes=True,
 )
 _MANIFESTS = "manifests/"
 RECORDINGS = Prefix(
@@ -129,12 +128,7 @@ RECORDINGS = Prefix(
     {**_PREPARED, "generation": "g", "governance": "gl"},
 )
 CUTS = Prefix(
-    f"{_MANIFESTS}cuts/",
-    "finished segments of one recording, so that nothing is cut twice",
-    "segment",
-    "segment",
-    _PREPARED,
-    changes=True,
+    f"{_MANIFESTS}cuts/", "finished segments of one recording, so that nothing is cut twice", "segment", "segment", _PREPARED
 )
 SEGMENTS = Prefix(f"{_MANIFESTS}segments/", "segments of one source", "segment", "studio, annotate_merge", _PREPARED)
 DATASETS = Prefix(
@@ -184,7 +178,7 @@ ANNOTATIONS = Prefix(
 AGREEMENTS = Prefix(
     "governance/agreements/",
     "versions of the agreement, by number",
-    "ingest, studio",
+    _DECIDES,
     f"studio, generation, {_STEPS}",
     _AGREED,
     keeps_old_versions=True,
@@ -192,7 +186,7 @@ AGREEMENTS = Prefix(
 CONSENTS = Prefix(
     "governance/consents/",
     "who agreed to what, by recording, contributor and number; the newest counts",
-    "ingest, studio",
+    _DECIDES,
     f"studio, generation, {_STEPS}",
     _AGREED,
     keeps_old_versions=True,
@@ -200,29 +194,26 @@ CONSENTS = Prefix(
 ACCOUNTS = Prefix(
     "access/accounts/",
     "members who sign in, their roles and hashed passwords",
-    "studio, audiotune.access",
+    _DECIDES,
     "studio",
-    {"studio": "glpd", "governance": "glpd"},
+    {"studio": "gl", "governance": "glpd"},
     keeps_old_versions=True,
-    changes=True,
 )
 TOKENS = Prefix(
     "access/tokens/",
     "members' tokens, hashed",
-    "studio, audiotune.access",
+    _DECIDES,
     "studio, generation",
-    {"studio": "glp", "generation": "gl", "governance": "glp"},
+    {"studio": "gl", "generation": "gl", "governance": "glp"},
     keeps_old_versions=True,
-    changes=True,
 )
 IDENTITIES = Prefix(
     "access/identities/",
     "what a sign-in provider calls a member, under its hash",
-    "studio, audiotune.access",
+    _DECIDES,
     "studio",
-    {"studio": "glpd", "governance": "glpd"},
+    {"studio": "gl", "governance": "glpd"},
     keeps_old_versions=True,
-    changes=True,
 )
 INBOX = Prefix(
     "inbox/",
@@ -230,18 +221,15 @@ INBOX = Prefix(
     "studio",
     "studio, ingest",
     {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE},
-    changes=True,
 )
 SOUND_HISTORY = Prefix(
     "history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE}
 )
-TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"}, changes=True)
+TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"})
 
 
 def _describe_jobs_prefix(path: str, holds: str) -> Prefix:
-    return Prefix(
-        path, holds, "generation", "generation", {"generation": "glpd", "erasure": _ERASABLE}, limit="jobs", changes=True
-    )
+    return Prefix(path, holds, "generation", "generation", {"generation": "glpd", "erasure": _ERASABLE}, limit="jobs")
 
 
 JOB_EVENTS = _describe_jobs_prefix("jobs/log/", "events of generation jobs, by member, job and number")
@@ -258,7 +246,6 @@ SETUP_PROBE = Prefix(
     "audiotune.store.setup",
     {"generation": "glpd", "erasure": _ERASABLE},
     "jobs",
-    changes=True,
 )
 SOUNDS = Prefix(
     "sounds/",
@@ -266,7 +253,6 @@ SOUNDS = Prefix(
     "generation",
     "generation",
     {"generation": "glpd", "erasure": _ERASABLE},
-    changes=True,
 )
 DESCRIPTIONS = Prefix(
     "descriptions/",
@@ -276,20 +262,10 @@ DESCRIPTIONS = Prefix(
     {**_PREPARED, "erasure": _ERASABLE},
 )
 BASES = Prefix(
-    "bases/",
-    "base models that were copied into the store, by the hash of their name",
-    "encode",
-    _STEPS,
-    {"pipelines": "glp"},
-    changes=True,
+    "bases/", "base models that were copied into the store, by the hash of their name", "encode", _STEPS, {"pipelines": "glp"}
 )
 LATENTS = Prefix(
-    "latents/",
-    "which blobs hold a segment's latents, so that nothing is encoded twice",
-    "encode",
-    "encode",
-    {"pipelines": "glp"},
-    changes=True,
+    "latents/", "which blobs hold a segment's latents, so that nothing is encoded twice", "encode", "encode", {"pipelines": "glp"}
 )
 CHECKPOINTS = Prefix(
     "checkpoints/",
@@ -297,38 +273,20 @@ CHECKPOINTS = Prefix(
     "finetune",
     "finetune, unwrap",
     {"pipelines": "glpd"},
-    changes=True,
 )
 EVALUATED_SOUNDS = Prefix(
-    "evaluations/sounds/",
-    "sounds that evaluate made, so that none is made twice",
-    "evaluate",
-    "evaluate",
-    {"pipelines": "glp"},
-    changes=True,
+    "evaluations/sounds/", "sounds that evaluate made, so that none is made twice", "evaluate", "evaluate", {"pipelines": "glp"}
 )
 EVALUATIONS = Prefix(
-    "evaluations/",
-    "results of evaluations, under what decides them",
-    "evaluate",
-    "evaluate",
-    {"pipelines": "glp"},
-    changes=True,
+    "evaluations/", "results of evaluations, under what decides them", "evaluate", "evaluate", {"pipelines": "glp"}
 )
 IMPORTS = Prefix(
-    "imports/",
-    "annotations from elsewhere, laid there by a person",
-    "people",
-    "annotate_merge",
-    {"pipelines": "glp"},
-    changes=True,
+    "imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "glp"}
 )
-MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"}, changes=True)
+MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"})
 BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "glp"}, "backups")
-KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "glpd"}, changes=True)
-HELM_TEST = Prefix(
-    "helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "glpd"}, "tests", changes=True
-)
+KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "glpd"})
+HELM_TEST = Prefix("helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "glpd"}, "tests")
 
 PREFIXES: tuple[Prefix, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Prefix))
 # Rights for keys outside the table: takes and models that the group keeps in the same bucket, or another root of Kubeflow's artifacts.

@@ -57,7 +57,7 @@ def run_step(
     ballots = captioning.collect_ballots(said.annotations)
     merged = {facet: merge.merge_dawid_skene(of_facet, settings.iterations) for facet, of_facet in ballots.items()}
     captions = captioning.build_captions(said.annotations, ballots, merged, vocabulary, settings.threshold)
-    rows, silent = _build_rows(settings, segments, recordings, captions)
+    rows, silent = _build_rows(settings, segments, {**recordings, **allowed}, captions)
     left_out = [*refused, *said.refused, *silent]
     if not rows:
         why = "; ".join(reason for _, reason in left_out[:3])
@@ -84,7 +84,8 @@ def _select_allowed(
     if group is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="ingest with --agreement agreement.toml first")
     people = {id: r.contributors for id, r in recordings.items()}
-    refused = governance.decide_policy("annotate_merge", group, governance.read_consents(store, people), people).refused
+    consents = governance.read_consents(store, people)
+    refused = governance.decide_policy("annotate_merge", group, consents, people).refused
     reasons = [(recordings[id].name, "; ".join(why)) for id, why in refused.items()]
     if recordings and len(refused) == len(recordings):
         raise ConsentError(
@@ -92,7 +93,9 @@ def _select_allowed(
             where="gate annotate_merge",
             cure="ask the members named for their consent",
         )
-    return group, {id: r for id, r in recordings.items() if id not in refused}, reasons
+    heard = governance.list_heard(consents, people)  # the dataset names everybody who was asked
+    allowed = {id: r.model_copy(update={"contributors": heard[id]}) for id, r in recordings.items() if id not in refused}
+    return group, allowed, reasons
 
 
 def _gather_annotations(

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from audiotune.audio.decode import open_sound
+from audiotune.audio.downmix import ChannelStatistics, Mix, choose_mix
 from audiotune.audio.fingerprint import Fingerprinter, FingerprintWords
 from audiotune.audio.loudness import LoudnessMeter
 from audiotune.audio.numba_kernel import compile_kernel
@@ -32,6 +33,9 @@ class FileDescription(BaseModel):
     channels: int
     frames: int
     description: Description
+    ends_early: bool
+    mix: Mix
+    notes: tuple[str, ...]
 
 
 def describe_file(
@@ -53,8 +57,10 @@ def describe_file(
         if (decoded.promised_frames or 0) > most:
             raise too_long
         loudness, levels, fingerprinter = LoudnessMeter(rate, channels), LevelMeter(rate, channels), Fingerprinter(rate)
+        statistics = ChannelStatistics(channels)
+        meters = (levels, loudness, fingerprinter, *((statistics,) if channels > 2 else ()))
         for block in decoded.blocks:
-            for meter in (levels, loudness, fingerprinter):
+            for meter in meters:
                 meter.add(block)
             if levels.frames > most:
                 raise too_long
@@ -62,6 +68,7 @@ def describe_file(
         if levels.frames < settings.shortest_s * rate:
             frames = f"{levels.frames} frame{'s' if levels.frames > 1 else ''}"
             raise SoundError(f"it is shorter than {settings.shortest_s:g} s ({frames})", cure="record more of it")
+        mix, words = choose_mix(decoded.speakers, statistics.covariance)
         described = FileDescription(
             format=decoded.format,
             bit_depth=decoded.bit_depth,
@@ -69,6 +76,9 @@ def describe_file(
             channels=channels,
             frames=levels.frames,
             description=levels.to_description(loudness.lufs, loudness.true_peak_dbtp),
+            ends_early=decoded.findings.ends_early,
+            mix=mix,
+            notes=(*decoded.findings.notes, *((words,) if words else ())),
         )
         return described, decoded.suffix, fingerprinter.finish()
 
@@ -82,7 +92,7 @@ def _check_format(rate: int, channels: int, settings: Settings) -> None:
     if channels > settings.most_channels:
         raise SoundError(
             f"it has {channels} channels, {settings.most_channels} are the most",
-            cure="export a stereo mix, or raise most_channels",
+            cure="export fewer channels, or raise most_channels",
         )
 
 
@@ -95,16 +105,19 @@ class LevelMeter:
         self._sums = np.zeros(channels)
         self._pair = np.zeros(3)  # energy of the first channel, of the second, their product
         self._difference = np.zeros(1)
-        # length of the run at full scale, frames in such runs, length of the run of zeros, dropouts, loud before the zeros
-        self._runs = np.zeros(5, np.int64)
+        # frames so far, frames in flat runs at the top, the last of these, length of the run of zeros, dropouts, loud before the zeros
+        self._runs = np.array([0, 0, -1, 0, 0, 0], np.int64)
+        self._flat = np.zeros(channels, np.int64)  # length of each channel's run of one value at full scale or above
+        self._before = np.zeros(channels, np.float32)
         self._level = np.zeros(1)
         self._least, self._most = max(8, sample_rate_hz // 2000), sample_rate_hz // 2
 
     def add(self, frames: Frames) -> None:
         """Takes the next block, float32 [frames, channels]."""
         _measure_block(
-            frames, self._peaks, self._sums, self._pair, self._difference, self._runs, self._level, self._least, self._most
-        )
+            frames, self._peaks, self._sums, self._pair, self._difference, self._runs, self._flat, self._before, self._level,
+            self._least, self._most,
+        )  # fmt: skip
         self.frames += len(frames)
 
     def to_description(self, loudness_lufs: float | None, true_peak_dbtp: float | None) -> Description:
@@ -119,7 +132,7 @@ class LevelMeter:
             loudness_lufs=loudness_lufs,
             dc_offset=tuple(round(float(s) / max(1, self.frames), 7) for s in self._sums),
             clipped_share=float(self._runs[1] / max(1, self.frames)),
-            dropouts=int(self._runs[3]),
+            dropouts=int(self._runs[4]),
             silent_channels=silent,
             identical_channels=bool(several and self._difference[0] <= _SAME * first and not silent),
             polarity_inverted=bool(several and together > 0 and product < -0.9 * together),
@@ -127,9 +140,10 @@ class LevelMeter:
 
 
 @compile_kernel
-def _measure_block(frames, peaks, sums, pair, difference, runs, level, least, most):  # type: ignore[no-untyped-def]
+def _measure_block(frames, peaks, sums, pair, difference, runs, flat, before, level, least, most):  # type: ignore[no-untyped-def]
     """Updates the arrays of a `LevelMeter`, in one pass over the frames."""
     channels = frames.shape[1]
+    was_top = flat.max() > 0
     for i in range(frames.shape[0]):
         high = np.float32(0.0)
         for c in range(channels):
@@ -146,19 +160,28 @@ def _measure_block(frames, peaks, sums, pair, difference, runs, level, least, mo
                 d = float(frames[i, c]) - x
                 difference[0] += d * d
         if high >= 0.9995:
-            runs[0] += 1
-            if runs[0] == 3:
-                runs[1] += 3
-            elif runs[0] > 3:
-                runs[1] += 1
-        else:
-            runs[0] = 0
+            # Clipped is what stays at one value: sound above full scale, as 32-bit float holds it, is not.
+            longest = 0
+            for c in range(channels):
+                x = frames[i, c]
+                flat[c] = 0 if abs(x) < 0.9995 else flat[c] + 1 if x == before[c] else 1
+                before[c] = x
+                longest = max(longest, flat[c])
+            if longest >= 3:
+                now = runs[0] + i
+                runs[1] += now - max(runs[2], now - 3)
+                runs[2] = now
+            was_top = True
+        elif was_top:
+            flat[:] = 0
+            was_top = False
         if high == 0.0:
-            if runs[2] == 0:
-                runs[4] = 1 if level[0] > 0.003 else 0
-            runs[2] += 1
+            if runs[3] == 0:
+                runs[5] = 1 if level[0] > 0.003 else 0
+            runs[3] += 1
         else:
-            if runs[4] == 1 and least <= runs[2] <= most and high > 0.0003:
-                runs[3] += 1
-            runs[2], runs[4] = 0, 0
+            if runs[5] == 1 and least <= runs[3] <= most and high > 0.0003:
+                runs[4] += 1
+            runs[3], runs[5] = 0, 0
             level[0] = max(float(high), level[0] * 0.98)
+    runs[0] += frames.shape[0]

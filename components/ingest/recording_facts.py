@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from audiotune.domain.recording import MOST_CONTRIBUTORS
 from audiotune.errors import SourceError
 
 LONGEST_WORDS = 2000
@@ -35,11 +36,19 @@ def split_member_ids(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in re.split(r"[,;\s]+", text) if part))
 
 
+def check_contributors(members: Sequence[str], where: str) -> None:
+    """Raises SourceError when a recording names more people than can be asked."""
+    if len(members) > MOST_CONTRIBUTORS:
+        what = f"it names {len(members)} contributors, {MOST_CONTRIBUTORS} are the most"
+        raise SourceError(what, where=where, cure="name those who are heard in it")
+
+
 def facts_from_mapping(data: Mapping[str, Any], where: str) -> RecordingFacts:
     members = data.get("contributors", data.get("contributor")) or ()
     members = split_member_ids(members) if isinstance(members, str) else members
     if not isinstance(members, list | tuple) or not all(isinstance(member, str) for member in members):
         raise SourceError("contributors must be a list of member ids", where=where, cure='write ["ana", "ben"]')
+    check_contributors(members, where)
     words = next((data[key] for key in WORDS_FIELDS if isinstance(data.get(key), str)), "")
     return RecordingFacts(
         contributors=tuple(dict.fromkeys(member.strip() for member in members if member.strip())),

@@ -1,15 +1,14 @@
 """Sources of recordings on other machines: an object store, an address, Google Drive, Hugging Face.
 
-An address may come from a stranger, so addresses inside our own network are refused (settings.private_addresses). The check
-uses the address of the open connection, so neither a redirect nor a name server can circumvent it.
+An address may come from a stranger, so addresses inside our own network are refused (settings.private_addresses). Each connection,
+also after a redirect, is made to an address that was checked, so no name server can circumvent it.
 """
 
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import re
-import socket
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,7 +18,8 @@ from email.message import Message
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from audiotune.errors import NotInStoreError, SourceError, StoreError
+from audiotune.errors import AddressError, NotInStoreError, SourceError, StoreError
+from audiotune.outside.public_addresses import connect_publicly
 from audiotune.stable_audio.hub import Hub
 from audiotune.store import Store
 from components.ingest.settings import Settings
@@ -140,6 +140,9 @@ def download_address(address: str, settings: Settings, scratch: Path) -> Path:
             if received < promised:
                 raise SourceError(f"only {received} of {promised} bytes came", where=where, cure="try again")
             return path
+    except AddressError as e:
+        cure = "set private_addresses to allow addresses inside a private network"
+        raise SourceError(f"cannot fetch it: {e.what}", where=where, cure=cure) from e
     except (OSError, http.client.HTTPException, ValueError) as e:  # URLError and HTTPError are OSErrors
         words = " ".join(str(getattr(e, "reason", "") or e).split())
         raise SourceError(f"cannot fetch it: {words}", where=where, cure="open the address in a browser") from e
@@ -175,24 +178,13 @@ def _build_opener(private: bool) -> urllib.request.OpenerDirector:
 
 class _PublicHTTPConnection(http.client.HTTPConnection):
     def connect(self) -> None:
-        super().connect()
-        _require_public(self.sock)
+        self.sock = connect_publicly(self.host, self.port, _TIMEOUT_S)
 
 
 class _PublicHTTPSConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
-        super().connect()
-        _require_public(self.sock)
-
-
-def _require_public(connected: socket.socket) -> None:
-    """Checks the address of an open connection before anything is sent."""
-    address = ipaddress.ip_address(str(connected.getpeername()[0]).partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if not address.is_global or address.is_multicast:
-        connected.close()
-        raise OSError("the address is inside a private network; set private_addresses to allow that")
+        plain = connect_publicly(self.host, self.port, _TIMEOUT_S)
+        self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
 
 
 class _PublicHTTPHandler(urllib.request.HTTPHandler):

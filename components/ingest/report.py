@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audiotune.domain.recording import Description, Likeness, Recording
+from audiotune.domain.recording import Description, Digest, Likeness, Recording
 from audiotune.reporting.html import (
     Markup,
     format_duration,
@@ -30,6 +30,7 @@ class IngestReport:
         duplicates: (file, name of the recording with the same bytes).
         reused: number of recordings that an earlier run described.
         unused: (table or sidecar, what it says that is about no recording).
+        waiting: (recording, whose word it waits for, and the cure).
     """
 
     subtitle: str
@@ -38,6 +39,7 @@ class IngestReport:
     duplicates: Sequence[tuple[str, str]]
     reused: int
     unused: Sequence[tuple[str, str]] = ()
+    waiting: Sequence[tuple[Digest, str]] = ()
 
 
 def render_report(report: IngestReport) -> str:
@@ -53,6 +55,8 @@ def render_report(report: IngestReport) -> str:
         ]
     )
     parts = [top, _render_refused(report.refused), _render_recordings(rows), _render_likenesses(rows)]
+    if report.waiting:
+        parts.insert(2, _render_waiting(report))
     if report.unused:
         listed = _render_table(["in", "what"], report.unused)
         parts.insert(2, render_section("Said, and not used", "Compare the names with those of the files.", listed))
@@ -69,6 +73,13 @@ def _render_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Mar
 
 def _render_refused(refused: Sequence[tuple[str, str]]) -> str:
     return render_section(f"Refused ({len(refused)})", _render_table(["file", "reason"], refused)) if refused else ""
+
+
+def _render_waiting(report: IngestReport) -> str:
+    names = {row.id: row.name for row in report.recordings}
+    listed = _render_table(["recording", "why, and the cure"], [(names[id], words) for id, words in report.waiting])
+    words = "They are stored. Until then they are in no training, no release and no generated sound."
+    return render_section(f"Waiting for somebody's word ({len(report.waiting)})", words, listed)
 
 
 def _render_recordings(rows: Sequence[Recording]) -> str:
@@ -89,7 +100,7 @@ def _recording_row(row: Recording) -> list[object]:
         form,
         "silence" if peak is None else f"{peak:.1f}",
         "–" if loudness is None else f"{loudness:.1f}",
-        "; ".join(list_faults(row.description)),
+        "; ".join((*row.notes, *list_faults(row.description))),
     ]
 
 
@@ -119,7 +130,11 @@ def _render_likenesses(recordings: Sequence[Recording]) -> str:
     if not rows:
         return ""
     heads = ["recording", "is", "of", "bits that differ"]
-    return render_section("Sounds that are there already", "Nothing is refused for it.", _render_table(heads, rows))
+    return render_section(
+        "Sounds that are there already",
+        "What sounds like a recording of somebody who is not named waits for them.",
+        _render_table(heads, rows),
+    )
 
 
 def _describe_likeness(like: Likeness, names: dict[str, str]) -> tuple[str, str, str]:

@@ -36,7 +36,11 @@ class Settings(StepSettings):
         default=96_000, ge=8_000, le=768_000, description="Files with a higher sample rate, in hertz, are refused."
     )
     most_channels: int = Field(
-        default=6, ge=1, le=64, description="Files with more channels are refused: only the first two would be heard."
+        default=32, ge=1, le=64, description="Files with more channels are refused; all channels are heard, mixed to stereo."
+    )
+    refuse_cut: bool = Field(
+        default=False,
+        description="Whether files that break off before their end are refused; else what is there comes in, when it is a second or more.",
     )
     largest_file_gib: float = Field(default=32.0, gt=0, le=1024, description="Files larger than this, in GiB, are refused.")
     largest_total_gib: float = Field(
@@ -47,5 +51,7 @@ class Settings(StepSettings):
         default=False, description="Whether http(s) addresses inside the own network may be fetched, and proxies used."
     )
     likenesses: bool = Field(
-        default=True, description="Whether recordings are compared with each other and with all that the store holds."
+        default=True,
+        description="Whether likenesses with other recordings are kept and reported. They are always looked for: what sounds like "
+        "a recording of other people waits for them.",
     )

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 from pydantic import ValidationError
 
-from audiotune.audio.fingerprint import FingerprintIndex, FingerprintWords, Match
-from audiotune.domain import manifest as manifests
 from audiotune.domain.manifest import Manifest
-from audiotune.domain.recording import Digest, Likeness, Recording
-from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SourceError, StoreError
+from audiotune.domain.recording import Digest, Recording
+from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SoundError, SourceError, StoreError
 from audiotune.governance import (
     Agreement,
     decide_policy,
+    list_heard,
     load_agreement,
     read_consents,
     read_current_agreement,
@@ -27,17 +24,23 @@ from audiotune.governance import (
 from audiotune.governance.writer import GovernanceWriter, open_governance_writer
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
-from audiotune.store.layout import DESCRIPTIONS, RECORDINGS
+from audiotune.store.layout import DESCRIPTIONS
 from components.executor import StepResult
 from components.ingest.file_description import FileDescription, describe_file
+from components.ingest.likenesses import find_earlier_people, find_likenesses, load_known_recordings
 from components.ingest.open_source import open_source
-from components.ingest.recording_facts import RecordingFacts, split_member_ids
+from components.ingest.recording_facts import RecordingFacts, check_contributors, split_member_ids
 from components.ingest.report import IngestReport, render_report
 from components.ingest.settings import Settings
 from components.ingest.sidecars import SidecarReader
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
-_METHOD = 1  # raise it when the same bytes get another description; stored descriptions are then not used
+_METHOD = 2  # raise it when the same bytes get another description; stored descriptions are then not used
+_REASONS = 12  # of a refusal that are told
+_WAITING_CURE = (
+    "They agree, or an owner decides who is heard in it: "
+    "python -m audiotune.access recording decide {id} --heard MEMBER ... --by OWNER --because WORDS"
+)
 
 
 class StoredDescription(FileDescription):
@@ -54,8 +57,10 @@ class IngestResult:
     agreement: Agreement
     governance: GovernanceWriter
     rows: dict[Digest, Recording] = field(default_factory=dict)
+    named: dict[Digest, tuple[str, ...]] = field(default_factory=dict)  # everybody whom this source names for the same bytes
     refused: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
+    waiting: list[tuple[Digest, str]] = field(default_factory=list)  # (recording, whose word it waits for, and why)
     unused: list[tuple[str, str]] = field(default_factory=list)  # (table or sidecar, what it says that is about no recording)
     reused: int = 0
     decoded_s: float = 0.0
@@ -77,18 +82,19 @@ def run_step(
         source = open_source(settings, Path(scratch), store)
         intake.refused += [(printable_name(name), reason) for name, reason in source.refused]
         _ingest_files(source, settings, store, intake, _limit_progress(progress))
-    if settings.likenesses and intake.rows:
+    if intake.rows:
         progress(0.95, "comparing sounds")
-        _find_likenesses(intake, store)
+        _record_people(intake, store, keep_likenesses=settings.likenesses)
     subtitle = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
-    page = IngestReport(subtitle, list(intake.rows.values()), intake.refused, intake.duplicates, intake.reused, intake.unused)
+    rows = list(intake.rows.values())
+    page = IngestReport(subtitle, rows, intake.refused, intake.duplicates, intake.reused, intake.unused, intake.waiting)
     report.write_text(render_report(page), encoding="utf-8")
     if not intake.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
         raise SourceError(f"nothing was accepted ({reasons[:1500]})", where=settings.source, cure="mend what is named")
-    rows = Manifest("recordings", list(intake.rows.values()), {"source": settings.source})
-    key = rows.save(store)
-    rows.write(recordings)
+    taken_in = Manifest("recordings", rows, {"source": settings.source})
+    key = taken_in.save(store)
+    taken_in.write(recordings)
     progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
     return StepResult({"recordings_key": key}, _compute_metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
 
@@ -143,22 +149,25 @@ def _ingest_file(
     facts = facts.with_defaults(_facts_from_settings(settings))
     licence = facts.licence or intake.agreement.recordings_licence
     id = compute_digest(path)
+    people = intake.named[id] = tuple(dict.fromkeys((*intake.named.get(id, ()), *facts.contributors)))
+    check_contributors(people, "")
     if id in intake.rows:
         intake.duplicates.append((name, intake.rows[id].name))
+        intake.rows[id] = intake.rows[id].model_copy(update={"contributors": people})
         return
-    _require_consent(id, facts.contributors, licence, store, intake.agreement)
+    _require_consent(id, people, licence, store, intake.agreement)
     known = _load_description(id, store)
     if known:
+        _require_whole(known, settings)
         intake.reused += 1
     else:
         known = _describe_and_store(path, id, settings, store, progress)
         intake.decoded_s += known.frames / known.sample_rate_hz
-    intake.governance.record_standing_consents(intake.agreement, id, facts.contributors)
     intake.rows[id] = Recording(
         id=id,
         name=name,
         source=settings.source,
-        contributors=facts.contributors,
+        contributors=people,
         licence=licence,
         session=facts.session,
         instrument=facts.instrument,
@@ -178,7 +187,43 @@ def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, st
     if licence not in (agreement.recordings_licence, *agreement.accepted_licences):
         reasons.append(f"the licence {licence!r} is not accepted by the agreement")
     if reasons:
-        raise ConsentError("; ".join(reasons))
+        raise ConsentError(_join_reasons(reasons))
+
+
+def _record_people(intake: IngestResult, store: Store, *, keep_likenesses: bool) -> None:
+    """Records who is heard in each recording: who is named, was named before, or is heard in what sounds the same and came earlier.
+
+    What may not even be stored is refused, what waits for somebody's word is listed. Likenesses are always looked for, also where they
+    are not kept: the same take, only louder, must not come in without the people who are heard in it.
+    """
+    known = load_known_recordings(store)
+    likenesses = find_likenesses(store, intake.rows, known)
+    before: dict[Digest, Recording] = {}
+    for id, row in list(intake.rows.items()):
+        earlier = find_earlier_people(id, likenesses[id], known, before)
+        before[id] = row
+        try:
+            intake.governance.record_standing_consents(intake.agreement, id, row.contributors, earlier)
+            consents = read_consents(store, [id])
+            reasons = decide_policy("ingest", intake.agreement, consents, {id: row.contributors}).reasons
+            if reasons:
+                raise ConsentError(_join_reasons(reasons), cure=_WAITING_CURE.format(id=id))
+        except ConsentError as e:
+            intake.refused.append((row.name, _refusal_reason(e)))
+            del intake.rows[id]
+            continue
+        heard = list_heard(consents, {id: row.contributors})[id]
+        kept = likenesses[id] if keep_likenesses else ()
+        intake.rows[id] = row.model_copy(update={"contributors": heard, "likenesses": kept})
+        unasked = [who for who in heard if who not in row.contributors and consents[id, who].follows]
+        if unasked:
+            words = f"sounds like recordings in which {', '.join(unasked)} is heard, who is not named. "
+            intake.waiting.append((id, words + _WAITING_CURE.format(id=id)))
+
+
+def _join_reasons(reasons: Sequence[str]) -> str:
+    more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+    return "; ".join(reasons[:_REASONS]) + more
 
 
 def _load_description(id: Digest, store: Store) -> StoredDescription | None:
@@ -189,10 +234,16 @@ def _load_description(id: Digest, store: Store) -> StoredDescription | None:
     return known if store.exists(known.blob) and store.exists(known.fingerprint) else None
 
 
+def _require_whole(described: FileDescription, settings: Settings) -> None:
+    if described.ends_early and settings.refuse_cut:
+        raise SoundError(f"the file is cut short: it {described.notes[0]}", cure="copy it again, or set refuse_cut to false")
+
+
 def _describe_and_store(
     path: Path, id: Digest, settings: Settings, store: Store, progress: Callable[[float], None]
 ) -> StoredDescription:
     described, suffix, words = describe_file(path, settings, progress)
+    _require_whole(described, settings)
     blob = store.put_blob(path, suffix)  # the large one first: where it finds no room, nothing lies around
     known = StoredDescription(blob=blob, fingerprint=store.put_blob(words.astype("<u4").tobytes(), ".fp"), **dict(described))
     if id not in known.blob:
@@ -205,41 +256,6 @@ def _description_key(id: Digest) -> str:
     return DESCRIPTIONS.key(str(_METHOD), f"{id}.json")
 
 
-def _find_likenesses(intake: IngestResult, store: Store) -> None:
-    """Finds every recording's likenesses in this source and in the store."""
-    index: FingerprintIndex[Digest] = FingerprintIndex()
-    prints: dict[Digest, FingerprintWords] = {}
-    for row in (*_load_earlier_recordings(store, intake.rows.keys()), *intake.rows.values()):
-        if not row.fingerprint:
-            continue  # rows of other programs have no fingerprint
-        try:
-            prints[row.id] = np.frombuffer(store.fetch(row.fingerprint).read_bytes(), "<u4").astype(np.uint32)
-        except NotInStoreError:
-            continue  # withdrawn
-        index.add(row.id, prints[row.id])
-    for id, row in intake.rows.items():
-        likenesses = (_likeness_from_match(other, match) for other, match in index.find(prints[id]) if other != id)
-        intake.rows[id] = row.model_copy(update={"likenesses": tuple(likenesses)})
-
-
-def _load_earlier_recordings(store: Store, new: AbstractSet[Digest]) -> list[Recording]:
-    rows: dict[Digest, Recording] = {}
-    for entry in store.list(RECORDINGS.path):
-        rows |= {row.id: row for row in manifests.fetch_manifest(store, entry.key, "recordings", Recording).rows}
-    return [rows[id] for id in sorted(rows.keys() - new)]
-
-
-def _likeness_from_match(other: Digest, match: Match) -> Likeness:
-    return Likeness(
-        recording=other,
-        kind="same_sound" if match.is_whole else "overlap",
-        bit_error_rate=round(match.bit_error_rate, 4),
-        start_s=round(match.start_s, 3),
-        other_start_s=round(match.other_start_s, 3),
-        duration_s=round(match.duration_s, 3),
-    )
-
-
 def _compute_metrics(intake: IngestResult) -> dict[str, float]:
     rows = intake.rows.values()
     return {
@@ -250,14 +266,15 @@ def _compute_metrics(intake: IngestResult) -> dict[str, float]:
         "reused": intake.reused,
         "seconds": round(sum(row.duration_s for row in rows), 3),
         "with_likeness": sum(bool(row.likenesses) for row in rows),
+        "ends_early": sum(row.ends_early for row in rows),
         "clipped": sum(row.description.clipped_share > 0 for row in rows),
         "with_dropouts": sum(row.description.dropouts > 0 for row in rows),
     }
 
 
 def _refusal_reason(e: AudioTuneError) -> str:
-    """The error's message and cure. Only errors of sidecars include the file, since the recording's name is shown already."""
-    place = f" ({printable_name(e.where)})" if isinstance(e, SourceError) and e.where else ""
+    """The error's message and cure. Errors of sidecars and consent records name them; the recording's name is shown already."""
+    place = f" ({printable_name(e.where)})" if isinstance(e, SourceError | ConsentError) and e.where else ""
     return f"{e.what}{place}{f'; {e.cure}' if e.cure else ''}"
 
 

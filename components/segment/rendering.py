@@ -4,12 +4,16 @@ The recording is read a second time, in blocks; at most one segment is in memory
 """
 
 import io
+import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 import soxr
 
+from audiotune.audio.decode import DecodedFile, open_sound
+from audiotune.audio.downmix import ChannelStatistics, Mix, apply_mix, choose_mix
 from audiotune.audio.loudness import LoudnessMeter
 from audiotune.audio.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, to_decibels
 from audiotune.domain.recording import Digest
@@ -19,6 +23,20 @@ from components.segment.segment_bounds import SegmentBounds
 from components.segment.settings import Settings
 
 _FLAC_LEVEL = 0.0  # half the time of the default level for a tenth more bytes
+
+
+def measure_mix(path: Path) -> Mix:
+    """How a file is mixed to stereo; for rows of programs that do not say it."""
+    with open_sound(path) as decoded:
+        statistics = ChannelStatistics(decoded.channels)
+        for block in decoded.blocks if decoded.channels > RENDER_CHANNELS else ():
+            statistics.add(block)
+        return choose_mix(decoded.speakers, statistics.covariance)[0]
+
+
+def mix_blocks(decoded: DecodedFile, mix: Mix) -> Iterator[Frames]:
+    """The blocks as they are heard and rendered: one channel, or two. So what is found is also in what is rendered."""
+    return (apply_mix(block, mix) for block in decoded.blocks)
 
 
 def extract_frames(blocks: Iterable[Frames], cuts: Iterable[SegmentBounds]) -> Iterator[tuple[SegmentBounds, Frames]]:
@@ -43,17 +61,25 @@ def extract_frames(blocks: Iterable[Frames], cuts: Iterable[SegmentBounds]) -> I
 
 
 def render_segment(
-    recording: Digest, cut: SegmentBounds, frames: Frames, sample_rate_hz: int, talk: bool, store: Store, settings: Settings
+    recording: Digest,
+    cut: SegmentBounds,
+    frames: Frames,
+    sample_rate_hz: int,
+    talk: bool,
+    store: Store,
+    settings: Settings,
+    loudest_dbfs: float = 0.0,
 ) -> Segment:
     """Renders one cut and returns its row.
 
     Args:
         frames: the part of the recording, float32 [frames, channels] at `sample_rate_hz`.
+        loudest_dbfs: highest peak of the whole recording.
     """
     stereo = _convert_to_stereo(frames, sample_rate_hz)
     duration_s = len(stereo) / RENDER_RATE_HZ
     loudness = _measure_loudness(stereo)
-    gain_db = choose_gain(loudness, to_decibels(float(max(stereo.max(), -stereo.min()))), settings)
+    gain_db = choose_gain(loudness, to_decibels(float(max(stereo.max(), -stereo.min()))), settings, loudest_dbfs)
     fade_in_s = 0.0 if cut.start_frame == 0 else min(settings.fade_in_s, duration_s / 4)
     fade_out_s = min(settings.fade_out_s, duration_s / 4)
     stereo *= np.float32(10 ** (gain_db / 20))
@@ -77,17 +103,23 @@ def render_segment(
     )
 
 
-def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Settings) -> float:
-    """The gain in dB to the target loudness, limited by `max_gain_db` and by a peak at `peak_dbfs`."""
-    if settings.keep_levels or not np.isfinite(peak_dbfs):
+def choose_gain(loudness_lufs: float | None, peak_dbfs: float, settings: Settings, loudest_dbfs: float = 0.0) -> float:
+    """The gain in dB to the target loudness, limited by `max_gain_db` and by a peak at `peak_dbfs`.
+
+    Levels that are kept stay as they are up to full scale. A recording that goes beyond (32-bit float) is turned down as a whole: a
+    FLAC file cannot hold it, and its segments keep their relation.
+    """
+    if not np.isfinite(peak_dbfs):
         return 0.0
+    if settings.keep_levels:
+        return math.floor(-1000 * max(0.0, peak_dbfs, loudest_dbfs)) / 1000
     wanted = settings.max_gain_db if loudness_lufs is None else settings.loudness_lufs - loudness_lufs
     return round(min(wanted, settings.max_gain_db, settings.peak_dbfs - peak_dbfs), 3)
 
 
 def _convert_to_stereo(frames: Frames, sample_rate_hz: int) -> Frames:
-    """[frames, channels] at any rate -> float32 [frames, 2] at 44.1 kHz, a copy. Drops all but the first two channels."""
-    both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames[:, :RENDER_CHANNELS]
+    """[frames, 1 or 2 channels] at any rate -> float32 [frames, 2] at 44.1 kHz, a copy."""
+    both = np.repeat(frames, RENDER_CHANNELS, axis=1) if frames.shape[1] == 1 else frames
     if sample_rate_hz == RENDER_RATE_HZ:
         return np.array(both, dtype=np.float32, order="C")
     resampled = soxr.resample(np.ascontiguousarray(both, dtype=np.float32), sample_rate_hz, RENDER_RATE_HZ, quality="HQ")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from audiotune.audio.decode import open_sound
+from audiotune.audio.downmix import Mix
+from audiotune.audio.sound import RENDER_CHANNELS, to_decibels
 from audiotune.domain.manifest import Manifest, fetch_manifest, load_manifest
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
@@ -17,13 +19,13 @@ from audiotune.store import Store
 from audiotune.store.layout import CUTS
 from components.executor import StepResult
 from components.segment.features import RecordingFeatures, extract_features
-from components.segment.rendering import extract_frames, render_segment
+from components.segment.rendering import extract_frames, measure_mix, mix_blocks, render_segment
 from components.segment.report import SegmentedRecording, render_report
 from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
 from components.segment.settings import Settings
 from components.segment.speech import detect_speech
 
-_METHOD = "3"  # raise it when the same settings cut differently: stored results of the old method are then not used
+_METHOD = "4"  # raise it when the same settings cut differently: stored results of the old method are then not used
 _COLUMNS = 1000  # of a waveform picture
 _REPORT_ONLY = {"pictures"}
 
@@ -73,8 +75,10 @@ def _segment_recording(recording: Recording, store: Store, settings: Settings) -
         return before
     try:
         path = store.fetch(recording.blob)
-        cuts, peaks = _analyse_recording(path, settings)
-        rows = _render_segments(recording, path, cuts, store, settings)
+        mix = recording.mix or (measure_mix(path) if recording.channels > RENDER_CHANNELS else ())
+        cuts, heard = _analyse_recording(path, mix, settings)
+        peaks = _compute_peaks(heard)
+        rows = _render_segments(recording, path, mix, cuts, float(heard.peak.max(initial=0.0)), store, settings)
     except StoreError:
         raise  # the next recording would fail as well
     except AudioTuneError as e:
@@ -84,22 +88,29 @@ def _segment_recording(recording: Recording, store: Store, settings: Settings) -
     return SegmentedRecording(recording, rows, peaks)
 
 
-def _analyse_recording(path: Path, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], np.ndarray]:
-    """The cuts, each with the guess whether it is talk, and the columns of the picture."""
+def _analyse_recording(path: Path, mix: Mix, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], RecordingFeatures]:
+    """The cuts, each with the guess whether it is talk, and the features they were found in."""
     with open_sound(path) as decoded:
-        heard = extract_features(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
+        heard = extract_features(mix_blocks(decoded, mix), decoded.sample_rate_hz, settings.highpass_hz)
     cuts = find_segment_bounds(heard, settings)
-    return [(cut, detect_speech(heard, cut.start_frame, cut.end_frame)) for cut in cuts], _compute_peaks(heard)
+    return [(cut, detect_speech(heard, cut.start_frame, cut.end_frame)) for cut in cuts], heard
 
 
 def _render_segments(
-    recording: Recording, path: Path, cuts: list[tuple[SegmentBounds, bool]], store: Store, settings: Settings
+    recording: Recording,
+    path: Path,
+    mix: Mix,
+    cuts: list[tuple[SegmentBounds, bool]],
+    loudest: float,
+    store: Store,
+    settings: Settings,
 ) -> list[Segment]:
     rows = []
+    loudest_dbfs = to_decibels(loudest)
     with open_sound(path) as decoded:
-        sounds = extract_frames(decoded.blocks, (cut for cut, _ in cuts))
+        sounds = extract_frames(mix_blocks(decoded, mix), (cut for cut, _ in cuts))
         for (cut, frames), (_, talk) in zip(sounds, cuts, strict=False):  # fewer when the file has become shorter since
-            rows.append(render_segment(recording.id, cut, frames, decoded.sample_rate_hz, talk, store, settings))
+            rows.append(render_segment(recording.id, cut, frames, decoded.sample_rate_hz, talk, store, settings, loudest_dbfs))
     return rows
 
 

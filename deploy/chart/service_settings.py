@@ -8,10 +8,16 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic.fields import FieldInfo
 
 from services.generation.settings import GenerationSettings
+from services.governance.settings import PREFIX as GOVERNANCE_PREFIX
+from services.governance.settings import GovernanceSettings
 from services.studio.settings import PREFIX as STUDIO_PREFIX
 from services.studio.settings import StudioSettings
 
-_PREFIXES = {GenerationSettings: GenerationSettings.model_config["env_prefix"], StudioSettings: STUDIO_PREFIX}
+_PREFIXES = {
+    GenerationSettings: GenerationSettings.model_config["env_prefix"],
+    GovernanceSettings: GOVERNANCE_PREFIX,
+    StudioSettings: STUDIO_PREFIX,
+}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from deploy.chart.value_types import (
 )
 from pipelines.cluster.settings import Cluster
 from services.generation.settings import GenerationSettings as Generation
+from services.governance.settings import GovernanceSettings as Governance
 from services.studio.settings import StudioSettings as Studio
 
 Preset = Literal["cpu", "l4-24gb", "a100-40gb", "h100-80gb", "mig-2g.20gb"]
@@ -36,6 +37,7 @@ _WEBHOOKS = "$values.generation.webhooks.secret"
 _OIDC_CA = f"and {_OIDC} $values.studio.oidc.caConfigMap"
 # expressions that give a setting
 _GENERATION_URL = 'printf "http://%s-generation.%s.svc:3000" (include "audio-tune.name" $root) $root.Release.Namespace'
+_GOVERNANCE_SECRET = 'include "audio-tune.governance-secret" (dict "root" $root "of" "{}")'
 _RUN_ACCOUNT = f'ternary $values.kfp.serviceAccount "" ({_MULTI_USER})'
 _PUBLIC_URL = (
     '$values.studio.oidc.url | default (printf "https://%s" (ternary $values.ingress.studioHost $values.httpRoute.studioHost'
@@ -46,6 +48,7 @@ _PUBLIC_URL = (
 CHART_DECIDES = (
     ServiceSetting(Generation, "drain_s", "int64 $values.generation.longestSeconds", reason="as long as a request may wait"),
     ServiceSetting(Generation, "device", 'ternary "cuda" "cpu" (gt (int $gpu.count) 0)', reason="follows from generation.gpu"),
+    ServiceSetting(Governance, "vouching", f"not (empty {_OIDC})", reason="follows from studio.oidc.issuer"),
     ServiceSetting(Studio, "generation_url", _GENERATION_URL, reason="the Service of this release"),
     ServiceSetting(Studio, "work_folder", '"/tmp/studio"', reason="the volume of studio.workSize"),
     ServiceSetting(Studio, "oidc_ca", '"/etc/audio-tune/oidc/ca.crt"', _OIDC_CA, reason="the mounted studio.oidc.caConfigMap"),
@@ -208,6 +211,39 @@ class StudioValues(PodPlacement):
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")
     resources: ContainerResources = define_resources("100m", "512Mi", "4Gi", "1Gi", "30Gi")
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
+
+
+class GovernanceSecretValues(ChartModel):
+    """Secrets that the service and its callers share, each with the key `key`; empty: made in the cluster."""
+
+    studio: Name = take_setting(
+        Governance,
+        "studio_key",
+        secret_key="key",
+        expression=_GOVERNANCE_SECRET.format("studio"),
+        note="empty: made in the cluster",
+    )
+    ingest: Name = take_setting(
+        Governance,
+        "ingest_key",
+        secret_key="key",
+        expression=_GOVERNANCE_SECRET.format("ingest"),
+        note="empty: made in the cluster",
+    )
+    tickets: Name = take_setting(
+        Governance,
+        "ticket_key",
+        secret_key="key",
+        expression=_GOVERNANCE_SECRET.format("tickets"),
+        note="empty: made in the cluster",
+    )
+
+
+class GovernanceValues(PodPlacement):
+    """The one writer of agreements, consents, accounts and tokens."""
+
+    secrets: GovernanceSecretValues = Field(default=GovernanceSecretValues(), description="keys of its callers")
+    resources: ContainerResources = define_resources("50m", "192Mi", "512Mi")
 
 
 class AccessValues(ChartModel):

@@ -11,6 +11,7 @@ from deploy.chart.service_values import CHART_DECIDES
 from deploy.chart.value_fields import build_defaults, list_value_fields
 from pipelines.cluster.settings import Cluster
 from services.generation.settings import GenerationSettings
+from services.governance.settings import GovernanceSettings
 from services.studio.settings import StudioSettings
 
 _HEAD = """\
@@ -27,11 +28,14 @@ _DEFINITION = """\
 """
 
 
+_SHARING = (GenerationSettings, StudioSettings)  # they read the shared variables, too
+
+
 def list_given_settings(settings: type[BaseModel]) -> Iterator[ServiceSetting]:
     """Settings of a class that the chart sets, each with its template expression."""
     for field in list_value_fields(build_defaults()):
         setting = field.setting
-        if setting and (setting.settings is settings or (setting.shared_variable and settings is not Cluster)):
+        if setting and (setting.settings is settings or (setting.shared_variable and settings in _SHARING)):
             yield replace(setting, expression=setting.expression or _make_expression(field.name, field.kind))
     yield from (setting for setting in CHART_DECIDES if setting.settings is settings)
 
@@ -45,7 +49,8 @@ def _make_expression(name: str, kind: str) -> str:
 
 def render_template() -> str:
     generation, studio = _render_environment(GenerationSettings), _render_environment(StudioSettings)
-    definitions = {"generation": generation, "studio": studio, "cluster": _render_cluster()}
+    governance = _render_environment(GovernanceSettings)
+    definitions = {"generation": generation, "studio": studio, "governance": governance, "cluster": _render_cluster()}
     return _HEAD + "".join(_DEFINITION.format(name=name, lines="\n".join(lines)) for name, lines in definitions.items())
 
 

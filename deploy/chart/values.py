@@ -16,7 +16,15 @@ from deploy.chart.cluster_values import (
     PriorityClassValues,
 )
 from deploy.chart.rules import list_broken_rules
-from deploy.chart.service_values import AccessValues, GenerationValues, HelmTestValues, KfpValues, PipelineValues, StudioValues
+from deploy.chart.service_values import (
+    AccessValues,
+    GenerationValues,
+    GovernanceValues,
+    HelmTestValues,
+    KfpValues,
+    PipelineValues,
+    StudioValues,
+)
 from deploy.chart.storage_values import DatabaseValues, ObjectStorageValues, RegistryValues
 from deploy.chart.value_types import ChartModel, ContainerResources, Name, Seconds, define_resources
 
@@ -37,6 +45,9 @@ class ChartValues(ChartModel):
     access: AccessValues = Field(default=AccessValues(), description="who has access")
     generation: GenerationValues = Field(default=GenerationValues(), description="the service that makes sounds")
     studio: StudioValues = Field(default=StudioValues(), description="the web page")
+    governance: GovernanceValues = Field(
+        default=GovernanceValues(), description="the one writer of agreements, consents, accounts and tokens"
+    )
     registry: RegistryValues = Field(default=RegistryValues(), description="MLflow")
     database: DatabaseValues = Field(default=DatabaseValues(), description="PostgreSQL")
     object_storage: ObjectStorageValues = Field(default=ObjectStorageValues(), description="S3")

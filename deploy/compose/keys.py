@@ -3,6 +3,7 @@
     python keys.py make FOLDER                        makes a key for each service that has none: FOLDER/<service>/{accesskey,secretkey}
     python keys.py use FOLDER COMMAND...              runs a command with the key in FOLDER as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
     python keys.py use FOLDER --database FOLDER COMMAND...   and the database's password as PGPASSWORD
+    python keys.py use FOLDER --asks FOLDER COMMAND...       and the key with which the studio asks the governance service
 
 A key that exists stays as it is. Only names are printed.
 """
@@ -14,8 +15,12 @@ import secrets
 import sys
 from pathlib import Path
 
-# the store's administrator, its users (audiotune.store.layout.USERS), the database
-SERVICES = ("root", "studio", "generation", "pipelines", "registry", "governance", "erasure", "database")
+# the store's administrator, its users (audiotune.store.layout.USERS), the database, what studio and governance service share
+SERVICES = ("root", "studio", "generation", "pipelines", "registry", "governance", "erasure", "database", "asks")
+VARIABLES = {
+    "--database": ("PGPASSWORD",),
+    "--asks": ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_STUDIO_KEY"),  # of the caller, of the service
+}
 USER = 10001  # of our images; the database's user reads as a member of group 0
 
 
@@ -50,8 +55,9 @@ def read_environment(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """The variables for the arguments of `use`, and the command after them."""
     folder, rest = Path(arguments[0]), arguments[1:]
     variables = {"AWS_ACCESS_KEY_ID": _read_key(folder / "accesskey"), "AWS_SECRET_ACCESS_KEY": _read_key(folder / "secretkey")}
-    if rest[:1] == ["--database"]:
-        variables["PGPASSWORD"] = _read_key(Path(rest[1]) / "secretkey")
+    while rest[:1] and rest[0] in VARIABLES:
+        key = _read_key(Path(rest[1]) / "secretkey")
+        variables.update(dict.fromkeys(VARIABLES[rest[0]], key))
         rest = rest[2:]
     return variables, rest
 

@@ -19,7 +19,13 @@ IMAGE_MODULES: dict[str, list[str]] = {
     "prepare": ["audiotune.store.setup", "audiotune.access.__main__", "pipelines.submit", "pipelines.doctor.command", *_LIGHT],
     "train": [f"components.{step}.{part}" for step in _STEPS for part in ("settings", "step")],
     "generation": ["services.generation.http.app", "services.generation.settings", "bentoml", "audiotune.stable_audio.sample"],
-    "studio": ["services.studio.app", "services.studio.context", "services.studio.sign_in.provider_page", *_LIGHT],
+    "studio": [
+        "services.governance.app",
+        "services.studio.app",
+        "services.studio.context",
+        "services.studio.sign_in.provider_page",
+        *_LIGHT,
+    ],
     "registry": ["mlflow.server", "psycopg", "boto3"],
 }
 TORCH = {"train", "generation"}

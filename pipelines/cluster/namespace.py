@@ -184,8 +184,8 @@ def _build_policy(name: str, namespace: str, selector: Object, ingress: list[Obj
 
 
 def _build_egress(cluster: Cluster, tcp: set[int]) -> dict[str, Any]:
-    """DNS, these ports, and those of the store and of MLflow."""
-    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow) if url}
+    """DNS, these ports, and those of the store, of MLflow and of the governance service."""
+    named = {urlsplit(url).port or 443 for url in (cluster.store_endpoint, cluster.mlflow, cluster.governance) if url}
     dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     return {"ports": [*dns, *({"protocol": "TCP", "port": port} for port in sorted(tcp | named))]}
 

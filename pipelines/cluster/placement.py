@@ -8,6 +8,7 @@ import copy
 import re
 from typing import Any
 
+from audiotune.governance.service_client import KEY, URL
 from components.finetune.nodes.node_resources import VARIABLE, NodeResources
 from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents, collect_containers, collect_tasks, iterate_steps
@@ -36,6 +37,9 @@ def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
         gpu = step in GPU_STEPS and not has_trainjob
         _fill_container(container, cluster, gpu)
         executors[label] = _build_platform(cluster, gpu)
+        if step == "ingest" and cluster.governance:
+            container["env"] = [*container.get("env", []), {"name": URL, "value": cluster.governance}]
+            executors[label]["secretAsEnv"].append(_reference_governance_key(cluster))
         if has_trainjob:
             variable = {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)}
             container["env"] = [*container.get("env", []), variable]
@@ -118,6 +122,12 @@ def _build_platform(cluster: Cluster, gpu: bool) -> dict[str, Any]:
 
 def _reference_secret(name: str) -> dict[str, Any]:
     return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
+
+
+def _reference_governance_key(cluster: Cluster) -> dict[str, Any]:
+    """Optional: where the Secret is missing, the step says so in its own words; a pod that cannot start says nothing."""
+    keys = [{"secretKey": "key", "envVar": KEY}]
+    return {**_reference_secret(cluster.governance_secret), "keyToEnv": keys, "optional": True}
 
 
 def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:

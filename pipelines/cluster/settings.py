@@ -42,6 +42,13 @@ class Cluster(FrozenModel):
     store_secret: str = Field(default="audiotune-store", description="Secret with the keys accesskey and secretkey")
     store_ca_secret: str = Field(default="", description="Secret with ca.crt, where the store's certificate is the group's own")
     mlflow: str = Field(default="", description="MLFLOW_TRACKING_URI of every step")
+    governance: str = Field(
+        default="",
+        description="AUDIOTUNE_GOVERNANCE_URL of ingest; empty: ingest itself writes agreement and consents into the store",
+    )
+    governance_secret: str = Field(
+        default="audiotune-governance", description="Secret with the key `key`: ingest's key of the governance service"
+    )
     images: StepImages = Field(default=StepImages(), description="what the steps run in")
     pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets with the registry's login")
     pull_policy: Literal["", "IfNotPresent", "Always", "Never"] = Field(default="", description="when nodes pull")

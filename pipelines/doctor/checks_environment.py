@@ -153,7 +153,7 @@ def check_mlflow(target: CheckTarget) -> Iterator[CheckResult]:
     if not url:
         yield "wrong", "no MLflow is named: register has nowhere to register", "set mlflow in the cluster's facts"
         return
-    answer = _ask_mlflow(target, url)
+    answer = _ask_service(target, url, "health")
     if answer == "OK":
         yield "well", f"{url} answers"
     else:
@@ -161,16 +161,35 @@ def check_mlflow(target: CheckTarget) -> Iterator[CheckResult]:
         yield "wrong", f"{url} does not answer as MLflow does ({answer[:80]})", cure
 
 
-def _ask_mlflow(target: CheckTarget, url: str) -> str:
+def check_governance(target: CheckTarget) -> Iterator[CheckResult]:
+    """The governance service is ready at the address that ingest gets, and ingest's key of it is where ingest runs."""
+    url, name = target.cluster.governance, target.cluster.governance_secret
+    if not url:
+        yield "well", "ingest itself writes agreement and consents: the cluster's facts name no governance service"
+        return
+    answer = _ask_service(target, url, "ready")
+    if answer == "OK":
+        yield "well", f"{url} is ready"
+    else:
+        cure = "kubectl get pods; its log says what it cannot read. No ingest and no sign-in works without it"
+        yield "wrong", f"{url} is not ready ({answer[:80]})", cure
+    found = target.api.get(f"/api/v1/namespaces/{target.runs}/secrets/{name}")
+    if not ((found or {}).get("data") or {}).get("key"):
+        cure = f"copy the release's Secret: kubectl create secret generic {name} --namespace {target.runs} --from-file=key=key"
+        yield "wrong", f"Secret {name} in {target.runs} lacks key; ingest cannot ask the governance service without it", cure
+
+
+def _ask_service(target: CheckTarget, url: str, page: str) -> str:
+    """The page that says how a service is; in words why there is none."""
     parts = urlsplit(url)
     names = (parts.hostname or "").split(".")
     outside = target.kubernetes is not None and not target.kubernetes.inside
     if outside and (len(names) <= 2 or names[2:3] == ["svc"]):
         namespace = names[1] if len(names) > 1 else target.runs
-        path = f"/api/v1/namespaces/{namespace}/services/{names[0]}:{parts.port or 80}/proxy/health"
+        path = f"/api/v1/namespaces/{namespace}/services/{names[0]}:{parts.port or 80}/proxy/{page}"
         return target.api.get_text(path) or "no such Service"
     try:
-        return httpx.get(f"{url.rstrip('/')}/health", timeout=5).text
+        return httpx.get(f"{url.rstrip('/')}/{page}", timeout=5).text
     except httpx.HTTPError as e:
         return str(e)
 

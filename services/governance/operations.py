@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from audiotune.access.identities import LONGEST
 from audiotune.access.writer import StoreAccessWriter
 from audiotune.domain.member import MemberId
-from audiotune.domain.recording import Digest
+from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ForbiddenError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
@@ -39,7 +39,10 @@ class AgreementBody(RequestBody):
 class StandingConsentsBody(RequestBody):
     agreement: Digest
     recording: Digest
-    contributors: list[MemberId] = Field(max_length=1000)
+    contributors: list[MemberId] = Field(max_length=MOST_CONTRIBUTORS)
+    sounds_like: dict[Digest, Annotated[list[MemberId], Field(max_length=MOST_CONTRIBUTORS)]] = Field(
+        {}, max_length=2 * MOST_CONTRIBUTORS
+    )
 
 
 class SignInBody(RequestBody):
@@ -55,6 +58,7 @@ class NewPasswordBody(RequestBody):
     ticket: Ticket
     old: Password
     new: Password
+    keep_tokens: bool = False
 
 
 class OtherMemberBody(RequestBody):
@@ -91,6 +95,13 @@ class ConsentBody(RequestBody):
     uses: list[Use] = Field(max_length=8)
 
 
+class DecisionBody(RequestBody):
+    ticket: Ticket
+    recording: Digest
+    heard: list[MemberId] = Field(max_length=1000)
+    why: str = Field(max_length=1000)
+
+
 class GuardedWriters:
     """The writers of the store, and what the service refuses to those who hold a key only."""
 
@@ -110,11 +121,11 @@ class GuardedWriters:
             return self._governance.publish_agreement(agreement)
 
     def record_standing_consents(self, body: StandingConsentsBody) -> Any:
-        """What members in the agreement in force agree to beforehand; the caller cannot add to it."""
+        """What members in the agreement in force agree to beforehand; the caller cannot add to it, only name more people to ask."""
         agreement = read_current_agreement(self._store)
         if agreement is None or agreement.digest != body.agreement:
             raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
-        return self._governance.record_standing_consents(agreement, body.recording, body.contributors)
+        return self._governance.record_standing_consents(agreement, body.recording, body.contributors, body.sounds_like)
 
     def vouch_for(self, member: MemberId) -> str:
         if not self._vouching:
@@ -143,11 +154,14 @@ OPERATIONS: dict[str, Operation] = {
     "record_standing_consents": Operation(StandingConsentsBody, lambda w, b: w.record_standing_consents(b), _EVERYBODY),
     "verify_password": Operation(SignInBody, lambda w, b: w.access.verify_password(b.member, b.password), hashes=True),
     "vouch_for": Operation(VouchBody, lambda w, b: w.vouch_for(b.member)),
-    "change_password": Operation(NewPasswordBody, lambda w, b: w.access.change_password(b.ticket, b.old, b.new), hashes=True),
+    "change_password": Operation(
+        NewPasswordBody, lambda w, b: w.access.change_password(b.ticket, b.old, b.new, keep_tokens=b.keep_tokens), hashes=True
+    ),
     "issue_password": Operation(OtherMemberBody, lambda w, b: w.access.issue_password(b.ticket, b.member), hashes=True),
     "add_identity": Operation(AddIdentityBody, lambda w, b: w.access.add_identity(b.ticket, b.member, b.identity)),
     "remove_identity": Operation(RemoveIdentityBody, lambda w, b: w.access.remove_identity(b.ticket, b.identity)),
     "issue_token": Operation(NewTokenBody, lambda w, b: w.access.issue_token(b.ticket, b.scopes, b.days, b.label)),
     "revoke_token": Operation(RevokeTokenBody, lambda w, b: w.access.revoke_token(b.ticket, b.id)),
     "record_consent": Operation(ConsentBody, lambda w, b: w.access.record_consent(b.ticket, b.recording, tuple(b.uses))),
+    "record_decision": Operation(DecisionBody, lambda w, b: w.access.record_decision(b.ticket, b.recording, b.heard, b.why)),
 }

@@ -103,6 +103,9 @@ EFFECTS: dict[str, Effect] = {
         KEDA,
     ),
     "generation.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
+    "governance.secrets.studio": E("mine", "secretKeyRef: {name: mine, key: key}"),
+    "governance.secrets.ingest": E("mine", "governance_secret: mine"),
+    "governance.secrets.tickets": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "studio.enabled": E(False, "not: name: audio-tune-studio\n"),
     "studio.releasesBy": E("owners", "AUDIOTUNE_STUDIO_RELEASES_BY, value: owners"),
     "studio.oidc.issuer": E(
@@ -164,7 +167,7 @@ EFFECTS: dict[str, Effect] = {
     "objectStorage.external.secrets.generation": E("for-sounds", "name: for-sounds, key: secretkey", EXTERNAL_STORE),
     "objectStorage.external.secrets.pipelines": E("for-steps", '"store_secret": "for-steps"', EXTERNAL_STORE),
     "objectStorage.external.secrets.registry": E("for-mlflow", "name: for-mlflow, key: secretkey", EXTERNAL_STORE),
-    "objectStorage.external.secrets.erasure": E("to-erase", "name: to-erase, key: secretkey", EXTERNAL_STORE),
+    "objectStorage.external.secrets.governance": E("for-consent", "name: for-consent, key: secretkey", EXTERNAL_STORE),
     "objectStorage.external.caConfigMap": E("home-ca", "configMap: {name: home-ca}", EXTERNAL_STORE),
     "objectStorage.external.pathStyle": E(False, "AUDIOTUNE_STORE_STYLE, value: virtual", EXTERNAL_STORE),
     "objectStorage.external.makeBucket": E(True, "- --versioning", EXTERNAL_STORE),

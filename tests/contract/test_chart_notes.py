@@ -66,3 +66,12 @@ def test_the_launchers_patch_and_the_key_can_be_pasted(tmp_path: Path) -> None:
     assert template["metadata"] == {"name": "audio-tune-store-pipelines"}
     assert template["data"] == {"accesskey": "{{.data.accesskey}}", "secretkey": "{{.data.secretkey}}"}
     assert applied.startswith("-n kubeflow apply -f -")
+
+
+def test_the_key_of_the_governance_service_goes_to_kubeflows_namespace(tmp_path: Path) -> None:
+    calls = run(tmp_path, part(notes(KFP), "get secret audio-tune-governance-ingest", "apply -f -"))
+    read, applied = sorted(calls, key=lambda call: "get secret" not in call)
+    template = json.loads(read.partition("go-template=")[2])
+    assert template["metadata"] == {"name": "audio-tune-governance-ingest"}
+    assert template["data"] == {"key": "{{.data.key}}"}
+    assert applied.startswith("-n kubeflow apply -f -")

@@ -17,6 +17,8 @@ from deploy.chart.value_fields import ValueField, build_defaults, list_value_fie
 from deploy.chart.value_types import ChartModel
 from pipelines.cluster.settings import Cluster, load_cluster
 from services.generation.settings import GenerationSettings as Generation
+from services.governance.settings import GovernanceSettings as Governance
+from services.governance.settings import load_governance_settings
 from services.studio.settings import StudioSettings as Studio
 from services.studio.settings import load_studio_settings
 from tests.rendered_chart import RefusedError, at, merged, objects, one, text
@@ -52,7 +54,15 @@ LEFT_ALONE = {
         "kfp_tune": "as kfp_pipeline",
         "tune_limit_s": "as run_limit_s",
     },
+    Governance: {
+        "body_kb": "protects the service; its default fits every cluster",
+        "body_s": "as body_kb",
+        "open_requests": "as body_kb",
+        "passwords_at_once": "as body_kb; more would need more memory",
+    },
     Cluster: {
+        "governance": "the Service of this release",
+        "governance_secret": "governance.secrets.ingest",
         "store": "made of objectStorage, as for the services",
         "store_endpoint": "as store",
         "store_region": "as store",
@@ -121,6 +131,37 @@ def test_the_defaults_of_the_values_are_those_of_the_service(monkeypatch: pytest
 def test_the_studio_takes_the_settings_of_the_chart() -> None:
     made = load_studio_settings(environment("studio", EVERY))
     assert (made.access, made.kfp_namespace, made.upload_limit_mb) == ("members", "audio-tune", 6000)
+
+
+def test_the_governance_service_takes_the_settings_of_the_chart(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = environment("governance", EVERY)
+    known = {ServiceSetting(Governance, name).variable for name in Governance.model_fields}
+    assert {name for name in given if name.startswith("AUDIOTUNE_GOVERNANCE_")} <= known
+    for name, value in given.items():
+        monkeypatch.setenv(name, value * 2 if value == "from a Secret" else value)
+    made = load_governance_settings()
+    assert made.vouching
+    assert made.ingest_key.get_secret_value()
+    assert environment("governance", {})["AUDIOTUNE_GOVERNANCE_VOUCHING"] == "false"  # passwords prove who signs in
+
+
+def test_every_caller_of_the_governance_service_has_its_own_key_and_no_other(tmp_path: Path) -> None:
+    studio = {e["name"]: e for e in container_of("studio")["env"]}
+    assert studio["AUDIOTUNE_GOVERNANCE_URL"]["value"] == "http://audio-tune-governance.audio-tune.svc:7870"
+    secrets = {
+        key: e["valueFrom"]["secretKeyRef"]["name"] for key, e in studio.items() if "GOVERNANCE" in key and "valueFrom" in e
+    }
+    assert secrets == {"AUDIOTUNE_GOVERNANCE_KEY": "audio-tune-governance-studio"}
+    facts = load_cluster_file({"kfp": KFP}, tmp_path)
+    assert (facts.governance, facts.governance_secret) == (
+        studio["AUDIOTUNE_GOVERNANCE_URL"]["value"],
+        "audio-tune-governance-ingest",
+    )
+    assert not [e for e in container_of("generation")["env"] if "GOVERNANCE" in e["name"]]
+
+
+def container_of(part: str) -> Any:
+    return one(objects(EVERY), "Deployment", part)["spec"]["template"]["spec"]["containers"][0]
 
 
 def test_the_steps_take_the_settings_of_the_chart(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from deploy.chart.service_settings import ServiceSetting
 from deploy.compose import keys
 from deploy.images.__main__ import IMAGES, read_version
 from services.generation.settings import GenerationSettings
+from services.governance.settings import GovernanceSettings
 from services.studio.settings import StudioSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy"
@@ -49,12 +50,14 @@ def test_a_service_mounts_no_keys_but_its_own(name: str) -> None:
         "object-store": {"keys-root"},
         "registry": {"keys-registry", "keys-database"},
         "generation-gpu": {"keys-generation"},
+        "governance": {"keys-governance", "keys-asks"},
+        "studio": {"keys-studio", "keys-asks"},
     }
     assert mounted == allowed.get(name, {f"keys-{name}"})
 
 
 def test_every_user_of_the_store_gets_a_key() -> None:
-    assert set(keys.SERVICES) == {*USERS, "root", "database"}
+    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"database"}))
@@ -123,6 +126,18 @@ def test_a_command_gets_its_key_and_no_argument_shows_it(tmp_path: Path) -> None
     use = [sys.executable, keys.__file__, "use", str(tmp_path / "registry"), "--database", str(tmp_path / "database"), *show]
     done = subprocess.run(use, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [(tmp_path / name / "secretkey").read_text() for name in ("registry", "database")]
+
+
+def test_studio_and_governance_service_share_a_key(tmp_path: Path) -> None:
+    keys.make_keys(tmp_path)
+    names = ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_STUDIO_KEY")
+    show = [sys.executable, "-c", f"import os; print(*(os.environ[name] for name in {names}))"]
+    use = [sys.executable, keys.__file__, "use", str(tmp_path / "studio"), "--asks", str(tmp_path / "asks"), *show]
+    done = subprocess.run(use, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {(tmp_path / "asks" / "secretkey").read_text()}
+    GovernanceSettings(studio_key=done.stdout.split()[0])  # long enough
+    for service in ("studio", "governance"):
+        assert SERVICES[service]["command"][4:6] == ["--asks", "/asks"]
 
 
 def test_without_keys_the_words_say_who_makes_them(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ from tests.fakes.kubernetes import FakeKubernetes, serving
 DIGEST = "@sha256:" + "7" * 64
 CLUSTER = Cluster(
     store="s3://jam", store_endpoint="http://store.jam.svc.cluster.local:9000", store_secret="jam-store",
-    mlflow="http://registry.jam.svc:5000", images=StepImages(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
+    mlflow="http://registry.jam.svc:5000", governance="http://who.jam.svc:7870", governance_secret="jam-governance",
+    images=StepImages(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
     gpus=1, gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
 )  # fmt: skip
 NODE = "/api/v1/nodes"
@@ -46,6 +47,8 @@ ARGO = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
 SERVICE = "/api/v1/namespaces/jam/services/store"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/jam/endpointslices"
 MLFLOW = "/api/v1/namespaces/jam/services/registry:5000/proxy/health"
+GOVERNANCE = "/api/v1/namespaces/jam/services/who:7870/proxy/ready"
+GOVERNANCE_KEY = "/api/v1/namespaces/jam/secrets/jam-governance"
 ACCOUNT = "system:serviceaccount:jam:pipeline-runner"
 RIGHTS = {
     "get /configmaps/kfp-launcher", "get /secrets/jam-store", "create argoproj.io/workflowtaskresults/",
@@ -78,6 +81,8 @@ def healthy() -> FakeKubernetes:
         SERVICE: {"spec": {"ports": [{"port": 9000}]}},
         SLICES: {"items": [{"endpoints": [{"conditions": {"ready": True}}]}]},
         MLFLOW: "OK",
+        GOVERNANCE: "OK",
+        GOVERNANCE_KEY: {"data": {"key": "eA=="}},
     }
     return FakeKubernetes(copy.deepcopy(found), {ACCOUNT: set(RIGHTS)})
 
@@ -143,6 +148,9 @@ TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "o
         ("images", "unknown", "does not answer here", put(NODE, {"items": []})),
         ("mlflow", "wrong", "no such Service", drop(MLFLOW)),
         ("mlflow", "wrong", "does not answer as MLflow", put(MLFLOW, "<html>")),
+        ("governance", "wrong", "no such Service", drop(GOVERNANCE)),
+        ("governance", "wrong", "is not ready (the store cannot be read)", put(GOVERNANCE, "the store cannot be read")),
+        ("governance", "wrong", "lacks key", put(GOVERNANCE_KEY, {"data": {"other": "eA=="}})),
         ("clock", "wrong", "off this machine", lambda f: setattr(f, "date", "Mon, 01 Jan 2024 00:00:00 GMT")),
     ],
 )  # fmt: skip

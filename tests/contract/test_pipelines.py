@@ -187,7 +187,7 @@ CLUSTER = Cluster(
     images=StepImages(prepare=f"home:5000/audio-tune/prepare{DIGEST}", train=f"home:5000/audio-tune/train{DIGEST}"),
     pull_secrets=("login",), pull_policy="Always", batch_size=3, gpus=1, gpu_resource="nvidia.com/mig-2g.20gb",
     gpu_node_selector={"gpu": "yes"}, gpu_tolerations=(GpuToleration(key="gpu", operator="Equal", value="x", effect="NoExecute"),),
-    environment={"HF_HUB_OFFLINE": "1"},
+    environment={"HF_HUB_OFFLINE": "1"}, governance="http://governance:7870", governance_secret="asks",
 )  # fmt: skip
 
 
@@ -207,6 +207,19 @@ def test_for_a_cluster_images_are_named_by_digest() -> None:
     env = {e["name"]: e["value"] for e in spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]["env"]}
     assert env["AUDIOTUNE_STORE"] == "s3://jam"
     assert env["AWS_CA_BUNDLE"] == "/etc/audio-tune/ca/ca.crt"
+
+
+def test_only_ingest_may_ask_the_governance_service() -> None:
+    spec, platform = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)
+    own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for label, executor in spec["deploymentSpec"]["executors"].items():
+        env = {e["name"]: e["value"] for e in executor["container"]["env"]}
+        keys = {key["envVar"]: secret for secret in own[label]["secretAsEnv"] for key in secret["keyToEnv"]}
+        if label == "exec-ingest":
+            assert env["AUDIOTUNE_GOVERNANCE_URL"] == "http://governance:7870"
+            assert keys["AUDIOTUNE_GOVERNANCE_KEY"]["secretName"] == "asks"
+        else:
+            assert not [name for name in (*env, *keys) if "GOVERNANCE" in name], label
 
 
 def test_several_nodes_are_led_by_a_step_without_gpus() -> None:

@@ -50,7 +50,12 @@ class Drill:
 
     def make_group_data(self) -> None:
         """Recordings, segments, annotations, an account, a model version; and the first owner's account."""
-        self.group_data = self._run_group_data("make")
+        from tests.e2e.group_data import MEMBER, PASSWORD
+
+        self._run_group_data("make")
+        access = ("exec", "-i", f"deploy/{NAME}-governance", "-c", "governance", "--", "python", "-m", "audiotune.access")
+        self.cluster.kubectl(*access, "account", "create", MEMBER, stdin=f"{PASSWORD}\n")
+        self.group_data = self._run_group_data("read")
         secret = self.cluster.wait_until("the first owner's Secret", lambda: self.secret(f"{NAME}-first-owner"), 300)
         self.owner = json.loads(secret["owner.json"])
         self.members_sign_in()

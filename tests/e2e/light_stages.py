@@ -60,7 +60,7 @@ class LightStages:
     """
 
     light = True
-    parts: tuple[str, ...] = ("database", "object-store", "registry", "studio")
+    parts: tuple[str, ...] = ("database", "governance", "object-store", "registry", "studio")
 
     def __init__(self, *, build: bool, spare: bool = False, values: Sequence[str] = ()) -> None:
         self.build, self.spare, self.values = build, spare, values

@@ -21,14 +21,16 @@ _STEP_S = 900  # with a pull of 6.5 GB in it
 _TAKES = """
 import io
 import numpy as np, soundfile
-from audiotune.governance import Agreement, Member, publish_agreement
+from audiotune.governance import Agreement, Member
+from audiotune.governance.writer import open_governance_writer
 from audiotune.store import open_store
 from audiotune.audio.synthesizer import make_random_patch, play_patch
 
 store, rng = open_store(), np.random.default_rng(11)
 ana = Member(id="ana", name="Ana", consents_to=("store", "train", "release", "generate"))
-publish_agreement(store, Agreement(group="e2e", version=1, members=(ana,), recordings_licence="CC0-1.0", accepted_licences=("CC0-1.0",),
-                         weights_licence="CC0-1.0"))
+agreement = Agreement(group="e2e", version=1, members=(ana,), recordings_licence="CC0-1.0", accepted_licences=("CC0-1.0",),
+                      weights_licence="CC0-1.0")
+open_governance_writer(store).publish_agreement(agreement)
 for number in range(6):
     register, envelope = ("low", "drone") if number % 2 else ("high", "pluck")
     patch, rest = make_random_patch(rng, register=register, envelope=envelope), np.zeros(32_000, np.float32)

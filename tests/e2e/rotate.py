@@ -90,7 +90,7 @@ class Rotate(Drill):
             raise ClusterError("the database still takes the old password")
 
     def password_and_token_of_the_owner(self) -> None:
-        access = ("exec", f"deploy/{NAME}-studio", "-c", "studio", "--", "python", "-m", "audiotune.access")
+        access = ("exec", f"deploy/{NAME}-governance", "-c", "governance", "--", "python", "-m", "audiotune.access")
         old, member = self.owner["password"], self.owner["member"]
         printed = self.cluster.kubectl(*access, "account", "password", member).strip()
         self.owner["password"] = printed.removeprefix(f"{member}: ")

@@ -41,7 +41,7 @@ class TorchStages(LightStages):
 
     def a_member_hears_it(self) -> None:
         issued = self.cluster.kubectl(
-            "exec", f"deploy/{NAME}-studio", "--", "python", "-m", "audiotune.access", "token", "issue", "ana", "--days", "1"
+            "exec", f"deploy/{NAME}-governance", "--", "python", "-m", "audiotune.access", "token", "issue", "ana", "--days", "1"
         )
         self.client = MemberClient(self.open_address("generation", 3000), issued.split()[-1])
         self._wait_served(self.version)
@@ -53,7 +53,7 @@ class TorchStages(LightStages):
             print(f"           left out: {reason}")
             return
         made = self.cluster.kubectl(
-            "exec", f"deploy/{NAME}-studio", "--", "python", "-m", "audiotune.access", "account", "create", "ana"
+            "exec", f"deploy/{NAME}-governance", "--", "python", "-m", "audiotune.access", "account", "create", "ana"
         )
         browser.visit(self.open_address("studio", 7860), "ana", made.split()[-1], SHOTS)
         print(f"           pictures in {SHOTS.relative_to(Path.cwd()) if SHOTS.is_relative_to(Path.cwd()) else SHOTS}")

@@ -158,6 +158,15 @@ def test_a_service_that_is_away_is_said_in_words(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(KEY, STUDIO_KEY)
     with pytest.raises(StoreError, match=r"governance service does not answer .* in http://127\.0\.0\.1:9\. Look at its pod"):
         open_access_writer(FolderStore(tmp_path)).vouch_for("ana")
+    context = create_context(load_studio_settings({}, store=str(tmp_path), access="members"))
+
+    async def sign_in() -> httpx.Response:
+        app = Starlette(middleware=[PasswordSignIn(context).middleware()])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://studio") as browser:
+            return await browser.post("/login", data={"username": "ana", "password": PASSWORD})
+
+    answer = asyncio.run(sign_in())
+    assert (answer.status_code, answer.json()["detail"][:31]) == (503, "Passwords cannot be checked now")
 
 
 def test_the_command_line_says_where_it_writes(

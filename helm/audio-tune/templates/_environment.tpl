@@ -83,6 +83,22 @@ http://{{ include "audio-tune.name" . }}-registry.{{ .Release.Namespace }}.svc:5
 {{- end }}
 {{- end -}}
 
+{{- define "audio-tune.governance-url" -}}
+http://{{ include "audio-tune.name" . }}-governance.{{ .Release.Namespace }}.svc:7870
+{{- end -}}
+
+{{- /* The Secret of a caller of the governance service, or of its tickets: root, of. */ -}}
+{{- define "audio-tune.governance-secret" -}}
+{{- default (printf "%s-governance-%s" (include "audio-tune.name" .root) .of) (get .root.Values.governance.secrets .of) -}}
+{{- end -}}
+
+{{- /* What makes a program write agreements, consents, accounts and tokens by the governance service: root, of. */ -}}
+{{- define "audio-tune.governance-env" -}}
+- {name: AUDIOTUNE_GOVERNANCE_URL, value: {{ include "audio-tune.governance-url" .root | quote }}}
+- name: AUDIOTUNE_GOVERNANCE_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" . | quote }}, key: key}}
+{{- end -}}
+
 {{- /* libpq's own variables: a password with any character needs no escaping, and stands in no argument. */ -}}
 {{- define "audio-tune.database-env" -}}
 {{- $secret := include "audio-tune.database-secret" . -}}

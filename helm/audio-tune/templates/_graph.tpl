@@ -6,6 +6,7 @@
 {{- $registry := eq $v.registry.kind "bundled" -}}
 generation: true
 studio: {{ $v.studio.enabled }}
+governance: true
 registry: {{ $registry }}
 database: {{ and $registry (eq $v.database.kind "bundled") }}
 object-store: {{ eq $v.objectStorage.kind "bundled" }}

@@ -80,6 +80,24 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_STUDIO_KFP_NAMESPACE, value: {{ $root.Release.Namespace | quote }}}
 {{- end }}
 {{- end -}}
+{{- define "audio-tune.governance-settings" -}}
+{{- $root := .root -}}
+{{- $values := .values -}}
+{{- $gpu := .gpu -}}
+{{- if include "audio-tune.governance-secret" (dict "root" $root "of" "studio") }}
+- name: AUDIOTUNE_GOVERNANCE_STUDIO_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "studio") | quote }}, key: key}}
+{{- end }}
+{{- if include "audio-tune.governance-secret" (dict "root" $root "of" "ingest") }}
+- name: AUDIOTUNE_GOVERNANCE_INGEST_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "ingest") | quote }}, key: key}}
+{{- end }}
+{{- if include "audio-tune.governance-secret" (dict "root" $root "of" "tickets") }}
+- name: AUDIOTUNE_GOVERNANCE_TICKET_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "tickets") | quote }}, key: key}}
+{{- end }}
+- {name: AUDIOTUNE_GOVERNANCE_VOUCHING, value: {{ not (empty $values.studio.oidc.issuer) | quote }}}
+{{- end -}}
 {{- define "audio-tune.cluster-settings" -}}
 {{- $root := .root -}}
 {{- $values := .values -}}

@@ -88,5 +88,6 @@ class GenerationService:
     def stop(self) -> None:
         """Hands back the jobs that have not ended, so that another worker takes them on at once."""
         CONTEXT.job_worker.close()
+        WEBHOOK_SENDER.stop()
         CONTEXT.engine.stop()
         CONTEXT.engine.join()

@@ -20,6 +20,7 @@ from services.generation.settings import GenerationSettings
 
 _LARGEST_AT_ONCE = 2  # as much memory as so many of the largest requests need; most requests need a thousandth
 _DECODERS = 2  # init sounds that are decoded at once
+_RESOLVERS = 4  # webhooks whose hosts are looked up at once
 
 
 @dataclass
@@ -29,7 +30,7 @@ class GenerationContext:
     Attributes:
         stopping: set once the service is about to stop. It answers on, is not ready, and each answer ends its connection.
         open_streams: member -> event streams that are open; touched by the event loop only.
-        decoders: the threads that decode init sounds, apart from those of all other requests.
+        decoders, resolvers: the threads that decode init sounds and look up webhooks' hosts, apart from those of all other requests.
         request_memory: what bodies and init sounds of open requests may take.
     """
 
@@ -45,6 +46,7 @@ class GenerationContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     open_streams: Counter[str] = field(default_factory=Counter)
     decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DECODERS, "decoding"))
+    resolvers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_RESOLVERS, "resolving"))
 
     def __post_init__(self) -> None:
         self.request_memory = RequestMemory(_LARGEST_AT_ONCE * measure_largest_request(self.settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from collections import Counter
@@ -41,7 +42,8 @@ def build_router(context: GenerationContext) -> APIRouter:
         context.quotas.count_request(member)
         check_job_id(id)
         if webhook:
-            await run_in_threadpool(webhooks.check_webhook, webhook, context.settings)
+            look_up = functools.partial(webhooks.check_webhook, webhook, context.settings)
+            await asyncio.get_running_loop().run_in_executor(context.resolvers, look_up)
         with context.request_memory.open_share(member) as share:
             body = draw_seed(await request_parsing.read_generation_request(request, context.settings, share, for_job=True))
             began, sound_s = datetime.now(UTC), (body.length_s or 0) * body.count

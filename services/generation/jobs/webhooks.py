@@ -1,38 +1,51 @@
 """Webhooks: send a job's end to the address that its member gave; signed, tried again, and never sent into the group's own network.
 
 The signature is that of standardwebhooks.com: HMAC-SHA256 over "<id>.<time>.<body>", in the header `webhook-signature`.
+
+A receiver that is slow or silent holds up nobody else's: each try has one deadline for all of it, several are made at once, and of those
+few for one member and few to one host.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import functools
 import hashlib
 import hmac
-import http.client
-import ipaddress
 import json
 import logging
-import socket
+import re
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from audiotune.errors import StoreError
+import httpx
+
+from audiotune.errors import AddressError, StoreError
+from audiotune.outside.public_addresses import Resolve, look_up_host, resolve_public_host
 from services.generation.errors import DamagedJobError, WebhookError
 from services.generation.jobs.events import GenerationJob
 from services.generation.jobs.job_store import JobStore
 from services.generation.jobs.webhook_log import WebhookAttempt, WebhookLog
+from services.generation.jobs.worker import interleave_members
 from services.generation.settings import GenerationSettings
 
 _PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # between attempts; then it is given up
 LOG = logging.getLogger("audiotune.generation")
-_TIMEOUT_S = 10.0
+TRY_S = 10.0  # for connecting, sending and the answer together
+_AT_ONCE, _OF_A_MEMBER, _TO_A_HOST = 8, 2, 2
 _LONGEST = timedelta(days=1)
-Resolve = Callable[[str, int], list[str]]
+_LATER = timedelta(seconds=60)  # for what cannot be read now
+_URL = re.compile(r"[!-~]+")
+Marker = tuple[str, str, str]  # (stamp, member, id)
 
 
 def check_webhook(url: str, settings: GenerationSettings, resolve: Resolve | None = None) -> tuple[SplitResult, str]:
@@ -42,6 +55,8 @@ def check_webhook(url: str, settings: GenerationSettings, resolve: Resolve | Non
     """
     if not settings.webhook_secret.get_secret_value():
         raise _webhook_error("this service sends no webhooks (it has no secret to sign them with)")
+    if not _URL.fullmatch(url):
+        raise _webhook_error("give https://host/path, in ASCII and without spaces")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -54,11 +69,9 @@ def check_webhook(url: str, settings: GenerationSettings, resolve: Resolve | Non
     if parts.scheme != "https" and not trusted:
         raise _webhook_error("give https://host/path")
     try:
-        found = (resolve or _resolve_host)(host, port)
-    except (OSError, UnicodeError):
-        raise _webhook_error("the host is not known") from None
-    if not found or not (trusted or all(_is_public(address) for address in found)):
-        raise _webhook_error("the host is not a public one")
+        found = look_up_host(host, port, resolve) if trusted else resolve_public_host(host, port, resolve)
+    except AddressError as e:
+        raise _webhook_error(e.what) from None
     return parts, found[0]
 
 
@@ -67,34 +80,65 @@ def sign_webhook(secret: str, id: str, at: str, body: bytes) -> str:
     return "v1," + base64.b64encode(right).decode()
 
 
-def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, facts: dict[str, Any]) -> int:
-    """One attempt; returns the status of the receiver's answer. The address is resolved and checked anew: names can move."""
+def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, facts: dict[str, Any], try_s: float = TRY_S) -> int:
+    """One attempt; returns the status of the receiver's answer. The address is resolved and checked anew: names can move.
+
+    Raises WebhookError, httpx.HTTPError, TimeoutError.
+    """
     parts, address = check_webhook(url, settings)
     body, at = json.dumps(facts).encode(), str(int(time.time()))
     headers = {
+        "Host": parts.netloc,
         "Content-Type": "application/json",
         "User-Agent": "audio-tune",
         "webhook-id": job.id,
         "webhook-timestamp": at,
         "webhook-signature": sign_webhook(settings.webhook_secret.get_secret_value(), job.id, at, body),
     }
-    connection = _open_connection(parts, address)
-    try:
-        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
-        return connection.getresponse().status  # redirects are not followed
-    finally:
-        connection.close()
+    return asyncio.run(_post_body(parts, address, body, headers, try_s))
+
+
+async def _post_body(parts: SplitResult, address: str, body: bytes, headers: dict[str, str], try_s: float) -> int:
+    """Connects to the address that was checked, whatever the name resolves to a moment later; reads no more than the answer's head."""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = f"[{address}]" if ":" in address else address
+    url = f"{parts.scheme}://{host}:{port}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    async with (
+        asyncio.timeout(try_s),
+        httpx.AsyncClient(verify=_load_authorities(), trust_env=False, timeout=None, follow_redirects=False) as http,
+        http.stream("POST", url, content=body, headers=headers, extensions={"sni_hostname": parts.hostname}) as answer,
+    ):
+        return answer.status_code
+
+
+@functools.cache
+def _load_authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 class WebhookSender:
-    """Sends what is due, in a thread of its own. Two replicas may both send: the `webhook-id` is the same."""
+    """Sends what is due, in threads of its own. Two replicas may both send: the `webhook-id` is the same.
+
+    Args:
+        describe_job: what is sent.
+        try_s: the deadline of a try.
+    """
 
     def __init__(
-        self, job_store: JobStore, settings: GenerationSettings, describe_job: Callable[[GenerationJob], dict[str, Any]]
+        self,
+        job_store: JobStore,
+        settings: GenerationSettings,
+        describe_job: Callable[[GenerationJob], dict[str, Any]],
+        try_s: float = TRY_S,
     ) -> None:
+        self._try_s = try_s
         self._job_store, self._settings, self._describe_job = job_store, settings, describe_job
         self._dead = threading.Event()
         self._thread = threading.Thread(target=self._run_loop, daemon=True, name="hooks")
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "hooks")
+        self._lock = threading.Lock()
+        self._at_work, self._hosts = set[Marker](), Counter[str]()
+        self._due: dict[Marker, datetime] = {}  # of those that need not be looked at before
 
     def start(self) -> WebhookSender:
         self._thread.start()
@@ -102,30 +146,86 @@ class WebhookSender:
 
     def stop(self) -> None:
         self._dead.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run_loop(self) -> None:
         while not self._dead.wait(self._settings.jobs_poll_s):
             try:
-                self.send_due(datetime.now(UTC))
+                self._start_due(datetime.now(UTC))
             except StoreError:  # it is away; the markers wait there
                 continue
             except Exception:  # a bug must not end the loop
                 LOG.exception("webhooks")
 
     def send_due(self, now: datetime) -> None:
-        for stamp, member, id in list(self._job_store.list_undelivered()):
-            before = self._job_store.get_webhook_log(member, id)
-            if before.next is not None and before.next > now:
-                continue
-            try:
-                job = self._job_store.read_recent(member, id)
-            except DamagedJobError:
-                continue
-            if job is not None and not job.has_ended:
-                continue
-            after = self._attempt_and_log(job, before, now) if job is not None else before
-            if job is None or after.state != "waiting":
-                self._job_store.mark_delivered(stamp, member, id)
+        """Sends everything that is due, and waits for it. Raises StoreError."""
+        while started := self._start_due(now):
+            wait(started)
+
+    def _start_due(self, now: datetime) -> list[Future[None]]:
+        """Begins what is due and has room; members take turns."""
+        waiting = list(self._job_store.list_undelivered())
+        still_open = {(member, id) for _, member, id in self._job_store.list_open()} if waiting else set()
+        started = []
+        with self._lock:
+            known = set(waiting)
+            self._due = {marker: at for marker, at in self._due.items() if marker in known}
+            for marker in interleave_members(waiting):
+                if len(self._at_work) >= _AT_ONCE:
+                    break
+                own = sum(member == marker[1] for _, member, _ in self._at_work)
+                if marker in self._at_work or own >= _OF_A_MEMBER or marker[1:] in still_open or self._due.get(marker, now) > now:
+                    continue
+                self._at_work.add(marker)
+                started.append(self._pool.submit(self._deliver, marker, now))
+        return started
+
+    def _deliver(self, marker: Marker, now: datetime) -> None:
+        due: datetime | None = now + _LATER
+        try:
+            due = self._try_delivery(marker, now)
+        except (DamagedJobError, StoreError):  # the store's log and health say so
+            pass
+        except Exception:  # a bug must not end the loop
+            LOG.exception("webhooks")
+        finally:
+            with self._lock:
+                self._at_work.discard(marker)
+                self._due.pop(marker, None)
+                if due is not None:
+                    self._due[marker] = due
+
+    def _try_delivery(self, marker: Marker, now: datetime) -> datetime | None:
+        """Tries it if it is due; returns when it is to be looked at again, None for the next round."""
+        stamp, member, id = marker
+        before = self._job_store.get_webhook_log(member, id)
+        if before.next is not None and before.next > now:
+            return before.next
+        job = self._job_store.read_recent(member, id)
+        if job is not None and not job.has_ended:
+            return now + timedelta(seconds=self._settings.jobs_poll_s)
+        after = before
+        if job is not None:
+            with self._enter_host(urlsplit(job.webhook).hostname or "") as free:
+                if not free:
+                    return None
+                after = self._attempt_and_log(job, before, now)
+        if job is None or after.state != "waiting":
+            self._job_store.mark_delivered(stamp, member, id)
+        return after.next
+
+    @contextmanager
+    def _enter_host(self, host: str) -> Iterator[bool]:
+        """Whether one more may be sent to this host now."""
+        with self._lock:
+            free = self._hosts[host] < _TO_A_HOST
+            self._hosts[host] += free
+        try:
+            yield free
+        finally:
+            with self._lock:
+                self._hosts[host] -= free
+                self._hosts += Counter()  # drops those with none
 
     def _attempt_and_log(self, job: GenerationJob, before: WebhookLog, now: datetime) -> WebhookLog:
         tries = (*before.tries, self._attempt_delivery(job, now))
@@ -139,31 +239,14 @@ class WebhookSender:
 
     def _attempt_delivery(self, job: GenerationJob, now: datetime) -> WebhookAttempt:
         try:
-            return WebhookAttempt(at=now, status=send_webhook(job.webhook, job, self._settings, self._describe_job(job)))
+            status = send_webhook(job.webhook, job, self._settings, self._describe_job(job), self._try_s)
+            return WebhookAttempt(at=now, status=status)
         except WebhookError as e:
             return WebhookAttempt(at=now, problem=e.what)
-        except (OSError, http.client.HTTPException) as e:
+        except TimeoutError:
+            return WebhookAttempt(at=now, problem=f"no answer within {self._try_s:g} s")
+        except (OSError, httpx.HTTPError, httpx.InvalidURL) as e:
             return WebhookAttempt(at=now, problem=f"no answer ({type(e).__name__})")
-
-
-def _open_connection(parts: SplitResult, address: str) -> http.client.HTTPConnection:
-    """Connects to the address that was checked, whatever the name resolves to a moment later."""
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(host, parts.port, timeout=_TIMEOUT_S)
-    plain = socket.create_connection((address, connection.port), timeout=_TIMEOUT_S)
-    connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
-    return connection
-
-
-def _resolve_host(host: str, port: int) -> list[str]:
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    return found.is_global and not found.is_multicast and (inner is None or inner.is_global)
 
 
 def _webhook_error(why: str) -> WebhookError:

@@ -22,6 +22,10 @@ _WAITING = 16  # sign-ins of strangers that wait to be checked: about four secon
 _WAITING_KNOWN = 64  # as many from browsers that signed in before; strangers cannot take these places
 
 
+class SignInUnavailableError(AccessError):
+    """What checks passwords does not answer."""
+
+
 class PasswordChecker:
     """Finds the account that a name and a password belong to. Many wrong passwords make it slower; nobody is locked out.
 
@@ -39,7 +43,7 @@ class PasswordChecker:
         Args:
             device: identifies a browser that signed in to this account before; "" for any other.
 
-        Raises SignInBusyError: it was not checked and may be repeated later.
+        Raises SignInBusyError, SignInUnavailableError: it was not checked and may be repeated later.
         """
         attempt = SignInAttempt(name.strip()[:_LONGEST_NAME], address, device)
         wait_s = self._pace.reserve(attempt)
@@ -69,10 +73,10 @@ class PasswordChecker:
     def _verify(self, attempt: SignInAttempt, password: str) -> VerifiedSignIn | None:
         try:
             found = self._access.verify_password(attempt.name, password)
-        except AudioTuneError as e:  # the store is unreachable: nobody signs in, and the attempt does not count
+        except AudioTuneError as e:  # store or governance service are away: nobody signs in, and the attempt does not count
             LOG.error("sign-in could not be checked: %s", e)
             self._pace.take_back(attempt)
-            return None
+            raise SignInUnavailableError("passwords cannot be checked now", cure="try again in a minute, or tell an owner") from e
         if found is not None:
             self._pace.forgive(attempt)
         return found

@@ -17,7 +17,7 @@ from audiotune.errors import AudioTuneError
 from audiotune.reporting.html import Markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import format_sentence
-from services.studio.sign_in.credentials import PasswordChecker
+from services.studio.sign_in.credentials import PasswordChecker, SignInUnavailableError
 from services.studio.sign_in.hashing_threads import SignInBusyError
 from services.studio.sign_in.known_devices import DEVICE_COOKIE, DEVICE_COOKIE_S, make_device_cookie, read_device_cookie
 from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
@@ -52,6 +52,8 @@ class PasswordSignIn(SignIn):
             response = _refuse(format_sentence(e), wants_page=wants_page, status=429)
             response.headers["Retry-After"] = str(e.retry_after_s)
             return response
+        except SignInUnavailableError as e:
+            return _refuse(format_sentence(e), wants_page=wants_page, status=503)
         if found is None:
             return _refuse(_WRONG, wants_page=wants_page, status=400)
         response = redirect_to_start() if wants_page else JSONResponse({"success": True})

@@ -12,6 +12,8 @@
   "store_secret" (include "audio-tune.store-secret" (dict "root" . "user" "pipelines"))
   "store_region" .Values.objectStorage.region
   "mlflow" (include "audio-tune.registry-url" .)
+  "governance" (include "audio-tune.governance-url" .)
+  "governance_secret" (include "audio-tune.governance-secret" (dict "root" . "of" "ingest"))
   "gpu_resource" ($gpu.resource | default "nvidia.com/gpu")
   "gpu_node_selector" ($gpu.nodeSelector | default dict)
   "gpu_taint" (first (append $taints ""))

@@ -325,3 +325,13 @@ def test_missing_and_foreign_manifests(made: DescribedStore, tmp_path: Path) -> 
         play(made, tmp_path, segments=next(e.key for e in made.store.list("manifests/recordings/")))
     with pytest.raises((NotInStoreError, SourceError)):
         play(made, tmp_path, imports=["nowhere.csv"])
+
+
+def test_a_dataset_names_everybody_who_was_asked(made: DescribedStore, tmp_path: Path) -> None:
+    take = made.takes["2.wav"].id
+    uses = ("store", "train")
+    record_consent(made.store, Consent(recording=take, contributor="ben", uses=uses, basis="x", agreement="0" * 64))
+    _, rows, _ = play(made, tmp_path, caption_fallback="a sound")
+    people = {row.recording_name: row.contributors for row in rows}
+    assert people["2.wav"] == ("ana", "ben")
+    assert people["ZOOM0007.wav"] == ("ana",)

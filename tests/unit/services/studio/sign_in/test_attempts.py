@@ -14,7 +14,7 @@ from audiotune.access.writer import StoreAccessWriter, VerifiedSignIn
 from audiotune.errors import StoreError
 from audiotune.store import FolderStore
 from services.studio.sign_in.attempts import FORGET_S, LONGEST_WAIT_S, AttemptPace, SignInAttempt, group_address
-from services.studio.sign_in.credentials import PasswordChecker
+from services.studio.sign_in.credentials import PasswordChecker, SignInUnavailableError
 from services.studio.sign_in.hashing_threads import HashingThreads, SignInBusyError
 from services.studio.sign_in.known_devices import make_device_cookie, read_device_cookie
 
@@ -152,7 +152,8 @@ def test_while_the_store_does_not_answer_nobody_signs_in_and_nothing_counts(stor
     flaky = Away(store.root)
     checker = PasswordChecker(StoreAccessWriter(flaky), clock)
     for _ in range(20):
-        assert check(checker, "ana", PASSWORD, MEMBER) is None
+        with pytest.raises(SignInUnavailableError):
+            check(checker, "ana", PASSWORD, MEMBER)
     flaky.away = False
     begun = time.monotonic()
     assert check(checker, "ana", PASSWORD, MEMBER)
