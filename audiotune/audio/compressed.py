@@ -119,7 +119,7 @@ def _open_track(
     try:
         opened = av.open(source, format=kind.demuxer or None, options=_OPTIONS, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as e:
-        raise SoundError(_describe_open_failure(kind, str(e)), where=path.name, cure=_EXPORT) from e
+        raise SoundError(_describe_open_failure(kind), where=path.name, cure=_EXPORT) from e
     container = stack.enter_context(opened)
     if not container.streams.audio:
         raise SoundError("there is no sound in it, only pictures or data", where=path.name, cure="export its sound as WAV")
@@ -135,12 +135,12 @@ def _open_track(
     return _Track(container, stream, rate, channels, first.layout, _convert_frames(first, frames, rate, channels))
 
 
-def _describe_open_failure(kind: FileKind, reason: str) -> str:
+def _describe_open_failure(kind: FileKind) -> str:
     if kind.id == "mov":  # MP4 and related formats may keep their table of contents at the end
         return "the file is cut short or damaged: its table of contents is missing"
     if kind.id:
         return f"this looks like {kind.words}, but nothing of it can be decoded"
-    return f"this is no sound file that is known here ({strip_path(reason)})"
+    return "this is no sound file, or of a kind that is not known here"
 
 
 def _describe_nothing(path: Path, faults: DecodeFaults) -> str:

@@ -173,7 +173,7 @@ def _recognise_text(head: bytes) -> FileKind | None:
     if start.startswith(b"<?xml"):
         return FileKind("xml", "an XML document", "take it away")
     try:
-        text = head[:4096].decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
+        text = head[:4096].decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as e:
         text = head[: e.start].decode("utf-8", "replace") if e.start > len(head[:4096]) - 4 else "\0"
     if text and all(letter.isprintable() or letter in "\t\n\r\f" for letter in text):

@@ -13,6 +13,7 @@ from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
 from audiotune.governance.consent import Consents, list_heard, read_consents
+from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
 Gate = Literal["ingest", "annotate_merge", "finetune", "register", "champion", "generate"]
@@ -103,7 +104,8 @@ def _list_objections(
     for contributor in contributors:
         member = agreement.find_member(contributor)
         if member is None:
-            yield f"{contributor[:64]!r} is no member in the agreement"
+            meant = suggest_member(agreement, contributor)
+            yield f"{contributor[:64]!r} is no member in the agreement{f': did you mean {meant!r}?' if meant else ''}"
         elif member.left:
             yield f"{contributor} has left the group"
         elif (recording, contributor) in consents or gate != "ingest":

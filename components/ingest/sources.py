@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from audiotune.audio.file_kinds import FileKind, recognise_file
 from audiotune.domain.upload import Upload
 from audiotune.errors import NotInStoreError, SourceError
 from audiotune.store import Store
@@ -56,7 +57,12 @@ def open_local(path: Path, settings: Settings, scratch: Path) -> RecordingSource
         if not stat.S_ISREG(mode):
             raise SourceError("this is neither a file nor a folder", where=str(path), cure="pass a folder, a file or a zip")
         path = path.resolve()  # a link that the user names is followed; links inside a folder are checked
-        return ZipSource(path, settings, scratch) if is_zip(path) else FolderSource(path.parent, only=path.name)
+        if is_zip(path):
+            return ZipSource(path, settings, scratch)
+        kind = recognise_file(path) if path.stat().st_size else FileKind()
+        if kind.cure:
+            raise SourceError(f"this is {kind.words}, no recording", where=path.name, cure=kind.cure)
+        return FolderSource(path.parent, only=path.name)
     except OSError as e:
         raise SourceError(f"cannot read the source: {e.strerror}", where=str(path), cure="check the path and its rights") from e
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from audiotune.audio.file_kinds import recognise_file
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import Digest, Recording
 from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SoundError, SourceError, StoreError
@@ -21,6 +22,7 @@ from audiotune.governance import (
     read_consents,
     read_current_agreement,
 )
+from audiotune.governance.suggestions import suggest_licence
 from audiotune.governance.writer import GovernanceWriter, open_governance_writer
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
@@ -35,6 +37,7 @@ from components.ingest.settings import Settings
 from components.ingest.sidecars import SidecarReader
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
 
+_NAMED_FILES = 20
 _METHOD = 2  # raise it when the same bytes get another description; stored descriptions are then not used
 _REASONS = 12  # of a refusal that are told
 _WAITING_CURE = (
@@ -114,6 +117,8 @@ def _ingest_files(
     source: RecordingSource, settings: Settings, store: Store, intake: IngestResult, progress: ProgressCallback
 ) -> None:
     names = [name for name in source.files if may_be_sound(name)]
+    if not names:
+        intake.refused += [(printable_name(name), _describe_other_kind(source, name)) for name in source.files[:_NAMED_FILES]]
     sidecars = SidecarReader(source)
     for i, name in enumerate(names):
         shown = printable_name(name)
@@ -132,6 +137,16 @@ def _ingest_files(
         except OSError as e:
             intake.refused.append((shown, f"it cannot be read: {e.strerror or e}"))
     intake.unused += [(printable_name(name), printable_name(words)) for name, words in sidecars.list_unused()]
+
+
+def _describe_other_kind(source: RecordingSource, name: str) -> str:
+    """What a file is that is no recording by its name; said where a source holds nothing else."""
+    try:
+        with source.open(name) as path:
+            kind = recognise_file(path)
+    except (AudioTuneError, OSError) as e:
+        return str(e)
+    return f"this is {kind.words}, no sound file{f'; {kind.cure}' if kind.cure else ''}"
 
 
 def _ingest_file(
@@ -185,7 +200,10 @@ def _facts_from_settings(settings: Settings) -> RecordingFacts:
 def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, store: Store, agreement: Agreement) -> None:
     reasons = list(decide_policy("ingest", agreement, read_consents(store, [id]), {id: contributors}).reasons)
     if licence not in (agreement.recordings_licence, *agreement.accepted_licences):
-        reasons.append(f"the licence {licence!r} is not accepted by the agreement")
+        meant = suggest_licence(agreement, licence)
+        accepted = ", ".join(dict.fromkeys((agreement.recordings_licence, *agreement.accepted_licences)))
+        cure = f"did you mean {meant!r}?" if meant else f"it accepts {accepted}"
+        reasons.append(f"the licence {licence!r} is not accepted by the agreement: {cure}")
     if reasons:
         raise ConsentError(_join_reasons(reasons))
 

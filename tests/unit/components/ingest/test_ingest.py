@@ -23,7 +23,7 @@ from components.ingest.settings import Settings
 from components.ingest.sources import ZipSource
 from components.ingest.step import run_step
 from tests.fakes.fades import apply_fades
-from tests.fakes.foreign_sounds import RATE, wave, write_wav, write_with_av
+from tests.fakes.foreign_sounds import RATE, cut_short, wave, write_wav, write_with_av
 from tests.fakes.layout_store import LayoutStore
 
 AGREEMENT = """
@@ -331,3 +331,71 @@ def test_a_name_that_is_no_text(store: FolderStore, takes: Path) -> None:
 def test_a_name_that_is_a_script(store: FolderStore, takes: Path) -> None:
     write_wav(takes / "<script>alert(1)<" / "script>.wav")
     assert "<script>alert" not in ingest(store, takes)[2]
+
+
+# ---- what is not whole, and what is no recording ----
+
+
+def test_a_file_that_breaks_off_comes_in_and_says_so(store: FolderStore, takes: Path) -> None:
+    cut_short(write_wav(takes / "cut.wav", wave(3.0), subtype="PCM_16"))
+    result, manifest, report = ingest(store, takes)
+    row = manifest.rows[0]
+    assert row.ends_early
+    assert row.duration_s == pytest.approx(1.8, abs=0.01)
+    assert "ends early: 1.80 s of 3.00 s are there" in report
+    assert result.metrics["ends_early"] == 1
+
+
+def test_a_file_that_breaks_off_is_refused_where_that_is_wished(store: FolderStore, takes: Path) -> None:
+    cut_short(write_wav(takes / "cut.wav", wave(3.0), subtype="PCM_16"))
+    write_wav(takes / "good.wav", wave(seed=1))
+    for _ in range(2):  # the second time it is known
+        _, manifest, report = ingest(store, takes, refuse_cut=True)
+        assert [row.name for row in manifest.rows] == ["good.wav"]
+        assert "cut short: it ends early" in report
+        assert len(list(store.list("blobs/"))) == 2  # of good.wav: nothing else was stored
+    ingest(store, takes)
+    assert [row.name for row in ingest(store, takes, refuse_cut=True)[1].rows] == ["good.wav"]
+
+
+def test_channels_beyond_two_are_said(store: FolderStore, takes: Path) -> None:
+    frames = wave(1.0, channels=4)
+    frames[:, :2] = 0
+    write_wav(takes / "four.wav", frames)
+    _, manifest, report = ingest(store, takes)
+    assert manifest.rows[0].mix == ((0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    assert "4 channels mixed to stereo (left 3, right 4)" in report
+
+
+def test_a_source_that_is_no_recording_is_named(store: FolderStore, takes: Path) -> None:
+    (takes / "takes.zip").write_bytes(b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>")
+    with pytest.raises(SourceError, match="download quota is used up"):
+        ingest(store, takes / "takes.zip")
+    (takes / "takes.zip").rename(takes / "page.html")
+    with pytest.raises(SourceError, match=r"page\.html: this is a page that says"):
+        ingest(store, takes)
+    (takes / "page.html").write_bytes(b"7z\xbc\xaf\x27\x1c\0\4" + bytes(100))
+    with pytest.raises(SourceError, match=r"this is a 7z archive.*[Uu]npack it"):
+        ingest(store, takes / "page.html")
+
+
+def test_a_member_and_a_licence_are_suggested(store: FolderStore, takes: Path) -> None:
+    write_wav(takes / "a.wav")
+    with pytest.raises(SourceError, match=r"'Ana' is no member in the agreement: did you mean 'ana'\?"):
+        ingest(store, takes, contributors="Ana")
+    with pytest.raises(SourceError, match=r"'Creative Commons 0' is not accepted by the agreement: did you mean 'CC0-1.0'\?"):
+        ingest(store, takes, licence="Creative Commons 0")
+    with pytest.raises(SourceError, match=r"it accepts LicenseRef-members-only, CC0-1.0"):
+        ingest(store, takes, licence="CC BY-NC 4.0")
+
+
+@pytest.mark.parametrize("top", [1.0, 1.5])
+def test_sound_above_full_scale_is_not_clipped(tmp_path: Path, top: float) -> None:
+    t = np.arange(RATE) / RATE
+    loud = 2 * np.sin(2 * np.pi * 100 * t)[:, None]
+    assert described(tmp_path, loud).clipped_share == 0.0
+    assert described(tmp_path, loud).peak_dbfs == pytest.approx(6.02, abs=0.01)
+    flat = np.clip(loud, -top, top).astype(np.float32)
+    assert described(tmp_path, flat).clipped_share == pytest.approx(np.mean(np.abs(flat) >= top), abs=0.001)
+    one_side = np.concatenate([flat, 0.1 * loud], axis=1)
+    assert described(tmp_path, one_side).clipped_share == pytest.approx(np.mean(np.abs(flat) >= top), abs=0.001)

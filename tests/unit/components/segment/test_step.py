@@ -185,3 +185,60 @@ def _children_s() -> float:
 
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+# ---- channels and levels ----
+
+
+def write_float(run: SegmentRun, data: np.ndarray, name: str = "jam.wav") -> Recording:
+    """float32 [channels, frames] as a 32-bit float WAV."""
+    path = Sound(data.astype(np.float32), RATE).write(run.folder / name, "FLOAT")
+    return run.add_recording(path, RATE, len(data), data.shape[1])
+
+
+@pytest.mark.parametrize("heard", [(2, 3), (3,), (1, 2), (0, 5)])
+def test_no_segment_is_silent_whatever_channel_sounds(segment_run: SegmentRun, heard: tuple[int, ...]) -> None:
+    one = _jam().data[0]
+    write_float(segment_run, np.stack([one * (channel in heard) for channel in range(6)]))
+    for row in segment_run.run()[1]:
+        sound = read_sound(segment_run.store.fetch(row.blob))
+        assert np.abs(sound.data).max(axis=1).min() > 0.1  # on both sides
+
+
+def test_the_row_of_a_recording_says_how_its_channels_are_mixed(segment_run: SegmentRun) -> None:
+    one = _jam().data[0]
+    row = write_float(segment_run, np.stack([one, one, 0 * one]))
+    segment_run.rows = [row.model_copy(update={"mix": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0))})]
+    sound = read_sound(segment_run.store.fetch(segment_run.run()[1][0].blob))
+    assert np.abs(sound.data[0]).max() > 0.1
+    assert np.abs(sound.data[1]).max() == 0
+
+
+def test_kept_levels_are_not_flattened(segment_run: SegmentRun) -> None:
+    """32-bit float beyond full scale: the recording is turned down as a whole, and its segments keep their relation."""
+    row = write_float(segment_run, 4 * _jam(0.5).data * np.where(np.arange(6 * RATE) < 3 * RATE, 1, 0.1))
+    segments = segment_run.run(keep_levels=True)[1]
+    gains = {segment.gain_db for segment in segments}
+    assert len(gains) == 1
+    assert gains.pop() == pytest.approx(-20 * np.log10(np.abs(read_float(segment_run, row)).max()), abs=0.3)
+    for segment in segments:
+        sound = read_sound(segment_run.store.fetch(segment.blob))
+        flat = np.abs(sound.data) >= 0.9995
+        assert flat.sum() < 6  # the top of one wave in two channels
+        part = read_float(segment_run, row)[:, segment.start_frame : segment.end_frame]
+        assert sound.peak_dbfs == pytest.approx(20 * np.log10(np.abs(part).max()) + segment.gain_db, abs=0.2)
+
+
+def read_float(run: SegmentRun, row: Recording) -> np.ndarray:
+    return read_sound(run.store.fetch(row.blob)).data
+
+
+@pytest.mark.parametrize("keep_levels", [False, True])
+@pytest.mark.parametrize("amplitude", [0.05, 0.9, 3.0])
+def test_what_a_row_says_is_true_of_its_file(segment_run: SegmentRun, keep_levels: bool, amplitude: float) -> None:
+    write_float(segment_run, _jam(amplitude, channels=2).data)
+    for row in segment_run.run(keep_levels=keep_levels)[1]:
+        sound = read_sound(segment_run.store.fetch(row.blob))
+        assert row.frames == sound.frames
+        assert row.peak_dbfs == pytest.approx(sound.peak_dbfs, abs=0.02)
+        assert row.loudness_lufs == pytest.approx(measure_integrated_lufs(sound), abs=0.1)
