@@ -34,6 +34,7 @@ class Prefix:
         limit: the setting of the bucket that says after how many days the store deletes an object; None: it stays until a program
             or a person deletes it.
         keeps_old_versions: replaced and deleted objects can always be restored.
+        changes: programs replace or delete objects here. Elsewhere an object is written once, and whoever changes it is no program.
         suffixes: the row covers only keys with one of these endings. It narrows the row with the same path and without suffixes.
     """
 
@@ -45,6 +46,7 @@ class Prefix:
     limit: Limit | None = None
     keeps_old_versions: bool = False
     suffixes: tuple[str, ...] = ("",)
+    changes: bool = False
 
     def key(self, *parts: str) -> str:
         """The key with these parts, as in `ANNOTATIONS.key(segment, member, "1.json")`."""
@@ -118,6 +120,7 @@ STATE_BLOBS = Prefix(
     "finetune",
     {"studio": "l", "generation": "l", "pipelines": "glpd", "erasure": _ERASABLE},  # who lists the wider row lists these
     suffixes=(".state.safetensors",),
+    changes=True,
 )
 _MANIFESTS = "manifests/"
 RECORDINGS = Prefix(
@@ -128,7 +131,12 @@ RECORDINGS = Prefix(
     {**_PREPARED, "generation": "g", "governance": "gl"},
 )
 CUTS = Prefix(
-    f"{_MANIFESTS}cuts/", "finished segments of one recording, so that nothing is cut twice", "segment", "segment", _PREPARED
+    f"{_MANIFESTS}cuts/",
+    "finished segments of one recording, so that nothing is cut twice",
+    "segment",
+    "segment",
+    _PREPARED,
+    changes=True,
 )
 SEGMENTS = Prefix(f"{_MANIFESTS}segments/", "segments of one source", "segment", "studio, annotate_merge", _PREPARED)
 DATASETS = Prefix(
@@ -198,6 +206,7 @@ ACCOUNTS = Prefix(
     "studio",
     {"studio": "gl", "governance": "glpd"},
     keeps_old_versions=True,
+    changes=True,
 )
 TOKENS = Prefix(
     "access/tokens/",
@@ -206,6 +215,7 @@ TOKENS = Prefix(
     "studio, generation",
     {"studio": "gl", "generation": "gl", "governance": "glp"},
     keeps_old_versions=True,
+    changes=True,
 )
 IDENTITIES = Prefix(
     "access/identities/",
@@ -214,6 +224,7 @@ IDENTITIES = Prefix(
     "studio",
     {"studio": "gl", "governance": "glpd"},
     keeps_old_versions=True,
+    changes=True,
 )
 INBOX = Prefix(
     "inbox/",
@@ -221,15 +232,18 @@ INBOX = Prefix(
     "studio",
     "studio, ingest",
     {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE},
+    changes=True,
 )
 SOUND_HISTORY = Prefix(
     "history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE}
 )
-TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"})
+TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"}, changes=True)
 
 
 def _describe_jobs_prefix(path: str, holds: str) -> Prefix:
-    return Prefix(path, holds, "generation", "generation", {"generation": "glpd", "erasure": _ERASABLE}, limit="jobs")
+    return Prefix(
+        path, holds, "generation", "generation", {"generation": "glpd", "erasure": _ERASABLE}, limit="jobs", changes=True
+    )
 
 
 JOB_EVENTS = _describe_jobs_prefix("jobs/log/", "events of generation jobs, by member, job and number")
@@ -246,6 +260,7 @@ SETUP_PROBE = Prefix(
     "audiotune.store.setup",
     {"generation": "glpd", "erasure": _ERASABLE},
     "jobs",
+    changes=True,
 )
 SOUNDS = Prefix(
     "sounds/",
@@ -253,6 +268,7 @@ SOUNDS = Prefix(
     "generation",
     "generation",
     {"generation": "glpd", "erasure": _ERASABLE},
+    changes=True,
 )
 DESCRIPTIONS = Prefix(
     "descriptions/",
@@ -262,10 +278,20 @@ DESCRIPTIONS = Prefix(
     {**_PREPARED, "erasure": _ERASABLE},
 )
 BASES = Prefix(
-    "bases/", "base models that were copied into the store, by the hash of their name", "encode", _STEPS, {"pipelines": "glp"}
+    "bases/",
+    "base models that were copied into the store, by the hash of their name",
+    "encode",
+    _STEPS,
+    {"pipelines": "glp"},
+    changes=True,
 )
 LATENTS = Prefix(
-    "latents/", "which blobs hold a segment's latents, so that nothing is encoded twice", "encode", "encode", {"pipelines": "glp"}
+    "latents/",
+    "which blobs hold a segment's latents, so that nothing is encoded twice",
+    "encode",
+    "encode",
+    {"pipelines": "glp"},
+    changes=True,
 )
 CHECKPOINTS = Prefix(
     "checkpoints/",
@@ -273,20 +299,38 @@ CHECKPOINTS = Prefix(
     "finetune",
     "finetune, unwrap",
     {"pipelines": "glpd"},
+    changes=True,
 )
 EVALUATED_SOUNDS = Prefix(
-    "evaluations/sounds/", "sounds that evaluate made, so that none is made twice", "evaluate", "evaluate", {"pipelines": "glp"}
+    "evaluations/sounds/",
+    "sounds that evaluate made, so that none is made twice",
+    "evaluate",
+    "evaluate",
+    {"pipelines": "glp"},
+    changes=True,
 )
 EVALUATIONS = Prefix(
-    "evaluations/", "results of evaluations, under what decides them", "evaluate", "evaluate", {"pipelines": "glp"}
+    "evaluations/",
+    "results of evaluations, under what decides them",
+    "evaluate",
+    "evaluate",
+    {"pipelines": "glp"},
+    changes=True,
 )
 IMPORTS = Prefix(
-    "imports/", "annotations from elsewhere, laid there by a person", "people", "annotate_merge", {"pipelines": "glp"}
+    "imports/",
+    "annotations from elsewhere, laid there by a person",
+    "people",
+    "annotate_merge",
+    {"pipelines": "glp"},
+    changes=True,
 )
-MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"})
+MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"}, changes=True)
 BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "glp"}, "backups")
-KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "glpd"})
-HELM_TEST = Prefix("helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "glpd"}, "tests")
+KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "glpd"}, changes=True)
+HELM_TEST = Prefix(
+    "helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "glpd"}, "tests", changes=True
+)
 
 PREFIXES: tuple[Prefix, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Prefix))
 # Rights for keys outside the table: takes and models that the group keeps in the same bucket, or another root of Kubeflow's artifacts.

@@ -19,7 +19,7 @@ from audiotune.store.layout import BLOBS
 
 _KEY = re.compile(r"(?!.*(^|/)\.{1,2}(/|$))[^/\x00-\x1f\\][^\x00-\x1f\\]{0,900}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){0,2}")
-_BLOB = BLOBS.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)?")
+BLOB_PATTERN = BLOBS.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})(?:\.[a-z0-9.]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def blob_key(digest: str, suffix: str = "") -> str:
 
 def digest_from_key(key: str) -> str | None:
     """The SHA-256 in a blob's key; None for other keys."""
-    match = _BLOB.fullmatch(key)
+    match = BLOB_PATTERN.fullmatch(key)
     return match.group(2) if match else None
 
 

@@ -10,10 +10,12 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -43,6 +45,16 @@ _ABSENT = {"404", "NoSuchKey", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "ExpiredToken"}
 _FULL = {"507", "XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "EntityTooLarge"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """A version of a key in a bucket. `tag` is the content's ETag; None marks that the key was deleted. `modified` has a time zone."""
+
+    key: str
+    id: str
+    modified: datetime
+    tag: str | None
 
 
 class S3Store:
@@ -153,6 +165,24 @@ class S3Store:
             with suppress(OSError):
                 (self._cache / key).unlink(missing_ok=True)
 
+    def list_versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """All versions and delete markers of the keys that begin with `prefix`: in key order, of one key the newest first."""
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
+        with self._translate_errors(prefix):
+            for page in pages:
+                found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+                found.sort(key=lambda version: (version["Key"], not version["IsLatest"], -version["LastModified"].timestamp()))
+                yield from (_describe_version(version, len(self._prefix)) for version in found)
+
+    def erase(self, key: str) -> int:
+        """Deletes all versions of a key for good. Returns how many there were."""
+        versions = [version for version in self.list_versions(check_key(key)) if version.key == key]
+        full = self._object_key(key)
+        with self._translate_errors(key):
+            for version in versions:
+                self._s3.delete_object(Bucket=self._bucket, Key=full, VersionId=version.id)
+        return len(versions)
+
     def _object_key(self, key: str) -> str:
         return self._prefix + check_key(key)
 
@@ -214,6 +244,10 @@ def create_s3_client() -> S3Client:
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     return boto3.session.Session().client("s3", region_name=region, config=config)
+
+
+def _describe_version(found: Mapping[str, Any], skip: int) -> ObjectVersion:
+    return ObjectVersion(found["Key"][skip:], found["VersionId"], found["LastModified"], found.get("ETag"))
 
 
 def _matches_digest(key: str, path: Path) -> bool:

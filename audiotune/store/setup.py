@@ -27,6 +27,7 @@ from audiotune.store.s3 import create_s3_client
 
 _ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 _PROBE = SETUP_PROBE.key()
+_WITHOUT_LOCKS = {"NotImplemented", "InvalidArgument", "InvalidRequest"}  # what servers say that have no object lock
 
 
 def build_lifecycle_rules(
@@ -85,14 +86,24 @@ class Bucket:
                 ) from problem
             sleep(2)
 
-    def create(self) -> bool:
-        """Returns True when it was created, False when it exists already."""
-        where = {} if self._region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+    def create(self, *, lock: bool = False) -> bool:
+        """Returns True when it was created, False when it exists already.
+
+        Args:
+            lock: with object lock, which a bucket has from the beginning or never. MinIO then refuses to delete a key with all its
+                versions at once. Nothing is retained by it. A server without it makes a bucket without it.
+        """
+        where: dict[str, Any] = {}
+        if self._region != "us-east-1":
+            where["CreateBucketConfiguration"] = {"LocationConstraint": self._region}
         try:
-            self._s3.create_bucket(Bucket=self.name, **where)
+            self._s3.create_bucket(Bucket=self.name, **where, **({"ObjectLockEnabledForBucket": True} if lock else {}))
         except ClientError as e:
-            if e.response["Error"]["Code"] in _ALREADY:
+            code = e.response["Error"]["Code"]
+            if code in _ALREADY:
                 return False
+            if lock and code in _WITHOUT_LOCKS:
+                return self.create()
             raise _build_store_error(f"making bucket {self.name}", e) from e
         return True
 
@@ -163,7 +174,7 @@ def _set_up_store(args: argparse.Namespace) -> None:
     bucket = Bucket(create_s3_client(), name, os.environ.get("AWS_REGION") or "us-east-1")
     bucket.wait_for_server(args.wait_s)
     if not args.existing:
-        print(f"bucket {bucket.name}: {'made' if bucket.create() else 'there'}")
+        print(f"bucket {bucket.name}: {'made' if bucket.create(lock=args.versioning) else 'there'}")
         days = (args.noncurrent_days, args.jobs_days, args.uploads_days, args.backups_days)
         bucket.apply_rules(build_lifecycle_rules(prefix, *days), versioning=args.versioning)
         print("lifecycle rules are in force")

@@ -1,10 +1,11 @@
-"""Finds what makes runs on Kubeflow fail, and names the cure. Changes nothing.
+"""Finds what makes runs on Kubeflow fail, and what is wrong with the store, and names the cure. Changes nothing.
 
     python -m pipelines.doctor --for-cluster cluster.json --endpoint http://localhost:8888
     python -m pipelines.doctor --for-cluster cluster.json --namespace jam --json
+    python -m pipelines.doctor --store s3://audio-tune         the store alone, with the administrator's key in the AWS variables
 
 Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 the command line is wrong, 3 neither Kubernetes nor
-Kubeflow answers.
+Kubeflow answers, and no store was named.
 """
 
 import argparse
@@ -17,10 +18,11 @@ from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubernetes import Kubernetes, connect_kubernetes
 from audiotune.outside.proxies import configure_proxies
+from audiotune.store import open_store
 from pipelines.arguments import add_kubeflow_flags
 from pipelines.cluster.namespace import ACCOUNT
 from pipelines.cluster.settings import Cluster, find_cluster
-from pipelines.doctor import checks_environment, checks_namespace, checks_training
+from pipelines.doctor import checks_environment, checks_namespace, checks_store, checks_training
 from pipelines.doctor.findings import Check, CheckTarget, DoctorFinding, run_check
 
 CHECKS: dict[str, Check] = {
@@ -39,12 +41,14 @@ CHECKS: dict[str, Check] = {
     "governance": checks_environment.check_governance,
     "clock": checks_environment.check_clock,
 }
+STORE_CHECKS: dict[str, Check] = {"changes": checks_store.check_changes, "blobs": checks_store.check_missing_blobs}
 _MARKS = {"well": "✓", "warning": "!", "wrong": "✗", "unknown": "?"}
 
 
 def run_checks(target: CheckTarget) -> list[DoctorFinding]:
-    """Runs all checks; the findings are in the order in which to cure them."""
-    return [finding for about, check in CHECKS.items() for finding in run_check(about, check, target)]
+    """Runs the checks of what there is a connection to; the findings are in the order in which to cure them."""
+    checks = {**(CHECKS if target.kubernetes or target.kubeflow else {}), **(STORE_CHECKS if target.store else {})}
+    return [finding for about, check in checks.items() for finding in run_check(about, check, target)]
 
 
 def format_findings(findings: list[DoctorFinding]) -> str:
@@ -64,15 +68,16 @@ def main(argv: list[str] | None = None) -> int:
     configure_proxies()
     try:
         cluster = find_cluster(args.for_cluster) or Cluster()
+        store = open_store(args.store) if args.store else None
     except AudioTuneError as e:
         print(f"doctor: {e}", file=sys.stderr)
         return 2
     kubernetes = _try_kubernetes(args)
     kubeflow = Kubeflow(args.endpoint, token=args.token, user=args.user, timeout_s=10) if args.endpoint else None
-    if kubernetes is None and kubeflow is None:
+    if kubernetes is None and kubeflow is None and store is None:
         return 3
     account = args.service_account or cluster.service_account or ACCOUNT
-    findings = run_checks(CheckTarget(cluster, args.namespace or args.home, args.home, account, kubernetes, kubeflow))
+    findings = run_checks(CheckTarget(cluster, args.namespace or args.home, args.home, account, kubernetes, kubeflow, store))
     print(json.dumps([asdict(finding) for finding in findings], indent=1) if args.json else format_findings(findings))
     return 1 if any(finding.state == "wrong" for finding in findings) else 0
 
@@ -98,5 +103,6 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--context", default="", help="context of the kubeconfig")
     parser.add_argument("--kubernetes", default="", metavar="URL", help="address of `kubectl proxy` instead of a kubeconfig")
+    parser.add_argument("--store", default="", metavar="URL", help="look into this store, too: s3://bucket/prefix or a folder")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     return parser

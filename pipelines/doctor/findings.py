@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from audiotune.errors import KubernetesForbiddenError, PipelineError
+from audiotune.errors import KubernetesForbiddenError, PipelineError, StoreError
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.outside.kubernetes import Kubernetes
+from audiotune.store import Store
 from pipelines.cluster.settings import Cluster
 
 FindingState = Literal["well", "warning", "wrong", "unknown"]
@@ -40,7 +41,7 @@ class CheckTarget:
         runs: namespace the runs land in.
         home: namespace of Kubeflow itself.
         account: service account of the steps.
-        kubernetes, kubeflow: connections; None when there is none.
+        kubernetes, kubeflow, store: connections; None when there is none.
     """
 
     cluster: Cluster
@@ -49,6 +50,7 @@ class CheckTarget:
     account: str
     kubernetes: Kubernetes | None = None
     kubeflow: Kubeflow | None = None
+    store: Store | None = None
 
     @property
     def api(self) -> Kubernetes:
@@ -56,6 +58,13 @@ class CheckTarget:
         if self.kubernetes is None:
             raise PipelineError("Kubernetes was not asked", cure="give --kubeconfig or --kubernetes")
         return self.kubernetes
+
+    @property
+    def opened_store(self) -> Store:
+        """The store. Raises StoreError when none was named."""
+        if self.store is None:
+            raise StoreError("no store was named", cure="give --store")
+        return self.store
 
 
 Check = Callable[[CheckTarget], Iterator[CheckResult]]
@@ -67,7 +76,7 @@ def run_check(about: str, check: Check, target: CheckTarget) -> list[DoctorFindi
         return [DoctorFinding(about, *result) for result in check(target)]
     except KubernetesForbiddenError as e:
         words, cure = f"could not be seen: {e}", "run the doctor as somebody who may read it"
-    except PipelineError as e:
+    except (PipelineError, StoreError) as e:
         words, cure = f"could not be seen: {e.what}", e.cure
     except (LookupError, TypeError, ValueError, AttributeError) as e:
         words, cure = f"what was found could not be understood: {type(e).__name__}: {e}", "look at it by hand"

@@ -49,7 +49,9 @@ def try_everything(users: StoreUsers, user: User, folder: str, suffix: str) -> d
         return {"Bucket": of["Bucket"], "Key": of["Key"]}
 
     def erase_several() -> None:
-        answer = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{k: v for k, v in there().items() if k != "Bucket"}]})
+        of = there()
+        several = {"Objects": [{"Key": of["Key"], "VersionId": of["VersionId"]}]}
+        answer = s3.delete_objects(Bucket=BUCKET, Delete=several)
         for error in answer.get("Errors", ()):
             raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 403}}, "DeleteObjects")
 
