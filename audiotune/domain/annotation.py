@@ -24,6 +24,7 @@ class Annotation(FrozenModel):
         tags: facet -> term ids of the vocabulary.
         words: free words, kept as they were written.
         source: studio, file_name, sidecar, csv, label_studio, ...
+        imported_from: the file that says so in this member's name; empty for what they said themselves.
     """
 
     segment: Digest
@@ -32,15 +33,20 @@ class Annotation(FrozenModel):
     tags: dict[str, tuple[str, ...]] = {}
     words: str = Field(default="", max_length=2000)
     source: str = "studio"
+    imported_from: str = ""
 
     @property
     def key(self) -> str:
         return ANNOTATIONS.key(self.segment, self.member, f"{self.time.astimezone(UTC):%Y%m%dT%H%M%S%f}.json")
 
+    def to_bytes(self) -> bytes:
+        """JSON, without the field that programs of 0.2 do not know where it says nothing."""
+        return self.model_dump_json(exclude=None if self.imported_from else {"imported_from"}).encode()
+
 
 def save_annotation(store: Store, annotation: Annotation) -> str:
     """Appends an annotation; never overwrites one. Raises AlreadyInStoreError for the same instant twice."""
-    store.put(annotation.key, annotation.model_dump_json().encode(), only_new=True)
+    store.put(annotation.key, annotation.to_bytes(), only_new=True)
     return annotation.key
 
 

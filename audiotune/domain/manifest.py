@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from audiotune.errors import ManifestError
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.layout import manifest_folder
-from audiotune.store.port import Store
+from audiotune.store.port import Store, StoreEntry
 
 VERSION = 1
 Row = TypeVar("Row", bound=BaseModel)
@@ -93,12 +93,22 @@ def fetch_manifest(store: Store, key: str, kind: str, row: type[Row]) -> Manifes
     return load_manifest(store.get(key), kind, row)
 
 
-def find_newest_manifest(store: Store, kind: str) -> str | None:
-    """The key of the manifest of this kind that was written last, or None."""
+def fetch_manifest_meta(store: Store, key: str) -> dict[str, Any]:
+    """The metadata of a manifest in the store, without a look at its rows. Raises ManifestError, StoreError."""
+    return dict(_parse_header(store.get(key).partition(b"\n")[0], key).get("meta") or {})
+
+
+def list_manifests(store: Store, kind: str) -> list[StoreEntry]:
+    """The manifests of this kind, the oldest first."""
     prefix = manifest_folder(kind)
     manifests = (e for e in store.list(prefix) if e.key.endswith(".jsonl") and "/" not in e.key.removeprefix(prefix))
-    newest = max(manifests, key=lambda entry: (entry.modified, entry.key), default=None)
-    return newest.key if newest else None
+    return sorted(manifests, key=lambda entry: (entry.modified, entry.key))
+
+
+def find_newest_manifest(store: Store, kind: str) -> str | None:
+    """The key of the manifest of this kind that was written last, or None."""
+    manifests = list_manifests(store, kind)
+    return manifests[-1].key if manifests else None
 
 
 def _parse_header(line: bytes, where: str) -> dict[str, Any]:

@@ -64,12 +64,13 @@ def annotations_from_file(
         raise SourceError(
             f"no table, Label Studio export or label track: {e}", where=name, cure="export it again as UTF-8"
         ) from e
-    gathered = GatheredAnnotations()
+    gathered, shown = GatheredAnnotations(), PurePosixPath(name.replace("\\", "/")).name[-200:]
     for number, row in enumerate(answers, start=1):
         try:
             if isinstance(row, str):
                 raise SourceError(row)
-            gathered.annotations += _annotations_from_answer(row, places, agreement, vocabulary, members, source)
+            said = _annotations_from_answer(row, places, agreement, vocabulary, members, source)
+            gathered.annotations += [one.model_copy(update={"imported_from": shown}) for one in said]
         except (AudioTuneError, ValueError) as e:
             gathered.refused.append((f"{name}, answer {number}", str(e)[:500]))
     return gathered

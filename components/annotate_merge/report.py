@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from audiotune.audio.sound import read_sound
 from audiotune.domain.annotation import Annotation
 from audiotune.domain.dataset import DatasetRow
+from audiotune.domain.member_notices import count_imported
 from audiotune.domain.recording import Recording
 from audiotune.domain.vocabulary import Vocabulary
 from audiotune.errors import AudioTuneError
@@ -20,6 +21,7 @@ from components.annotate_merge.sources import NOT_PEOPLE
 
 _ROWS = 300
 _LETTERS = 160  # of a text in a table
+_IMPORTED = "Nobody signed in to say this. The studio tells the members named; an answer of their own counts beside it."
 _ONE_SIDED = (
     "Nothing is held out: every segment comes from one recording, or from recordings that sound the same or belong together. "
     "What evaluate measures then says nothing about new sounds. Record a second take, or ingest it as one."
@@ -61,6 +63,9 @@ def render_report(seen: AnnotationReportData, settings: Settings, store: Store) 
     parts.append(html.render_section("Where members differ", _render_differences(seen, settings.players, store)))
     parts.append(html.render_section("The two sides", _render_split(seen)))
     parts.append(html.render_section("Captions", _render_captions(seen)))
+    if imported := [(m, _shorten_text(f), n) for m, files in count_imported(seen.said).items() for f, n in files.items()]:
+        table = html.render_table(("in the name of", "from the file", "answers"), imported)
+        parts.append(html.render_section("Taken in from files", html.join_markup(html.render_note(_IMPORTED), table)))
     if seen.left_out:
         shown = [(_shorten_text(where), _shorten_text(why)) for where, why in seen.left_out[:_ROWS]]
         parts.append(html.render_section(f"Left out ({len(seen.left_out)})", html.render_table(("what", "why"), shown)))

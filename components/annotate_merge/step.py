@@ -11,6 +11,7 @@ from pathlib import Path
 from audiotune import governance
 from audiotune.domain.dataset import Caption, DatasetRow
 from audiotune.domain.manifest import Manifest
+from audiotune.domain.member_notices import META, count_imported
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
 from audiotune.domain.vocabulary import FACETS, Vocabulary
@@ -67,7 +68,9 @@ def run_step(
     progress(0.7, "writing the report")
     data = report_module.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
     report.write_text(report_module.render_report(data, settings, store), encoding="utf-8")
-    frozen = Manifest("datasets", rows, {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key})
+    meta = {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key}
+    imported = count_imported(said.annotations)
+    frozen = Manifest("datasets", rows, {**meta, META: imported} if imported else meta)
     save_exports(store, frozen, group)
     key = frozen.save(store)
     frozen.write(dataset)

@@ -1,11 +1,13 @@
 """The agreement page: the members, the allowed uses of their recordings, each contribution, and the export of it."""
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from audiotune.domain.member_notices import MemberNotice, MemberNoticeReader
 from audiotune.errors import AudioTuneError
 from audiotune.governance import Agreement
 from audiotune.reporting.html import Markup, join_markup, tag
@@ -16,11 +18,13 @@ from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member
 from services.studio.releases import list_releases
 
+_NOTICES = 30  # shown at once
 _USES = {"store": "keep recordings", "train": "train on them", "release": "give releases out", "generate": "make new sounds"}
 
 
 def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
-    plan = gr.HTML(elem_id="at-agreement")
+    reader = MemberNoticeReader(context.store)
+    told, plan = gr.HTML(elem_id="at-told"), gr.HTML(elem_id="at-agreement")
     words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
     gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-intro")))
     weights = gr.Checkbox(label="with the weights of our releases (can be large)", value=False)
@@ -48,7 +52,32 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRef
         return render_message("Packed.", "good"), gr.DownloadButton(label, value=str(path), visible=True)
 
     pack.click(on_pack, [me, weights], [news, download])
-    return PageRefresh(lambda member: _render_agreement(context), [plan])
+    return PageRefresh(lambda member: (render_notices(context, reader, member), _render_agreement(context)), [told, plan])
+
+
+def render_notices(context: StudioContext, reader: MemberNoticeReader, member: str) -> Markup:
+    """What others did in the member's name; nothing where there is no such thing."""
+    if not member:
+        return Markup()
+    try:
+        names = {m.id: m.name for m in context.require_agreement().members}
+        notices = reader.list_notices(member)
+    except AudioTuneError as e:
+        return render_message(f"{e}.", "bad")
+    if not notices:
+        return Markup()
+    rows = [(f"{notice.time:%d %b %Y}", _describe_notice(notice, names)) for notice in notices[:_NOTICES]]
+    words = "What others said or did as you. If something is not so, tell an owner of the group."
+    more = f"The newest {_NOTICES} of {len(notices)}." if len(notices) > _NOTICES else ""
+    heads = (tag("h2", "In your name"), tag("p", f"{words} {more}".strip(), class_="at-intro"))
+    return join_markup(*heads, render_table(("When", "What"), rows))
+
+
+def _describe_notice(notice: MemberNotice, names: Mapping[str, str]) -> str:
+    files = ", ".join(notice.files[:3]) + (f" and {len(notice.files) - 3} more" if len(notice.files) > 3 else "")
+    if notice.annotations:
+        return f"{notice.annotations} annotations were taken in from the file {files} as yours"
+    return f"{names.get(notice.by, notice.by)} named you as a player when they uploaded {files}"
 
 
 def _render_agreement(context: StudioContext) -> Markup:

@@ -296,3 +296,8 @@ def test_imports_come_from_paths_and_from_the_store(made: DescribedStore, tmp_pa
     made.store.put("imports/b.csv", b"2")
     assert read_import(made.store, str(tmp_path / "a.csv")) == b"1"
     assert read_import(made.store, "imports/b.csv") == b"2"
+
+
+def test_what_comes_from_a_file_is_marked_with_it(made: DescribedStore) -> None:
+    found = only(take_in(made, f"segment,member,words\n{made.segments['jam/one.wav'][0].id},ana,dark\n"))
+    assert found.imported_from == "import"

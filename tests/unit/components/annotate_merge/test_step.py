@@ -13,6 +13,7 @@ from audiotune.domain import annotation, manifest
 from audiotune.domain.annotation import Annotation
 from audiotune.domain.dataset import DatasetRow
 from audiotune.domain.file_name_words import words_from_file_name
+from audiotune.domain.member_notices import MemberNoticeReader
 from audiotune.domain.vocabulary import Vocabulary
 from audiotune.errors import AgreementError, ConsentError, ManifestError, NotInStoreError, SourceError
 from audiotune.governance import Member, record_consent
@@ -335,3 +336,17 @@ def test_a_dataset_names_everybody_who_was_asked(made: DescribedStore, tmp_path:
     people = {row.recording_name: row.contributors for row in rows}
     assert people["2.wav"] == ("ana", "ben")
     assert people["ZOOM0007.wav"] == ("ana",)
+
+
+def test_what_was_imported_in_members_names_is_said_in_the_report_and_kept_for_them(made: DescribedStore, tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text(f"segment,member,words\n{made.segments['2.wav'][0].id},ben,like rain\n")
+    result, _, page = play(made, tmp_path, imports=[str(table)])
+    assert "Taken in from files" in page
+    assert "notes.csv" in page
+    (told,) = MemberNoticeReader(made.store).list_notices("ben")
+    assert (told.files, told.annotations) == (("notes.csv",), 1)
+    again, _, page = play(made, tmp_path)
+    assert again.parameters["dataset_key"] != result.parameters["dataset_key"]
+    assert "Taken in from files" not in page
+    assert "imported" not in manifest.fetch_manifest_meta(made.store, again.parameters["dataset_key"])
