@@ -76,11 +76,17 @@ def mix_to_mono(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     statistics = ChannelStatistics(frames.shape[1])
     statistics.add(frames)
     covariance = statistics.covariance
-    heard = float(np.vdot(mean, mean)) / len(frames)
-    if heard >= _LEAST_HEARD * np.trace(covariance) / frames.shape[1] ** 2:
-        return mean
-    signs = _add_channels(covariance, np.flatnonzero(covariance.diagonal() > 0), np.ones(len(covariance)))
-    return np.asarray(frames @ (signs / frames.shape[1]).astype(np.float32)[:, None], dtype=np.float32)
+    weights = choose_mono_weights(covariance)
+    return mean if (weights > 0).all() else np.asarray(frames @ weights[:, None], dtype=np.float32)
+
+
+def choose_mono_weights(covariance: NDArray[np.float64]) -> NDArray[np.float32]:
+    """[channels]: what the mono mix takes of each channel, see `mix_to_mono`. `covariance`: of the whole sound."""
+    channels = len(covariance)
+    if covariance.sum() >= _LEAST_HEARD * np.trace(covariance):  # the energy of the channels' sum
+        return np.full(channels, 1 / channels, np.float32)
+    signs = _add_channels(covariance, np.flatnonzero(covariance.diagonal() > 0), np.ones(channels))
+    return (signs / channels).astype(np.float32)
 
 
 def _mix_speakers(speakers: Sequence[str]) -> NDArray[np.float64] | None:

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile as sf
 import soxr
 
+from audiotune.audio.downmix import ChannelStatistics, choose_mix, choose_mono_weights
 from audiotune.audio.sound import Frames, Sound
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import NotInStoreError, SoundError
@@ -90,21 +91,37 @@ def _check_header(settings: GenerationSettings, file: sf.SoundFile, field: str) 
 
 
 def _read_blocks(file: sf.SoundFile, shape: tuple[int, int]) -> Sound:
-    """The frames that the header promises, at the shape's rate and channels: the same numbers as if the whole were read and resampled."""
+    """The frames that the header promises, at the shape's rate and channels: the same numbers as if the whole were mixed and resampled."""
     rate_hz, channels = shape
+    weights = _choose_weights(file, channels)
     out = np.empty((channels, math.ceil(file.frames * rate_hz / file.samplerate) + 1), np.float32)
     resampler = soxr.ResampleStream(file.samplerate, rate_hz, channels, dtype="float32", quality="HQ")
     done, left = 0, file.frames
     while left > 0:
         block: Frames = file.read(min(left, _BLOCK_FRAMES), dtype="float32", always_2d=True)
         left = left - len(block) if len(block) else 0  # fewer frames than promised
-        fitted = Sound(block.T, file.samplerate).to_channels(channels).data
+        fitted = block if weights is None else block @ weights.T
         if rate_hz != file.samplerate:
-            fitted = resampler.resample_chunk(np.ascontiguousarray(fitted.T), last=left <= 0).T
-        part = fitted[:, : out.shape[1] - done]
+            fitted = resampler.resample_chunk(np.ascontiguousarray(fitted), last=left <= 0)
+        part = fitted[: out.shape[1] - done].T
         out[:, done : done + part.shape[1]] = part
         done += part.shape[1]
     return Sound(out[:, :done], rate_hz)
+
+
+def _choose_weights(file: sf.SoundFile, channels: int) -> Frames | None:
+    """[channels, channels of the file]: how the file's channels are mixed; None where nothing is. Reads the file once."""
+    if file.channels == channels:
+        return None
+    if file.channels == 1:
+        return np.ones((channels, 1), np.float32)
+    statistics = ChannelStatistics(file.channels)
+    for block in file.blocks(_BLOCK_FRAMES, frames=file.frames, dtype="float32", always_2d=True):
+        statistics.add(block)
+    file.seek(0)
+    if channels == 2:
+        return np.array(choose_mix((), statistics.covariance)[0], np.float32)
+    return np.repeat(choose_mono_weights(statistics.covariance)[None], channels, axis=0)
 
 
 def _init_error(field: str, why: str) -> InitAudioError:

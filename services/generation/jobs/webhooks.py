@@ -145,8 +145,9 @@ class WebhookSender:
         return self
 
     def stop(self) -> None:
-        self._dead.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._dead.set()
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run_loop(self) -> None:
         while not self._dead.wait(self._settings.jobs_poll_s):
@@ -171,7 +172,7 @@ class WebhookSender:
             known = set(waiting)
             self._due = {marker: at for marker, at in self._due.items() if marker in known}
             for marker in interleave_members(waiting):
-                if len(self._at_work) >= _AT_ONCE:
+                if len(self._at_work) >= _AT_ONCE or self._dead.is_set():
                     break
                 own = sum(member == marker[1] for _, member, _ in self._at_work)
                 if marker in self._at_work or own >= _OF_A_MEMBER or marker[1:] in still_open or self._due.get(marker, now) > now:
