@@ -36,6 +36,7 @@ class Metrics:
         )
         self.queue_s = self._build_histogram("queue", "that a sound waited for the engine")
         self.generation_s = self._build_histogram("generation", "that a sound's batch was denoised")
+        self._trouble = Gauge("audio_tune_trouble", "1 for the class of what is wrong now", ["reason"], registry=self._registry)
         self._gauges = {name: Gauge(f"audio_tune_{name}", words, registry=self._registry) for name, words in _GAUGES.items()}
 
     def _build_histogram(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Histogram:
@@ -49,8 +50,11 @@ class Metrics:
         if status < 400:  # refusals are quick, and would add a series for every route that is asked for wrongly
             self._request_s.labels(route, method).observe(seconds)
 
-    def render_text(self, gauges: Mapping[str, float]) -> str:
-        """Everything that was counted, and the given values of the gauges."""
+    def render_text(self, gauges: Mapping[str, float], trouble: str = "") -> str:
+        """Everything that was counted, the given values of the gauges, and the class of what is wrong now, if anything is."""
+        self._trouble.clear()
+        if trouble:
+            self._trouble.labels(trouble).set(1)
         for name, value in gauges.items():
             self._gauges[name].set(value)
         return generate_latest(self._registry).decode()

@@ -7,7 +7,7 @@ import threading
 from services.generation.engine.work import LoadedRelease
 from services.generation.errors import NotReadyError, UnknownReleaseError
 
-NOTHING_YET = "nothing is registered under the alias"
+NOTHING_YET, _LOADING = "nothing is registered under the alias", "loading"
 
 
 class LoadedReleases:
@@ -22,7 +22,7 @@ class LoadedReleases:
         self._lock = threading.Lock()
         self._loaded: dict[str, LoadedRelease] = {}
         self.names: tuple[str, ...] = ()
-        self.trouble: dict[str, str] = {"": "loading"}
+        self.trouble: dict[str, str] = {"": _LOADING}
         self.exhausted = False
 
     @property
@@ -39,6 +39,11 @@ class LoadedReleases:
     def waits_for_first(self) -> bool:
         """The registry answers, and nothing was ever registered: nothing is wrong, there is just nothing to serve yet."""
         return not self.by_name and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
+
+    @property
+    def is_loading(self) -> bool:
+        """Nothing is served yet, and nothing is known to be wrong."""
+        return not self.by_name and set(self.trouble.values()) <= {_LOADING}
 
     @property
     def reason(self) -> str:

@@ -99,6 +99,8 @@ class ReleaseWatcher:
     def _report_trouble(self, name: str, e: Exception) -> None:
         if not isinstance(e, AudioTuneError):
             LOG.error("the release watcher failed%s", f" over {name}" if name else "", exc_info=e)
+        if not name and self._loaded_releases.trouble.get(name) != describe_error(e):
+            LOG.warning("not served, or not followed: %s", describe_error(e))
         self._loaded_releases.trouble[name] = describe_error(e)
 
     def _check_registry(self) -> None:
@@ -218,6 +220,7 @@ class ReleaseWatcher:
             except GovernanceError as e:
                 self._loaded_releases.drop(name)
                 self._loaded_releases.trouble[name] = str(e)
+                LOG.warning("%s is not served any more: %s", name, e)
                 # load asks for consent again before the same version comes back
                 self._remember_broken(name, loaded.release.version)
             except StoreError:

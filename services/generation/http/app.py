@@ -44,7 +44,11 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AudioTuneError)
     def answer_own_error(request: Request, e: AudioTuneError) -> JSONResponse:
-        return make_response(request, problem_from_error(e))
+        problem = problem_from_error(e)
+        if not hasattr(request.state, "member"):  # a stranger, or a member whose token could not be looked up
+            LOG.warning("%s: %s", problem.code, e)
+            problem.detail = "the service cannot answer now. Its log says why"
+        return make_response(request, problem)
 
     @app.exception_handler(RequestValidationError)
     def answer_invalid_request(request: Request, e: RequestValidationError) -> JSONResponse:

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from audiotune.access import tokens
 from audiotune.access.tokens import Scope
-from audiotune.errors import AccessError, ForbiddenError
+from audiotune.errors import AccessError, ForbiddenError, StoreError
 from audiotune.store.port import Store
 from services.generation.http.problems import ProblemError
 
@@ -27,6 +27,7 @@ class Authenticator:
 
         async def member(request: Request) -> str:
             if not self.members:
+                request.state.member = ANYONE
                 return ANYONE
             text = _read_bearer_token(request)
             try:
@@ -39,6 +40,14 @@ class Authenticator:
             return token.member
 
         return member
+
+    async def has_scope(self, request: Request, scope: Scope) -> bool:
+        """Whether the sender may do this; for routes that answer everybody, and say more to some."""
+        try:
+            await self.require_scope(scope)(request)
+        except (ProblemError, StoreError):
+            return False
+        return True
 
 
 def _read_bearer_token(request: Request) -> str:

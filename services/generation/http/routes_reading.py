@@ -20,9 +20,9 @@ from audiotune.errors import LineageError, NotInStoreError
 from audiotune.registry import releases as registry
 from services.generation.engine.release_catalogue import ReleaseCatalogue, ReleaseRegistry
 from services.generation.engine.sound_records import read_sound_record
-from services.generation.engine.work import LoadedRelease
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
+from services.generation.http.health import classify_trouble, describe_health
 from services.generation.http.problems import ProblemError
 from services.generation.http.responses import headers_from_record
 
@@ -72,9 +72,12 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
         _check_signature(request, bytes(await request_parsing.read_body(request, 100_000, context.settings.body_s)), context)
         return _trigger_check(context, listing)
 
-    @routes.get("/v1/health", summary="Ready or not, and why")
-    async def get_health() -> JSONResponse:
-        return JSONResponse(_describe_health(context), 200 if context.is_ready else 503)
+    @routes.get(
+        "/v1/health", summary="Ready or not, and the class of reason; with a token of the scope `releases` every reason in words"
+    )
+    async def get_health(request: Request) -> JSONResponse:
+        detailed = await context.authenticator.has_scope(request, "releases")
+        return JSONResponse(describe_health(context, detailed=detailed), 200 if context.is_ready else 503)
 
     @routes.get("/livez", include_in_schema=False)
     async def get_livez() -> PlainTextResponse:
@@ -86,7 +89,10 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
 
     @routes.get("/metrics", include_in_schema=False)
     async def get_metrics() -> Response:
-        return Response(context.engine.metrics.render_text(_read_gauges(context)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(
+            context.engine.metrics.render_text(_read_gauges(context), classify_trouble(context)),
+            media_type=CONTENT_TYPE_PLAIN_0_0_4,
+        )
 
     return routes
 
@@ -118,30 +124,6 @@ def _check_signature(request: Request, body: bytes, context: GenerationContext) 
     fresh = at.isascii() and at.isdigit() and len(at) < 12 and abs(time.time() - int(at)) < _FRESH_S
     if not hmac.compare_digest(given.encode(), right.encode()) or not fresh:
         raise ProblemError(401, "the signature does not fit", code="signature-invalid")
-
-
-def _describe_health(context: GenerationContext) -> dict[str, Any]:
-    loaded, current = context.engine.loaded_releases, context.engine.loaded_releases.default_release
-    jobs = context.job_worker.trouble
-    troubles = filter(None, (loaded.reason, context.release_watcher.silence_reason, f"jobs: {jobs}" if jobs else ""))
-    reason = "it is stopping" if context.stopping.is_set() else "; ".join(troubles)
-    body: dict[str, Any] = {"ready": context.is_ready, "reason": reason, "waiting": context.engine.queue_length}
-    if current is not None:
-        body |= _describe_loaded(current)
-        body["releases"] = [_describe_loaded(one) for one in loaded.by_name.values()]
-    return body
-
-
-def _describe_loaded(loaded: LoadedRelease) -> dict[str, Any]:
-    from audiotune.stable_audio import samplers
-
-    return {
-        "release": loaded.release.name,
-        "version": loaded.release.version,
-        "digest": loaded.release.digest,
-        "max_seconds": round(loaded.longest_s, 3),
-        "samplers": list(samplers.list_samplers(loaded.model.objective)) if loaded.model else [],
-    }
 
 
 def _read_gauges(context: GenerationContext) -> dict[str, float]:

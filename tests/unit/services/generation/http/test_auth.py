@@ -11,8 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from audiotune.access import tokens
+from audiotune.errors import ConsentError
 from audiotune.store import FolderStore
-from tests.fakes.in_process_service import InProcessService
+from tests.fakes.in_process_service import InProcessService, until
+from tests.fakes.memory_store import MemoryStore
 
 ASK = {"prompt": "a drone", "seconds": 0.2, "steps": 2, "seed": 7}
 CLOSED = [
@@ -82,6 +84,63 @@ def test_a_revoked_token_ends_within_two_seconds(store: FolderStore, http: TestC
         tokens.check_token(store, text, "read", datetime.now(UTC) + timedelta(seconds=2))
 
 
-def test_health_stays_open(http: TestClient) -> None:
-    assert http.get("/v1/health").status_code in (200, 503)
-    assert http.get("/metrics").status_code == 200
+def test_health_tells_strangers_a_class_of_reason_and_who_may_move_releases_all_of_it(store: FolderStore) -> None:
+    bench = InProcessService(store, members=True)
+    bench.loaded()
+    heads = {scope: bearer(tokens.issue_token(store, "ana", [scope], 1)) for scope in ("read", "generate", "releases", "admin")}
+    for head in ({}, bearer("x"), heads["read"], heads["generate"]):
+        answer = bench.client.get("/v1/health", headers=head)
+        assert answer.status_code == 200
+        assert set(answer.json()) == {"ready", "reason", "reason_class", "max_seconds", "samplers"}
+    assert bench.client.get("/v1/health", headers=heads["releases"]).json()["releases"][0]["version"] == "1"
+    bench.models.withdrawn = ConsentError("ana has withdrawn recording s3://secret-bucket/take-9")
+    until(lambda: bench.client.get("/v1/health").status_code == 503)
+    told = bench.client.get("/v1/health").json()
+    assert told == {"ready": False, "reason": "a release cannot be served", "reason_class": "release"}
+    for scope in ("releases", "admin"):
+        assert "secret-bucket" in bench.client.get("/v1/health", headers=heads[scope]).json()["reason"]
+    assert 'audio_tune_trouble{reason="release"} 1.0' in bench.client.get("/metrics").text
+    bench.stop()
+
+
+def test_what_withdraws_a_release_is_logged(store: FolderStore, caplog: pytest.LogCaptureFixture) -> None:
+    bench = InProcessService(store, members=True)
+    bench.loaded()
+    bench.models.withdrawn = ConsentError("ana has withdrawn")
+    until(lambda: "patch-bay is not served any more: ana has withdrawn" in caplog.text)
+    bench.stop()
+
+
+def test_an_outage_is_not_explained_to_who_has_shown_no_token() -> None:
+    store = MemoryStore()
+    bench = InProcessService(store, members=True)
+    bench.loaded()
+    good = bearer(tokens.issue_token(store, "ana", ["generate"], 1))
+    store.away = True
+    answer = bench.client.get("/v1/jobs", headers=bearer("at_" + "0" * 16 + "_" + "a" * 43))
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the service cannot answer now. Its log says why")
+    assert bench.client.get("/v1/health", headers=good).status_code == 200
+    store.away = False
+    assert bench.client.get("/v1/jobs", headers=good).status_code == 200
+    store.away = True
+    assert "the store does not answer" in bench.client.get("/v1/jobs", headers=good).json()["detail"]
+    store.away = False
+    bench.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda bench: bench.context.stopping.set(), "stopping"),
+        (lambda bench: setattr(bench.loaded_releases, "exhausted", True), "memory-full"),
+        (lambda bench: bench.loaded_releases.trouble.update({"patch-bay": "its newest version is broken"}), "release"),
+    ],
+)
+def test_the_classes_of_reason(store: FolderStore, change: Any, kind: str) -> None:
+    bench = InProcessService(store, members=True, poll_s=60)
+    assert bench.client.get("/v1/health").json()["reason_class"] in ("", "loading")
+    bench.loaded()
+    until(lambda: bench.client.get("/v1/health").json()["reason_class"] == "")
+    change(bench)
+    assert bench.client.get("/v1/health").json()["reason_class"] == kind
+    bench.stop()
