@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-User = Literal["studio", "generation", "pipelines", "registry", "governance", "erasure"]
+User = Literal["studio", "generation", "pipelines", "registry", "governance", "backup", "erasure"]
 Right = Literal["get", "list", "put", "delete", "erase"]
 Limit = Literal["jobs", "backups", "tests"]
 USERS: tuple[User, ...] = get_args(User)
@@ -326,7 +326,14 @@ IMPORTS = Prefix(
     changes=True,
 )
 MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"}, changes=True)
-BACKUPS = Prefix("backups/", "dumps of the registry's database", "registry", "registry", {"registry": "glp"}, "backups")
+BACKUPS = Prefix(
+    "backups/",
+    "dumps of the registry's database",
+    "the backup job, which is not the registry",
+    "the restore job",
+    {"backup": "glp"},
+    "backups",
+)
 KUBEFLOW = Prefix("kfp/", "artifacts and logs of Kubeflow's runs", "Kubeflow", "Kubeflow", {"pipelines": "glpd"}, changes=True)
 HELM_TEST = Prefix(
     "helm-test/", "a store of its own for `helm test`", "helm test", "helm test", {"pipelines": "glpd"}, "tests", changes=True

@@ -136,9 +136,9 @@ def _build_store_error(doing: str, e: ClientError) -> StoreError:
 
 
 def read_user_keys(folder: Path) -> dict[User, tuple[str, str]]:
-    """User -> (access key, secret key). Raises StoreError that names a missing file."""
+    """User -> (access key, secret key), of the users that have a folder. Raises StoreError that names a missing file."""
     keys: dict[User, tuple[str, str]] = {}
-    for name in USERS:
+    for name in (user for user in USERS if (folder / user).is_dir()):
         try:
             access, secret = ((folder / name / key).read_text().strip() for key in ("accesskey", "secretkey"))
         except OSError as e:
@@ -180,7 +180,10 @@ def _set_up_store(args: argparse.Namespace) -> None:
         print("lifecycle rules are in force")
     if args.users:
         server = admin.connect_admin()
-        for user, (access, secret) in read_user_keys(args.users).items():
+        keys = read_user_keys(args.users)
+        for user in (user for user in USERS if user not in keys):
+            print(f"user {user}: not made, {args.users} has no folder for it")
+        for user, (access, secret) in keys.items():
             admin.create_user(server, user, access, secret, admin.build_policy(user, name, prefix))
             print(f"user {user}: rights and key are in force")
     probe_store(open_store(args.store))

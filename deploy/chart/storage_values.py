@@ -30,6 +30,7 @@ class StoreUserSecretValues(ChartModel):
     pipelines: Name = Field(default="", description="empty takes objectStorage.external.secret")
     registry: Name = Field(default="", description="empty takes objectStorage.external.secret")
     governance: Name = Field(default="", description="empty takes objectStorage.external.secret")
+    backup: Name = Field(default="", description="empty takes objectStorage.external.secret")
     erasure: Name = Field(default="", description="empty takes objectStorage.external.secret")
 
 

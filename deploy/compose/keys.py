@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 # the store's administrator, its users (audiotune.store.layout.USERS), the database, what studio and governance service share
-SERVICES = ("root", "studio", "generation", "pipelines", "registry", "governance", "erasure", "database", "asks")
+SERVICES = ("root", "studio", "generation", "pipelines", "registry", "governance", "backup", "erasure", "database", "asks")
 VARIABLES = {
     "--database": ("PGPASSWORD",),
     "--asks": ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_STUDIO_KEY"),  # of the caller, of the service

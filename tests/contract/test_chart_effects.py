@@ -168,6 +168,7 @@ EFFECTS: dict[str, Effect] = {
     "objectStorage.external.secrets.pipelines": E("for-steps", '"store_secret": "for-steps"', EXTERNAL_STORE),
     "objectStorage.external.secrets.registry": E("for-mlflow", "name: for-mlflow, key: secretkey", EXTERNAL_STORE),
     "objectStorage.external.secrets.governance": E("for-consent", "name: for-consent, key: secretkey", EXTERNAL_STORE),
+    "objectStorage.external.secrets.backup": E("to-keep", "name: to-keep, key: secretkey", EXTERNAL_STORE),
     "objectStorage.external.secrets.erasure": E("to-erase", "name: to-erase, key: secretkey", EXTERNAL_STORE),
     "objectStorage.external.caConfigMap": E("home-ca", "configMap: {name: home-ca}", EXTERNAL_STORE),
     "objectStorage.external.pathStyle": E(False, "AUDIOTUNE_STORE_STYLE, value: virtual", EXTERNAL_STORE),

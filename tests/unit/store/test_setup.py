@@ -93,7 +93,10 @@ def may(user: User, action: str, key: str, prefix: str = "") -> bool:
         ("pipelines", "s3:GetObject", "access/accounts/ana.json", False),
         ("pipelines", "s3:PutObject", "helm-test/access/tokens/1.json", True),
         ("registry", "s3:PutObject", "mlflow/1/x", True),
-        ("registry", "s3:PutObject", "backups/database/x.dump", True),
+        ("registry", "s3:PutObject", "backups/database/x.dump", False),
+        ("registry", "s3:GetObject", "backups/database/x.dump", False),
+        ("backup", "s3:PutObject", "backups/database/x.dump", True),
+        ("backup", "s3:DeleteObject", "backups/database/x.dump", False),
         ("registry", "s3:DeleteObject", "backups/database/x.dump", False),
         ("registry", "s3:GetObject", "blobs/sha256/ab/x.flac", False),
         ("registry", "s3:ListBucket", "access/accounts/", False),
@@ -255,6 +258,9 @@ def test_keys_come_from_a_folder_for_each_user(tmp_path: Path) -> None:
     (tmp_path / "registry" / "secretkey").unlink()
     with pytest.raises(StoreError, match="no keys for the user registry"):
         setup.read_user_keys(tmp_path)
+    (tmp_path / "registry" / "accesskey").unlink()
+    (tmp_path / "registry").rmdir()
+    assert "registry" not in setup.read_user_keys(tmp_path), "a folder of 0.2 has no keys for the users that came later"
 
 
 def test_a_folder_needs_no_bootstrap(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -12,14 +12,14 @@
     - {name: tmp, mountPath: /tmp}
 {{- end -}}
 
-{{- /* root, verb (keep or fetch). */ -}}
+{{- /* root, verb (keep or fetch), user of the store where it is not `backup`. */ -}}
 {{- define "audio-tune.backup-container" -}}
 - name: {{ .verb }}
   {{- include "audio-tune.container-image" (dict "root" .root "image" "prepare") | nindent 2 }}
   command: [python, -m, audiotune.store.backup, {{ .verb }}, database, /work/database.dump]
   env:
     {{- include "audio-tune.common-env" .root | nindent 4 }}
-    {{- include "audio-tune.store-env" (dict "root" .root "user" "registry") | nindent 4 }}
+    {{- include "audio-tune.store-env" (dict "root" .root "user" (.user | default "backup")) | nindent 4 }}
   {{- include "audio-tune.locked" . | nindent 2 }}
   {{- include "audio-tune.resources" .root.Values.jobs.resources | nindent 2 }}
   volumeMounts:

@@ -28,7 +28,7 @@
 {{- dict "secrets" $secrets "volumes" $volumes | toPrettyJson -}}
 {{- end -}}
 
-{{- define "audio-tune.store-users" -}}studio,generation,pipelines,registry,governance,erasure{{- end -}}
+{{- define "audio-tune.store-users" -}}studio,generation,pipelines,registry,governance,backup,erasure{{- end -}}
 
 {{- /* Names the job may read. */ -}}
 {{- define "audio-tune.wanted-names" -}}
