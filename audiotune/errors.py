@@ -1,7 +1,7 @@
 """The family of errors of the library, the steps and the pipelines. Each error says what is wrong, where, and the cure.
 
 AudioTuneError
-├── GovernanceError ── AgreementError ConsentError LineageError
+├── GovernanceError ── AgreementError ConsentError LedgerError LineageError
 │   └── UnreadableAgreementError UnreadableConsentError
 ├── AccessError ── ForbiddenError
 ├── StoreError ── NotInStoreError AlreadyInStoreError DamagedBlobError
@@ -85,6 +85,10 @@ class UnreadableAgreementError(AgreementError):
 
 class UnreadableConsentError(ConsentError):
     """A contributor's newest record cannot be read: nobody knows what they agreed to."""
+
+
+class LedgerError(GovernanceError):
+    """The ledger cannot be read, or was changed by somebody: nobody knows what is allowed."""
 
 
 class LineageError(GovernanceError):

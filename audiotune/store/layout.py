@@ -199,6 +199,21 @@ CONSENTS = Prefix(
     _AGREED,
     keeps_old_versions=True,
 )
+LEDGER = Prefix(
+    "governance/ledger/",
+    "the ledger's events by number: all that was agreed, given, withdrawn and decided",
+    _DECIDES,
+    f"studio, generation, {_STEPS}",
+    _AGREED,
+    keeps_old_versions=True,
+)
+LEDGER_SNAPSHOTS = Prefix(
+    "governance/snapshots/",
+    "what the ledger's events add up to, by number; can be deleted at any time",
+    _DECIDES,
+    f"studio, generation, {_STEPS}",
+    _AGREED,
+)
 ACCOUNTS = Prefix(
     "access/accounts/",
     "members who sign in, their roles and hashed passwords",

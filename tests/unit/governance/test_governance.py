@@ -23,6 +23,7 @@ from audiotune.governance import (
 )
 from audiotune.governance.agreement import ALL_USES, Use
 from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.policy import REQUIRED_USES, Gate
 from audiotune.store import FolderStore
 from tests import REPOSITORY
@@ -97,10 +98,7 @@ class TestAgreement:
         second = first.model_copy(update={"version": 2, "group": "The Six"})
         publish_agreement(store, second)
         assert read_current_agreement(store) == second
-        assert [e.key for e in store.list("governance/agreements/")] == [
-            "governance/agreements/000001.json",
-            "governance/agreements/000002.json",
-        ]
+        assert open_ledger(store).read_state().agreements == {first.digest: 1, second.digest: 2}
 
     @pytest.mark.parametrize("version", [1, 2])
     def test_a_version_in_force_is_not_changed(self, store: FolderStore, version: int) -> None:
@@ -126,7 +124,7 @@ class TestConsent:
 
     def test_records_are_never_overwritten(self, store: FolderStore) -> None:
         keys = [record_consent(store, consent("ana", use)) for use in ("store", "train")]
-        assert keys == [f"governance/consents/{TAKE}/ana/0000000{number}.json" for number in (1, 2)]
+        assert keys == [f"governance/ledger/000000000{number}.json" for number in (3, 4)]  # opened, and put in force
         assert b'"store"' in store.get(keys[0])
 
     def test_standing_consent_is_written_once(self, store: FolderStore) -> None:

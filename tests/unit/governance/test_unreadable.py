@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audiotune.errors import AgreementError, ConsentError, UnreadableAgreementError, UnreadableConsentError
+from audiotune.errors import AgreementError, ConsentError, LedgerError, UnreadableAgreementError, UnreadableConsentError
 from audiotune.governance import (
     Consent,
     Member,
@@ -23,6 +23,15 @@ from tests.fakes.layout_store import LayoutStore
 
 TAKE, OTHER = digest("take"), digest("other")
 NUMBER_ONE = f"governance/consents/{TAKE}/ana/00000001.json"
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> FolderStore:
+    """A store of 0.2, without a ledger, in which ana agreed to everything."""
+    store = FolderStore(tmp_path / "earlier")
+    store.put("governance/agreements/000001.json", agreement().model_dump_json().encode())
+    store.put(NUMBER_ONE, consent("ana", *ALL_USES).to_bytes())
+    return store
 
 
 @pytest.fixture
@@ -77,27 +86,46 @@ NEWER = consent("ana", *ALL_USES).model_dump_json().replace('"basis"', '"colour"
 
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b"\xff\xfe", b"[]", NEWER, consent("ben", *ALL_USES).to_bytes(),
                                   consent("ana", *ALL_USES, recording=OTHER).to_bytes()])  # fmt: skip
-def test_a_record_that_cannot_be_read_closes_every_gate(store: FolderStore, data: bytes) -> None:
-    store.put(NUMBER_ONE, data)
+def test_a_record_that_cannot_be_read_closes_every_gate(earlier: FolderStore, data: bytes) -> None:
+    earlier.put(NUMBER_ONE, data)
     with pytest.raises(UnreadableConsentError, match="recording consent") as caught:
-        require_permission(store, "finetune", {TAKE: ["ana"]})
+        require_permission(earlier, "finetune", {TAKE: ["ana"]})
     assert caught.value.where == NUMBER_ONE
-    record_consent(store, consent("ana", *ALL_USES))  # the cure that it names
-    assert passes(store)
+    record_consent(earlier, consent("ben", *ALL_USES, recording=OTHER))  # it opens the ledger
+    assert not passes(earlier)
+    record_consent(earlier, consent("ana", *ALL_USES))  # the cure that it names
+    assert passes(earlier)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b"\xff", agreement().model_copy(update={"version": 7}).model_dump_json().encode(),
                                   agreement().model_dump_json().replace('"group"', '"colour":3,"group"').encode()])  # fmt: skip
-def test_an_agreement_that_cannot_be_read_closes_every_gate(store: FolderStore, data: bytes) -> None:
-    store.put("governance/agreements/000002.json", data)
-    with pytest.raises(UnreadableAgreementError, match="publish version 3") as caught:
-        require_permission(store, "finetune", {TAKE: ["ana"]})
+@pytest.mark.parametrize("opened", [False, True])
+def test_an_agreement_that_cannot_be_read_closes_every_gate(earlier: FolderStore, data: bytes, opened: bool) -> None:
+    earlier.put("governance/agreements/000002.json", data)
+    if opened:
+        record_consent(earlier, consent("ben", *ALL_USES, recording=OTHER))
+    with pytest.raises(UnreadableAgreementError, match="ublish version 3") as caught:
+        require_permission(earlier, "finetune", {TAKE: ["ana"]})
     assert caught.value.where == "governance/agreements/000002.json"
     third = agreement().model_copy(update={"version": 3})
     with pytest.raises(AgreementError, match="version 2 .* in force"):
-        publish_agreement(store, third.model_copy(update={"version": 2}))
-    publish_agreement(store, third)
-    assert read_current_agreement(store) == third
+        publish_agreement(earlier, third.model_copy(update={"version": 2}))
+    publish_agreement(earlier, third)
+    assert read_current_agreement(earlier) == third
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b"\xff\xfe", b"[]", b'{"kind": "party"}'])
+def test_an_event_that_cannot_be_read_closes_every_gate(store: FolderStore, data: bytes) -> None:
+    key = max(entry.key for entry in store.list("governance/ledger/"))
+    store.put(key, data)
+    fresh = FolderStore(store.root)  # another process; this one has read the event before
+    with pytest.raises(LedgerError, match="cannot be read") as caught:
+        require_permission(fresh, "finetune", {TAKE: ["ana"]})
+    assert caught.value.where == key
+    with pytest.raises(LedgerError):
+        read_current_agreement(fresh)
+    with pytest.raises(LedgerError):
+        record_consent(fresh, consent("ana"))
 
 
 def test_versions_are_numbers_and_not_text(store: FolderStore) -> None:

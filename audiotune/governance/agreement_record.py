@@ -1,0 +1,92 @@
+"""The group's agreement as data, and its file `agreement.toml`."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from audiotune.domain.frozen_model import FrozenModel
+from audiotune.domain.member import MemberId
+from audiotune.errors import AgreementError
+
+Use = Literal["store", "train", "release", "generate"]
+ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
+HIGHEST_VERSION = 999_999_999  # nine digits: a date as in 20260501 is a number that people choose
+
+
+class Member(FrozenModel):
+    """A person of the group.
+
+    Attributes:
+        id: short, small letters; used in files and annotations.
+        consents_to: uses that this member agrees to for all recordings they are heard in, unless a record differs.
+            Empty: each recording needs a consent record.
+        left: the member has left the group; their recordings pass no gate.
+    """
+
+    id: MemberId
+    name: str
+    consents_to: tuple[Use, ...] = ()
+    left: bool = False
+
+
+class Agreement(FrozenModel):
+    """What the group agreed on.
+
+    Attributes:
+        recordings_licence: SPDX id or words, among the members; default licence of their uploads.
+        accepted_licences: licences of recordings from elsewhere that may be ingested.
+        weights_licence: licence of the releases.
+        allowed_uses: the only uses of recordings; a member's consent cannot add one.
+        base_model_notices: base model name -> notice that a release on this base must carry.
+    """
+
+    group: str = Field(min_length=1)
+    version: int = Field(ge=1, le=HIGHEST_VERSION)
+    members: tuple[Member, ...] = Field(min_length=1)
+    recordings_licence: str = Field(min_length=1)
+    accepted_licences: tuple[str, ...] = ()
+    weights_licence: str = Field(min_length=1)
+    allowed_uses: tuple[Use, ...] = ALL_USES
+    base_model_notices: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check_unique_ids(self) -> Agreement:
+        counts = Counter(member.id for member in self.members)
+        twice = sorted(id for id, count in counts.items() if count > 1)
+        if twice:
+            raise ValueError(f"two members share the id {', '.join(twice)}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def find_member(self, id: str) -> Member | None:
+        return next((member for member in self.members if member.id == id), None)
+
+    def find_notice(self, base: str) -> str:
+        """The notice that a release on this base must carry; empty when the base requires none."""
+        return self.base_model_notices.get(base, "")
+
+
+def load_agreement(source: Path | bytes) -> Agreement:
+    """Reads `agreement.toml`. Raises AgreementError: no file, no TOML, or fields that do not fit, each named."""
+    where = str(source) if isinstance(source, Path) else "the agreement"
+    try:
+        data = tomllib.loads((source.read_bytes() if isinstance(source, Path) else source).decode())
+        return Agreement.model_validate(data)
+    except OSError as e:
+        raise AgreementError(
+            f"cannot read the agreement: {e.strerror}", where=where, cure="copy agreement.example.toml and fill it in"
+        ) from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise AgreementError(f"the agreement is no TOML: {e}", where=where, cure="mend the line it names") from e
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'agreement'}: {x['msg']}" for x in e.errors())
+        raise AgreementError(f"the agreement does not fit: {faults}", where=where, cure="mend the fields named") from e

@@ -1,0 +1,30 @@
+"""A kind of event: the model of its body, and what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from audiotune.domain.frozen_model import FrozenModel
+from audiotune.errors import GovernanceError
+from audiotune.governance.ledger.events import LedgerEvent
+from audiotune.governance.ledger.state import GovernanceState
+
+
+@dataclass(frozen=True)
+class EventKind:
+    """A kind. `apply(state, event, body)` raises GovernanceError where a rule forbids it, before it changes anything."""
+
+    body: type[FrozenModel]
+    apply: Callable[[GovernanceState, LedgerEvent, Any], None]
+
+
+def require_active_member(state: GovernanceState, id: str) -> str:
+    """The id. Raises GovernanceError: no member of the agreement in force, or one who has left."""
+    member = state.agreement.find_member(id) if state.agreement else None
+    if member is None:
+        raise GovernanceError(f"{id[:64]!r} is no member of the agreement in force", cure="the agreement names its members")
+    if member.left:
+        raise GovernanceError(f"{id} has left the group", cure="a new version of the agreement takes them in again")
+    return member.id

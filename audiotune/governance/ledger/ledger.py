@@ -1,0 +1,176 @@
+"""The ledger in a store: reads the state, and appends events.
+
+Events lie under consecutive numbers, each written only if its number is free: of two writers who act at once, one reads the other's
+event and decides anew. What a reader has folded is kept, so that a question costs one look for the next number. A reader trusts the
+hashes, which chain the events, and the service's signature of the newest one, which vouches for all before it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from audiotune.errors import AlreadyInStoreError, LedgerError, NotInStoreError
+from audiotune.governance.ledger.event_draft import EventDraft
+from audiotune.governance.ledger.events import (
+    LedgerEvent,
+    compute_event_digest,
+    is_signature_valid,
+    parse_event,
+    sign_event,
+)
+from audiotune.governance.ledger.fold import apply_event, change_state
+from audiotune.governance.ledger.import_earlier import draft_earlier_records
+from audiotune.governance.ledger.key_events import ServiceKeyAdded
+from audiotune.governance.ledger.keys import SigningKey, load_signing_key
+from audiotune.governance.ledger.state import GovernanceState, dump_state, parse_state
+from audiotune.store.layout import LEDGER, LEDGER_SNAPSHOTS
+from audiotune.store.port import Store
+
+SNAPSHOT_EVERY = 500  # events
+_TRIES = 200  # other writers may be first that often
+_SNAPSHOT = LEDGER_SNAPSHOTS.compile(r"(\d{10})\.json")
+
+
+class Ledger:
+    """The ledger of a store. One object for each store and process: see `open_ledger`.
+
+    Args:
+        store: holds it.
+        key: signs what this program takes in; None: this user's own key, made when it is first needed.
+        older_keys: the service's earlier keys, which introduce the present one.
+    """
+
+    def __init__(self, store: Store, key: SigningKey | None = None, older_keys: Iterable[SigningKey] = ()) -> None:
+        self._store, self._key, self._older_keys = store, key, tuple(older_keys)
+        self._state: GovernanceState | None = None
+        self._lock = threading.RLock()
+
+    def read_state(self) -> GovernanceState:
+        """The state after the newest event; do not change it. Raises LedgerError: it was damaged or changed."""
+        with self._lock:
+            state = self._state or self._load_snapshot()
+            moved = self._follow(state)
+            if moved is not state:
+                _check_newest(moved, self._store)
+            self._state = moved
+            return moved
+
+    def append(self, build: Callable[[GovernanceState], EventDraft | None]) -> LedgerEvent | None:
+        """Appends what `build` makes of the newest state; again with a newer one where another writer was first.
+
+        Raises GovernanceError: a rule forbids it. Returns None where `build` does.
+        """
+        if not self.read_state().in_force:
+            self._take_earlier_records()
+        return self._append_draft(build)
+
+    def _append_draft(self, build: Callable[[GovernanceState], EventDraft | None]) -> LedgerEvent | None:
+        for _ in range(_TRIES):
+            key = self._require_key(self.read_state())
+            state = self.read_state()
+            draft = build(state)
+            if draft is None:
+                return None
+            event = self._sign(state, key, draft)
+            change_state(state.copy(), event, event_key(event.number))
+            try:
+                self._store.put(event_key(event.number), event.to_bytes(), only_new=True)
+            except AlreadyInStoreError:
+                continue
+            if event.number % SNAPSHOT_EVERY == 0:
+                state = self.read_state()
+                self._store.put(LEDGER_SNAPSHOTS.key(f"{state.number:010d}.json"), dump_state(state))
+            return event
+        raise LedgerError("other events keep arriving", where=LEDGER.path, cure="try again in a moment")
+
+    def _take_earlier_records(self) -> None:
+        """Takes over what was there before the ledger. After a crash in the middle, everything once more."""
+        for draft in draft_earlier_records(self._store):
+            self._append_draft(lambda state, draft=draft: None if state.in_force else draft)  # type: ignore[misc]
+
+    def _require_key(self, state: GovernanceState) -> SigningKey:
+        """This program's key, which the ledger knows."""
+        if self._key is None:
+            self._key = load_signing_key()
+        if self._key.id not in state.service_keys:
+            known = next((older for older in self._older_keys if older.id in state.service_keys), self._key)
+            kind = "service_key_added" if state.number else "ledger_opened"
+            event = self._sign(state, known, EventDraft(kind, ServiceKeyAdded(key=self._key.public.hex())))
+            try:
+                self._store.put(event_key(event.number), event.to_bytes(), only_new=True)
+            except AlreadyInStoreError:
+                return self._require_key(self.read_state())
+        return self._key
+
+    def _sign(self, state: GovernanceState, key: SigningKey, draft: EventDraft) -> LedgerEvent:
+        return sign_event(
+            key,
+            number=state.number + 1,
+            previous=state.head,
+            time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+            kind=draft.kind,
+            by=draft.by,
+            via=draft.via,
+            body=draft.body.model_dump(mode="json", exclude_defaults=True),
+            member=draft.signature,
+        )
+
+    def _follow(self, state: GovernanceState) -> GovernanceState:
+        """The state moved on by all events after it; the same object where there are none."""
+        moved = state
+        while True:
+            key = event_key(moved.number + 1)
+            try:
+                data = self._store.get(key)
+            except NotInStoreError:
+                return moved
+            if moved is state:
+                moved = state.copy()
+            apply_event(moved, parse_event(data, key), compute_event_digest(data), key)
+
+    def _load_snapshot(self) -> GovernanceState:
+        """The newest snapshot that fits its event; else the empty state. Snapshots only save time."""
+        keys = [entry.key for entry in self._store.list(LEDGER_SNAPSHOTS.path) if _SNAPSHOT.fullmatch(entry.key)]
+        for key in reversed(keys):
+            try:
+                state = parse_state(self._store.get(key))
+                if compute_event_digest(self._store.get(event_key(state.number))) == state.head:
+                    return state
+            except (ValueError, NotInStoreError):
+                continue  # of another version, or of a ledger that was cut
+        return GovernanceState()
+
+
+def event_key(number: int) -> str:
+    """Store key of an event."""
+    return LEDGER.key(f"{number:010d}.json")
+
+
+_LEDGERS: weakref.WeakKeyDictionary[Store, Ledger] = weakref.WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def open_ledger(store: Store) -> Ledger:
+    """The ledger of a store, with what this process has read of it."""
+    with _LOCK:
+        return _LEDGERS.setdefault(store, Ledger(store))
+
+
+def set_signing_key(store: Store, key: SigningKey, older_keys: Iterable[SigningKey] = ()) -> Ledger:
+    """Lets this process sign what it appends to a store's ledger with this key: the governance service's own."""
+    with _LOCK:
+        _LEDGERS[store] = Ledger(store, key, older_keys)
+        return _LEDGERS[store]
+
+
+def _check_newest(state: GovernanceState, store: Store) -> None:
+    """Raises LedgerError: the newest event has no valid signature of a key that the ledger knows."""
+    key = event_key(state.number)
+    event = parse_event(store.get(key), key)
+    known = state.service_keys.get(event.signatures.service.key)
+    if known is None or not is_signature_valid(event.signatures.service, bytes.fromhex(known.public), event.signed_bytes()):
+        cure = "somebody wrote into the ledger: run `audiotune ledger verify`, and take out what it names"
+        raise LedgerError(f"event {state.number} is not signed by the service", where=key, cure=cure)

@@ -1,0 +1,81 @@
+"""What the ledger's events add up to: a pure fold, the same for whoever reads it.
+
+An event that breaks a rule (a vote after the end, a word of somebody who has left) changes nothing; its number and the reason are kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from audiotune.domain.frozen_model import FrozenModel
+from audiotune.domain.recording import Digest
+from audiotune.governance.agreement_record import Agreement
+from audiotune.governance.consent_record import Consent
+from audiotune.governance.ledger.events import FIRST
+
+
+class ServiceKey(FrozenModel):
+    """A key that takes events in. `introduced_by`: the key that vouched for it; its own id where none did."""
+
+    public: str  # 64 hexadecimal digits
+    introduced_by: str
+    number: int
+
+
+class MemberKey(FrozenModel):
+    """A member's key. `revoked`: number of the event that ended it; 0 while it counts."""
+
+    member: str
+    public: str
+    label: str = ""
+    number: int
+    revoked: int = 0
+
+
+@dataclass
+class GovernanceState:
+    """The state after event `number`, whose digest is `head`.
+
+    Attributes:
+        agreements: digest -> version; `agreement` is the one in force.
+        signatures: digest of an agreement -> member -> number of the event in which they signed it.
+        consents: recording -> contributor -> the record that counts. Inner mappings are replaced, never changed.
+        in_force: earlier records were taken over, so that this state counts.
+        unreadable_agreement: version of the newest earlier agreement where it could not be read; 0 otherwise.
+        rejected: (number, reason) of events that broke a rule.
+    """
+
+    number: int = 0
+    head: Digest = FIRST
+    in_force: bool = False
+    agreement: Agreement | None = None
+    unreadable_agreement: int = 0
+    agreements: dict[Digest, int] = field(default_factory=dict)
+    signatures: dict[Digest, dict[str, int]] = field(default_factory=dict)
+    consents: dict[Digest, dict[str, Consent]] = field(default_factory=dict)
+    service_keys: dict[str, ServiceKey] = field(default_factory=dict)
+    member_keys: dict[str, MemberKey] = field(default_factory=dict)
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+
+    def copy(self) -> GovernanceState:
+        """A copy whose collections can be changed without changing these."""
+        changed: dict[str, Any] = {
+            f.name: value.copy() for f in dataclasses.fields(self) if isinstance(value := getattr(self, f.name), dict | list)
+        }
+        return dataclasses.replace(self, **changed)
+
+
+_STATE: TypeAdapter[GovernanceState] = TypeAdapter(GovernanceState)
+
+
+def dump_state(state: GovernanceState) -> bytes:
+    return _STATE.dump_json(state)
+
+
+def parse_state(data: bytes) -> GovernanceState:
+    """Raises ValueError: no state of this version."""
+    return _STATE.validate_json(data)
