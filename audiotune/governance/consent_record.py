@@ -11,6 +11,9 @@ from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.governance.agreement_record import Use
 
+# Begins the basis of a record that takes the place of one that could not be read.
+UNREADABLE = "the earlier record cannot be read"
+
 
 class Consent(FrozenModel):
     """The uses of one recording that one contributor agrees to.

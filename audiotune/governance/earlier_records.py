@@ -18,7 +18,7 @@ from audiotune.domain.member import MEMBER_ID
 from audiotune.domain.recording import Digest
 from audiotune.errors import UnreadableAgreementError, UnreadableConsentError
 from audiotune.governance.agreement_record import Agreement
-from audiotune.governance.consent_record import Consent
+from audiotune.governance.consent_record import UNREADABLE, Consent
 from audiotune.store.layout import AGREEMENTS, CONSENTS
 from audiotune.store.port import Store
 
@@ -112,8 +112,8 @@ def iterate_earlier_consents(store: Store) -> Iterator[Consent]:
             try:
                 yield _read_counting(store, keys)
             except UnreadableConsentError as e:
-                basis = f"it could not be read when the ledger was opened: {e.where}"
-                yield Consent(recording=recording, contributor=contributor, uses=(), basis=basis[:300], agreement="0" * 64)
+                basis = f"{UNREADABLE}: {e.where}; record their consent anew: python -m audiotune.access recording consent"
+                yield Consent(recording=recording, contributor=contributor, uses=(), basis=basis, agreement="0" * 64)
 
 
 def list_consent_keys(store: Store, recording: Digest) -> dict[str, ConsentKeys]:

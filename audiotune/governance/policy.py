@@ -13,6 +13,7 @@ from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
 from audiotune.governance.consent import Consents, list_heard, read_consents
+from audiotune.governance.consent_record import UNREADABLE
 from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
@@ -127,6 +128,7 @@ def _list_missing(need: Use, consents: Consents, recording: Digest, contributor:
             like = consent.follows[:1] if consent else ()
             same = f" of recording {asked[:12]}, which sounds the same" if asked != recording else ""
             because = f": not named, but it sounds like recording {like[0][:12]}" if like else ""
-            yield f"{contributor} has not agreed to {need}{same}{because}"
+            unreadable = f": {consent.basis}" if consent and consent.basis.startswith(UNREADABLE) else ""
+            yield f"{contributor} has not agreed to {need}{same}{because}{unreadable}"
             return
         waiting += consent.follows if consent.heard else ()

@@ -213,6 +213,7 @@ LEDGER_SNAPSHOTS = Prefix(
     _DECIDES,
     f"studio, generation, {_STEPS}",
     _AGREED,
+    keeps_old_versions=True,
 )
 ACCOUNTS = Prefix(
     "access/accounts/",

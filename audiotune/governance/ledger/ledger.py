@@ -31,6 +31,7 @@ from audiotune.store.port import Store
 
 SNAPSHOT_EVERY = 500  # events
 _TRIES = 200  # other writers may be first that often
+_EVENT = LEDGER.compile(r"\d{10}\.json")
 _SNAPSHOT = LEDGER_SNAPSHOTS.compile(r"(\d{10})\.json")
 
 
@@ -147,6 +148,10 @@ class Ledger:
 def event_key(number: int) -> str:
     """Store key of an event."""
     return LEDGER.key(f"{number:010d}.json")
+
+
+def is_event_key(key: str) -> bool:
+    return _EVENT.fullmatch(key) is not None
 
 
 _LEDGERS: weakref.WeakKeyDictionary[Store, Ledger] = weakref.WeakKeyDictionary()

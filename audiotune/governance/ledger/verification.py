@@ -24,7 +24,7 @@ from audiotune.governance.ledger.events import (
     parse_event,
 )
 from audiotune.governance.ledger.fold import apply_event
-from audiotune.governance.ledger.ledger import event_key
+from audiotune.governance.ledger.ledger import event_key, is_event_key
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.layout import LEDGER
 from audiotune.store.port import Store
@@ -107,9 +107,11 @@ def verify_events(events: Iterable[tuple[str, bytes]], seen: Digest = "") -> Led
 def _follow_event(at: _Progress, key: str, data: bytes) -> bool:
     """Checks one event. False when nothing behind it can be trusted."""
     report, number = at.report, at.report.number + 1
+    if not is_event_key(key):
+        report.faults.append(f"{key} belongs to no event: take it away")
+        return True
     if key != event_key(number):
-        place = f"event {number} is missing" if key > event_key(number) else f"{key} belongs to no event"
-        report.faults.append(f"{place}: the ledger was cut, or something else lies there")
+        report.faults.append(f"event {number} is missing: the ledger was cut")
         return False
     try:
         if not is_canonical(data):

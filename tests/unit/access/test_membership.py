@@ -10,7 +10,7 @@ import pytest
 from audiotune.access import tokens
 from audiotune.access.__main__ import main
 from audiotune.access.membership import FRESH_S, find_membership
-from audiotune.errors import AccessError, ForbiddenError, UnreadableAgreementError
+from audiotune.errors import AccessError, ForbiddenError, LedgerError, UnreadableAgreementError
 from audiotune.governance import Member, publish_agreement, read_consents, read_current_agreement
 from audiotune.store import FolderStore
 from tests.fakes.described_store import agreement, digest
@@ -70,6 +70,15 @@ def test_who_is_in_no_agreement_makes_no_sounds(store: FolderStore) -> None:
 
 def test_an_agreement_that_cannot_be_read_lets_nobody_in(store: FolderStore) -> None:
     publish_agreement(store, agreement())
+    text = tokens.issue_token(store, "ana", ["generate"], 30, NOW)
+    store.put(max(entry.key for entry in store.list("governance/ledger/")), b"{")
+    with pytest.raises(LedgerError):
+        tokens.check_token(FolderStore(store.root), text, "generate", NOW)
+
+
+def test_an_earlier_agreement_that_cannot_be_read_lets_nobody_in(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "earlier")
+    store.put("governance/agreements/000001.json", agreement().model_dump_json().encode())
     text = tokens.issue_token(store, "ana", ["generate"], 30, NOW)
     store.put("governance/agreements/000002.json", b"{")
     with pytest.raises(UnreadableAgreementError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.annotate_merge.merge import Ballot
 from components.annotate_merge.settings import Settings
 from components.executor import StepResult, validate_settings
 from tests.fakes.described_store import DescribedStore, agreement, make_described_store, recording
+from tests.fakes.layout_store import LayoutStore
 
 
 def play(made: DescribedStore, folder: Path, **changes: Any) -> tuple[StepResult, list[DatasetRow], str]:
@@ -246,10 +248,11 @@ def test_no_consent_at_all_is_an_error_and_nothing_is_stored(tmp_path: Path) -> 
 
 
 def test_no_agreement(made: DescribedStore, tmp_path: Path) -> None:
-    for entry in list(made.store.list("governance/agreements/")):
+    for entry in list(made.store.list("governance/")):
         made.store.delete(entry.key)
+    fresh = dataclasses.replace(made, store=LayoutStore(made.store.root))  # another process
     with pytest.raises(AgreementError, match="no agreement"):
-        play(made, tmp_path)
+        play(fresh, tmp_path)
 
 
 def test_without_any_caption_there_is_no_dataset(tmp_path: Path) -> None:

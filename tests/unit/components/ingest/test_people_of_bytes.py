@@ -12,7 +12,7 @@ from audiotune.access.__main__ import main as access
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import MOST_CONTRIBUTORS, Recording
 from audiotune.errors import ConsentError, SourceError
-from audiotune.governance import Consent, read_consents, record_consent, require_permission
+from audiotune.governance import Consent, read_consents, read_current_agreement, record_consent, require_permission
 from audiotune.governance.policy import Gate
 from audiotune.store import FolderStore
 from tests.fakes.foreign_sounds import RATE, wave, write_wav
@@ -147,9 +147,15 @@ def test_a_stray_object_beside_the_manifests_stops_nothing(store: FolderStore, t
     assert bring(store, tmp_path / "bens", "ben").rows[0].id == take.id
 
 
-def test_a_damaged_record_refuses_its_file_with_the_cure(store: FolderStore, take: Recording, tmp_path: Path) -> None:
+def test_a_damaged_earlier_record_refuses_its_file_with_the_cure(store: FolderStore, take: Recording, tmp_path: Path) -> None:
+    current = read_current_agreement(store)
+    assert current is not None
+    for entry in list(store.list("governance/")):  # as with 0.2: no ledger yet
+        store.delete(entry.key)
+    store = LayoutStore(store.root)
+    FolderStore(store.root).put("governance/agreements/000001.json", current.model_dump_json().encode())
     key = f"governance/consents/{take.id}/ben/00000001.json"
-    store.put(key, b"{")
+    FolderStore(store.root).put(key, b"{")
     write_wav(tmp_path / "bens" / "another.wav", melody(4))
     _, manifest, report = ingest(store, tmp_path / "bens", contributors="ben")
     assert [row.name for row in manifest.rows] == ["another.wav"]
