@@ -16,10 +16,11 @@ from audiotune.access import accounts, owners, tokens
 from audiotune.access.accounts import Account
 from audiotune.access.tickets import FRESH_S, LIFE_S, SignInTicket, TicketSigner
 from audiotune.domain.frozen_model import FrozenModel
+from audiotune.domain.manifest import fetch_manifest, list_manifests
 from audiotune.domain.member import MemberId, require_member_id
-from audiotune.domain.recording import Digest
+from audiotune.domain.recording import Digest, Recording
 from audiotune.errors import AccessError, AgreementError, ForbiddenError
-from audiotune.governance import Agreement, Consent, read_current_agreement, record_consent
+from audiotune.governance import Agreement, Consent, read_consents, read_current_agreement, record_consent
 from audiotune.governance.agreement import Use
 from audiotune.governance.consent import record_decision
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
@@ -127,6 +128,9 @@ class StoreAccessWriter:
 
     def record_consent(self, ticket: str, recording: Digest, uses: tuple[Use, ...]) -> Consent:
         member = self._require_member(ticket)
+        if not self._is_named(recording, member):
+            cure = "an owner decides who is heard in it"
+            raise ForbiddenError("you are not named as a player of this recording", where=recording[:64], cure=cure)
         consent = Consent(
             recording=recording,
             contributor=member,
@@ -139,6 +143,7 @@ class StoreAccessWriter:
 
     def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
         owner = self.require_owner(ticket)
+        self._require_member(ticket)
         return record_decision(self._store, self._require_agreement(), recording, heard, owner, why)
 
     def require_owner(self, ticket: str) -> MemberId:
@@ -169,6 +174,15 @@ class StoreAccessWriter:
         if member.left:
             raise ForbiddenError("you have left the group", cure="ask an owner of the group")
         return member.id
+
+    def _is_named(self, recording: Digest, member: MemberId) -> bool:
+        """Whether a record or a manifest names the member: nobody closes the gates for what others play."""
+        if (recording, member) in read_consents(self._store, [recording]):
+            return True
+        manifests = (
+            fetch_manifest(self._store, e.key, "recordings", Recording) for e in list_manifests(self._store, "recordings")
+        )
+        return any(row.id == recording and member in row.contributors for manifest in manifests for row in manifest.rows)
 
     def _require_agreement(self) -> Agreement:
         agreement = read_current_agreement(self._store)

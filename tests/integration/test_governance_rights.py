@@ -35,7 +35,7 @@ from audiotune.store import open_store
 access = open_access_writer(open_store())
 found = access.verify_password("ana", os.environ["PASSWORD"])
 print(access.issue_token(found.ticket, ["generate"], 1))
-print(access.record_consent(found.ticket, "ab" * 32, ()).contributor)
+print(access.record_consent(found.ticket, os.environ["RECORDING"], ()).contributor)
 """
 
 
@@ -90,7 +90,12 @@ def test_ingest_and_a_member_write_by_the_service_and_only_by_it(
     code, owner, _ = run_as(users, "governance", ["-m", "audiotune.access", "first-owner", "ana", "--to", "-"])
     assert code == 0
     password = json.loads(owner)["password"]
-    code, told, said = run_as(users, "studio", ["-c", SIGN_IN], {**service.environment(STUDIO_KEY), "PASSWORD": password})
+    code, told, said = run_as(
+        users,
+        "studio",
+        ["-c", SIGN_IN],
+        {**service.environment(STUDIO_KEY), "PASSWORD": password, "RECORDING": consent.split("/")[2]},
+    )
     assert (code, told.splitlines()[1:]) == (0, ["ana"]), said
     assert len(list_keys(users, "access/tokens/")) == 2  # the first owner's, and the member's own
 

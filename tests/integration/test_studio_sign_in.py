@@ -12,6 +12,7 @@ import pytest
 
 from audiotune.access import accounts, tokens
 from audiotune.domain import annotation
+from audiotune.governance import read_consents
 from tests.fakes.seeded_store import Seeded, seed
 from tests.integration import test_studio_browser as browser
 
@@ -156,3 +157,23 @@ def test_an_owner_whom_the_agreement_does_not_name_is_told_so_and_makes_accounts
     page.one("#at-account-make").click()
     page.until(lambda: "Give ben this password" in page.text("#at-account-news"))
     assert accounts.verify_password(group.store, "ben", page.text("#at-account-news code")) is not None
+
+
+def test_a_member_takes_back_consent_to_one_recording(chromium: webdriver.Chrome, studio: str, group: Seeded) -> None:
+    page = browser.Page.on(chromium)
+    chromium.delete_all_cookies()
+    sign_in(page, studio, "ana")
+    page.until(lambda: page.text("#at-signed-in") == "Ana")
+    page.open_page("Agreement")
+    page.until(lambda: page.all("#at-consent-of input") and page.one("#at-consent-of input").is_displayed())
+    page.one("#at-consent-of input").send_keys("tuesday", browser.Keys.ENTER)
+    page.until(lambda: len(page.all("#at-consent-uses input:checked")) == 4)
+    for box in page.all("#at-consent-uses input"):
+        box.click()
+    page.one("#at-consent-record").click()
+    page.until(lambda: "Taken back" in page.text("#at-consent-news"))
+    if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
+        chromium.save_screenshot(f"{shots}/consent.png")
+    take = next(recording for recording in group.recordings if recording.name.startswith("tuesday"))
+    assert read_consents(group.store, [take.id])[take.id, "ana"].uses == ()
+    assert read_consents(group.store, [take.id])[take.id, "ben"].uses != ()

@@ -15,16 +15,17 @@ from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
 from services.studio.member_export import count_contribution, export_member_data
 from services.studio.pages import PageRefresh
+from services.studio.pages.consent_forms import USE_WORDS, ConsentForms
 from services.studio.pages.header import find_present_member
 from services.studio.releases import list_releases
 
 _NOTICES = 30  # shown at once
-_USES = {"store": "keep recordings", "train": "train on them", "release": "give releases out", "generate": "make new sounds"}
 
 
 def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     reader = MemberNoticeReader(context.store)
     told, plan = gr.HTML(elem_id="at-told"), gr.HTML(elem_id="at-agreement")
+    forms = ConsentForms(context) if context.requires_sign_in else None
     words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
     gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-intro")))
     weights = gr.Checkbox(label="with the weights of our releases (can be large)", value=False)
@@ -52,7 +53,12 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRef
         return render_message("Packed.", "good"), gr.DownloadButton(label, value=str(path), visible=True)
 
     pack.click(on_pack, [me, weights], [news, download])
-    return PageRefresh(lambda member: (render_notices(context, reader, member), _render_agreement(context)), [told, plan])
+
+    def load_values(member: str) -> tuple[Any, ...]:
+        own = forms.load_values(member) if forms else ()
+        return (render_notices(context, reader, member), _render_agreement(context), *own)
+
+    return PageRefresh(load_values, [told, plan, *(forms.outputs if forms else ())])
 
 
 def render_notices(context: StudioContext, reader: MemberNoticeReader, member: str) -> Markup:
@@ -96,7 +102,7 @@ def _render_agreement(context: StudioContext) -> Markup:
 
 
 def _render_terms(agreement: Agreement) -> Markup:
-    uses = ", ".join(_USES[use] for use in agreement.allowed_uses) or "nothing"
+    uses = ", ".join(USE_WORDS[use] for use in agreement.allowed_uses) or "nothing"
     facts = [
         ("The group may", uses),
         ("Recordings are", agreement.recordings_licence),

@@ -11,8 +11,9 @@ from audiotune.access.tickets import FRESH_S, LIFE_S
 from audiotune.access.writer import StoreAccessWriter
 from audiotune.errors import AccessError, ForbiddenError
 from audiotune.governance import publish_agreement, read_consents
+from audiotune.governance.consent import record_standing_consents
 from audiotune.store import FolderStore
-from tests.fakes.seeded_store import agreement
+from tests.fakes.seeded_store import agreement, seed
 
 PASSWORD = "patch cables"
 RECORDING = "ab" * 32
@@ -144,8 +145,29 @@ def test_who_left_or_is_no_member_gets_no_token(access: StoreAccessWriter, store
 
 
 def test_a_member_takes_back_their_own_consent_only(access: StoreAccessWriter, store: FolderStore) -> None:
+    record_standing_consents(store, agreement(), RECORDING, ["ana", "ben"])
     access.record_consent(sign_in(access, "ben"), RECORDING, ())
     newest = read_consents(store, [RECORDING])
-    assert {key: (record.uses, record.basis) for key, record in newest.items()} == {
-        (RECORDING, "ben"): ((), "studio, signed in as ben")
-    }
+    assert (newest[RECORDING, "ben"].uses, newest[RECORDING, "ben"].basis) == ((), "studio, signed in as ben")
+    assert newest[RECORDING, "ana"].uses == agreement().members[0].consents_to
+
+
+def test_nobody_closes_the_gates_for_a_recording_that_does_not_name_them(tmp_path: Path, clock: Clock) -> None:
+    group = seed(tmp_path / "seeded", segments_each=1, segment_s=0.3)
+    access = StoreAccessWriter(group.store, now=clock)
+    own, others = group.recordings[0].id, group.recordings[1].id  # ana and ben; chi
+    for recording in (others, "cd" * 32):
+        with pytest.raises(ForbiddenError, match="not named as a player"):
+            access.record_consent(access.vouch_for("ana"), recording, ())
+    group.store.delete(next(e.key for e in group.store.list(f"governance/consents/{own}/ana/")))
+    assert access.record_consent(access.vouch_for("ana"), own, ("store",)).uses == ("store",)  # the manifest names her
+
+
+def test_only_an_owner_of_the_group_decides_who_is_heard(access: StoreAccessWriter, store: FolderStore) -> None:
+    record_standing_consents(store, agreement(), RECORDING, ["ana", "ben"])
+    accounts.create_account(store, "keeper", PASSWORD, "owner", work=1)  # an owner whom the agreement does not name
+    for member, words in (("ben", "only owners"), ("keeper", "no member of the agreement")):
+        with pytest.raises(AccessError, match=words):
+            access.record_decision(sign_in(access, member), RECORDING, ["ana"], "a mix-up of takes")
+    access.record_decision(sign_in(access, "ana"), RECORDING, ["ana"], "a mix-up of takes")
+    assert read_consents(store, [RECORDING])[RECORDING, "ben"].heard is False

@@ -1,4 +1,4 @@
-"""The agreement page tells members what others did in their name."""
+"""The agreement page: members read what others did in their name, take back their consent, and owners decide who is heard."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed")
+import gradio as gr
+from starlette.requests import Request
+
+from audiotune.access import accounts
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.member_notices import META, MemberNoticeReader
 from audiotune.domain.recording import Recording
 from audiotune.domain.upload import Upload, UploadedFile
+from audiotune.governance import decide_policy, read_consents
 from services.studio.context import StudioContext, create_context
 from services.studio.pages.agreement import render_notices
+from services.studio.pages.consent_forms import ConsentForms
 from services.studio.settings import load_studio_settings
+from services.studio.sign_in.session_store import COOKIE, MEMBER_SCOPE_KEY
 from tests.fakes.seeded_store import Seeded, seed
 
 
@@ -39,3 +46,41 @@ def test_a_member_reads_who_named_them_and_what_was_imported_as_theirs(group: Se
     assert "and 2 more" in page
     assert "12 annotations were taken in from the file notes.csv as yours" in page
     assert render_notices(context, reader, "ana") == render_notices(context, reader, "") == ""
+
+
+def test_a_member_takes_back_consent_and_an_owner_decides_who_is_heard(group: Seeded, tmp_path: Path) -> None:
+    for member, role in (("ana", "owner"), ("ben", "member")):
+        accounts.create_account(group.store, member, "patch cables", role, work=1)
+    settings = load_studio_settings({}, store=group.store.url, access="members", work_folder=tmp_path / "work")
+    context = create_context(settings)
+    with gr.Blocks():
+        forms = ConsentForms(context)
+    take = group.recordings[0].id  # of ana and ben
+    ben = forms.load_values("ben")
+    assert [id for _, id in ben[0].choices] == [take]
+    assert [value.visible for value in (ben[2], forms.load_values("ana")[2])] == [False, True]
+    asks = signed_in(context, "ben")
+    assert forms._show_uses(take, asks)[0] == ["store", "train", "release", "generate"]
+    assert "Taken back" in forms._record(take, [], asks)
+    assert forms._show_uses(take, asks)[0] == []
+    assert "only owners" in forms._decide(take, ["ana"], "he was away", asks)
+    assert decide_now(group, take) == ["ben has not agreed to train"]
+    assert "Decided" in forms._decide(take, ["ana"], "he was away", signed_in(context, "ana"))
+    assert forms._show_heard(take)[0] == ["ana"]
+    assert decide_now(group, take) == []
+    assert "not signed in" in forms._record(take, [], signed_in(context, ""))
+
+
+def decide_now(group: Seeded, recording: str) -> list[str]:
+    """The objections at the gate of training."""
+    people = {recording: next(r.contributors for r in group.recordings if r.id == recording)}
+    consents = read_consents(group.store, people)
+    return list(decide_policy("annotate_merge", group.agreement, consents, people).reasons)
+
+
+def signed_in(context: StudioContext, member: str) -> gr.Request:
+    """The request of a browser in which a member has signed in with a password; "" for a browser without a session."""
+    found = context.access.verify_password(member, "patch cables") if member else None
+    session = context.sessions.begin(member, found.account.password, ticket=found.ticket) if found else "guessed"
+    scope = {"type": "http", "headers": [(b"cookie", f"{COOKIE}={session}".encode())], MEMBER_SCOPE_KEY: member}
+    return gr.Request(Request(scope), username=member)
