@@ -18,6 +18,7 @@ from pathlib import Path
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, NotInStoreError, StoreError
 from audiotune.stable_audio.hub import Hub, HuggingFace
+from audiotune.stable_audio.local_parts import require_allowed_types
 from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS, link_model_files
 from audiotune.store.cache_folder import choose_temporary_folder
 from audiotune.store.layout import BASES
@@ -131,7 +132,9 @@ def _mirror_from_hub(store: Store, name: str, hub: Hub) -> dict[str, str]:
         raise ModelError(f"{name} on Hugging Face is no stable-audio-tools model", cure=f"it needs {CONFIG} and {WEIGHTS}")
     with tempfile.TemporaryDirectory(prefix="audiotune-base-") as temporary:
         folder = Path(temporary)
-        for file in (CONFIG, weights, *(file for file in available if file.startswith("tokenizer/"))):
+        hub.download(name, CONFIG, folder)
+        require_allowed_types(json.loads((folder / CONFIG).read_bytes()), name)
+        for file in (weights, *(file for file in available if file.startswith("tokenizer/"))):
             hub.download(name, file, folder)
         _download_text_encoders(hub, folder)
         return _store_base(store, name, folder)

@@ -1,6 +1,5 @@
 """Loads a model from its config and a safetensors file."""
 
-import copy
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 from audiotune.errors import ModelError
 from audiotune.stable_audio import t5_text_encoder
 from audiotune.stable_audio.adapters import merge_adapter
+from audiotune.stable_audio.local_parts import forbid_downloads, localize_config
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS
 from audiotune.stable_audio.objective import is_rectified_flow
@@ -36,12 +36,13 @@ def load_model(
         precision: of the diffusion transformer; autoencoder and conditioners stay fp32.
 
     Raises:
-        ModelError: no such file, not safetensors, an unknown objective, or weights that do not fit the config.
+        ModelError: no such file, not safetensors, an unknown objective, weights that do not fit the config, or a part that would have to
+            be downloaded.
     """
     described, folder = _read_config(config)
     if weights is None and isinstance(config, Path) and config.is_dir():
         weights = config / WEIGHTS
-    described = _resolve_tokenizers(described, folder)
+    described = localize_config(described, folder)
     is_rectified_flow(described["model"].get("diffusion", {}).get("diffusion_objective", "v"))  # raises for an unknown objective
     model = _build_model(described, folder)
     if weights is not None:
@@ -77,7 +78,7 @@ def load_weights(model: Any, weights: Path) -> None:
 
 def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(config, dict):
-        return copy.deepcopy(config), _TINY_BASE
+        return config, _TINY_BASE
     file = config / CONFIG if config.is_dir() else config
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
@@ -90,20 +91,11 @@ def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
     return described, file.parent
 
 
-def _resolve_tokenizers(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Makes tokenizer folders given relative to the config absolute, in memory only."""
-    for conditioner in config["model"].get("conditioning", {}).get("configs", []):
-        name = conditioner.get("config", {}).get("tokenizer_name")
-        if name and (folder / name).is_dir():
-            conditioner["config"]["tokenizer_name"] = str((folder / name).resolve())
-    return config
-
-
 def _build_model(config: dict[str, Any], folder: Path) -> Any:
     create = import_factory().create_model_from_config
     bare, encoders = t5_text_encoder.extract_t5_encoders(config, folder)
     try:
-        with silence_output():
+        with silence_output(), forbid_downloads():
             model = create(bare)
             t5_text_encoder.insert_t5_encoders(model, encoders)
     except (KeyError, TypeError, AssertionError, NotImplementedError, ValueError, OSError) as e:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiotune.stable_audio.local_parts import find_text_encoder
+
 
 @dataclass(frozen=True, slots=True)
 class LocalT5Encoder:
@@ -17,27 +19,17 @@ class LocalT5Encoder:
 
 
 def extract_t5_encoders(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[LocalT5Encoder]]:
-    """The config with a placeholder for each T5 conditioner whose encoder is in `folder`, and these encoders.
-
-    The encoder of "google/t5-v1_1-xl" is searched in `folder`/text_encoder/ and in `folder`, by its full and its last name.
-    stable-audio-tools loads any other encoder from the hub's cache.
-    """
+    """The config with a placeholder for each T5 conditioner, and the encoders, which are in `folder`. Raises ModelError."""
     bare = copy.deepcopy(config)
     encoders = []
     conditioning = bare["model"].get("conditioning", {})
     for conditioner in conditioning.get("configs", []):
         if conditioner["type"] != "t5":
             continue
-        local = _find_encoder_folder(folder, str(conditioner["config"].get("t5_model_name", "t5-base")))
-        if local is not None:
-            encoders.append(LocalT5Encoder(conditioner["id"], local, dict(conditioner["config"]), int(conditioning["cond_dim"])))
-            conditioner.update(type="number", config={"min_val": 0, "max_val": 1})
+        local = find_text_encoder(folder, str(conditioner["config"].get("t5_model_name", "t5-base")))
+        encoders.append(LocalT5Encoder(conditioner["id"], local, dict(conditioner["config"]), int(conditioning["cond_dim"])))
+        conditioner.update(type="number", config={"min_val": 0, "max_val": 1})
     return bare, encoders
-
-
-def _find_encoder_folder(folder: Path, name: str) -> Path | None:
-    places = [place / part for place in (folder / "text_encoder", folder) for part in (name, name.split("/")[-1])]
-    return next((place for place in places if (place / "config.json").is_file()), None)
 
 
 def insert_t5_encoders(model: Any, encoders: list[LocalT5Encoder]) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from audiotune.stable_audio.local_parts import SPECTRAL
+
 _FACTORY = "stable_audio_tools.models.factory"
-SPECTRAL = "audiotune_spectral"  # our pretransform type
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     configure_proxies()
+    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"  # a release is served from the store alone
     if args.store:
         os.environ["AUDIOTUNE_STORE"] = args.store
     if not os.environ.get("AUDIOTUNE_STORE"):

@@ -330,6 +330,15 @@ def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:
     assert generate_sounds(model, [SamplingRequest("low drone", seconds=0.2, steps=2)])[0].frames == 3200
 
 
+def test_a_tokenizer_that_is_named_by_a_hub_name_is_taken_from_the_folder(tmp_path: Path) -> None:
+    shutil.copytree(TINY / "tokenizer", tmp_path / "text_encoder" / "words")
+    config = make_random_config()
+    config["model"]["conditioning"]["configs"][0]["config"]["tokenizer_name"] = "someone/words"
+    (tmp_path / "model_config.json").write_text(json.dumps(config))
+    model = load_model(tmp_path / "model_config.json")
+    assert conditioning.embed_prompts(model, ["low drone"], [1.0])["prompt"][0].shape[:2] == (1, 24)
+
+
 def test_upstreams_own_factory_builds_the_tiny_base() -> None:
     program = """
 import json, os, audiotune.stable_audio

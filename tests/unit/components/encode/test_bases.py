@@ -10,6 +10,7 @@ import pytest
 from audiotune.audio.sound import Sound
 from audiotune.errors import ModelError, SourceError
 from audiotune.stable_audio.base_models import locate_encoder_folder, resolve_base
+from audiotune.stable_audio.local_parts import localize_config
 from audiotune.store import FolderStore
 from components.encode.step import cut_parts
 from tests.fakes.hub import FakeHub
@@ -50,6 +51,22 @@ def test_a_model_is_downloaded_once_with_its_text_encoder(tmp_path: Path) -> Non
     again = resolve_base(store, OPEN, FakeHub({}))  # a hub without anything: nothing is asked for
     assert again.digest == first.digest
     assert again.files == first.files
+
+
+def test_a_base_that_would_download_or_unpickle_its_parts_is_refused_before_its_weights_are_fetched(tmp_path: Path) -> None:
+    network = FakeHub({OPEN: {"model_config.json": config({"id": "prompt", "type": "clap_text"}), "model.safetensors": b"open"}})
+    with pytest.raises(ModelError, match="a conditioner of type 'clap_text' is not allowed in stabilityai/"):
+        resolve_base(FolderStore(tmp_path), OPEN, network)
+    assert network.downloads == [f"{OPEN}/model_config.json"]
+
+
+def test_a_mirrored_base_finds_the_tokenizer_that_its_config_names_at_the_hub(tmp_path: Path) -> None:
+    lut = {"id": "prompt", "type": "lut", "config": {"tokenizer_name": "someone/words"}}
+    files = {"model_config.json": config(lut), "model.safetensors": b"open"}
+    base = resolve_base(FolderStore(tmp_path), OPEN, FakeHub({OPEN: files, "someone/words": {"tokenizer.json": b"{}"}}))
+    local = localize_config(json.loads((base.folder / "model_config.json").read_bytes()), base.folder)
+    found = Path(local["model"]["conditioning"]["configs"][0]["config"]["tokenizer_name"])
+    assert [path.name for path in found.iterdir()] == ["tokenizer.json"]
 
 
 def test_the_digest_is_of_all_that_is_heard(tmp_path: Path) -> None:
