@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import math
 
-from audiotune.errors import AudioTuneError, DamagedBlobError, GenerationError, NotInStoreError, RegistryError, StoreError
+from audiotune.errors import (
+    AudioTuneError,
+    DamagedBlobError,
+    GenerationError,
+    GovernanceError,
+    NotInStoreError,
+    RegistryError,
+    StoreError,
+    UnreadableAgreementError,
+    UnreadableConsentError,
+)
 
 
 class RequestError(GenerationError):
@@ -104,7 +114,13 @@ class DamagedJobError(GenerationError):
 
 def is_outage(e: BaseException) -> bool:
     """Whether registry or store could not be asked: nothing is wrong with what was asked for, and it can be tried again."""
-    return isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)
+    away = isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)
+    return away or isinstance(e, UnreadableAgreementError | UnreadableConsentError)
+
+
+def is_refusal(e: BaseException) -> bool:
+    """Whether the group says no. A record that cannot be read says neither yes nor no, as a store that is away."""
+    return isinstance(e, GovernanceError) and not isinstance(e, UnreadableAgreementError | UnreadableConsentError)
 
 
 def describe_error(e: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -19,6 +20,7 @@ from audiotune.stable_audio.adapters import Adapter
 from services.generation.engine.adapters import AdapterSource
 from services.generation.engine.release_watcher import ReleaseSource
 from services.generation.engine.work import LoadedRelease
+from services.generation.errors import is_refusal
 
 RATE_HZ = 44_100
 
@@ -76,7 +78,7 @@ class FakeModels(ReleaseSource, AdapterSource):
         others: further releases, name -> version.
         away: the registry does not answer.
         roomy: whether memory holds two versions at once.
-        kept: what the local cache holds.
+        kept: what the local cache holds; it is good for grace_s after it was kept while nobody can be asked.
         adapters: registered adapters, newest version last; the alias points to that one.
         candidates: release name -> version under the alias candidate.
         unfit: digests of adapters that have other layers than the model.
@@ -91,6 +93,7 @@ class FakeModels(ReleaseSource, AdapterSource):
         self.others: dict[str, str | None] = {}
         self.away, self.roomy = False, True
         self.kept: list[Release] = []
+        self.kept_at, self.grace_s = time.monotonic(), 3600.0
         self.adapters: list[Release] = [an_adapter("grit"), an_adapter("tape")]
         self.unfit, self.refused = set[str](), set[str]()
         self.candidates: dict[str, str] = {}
@@ -146,10 +149,19 @@ class FakeModels(ReleaseSource, AdapterSource):
 
     def cache_release(self, release: Release) -> None:
         self.kept.append(release)
+        self.kept_at = time.monotonic()
+
+    def forget_release(self, release: Release) -> None:
+        self.kept = [kept for kept in self.kept if kept.name != release.name]
 
     def load_cached(self) -> list[LoadedRelease]:
         if not self.kept:
             raise AudioTuneError("nothing was served here before")
+        try:
+            self.require_consent(self.kept[-1])
+        except AudioTuneError as e:
+            if is_refusal(e) or time.monotonic() - self.kept_at > self.grace_s:
+                raise
         return [a_loaded(self.kept[-1].version, self.kept[-1].name)]
 
 

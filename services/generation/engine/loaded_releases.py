@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 
 from services.generation.engine.work import LoadedRelease
 from services.generation.errors import NotReadyError, UnknownReleaseError
@@ -16,6 +18,7 @@ class LoadedReleases:
     Attributes:
         trouble: release name -> why it, or its newest version, is not served; "" as name: why nothing is known at all.
         exhausted: the last work found no memory; not ready until a sound was made again.
+        fresh_s: how long after the store's last yes a release is served at most, whoever else is stuck.
     """
 
     def __init__(self) -> None:
@@ -24,11 +27,13 @@ class LoadedReleases:
         self.names: tuple[str, ...] = ()
         self.trouble: dict[str, str] = {"": _LOADING}
         self.exhausted = False
+        self.fresh_s = math.inf
 
     @property
     def default_release(self) -> LoadedRelease | None:
         with self._lock:
-            return next((self._loaded[name] for name in self.names if name in self._loaded), None)
+            found = (self._loaded[name] for name in self.names if name in self._loaded)
+            return next((loaded for loaded in found if self._is_fresh(loaded)), None)
 
     @property
     def by_name(self) -> dict[str, LoadedRelease]:
@@ -71,10 +76,14 @@ class LoadedReleases:
         if found is None and name and served and name not in self.names:
             bound = f"one of {', '.join(served)}"
             raise UnknownReleaseError(f"release {name[:80]!r} is not served", where="release", cure=bound)
-        if found is None:
-            raise NotReadyError(f"no release is served: {self.trouble.get(name or '') or self.reason}", cure="see /v1/health")
+        if found is None or not self._is_fresh(found):
+            why = self.trouble.get(name or "") or self.reason or "nobody can be asked whether everybody agrees"
+            raise NotReadyError(f"no release is served: {why}", cure="see /v1/health")
         return found
 
     def loaded_for(self, asked: LoadedRelease) -> LoadedRelease:
         """The release itself while it is in memory, else the version that took its place. Raises NotReadyError."""
-        return asked if asked.model is not None else self.get(asked.release.name)
+        return asked if asked.model is not None and self._is_fresh(asked) else self.get(asked.release.name)
+
+    def _is_fresh(self, loaded: LoadedRelease) -> bool:
+        return time.monotonic() - loaded.agreed_at <= self.fresh_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from audiotune import governance
 from audiotune.domain.lineage import require_lineage
 from audiotune.domain.release import Release
-from audiotune.errors import GenerationError, ModelError, RegistryError, StoreError
+from audiotune.errors import AudioTuneError, GenerationError, ModelError, RegistryError
 from audiotune.registry import releases
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.cache_folder import choose_cache_folder
@@ -19,6 +20,7 @@ from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterSource
 from services.generation.engine.release_watcher import ReleaseSource
 from services.generation.engine.work import LoadedRelease
+from services.generation.errors import is_refusal
 from services.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
@@ -101,6 +103,10 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         with suppress(OSError):  # a release is served, too, where the cache cannot be written
             write_atomic_file(self._cache_path(release.name), release.model_dump_json())
 
+    def forget_release(self, release: Release) -> None:
+        with suppress(OSError):
+            self._cache_path(release.name).unlink(missing_ok=True)
+
     def load_cached(self) -> list[LoadedRelease]:
         found = [loaded for path in self._cache_paths() if (loaded := self._load_from_cache(path)) is not None]
         if not found:
@@ -114,15 +120,24 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return paths if len(paths) == 1 else []
 
     def _load_from_cache(self, path: Path) -> LoadedRelease | None:
-        """The store has the weights in its local cache. Consent can only be checked again when the store is back, but a withdrawal
-        that can be read counts."""
+        """The store has the weights in its local cache. While the store cannot say who agrees, its last yes counts for `grace_s`, across
+        restarts: the file is written at each yes."""
         try:
             release = Release.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return None
-        with suppress(StoreError):  # the store is away: the last answer was yes, or the release would not be in the cache
+        agreed_s = 0.0
+        try:
             self.require_consent(release)
-        return self._open_release(release)
+        except AudioTuneError as e:
+            agreed_s = time.time() - path.stat().st_mtime  # the last answer was yes, or the release would not be in the cache
+            if is_refusal(e):
+                self.forget_release(release)
+            if is_refusal(e) or not 0 <= agreed_s <= self._settings.grace_s:
+                raise
+        loaded = self._open_release(release)
+        loaded.agreed_at -= agreed_s
+        return loaded
 
     def _cache_path(self, name: str) -> Path:
         store = "".join(c if c.isalnum() else "-" for c in self._store.url)[-80:]

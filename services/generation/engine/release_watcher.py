@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from audiotune.domain.release import Release
-from audiotune.errors import AudioTuneError, GenerationError, GovernanceError, RegistryError, StoreError
+from audiotune.errors import AudioTuneError, GenerationError, RegistryError, StoreError
+from services.generation.engine.consent_watch import ConsentWatch
 from services.generation.engine.engine import Engine, Generate
 from services.generation.engine.loaded_releases import NOTHING_YET
 from services.generation.engine.work import LoadedRelease
@@ -42,7 +43,10 @@ class ReleaseSource(Protocol):
         """Whether memory holds the new version beside the old one."""
 
     def cache_release(self, release: Release) -> None:
-        """Keeps it in the local cache as the last good one of its name."""
+        """Keeps it in the local cache as the last good one of its name, to which everybody agrees now."""
+
+    def forget_release(self, release: Release) -> None:
+        """Removes it from the local cache: somebody does not agree."""
 
     def load_cached(self) -> list[LoadedRelease]:
         """The last good releases from the local cache, loaded, the default first. Raises AudioTuneError when there are none."""
@@ -55,26 +59,34 @@ class ReleaseWatcher:
         self._settings, self._source, self._engine, self._generate = settings, models, engine, generate
         self._loaded_releases = engine.loaded_releases
         self._broken: dict[tuple[str, str], tuple[float, float]] = {}  # version -> when to try again, after how long
-        self._consent_at = self._agreed_at = time.monotonic()
         self._asked_at = 0.0  # when a question was put that is not answered yet
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run_loop, daemon=True, name="following")
+        # load asks for consent again before a stopped version comes back
+        self._consent = ConsentWatch(
+            settings,
+            models,
+            self._loaded_releases,
+            lambda loaded: self._remember_broken(loaded.release.name, loaded.release.version),
+        )
         self.swaps = {"done": 0, "broken": 0}
 
     def start(self) -> ReleaseWatcher:
         self._thread.start()
+        self._consent.start()
         return self
 
     def stop(self) -> None:
         self._stopped.set()
         self._wake.set()
+        self._consent.stop()
 
     @property
     def silence_reason(self) -> str:
-        """The reason while the registry, or the store asked for consent, does not answer; else ""."""
-        began = self._asked_at
-        silent_s = time.monotonic() - began if began else 0.0
-        return f"registry and store have not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
+        """The reason while the registry, or the store asked for consent, does not answer or gives no clear answer; else ""."""
+        silent_s = max(time.monotonic() - began if began else 0.0 for began in (self._asked_at, self._consent.asked_at))
+        silence = f"registry and store have not answered for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
+        return "; ".join(filter(None, (silence, self._consent.doubt)))
 
     def check_now(self) -> None:
         """An alias may have moved: looks at once."""
@@ -93,7 +105,7 @@ class ReleaseWatcher:
             self._loaded_releases.trouble.pop("", None)
         except Exception as e:
             self._report_trouble("", e)
-            if isinstance(e, RegistryError | StoreError):
+            if is_outage(e) or isinstance(e, RegistryError | StoreError):
                 self._load_last_good()
 
     def _report_trouble(self, name: str, e: Exception) -> None:
@@ -115,7 +127,6 @@ class ReleaseWatcher:
                 self._loaded_releases.trouble[name] = NOTHING_YET
             else:
                 self._follow_version(name, version)
-        self._ask_consent()
 
     def _time_question(self, question: Callable[[], T]) -> T:
         self._asked_at = time.monotonic()
@@ -207,24 +218,3 @@ class ReleaseWatcher:
             self._loaded_releases.names = tuple(loaded.release.name for loaded in found)
         except Exception as e:
             self._report_trouble("", e)
-
-    def _ask_consent(self) -> None:
-        """Stops a release when a contributor withdrew, and all of them when consent could not be checked for too long."""
-        now = time.monotonic()
-        if now - self._consent_at < self._settings.consent_s:
-            return
-        self._consent_at = now
-        for name, loaded in self._loaded_releases.by_name.items():
-            try:
-                self._time_question(lambda release=loaded.release: self._source.require_consent(release))  # type: ignore[misc]
-            except GovernanceError as e:
-                self._loaded_releases.drop(name)
-                self._loaded_releases.trouble[name] = str(e)
-                LOG.warning("%s is not served any more: %s", name, e)
-                # load asks for consent again before the same version comes back
-                self._remember_broken(name, loaded.release.version)
-            except StoreError:
-                if now - self._agreed_at > self._settings.grace_s:
-                    self._loaded_releases.drop(name)
-                raise
-        self._agreed_at = now

@@ -16,11 +16,16 @@ from services.generation.engine.schedule import QueueEntry
 
 @dataclass(eq=False)
 class LoadedRelease:
-    """A release in memory. `model` becomes None when it had to make room for a newer version."""
+    """A release in memory. `model` becomes None when it had to make room for a newer version.
+
+    Attributes:
+        agreed_at: on the monotonic clock: when the store last said that everybody who is heard in it agrees.
+    """
 
     release: Release
     model: Any  # audiotune.stable_audio.load.StableAudio
     longest_s: float = 0.0
+    agreed_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.longest_s = float(self.model.window_frames / self.model.sample_rate_hz)

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from audiotune.access import tokens
 from audiotune.access.tokens import Scope
-from audiotune.errors import AccessError, ForbiddenError, StoreError
+from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
 from audiotune.store.port import Store
 from services.generation.http.problems import ProblemError
 
@@ -45,7 +45,7 @@ class Authenticator:
         """Whether the sender may do this; for routes that answer everybody, and say more to some."""
         try:
             await self.require_scope(scope)(request)
-        except (ProblemError, StoreError):
+        except (ProblemError, AudioTuneError):
             return False
         return True
 
