@@ -1,4 +1,4 @@
-"""The command line: `audiotune generate "low metallic drone" --seconds 4 --out drone.wav`, or `python -m audiotune.cli`."""
+"""The command line: `audiotune generate "low metallic drone" --seconds 4 --out drone.wav`, `audiotune ledger verify`."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from audiotune.client import Client, RemoteJob
 from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
+from audiotune.governance.ledger.commands import add_ledger_commands
 from audiotune.outside.proxies import configure_proxies
 from audiotune.store.atomic_files import write_atomic_file
 
@@ -20,22 +21,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 failed with one sentence on stderr, 130 stopped by Ctrl-C."""
     args = _build_parser().parse_args(arguments)
     configure_proxies()
-    client = Client(args.url, args.token)
     try:
-        for path in _generate_sounds(client, args):
-            print(path)
+        return int(args.run(args))
     except AudioTuneError as e:
         print(f"audiotune: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases.")
-    verbs = parser.add_subparsers(required=True, metavar="generate")
+    parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
+    verbs = parser.add_subparsers(required=True, metavar="generate | ledger")
+    add_ledger_commands(
+        verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")
+    )
     generate = verbs.add_parser("generate", help="a sound from words")
+    generate.set_defaults(run=_generate_sounds)
     generate.add_argument("prompt")
     generate.add_argument("--out", type=Path, help="file to write (default: words of the prompt and the seed)")
     for name, kind, meaning in (
@@ -79,9 +81,9 @@ def _parse_adapter(text: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in grit=0.7") from None
 
 
-def _generate_sounds(client: Client, args: argparse.Namespace) -> list[Path]:
-    """Makes a job, shows its progress, writes its sounds. Ctrl-C stops the job."""
-    other = {"out", "url", "token"}
+def _generate_sounds(args: argparse.Namespace) -> int:
+    """Makes a job, shows its progress, writes its sounds and prints their paths. Ctrl-C stops the job."""
+    client, other = Client(args.url, args.token), {"out", "url", "token", "run"}
     fields: dict[str, Any] = {name: value for name, value in vars(args).items() if value is not None and name not in other}
     job = client.submit(**fields)
     try:
@@ -91,7 +93,9 @@ def _generate_sounds(client: Client, args: argparse.Namespace) -> list[Path]:
         raise
     if ended.state != "done":
         raise GenerationError(str((ended.problem or {}).get("detail") or f"the job is {ended.state}"))
-    return [_write_sound(client, args, sound, number) for number, sound in enumerate(ended.sounds)]
+    for number, sound in enumerate(ended.sounds):
+        print(_write_sound(client, args, sound, number))
+    return 0
 
 
 def _follow_job(client: Client, id: str) -> RemoteJob:
