@@ -95,7 +95,7 @@ class ConsentWatch:
             self.asked_at = 0.0
 
     def _stop_release(self, loaded: LoadedRelease, why: str) -> None:
-        LOG.warning("%s version %s is not served any more: %s", loaded.release.name, loaded.release.version, why)
+        LOG.warning("%s is not served any more: %s", loaded.release.name, why)
         self._loaded_releases.drop(loaded.release.name)
         self._doubts.pop(loaded.release.name, None)
         self._on_stop(loaded)
