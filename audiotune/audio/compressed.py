@@ -59,6 +59,7 @@ class CompressedSound:
     slack_frames: int
     suffix: str
     tracks: int
+    tracks_left_out: int
     blocks: Iterator[Frames]
     faults: DecodeFaults = field(default_factory=DecodeFaults)
 
@@ -80,8 +81,11 @@ def open_compressed(path: Path, kind: FileKind, block_frames: int, extents: Exte
         count = len(first.container.streams.audio)
         if count > _MOST_TRACKS:
             raise SoundError(f"it has {count} sound tracks, {_MOST_TRACKS} are the most", where=path.name, cure=_EXPORT)
-        tracks = [first, *(_open_track(stack, path, kind, extents, index, faults, first.rate) for index in range(1, count))]
-        tracks = [track for track in tracks if track.channels]
+        opened = [
+            first,
+            *(_open_track(stack, path, kind, extents, index, faults, first.rate or None) for index in range(1, count)),
+        ]
+        tracks = [track for track in opened if track.channels]
         if not tracks:
             raise SoundError(_describe_nothing(path, faults), where=path.name, cure="copy it again")
         yield _describe(path, kind, extents, tracks, block_frames, faults)
@@ -124,6 +128,10 @@ def _open_track(
     if not container.streams.audio:
         raise SoundError("there is no sound in it, only pictures or data", where=path.name, cure="export its sound as WAV")
     stream = container.streams.audio[index]
+    if stream.codec_context is None:
+        if index == 0 and len(container.streams.audio) == 1:
+            raise SoundError("its sound is of a kind that is not known here", where=path.name, cure=_EXPORT)
+        return _Track(container, stream, rate or 0)
     frames = _decode_packets(container, stream, faults)
     first = next(frames, None)
     if first is None:
@@ -251,6 +259,7 @@ def _describe(
         slack_frames=slack,
         suffix=_SUFFIXES.get(container, f".{container}"),
         tracks=len(tracks),
+        tracks_left_out=len(first.container.streams.audio) - len(tracks),
         blocks=_join_tracks([_collect_blocks(track.parts, block_frames) for track in tracks], [t.channels for t in tracks]),
         faults=faults,
     )

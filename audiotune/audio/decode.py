@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from numpy.typing import NDArray
 
 from audiotune.audio.chunks import SoundData, find_sound_data
 from audiotune.audio.compressed import CompressedSound, fit_channels, open_compressed, strip_path
+from audiotune.audio.downmix import ChannelStatistics
 from audiotune.audio.file_kinds import FileKind, recognise_file
 from audiotune.audio.file_view import open_view
 from audiotune.audio.ogg_links import find_ogg_links
@@ -95,6 +97,18 @@ def open_sound(path: Path, block_frames: int = BLOCK_FRAMES) -> Iterator[Decoded
             yield _decode_by_libsndfile_first(stack, path, kind, data, block_frames)
 
 
+def measure_covariance(path: Path, most_frames: int | None = None) -> NDArray[np.float64]:
+    """[channels, channels]: energies and products of a file's channels, over the whole or its first frames; see `choose_mix`."""
+    with open_sound(path) as decoded:
+        statistics, frames = ChannelStatistics(decoded.channels), 0
+        for block in decoded.blocks:
+            statistics.add(block)
+            frames += len(block)
+            if most_frames is not None and frames >= most_frames:
+                break
+        return statistics.covariance
+
+
 # ---- uncompressed ----
 
 
@@ -133,17 +147,19 @@ def _decode_data(stack: contextlib.ExitStack, path: Path, data: SoundData, block
     return _with_checks(decoded, path, promised)
 
 
-def _read_soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int) -> Iterator[Frames]:
+def _read_soundfile_blocks(file: sf.SoundFile, path: Path, block_frames: int, frames: int | None = None) -> Iterator[Frames]:
+    """The next `frames`, or all. A decoder that is asked for more than there is may stumble over what lies behind, and give nothing."""
     buffer = np.empty((block_frames, file.channels), np.float32)
-    while True:
+    while frames is None or frames > 0:
         try:
-            block = file.read(out=buffer)
+            block = file.read(out=buffer[:frames])
         except OSError as e:
             raise SoundError(f"the sound cannot be read: {strip_path(e)}", where=path.name, cure="copy it again") from e
         except (sf.LibsndfileError, RuntimeError):
             return  # what comes behind the damage is missing: see `_check_blocks`
         if not len(block):
             return
+        frames = None if frames is None else frames - len(block)
         yield block
 
 
@@ -216,7 +232,25 @@ def _decode_by_av(
     decoded = _describe_compressed(opened)
     if data is not None and data.missing_bytes:
         decoded.findings.ends_early = True
+    if kind.id == "flac" and opened.promised_frames:
+        decoded = replace(decoded, blocks=_read_flac_blocks(path, opened, block_frames))
     return _with_checks(decoded, path, opened.promised_frames, opened)
+
+
+def _read_flac_blocks(path: Path, opened: CompressedSound, block_frames: int) -> Iterator[Frames]:
+    """By libFLAC, which is not led astray by what lies behind the last frame; behind damage, where it stops, by FFmpeg."""
+    done = 0
+    with contextlib.suppress(sf.LibsndfileError, RuntimeError), sf.SoundFile(path) as file:
+        if (file.format, file.channels, file.samplerate) == ("FLAC", opened.channels, opened.sample_rate_hz):
+            for block in _read_soundfile_blocks(file, path, block_frames, opened.promised_frames):
+                done += len(block)
+                yield block
+    if done < (opened.promised_frames or 0):
+        for block in opened.blocks:
+            new = block[done:]
+            done = max(0, done - len(block))
+            if len(new):
+                yield new
 
 
 def _decode_mpeg_in_wav(stack: contextlib.ExitStack, path: Path, data: SoundData, block_frames: int) -> DecodedFile:
@@ -242,6 +276,8 @@ def _describe_compressed(opened: CompressedSound) -> DecodedFile:
     findings = DecodeFindings()
     if opened.tracks > 1:
         findings.notes.append(f"{opened.tracks} sound tracks, all heard together")
+    if opened.tracks_left_out:
+        findings.notes.append(f"{opened.tracks_left_out} more sound tracks that cannot be decoded")
     return DecodedFile(
         format=opened.format,
         bit_depth=opened.bit_depth,
@@ -320,7 +356,8 @@ def _check_blocks(decoded: DecodedFile, path: Path, promised: int | None, opened
         raise SoundError(
             f"{faults.damaged} of {faults.damaged + faults.decoded} packets are damaged", where=path.name, cure="copy it again"
         )
-    if (promised is not None and frames < promised - slack) or (faults and faults.breaks_off):
+    damaged_inside = bool(faults and faults.damaged and not faults.breaks_off)
+    if (promised is not None and frames < promised - slack and not damaged_inside) or (faults and faults.breaks_off):
         findings.ends_early = True
     if findings.ends_early:
         whole = f" of {promised / rate:.2f} s" if promised is not None and promised > frames else ""

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from audiotune.audio.decode import DecodedFile, open_sound
-from audiotune.audio.downmix import ChannelStatistics, Mix, apply_mix, choose_mix
+from audiotune.audio.decode import DecodedFile, measure_covariance, open_sound
+from audiotune.audio.downmix import Mix, apply_mix, choose_mix
 from audiotune.audio.loudness import LoudnessMeter
 from audiotune.audio.sound import RENDER_CHANNELS, RENDER_RATE_HZ, Frames, to_decibels
 from audiotune.domain.recording import Digest
@@ -26,12 +26,9 @@ _FLAC_LEVEL = 0.0  # half the time of the default level for a tenth more bytes
 
 
 def measure_mix(path: Path) -> Mix:
-    """How a file is mixed to stereo; for rows of programs that do not say it."""
+    """How a file of more than two channels is mixed; for rows that do not say it, as those of other programs."""
     with open_sound(path) as decoded:
-        statistics = ChannelStatistics(decoded.channels)
-        for block in decoded.blocks if decoded.channels > RENDER_CHANNELS else ():
-            statistics.add(block)
-        return choose_mix(decoded.speakers, statistics.covariance)[0]
+        return choose_mix(decoded.speakers, measure_covariance(path))[0]
 
 
 def mix_blocks(decoded: DecodedFile, mix: Mix) -> Iterator[Frames]:

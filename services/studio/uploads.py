@@ -15,16 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import soundfile as sf
-
+from audiotune.audio.decode import open_sound
 from audiotune.domain.upload import Upload, UploadedFile
 from audiotune.errors import AudioTuneError, GovernanceError, SoundError
 from audiotune.governance import Agreement
 from audiotune.store.port import Store
 
-# libsndfile cannot read these; ingest decodes and checks them with PyAV.
-UNCHECKED_SUFFIXES = {".m4a", ".mp4", ".mov", ".mkv", ".webm", ".aac", ".opus", ".wma", ".m4v", ".avi", ".mka"}
-CHECKED_SUFFIXES = {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".mp3", ".caf", ".au"}
 _LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be in any script
 
 
@@ -39,16 +35,15 @@ class RejectedFile:
 def check_recording_file(path: Path, name: str, limit_mb: int) -> None:
     """Raises SoundError, with a cure for musicians, for a file that cannot be a recording."""
     size = path.stat().st_size
-    suffix = Path(name).suffix.lower()
     if size == 0:
         raise SoundError("the file is empty (0 bytes)", cure="copy it again from where it was recorded")
     if size > limit_mb * 1_000_000:
         raise SoundError(f"the file is larger than {limit_mb} MB", cure="cut the take, or bring it in from a folder or bucket")
-    if suffix not in CHECKED_SUFFIXES | UNCHECKED_SUFFIXES:
-        known = "WAV, AIFF, FLAC, OGG, MP3, M4A, Opus or a video"
-        raise SoundError(f"{suffix or 'a name without a suffix'} is no kind of sound file", cure=f"export it as {known}")
-    if suffix in CHECKED_SUFFIXES:
-        _check_decodable(path)
+    try:
+        with open_sound(path) as file:
+            next(file.blocks, None)
+    except SoundError as e:
+        raise SoundError(e.what, cure=e.cure) from e  # without the name of the temporary file
 
 
 def store_upload(
@@ -104,16 +99,6 @@ def _pick_unused_name(name: str, taken: set[str]) -> str:
     stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
     numbered = (f"{stem} ({number}){dot}{suffix}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if free not in taken)
-
-
-def _check_decodable(path: Path) -> None:
-    try:
-        with sf.SoundFile(path) as file:
-            frames = len(file.read(1024))
-    except (sf.LibsndfileError, RuntimeError, OSError):
-        raise SoundError("this is not a sound file, whatever its name says", cure="export it again as WAV or FLAC") from None
-    if not frames:
-        raise SoundError("the file holds no sound (no frames)", cure="export it again; the recording may not have been closed")
 
 
 def _check_people(said: Mapping[str, object], agreement: Agreement) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import soxr
 
-from audiotune.audio.downmix import ChannelStatistics, choose_mix, choose_mono_weights
+from audiotune.audio.decode import DecodedFile, measure_covariance, open_sound
+from audiotune.audio.downmix import choose_mix, choose_mono_weights
 from audiotune.audio.sound import Frames, Sound
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import NotInStoreError, SoundError
@@ -66,62 +67,68 @@ def load_init(
 
 
 def _decode_init(settings: GenerationSettings, data: bytes, field: str, shape: tuple[int, int], take: TakeMemory) -> Sound:
-    try:
-        with sf.SoundFile(io.BytesIO(data)) as file:
-            _check_header(settings, file, field)
-            take(4 * shape[1] * math.ceil(file.frames * shape[0] / file.samplerate))
-            sound = _read_blocks(file, shape)
-    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, MemoryError, SoundError) as e:
-        raise _init_error(field, f"no sound that can be read ({e})") from None
-    if not sound.frames:
-        raise _init_error(field, "empty")
+    with tempfile.NamedTemporaryFile(prefix="init-") as copy:
+        copy.write(data)
+        copy.flush()
+        path = Path(copy.name)
+        try:
+            with open_sound(path, _BLOCK_FRAMES) as file:
+                most = _count_most_frames(settings, file, field)
+                frames = most if file.promised_frames is None else min(file.promised_frames, most)
+                take(4 * shape[1] * math.ceil(frames * shape[0] / file.sample_rate_hz))
+                weights = _choose_weights(path, file, shape[1], most)
+                sound = _read_blocks(file, weights, shape, most, field)
+        except (SoundError, MemoryError) as e:
+            words = f"{e.what}; {e.cure}" if isinstance(e, SoundError) else "too large"
+            raise _init_error(field, f"no sound that can be read ({words})") from None
     if np.abs(sound.data).max() > _LOUDEST:
         raise _init_error(field, "far beyond full scale")
     return sound
 
 
-def _check_header(settings: GenerationSettings, file: sf.SoundFile, field: str) -> None:
-    if file.channels > 8 or not 1000 <= file.samplerate <= 384_000:
-        raise _init_error(field, f"{file.channels} channels at {file.samplerate} Hz; at most 8, at 1000 to 384000 Hz")
-    if file.frames / file.samplerate > settings.init_s:
-        raise _init_error(field, f"longer than {settings.init_s:.0f} s")
-    if file.frames * file.channels > MOST_VALUES:
-        values = f"{file.frames} frames of {file.channels} channels; at most {MOST_VALUES // file.channels} frames of them"
+def _count_most_frames(settings: GenerationSettings, file: DecodedFile, field: str) -> int:
+    """How many frames of such a file are decoded at most. Raises InitAudioError when its header promises more."""
+    if file.channels > 8 or not 1000 <= file.sample_rate_hz <= 384_000:
+        raise _init_error(field, f"{file.channels} channels at {file.sample_rate_hz} Hz; at most 8, at 1000 to 384000 Hz")
+    longest, largest = math.floor(settings.init_s * file.sample_rate_hz), MOST_VALUES // file.channels
+    _check_frames(file.promised_frames or 0, longest, largest, file, field)
+    return min(longest, largest)
+
+
+def _check_frames(frames: int, longest: int, largest: int, file: DecodedFile, field: str) -> None:
+    if frames > longest:
+        raise _init_error(field, f"longer than {longest / file.sample_rate_hz:.0f} s")
+    if frames > largest:
+        values = f"{frames} frames of {file.channels} channels; at most {largest} frames of them"
         raise _init_error(field, f"{values}: lower the rate, or mix channels down")
 
 
-def _read_blocks(file: sf.SoundFile, shape: tuple[int, int]) -> Sound:
-    """The frames that the header promises, at the shape's rate and channels: the same numbers as if the whole were mixed and resampled."""
+def _read_blocks(file: DecodedFile, weights: Frames | None, shape: tuple[int, int], most: int, field: str) -> Sound:
+    """The frames at the shape's rate and channels: the same numbers as if the whole were mixed and resampled."""
     rate_hz, channels = shape
-    weights = _choose_weights(file, channels)
-    out = np.empty((channels, math.ceil(file.frames * rate_hz / file.samplerate) + 1), np.float32)
-    resampler = soxr.ResampleStream(file.samplerate, rate_hz, channels, dtype="float32", quality="HQ")
-    done, left = 0, file.frames
-    while left > 0:
-        block: Frames = file.read(min(left, _BLOCK_FRAMES), dtype="float32", always_2d=True)
-        left = left - len(block) if len(block) else 0  # fewer frames than promised
-        fitted = block if weights is None else block @ weights.T
-        if rate_hz != file.samplerate:
-            fitted = resampler.resample_chunk(np.ascontiguousarray(fitted), last=left <= 0)
-        part = fitted[: out.shape[1] - done].T
-        out[:, done : done + part.shape[1]] = part
-        done += part.shape[1]
-    return Sound(out[:, :done], rate_hz)
+    parts: list[Frames] = []
+    resampler = soxr.ResampleStream(file.sample_rate_hz, rate_hz, channels, dtype="float32", quality="HQ")
+    done = 0
+    for block in file.blocks:
+        done += len(block)
+        _check_frames(done, most, most, file, field)
+        mixed = block if weights is None else block @ weights.T
+        parts.append(mixed.copy() if rate_hz == file.sample_rate_hz else resampler.resample_chunk(np.ascontiguousarray(mixed)))
+    if rate_hz != file.sample_rate_hz:
+        parts.append(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+    return Sound(np.concatenate(parts).T, rate_hz)
 
 
-def _choose_weights(file: sf.SoundFile, channels: int) -> Frames | None:
-    """[channels, channels of the file]: how the file's channels are mixed; None where nothing is. Reads the file once."""
+def _choose_weights(path: Path, file: DecodedFile, channels: int, most: int) -> Frames | None:
+    """[channels, channels of the file]: how the file's channels are mixed; None where nothing is. May read the file once."""
     if file.channels == channels:
         return None
     if file.channels == 1:
         return np.ones((channels, 1), np.float32)
-    statistics = ChannelStatistics(file.channels)
-    for block in file.blocks(_BLOCK_FRAMES, frames=file.frames, dtype="float32", always_2d=True):
-        statistics.add(block)
-    file.seek(0)
+    covariance = measure_covariance(path, most)
     if channels == 2:
-        return np.array(choose_mix((), statistics.covariance)[0], np.float32)
-    return np.repeat(choose_mono_weights(statistics.covariance)[None], channels, axis=0)
+        return np.array(choose_mix(file.speakers, covariance)[0], np.float32)
+    return np.repeat(choose_mono_weights(covariance)[None], channels, axis=0)
 
 
 def _init_error(field: str, why: str) -> InitAudioError:

@@ -71,15 +71,15 @@ def test_streams_without_a_length(tmp_path: Path, codec: str, container: str, fo
     assert not file.findings.ends_early
 
 
-@pytest.mark.parametrize("kind", ["unknown length", "ID3v1 behind", "ID3v2 before"])
+@pytest.mark.parametrize("kind", ["unknown length", "ID3v1 behind", "zeros behind", "ID3v2 before", "ID3v1 and unknown length"])
 def test_flac_is_read_to_its_last_frame(tmp_path: Path, kind: str) -> None:
     path = write_wav(tmp_path / "a.flac", subtype="PCM_24", format="FLAC")
     expected = sf.read(path, dtype="float32")[0]
     data = bytearray(path.read_bytes())
-    if kind == "unknown length":
+    if "unknown length" in kind:
         data[21] &= 0xF0
         data[22:26] = bytes(4)
-    tag = b"TAG" + b"x" * 125 if kind == "ID3v1 behind" else b""
+    tag = b"TAG" + b"x" * 125 if "ID3v1" in kind else bytes(5000) if kind == "zeros behind" else b""
     head = b"ID3\x04\0\0\0\0\x01\0" + bytes(128) if kind == "ID3v2 before" else b""
     path.write_bytes(head + data + tag)
     file, frames = read(path)

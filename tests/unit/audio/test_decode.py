@@ -124,6 +124,7 @@ def test_a_damaged_place_is_left_out_and_said(tmp_path: Path) -> None:
     frames, findings = read_findings(tmp_path / "a.flac")
     assert 4 * RATE < frames < 5 * RATE
     assert "damaged place" in " ".join(findings.notes)
+    assert not findings.ends_early
 
 
 def test_the_suffix_is_not_believed(tmp_path: Path) -> None:

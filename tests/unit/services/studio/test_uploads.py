@@ -44,10 +44,12 @@ def test_keeps_the_bytes_as_they_came_and_who_plays(store: FolderStore, tmp_path
     ("name", "content", "reason"),
     [
         ("empty.wav", b"", "0 bytes"),
-        ("letter.wav", b"Dear friends, this is not a sound at all. " * 99, "not a sound file"),
-        ("cut.wav", b"RIFF\x24\x00\x00\x00WAVEfmt ", "not a sound file"),
-        ("song.exe", b"MZ" + b"\0" * 500, "no kind of sound file"),
-        ("nothing", b"abc", "without a suffix"),
+        ("letter.wav", b"Dear friends, this is not a sound at all. " * 99, "this is a text, no sound file"),
+        ("cut.wav", b"RIFF\x24\x00\x00\x00WAVEfmt ", "nothing of it can be decoded"),
+        ("song.exe", b"MZ" + b"\0" * 500, "a Windows program"),
+        ("nothing", b"abc", "this is a text"),
+        ("takes.zip", b"PK\x03\x04" + b"\0" * 100, "this is a zip archive, no sound file. Unpack it"),
+        ("page.mp3", b"<!doctype html><title>Log in</title>", "a page to sign in"),
     ],
 )
 def test_refuses_what_is_no_recording_in_words(

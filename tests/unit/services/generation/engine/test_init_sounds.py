@@ -18,6 +18,7 @@ from services.generation.engine.init_sounds import MOST_VALUES, load_init
 from services.generation.engine.request_memory import RequestMemory
 from services.generation.errors import BusyError, InitAudioError
 from services.generation.settings import GenerationSettings
+from tests.fakes.foreign_sounds import wave, write_wav, write_with_av
 from tests.fakes.in_process_service import ASK, URL, InProcessService
 from tests.fakes.memory_store import MemoryStore
 
@@ -151,3 +152,27 @@ def test_a_jobs_body_is_refused_by_its_length_before_it_is_read(tmp_path: Path) 
         assert answer.status_code == 413
         assert answer.json()["errors"] == [{"field": "body", "message": "at most 8100000 bytes"}]
     bench.stop()
+
+
+@pytest.mark.parametrize(("codec", "container"), [("aac", "ipod"), ("aac", "adts"), ("libopus", "webm"), ("libopus", "ogg")])
+def test_what_phones_and_browsers_record_is_decoded(tmp_path: Path, codec: str, container: str) -> None:
+    data = write_with_av(tmp_path / "a", codec, container, wave(2.0)).read_bytes()
+    sound, _ = load_init(GenerationSettings(), ask(data), MemoryStore(), "ana", SHAPE)
+    assert sound is not None
+    assert sound.duration_s == pytest.approx(2.0, abs=0.1)
+    assert sound.peak_dbfs > -20
+
+
+def test_a_stream_without_a_length_is_bounded(tmp_path: Path) -> None:
+    data = write_with_av(tmp_path / "a", "mp2", "mp2", wave(3.0)).read_bytes()
+    with pytest.raises(InitAudioError, match="longer than 2 s"):
+        load_init(GenerationSettings(init_s=2), ask(data), MemoryStore(), "ana", SHAPE)
+
+
+def test_channels_beyond_two_are_heard(tmp_path: Path) -> None:
+    frames = wave(1.0, channels=4)
+    frames[:, :2] = 0
+    data = write_wav(tmp_path / "a.wav", frames, subtype="FLOAT").read_bytes()
+    sound, _ = load_init(GenerationSettings(), ask(data), MemoryStore(), "ana", (48_000, 2))
+    assert sound is not None
+    assert np.array_equal(sound.data.T, frames[:, 2:])
