@@ -25,7 +25,8 @@ _MLFLOW_VARIABLES = {
 
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 _CURES = {
-    "UNAUTHENTICATED": "set MLFLOW_TRACKING_TOKEN to a key of this registry",
+    "UNAUTHENTICATED": "set MLFLOW_TRACKING_TOKEN to a key of this registry; on Kubeflow it comes from the Secret that the cluster's "
+    "facts call mlflow_secret",
     "PERMISSION_DENIED": "set MLFLOW_TRACKING_TOKEN to a key of this registry that may write",
 }
 

@@ -4,6 +4,7 @@
     python keys.py use FOLDER COMMAND...              runs a command with the key in FOLDER as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
     python keys.py use FOLDER --database FOLDER COMMAND...   and the database's password as PGPASSWORD
     python keys.py use FOLDER --asks FOLDER COMMAND...       and the key with which the studio asks the governance service
+    python keys.py use FOLDER --mlflow-read FOLDER COMMAND...   and MLflow's key that may only read releases; --mlflow-write: the other
 
 A key that exists stays as it is. Only names are printed.
 """
@@ -15,11 +16,17 @@ import secrets
 import sys
 from pathlib import Path
 
-# the store's administrator, its users (audiotune.store.layout.USERS), the database, what studio and governance service share
-SERVICES = ("root", "studio", "generation", "pipelines", "registry", "governance", "backup", "erasure", "database", "asks")
+# the store's administrator, its users (audiotune.store.layout.USERS), the database, what studio and governance service share, and those
+# who may write to MLflow or read releases there
+SERVICES = (
+    *("root", "studio", "generation", "pipelines", "registry", "governance", "backup", "erasure"),
+    *("database", "asks", "mlflow-write", "mlflow-read"),
+)
 VARIABLES = {
     "--database": ("PGPASSWORD",),
     "--asks": ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_STUDIO_KEY"),  # of the caller, of the service
+    "--mlflow-write": ("AUDIOTUNE_REGISTRY_WRITE_KEY", "MLFLOW_TRACKING_TOKEN"),  # of the server, of a client
+    "--mlflow-read": ("AUDIOTUNE_REGISTRY_READ_KEY", "MLFLOW_TRACKING_TOKEN"),
 }
 USER = 10001  # of our images; the database's user reads as a member of group 0
 

@@ -26,7 +26,7 @@ IMAGE_MODULES: dict[str, list[str]] = {
         "services.studio.sign_in.provider_page",
         *_LIGHT,
     ],
-    "registry": ["mlflow.server", "psycopg", "boto3"],
+    "registry": ["mlflow.server", "psycopg", "boto3", "audiotune.registry.mlflow_app"],
 }
 TORCH = {"train", "generation"}
 NEVER = ("kfp", "kfp_kubernetes", "pytest", "pip")

@@ -202,6 +202,11 @@ def build_secret_command(name: str, namespace: str) -> str:
     return f"kubectl create secret generic {name} --namespace {namespace} {files}"
 
 
+def build_key_command(name: str, namespace: str, key: str) -> str:
+    """The command that creates a Secret with one key, from a file of that name that holds nothing else."""
+    return f"kubectl create secret generic {name} --namespace {namespace} --from-file={key}={key}"
+
+
 def build_manifests(cluster: Cluster) -> dict[str, str]:
     """The plain manifests in deploy/kfp: file name -> text. A contract test compares the files with this."""
     head = "# Written by `python -m pipelines.namespace --write` from deploy/kfp/cluster.yaml; change it there.\n"
@@ -217,7 +222,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--for-cluster", type=Path, metavar="FILE", help="facts of the cluster (AUDIOTUNE_CLUSTER)")
     parser.add_argument("--namespace", default="", help="namespace of the runs (default: audio-tune; with --patch kubeflow)")
     parser.add_argument("--patch", action="store_true", help="single-user: print the command that changes Kubeflow's ConfigMap")
-    parser.add_argument("--secrets", action="store_true", help="print the command that makes the Secret with the store's key")
+    parser.add_argument(
+        "--secrets", action="store_true", help="print the commands that make the Secrets with the store's and MLflow's keys"
+    )
     parser.add_argument("--training", action="store_true", help="print only what a TrainJob needs besides, for nodes above 1")
     parser.add_argument("--write", action="store_true", help="write the manifests in deploy/kfp again")
     args = parser.parse_args(argv)
@@ -233,7 +240,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.patch:
         print(build_patch_command(cluster, args.namespace or "kubeflow"))
     if args.secrets:
-        print(build_secret_command(cluster.store_secret, args.namespace or ("kubeflow" if args.patch else "audio-tune")))
+        namespace = args.namespace or ("kubeflow" if args.patch else "audio-tune")
+        print(build_secret_command(cluster.store_secret, namespace))
+        if cluster.mlflow_secret:
+            print(build_key_command(cluster.mlflow_secret, namespace, "token"))
     if args.training:
         print(yaml.safe_dump_all(build_training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
     if not (args.patch or args.secrets or args.training):

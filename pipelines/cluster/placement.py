@@ -14,6 +14,7 @@ from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents, collect_containers, collect_tasks, iterate_steps
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
+MLFLOW_STEPS = ("finetune", "register")  # those that write to MLflow, and get its key
 
 # Kubeflow counts this from the first start of a task, not for each pause: if all attempts together take longer, none is retried.
 _LONGER_THAN_ANY_RUN = "604800s"
@@ -40,6 +41,8 @@ def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
         if step == "ingest" and cluster.governance:
             container["env"] = [*container.get("env", []), {"name": URL, "value": cluster.governance}]
             executors[label]["secretAsEnv"].append(_reference_governance_key(cluster))
+        if step in MLFLOW_STEPS and cluster.mlflow_secret:
+            executors[label]["secretAsEnv"].append(_reference_mlflow_key(cluster))
         if has_trainjob:
             variable = {"name": VARIABLE, "value": _dump_training_pod(container["image"], cluster)}
             container["env"] = [*container.get("env", []), variable]
@@ -124,10 +127,22 @@ def _reference_secret(name: str) -> dict[str, Any]:
     return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
 
 
+def _reference_key(secret: dict[str, Any], key: str) -> dict[str, Any]:
+    """A key of a Secret, as a pod's own specification names it."""
+    named = {"name": secret["secretName"], "key": key}
+    return {**named, "optional": True} if secret["optional"] else named
+
+
 def _reference_governance_key(cluster: Cluster) -> dict[str, Any]:
     """Optional: where the Secret is missing, the step says so in its own words; a pod that cannot start says nothing."""
     keys = [{"secretKey": "key", "envVar": KEY}]
     return {**_reference_secret(cluster.governance_secret), "keyToEnv": keys, "optional": True}
+
+
+def _reference_mlflow_key(cluster: Cluster) -> dict[str, Any]:
+    """Optional, as the key above: finetune asks MLflow before it trains, and says what is missing."""
+    keys = [{"secretKey": "token", "envVar": "MLFLOW_TRACKING_TOKEN"}]
+    return {**_reference_secret(cluster.mlflow_secret), "keyToEnv": keys, "optional": True}
 
 
 def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
@@ -147,9 +162,10 @@ def _build_gpu_settings(cluster: Cluster) -> dict[str, Any]:
 def _dump_training_pod(image: str, cluster: Cluster) -> str:
     """The image, GPUs, shared memory, Secrets and placement of each training pod, as the step reads them."""
     step = _build_platform(cluster, gpu=True)
+    referenced = [*step["secretAsEnv"], *([_reference_mlflow_key(cluster)] if cluster.mlflow_secret else [])]
     secrets = [
-        {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": secret["secretName"], "key": key["secretKey"]}}}
-        for secret in step["secretAsEnv"]
+        {"name": key["envVar"], "valueFrom": {"secretKeyRef": _reference_key(secret, key["secretKey"])}}
+        for secret in referenced
         for key in secret["keyToEnv"]
     ]
     volumes: list[dict[str, Any]] = [

@@ -42,6 +42,10 @@ class Cluster(FrozenModel):
     store_secret: str = Field(default="audiotune-store", description="Secret with the keys accesskey and secretkey")
     store_ca_secret: str = Field(default="", description="Secret with ca.crt, where the store's certificate is the group's own")
     mlflow: str = Field(default="", description="MLFLOW_TRACKING_URI of every step")
+    mlflow_secret: str = Field(
+        default="",
+        description="Secret with the key `token`: MLFLOW_TRACKING_TOKEN of finetune and register; empty: MLflow asks for no key",
+    )
     governance: str = Field(
         default="",
         description="AUDIOTUNE_GOVERNANCE_URL of ingest; empty: ingest itself writes agreement and consents into the store",

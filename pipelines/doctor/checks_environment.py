@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from audiotune.errors import PipelineError
+from pipelines.cluster.namespace import build_key_command
 from pipelines.doctor.findings import CheckResult, CheckTarget
 
 _TESTED_VERSION = (2, 17)
@@ -148,7 +149,10 @@ def _check_registry_login(target: CheckTarget, name: str, host: str) -> CheckRes
 
 
 def check_mlflow(target: CheckTarget) -> Iterator[CheckResult]:
-    """MLflow answers at the address that the steps get; from outside the cluster the request goes through Kubernetes' API."""
+    """MLflow answers at the address that the steps get, and their key of it is where they run.
+
+    From outside the cluster the request goes through Kubernetes' API.
+    """
     url = target.cluster.mlflow
     if not url:
         yield "wrong", "no MLflow is named: register has nowhere to register", "set mlflow in the cluster's facts"
@@ -159,6 +163,17 @@ def check_mlflow(target: CheckTarget) -> Iterator[CheckResult]:
     else:
         cure = "kubectl get pods; does a NetworkPolicy keep Kubeflow's namespace away from it?"
         yield "wrong", f"{url} does not answer as MLflow does ({answer[:80]})", cure
+    name = target.cluster.mlflow_secret
+    if not name:
+        cure = "put MLflow behind keys, and name the Secret with the steps' own in the cluster's facts: mlflow_secret"
+        yield "warning", "the facts name no key of MLflow: whoever reaches it may move aliases and forge releases", cure
+    elif not ((target.api.get(f"/api/v1/namespaces/{target.runs}/secrets/{name}") or {}).get("data") or {}).get("token"):
+        cure = f"copy the release's Secret: {build_key_command(name, target.runs, 'token')}"
+        yield (
+            "wrong",
+            f"Secret {name} in {target.runs} lacks token; finetune and register cannot write to MLflow without it",
+            cure,
+        )
 
 
 def check_governance(target: CheckTarget) -> Iterator[CheckResult]:

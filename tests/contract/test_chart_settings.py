@@ -69,6 +69,7 @@ LEFT_ALONE = {
         "store_secret": "the Secret of the store's user for pipelines",
         "store_ca_secret": "Kubeflow's launcher takes no certificate of an own authority",
         "mlflow": "made of registry, as for the services",
+        "mlflow_secret": "as mlflow: the pipelines' key",
         "images": "made of images",
         "pull_secrets": "a step's pod takes them from its service account",
         "pull_policy": "the compiled pipelines name digests",

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from audiotune.registry.mlflow_app import read_keys_from_environment
 from audiotune.store.layout import USERS
 from deploy.chart.service_settings import ServiceSetting
 from deploy.compose import keys
@@ -48,8 +49,9 @@ def test_a_service_mounts_no_keys_but_its_own(name: str) -> None:
         "bootstrap": {"keys-root", *(f"keys-{user}" for user in USERS)},
         "first-owner": {"keys-root"},
         "object-store": {"keys-root"},
-        "registry": {"keys-registry", "keys-database"},
-        "generation-gpu": {"keys-generation"},
+        "registry": {"keys-registry", "keys-database", "keys-mlflow-write", "keys-mlflow-read"},
+        "generation": {"keys-generation", "keys-mlflow-read"},
+        "generation-gpu": {"keys-generation", "keys-mlflow-read"},
         "governance": {"keys-governance", "keys-asks"},
         "studio": {"keys-studio", "keys-asks"},
     }
@@ -57,7 +59,7 @@ def test_a_service_mounts_no_keys_but_its_own(name: str) -> None:
 
 
 def test_every_user_of_the_store_gets_a_key() -> None:
-    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks"}
+    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks", "mlflow-write", "mlflow-read"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"database"}))
@@ -138,6 +140,29 @@ def test_studio_and_governance_service_share_a_key(tmp_path: Path) -> None:
     GovernanceSettings(studio_key=done.stdout.split()[0])  # long enough
     for service in ("studio", "governance"):
         assert SERVICES[service]["command"][4:6] == ["--asks", "/asks"]
+
+
+def test_generation_reads_mlflow_with_the_key_that_the_registry_takes_for_reading(tmp_path: Path) -> None:
+    keys.make_keys(tmp_path)
+    given = {}
+    for name in ("generation", "generation-gpu", "registry"):
+        command = [
+            "/".join((str(tmp_path), word[1:])) if word.startswith("/mlflow") else word for word in SERVICES[name]["command"]
+        ]
+        words = [str(tmp_path / "root"), *(word for word in command[4:] if word not in ("--database", "/database"))]
+        given[name], started = keys.read_environment(words)
+        assert not any(path.read_text() in " ".join(started) for path in tmp_path.rglob("secretkey"))
+    with pytest.MonkeyPatch.context() as environment:
+        for variable, value in given["registry"].items():
+            environment.setenv(variable, value)
+        write_keys, read_keys = read_keys_from_environment()
+    assert write_keys == [(tmp_path / "mlflow-write" / "secretkey").read_text()]
+    assert {given[name]["MLFLOW_TRACKING_TOKEN"] for name in ("generation", "generation-gpu")} == set(read_keys)
+    assert "--app-name=audio-tune" in SERVICES["registry"]["command"]
+    assert [name for name, service in SERVICES.items() if "MLFLOW_TRACKING_URI" in (service.get("environment") or {})] == [
+        "generation",
+        "generation-gpu",
+    ]
 
 
 def test_without_keys_the_words_say_who_makes_them(tmp_path: Path) -> None:

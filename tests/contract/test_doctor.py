@@ -37,6 +37,7 @@ DIGEST = "@sha256:" + "7" * 64
 CLUSTER = Cluster(
     store="s3://jam", store_endpoint="http://store.jam.svc.cluster.local:9000", store_secret="jam-store",
     mlflow="http://registry.jam.svc:5000", governance="http://who.jam.svc:7870", governance_secret="jam-governance",
+    mlflow_secret="jam-mlflow",
     images=StepImages(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
     gpus=1, gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
 )  # fmt: skip
@@ -47,6 +48,7 @@ ARGO = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
 SERVICE = "/api/v1/namespaces/jam/services/store"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/jam/endpointslices"
 MLFLOW = "/api/v1/namespaces/jam/services/registry:5000/proxy/health"
+MLFLOW_KEY = "/api/v1/namespaces/jam/secrets/jam-mlflow"
 GOVERNANCE = "/api/v1/namespaces/jam/services/who:7870/proxy/ready"
 GOVERNANCE_KEY = "/api/v1/namespaces/jam/secrets/jam-governance"
 ACCOUNT = "system:serviceaccount:jam:pipeline-runner"
@@ -81,6 +83,7 @@ def healthy() -> FakeKubernetes:
         SERVICE: {"spec": {"ports": [{"port": 9000}]}},
         SLICES: {"items": [{"endpoints": [{"conditions": {"ready": True}}]}]},
         MLFLOW: "OK",
+        MLFLOW_KEY: {"data": {"token": "eA=="}},
         GOVERNANCE: "OK",
         GOVERNANCE_KEY: {"data": {"key": "eA=="}},
     }
@@ -90,6 +93,15 @@ def healthy() -> FakeKubernetes:
 def looked_at(fake: FakeKubernetes, cluster: Cluster = CLUSTER) -> list[DoctorFinding]:
     with serving(fake) as url:
         return run_checks(CheckTarget(cluster, "jam", "kubeflow", "pipeline-runner", connect_kubernetes(address=url)))
+
+
+def test_an_mlflow_that_asks_for_no_key_is_told() -> None:
+    (told,) = [
+        f
+        for f in looked_at(healthy(), CLUSTER.model_copy(update={"mlflow_secret": ""}))
+        if f.about == "mlflow" and f.state != "well"
+    ]
+    assert (told.state, "mlflow_secret" in told.cure) == ("warning", True)
 
 
 def test_where_all_is_well_nothing_is_wrong() -> None:
@@ -148,6 +160,7 @@ TAINTED = {"metadata": {"labels": {"gpu": "l4"}}, "spec": {"taints": [{"key": "o
         ("images", "unknown", "does not answer here", put(NODE, {"items": []})),
         ("mlflow", "wrong", "no such Service", drop(MLFLOW)),
         ("mlflow", "wrong", "does not answer as MLflow", put(MLFLOW, "<html>")),
+        ("mlflow", "wrong", "lacks token", put(MLFLOW_KEY, {"data": {"key": "eA=="}})),
         ("governance", "wrong", "no such Service", drop(GOVERNANCE)),
         ("governance", "wrong", "is not ready (the store cannot be read)", put(GOVERNANCE, "the store cannot be read")),
         ("governance", "wrong", "lacks key", put(GOVERNANCE_KEY, {"data": {"other": "eA=="}})),

@@ -188,6 +188,7 @@ CLUSTER = Cluster(
     pull_secrets=("login",), pull_policy="Always", batch_size=3, gpus=1, gpu_resource="nvidia.com/mig-2g.20gb",
     gpu_node_selector={"gpu": "yes"}, gpu_tolerations=(GpuToleration(key="gpu", operator="Equal", value="x", effect="NoExecute"),),
     environment={"HF_HUB_OFFLINE": "1"}, governance="http://governance:7870", governance_secret="asks",
+    mlflow_secret="writes",
 )  # fmt: skip
 
 
@@ -220,6 +221,26 @@ def test_only_ingest_may_ask_the_governance_service() -> None:
             assert keys["AUDIOTUNE_GOVERNANCE_KEY"]["secretName"] == "asks"
         else:
             assert not [name for name in (*env, *keys) if "GOVERNANCE" in name], label
+
+
+def test_only_steps_that_write_to_mlflow_get_its_key() -> None:
+    _, platform = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)
+    own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    holders = {
+        label: (secret["secretName"], key["secretKey"])
+        for label, settings in own.items()
+        for secret in settings["secretAsEnv"]
+        for key in secret["keyToEnv"]
+        if key["envVar"] == "MLFLOW_TRACKING_TOKEN"
+    }
+    assert holders == {"exec-finetune": ("writes", "token"), "exec-register": ("writes", "token")}
+    spec, _ = compile_pipeline(
+        "full", load_recipe("lora_24gb"), CLUSTER.model_copy(update={"nodes": 2, "gpus": 1, "batch_size": 16})
+    )
+    env = spec["deploymentSpec"]["executors"]["exec-finetune"]["container"]["env"]
+    (nodes,) = [NodeResources.model_validate_json(variable["value"]) for variable in env if variable["name"] == VARIABLE]
+    (given,) = [variable["valueFrom"] for variable in nodes.env if variable["name"] == "MLFLOW_TRACKING_TOKEN"]
+    assert given == {"secretKeyRef": {"name": "writes", "key": "token", "optional": True}}
 
 
 def test_several_nodes_are_led_by_a_step_without_gpus() -> None:

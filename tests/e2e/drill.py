@@ -53,16 +53,17 @@ class Drill:
         from tests.e2e.group_data import MEMBER, PASSWORD
 
         self._run_group_data("make")
+        self._run_group_data("register", "registry")
         access = ("exec", "-i", f"deploy/{NAME}-governance", "-c", "governance", "--", "python", "-m", "audiotune.access")
         self.cluster.kubectl(*access, "account", "create", MEMBER, stdin=f"{PASSWORD}\n")
-        self.group_data = self._run_group_data("read")
+        self.group_data = self._read_group_data()
         secret = self.cluster.wait_until("the first owner's Secret", lambda: self.secret(f"{NAME}-first-owner"), 300)
         self.owner = json.loads(secret["owner.json"])
         self.members_sign_in()
 
     def nothing_is_lost(self) -> None:
         """Every byte and every word is as it was made, and both members can still sign in."""
-        found = self._run_group_data("read")
+        found = self._read_group_data()
         lost = [key for key, value in self.group_data.items() if found.get(key) != value]
         if lost:
             raise ClusterError(f"not as they were: {', '.join(lost)}: {json.dumps(found)[:800]}")
@@ -110,8 +111,11 @@ class Drill:
     def run_in_studio(self, code: str) -> str:
         return self.cluster.kubectl("exec", "-i", f"deploy/{NAME}-studio", "-c", "studio", "--", "python", "-", stdin=code)
 
-    def _run_group_data(self, verb: str) -> dict[str, Any]:
-        words = ("exec", "-i", f"deploy/{NAME}-studio", "-c", "studio", "--", "python", "-", verb)
+    def _read_group_data(self) -> dict[str, Any]:
+        return self._run_group_data("read") | self._run_group_data("registered", "registry")
+
+    def _run_group_data(self, verb: str, part: str = "studio") -> dict[str, Any]:
+        words = ("exec", "-i", f"deploy/{NAME}-{part}", "-c", part, "--", "python", "-", verb)
         output = self.cluster.kubectl(*words, stdin=GROUP_DATA_SCRIPT.read_text(), timeout_s=600)
         found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
         return found

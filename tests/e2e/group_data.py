@@ -1,14 +1,15 @@
-"""A group's data, made and read again inside the studio's pod: `python - make` and `python - read`, this file on stdin.
+"""A group's data, made and read again inside the pods: `python - make` and `python - read`, this file on stdin.
 
-`make` runs the steps ingest and segment on synthesized recordings, annotates every segment, creates an account, and registers a model
-version with a file of its own. `read` reads all of it back, every blob to its last byte, and prints it as JSON: equal output means equal
-data. It imports only what the studio's image holds.
+In the studio's pod `make` runs the steps ingest and segment on synthesized recordings and annotates every segment. In the registry's pod
+`register` registers a model version with a file of its own, with the key that may write. `read` and `registered` read all of it back,
+every blob to its last byte, and print it as JSON: equal output means equal data. Each imports only what the image of its pod holds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,6 @@ def make_group_data() -> dict[str, Any]:
         )
         _run_step("segment", folder, "--recordings", folder / "recordings", "--min-s", "0.3", "--max-s", "4")
         _annotate(folder / "segments")
-        _register(folder)
     return {}
 
 
@@ -77,20 +77,31 @@ def _annotate(segments: Path) -> None:
         annotation.save_annotation(store, annotation.Annotation(segment=segment.id, member=MEMBER, words="as it was heard"))
 
 
-def _register(folder: Path) -> None:
+def register_model() -> dict[str, Any]:
     import mlflow
 
-    from audiotune.registry.connection import get_mlflow_client as registry
-
+    client = _connect()
     mlflow.set_experiment(MODEL)
-    with mlflow.start_run() as run:
+    with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
         mlflow.log_metric("loss", 0.25)
-        (folder / "card.md").write_text("# A release\nmade for the drill\n")
-        mlflow.log_artifact(str(folder / "card.md"))
-    client = registry()
+        card = Path(folder) / "card.md"
+        card.write_text("# A release\nmade for the drill\n")
+        mlflow.log_artifact(str(card))
     client.create_registered_model(MODEL)
     version = client.create_model_version(MODEL, f"{run.info.artifact_uri}/card.md", run.info.run_id)
     client.set_registered_model_alias(MODEL, "champion", version.version)
+    return {}
+
+
+def _connect() -> Any:
+    """A client of the server in this pod."""
+    os.environ |= {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",
+        "MLFLOW_TRACKING_TOKEN": os.environ["AUDIOTUNE_REGISTRY_WRITE_KEY"],
+    }
+    from audiotune.registry.connection import get_mlflow_client
+
+    return get_mlflow_client()
 
 
 def read_group_data() -> dict[str, Any]:
@@ -118,21 +129,20 @@ def read_group_data() -> dict[str, Any]:
             annotation.Annotation.model_validate_json(store.get(entry.key)).words for entry in store.list("annotations/")
         ),
         "members": sorted(f"{a.member} {a.role}" for a in accounts.list_accounts(store)),
-        "mlflow": _read_registered(),
     }
 
 
-def _read_registered() -> dict[str, Any]:
+def read_registered() -> dict[str, Any]:
     import mlflow
 
-    from audiotune.registry.connection import get_mlflow_client as registry
-
-    client = registry()
+    client = _connect()
     version = client.get_model_version_by_alias(MODEL, "champion")
     run = client.get_run(version.run_id)
     card = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/card.md")
-    return {"version": version.version, "run": run.info.run_id, "metrics": run.data.metrics, "card": card}
+    return {"mlflow": {"version": version.version, "run": run.info.run_id, "metrics": run.data.metrics, "card": card}}
 
+
+VERBS = {"make": make_group_data, "read": read_group_data, "register": register_model, "registered": read_registered}
 
 if __name__ == "__main__":
-    print(json.dumps(make_group_data() if sys.argv[1] == "make" else read_group_data(), sort_keys=True))
+    print(json.dumps(VERBS[sys.argv[1]](), sort_keys=True))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 
 from audiotune.store.layout import USERS
@@ -35,6 +37,8 @@ class Rotate(Drill):
             self.key_of_the_administrator,
             self.nothing_is_lost,
             self.password_of_the_database,
+            self.nothing_is_lost,
+            self.keys_of_mlflow,
             self.nothing_is_lost,
             self.password_and_token_of_the_owner,
             self.upgrade_afterwards,
@@ -63,6 +67,16 @@ class Rotate(Drill):
         self.change_key(f"{NAME}-object-store", "secretkey")
         self.restart(f"statefulset/{NAME}-object-store")
         self._check_old_key_refused(old, self._read_key_pair(f"{NAME}-object-store"))
+
+    def keys_of_mlflow(self) -> None:
+        secrets = [f"{NAME}-registry-{user}" for user in ("pipelines", "generation")]
+        old = [(self.secret(name) or {})["token"] for name in secrets]
+        new = [self.change_key(name, "token") for name in secrets]
+        self.restart(f"deploy/{NAME}-registry")
+        with self.cluster.forward_port(f"svc/{NAME}-registry", 5000) as address:
+            taken = [_ask_mlflow(address, key) for key in (*new, *old, "")]
+        if taken != [200, 200, 401, 401, 401]:
+            raise ClusterError(f"MLflow answers {taken} to the new keys, the old ones and none")
 
     def password_of_the_database(self) -> None:
         old = (self.secret(f"{NAME}-database") or {})["password"]
@@ -129,6 +143,16 @@ for text in {list(checks)!r}:
             self.cluster.wait_until(f"the store takes {new[0]}'s new key", functools.partial(_can_list_bucket, address, new), 60)
             if _can_list_bucket(address, old):
                 raise ClusterError(f"the store still takes the old key of {old[0]}")
+
+
+def _ask_mlflow(address: str, key: str) -> int:
+    """The status of its answer to a question that every key may ask."""
+    request = urllib.request.Request(f"http://{address}/version", headers={"Authorization": f"Bearer {key}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as e:
+        return e.code
 
 
 def _can_list_bucket(address: str, pair: tuple[str, str]) -> bool:

@@ -132,7 +132,7 @@ def test_the_generation_service_needs_no_more_than_its_key(server: KeyedServer, 
 
 def test_without_a_key_the_cure_is_told(server: KeyedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN)
-    with pytest.raises(RegistryError, match=r"Set MLFLOW_TRACKING_TOKEN to a key of this registry$"):
+    with pytest.raises(RegistryError, match=r"Set MLFLOW_TRACKING_TOKEN to a key of this registry;"):
         releases.list_release_names()
 
 

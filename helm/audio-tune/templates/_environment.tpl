@@ -75,14 +75,6 @@ http://{{ include "audio-tune.name" . }}-registry.{{ .Release.Namespace }}.svc:5
 {{- end -}}
 {{- end -}}
 
-{{- define "audio-tune.registry-env" -}}
-- {name: MLFLOW_TRACKING_URI, value: {{ include "audio-tune.registry-url" . | quote }}}
-{{- if and (eq .Values.registry.kind "external") .Values.registry.external.tokenSecret }}
-- name: MLFLOW_TRACKING_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ .Values.registry.external.tokenSecret | quote }}, key: token}}
-{{- end }}
-{{- end -}}
-
 {{- define "audio-tune.governance-url" -}}
 http://{{ include "audio-tune.name" . }}-governance.{{ .Release.Namespace }}.svc:7870
 {{- end -}}

@@ -25,6 +25,7 @@
 {{- $secrets = append $secrets (dict "name" (printf "%s-governance-%s" $name $of) "labels" $labels "data" (dict "key" $key)) -}}
 {{- end -}}
 {{- end -}}
+{{- $secrets = concat $secrets (include "audio-tune.registry-wanted" (dict "root" . "labels" $labels) | fromJsonArray) -}}
 {{- dict "secrets" $secrets "volumes" $volumes | toPrettyJson -}}
 {{- end -}}
 

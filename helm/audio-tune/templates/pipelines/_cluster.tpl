@@ -12,6 +12,7 @@
   "store_secret" (include "audio-tune.store-secret" (dict "root" . "user" "pipelines"))
   "store_region" .Values.objectStorage.region
   "mlflow" (include "audio-tune.registry-url" .)
+  "mlflow_secret" (include "audio-tune.registry-secret" (dict "root" . "user" "pipelines"))
   "governance" (include "audio-tune.governance-url" .)
   "governance_secret" (include "audio-tune.governance-secret" (dict "root" . "of" "ingest"))
   "gpu_resource" ($gpu.resource | default "nvidia.com/gpu")
