@@ -9,12 +9,15 @@ from audiotune.errors import (
     DamagedBlobError,
     GenerationError,
     GovernanceError,
+    LedgerError,
     NotInStoreError,
     RegistryError,
     StoreError,
     UnreadableAgreementError,
     UnreadableConsentError,
 )
+
+_UNREADABLE = (LedgerError, UnreadableAgreementError, UnreadableConsentError)  # what was agreed is not known
 
 
 class RequestError(GenerationError):
@@ -115,12 +118,12 @@ class DamagedJobError(GenerationError):
 def is_outage(e: BaseException) -> bool:
     """Whether registry or store could not be asked: nothing is wrong with what was asked for, and it can be tried again."""
     away = isinstance(e, RegistryError | StoreError) and not isinstance(e, DamagedBlobError | NotInStoreError)
-    return away or isinstance(e, UnreadableAgreementError | UnreadableConsentError)
+    return away or isinstance(e, _UNREADABLE)
 
 
 def is_refusal(e: BaseException) -> bool:
     """Whether the group says no. A record that cannot be read says neither yes nor no, as a store that is away."""
-    return isinstance(e, GovernanceError) and not isinstance(e, UnreadableAgreementError | UnreadableConsentError)
+    return isinstance(e, GovernanceError) and not isinstance(e, _UNREADABLE)
 
 
 def describe_error(e: BaseException) -> str:

@@ -5,13 +5,14 @@ Never mounted into another app: a mounted Gradio app does not check that a file 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
-from audiotune.errors import SettingsError
+from audiotune.errors import GovernanceError, SettingsError
 from audiotune.governance import read_current_agreement
 from services.studio.context import StudioContext, create_context
 from services.studio.pages import PageRefresh, account, agreement, annotate, generate, header, releases, upload
@@ -83,7 +84,8 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
 
 
 def _build_with_agreement(context: StudioContext) -> gr.Blocks:
-    read_current_agreement(context.store)  # raises StoreError before the pages are built
+    with contextlib.suppress(GovernanceError):  # the header says it, and nobody can act
+        read_current_agreement(context.store)  # raises StoreError before the pages are built
     return build_studio(context)
 
 
@@ -113,7 +115,10 @@ def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserSta
         member, owner = header.find_acting_member(context, chosen, request), header.find_account(context, request)
         values: list[Any] = []
         for refresh in refreshes:
-            loaded = refresh.load_values(owner if refresh.by_account else member)
+            try:
+                loaded = refresh.load_values(owner if refresh.by_account else member)
+            except GovernanceError:  # the header says it
+                loaded = tuple(gr.skip() for _ in refresh.outputs)
             values += loaded if isinstance(loaded, tuple) else [loaded]
         return values
 

@@ -11,8 +11,8 @@ from typing import Literal
 from audiotune.access.owners import is_owner
 from audiotune.access.tokens import check_token
 from audiotune.access.writer import AccessWriter, open_access_writer
-from audiotune.errors import AccessError, AgreementError
-from audiotune.governance import Agreement, read_current_agreement
+from audiotune.errors import AccessError, AgreementError, GovernanceError
+from audiotune.governance import Agreement, Member, read_current_agreement
 from audiotune.outside.kubeflow import Kubeflow
 from audiotune.runs.kubeflow_runner import KubeflowRunner
 from audiotune.runs.local_runner import LocalRunner
@@ -24,7 +24,7 @@ from services.studio.listening import AnnotationQueue
 from services.studio.run_records import RunRights
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.credentials import MemberTokens, PasswordChecker
-from services.studio.sign_in.session_store import SessionStore, check_identity, check_password
+from services.studio.sign_in.session_store import SessionStore, check_identity, check_membership, check_password
 from services.studio.training_runs import TrainingRuns
 from services.studio.upload_runs import UploadRuns
 from services.studio.vocabulary import StoredVocabulary
@@ -61,14 +61,21 @@ class StudioContext:
 
     def find_member(self, signed_in: str | None, chosen: str) -> str:
         """The present member, also one who has left; "" for somebody outside the group. `chosen` counts only without sign-in."""
-        member = (signed_in or "") if self.requires_sign_in else chosen
-        agreement = read_current_agreement(self.store)
-        return member if agreement and agreement.find_member(member) else ""
+        found = self._find_in_agreement(signed_in, chosen)
+        return found.id if found else ""
 
     def find_active_member(self, signed_in: str | None, chosen: str) -> str:
         """Like `find_member`, without members who have left."""
-        member = self.find_member(signed_in, chosen)
-        return member if member in self.annotation_queue.list_active_members() else ""
+        found = self._find_in_agreement(signed_in, chosen)
+        return found.id if found and not found.left else ""
+
+    def _find_in_agreement(self, signed_in: str | None, chosen: str) -> Member | None:
+        """Nobody while the agreement cannot be read; the header says why."""
+        try:
+            agreement = read_current_agreement(self.store)
+        except GovernanceError:
+            return None
+        return agreement.find_member((signed_in or "") if self.requires_sign_in else chosen) if agreement else None
 
     def require_agreement(self) -> Agreement:
         """The agreement in force. Raises AgreementError when the store has none."""
@@ -123,7 +130,8 @@ def create_session_store(settings: StudioSettings, store: Store, now: Callable[[
     """Sessions whose proof is the password or the identity that members sign in with."""
     check = check_identity if settings.oidc_issuer else check_password
     never_checked = settings.oidc_issuer and settings.oidc_claim_is_member
-    return SessionStore(settings.session_s, None if never_checked else functools.partial(check, store), now)
+    is_valid = None if never_checked else functools.partial(check, store)
+    return SessionStore(settings.session_s, is_valid, now, functools.partial(check_membership, store))
 
 
 def _create_runner(settings: StudioSettings, store: Store, pipeline: Literal["prepare", "tune"]) -> PipelineRunner:

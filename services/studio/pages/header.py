@@ -8,6 +8,7 @@ import gradio as gr
 from starlette.requests import Request
 
 from audiotune.access.owners import is_owner
+from audiotune.errors import GovernanceError
 from audiotune.governance import Agreement, read_current_agreement
 from services.studio.context import StudioContext
 from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
@@ -54,14 +55,18 @@ def find_ticket(context: StudioContext, request: gr.Request) -> str:
 
 def build_header_value(context: StudioContext, member: str, account: str = "") -> dict[str, Any]:
     """The values that the header shows. `account`: who signed in, perhaps somebody outside the group."""
-    agreement = read_current_agreement(context.store)
+    try:
+        agreement, damage = read_current_agreement(context.store), ""
+    except GovernanceError as e:  # nobody can act, and everybody sees why
+        agreement, damage = None, f"{e}."
+    notice = "" if member or not account else _write_notice(account, agreement, is_owner(context.store, account))
     return {
         "group": agreement.group if agreement else "",
         "members": [(m.id, f"{m.name} (left)" if m.left else m.name) for m in agreement.members] if agreement else [],
         "member": member,
         "signed_in": context.requires_sign_in,
         "account": account,
-        "notice": "" if member or not account else _write_notice(account, agreement, is_owner(context.store, account)),
+        "notice": damage or notice,
     }
 
 

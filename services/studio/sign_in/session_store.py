@@ -1,10 +1,12 @@
 """Sessions of signed-in browsers, in memory. They end by time, by sign-out, and when their proof is no longer valid.
 
-The proof is a password or an identity at the provider: a new password, a removed account or a removed identity ends the session.
+The proof is a password or an identity at the provider: a new password, a removed account or a removed identity ends the session. So does
+leaving the group. Who has left may sign in again, to look and to take their data away.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from audiotune.access import accounts, identities
+from audiotune.access.membership import find_membership
 from audiotune.errors import AudioTuneError
 from audiotune.store.port import Store
 
@@ -31,6 +34,7 @@ class BrowserSession:
         proof: the identity, or the password's hash as the account keeps it.
         id_token: the provider's, for the sign-out there.
         ticket: what the member's own writes are asked for with.
+        is_member: whether the person was in the group when that was last looked up; None before that.
     """
 
     member: str
@@ -39,6 +43,7 @@ class BrowserSession:
     until: float
     checked: float
     ticket: str = field(default="", repr=False)
+    is_member: bool | None = None
 
 
 SessionCheck = Callable[[BrowserSession], bool]
@@ -56,6 +61,11 @@ def check_identity(store: Store, session: BrowserSession) -> bool:
     return link is not None and link.member == session.member
 
 
+def check_membership(store: Store, member: str) -> bool:
+    """Whether the agreement names this person, and they have not left."""
+    return find_membership(store, member) == "member"
+
+
 class SessionStore:
     """All sessions. A studio that restarts asks everybody to sign in again.
 
@@ -64,10 +74,17 @@ class SessionStore:
         is_valid: checks a session's proof again after RECHECK_S; None where nothing can be looked up, as with an identity that
             is the member's id itself.
         now: seconds of a clock that never goes back.
+        is_member: whether a person is in the group, looked up with the proof.
     """
 
-    def __init__(self, life_s: float, is_valid: SessionCheck | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._life_s, self._is_valid, self._now = life_s, is_valid, now
+    def __init__(
+        self,
+        life_s: float,
+        is_valid: SessionCheck | None,
+        now: Callable[[], float] = time.monotonic,
+        is_member: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._life_s, self._is_valid, self._now, self._is_member = life_s, is_valid, now, is_member
         self._sessions: dict[str, BrowserSession] = {}
         self._lock = threading.Lock()
 
@@ -119,17 +136,19 @@ class SessionStore:
             return self._sessions.pop(text, None)
 
     def _recheck_session(self, text: str, session: BrowserSession, now: float) -> bool:
-        """Whether the session's proof is still valid; ends the session otherwise. An unreachable store ends no session."""
-        try:
+        """Whether proof and membership are still valid; ends the session otherwise. An unreachable store ends no session."""
+        valid, is_member = True, session.is_member
+        with contextlib.suppress(AudioTuneError):
             valid = self._is_valid is None or self._is_valid(session)
-        except AudioTuneError:
-            valid = True
+        with contextlib.suppress(AudioTuneError):
+            is_member = self._is_member(session.member) if self._is_member else None
+        valid = valid and not (session.is_member and is_member is False)
         with self._lock:
             current = self._sessions.get(text)
             if current is None or current.proof != session.proof:  # ended or renewed meanwhile
                 return current is not None
             if valid:
-                self._sessions[text] = replace(current, checked=now)
+                self._sessions[text] = replace(current, checked=now, is_member=is_member)
             else:
                 del self._sessions[text]
         return valid

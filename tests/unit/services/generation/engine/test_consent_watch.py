@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from audiotune.domain.release import Release
-from audiotune.errors import AudioTuneError, ConsentError, StoreError, UnreadableAgreementError, UnreadableConsentError
+from audiotune.errors import (
+    AudioTuneError,
+    ConsentError,
+    LedgerError,
+    StoreError,
+    UnreadableAgreementError,
+    UnreadableConsentError,
+)
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.engine.work import LoadedRelease
 from services.generation.settings import GenerationSettings
@@ -24,6 +31,7 @@ UNCLEAR = [
         "the agreement in force cannot be read", where="governance/agreements/000002.json", cure="restore it"
     ),
     UnreadableConsentError("a consent record cannot be read", where="governance/consents/f/ana/1.json", cure="restore it"),
+    LedgerError("an event of the ledger cannot be read", where="governance/ledger/0000000002.json", cure="restore it"),
     ZeroDivisionError("a bug"),
 ]
 

@@ -324,3 +324,59 @@ def test_the_only_owner_stays(store: FolderStore, capsys: pytest.CaptureFixture[
     by_the_command_line(store)
     assert id in capsys.readouterr().out
     assert accounts.read_account(store, "ben") is None
+
+
+def leave(store: FolderStore, member: str) -> None:
+    members = tuple(m.model_copy(update={"left": m.left or m.id == member}) for m in agreement().members)
+    publish_agreement(store, agreement().model_copy(update={"version": 2, "members": members}))
+
+
+def test_leaving_ends_sessions_and_a_new_one_may_only_look(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiotune.access.membership.FRESH_S", 0.0)
+    studio = Studio(store)
+
+    async def visit() -> None:
+        ana, ben = await studio.signed_in("ana"), await studio.signed_in("ben")
+        studio.clock.now += 2 * RECHECK_S
+        assert await read_visitor(ben) == "hello ben"
+        leave(store, "ben")
+        studio.clock.now += 2 * RECHECK_S
+        assert (await ben.get("/config")).status_code == 401
+        assert await read_visitor(ana) == "hello ana"
+        again = await studio.signed_in("ben")
+        for _ in range(3):
+            studio.clock.now += 2 * RECHECK_S
+            assert await read_visitor(again) == "hello ben"
+        assert studio.context.find_member("ben", "") == "ben"
+        assert studio.context.find_active_member("ben", "") == ""
+
+    asyncio.run(visit())
+
+
+def test_an_account_outside_the_agreement_stays_signed_in(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner whom nobody has written into the agreement yet must be able to come in and say so."""
+    monkeypatch.setattr("audiotune.access.membership.FRESH_S", 0.0)
+    accounts.create_account(store, "operator", FIRST, "owner", work=1)
+    studio = Studio(store)
+
+    async def visit() -> None:
+        browser = await studio.signed_in("operator")
+        for _ in range(3):
+            studio.clock.now += 2 * RECHECK_S
+            assert await read_visitor(browser) == "hello operator"
+
+    asyncio.run(visit())
+
+
+def test_an_agreement_that_cannot_be_read_is_said_on_every_page_and_lets_nobody_act(store: FolderStore) -> None:
+    from services.studio.app import _build_with_agreement
+    from services.studio.pages.header import build_header_value
+
+    damaged = max(entry.key for entry in store.list("governance/ledger/"))
+    store.put(damaged, b"{")
+    context = Studio(store).context
+    _build_with_agreement(context)
+    value = build_header_value(context, "", "ana")
+    assert damaged in value["notice"]
+    assert value["members"] == []
+    assert context.find_member("ana", "") == context.find_active_member("ana", "") == ""
