@@ -237,6 +237,14 @@ class GovernanceSecretValues(ChartModel):
         expression=_GOVERNANCE_SECRET.format("tickets"),
         note="empty: made in the cluster",
     )
+    ledger: Name = take_setting(
+        Governance,
+        "ledger_key",
+        secret_key="key",
+        expression=_GOVERNANCE_SECRET.format("ledger"),
+        note="empty: made in the cluster",
+    )
+    older_ledger: Name = take_setting(Governance, "older_ledger_key", secret_key="key", note="empty: it was never changed")
 
 
 class GovernanceValues(PodPlacement):

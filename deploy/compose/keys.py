@@ -5,6 +5,7 @@
     python keys.py use FOLDER --database FOLDER COMMAND...   and the database's password as PGPASSWORD
     python keys.py use FOLDER --asks FOLDER COMMAND...       and the key with which the studio asks the governance service
     python keys.py use FOLDER --mlflow-read FOLDER COMMAND...   and MLflow's key that may only read releases; --mlflow-write: the other
+    python keys.py use FOLDER --ledger FOLDER COMMAND...     and the key that signs the ledger
 
 A key that exists stays as it is. Only names are printed.
 """
@@ -20,13 +21,14 @@ from pathlib import Path
 # who may write to MLflow or read releases there
 SERVICES = (
     *("root", "studio", "generation", "pipelines", "registry", "governance", "backup", "erasure"),
-    *("database", "asks", "mlflow-write", "mlflow-read"),
+    *("database", "asks", "mlflow-write", "mlflow-read", "ledger"),
 )
 VARIABLES = {
     "--database": ("PGPASSWORD",),
     "--asks": ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_STUDIO_KEY"),  # of the caller, of the service
     "--mlflow-write": ("AUDIOTUNE_REGISTRY_WRITE_KEY", "MLFLOW_TRACKING_TOKEN"),  # of the server, of a client
     "--mlflow-read": ("AUDIOTUNE_REGISTRY_READ_KEY", "MLFLOW_TRACKING_TOKEN"),
+    "--ledger": ("AUDIOTUNE_GOVERNANCE_LEDGER_KEY",),
 }
 USER = 10001  # of our images; the database's user reads as a member of group 0
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from audiotune.errors import AccessError, AudioTuneError, ForbiddenError, SettingsError, StoreError
 from audiotune.governance import read_current_agreement
+from audiotune.governance.ledger.keys import load_signing_keys
 from audiotune.store.port import Store
 from services.governance.operations import OPERATIONS, Caller, GuardedWriters, Operation
 from services.governance.settings import GovernanceSettings
@@ -35,6 +36,7 @@ class GovernanceService:
 
     def __init__(self, store: Store, settings: GovernanceSettings) -> None:
         self._store, self._settings, self._writers = store, settings, GuardedWriters(store, settings)
+        load_signing_keys()  # raises SettingsError now, and not at the first event
         self._keys: dict[Caller, bytes] = {
             "studio": settings.studio_key.get_secret_value().encode(),
             "ingest": settings.ingest_key.get_secret_value().encode(),

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from audiotune.errors import SettingsError
 
 PREFIX = "AUDIOTUNE_GOVERNANCE_"
-_SHORTEST_KEY = 20
+_SHORTEST_KEY = 20  # the ledger's own have more: audiotune.governance.ledger.keys
 
 
 class GovernanceSettings(BaseSettings):
@@ -21,6 +21,12 @@ class GovernanceSettings(BaseSettings):
     ticket_key: SecretStr = Field(
         default=SecretStr(""), description="signs what a sign-in gives; empty: members sign in again after a restart"
     )
+    ledger_key: SecretStr = Field(
+        default=SecretStr(""), description="signs the ledger's events; empty: a key of this user's own, in a file"
+    )
+    older_ledger_key: SecretStr = Field(
+        default=SecretStr(""), description="the ledger's key before a change: it introduces the new one"
+    )
     vouching: bool = Field(
         default=False, description="the studio may say who signed in, because a sign-in provider asks for the passwords"
     )
@@ -29,7 +35,7 @@ class GovernanceSettings(BaseSettings):
     open_requests: int = Field(default=100, ge=1, le=10_000, description="requests that may be open at once; more get 503")
     passwords_at_once: int = Field(default=2, ge=1, le=64, description="passwords that are checked at once, 16 MB each")
 
-    @field_validator("studio_key", "ingest_key", "ticket_key")
+    @field_validator("studio_key", "ingest_key", "ticket_key", "ledger_key", "older_ledger_key")
     @classmethod
     def _check_length(cls, key: SecretStr) -> SecretStr:
         if 0 < len(key.get_secret_value()) < _SHORTEST_KEY:

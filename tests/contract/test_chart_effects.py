@@ -106,6 +106,8 @@ EFFECTS: dict[str, Effect] = {
     "governance.secrets.studio": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "governance.secrets.ingest": E("mine", "governance_secret: mine"),
     "governance.secrets.tickets": E("mine", "secretKeyRef: {name: mine, key: key}"),
+    "governance.secrets.ledger": E("mine", "secretKeyRef: {name: mine, key: key}"),
+    "governance.secrets.olderLedger": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "studio.enabled": E(False, "not: name: audio-tune-studio\n"),
     "studio.releasesBy": E("owners", "AUDIOTUNE_STUDIO_RELEASES_BY, value: owners"),
     "studio.oidc.issuer": E(

@@ -52,14 +52,14 @@ def test_a_service_mounts_no_keys_but_its_own(name: str) -> None:
         "registry": {"keys-registry", "keys-database", "keys-mlflow-write", "keys-mlflow-read"},
         "generation": {"keys-generation", "keys-mlflow-read"},
         "generation-gpu": {"keys-generation", "keys-mlflow-read"},
-        "governance": {"keys-governance", "keys-asks"},
+        "governance": {"keys-governance", "keys-asks", "keys-ledger"},
         "studio": {"keys-studio", "keys-asks"},
     }
     assert mounted == allowed.get(name, {f"keys-{name}"})
 
 
 def test_every_user_of_the_store_gets_a_key() -> None:
-    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks", "mlflow-write", "mlflow-read"}
+    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks", "ledger", "mlflow-write", "mlflow-read"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"database"}))

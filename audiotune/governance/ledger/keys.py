@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
+import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,9 @@ from pydantic import StringConstraints
 from audiotune.errors import SettingsError
 
 KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-VARIABLE = "AUDIOTUNE_LEDGER_KEY"
+VARIABLE = "AUDIOTUNE_GOVERNANCE_LEDGER_KEY"
+OLDER_VARIABLE = "AUDIOTUNE_GOVERNANCE_OLDER_LEDGER_KEY"  # after a change of key
+SHORTEST = 32  # characters
 _FILE = "ledger_key"
 _BYTES = 32
 
@@ -64,16 +66,13 @@ def key_from_bytes(private: bytes) -> SigningKey:
 
 
 def parse_key(text: str, where: str) -> SigningKey:
-    """A key from base64 of its 32 private bytes. Raises SettingsError, which does not show it."""
-    try:
-        private = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        private = b""
-    if len(private) != _BYTES:
+    """The key of a secret text: its SHA-256 is the private key. Raises SettingsError, which does not show it: it is too short."""
+    secret = text.strip()
+    if len(secret) < SHORTEST:
         raise SettingsError(
-            "this is no key of the ledger", where=where, cure="give base64 of 32 random bytes: openssl rand -base64 32"
+            "this is no key of the ledger", where=where, cure=f"give {SHORTEST} random characters: openssl rand -hex 20"
         )
-    return key_from_bytes(private)
+    return key_from_bytes(hashlib.sha256(secret.encode()).digest())
 
 
 def load_key_file(path: Path) -> SigningKey:
@@ -83,22 +82,26 @@ def load_key_file(path: Path) -> SigningKey:
     except FileNotFoundError:
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = generate_key()
+    text = secrets.token_hex(_BYTES)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another process made it at this moment
+    except FileExistsError:  # another process makes it at this moment
+        time.sleep(0.1)
         return parse_key(path.read_text(), str(path))
     with os.fdopen(descriptor, "w") as file:
-        file.write(base64.b64encode(made.private).decode() + "\n")
-    return made
+        file.write(text + "\n")
+    return parse_key(text, str(path))
 
 
-def load_signing_key() -> SigningKey:
-    """This program's key: AUDIOTUNE_LEDGER_KEY, else this user's own file. Raises SettingsError: the variable holds no key."""
-    text = os.environ.get(VARIABLE, "")
-    if text:
-        return parse_key(text, VARIABLE)
-    return load_key_file(platformdirs.user_config_path("audiotune", appauthor=False) / _FILE)
+def load_signing_keys() -> tuple[SigningKey, tuple[SigningKey, ...]]:
+    """This program's key, and the older ones that introduce it: of the environment, else this user's own file.
+
+    Raises SettingsError: a variable holds no key.
+    """
+    present, older = (os.environ.get(name, "") for name in (VARIABLE, OLDER_VARIABLE))
+    if present:
+        return parse_key(present, VARIABLE), (parse_key(older, OLDER_VARIABLE),) if older else ()
+    return load_key_file(platformdirs.user_config_path("audiotune", appauthor=False) / _FILE), ()
 
 
 def _load_private(private: bytes) -> Any:

@@ -24,7 +24,7 @@ from audiotune.governance.ledger.events import (
 from audiotune.governance.ledger.fold import apply_event, change_state
 from audiotune.governance.ledger.import_earlier import draft_earlier_records
 from audiotune.governance.ledger.key_events import ServiceKeyAdded
-from audiotune.governance.ledger.keys import SigningKey, load_signing_key
+from audiotune.governance.ledger.keys import SigningKey, load_signing_keys
 from audiotune.governance.ledger.state import GovernanceState, dump_state, parse_state
 from audiotune.store.layout import LEDGER, LEDGER_SNAPSHOTS
 from audiotune.store.port import Store
@@ -40,7 +40,7 @@ class Ledger:
 
     Args:
         store: holds it.
-        key: signs what this program takes in; None: this user's own key, made when it is first needed.
+        key: signs what this program takes in; None: see `load_signing_keys`, when it is first needed.
         older_keys: the service's earlier keys, which introduce the present one.
     """
 
@@ -95,7 +95,7 @@ class Ledger:
     def _require_key(self, state: GovernanceState) -> SigningKey:
         """This program's key, which the ledger knows."""
         if self._key is None:
-            self._key = load_signing_key()
+            self._key, self._older_keys = load_signing_keys()
         if self._key.id not in state.service_keys:
             known = next((older for older in self._older_keys if older.id in state.service_keys), self._key)
             kind = "service_key_added" if state.number else "ledger_opened"
@@ -162,13 +162,6 @@ def open_ledger(store: Store) -> Ledger:
     """The ledger of a store, with what this process has read of it."""
     with _LOCK:
         return _LEDGERS.setdefault(store, Ledger(store))
-
-
-def set_signing_key(store: Store, key: SigningKey, older_keys: Iterable[SigningKey] = ()) -> Ledger:
-    """Lets this process sign what it appends to a store's ledger with this key: the governance service's own."""
-    with _LOCK:
-        _LEDGERS[store] = Ledger(store, key, older_keys)
-        return _LEDGERS[store]
 
 
 def _check_newest(state: GovernanceState, store: Store) -> None:

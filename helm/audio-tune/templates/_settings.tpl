@@ -96,6 +96,14 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - name: AUDIOTUNE_GOVERNANCE_TICKET_KEY
   valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "tickets") | quote }}, key: key}}
 {{- end }}
+{{- if include "audio-tune.governance-secret" (dict "root" $root "of" "ledger") }}
+- name: AUDIOTUNE_GOVERNANCE_LEDGER_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "ledger") | quote }}, key: key}}
+{{- end }}
+{{- if $values.governance.secrets.olderLedger }}
+- name: AUDIOTUNE_GOVERNANCE_OLDER_LEDGER_KEY
+  valueFrom: {secretKeyRef: {name: {{ $values.governance.secrets.olderLedger | quote }}, key: key}}
+{{- end }}
 - {name: AUDIOTUNE_GOVERNANCE_VOUCHING, value: {{ not (empty $values.studio.oidc.issuer) | quote }}}
 {{- end -}}
 {{- define "audio-tune.cluster-settings" -}}
