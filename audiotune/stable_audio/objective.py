@@ -68,6 +68,13 @@ def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> tor
     return torch.stack([shift.time_shift(level, int(length)) for level, length in zip(t, frames)])
 
 
+def make_loss_levels(frames: torch.Tensor, shift: Any) -> torch.Tensor:
+    """The noise levels of LOSS_LEVELS for sounds of these lengths [rows], shifted as in training: float32 [levels, rows]."""
+    import torch
+
+    return torch.stack([shift_noise_levels(torch.full((len(frames),), level), frames, shift) for level in LOSS_LEVELS])
+
+
 def add_noise(objective: str, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Model input and target of latents and noise, all [batch, channels, frames], at noise levels t [batch]."""
     import torch

@@ -1,4 +1,4 @@
-"""Measures the loss by noise level, row by row without padding, with fixed captions and noise."""
+"""Measures the loss by noise level, row by row without padding, with fixed captions and noise. Levels are those of validation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from audiotune.domain.dataset import LatentRow
 from audiotune.stable_audio.conditioning import embed_prompts
 from audiotune.stable_audio.model import StableAudio
-from audiotune.stable_audio.objective import LOSS_LEVELS, add_noise, sum_squared_errors
+from audiotune.stable_audio.objective import LOSS_LEVELS, add_noise, make_loss_levels, sum_squared_errors
 from audiotune.stable_audio.threads import choose_threads, use_threads
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
@@ -37,7 +37,7 @@ def _measure_row(sa: StableAudio, latents: Any, noise: Any, row: LatentRow) -> L
     import torch
 
     count = len(LOSS_LEVELS)
-    levels = torch.tensor(LOSS_LEVELS, device=latents.device, dtype=latents.dtype)
+    levels = make_loss_levels(torch.tensor([row.latent_frames]), sa.model.dist_shift)[:, 0].to(latents)
     noised, target = add_noise(sa.objective, latents.expand(count, -1, -1), noise.expand(count, -1, -1), levels)
     conditioning = embed_prompts(sa, [row.captions[0]] * count, [row.seconds] * count)
     dtype = next(sa.model.model.parameters()).dtype

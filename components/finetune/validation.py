@@ -2,7 +2,7 @@
 
 import torch
 
-from audiotune.stable_audio.objective import LOSS_LEVELS, shift_noise_levels
+from audiotune.stable_audio.objective import LOSS_LEVELS, make_loss_levels
 from components.finetune.latent_dataset import LatentDataset
 from components.finetune.training_batches import BatchDraw, make_generator, split_by_length
 from components.finetune.training_model import TrainingModel
@@ -19,15 +19,13 @@ def measure_validation_loss(
     zeros = torch.zeros(len(chosen))
     draw = BatchDraw(chosen, zeros, zeros, zeros.bool(), noise)
     values = int(material.frames[chosen].sum()) * material.channels
-    shift = tuned.wrapper.dist_shift
     parts = [(start, min(start + batch_size, len(chosen))) for start in range(0, len(chosen), batch_size)]
     if tuned.padding.least_spared:
         lengths = material.frames[chosen].tolist()
         parts = [tight for start, end in parts for tight in split_by_length(lengths, start, end, tuned.padding.least_spared)]
     losses = {}
     with torch.no_grad():
-        for level in LOSS_LEVELS:
-            t = shift_noise_levels(torch.full((len(chosen),), level), material.frames[chosen], shift)
+        for level, t in zip(LOSS_LEVELS, make_loss_levels(material.frames[chosen], tuned.wrapper.dist_shift)):
             errors = [tuned(material.batch_part(draw, t, start, end, device, tuned.patch)).sum() for start, end in parts]
             losses[f"t_{level}"] = float(torch.stack(errors).sum()) / values
     return {**losses, "mean": sum(losses.values()) / len(losses)}

@@ -62,7 +62,8 @@ class GpuValues(ChartModel):
 
     preset: Preset = Field(default="cpu", description="kind of machine: cpu, l4-24gb, a100-40gb, h100-80gb or mig-2g.20gb")
     device: Literal["plugin", "claim"] = Field(
-        default="plugin", description="plugin: ask for the resource by name; claim: Dynamic Resource Allocation (Kubernetes 1.34)"
+        default="plugin",
+        description="plugin: ask for the resource by name; claim: Dynamic Resource Allocation (Kubernetes 1.32 or newer)",
     )
     device_class: str = Field(default="gpu.nvidia.com", description="device class of the claim")
     resource: str | None = Field(default=None, description="resource name, as in nvidia.com/gpu")

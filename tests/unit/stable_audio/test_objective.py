@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from audiotune.domain.dataset import LatentRow
 from audiotune.errors import ModelError
 from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.objective import (
+    LOSS_LEVELS,
     add_noise,
+    make_loss_levels,
     map_to_noise_levels,
     shift_noise_levels,
     strength_to_sigma,
     sum_squared_errors,
 )
 from audiotune.stable_audio.samplers import count_sampler_steps, list_samplers
+from audiotune.store import FolderStore, tensor_files
+from components.evaluate.loss import measure_loss_by_level
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.settings import Settings
 
@@ -53,6 +60,45 @@ def test_noise_levels_are_levels(kind: str) -> None:
 def test_logit_normal_has_its_median_and_quartiles() -> None:
     quartiles = map_to_noise_levels("logit_normal", torch.tensor([0.25, 0.5, 0.75]))
     assert torch.allclose(quartiles, torch.sigmoid(torch.tensor([-0.6745, 0.0, 0.6745])), atol=1e-3)
+
+
+class LaterForLonger:
+    """A shift as a base's config asks for: the longer the sound, the noisier."""
+
+    def time_shift(self, t: torch.Tensor, frames: int) -> torch.Tensor:
+        return t ** (1 / frames)
+
+
+def test_loss_is_measured_at_levels_shifted_by_length() -> None:
+    frames = torch.tensor([1, 2])
+    plain, shifted = make_loss_levels(frames, None), make_loss_levels(frames, LaterForLonger())
+    assert torch.equal(plain, torch.tensor(LOSS_LEVELS)[:, None].expand(-1, 2))
+    assert torch.equal(shifted[:, 0], torch.tensor(LOSS_LEVELS))
+    assert torch.allclose(shifted[:, 1], torch.tensor(LOSS_LEVELS).sqrt())
+
+
+def test_evaluation_measures_at_the_levels_of_validation(tmp_path: Path) -> None:
+    """Both hand the same shifted levels to a model of a base whose config has distribution_shift_options."""
+    store, asked = FolderStore(tmp_path), []
+
+    class Model(torch.nn.Module):
+        dist_shift, conditioner = LaterForLonger(), staticmethod(lambda rows, device: {})
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = torch.nn.Linear(1, 1)
+
+        def forward(self, noised: torch.Tensor, t: torch.Tensor, cond: object) -> torch.Tensor:
+            asked.append(t)
+            return noised
+
+    sa = SimpleNamespace(model=Model(), objective="v", patch_frames=1, device=torch.device("cpu"))
+    key = tensor_files.store_tensors(store, {"latents": tensor_files.wrap_tensor(torch.randn(3, 4))})
+    row = LatentRow(
+        segment="0" * 64, recording="1" * 64, split="train", latents=key, latent_frames=4, seconds=1.0, captions=("a drone",)
+    )
+    measure_loss_by_level(sa, store, [row])  # type: ignore[arg-type]
+    assert torch.equal(asked[0], make_loss_levels(torch.tensor([4]), LaterForLonger())[:, 0])
 
 
 def test_truncation_leaves_no_gap() -> None:
