@@ -48,11 +48,16 @@ def set_up_users(server: Minio, folder: Path) -> StoreUsers:
         (folder / user).mkdir(parents=True)
         (folder / user / "accesskey").write_text(name_key(user))
         (folder / user / "secretkey").write_text(name_secret(user))
-    command = [sys.executable, "-m", "audiotune.store.setup", "--users", str(folder), "--versioning"]
-    environment = {**os.environ, **server.environment, "AUDIOTUNE_STORE": f"s3://{BUCKET}"}
-    subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    set_up_bucket(server, folder, BUCKET)
     clients = {user: connect(server, name_key(user), name_secret(user)) for user in USERS}
     return StoreUsers(server, clients, connect(server, server.user, server.password))
+
+
+def set_up_bucket(server: Minio, folder: Path, bucket: str) -> None:
+    """Makes the bucket, if it is not there, and gives the users in `folder` their rights in it and in no other."""
+    command = [sys.executable, "-m", "audiotune.store.setup", "--users", str(folder), "--versioning"]
+    environment = {**os.environ, **server.environment, "AUDIOTUNE_STORE": f"s3://{bucket}"}
+    subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
 def name_key(user: User) -> str:

@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError
 from audiotune.store.layout import PREFIXES, SETUP_PROBE, USERS, Prefix, User, find_prefix
 from audiotune.store.s3 import S3Store
 from audiotune.store.touched_keys import find_touched_keys
-from tests.integration.minio import server_or_skip
-from tests.integration.store_users import BUCKET, StoreUsers, set_up_users
+from tests.integration.minio import is_patched, server_or_skip
+from tests.integration.store_users import BUCKET, StoreUsers, set_up_bucket, set_up_users
 
 pytestmark = pytest.mark.integration
 HOWS = ("replace", "delete", "destroy")
@@ -180,3 +180,24 @@ def test_the_doctor_names_what_was_touched(users: StoreUsers) -> None:
     assert consent in after["changes: wrong"]
     assert run not in after["changes: wrong"]
     assert run in after["changes: well"]
+
+
+def test_a_header_stands_for_nothing_in_the_query(users: StoreUsers, tmp_path: Path) -> None:
+    """MinIO as it was published takes conditions from headers, and deletes all versions at once where a bucket has no object lock."""
+    if not is_patched():
+        pytest.skip("this MinIO is built without deploy/object-store/headers.patch, which our image has")
+    key, other = "mlflow/1/model", "access/accounts/ben.json"
+    version = users.put(key)
+    users.put(other)
+    registry = users.clients["registry"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        send(registry, "PutObject", {"Versionid": ""}, version).put_object(Bucket=BUCKET, Key=key, Body=b"in place")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        send(registry, "ListObjectsV2", {"Prefix": "mlflow/"}).list_objects_v2(Bucket=BUCKET, Prefix="access/")
+    users.root.create_bucket(Bucket="old")  # as buckets of 0.2: without object lock
+    set_up_bucket(users.server, tmp_path / "users", "old")
+    users.root.put_object(Bucket="old", Key=key, Body=b"1")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        send(registry, "DeleteObject", {"x-minio-force-delete": "true"}).delete_object(Bucket="old", Key=key)
+    registry.delete_object(Bucket="old", Key=key)
+    assert len(users.root.list_object_versions(Bucket="old", Prefix=key)["Versions"]) == 1
