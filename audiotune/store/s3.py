@@ -194,6 +194,15 @@ class S3Store:
         except NotInStoreError:
             return None
 
+    def _is_missing(self, key: str) -> bool:
+        """Whether the listing lacks a key that the server refuses to read. AWS refuses missing keys, too, to who may list only a part."""
+        full = self._object_key(key)
+        try:
+            found = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=full, MaxKeys=1).get("Contents", [])
+        except (ClientError, BotoCoreError):
+            return False  # refused as well
+        return all(entry["Key"] != full for entry in found)
+
     @contextmanager
     def _translate_errors(self, key: str) -> Iterator[None]:
         """Turns the errors of boto3 into StoreError, with a cure."""
@@ -224,6 +233,8 @@ class S3Store:
         if code in _TAKEN:
             return AlreadyInStoreError("the key is taken", where=key, cure="read it again and decide anew")
         if code in _REFUSED or status in ("401", "403"):
+            if e.operation_name in ("GetObject", "HeadObject") and self._is_missing(key):
+                return build_missing_error(key, self.url)
             cure = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what that key may do with the bucket"
             return StoreError(f"the store refuses ({code})", where=where, cure=cure)
         return StoreError(f"the store failed ({code or status})", where=where, cure="look into the store's log and run again")

@@ -197,3 +197,44 @@ def test_a_server_in_trouble(handler: type[_Fake], words: str, surroundings: Non
             store.put_blob(b"sound", ".flac") if handler is _Full else list(store.list(""))
     finally:
         server.shutdown()
+
+
+class _LikeAws(_Fake):
+    """Refuses every object, and lists one key: so AWS answers for a missing key to who may list only some prefixes."""
+
+    status = 403
+    body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+    def do_GET(self) -> None:
+        if "list-type=2" not in self.path:
+            self._answer()
+            return
+        found = "<Contents><Key>access/tokens/there.json</Key><Size>1</Size></Contents>" if "there" in self.path else ""
+        body = f"<ListBucketResult>{found}</ListBucketResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_a_missing_key_that_the_server_refuses_is_missing(surroundings: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from audiotune.store.s3 import S3Store
+
+    server = _serve(_LikeAws)
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        store = S3Store("s3://bucket")
+        assert not store.exists("access/tokens/none.json")
+        with pytest.raises(NotInStoreError):
+            store.get("access/tokens/none.json")
+        with pytest.raises(StoreError, match="the store refuses"):
+            store.get("access/tokens/there.json")
+        with pytest.raises(StoreError, match="the store refuses"):
+            store.put("access/tokens/none.json", b"1")
+    finally:
+        server.shutdown()
