@@ -19,12 +19,13 @@ from audiotune.domain.recording import Digest
 from audiotune.errors import UnreadableAgreementError, UnreadableConsentError
 from audiotune.governance.agreement_record import Agreement
 from audiotune.governance.consent_record import UNREADABLE, Consent
-from audiotune.store.layout import AGREEMENTS, CONSENTS
+from audiotune.store.layout import AGREEMENTS, CONSENTS, LEDGER, LEDGER_SNAPSHOTS
 from audiotune.store.port import Store
 
 _AGREEMENT_KEY = AGREEMENTS.compile(r"(\d{6,9})\.json")
 _NAME = re.compile(rf"([0-9a-f]{{64}})/({MEMBER_ID})")
 _KEY = CONSENTS.compile(rf"{_NAME.pattern}/(?:(\d{{8}})|\d{{8}}T\d{{12}})\.json")
+_OTHER_KEYS = (_KEY, LEDGER.compile(r"\d{10}\.json"), LEDGER_SNAPSHOTS.compile(r"\d{10}\.json"))
 _AHEAD = timedelta(minutes=5)  # a clock may be that wrong
 
 
@@ -89,6 +90,15 @@ def list_earlier_recordings(store: Store) -> list[Digest]:
     """The recordings that have records of consent."""
     found = (_KEY.fullmatch(entry.key) for entry in store.list(CONSENTS.path))
     return sorted({match[1] for match in found if match})
+
+
+def find_stray_keys(store: Store) -> Iterator[str]:
+    """Keys under `governance/` that no program reads: a note, a copy, a record whose name was changed."""
+    for entry in store.list(f"{AGREEMENTS.top}/"):
+        match = _AGREEMENT_KEY.fullmatch(entry.key)
+        is_agreement = match is not None and entry.key == agreement_key(int(match[1]))
+        if not (is_agreement or any(pattern.fullmatch(entry.key) for pattern in _OTHER_KEYS)):
+            yield entry.key
 
 
 def list_earlier_agreements(store: Store) -> tuple[list[Agreement], int]:

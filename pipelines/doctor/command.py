@@ -22,7 +22,7 @@ from audiotune.store import open_store
 from pipelines.arguments import add_kubeflow_flags
 from pipelines.cluster.namespace import ACCOUNT
 from pipelines.cluster.settings import Cluster, find_cluster
-from pipelines.doctor import checks_environment, checks_namespace, checks_store, checks_training
+from pipelines.doctor import checks_environment, checks_governance, checks_namespace, checks_store, checks_training
 from pipelines.doctor.findings import Check, CheckTarget, DoctorFinding, run_check
 
 CHECKS: dict[str, Check] = {
@@ -41,7 +41,11 @@ CHECKS: dict[str, Check] = {
     "governance": checks_environment.check_governance,
     "clock": checks_environment.check_clock,
 }
-STORE_CHECKS: dict[str, Check] = {"changes": checks_store.check_changes, "blobs": checks_store.check_missing_blobs}
+STORE_CHECKS: dict[str, Check] = {
+    "governance": checks_governance.check_governance,
+    "changes": checks_store.check_changes,
+    "blobs": checks_store.check_missing_blobs,
+}
 _MARKS = {"well": "✓", "warning": "!", "wrong": "✗", "unknown": "?"}
 
 
