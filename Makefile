@@ -24,7 +24,7 @@ demo: .venv/ready  ## the whole journey on this machine; RECORDINGS=folder uses 
 
 test: .venv/ready check  ## all checks and tests
 	@$(BIN)/python -m pytest -n 2 tests/unit
-	@$(BIN)/python -m pytest tests/contract tests/integration
+	@$(BIN)/python -m pytest tests/corpus tests/contract tests/integration
 
 unit: .venv/ready  ## the tests that need no server and no model
 	@$(BIN)/python -m pytest -n 2 tests/unit

@@ -20,7 +20,7 @@ from audiotune.audio.sound import Frames
 from audiotune.errors import SoundError
 
 # What PyAV may open. Playlists and the like are left out: they can name other files and addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,aac,avi,asf,flv,mpegts,mpeg,caf,wav,flac,mp3,aiff,ac3,wv,amr,ape,tta"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,aac,avi,asf,flv,mpegts,mpeg,caf,wav,flac,mp3,aiff,ac3,eac3,wv,amr,ape,tta"
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 _SUFFIXES = {"mov": ".m4a", "matroska": ".mka", "mpegts": ".ts"}
 _EXPORT = "open it in an audio editor and export it as WAV"
@@ -167,16 +167,20 @@ def _decode_packets(container: Any, stream: Any, faults: DecodeFaults) -> Iterat
         except (av.error.FFmpegError, ValueError):
             faults.breaks_off = True
             packet = None
+        content = bytes(packet) if framed and packet is not None else b""
         try:
+            if is_incomplete_frame(content):  # decoded all the same, its end would be noise
+                raise ValueError
             frames = packet.decode() if packet is not None else _flush(stream)
         except (av.error.FFmpegError, ValueError):
-            faults.damaged += 1
-            faults.breaks_off = True
+            if not framed or is_incomplete_frame(content):  # what is no frame at all, as a tag, is no damage
+                faults.damaged += 1
+                faults.breaks_off = True
             frames = []
         else:
             if packet is not None and packet.size:
                 faults.decoded += 1
-                faults.breaks_off = framed and is_incomplete_frame(bytes(packet))
+                faults.breaks_off = False
         yield from frames
         if packet is None:
             return

@@ -124,7 +124,7 @@ def _decode_data(stack: contextlib.ExitStack, path: Path, data: SoundData, block
         raw = stack.enter_context(open_view(path, data.extents))
         endian = "BIG" if data.big_endian else "LITTLE"
         file = sf.SoundFile(raw, "r", data.sample_rate_hz, data.channels, data.subtype, endian, "RAW")
-        blocks = _read_soundfile_blocks(stack.enter_context(file), path, block_frames)
+        blocks = _read_soundfile_blocks(stack.enter_context(file), path, block_frames, data.frames)
     findings = DecodeFindings(ends_early=data.missing_bytes > 0)
     if len(data.extents) > 1:
         findings.notes.append(f"{len(data.extents)} pieces of sound in it, one behind the other")
@@ -239,18 +239,21 @@ def _decode_by_av(
 
 def _read_flac_blocks(path: Path, opened: CompressedSound, block_frames: int) -> Iterator[Frames]:
     """By libFLAC, which is not led astray by what lies behind the last frame; behind damage, where it stops, by FFmpeg."""
-    done = 0
-    with contextlib.suppress(sf.LibsndfileError, RuntimeError), sf.SoundFile(path) as file:
+    done, goes_on = 0, True
+    with contextlib.suppress(sf.LibsndfileError, RuntimeError), path.open("rb") as raw, sf.SoundFile(raw) as file:
         if (file.format, file.channels, file.samplerate) == ("FLAC", opened.channels, opened.sample_rate_hz):
             for block in _read_soundfile_blocks(file, path, block_frames, opened.promised_frames):
                 done += len(block)
                 yield block
-    if done < (opened.promised_frames or 0):
-        for block in opened.blocks:
-            new = block[done:]
-            done = max(0, done - len(block))
-            if len(new):
-                yield new
+            # The count may be an early one: libFLAC stops there, and has not read what lies behind.
+            goes_on = done < (opened.promised_frames or 0) or any(
+                sync in raw.read(1 << 16) for sync in (b"\xff\xf8", b"\xff\xf9")
+            )
+    for block in opened.blocks if goes_on else ():
+        new = block[done:]
+        done = max(0, done - len(block))
+        if len(new):
+            yield new
 
 
 def _decode_mpeg_in_wav(stack: contextlib.ExitStack, path: Path, data: SoundData, block_frames: int) -> DecodedFile:

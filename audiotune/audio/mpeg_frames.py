@@ -48,12 +48,21 @@ def parse_mpeg_header(data: bytes) -> MpegHeader | None:
 
 
 def is_mpeg_audio_start(head: bytes) -> bool:
-    """Whether two frames of one layer and rate follow each other from the first byte on; one frame alone may be chance."""
+    """Whether frames of one layer and rate follow each other from the first byte on; one frame alone may be chance."""
     first = parse_mpeg_header(head)
-    if first is None or not first.bytes:
+    if first is None:
         return False
-    second = parse_mpeg_header(head[first.bytes :])
-    return second is not None and (second.layer, second.sample_rate_hz) == (first.layer, first.sample_rate_hz)
+    if first.bytes:
+        return _is_alike(first, head[first.bytes :])
+    step = head.find(head[:2], 24)  # free format: all frames have one length, give or take a byte
+    return step > 0 and all(
+        any(_is_alike(first, head[times * step + byte :]) for byte in range(-times, times + 1)) for times in (1, 2, 3)
+    )
+
+
+def _is_alike(first: MpegHeader, data: bytes) -> bool:
+    other = parse_mpeg_header(data)
+    return other is not None and (other.layer, other.sample_rate_hz) == (first.layer, first.sample_rate_hz)
 
 
 def read_adts_length(data: bytes) -> int | None:
