@@ -19,7 +19,7 @@ from audiotune.domain.recording import Digest
 from audiotune.domain.release import Lineage, Release, WeightsPointer
 from audiotune.errors import AlreadyInStoreError, LineageError, ManifestError, NotInStoreError
 from audiotune.store.layout import LINEAGES, RELEASES
-from audiotune.store.port import Store, compute_digest
+from audiotune.store.port import Store, compute_digest, digest_from_key
 
 _WHOLE = "whole"  # in place of an adapter's digest
 
@@ -130,8 +130,11 @@ def _compare(lineage: Lineage) -> Lineage:
 
 def _binding_key(pointer: WeightsPointer) -> str:
     """Adapters of one base share its weights, so each adapter has an entry of its own."""
+    if digest_from_key(pointer.weights) != pointer.weights_digest:
+        what = "the weights' key does not carry their digest"
+        raise LineageError(what, where=pointer.weights[:200], cure="register the release again")
     if pointer.adapter and not pointer.adapter_digest:
-        raise LineageError("the adapter's key does not carry its digest", where=pointer.adapter, cure="run unwrap again")
+        raise LineageError("the adapter's key does not carry its digest", where=pointer.adapter[:200], cure="run unwrap again")
     return LINEAGES.key(pointer.weights_digest, f"{pointer.adapter_digest or _WHOLE}.json")
 
 

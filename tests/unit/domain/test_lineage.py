@@ -13,6 +13,7 @@ from audiotune.domain.release import Evaluation, Lineage, Release
 from audiotune.errors import LineageError
 from audiotune.store import FolderStore
 from audiotune.store.layout import LINEAGES
+from audiotune.store.port import blob_key
 from tests.fakes.group_release import Group, group
 from tests.fakes.old_release import read_expected, unpack
 
@@ -83,6 +84,13 @@ def test_weights_that_no_training_wrote_are_refused(ours: Group) -> None:
     pointer = ours.trained(b"the same tensors, saved again", passed=True)
     with pytest.raises(LineageError, match="does not know what these weights were trained on"):
         require_lineage(ours.store, ours.release(pointer))
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "../../governance", "a/b", "x" * 2000, "*"])
+def test_a_digest_that_is_not_that_of_the_key_is_a_lie_and_no_outage(ours: Group, digest: str) -> None:
+    for update in ({"weights_digest": digest}, {"weights": digest}, {"weights": digest, "weights_digest": digest}):
+        with pytest.raises(LineageError, match="does not carry their digest"):
+            require_lineage(ours.store, ours.release(ours.pointer.model_copy(update=update)))
 
 
 def test_an_adapter_is_bound_by_itself_and_not_its_base(ours: Group) -> None:
@@ -172,7 +180,8 @@ class TestOlderWeights:
 
     def test_nobody_pretends_to_be_old(self, old: Group) -> None:
         """Without a card in the store, no dataset counts, neither an older one nor one whose digest begins alike."""
-        pointer = old.pointer.model_copy(update={"weights_digest": old.pointer.weights_digest[:16] + "0" * 48})
+        digest = old.pointer.weights_digest[:16] + "0" * 48
+        pointer = old.pointer.model_copy(update={"weights_digest": digest, "weights": blob_key(digest, ".safetensors")})
         with pytest.raises(LineageError, match="does not know"):
             require_lineage(old.store, old.release(pointer))
 
