@@ -1,7 +1,7 @@
 """The family of errors of the library, the steps and the pipelines. Each error says what is wrong, where, and the cure.
 
 AudioTuneError
-├── GovernanceError ── AgreementError ConsentError LedgerError LineageError
+├── GovernanceError ── AgreementError ConsentError DecisionError LedgerError LineageError
 │   └── UnreadableAgreementError UnreadableConsentError
 ├── AccessError ── ForbiddenError
 ├── StoreError ── NotInStoreError AlreadyInStoreError DamagedBlobError
@@ -85,6 +85,10 @@ class UnreadableAgreementError(AgreementError):
 
 class UnreadableConsentError(ConsentError):
     """A contributor's newest record cannot be read: nobody knows what they agreed to."""
+
+
+class DecisionError(GovernanceError):
+    """A proposal or a vote that the group's rules do not allow, or something that needs an accepted proposal first."""
 
 
 class LedgerError(GovernanceError):

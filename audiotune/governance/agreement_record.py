@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,12 @@ from audiotune.errors import AgreementError
 
 Use = Literal["store", "train", "release", "generate"]
 ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
+# What a group can decide on: the agreement itself; which release plays; whether one is given to others; a recording from outside; who
+# is taken in or excluded; how income is split; anything else.
+ProposalKind = Literal[
+    "agreement", "champion", "publish_release", "foreign_recording", "take_in", "exclude", "split_income", "other"
+]
+PROPOSAL_KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
 HIGHEST_VERSION = 999_999_999  # nine digits: a date as in 20260501 is a number that people choose
 
 
@@ -35,6 +41,21 @@ class Member(FrozenModel):
     left: bool = False
 
 
+class DecisionRule(FrozenModel):
+    """How the group decides on proposals of one kind.
+
+    Attributes:
+        needs: majority: more yes than no; two_thirds: of the votes cast; everybody: every member says yes; veto: accepted unless
+            somebody says no.
+        quorum: share of the members who must vote, in [0, 1].
+        days: after which a proposal ends.
+    """
+
+    needs: Literal["majority", "two_thirds", "everybody", "veto"] = "majority"
+    quorum: float = Field(default=0.5, ge=0, le=1)
+    days: float = Field(default=7, gt=0, le=366)
+
+
 class Agreement(FrozenModel):
     """What the group agreed on.
 
@@ -44,6 +65,7 @@ class Agreement(FrozenModel):
         weights_licence: licence of the releases.
         allowed_uses: the only uses of recordings; a member's consent cannot add one.
         base_model_notices: base model name -> notice that a release on this base must carry.
+        decisions: kind of proposal -> how it is decided. What is named here happens only by an accepted proposal.
     """
 
     group: str = Field(min_length=1)
@@ -54,6 +76,7 @@ class Agreement(FrozenModel):
     weights_licence: str = Field(min_length=1)
     allowed_uses: tuple[Use, ...] = ALL_USES
     base_model_notices: dict[str, str] = {}
+    decisions: dict[ProposalKind, DecisionRule] = {}
 
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Agreement:
@@ -65,7 +88,9 @@ class Agreement(FrozenModel):
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of its JSON. A field that came later and is empty is left out: earlier versions keep their digests."""
+        later = None if self.decisions else {"decisions"}
+        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
 
     def find_member(self, id: str) -> Member | None:
         return next((member for member in self.members if member.id == id), None)

@@ -16,6 +16,7 @@ from audiotune.domain.recording import Digest
 from audiotune.governance.agreement_record import Agreement
 from audiotune.governance.consent_record import Consent
 from audiotune.governance.ledger.events import FIRST
+from audiotune.governance.proposal import Proposal
 
 
 class ServiceKey(FrozenModel):
@@ -44,6 +45,7 @@ class GovernanceState:
         agreements: digest -> version; `agreement` is the one in force.
         signatures: digest of an agreement -> member -> number of the event in which they signed it.
         consents: recording -> contributor -> the record that counts. Inner mappings are replaced, never changed.
+        proposals: by the number of the event that opened each.
         in_force: earlier records were taken over, so that this state counts.
         unreadable_agreement: version of the newest earlier agreement where it could not be read; 0 otherwise.
         rejected: (number, reason) of events that broke a rule.
@@ -59,6 +61,7 @@ class GovernanceState:
     consents: dict[Digest, dict[str, Consent]] = field(default_factory=dict)
     service_keys: dict[str, ServiceKey] = field(default_factory=dict)
     member_keys: dict[str, MemberKey] = field(default_factory=dict)
+    proposals: dict[int, Proposal] = field(default_factory=dict)
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
     def copy(self) -> GovernanceState:
