@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.member import MemberId
+from audiotune.domain.toml_text import parse_toml
 from audiotune.errors import AgreementError
 
 Use = Literal["store", "train", "release", "generate"]
@@ -104,14 +104,14 @@ def load_agreement(source: Path | bytes) -> Agreement:
     """Reads `agreement.toml`. Raises AgreementError: no file, no TOML, or fields that do not fit, each named."""
     where = str(source) if isinstance(source, Path) else "the agreement"
     try:
-        data = tomllib.loads((source.read_bytes() if isinstance(source, Path) else source).decode())
+        data = parse_toml((source.read_bytes() if isinstance(source, Path) else source).decode())
         return Agreement.model_validate(data)
     except OSError as e:
         raise AgreementError(
             f"cannot read the agreement: {e.strerror}", where=where, cure="copy agreement.example.toml and fill it in"
         ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise AgreementError(f"the agreement is no TOML: {e}", where=where, cure="mend the line it names") from e
     except ValidationError as e:
         faults = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'agreement'}: {x['msg']}" for x in e.errors())
         raise AgreementError(f"the agreement does not fit: {faults}", where=where, cure="mend the fields named") from e
+    except ValueError as e:
+        raise AgreementError(f"the agreement is no TOML: {e}", where=where, cure="mend the line it names") from e

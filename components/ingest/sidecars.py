@@ -8,13 +8,13 @@ words. What is written for a name that no file has is never passed over.
 from __future__ import annotations
 
 import json
-import tomllib
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
 from audiotune.domain.name_matching import NameMatcher, normalise_name
 from audiotune.domain.tables import decode_text
+from audiotune.domain.toml_text import parse_toml
 from audiotune.errors import SourceError
 from components.ingest.folder_tables import FolderTable, is_table, parse_rows, rank_table, table_from_rows, table_from_toml
 from components.ingest.recording_facts import LONGEST_WORDS, RecordingFacts, facts_from_mapping
@@ -107,7 +107,7 @@ class SidecarReader:
 
     def _parse_mapping(self, text: str, name: str) -> dict[str, Any]:
         try:
-            data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
+            data = json.loads(text) if name.endswith(".json") else parse_toml(text)
         except (ValueError, RecursionError) as e:
             raise SourceError(f"the sidecar is cut or damaged: {e}", where=name, cure="mend it or take it away") from e
         return data if isinstance(data, dict) else {}  # a list beside a sound is not a sidecar

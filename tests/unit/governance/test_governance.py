@@ -76,6 +76,7 @@ class TestAgreement:
             (('name = "Ana"', 'name = "Ana"\nconsents_to = ["sell"]'), "consents_to"),
             (("group =", "colour = 3\ngroup ="), "colour"),
             (("group =", "group"), "no TOML"),
+            (("group =", f"{'a.' * 100_000}a = 1\ngroup ="), "no TOML: line 2 has more than 50 dots"),
             (('[[members]]\nid = "ana"\nname = "Ana"', ""), "members"),
         ],
     )

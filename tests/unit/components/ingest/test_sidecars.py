@@ -139,3 +139,13 @@ def test_a_sidecar_of_nearly_a_files_name_stops_it(tmp_path: Path) -> None:
         read.facts_about("attic.wav")
     assert read.facts_about("cellar.wav").contributors == ()
     assert unused(read) == "atic.json: nearly the name of attic.wav"
+
+
+@pytest.mark.parametrize("name", ["attic.toml", "recordings.toml"])
+def test_a_sidecar_that_would_take_minutes_is_refused_and_named(tmp_path: Path, name: str) -> None:
+    read = reader(tmp_path, ["attic.wav", "night/roof.wav"], **{name.replace(".", "__"): ".".join("a" * 100_000) + " = 1"})
+    with pytest.raises(SourceError, match=r"line 1 has more than 50 dots") as refused:
+        read.facts_about("attic.wav")
+    assert name in str(refused.value)
+    if name == "attic.toml":
+        assert read.facts_about("night/roof.wav").contributors == ()
