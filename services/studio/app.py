@@ -11,10 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from audiotune.errors import GovernanceError, SettingsError
 from audiotune.governance import read_current_agreement
 from services.studio.context import StudioContext, create_context
+from services.studio.http.gradio_server import GradioServer
+from services.studio.http.named_proxies import NamedProxies, parse_networks
+from services.studio.http.page_requests import MOST_EVENTS_OF_ALL, PageRequests
+from services.studio.http.same_origin import SameOrigin
+from services.studio.http.security_headers import SecurityHeaders
+from services.studio.http.upload_route import UploadRoute
 from services.studio.pages import PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.middleware import SignIn
@@ -48,13 +55,18 @@ def build_studio(context: StudioContext) -> gr.Blocks:
                 with gr.Tab(title, id=title.lower()) as tab:
                     pages.append((tab, build_page()))
         _connect_events(blocks, context, me, bar, pages)
+    blocks.queue(max_size=MOST_EVENTS_OF_ALL)
     return blocks
 
 
 def serve_studio(settings: StudioSettings, context: StudioContext | None = None, *, wait: bool = True) -> tuple[gr.Blocks, str]:
     """Launches the studio; returns its blocks and address. With `wait` it returns when the process is ended."""
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.work_folder.resolve() / "files"))  # components read it when created
     studio = context or create_context(settings)
+    if "GRADIO_TEMP_DIR" not in os.environ:
+        studio.upload_folder.remove_left_over()
+    os.environ["GRADIO_TEMP_DIR"] = str(settings.files_folder)  # components read it when created
+    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn's default believes everybody on this machine; NamedProxies decides instead
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # it looks at all of them after each event
     blocks = wait_for_store(lambda: _build_with_agreement(studio), settings.store_wait_s)
     try:
         _, url, _ = blocks.launch(
@@ -73,7 +85,7 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
             pwa=False,
             mcp_server=False,
             run_history=False,  # it keeps what was typed, passwords and tokens too, in the browser
-            **_build_sign_in_options(studio),
+            **_build_server_options(studio, blocks),
         )
     except OSError as e:
         raise SettingsError(f"cannot listen on {settings.host}:{settings.port}", cure="give another --port") from e
@@ -89,19 +101,32 @@ def _build_with_agreement(context: StudioContext) -> gr.Blocks:
     return build_studio(context)
 
 
-def _build_sign_in_options(context: StudioContext) -> dict[str, Any]:
-    """Gradio's options for the sign-in: at a provider, with a password, or none."""
-    if not context.requires_sign_in:
-        return {}
-    sign_in: SignIn
-    if context.uses_provider:
-        from services.studio.sign_in.oidc import OidcProvider  # Authlib is imported only where it is needed
-        from services.studio.sign_in.provider_page import ProviderSignIn
+def _build_server_options(context: StudioContext, blocks: gr.Blocks) -> dict[str, Any]:
+    """Gradio's options for the checks of each request, outermost first, and for the sign-in where there is one."""
+    settings, sign_in = context.settings, _create_sign_in(context)
+    server = GradioServer(blocks)
+    middleware = [
+        Middleware(SecurityHeaders),
+        Middleware(NamedProxies, proxies=parse_networks(settings.proxies)),
+        Middleware(SameOrigin, public_url=settings.public_url, hosts=settings.hosts.split(",")),
+        *([sign_in.middleware()] if sign_in else []),
+        Middleware(UploadRoute, folder=context.upload_folder, largest_bytes=settings.upload_limit_mb * 1_000_000),
+        Middleware(PageRequests, server=server, uploads=context.upload_folder, signs_in=sign_in is not None),
+    ]
+    options: dict[str, Any] = {"app_kwargs": {"middleware": middleware}}
+    return {**options, "auth_dependency": sign_in.read_member} if sign_in else options
 
-        sign_in = ProviderSignIn(context, OidcProvider(context.settings))
-    else:
-        sign_in = PasswordSignIn(context)
-    return {"auth_dependency": sign_in.read_member, "app_kwargs": {"middleware": [sign_in.middleware()]}}
+
+def _create_sign_in(context: StudioContext) -> SignIn | None:
+    """At a provider, with a password, or none."""
+    if not context.requires_sign_in:
+        return None
+    if not context.uses_provider:
+        return PasswordSignIn(context)
+    from services.studio.sign_in.oidc import OidcProvider  # Authlib is imported only where it is needed
+    from services.studio.sign_in.provider_page import ProviderSignIn
+
+    return ProviderSignIn(context, OidcProvider(context.settings))
 
 
 def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserState, bar: gr.HTML, pages: _Pages) -> None:

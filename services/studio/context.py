@@ -19,6 +19,7 @@ from audiotune.runs.local_runner import LocalRunner
 from audiotune.runs.port import PipelineRunner
 from audiotune.store import Store, open_store
 from services.studio.generation_client import HttpGenerationClient
+from services.studio.http.upload_folder import UploadFolder
 from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
 from services.studio.run_records import RunRights
@@ -48,6 +49,7 @@ class StudioContext:
     access: AccessWriter
     passwords: PasswordChecker
     service_tokens: MemberTokens
+    upload_folder: UploadFolder
 
     @property
     def requires_sign_in(self) -> bool:
@@ -116,6 +118,7 @@ def create_context(
         access=access,
         passwords=PasswordChecker(access),
         service_tokens=service_tokens,
+        upload_folder=UploadFolder(settings.files_folder, round(settings.upload_quota_gb * 1e9)),
     )
 
 

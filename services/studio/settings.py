@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from audiotune.errors import SettingsError
 
@@ -45,11 +46,24 @@ class StudioSettings(BaseModel):
         default=Path(".audiotune/studio"), description="folder for run logs and files on their way to a browser"
     )
     upload_limit_mb: int = Field(default=6000, ge=1, le=100_000, description="largest file that the upload page takes, in MB")
+    upload_quota_gb: float = Field(
+        default=20,
+        gt=0,
+        le=10_000,
+        description="most that one member's uploads may take on the studio's disk until they are kept, in GB",
+    )
     access: Literal["open", "members"] = Field(
         default="open", description="members: sign in with an account; open: whoever reaches it chooses a name"
     )
     public_url: str = Field(
         default="", description="address that members type; as in https://studio.band.org; sign-in at a provider needs it"
+    )
+    hosts: str = Field(
+        default="",
+        description="further names under which members reach the studio; with commas; IP addresses and local names always count",
+    )
+    proxies: str = Field(
+        default="", description="addresses or networks of reverse proxies whose X-Forwarded headers count; with commas"
     )
     oidc_issuer: str = Field(
         default="",
@@ -82,6 +96,18 @@ class StudioSettings(BaseModel):
     def session_s(self) -> float:
         """Seconds that a sign-in lasts, unless it is ended before."""
         return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
+
+    @property
+    def files_folder(self) -> Path:
+        """Where files lie on their way to and from browsers; Gradio reads the same variable."""
+        return Path(os.environ.get("GRADIO_TEMP_DIR") or self.work_folder.resolve() / "files")
+
+    @field_validator("proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: str) -> str:
+        for part in filter(None, map(str.strip, proxies.split(","))):
+            ipaddress.ip_network(part)  # its ValueError says what is wrong
+        return proxies
 
     @model_validator(mode="after")
     def _check_sign_in(self) -> StudioSettings:

@@ -79,6 +79,7 @@ def keep_and_start(context: StudioContext, paths: list[Path], said: Mapping[str,
         )
         if upload is None:
             return False, join_markup(render_message("Nothing was kept.", "bad"), _render_rejected_files(refused))
+        context.upload_folder.discard(paths)
         context.upload_runs.start_run(upload, upload.uploaded_by)
     except AudioTuneError as e:
         return upload is not None, join_markup(render_message(format_sentence(e), "bad"), _render_rejected_files(refused))

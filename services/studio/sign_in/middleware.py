@@ -32,7 +32,7 @@ _SECURITY_HEADERS = {
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer browsers would send `Origin: null` with these forms
 }
 _STYLE = (Path(__file__).parent / "sign_in.css").read_text(encoding="utf-8")
 
@@ -53,7 +53,9 @@ class SignIn(ABC):
         self.cookie = COOKIE_OF_HOST if self.secure else COOKIE
         answers = {AccessError: self._handle_error}
         self._own = Starlette(
-            routes=[*routes, Route("/logout", self._sign_out)], middleware=list(middleware), exception_handlers=answers
+            routes=[*routes, Route("/logout", self._handle_sign_out, methods=["GET", "POST"])],
+            middleware=list(middleware),
+            exception_handlers=answers,
         )
 
     @abstractmethod
@@ -96,9 +98,17 @@ class SignIn(ABC):
         """Sets the cookie of the browser's session."""
         response.set_cookie(self.cookie, text, self._life_s, path="/", secure=secure, httponly=True, samesite="lax")
 
-    async def _sign_out(self, request: Request) -> Response:
+    async def _handle_sign_out(self, request: Request) -> Response:
+        """A link shows a page with a button; only the button ends the session. HEAD is a link, too."""
+        if request.method != "POST":
+            button = tag("form", tag("button", "Sign out", type="submit"), method="post", action="/logout")
+            return render_page("Sign out?", "You stay signed in until you press the button.", button)
         session = self._sessions.end(request.cookies.get(self.cookie, ""))
-        response = RedirectResponse(await self.find_sign_out_url(session.id_token) if session else "/", 303, _SECURITY_HEADERS)
+        url = await self.find_sign_out_url(session.id_token) if session else "/"
+        response: Response = RedirectResponse("/", 303, _SECURITY_HEADERS)
+        if url != "/":  # a form must not lead to another site (form-action), not even by a redirect
+            onward = tag("p", tag("a", "Sign out there, too", href=url))
+            response = render_page("You have signed out", "Your browser goes on to the sign-in provider.", onward, onward_url=url)
         response.delete_cookie(self.cookie, path="/", secure=self.secure, httponly=True, samesite="lax")
         return response
 
@@ -108,14 +118,15 @@ class SignIn(ABC):
         return render_page("You cannot come in yet", format_sentence(error.what), cure, self.retry_link, status=403)
 
 
-def render_page(title: str, words: str, *more: Markup, status: int = 200) -> Response:
-    """A page of the sign-in: a title, a sentence, and further parts."""
+def render_page(title: str, words: str, *more: Markup, status: int = 200, onward_url: str = "") -> Response:
+    """A page of the sign-in: a title, a sentence, and further parts. The browser goes on to `onward_url` by itself."""
     body = tag("main", tag("h1", title), tag("p", words), *more)
     head = join_markup(
         tag("meta", charset="utf-8"),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
         tag("style", Markup(_STYLE)),
+        tag("meta", http_equiv="refresh", content=f"0; url={onward_url}") if onward_url else Markup(),
     )
     return HTMLResponse(f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>", status, _SECURITY_HEADERS)
 

@@ -18,7 +18,7 @@ const show = () => {
       createNode("div", {}, createNode("h1", {}, "Audio Tune"), createNode("span", { class: "at-group" }, group || "no agreement yet"))),
     signed_in
       ? createNode("div", { class: "at-member-choice" }, createNode("span", { id: "at-signed-in" }, (members.find(([id]) => id === member) || [])[1] || account),
-          createNode("a", { href: "logout", id: "at-sign-out" }, "Sign out"))
+          createNode("form", { method: "post", action: "logout" }, createNode("button", { type: "submit", id: "at-sign-out" }, "Sign out")))
       : createNode("label", { class: `at-member-choice${member ? "" : " at-member-missing"}` }, createNode("span", {}, "I am"), choice),
     notice && createNode("p", { class: "at-notice", role: "status" }, notice),
   );

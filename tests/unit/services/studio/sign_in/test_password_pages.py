@@ -285,7 +285,9 @@ def test_a_session_ends_by_sign_out_and_by_time(store: FolderStore) -> None:
         studio = Studio(store)
         browser, other = await studio.signed_in("ana"), await studio.signed_in("ana")
         kept = browser.cookies[COOKIE]
-        assert (await browser.get("/logout")).headers["location"] == "/"
+        asked = await browser.get("/logout")  # a link, perhaps on another site
+        assert ('method="post"' in asked.text, await read_visitor(browser)) == (True, "hello ana")
+        assert (await browser.post("/logout")).headers["location"] == "/"
         assert COOKIE not in browser.cookies
         browser.cookies.set(COOKIE, kept)
         assert await read_visitor(browser) == 401

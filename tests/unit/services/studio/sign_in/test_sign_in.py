@@ -6,7 +6,9 @@ import asyncio
 import base64
 import functools
 import hmac
+import html
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -111,6 +113,13 @@ async def _show_member(request: Request) -> Response:
 
 def run_async(work: Any) -> None:
     asyncio.run(work)
+
+
+def find_onward_url(page: httpx.Response) -> str:
+    """The address that the browser goes on to by itself."""
+    found = re.search(r'http-equiv="refresh" content="0; url=([^"]+)"', page.text)
+    assert found, page.text
+    return html.unescape(found[1])
 
 
 def test_without_a_session_only_the_sign_in_page_is_served(store: FolderStore, provider: FakeProvider) -> None:
@@ -317,11 +326,12 @@ def test_the_redirect_stays_on_this_host(store: FolderStore, provider: FakeProvi
         assert parse_qs(urlparse(begun.headers["location"]).query)["redirect_uri"] == [f"{HERE}/oidc/back"]
         link = provider.code_for("u-1", await browser.begin()) + "&next=https://evil.example"
         assert (await browser.get(link)).headers["location"] == "/"
-        out = await browser.get(
+        out = await browser.http.post(
             "/logout?next=https://evil.example&post_logout_redirect_uri=https://evil.example", headers=headers
         )
-        assert out.headers["location"].startswith(f"{provider.issuer}/out?")
-        assert parse_qs(urlparse(out.headers["location"]).query)["post_logout_redirect_uri"] == [f"{HERE}/"]
+        onward = find_onward_url(out)
+        assert onward.startswith(f"{provider.issuer}/out?")
+        assert parse_qs(urlparse(onward).query)["post_logout_redirect_uri"] == [f"{HERE}/"]
 
     run_async(work())
 
@@ -331,11 +341,12 @@ def test_signing_out_ends_both_sessions(store: FolderStore, provider: FakeProvid
         browser = Browser(store, provider)
         await browser.sign_in("u-1")
         kept = browser.http.cookies[browser.sign_in_page.cookie]
-        out = await browser.get("/logout")
-        assert "id_token_hint" in out.headers["location"]
+        assert 'method="post"' in (await browser.get("/logout")).text
+        assert (await browser.get("/config")).status_code == 200
+        assert "id_token_hint" in find_onward_url(await browser.http.post("/logout"))
         browser.http.cookies.set(browser.sign_in_page.cookie, kept)
         assert (await browser.get("/config")).status_code == 401
-        assert (await browser.get("/logout")).headers["location"] == "/"
+        assert (await browser.http.post("/logout")).headers["location"] == "/"
 
     run_async(work())
 
