@@ -44,6 +44,8 @@ _PUBLIC_URL = (
     " (and $values.ingress.enabled (not (empty $values.ingress.studioHost)))))"
 )
 
+_HOSTS = 'join "," (compact (concat $values.studio.hosts (list $values.ingress.studioHost $values.httpRoute.studioHost)))'
+
 # Settings that follow from other values or from how the chart is built: no value sets them.
 CHART_DECIDES = (
     ServiceSetting(Generation, "drain_s", "int64 $values.generation.longestSeconds", reason="as long as a request may wait"),
@@ -207,6 +209,14 @@ class StudioValues(PodPlacement):
     releases_by: Literal["members", "owners"] = take_setting(Studio, "releases_by")
     oidc: OidcValues = Field(default=OidcValues(), description="sign-in at a provider")
     upload_limit_mb: int = take_setting(Studio, "upload_limit_mb")
+    upload_quota_gb: float = take_setting(Studio, "upload_quota_gb", default=8.0, reason="all members share workSize")
+    hosts: list[str] = take_setting(Studio, "hosts", default=[], expression=_HOSTS, note="studioHost is known without it")
+    proxies: list[str] = take_setting(
+        Studio,
+        "proxies",
+        default=[],
+        note="those of the Ingress controller or Gateway; without them all visitors are one address",
+    )
     generation_limit_seconds: int = take_setting(Studio, "generation_limit_s")
     work_size: Quantity = Field(default="20Gi", description="node-local disk for uploads on their way")
     pre_stop_seconds: int = Field(default=5, ge=0, le=300, description="pause before the pod ends")

@@ -118,7 +118,7 @@ def create_context(
         access=access,
         passwords=PasswordChecker(access),
         service_tokens=service_tokens,
-        upload_folder=UploadFolder(settings.files_folder, round(settings.upload_quota_gb * 1e9)),
+        upload_folder=UploadFolder(settings.files_folder, settings.upload_quota_bytes),
     )
 
 

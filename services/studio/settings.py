@@ -50,7 +50,7 @@ class StudioSettings(BaseModel):
         default=20,
         gt=0,
         le=10_000,
-        description="most that one member's uploads may take on the studio's disk until they are kept, in GB",
+        description="most that one member's uploads may take on the studio's disk until they are kept, in GB; at least one largest file",
     )
     access: Literal["open", "members"] = Field(
         default="open", description="members: sign in with an account; open: whoever reaches it chooses a name"
@@ -96,6 +96,10 @@ class StudioSettings(BaseModel):
     def session_s(self) -> float:
         """Seconds that a sign-in lasts, unless it is ended before."""
         return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
+
+    @property
+    def upload_quota_bytes(self) -> int:
+        return max(round(self.upload_quota_gb * 1e9), self.upload_limit_mb * 1_000_000)
 
     @property
     def files_folder(self) -> Path:

@@ -110,6 +110,9 @@ EFFECTS: dict[str, Effect] = {
     "governance.secrets.olderLedger": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "studio.enabled": E(False, "not: name: audio-tune-studio\n"),
     "studio.releasesBy": E("owners", "AUDIOTUNE_STUDIO_RELEASES_BY, value: owners"),
+    "studio.uploadQuotaGb": E(77.0, 'UPLOAD_QUOTA_GB, value: "77"'),
+    "studio.hosts": E(["jam.example"], 'STUDIO_HOSTS, value: "jam.example,studio.example"', INGRESS),
+    "studio.proxies": E(["10.1.0.0/16", "10.2.0.9"], 'PROXIES, value: "10.1.0.0/16,10.2.0.9"'),
     "studio.oidc.issuer": E(
         "https://login.example", 'OIDC_ISSUER, value: "https://login.example"', {"studio": {"oidc": {**_OIDC, "issuer": ""}}}
     ),

@@ -59,6 +59,9 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_STUDIO_OIDC_SESSION_H, value: {{ $values.studio.oidc.sessionHours | quote }}}
 {{- end }}
 - {name: AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: {{ int64 $values.studio.uploadLimitMb | quote }}}
+- {name: AUDIOTUNE_STUDIO_UPLOAD_QUOTA_GB, value: {{ $values.studio.uploadQuotaGb | quote }}}
+- {name: AUDIOTUNE_STUDIO_HOSTS, value: {{ join "," (compact (concat $values.studio.hosts (list $values.ingress.studioHost $values.httpRoute.studioHost))) | quote }}}
+- {name: AUDIOTUNE_STUDIO_PROXIES, value: {{ join "," $values.studio.proxies | quote }}}
 - {name: AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: {{ int64 $values.studio.generationLimitSeconds | quote }}}
 {{- if ne $values.kfp.mode "none" }}
 - {name: AUDIOTUNE_STUDIO_KFP_URL, value: {{ $values.kfp.endpoint | quote }}}

@@ -63,11 +63,11 @@ class SameOrigin:
         if origin is None:
             return
         asking, asked = urlsplit(origin.lower()), _read_address(headers.get("host", ""))
-        here = asking.hostname is not None and (asking.hostname, _find_port(asking)) == (
-            asked.hostname,
-            asked.port or _PORTS.get(asking.scheme),
-        )
-        if not (here or (self._public.scheme and _find_origin(asking) == _find_origin(self._public))):
+        public = _find_origin(self._public)
+        allowed = {public}
+        if (asked.hostname, asked.port or _PORTS.get(self._public.scheme)) != public[1:]:
+            allowed.add((asking.scheme, asked.hostname, asked.port or _PORTS.get(asking.scheme)))
+        if asking.hostname is None or _find_origin(asking) not in allowed:
             raise RequestRefusedError(403, f"A page of another site asks this. {_CURE}.")
 
 

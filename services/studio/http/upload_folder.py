@@ -96,13 +96,14 @@ class UploadFolder:
 
     def _remove_older(self, folder: Path, age_s: float) -> None:
         before = time.time() - age_s
+        parents = [Path(name) for name, _, _ in os.walk(folder, topdown=False)]
+        old_parents = [path for path in parents if path.lstat().st_mtime < before and path not in (self.root, self._files)]
         for path, _, changed in _list_files(folder):
             if changed < before:
                 path.unlink(missing_ok=True)
-        for parent in [Path(name) for name, _, _ in os.walk(folder, topdown=False)]:
+        for parent in old_parents:
             with contextlib.suppress(OSError):  # not empty, or gone already
-                if parent.lstat().st_mtime < before and parent not in (self.root, self._files):
-                    parent.rmdir()
+                parent.rmdir()
 
 
 def _list_files(folder: Path) -> Iterator[tuple[Path, int, float]]:
