@@ -127,6 +127,7 @@ class QuotaValues(ChartModel):
 
     rate_per_minute: int = take_setting(Generation, "rate_per_minute")
     sound_seconds_per_day: float = take_setting(Generation, "sound_s_per_day")
+    kept_mb_per_day: float = take_setting(Generation, "kept_mb_per_day")
     queue: int = take_setting(Generation, "member_queue")
     jobs: int = take_setting(Generation, "member_jobs")
 

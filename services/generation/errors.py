@@ -83,6 +83,10 @@ class DailySoundError(RetryLaterError):
     """A member asks for more seconds of sound than a day allows."""
 
 
+class DailyBytesError(RetryLaterError):
+    """A member's jobs keep more bytes of init sounds than a day allows."""
+
+
 class OpenJobsError(RetryLaterError):
     """A member has as many jobs that have not ended as one may have."""
 

@@ -55,6 +55,12 @@ class GenerationSettings(BaseSettings):
         le=1e9,
         description="seconds of sound a member may ask for in a day (UTC), over all replicas; 0: no bound",
     )
+    kept_mb_per_day: float = Field(
+        default=1000,
+        ge=0,
+        le=1e9,
+        description="MB of init sounds that a member's jobs may keep in the store in a day (UTC), over all replicas; 0: no bound",
+    )
     open_requests: int = Field(default=1000, ge=1, le=100_000, description="requests that may be open at once")
     body_mb: float = Field(default=24.0, gt=0, le=1000, description="largest request body, in MB")
     body_s: float = Field(default=30.0, gt=0, le=3600, description="seconds in which a request's body must arrive")

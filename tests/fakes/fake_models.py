@@ -108,6 +108,20 @@ class FakeModels(ReleaseSource, AdapterSource):
     def find_release(self, name: str, version: str) -> Release | None:
         return next((release for release in self._registered() if (release.name, release.version) == (name, version)), None)
 
+    def read_release(self, name: str, version: str) -> Release:
+        if (found := self.find_release(name, version)) is None:
+            raise RegistryError(f"{name} has no version {version}")
+        return found
+
+    def list_release_names(self) -> list[str]:
+        return list(dict.fromkeys(release.name for release in self._registered()))
+
+    def list_aliases(self, name: str) -> dict[str, str]:
+        return {alias: version for alias in ("champion", "candidate") if (version := self.version_at(name, alias))}
+
+    def list_releases(self, name: str) -> list[Release]:
+        return [release for release in self._registered() if release.name == name]
+
     def list_adapters(self) -> list[Release]:
         return [release for release in reversed(self._registered()) if release.weights.adapter]
 

@@ -55,7 +55,7 @@ class InProcessService:
         self.context = GenerationContext(
             self.settings, self.store, self.engine, authenticator, job_store, self.adapters, self.watcher, self.worker, quotas
         )
-        self.client = TestClient(create_app(self.context), raise_server_exceptions=False)
+        self.client = TestClient(create_app(self.context, self.models), raise_server_exceptions=False)
         for part in (self.engine, self.watcher, self.worker):
             part.start()
 

@@ -15,6 +15,7 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_GENERATION_INIT_S, value: {{ $values.generation.initSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_RATE_PER_MINUTE, value: {{ int64 $values.generation.allowance.ratePerMinute | quote }}}
 - {name: AUDIOTUNE_GENERATION_SOUND_S_PER_DAY, value: {{ $values.generation.allowance.soundSecondsPerDay | quote }}}
+- {name: AUDIOTUNE_GENERATION_KEPT_MB_PER_DAY, value: {{ $values.generation.allowance.keptMbPerDay | quote }}}
 - {name: AUDIOTUNE_GENERATION_MEMBER_QUEUE, value: {{ int64 $values.generation.allowance.queue | quote }}}
 - {name: AUDIOTUNE_GENERATION_MEMBER_JOBS, value: {{ int64 $values.generation.allowance.jobs | quote }}}
 {{- if $values.generation.webhooks.secret }}

@@ -1,4 +1,5 @@
-"""What a member may ask for: requests a minute, seconds of sound a day (UTC), counted over all replicas on one store; open jobs.
+"""What a member may ask for: requests a minute, seconds of sound and bytes of kept init sounds a day (UTC), counted over all replicas on
+one store; open jobs.
 
 Each replica decides by its own counts and the last counts of the others: every two seconds in which a request came, it writes
 its counts to `jobs/allowance/<day>/<replica>.json` and reads theirs. So a member who asks many replicas at once may get at most
@@ -21,7 +22,7 @@ from audiotune.errors import NotInStoreError, StoreError
 from audiotune.store.layout import ALLOWANCES
 from audiotune.store.port import Store
 from services.generation.engine.admission import Reservation, Reservations, lacks_room
-from services.generation.errors import DailySoundError, OpenJobsError, RequestRateError
+from services.generation.errors import DailyBytesError, DailySoundError, OpenJobsError, RequestRateError
 from services.generation.settings import GenerationSettings
 
 _DAY_S, _MINUTE_S = 86_400, 60
@@ -30,7 +31,7 @@ _LOG = logging.getLogger("audiotune.generation")
 
 
 class MemberQuotas:
-    """A token bucket a member for requests, and a counter of the day for seconds of sound.
+    """A token bucket a member for requests, and counters of the day for seconds of sound and for bytes that jobs keep.
 
     Args:
         store: where replicas share their counts; None counts this process alone.
@@ -41,14 +42,16 @@ class MemberQuotas:
         self, settings: GenerationSettings, store: Store | None = None, clock: Callable[[], float] = time.time, name: str = ""
     ) -> None:
         self._per_minute, self._per_day_s, self._clock = settings.rate_per_minute, settings.sound_s_per_day, clock
+        self._kept_bytes_per_day = settings.kept_mb_per_day * 1e6
         self._jobs, self._reservations = settings.member_jobs, Reservations()
         self._store, self._name = store, name or uuid.uuid4().hex
         self._lock = threading.Lock()
         self._left: dict[str, tuple[float, float]] = {}  # member -> requests left, when counted
         self._asked, self._minute = Counter[str](), 0
         self._spent: dict[str, float] = {}
+        self._kept: dict[str, float] = {}
         self._day = 0
-        self._others_asked, self._others_spent = Counter[str](), Counter[str]()
+        self._others_asked, self._others_spent, self._others_kept = Counter[str](), Counter[str](), Counter[str]()
         self._changed = threading.Event()
 
     def start(self) -> None:
@@ -89,6 +92,20 @@ class MemberQuotas:
         """For what was refused, or made before: it costs nothing."""
         with self._lock:
             self._spent[member] = max(0.0, self._spent.get(member, 0.0) - seconds)
+
+    def keep_bytes(self, member: str, size: int) -> None:
+        """Counts what a job keeps in the store. Raises DailyBytesError when the day's would be more than the member may have."""
+        now = self._clock()
+        with self._lock:
+            self._roll_over(now)
+            kept = self._kept.get(member, 0.0) + size
+            if self._kept_bytes_per_day and kept + self._others_kept[member] > self._kept_bytes_per_day:
+                what = f"more than {self._kept_bytes_per_day / 1e6:g} MB of init sounds of jobs a day"
+                raise DailyBytesError(
+                    what, _DAY_S - now % _DAY_S, cure="give a sound that was made here as init_sound, which is kept once"
+                )
+            self._kept[member] = kept
+        self._changed.set()
 
     @contextmanager
     def reserve_sound(self, member: str, seconds: float) -> Iterator[None]:
@@ -132,9 +149,9 @@ class MemberQuotas:
         with self._lock:
             self._roll_over(self._clock())
             day, minute = self._day, self._minute
-            counts = json.dumps({"minute": minute, "asked": self._asked, "spent": self._spent}).encode()
+            counts = json.dumps({"minute": minute, "asked": self._asked, "spent": self._spent, "kept": self._kept}).encode()
         self._store.put(ALLOWANCES.key(str(day), f"{self._name}.json"), counts)
-        asked, spent = Counter[str](), Counter[str]()
+        asked, spent, kept = Counter[str](), Counter[str](), Counter[str]()
         for entry in self._store.list(ALLOWANCES.path):
             of, _, name = ALLOWANCES.rest_of(entry.key).partition("/")
             if of.isdigit() and int(of) < day - 1:
@@ -142,11 +159,12 @@ class MemberQuotas:
             elif of == str(day) and name != f"{self._name}.json":
                 theirs = self._read_counts(entry.key)
                 spent.update(theirs.get("spent", {}))
+                kept.update(theirs.get("kept", {}))
                 if theirs.get("minute") == minute:
                     asked.update(theirs.get("asked", {}))
         with self._lock:
             if (self._day, self._minute) == (day, minute):
-                self._others_asked, self._others_spent = asked, spent
+                self._others_asked, self._others_spent, self._others_kept = asked, spent, kept
 
     def _read_counts(self, key: str) -> dict[str, Any]:
         assert self._store is not None
@@ -163,8 +181,9 @@ class MemberQuotas:
             self._asked.clear()
             self._others_asked.clear()
         if self._day != int(now // _DAY_S):
-            self._day, self._spent = int(now // _DAY_S), {}
+            self._day, self._spent, self._kept = int(now // _DAY_S), {}, {}
             self._others_spent.clear()
+            self._others_kept.clear()
 
     def _share_regularly(self) -> None:
         well = True

@@ -22,11 +22,12 @@ _Row = tuple[Release, dict[str, str], str]  # with the aliases of its name, and 
 
 
 class ReleaseRegistry(Protocol):
-    """As far as a list needs it; `audiotune.registry.releases` is one."""
+    """As far as the API reads it; `audiotune.registry.releases` is one."""
 
     def list_release_names(self) -> list[str]: ...
     def list_aliases(self, name: str) -> dict[str, str]: ...
     def list_releases(self, name: str) -> list[Release]: ...
+    def read_release(self, name: str, version: str) -> Release: ...
 
 
 class CachedAnswer(Generic[T]):

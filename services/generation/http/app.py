@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 
 from audiotune import __version__
 from audiotune.errors import AudioTuneError
+from audiotune.registry import releases as registry
+from services.generation.engine.release_catalogue import ReleaseRegistry
 from services.generation.http import routes_generations, routes_jobs, routes_reading
 from services.generation.http.context import GenerationContext
 from services.generation.http.middleware import RequestMiddleware
@@ -19,8 +21,8 @@ from services.generation.http.problems import ProblemError, problem_from_error
 LOG = logging.getLogger("audiotune.generation")
 
 
-def create_app(context: GenerationContext) -> FastAPI:
-    """The application of one service process."""
+def create_app(context: GenerationContext, registered: ReleaseRegistry = registry) -> FastAPI:
+    """The application of one service process; `registered`: what the registry holds."""
     app = FastAPI(
         title="Audio Tune generation",
         version=__version__,
@@ -29,8 +31,9 @@ def create_app(context: GenerationContext) -> FastAPI:
     _add_error_handlers(app)
     metrics, most = context.engine.metrics, context.settings.open_requests
     app.add_middleware(RequestMiddleware, metrics=metrics, most=most, stopping=context.stopping)
-    for routes in (routes_generations, routes_jobs, routes_reading):
+    for routes in (routes_generations, routes_jobs):
         app.include_router(routes.build_router(context))
+    app.include_router(routes_reading.build_router(context, registered))
     return app
 
 

@@ -25,6 +25,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     errors.BusyError: (429, "busy"),
     errors.RequestRateError: (429, "rate"),
     errors.DailySoundError: (429, "daily-sound"),
+    errors.DailyBytesError: (429, "daily-bytes"),
     errors.OpenJobsError: (429, "too-many-jobs"),
     errors.OpenStreamsError: (429, "too-many-streams"),
     errors.OutOfBoundsError: (422, "out-of-bounds"),

@@ -107,6 +107,8 @@ def create_job(
     if id not in mine:  # else the client tries again
         again = ticket or compute_digest(body.model_dump_json(exclude={"seed"}).encode())
         context.quotas.admit_job(member, again, len(mine), lambda place: _predict_end_s(context, member, mine[place]))
+    if body.init_audio and not context.job_store.exists(member, id):
+        context.quotas.keep_bytes(member, len(body.init_audio))
     try:
         job = context.job_store.create(member, id, body, webhook)
     except JobIdTakenError:

@@ -47,9 +47,10 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
         record = read_sound_record(context.store, digest, member)
-        own = _read_lineage(context, record.release, record.version, record.digest)
+        own = _read_lineage(context, registered, record.release, record.version, record.digest)
         added = [
-            (adapter, _read_lineage(context, adapter.release, adapter.version, adapter.digest)) for adapter in record.adapters
+            (adapter, _read_lineage(context, registered, adapter.release, adapter.version, adapter.digest))
+            for adapter in record.adapters
         ]
         people = {name for lineage in (own, *(lineage for _, lineage in added)) for name in lineage.contributors}
         return {
@@ -97,9 +98,9 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     return routes
 
 
-def _read_lineage(context: GenerationContext, name: str, version: str, digest: str) -> Lineage:
+def _read_lineage(context: GenerationContext, registered: ReleaseRegistry, name: str, version: str, digest: str) -> Lineage:
     """The lineage of a sound's release or adapter. Raises LineageError when the registry has other weights or another lineage by now."""
-    release = registry.read_release(name, version)
+    release = registered.read_release(name, version)
     if digest not in (release.digest, release.weights.adapter_digest):
         what = f"{name} version {version} is not what the sound was made with"
         raise LineageError(what, where="the registry", cure="look who else can write to MLflow")

@@ -79,6 +79,10 @@ class JobStore:
         if not job.has_ended:
             self._store.put(_open_marker_key(job), b"")
 
+    def exists(self, member: str, id: str) -> bool:
+        """Whether a job was made under this id."""
+        return self._store.exists(JOB_EVENTS.key(member, id, f"{0:06d}.json"))
+
     def read(self, member: str, id: str) -> GenerationJob | None:
         """The job as it is now, from its events as far as they follow each other; None when there is none."""
         prefix = JOB_EVENTS.folder(member, id)

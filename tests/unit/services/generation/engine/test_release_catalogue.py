@@ -40,6 +40,9 @@ class FakeRegistry:
         self._asked()
         return {"champion": self.champion, "candidate": "2"}
 
+    def read_release(self, name: str, version: str) -> Release:
+        return next(release for release in self.versions if (release.name, release.version) == (name, version))
+
     def list_releases(self, name: str) -> list[Release]:
         self._asked()
         return [release for release in self.versions if release.name == name]

@@ -430,6 +430,31 @@ def test_rates_and_daily_sound_are_counted_over_all_replicas(tmp_path: Path) -> 
     assert [entry.key for entry in store.list("jobs/allowance/")] == ["jobs/allowance/13/started anew.json"]
 
 
+def test_what_a_members_jobs_keep_in_the_store_is_bounded_by_day_over_all_replicas(tmp_path: Path) -> None:
+    now, settings = 86_400.0 * 10, GenerationSettings(kept_mb_per_day=1)
+    one, two = (MemberQuotas(settings, FolderStore(tmp_path), lambda: now, name) for name in ("one", "two"))
+    one.keep_bytes("ana", 600_000)
+    for replica in (one, two):
+        replica.share_counts()
+    with pytest.raises(RetryLaterError) as full:
+        two.keep_bytes("ana", 500_000)
+    assert problem_from_error(full.value).code == "daily-bytes"
+    two.keep_bytes("ben", 900_000)
+    now += 86_400
+    two.keep_bytes("ana", 900_000)
+
+
+def test_a_job_that_is_made_again_keeps_nothing_more(tmp_path: Path) -> None:
+    with InProcessService(tmp_path, kept_mb_per_day=0.1) as bench:
+        large = {**ASK, "init_audio": "A" * 60_000}
+        for _ in range(3):
+            assert bench.client.put(JOB, json=large).status_code == 202
+        refused = bench.client.put("/v1/jobs/job-0002", json=large)
+        assert (refused.status_code, refused.json()["code"]) == (429, "daily-bytes")
+        assert "give a sound that was made here as init_sound" in refused.json()["detail"].lower()
+        assert bench.client.put("/v1/jobs/job-0002", json=ASK).status_code == 202
+
+
 def test_one_member_has_one_allowance_for_sounds_and_jobs(tmp_path: Path) -> None:
     bench = InProcessService(tmp_path, rate_per_minute=1)
     bench.loaded()
