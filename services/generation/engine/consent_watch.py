@@ -8,6 +8,7 @@ bug) counts towards the grace; when it is over, the release is stopped until the
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -96,6 +97,7 @@ class ConsentWatch:
 
     def _stop_release(self, loaded: LoadedRelease, why: str) -> None:
         LOG.warning("%s is not served any more: %s", loaded.release.name, why)
+        loaded.agreed_at = -math.inf  # nothing is made of it for requests that wait already
         self._loaded_releases.drop(loaded.release.name)
         self._doubts.pop(loaded.release.name, None)
         self._on_stop(loaded)

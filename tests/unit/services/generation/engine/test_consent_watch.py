@@ -88,6 +88,25 @@ def test_a_registry_that_is_away_hides_no_withdrawal(tmp_path: Path, registry: s
         hangs.set()
 
 
+def test_what_waits_for_a_stopped_release_is_not_made(tmp_path: Path) -> None:
+    with InProcessService(tmp_path, batch=1) as bench:
+        bench.tones.gate.clear()
+        answers: list[int] = []
+        threads = [
+            threading.Thread(target=lambda seed=seed: answers.append(bench.post(seed=seed).status_code)) for seed in (1, 2)
+        ]
+        for thread in threads:
+            thread.start()
+        until(lambda: bench.tones.batches and bench.engine.queue_length == 1)
+        bench.models.withdrawn = ConsentError("ana has not agreed to generate")
+        until(lambda: not is_ready(bench))
+        bench.tones.gate.set()
+        for thread in threads:
+            thread.join()
+        assert answers.count(503) == 1, answers
+        assert len(bench.tones.batches) == 1
+
+
 def test_a_store_that_falls_silent_after_a_no_brings_nothing_back(tmp_path: Path) -> None:
     with InProcessService(tmp_path) as bench:
         bench.models.withdrawn = ConsentError("ana has not agreed to generate")
