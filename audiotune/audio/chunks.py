@@ -102,6 +102,8 @@ class _Walk:
     long_sizes: list[int] = field(default_factory=list)  # of RF64's chunk ds64
 
     def read(self, at: int, count: int) -> bytes:
+        if at >= self.size:  # also beyond what a file system can seek to
+            return b""
         self.file.seek(at)
         return self.file.read(count)
 

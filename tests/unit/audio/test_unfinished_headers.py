@@ -1,5 +1,6 @@
 """Headers that were never finished, or tell less than the file holds: every frame that is there is read, and nothing else."""
 
+import contextlib
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -172,3 +173,12 @@ def test_chunks_before_the_format(tmp_path: Path) -> None:
     fmt, sound = data.index(b"fmt "), data.index(b"data")
     (tmp_path / "a.wav").write_bytes(data[:fmt] + data[sound:] + data[fmt:sound])
     assert len(read(tmp_path / "a.wav")[1]) == len(wave())
+
+
+@pytest.mark.parametrize("size", [(1 << 64) - 1, (1 << 63) - 1, 1 << 40])
+def test_a_chunk_that_claims_more_than_any_file_holds(tmp_path: Path, size: int) -> None:
+    data = write_wav(tmp_path / "a.caf", subtype="PCM_24", format="CAF").read_bytes()
+    at = data.index(b"data")
+    (tmp_path / "a.caf").write_bytes(data[:at] + b"strg" + struct.pack(">Q", size) + data[at:])
+    with contextlib.suppress(SoundError):
+        read(tmp_path / "a.caf")
