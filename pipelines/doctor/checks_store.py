@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from audiotune.store.touched_keys import TouchedKey
 
 _MOST_NAMES = 30
-_LIST_ALL = "`python -m audiotune.store.touched_keys` lists every version; docs/operations/backup.md says how to bring one back"
+_LIST_ALL = "`python -m audiotune.store.touched_keys` lists every version; docs/store.md says how to bring one back"
 _NAMING = (RECORDINGS, SEGMENTS, DATASETS, RELEASES, SOUND_HISTORY)  # what names blobs that programs do not make anew
 
 

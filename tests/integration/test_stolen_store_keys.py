@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from audiotune.store import FolderStore
 from audiotune.store.layout import PREFIXES, SETUP_PROBE, USERS, Prefix, User, find_prefix
 from audiotune.store.s3 import S3Store
 from audiotune.store.touched_keys import find_touched_keys
+from tests.fakes.old_release import unpack
 from tests.integration.minio import is_patched, server_or_skip
 from tests.integration.store_users import BUCKET, StoreUsers, set_up_bucket, set_up_users
 
@@ -154,11 +156,15 @@ def test_a_recording_is_erased_with_its_versions_by_its_own_user_alone(users: St
     assert [found["Key"] for found in users.list_versions(recording)] == [other]
 
 
-def test_the_doctor_names_what_was_touched(users: StoreUsers) -> None:
-    blob = f"blobs/sha256/ab/{'ab' * 32}.flac"
-    agreement, consent, run = "governance/agreements/000001.json", "governance/consents/x/ben/1.json", "mlflow/1/recipe.toml"
-    for key in (agreement, consent, run):
-        users.put(key)
+def test_the_doctor_names_what_was_touched(users: StoreUsers, tmp_path: Path) -> None:
+    old = FolderStore(unpack("store", tmp_path / "old"))
+    governed = {entry.key: old.get(entry.key) for entry in old.list("governance/")}
+    for key, data in governed.items():
+        users.put(key, data)
+    agreement, consent = min(governed), max(governed)
+    blob, run, card = f"blobs/sha256/ab/{'ab' * 32}.flac", "mlflow/1/recipe.toml", "manifests/releases/demo/1-x.json"
+    users.put(run)
+    users.put(card)
     users.put("manifests/recordings/1.jsonl", f'{{"blob": "{blob}"}}\n'.encode())
 
     def ask_doctor() -> tuple[int, dict[str, dict[str, str]]]:
@@ -169,15 +175,17 @@ def test_the_doctor_names_what_was_touched(users: StoreUsers) -> None:
         return done.returncode, {f"{found['about']}: {found['state']}": found["words"] for found in json.loads(done.stdout)}
 
     code, before = ask_doctor()
-    assert code == 0
+    assert code == 0, before
     assert blob in before["blobs: warning"], "a manifest names it and nobody has it"
     users.put(agreement, b"forged")
-    users.put(consent)  # the same bytes: nobody writes a consent twice
+    users.put(card, b"forged")
+    users.put(consent, governed[consent])  # the same bytes: nobody writes a consent twice
     users.root.delete_object(Bucket=BUCKET, Key=run)
     code, after = ask_doctor()
     assert code == 1
     assert agreement in after["changes: wrong"]
     assert consent in after["changes: wrong"]
+    assert card in after["changes: wrong"]
     assert run not in after["changes: wrong"]
     assert run in after["changes: well"]
 
