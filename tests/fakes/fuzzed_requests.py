@@ -43,7 +43,8 @@ def _encode_sound(channels: int, rate_hz: int, format: str, frames: int = 800, v
 
 SOUNDS = [
     *(_encode_sound(channels, rate_hz, "WAV") for channels, rate_hz in ((1, 8000), (2, 44_100), (6, 48_000), (9, 48_000), (1, 999))),
-    _encode_sound(2, 44_100, "FLAC"), _encode_sound(1, 44_100, "OGG", 8000), _encode_sound(1, 44_100, "WAV", 0),
+    *(_encode_sound(2, 44_100, format) for format in ("FLAC", "AIFF", "CAF", "W64", "AU", "RF64", "MP3")),
+    _encode_sound(1, 44_100, "OGG", 8000), _encode_sound(1, 44_100, "WAV", 0),
     _encode_sound(1, 44_100, "WAV", 800, 1e30), _encode_sound(1, 44_100, "WAV", 800, float("nan")), b"RIFF", b"", b"\x00" * 50,
 ]  # fmt: skip
 _words = st.one_of(
@@ -69,8 +70,10 @@ def _torn(data: bytes, cut: int, byte: int) -> bytes:
     return data[:at] + bytes([byte]) + data[at + 1 :] if byte else data[:at]
 
 
-_files = st.one_of(st.sampled_from(SOUNDS), st.builds(_torn, st.sampled_from(SOUNDS), st.integers(0, 3000), st.integers(0, 255)))
-_base64 = st.one_of(_files.map(lambda data: base64.b64encode(data).decode()), _words)
+SOUND_FILES = st.one_of(
+    st.sampled_from(SOUNDS), st.builds(_torn, st.sampled_from(SOUNDS), st.integers(0, 3000), st.integers(0, 255))
+)
+_base64 = st.one_of(SOUND_FILES.map(lambda data: base64.b64encode(data).decode()), _words)
 _adapter = st.fixed_dictionaries(
     {"release": st.sampled_from(["grit", "tape@champion", "grit:1", "nobody"])}, optional={"strength": _numbers}
 )
@@ -128,7 +131,7 @@ def _bodies(draw: st.DrawFn) -> tuple[str, bytes]:
     """(content type, body)."""
     kind = draw(st.sampled_from(["json", "json", "json", "json", "torn", "form", "odd", "bytes", "none"]))
     if kind == "form":
-        body = _make_form(draw(_fields()), draw(_files), "x", draw(st.sampled_from(["--\r\n", "--", "", "\r\n"])))
+        body = _make_form(draw(_fields()), draw(SOUND_FILES), "x", draw(st.sampled_from(["--\r\n", "--", "", "\r\n"])))
         return draw(
             st.sampled_from(["multipart/form-data; boundary=x", "multipart/form-data; boundary=y", "multipart/form-data"])
         ), body

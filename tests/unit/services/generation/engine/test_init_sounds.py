@@ -6,11 +6,13 @@ import base64
 import io
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from hypothesis import given, settings
 
 from audiotune.audio.sound import read_sound
 from audiotune.domain.generation import GenerationRequest
@@ -19,6 +21,7 @@ from services.generation.engine.request_memory import RequestMemory
 from services.generation.errors import BusyError, InitAudioError
 from services.generation.settings import GenerationSettings
 from tests.fakes.foreign_sounds import wave, write_wav, write_with_av
+from tests.fakes.fuzzed_requests import SOUND_FILES
 from tests.fakes.in_process_service import ASK, URL, InProcessService
 from tests.fakes.memory_store import MemoryStore
 
@@ -99,6 +102,14 @@ def test_values_far_beyond_full_scale_are_no_sound() -> None:
     sf.write(out, np.full((4000, 1), 1e30), 44_100, format="WAV", subtype="FLOAT")
     with pytest.raises(InitAudioError, match="far beyond full scale"):
         load_init(GenerationSettings(), ask(out.getvalue()), MemoryStore(), "ana", SHAPE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SOUND_FILES)
+def test_a_torn_file_is_a_sound_or_is_refused_and_nothing_else(data: bytes) -> None:
+    with suppress(InitAudioError):
+        sound, _ = load_init(GenerationSettings(init_s=5), ask(data), MemoryStore(), "ana", SHAPE)
+        assert data == b"" or (sound is not None and sound.channels == 2 and 0 < sound.duration_s < 6)
 
 
 def test_memory_is_taken_before_the_sound_is_decoded() -> None:
