@@ -1,5 +1,6 @@
 # Few commands; `make` alone lists them. Everything runs in .venv, which the first command makes from pinned, hashed requirements.
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
 BIN := .venv/bin
 RECORDINGS ?=
 REGISTRY ?=
@@ -11,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check docs fix bench serve studio lock golden images e2e clean
+.PHONY: help demo test unit check docs fix bench serve studio lock audit golden images e2e clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -62,6 +63,9 @@ studio: .venv/ready  ## the studio on the demo's store, http://localhost:7860
 
 lock: .venv/ready  ## resolve the requirement files again
 	@bash requirements/lock.sh
+
+audit: .venv/ready  ## ask pypi.org for advisories against the pinned packages
+	@PIP_AUDIT_VERSION=$(PIP_AUDIT_VERSION) bash requirements/audit.sh
 
 golden: .venv/ready  ## write the golden compiled pipelines again; read the difference before you commit it
 	@for p in prepare tune full; do $(BIN)/python -m pipelines.compile $$p --recipe first_release --out tests/contract/golden/$$p.yaml; done

@@ -1,13 +1,20 @@
 """Checks every pod of a rendered chart: `helm template ... | python -m deploy.chart.scorecard`. Exit code 1 when a pod fails a check.
 
+With `--lock deploy/images.lock` every image that the chart names anywhere must have a digest of that lock: pods, and the images of a
+run's steps, which stand in a ConfigMap.
+
 The checks: PodSecurity "restricted" admits the pod, read-only roots, requests and limits, no token where none is used, images
 by digest, a policy that denies by default, every environment variable named once.
 """
 
+import argparse
+import contextlib
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -116,7 +123,33 @@ def list_failing_pods(objects: list[Object]) -> dict[str, list[str]]:
     return {name: [pod.owner for pod in list_pods(objects) if not passes(pod)] for name, passes in checks.items()}
 
 
-def main() -> int:
+def list_images(node: Any) -> Iterator[str]:
+    """Every image that objects name: the values of `image`, and of `images` in the JSON of a ConfigMap."""
+    if isinstance(node, list):
+        for item in node:
+            yield from list_images(item)
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key == "image" and isinstance(value, str):
+            yield value
+        elif key == "images" and isinstance(value, dict):
+            yield from filter(None, value.values())
+        elif key.endswith(".json") and isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                yield from list_images(json.loads(value))
+        else:
+            yield from list_images(value)
+
+
+def list_unlocked_images(objects: list[Object], lock: Mapping[str, Any]) -> list[str]:
+    """The images that objects name without a digest, or with one that the lock (deploy/images.lock) does not hold."""
+    known = {image["digest"] for image in lock["images"]} | {str(lock.get("database", "")).partition("@")[2]}
+    return sorted({image for image in list_images(objects) if image.partition("@")[2] not in known - {""}})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.chart.scorecard", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="deploy/images.lock: refuse images without a digest of it")
+    args = parser.parse_args(argv)
     objects = [document for document in yaml.safe_load_all(sys.stdin) if document]
     count = len(list(list_pods(objects)))
     if not count:
@@ -125,7 +158,10 @@ def main() -> int:
     checks = list_failing_pods(objects)
     for name, failing in checks.items():
         print(f"{name:22} {count - len(failing):3}/{count}  {', '.join(failing)}".rstrip())
-    return 1 if any(checks.values()) else 0
+    unlocked = list_unlocked_images(objects, json.loads(args.lock.read_text())) if args.lock else []
+    for image in unlocked:
+        print(f"{image} has no digest of {args.lock}")
+    return 1 if unlocked or any(checks.values()) else 0
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 python -m deploy.images                                      builds and checks all of them
 python -m deploy.images --registry registry.home:5000        and pushes them; writes deploy/values/images.yaml and images.lock
 python -m deploy.images prepare studio --base-image IMAGE    some of them, on another base
+python -m deploy.images --locked                             on the base images that images.lock names by digest
 python -m deploy.images --relocate-to other:5000/mine        pulls what images.lock names and pushes it to another registry;
                                                              writes deploy/values/relocated.yaml
 """
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ IMAGES = {
     "registry": ("Dockerfile.serve", "registry", "mlflow"),
     "object-store": ("deploy/object-store/Dockerfile", "compiled", "objectStore"),
 }
+_BASE = re.compile(r"^ARG ((?:BASE|GO)_IMAGE)=(\S+)", re.MULTILINE)  # the images that come from elsewhere
 UV_VERSION = next(line.split()[-1] for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("UV_VERSION"))
 
 
@@ -39,25 +43,61 @@ def main(argv: list[str] | None = None) -> int:
         builder = ImageBuilder(args.builder, tls=not args.plain_http, compression=args.compression)
         if args.relocate_to:
             return relocate_images(builder, args.relocate_to, args.images, args.database)
-        images = [_make_image(builder, name, args) for name in args.images or list(IMAGES)]
+        names = args.images or list(IMAGES)
+        bases = {} if args.no_build else find_bases(builder, args, names)
+        images = [_make_image(builder, name, args, bases) for name in names]
+        database = pin_image(builder, args.database) if args.database else ""
     except ImageBuildError as e:
         print(f"images: {e}", file=sys.stderr)
         return 1
     if args.registry:
-        _write_lock_and_values(args.registry, images)
+        _write_lock_and_values(args.registry, images, bases, database)
     return 0
 
 
-def _make_image(builder: ImageBuilder, name: str, args: argparse.Namespace) -> dict[str, Any]:
+def find_bases(builder: ImageBuilder, args: argparse.Namespace, names: Sequence[str]) -> dict[str, str]:
+    """Base image as a Dockerfile names it -> the image to build on, by digest; of those that these images need.
+
+    With --locked they are those of images.lock, so that another build has the same bases.
+
+    Raises:
+        ImageBuildError: a base that is not in the lock, or that cannot be pulled.
+    """
+    needed = {image: argument for name in names for argument, image in _list_base_arguments(name).items()}
+    if args.minio:  # then no Go builds it
+        needed = {image: argument for image, argument in needed.items() if argument != "GO_IMAGE"}
+    if not args.locked:
+        given = {"BASE_IMAGE": args.base_image, "GO_IMAGE": args.go_image}
+        return {image: pin_image(builder, given[argument] or image) for image, argument in needed.items()}
+    known = json.loads(LOCK.read_text()).get("bases", {}) if LOCK.is_file() else {}
+    if missing := [image for image in needed if "@sha256:" not in known.get(image, "")]:
+        cure = "build with --registry and without --locked once"
+        raise ImageBuildError(f"deploy/{LOCK.name} has no digest of {', '.join(missing)}; {cure}")
+    return {image: known[image] for image in needed}
+
+
+def _list_base_arguments(name: str) -> dict[str, str]:
+    """Build argument -> the base image that it stands for in the Dockerfile of an image."""
+    return dict(_BASE.findall((ROOT / IMAGES[name][0]).read_text()))
+
+
+def pin_image(builder: ImageBuilder, reference: str) -> str:
+    """The reference by digest instead of by tag; as it is where it has one, or where the image came from no registry."""
+    if "@sha256:" in reference:
+        return reference
+    digest = builder.read_digest(reference)
+    pinned = f"{_get_repository(reference)}@{digest}" if digest else reference
+    print(f"{reference}: {digest or 'it came from no registry, so it has no digest'}")
+    return pinned
+
+
+def _make_image(builder: ImageBuilder, name: str, args: argparse.Namespace, bases: Mapping[str, str]) -> dict[str, Any]:
     """Builds and checks one image, writes its bill of materials and, with --registry, pushes it."""
     file, target, _ = IMAGES[name]
     tag = f"localhost/audio-tune/{name}:{read_version()}"
     arguments = {"UV_VERSION": UV_VERSION, "VERSION": read_version(), "SOURCE": _describe_commit()}
-    if args.base_image:
-        arguments["BASE_IMAGE"] = args.base_image
+    arguments |= {argument: bases[image] for argument, image in _list_base_arguments(name).items() if image in bases}
     contexts = {}
-    if name == "object-store" and args.go_image:
-        arguments["GO_IMAGE"] = args.go_image
     if name == "object-store" and args.minio:
         contexts, target = {"minio": args.minio}, "given"
     if not args.no_build:
@@ -114,19 +154,31 @@ def _copy_image(builder: ImageBuilder, old: str, new: str) -> str:
     return digest
 
 
+def _get_repository(reference: str) -> str:
+    """A reference without its tag and its digest."""
+    host, slash, name = reference.partition("@")[0].rpartition("/")
+    return f"{host}{slash}{name.partition(':')[0]}"
+
+
 def _get_tag(reference: str) -> str:
     """The tag of a reference, which may have a digest and a registry with a port."""
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def _write_lock_and_values(registry: str, new: list[dict[str, Any]]) -> None:
-    """Writes the values that a chart is installed with, and the lock; an image that was not built this time keeps its line."""
-    old = json.loads(LOCK.read_text())["images"] if LOCK.is_file() else []
-    kept = {image["name"]: image for image in [*old, *new] if image.get("reference", "").startswith(f"{registry}/")}
+def _write_lock_and_values(registry: str, new: list[dict[str, Any]], bases: Mapping[str, str], database: str) -> None:
+    """Writes the values that a chart is installed with, and the lock; what was not built this time keeps its line."""
+    old = json.loads(LOCK.read_text()) if LOCK.is_file() else {}
+    listed = [*old.get("images", []), *new]
+    kept = {image["name"]: image for image in listed if image.get("reference", "").startswith(f"{registry}/")}
     images = [kept[name] for name in IMAGES if name in kept]
-    LOCK.write_text(json.dumps({"images": images}, indent=1) + "\n")
+    lock = {"images": images, "bases": old.get("bases", {}) | bases, "database": database or old.get("database", "")}
+    LOCK.write_text(json.dumps(lock, indent=1) + "\n")
     values: dict[str, Any] = {"registry": registry}
     values |= {IMAGES[image["name"]][2]: {"tag": image["version"], "digest": image["digest"]} for image in images}
+    if "@" in lock["database"]:
+        repository, _, digest = lock["database"].partition("@")
+        host, _, name = repository.rpartition("/")
+        values["database"] = {"registry": host, "name": name, "digest": digest}
     _write_values(VALUES, values, "`make images`")
     print(f"{VALUES.relative_to(ROOT)} and {LOCK.name} are written: helm install ... -f {VALUES.relative_to(ROOT)}")
 
@@ -160,10 +212,13 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compression", default="", choices=["", "gzip", "zstd"], help="of pushed layers (podman); zstd is quicker"
     )
+    parser.add_argument("--locked", action="store_true", help="build on the base images that images.lock names by digest")
     parser.add_argument("--no-build", action="store_true", help="take the existing images")
     parser.add_argument("--relocate-to", default="", help="copy what images.lock names to this host/prefix")
     parser.add_argument(
-        "--database", default="", help="with --relocate-to: the PostgreSQL to copy, too, as in docker.io/library/postgres:15"
+        "--database",
+        default="",
+        help="the PostgreSQL whose digest the values get (--relocate-to copies it), as in docker.io/library/postgres:15",
     )
     return parser
 

@@ -1,5 +1,6 @@
 """Builds, runs and pushes images with podman or docker."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -74,6 +75,18 @@ class ImageBuilder:
     def pull(self, reference: str) -> None:
         flags = [self._tls_flag] if self.is_podman else []
         self._run_program([self.program, "pull", *flags, reference], shown=True)
+
+    def read_digest(self, reference: str) -> str:
+        """The digest under which a registry has an image, sha256:...; pulls it where this machine has none. Empty for a local image."""
+        command = [self.program, "image", "inspect", "--format", "{{index .RepoDigests 0}}", reference]
+        try:
+            self._run_program([self.program, "image", "inspect", reference])
+        except ImageBuildError:
+            self.pull(reference)
+        with contextlib.suppress(ImageBuildError):  # docker: an image that was built here has none
+            named, _, digest = self._run_program(command).strip().rpartition("@")
+            return "" if named.startswith("localhost/") else digest  # podman's name for those
+        return ""
 
     def read_size_bytes(self, tag: str) -> int:
         return int(self._run_program([self.program, "inspect", "--format", "{{.Size}}", tag]).strip())

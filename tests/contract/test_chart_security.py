@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -128,3 +129,46 @@ def test_each_line_can_fail(line: str) -> None:
         target = target[int(key) if key.isdigit() else key]
     target[last] = value
     assert [name for name, failing in scorecard.list_failing_pods([bad, POLICY]).items() if failing] == [line]
+
+
+LOCK = {"images": [{"digest": f"sha256:{'0' * 64}"}], "database": f"docker.io/library/postgres@sha256:{'1' * 64}"}
+
+
+@pytest.mark.parametrize(
+    ("image", "held"),
+    [
+        (f"home/audio-tune/studio@sha256:{'0' * 64}", True),
+        (f"docker.io/library/postgres@sha256:{'1' * 64}", True),
+        (f"home/audio-tune/studio@sha256:{'2' * 64}", False),
+        ("home/audio-tune/studio:0.2.0", False),
+        ("postgres", False),
+    ],
+)
+def test_a_lock_refuses_what_it_does_not_hold(image: str, held: bool) -> None:
+    """Also the images of a run's steps: they stand in a ConfigMap, and a TrainJob's below a runtime."""
+    pod: Any = _pod()
+    pod["spec"]["containers"][0]["image"] = image
+    steps = {"kind": "ConfigMap", "data": {"cluster.json": json.dumps({"cluster": {"images": {"prepare": image, "train": ""}}})}}
+    runtime = {"kind": "TrainingRuntime", "spec": {"template": {"spec": {"replicatedJobs": [{"template": {"image": image}}]}}}}
+    for named in (pod, steps, runtime):
+        assert scorecard.list_unlocked_images([named], LOCK) == ([] if held else [image])
+
+
+def test_the_rendered_chart_is_held_by_its_lock_and_an_image_by_tag_is_not() -> None:
+    lock = {"images": [{"digest": DIGEST}]}
+    rendered = objects(merged(DIGESTS, EVERYTHING))
+    assert {short_name(image) for image in scorecard.list_images(rendered)} >= {
+        "prepare",
+        "train",
+        "generation",
+        "studio",
+        "postgres",
+    }
+    assert scorecard.list_unlocked_images(rendered, lock) == []
+    by_tag = merged(DIGESTS, EVERYTHING, {"images": {"database": {"digest": ""}, "train": {"digest": ""}}})
+    unlocked = {short_name(image) for image in scorecard.list_unlocked_images(objects(by_tag), lock)}
+    assert unlocked == {"train", "postgres"}
+
+
+def short_name(image: str) -> str:
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from importlib import metadata
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deploy.chart.value_types import ImageReference
 from deploy.images import __main__ as program
 from deploy.images import bill
 from deploy.images.__main__ import IMAGES
@@ -228,3 +230,75 @@ def test_what_the_lock_does_not_name_is_reported(locked: Path) -> None:
 )
 def test_the_tag_of_a_reference(reference: str, tag: str) -> None:
     assert program._get_tag(reference) == tag
+
+
+class Puller(ImageBuilder):
+    """A builder that knows the digests of a registry, and notes what it was asked to build with."""
+
+    def __init__(self) -> None:
+        self.digests = {PYTHON: f"sha256:{'1' * 64}", "db.io:443/library/postgres:15": f"sha256:{'2' * 64}"}
+
+    def read_digest(self, reference: str) -> str:
+        return self.digests.get(reference, "")
+
+
+PYTHON = "docker.io/library/python:3.11-slim-bookworm"
+
+
+def arguments(*flags: str) -> argparse.Namespace:
+    return program._make_parser().parse_args(flags)
+
+
+def test_bases_are_taken_by_digest() -> None:
+    """Not by tag: what a tag names changes. The images of one Dockerfile share their base."""
+    assert program.find_bases(Puller(), arguments(), ["prepare", "studio"]) == {
+        PYTHON: f"docker.io/library/python@sha256:{'1' * 64}"
+    }
+    given = program.find_bases(Puller(), arguments("--base-image", "mine.io/python@sha256:0"), ["train"])
+    assert given == {PYTHON: "mine.io/python@sha256:0"}
+    local = program.find_bases(Puller(), arguments("--base-image", "localhost/python:3"), ["train"])
+    assert local == {PYTHON: "localhost/python:3"}  # it came from no registry
+    store = program.find_bases(Puller(), arguments("--minio", "/here"), ["object-store"])
+    assert list(store) == ["docker.io/library/debian:bookworm-slim"]  # a given program needs no Go
+
+
+def test_the_lock_keeps_bases_and_database_and_the_values_name_them(
+    locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "VALUES", tmp_path / "values" / "images.yaml")
+    built = {"name": "prepare", "version": "2", "reference": "old:5000/audio-tune/prepare:2", "digest": f"sha256:{'3' * 64}"}
+    database = program.pin_image(Puller(), "db.io:443/library/postgres:15")
+    program._write_lock_and_values("old:5000", [built], {PYTHON: "docker.io/library/python@sha256:1"}, database)
+    program._write_lock_and_values("old:5000", [], {}, "")  # what is not said again stays
+    lock = json.loads((tmp_path / "images.lock").read_text())
+    assert lock["bases"] == {PYTHON: "docker.io/library/python@sha256:1"}
+    assert lock["database"] == f"db.io:443/library/postgres@sha256:{'2' * 64}"
+    values = json.loads((tmp_path / "values" / "images.yaml").read_text().partition("\n")[2])["images"]
+    assert values["database"] == {"registry": "db.io:443/library", "name": "postgres", "digest": f"sha256:{'2' * 64}"}
+    assert values["prepare"]["digest"] == built["digest"]
+    ImageReference.model_validate(values["database"])
+
+
+def test_locked_builds_on_the_bases_of_the_lock_and_on_no_other(
+    locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Dockerfile.train").write_text(f"ARG BASE_IMAGE={PYTHON}\n")
+    with pytest.raises(ImageBuildError, match=f"no digest of {PYTHON}"):
+        program.find_bases(Puller(), arguments("--locked"), ["train"])
+    pinned = f"docker.io/library/python@sha256:{'9' * 64}"
+    (tmp_path / "images.lock").write_text(json.dumps({"images": [], "bases": {PYTHON: pinned}}))
+    assert program.find_bases(Puller(), arguments("--locked"), ["train"]) == {PYTHON: pinned}
+
+
+def test_a_digest_is_read_from_the_builder_and_pulled_where_it_is_missing(tmp_path: Path) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n'
+        f'case "$*" in pull*) touch {tmp_path}/here;; *"inspect --format"*mine*) echo localhost/mine@sha256:0;;\n'
+        f'*"inspect --format"*) echo there/a@sha256:abc;; *inspect*mine*) ;; *inspect*) [ -f {tmp_path}/here ];; esac\n'
+    )
+    podman.chmod(0o755)
+    assert ImageBuilder(str(podman)).read_digest("there/a:1") == "sha256:abc"
+    assert "pull --tls-verify=true there/a:1" in (tmp_path / "asked").read_text()
+    assert ImageBuilder(str(podman)).read_digest("localhost/mine:1") == ""
+    assert "pull --tls-verify=true localhost" not in (tmp_path / "asked").read_text()
