@@ -65,6 +65,18 @@ def test_members_sign_in_and_act_in_their_own_name(chromium: webdriver.Chrome, s
     assert tokens.check_token(group.store, page.text("#at-token-news code"), "generate").member == "ana"
     if shots := os.environ.get("AUDIOTUNE_SCREENSHOTS"):
         chromium.save_screenshot(f"{shots}/account.png")
+    assert not [words for words in page.errors() if "Content Security Policy" in words]
+
+
+def test_the_page_runs_no_script_that_somebody_brought_in(chromium: webdriver.Chrome, studio: str) -> None:
+    page = browser.Page.on(chromium)
+    chromium.delete_all_cookies()
+    sign_in(page, studio, "ana")
+    page.until(lambda: page.text("#at-signed-in") == "Ana")
+    page.errors()
+    chromium.execute_script("document.body.insertAdjacentHTML('beforeend', `<img src=x onerror=\"document.title = 'run'\">`)")
+    page.until(lambda: any("Content Security Policy" in words for words in page.errors()))
+    assert chromium.title != "run"
 
 
 def test_a_new_password_ends_every_session_but_the_one_it_was_changed_in(chromium: webdriver.Chrome, studio: str) -> None:

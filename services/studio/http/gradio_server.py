@@ -28,6 +28,11 @@ class GradioServer:
         """Whether an event of the page waits or runs."""
         return any(event.session_hash == page for event in self._blocks._queue.event_ids_to_events.values())
 
+    def count_unread(self, page: str) -> int:
+        """Messages that the page has not read yet."""
+        messages = self._blocks._queue.pending_messages_per_session
+        return messages[page].qsize() if page in messages else 0
+
     def close_page(self, page: str) -> None:
         """Forgets the state and the messages of a page that is not busy."""
         queue, states = self._blocks._queue, self._blocks.state_holder

@@ -30,6 +30,7 @@ MOST_EVENTS = 24  # of one member, waiting or running
 MOST_EVENTS_OF_ALL = 200  # also where nobody signs in
 MOST_PAGES, MOST_PAGES_OF_ALL = 32, 500  # open ones of one member; of everybody where nobody signs in
 _MOST_STREAMS, _MOST_CALLS = 96, 12  # requests of one member that are being answered: streams of pages, calls of widgets
+_MOST_UNREAD = 100  # messages that wait for one page; each event has about four
 _LARGEST_BODY = 256 * 1024  # bytes; a form with the longest words has a tenth of it
 _DEEPEST = 24
 _PAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -137,6 +138,8 @@ class PageRequests:
             raise RequestRefusedError(429, "Too much of yours is waiting. Try again when some of it is done.", retry_after_s=5)
         self._check_files(sender, data)
         self._pages.open(page, sender.member)
+        if self._server.count_unread(page) >= _MOST_UNREAD:
+            raise RequestRefusedError(429, "This page does not read its answers. Load it again.", retry_after_s=5)
 
     def _check_call(self, sender: _Sender, body: Body) -> None:
         page, widget = _require_page(body.get("session_hash")), body.get("component_id")

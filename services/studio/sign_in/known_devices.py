@@ -1,7 +1,7 @@
 """The cookie of a browser that signed in before. It lets nobody in; its browser's attempts are counted apart from strangers'.
 
-It is bound to one member and signed with the account's password hash, which holds a random salt: nothing more has to be kept, it stays
-good when the studio restarts, and a new password ends it.
+It is signed with the account's password hash, which holds a random salt: so it is one member's, nothing more has to be kept, it stays good
+when the studio restarts, and a new password ends it.
 """
 
 from __future__ import annotations
@@ -33,4 +33,4 @@ def read_device_cookie(account: Account | None, text: str) -> str:
 
 
 def _sign(account: Account, device: str) -> str:
-    return hmac.new(account.password.encode(), f"{account.member} {device}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(account.password.encode(), device.encode(), hashlib.sha256).hexdigest()
