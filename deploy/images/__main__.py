@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.images.bill import count_licences
-from deploy.images.builder import ImageBuilder, ImageBuildError
+from deploy.images.builder import ImageBuilder, ImageBuildError, get_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES, LOCK, BILLS = ROOT / "deploy/values/images.yaml", ROOT / "deploy/images.lock", ROOT / "build/sbom"
@@ -86,7 +86,7 @@ def pin_image(builder: ImageBuilder, reference: str) -> str:
     if "@sha256:" in reference:
         return reference
     digest = builder.read_digest(reference)
-    pinned = f"{_get_repository(reference)}@{digest}" if digest else reference
+    pinned = f"{get_repository(reference)}@{digest}" if digest else reference
     print(f"{reference}: {digest or 'it came from no registry, so it has no digest'}")
     return pinned
 
@@ -152,12 +152,6 @@ def _copy_image(builder: ImageBuilder, old: str, new: str) -> str:
     digest = builder.push(old, new)
     print(f"{new}@{digest}")
     return digest
-
-
-def _get_repository(reference: str) -> str:
-    """A reference without its tag and its digest."""
-    host, slash, name = reference.partition("@")[0].rpartition("/")
-    return f"{host}{slash}{name.partition(':')[0]}"
 
 
 def _get_tag(reference: str) -> str:

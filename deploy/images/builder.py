@@ -1,6 +1,6 @@
 """Builds, runs and pushes images with podman or docker."""
 
-import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -78,15 +78,15 @@ class ImageBuilder:
 
     def read_digest(self, reference: str) -> str:
         """The digest under which a registry has an image, sha256:...; pulls it where this machine has none. Empty for a local image."""
-        command = [self.program, "image", "inspect", "--format", "{{index .RepoDigests 0}}", reference]
+        command = [self.program, "image", "inspect", "--format", "{{json .RepoDigests}}", reference]
         try:
-            self._run_program([self.program, "image", "inspect", reference])
+            answer = self._run_program(command)
         except ImageBuildError:
             self.pull(reference)
-        with contextlib.suppress(ImageBuildError):  # docker: an image that was built here has none
-            named, _, digest = self._run_program(command).strip().rpartition("@")
-            return "" if named.startswith("localhost/") else digest  # podman's name for those
-        return ""
+            answer = self._run_program(command)
+        # One image may have several names. podman gives images that were built here a digest, too, below localhost/.
+        names = (name.partition("@") for name in json.loads(answer) or () if not name.startswith("localhost/"))
+        return next((digest for name, _, digest in names if _shorten(name) == _shorten(get_repository(reference))), "")
 
     def read_size_bytes(self, tag: str) -> int:
         return int(self._run_program([self.program, "inspect", "--format", "{{.Size}}", tag]).strip())
@@ -97,3 +97,14 @@ class ImageBuilder:
             lines = (done.stderr or done.stdout or "see above").strip().splitlines()
             raise ImageBuildError(f"{' '.join(command[:3])} ended with {done.returncode}: {lines[-1] if lines else ''}")
         return done.stdout or ""
+
+
+def get_repository(reference: str) -> str:
+    """A reference without its tag and its digest."""
+    host, slash, name = reference.partition("@")[0].rpartition("/")
+    return f"{host}{slash}{name.partition(':')[0]}"
+
+
+def _shorten(repository: str) -> str:
+    """As docker names images of Docker Hub."""
+    return repository.removeprefix("docker.io/").removeprefix("library/")
