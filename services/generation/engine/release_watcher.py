@@ -211,6 +211,9 @@ class ReleaseWatcher:
             found = self._source.load_cached()
         except AudioTuneError:
             return  # health reports the outage already
+        except Exception as e:
+            self._report_trouble("", e)
+            return
         try:
             for loaded in found:
                 self._test_release(loaded)
