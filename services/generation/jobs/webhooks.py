@@ -41,7 +41,7 @@ from services.generation.settings import GenerationSettings
 _PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)  # between attempts; then it is given up
 LOG = logging.getLogger("audiotune.generation")
 TRY_S = 10.0  # for connecting, sending and the answer together
-_AT_ONCE, _OF_A_MEMBER, _TO_A_HOST = 8, 2, 2
+_AT_ONCE, _OF_A_MEMBER, _TO_A_HOST = 16, 4, 2
 _LONGEST = timedelta(days=1)
 _LATER = timedelta(seconds=60)  # for what cannot be read now
 _URL = re.compile(r"[!-~]+")
@@ -133,12 +133,13 @@ class WebhookSender:
     ) -> None:
         self._try_s = try_s
         self._job_store, self._settings, self._describe_job = job_store, settings, describe_job
-        self._dead = threading.Event()
+        self._dead, self._free = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run_loop, daemon=True, name="hooks")
         self._pool = ThreadPoolExecutor(_AT_ONCE, "hooks")
         self._lock = threading.Lock()
         self._at_work, self._hosts = set[Marker](), Counter[str]()
         self._due: dict[Marker, datetime] = {}  # of those that need not be looked at before
+        self._places: dict[Marker, str] = {}  # host and port, of those whose job was read
 
     def start(self) -> WebhookSender:
         self._thread.start()
@@ -147,10 +148,13 @@ class WebhookSender:
     def stop(self) -> None:
         with self._lock:
             self._dead.set()
+            self._free.set()
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run_loop(self) -> None:
-        while not self._dead.wait(self._settings.jobs_poll_s):
+        while not self._dead.is_set():
+            self._free.wait(self._settings.jobs_poll_s)
+            self._free.clear()
             try:
                 self._start_due(datetime.now(UTC))
             except StoreError:  # it is away; the markers wait there
@@ -171,11 +175,14 @@ class WebhookSender:
         with self._lock:
             known = set(waiting)
             self._due = {marker: at for marker, at in self._due.items() if marker in known}
+            self._places = {marker: place for marker, place in self._places.items() if marker in known}
             for marker in interleave_members(waiting):
                 if len(self._at_work) >= _AT_ONCE or self._dead.is_set():
                     break
                 own = sum(member == marker[1] for _, member, _ in self._at_work)
                 if marker in self._at_work or own >= _OF_A_MEMBER or marker[1:] in still_open or self._due.get(marker, now) > now:
+                    continue
+                if self._hosts[self._places.get(marker, "")] >= _TO_A_HOST:
                     continue
                 self._at_work.add(marker)
                 started.append(self._pool.submit(self._deliver, marker, now))
@@ -195,6 +202,7 @@ class WebhookSender:
                 self._due.pop(marker, None)
                 if due is not None:
                     self._due[marker] = due
+            self._free.set()  # there is room for the next one
 
     def _try_delivery(self, marker: Marker, now: datetime) -> datetime | None:
         """Tries it if it is due; returns when it is to be looked at again, None for the next round."""
@@ -207,7 +215,7 @@ class WebhookSender:
             return now + timedelta(seconds=self._settings.jobs_poll_s)
         after = before
         if job is not None:
-            with self._enter_host(urlsplit(job.webhook).hostname or "") as free:
+            with self._enter_host(marker, urlsplit(job.webhook).netloc.lower()) as free:
                 if not free:
                     return None
                 after = self._attempt_and_log(job, before, now)
@@ -216,9 +224,10 @@ class WebhookSender:
         return after.next
 
     @contextmanager
-    def _enter_host(self, host: str) -> Iterator[bool]:
-        """Whether one more may be sent to this host now."""
+    def _enter_host(self, marker: Marker, host: str) -> Iterator[bool]:
+        """Whether one more may be sent to this host and port now."""
         with self._lock:
+            self._places[marker] = host
             free = self._hosts[host] < _TO_A_HOST
             self._hosts[host] += free
         try:
