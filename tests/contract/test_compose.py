@@ -24,7 +24,7 @@ from services.studio.settings import StudioSettings
 FOLDER = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-JOBS = ("keys", "bootstrap", "first-owner")
+JOBS = ("keys", "bootstrap", "first-owner", "erasure")
 
 
 @pytest.mark.parametrize("name", SERVICES)
