@@ -171,7 +171,7 @@ def _load_release(version: Any) -> Release:
     with translate_errors(f"reading release {where}"):
         text = _read_artifact(tracking_uri(), version.run_id, place, version.tags.get("judged", ""))
     try:
-        return Release.model_validate_json(text).model_copy(update={"version": str(version.version)})
+        return Release.model_validate_json(text).model_copy(update={"name": version.name, "version": str(version.version)})
     except ValidationError as e:
         raise RegistryError("what is registered is no release of ours", where=where) from e
 

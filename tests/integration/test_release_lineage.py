@@ -67,7 +67,8 @@ def test_a_lie_is_refused_and_the_next_registration_mends_it(
     truth = releases.read_release(name, version)
     loader.require_consent(truth)
     lineage = {**json.loads(truth.lineage.model_dump_json()), "recordings": {}}
-    lie = write_version(truth, tmp_path, lineage=lineage)
+    lie = write_version(truth, tmp_path, lineage=lineage, name="another")
+    assert releases.read_release(name, lie).name == name, "a version does not say itself whose place it takes"
     assert loader.wanted_versions() == {name: lie}
     with pytest.raises(LineageError, match="another lineage"):
         loader.load(name, lie)
