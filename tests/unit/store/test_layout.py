@@ -71,3 +71,23 @@ def test_the_journeys_store_refuses_keys_outside_the_table(tmp_path: Path, key: 
     for ask in (lambda: store.put(key, b""), lambda: store.delete(key), lambda: store.list(f"{key}/")):
         with pytest.raises(StoreError, match=r"layout\.py"):
             ask()
+
+
+def test_nobody_reads_both_strangers_requests_and_recordings() -> None:
+    requests = (layout.GENERATIONS, layout.JOB_EVENTS, layout.WEBHOOK_LOGS)
+    readers = [user for user in USERS if any(row.allows(user, "get") for row in requests)]
+    assert readers == ["generation"]
+    assert not [user for user in readers if layout.BLOBS.allows(user, "get") or layout.INBOX.allows(user, "get")]
+
+
+def test_one_user_writes_what_was_agreed_and_another_erases() -> None:
+    governed = (layout.AGREEMENTS, layout.CONSENTS, layout.ACCOUNTS, layout.TOKENS, layout.IDENTITIES)
+    for row in governed:
+        assert [user for user in USERS if row.allows(user, "put")] == ["governance"], row.path
+        assert not [user for user in USERS if row.allows(user, "erase")], row.path
+    assert {user for row in PREFIXES for user in USERS if row.allows(user, "erase")} == {"erasure"}
+    assert not [row.path for row in PREFIXES if row.allows("erasure", "get") or row.allows("erasure", "put")]
+
+
+def test_what_was_agreed_is_deleted_by_nobody() -> None:
+    assert not [user for user in USERS for row in (layout.AGREEMENTS, layout.CONSENTS) if row.allows(user, "delete")]
