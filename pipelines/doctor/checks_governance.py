@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audiotune.errors import GovernanceError
+from audiotune.governance.agreement import read_current_agreement
+from audiotune.governance.consent_record import UNREADABLE
 from audiotune.governance.earlier_records import (
     find_stray_keys,
     list_earlier_recordings,
-    read_earlier_agreement,
     read_earlier_consents,
 )
 from audiotune.governance.ledger.ledger import open_ledger
@@ -37,23 +38,25 @@ def check_governance(target: CheckTarget) -> Iterator[CheckResult]:
 
 def _find_faults(store: Store) -> Iterator[CheckResult]:
     try:
-        in_force = open_ledger(store).read_state().in_force
+        state = open_ledger(store).read_state()
+        read_current_agreement(store)
     except GovernanceError as e:
         yield "wrong", f"every gate is closed: {e.what} in {e.where}", e.cure
         return
-    if in_force:
-        cure = "compare the ledger with a backup or with a member's export: `audiotune ledger verify`"
-        yield from (("wrong", f"the ledger was changed: {fault}", cure) for fault in verify_events(read_events(store)).faults)
-    else:
+    if not state.in_force:
         yield from _find_damaged_records(store)
+        return
+    cure = "compare the ledger with a backup or with a member's export: `audiotune ledger verify`"
+    yield from (("wrong", f"the ledger was changed: {fault}", cure) for fault in verify_events(read_events(store)).faults)
+    for recording, people in state.consents.items():
+        for who, record in people.items():
+            if record.basis.startswith(UNREADABLE):
+                cure = f"record it anew: python -m audiotune.access recording consent {who} {recording} --uses ..."
+                yield "wrong", f"the gates are closed for a recording: {record.basis.partition(';')[0]}", cure
 
 
 def _find_damaged_records(store: Store) -> Iterator[CheckResult]:
     """Of a store without a ledger: the records that count and cannot be read."""
-    try:
-        read_earlier_agreement(store)
-    except GovernanceError as e:
-        yield "wrong", f"every gate is closed: {e.what} in {e.where}", e.cure
     for recording in list_earlier_recordings(store):
         try:
             read_earlier_consents(store, [recording])

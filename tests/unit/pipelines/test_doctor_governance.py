@@ -76,10 +76,13 @@ def test_a_stray_object_is_named(
     ("key", "cure"),
     [("governance/agreements/000001.json", "publish version 2"), (RECORD, "recording consent")],
 )
+@pytest.mark.parametrize("opened", [False, True])  # a ledger that took the damaged record over
 def test_a_damaged_record_is_named(
-    earlier: FolderStore, key: str, cure: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    earlier: FolderStore, key: str, cure: str, opened: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier.put(key, b"{")
+    if opened:
+        record_consent(earlier, consent().model_copy(update={"contributor": "ben"}))
     found = ask_doctor(earlier, capsys, monkeypatch)
     assert key in found["wrong"]
     assert cure in found["wrong"]
