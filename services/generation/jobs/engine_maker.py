@@ -103,4 +103,4 @@ class EngineMaker(JobMaker):
 
 
 def _has_init(job: GenerationJob) -> bool:
-    return bool(job.request.init_audio or job.request.init_sound)
+    return job.request.init_audio is not None or job.request.init_sound is not None  # "" where the audio was not read

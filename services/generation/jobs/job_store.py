@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +31,7 @@ LOG = logging.getLogger("audiotune.generation")
 _MARKER = re.compile(rf"(\d{{8}}T\d{{12}})\.({MEMBER_ID})\.({ID})")
 _MEMBER_JOB = MEMBER_JOBS.compile(rf"({MEMBER_ID})/(\d{{8}}T\d{{12}})\.({ID})")
 _REMEMBER_S, _REMEMBER_ENDED_S, _MOST_REMEMBERED = 0.2, 60.0, 1000
+_REMEMBER_EVENTS_S = 600.0  # events are never changed, but a job whose time is over is deleted, and its id may come again
 
 
 class JobIdTakenError(Exception):
@@ -48,6 +49,9 @@ class JobStore:
         self._store = store
         self._damaged_keys = set[str]()  # that the log names already
         self._remembered: OrderedDict[tuple[str, str], tuple[GenerationJob, float]] = OrderedDict()
+        self._events: OrderedDict[tuple[str, str], tuple[list[JobEvent], float]] = (
+            OrderedDict()
+        )  # with the time of the first read
         self._lock = threading.Lock()
 
     def create(
@@ -85,14 +89,37 @@ class JobStore:
 
     def read(self, member: str, id: str) -> GenerationJob | None:
         """The job as it is now, from its events as far as they follow each other; None when there is none."""
+        events = self._read_events(member, id)
+        return job_from_events(member, id, events) if events else None
+
+    def look_up(self, member: str, id: str) -> GenerationJob | None:
+        """Like `read`, but without the job's init audio, which may have megabytes: "" stands in its place. Events that were read before
+        are not read again."""
+        with self._lock:
+            known, since = self._events.pop((member, id), ([], time.monotonic()))
+        if time.monotonic() - since > _REMEMBER_EVENTS_S:
+            known, since = [], time.monotonic()
+        events = self._read_events(member, id, known)
+        if not events:
+            return None
+        if events[0].request is not None and events[0].request.init_audio:
+            events[0] = events[0].model_copy(update={"request": events[0].request.model_copy(update={"init_audio": ""})})
+        with self._lock:
+            self._events[(member, id)] = (events, since)
+            while len(self._events) > _MOST_REMEMBERED:
+                self._events.popitem(last=False)
+        return job_from_events(member, id, events)
+
+    def _read_events(self, member: str, id: str, known: Sequence[JobEvent] = ()) -> list[JobEvent]:
+        """The events as far as they follow each other; those that are known are not read. Raises DamagedJobError."""
         prefix = JOB_EVENTS.folder(member, id)
         keys = {entry.key for entry in self._store.list(prefix)}
-        events: list[JobEvent] = []
+        events = list(known) if len(known) <= len(keys) else []
         while (key := f"{prefix}{len(events):06d}.json") in keys:
             try:
                 events.append(JobEvent.model_validate_json(self._store.get(key)))
             except NotInStoreError:  # it was deleted at this moment
-                return None
+                return []
             except ValidationError as e:
                 cure = f"start the version of Audio Tune that wrote it, or delete {prefix} from the store"
                 damaged = DamagedJobError("a job's event cannot be read", where=key, cure=cure)
@@ -100,11 +127,11 @@ class JobStore:
                     self._damaged_keys.add(key)
                     LOG.error("the job is skipped: %s", damaged)
                 raise damaged from e
-        return job_from_events(member, id, events) if events else None
+        return events
 
     def read_recent(self, member: str, id: str) -> GenerationJob | None:
-        """Like `read`, but may be _REMEMBER_S old; what has ended does not change and is remembered."""
-        found = self.read_remembered(member, id) or self.read(member, id)
+        """Like `look_up`, but may be _REMEMBER_S old; what has ended does not change and is remembered."""
+        found = self.read_remembered(member, id) or self.look_up(member, id)
         if found is not None:
             with self._lock:
                 if (found.member, found.id) not in self._remembered:
@@ -188,7 +215,7 @@ class JobStore:
         jobs = []
         for mark in page[:limit]:
             with suppress(DamagedJobError):
-                jobs.append(self.read(member, mark.partition(".")[2]))
+                jobs.append(self.look_up(member, mark.partition(".")[2]))
         return [job for job in jobs if job is not None], page[limit - 1] if len(page) > limit else ""
 
     def is_worker_alive(self, worker: str, now: datetime, lease_s: float) -> bool:
@@ -217,7 +244,7 @@ class JobStore:
                 continue
             member, _, id = match.groups()
             try:
-                job = self.read(member, id)
+                job = self.look_up(member, id)
             except DamagedJobError:
                 continue
             if job is None or job.has_ended:

@@ -197,7 +197,7 @@ class JobWorker:
 
     def _is_lost(self, key: tuple[str, str], claimed: ClaimedJob) -> bool:
         try:
-            now = self._job_store.read(*key)
+            now = self._job_store.look_up(*key)
         except DamagedJobError:
             return True
         return now is None or now.length != claimed.job.length
@@ -210,7 +210,7 @@ class JobWorker:
             if (member, id) in self.claimed_jobs or not self._maker.has_room(member):
                 continue
             try:
-                job = self._job_store.read(member, id)
+                job = self._job_store.look_up(member, id)
             except DamagedJobError:
                 continue
             if job is None or job.has_ended:

@@ -425,6 +425,43 @@ def test_a_job_whose_begin_meets_an_outage_is_handed_back_and_made_later() -> No
     assert job.state == "done"
 
 
+def test_init_audio_is_read_to_make_a_job_and_not_to_look_at_it() -> None:
+    """A list of a hundred jobs of 8 MB each would take a gigabyte, and so would what is remembered of them."""
+    store = MemoryStore()
+    jobs, large = JobStore(store), ASK.model_copy(update={"init_audio": "A" * 1_000_000})
+    for number in range(3):
+        jobs.create("ana", f"job-{number:05d}", large, now=NOW)
+    seen = [*jobs.list_page("ana", 10)[0], jobs.look_up("ana", "job-00001"), jobs.read_recent("ana", "job-00001")]
+    assert [job.request.init_audio for job in seen if job] == [""] * 5
+    whole = jobs.read("ana", "job-00001")
+    assert whole is not None
+    assert whole.request.init_audio == large.init_audio
+    claimed = jobs.append(whole, JobEvent(kind="claimed", worker="one", at=NOW))
+    assert claimed.request.init_audio == large.init_audio
+    again = jobs.look_up("ana", "job-00001")
+    assert again is not None
+    assert (again.state, again.length, again.request.init_audio) == ("running", 2, "")
+    assert jobs.create("ana", "job-00001", large).length == 2, "the same request is the same job"
+
+
+def test_events_that_were_read_are_not_read_again_unless_the_job_is_another() -> None:
+    store = MemoryStore()
+    jobs, reads, get = JobStore(store), list[str](), store.get
+    store.get = lambda key: reads.append(key) or get(key)  # type: ignore[method-assign, func-returns-value]
+    jobs.create("ana", "job-00001", ASK, now=NOW)
+    for _ in range(3):
+        assert jobs.look_up("ana", "job-00001") is not None
+    assert len(reads) == 1
+    jobs.end("ana", "job-00001", JobEvent(kind="cancelled", at=NOW))
+    for entry in list(store.list("jobs/log/ana/job-00001/")):
+        store.delete(entry.key)
+    assert jobs.look_up("ana", "job-00001") is None
+    jobs.create("ana", "job-00001", ASK.model_copy(update={"prompt": "another"}), now=NOW)
+    found = jobs.look_up("ana", "job-00001")
+    assert found is not None
+    assert found.request.prompt == "another"
+
+
 def test_members_jobs_are_listed_newest_first_page_by_page() -> None:
     book = JobStore(MemoryStore())
     for number in range(5):
