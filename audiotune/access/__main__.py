@@ -11,6 +11,7 @@ from pathlib import Path
 
 from audiotune.access import accounts, identities, tokens
 from audiotune.access.membership import find_membership
+from audiotune.access.proposal_commands import add_proposal_commands
 from audiotune.access.recording_commands import add_recording_commands
 from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
 from audiotune.governance import load_agreement, publish_agreement
@@ -45,12 +46,15 @@ def _require_direct_writes() -> None:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audiotune.access", description="Members' tokens, accounts and consent.")
     parser.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
-    groups = parser.add_subparsers(required=True, metavar="token | account | identity | agreement | recording | first-owner")
+    groups = parser.add_subparsers(
+        required=True, metavar="token | account | identity | agreement | recording | proposal | first-owner"
+    )
     _add_token_commands(groups.add_parser("token", help="how members' programs sign in"))
     _add_account_commands(groups.add_parser("account", help="a member who signs in with a password"))
     _add_identity_commands(groups.add_parser("identity", help="a member who signs in at a provider (OpenID Connect)"))
     _add_agreement_commands(groups.add_parser("agreement", help="the group's agreement"))
     add_recording_commands(groups.add_parser("recording", help="who is heard in a recording, and what they agree to"))
+    add_proposal_commands(groups.add_parser("proposal", help="what the group decides together"))
     first = groups.add_parser("first-owner", help="an account and a token for the first owner; does nothing when there is one")
     first.add_argument("member")
     first.add_argument("--to", type=Path, required=True, help="file for the password and the token (mode 0600); - prints them")

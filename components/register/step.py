@@ -15,8 +15,9 @@ from audiotune.domain.dataset import DatasetRow, contributors_by_recording
 from audiotune.domain.lineage import bind_weights, build_lineage, read_dataset
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Evaluation, Release, WeightsPointer
-from audiotune.errors import ManifestError, ModelError
+from audiotune.errors import DecisionError, ManifestError, ModelError
 from audiotune.governance import Agreement
+from audiotune.governance.decisions import require_decision
 from audiotune.registry import releases
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.atomic_files import write_atomic_file
@@ -166,4 +167,8 @@ def _find_objection(settings: Settings, store: Store, agreement: Agreement, rele
     reigning = releases.find_version_by_alias(release.name, "champion")
     if reigning is not None and int(reigning) > int(release.version):
         return f"version {reigning} is newer and reigns"
+    try:
+        require_decision(store, "champion", {"release": release.name, "version": release.version})
+    except DecisionError as e:
+        return f"{e.what}; accept it, then run register again"
     return ""

@@ -1,0 +1,100 @@
+"""The commands `python -m audiotune.access proposal ...`: open proposals, discuss them, vote, and see how they stand."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from audiotune.access.accounts import list_accounts
+from audiotune.errors import DecisionError, ForbiddenError
+from audiotune.governance.agreement_record import PROPOSAL_KINDS
+from audiotune.governance.decisions import (
+    cast_vote,
+    close_decided_proposals,
+    comment_on_proposal,
+    open_proposal,
+    read_proposals,
+    record_execution,
+)
+from audiotune.governance.proposal import Choice, Proposal
+from audiotune.store.port import Store
+
+
+def add_proposal_commands(group: argparse.ArgumentParser) -> None:
+    verbs = group.add_subparsers(required=True, metavar="list | show | open | comment | vote | close | done")
+    verbs.add_parser("list", help="all proposals, the newest last").set_defaults(run=_print_proposals, reads=True)
+    show = verbs.add_parser("show", help="one, with its votes and what was said")
+    show.set_defaults(run=lambda store, a: print(describe_proposal(_find_proposal(store, a.number))), reads=True)
+    opened = verbs.add_parser("open", help="propose something; it is decided by the rule that the agreement has for its kind")
+    opened.add_argument("kind", choices=PROPOSAL_KINDS)
+    opened.add_argument("title")
+    opened.add_argument("--text", default="", help="why, in as many words as it needs")
+    opened.add_argument(
+        "--change", nargs="*", default=[], metavar="NAME=VALUE", help="what is to be done, as in release=jam version=3"
+    )
+    opened.set_defaults(run=_open)
+    comment = verbs.add_parser("comment", help="say something about one")
+    comment.add_argument("text")
+    comment.set_defaults(
+        run=lambda store, a: comment_on_proposal(store, _find_speaker(store, a.by), a.number, a.text, via="command")
+    )
+    vote = verbs.add_parser("vote", help="vote; the newest vote of a member counts")
+    vote.add_argument("choice", choices=get_args(Choice))
+    vote.set_defaults(run=_vote)
+    close = verbs.add_parser("close", help="close those whose time is over")
+    close.set_defaults(
+        run=lambda store, a: print("\n".join(map(_describe_line, close_decided_proposals(store))) or "none is decided")
+    )
+    done = verbs.add_parser("done", help="note that an accepted one was carried out")
+    done.add_argument("--result", default="", help="what was done")
+    done.set_defaults(run=lambda store, a: record_execution(store, a.number, a.result))
+    for verb in (show, comment, vote, done):
+        verb.add_argument("number", type=int, help="the proposal's number")
+    for verb in (opened, comment, vote):
+        verb.add_argument("--as", dest="by", required=True, metavar="MEMBER", help="who says it; only where nobody signs in")
+
+
+def _find_speaker(store: Store, member: str) -> str:
+    """The member. Raises ForbiddenError: members have accounts here, so nobody speaks in their name."""
+    if list_accounts(store):
+        raise ForbiddenError("members sign in here, and speak for themselves", cure="vote in the studio")
+    return member
+
+
+def _open(store: Store, args: argparse.Namespace) -> None:
+    change = dict(part.partition("=")[::2] for part in args.change)
+    if "" in change or "" in change.values():
+        raise DecisionError("a change is NAME=VALUE", cure="as in release=audio-tune version=3")
+    by = _find_speaker(store, args.by)
+    proposal = open_proposal(store, by, args.kind, args.title, args.text, change, via="command")
+    print(_describe_line(proposal))
+
+
+def _vote(store: Store, args: argparse.Namespace) -> None:
+    print(_describe_line(cast_vote(store, _find_speaker(store, args.by), args.number, args.choice, via="command")))
+
+
+def _print_proposals(store: Store, args: argparse.Namespace) -> None:
+    print("\n".join(map(_describe_line, read_proposals(store).values())) or "there are no proposals")
+
+
+def _find_proposal(store: Store, number: int) -> Proposal:
+    proposals = read_proposals(store)
+    if number not in proposals:
+        raise DecisionError(f"there is no proposal {number}", cure="look at the list of proposals")
+    return proposals[number]
+
+
+def describe_proposal(proposal: Proposal) -> str:
+    """A proposal with everything that was said."""
+    change = ", ".join(f"{name} {value}" for name, value in proposal.change.items())
+    votes = [f"  {who}: {choice}" for who, choice in sorted(proposal.votes.items())]
+    said = [f"  {comment.by}, {comment.time[:16].replace('T', ' ')}: {comment.text}" for comment in proposal.comments]
+    rule = f"{proposal.rule.needs.replace('_', ' ')}, quorum {proposal.rule.quorum:.0%}, until {proposal.ends:%Y-%m-%d %H:%M}"
+    return "\n".join(filter(None, [_describe_line(proposal), proposal.text, change, f"decided by: {rule}", *votes, *said]))
+
+
+def _describe_line(proposal: Proposal) -> str:
+    state = "carried out" if proposal.executed else proposal.outcome or f"open until {proposal.ends:%Y-%m-%d %H:%M}"
+    counts = f"{proposal.count('yes')} yes, {proposal.count('no')} no, {proposal.count('abstain')} abstain"
+    return f"{proposal.id}\t{proposal.kind.replace('_', ' ')}\t{proposal.title}\t{state}\t{counts} of {len(proposal.voters)}"
