@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not CHROMIUM or not DRIVER, reason="no chromium and chromedriver on this machine"),
 ]
-PAGES = ("Upload", "Annotate", "Generate", "Releases", "Agreement")
+PAGES = ("Upload", "Annotate", "Generate", "Releases", "Decisions", "Agreement")
 WAIT_S = 90  # two slow cores may be busy with other tests
 
 

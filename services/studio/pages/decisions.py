@@ -1,0 +1,158 @@
+"""The decisions page: what the group decides together. Proposals are opened, discussed and voted on here."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import gradio as gr
+
+from audiotune.errors import AudioTuneError, DecisionError
+from audiotune.governance.agreement_record import PROPOSAL_KINDS
+from audiotune.governance.decisions import cast_vote, comment_on_proposal, open_proposal, read_proposals
+from audiotune.governance.proposal import Choice, Proposal
+from audiotune.reporting.html import Markup, join_markup, tag
+from services.studio.context import StudioContext
+from services.studio.markup import render_message
+from services.studio.pages import PageRefresh
+from services.studio.pages.header import find_acting_member, find_ticket
+
+KIND_WORDS = {
+    "agreement": "change the agreement",
+    "champion": "let a release play",
+    "publish_release": "give a release to others",
+    "foreign_recording": "take a recording from outside",
+    "take_in": "take somebody in",
+    "exclude": "exclude somebody",
+    "split_income": "split income",
+    "other": "something else",
+}
+RULE_WORDS = {
+    "majority": "more yes than no",
+    "two_thirds": "two thirds of the votes",
+    "everybody": "everybody says yes",
+    "veto": "accepted unless somebody says no",
+}
+_INTRO = "The agreement says how each kind is decided. What it puts under a decision happens only when the group said yes here."
+_CHANGE = "What is to be done, as in: release=audio-tune version=3"
+_SHOWN = 30  # proposals on the page
+
+
+class DecisionForms:
+    """The forms of the page, and what they do."""
+
+    def __init__(self, context: StudioContext, me: gr.BrowserState) -> None:
+        self._context = context
+        gr.HTML(join_markup(tag("h2", "Decisions"), tag("p", _INTRO, class_="at-intro")))
+        self._list = gr.HTML(elem_id="at-proposals")
+        self._choice = gr.Dropdown([], label="Proposal", elem_id="at-proposal")
+        vote = gr.Radio([("Yes", "yes"), ("No", "no"), ("Abstain", "abstain")], label="My vote", elem_id="at-vote")
+        cast = gr.Button("Vote", variant="primary", elem_id="at-vote-cast")
+        words = gr.Textbox(label="Say something about it", max_length=5000, elem_id="at-proposal-comment")
+        say, news = gr.Button("Say it", elem_id="at-proposal-say"), gr.HTML(elem_id="at-vote-news")
+        gr.HTML(tag("h2", "Propose something"))
+        kinds = [(KIND_WORDS[kind], kind) for kind in PROPOSAL_KINDS]
+        kind = gr.Dropdown(kinds, value="other", label="What kind", elem_id="at-proposal-kind")
+        title = gr.Textbox(label="In one sentence", max_length=200, elem_id="at-proposal-title")
+        text = gr.Textbox(label="Why", lines=4, max_length=10_000, elem_id="at-proposal-text")
+        change = gr.Textbox(label=_CHANGE, max_length=500, elem_id="at-proposal-change")
+        propose, told = gr.Button("Propose it", elem_id="at-propose"), gr.HTML(elem_id="at-propose-news")
+        self.outputs = [self._list, self._choice]
+        private: dict[str, Any] = {"api_visibility": "private"}
+        cast.click(self._vote, [me, self._choice, vote], [news, *self.outputs], **private)
+        say.click(self._comment, [me, self._choice, words], [news, words, *self.outputs], **private)
+        propose.click(self._propose, [me, kind, title, text, change], [told, *self.outputs], **private)
+
+    def load_values(self) -> tuple[Any, ...]:
+        """The list of proposals, and the choice among those that are open."""
+        try:
+            proposals = list(read_proposals(self._context.store).values())
+            names = {m.id: m.name for m in self._context.require_agreement().members}
+        except AudioTuneError as e:
+            return render_message(f"{e}.", "bad"), gr.skip()
+        choices = [(f"{one.id}: {one.title}", one.id) for one in reversed(proposals) if not one.outcome]
+        return render_proposals(proposals, names), gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
+
+    def _vote(self, chosen: str, proposal: int | None, choice: Choice | None, request: gr.Request) -> tuple[Any, ...]:
+        def work(member: str) -> str:
+            if proposal is None or choice is None:
+                raise DecisionError("choose a proposal and a vote first")
+            if self._context.requires_sign_in:
+                voted = self._context.access.cast_vote(find_ticket(self._context, request), proposal, choice)
+            else:
+                voted = cast_vote(self._context.store, member, proposal, choice, via="command")
+            return f"Your vote counts. The proposal is {voted.outcome}." if voted.outcome else "Your vote counts."
+
+        return (self._try(work, chosen, request), *self.load_values())
+
+    def _comment(self, chosen: str, proposal: int | None, words: str, request: gr.Request) -> tuple[Any, ...]:
+        def work(member: str) -> str:
+            if proposal is None or not words.strip():
+                raise DecisionError("choose a proposal, and write something")
+            if self._context.requires_sign_in:
+                self._context.access.comment_on_proposal(find_ticket(self._context, request), proposal, words.strip())
+            else:
+                comment_on_proposal(self._context.store, member, proposal, words, via="command")
+            return "Said."
+
+        news = self._try(work, chosen, request)
+        return (news, "" if "Said." in news else words, *self.load_values())
+
+    def _propose(self, chosen: str, kind: Any, title: str, text: str, change: str, request: gr.Request) -> tuple[Any, ...]:
+        def work(member: str) -> str:
+            asked = parse_change(change)
+            if not title.strip():
+                raise DecisionError("say in one sentence what you propose")
+            if self._context.requires_sign_in:
+                ticket = find_ticket(self._context, request)
+                opened = self._context.access.open_proposal(ticket, kind, title.strip(), text.strip(), asked)
+            else:
+                opened = open_proposal(self._context.store, member, kind, title, text, asked, via="command")
+            return f"Proposal {opened.id} is open until {opened.ends:%d %b %Y, %H:%M} UTC."
+
+        return (self._try(work, chosen, request), *self.load_values())
+
+    def _try(self, work: Any, chosen: str, request: gr.Request) -> Markup:
+        """The news of a form: what was done, or why not."""
+        member = find_acting_member(self._context, chosen, request)
+        if not member:
+            return render_message("Choose who you are at the top of the page first.", "bad")
+        try:
+            return render_message(work(member), "good")
+        except AudioTuneError as e:
+            return render_message(f"{e}.", "bad")
+
+
+def build_decisions_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
+    forms = DecisionForms(context, me)
+    return PageRefresh(lambda member: forms.load_values(), forms.outputs)
+
+
+def parse_change(text: str) -> dict[str, str]:
+    """NAME=VALUE words as a mapping. Raises DecisionError."""
+    change = dict(part.partition("=")[::2] for part in text.split())
+    if "" in change or "" in change.values():
+        raise DecisionError("what is to be done is written NAME=VALUE", cure="as in release=audio-tune version=3")
+    return change
+
+
+def render_proposals(proposals: Iterable[Proposal], names: dict[str, str]) -> Markup:
+    """The newest proposals as cards, those that are open first."""
+    ordered = sorted(proposals, key=lambda one: (bool(one.outcome), -one.id))
+    if not ordered:
+        return tag("p", "Nothing was proposed yet.", class_="at-intro")
+    return join_markup(*(_render_card(one, names) for one in ordered[:_SHOWN]))
+
+
+def _render_card(one: Proposal, names: dict[str, str]) -> Markup:
+    state = "carried out" if one.executed else one.outcome or f"open until {one.ends:%d %b %Y, %H:%M} UTC"
+    about = f"{one.id} · {KIND_WORDS[one.kind]} · by {names.get(one.by, one.by)} · {state}"
+    votes = ", ".join(f"{names.get(who, who)} {choice}" for who, choice in sorted(one.votes.items())) or "nobody voted yet"
+    quorum = f", {one.rule.quorum:.0%} must vote" if one.rule.quorum and one.rule.needs in ("majority", "two_thirds") else ""
+    facts = [("Votes", votes), ("Accepted by", f"{RULE_WORDS[one.rule.needs]}{quorum}")]
+    if one.change:
+        facts.insert(0, ("To do", " ".join(f"{name}={value}" for name, value in one.change.items())))
+    rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts)
+    said = (tag("p", f"{names.get(comment.by, comment.by)}: {comment.text}", class_="at-about") for comment in one.comments)
+    text = tag("p", one.text) if one.text else Markup()
+    return tag(
+        "article", tag("h3", one.title), tag("p", about, class_="at-about"), text, tag("dl", *rows), *said, class_="at-card"
+    )
