@@ -9,6 +9,7 @@ import pytest
 from audiotune.access import accounts, identities, tokens
 from audiotune.access.tickets import FRESH_S, LIFE_S
 from audiotune.access.writer import StoreAccessWriter
+from audiotune.domain.manifest import Manifest
 from audiotune.errors import AccessError, ForbiddenError
 from audiotune.governance import publish_agreement, read_consents
 from audiotune.governance.consent import record_standing_consents
@@ -159,8 +160,10 @@ def test_nobody_closes_the_gates_for_a_recording_that_does_not_name_them(tmp_pat
     for recording in (others, "cd" * 32):
         with pytest.raises(ForbiddenError, match="not named as a player"):
             access.record_consent(access.vouch_for("ana"), recording, ())
-    group.store.delete(next(e.key for e in group.store.list(f"governance/consents/{own}/ana/")))
-    assert access.record_consent(access.vouch_for("ana"), own, ("store",)).uses == ("store",)  # the manifest names her
+    assert access.record_consent(access.vouch_for("ana"), own, ("store",)).uses == ("store",)
+    unrecorded = group.recordings[0].model_copy(update={"id": "ef" * 32})
+    Manifest("recordings", [unrecorded], {}).save(group.store)
+    assert access.record_consent(access.vouch_for("ana"), unrecorded.id, ("store",)).uses == ("store",)  # the manifest names her
 
 
 def test_only_an_owner_of_the_group_decides_who_is_heard(access: StoreAccessWriter, store: FolderStore) -> None:
