@@ -107,6 +107,7 @@ def test_a_size_that_wrapped_at_4_gib(tmp_path: Path, behind: bytes) -> None:
     "behind",
     [
         LIST,
+        b"LIST" + struct.pack("<I", 200_000) + b"x" * 200_000,
         b"\0" * 100_000,
         b"TAG" + b"x" * 125,
         b"ID3" + b"x" * 200_000,
