@@ -16,9 +16,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from audiotune.access import tokens
+from audiotune.audio.sound import Sound
 from audiotune.outside.public_addresses import look_up_host
 from audiotune.store import FolderStore
 from services.generation.engine.quotas import MemberQuotas
@@ -54,6 +56,12 @@ def test_a_job_is_made_once_and_gives_the_sound_that_asking_gives(bench: InProce
     assert bench.client.get(found["sounds"][0]["url"]).content == bench.post().content
     assert len(bench.tones.batches) == 2
     assert bench.client.put(JOB, json=ASK).json()["state"] == "done"
+
+
+def test_a_job_starts_from_the_sound_that_came_with_it(bench: InProcessService) -> None:
+    data = Sound(np.full((2, 44_100), 0.1, np.float32), 44_100).to_bytes()
+    assert bench.client.put(JOB, json={**ASK, "init_audio": base64.b64encode(data).decode()}).status_code == 202
+    assert ended(bench)["sounds"][0]["init"] == hashlib.sha256(data).hexdigest()
 
 
 def test_another_request_under_a_taken_id_is_a_conflict(bench: InProcessService) -> None:
