@@ -1,4 +1,5 @@
-"""Tickets: the proof that a member has signed in, signed by whoever checked it. A ticket ends with the password it was made for."""
+"""Tickets: the proof that a member has signed in, signed by whoever checked it. A ticket ends with what proved it: the password, or what
+the provider calls the member."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class SignInTicket:
     """Who signed in.
 
     Attributes:
-        vouched: a program that checked it at a provider said so; there was no password.
+        vouched: a provider was asked who it is, and no password.
     """
 
     member: str
@@ -41,31 +42,31 @@ class TicketSigner:
     def __init__(self, key: bytes, now: Callable[[], float] = time.time) -> None:
         self._key, self._now = key, now
 
-    def sign(self, member: str, password: str, *, vouched: bool = False) -> str:
-        """A ticket. `password` is its hash as the account keeps it; it is signed, and not in the text."""
+    def sign(self, member: str, proof: str, *, vouched: bool = False) -> str:
+        """A ticket. `proof` is what it ends with when that changes, as the password's hash; it is signed, and not in the text."""
         head = f"{member}.{self._now():.0f}.{'provider' if vouched else 'password'}"
-        return f"{head}.{self._compute_signature(head, password)}"
+        return f"{head}.{self._compute_signature(head, proof)}"
 
-    def check(self, text: str, find_password: Callable[[str], str | None], age_s: float = LIFE_S) -> SignInTicket:
+    def check(self, text: str, find_proof: Callable[[SignInTicket], str | None], age_s: float = LIFE_S) -> SignInTicket:
         """The ticket of this text.
 
         Args:
-            find_password: the hash that a member's account has now; None without an account.
+            find_proof: what would be signed now; None for a member who has none.
 
-        Raises AccessError: none of ours, older than `age_s`, or the password has changed since.
+        Raises AccessError: none of ours, older than `age_s`, or the proof has changed since.
         """
         parts = _TEXT.fullmatch(text)
         if parts is None:
             raise AccessError("you are not signed in here", cure=_CURE)
         member, made, kind, signature = parts.groups()
-        vouched = kind == "provider"
-        password = "" if vouched else find_password(member)
-        expected = self._compute_signature(text.rpartition(".")[0], password or "")
-        if not hmac.compare_digest(signature, expected) or password is None or self._now() - int(made) > LIFE_S:
+        ticket = SignInTicket(member, kind == "provider")
+        proof = find_proof(ticket)
+        expected = self._compute_signature(text.rpartition(".")[0], proof or "")
+        if not hmac.compare_digest(signature, expected) or proof is None or self._now() - int(made) > LIFE_S:
             raise AccessError("you are no longer signed in here", cure=_CURE)
         if self._now() - int(made) > age_s:
             raise AccessError(f"this asks for a sign-in of the last {age_s / 60:.0f} minutes", cure=_CURE)
-        return SignInTicket(member, vouched)
+        return ticket
 
-    def _compute_signature(self, head: str, password: str) -> str:
-        return hmac.new(self._key, f"{head}.{password}".encode(), hashlib.sha256).hexdigest()
+    def _compute_signature(self, head: str, proof: str) -> str:
+        return hmac.new(self._key, f"{head}.{proof}".encode(), hashlib.sha256).hexdigest()

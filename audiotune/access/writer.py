@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from audiotune.access import accounts, owners, tokens
+from audiotune.access import accounts, identities, owners, tokens
 from audiotune.access.accounts import Account
 from audiotune.access.tickets import FRESH_S, LIFE_S, SignInTicket, TicketSigner
 from audiotune.domain.frozen_model import FrozenModel
@@ -43,8 +43,8 @@ class AccessWriter(Protocol):
         """The account and a ticket; None for a wrong name or password."""
         ...
 
-    def vouch_for(self, member: str) -> str:
-        """A ticket for a member who signed in at a provider, which this program checked."""
+    def vouch_for(self, member: str, id_token: str = "") -> str:
+        """A ticket for a member who signed in at a provider, which this program checked. The service looks at the token itself."""
         ...
 
     def change_password(self, ticket: str, old: str, new: str, *, keep_tokens: bool = False) -> VerifiedSignIn:
@@ -96,22 +96,23 @@ class StoreAccessWriter:
     """Writes into the store, with the rights of this process.
 
     Args:
-        vouched_owners: whether an owner whom the caller vouches for may act on others' accounts. The service says no: whoever
-            took over the studio could vouch for anybody.
+        claim_is_member: a provider names members by their ids, and no identities are kept.
         key: signs tickets; empty: one that ends with this process.
         now: seconds since 1970.
     """
 
-    def __init__(self, store: Store, *, vouched_owners: bool = True, key: str = "", now: Callable[[], float] = time.time) -> None:
-        self._store, self._vouched_owners = store, vouched_owners
+    def __init__(
+        self, store: Store, *, claim_is_member: bool = False, key: str = "", now: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._claim_is_member = store, claim_is_member
         self._signer = TicketSigner(key.encode() or secrets.token_bytes(32), now)
 
     def verify_password(self, member: str, password: str) -> VerifiedSignIn | None:
         account = accounts.verify_password(self._store, member, password)
         return self._sign_in(account) if account else None
 
-    def vouch_for(self, member: str) -> str:
-        return self._signer.sign(require_member_id(member), "", vouched=True)
+    def vouch_for(self, member: str, id_token: str = "") -> str:
+        return self._signer.sign(require_member_id(member), self._list_names(member), vouched=True)
 
     def change_password(self, ticket: str, old: str, new: str, *, keep_tokens: bool = False) -> VerifiedSignIn:
         member = self._require_account(ticket).member
@@ -170,11 +171,8 @@ class StoreAccessWriter:
         return record_decision(self._store, self._require_agreement(), recording, heard, owner, why)
 
     def require_owner(self, ticket: str) -> MemberId:
-        """The owner of a ticket. Raises AccessError: no fresh one, or no owner's. Raises ForbiddenError: one that was vouched for."""
+        """The owner of a ticket. Raises AccessError: no fresh one, or no owner's."""
         found = self._require_account(ticket, FRESH_S)
-        if found.vouched and not self._vouched_owners:
-            cure = "an operator does it on the command line: python -m audiotune.access, in the governance service's pod"
-            raise ForbiddenError("with a sign-in provider the studio cannot act for owners", cure=cure)
         if not owners.is_owner(self._store, found.member):
             raise AccessError("only owners do this", cure="ask an owner of the group")
         return found.member
@@ -183,11 +181,16 @@ class StoreAccessWriter:
         return VerifiedSignIn(account=account, ticket=self._signer.sign(account.member, account.password))
 
     def _require_account(self, ticket: str, age_s: float = LIFE_S) -> SignInTicket:
-        def find_password(member: str) -> str | None:
-            account = accounts.read_account(self._store, member)
-            return account.password if account else None
+        def find_proof(ticket: SignInTicket) -> str | None:
+            account = None if ticket.vouched else accounts.read_account(self._store, ticket.member)
+            return self._list_names(ticket.member) if ticket.vouched else account.password if account else None
 
-        return self._signer.check(ticket, find_password, age_s)
+        return self._signer.check(ticket, find_proof, age_s)
+
+    def _list_names(self, member: str) -> str:
+        """What the provider calls the member: with another name, or one less, the tickets from there end."""
+        known = [] if self._claim_is_member else identities.list_identities(self._store)
+        return "\n".join(one.identity for one in known if one.member == member)
 
     def _require_member(self, ticket: str) -> MemberId:
         """The ticket's member, who must be in the group: an account outlives a membership."""
@@ -224,8 +227,8 @@ class ServiceAccessWriter:
         found = self._service.call("verify_password", member=member, password=password)
         return VerifiedSignIn.model_validate(found) if found else None
 
-    def vouch_for(self, member: str) -> str:
-        return str(self._service.call("vouch_for", member=member))
+    def vouch_for(self, member: str, id_token: str = "") -> str:
+        return str(self._service.call("vouch_for", member=member, id_token=id_token))
 
     def change_password(self, ticket: str, old: str, new: str, *, keep_tokens: bool = False) -> VerifiedSignIn:
         changed = self._service.call("change_password", ticket=ticket, old=old, new=new, keep_tokens=keep_tokens)

@@ -50,7 +50,18 @@ _HOSTS = 'join "," (compact (concat $values.studio.hosts (list $values.ingress.s
 CHART_DECIDES = (
     ServiceSetting(Generation, "drain_s", "int64 $values.generation.longestSeconds", reason="as long as a request may wait"),
     ServiceSetting(Generation, "device", 'ternary "cuda" "cpu" (gt (int $gpu.count) 0)', reason="follows from generation.gpu"),
-    ServiceSetting(Governance, "vouching", f"not (empty {_OIDC})", reason="follows from studio.oidc.issuer"),
+    *(
+        ServiceSetting(Governance, name, expression, _OIDC, reason="as the studio's")
+        for name, expression in (
+            ("oidc_issuer", _OIDC),
+            ("oidc_client_id", "$values.studio.oidc.clientId"),
+            ("oidc_member_claim", "$values.studio.oidc.memberClaim"),
+            ("oidc_claim_is_member", "$values.studio.oidc.claimIsMember"),
+            ("oidc_groups", 'join "," $values.studio.oidc.groups'),
+            ("oidc_groups_claim", "$values.studio.oidc.groupsClaim"),
+        )
+    ),
+    ServiceSetting(Governance, "oidc_ca", '"/etc/audio-tune/oidc/ca.crt"', _OIDC_CA, reason="as the studio's"),
     ServiceSetting(Studio, "generation_url", _GENERATION_URL, reason="the Service of this release"),
     ServiceSetting(Studio, "work_folder", '"/tmp/studio"', reason="the volume of studio.workSize"),
     ServiceSetting(Studio, "oidc_ca", '"/etc/audio-tune/oidc/ca.crt"', _OIDC_CA, reason="the mounted studio.oidc.caConfigMap"),

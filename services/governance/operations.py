@@ -20,6 +20,7 @@ from audiotune.governance.agreement_record import ProposalKind
 from audiotune.governance.proposal import Choice
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store.port import Store
+from services.governance.provider import ProviderTokens
 from services.governance.settings import GovernanceSettings
 
 Caller = Literal["studio", "ingest"]
@@ -54,6 +55,7 @@ class SignInBody(RequestBody):
 
 class VouchBody(RequestBody):
     member: MemberId
+    id_token: str = Field(max_length=20_000, repr=False)
 
 
 class NewPasswordBody(RequestBody):
@@ -128,9 +130,11 @@ class GuardedWriters:
     """The writers of the store, and what the service refuses to those who hold a key only."""
 
     def __init__(self, store: Store, settings: GovernanceSettings) -> None:
-        self._store, self._vouching = store, settings.vouching
+        self._store, self._provider = store, ProviderTokens(store, settings)
         self._governance, self._lock = StoreGovernanceWriter(store), threading.Lock()
-        self.access = StoreAccessWriter(store, vouched_owners=False, key=settings.ticket_key.get_secret_value())
+        self.access = StoreAccessWriter(
+            store, claim_is_member=settings.oidc_claim_is_member, key=settings.ticket_key.get_secret_value()
+        )
 
     def publish_agreement(self, agreement: Agreement) -> str:
         """The group's first agreement, or the one in force once more. Raises ForbiddenError for another."""
@@ -149,11 +153,10 @@ class GuardedWriters:
             raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
         return self._governance.record_standing_consents(agreement, body.recording, body.contributors, body.sounds_like)
 
-    def vouch_for(self, member: MemberId) -> str:
-        if not self._vouching:
-            cure = "members sign in with a password; a provider is set by studio.oidc.issuer"
-            raise ForbiddenError("the studio may not say who signed in", cure=cure)
-        return self.access.vouch_for(member)
+    def vouch_for(self, body: VouchBody) -> str:
+        """A ticket for whom the provider's token names, whatever the caller says."""
+        self._provider.require_member(body.member, body.id_token)
+        return self.access.vouch_for(body.member)
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ OPERATIONS: dict[str, Operation] = {
     "publish_agreement": Operation(AgreementBody, lambda w, b: w.publish_agreement(b.agreement), _EVERYBODY),
     "record_standing_consents": Operation(StandingConsentsBody, lambda w, b: w.record_standing_consents(b), _EVERYBODY),
     "verify_password": Operation(SignInBody, lambda w, b: w.access.verify_password(b.member, b.password), hashes=True),
-    "vouch_for": Operation(VouchBody, lambda w, b: w.vouch_for(b.member)),
+    "vouch_for": Operation(VouchBody, lambda w, b: w.vouch_for(b)),
     "change_password": Operation(
         NewPasswordBody, lambda w, b: w.access.change_password(b.ticket, b.old, b.new, keep_tokens=b.keep_tokens), hashes=True
     ),

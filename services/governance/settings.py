@@ -27,9 +27,13 @@ class GovernanceSettings(BaseSettings):
     older_ledger_key: SecretStr = Field(
         default=SecretStr(""), description="the ledger's key before a change: it introduces the new one"
     )
-    vouching: bool = Field(
-        default=False, description="the studio may say who signed in, because a sign-in provider asks for the passwords"
-    )
+    oidc_issuer: str = Field(default="", description="address of the sign-in provider, as the studio has it; empty: passwords")
+    oidc_client_id: str = Field(default="", description="client id of the studio there")
+    oidc_member_claim: str = Field(default="sub", min_length=1, description="claim that names a person, as the studio has it")
+    oidc_claim_is_member: bool = Field(default=False, description="the claim's value is the member's id")
+    oidc_groups: str = Field(default="", description="groups of which a person must be in one, with commas; empty: everybody")
+    oidc_groups_claim: str = Field(default="groups", min_length=1, description="claim that lists a person's groups")
+    oidc_ca: str = Field(default="", description="file with the authority of the provider's certificate; empty: the usual ones")
     body_kb: int = Field(default=256, ge=1, le=10_000, description="largest request body, in kB")
     body_s: float = Field(default=10, gt=0, le=600, description="seconds in which a request's body must arrive")
     open_requests: int = Field(default=100, ge=1, le=10_000, description="requests that may be open at once; more get 503")

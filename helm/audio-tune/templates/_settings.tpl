@@ -108,7 +108,17 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - name: AUDIOTUNE_GOVERNANCE_OLDER_LEDGER_KEY
   valueFrom: {secretKeyRef: {name: {{ $values.governance.secrets.olderLedger | quote }}, key: key}}
 {{- end }}
-- {name: AUDIOTUNE_GOVERNANCE_VOUCHING, value: {{ not (empty $values.studio.oidc.issuer) | quote }}}
+{{- if $values.studio.oidc.issuer }}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_ISSUER, value: {{ $values.studio.oidc.issuer | quote }}}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_CLIENT_ID, value: {{ $values.studio.oidc.clientId | quote }}}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_MEMBER_CLAIM, value: {{ $values.studio.oidc.memberClaim | quote }}}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_CLAIM_IS_MEMBER, value: {{ $values.studio.oidc.claimIsMember | quote }}}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_GROUPS, value: {{ join "," $values.studio.oidc.groups | quote }}}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_GROUPS_CLAIM, value: {{ $values.studio.oidc.groupsClaim | quote }}}
+{{- end }}
+{{- if and $values.studio.oidc.issuer $values.studio.oidc.caConfigMap }}
+- {name: AUDIOTUNE_GOVERNANCE_OIDC_CA, value: {{ "/etc/audio-tune/oidc/ca.crt" | quote }}}
+{{- end }}
 {{- end -}}
 {{- define "audio-tune.cluster-settings" -}}
 {{- $root := .root -}}

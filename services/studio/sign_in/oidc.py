@@ -11,7 +11,6 @@ import importlib
 import importlib.util
 import logging
 import ssl
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -21,13 +20,11 @@ from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from audiotune.access.provider_claims import SIGNING_ALGORITHMS, Claims, read_identity
 from audiotune.errors import AccessError, SettingsError
 from services.studio.settings import StudioSettings
 
 LOG = logging.getLogger("audiotune.studio")
-_SIGNING_ALGORITHMS = frozenset(
-    ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
-)
 _LEEWAY_S = 60  # how far our clock and the provider's may differ
 _TIMEOUT_S = 10
 # Authlib's client is httpx's or httpx2's, by its version and by what is installed; each has an HTTPError of its own.
@@ -35,7 +32,6 @@ _HTTP_ERRORS: tuple[type[Exception], ...] = tuple(
     importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if importlib.util.find_spec(name)
 )
 _CHECK_ERRORS = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, RuntimeError)
-Claims = Mapping[str, Any]
 
 
 class OidcProvider:
@@ -109,19 +105,9 @@ class OidcProvider:
         return str(logout["url"])
 
     def read_identity(self, claims: Claims) -> str:
-        """The value that names the person. Raises AccessError: no such claim, an unverified address, in none of the groups."""
-        name = self._settings.oidc_member_claim
-        value = claims.get(name)
-        if not isinstance(value, str) or not value.strip():
-            raise AccessError(f"the provider told no {name}", cure=f"its client must send the claim {name}, or name another one")
-        if name == "email" and claims.get("email_verified") is not True:
-            raise AccessError("the provider has not verified your e-mail address", cure="verify it there, or name people by sub")
-        wanted = {group.strip() for group in self._settings.oidc_groups.split(",") if group.strip()}
-        claimed = claims.get(self._settings.oidc_groups_claim)
-        groups = {claimed} if isinstance(claimed, str) else {str(g) for g in claimed} if isinstance(claimed, list) else set()
-        if wanted and not wanted & groups:
-            raise AccessError("you are in none of the groups that may come in", cure="ask who looks after the provider")
-        return value.strip()
+        """The value that names the person. Raises AccessError, as the function of this name."""
+        settings = self._settings
+        return read_identity(claims, settings.oidc_member_claim, settings.oidc_groups, settings.oidc_groups_claim)
 
     async def _load_metadata(self) -> dict[str, Any]:
         """The provider's metadata. Refuses an issuer that differs from the one in the settings."""
@@ -129,7 +115,7 @@ class OidcProvider:
         if str(metadata.get("issuer", "")) != self._issuer:
             raise ValueError(f"the provider calls itself {metadata.get('issuer')!r}, not {self._issuer!r}")
         offered = metadata.get("id_token_signing_alg_values_supported") or []
-        metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in _SIGNING_ALGORITHMS] or ["RS256"]
+        metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in SIGNING_ALGORITHMS] or ["RS256"]
         return metadata
 
     def _report_unavailable(self, e: Exception) -> AccessError:

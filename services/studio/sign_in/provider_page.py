@@ -63,7 +63,7 @@ class ProviderSignIn(SignIn):
             request.session.clear()
         identity = self._provider.read_identity(claims)
         member = await run_in_threadpool(self._find_member, identity)
-        ticket = await run_in_threadpool(self._context.access.vouch_for, member)
+        ticket = await run_in_threadpool(self._context.access.vouch_for, member, id_token)
         response = redirect_to_start()
         self.set_session_cookie(response, self._sessions.begin(member, identity, id_token, ticket), secure=self.secure)
         return response

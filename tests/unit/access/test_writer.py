@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def access(store: FolderStore, clock: Clock) -> StoreAccessWriter:
-    return StoreAccessWriter(store, vouched_owners=False, now=clock)
+    return StoreAccessWriter(store, now=clock)
 
 
 def sign_in(access: StoreAccessWriter, member: str, password: str = PASSWORD) -> str:
@@ -110,16 +110,20 @@ def test_only_owners_who_signed_in_just_now_act_on_others(access: StoreAccessWri
     assert access.issue_token(owner, ["generate"], 1)
 
 
-def test_a_voucher_gives_what_a_member_may_and_nothing_of_an_owner(access: StoreAccessWriter, store: FolderStore) -> None:
+def test_a_ticket_of_a_provider_ends_when_the_provider_calls_the_member_otherwise(
+    access: StoreAccessWriter, store: FolderStore, clock: Clock
+) -> None:
+    identities.add_identity(store, "ana", "ana@band.example")
     ticket = access.vouch_for("ana")
     assert tokens.check_token(store, access.issue_token(ticket, ["generate"], 1), "generate").member == "ana"
-    with pytest.raises(ForbiddenError, match="cannot act for owners"):
-        access.issue_password(ticket, "ben")
-    with pytest.raises(ForbiddenError, match="cannot act for owners"):
-        access.add_identity(ticket, "ana", "mallory@evil.example")
-    on_this_machine = StoreAccessWriter(store)  # where the studio itself has the store's rights
-    on_this_machine.add_identity(on_this_machine.vouch_for("ana"), "ben", "ben@band.example")
-    assert identities.find_identity(store, "ben@band.example") is not None
+    access.add_identity(ticket, "ben", "ben@band.example")  # an owner's act
+    clock.now += FRESH_S + 1
+    with pytest.raises(AccessError, match="last 15 minutes"):
+        access.remove_identity(ticket, "ben@band.example")
+    assert access.issue_token(ticket, ["generate"], 1)
+    identities.remove_identity(store, "ana@band.example")
+    with pytest.raises(AccessError, match="no longer signed in"):
+        access.issue_token(ticket, ["generate"], 1)
 
 
 def test_members_tokens_are_their_own_and_generate(access: StoreAccessWriter, store: FolderStore) -> None:
