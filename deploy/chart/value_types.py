@@ -30,7 +30,9 @@ Host = Annotated[str, StringConstraints(pattern=r"^([a-zA-Z0-9*]([-a-zA-Z0-9.]{0
 WebhookHost = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?(:[0-9]{1,5})?$")]
 RouteHost = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
 Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
-Url = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+[^\s]*)?$")]
+# no more than Go's parser takes: what it refuses ends in an error of a template instead of a sentence
+_HOST_OF_URL = r"([A-Za-z0-9._~!&'()*+,;=:-]+@)?([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+Url = Annotated[str, StringConstraints(pattern=rf"^(https?://{_HOST_OF_URL}([/?#]([!-#\x24&-~]|%[0-9A-Fa-f]{{2}})*)?)?$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]

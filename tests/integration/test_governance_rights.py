@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from audiotune.domain.manifest import load_manifest
+from audiotune.domain.recording import Recording
 from audiotune.store.layout import User
 from tests.fakes.foreign_sounds import wave, write_wav
 from tests.fakes.governance_process import INGEST_KEY, STUDIO_KEY, GovernanceProcess, run_governance
@@ -81,9 +83,9 @@ def test_ingest_and_a_member_write_by_the_service_and_only_by_it(
     assert (code, "the store refuses" in said) == (1, True)
     assert list_keys(users, "governance/") == []
     assert ingest(users, tmp_path, 1, asks)[0] == 0
-    agreement, consent = list_keys(users, "governance/")
-    assert agreement == "governance/agreements/000001.json"
-    assert consent.startswith("governance/consents/")
+    (recording,) = (row.id for row in load_manifest(tmp_path / "recordings", "recordings", Recording).rows)
+    shown = run_as(users, "pipelines", ["-m", "audiotune.access", "recording", "show", recording])[1]
+    assert "ana\tstore train" in shown
     code, _, said = ingest(users, tmp_path, 2, asks)
     assert (code, "agreement publish FILE" in said) == (1, True)
 
@@ -94,7 +96,7 @@ def test_ingest_and_a_member_write_by_the_service_and_only_by_it(
         users,
         "studio",
         ["-c", SIGN_IN],
-        {**service.environment(STUDIO_KEY), "PASSWORD": password, "RECORDING": consent.split("/")[2]},
+        {**service.environment(STUDIO_KEY), "PASSWORD": password, "RECORDING": recording},
     )
     assert (code, told.splitlines()[1:]) == (0, ["ana"]), said
     assert len(list_keys(users, "access/tokens/")) == 2  # the first owner's, and the member's own

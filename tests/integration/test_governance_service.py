@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from audiotune.access import accounts, tokens
+from audiotune.access import accounts, identities, tokens
 from audiotune.access.__main__ import main as access_command
 from audiotune.access.writer import ServiceAccessWriter, open_access_writer
 from audiotune.errors import AccessError, ForbiddenError, StoreError
@@ -25,7 +25,9 @@ from services.studio.sign_in.password_page import PasswordSignIn
 from services.studio.sign_in.session_store import COOKIE
 from tests.fakes.foreign_sounds import wave, write_wav
 from tests.fakes.governance_process import INGEST_KEY, STUDIO_KEY, GovernanceProcess, run_governance
+from tests.fakes.oidc import FakeProvider, serving
 from tests.fakes.seeded_store import agreement
+from tests.unit.services.studio.sign_in.test_sign_in import Browser
 
 pytestmark = pytest.mark.integration
 PASSWORD = "patch cables"
@@ -177,3 +179,24 @@ def test_the_command_line_says_where_it_writes(
     assert "deploy/RELEASE-governance" in capsys.readouterr().err
     assert access_command(["--store", store.url, "account", "list"]) == 0
     assert "ana\towner" in capsys.readouterr().out
+
+
+def test_a_sign_in_at_a_provider_is_proven_to_the_service_by_the_providers_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path / "store")
+    publish_agreement(store, agreement())
+    accounts.create_account(store, "ana", None, "owner")
+    identities.add_identity(store, "ana", "u-1")
+    provider = FakeProvider(("studio", "hush"), {"u-1": {}})
+    with serving(provider):
+        more = {"AUDIOTUNE_GOVERNANCE_OIDC_ISSUER": provider.issuer, "AUDIOTUNE_GOVERNANCE_OIDC_CLIENT_ID": "studio"}
+        with run_governance(store.url, tmp_path, more) as running:
+            write_by(monkeypatch, running, STUDIO_KEY)
+            browser = Browser(store, provider)
+            assert asyncio.run(browser.sign_in("u-1")).status_code == 303
+            ticket = browser.context.sessions.find_ticket_of("ana")
+            browser.context.access.add_identity(ticket, "ben", "u-2")
+            assert identities.find_identity(store, "u-2") is not None
+            with pytest.raises(AccessError, match="does not hold"):
+                browser.context.access.vouch_for("ana", "a token of ours")
