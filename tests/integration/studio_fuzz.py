@@ -69,7 +69,13 @@ _KINDS = (
 
 @dataclass
 class FuzzReport:
-    """What was answered. `faults`: requests with an answer of 500 and more that is not ours, or with none."""
+    """What was answered.
+
+    Attributes:
+        statuses: 0 for what the client does not send, 1 for a connection that was closed before everything was read.
+        faults: requests with an answer of 500 and more that is not ours.
+        before_mb, after_mb: the process's memory.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -212,6 +218,7 @@ def fuzz_studio(url: str, process_id: int, requests: int, seed: int, members: tu
     report.before_mb = _measure_mb(process_id)
     send_all(requests)
     report.after_mb = _measure_mb(process_id)
+    assert all(client.get("/config").status_code == 200 for client in clients), "the studio does not serve its members any more"
     return report
 
 
@@ -233,6 +240,8 @@ def _send(client: httpx.Client, request: httpx.Request) -> int:
         answer.close()
     except (httpx.InvalidURL, httpx.LocalProtocolError, ValueError):
         return 0  # the client itself does not send this
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+        return 1  # the server refused before it had read everything, and closed the connection
     return answer.status_code
 
 

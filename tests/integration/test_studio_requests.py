@@ -274,7 +274,7 @@ def test_of_gradios_addresses_only_those_of_the_pages_are_there(ben: httpx.Clien
         assert ben.get(f"{API}/{path}").status_code == 404, path
     for path in ("call/on_pack", "api/on_pack", "run/on_pack", "stream/x", "process_recording", "vibe-edit/"):
         assert ben.post(f"{API}/{path}", json={"data": []}).status_code == 404, path
-    for path in ("monitoring", "monitoring/summary", "docs", "openapi.json"):
+    for path in ("monitoring", "monitoring/summary", "docs", "openapi.json", f"assets/{'x' * 5000}", f"static/{'ü' * 200}"):
         assert ben.get(path).status_code == 404, path
 
 

@@ -33,6 +33,7 @@ _MOST_STREAMS, _MOST_CALLS = 96, 12  # requests of one member that are being ans
 _MOST_UNREAD = 100  # messages that wait for one page; each event has about four
 _LARGEST_BODY = 256 * 1024  # bytes; a form with the longest words has a tenth of it
 _DEEPEST = 24
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255  # what file systems take; Gradio looks for a file without asking
 _PAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _READ = re.compile(
     rf"/(config/?|theme\.css|manifest\.json|robots\.txt|favicon\.ico|pwa_icon(/\d+)?|(static|assets)/.+)?"
@@ -95,6 +96,8 @@ class PageRequests:
 
     async def _answer(self, sender: _Sender) -> None:
         path, method = sender.scope["path"], sender.scope["method"]
+        if len(path) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in path.split("/")):
+            raise RequestRefusedError(404, "Not Found")
         if method == "POST" and path.rstrip("/") in self._posted:
             body = await _read_body(sender.scope, sender.receive)
             self._posted[path.rstrip("/")](sender, _parse_body(body))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +9,6 @@ from typing import ParamSpec, TypeVar
 
 from audiotune.errors import AccessError
 
-_NICENESS = 5  # pages go first
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -33,7 +29,7 @@ class HashingThreads:
     """A few threads, and a bounded number of calls that wait for them."""
 
     def __init__(self, threads: int, waiting: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, "password", initializer=_lower_priority)
+        self._threads = ThreadPoolExecutor(threads, "password")
         self._places = threading.BoundedSemaphore(threads + waiting)
 
     def submit(self, work: Callable[Arguments, Result], *arguments: Arguments.args, **more: Arguments.kwargs) -> Future[Result]:
@@ -43,10 +39,3 @@ class HashingThreads:
         future = self._threads.submit(work, *arguments, **more)
         future.add_done_callback(lambda _: self._places.release())
         return future
-
-
-def _lower_priority() -> None:
-    """On Linux, where each thread has a niceness of its own; elsewhere it would slow down the whole process."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

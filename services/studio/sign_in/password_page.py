@@ -45,7 +45,8 @@ class PasswordSignIn(SignIn):
         wants_page = "text/html" in request.headers.get("accept", "")
         form = await _read_form(request)
         name, address = form.get("username", "").strip(), request.client.host if request.client else ""
-        device = await run_in_threadpool(self._read_device, name, request.cookies.get(DEVICE_COOKIE, ""))
+        cookie = request.cookies.get(DEVICE_COOKIE, "")
+        device = await run_in_threadpool(self._read_device, name, cookie) if cookie else ""
         try:
             found = await self._checker.check(name, form.get("password", ""), address, device)
         except SignInBusyError as e:
@@ -73,8 +74,6 @@ class PasswordSignIn(SignIn):
 
     def _read_device(self, name: str, cookie: str) -> str:
         """The device, when this browser signed in to the account before; "" otherwise."""
-        if not cookie:
-            return ""
         try:
             return read_device_cookie(accounts.read_account(self._context.store, name), cookie)
         except AudioTuneError:
