@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audiotune.access import accounts, identities, tokens
-from audiotune.access.tickets import FRESH_S, LIFE_S
+from audiotune.access.tickets import FRESH_S, LIFE_S, TicketSigner
 from audiotune.access.writer import StoreAccessWriter
 from audiotune.domain.manifest import Manifest
 from audiotune.errors import AccessError, ForbiddenError
@@ -70,6 +70,14 @@ def test_a_ticket_that_somebody_wrote_is_refused(access: StoreAccessWriter, chan
     }[change]
     with pytest.raises(AccessError, match="signed in here"):
         access.issue_token(forged, ["generate"], 1)
+
+
+def test_without_an_account_no_ticket_counts_whatever_was_signed() -> None:
+    signer = TicketSigner(b"a key")
+    ticket = signer.sign("ben", "")  # of a member who had no password
+    assert signer.check(ticket, lambda _: "").member == "ben"
+    with pytest.raises(AccessError, match="no longer signed in"):
+        signer.check(ticket, lambda _: None)
 
 
 def test_another_process_does_not_know_the_ticket_unless_it_has_the_key(store: FolderStore) -> None:
