@@ -89,6 +89,21 @@ def require_lineage(store: Store, release: Release) -> None:
         )
 
 
+class LineageChecker:
+    """Asks the store once for each release: neither its entries nor manifests ever change, and a large one takes a second to read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found_true: set[Digest] = set()
+
+    def require(self, release: Release) -> None:
+        """As `require_lineage`. Only what was found true is remembered."""
+        as_read = compute_digest(release.model_dump_json().encode())
+        if as_read not in self._found_true:
+            require_lineage(self._store, release)
+            self._found_true.add(as_read)
+
+
 def build_lineage(dataset: Manifest[DatasetRow], pointer: WeightsPointer, agreement: Digest) -> Lineage:
     """The lineage of weights that were trained on a dataset. Raises LineageError when the dataset names no recording."""
     recordings = contributors_by_recording(dataset)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from audiotune import governance
-from audiotune.domain.lineage import require_lineage
+from audiotune.domain.lineage import LineageChecker
 from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError, GenerationError, ModelError, RegistryError
 from audiotune.registry import releases
@@ -33,7 +33,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
     """Follows aliases in MLflow."""
 
     def __init__(self, settings: GenerationSettings, store: Store) -> None:
-        self._settings, self._store = settings, store
+        self._settings, self._store, self._lineages = settings, store, LineageChecker(store)
 
     def wanted_versions(self) -> dict[str, str | None]:
         aliases = self._settings.release_aliases
@@ -63,7 +63,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
 
     def require_consent(self, release: Release) -> None:
         """Asks everybody whom the dataset's manifest names. Raises LineageError when the registry names others."""
-        require_lineage(self._store, release)
+        self._lineages.require(release)
         governance.require_permission(self._store, "generate", release.lineage.recordings)
 
     def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import hmac
 import time
@@ -14,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from audiotune.domain.generation import MEDIA_TYPES
-from audiotune.domain.lineage import require_lineage
+from audiotune.domain.lineage import LineageChecker
 from audiotune.domain.release import Lineage
 from audiotune.errors import LineageError, NotInStoreError
 from audiotune.registry import releases as registry
@@ -31,8 +30,8 @@ _FRESH_S = 300
 
 def build_router(context: GenerationContext, registered: ReleaseRegistry = registry) -> APIRouter:
     routes = APIRouter()
-    require = functools.partial(require_lineage, context.store)
-    listing = ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered, require)
+    lineages = LineageChecker(context.store)
+    listing = ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered, lineages.require)
     reads, moves = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("releases"))
 
     @routes.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
@@ -47,9 +46,9 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
         record = read_sound_record(context.store, digest, member)
-        own = _read_lineage(context, registered, record.release, record.version, record.digest)
+        own = _read_lineage(lineages, registered, record.release, record.version, record.digest)
         added = [
-            (adapter, _read_lineage(context, registered, adapter.release, adapter.version, adapter.digest))
+            (adapter, _read_lineage(lineages, registered, adapter.release, adapter.version, adapter.digest))
             for adapter in record.adapters
         ]
         people = {name for lineage in (own, *(lineage for _, lineage in added)) for name in lineage.contributors}
@@ -98,13 +97,13 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     return routes
 
 
-def _read_lineage(context: GenerationContext, registered: ReleaseRegistry, name: str, version: str, digest: str) -> Lineage:
+def _read_lineage(lineages: LineageChecker, registered: ReleaseRegistry, name: str, version: str, digest: str) -> Lineage:
     """The lineage of a sound's release or adapter. Raises LineageError when the registry has other weights or another lineage by now."""
     release = registered.read_release(name, version)
     if digest not in (release.digest, release.weights.adapter_digest):
         what = f"{name} version {version} is not what the sound was made with"
         raise LineageError(what, where="the registry", cure="look who else can write to MLflow")
-    require_lineage(context.store, release)
+    lineages.require(release)
     return release.lineage
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audiotune.domain.lineage import bind_weights, build_lineage, find_bound_dataset, require_lineage
+from audiotune.domain.lineage import LineageChecker, bind_weights, build_lineage, find_bound_dataset, require_lineage
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Evaluation, Lineage, Release
 from audiotune.errors import LineageError
@@ -112,6 +112,19 @@ def test_the_same_training_may_say_it_again_and_none_says_nothing(ours: Group) -
     assert len(list(ours.store.list(LINEAGES.path))) == 1
     with pytest.raises(LineageError, match="name no dataset"):
         bind_weights(ours.store, ours.pointer.model_copy(update={"dataset": ""}))
+
+
+def test_the_store_is_asked_once_for_what_is_true_and_again_for_what_is_not(ours: Group) -> None:
+    checker, made = LineageChecker(ours.store), ours.release(ours.pointer)
+    lie = lied(ours, recordings={})
+    for _ in range(2):
+        checker.require(made)
+        with pytest.raises(LineageError):
+            checker.require(lie)
+    ours.store.delete(ours.dataset.key)
+    checker.require(made)
+    with pytest.raises(LineageError, match="gone"):
+        checker.require(made.model_copy(update={"version": "2"}))
 
 
 class OvertakingStore(FolderStore):
