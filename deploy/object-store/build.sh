@@ -8,7 +8,12 @@ trap 'rm -rf "$source"' EXIT
 cd "$source"
 module=$(go mod download -json "github.com/minio/minio@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
 cp -R "$module/." . && chmod -R u+w .
-git apply --whitespace=nowarn "$here/headers.patch"
+if ! command -v patch >/dev/null && command -v git >/dev/null; then
+  git apply --whitespace=nowarn "$here/headers.patch"
+else
+  command -v patch >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends patch >/dev/null; }
+  patch --quiet -p1 <"$here/headers.patch"
+fi
 # the commit id, which `minio --version` shows, says that the patch is in
 CGO_ENABLED=0 go build -ldflags "-s -w -X github.com/minio/minio/cmd.CommitID=audio-tune-1" -o "$out/minio" .
 cp LICENSE "$out/LICENSE"
