@@ -19,6 +19,7 @@ import pytest
 from audiotune.domain.manifest import load_manifest
 from audiotune.domain.recording import Recording
 from audiotune.errors import AgreementError, AudioTuneError, SourceError, StoreError
+from audiotune.governance import read_consents
 from audiotune.store import FolderStore, compute_digest
 from components.ingest.remote_sources import HubSource, StoreSource, download_address, download_drive
 from components.ingest.settings import Settings
@@ -197,7 +198,7 @@ def test_bad_facts(takes: Path, store: FolderStore, kind: str) -> None:
     with pytest.raises(SourceError, match=reason):
         ingest(store, takes)
     assert "bad.wav" in report
-    assert not list(store.list(f"governance/consents/{compute_digest(takes / 'bad.wav')}"))
+    assert not read_consents(store, [compute_digest(takes / "bad.wav")])
 
 
 def test_a_source_without_a_contributor_is_refused(takes: Path, store: FolderStore) -> None:

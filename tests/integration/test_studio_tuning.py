@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from audiotune.governance import Consent, record_consent
 from tests.fakes.seeded_store import Seeded, answer, seed
 from tests.integration import test_studio_browser as browser
 
@@ -137,8 +138,10 @@ def test_the_failing_step_and_its_reason_are_reported(chromium: webdriver.Chrome
 
 def test_what_is_missing_is_said_before_anything_starts(chromium: webdriver.Chrome, studio: Studio, tmp_path: Path) -> None:
     empty = Studio(seed(tmp_path / "store", segments_each=1, segment_s=0.5), tmp_path)
-    for entry in list(empty.group.store.list("governance/consents/")):
-        empty.group.store.delete(entry.key)
+    for recording in empty.group.recordings:
+        for who in recording.contributors:
+            taken_back = Consent(recording=recording.id, contributor=who, uses=(), basis="by hand", agreement="0" * 64)
+            record_consent(empty.group.store, taken_back)
     empty.start()
     try:
         page = at_releases(chromium, empty, "ana", 390)
