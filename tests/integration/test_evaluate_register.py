@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 from audiotune.domain.release import Evaluation, Release, WeightsPointer
-from audiotune.errors import ConsentError, RegistryError
+from audiotune.errors import ConsentError, DecisionError, RegistryError
+from audiotune.governance import publish_agreement
+from audiotune.governance.agreement_record import DecisionRule
+from audiotune.governance.decisions import cast_vote, open_proposal
 from audiotune.registry import connection, releases
 from audiotune.reporting.progress import ignore_progress
 from audiotune.store.port import digest_from_key
@@ -67,6 +71,29 @@ def test_champions_come_and_stay(ours: Group, name: str) -> None:
     assert releases.read_release(name, "2").evaluation.passed
     assert connection.get_mlflow_client().get_model_version(name, "2").tags["gate"] == "passed"
     assert releases.list_aliases(name)["champion"] == "3", "an old version does not push a newer champion off"
+
+
+def test_a_champion_waits_for_the_groups_decision(ours: Group, name: str) -> None:
+    rules = {"champion": DecisionRule(needs="majority", quorum=0.1)}
+    publish_agreement(ours.store, ours.agreement.model_copy(update={"version": 2, "decisions": rules}))
+    result = registered(ours, name)
+    assert result.metrics["champion"] == 0
+    assert releases.list_aliases(name) == {"candidate": "1"}
+    assert f"release {name}, version 1" in ours.paths["report"].read_text()
+    other = open_proposal(ours.store, "ana", "champion", "Another one", change={"release": name, "version": "2"})
+    asked = open_proposal(ours.store, "ana", "champion", "Let it play", change={"release": name, "version": "1"})
+    for who in [member.id for member in ours.agreement.members if not member.left]:
+        for proposal in (other, asked):
+            with contextlib.suppress(DecisionError):  # decided before everybody voted
+                cast_vote(ours.store, who, proposal.id, "no" if proposal is asked else "yes")
+    registered(ours, name)
+    assert releases.list_aliases(name) == {"candidate": "1"}, "the group said no, and yes to another version"
+    again = open_proposal(ours.store, "ben", "champion", "Do let it play", change={"release": name, "version": "1"})
+    for who in [member.id for member in ours.agreement.members if not member.left]:
+        with contextlib.suppress(DecisionError):
+            cast_vote(ours.store, who, again.id, "yes")
+    assert registered(ours, name).metrics["champion"] == 1
+    assert releases.list_aliases(name) == {"candidate": "1", "champion": "1"}
 
 
 def test_a_version_holds_all_that_tells_its_story(ours: Group, name: str) -> None:
