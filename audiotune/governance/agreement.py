@@ -17,8 +17,8 @@ from audiotune.governance.agreement_record import (
 )
 from audiotune.governance.earlier_records import agreement_key, list_agreement_versions, read_earlier_agreement
 from audiotune.governance.ledger.event_draft import EventDraft
-from audiotune.governance.ledger.events import Via
-from audiotune.governance.ledger.ledger import event_key, open_ledger
+from audiotune.governance.ledger.events import Via, event_key
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.record_events import AgreementPublished
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.port import Store

@@ -16,8 +16,8 @@ from audiotune.governance.agreement_record import Agreement, Use
 from audiotune.governance.consent_record import Consent, Consents, list_heard
 from audiotune.governance.earlier_records import list_consent_keys, parse_consent, read_earlier_consents
 from audiotune.governance.ledger.event_draft import EventDraft
-from audiotune.governance.ledger.events import MemberSignature, Via
-from audiotune.governance.ledger.ledger import event_key, open_ledger
+from audiotune.governance.ledger.events import MemberSignature, Via, event_key
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.record_events import MOST_RECORDS, ConsentsRecorded
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.port import Store

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from audiotune.errors import LedgerError, SourceError
-from audiotune.governance.ledger.events import LedgerEvent, parse_event
-from audiotune.governance.ledger.ledger import event_key, open_ledger
+from audiotune.governance.ledger.events import LedgerEvent, event_key, parse_event
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.verification import LedgerReport, read_events, verify_events
 from audiotune.store import open_store
 from audiotune.store.atomic_files import write_atomic_file

@@ -20,11 +20,13 @@ from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.errors import LedgerError
 from audiotune.governance.ledger.keys import KeyId, SigningKey, is_signed_by
+from audiotune.store.layout import LEDGER
 
 FIRST = "0" * 64  # stands for the event before the first
 # On whose word the service took an event in: of a sign-in, of the member's key, of an operator's command, of a program, of older records.
 Via = Literal["sign_in", "member_key", "command", "service", "import"]
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_EVENT = LEDGER.compile(r"\d{10}\.json")
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _CURE = "restore the object's earlier content; a newer program may have written it"
 
@@ -101,6 +103,15 @@ def compute_event_digest(data: bytes) -> Digest:
     return hashlib.sha256(data).hexdigest()
 
 
+def event_key(number: int) -> str:
+    """Store key of an event."""
+    return LEDGER.key(f"{number:010d}.json")
+
+
+def is_event_key(key: str) -> bool:
+    return _EVENT.fullmatch(key) is not None
+
+
 def build_statement(kind: str, by: str, body: Mapping[str, Any], head: Digest) -> bytes:
     """The bytes that a member signs."""
     return canonicalize({"body": dict(body), "by": by, "head": head, "kind": kind})
@@ -120,8 +131,13 @@ def sign_event(
 ) -> LedgerEvent:
     """An event with the service's signature."""
     fields = {"number": number, "previous": previous, "time": time, "kind": kind, "by": by, "via": via, "body": dict(body)}
-    value = base64.b64encode(key.sign(_signed_bytes(fields, member))).decode()
+    value = encode_signature(key.sign(_signed_bytes(fields, member)))
     return LedgerEvent(**fields, signatures=EventSignatures(service=EventSignature(key=key.id, value=value), member=member))
+
+
+def encode_signature(signature: bytes) -> str:
+    """As `EventSignature.value`."""
+    return base64.b64encode(signature).decode()
 
 
 def is_signature_valid(signature: EventSignature, public_key: bytes, signed: bytes) -> bool:

@@ -17,6 +17,8 @@ from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.events import (
     LedgerEvent,
     compute_event_digest,
+    event_key,
+    is_event_key,
     is_signature_valid,
     parse_event,
     sign_event,
@@ -25,14 +27,12 @@ from audiotune.governance.ledger.fold import apply_event, change_state
 from audiotune.governance.ledger.import_earlier import draft_earlier_records
 from audiotune.governance.ledger.key_events import ServiceKeyAdded
 from audiotune.governance.ledger.keys import SigningKey, load_signing_keys
-from audiotune.governance.ledger.state import GovernanceState, dump_state, parse_state
-from audiotune.store.layout import LEDGER, LEDGER_SNAPSHOTS
+from audiotune.governance.ledger.snapshots import SNAPSHOT_EVERY, read_snapshot, write_snapshot
+from audiotune.governance.ledger.state import GovernanceState
+from audiotune.store.layout import LEDGER
 from audiotune.store.port import Store
 
-SNAPSHOT_EVERY = 500  # events
 _TRIES = 200  # other writers may be first that often
-_EVENT = LEDGER.compile(r"\d{10}\.json")
-_SNAPSHOT = LEDGER_SNAPSHOTS.compile(r"(\d{10})\.json")
 
 
 class Ledger:
@@ -52,8 +52,13 @@ class Ledger:
     def read_state(self) -> GovernanceState:
         """The state after the newest event; do not change it. Raises LedgerError: it was damaged or changed."""
         with self._lock:
-            state = self._state or self._load_snapshot()
+            newest = "" if self._state else self._find_newest()
+            state = self._state or read_snapshot(self._store)
             moved = self._follow(state)
+            if newest > event_key(moved.number):
+                cure = "restore it from a backup: what it and the events behind it say is not known"
+                missing = moved.number + 1
+                raise LedgerError(f"event {missing} is missing", where=event_key(missing), cure=cure)
             if moved is not state:
                 _check_newest(moved, self._store)
             self._state = moved
@@ -76,14 +81,15 @@ class Ledger:
             if draft is None:
                 return None
             event = self._sign(state, key, draft)
-            change_state(state.copy(), event, event_key(event.number))
+            after = state.copy()
+            change_state(after, event, event_key(event.number))
             try:
                 self._store.put(event_key(event.number), event.to_bytes(), only_new=True)
             except AlreadyInStoreError:
                 continue
             if event.number % SNAPSHOT_EVERY == 0:
-                state = self.read_state()
-                self._store.put(LEDGER_SNAPSHOTS.key(f"{state.number:010d}.json"), dump_state(state))
+                after.number, after.head = event.number, compute_event_digest(event.to_bytes())
+                write_snapshot(self._store, after, key)
             return event
         raise LedgerError("other events keep arriving", where=LEDGER.path, cure="try again in a moment")
 
@@ -132,26 +138,9 @@ class Ledger:
                 moved = state.copy()
             apply_event(moved, parse_event(data, key), compute_event_digest(data), key)
 
-    def _load_snapshot(self) -> GovernanceState:
-        """The newest snapshot that fits its event; else the empty state. Snapshots only save time."""
-        keys = [entry.key for entry in self._store.list(LEDGER_SNAPSHOTS.path) if _SNAPSHOT.fullmatch(entry.key)]
-        for key in reversed(keys):
-            try:
-                state = parse_state(self._store.get(key))
-                if compute_event_digest(self._store.get(event_key(state.number))) == state.head:
-                    return state
-            except (ValueError, NotInStoreError):
-                continue  # of another version, or of a ledger that was cut
-        return GovernanceState()
-
-
-def event_key(number: int) -> str:
-    """Store key of an event."""
-    return LEDGER.key(f"{number:010d}.json")
-
-
-def is_event_key(key: str) -> bool:
-    return _EVENT.fullmatch(key) is not None
+    def _find_newest(self) -> str:
+        """The key of the newest event, by a look at all keys; empty where there is none."""
+        return max((entry.key for entry in self._store.list(LEDGER.path) if is_event_key(entry.key)), default="")
 
 
 _LEDGERS: weakref.WeakKeyDictionary[Store, Ledger] = weakref.WeakKeyDictionary()

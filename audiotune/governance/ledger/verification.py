@@ -19,12 +19,13 @@ from audiotune.governance.ledger.events import (
     MemberSignature,
     build_statement,
     compute_event_digest,
+    event_key,
     is_canonical,
+    is_event_key,
     is_signature_valid,
     parse_event,
 )
 from audiotune.governance.ledger.fold import apply_event
-from audiotune.governance.ledger.ledger import event_key, is_event_key
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.layout import LEDGER
 from audiotune.store.port import Store

@@ -21,9 +21,9 @@ from audiotune.governance.decisions import (
     record_execution,
     require_decision,
 )
-from audiotune.governance.ledger.events import sign_event
+from audiotune.governance.ledger.events import event_key, sign_event
 from audiotune.governance.ledger.keys import parse_key
-from audiotune.governance.ledger.ledger import Ledger, event_key, open_ledger
+from audiotune.governance.ledger.ledger import Ledger, open_ledger
 from audiotune.governance.ledger.verification import read_events, verify_events
 from audiotune.governance.proposal import Choice, Outcome, Proposal, decide_proposal
 from audiotune.store import FolderStore

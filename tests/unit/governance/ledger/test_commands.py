@@ -8,7 +8,8 @@ import pytest
 
 from audiotune import cli
 from audiotune.governance import Consent, publish_agreement, record_consent
-from audiotune.governance.ledger.ledger import event_key, open_ledger
+from audiotune.governance.ledger.events import event_key
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.store import FolderStore
 from tests.fakes.described_store import agreement, digest
 

@@ -17,12 +17,20 @@ from audiotune.governance import Consent, publish_agreement, record_consent, req
 from audiotune.governance.consent import record_consents
 from audiotune.governance.ledger import events as ledger_events
 from audiotune.governance.ledger.event_draft import EventDraft
-from audiotune.governance.ledger.events import MemberSignature, build_statement, canonicalize, compute_event_digest, parse_event
+from audiotune.governance.ledger.events import (
+    MemberSignature,
+    build_statement,
+    canonicalize,
+    compute_event_digest,
+    event_key,
+    parse_event,
+)
 from audiotune.governance.ledger.key_events import MemberKeyRegistered, MemberKeyRevoked
 from audiotune.governance.ledger.keys import generate_key, load_key_file, parse_key
-from audiotune.governance.ledger.ledger import SNAPSHOT_EVERY, Ledger, event_key, open_ledger
+from audiotune.governance.ledger.ledger import Ledger, open_ledger
 from audiotune.governance.ledger.record_events import AgreementSigned, ConsentsRecorded
-from audiotune.governance.ledger.state import dump_state, parse_state
+from audiotune.governance.ledger.snapshots import SNAPSHOT_EVERY, read_snapshot, write_snapshot
+from audiotune.governance.ledger.state import ServiceKey, dump_state, parse_state
 from audiotune.governance.ledger.verification import LedgerReport, read_events, verify_events
 from audiotune.store import FolderStore
 from tests.fakes.described_store import PEOPLE, agreement, digest
@@ -287,10 +295,55 @@ def test_a_snapshot_saves_time_and_decides_nothing(store: FolderStore) -> None:
     for number in range(1, SNAPSHOT_EVERY - 3):  # read from the snapshot: older events are not asked for
         store.delete(event_key(number))
     assert Ledger(store).read_state() == whole
-    forged = whole.copy()
-    forged.consents, forged.head = {}, "0" * 64
-    store.put(snapshot.key, dump_state(forged))
-    assert Ledger(store).read_state().number == 0  # it fits no event, so it is passed over
+    store.delete(event_key(SNAPSHOT_EVERY))
+    with pytest.raises(LedgerError, match="event 1 is missing"):  # the snapshot fits no event, so it is passed over
+        Ledger(store).read_state()
+
+
+@pytest.mark.parametrize(
+    "forgery", ["unsigned", "with an old signature", "with a key of theirs", "with a key under another's name"]
+)
+def test_a_forged_snapshot_counts_nowhere(store: FolderStore, forgery: str) -> None:
+    """Who may write into the store drops what was withdrawn; the event that it names is a real one."""
+    whole, theirs = open_ledger(store).read_state(), generate_key()
+    record_consent(store, consent("ana").model_copy(update={"uses": ()}))
+    withdrawn = open_ledger(store).read_state()
+    forged = withdrawn.copy()
+    forged.consents = whole.consents
+    signer = parse(store, withdrawn.number).signatures.service.key
+    key = f"governance/snapshots/{withdrawn.number:010d}.json"
+    if forgery == "unsigned":
+        store.put(key, dump_state(forged))
+    elif forgery == "with an old signature":
+        write_snapshot(store, withdrawn, open_ledger(store)._require_key(withdrawn))
+        store.put(key, store.get(key).partition(b"\n")[0] + b"\n" + dump_state(forged))
+    else:
+        their_id = theirs.id if forgery == "with a key of theirs" else signer
+        forged.service_keys[their_id] = ServiceKey(public=theirs.public.hex(), introduced_by=their_id, number=1)
+        write_snapshot(store, forged, theirs)
+        store.put(key, store.get(key).replace(theirs.id.encode(), their_id.encode(), 1))
+    assert Ledger(store).read_state() == withdrawn
+
+
+def test_a_snapshot_is_of_its_event_though_others_follow(store: FolderStore) -> None:
+    """Another key signs the next event while the snapshot is written."""
+    state = open_ledger(store).read_state()
+    write_snapshot(store, state, open_ledger(store)._require_key(state))
+    Ledger(store, generate_key()).append(
+        lambda state: EventDraft("consents_recorded", ConsentsRecorded(records=(consent("dee"),)))
+    )
+    assert read_snapshot(store) == state
+    assert Ledger(store).read_state().number == 8
+
+
+def test_nobody_reads_over_a_lost_event(store: FolderStore) -> None:
+    """A withdrawal behind the gap would be lost with it: who starts anew reads nothing, and says which event is missing."""
+    record_consent(store, consent("ana").model_copy(update={"uses": ()}))
+    store.delete(event_key(5))
+    for act in (lambda ledger: ledger.read_state(), lambda ledger: ledger.append(lambda state: None)):
+        with pytest.raises(LedgerError, match="event 5 is missing"):
+            act(Ledger(FolderStore(store.root)))
+    assert not store.exists(event_key(5))
 
 
 def test_a_state_is_read_as_it_was_written(store: FolderStore) -> None:
