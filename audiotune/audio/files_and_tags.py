@@ -34,7 +34,8 @@ def encode_file(sound: Sound, format: Format, tags: Mapping[str, str] | None = N
     if bit_depth is not None:
         subtype = "FLOAT" if bit_depth == 32 else f"PCM_{bit_depth}"
     sound = sound.resample(choose_rate(sound.sample_rate_hz, format))
-    texts = {name: tags[name].replace("\0", "") for name in _ID3 if tags and tags.get(name)}
+    # libsndfile takes no empty text, and a prompt may consist of NULs
+    texts = {name: text for name in _ID3 if tags and (text := tags.get(name, "").replace("\0", ""))}
     out = io.BytesIO()
     try:
         with sf.SoundFile(out, "w", sound.sample_rate_hz, sound.channels, subtype, format=kind) as file:

@@ -49,3 +49,10 @@ def test_any_rate_finds_a_way_into_any_format(format: Format, rate_hz: int) -> N
 
 def test_a_tag_cannot_end_early() -> None:
     assert "\0" not in read_tags(encode_file(a_tone(), "wav", {"title": "a\0b"}))["title"]
+
+
+@pytest.mark.parametrize("format", get_args(Format))
+@pytest.mark.parametrize("title", ["", "\0", "\0\0"])
+def test_a_tag_of_nothing_is_left_out(format: Format, title: str) -> None:
+    tone = Sound(np.zeros((1, 4410), np.float32), 44_100)
+    assert encode_file(tone, format, {"title": title, "artist": "Ana"})
