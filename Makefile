@@ -64,7 +64,7 @@ studio: .venv/ready  ## the studio on the demo's store, http://localhost:7860
 lock: .venv/ready  ## resolve the requirement files again
 	@bash requirements/lock.sh
 
-audit: .venv/ready  ## ask pypi.org for advisories against the pinned packages
+audit: .venv/ready  ## ask PyPI for advisories against the pinned packages
 	@PIP_AUDIT_VERSION=$(PIP_AUDIT_VERSION) bash requirements/audit.sh
 
 golden: .venv/ready  ## write the golden compiled pipelines again; read the difference before you commit it

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asks whether advisories are known against the pinned packages. pip-audit runs in an environment of its own: no lock of ours holds it.
-# Exit code: 0 nothing is known, 1 something is, 3 pypi.org could not be asked about all of them.
+# Exit code: 0 nothing is known, 1 something is, 3 PyPI could not be asked about all of them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 uv="${UV:-.venv/tool/bin/uv}"
@@ -10,7 +10,7 @@ trap 'rm -f "$answer" "$answer.log"' EXIT
 
 give_up() {
   echo "audit: $1: $(grep -v '^$' "$answer.log" | tail -1)" >&2
-  echo "audit: nothing was asked. It needs a network with a package index and pypi.org, or UV_INDEX_URL and AUDIT_OPTIONS for your own" >&2
+  echo "audit: nothing was asked. It needs a network with a package index and PyPI, or UV_INDEX_URL and AUDIT_OPTIONS for your own" >&2
   exit 3
 }
 
@@ -23,7 +23,7 @@ for file in requirements/*.txt; do
   "$uv" tool run --quiet --from "$tool" pip-audit --requirement "$file" --disable-pip --require-hashes --progress-spinner off \
     --format columns --output "$answer" ${AUDIT_OPTIONS:-} 2>"$answer.log"
   found=$?
-  # pip-audit counts a package that pypi.org does not show as no finding; here it is one that was not asked about.
+  # pip-audit counts a package that PyPI does not show as no finding; here it is one that was not asked about.
   skipped=$(sed -n '/^Name.*Skip Reason/,$p' "$answer" | tail -n +3 | wc -l)
   if grep -q '^Name.*ID' "$answer"; then
     echo "$file:"
@@ -38,5 +38,5 @@ for file in requirements/*.txt; do
     give_up "$file"
   fi
 done
-[ "$code" != 3 ] || echo "audit: it needs a network where pypi.org/pypi/NAME/VERSION/json answers; a package index alone does not do" >&2
+[ "$code" != 3 ] || echo "audit: it needs a network where PyPI answers about single versions; a package index alone does not do" >&2
 exit $code

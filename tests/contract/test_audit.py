@@ -53,8 +53,8 @@ def test_an_advisory_fails_it_and_the_other_locks_are_asked_for_too(tmp_path: Pa
     [
         ("echo no route to host >&2; exit 2\n", "pip-audit==9.9.9 cannot be installed: no route to host"),
         (
-            'case "$@" in *--version) exit 0;; esac\necho pypi.org does not answer >&2; exit 1\n',
-            f"{LOCKS[0]}: pypi.org does not answer",
+            'case "$@" in *--version) exit 0;; esac\necho PyPI does not answer >&2; exit 1\n',
+            f"{LOCKS[0]}: PyPI does not answer",
         ),
     ],
 )
@@ -72,5 +72,5 @@ def test_a_package_that_was_not_asked_about_is_no_clean_one(tmp_path: Path) -> N
     assert code == 3
     assert "requirements/train.txt: 1 packages could not be asked about: jinja2" in said
     assert "requirements/train.txt: nothing is known" not in said
-    assert "pypi.org/pypi/NAME/VERSION/json" in said
+    assert "PyPI/pypi/NAME/VERSION/json" in said
     assert len(asked) == 1 + len(LOCKS)
