@@ -80,7 +80,9 @@ class GenerationRequest(FrozenModel):
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED, description="decides all noise; default: a random one")
     sampler: str | None = Field(default=None, max_length=60, description="default: the release's own")
     count: int = Field(default=1, ge=1, le=8, description="how many variations; their seeds count up from `seed`")
-    init_audio: str | None = Field(default=None, description="base64 of a sound file to start from")
+    init_audio: str | None = Field(
+        default=None, description="base64 of a sound file to start from; also as a data: address, also wrapped"
+    )
     init_strength: float = Field(default=0.7, gt=0, le=1, description="how much of the init sound is made anew")
     init_sound: Digest | None = Field(default=None, description="digest of a sound that was made here, to start from")
     inpaint_start_s: float | None = Field(

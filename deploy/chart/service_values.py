@@ -19,6 +19,7 @@ from deploy.chart.value_types import (
     Url,
     VariableName,
     WebhookHost,
+    WebOrigin,
     define_resources,
 )
 from pipelines.cluster.settings import Cluster
@@ -173,6 +174,9 @@ class GenerationValues(PodPlacement):
         Generation, "keep_days", note="0: for ever; objectStorage.lifecycle.jobsDays must be as long, or 0"
     )
     log_prompts: bool = take_setting(Generation, "log_prompts")
+    cors_origins: list[WebOrigin] = take_setting(
+        Generation, "cors_origins", default=[], note="as in https://band.example; * is any page"
+    )
     gpu: GenerationGpuValues = Field(default=GenerationGpuValues(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
     pre_stop_seconds: int = Field(default=10, ge=0, le=300, description="pause before a pod ends, for load balancers")

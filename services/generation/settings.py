@@ -1,9 +1,13 @@
 """Settings of the generation service, from the environment: AUDIOTUNE_GENERATION_RELEASE, AUDIOTUNE_GENERATION_ALIAS, ..."""
 
+import re
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# as browsers send it: scheme, host in lower case, and a port that is not the scheme's own; without a path
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class GenerationSettings(BaseSettings):
@@ -35,6 +39,11 @@ class GenerationSettings(BaseSettings):
     )
     registry_secret: SecretStr = Field(
         default=SecretStr(""), description="secret of the registry's webhook; empty: the alias is only looked at every poll_s"
+    )
+    cors_origins: str = Field(
+        default="",
+        description="origins of web pages that may use the API from a browser (CORS); as in https://band.example, with commas; "
+        "* is any page, empty none",
     )
     queue: int = Field(
         default=64, ge=1, le=10_000, description="sounds that may wait in one replica; more get 429 and Retry-After"
@@ -88,6 +97,21 @@ class GenerationSettings(BaseSettings):
         default=20.0, ge=0, le=86_400, description="seconds in which a stopping service ends what it has begun"
     )
     log_prompts: bool = Field(default=False, description="write prompts into the log")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str) -> str:
+        for origin in filter(None, map(str.strip, origins.split(","))):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin[:200]!r} is no origin; write scheme, host in small letters and port, as in https://band.example"
+                )
+        return origins
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """Origins in `cors_origins`."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
     def adapter_names(self) -> set[str]:

@@ -54,6 +54,7 @@ WRONG: list[tuple[str, Any]] = [
     ("generation.allowance.ratePerMinute", 0),
     ("generation.allowance.soundSecondsPerDay", "lots"),
     ("generation.webhooks.hosts", ["https://daw.home/"]),
+    ("generation.corsOrigins", ["https://band.example/"]),
     ("generation.tolerations", [{"key": "gpu", "operator": "Exist"}]),
     ("network.ingressFrom", [{"podSelectors": {}}]),
     ("httpRoute.parentRefs", [{"namespace": "gates"}]),

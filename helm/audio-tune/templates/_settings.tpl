@@ -30,6 +30,7 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_GENERATION_KEEP, value: {{ $values.generation.keep | quote }}}
 - {name: AUDIOTUNE_GENERATION_KEEP_DAYS, value: {{ $values.generation.keepDays | quote }}}
 - {name: AUDIOTUNE_GENERATION_LOG_PROMPTS, value: {{ $values.generation.logPrompts | quote }}}
+- {name: AUDIOTUNE_GENERATION_CORS_ORIGINS, value: {{ join "," $values.generation.corsOrigins | quote }}}
 - {name: AUDIOTUNE_GENERATION_BATCH, value: {{ int64 $gpu.batchSize | quote }}}
 - {name: AUDIOTUNE_GENERATION_PATIENCE_S, value: {{ int64 $values.generation.longestSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_DRAIN_S, value: {{ int64 $values.generation.longestSeconds | quote }}}

@@ -6,11 +6,12 @@ brought to the model's rate and channels.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
+import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,11 @@ from services.generation.settings import GenerationSettings
 MOST_VALUES = 25_000_000  # frames x channels of a file: a minute of stereo at 192 kHz, or of eight channels at 48 kHz
 _BLOCK_FRAMES = 1 << 15
 _LOUDEST = 100.0  # 40 dB above full scale: what is louder is no sound, and its square soon no number
+_SEND = "Send a whole sound file, as in WAV, FLAC, MP3, M4A, Ogg or WebM"
 TakeMemory = Callable[[int], None]
+# base64 as programs write it: on one line, or wrapped; behind the head of a data: address (RFC 2397) where a browser made it
+_DATA_HEAD = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/ \t\r\n]*+(?:=[ \t\r\n]*+){0,2}")
 
 
 def load_init(
@@ -58,12 +63,21 @@ def load_init(
     if request.init_audio:
         if len(request.init_audio) > settings.body_mb * 1e6:
             raise _init_error("init_audio", f"more than {settings.body_mb:g} MB of base64")
-        try:
-            data = base64.b64decode(request.init_audio, validate=True)
-        except (binascii.Error, ValueError):
-            raise _init_error("init_audio", "no base64") from None
+        data = _decode_base64(request.init_audio)
         return _decode_init(settings, data, "init_audio", shape, take), compute_digest(data)
     return None, None
+
+
+def _decode_base64(text: str) -> bytes:
+    """The file in `init_audio`. Raises InitAudioError."""
+    head = _DATA_HEAD.match(text)
+    begin = head.end() if head else 0
+    if _BASE64.fullmatch(text, begin):
+        with suppress(binascii.Error):  # its length or its padding does not fit
+            return binascii.a2b_base64(text[begin:])
+    if text[:5].lower() == "data:" and not head:
+        raise _init_error("init_audio", "a data: address without `;base64,`. Send data:audio/wav;base64,... or the base64 alone")
+    raise _init_error("init_audio", "no base64. Send the bytes of a sound file as base64, or the file itself in a form")
 
 
 def _decode_init(settings: GenerationSettings, data: bytes, field: str, shape: tuple[int, int], take: TakeMemory) -> Sound:
@@ -79,8 +93,8 @@ def _decode_init(settings: GenerationSettings, data: bytes, field: str, shape: t
                 weights = _choose_weights(path, file, shape[1], most)
                 sound = _read_blocks(file, weights, shape, most, field)
         except (SoundError, MemoryError) as e:
-            words = f"{e.what}; {e.cure}" if isinstance(e, SoundError) else "too large"
-            raise _init_error(field, f"no sound that can be read ({words})") from None
+            words = e.what if isinstance(e, SoundError) else "too large"  # its cure speaks of folders of recordings
+            raise _init_error(field, f"no sound that can be read ({words}). {_SEND}") from None
     if np.abs(sound.data).max() > _LOUDEST:
         raise _init_error(field, "far beyond full scale")
     return sound

@@ -11,6 +11,9 @@ from services.generation.http.problems import ProblemError
 from services.generation.jobs.events import GenerationJob
 
 _KINDS: dict[str, Format] = {**{kind: format for format, kind in MEDIA_TYPES.items()}, "audio/x-wav": "wav"}
+_FACTS = ("seed", "seconds", "steps", "guidance", "sampler", "release", "digest", "adapters", "sound", "seam-db",
+          "loudness-lufs", "synthetic", "notice")  # fmt: skip
+SOUND_HEADERS = tuple(f"X-Audio-Tune-{name.title()}" for name in _FACTS)
 _JSON, _ANY = "application/json", ("*/*", "audio/*")
 
 

@@ -24,8 +24,9 @@ from services.generation.engine.work import EngineWork, LoadedRelease
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
-from services.generation.http.responses import accepted_response, choose_format, headers_from_record
+from services.generation.http.responses import accepted_response, choose_format
 from services.generation.http.routes_jobs import create_job
+from services.generation.http.sound_answers import describe_file
 
 LOG = logging.getLogger("audiotune.generation")
 EXAMPLE = {"prompt": "low dark metallic drone", "seconds": 2, "steps": 50, "seed": 7}
@@ -76,7 +77,7 @@ def build_router(context: GenerationContext) -> APIRouter:
         files = await asyncio.gather(*(run_in_threadpool(writer.write_sound, n, sound) for n, sound in enumerate(sounds)))
         if not as_json:
             data, record = files[0]
-            return Response(data, media_type=MEDIA_TYPES[format], headers=headers_from_record(record))
+            return Response(data, media_type=MEDIA_TYPES[format], headers=describe_file(record))
         return JSONResponse({"generations": [_describe_sound(data, record) for data, record in files]})
 
     return routes

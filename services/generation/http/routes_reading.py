@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from audiotune.domain.generation import MEDIA_TYPES
 from audiotune.domain.lineage import LineageChecker
 from audiotune.domain.release import Lineage
 from audiotune.errors import LineageError, NotInStoreError
@@ -23,7 +22,7 @@ from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.health import classify_trouble, describe_health
 from services.generation.http.problems import ProblemError
-from services.generation.http.responses import headers_from_record
+from services.generation.http.sound_answers import answer_sound
 
 _FRESH_S = 300
 
@@ -34,14 +33,14 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     listing = ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered, lineages.require)
     reads, moves = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("releases"))
 
-    @routes.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest")
-    def get_sound(digest: str, member: str = reads) -> Response:
-        record = read_sound_record(context.store, digest, member)
+    @routes.head("/v1/sounds/{digest}", include_in_schema=False)
+    @routes.get("/v1/sounds/{digest}", summary="A sound that was made, by its digest; also a part of it (Range)")
+    def get_sound(request: Request, digest: str, member: str = reads) -> Response:
+        record, store = read_sound_record(context.store, digest, member), context.store
         try:
-            data = context.store.get(record.blob)
+            return answer_sound(request, record, store.size(record.blob), lambda: store.get(record.blob))
         except NotInStoreError:
             raise ProblemError(410, "the sound is no longer kept", code="no-longer-kept") from None
-        return Response(data, media_type=MEDIA_TYPES[record.format], headers=headers_from_record(record))
 
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:

@@ -126,7 +126,7 @@ PATHS = [
         ("POST", "/v1/health"),
         ("GET", "/x" * 2000),
         ("GET", "/v1/jobs/" + "y" * 60_000),
-        ("OPTIONS", "/v1/jobs/abcdefgh"),
+        ("OPTIONS", "/v1/nowhere"),
         ("POST", "/v1/webhooks/registry"),
     )
 ]
