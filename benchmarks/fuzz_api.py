@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz_api --count 20000
 
 The service is the real one on a fake release (tests/fakes/fake_models.py), with members' tokens, in a process of its own, because what
-hypothesis remembers grows, too. `tests/unit/services/generation/http/test_fuzzed_api.py` plays a part of it.
+hypothesis remembers grows, too. `tests/integration/test_fuzzed_api.py` plays a part of it.
 """
 
 from __future__ import annotations

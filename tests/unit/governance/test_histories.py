@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from audiotune.governance.policy import REQUIRED_USES, Gate, require_permission
 from tests.fakes.described_store import PEOPLE, agreement, digest
 from tests.fakes.memory_store import MemoryStore
 
+HISTORIES = int(os.environ.get("AUDIOTUNE_TEST_HISTORIES", "120"))
 TAKES = tuple(digest(name) for name in ("one", "two", "three"))
 GATES: tuple[Gate, ...] = ("annotate_merge", "register", "generate")
 
@@ -110,7 +112,7 @@ class Group:
         return not people & self.left and all(use in self.said[take, who] for who in people)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=HISTORIES, deadline=None)
 @given(_earlier, st.lists(_events, max_size=14), _people)
 def test_nobody_without_live_consent_passes(
     earlier: list[tuple[str, str, tuple[Use, ...]]], events: list[tuple[object, ...]], claimed: tuple[str, ...]
@@ -127,7 +129,7 @@ def test_nobody_without_live_consent_passes(
                 assert group.agrees(REQUIRED_USES[gate], take), (event, gate)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(_who, _uses, st.integers(-5000, 5000)), min_size=1, max_size=10))
 def test_what_was_said_last_is_what_counts(said: list[tuple[str, tuple[Use, ...], int]]) -> None:
     """The other side: whoever agrees, and said so last, is not kept out."""

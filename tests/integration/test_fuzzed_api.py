@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.fuzz_api import fuzz_service, serve_fuzzed
 
+pytestmark = pytest.mark.integration
 COUNT = 1500
 
 
