@@ -8,6 +8,7 @@ from audiotune.domain.upload import SOURCE_PREFIX, read_upload
 from audiotune.errors import SourceError
 from audiotune.stable_audio.hub import HuggingFace
 from audiotune.store import Store, open_store
+from components.ingest.addresses import hide_secrets, is_address
 from components.ingest.remote_sources import HubSource, StoreSource, download_address, download_drive, parse_drive_id
 from components.ingest.settings import Settings
 from components.ingest.sources import RecordingSource, UploadSource, open_local
@@ -29,7 +30,9 @@ def open_source(settings: Settings, scratch: Path, store: Store) -> RecordingSou
         raise SourceError("no source is named", cure="pass --source with a folder, file, zip or address")
     source = _open_by_kind(name, settings, scratch, store)
     if len(source.files) > settings.most_files:
-        raise SourceError(f"{len(source.files)} files are too many", where=name, cure="split it, or raise most_files")
+        raise SourceError(
+            f"{len(source.files)} files are too many", where=hide_secrets(name), cure="split it, or raise most_files"
+        )
     return source
 
 
@@ -43,6 +46,6 @@ def _open_by_kind(name: str, settings: Settings, scratch: Path, store: Store) ->
     drive_id = name.removeprefix("gdrive:") if name.startswith("gdrive:") else parse_drive_id(name)
     if drive_id:
         return open_local(download_drive(drive_id, scratch), settings, scratch)
-    if name.startswith(("http://", "https://")):
+    if is_address(name):
         return open_local(download_address(name, settings, scratch), settings, scratch)
     return open_local(Path(name.removeprefix("file://")).expanduser(), settings, scratch)

@@ -10,18 +10,17 @@ import http.client
 import re
 import ssl
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from email.message import Message
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from audiotune.errors import AddressError, NotInStoreError, SourceError, StoreError
 from audiotune.outside.public_addresses import connect_publicly
 from audiotune.stable_audio.hub import Hub
 from audiotune.store import Store
+from components.ingest.addresses import choose_file_name, hide_secrets, hide_secrets_in_words, quote_address
 from components.ingest.settings import Settings
 from components.ingest.sources import GIB
 
@@ -120,16 +119,16 @@ def download_address(address: str, settings: Settings, scratch: Path) -> Path:
     Raises:
         SourceError: not reachable, refused, private, incomplete, or larger than largest_file_gib.
     """
-    most, where = settings.largest_file_gib * GIB, _redact_address(address)
+    most, where = settings.largest_file_gib * GIB, hide_secrets(address)
     too_large = SourceError("the file is larger than largest_file_gib", where=where)
     try:
-        with _build_opener(settings.private_addresses).open(address, timeout=_TIMEOUT_S) as answer:
+        with _build_opener(settings.private_addresses).open(quote_address(address), timeout=_TIMEOUT_S) as answer:
             promised = int(answer.headers.get("Content-Length") or -1)
             if promised > most:
                 raise too_large
             target = scratch / "download"
             target.mkdir()
-            path = target / _safe_file_name(answer.headers, answer.url)
+            path = target / choose_file_name(answer.headers, answer.url)
             received = 0
             with path.open("wb") as out:
                 while block := answer.read(1 << 20):
@@ -144,19 +143,8 @@ def download_address(address: str, settings: Settings, scratch: Path) -> Path:
         cure = "set private_addresses to allow addresses inside a private network"
         raise SourceError(f"cannot fetch it: {e.what}", where=where, cure=cure) from e
     except (OSError, http.client.HTTPException, ValueError) as e:  # URLError and HTTPError are OSErrors
-        words = " ".join(str(getattr(e, "reason", "") or e).split())
+        words = hide_secrets_in_words(" ".join(str(getattr(e, "reason", "") or e).split()))
         raise SourceError(f"cannot fetch it: {words}", where=where, cure="open the address in a browser") from e
-
-
-def _redact_address(address: str) -> str:
-    """The address without its parts that may be secret: user, password and query (signed links)."""
-    parts = urllib.parse.urlsplit(address)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-
-
-def _safe_file_name(headers: Message, address: str) -> str:
-    name = headers.get_filename() or urllib.parse.unquote(PurePosixPath(urllib.parse.urlsplit(address).path).name)
-    return re.sub(r"[^\w. -]", "_", name).lstrip(".-")[-120:] or "download"
 
 
 def _build_opener(private: bool) -> urllib.request.OpenerDirector:

@@ -28,6 +28,7 @@ from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
 from audiotune.store.layout import DESCRIPTIONS
 from components.executor import StepResult
+from components.ingest.addresses import hide_secrets
 from components.ingest.file_description import FileDescription, describe_file
 from components.ingest.likenesses import find_earlier_people, find_likenesses, load_known_recordings
 from components.ingest.open_source import open_source
@@ -88,14 +89,16 @@ def run_step(
     if intake.rows:
         progress(0.95, "comparing sounds")
         _record_people(intake, store, keep_likenesses=settings.likenesses)
-    subtitle = f"{settings.source} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
+    subtitle = f"{hide_secrets(settings.source)} · agreement of {intake.agreement.group}, version {intake.agreement.version}"
     rows = list(intake.rows.values())
     page = IngestReport(subtitle, rows, intake.refused, intake.duplicates, intake.reused, intake.unused, intake.waiting)
     report.write_text(render_report(page), encoding="utf-8")
     if not intake.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
-        raise SourceError(f"nothing was accepted ({reasons[:1500]})", where=settings.source, cure="mend what is named")
-    taken_in = Manifest("recordings", rows, {"source": settings.source})
+        raise SourceError(
+            f"nothing was accepted ({reasons[:1500]})", where=hide_secrets(settings.source), cure="mend what is named"
+        )
+    taken_in = Manifest("recordings", rows, {"source": hide_secrets(settings.source)})
     key = taken_in.save(store)
     taken_in.write(recordings)
     progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
@@ -181,7 +184,7 @@ def _ingest_file(
     intake.rows[id] = Recording(
         id=id,
         name=name,
-        source=settings.source,
+        source=hide_secrets(settings.source),
         contributors=people,
         licence=licence,
         session=facts.session,
