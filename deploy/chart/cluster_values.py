@@ -57,6 +57,10 @@ class NetworkValues(ChartModel):
         default=[],
         description="NetworkPolicy peers that may reach studio and generation; empty with a route on: any pod of the cluster",
     )
+    listen_address: Literal["0.0.0.0", "::"] = Field(
+        default="0.0.0.0",
+        description="where our programs and the bundled registry listen in their pods; :: in clusters with IPv6 only",
+    )
     dns: DnsValues = Field(default=DnsValues(), description="where names are resolved")
     api_ports: list[Port] = Field(default=[443, 6443], description="ports of the Kubernetes API")
     blocked: list[Cidr] = Field(default=["169.254.169.254/32"], description="addresses that no pod reaches: clouds' metadata")

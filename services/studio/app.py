@@ -71,7 +71,9 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
     blocks = wait_for_store(lambda: _build_with_agreement(studio), settings.store_wait_s)
     try:
         _, url, _ = blocks.launch(
-            server_name=settings.host,
+            server_name=f"[{settings.host}]"
+            if ":" in settings.host
+            else settings.host,  # as in an address, which Gradio makes of it
             server_port=settings.port or None,
             max_file_size=settings.upload_limit_mb * 1_000_000,
             theme=create_theme(),

@@ -226,6 +226,7 @@ EFFECTS: dict[str, Effect] = {
     "network.dns.port": E(5353, "port: 5353"),
     "network.dns.cidrs": E(["169.254.20.10/32"], "ipBlock: {cidr: 169.254.20.10/32}"),
     "network.apiPorts": E([16443], "port: 16443"),
+    "network.listenAddress": E("::", 'services.governance, --host, "::"'),
     "network.blocked": E(["10.0.0.0/8"], "- 10.0.0.0/8"),
     "ingress.enabled": E(True, "kind: Ingress\n", at("ingress.studioHost", "s.example")),
     "ingress.studioHost": E("other.example", 'host: "other.example"', INGRESS),
