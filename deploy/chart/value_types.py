@@ -32,7 +32,12 @@ WebOrigin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://
 RouteHost = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
 Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 # no more than Go's parser takes: what it refuses ends in an error of a template instead of a sentence
-_HOST_OF_URL = r"([A-Za-z0-9._~!&'()*+,;=:-]+@)?([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_SHORTENED = (
+    rf"({_GROUP}(:{_GROUP}){{0,3}})?::({_GROUP}(:{_GROUP}){{0,2}})?|({_GROUP}(:{_GROUP}){{0,2}})?::({_GROUP}(:{_GROUP}){{0,3}})?"
+)
+_IPV6 = rf"\[({_GROUP}(:{_GROUP}){{7}}|{_SHORTENED})\]"
+_HOST_OF_URL = rf"([A-Za-z0-9._~!&'()*+,;=:-]+@)?([A-Za-z0-9._~-]+|{_IPV6})(:[0-9]{{1,5}})?"
 Url = Annotated[str, StringConstraints(pattern=rf"^(https?://{_HOST_OF_URL}([/?#]([!-#\x24&-~]|%[0-9A-Fa-f]{{2}})*)?)?$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
