@@ -164,7 +164,7 @@ class LightStages:
     def keep_something(self) -> None:
         """An object in the store, to be found again later."""
         self.kept = f"kept-{int(time.time())}"
-        self.kept_key = self._run_in_studio(f"print(store.put_blob(b'{self.kept}', '.txt'))").split()[-1]
+        self.kept_key = self._run_in_studio(f"print(store.put_blob(b'{self.kept}', '.wav'))").split()[-1]
 
     def upgrade(self) -> None:
         self.cluster.helm("upgrade", NAME, str(CHART), *self.chart_options(), "--set", "studio.uploadLimitMb=123")
