@@ -109,15 +109,24 @@ def read_group_data() -> dict[str, Any]:
     from audiotune.domain import annotation
     from audiotune.store import open_store
 
+    from audiotune.store.layout import PREFIXES, find_prefix
+    from audiotune.store.port import Store, StoreEntry
+
+    def list_readable(store: Store, top: str) -> list[StoreEntry]:
+        """What the studio's user may read below a folder."""
+        paths = sorted({row.path for row in PREFIXES if row.path.startswith(top) and row.allows("studio", "list")})
+        found = {entry.key: entry for path in paths for entry in store.list(path)}
+        return [entry for key, entry in sorted(found.items()) if (row := find_prefix(key)) and row.allows("studio", "get")]
+
     store = open_store()
     blobs = {}
-    for entry in store.list("blobs/"):
+    for entry in list_readable(store, "blobs/"):
         digest = hashlib.sha256(store.get(entry.key)).hexdigest()
         if digest not in entry.key:
             sys.exit(f"{entry.key} does not hold what its name says: {digest}")
         blobs[entry.key] = digest
     read = {
-        name: {entry.key: hashlib.sha256(store.get(entry.key)).hexdigest() for entry in store.list(name)}
+        name: {entry.key: hashlib.sha256(store.get(entry.key)).hexdigest() for entry in list_readable(store, name)}
         for name in ("manifests/", "annotations/", "governance/")
     }
     if accounts.verify_password(store, MEMBER, PASSWORD) is None:

@@ -114,9 +114,13 @@ class TorchStages(LightStages):
     def check_kept(self) -> None:
         """What was kept, every key of the store, and the same release that makes the same sound of the same seed."""
         super().check_kept()
-        keys = frozenset(
-            self._run_in_studio("print(*(e.key for p in ('blobs/','manifests/','annotations/') for e in store.list(p)))").split()
+        listed = (  # what the studio's user may list
+            "from audiotune.store.layout import PREFIXES\n"
+            "paths = {p.path for p in PREFIXES if p.allows('studio', 'list')}\n"
+            "kept = [p for p in sorted(paths) if p.startswith(('blobs/', 'manifests/', 'annotations/'))]\n"
+            "print(*(e.key for p in kept for e in store.list(p)))"
         )
+        keys = frozenset(self._run_in_studio(listed).split())
         lost = self.keys - keys
         if lost:
             raise ClusterError(f"{len(lost)} objects are gone: {sorted(lost)[:3]}")
