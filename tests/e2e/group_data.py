@@ -108,7 +108,6 @@ def read_group_data() -> dict[str, Any]:
     from audiotune.access import accounts
     from audiotune.domain import annotation
     from audiotune.store import open_store
-
     from audiotune.store.layout import PREFIXES, find_prefix
     from audiotune.store.port import Store, StoreEntry
 
