@@ -114,5 +114,5 @@ def require_decision(store: Store, kind: ProposalKind, change: Mapping[str, str]
     wanted = ", ".join(f"{name} {value}" for name, value in change.items())
     raise DecisionError(
         f"the agreement puts this under a decision of the group ({kind.replace('_', ' ')}: {wanted}), and none is accepted",
-        cure="open a proposal on the Decisions page, and vote",
+        cure="open a proposal on the studio's Agreement page, and vote",
     )

@@ -22,7 +22,7 @@ from services.studio.http.page_requests import MOST_EVENTS_OF_ALL, PageRequests
 from services.studio.http.same_origin import SameOrigin
 from services.studio.http.security_headers import SecurityHeaders
 from services.studio.http.upload_route import UploadRoute
-from services.studio.pages import PageRefresh, account, agreement, annotate, decisions, generate, header, releases, upload
+from services.studio.pages import PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
@@ -45,7 +45,6 @@ def build_studio(context: StudioContext) -> gr.Blocks:
             "Annotate": lambda: annotate.build_annotate_page(context),
             "Generate": lambda: generate.build_generate_page(context, me),
             "Releases": lambda: releases.build_releases_page(context, me),
-            "Decisions": lambda: decisions.build_decisions_page(context, me),
             "Agreement": lambda: agreement.build_agreement_page(context, me),
         }
         if context.requires_sign_in:

@@ -1,4 +1,4 @@
-"""The agreement page: the members, the allowed uses of their recordings, each contribution, and the export of it."""
+"""The agreement page: the members, the allowed uses of their recordings, decisions, each contribution, and the export of it."""
 
 import secrets
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from services.studio.markup import render_message, render_table
 from services.studio.member_export import count_contribution, export_member_data
 from services.studio.pages import PageRefresh
 from services.studio.pages.consent_forms import USE_WORDS, ConsentForms
+from services.studio.pages.decisions import DecisionForms
 from services.studio.pages.header import find_present_member
 from services.studio.releases import list_releases
 
@@ -25,6 +26,7 @@ _NOTICES = 30  # shown at once
 def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
     reader = MemberNoticeReader(context.store)
     told, plan = gr.HTML(elem_id="at-told"), gr.HTML(elem_id="at-agreement")
+    decisions = DecisionForms(context, me)
     forms = ConsentForms(context) if context.requires_sign_in else None
     words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
     gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-intro")))
@@ -56,9 +58,9 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRef
 
     def load_values(member: str) -> tuple[Any, ...]:
         own = forms.load_values(member) if forms else ()
-        return (render_notices(context, reader, member), _render_agreement(context), *own)
+        return (render_notices(context, reader, member), _render_agreement(context), *decisions.load_values(), *own)
 
-    return PageRefresh(load_values, [told, plan, *(forms.outputs if forms else ())])
+    return PageRefresh(load_values, [told, plan, *decisions.outputs, *(forms.outputs if forms else ())])
 
 
 def render_notices(context: StudioContext, reader: MemberNoticeReader, member: str) -> Markup:

@@ -1,4 +1,4 @@
-"""The decisions page: what the group decides together. Proposals are opened, discussed and voted on here."""
+"""A part of the agreement page: what the group decides together. Proposals are opened, discussed and voted on here."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,6 @@ from audiotune.governance.proposal import Choice, Proposal
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message
-from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member, find_ticket
 
 KIND_WORDS = {
@@ -37,7 +36,7 @@ _SHOWN = 30  # proposals on the page
 
 
 class DecisionForms:
-    """The forms of the page, and what they do."""
+    """The forms, and what they do. `outputs` are filled by `load_values`."""
 
     def __init__(self, context: StudioContext, me: gr.BrowserState) -> None:
         self._context = context
@@ -119,11 +118,6 @@ class DecisionForms:
             return render_message(work(member), "good")
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad")
-
-
-def build_decisions_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
-    forms = DecisionForms(context, me)
-    return PageRefresh(lambda member: forms.load_values(), forms.outputs)
 
 
 def parse_change(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The decisions page: proposals are opened, discussed and voted on; who signs in speaks for themselves only."""
+"""Decisions on the agreement page: proposals are opened, discussed and voted on; who signs in speaks for themselves only."""
 
 from __future__ import annotations
 
