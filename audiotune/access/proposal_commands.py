@@ -16,7 +16,7 @@ from audiotune.governance.decisions import (
     read_proposals,
     record_execution,
 )
-from audiotune.governance.proposal import Choice, Proposal
+from audiotune.governance.proposal import Choice, Proposal, parse_change
 from audiotune.store.port import Store
 
 
@@ -62,9 +62,7 @@ def _find_speaker(store: Store, member: str) -> str:
 
 
 def _open(store: Store, args: argparse.Namespace) -> None:
-    change = dict(part.partition("=")[::2] for part in args.change)
-    if "" in change or "" in change.values():
-        raise DecisionError("a change is NAME=VALUE", cure="as in release=audio-tune version=3")
+    change = parse_change(args.change)
     by = _find_speaker(store, args.by)
     proposal = open_proposal(store, by, args.kind, args.title, args.text, change, via="command")
     print(_describe_line(proposal))

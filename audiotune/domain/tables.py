@@ -20,11 +20,11 @@ class Table:
 
     Attributes:
         columns: names in small letters, with `_` for blanks and hyphens, in order.
-        rows: (line of the file, cells by column). A row may have other than the header's number of cells: see `fault`.
+        rows: cells by column. A row may have other than the header's number of cells: see `fault`.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, TableRow], ...]
+    rows: tuple[TableRow, ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def parse_table(text: str, where: str) -> Table:
     reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True, skipinitialspace=separator != "\t")
     try:
         columns = tuple(re.sub(r"[\s-]+", "_", name.strip().lower()) for name in next(reader, ()))
-        rows = tuple((reader.line_num, _build_row(columns, cells)) for cells in reader if any(cell.strip() for cell in cells))
+        rows = tuple(_build_row(columns, cells) for cells in reader if any(cell.strip() for cell in cells))
     except csv.Error as e:
         raise SourceError(f"the table is damaged: {e}", where=where, cure="export it again as CSV") from e
     if not any(columns):

@@ -13,7 +13,7 @@ from audiotune.domain.member import is_member_id
 from audiotune.domain.recording import Digest
 from audiotune.errors import ConsentError
 from audiotune.governance.agreement_record import Agreement, Use
-from audiotune.governance.consent_record import Consent, Consents, list_heard
+from audiotune.governance.consent_record import Consent, Consents, follow_consents, list_heard
 from audiotune.governance.earlier_records import list_consent_keys, parse_consent, read_earlier_consents
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.events import MemberSignature, Via, event_key
@@ -84,17 +84,7 @@ def read_consents(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Dige
 
 def find_consents(state: GovernanceState, recordings: Iterable[Digest]) -> dict[tuple[Digest, str], Consent]:
     """As `read_consents`, of a state."""
-    found: dict[tuple[Digest, str], Consent] = {}
-    waiting, seen = list(recordings), set[Digest]()
-    while waiting:
-        recording = waiting.pop()
-        if recording in seen:
-            continue
-        seen.add(recording)
-        for contributor, consent in state.consents.get(recording, {}).items():
-            found[recording, contributor] = consent
-            waiting += consent.follows
-    return found
+    return follow_consents(recordings, lambda recording: state.consents.get(recording, {}))
 
 
 def record_standing_consents(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -42,6 +42,27 @@ class Consent(FrozenModel):
 
 
 Consents = Mapping[tuple[Digest, str], Consent]
+
+
+def follow_consents(
+    recordings: Iterable[Digest], find_people: Callable[[Digest], Mapping[str, Consent]]
+) -> dict[tuple[Digest, str], Consent]:
+    """(recording, contributor) -> record, of these recordings and of all that a record follows.
+
+    Args:
+        find_people: recording -> contributor -> the record that counts.
+    """
+    found: dict[tuple[Digest, str], Consent] = {}
+    waiting, seen = list(recordings), set[Digest]()
+    while waiting:
+        recording = waiting.pop()
+        if recording in seen:
+            continue
+        seen.add(recording)
+        for contributor, consent in find_people(recording).items():
+            found[recording, contributor] = consent
+            waiting += consent.follows
+    return found
 
 
 def list_heard(consents: Consents, recordings: Mapping[Digest, Iterable[str]]) -> dict[Digest, tuple[str, ...]]:

@@ -18,14 +18,15 @@ from audiotune.domain.member import MEMBER_ID
 from audiotune.domain.recording import Digest
 from audiotune.errors import UnreadableAgreementError, UnreadableConsentError
 from audiotune.governance.agreement_record import Agreement
-from audiotune.governance.consent_record import UNREADABLE, Consent
-from audiotune.store.layout import AGREEMENTS, CONSENTS, LEDGER, LEDGER_SNAPSHOTS
+from audiotune.governance.consent_record import UNREADABLE, Consent, follow_consents
+from audiotune.governance.ledger.events import is_event_key
+from audiotune.governance.ledger.snapshots import is_snapshot_key
+from audiotune.store.layout import AGREEMENTS, CONSENTS
 from audiotune.store.port import Store
 
 _AGREEMENT_KEY = AGREEMENTS.compile(r"(\d{6,9})\.json")
 _NAME = re.compile(rf"([0-9a-f]{{64}})/({MEMBER_ID})")
 _KEY = CONSENTS.compile(rf"{_NAME.pattern}/(?:(\d{{8}})|\d{{8}}T\d{{12}})\.json")
-_OTHER_KEYS = (_KEY, LEDGER.compile(r"\d{10}\.json"), LEDGER_SNAPSHOTS.compile(r"\d{10}\.json"))
 _AHEAD = timedelta(minutes=5)  # a clock may be that wrong
 
 
@@ -73,17 +74,11 @@ def read_earlier_consents(store: Store, recordings: Iterable[Digest]) -> dict[tu
 
     Raises UnreadableConsentError: a record that counts is damaged, of a newer program, or of another recording or person than its key.
     """
-    found: dict[tuple[Digest, str], Consent] = {}
-    waiting, seen = list(recordings), set[Digest]()
-    while waiting:
-        recording = waiting.pop()
-        if recording in seen:
-            continue
-        seen.add(recording)
-        for contributor, keys in list_consent_keys(store, recording).items():
-            consent = found[recording, contributor] = _read_counting(store, keys)
-            waiting += consent.follows
-    return found
+
+    def find_people(recording: Digest) -> dict[str, Consent]:
+        return {who: _read_counting(store, keys) for who, keys in list_consent_keys(store, recording).items()}
+
+    return follow_consents(recordings, find_people)
 
 
 def list_earlier_recordings(store: Store) -> list[Digest]:
@@ -97,7 +92,7 @@ def find_stray_keys(store: Store) -> Iterator[str]:
     for entry in store.list(f"{AGREEMENTS.top}/"):
         match = _AGREEMENT_KEY.fullmatch(entry.key)
         is_agreement = match is not None and entry.key == agreement_key(int(match[1]))
-        if not (is_agreement or any(pattern.fullmatch(entry.key) for pattern in _OTHER_KEYS)):
+        if not (is_agreement or _KEY.fullmatch(entry.key) or is_event_key(entry.key) or is_snapshot_key(entry.key)):
             yield entry.key
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
 from audiotune.domain.frozen_model import FrozenModel
+from audiotune.errors import DecisionError
 from audiotune.governance.agreement_record import DecisionRule, ProposalKind
 
 Choice = Literal["yes", "no", "abstain"]
@@ -57,6 +59,14 @@ class Proposal(FrozenModel):
 def parse_event_time(text: str) -> datetime:
     """The time of an event, with time zone."""
     return datetime.fromisoformat(text)
+
+
+def parse_change(words: Iterable[str]) -> dict[str, str]:
+    """What is to be done, written NAME=VALUE. Raises DecisionError."""
+    change = dict(word.partition("=")[::2] for word in words)
+    if "" in change or "" in change.values():
+        raise DecisionError("a change is NAME=VALUE", cure="as in release=audio-tune version=3")
+    return change
 
 
 def decide_proposal(proposal: Proposal, now: datetime) -> Outcome:

@@ -51,7 +51,7 @@ def parse_answer_table(table: Table) -> Iterator[ImportedAnswer | str]:
     columns = set(table.columns)
     if not columns & set(PLACE_COLUMNS) or not columns & set(_MEMBER_COLUMNS):
         raise ValueError("it needs the columns member and one of segment, recording, file")
-    for _, row in table.rows:
+    for row in table.rows:
         if row.fault:
             yield f"it has more or fewer cells than the table has columns: {row.fault}"
             continue

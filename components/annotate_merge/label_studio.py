@@ -48,7 +48,7 @@ def is_label_studio_table(table: Table) -> bool:
 
 def parse_label_studio_table(table: Table) -> Iterator[ImportedAnswer | str]:
     """The answers of a CSV export, whose cells with several values hold JSON."""
-    for _, row in table.rows:
+    for row in table.rows:
         if row.fault:
             yield row.fault
         else:

@@ -122,7 +122,7 @@ def table_from_rows(name: str, rows: Iterable[TableRow], files: Iterable[str]) -
 def parse_rows(text: str, name: str) -> Iterator[TableRow]:
     """The rows of a CSV or JSON Lines table. Raises SourceError: it is damaged."""
     if not name.endswith(".jsonl"):
-        yield from (row for _, row in parse_table(text, name).rows)
+        yield from parse_table(text, name).rows
         return
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

@@ -1,6 +1,6 @@
 """Values of our own programs: generation, studio and pipelines. Those that set a setting take it from the settings class."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -240,37 +240,19 @@ class StudioValues(PodPlacement):
     env: dict[VariableName, str] = Field(default={}, description="more environment variables; those the chart sets are refused")
 
 
+def _take_made_secret(field: str, of: str) -> Any:
+    """A Secret of the governance service that the cluster makes where none is named."""
+    expression = _GOVERNANCE_SECRET.format(of)
+    return take_setting(Governance, field, secret_key="key", expression=expression, note="empty: made in the cluster")
+
+
 class GovernanceSecretValues(ChartModel):
     """Secrets that the service and its callers share, each with the key `key`; empty: made in the cluster."""
 
-    studio: Name = take_setting(
-        Governance,
-        "studio_key",
-        secret_key="key",
-        expression=_GOVERNANCE_SECRET.format("studio"),
-        note="empty: made in the cluster",
-    )
-    ingest: Name = take_setting(
-        Governance,
-        "ingest_key",
-        secret_key="key",
-        expression=_GOVERNANCE_SECRET.format("ingest"),
-        note="empty: made in the cluster",
-    )
-    tickets: Name = take_setting(
-        Governance,
-        "ticket_key",
-        secret_key="key",
-        expression=_GOVERNANCE_SECRET.format("tickets"),
-        note="empty: made in the cluster",
-    )
-    ledger: Name = take_setting(
-        Governance,
-        "ledger_key",
-        secret_key="key",
-        expression=_GOVERNANCE_SECRET.format("ledger"),
-        note="empty: made in the cluster",
-    )
+    studio: Name = _take_made_secret("studio_key", "studio")
+    ingest: Name = _take_made_secret("ingest_key", "ingest")
+    tickets: Name = _take_made_secret("ticket_key", "tickets")
+    ledger: Name = _take_made_secret("ledger_key", "ledger")
     older_ledger: Name = take_setting(Governance, "older_ledger_key", secret_key="key", note="empty: it was never changed")
 
 

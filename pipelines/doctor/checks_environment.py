@@ -167,7 +167,7 @@ def check_mlflow(target: CheckTarget) -> Iterator[CheckResult]:
     if not name:
         cure = "put MLflow behind keys, and name the Secret with the steps' own in the cluster's facts: mlflow_secret"
         yield "warning", "the facts name no key of MLflow: whoever reaches it may move aliases and forge releases", cure
-    elif not ((target.api.get(f"/api/v1/namespaces/{target.runs}/secrets/{name}") or {}).get("data") or {}).get("token"):
+    elif not _holds_key(target, name, "token"):
         cure = f"copy the release's Secret: {build_key_command(name, target.runs, 'token')}"
         yield (
             "wrong",
@@ -188,10 +188,15 @@ def check_governance(target: CheckTarget) -> Iterator[CheckResult]:
     else:
         cure = "kubectl get pods; its log says what it cannot read. No ingest and no sign-in works without it"
         yield "wrong", f"{url} is not ready ({answer[:80]})", cure
-    found = target.api.get(f"/api/v1/namespaces/{target.runs}/secrets/{name}")
-    if not ((found or {}).get("data") or {}).get("key"):
-        cure = f"copy the release's Secret: kubectl create secret generic {name} --namespace {target.runs} --from-file=key=key"
+    if not _holds_key(target, name, "key"):
+        cure = f"copy the release's Secret: {build_key_command(name, target.runs, 'key')}"
         yield "wrong", f"Secret {name} in {target.runs} lacks key; ingest cannot ask the governance service without it", cure
+
+
+def _holds_key(target: CheckTarget, name: str, key: str) -> bool:
+    """Whether a Secret where the runs are has this key."""
+    secret = target.api.get(f"/api/v1/namespaces/{target.runs}/secrets/{name}") or {}
+    return bool((secret.get("data") or {}).get(key))
 
 
 def _ask_service(target: CheckTarget, url: str, page: str) -> str:

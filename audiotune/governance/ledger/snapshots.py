@@ -33,7 +33,7 @@ def write_snapshot(store: Store, state: GovernanceState, key: SigningKey) -> Non
 
 def read_snapshot(store: Store) -> GovernanceState:
     """The newest snapshot that counts; else the empty state. Raises LedgerError: its event cannot be read."""
-    keys = [entry.key for entry in store.list(LEDGER_SNAPSHOTS.path) if _SNAPSHOT.fullmatch(entry.key)]
+    keys = [entry.key for entry in store.list(LEDGER_SNAPSHOTS.path) if is_snapshot_key(entry.key)]
     for key in reversed(keys):
         try:
             first, _, data = store.get(key).partition(b"\n")
@@ -43,6 +43,10 @@ def read_snapshot(store: Store) -> GovernanceState:
         except (ValueError, NotInStoreError):
             continue  # of another version, or of a ledger that was cut
     return GovernanceState()
+
+
+def is_snapshot_key(key: str) -> bool:
+    return _SNAPSHOT.fullmatch(key) is not None
 
 
 def _is_vouched_for(store: Store, signature: EventSignature, state: GovernanceState, data: bytes) -> bool:

@@ -8,7 +8,7 @@ import gradio as gr
 from audiotune.errors import AudioTuneError, DecisionError
 from audiotune.governance.agreement_record import PROPOSAL_KINDS
 from audiotune.governance.decisions import cast_vote, comment_on_proposal, open_proposal, read_proposals
-from audiotune.governance.proposal import Choice, Proposal
+from audiotune.governance.proposal import Choice, Proposal, parse_change
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message
@@ -97,7 +97,7 @@ class DecisionForms:
 
     def _propose(self, chosen: str, kind: Any, title: str, text: str, change: str, request: gr.Request) -> tuple[Any, ...]:
         def work(member: str) -> str:
-            asked = parse_change(change)
+            asked = parse_change(change.split())
             if not title.strip():
                 raise DecisionError("say in one sentence what you propose")
             if self._context.requires_sign_in:
@@ -118,14 +118,6 @@ class DecisionForms:
             return render_message(work(member), "good")
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad")
-
-
-def parse_change(text: str) -> dict[str, str]:
-    """NAME=VALUE words as a mapping. Raises DecisionError."""
-    change = dict(part.partition("=")[::2] for part in text.split())
-    if "" in change or "" in change.values():
-        raise DecisionError("what is to be done is written NAME=VALUE", cure="as in release=audio-tune version=3")
-    return change
 
 
 def render_proposals(proposals: Iterable[Proposal], names: dict[str, str]) -> Markup:

@@ -14,22 +14,16 @@ from audiotune.errors import AccessError, ForbiddenError
 from audiotune.governance import publish_agreement, read_consents
 from audiotune.governance.consent import record_standing_consents
 from audiotune.store import FolderStore
+from tests.fakes.clock import Clock
 from tests.fakes.seeded_store import agreement, seed
 
 PASSWORD = "patch cables"
 RECORDING = "ab" * 32
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 @pytest.fixture

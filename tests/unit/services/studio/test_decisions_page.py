@@ -14,8 +14,9 @@ from audiotune.access import accounts
 from audiotune.errors import DecisionError
 from audiotune.governance.decisions import read_proposals
 from audiotune.governance.ledger.verification import read_events, verify_events
+from audiotune.governance.proposal import parse_change
 from services.studio.context import create_context
-from services.studio.pages.decisions import DecisionForms, parse_change, render_proposals
+from services.studio.pages.decisions import DecisionForms, render_proposals
 from services.studio.settings import load_studio_settings
 from services.studio.sign_in.session_store import COOKIE, MEMBER_SCOPE_KEY
 from tests.fakes.seeded_store import Seeded, seed
@@ -77,8 +78,8 @@ def test_who_signs_in_votes_for_themselves(group: Seeded, tmp_path: Path) -> Non
 @pytest.mark.parametrize("text", ["release", "=3", "release="])
 def test_what_is_to_be_done_is_written_in_one_form(text: str) -> None:
     with pytest.raises(DecisionError, match="NAME=VALUE"):
-        parse_change(text)
-    assert parse_change(" release=jam  version=3 ") == {"release": "jam", "version": "3"}
+        parse_change(text.split())
+    assert parse_change(["release=jam", "version=3"]) == {"release": "jam", "version": "3"}
 
 
 def test_without_proposals() -> None:

@@ -16,6 +16,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import LineageError, RegistryError
 from services.generation.engine.release_catalogue import FRESH_S, CachedAnswer, ReleaseCatalogue
 from services.generation.http.routes_reading import build_router
+from tests.fakes.clock import Clock
 from tests.fakes.fake_models import an_adapter
 from tests.fakes.in_process_service import InProcessService
 
@@ -50,13 +51,6 @@ class FakeRegistry:
 
 def believe(release: Release) -> None:
     """Every lineage is true."""
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

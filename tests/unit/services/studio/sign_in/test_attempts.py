@@ -17,16 +17,10 @@ from services.studio.sign_in.attempts import FORGET_S, LONGEST_WAIT_S, AttemptPa
 from services.studio.sign_in.credentials import PasswordChecker, SignInUnavailableError
 from services.studio.sign_in.hashing_threads import HashingThreads, SignInBusyError
 from services.studio.sign_in.known_devices import make_device_cookie, read_device_cookie
+from tests.fakes.clock import Clock
 
 PASSWORD = "patch cables"
 GUESSER, MEMBER = "198.51.100.9", "203.0.113.4"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -31,16 +31,10 @@ from services.studio.sign_in.known_devices import DEVICE_COOKIE
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
 from services.studio.sign_in.session_store import COOKIE, RECHECK_S, SessionStore, check_password
+from tests.fakes.clock import Clock
 from tests.fakes.seeded_store import agreement
 
 FIRST, SECOND = "patch cables", "ring modulator"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.oidc import OidcProvider
 from services.studio.sign_in.provider_page import ProviderSignIn
 from services.studio.sign_in.session_store import RECHECK_S, SessionStore, check_identity
+from tests.fakes.clock import Clock
 from tests.fakes.oidc import Claims, FakeProvider, serving
 from tests.fakes.seeded_store import agreement
 
@@ -66,13 +67,6 @@ def store(tmp_path: Path) -> FolderStore:
     publish_agreement(made, agreement())
     identities.add_identity(made, "ana", "u-1")
     return made
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Browser:
