@@ -22,7 +22,7 @@ from services.studio.http.page_requests import MOST_EVENTS_OF_ALL, PageRequests
 from services.studio.http.same_origin import SameOrigin
 from services.studio.http.security_headers import SecurityHeaders
 from services.studio.http.upload_route import UploadRoute
-from services.studio.pages import PageRefresh, account, agreement, annotate, generate, header, releases, upload
+from services.studio.pages import PagePart, PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
@@ -31,7 +31,7 @@ from services.studio.theme import CSS, HEAD, create_theme
 
 FIRST_PAGE = "annotate"
 _DELETE_FILES_S = (3600, 24 * 3600)  # each hour files for browsers that are older than a day are deleted
-_Pages = Sequence[tuple[gr.Tab, PageRefresh]]
+_Pages = Sequence[tuple[gr.Tab, Sequence[PagePart]]]  # a page without inner tabs is its own only part
 
 
 def build_studio(context: StudioContext) -> gr.Blocks:
@@ -40,7 +40,7 @@ def build_studio(context: StudioContext) -> gr.Blocks:
     with gr.Blocks(title="Audio Tune", delete_cache=_DELETE_FILES_S, analytics_enabled=False) as blocks:
         me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
         bar = header.build_header(context)
-        builders: dict[str, Callable[[], PageRefresh]] = {
+        builders: dict[str, Callable[[], PageRefresh | list[PagePart]]] = {
             "Upload": lambda: upload.build_upload_page(context, me),
             "Annotate": lambda: annotate.build_annotate_page(context),
             "Generate": lambda: generate.build_generate_page(context, me),
@@ -49,11 +49,12 @@ def build_studio(context: StudioContext) -> gr.Blocks:
         }
         if context.requires_sign_in:
             builders["Account"] = lambda: account.build_account_page(context)
-        pages = []
+        pages: list[tuple[gr.Tab, Sequence[PagePart]]] = []
         with gr.Tabs(elem_id="at-pages", selected=FIRST_PAGE):
             for title, build_page in builders.items():
                 with gr.Tab(title, id=title.lower()) as tab:
-                    pages.append((tab, build_page()))
+                    built = build_page()
+                    pages.append((tab, built if isinstance(built, list) else [(tab, built)]))
         _connect_events(blocks, context, me, bar, pages)
     blocks.queue(max_size=MOST_EVENTS_OF_ALL)
     return blocks
@@ -132,9 +133,9 @@ def _create_sign_in(context: StudioContext) -> SignIn | None:
 
 
 def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserState, bar: gr.HTML, pages: _Pages) -> None:
-    """Loading refreshes the first page and the forms; choosing a member refreshes every page; opening a tab refreshes its page."""
-    every = [refresh for _, refresh in pages]
-    first = [refresh for tab, refresh in pages if tab.id == FIRST_PAGE or not refresh.when_opened]
+    """Loading refreshes the first page and the forms; choosing a member refreshes all; opening a tab refreshes its page or part."""
+    every = [refresh for _, parts in pages for _, refresh in parts]
+    first = [refresh for tab, parts in pages for _, refresh in parts if tab.id == FIRST_PAGE or not refresh.when_opened]
     cleared = [output for refresh in every for output in refresh.cleared_outputs]
 
     def read_values(refreshes: Sequence[PageRefresh], chosen: str, request: gr.Request) -> list[Any]:
@@ -161,18 +162,23 @@ def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserSta
         no_sounds: list[dict[str, list[Any]]] = [{"sounds": []} for _ in cleared]
         return (member, read_header(member, request), *no_sounds, *read_values(every, member, request))
 
-    def create_open_handler(refresh: PageRefresh) -> Callable[..., Any]:
+    def refresh_when_selected(tab: gr.Tab, refreshes: Sequence[PageRefresh]) -> None:
+        opened = [refresh for refresh in refreshes if refresh.when_opened and refresh.outputs]
+
         def on_open(chosen: str, request: gr.Request) -> Any:
-            values = read_values([refresh], chosen or "", request)
+            values = read_values(opened, chosen or "", request)
             return tuple(values) if len(values) > 1 else values[0]
 
-        return on_open
+        if opened:
+            tab.select(on_open, [me], list_outputs(opened), show_progress="hidden")
 
     def list_outputs(refreshes: Sequence[PageRefresh]) -> list[Any]:
         return [output for refresh in refreshes for output in refresh.outputs]
 
     blocks.load(on_load, [me], [bar, *list_outputs(first)], show_progress="hidden")
     bar.choose(on_choose, None, [me, bar, *cleared, *list_outputs(every)], show_progress="hidden")
-    for tab, refresh in pages:
-        if refresh.when_opened:
-            tab.select(create_open_handler(refresh), [me], list(refresh.outputs), show_progress="hidden")
+    for tab, parts in pages:
+        refresh_when_selected(tab, [refresh for _, refresh in parts])
+        for part, refresh in parts:
+            if part is not tab:
+                refresh_when_selected(part, [refresh])

@@ -176,7 +176,7 @@ def test_a_member_takes_back_consent_to_one_recording(chromium: webdriver.Chrome
     chromium.delete_all_cookies()
     sign_in(page, studio, "ana")
     page.until(lambda: page.text("#at-signed-in") == "Ana")
-    page.open_page("Agreement")
+    page.open_part("My recordings")
     page.until(lambda: page.all("#at-consent-of input") and page.one("#at-consent-of input").is_displayed())
     page.one("#at-consent-of input").send_keys("tuesday", browser.Keys.ENTER)
     page.until(lambda: len(page.all("#at-consent-uses input:checked")) == 4)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gradio as gr
+
 
 @dataclass(frozen=True)
 class PageRefresh:
@@ -22,3 +24,6 @@ class PageRefresh:
     cleared_outputs: Sequence[Any] = ()
     when_opened: bool = True
     by_account: bool = False
+
+
+PagePart = tuple[gr.Tab, PageRefresh]  # an inner tab of a page, and how it is refreshed when it is opened

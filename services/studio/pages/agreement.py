@@ -1,8 +1,6 @@
-"""The agreement page: the members, the allowed uses of their recordings, decisions, each contribution, and the export of it."""
+"""The agreement page. Its parts are inner tabs; the first has the members, what their recordings may be used for, and who gave what."""
 
-import secrets
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,54 +11,38 @@ from audiotune.governance import Agreement
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
-from services.studio.member_export import count_contribution, export_member_data
-from services.studio.pages import PageRefresh
-from services.studio.pages.consent_forms import USE_WORDS, ConsentForms
-from services.studio.pages.decisions import DecisionForms
-from services.studio.pages.header import find_present_member
-from services.studio.releases import list_releases
+from services.studio.member_export import count_contribution
+from services.studio.pages import PagePart, PageRefresh
+from services.studio.pages.consent_forms import USE_WORDS, build_consent_part
+from services.studio.pages.decisions import build_decisions_part
+from services.studio.pages.leaving import build_leaving_part
 
 _NOTICES = 30  # shown at once
 
 
-def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
+def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[PagePart]:
+    """The inner tabs. Each part has a module of its own and a line here; what it shows is refreshed as a page is."""
+    builders: dict[str, Callable[[], PageRefresh]] = {"Agreement": lambda: _build_terms_part(context)}
+    if context.requires_sign_in:
+        builders["My recordings"] = lambda: build_consent_part(context)
+    builders["Decisions"] = lambda: build_decisions_part(context, me)
+    builders["Leaving"] = lambda: build_leaving_part(context, me)
+    parts: list[PagePart] = []
+    with gr.Tabs(elem_id="at-parts"):
+        for title, build_part in builders.items():
+            with gr.Tab(title, id=title.lower().replace(" ", "-")) as tab:
+                parts.append((tab, build_part()))
+    return parts
+
+
+def _build_terms_part(context: StudioContext) -> PageRefresh:
     reader = MemberNoticeReader(context.store)
     told, plan = gr.HTML(elem_id="at-told"), gr.HTML(elem_id="at-agreement")
-    decisions = DecisionForms(context, me)
-    forms = ConsentForms(context) if context.requires_sign_in else None
-    words = "Everything you gave stays yours. Take it with you whenever you like, and the weights you co-own with it."
-    gr.HTML(join_markup(tag("h2", "Take away my data"), tag("p", words, class_="at-intro")))
-    weights = gr.Checkbox(label="with the weights of our releases (can be large)", value=False)
-    pack = gr.Button("Pack everything of mine", variant="primary", elem_id="at-pack")
-    news = gr.HTML()
-    download = gr.DownloadButton("Download", visible=False, elem_id="at-download")
-
-    def on_pack(chosen: str, with_weights: bool, request: gr.Request) -> tuple[Any, Any]:
-        member = find_present_member(context, chosen, request)
-        if not member:
-            return render_message("Choose who you are at the top of the page first.", "bad"), gr.DownloadButton(visible=False)
-        try:
-            path = export_member_data(
-                context.store,
-                context.library.current(),
-                context.require_agreement(),
-                member,
-                list_releases(context.store),
-                Path(download.GRADIO_CACHE) / secrets.token_hex(16),  # nobody else can guess this folder
-                weights=with_weights,
-            )
-        except AudioTuneError as e:
-            return render_message(f"{e}.", "bad"), gr.DownloadButton(visible=False)
-        label = f"Download {path.name} ({path.stat().st_size / 1e6:.1f} MB)"
-        return render_message("Packed.", "good"), gr.DownloadButton(label, value=str(path), visible=True)
-
-    pack.click(on_pack, [me, weights], [news, download])
 
     def load_values(member: str) -> tuple[Any, ...]:
-        own = forms.load_values(member) if forms else ()
-        return (render_notices(context, reader, member), _render_agreement(context), *decisions.load_values(), *own)
+        return render_notices(context, reader, member), _render_agreement(context)
 
-    return PageRefresh(load_values, [told, plan, *decisions.outputs, *(forms.outputs if forms else ())])
+    return PageRefresh(load_values, [told, plan])
 
 
 def render_notices(context: StudioContext, reader: MemberNoticeReader, member: str) -> Markup:

@@ -12,11 +12,17 @@ from audiotune.governance.agreement import ALL_USES
 from audiotune.reporting.html import join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message
+from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_account, find_ticket
 
 USE_WORDS = {"store": "keep recordings", "train": "train on them", "release": "give releases out", "generate": "make new sounds"}
 _OWN = "For one recording in which you are heard. It counts from now on; with nothing ticked you take everything back."
 _HEARD = "When it is not clear who plays on a recording, an owner decides. Whoever is taken out is not asked any more."
+
+
+def build_consent_part(context: StudioContext) -> PageRefresh:
+    forms = ConsentForms(context)
+    return PageRefresh(forms.load_values, forms.outputs)
 
 
 class ConsentForms:

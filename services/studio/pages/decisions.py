@@ -12,6 +12,7 @@ from audiotune.governance.proposal import Choice, Proposal, parse_change
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message
+from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_acting_member, find_ticket
 
 KIND_WORDS = {
@@ -33,6 +34,11 @@ RULE_WORDS = {
 _INTRO = "The agreement says how each kind is decided. What it puts under a decision happens only when the group said yes here."
 _CHANGE = "What is to be done, as in: release=audio-tune version=3"
 _SHOWN = 30  # proposals on the page
+
+
+def build_decisions_part(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
+    forms = DecisionForms(context, me)
+    return PageRefresh(lambda member: forms.load_values(), forms.outputs)
 
 
 class DecisionForms:
