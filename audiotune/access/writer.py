@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -20,10 +20,11 @@ from audiotune.domain.manifest import fetch_manifest, list_manifests
 from audiotune.domain.member import MemberId, require_member_id
 from audiotune.domain.recording import Digest, Recording
 from audiotune.errors import AccessError, AgreementError, ForbiddenError
-from audiotune.governance import Agreement, Consent, decisions, read_consents, read_current_agreement
+from audiotune.governance import Agreement, Consent, decisions, member_acts, read_consents, read_current_agreement
 from audiotune.governance.agreement import Use
 from audiotune.governance.agreement_record import ProposalKind
 from audiotune.governance.consent import record_consents, record_decision
+from audiotune.governance.ledger.events import MemberSignature, Via
 from audiotune.governance.proposal import Choice, Proposal
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.store.port import Store
@@ -89,6 +90,13 @@ class AccessWriter(Protocol):
 
     def cast_vote(self, ticket: str, proposal: int, choice: Choice) -> Proposal:
         """The member's vote; the newest one counts."""
+        ...
+
+    def record_event(self, ticket: str, kind: str, body: Mapping[str, Any], signature: MemberSignature | None = None) -> int:
+        """An act of the ticket's member becomes an event of the ledger; its number.
+
+        Only kinds that members or owners say. Raises GovernanceError: a rule forbids it, or the signature is not the member's.
+        """
         ...
 
 
@@ -169,6 +177,15 @@ class StoreAccessWriter:
         owner = self.require_owner(ticket)
         self._require_member(ticket)
         return record_decision(self._store, self._require_agreement(), recording, heard, owner, why)
+
+    def record_event(self, ticket: str, kind: str, body: Mapping[str, Any], signature: MemberSignature | None = None) -> int:
+        act = member_acts.require_act(kind)
+        if act.said_by == "owner":
+            by = self.require_owner(ticket)
+        else:
+            by = self._require_account(ticket, FRESH_S if act.fresh else LIFE_S).member
+        via: Via = "member_key" if signature else "sign_in"
+        return member_acts.append_member_event(self._store, by, kind, body, via=via, signature=signature)
 
     def require_owner(self, ticket: str) -> MemberId:
         """The owner of a ticket. Raises AccessError: no fresh one, or no owner's."""
@@ -266,6 +283,10 @@ class ServiceAccessWriter:
 
     def cast_vote(self, ticket: str, proposal: int, choice: Choice) -> Proposal:
         return Proposal.model_validate(self._service.call("cast_vote", ticket=ticket, proposal=proposal, choice=choice))
+
+    def record_event(self, ticket: str, kind: str, body: Mapping[str, Any], signature: MemberSignature | None = None) -> int:
+        signed = signature.model_dump() if signature else None
+        return int(self._service.call("record_event", ticket=ticket, kind=kind, body=dict(body), signature=signed))
 
 
 def open_access_writer(store: Store) -> AccessWriter:

@@ -17,6 +17,7 @@ from audiotune.errors import AgreementError, ForbiddenError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
 from audiotune.governance.agreement_record import ProposalKind
+from audiotune.governance.ledger.events import MemberSignature
 from audiotune.governance.proposal import Choice
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store.port import Store
@@ -126,6 +127,15 @@ class VoteBody(RequestBody):
     choice: Choice
 
 
+class EventBody(RequestBody):
+    """An act of a member. Its size is that of the largest request; `member_acts` looks at what is in it."""
+
+    ticket: Ticket
+    kind: str = Field(max_length=40)
+    body: dict[str, Any] = Field(max_length=40)
+    signature: MemberSignature | None = None
+
+
 class GuardedWriters:
     """The writers of the store, and what the service refuses to those who hold a key only."""
 
@@ -192,4 +202,5 @@ OPERATIONS: dict[str, Operation] = {
     "open_proposal": Operation(NewProposalBody, lambda w, b: w.access.open_proposal(b.ticket, b.kind, b.title, b.text, b.change)),
     "comment_on_proposal": Operation(CommentBody, lambda w, b: w.access.comment_on_proposal(b.ticket, b.proposal, b.text)),
     "cast_vote": Operation(VoteBody, lambda w, b: w.access.cast_vote(b.ticket, b.proposal, b.choice)),
+    "record_event": Operation(EventBody, lambda w, b: w.access.record_event(b.ticket, b.kind, b.body, b.signature)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.governance.ledger.events import MemberSignature, Via
@@ -22,3 +23,8 @@ class EventDraft:
     by: str = ""
     via: Via = "service"
     signature: MemberSignature | None = None
+
+
+def dump_body(body: FrozenModel) -> dict[str, Any]:
+    """A body as it is stored, and signed by a member."""
+    return body.model_dump(mode="json", exclude_defaults=True)

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.errors import GovernanceError
 from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.state import GovernanceState
 
+SaidBy = Literal["service", "member", "owner"]
+
 
 @dataclass(frozen=True)
 class EventKind:
-    """A kind. `apply(state, event, body)` raises GovernanceError where a rule forbids it, before it changes anything."""
+    """A kind of event.
+
+    Attributes:
+        apply: `apply(state, event, body)` raises GovernanceError where a rule forbids it, before it changes anything. All rules stand
+            here, also whether `event.by` must be an active member (`require_active_member`).
+        said_by: whose act it is. What a member or an owner says comes in by one way, see `audiotune.governance.member_acts`.
+        fresh: where members sign in, they did so just now.
+    """
 
     body: type[FrozenModel]
     apply: Callable[[GovernanceState, LedgerEvent, Any], None]
+    said_by: SaidBy = "service"
+    fresh: bool = False
 
 
 def require_active_member(state: GovernanceState, id: str) -> str:

@@ -66,6 +66,6 @@ def _revoke_member_key(state: GovernanceState, event: LedgerEvent, body: MemberK
 KINDS = {
     "ledger_opened": EventKind(ServiceKeyAdded, _add_service_key),
     "service_key_added": EventKind(ServiceKeyAdded, _add_service_key),
-    "member_key_registered": EventKind(MemberKeyRegistered, _register_member_key),
+    "member_key_registered": EventKind(MemberKeyRegistered, _register_member_key, "member", fresh=True),
     "member_key_revoked": EventKind(MemberKeyRevoked, _revoke_member_key),
 }

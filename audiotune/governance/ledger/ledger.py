@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from audiotune.errors import AlreadyInStoreError, LedgerError, NotInStoreError
-from audiotune.governance.ledger.event_draft import EventDraft
+from audiotune.governance.ledger.event_draft import EventDraft, dump_body
 from audiotune.governance.ledger.events import (
     LedgerEvent,
     compute_event_digest,
@@ -121,7 +121,7 @@ class Ledger:
             kind=draft.kind,
             by=draft.by,
             via=draft.via,
-            body=draft.body.model_dump(mode="json", exclude_defaults=True),
+            body=dump_body(draft.body),
             member=draft.signature,
         )
 

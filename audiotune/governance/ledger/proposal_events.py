@@ -114,9 +114,9 @@ def _find_open(state: GovernanceState, id: int, event: LedgerEvent) -> Proposal:
 
 
 KINDS = {
-    "proposal_opened": EventKind(ProposalOpened, _open_proposal),
-    "proposal_commented": EventKind(CommentMade, _comment),
-    "vote_cast": EventKind(VoteCast, _vote),
+    "proposal_opened": EventKind(ProposalOpened, _open_proposal, "member"),
+    "proposal_commented": EventKind(CommentMade, _comment, "member"),
+    "vote_cast": EventKind(VoteCast, _vote, "member"),
     "proposal_closed": EventKind(ProposalClosed, _close),
     "proposal_executed": EventKind(ProposalExecuted, _execute),
 }

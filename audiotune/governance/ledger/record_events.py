@@ -89,6 +89,6 @@ KINDS = {
     "agreement_published": EventKind(AgreementPublished, _publish_agreement),
     "agreement_unreadable": EventKind(AgreementUnreadable, _note_unreadable),
     "earlier_records_taken": EventKind(EarlierRecordsTaken, _put_in_force),
-    "agreement_signed": EventKind(AgreementSigned, _sign_agreement),
+    "agreement_signed": EventKind(AgreementSigned, _sign_agreement, "member"),
     "consents_recorded": EventKind(ConsentsRecorded, _record_consents),
 }

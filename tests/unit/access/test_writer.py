@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from audiotune.domain.manifest import Manifest
 from audiotune.errors import AccessError, ForbiddenError
 from audiotune.governance import publish_agreement, read_consents
 from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.ledger.events import event_key, parse_event
+from audiotune.governance.ledger.fold import KINDS
+from audiotune.governance.ledger.keys import generate_key
 from audiotune.store import FolderStore
 from tests.fakes.clock import Clock
 from tests.fakes.seeded_store import agreement, seed
@@ -180,3 +184,35 @@ def test_only_an_owner_of_the_group_decides_who_is_heard(access: StoreAccessWrit
             access.record_decision(sign_in(access, member), RECORDING, ["ana"], "a mix-up of takes")
     access.record_decision(sign_in(access, "ana"), RECORDING, ["ana"], "a mix-up of takes")
     assert read_consents(store, [RECORDING])[RECORDING, "ben"].heard is False
+
+
+def test_an_act_of_a_member_is_said_by_who_signed_in(access: StoreAccessWriter, store: FolderStore, clock: Clock) -> None:
+    ben, opened = sign_in(access, "ben"), {"kind": "other", "title": "Buy filters", "rule": {}}
+    number = access.record_event(ben, "proposal_opened", opened)
+    event = parse_event(store.get(event_key(number)), "")
+    assert (event.kind, event.by, event.via) == ("proposal_opened", "ben", "sign_in")
+    with pytest.raises(ForbiddenError, match="no act of a member"):
+        access.record_event(ben, "agreement_published", {"agreement": agreement().model_dump(mode="json")})
+    with pytest.raises(AccessError, match="not signed in"):
+        access.record_event("ben", "proposal_opened", opened)
+    key = {"key": generate_key().public.hex()}
+    clock.now += FRESH_S + 1
+    with pytest.raises(AccessError, match="last 15 minutes"):  # a key speaks for the member ever after
+        access.record_event(ben, "member_key_registered", key)
+    assert access.record_event(ben, "vote_cast", {"proposal": number, "choice": "yes"})
+    assert access.record_event(sign_in(access, "ben"), "member_key_registered", key)
+
+
+def test_an_act_of_an_owner_asks_for_an_owner_who_signed_in_just_now(
+    access: StoreAccessWriter, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners_only = dataclasses.replace(KINDS["vote_cast"], said_by="owner", apply=lambda state, event, body: None)
+    monkeypatch.setitem(KINDS, "vote_cast", owners_only)  # type: ignore[arg-type]
+    act = ("vote_cast", {"proposal": 1, "choice": "yes"})
+    with pytest.raises(AccessError, match="only owners"):
+        access.record_event(sign_in(access, "ben"), *act)
+    owner = sign_in(access, "ana")
+    assert access.record_event(owner, *act)
+    clock.now += FRESH_S + 1
+    with pytest.raises(AccessError, match="last 15 minutes"):
+        access.record_event(owner, *act)

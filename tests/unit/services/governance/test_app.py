@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from audiotune.access import accounts
 from audiotune.errors import SettingsError, StoreError
 from audiotune.governance import publish_agreement, read_consents, read_current_agreement
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.store import FolderStore
 from services.governance.app import GovernanceService
 from services.governance.operations import OPERATIONS
@@ -152,3 +153,22 @@ def test_a_short_key_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(SettingsError, match="STUDIO_KEY.*20 characters") as refusal:
         load_governance_settings()
     assert "too short" not in str(refusal.value)
+
+
+def test_an_act_of_a_member_asks_for_their_ticket(store: FolderStore) -> None:
+    publish_agreement(store, agreement())
+    accounts.create_account(store, "ben", PASSWORD, work=1)
+    caller, opened = Caller(store), {"kind": "other", "title": "Buy filters", "rule": {}}
+    ticket = caller.call("verify_password", member="ben", password=PASSWORD)[1]["ticket"]
+    status, number = caller.call("record_event", ticket=ticket, kind="proposal_opened", body=opened)
+    assert status == 200
+    state = open_ledger(store).read_state()
+    assert (number, state.proposals[number].by) == (state.number, "ben")
+    refused = [
+        caller.call("record_event", ticket="", kind="proposal_opened", body=opened),
+        caller.call("record_event", ticket=ticket, kind="earlier_records_taken", body={}),
+        caller.call("record_event", ticket=ticket, kind="vote_cast", body={"proposal": number, "choice": "yes", "by": "ana"}),
+        caller.call("record_event", ticket=ticket, kind="proposal_opened", body={**opened, "text": "x" * 300_000}),
+    ]
+    assert [status for status, _ in refused] == [401, 403, 422, 422]
+    assert open_ledger(store).read_state().number == number
