@@ -9,6 +9,7 @@ from __future__ import annotations
 from audiotune.errors import AgreementError, UnreadableAgreementError
 from audiotune.governance.agreement_record import (
     ALL_USES,
+    FIRST_USES,
     HIGHEST_VERSION,
     Agreement,
     Member,
@@ -25,6 +26,7 @@ from audiotune.store.port import Store
 
 __all__ = [
     "ALL_USES",
+    "FIRST_USES",
     "HIGHEST_VERSION",
     "Agreement",
     "Member",

@@ -14,8 +14,11 @@ from audiotune.domain.member import MemberId
 from audiotune.domain.toml_text import parse_toml
 from audiotune.errors import AgreementError
 
-Use = Literal["store", "train", "release", "generate"]
-ALL_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
+# To keep a recording, train on it, release what was trained, make sounds with a release; give it to others than the group; earn money.
+Use = Literal["store", "train", "release", "generate", "publish", "earn"]
+ALL_USES: tuple[Use, ...] = get_args(Use)
+# What an agreement allows that says nothing about it: agreements of 0.2 did not know the others, and must not come to allow them.
+FIRST_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
 # What a group can decide on: the agreement itself; which release plays; whether one is given to others; a recording from outside; who
 # is taken in or excluded; how income is split; anything else.
 ProposalKind = Literal[
@@ -74,7 +77,7 @@ class Agreement(FrozenModel):
     recordings_licence: str = Field(min_length=1)
     accepted_licences: tuple[str, ...] = ()
     weights_licence: str = Field(min_length=1)
-    allowed_uses: tuple[Use, ...] = ALL_USES
+    allowed_uses: tuple[Use, ...] = FIRST_USES
     base_model_notices: dict[str, str] = {}
     decisions: dict[ProposalKind, DecisionRule] = {}
 

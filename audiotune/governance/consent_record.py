@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
@@ -13,6 +13,23 @@ from audiotune.governance.agreement_record import Use
 
 # Begins the basis of a record that takes the place of one that could not be read.
 UNREADABLE = "the earlier record cannot be read"
+
+
+def _is_empty(value: object) -> bool:
+    return not value
+
+
+class ExceptedPart(FrozenModel):
+    """A part of a recording that a consent leaves out, in seconds from its start."""
+
+    start_s: float = Field(ge=0, allow_inf_nan=False)
+    end_s: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> ExceptedPart:
+        if self.end_s <= self.start_s:
+            raise ValueError(f"it ends at {self.end_s:g} s, before it begins at {self.start_s:g} s")
+        return self
 
 
 class Consent(FrozenModel):
@@ -24,6 +41,9 @@ class Consent(FrozenModel):
         agreement: digest of the agreement in force.
         heard: false: an owner decided that this person is not heard in it, so nobody asks them.
         follows: recordings with the same sound: each use must be agreed to for them, too.
+        until: from this moment on nothing is agreed to; None: no end.
+        text: SHA-256 of the words that the contributor saw (`use_texts`); empty where nobody knows.
+        excepted: parts of the recording to which nothing of this applies.
     """
 
     recording: Digest
@@ -32,13 +52,23 @@ class Consent(FrozenModel):
     basis: str
     agreement: Digest
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    heard: bool = True
-    follows: tuple[Digest, ...] = ()
+    # Fields that came later are left out of the JSON where they say nothing, so that records keep their bytes and programs of 0.2
+    # read them.
+    heard: bool = Field(default=True, exclude_if=lambda heard: bool(heard))
+    follows: tuple[Digest, ...] = Field(default=(), exclude_if=_is_empty)
+    until: AwareDatetime | None = Field(default=None, exclude_if=_is_empty)
+    text: Digest = Field(default="", pattern="^([0-9a-f]{64})?$", exclude_if=_is_empty)
+    excepted: tuple[ExceptedPart, ...] = Field(default=(), max_length=100, exclude_if=_is_empty)
+
+    def agrees_to(self, use: Use, now: datetime) -> bool:
+        """Whether its contributor lets the recording be used so at a moment."""
+        return use in self.uses and not self.has_ended(now)
+
+    def has_ended(self, now: datetime) -> bool:
+        return self.until is not None and now >= self.until
 
     def to_bytes(self) -> bytes:
-        """JSON, without the fields that programs of 0.2 do not know where they say nothing."""
-        known = {"heard"} if self.heard else set()
-        return self.model_dump_json(exclude=known if self.follows else known | {"follows"}).encode()
+        return self.model_dump_json().encode()
 
 
 Consents = Mapping[tuple[Digest, str], Consent]

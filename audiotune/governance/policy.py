@@ -1,4 +1,4 @@
-"""The policy: may these recordings pass this gate? Ingest, annotate-merge, finetune, register and generation ask it.
+"""The policy: may these recordings pass this gate? Whatever uses a recording, or what was made of it, asks it.
 
 Whom to ask is known from the store, not only from who asks: everybody who was ever named for a recording's bytes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
@@ -17,16 +18,33 @@ from audiotune.governance.consent_record import UNREADABLE
 from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
-Gate = Literal["ingest", "annotate_merge", "finetune", "register", "champion", "generate"]
+Gate = Literal[
+    "ingest",
+    "annotate_merge",
+    "encode",
+    "finetune",
+    "evaluate",
+    "register",
+    "champion",
+    "generate",
+    "export",
+    "publish",
+    "earn",
+]
 
 # What a contributor must have agreed to for a recording to pass each gate.
 REQUIRED_USES: dict[Gate, Use] = {
     "ingest": "store",
     "annotate_merge": "train",
+    "encode": "train",
     "finetune": "train",
+    "evaluate": "train",
     "register": "release",
     "champion": "release",
     "generate": "generate",
+    "export": "release",  # a member takes away what others are heard in
+    "publish": "publish",
+    "earn": "earn",
 }
 
 
@@ -51,6 +69,8 @@ def decide_policy(
     agreement: Agreement,
     consents: Consents,
     recordings: Mapping[Digest, Iterable[str]],
+    *,
+    now: datetime | None = None,
 ) -> PolicyDecision:
     """Decides for each recording.
 
@@ -60,10 +80,11 @@ def decide_policy(
         consents: the records that count, as `read_consents` gives them. Whoever has one for a recording is asked, besides those
             given. At ingest, where no record can exist yet, standing consent counts.
         recordings: recording id -> contributors.
+        now: the moment at which consent must live, with time zone; None: the present one.
     """
-    refused = {}
+    refused, moment = {}, now or datetime.now(UTC)
     for recording, contributors in list_heard(consents, recordings).items():
-        reasons = tuple(_list_objections(gate, agreement, consents, recording, contributors))
+        reasons = tuple(_list_objections(gate, agreement, consents, recording, contributors, moment))
         if reasons:
             refused[recording] = reasons
     return PolicyDecision(gate, refused)
@@ -92,7 +113,7 @@ def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Ite
 
 
 def _list_objections(
-    gate: Gate, agreement: Agreement, consents: Consents, recording: Digest, contributors: tuple[str, ...]
+    gate: Gate, agreement: Agreement, consents: Consents, recording: Digest, contributors: tuple[str, ...], now: datetime
 ) -> Iterator[str]:
     need = REQUIRED_USES[gate]
     if need not in agreement.allowed_uses:
@@ -110,12 +131,12 @@ def _list_objections(
         elif member.left:
             yield f"{contributor} has left the group"
         elif (recording, contributor) in consents or gate != "ingest":
-            yield from _list_missing(need, consents, recording, contributor)
+            yield from _list_missing(need, consents, recording, contributor, now)
         elif need not in member.consents_to:
             yield f"{contributor} has not agreed to {need}"
 
 
-def _list_missing(need: Use, consents: Consents, recording: Digest, contributor: str) -> Iterator[str]:
+def _list_missing(need: Use, consents: Consents, recording: Digest, contributor: str, now: datetime) -> Iterator[str]:
     """What a contributor has not agreed to: the recording itself, or those with the same sound that their record follows."""
     waiting, seen = [recording], set[Digest]()
     while waiting:
@@ -124,11 +145,14 @@ def _list_missing(need: Use, consents: Consents, recording: Digest, contributor:
             continue
         seen.add(asked)
         consent = consents.get((asked, contributor))
-        if consent is None or (consent.heard and need not in consent.uses):
+        if consent is None or (consent.heard and not consent.agrees_to(need, now)):
             like = consent.follows[:1] if consent else ()
             same = f" of recording {asked[:12]}, which sounds the same" if asked != recording else ""
             because = f": not named, but it sounds like recording {like[0][:12]}" if like else ""
             unreadable = f": {consent.basis}" if consent and consent.basis.startswith(UNREADABLE) else ""
-            yield f"{contributor} has not agreed to {need}{same}{because}{unreadable}"
+            if consent and consent.until and need in consent.uses:
+                yield f"{contributor}'s consent to {need}{same} ended on {consent.until:%Y-%m-%d}"
+            else:
+                yield f"{contributor} has not agreed to {need}{same}{because}{unreadable}"
             return
         waiting += consent.follows if consent.heard else ()

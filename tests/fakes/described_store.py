@@ -49,7 +49,7 @@ def agreement(*extra: Member) -> Agreement:
     members = (*(Member(id=who, name=who.title(), consents_to=ALL_USES) for who in PEOPLE), *extra)
     return Agreement(
         group="Test <Group>", version=1, members=members, recordings_licence="LicenseRef-members-only",
-        accepted_licences=("CC0-1.0",), weights_licence="LicenseRef-co-owned",
+        accepted_licences=("CC0-1.0",), weights_licence="LicenseRef-co-owned", allowed_uses=ALL_USES,
     )  # fmt: skip
 
 

@@ -115,6 +115,6 @@ def test_the_commands_about_a_recording(store: FolderStore, capsys: pytest.Captu
     assert read_consents(store, [take])[take, "ben"].uses == ()
     assert "no member in the agreement" in call("consent", "eve", take, "--uses")[1]
     decided = call("decide", take, "--heard", "ana", "--by", "ana", "--because", "he lent a cable")
-    assert decided == (0, "ana\tstore train release generate\nben\tnot heard\n")
+    assert decided == (0, "ana\tstore train release generate publish earn\nben\tnot heard\n")
     assert main(["--store", str(store.root), "account", "create", "chi", "--role", "owner", "--no-password"]) == 0
     assert "name a member of the owners chi" in call("decide", take, "--heard", "ana", "--by", "ana", "--because", "x")[1].lower()

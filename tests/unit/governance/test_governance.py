@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +24,7 @@ from audiotune.governance import (
 )
 from audiotune.governance.agreement import ALL_USES, Use
 from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.consent_record import ExceptedPart
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.policy import REQUIRED_USES, Gate
 from audiotune.store import FolderStore
@@ -140,6 +142,37 @@ class TestConsent:
         assert record_standing_consents(store, agreement(), TAKE, ["ana"]) == []
         assert read_consents(store, [TAKE])[TAKE, "ana"].uses == ()
 
+    def test_fields_that_say_nothing_are_not_written(self) -> None:
+        """What a record of earlier programs says keeps its bytes, and they can read a record that uses nothing new."""
+        plain = consent("ana", "train")
+        assert set(json.loads(plain.to_bytes())) == {"recording", "contributor", "uses", "basis", "agreement", "time"}
+        full = plain.model_copy(
+            update={
+                "until": datetime(2027, 1, 1, tzinfo=UTC),
+                "text": digest("words"),
+                "excepted": (ExceptedPart(start_s=1, end_s=2.5),),
+                "heard": False,
+                "follows": (digest("other"),),
+            }
+        )
+        assert Consent.model_validate_json(full.to_bytes()) == full
+        assert full.to_bytes() != plain.to_bytes()
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"until": "2027-01-01T00:00:00"},  # of which time zone?
+            {"text": "a" * 63},
+            {"excepted": [{"start_s": 2, "end_s": 2}]},
+            {"excepted": [{"start_s": -1, "end_s": 2}]},
+            {"uses": ["sell"]},
+        ],
+    )
+    def test_a_consent_that_does_not_fit_is_refused(self, wrong: dict[str, object]) -> None:
+        fields = json.loads(consent("ana", "train").to_bytes())
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Consent.model_validate(fields | wrong)
+
 
 class TestPolicy:
     def test_every_gate_needs_a_use(self) -> None:
@@ -151,10 +184,15 @@ class TestPolicy:
         [
             ("ingest", "store"),
             ("annotate_merge", "train"),
+            ("encode", "train"),
             ("finetune", "train"),
+            ("evaluate", "train"),
             ("register", "release"),
             ("champion", "release"),
             ("generate", "generate"),
+            ("export", "release"),
+            ("publish", "publish"),
+            ("earn", "earn"),
         ],
     )
     def test_exactly_the_use_a_gate_needs_opens_it(self, gate: Gate, use: Use) -> None:
@@ -166,6 +204,22 @@ class TestPolicy:
     @pytest.mark.parametrize("gate", get_args(Gate))
     def test_without_a_record_only_ingest_takes_standing_consent(self, gate: Gate) -> None:
         assert decide_policy(gate, agreement(), {}, {TAKE: ["ana"]}).is_allowed == (gate == "ingest")
+
+    def test_an_agreement_that_says_nothing_allows_neither_publication_nor_income(self) -> None:
+        for gate in ("publish", "earn"):
+            group = load_agreement(PLAIN.encode())
+            reasons = decide_policy(gate, group, given(consent("ana", *ALL_USES)), {TAKE: ["ana"]}).reasons
+            assert reasons == (f"the agreement does not allow to {gate}",)
+
+    @pytest.mark.parametrize(("hours", "passes"), [(-1, True), (0, False), (1, False)])
+    def test_a_consent_ends_at_its_date(self, hours: int, passes: bool) -> None:
+        end = datetime(2026, 10, 1, tzinfo=UTC)
+        ending = consent("ana", *ALL_USES).model_copy(update={"until": end})
+        moment = end + timedelta(hours=hours)
+        decision = decide_policy("generate", agreement(), given(ending), {TAKE: ["ana"]}, now=moment)
+        assert decision.is_allowed == passes
+        assert decision.reasons == (() if passes else ("ana's consent to generate ended on 2026-10-01",))
+        assert decide_policy("generate", agreement(), given(ending), {TAKE: ["ana"]}).is_allowed == (datetime.now(UTC) < end)
 
     def test_everybody_heard_must_agree(self) -> None:
         decision = decide_policy("finetune", agreement(), given(consent("ana", "train")), {TAKE: ["ana", "ben"]})
