@@ -115,6 +115,10 @@ class StoreConformance:
         assert [e.key for e in store.list("b/")] == ["b/1/x", "b/10", "b/2"]
         assert [e.key for e in store.list("b")] == ["b/1/x", "b/10", "b/2", "bc"]
         assert list(store.list("zzz/")) == []
+        assert [e.key for e in store.list("b/", after="b/1/x")] == ["b/10", "b/2"]
+        assert [e.key for e in store.list("b", after="b/10")] == ["b/2", "bc"], "the key itself need not be there"
+        assert [e.key for e in store.list("b/", after="b/15")] == ["b/2"]
+        assert list(store.list("b/", after="b/2")) == []
         entry = next(iter(store.list("b/10")))
         assert entry.size == 4
         assert abs(datetime.now(UTC) - entry.modified) < timedelta(minutes=5)

@@ -75,14 +75,14 @@ class FolderStore:
             raise build_missing_error(key, self.url)
         return path.stat().st_size
 
-    def list(self, prefix: str) -> Iterator[StoreEntry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
         folder = self.root / prefix.rpartition("/")[0]
         if not folder.resolve().is_relative_to(self.root):
             raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
         entries = []
         for path in folder.rglob("*") if folder.is_dir() else ():
             key = path.relative_to(self.root).as_posix()
-            if path.is_file() and key.startswith(prefix) and not key.startswith(_TEMPORARY):
+            if key.startswith(prefix) and key > after and path.is_file() and not key.startswith(_TEMPORARY):
                 with suppress(FileNotFoundError):  # deleted at this moment
                     stat = path.stat()
                     entries.append(StoreEntry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))

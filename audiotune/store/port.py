@@ -61,8 +61,8 @@ class Store(Protocol):
     def size(self, key: str) -> int:
         """Bytes at a key. Raises NotInStoreError."""
 
-    def list(self, prefix: str) -> Iterator[StoreEntry]:
-        """All keys that begin with `prefix`, in key order."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
+        """All keys that begin with `prefix`, in key order; only those behind the key `after`, if it is given."""
 
     def delete(self, key: str) -> None:
         """Removes a key; no error when it is not there."""

@@ -145,11 +145,12 @@ class S3Store:
             raise build_missing_error(key, self.url)
         return size
 
-    def list(self, prefix: str) -> Iterator[StoreEntry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
         if ".." in prefix.split("/")[:-1]:
             raise StoreError(f"{prefix!r} is no store prefix", cure="use words joined by '/'")
         lister = self._s3.get_paginator("list_objects_v2")
-        pages = lister.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": self._page})
+        full, behind = self._prefix + prefix, self._prefix + after
+        pages = lister.paginate(Bucket=self._bucket, Prefix=full, StartAfter=behind, PaginationConfig={"PageSize": self._page})
         with self._translate_errors(prefix):
             for page in pages:
                 for found in page.get("Contents", ()):

@@ -20,10 +20,10 @@ class LayoutStore(FolderStore):
         require_prefix(key)
         super().delete(key)
 
-    def list(self, prefix: str) -> Iterator[StoreEntry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
         if prefix and not any(prefix.startswith(row.path) or row.path.startswith(prefix) for row in PREFIXES):
             raise StoreError(f"nothing is ever stored under {prefix!r}", cure="add a row to audiotune/store/layout.py")
-        return super().list(prefix)
+        return super().list(prefix, after)
 
 
 def require_prefix(key: str) -> None:

@@ -70,9 +70,9 @@ class MemoryStore(Store):
     def size(self, key: str) -> int:
         return len(self.get(key))
 
-    def list(self, prefix: str) -> Iterator[StoreEntry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
         self._answer()
-        for key in sorted(key for key in self._data if key.startswith(prefix)):
+        for key in sorted(key for key in self._data if key.startswith(prefix) and key > after):
             yield StoreEntry(key, len(self._data[key]), self.written)
 
     def delete(self, key: str) -> None:

@@ -3,11 +3,15 @@
 Events lie under consecutive numbers, each written only if its number is free: of two writers who act at once, one reads the other's
 event and decides anew. What a reader has folded is kept, so that a question costs one look for the next number. A reader trusts the
 hashes, which chain the events, and the service's signature of the newest one, which vouches for all before it.
+
+An event that was deleted before a reader came to it would hide all behind it. So a reader lists what lies behind its last event when it
+starts, every LOOK_EVERY_S, and before it appends; where one is missing it reads and appends nothing until that is back.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -32,6 +36,7 @@ from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.layout import LEDGER
 from audiotune.store.port import Store
 
+LOOK_EVERY_S = 10.0  # between looks for events behind a missing one
 _TRIES = 200  # other writers may be first that often
 
 
@@ -47,12 +52,18 @@ class Ledger:
     def __init__(self, store: Store, key: SigningKey | None = None, older_keys: Iterable[SigningKey] = ()) -> None:
         self._store, self._key, self._older_keys = store, key, tuple(older_keys)
         self._state: GovernanceState | None = None
+        self._looked_at = 0.0  # on the monotonic clock
         self._lock = threading.RLock()
 
-    def read_state(self) -> GovernanceState:
-        """The state after the newest event; do not change it. Raises LedgerError: it was damaged or changed."""
+    def read_state(self, *, look: bool = False) -> GovernanceState:
+        """The state after the newest event; do not change it. Raises LedgerError: it was damaged or changed.
+
+        Args:
+            look: whether to look for a missing event now.
+        """
         with self._lock:
-            newest = "" if self._state else self._find_newest()
+            is_due = look or self._state is None or time.monotonic() - self._looked_at >= LOOK_EVERY_S
+            newest = self._find_newest(self._state) if is_due else ""
             state = self._state or read_snapshot(self._store)
             moved = self._follow(state)
             if newest > event_key(moved.number):
@@ -61,6 +72,8 @@ class Ledger:
                 raise LedgerError(f"event {missing} is missing", where=event_key(missing), cure=cure)
             if moved is not state:
                 _check_newest(moved, self._store)
+            if is_due:
+                self._looked_at = time.monotonic()
             self._state = moved
             return moved
 
@@ -75,7 +88,7 @@ class Ledger:
 
     def _append_draft(self, build: Callable[[GovernanceState], EventDraft | None]) -> LedgerEvent | None:
         for _ in range(_TRIES):
-            key = self._require_key(self.read_state())
+            key = self._require_key(self.read_state(look=True))
             state = self.read_state()
             draft = build(state)
             if draft is None:
@@ -138,9 +151,10 @@ class Ledger:
                 moved = state.copy()
             apply_event(moved, parse_event(data, key), compute_event_digest(data), key)
 
-    def _find_newest(self) -> str:
-        """The key of the newest event, by a look at all keys; empty where there is none."""
-        return max((entry.key for entry in self._store.list(LEDGER.path) if is_event_key(entry.key)), default="")
+    def _find_newest(self, known: GovernanceState | None) -> str:
+        """The key of the newest event, by a look at all keys behind the last known one; empty where there is none."""
+        keys = (entry.key for entry in self._store.list(LEDGER.path, event_key(known.number) if known else ""))
+        return max(filter(is_event_key, keys), default="")
 
 
 _LEDGERS: weakref.WeakKeyDictionary[Store, Ledger] = weakref.WeakKeyDictionary()

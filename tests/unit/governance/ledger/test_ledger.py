@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from audiotune.errors import GovernanceError, LedgerError, SettingsError
 from audiotune.governance import Consent, publish_agreement, record_consent, require_permission
 from audiotune.governance.consent import record_consents
 from audiotune.governance.ledger import events as ledger_events
+from audiotune.governance.ledger import ledger as ledger_module
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.events import (
     MemberSignature,
@@ -344,6 +346,46 @@ def test_nobody_reads_over_a_lost_event(store: FolderStore) -> None:
         with pytest.raises(LedgerError, match="event 5 is missing"):
             act(Ledger(FolderStore(store.root)))
     assert not store.exists(event_key(5))
+
+
+@pytest.mark.parametrize("act", ["read", "append"])
+def test_a_running_reader_notices_an_event_that_was_deleted_before_it_came_to_it(
+    store: FolderStore, monkeypatch: Any, act: str
+) -> None:
+    """A reader that waits for event 7 would never see the withdrawal in event 8, and a writer would fill the gap."""
+    running, writer = Ledger(FolderStore(store.root)), Ledger(store)
+    before = running.read_state()
+    for take in ("another", "a third"):
+        body = ConsentsRecorded(records=(consent("ana", digest(take)),))
+        writer.append(lambda state, body=body: EventDraft("consents_recorded", body))
+    lost = store.get(event_key(7))
+    store.delete(event_key(7))
+    assert running.read_state() == before, "between two looks nobody can know"
+    if act == "read":
+        monkeypatch.setattr(ledger_module, "LOOK_EVERY_S", 0.0)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="event 7 is missing"):
+            running.read_state() if act == "read" else running.append(
+                lambda state: EventDraft("consents_recorded", ConsentsRecorded(records=(consent("dee"),)))
+            )
+        assert not store.exists(event_key(7))
+    store.put(event_key(7), lost)
+    assert running.read_state().number == 8
+
+
+def test_an_event_that_arrives_during_a_look_is_not_missing(store: FolderStore, monkeypatch: Any) -> None:
+    monkeypatch.setattr(ledger_module, "LOOK_EVERY_S", 0.0)
+    running, find = Ledger(FolderStore(store.root)), Ledger._find_newest
+
+    def find_and_append(self: Ledger, known: Any) -> str:
+        found = find(self, known)
+        if known is not None:
+            Ledger(store).append(lambda state: EventDraft("consents_recorded", ConsentsRecorded(records=(consent("dee"),))))
+        return found
+
+    running.read_state()
+    running._find_newest = find_and_append.__get__(running)  # type: ignore[method-assign]
+    assert running.read_state().number == 7
 
 
 def test_a_state_is_read_as_it_was_written(store: FolderStore) -> None:

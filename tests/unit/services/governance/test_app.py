@@ -134,10 +134,10 @@ class AwayStore(FolderStore):
 
     away = False
 
-    def list(self, prefix: str) -> Any:
+    def list(self, prefix: str, after: str = "") -> Any:
         if self.away:
             raise StoreError("the store is away", where=prefix)
-        return super().list(prefix)
+        return super().list(prefix, after)
 
 
 def test_readiness_follows_the_store_and_health_does_not(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ class RefusingStore(FolderStore):
         super().__init__(root)
         self.times, self.errors, self.asked = times, errors, 0
 
-    def list(self, prefix: str) -> Iterator[StoreEntry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
         self.asked += 1
         if self.asked <= self.times:
             raise self.errors[min(self.asked, len(self.errors)) - 1]
-        return super().list(prefix)
+        return super().list(prefix, after)
 
 
 class Time:
