@@ -14,10 +14,10 @@ from audiotune.governance import (
     list_heard,
     read_consents,
     read_current_agreement,
-    record_consent,
     record_decision,
 )
 from audiotune.governance.agreement import ALL_USES
+from audiotune.governance.consent import record_consents
 from audiotune.governance.policy import Gate
 from audiotune.store.port import Store
 
@@ -63,7 +63,7 @@ def _record_consent(store: Store, args: argparse.Namespace) -> None:
         basis="command line",
         agreement=agreement.digest,
     )
-    print(record_consent(store, consent))
+    print(record_consents(store, [consent], by=args.member))
 
 
 def _record_decision(store: Store, args: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ ProposalKind = Literal[
     "agreement", "champion", "publish_release", "foreign_recording", "take_in", "exclude", "split_income", "other"
 ]
 PROPOSAL_KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
+_LATER_FIELDS = ("decisions", "withdrawal_grace_days")  # than the first agreements
 HIGHEST_VERSION = 999_999_999  # nine digits: a date as in 20260501 is a number that people choose
 
 
@@ -69,6 +70,7 @@ class Agreement(FrozenModel):
         allowed_uses: the only uses of recordings; a member's consent cannot add one.
         base_model_notices: base model name -> notice that a release on this base must carry.
         decisions: kind of proposal -> how it is decided. What is named here happens only by an accepted proposal.
+        withdrawal_grace_days: for how long what a member takes back may still be used; 0: it ends at once.
     """
 
     group: str = Field(min_length=1)
@@ -80,6 +82,7 @@ class Agreement(FrozenModel):
     allowed_uses: tuple[Use, ...] = FIRST_USES
     base_model_notices: dict[str, str] = {}
     decisions: dict[ProposalKind, DecisionRule] = {}
+    withdrawal_grace_days: float = Field(default=0, ge=0, le=366)
 
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Agreement:
@@ -91,9 +94,9 @@ class Agreement(FrozenModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its JSON. A field that came later and is empty is left out: earlier versions keep their digests."""
-        later = None if self.decisions else {"decisions"}
-        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
+        """SHA-256 of its JSON. A field that came later and says nothing is left out: earlier versions keep their digests."""
+        silent = {name for name in _LATER_FIELDS if getattr(self, name) == Agreement.model_fields[name].default}
+        return hashlib.sha256(self.model_dump_json(exclude=silent).encode()).hexdigest()
 
     def find_member(self, id: str) -> Member | None:
         return next((member for member in self.members if member.id == id), None)

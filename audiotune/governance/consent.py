@@ -158,7 +158,8 @@ def record_decision(
 
     def draft_event(state: GovernanceState) -> EventDraft | None:
         added[:] = _build_decision(state.consents.get(recording, {}), agreement, recording, people, f"decided by {by}: {why}")
-        return EventDraft("consents_recorded", ConsentsRecorded(records=tuple(added)), by, "command") if added else None
+        body = ConsentsRecorded(records=tuple(added), decided=True) if added else None
+        return EventDraft("consents_recorded", body, by, "command") if body else None
 
     open_ledger(store).append(draft_event)
     return added

@@ -44,6 +44,7 @@ class Consent(FrozenModel):
         until: from this moment on nothing is agreed to; None: no end.
         text: SHA-256 of the words that the contributor saw (`use_texts`); empty where nobody knows.
         excepted: parts of the recording to which nothing of this applies.
+        ends: uses that were taken back, with the days of grace that the agreement gives -> when each ends.
     """
 
     recording: Digest
@@ -59,10 +60,16 @@ class Consent(FrozenModel):
     until: AwareDatetime | None = Field(default=None, exclude_if=_is_empty)
     text: Digest = Field(default="", pattern="^([0-9a-f]{64})?$", exclude_if=_is_empty)
     excepted: tuple[ExceptedPart, ...] = Field(default=(), max_length=100, exclude_if=_is_empty)
+    ends: dict[Use, AwareDatetime] = Field(default={}, exclude_if=_is_empty)
 
     def agrees_to(self, use: Use, now: datetime) -> bool:
         """Whether its contributor lets the recording be used so at a moment."""
-        return use in self.uses and not self.has_ended(now)
+        end = self.find_end(use)
+        return use in self.uses and (end is None or now < end)
+
+    def find_end(self, use: Use) -> datetime | None:
+        """The moment from which on a use is not agreed to any more; None: no end."""
+        return min((end for end in (self.until, self.ends.get(use)) if end), default=None)
 
     def has_ended(self, now: datetime) -> bool:
         return self.until is not None and now >= self.until

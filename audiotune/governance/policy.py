@@ -150,8 +150,9 @@ def _list_missing(need: Use, consents: Consents, recording: Digest, contributor:
             same = f" of recording {asked[:12]}, which sounds the same" if asked != recording else ""
             because = f": not named, but it sounds like recording {like[0][:12]}" if like else ""
             unreadable = f": {consent.basis}" if consent and consent.basis.startswith(UNREADABLE) else ""
-            if consent and consent.until and need in consent.uses:
-                yield f"{contributor}'s consent to {need}{same} ended on {consent.until:%Y-%m-%d}"
+            ended = consent.find_end(need) if consent and need in consent.uses else None
+            if ended:
+                yield f"{contributor}'s consent to {need}{same} ended on {ended:%Y-%m-%d}"
             else:
                 yield f"{contributor} has not agreed to {need}{same}{because}{unreadable}"
             return

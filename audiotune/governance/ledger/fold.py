@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from audiotune.domain.recording import Digest
 from audiotune.errors import GovernanceError, LedgerError
-from audiotune.governance.ledger import key_events, proposal_events, record_events
+from audiotune.governance.ledger import key_events, proposal_events, record_events, withdrawal_events
 from audiotune.governance.ledger.event_kind import EventKind
 from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.state import GovernanceState
 
-KINDS: Mapping[str, EventKind] = {**key_events.KINDS, **record_events.KINDS, **proposal_events.KINDS}
+KINDS: Mapping[str, EventKind] = {**key_events.KINDS, **record_events.KINDS, **proposal_events.KINDS, **withdrawal_events.KINDS}
 _UPGRADE = "a newer program may have written it: upgrade this one"
 
 

@@ -12,6 +12,8 @@ from audiotune.governance.consent_record import Consent
 from audiotune.governance.ledger.event_kind import EventKind, require_active_member
 from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.state import GovernanceState
+from audiotune.governance.proposal import parse_event_time
+from audiotune.governance.withdrawal_record import ALL_RECORDINGS, narrow_consent
 
 MOST_RECORDS = 1000  # of consent in one event
 
@@ -39,9 +41,14 @@ class AgreementSigned(FrozenModel):
 
 
 class ConsentsRecorded(FrozenModel):
-    """Records of consent: each is from now on the one that counts for its recording and contributor."""
+    """Records of consent: each is from now on the one that counts for its recording and contributor.
+
+    Attributes:
+        decided: an owner's decision who is heard in a recording, so nobody's own word.
+    """
 
     records: tuple[Consent, ...] = Field(min_length=1, max_length=MOST_RECORDS)
+    decided: bool = False
 
 
 def _publish_agreement(state: GovernanceState, event: LedgerEvent, body: AgreementPublished) -> None:
@@ -82,7 +89,20 @@ def _record_consents(state: GovernanceState, event: LedgerEvent, body: ConsentsR
     _refuse_late_import(state, event)
     for record in body.records:
         people = state.consents.get(record.recording, {})
-        state.consents[record.recording] = {**people, record.contributor: record}
+        state.consents[record.recording] = {**people, record.contributor: _respect_withdrawals(state, event, body, record)}
+
+
+def _respect_withdrawals(state: GovernanceState, event: LedgerEvent, body: ConsentsRecorded, record: Consent) -> Consent:
+    """A record as it counts: what a member took back, only their own word gives again."""
+    taken = state.taken_back.get(record.contributor, {})
+    if event.by == record.contributor and not body.decided:
+        if record.recording in taken:
+            rest = {recording: uses for recording, uses in taken.items() if recording != record.recording}
+            state.taken_back[record.contributor] = rest
+        return record
+    uses = (*taken.get(record.recording, ()), *taken.get(ALL_RECORDINGS, ()))
+    at = parse_event_time(event.time)
+    return narrow_consent(record, uses, at, at, f"{record.basis}, without what they took back")
 
 
 KINDS = {

@@ -13,10 +13,11 @@ from pydantic import TypeAdapter
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
-from audiotune.governance.agreement_record import Agreement
+from audiotune.governance.agreement_record import Agreement, Use
 from audiotune.governance.consent_record import Consent
 from audiotune.governance.ledger.events import FIRST
 from audiotune.governance.proposal import Proposal
+from audiotune.governance.withdrawal_record import Withdrawal
 
 
 class ServiceKey(FrozenModel):
@@ -46,6 +47,8 @@ class GovernanceState:
         signatures: digest of an agreement -> member -> number of the event in which they signed it.
         consents: recording -> contributor -> the record that counts. Inner mappings are replaced, never changed.
         proposals: by the number of the event that opened each.
+        withdrawals: by the number of the event that recorded each.
+        taken_back: member -> recording, or ALL_RECORDINGS -> uses that nobody but the member gives again.
         in_force: earlier records were taken over, so that this state counts.
         unreadable_agreement: version of the newest earlier agreement where it could not be read; 0 otherwise.
         rejected: (number, reason) of events that broke a rule.
@@ -62,6 +65,8 @@ class GovernanceState:
     service_keys: dict[str, ServiceKey] = field(default_factory=dict)
     member_keys: dict[str, MemberKey] = field(default_factory=dict)
     proposals: dict[int, Proposal] = field(default_factory=dict)
+    withdrawals: dict[int, Withdrawal] = field(default_factory=dict)
+    taken_back: dict[str, dict[Digest, tuple[Use, ...]]] = field(default_factory=dict)
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
     def copy(self) -> GovernanceState:

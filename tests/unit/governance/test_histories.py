@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotune.errors import AgreementError, ConsentError
-from audiotune.governance import Consent, Member, publish_agreement, read_current_agreement, record_consent, record_decision
+from audiotune.governance import Consent, Member, publish_agreement, read_current_agreement, record_decision
 from audiotune.governance.agreement import ALL_USES, Use
-from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.consent import record_consents, record_standing_consents
+from audiotune.governance.ledger.event_draft import EventDraft
+from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.ledger.withdrawal_events import WithdrawalRecorded
 from audiotune.governance.policy import REQUIRED_USES, Gate, require_permission
 from tests.fakes.described_store import PEOPLE, agreement, digest
 from tests.fakes.memory_store import MemoryStore
@@ -32,6 +35,7 @@ _events = st.one_of(
     st.tuples(st.just("decide"), _take, _people),
     st.tuples(st.just("stray"), _take, _who),
     st.tuples(st.just("leave"), _who),
+    st.tuples(st.just("withdraw"), _who, st.lists(_take, unique=True).map(tuple), _uses),
 )
 
 
@@ -44,6 +48,7 @@ class Group:
         self.named: dict[str, set[str]] = {take: set() for take in TAKES}
         self.dropped: dict[str, set[str]] = {take: set() for take in TAKES}
         self.left: set[str] = set()
+        self.taken: dict[str, set[Use]] = {who: set() for who in PEOPLE}  # of all their recordings, also later ones
         if earlier:
             self.store.put("governance/agreements/000001.json", agreement().model_dump_json().encode())
         for take, who, uses in earlier:
@@ -56,7 +61,8 @@ class Group:
 
     def do_say(self, take: str, who: str, uses: tuple[Use, ...], hours: int) -> None:
         time = datetime.now(UTC) + timedelta(hours=hours)  # whatever the clock says
-        record_consent(self.store, Consent(recording=take, contributor=who, uses=uses, basis="x", agreement="0" * 64, time=time))
+        said = Consent(recording=take, contributor=who, uses=uses, basis="x", agreement="0" * 64, time=time)
+        record_consents(self.store, [said], by=who)
         self.remember(take, who, uses)
 
     def say_as_0_2(self, take: str, who: str, uses: tuple[Use, ...]) -> None:
@@ -80,7 +86,22 @@ class Group:
             return  # a damaged record: ingest refuses the file
         self.named[take] |= set(people)
         for who in people:
-            self.said.setdefault((take, who), ALL_USES)
+            self.said.setdefault((take, who), self.list_standing(who))
+
+    def list_standing(self, who: str) -> tuple[Use, ...]:
+        return tuple(use for use in ALL_USES if use not in self.taken[who])
+
+    def do_withdraw(self, who: str, takes: tuple[str, ...], uses: tuple[Use, ...]) -> None:
+        body = WithdrawalRecorded(recordings=takes, uses=uses)
+        try:
+            open_ledger(self.store).append(lambda state: EventDraft("withdrawal_recorded", body, who))
+        except ConsentError:
+            assert any((take, who) not in self.said or who in self.dropped[take] for take in takes)
+            return
+        self.taken[who] |= set() if takes else set(uses or ALL_USES)
+        for take in takes or TAKES:
+            if (take, who) in self.said:
+                self.said[take, who] = tuple(use for use in self.said[take, who] if uses and use not in uses)
 
     def do_decide(self, take: str, people: tuple[str, ...]) -> None:
         group = read_current_agreement(self.store)
@@ -95,7 +116,7 @@ class Group:
                 self.said[take, who] = ()
             self.dropped[take].discard(who)
             self.named[take].add(who)
-            self.said.setdefault((take, who), ALL_USES)
+            self.said.setdefault((take, who), self.list_standing(who))
 
     def do_stray(self, take: str, who: str) -> None:
         self.store.put(f"governance/consents/{take}/{who}/00000099.json.bak", b"{")
