@@ -7,13 +7,14 @@ from datetime import timedelta
 import pytest
 
 from audiotune.errors import ConsentError, GovernanceError
-from audiotune.governance import Consent, Member, publish_agreement, record_decision
+from audiotune.governance import Consent, Member, decide_policy, publish_agreement, read_consents, record_decision
 from audiotune.governance.agreement import ALL_USES, Use
 from audiotune.governance.consent import record_consents, record_standing_consents
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import dump_state, parse_state
 from audiotune.governance.ledger.withdrawal_events import WithdrawalRecorded
+from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.policy import require_permission
 from audiotune.governance.withdrawal_record import Withdrawal
 from tests.fakes.described_store import agreement, digest
@@ -60,13 +61,13 @@ def test_one_recording_is_taken_back_and_nothing_else(store: MemoryStore) -> Non
 
 def test_some_uses_are_taken_back(store: MemoryStore) -> None:
     assert withdraw(store, recordings=[ONE], uses=["generate", "release"]).uses == ("generate", "release")
-    assert uses_of(store, ONE) == ("store", "train")
+    assert uses_of(store, ONE) == tuple(use for use in ALL_USES if use not in ("generate", "release"))
 
 
 def test_all_of_theirs_means_later_ones_too(store: MemoryStore) -> None:
     assert withdraw(store, uses=["train"]).recordings == tuple(sorted((ONE, TWO)))
     record_standing_consents(store, agreement(), LATER, ["ana", "ben"])
-    expected = ("store", "release", "generate")
+    expected = tuple(use for use in ALL_USES if use != "train")
     assert (uses_of(store, ONE), uses_of(store, LATER), uses_of(store, LATER, "ana")) == (expected, expected, ALL_USES)
 
 
@@ -89,7 +90,7 @@ def test_days_of_grace_end_the_uses_later(store: MemoryStore) -> None:
     assert (record.uses, record.ends) == (ALL_USES, {"train": made.ends})
     again = withdraw(store, recordings=[ONE])  # the earlier end stays
     record = open_ledger(store).read_state().consents[ONE]["ben"]
-    assert record.ends == {"train": made.ends, **dict.fromkeys(("store", "release", "generate"), again.ends)}
+    assert record.ends == {"train": made.ends, **dict.fromkeys((use for use in ALL_USES if use != "train"), again.ends)}
 
 
 @pytest.mark.parametrize(
@@ -128,3 +129,20 @@ def test_a_snapshot_keeps_withdrawals(store: MemoryStore) -> None:
 def test_an_agreement_without_grace_keeps_its_digest() -> None:
     assert agreement().digest == agreement().model_copy(update={"withdrawal_grace_days": 0}).digest
     assert agreement().digest != agreement().model_copy(update={"withdrawal_grace_days": 1}).digest
+
+
+def test_gates_ask_for_the_end_of_grace(store: MemoryStore) -> None:
+    publish_agreement(store, agreement().model_copy(update={"version": 2, "withdrawal_grace_days": 30}))
+    made = withdraw(store, recordings=[ONE], uses=["generate"])
+    group, consents = open_ledger(store).read_state().agreement, read_consents(store, [ONE])
+    assert group is not None
+    asked = {ONE: ["ana"]}
+    assert decide_policy("generate", group, consents, asked, now=made.ends - timedelta(seconds=1)).is_allowed
+    decision = decide_policy("generate", group, consents, asked, now=made.ends)
+    assert decision.reasons == (f"ben's consent to generate ended on {made.ends:%Y-%m-%d}",)
+    assert decide_policy("annotate_merge", group, consents, asked, now=made.ends).is_allowed
+
+
+def test_the_record_of_a_withdrawal_is_the_members_act(store: MemoryStore) -> None:
+    number = append_member_event(store, "ben", "withdrawal_recorded", {"recordings": [ONE], "why": "x"})
+    assert open_ledger(store).read_state().withdrawals[number].why == "x"
