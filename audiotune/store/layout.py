@@ -173,8 +173,8 @@ GENERATIONS = Prefix(
     f"{_MANIFESTS}generations/",
     "one record for each maker of a generated sound: prompt, seed, release, member",
     "generation",
-    "generation",
-    {"generation": "glp", "erasure": _ERASABLE},
+    "generation, studio",
+    {"generation": "glp", "studio": "gl", "erasure": _ERASABLE},
 )
 ANNOTATIONS = Prefix(
     "annotations/",

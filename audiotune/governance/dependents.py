@@ -1,0 +1,185 @@
+"""What was made of recordings: their segments, the datasets and releases that hold them, the sounds made with those.
+
+Computed of manifests, lineages on the releases' cards, and the records of sounds. Weights that were never registered are not in it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar, cast
+
+from pydantic import ValidationError
+
+from audiotune.domain.dataset import DatasetRow
+from audiotune.domain.generation import GenerationRecord
+from audiotune.domain.manifest import fetch_manifest, list_manifests
+from audiotune.domain.recording import Digest
+from audiotune.domain.release import Release
+from audiotune.domain.segment import Segment
+from audiotune.errors import NotInStoreError
+from audiotune.store.layout import GENERATIONS, RELEASES
+from audiotune.store.port import Store, StoreEntry
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class NumberedDataset:
+    """A dataset. `number`: 1 for the store's first one."""
+
+    number: int
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class SoundMade:
+    """A generated sound: who made it, with which weights, and which adapters were added."""
+
+    sound: Digest
+    member: str
+    weights: Digest
+    adapters: tuple[Digest, ...]
+
+
+@dataclass(frozen=True)
+class Dependents:
+    """What hangs on recordings.
+
+    Attributes:
+        segments: ids, also of earlier cuts.
+        releases: whole models, the oldest first.
+        adapters: releases that are an adapter beside its base.
+        sounds: made with one of these releases or adapters.
+    """
+
+    segments: tuple[Digest, ...] = ()
+    datasets: tuple[NumberedDataset, ...] = ()
+    releases: tuple[Release, ...] = ()
+    adapters: tuple[Release, ...] = ()
+    sounds: tuple[SoundMade, ...] = ()
+
+
+class DependentsReader:
+    """Answers for one store. What is written once is read once; one object may serve many threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[tuple[str, datetime], object] = {}
+        self._lock = threading.Lock()
+
+    def list_dependents(self, recordings: Collection[Digest]) -> Dependents:
+        """What hangs on any of these recordings, as the store is now. Raises ManifestError, StoreError."""
+        return self.read_index().list_dependents(recordings)
+
+    def read_index(self) -> DependentsIndex:
+        """For questions about many recordings. Raises ManifestError: a manifest is damaged."""
+        datasets = self._read_all(list_manifests(self._store, "datasets"), _read_dataset)
+        cards = self._read_all(self._store.list(RELEASES.path), _read_card)
+        return DependentsIndex(
+            _join_segments(self._read_all(list_manifests(self._store, "segments"), _read_segments)),
+            [(NumberedDataset(number, digest), held) for number, (digest, held) in enumerate(datasets, 1)],
+            sorted((card for card in cards if card), key=lambda card: card.made),
+            [sound for sound in self._read_all(self._store.list(GENERATIONS.path), _read_sound) if sound],
+        )
+
+    def _read_all(self, entries: Iterable[StoreEntry], read: Callable[[Store, str], _Found]) -> list[_Found]:
+        return [self._read_once(entry, read) for entry in entries]
+
+    def _read_once(self, entry: StoreEntry, read: Callable[[Store, str], _Found]) -> _Found:
+        at = entry.key, entry.modified
+        with self._lock:
+            if at in self._read:
+                return cast("_Found", self._read[at])
+        found = read(self._store, entry.key)
+        with self._lock:
+            self._read[at] = found
+        return found
+
+
+class DependentsIndex:
+    """What was read of a store at one moment.
+
+    Args:
+        segments: recording -> ids of its segments.
+        datasets: each with the recordings that it holds.
+    """
+
+    def __init__(
+        self,
+        segments: dict[Digest, frozenset[Digest]],
+        datasets: list[tuple[NumberedDataset, frozenset[Digest]]],
+        cards: list[Release],
+        sounds: list[SoundMade],
+    ) -> None:
+        self._segments, self._datasets, self._cards = segments, datasets, cards
+        self._by_maker: dict[Digest, list[SoundMade]] = {}
+        for sound in sounds:
+            for maker in {sound.weights, *sound.adapters}:
+                self._by_maker.setdefault(maker, []).append(sound)
+
+    def list_dependents(self, recordings: Collection[Digest]) -> Dependents:
+        wanted = set(recordings)
+        datasets = tuple(dataset for dataset, held in self._datasets if wanted & held)
+        digests = {dataset.digest for dataset in datasets}
+        cards = [card for card in self._cards if card.lineage.dataset in digests or wanted & card.lineage.recordings.keys()]
+        return Dependents(
+            segments=tuple(sorted(id for recording in wanted for id in self._segments.get(recording, ()))),
+            datasets=datasets,
+            releases=tuple(card for card in cards if not card.weights.adapter),
+            adapters=tuple(card for card in cards if card.weights.adapter),
+            sounds=tuple(self._list_sounds(cards)),
+        )
+
+    def _list_sounds(self, cards: Iterable[Release]) -> Iterator[SoundMade]:
+        """An adapter's sounds are those that it was added to: its base's weights hold nothing of its dataset."""
+        seen = set[tuple[Digest, str]]()
+        for maker in dict.fromkeys(card.weights.adapter_digest or card.digest for card in cards):
+            for sound in self._by_maker.get(maker, ()):
+                if (sound.sound, sound.member) not in seen:
+                    seen.add((sound.sound, sound.member))
+                    yield sound
+
+
+def list_dependents(store: Store, recordings: Collection[Digest]) -> Dependents:
+    """What hangs on any of these recordings. Who asks often keeps a `DependentsReader`. Raises ManifestError, StoreError."""
+    return DependentsReader(store).list_dependents(recordings)
+
+
+def _read_segments(store: Store, key: str) -> dict[Digest, frozenset[Digest]]:
+    found: dict[Digest, set[Digest]] = {}
+    for row in fetch_manifest(store, key, "segments", Segment).rows:
+        found.setdefault(row.recording, set()).add(row.id)
+    return {recording: frozenset(ids) for recording, ids in found.items()}
+
+
+def _join_segments(manifests: Iterable[dict[Digest, frozenset[Digest]]]) -> dict[Digest, frozenset[Digest]]:
+    joined: dict[Digest, frozenset[Digest]] = {}
+    for manifest in manifests:
+        for recording, ids in manifest.items():
+            joined[recording] = joined.get(recording, frozenset()) | ids
+    return joined
+
+
+def _read_dataset(store: Store, key: str) -> tuple[Digest, frozenset[Digest]]:
+    """(digest, the recordings that it holds)"""
+    dataset = fetch_manifest(store, key, "datasets", DatasetRow)
+    return dataset.digest, frozenset(row.segment.recording for row in dataset.rows)
+
+
+def _read_card(store: Store, key: str) -> Release | None:
+    """None for a record of another format, as the studio's list of releases does."""
+    try:
+        return Release.model_validate_json(store.get(key))
+    except (ValidationError, NotInStoreError):
+        return None
+
+
+def _read_sound(store: Store, key: str) -> SoundMade | None:
+    try:
+        record = GenerationRecord.model_validate_json(store.get(key))
+    except (ValidationError, NotInStoreError):
+        return None
+    return SoundMade(record.sound, record.member, record.digest, tuple(adapter.digest for adapter in record.adapters))
