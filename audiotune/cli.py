@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from audiotune.access.key_commands import add_key_commands
 from audiotune.client import Client, RemoteJob
 from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
@@ -32,10 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
-    verbs = parser.add_subparsers(required=True, metavar="generate | ledger")
+    verbs = parser.add_subparsers(required=True, metavar="generate | ledger | key")
     add_ledger_commands(
         verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")
     )
+    add_key_commands(verbs.add_parser("key", help="your own key, with which you sign what you say in the group"))
     generate = verbs.add_parser("generate", help="a sound from words")
     generate.set_defaults(run=_generate_sounds)
     generate.add_argument("prompt")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import get_args
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
 
-from audiotune.access.accounts import list_accounts
-from audiotune.errors import DecisionError, ForbiddenError
+from audiotune.access.key_commands import load_member_key
+from audiotune.access.speakers import require_speaker
+from audiotune.errors import DecisionError
 from audiotune.governance.agreement_record import PROPOSAL_KINDS
 from audiotune.governance.decisions import (
-    cast_vote,
     close_decided_proposals,
-    comment_on_proposal,
-    open_proposal,
+    draft_proposal,
     read_proposals,
     record_execution,
 )
+from audiotune.governance.ledger.event_draft import dump_body
+from audiotune.governance.ledger.events import Via
+from audiotune.governance.member_acts import append_member_event, sign_act
 from audiotune.governance.proposal import Choice, Proposal, parse_change
 from audiotune.store.port import Store
 
@@ -36,7 +40,7 @@ def add_proposal_commands(group: argparse.ArgumentParser) -> None:
     comment = verbs.add_parser("comment", help="say something about one")
     comment.add_argument("text")
     comment.set_defaults(
-        run=lambda store, a: comment_on_proposal(store, _find_speaker(store, a.by), a.number, a.text, via="command")
+        run=lambda store, a: _say(store, a, "proposal_commented", {"proposal": a.number, "text": a.text.strip()})
     )
     vote = verbs.add_parser("vote", help="vote; the newest vote of a member counts")
     vote.add_argument("choice", choices=get_args(Choice))
@@ -52,24 +56,26 @@ def add_proposal_commands(group: argparse.ArgumentParser) -> None:
         verb.add_argument("number", type=int, help="the proposal's number")
     for verb in (opened, comment, vote):
         verb.add_argument("--as", dest="by", required=True, metavar="MEMBER", help="who says it; only where nobody signs in")
-
-
-def _find_speaker(store: Store, member: str) -> str:
-    """The member. Raises ForbiddenError: members have accounts here, so nobody speaks in their name."""
-    if list_accounts(store):
-        raise ForbiddenError("members sign in here, and speak for themselves", cure="vote in the studio")
-    return member
+        verb.add_argument("--key", type=Path, help="file of that member's own key, which signs it (audiotune key make)")
 
 
 def _open(store: Store, args: argparse.Namespace) -> None:
-    change = parse_change(args.change)
-    by = _find_speaker(store, args.by)
-    proposal = open_proposal(store, by, args.kind, args.title, args.text, change, via="command")
-    print(_describe_line(proposal))
+    body = draft_proposal(store, args.kind, args.title, args.text, parse_change(args.change))
+    number = _say(store, args, "proposal_opened", dump_body(body))
+    print(_describe_line(_find_proposal(store, number)))
 
 
 def _vote(store: Store, args: argparse.Namespace) -> None:
-    print(_describe_line(cast_vote(store, _find_speaker(store, args.by), args.number, args.choice, via="command")))
+    _say(store, args, "vote_cast", {"proposal": args.number, "choice": args.choice})
+    print(_describe_line(_find_proposal(store, args.number)))
+
+
+def _say(store: Store, args: argparse.Namespace, kind: str, body: Mapping[str, Any]) -> int:
+    """What the member says, signed with their key if they name it; the event's number."""
+    by = require_speaker(store, args.by)
+    signature = sign_act(store, load_member_key(args.key), kind, by, body) if args.key else None
+    via: Via = "member_key" if signature else "command"
+    return append_member_event(store, by, kind, body, via=via, signature=signature)
 
 
 def _print_proposals(store: Store, args: argparse.Namespace) -> None:

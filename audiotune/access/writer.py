@@ -20,12 +20,10 @@ from audiotune.domain.manifest import fetch_manifest, list_manifests
 from audiotune.domain.member import MemberId, require_member_id
 from audiotune.domain.recording import Digest, Recording
 from audiotune.errors import AccessError, AgreementError, ForbiddenError
-from audiotune.governance import Agreement, Consent, decisions, member_acts, read_consents, read_current_agreement
+from audiotune.governance import Agreement, Consent, member_acts, read_consents, read_current_agreement
 from audiotune.governance.agreement import Use
-from audiotune.governance.agreement_record import ProposalKind
 from audiotune.governance.consent import record_consents, record_decision
 from audiotune.governance.ledger.events import MemberSignature, Via
-from audiotune.governance.proposal import Choice, Proposal
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.store.port import Store
 
@@ -78,18 +76,6 @@ class AccessWriter(Protocol):
 
     def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
         """An owner decides who is heard in a recording."""
-        ...
-
-    def open_proposal(self, ticket: str, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal:
-        """A proposal of the member's own, to be decided by the agreement's rule for its kind."""
-        ...
-
-    def comment_on_proposal(self, ticket: str, proposal: int, text: str) -> None:
-        """What the member says about a proposal."""
-        ...
-
-    def cast_vote(self, ticket: str, proposal: int, choice: Choice) -> Proposal:
-        """The member's vote; the newest one counts."""
         ...
 
     def record_event(self, ticket: str, kind: str, body: Mapping[str, Any], signature: MemberSignature | None = None) -> int:
@@ -163,15 +149,6 @@ class StoreAccessWriter:
         )
         record_consents(self._store, [consent], by=member, via="sign_in")
         return consent
-
-    def open_proposal(self, ticket: str, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal:
-        return decisions.open_proposal(self._store, self._require_member(ticket), kind, title, text, change)
-
-    def comment_on_proposal(self, ticket: str, proposal: int, text: str) -> None:
-        decisions.comment_on_proposal(self._store, self._require_member(ticket), proposal, text)
-
-    def cast_vote(self, ticket: str, proposal: int, choice: Choice) -> Proposal:
-        return decisions.cast_vote(self._store, self._require_member(ticket), proposal, choice)
 
     def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
         owner = self.require_owner(ticket)
@@ -273,16 +250,6 @@ class ServiceAccessWriter:
     def record_decision(self, ticket: str, recording: Digest, heard: Iterable[str], why: str) -> list[Consent]:
         records = self._service.call("record_decision", ticket=ticket, recording=recording, heard=list(heard), why=why)
         return [Consent.model_validate(record) for record in records]
-
-    def open_proposal(self, ticket: str, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal:
-        fields = {"kind": kind, "title": title, "text": text, "change": dict(change)}
-        return Proposal.model_validate(self._service.call("open_proposal", ticket=ticket, **fields))
-
-    def comment_on_proposal(self, ticket: str, proposal: int, text: str) -> None:
-        self._service.call("comment_on_proposal", ticket=ticket, proposal=proposal, text=text)
-
-    def cast_vote(self, ticket: str, proposal: int, choice: Choice) -> Proposal:
-        return Proposal.model_validate(self._service.call("cast_vote", ticket=ticket, proposal=proposal, choice=choice))
 
     def record_event(self, ticket: str, kind: str, body: Mapping[str, Any], signature: MemberSignature | None = None) -> int:
         signed = signature.model_dump() if signature else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from audiotune.errors import AgreementError, DecisionError
 from audiotune.governance.agreement_record import DecisionRule, ProposalKind
 from audiotune.governance.ledger.event_draft import EventDraft
-from audiotune.governance.ledger.events import MemberSignature, Via
+from audiotune.governance.ledger.events import Via
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.proposal_events import (
     CommentMade,
@@ -17,7 +19,6 @@ from audiotune.governance.ledger.proposal_events import (
     ProposalOpened,
     VoteCast,
 )
-from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.proposal import Choice, Proposal, decide_proposal
 from audiotune.store.port import Store
 
@@ -31,20 +32,31 @@ def open_proposal(
     change: Mapping[str, str] | None = None,
     *,
     via: Via = "sign_in",
-    signature: MemberSignature | None = None,
 ) -> Proposal:
     """Opens a proposal. Raises GovernanceError: `by` is no active member. Raises AgreementError: there is no agreement yet."""
-
-    def draft_event(state: GovernanceState) -> EventDraft:
-        if state.agreement is None:
-            raise AgreementError("the store holds no agreement", where=store.url, cure="make the agreement first")
-        rule = state.agreement.decisions.get(kind, DecisionRule())
-        body = ProposalOpened(kind=kind, title=title.strip(), text=text.strip(), change=dict(change or {}), rule=rule)
-        return EventDraft("proposal_opened", body, by, via, signature)
-
-    event = open_ledger(store).append(draft_event)
+    body = draft_proposal(store, kind, title, text, change)
+    event = open_ledger(store).append(lambda state: EventDraft("proposal_opened", body, by, via))
     assert event is not None
     return read_proposals(store)[event.number]
+
+
+def draft_proposal(
+    store: Store, kind: ProposalKind, title: str, text: str = "", change: Mapping[str, str] | None = None
+) -> ProposalOpened:
+    """What opens a proposal, with the agreement's rule for its kind. Raises AgreementError: there is no agreement yet.
+
+    Raises DecisionError: too long, or without a title.
+    """
+    agreement = open_ledger(store).read_state().agreement
+    if agreement is None:
+        raise AgreementError("the store holds no agreement", where=store.url, cure="make the agreement first")
+    rule = agreement.decisions.get(kind, DecisionRule())
+    try:
+        return ProposalOpened(kind=kind, title=title.strip(), text=text.strip(), change=dict(change or {}), rule=rule)
+    except ValidationError as e:
+        fault = e.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise DecisionError(f"this is no proposal: {fault['msg']}", where=where, cure="mend it and propose it again") from e
 
 
 def comment_on_proposal(store: Store, by: str, proposal: int, text: str, *, via: Via = "sign_in") -> None:
@@ -60,11 +72,10 @@ def cast_vote(
     choice: Choice,
     *,
     via: Via = "sign_in",
-    signature: MemberSignature | None = None,
 ) -> Proposal:
     """Votes, and closes the proposal if that decides it. Raises DecisionError: it has ended, or `by` may not vote on it."""
     body = VoteCast(proposal=proposal, choice=choice)
-    open_ledger(store).append(lambda state: EventDraft("vote_cast", body, by, via, signature))
+    open_ledger(store).append(lambda state: EventDraft("vote_cast", body, by, via))
     close_decided_proposals(store)
     return read_proposals(store)[proposal]
 

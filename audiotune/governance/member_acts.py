@@ -18,11 +18,13 @@ from audiotune.governance.ledger.events import (
     Via,
     build_statement,
     canonicalize,
+    encode_signature,
     event_key,
     is_signature_valid,
     parse_event,
 )
 from audiotune.governance.ledger.fold import KINDS
+from audiotune.governance.ledger.keys import SigningKey
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.port import Store
@@ -82,6 +84,13 @@ def append_member_event(
     if kind == "vote_cast":
         close_decided_proposals(store)
     return event.number
+
+
+def sign_act(store: Store, key: SigningKey, kind: str, by: str, body: Mapping[str, Any]) -> MemberSignature:
+    """The signature of a member's own key over an act of theirs, and over the newest event of this store."""
+    head = open_ledger(store).read_state().head
+    statement = build_statement(kind, by, dump_body(parse_act(kind, body)), head)
+    return MemberSignature(key=key.id, value=encode_signature(key.sign(statement)), head=head)
 
 
 def _require_signature(store: Store, state: GovernanceState, signature: MemberSignature, statement: bytes, by: str) -> None:

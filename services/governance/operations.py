@@ -16,9 +16,7 @@ from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ForbiddenError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
-from audiotune.governance.agreement_record import ProposalKind
 from audiotune.governance.ledger.events import MemberSignature
-from audiotune.governance.proposal import Choice
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store.port import Store
 from services.governance.provider import ProviderTokens
@@ -107,26 +105,6 @@ class DecisionBody(RequestBody):
     why: str = Field(max_length=1000)
 
 
-class NewProposalBody(RequestBody):
-    ticket: Ticket
-    kind: ProposalKind
-    title: str = Field(min_length=1, max_length=200)
-    text: str = Field(default="", max_length=10_000)
-    change: dict[str, str] = Field(default={}, max_length=20)
-
-
-class CommentBody(RequestBody):
-    ticket: Ticket
-    proposal: int = Field(ge=1)
-    text: str = Field(min_length=1, max_length=5000)
-
-
-class VoteBody(RequestBody):
-    ticket: Ticket
-    proposal: int = Field(ge=1)
-    choice: Choice
-
-
 class EventBody(RequestBody):
     """An act of a member. Its size is that of the largest request; `member_acts` looks at what is in it."""
 
@@ -199,8 +177,5 @@ OPERATIONS: dict[str, Operation] = {
     "revoke_token": Operation(RevokeTokenBody, lambda w, b: w.access.revoke_token(b.ticket, b.id)),
     "record_consent": Operation(ConsentBody, lambda w, b: w.access.record_consent(b.ticket, b.recording, tuple(b.uses))),
     "record_decision": Operation(DecisionBody, lambda w, b: w.access.record_decision(b.ticket, b.recording, b.heard, b.why)),
-    "open_proposal": Operation(NewProposalBody, lambda w, b: w.access.open_proposal(b.ticket, b.kind, b.title, b.text, b.change)),
-    "comment_on_proposal": Operation(CommentBody, lambda w, b: w.access.comment_on_proposal(b.ticket, b.proposal, b.text)),
-    "cast_vote": Operation(VoteBody, lambda w, b: w.access.cast_vote(b.ticket, b.proposal, b.choice)),
     "record_event": Operation(EventBody, lambda w, b: w.access.record_event(b.ticket, b.kind, b.body, b.signature)),
 }

@@ -32,8 +32,20 @@ class MemberKeyRegistered(FrozenModel):
     label: str = Field(default="", max_length=80)
 
 
+class MemberKeyLost(FrozenModel):
+    """A member says that a key of theirs is lost. It ends when another member confirms that it was they who said so."""
+
+    key_id: KeyId
+
+
+class LossConfirmed(FrozenModel):
+    """Another member confirms it: nobody ends a key alone, also not with a stolen password."""
+
+    key_id: KeyId
+
+
 class MemberKeyRevoked(FrozenModel):
-    """A key ends on the word of its member, and of one other member."""
+    """How earlier programs ended a key: on the word of its member, who named another one. It is read, and no longer written."""
 
     key_id: KeyId
     confirmed_by: str = Field(max_length=64)
@@ -54,10 +66,33 @@ def _register_member_key(state: GovernanceState, event: LedgerEvent, body: Membe
     state.member_keys[id] = MemberKey(member=member, public=body.key, label=body.label, number=event.number)
 
 
+def _report_loss(state: GovernanceState, event: LedgerEvent, body: MemberKeyLost) -> None:
+    key = _require_own_key(state, require_active_member(state, event.by), body.key_id)
+    if key.lost:
+        raise GovernanceError(f"you said already that the key {body.key_id} is lost", cure="ask another member to confirm it")
+    state.member_keys[body.key_id] = key.model_copy(update={"lost": event.number})
+
+
+def _confirm_loss(state: GovernanceState, event: LedgerEvent, body: LossConfirmed) -> None:
+    member, key = require_active_member(state, event.by), state.member_keys.get(body.key_id)
+    if key is None or not key.lost or key.revoked:
+        raise GovernanceError(
+            f"nobody waits for a word about the key {body.key_id}", cure="its member says first that it is lost"
+        )
+    if key.member == member:
+        raise GovernanceError("a lost key needs the word of another member, too", cure="ask one to confirm it")
+    state.member_keys[body.key_id] = key.model_copy(update={"revoked": event.number})
+
+
+def _require_own_key(state: GovernanceState, member: str, id: str) -> MemberKey:
+    key = state.member_keys.get(id)
+    if key is None or key.member != member or key.revoked:
+        raise GovernanceError(f"{member} has no key {id} that counts", cure="look at the list of your keys")
+    return key
+
+
 def _revoke_member_key(state: GovernanceState, event: LedgerEvent, body: MemberKeyRevoked) -> None:
-    key = state.member_keys.get(body.key_id)
-    if key is None or key.member != event.by or key.revoked:
-        raise GovernanceError(f"{event.by} has no key {body.key_id} that counts", cure="look at the list of your keys")
+    key = _require_own_key(state, event.by, body.key_id)
     if require_active_member(state, body.confirmed_by) == event.by:
         raise GovernanceError("a lost key needs the word of another member, too", cure="ask one to confirm it")
     state.member_keys[body.key_id] = key.model_copy(update={"revoked": event.number})
@@ -67,5 +102,7 @@ KINDS = {
     "ledger_opened": EventKind(ServiceKeyAdded, _add_service_key),
     "service_key_added": EventKind(ServiceKeyAdded, _add_service_key),
     "member_key_registered": EventKind(MemberKeyRegistered, _register_member_key, "member", fresh=True),
+    "member_key_lost": EventKind(MemberKeyLost, _report_loss, "member", fresh=True),
+    "key_loss_confirmed": EventKind(LossConfirmed, _confirm_loss, "member", fresh=True),
     "member_key_revoked": EventKind(MemberKeyRevoked, _revoke_member_key),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,18 +77,34 @@ def parse_key(text: str, where: str) -> SigningKey:
 
 
 def load_key_file(path: Path) -> SigningKey:
-    """The key in a file that only its owner reads; makes it where there is none."""
+    """The key in a file that only its owner reads; makes it where there is none. Raises SettingsError as `read_key_file` does."""
     try:
-        return parse_key(path.read_text(), str(path))
+        return read_key_file(path)
     except FileNotFoundError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = secrets.token_hex(_BYTES)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return make_key_file(path)
     except FileExistsError:  # another process makes it at this moment
         time.sleep(0.1)
-        return parse_key(path.read_text(), str(path))
+        return read_key_file(path)
+
+
+def read_key_file(path: Path) -> SigningKey:
+    """The key in a file. Raises FileNotFoundError. Raises SettingsError: others may read or change it, or it holds no key."""
+    with path.open() as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            what = f"others on this machine may read or change this key (mode {mode:04o})"
+            cure = f"chmod 600 {path}; if somebody may have read it, make a new one and revoke it"
+            raise SettingsError(what, where=str(path), cure=cure)
+        return parse_key(file.read(), str(path))
+
+
+def make_key_file(path: Path) -> SigningKey:
+    """A new key in a new file of mode 0600. Raises FileExistsError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = secrets.token_hex(_BYTES)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
     return parse_key(text, str(path))

@@ -29,12 +29,18 @@ class ServiceKey(FrozenModel):
 
 
 class MemberKey(FrozenModel):
-    """A member's key. `revoked`: number of the event that ended it; 0 while it counts."""
+    """A member's key.
+
+    Attributes:
+        lost: number of the event in which its member said that it is lost; 0 while nothing was said.
+        revoked: number of the event that ended it; 0 while it counts.
+    """
 
     member: str
     public: str
     label: str = ""
     number: int
+    lost: int = 0
     revoked: int = 0
 
 

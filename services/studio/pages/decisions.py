@@ -1,19 +1,20 @@
 """A part of the agreement page: what the group decides together. Proposals are opened, discussed and voted on here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gradio as gr
 
 from audiotune.errors import AudioTuneError, DecisionError
 from audiotune.governance.agreement_record import PROPOSAL_KINDS
-from audiotune.governance.decisions import cast_vote, comment_on_proposal, open_proposal, read_proposals
+from audiotune.governance.decisions import draft_proposal, read_proposals
+from audiotune.governance.ledger.event_draft import dump_body
 from audiotune.governance.proposal import Choice, Proposal, parse_change
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
-from services.studio.markup import render_message
+from services.studio.markup import format_sentence, render_message
+from services.studio.member_events import Act, MemberAct, MemberActs
 from services.studio.pages import PageRefresh
-from services.studio.pages.header import find_acting_member, find_ticket
 
 KIND_WORDS = {
     "agreement": "change the agreement",
@@ -61,10 +62,10 @@ class DecisionForms:
         change = gr.Textbox(label=_CHANGE, max_length=500, elem_id="at-proposal-change")
         propose, told = gr.Button("Propose it", elem_id="at-propose"), gr.HTML(elem_id="at-propose-news")
         self.outputs = [self._list, self._choice]
-        private: dict[str, Any] = {"api_visibility": "private"}
-        cast.click(self._vote, [me, self._choice, vote], [news, *self.outputs], **private)
-        say.click(self._comment, [me, self._choice, words], [news, words, *self.outputs], **private)
-        propose.click(self._propose, [me, kind, title, text, change], [told, *self.outputs], **private)
+        acts = MemberActs(context, me)
+        acts.connect(cast, self._draft_vote, self._vote, [self._choice, vote], [news, *self.outputs])
+        acts.connect(say, self._draft_comment, self._comment, [self._choice, words], [news, words, *self.outputs])
+        acts.connect(propose, self._draft_proposal, self._propose, [kind, title, text, change], [told, *self.outputs])
 
     def load_values(self) -> tuple[Any, ...]:
         """The list of proposals, and the choice among those that are open."""
@@ -76,54 +77,54 @@ class DecisionForms:
         choices = [(f"{one.id}: {one.title}", one.id) for one in reversed(proposals) if not one.outcome]
         return render_proposals(proposals, names), gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
 
-    def _vote(self, chosen: str, proposal: int | None, choice: Choice | None, request: gr.Request) -> tuple[Any, ...]:
-        def work(member: str) -> str:
-            if proposal is None or choice is None:
-                raise DecisionError("choose a proposal and a vote first")
-            if self._context.requires_sign_in:
-                voted = self._context.access.cast_vote(find_ticket(self._context, request), proposal, choice)
-            else:
-                voted = cast_vote(self._context.store, member, proposal, choice, via="command")
+    def _draft_vote(self, proposal: int | None, choice: Choice | None) -> Act:
+        if proposal is None or choice is None:
+            raise DecisionError("choose a proposal and a vote first")
+        return "vote_cast", {"proposal": proposal, "choice": choice}
+
+    def _draft_comment(self, proposal: int | None, words: str) -> Act:
+        if proposal is None or not words.strip():
+            raise DecisionError("choose a proposal, and write something")
+        return "proposal_commented", {"proposal": proposal, "text": words.strip()}
+
+    def _draft_proposal(self, kind: Any, title: str, text: str, change: str) -> Act:
+        if not title.strip():
+            raise DecisionError("say in one sentence what you propose")
+        return "proposal_opened", dump_body(draft_proposal(self._context.store, kind, title, text, parse_change(change.split())))
+
+    def _vote(self, act: MemberAct, proposal: int | None, choice: Choice | None) -> tuple[Any, ...]:
+        def work() -> str:
+            act.record(*self._draft_vote(proposal, choice))
+            voted = self._find_proposal(proposal or 0)
             return f"Your vote counts. The proposal is {voted.outcome}." if voted.outcome else "Your vote counts."
 
-        return (self._try(work, chosen, request), *self.load_values())
+        return (_try(work), *self.load_values())
 
-    def _comment(self, chosen: str, proposal: int | None, words: str, request: gr.Request) -> tuple[Any, ...]:
-        def work(member: str) -> str:
-            if proposal is None or not words.strip():
-                raise DecisionError("choose a proposal, and write something")
-            if self._context.requires_sign_in:
-                self._context.access.comment_on_proposal(find_ticket(self._context, request), proposal, words.strip())
-            else:
-                comment_on_proposal(self._context.store, member, proposal, words, via="command")
+    def _comment(self, act: MemberAct, proposal: int | None, words: str) -> tuple[Any, ...]:
+        def work() -> str:
+            act.record(*self._draft_comment(proposal, words))
             return "Said."
 
-        news = self._try(work, chosen, request)
+        news = _try(work)
         return (news, "" if "Said." in news else words, *self.load_values())
 
-    def _propose(self, chosen: str, kind: Any, title: str, text: str, change: str, request: gr.Request) -> tuple[Any, ...]:
-        def work(member: str) -> str:
-            asked = parse_change(change.split())
-            if not title.strip():
-                raise DecisionError("say in one sentence what you propose")
-            if self._context.requires_sign_in:
-                ticket = find_ticket(self._context, request)
-                opened = self._context.access.open_proposal(ticket, kind, title.strip(), text.strip(), asked)
-            else:
-                opened = open_proposal(self._context.store, member, kind, title, text, asked, via="command")
+    def _propose(self, act: MemberAct, kind: Any, title: str, text: str, change: str) -> tuple[Any, ...]:
+        def work() -> str:
+            opened = self._find_proposal(act.record(*self._draft_proposal(kind, title, text, change)))
             return f"Proposal {opened.id} is open until {opened.ends:%d %b %Y, %H:%M} UTC."
 
-        return (self._try(work, chosen, request), *self.load_values())
+        return (_try(work), *self.load_values())
 
-    def _try(self, work: Any, chosen: str, request: gr.Request) -> Markup:
-        """The news of a form: what was done, or why not."""
-        member = find_acting_member(self._context, chosen, request)
-        if not member:
-            return render_message("Choose who you are at the top of the page first.", "bad")
-        try:
-            return render_message(work(member), "good")
-        except AudioTuneError as e:
-            return render_message(f"{e}.", "bad")
+    def _find_proposal(self, number: int) -> Proposal:
+        return read_proposals(self._context.store)[number]
+
+
+def _try(work: Callable[[], str]) -> Markup:
+    """The news of a form: what was done, or why not."""
+    try:
+        return render_message(work(), "good")
+    except AudioTuneError as e:
+        return render_message(format_sentence(e), "bad")
 
 
 def render_proposals(proposals: Iterable[Proposal], names: dict[str, str]) -> Markup:

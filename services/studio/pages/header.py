@@ -20,7 +20,7 @@ def find_acting_member(context: StudioContext, chosen: str, request: gr.Request 
     return context.find_active_member(read_signed_in(request), chosen)
 
 
-def find_present_member(context: StudioContext, chosen: str, request: gr.Request | None = None) -> str:
+def find_present_member(context: StudioContext, chosen: str, request: gr.Request | Request | None = None) -> str:
     """Like `find_acting_member`, also for a member who has left: they may look and export their data, nothing else."""
     return context.find_member(read_signed_in(request), chosen)
 
@@ -42,13 +42,14 @@ def read_signed_in(request: gr.Request | Request | None) -> str | None:
     return str(request.scope[MEMBER_SCOPE_KEY]) if request.scope.get(MEMBER_SCOPE_KEY) else None
 
 
-def read_session_cookie(request: gr.Request) -> str:
+def read_session_cookie(request: gr.Request | Request) -> str:
     """The value of this browser's session cookie; "" for none."""
-    cookies = request.request.cookies if request.request else {}
+    plain = request.request if isinstance(request, gr.Request) else request
+    cookies = plain.cookies if plain else {}
     return cookies.get(COOKIE_OF_HOST) or cookies.get(COOKIE) or ""
 
 
-def find_ticket(context: StudioContext, request: gr.Request) -> str:
+def find_ticket(context: StudioContext, request: gr.Request | Request) -> str:
     """The ticket of this browser's session, with which its member's own writes are asked for."""
     return context.sessions.find_ticket(read_session_cookie(request))
 

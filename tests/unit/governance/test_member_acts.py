@@ -92,7 +92,7 @@ def test_a_signed_act_is_vouched_for_by_the_member(store: FolderStore) -> None:
     assert report.vouched["signed by ana"] == 1
 
 
-@pytest.mark.parametrize("wrong", ["body", "kind", "by", "head", "key of another", "unknown key", "bits", "no base64"])
+@pytest.mark.parametrize("wrong", ["body", "kind", "by", "head", "key of another", "lost", "unknown key", "bits", "no base64"])
 def test_a_signature_that_does_not_fit_never_gets_into_the_ledger(store: FolderStore, wrong: str) -> None:
     key, other = register(store, "ana"), register(store, "ben")
     head = open_ledger(store).read_state().head
@@ -113,8 +113,40 @@ def test_a_signature_that_does_not_fit_never_gets_into_the_ledger(store: FolderS
         signature = signature.model_copy(update={"value": base64.b64encode(bytes(64)).decode()})
     elif wrong == "no base64":
         signature = signature.model_copy(update={"value": "not base64"})
+    elif wrong == "lost":
+        append_member_event(store, "ana", "member_key_lost", {"key_id": key.id})
+        append_member_event(store, "ben", "key_loss_confirmed", {"key_id": key.id})
     number = open_ledger(store).read_state().number
     with pytest.raises(GovernanceError):
         append_member_event(store, "ana", "proposal_opened", PROPOSAL, via="member_key", signature=signature)
     assert open_ledger(store).read_state().number == number
     assert verify_events(read_events(store)).is_sound
+
+
+def test_a_lost_key_ends_when_another_member_confirms_it_and_not_before(store: FolderStore) -> None:
+    key, body = register(store, "ana"), dict[str, str]()
+    body["key_id"] = key.id
+    with pytest.raises(GovernanceError, match="nobody waits"):  # nobody ends the key of another one unasked
+        append_member_event(store, "ben", "key_loss_confirmed", body)
+    with pytest.raises(GovernanceError, match="ben has no key"):
+        append_member_event(store, "ben", "member_key_lost", body)
+    append_member_event(store, "ana", "member_key_lost", body)
+    with pytest.raises(GovernanceError, match="said already"):
+        append_member_event(store, "ana", "member_key_lost", body)
+    with pytest.raises(GovernanceError, match="another member"):
+        append_member_event(store, "ana", "key_loss_confirmed", body)
+    with pytest.raises(GovernanceError, match="no member"):
+        append_member_event(store, "mallory", "key_loss_confirmed", body)
+    head = open_ledger(store).read_state().head
+    append_member_event(store, "ana", "proposal_opened", PROPOSAL, signature=sign(key, "proposal_opened", "ana", PROPOSAL, head))
+    number = append_member_event(store, "ben", "key_loss_confirmed", body)
+    assert open_ledger(store).read_state().member_keys[key.id].revoked == number
+    with pytest.raises(GovernanceError, match="no key of ana that counts"):
+        append_member_event(
+            store, "ana", "proposal_opened", PROPOSAL, signature=sign(key, "proposal_opened", "ana", PROPOSAL, head)
+        )
+    with pytest.raises(GovernanceError, match="ana has no key"):
+        append_member_event(store, "ana", "member_key_lost", body)
+    report = verify_events(read_events(store))
+    assert report.faults == []
+    assert report.vouched["signed by ana"] == 1

@@ -16,6 +16,7 @@ from audiotune.governance.decisions import read_proposals
 from audiotune.governance.ledger.verification import read_events, verify_events
 from audiotune.governance.proposal import parse_change
 from services.studio.context import create_context
+from services.studio.member_events import MemberAct
 from services.studio.pages.decisions import DecisionForms, render_proposals
 from services.studio.settings import load_studio_settings
 from services.studio.sign_in.session_store import COOKIE, MEMBER_SCOPE_KEY
@@ -39,16 +40,20 @@ def asks_as(member: str, session: str = "") -> gr.Request:
 
 
 def test_from_a_proposal_to_its_acceptance(group: Seeded, tmp_path: Path) -> None:
-    forms, somebody = forms_of(group, tmp_path), asks_as("")
-    news, page, choice = forms._propose("ana", "other", "Buy <b>filters</b>", "They sing.", "", somebody)
+    forms = forms_of(group, tmp_path)
+
+    def act(chosen: str) -> MemberAct:
+        return MemberAct(forms._context, chosen, asks_as(""))
+
+    news, page, choice = forms._propose(act("ana"), "other", "Buy <b>filters</b>", "They sing.", "")
     assert "is open until" in news
     assert "Buy &lt;b&gt;filters&lt;/b&gt;" in page
     number = choice.value
-    assert "Said." in forms._comment("ben", number, "Which <i>ones</i>?", somebody)[0]
-    assert "Choose who you are" in forms._vote("", number, "yes", somebody)[0]
-    assert "choose a proposal and a vote" in forms._vote("ben", number, None, somebody)[0].lower()
+    assert "Said." in forms._comment(act("ben"), number, "Which <i>ones</i>?")[0]
+    assert "Choose who you are" in forms._vote(act(""), number, "yes")[0]
+    assert "choose a proposal and a vote" in forms._vote(act("ben"), number, None)[0].lower()
     members = [member.id for member in group.agreement.members if not member.left]
-    said = [forms._vote(who, number, "yes", somebody)[0] for who in members]
+    said = [forms._vote(act(who), number, "yes")[0] for who in members]
     assert any("The proposal is accepted." in news for news in said)
     page = forms.load_values()[0]
     assert "accepted" in page
@@ -64,14 +69,14 @@ def test_who_signs_in_votes_for_themselves(group: Seeded, tmp_path: Path) -> Non
     signed_in = context.access.verify_password("ben", "patch cables")
     assert signed_in is not None
     session = context.sessions.begin("ben", signed_in.account.password, ticket=signed_in.ticket)
-    ben = asks_as("ben", session)
-    forms._propose("ana", "other", "Mine", "", "", ben)  # the name that a page chose counts nothing
+    ben = MemberAct(context, "ana", asks_as("ben", session))
+    forms._propose(ben, "other", "Mine", "", "")  # the name that a page chose counts nothing
     (proposal,) = read_proposals(group.store).values()
     assert proposal.by == "ben"
-    forms._vote("ana", proposal.id, "yes", ben)
+    forms._vote(ben, proposal.id, "yes")
     assert read_proposals(group.store)[proposal.id].votes == {"ben": "yes"}
-    nobody = asks_as("ben", "0" * 64)  # a session that was never given out has no ticket
-    assert "signed in" in forms._vote("ben", proposal.id, "no", nobody)[0]
+    nobody = MemberAct(context, "ben", asks_as("ben", "0" * 64))  # a session that was never given out has no ticket
+    assert "signed in" in forms._vote(nobody, proposal.id, "no")[0]
     assert read_proposals(group.store)[proposal.id].votes == {"ben": "yes"}
 
 
