@@ -17,6 +17,7 @@ from deploy.chart.value_types import (
     Seconds,
     TaintToleration,
     Url,
+    UrlPath,
     VariableName,
     WebhookHost,
     WebOrigin,
@@ -177,6 +178,9 @@ class GenerationValues(PodPlacement):
     cors_origins: list[WebOrigin] = take_setting(
         Generation, "cors_origins", default=[], note="as in https://band.example; * is any page"
     )
+    root_path: UrlPath = take_setting(
+        Generation, "root_path", note="as in /tune; Ingress and HTTPRoute then lead there; empty: the root of its name"
+    )
     gpu: GenerationGpuValues = Field(default=GenerationGpuValues(), description="the machine it runs on")
     cache_size: Quantity = Field(default="20Gi", description="node-local disk for weights; lost with the pod, fetched again")
     pre_stop_seconds: int = Field(default=10, ge=0, le=300, description="pause before a pod ends, for load balancers")
@@ -227,6 +231,9 @@ class StudioValues(PodPlacement):
     upload_limit_mb: int = take_setting(Studio, "upload_limit_mb")
     upload_quota_gb: float = take_setting(Studio, "upload_quota_gb", default=8.0, reason="all members share workSize")
     hosts: list[str] = take_setting(Studio, "hosts", default=[], expression=_HOSTS, note="studioHost is known without it")
+    root_path: UrlPath = take_setting(
+        Studio, "root_path", note="as in /studio; Ingress and HTTPRoute then lead there; empty: the root of its name"
+    )
     proxies: list[str] = take_setting(
         Studio,
         "proxies",

@@ -29,6 +29,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z
 Host = Annotated[str, StringConstraints(pattern=r"^([a-zA-Z0-9*]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?)?$")]
 WebhookHost = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,251}[a-zA-Z0-9])?(:[0-9]{1,5})?$")]
 WebOrigin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?)$")]
+UrlPath = Annotated[str, StringConstraints(pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$")]
 RouteHost = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
 Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 # no more than Go's parser takes: what it refuses ends in an error of a template instead of a sentence

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from audiotune.outside.path_prefix import normalise_path_prefix
+
 # as browsers send it: scheme, host in lower case, and a port that is not the scheme's own; without a path
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -44,6 +46,10 @@ class GenerationSettings(BaseSettings):
         default="",
         description="origins of web pages that may use the API from a browser (CORS); as in https://band.example, with commas; "
         "* is any page, empty none",
+    )
+    root_path: str = Field(
+        default="",
+        description="path below which a reverse proxy shows the API; as in /tune; the proxy may take it off or leave it",
     )
     queue: int = Field(
         default=64, ge=1, le=10_000, description="sounds that may wait in one replica; more get 429 and Retry-After"
@@ -107,6 +113,11 @@ class GenerationSettings(BaseSettings):
                     f"{origin[:200]!r} is no origin; write scheme, host in small letters and port, as in https://band.example"
                 )
         return origins
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, path: str) -> str:
+        return normalise_path_prefix(path)
 
     @property
     def allowed_origins(self) -> list[str]:

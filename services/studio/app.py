@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from audiotune.errors import GovernanceError, SettingsError
 from audiotune.governance import read_current_agreement
+from audiotune.outside.path_prefix import PathPrefix
 from services.studio.context import StudioContext, create_context
 from services.studio.http.gradio_server import GradioServer
 from services.studio.http.named_proxies import NamedProxies, parse_networks
@@ -109,14 +110,15 @@ def _build_server_options(context: StudioContext, blocks: gr.Blocks) -> dict[str
     settings, sign_in = context.settings, _create_sign_in(context)
     server = GradioServer(blocks)
     middleware = [
-        Middleware(SecurityHeaders),
+        Middleware(PathPrefix, prefix=settings.base_path),
+        Middleware(SecurityHeaders, base_path=settings.base_path),
         Middleware(NamedProxies, proxies=parse_networks(settings.proxies)),
         Middleware(SameOrigin, public_url=settings.public_url, hosts=settings.hosts.split(",")),
         *([sign_in.middleware()] if sign_in else []),
         Middleware(UploadRoute, folder=context.upload_folder, largest_bytes=settings.upload_limit_mb * 1_000_000),
         Middleware(PageRequests, server=server, uploads=context.upload_folder, signs_in=sign_in is not None),
     ]
-    options: dict[str, Any] = {"app_kwargs": {"middleware": middleware}}
+    options: dict[str, Any] = {"app_kwargs": {"middleware": middleware}, "root_path": settings.base_path}
     return {**options, "auth_dependency": sign_in.read_member} if sign_in else options
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from audiotune.errors import SettingsError
+from audiotune.outside.path_prefix import normalise_path_prefix
 
 PREFIX = "AUDIOTUNE_STUDIO_"
 _PASSWORD_SESSION_S = 30 * 86_400.0
@@ -58,6 +59,10 @@ class StudioSettings(BaseModel):
     public_url: str = Field(
         default="", description="address that members type; as in https://studio.band.org; sign-in at a provider needs it"
     )
+    root_path: str = Field(
+        default="",
+        description="path below which a reverse proxy shows the studio; as in /studio; the proxy may take it off or leave it",
+    )
     hosts: str = Field(
         default="",
         description="further names under which members reach the studio; with commas; IP addresses and local names always count",
@@ -98,6 +103,17 @@ class StudioSettings(BaseModel):
         return self.oidc_session_h * 3600 if self.oidc_issuer else _PASSWORD_SESSION_S
 
     @property
+    def base_path(self) -> str:
+        """The path below which browsers see the studio, without a slash at its end; "" for the root of its name."""
+        return self.root_path or normalise_path_prefix(urlsplit(self.public_url).path)
+
+    @property
+    def base_url(self) -> str:
+        """The address that members type, without a slash at its end; "" when it is not known."""
+        parts = urlsplit(self.public_url)
+        return f"{parts.scheme}://{parts.netloc}{self.base_path}" if parts.scheme else ""
+
+    @property
     def upload_quota_bytes(self) -> int:
         return max(round(self.upload_quota_gb * 1e9), self.upload_limit_mb * 1_000_000)
 
@@ -113,6 +129,18 @@ class StudioSettings(BaseModel):
             ipaddress.ip_network(part)  # its ValueError says what is wrong
         return proxies
 
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, path: str) -> str:
+        return normalise_path_prefix(path)
+
+    @model_validator(mode="after")
+    def _check_public_path(self) -> StudioSettings:
+        path = normalise_path_prefix(urlsplit(self.public_url).path)
+        if self.root_path and path not in ("", self.root_path):
+            raise ValueError(f"PUBLIC_URL has the path {path}, ROOT_PATH is {self.root_path}: leave one of them out")
+        return self
+
     @model_validator(mode="after")
     def _check_sign_in(self) -> StudioSettings:
         if self.releases_by == "owners" and self.access != "members":
@@ -126,8 +154,6 @@ class StudioSettings(BaseModel):
             raise ValueError(f"OIDC_ISSUER needs {' and '.join(missing)} besides")
         for name in ("oidc_issuer", "public_url"):
             _check_address(name, getattr(self, name))
-        if urlsplit(self.public_url).path.strip("/"):
-            raise ValueError("PUBLIC_URL must have no path: the studio answers at the root of its name")
         if "openid" not in self.oidc_scopes.split():
             raise ValueError("OIDC_SCOPES must hold openid")
         return self

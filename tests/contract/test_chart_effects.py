@@ -76,6 +76,7 @@ EFFECTS: dict[str, Effect] = {
         ["https://band.example", "http://localhost:5173"],
         'AUDIOTUNE_GENERATION_CORS_ORIGINS, value: "https://band.example,http://localhost:5173"',
     ),
+    "generation.rootPath": E("/tune", 'path: "/tune/v1"', INGRESS),
     "generation.graceSeconds": E(77, 'AUDIOTUNE_GENERATION_GRACE_S, value: "77"'),
     "generation.keepDays": E(7.5, 'AUDIOTUNE_GENERATION_KEEP_DAYS, value: "7.5"'),
     "generation.queue": E(77, 'AUDIOTUNE_GENERATION_QUEUE, value: "77"'),
@@ -117,6 +118,7 @@ EFFECTS: dict[str, Effect] = {
     "studio.releasesBy": E("owners", "AUDIOTUNE_STUDIO_RELEASES_BY, value: owners"),
     "studio.uploadQuotaGb": E(77.0, 'UPLOAD_QUOTA_GB, value: "77"'),
     "studio.hosts": E(["jam.example"], 'STUDIO_HOSTS, value: "jam.example,studio.example"', INGRESS),
+    "studio.rootPath": E("/band/studio", 'path: "/band/studio"', INGRESS),
     "studio.proxies": E(["10.1.0.0/16", "10.2.0.9"], 'PROXIES, value: "10.1.0.0/16,10.2.0.9"'),
     "studio.oidc.issuer": E(
         "https://login.example", 'OIDC_ISSUER, value: "https://login.example"', {"studio": {"oidc": {**_OIDC, "issuer": ""}}}

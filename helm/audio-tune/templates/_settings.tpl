@@ -31,6 +31,7 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_GENERATION_KEEP_DAYS, value: {{ $values.generation.keepDays | quote }}}
 - {name: AUDIOTUNE_GENERATION_LOG_PROMPTS, value: {{ $values.generation.logPrompts | quote }}}
 - {name: AUDIOTUNE_GENERATION_CORS_ORIGINS, value: {{ join "," $values.generation.corsOrigins | quote }}}
+- {name: AUDIOTUNE_GENERATION_ROOT_PATH, value: {{ $values.generation.rootPath | quote }}}
 - {name: AUDIOTUNE_GENERATION_BATCH, value: {{ int64 $gpu.batchSize | quote }}}
 - {name: AUDIOTUNE_GENERATION_PATIENCE_S, value: {{ int64 $values.generation.longestSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_DRAIN_S, value: {{ int64 $values.generation.longestSeconds | quote }}}
@@ -63,6 +64,7 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: {{ int64 $values.studio.uploadLimitMb | quote }}}
 - {name: AUDIOTUNE_STUDIO_UPLOAD_QUOTA_GB, value: {{ $values.studio.uploadQuotaGb | quote }}}
 - {name: AUDIOTUNE_STUDIO_HOSTS, value: {{ join "," (compact (concat $values.studio.hosts (list $values.ingress.studioHost $values.httpRoute.studioHost))) | quote }}}
+- {name: AUDIOTUNE_STUDIO_ROOT_PATH, value: {{ $values.studio.rootPath | quote }}}
 - {name: AUDIOTUNE_STUDIO_PROXIES, value: {{ join "," $values.studio.proxies | quote }}}
 - {name: AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: {{ int64 $values.studio.generationLimitSeconds | quote }}}
 {{- if ne $values.kfp.mode "none" }}

@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from audiotune import __version__
 from audiotune.errors import AudioTuneError
+from audiotune.outside.path_prefix import PathPrefix
 from audiotune.registry import releases as registry
 from services.generation.engine.release_catalogue import ReleaseRegistry
 from services.generation.http import routes_generations, routes_jobs, routes_reading
@@ -32,17 +33,20 @@ LOG = logging.getLogger("audiotune.generation")
 
 def create_app(context: GenerationContext, registered: ReleaseRegistry = registry) -> FastAPI:
     """The application of one service process; `registered`: what the registry holds."""
+    root_path = context.settings.root_path
     app = FastAPI(
         title="Audio Tune generation",
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        servers=[{"url": root_path}] if root_path else None,
         description="Sounds from the group's own releases. The same request with the same seed and release is the same sound.",
     )
     _add_error_handlers(app)
     metrics, most = context.engine.metrics, context.settings.open_requests
     app.add_middleware(RequestMiddleware, metrics=metrics, most=most, stopping=context.stopping)
     _allow_origins(app, context.settings.allowed_origins)
+    app.add_middleware(PathPrefix, prefix=root_path)
     for routes in (routes_generations, routes_jobs):
         app.include_router(routes.build_router(context))
     app.include_router(routes_reading.build_router(context, registered))
@@ -51,7 +55,7 @@ def create_app(context: GenerationContext, registered: ReleaseRegistry = registr
 
 
 def _allow_origins(app: FastAPI, origins: list[str]) -> None:
-    """Lets web pages of these origins use the API from a browser (CORS). Added last, it is asked first: also refusals can be read."""
+    """Lets web pages of these origins use the API from a browser (CORS). Added later, it is asked earlier: also refusals can be read."""
     if origins:
         exposed = (*SOUND_HEADERS, *_EXPOSED)
         app.add_middleware(

@@ -17,8 +17,8 @@ SOUND_HEADERS = tuple(f"X-Audio-Tune-{name.title()}" for name in _FACTS)
 _JSON, _ANY = "application/json", ("*/*", "audio/*")
 
 
-def accepted_response(job: GenerationJob) -> Response:
-    where = f"/v1/jobs/{job.id}"
+def accepted_response(job: GenerationJob, root_path: str) -> Response:
+    where = f"{root_path}/v1/jobs/{job.id}"
     body = {"id": job.id, "state": job.state, "url": where, "events": f"{where}/events"}
     return JSONResponse(body, 202, headers={"Location": where, "Retry-After": "1", "Preference-Applied": "respond-async"})
 

@@ -57,6 +57,10 @@ def build_router(context: GenerationContext) -> APIRouter:
         with context.request_memory.open_share(member) as share:
             return await answer_request(request, member, share)
 
+    async def make_job(member: str, body: GenerationRequest) -> Response:
+        job = await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body)
+        return accepted_response(job, context.settings.root_path)
+
     async def answer_request(request: Request, member: str, share: MemoryShare) -> Response:
         began, wait_s = time.monotonic(), parse_wait_s(request.headers.getlist("prefer"))
         asked = await request_parsing.read_generation_request(request, context.settings, share, for_job=wait_s == 0)
@@ -64,7 +68,7 @@ def build_router(context: GenerationContext) -> APIRouter:
         _log_prompt(context, request, body)
         with context.quotas.reserve_sound(member, (body.length_s or 0) * body.count):
             if wait_s == 0:
-                return accepted_response(await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body))
+                return await make_job(member, body)
             format, as_json = choose_format(body, request.headers.get("accept", ""))
             loaded = context.engine.loaded_releases.get(body.release)
             plan = await _plan_request(context, loaded, body, member, share)
@@ -72,13 +76,15 @@ def build_router(context: GenerationContext) -> APIRouter:
         left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
         sounds = await _await_sounds(request, context, work, left_s)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
-            return accepted_response(await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body))
+            return await make_job(member, body)
         writer = SoundFileWriter(work.loaded, body, plan, format, member, context.store if context.settings.keep else None)
         files = await asyncio.gather(*(run_in_threadpool(writer.write_sound, n, sound) for n, sound in enumerate(sounds)))
         if not as_json:
             data, record = files[0]
             return Response(data, media_type=MEDIA_TYPES[format], headers=describe_file(record))
-        return JSONResponse({"generations": [_describe_sound(data, record) for data, record in files]})
+        return JSONResponse(
+            {"generations": [_describe_sound(data, record, context.settings.root_path) for data, record in files]}
+        )
 
     return routes
 
@@ -102,9 +108,9 @@ def parse_wait_s(prefer: list[str]) -> float | None:
     return float(found.group(1)) if found else 0.0
 
 
-def _describe_sound(data: bytes, record: GenerationRecord) -> dict[str, Any]:
+def _describe_sound(data: bytes, record: GenerationRecord, root_path: str) -> dict[str, Any]:
     facts = record.model_dump(mode="json", exclude={"blob", "made"})
-    return {**facts, "url": f"/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
+    return {**facts, "url": f"{root_path}/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
 
 
 async def _plan_request(

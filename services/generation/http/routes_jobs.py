@@ -51,13 +51,13 @@ def build_router(context: GenerationContext) -> APIRouter:
                 job = await run_in_threadpool(create_job, context, member, id, body, webhook, ticket=id)
         if job.made < began:  # it was made before: the client tries again
             context.quotas.refund_sound(member, sound_s)
-        return accepted_response(job)
+        return accepted_response(job, context.settings.root_path)
 
     @routes.get("", summary="Your jobs, newest first")
     def list_jobs(member: str = reads, limit: int = Query(20, ge=1, le=100), before: str = Query("", max_length=100)) -> Any:
         jobs, mark = context.job_store.list_page(member, limit, before)
         page: dict[str, Any] = {"jobs": [describe_job(context, job, outlook=False) for job in jobs]}
-        return page | ({"next": f"/v1/jobs?limit={limit}&before={mark}"} if mark else {})
+        return page | ({"next": f"{context.settings.root_path}/v1/jobs?limit={limit}&before={mark}"} if mark else {})
 
     @routes.get("/{id}", summary="How far a job is")
     async def get_job(id: str, member: str = reads) -> Response:
@@ -128,7 +128,10 @@ def describe_job(context: GenerationContext, job: GenerationJob, *, outlook: boo
     }
     if job.sounds:
         facts["sounds"] = [
-            {**sound.model_dump(mode="json", exclude={"blob", "member"}), "url": f"/v1/sounds/{sound.sound}"}
+            {
+                **sound.model_dump(mode="json", exclude={"blob", "member"}),
+                "url": f"{context.settings.root_path}/v1/sounds/{sound.sound}",
+            }
             for sound in job.sounds
         ]
     if job.problem is not None:

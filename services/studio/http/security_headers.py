@@ -29,14 +29,19 @@ _PAGE_POLICY = (
 )
 _FILE_POLICY = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 _CACHED = ("/assets/", "/static/", "/favicon.ico", "/theme.css", "/gradio_api/theme.css")  # the same for everybody
+_ROOTED = ((b'<base href="./"', '<base href="{}/"'), (b'href="/manifest.json"', 'href="{}/manifest.json"'))
 _SCRIPT = re.compile(rb"<script(?=[\s>])")  # Gradio escapes `<` in every value that it writes into the page
 
 
 class SecurityHeaders:
-    """ASGI middleware. An answer that brings a header of its own keeps it."""
+    """ASGI middleware. An answer that brings a header of its own keeps it.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        base_path: below which browsers see the page; its relative addresses start there, even if the page's own lacks the last slash.
+    """
+
+    def __init__(self, app: ASGIApp, base_path: str = "") -> None:
+        self._app, self._base_path = app, base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,7 +60,7 @@ class SecurityHeaders:
                 return
             held.append(message)
             if not message.get("more_body"):
-                for each in _put_nonce(held, nonce):
+                for each in _put_nonce(held, nonce, self._base_path):
                     await send(each)
 
         await self._app(scope, receive, send_with_headers)
@@ -77,8 +82,10 @@ def _is_page(scope: Scope, start: Message) -> bool:
     return scope["path"] == "/" and Headers(raw=start["headers"]).get("content-type", "").startswith("text/html")
 
 
-def _put_nonce(held: list[Message], nonce: str) -> list[Message]:
+def _put_nonce(held: list[Message], nonce: str, base_path: str) -> list[Message]:
     body = b"".join(message.get("body", b"") for message in held[1:])
+    for written, rooted in _ROOTED:
+        body = body.replace(written, rooted.format(base_path).encode(), 1)
     body = _SCRIPT.sub(f'<script nonce="{nonce}"'.encode(), body)
     headers = MutableHeaders(raw=held[0]["headers"])
     if "content-length" in headers and body:

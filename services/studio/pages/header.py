@@ -11,7 +11,7 @@ from audiotune.access.owners import is_owner
 from audiotune.errors import GovernanceError
 from audiotune.governance import Agreement, read_current_agreement
 from services.studio.context import StudioContext
-from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
+from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, COOKIE_OF_PATH, MEMBER_SCOPE_KEY
 from services.studio.theme import build_widget
 
 
@@ -46,7 +46,7 @@ def read_session_cookie(request: gr.Request | Request) -> str:
     """The value of this browser's session cookie; "" for none."""
     plain = request.request if isinstance(request, gr.Request) else request
     cookies = plain.cookies if plain else {}
-    return cookies.get(COOKIE_OF_HOST) or cookies.get(COOKIE) or ""
+    return next((cookies[name] for name in (COOKIE_OF_HOST, COOKIE_OF_PATH, COOKIE) if cookies.get(name)), "")
 
 
 def find_ticket(context: StudioContext, request: gr.Request | Request) -> str:

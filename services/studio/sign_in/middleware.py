@@ -24,7 +24,7 @@ from audiotune.errors import AccessError
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import format_sentence
-from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, MEMBER_SCOPE_KEY
+from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_HOST, COOKIE_OF_PATH, MEMBER_SCOPE_KEY
 
 _OPEN_PATHS = ("/gradio_api/startup-events",)  # Gradio calls it itself when it is launched; the answer holds no data
 _SECURITY_HEADERS = {
@@ -50,7 +50,8 @@ class SignIn(ABC):
     def __init__(self, context: StudioContext, routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> None:
         self._context, self._sessions, self._life_s = context, context.sessions, round(context.settings.session_s)
         self.secure = context.settings.public_url.startswith("https://")
-        self.cookie = COOKIE_OF_HOST if self.secure else COOKIE
+        self.base_path = context.settings.base_path
+        self.cookie = (COOKIE_OF_PATH if self.base_path else COOKIE_OF_HOST) if self.secure else COOKIE
         answers = {AccessError: self._handle_error}
         self._own = Starlette(
             routes=[*routes, Route("/logout", self._handle_sign_out, methods=["GET", "POST"])],
@@ -63,8 +64,8 @@ class SignIn(ABC):
         """The page for somebody who has not signed in."""
 
     async def find_sign_out_url(self, proof: str) -> str:
-        """The address that a browser is sent to after sign-out; `proof` is the session's."""
-        return "/"
+        """The address that a browser is sent to after sign-out; "" for the studio's first page. `proof` is the session's."""
+        return ""
 
     def middleware(self) -> Middleware:
         """The middleware for the server's app."""
@@ -96,21 +97,27 @@ class SignIn(ABC):
 
     def set_session_cookie(self, response: Response, text: str, *, secure: bool) -> None:
         """Sets the cookie of the browser's session."""
-        response.set_cookie(self.cookie, text, self._life_s, path="/", secure=secure, httponly=True, samesite="lax")
+        response.set_cookie(
+            self.cookie, text, self._life_s, path=self.base_path or "/", secure=secure, httponly=True, samesite="lax"
+        )
 
     async def _handle_sign_out(self, request: Request) -> Response:
         """A link shows a page with a button; only the button ends the session. HEAD is a link, too."""
         if request.method != "POST":
-            button = tag("form", tag("button", "Sign out", type="submit"), method="post", action="/logout")
+            button = tag("form", tag("button", "Sign out", type="submit"), method="post", action=f"{self.base_path}/logout")
             return render_page("Sign out?", "You stay signed in until you press the button.", button)
         session = self._sessions.end(request.cookies.get(self.cookie, ""))
-        url = await self.find_sign_out_url(session.id_token) if session else "/"
-        response: Response = RedirectResponse("/", 303, _SECURITY_HEADERS)
-        if url != "/":  # a form must not lead to another site (form-action), not even by a redirect
+        url = await self.find_sign_out_url(session.id_token) if session else ""
+        response: Response = self.redirect_to_start()
+        if url:  # a form must not lead to another site (form-action), not even by a redirect
             onward = tag("p", tag("a", "Sign out there, too", href=url))
             response = render_page("You have signed out", "Your browser goes on to the sign-in provider.", onward, onward_url=url)
-        response.delete_cookie(self.cookie, path="/", secure=self.secure, httponly=True, samesite="lax")
+        response.delete_cookie(self.cookie, path=self.base_path or "/", secure=self.secure, httponly=True, samesite="lax")
         return response
+
+    def redirect_to_start(self) -> RedirectResponse:
+        """Sends the browser to the studio's first page after a sign-in, never to an address that the request names."""
+        return RedirectResponse(f"{self.base_path}/", 303, _SECURITY_HEADERS)
 
     async def _handle_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AccessError)
@@ -129,8 +136,3 @@ def render_page(title: str, words: str, *more: Markup, status: int = 200, onward
         tag("meta", http_equiv="refresh", content=f"0; url={onward_url}") if onward_url else Markup(),
     )
     return HTMLResponse(f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>", status, _SECURITY_HEADERS)
-
-
-def redirect_to_start() -> RedirectResponse:
-    """Sends the browser to the studio's first page after a sign-in, never to an address that the request names."""
-    return RedirectResponse("/", 303, _SECURITY_HEADERS)

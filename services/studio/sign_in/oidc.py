@@ -39,7 +39,7 @@ class OidcProvider:
 
     def __init__(self, settings: StudioSettings) -> None:
         self._settings, self._issuer = settings, settings.oidc_issuer
-        self._callback_url = f"{settings.public_url.rstrip('/')}/oidc/back"
+        self._callback_url = f"{settings.base_url}/oidc/back"
         self._client = OAuth().register(
             "provider",
             client_id=settings.oidc_client_id,
@@ -96,7 +96,7 @@ class OidcProvider:
             if not metadata.get("end_session_endpoint"):
                 return ""
             logout = await self._client.create_logout_url(
-                post_logout_redirect_uri=f"{self._settings.public_url.rstrip('/')}/",
+                post_logout_redirect_uri=f"{self._settings.base_url}/",
                 id_token_hint=id_token,
                 client_id=self._settings.oidc_client_id,
             )

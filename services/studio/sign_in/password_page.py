@@ -20,7 +20,7 @@ from services.studio.markup import format_sentence
 from services.studio.sign_in.credentials import PasswordChecker, SignInUnavailableError
 from services.studio.sign_in.hashing_threads import SignInBusyError
 from services.studio.sign_in.known_devices import DEVICE_COOKIE, DEVICE_COOKIE_S, make_device_cookie, read_device_cookie
-from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
+from services.studio.sign_in.middleware import SignIn, render_page
 
 _LONGEST_FORM = 16_384  # bytes; enough for a name and a password in any encoding
 _SIGN_IN_WORDS = "Sign in with your member's id and password. An owner of the group makes accounts."
@@ -37,11 +37,11 @@ class PasswordSignIn(SignIn):
         super().__init__(context, [Route("/login", self._handle_login, methods=["GET", "POST"])])
 
     def render_sign_in(self) -> Response:
-        return render_page("Audio Tune", _SIGN_IN_WORDS, _render_form())
+        return self._render_form_page(_SIGN_IN_WORDS)
 
     async def _handle_login(self, request: Request) -> Response:
         if request.method != "POST":
-            return redirect_to_start()
+            return self.redirect_to_start()
         wants_page = "text/html" in request.headers.get("accept", "")
         form = await _read_form(request)
         name, address = form.get("username", "").strip(), request.client.host if request.client else ""
@@ -50,14 +50,14 @@ class PasswordSignIn(SignIn):
         try:
             found = await self._checker.check(name, form.get("password", ""), address, device)
         except SignInBusyError as e:
-            response = _refuse(format_sentence(e), wants_page=wants_page, status=429)
+            response = self._refuse(format_sentence(e), wants_page=wants_page, status=429)
             response.headers["Retry-After"] = str(e.retry_after_s)
             return response
         except SignInUnavailableError as e:
-            return _refuse(format_sentence(e), wants_page=wants_page, status=503)
+            return self._refuse(format_sentence(e), wants_page=wants_page, status=503)
         if found is None:
-            return _refuse(_WRONG, wants_page=wants_page, status=400)
-        response = redirect_to_start() if wants_page else JSONResponse({"success": True})
+            return self._refuse(_WRONG, wants_page=wants_page, status=400)
+        response = self.redirect_to_start() if wants_page else JSONResponse({"success": True})
         session = self._sessions.begin(found.account.member, found.account.password, ticket=found.ticket)
         secure = self.secure or _is_https(request)
         self.set_session_cookie(response, session, secure=secure)
@@ -65,12 +65,18 @@ class PasswordSignIn(SignIn):
             DEVICE_COOKIE,
             make_device_cookie(found.account),
             DEVICE_COOKIE_S,
-            path="/login",
+            path=f"{self.base_path}/login",
             secure=secure,
             httponly=True,
             samesite="strict",
         )
         return response
+
+    def _refuse(self, words: str, *, wants_page: bool, status: int) -> Response:
+        return self._render_form_page(words, status) if wants_page else JSONResponse({"detail": words}, status)
+
+    def _render_form_page(self, words: str, status: int = 200) -> Response:
+        return render_page("Audio Tune", words, _render_form(f"{self.base_path}/login"), status=status)
 
     def _read_device(self, name: str, cookie: str) -> str:
         """The device, when this browser signed in to the account before; "" otherwise."""
@@ -78,12 +84,6 @@ class PasswordSignIn(SignIn):
             return read_device_cookie(accounts.read_account(self._context.store, name), cookie)
         except AudioTuneError:
             return ""
-
-
-def _refuse(words: str, *, wants_page: bool, status: int) -> Response:
-    if wants_page:
-        return render_page("Audio Tune", words, _render_form(), status=status)
-    return JSONResponse({"detail": words}, status)
 
 
 async def _read_form(request: Request) -> dict[str, str]:
@@ -104,9 +104,9 @@ def _is_https(request: Request) -> bool:
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip())
 
 
-def _render_form() -> Markup:
+def _render_form(action: str) -> Markup:
     rows = [
         tag("label", "Member", tag("input", name_="username", autocomplete="username", autocapitalize="none", required=True)),
         tag("label", "Password", tag("input", name_="password", type="password", autocomplete="current-password", required=True)),
     ]
-    return tag("form", *rows, tag("button", "Sign in", type="submit"), method="post", action="/login")
+    return tag("form", *rows, tag("button", "Sign in", type="submit"), method="post", action=action)

@@ -18,7 +18,7 @@ from audiotune.access import identities
 from audiotune.errors import AccessError
 from audiotune.reporting.html import tag
 from services.studio.context import StudioContext
-from services.studio.sign_in.middleware import SignIn, redirect_to_start, render_page
+from services.studio.sign_in.middleware import SignIn, render_page
 from services.studio.sign_in.oidc import OidcProvider
 
 _BEGIN_S = 600
@@ -28,16 +28,16 @@ class ProviderSignIn(SignIn):
     """Sends a visitor to the provider and begins a session for the person who comes back."""
 
     own_paths = ("/oidc/",)
-    retry_link = tag("a", "Try again", href="/oidc/begin?other=1")
 
     def __init__(self, context: StudioContext, provider: OidcProvider) -> None:
-        self._provider = provider
+        self._provider, base_path = provider, context.settings.base_path
+        self.retry_link = tag("a", "Try again", href=f"{base_path}/oidc/begin?other=1")
         # State, nonce and verifier travel in a signed cookie: the server keeps nothing for sign-ins that are never finished.
         memory = Middleware(
             SessionMiddleware,
             secret_key=secrets.token_urlsafe(32),
             session_cookie="audio-tune-sign-in",
-            path="/oidc",
+            path=f"{base_path}/oidc",
             max_age=_BEGIN_S,
             same_site="lax",
             https_only=context.settings.public_url.startswith("https://"),
@@ -47,10 +47,10 @@ class ProviderSignIn(SignIn):
 
     def render_sign_in(self) -> Response:
         words = f"Sign in with {self._context.settings.oidc_name} to come in."
-        return render_page("Audio Tune", words, tag("a", "Sign in", href="/oidc/begin"))
+        return render_page("Audio Tune", words, tag("a", "Sign in", href=f"{self.base_path}/oidc/begin"))
 
     async def find_sign_out_url(self, proof: str) -> str:
-        return await self._provider.build_sign_out_url(proof) or "/"
+        return await self._provider.build_sign_out_url(proof)
 
     async def _start_sign_in(self, request: Request) -> Response:
         request.session.clear()
@@ -64,7 +64,7 @@ class ProviderSignIn(SignIn):
         identity = self._provider.read_identity(claims)
         member = await run_in_threadpool(self._find_member, identity)
         ticket = await run_in_threadpool(self._context.access.vouch_for, member, id_token)
-        response = redirect_to_start()
+        response = self.redirect_to_start()
         self.set_session_cookie(response, self._sessions.begin(member, identity, id_token, ticket), secure=self.secure)
         return response
 

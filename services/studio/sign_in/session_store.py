@@ -21,6 +21,7 @@ from audiotune.store.port import Store
 MEMBER_SCOPE_KEY = "audiotune.member"  # key in a request's scope: the signed-in member
 COOKIE = "audio-tune-session"
 COOKIE_OF_HOST = "__Host-audio-tune"  # over https: browsers bind it to this host's name
+COOKIE_OF_PATH = "__Secure-audio-tune"  # over https below a path: other servers of the same name are not sent it
 RECHECK_S = 2.0
 _MOST = 10_000
 _MOST_OF_ONE = 50  # of one member: who signs in again and again ends their own oldest session, nobody else's

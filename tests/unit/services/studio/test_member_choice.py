@@ -49,7 +49,14 @@ def test_the_signed_in_member_of_a_request(request_: Any, who: str | None) -> No
 
 
 @pytest.mark.parametrize(
-    ("cookie", "text"), [("", ""), ("audio-tune-session=x1", "x1"), ("__Host-audio-tune=x2", "x2"), ("other=x3", "")]
+    ("cookie", "text"),
+    [
+        ("", ""),
+        ("audio-tune-session=x1", "x1"),
+        ("__Host-audio-tune=x2", "x2"),
+        ("other=x3", ""),
+        ("__Secure-audio-tune=x4", "x4"),
+    ],
 )
 def test_the_session_of_a_request(cookie: str, text: str) -> None:
     assert read_session_cookie(event("ben", cookie)) == text

@@ -19,7 +19,7 @@ from audiotune.domain.generation import AppliedAdapter, GenerationRecord
 from services.generation.http.responses import SOUND_HEADERS, headers_from_record
 from services.generation.http.sound_answers import describe_file
 from services.generation.settings import GenerationSettings
-from tests.fakes.in_process_service import URL, InProcessService
+from tests.fakes.in_process_service import ASK, URL, InProcessService, until
 
 PAGE = "https://band.example"
 PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, prefer"}
@@ -221,3 +221,18 @@ def test_the_documentation_page_loads_nothing_from_elsewhere(bench: InProcessSer
         assert "//" not in name
         assert bench.client.get(f"/{name}").status_code == 200, name
     assert "//" not in bench.client.get("/redoc", follow_redirects=False).headers["location"]
+
+
+def test_below_a_path_every_address_is_below_it(tmp_path: Path) -> None:
+    with InProcessService(tmp_path, root_path="tune/") as bench:
+        for asked in ("/tune/v1/jobs/job-0001", "/v1/jobs/job-0001"):  # the proxy leaves the path, or takes it off
+            answer = bench.client.put(asked, json=ASK)
+            assert answer.headers["location"] == answer.json()["url"] == "/tune/v1/jobs/job-0001"
+        until(lambda: bench.client.get("/tune/v1/jobs/job-0001").json()["state"] == "done")
+        sound = bench.client.get("/tune/v1/jobs/job-0001").json()["sounds"][0]["url"]
+        made = bench.client.post("/tune/v1/generations", json=ASK, headers={"Accept": "application/json"})
+        assert made.json()["generations"][0]["url"] == sound
+        assert bench.client.get(sound).status_code == 200
+        assert bench.client.get("/tune/openapi.json").json()["servers"] == [{"url": "/tune"}]
+        for page in ("/tune/docs", "/tune/docs-assets/swagger-ui.css", "/tune/v1/health", "/readyz"):
+            assert bench.client.get(page).status_code == 200, page

@@ -15,16 +15,19 @@ from starlette.routing import Route
 
 from services.studio.http.security_headers import SecurityHeaders
 
+HEAD = '<base href="./" /><link rel="manifest" href="/manifest.json" />'  # as Gradio's page has them
 PAGE = "<html><script>a</script><script type=module src=x></script><scripted></scripted></html>"
 
 
 async def _page(request: Request) -> Response:
+    if "head" in request.query_params:
+        return HTMLResponse(HEAD + PAGE)
     if "parts" in request.query_params:
         return StreamingResponse(iter([PAGE[:9], PAGE[9:]]), media_type="text/html")
     return HTMLResponse(PAGE)
 
 
-def ask(path: str, tmp_path: Path) -> httpx.Response:
+def ask(path: str, tmp_path: Path, base_path: str = "") -> httpx.Response:
     (tmp_path / "x.html").write_text(PAGE)
 
     async def own(request: Request) -> Response:
@@ -34,7 +37,7 @@ def ask(path: str, tmp_path: Path) -> httpx.Response:
         return FileResponse(tmp_path / "x.html")
 
     routes = [Route("/", _page), Route("/own", own), Route("/gradio_api/file=x.html", file), Route("/assets/a.js", _page)]
-    app = Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+    app = Starlette(routes=routes, middleware=[Middleware(SecurityHeaders, base_path=base_path)])
 
     async def work() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://studio") as client:
@@ -80,3 +83,10 @@ def test_a_file_runs_nothing_even_when_it_is_opened_as_a_page(tmp_path: Path) ->
     file = ask("/gradio_api/file=x.html", tmp_path)
     assert "sandbox;" in file.headers["content-security-policy"]
     assert file.text == PAGE
+
+
+def test_below_a_path_the_pages_addresses_start_there(tmp_path: Path) -> None:
+    assert (
+        '<base href="/studio/" /><link rel="manifest" href="/studio/manifest.json" />' in ask("/?head", tmp_path, "/studio").text
+    )
+    assert '<base href="/" /><link rel="manifest" href="/manifest.json" />' in ask("/?head", tmp_path).text

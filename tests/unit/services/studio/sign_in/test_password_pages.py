@@ -30,7 +30,7 @@ from services.studio.sign_in.credentials import PasswordChecker
 from services.studio.sign_in.known_devices import DEVICE_COOKIE
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
-from services.studio.sign_in.session_store import COOKIE, RECHECK_S, SessionStore, check_password
+from services.studio.sign_in.session_store import COOKIE, COOKIE_OF_PATH, RECHECK_S, SessionStore, check_password
 from tests.fakes.clock import Clock
 from tests.fakes.seeded_store import agreement
 
@@ -376,3 +376,23 @@ def test_an_agreement_that_cannot_be_read_is_said_on_every_page_and_lets_nobody_
     assert damaged in value["notice"]
     assert value["members"] == []
     assert context.find_member("ana", "") == context.find_active_member("ana", "") == ""
+
+
+def test_below_a_path_nothing_of_the_sign_in_is_beside_it(store: FolderStore) -> None:
+    async def work() -> None:
+        studio = Studio(store, public_url="https://band.example/studio/")
+        browser = studio.browser("https://band.example")
+        assert 'action="/studio/login"' in (await browser.get("/")).text
+        answer = await browser.post("/login", data={"username": "ana", "password": FIRST}, headers={"Accept": "text/html"})
+        assert answer.headers["location"] == "/studio/"
+        kept = [cookie.partition("=")[0] for cookie in answer.headers.get_list("set-cookie")]
+        paths = [cookie.lower().partition("path=")[2].partition(";")[0] for cookie in answer.headers.get_list("set-cookie")]
+        assert list(zip(kept, paths, strict=True)) == [(COOKIE_OF_PATH, "/studio"), (DEVICE_COOKIE, "/studio/login")]
+        assert (await browser.get("/login")).headers["location"] == "/studio/"
+        assert 'action="/studio/logout"' in (await browser.get("/logout")).text
+        cookie = answer.cookies[COOKIE_OF_PATH]
+        gone = await browser.post("/logout", headers={"Cookie": f"{COOKIE_OF_PATH}={cookie}"})
+        assert gone.headers["location"] == "/studio/"
+        assert "Path=/studio;" in gone.headers["set-cookie"]
+
+    asyncio.run(work())

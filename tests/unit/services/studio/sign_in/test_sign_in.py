@@ -433,7 +433,9 @@ def test_what_the_provider_says_is_no_markup(store: FolderStore, provider: FakeP
         ({"oidc_client_id": ""}, "OIDC_CLIENT_ID"),
         ({"public_url": ""}, "PUBLIC_URL"),
         ({"public_url": "http://studio.band.example"}, "https"),
-        ({"public_url": "https://band.example/studio"}, "no path"),
+        ({"public_url": "https://band.example/studio", "root_path": "/other"}, "leave one of them out"),
+        ({"public_url": "https://band.example/login"}, "the server's own paths"),
+        ({"root_path": "https://band.example"}, "as in /studio"),
         ({"oidc_issuer": "http://idp.example"}, "https"),
         ({"oidc_scopes": "email"}, "openid"),
     ],
@@ -443,6 +445,22 @@ def test_settings_that_do_not_fit_are_named(more: dict[str, Any], words: str) ->
     assert load_studio_settings({}, **whole).oidc_issuer
     with pytest.raises(SettingsError, match=words):
         load_studio_settings({}, **{**whole, **more})
+
+
+@pytest.mark.parametrize(("public_url", "root_path"), [("https://band.example/studio/", ""), ("https://band.example", "studio")])
+def test_below_a_path_the_provider_sends_members_back_below_it(
+    store: FolderStore, provider: FakeProvider, public_url: str, root_path: str
+) -> None:
+    async def work() -> None:
+        browser = Browser(store, provider, public_url=public_url, root_path=root_path)
+        assert 'href="/studio/oidc/begin"' in (await browser.get("/")).text
+        begun = await browser.get("/oidc/begin")
+        asked = parse_qs(urlparse(begun.headers["location"]).query)
+        assert asked["redirect_uri"] == ["https://band.example/studio/oidc/back"]
+        assert "path=/studio/oidc" in begun.headers["set-cookie"].lower()
+        assert 'href="/studio/oidc/begin?other=1"' in (await browser.get("/oidc/back?code=x&state=y")).text
+
+    run_async(work())
 
 
 def test_a_certificate_authority_that_is_none_is_named(tmp_path: Path) -> None:
