@@ -38,6 +38,18 @@ class StoreConformance:
         store.put("key", b"new and longer")
         assert store.get("key") == b"new and longer"
 
+    def test_a_file_is_put_and_downloaded(self, store: Store, tmp_path: Path) -> None:
+        large, copy = tmp_path / "large", tmp_path / "copy"
+        large.write_bytes(os.urandom(17 << 20))  # more than one part of an upload
+        store.upload("folder/large.bin", large)
+        store.download("folder/large.bin", copy)
+        assert copy.read_bytes() == large.read_bytes()
+        large.write_bytes(b"another content")
+        store.upload("folder/large.bin", large)
+        assert store.get("folder/large.bin") == b"another content"
+        with pytest.raises(NotInStoreError, match="nothing/here"):
+            store.download("nothing/here", copy)
+
     def test_empty_content_is_content(self, store: Store) -> None:
         store.put("empty", b"")
         assert store.get("empty") == b""

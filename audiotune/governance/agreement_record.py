@@ -25,7 +25,7 @@ ProposalKind = Literal[
     "agreement", "champion", "publish_release", "foreign_recording", "take_in", "exclude", "split_income", "other"
 ]
 PROPOSAL_KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
-_LATER_FIELDS = ("decisions", "withdrawal_grace_days")  # than the first agreements
+_LATER_FIELDS = ("decisions", "withdrawal_grace_days", "answer_within_days")  # than the first agreements
 HIGHEST_VERSION = 999_999_999  # nine digits: a date as in 20260501 is a number that people choose
 
 
@@ -69,6 +69,7 @@ class Agreement(FrozenModel):
         weights_licence: licence of the releases.
         allowed_uses: the only uses of recordings; a member's consent cannot add one.
         base_model_notices: base model name -> notice that a release on this base must carry.
+        answer_within_days: how long a recording waits for those who ask for each one; then it is deleted.
         decisions: kind of proposal -> how it is decided. What is named here happens only by an accepted proposal.
         withdrawal_grace_days: for how long what a member takes back may still be used; 0: it ends at once.
     """
@@ -83,6 +84,7 @@ class Agreement(FrozenModel):
     base_model_notices: dict[str, str] = {}
     decisions: dict[ProposalKind, DecisionRule] = {}
     withdrawal_grace_days: float = Field(default=0, ge=0, le=366)
+    answer_within_days: float = Field(default=14, gt=0, le=366)
 
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Agreement:

@@ -20,6 +20,7 @@ from audiotune.governance.ledger.events import MemberSignature, Via, event_key
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.record_events import MOST_RECORDS, ConsentsRecorded
 from audiotune.governance.ledger.state import GovernanceState
+from audiotune.governance.waiting_record import ASKED, NAMED, SOUNDS_ALIKE
 from audiotune.store.port import Store
 
 __all__ = [
@@ -96,6 +97,8 @@ def record_standing_consents(
 ) -> list[Consent]:
     """Records the standing consent of members who have no record for this recording yet. Returns the new records.
 
+    Of a member who asks for each recording it is recorded that they were named: they are asked whenever it comes in.
+
     Args:
         sounds_like: earlier recordings that sound the same, in whole or in part, and whom their manifests name. Who is heard there and
             is not named here gets a record that agrees to `store` alone: the other gates are closed until they agree, or an
@@ -106,7 +109,7 @@ def record_standing_consents(
     added: list[Consent] = []
 
     def draft_event(state: GovernanceState) -> EventDraft | None:
-        added[:] = _build_standing_consents(find_consents(state, [recording, *earlier]), agreement, recording, named, earlier)
+        added[:] = build_standing_consents(find_consents(state, [recording, *earlier]), agreement, recording, named, earlier)
         return EventDraft("consents_recorded", ConsentsRecorded(records=tuple(added))) if added else None
 
     if not is_digest(recording):
@@ -115,21 +118,25 @@ def record_standing_consents(
     return added
 
 
-def _build_standing_consents(
+def build_standing_consents(
     recorded: Consents,
     agreement: Agreement,
     recording: Digest,
     named: tuple[str, ...],
     earlier: Mapping[Digest, Iterable[str]],
+    unanswered: str = NAMED,
 ) -> list[Consent]:
+    """The records that `record_standing_consents` makes. `unanswered`: basis of those of members who ask for each recording."""
     heard = list_heard(recorded, earlier)
     added = []
     for contributor in dict.fromkeys((*named, *(who for people in heard.values() for who in people))):
         member, is_named = agreement.find_member(contributor), contributor in named
-        if (recording, contributor) in recorded or (is_named and (member is None or not member.consents_to)):
+        if (recording, contributor) in recorded or (is_named and member is None):
             continue
         uses: tuple[Use, ...] = member.consents_to if is_named and member else ("store",)
-        words = f"agreement version {agreement.version}, standing consent" if is_named else "not named, but it sounds the same"
+        words = f"agreement version {agreement.version}, standing consent" if is_named else SOUNDS_ALIKE
+        if is_named and "store" not in uses:
+            uses, words = (), unanswered
         follows = tuple(like for like, people in heard.items() if contributor in people)
         added.append(
             Consent(
@@ -175,7 +182,8 @@ def _build_decision(
             continue
         agrees = is_heard and member is not None and (record is None or record.heard)
         uses = member.consents_to if agrees and member else ()
+        words = basis if uses or not is_heard else f"{ASKED}: {basis}"
         added.append(
-            Consent(recording=recording, contributor=who, uses=uses, basis=basis, agreement=agreement.digest, heard=is_heard)
+            Consent(recording=recording, contributor=who, uses=uses, basis=words, agreement=agreement.digest, heard=is_heard)
         )
     return added

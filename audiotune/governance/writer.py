@@ -9,6 +9,8 @@ from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, publish_agreement
 from audiotune.governance.consent import Consent, record_standing_consents
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
+from audiotune.governance.waiting import hold_recording
+from audiotune.governance.waiting_upkeep import UpkeepReport, end_due_waiting
 from audiotune.store.port import Store
 
 Likenesses = Mapping[Digest, Iterable[str]]  # recordings that sound the same, and whom their manifests name
@@ -27,6 +29,16 @@ class GovernanceWriter(Protocol):
         """As `consent.record_standing_consents`. Raises AgreementError where this agreement is no longer in force."""
         ...
 
+    def hold_recording(
+        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sound: str = "", uploaded_by: str = ""
+    ) -> tuple[str, ...]:
+        """As `waiting.hold_recording`."""
+        ...
+
+    def end_due_waiting(self) -> UpkeepReport:
+        """As `waiting_upkeep.end_due_waiting`."""
+        ...
+
 
 class StoreGovernanceWriter:
     """Writes into the store, with the rights of this process."""
@@ -41,6 +53,14 @@ class StoreGovernanceWriter:
         self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sounds_like: Likenesses | None = None
     ) -> list[Consent]:
         return record_standing_consents(self._store, agreement, recording, contributors, sounds_like)
+
+    def hold_recording(
+        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sound: str = "", uploaded_by: str = ""
+    ) -> tuple[str, ...]:
+        return hold_recording(self._store, agreement, recording, contributors, sound, uploaded_by)
+
+    def end_due_waiting(self) -> UpkeepReport:
+        return end_due_waiting(self._store)
 
 
 class ServiceGovernanceWriter:
@@ -63,6 +83,15 @@ class ServiceGovernanceWriter:
             sounds_like={like: list(people) for like, people in (sounds_like or {}).items()},
         )
         return [Consent.model_validate(record) for record in records]
+
+    def hold_recording(
+        self, agreement: Agreement, recording: Digest, contributors: Iterable[str], sound: str = "", uploaded_by: str = ""
+    ) -> tuple[str, ...]:
+        fields = {"recording": recording, "contributors": list(contributors), "sound": sound, "uploaded_by": uploaded_by}
+        return tuple(self._service.call("hold_recording", agreement=agreement.digest, **fields))
+
+    def end_due_waiting(self) -> UpkeepReport:
+        return UpkeepReport(**self._service.call("end_due_waiting"))
 
 
 def open_governance_writer(store: Store) -> GovernanceWriter:

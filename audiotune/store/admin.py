@@ -42,6 +42,10 @@ def build_policy(user: User, bucket: str, prefix: str = "") -> Policy:
             statements.append(_build_statement("Deny", actions, [root + pattern for pattern in _write_patterns(denied)]))
     if not any(row.allows(user, "erase") for row in PREFIXES):
         statements.append(_build_statement("Deny", ["s3:DeleteObjectVersion"], [f"{root}*"]))
+    elif kept := [row for row in PREFIXES if row.allows(user, "delete") and not row.allows(user, "erase")]:
+        statements.append(
+            _build_statement("Deny", ["s3:DeleteObjectVersion"], [root + pattern for pattern in _write_patterns(kept)])
+        )
     with_version = {"StringLike": {"s3:versionid": ["?*"]}}
     statements.append(_build_statement("Deny", ["s3:PutObject"], [f"{root}*"], with_version))
     return {"Version": "2012-10-17", "Statement": statements}

@@ -250,6 +250,13 @@ INBOX = Prefix(
     {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE},
     changes=True,
 )
+WAITING = Prefix(
+    "waiting/",
+    "recordings that wait for somebody's word, for asking alone; deleted in all versions at a no, or without an answer",
+    "studio, ingest",
+    "studio, ingest",
+    {**_PREPARED, "governance": _ERASABLE, "erasure": _ERASABLE},
+)
 SOUND_HISTORY = Prefix(
     "history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE}
 )

@@ -66,6 +66,17 @@ class FolderStore:
             self._checked.add(key)
         return path
 
+    def upload(self, key: str, path: Path) -> None:
+        self._move_into_place(self._write_temporary_file(path, key), self._resolve_path(key), key, only_new=False)
+
+    def download(self, key: str, path: Path) -> None:
+        try:
+            shutil.copyfile(self._resolve_path(key), path)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise build_missing_error(key, self.url) from None
+        except OSError as e:
+            raise _build_store_error(e, key) from e
+
     def exists(self, key: str) -> bool:
         return self._resolve_path(key).is_file()
 

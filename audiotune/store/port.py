@@ -56,6 +56,12 @@ class Store(Protocol):
         Raises NotInStoreError, DamagedBlobError.
         """
 
+    def upload(self, key: str, path: Path) -> None:
+        """Writes a file's content, whole or not at all."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Writes the key's content into a file of the caller's; no cache keeps it. Raises NotInStoreError."""
+
     def exists(self, key: str) -> bool: ...
 
     def size(self, key: str) -> int:

@@ -118,6 +118,14 @@ class S3Store:
         self._checked.add(key)
         return path
 
+    def upload(self, key: str, path: Path) -> None:
+        with self._translate_errors(key):
+            self._s3.upload_file(str(path), self._bucket, self._object_key(key), Config=_TRANSFER)
+
+    def download(self, key: str, path: Path) -> None:
+        with path.open("wb") as out, self._translate_errors(key):
+            self._s3.download_fileobj(self._bucket, self._object_key(key), out, Config=_TRANSFER)
+
     def _find_cache_path(self, key: str) -> Path:
         """Blobs of all stores share a folder of the cache: their names are their hashes. Other keys can change, so the ETag counts."""
         if digest_from_key(check_key(key)):

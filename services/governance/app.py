@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,19 +29,25 @@ from services.governance.settings import GovernanceSettings
 LOG = logging.getLogger("audiotune.governance")
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _STATUS: tuple[tuple[type[AudioTuneError], int], ...] = ((ForbiddenError, 403), (AccessError, 401), (StoreError, 503))
+UPKEEP_S = 600.0
 _REFUSED_BODY = "the request does not fit"
 
 
 class GovernanceService:
-    """Checks the caller, then the body, then does the work in a thread."""
+    """Checks the caller, then the body, then does the work in a thread. Beside it, ends what waits too long.
 
-    def __init__(self, store: Store, settings: GovernanceSettings) -> None:
+    Args:
+        upkeep_s: seconds between looks for recordings that wait no more, and whose bytes are to be deleted.
+    """
+
+    def __init__(self, store: Store, settings: GovernanceSettings, upkeep_s: float = UPKEEP_S) -> None:
         self._store, self._settings, self._writers = store, settings, GuardedWriters(store, settings)
         load_signing_keys()  # raises SettingsError now, and not at the first event
         self._keys: dict[Caller, bytes] = {
             "studio": settings.studio_key.get_secret_value().encode(),
             "ingest": settings.ingest_key.get_secret_value().encode(),
         }
+        self._upkeep_s = upkeep_s
         self._hashing = asyncio.Semaphore(settings.passwords_at_once)
 
     def build_app(self) -> Starlette:
@@ -49,7 +56,25 @@ class GovernanceService:
             Route("/health", lambda request: PlainTextResponse("OK")),
             Route("/ready", self._report_readiness),
         ]
-        return Starlette(routes=routes, exception_handlers={AudioTuneError: _render_error})
+        return Starlette(routes=routes, exception_handlers={AudioTuneError: _render_error}, lifespan=self._keep_waiting_in_order)
+
+    @contextlib.asynccontextmanager
+    async def _keep_waiting_in_order(self, app: Starlette) -> AsyncIterator[None]:
+        upkeep = asyncio.create_task(self._repeat_upkeep())
+        yield
+        upkeep.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await upkeep
+
+    async def _repeat_upkeep(self) -> None:
+        while True:
+            try:
+                report = await run_in_threadpool(self._writers.end_due_waiting)
+                for recording, outcome, people in report.ended:
+                    LOG.info("recording %s waits no more: %s %s", recording[:12], outcome, " ".join(people))
+            except AudioTuneError as e:  # the ledger says what is left to do; the next time
+                LOG.warning("upkeep of recordings that wait: %s", e)
+            await asyncio.sleep(self._upkeep_s)
 
     async def _handle_operation(self, request: Request) -> Response:
         caller, name = self._find_caller(request), request.path_params["operation"]

@@ -17,6 +17,7 @@ from audiotune.errors import AgreementError, ForbiddenError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
 from audiotune.governance.ledger.events import MemberSignature
+from audiotune.governance.waiting_upkeep import UpkeepReport
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store.port import Store
 from services.governance.provider import ProviderTokens
@@ -45,6 +46,18 @@ class StandingConsentsBody(RequestBody):
     sounds_like: dict[Digest, Annotated[list[MemberId], Field(max_length=MOST_CONTRIBUTORS)]] = Field(
         {}, max_length=2 * MOST_CONTRIBUTORS
     )
+
+
+class HoldBody(RequestBody):
+    agreement: Digest
+    recording: Digest
+    contributors: list[MemberId] = Field(max_length=MOST_CONTRIBUTORS)
+    sound: str = Field(default="", max_length=300)
+    uploaded_by: MemberId | Literal[""] = ""
+
+
+class NoBody(RequestBody):
+    """Nothing is said."""
 
 
 class SignInBody(RequestBody):
@@ -136,10 +149,23 @@ class GuardedWriters:
 
     def record_standing_consents(self, body: StandingConsentsBody) -> Any:
         """What members in the agreement in force agree to beforehand; the caller cannot add to it, only name more people to ask."""
-        agreement = read_current_agreement(self._store)
-        if agreement is None or agreement.digest != body.agreement:
-            raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
+        agreement = self._require_in_force(body.agreement)
         return self._governance.record_standing_consents(agreement, body.recording, body.contributors, body.sounds_like)
+
+    def hold_recording(self, body: HoldBody) -> Any:
+        """The caller can only name more people to ask, and where the bytes lie that wait."""
+        agreement = self._require_in_force(body.agreement)
+        return self._governance.hold_recording(agreement, body.recording, body.contributors, body.sound, body.uploaded_by)
+
+    def end_due_waiting(self) -> UpkeepReport:
+        """The ledger decides what ends, not the caller."""
+        return self._governance.end_due_waiting()
+
+    def _require_in_force(self, digest: Digest) -> Agreement:
+        agreement = read_current_agreement(self._store)
+        if agreement is None or agreement.digest != digest:
+            raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
+        return agreement
 
     def vouch_for(self, body: VouchBody) -> str:
         """A ticket for whom the provider's token names, whatever the caller says."""
@@ -165,6 +191,8 @@ _EVERYBODY: tuple[Caller, ...] = ("studio", "ingest")  # the studio, too, runs i
 OPERATIONS: dict[str, Operation] = {
     "publish_agreement": Operation(AgreementBody, lambda w, b: w.publish_agreement(b.agreement), _EVERYBODY),
     "record_standing_consents": Operation(StandingConsentsBody, lambda w, b: w.record_standing_consents(b), _EVERYBODY),
+    "hold_recording": Operation(HoldBody, lambda w, b: w.hold_recording(b), _EVERYBODY),
+    "end_due_waiting": Operation(NoBody, lambda w, b: w.end_due_waiting(), _EVERYBODY),
     "verify_password": Operation(SignInBody, lambda w, b: w.access.verify_password(b.member, b.password), hashes=True),
     "vouch_for": Operation(VouchBody, lambda w, b: w.vouch_for(b)),
     "change_password": Operation(

@@ -23,6 +23,10 @@ class FailingStore(FolderStore):
         self._spend("a blob")
         return super().put_blob(source, suffix)
 
+    def upload(self, key: str, path: Path) -> None:
+        self._spend(key)
+        super().upload(key, path)
+
     def _spend(self, where: str) -> None:
         if self._left <= 0:
             raise StoreError(self._words, where=where, cure="free some space and run again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from audiotune.errors import StoreError
 from audiotune.store import FolderStore, StoreEntry
@@ -15,6 +16,10 @@ class LayoutStore(FolderStore):
     def put(self, key: str, data: bytes, *, only_new: bool = False) -> None:
         require_prefix(key)
         super().put(key, data, only_new=only_new)
+
+    def upload(self, key: str, path: Path) -> None:
+        require_prefix(key)
+        super().upload(key, path)
 
     def delete(self, key: str) -> None:
         require_prefix(key)

@@ -63,6 +63,12 @@ class MemoryStore(Store):
     def fetch(self, key: str) -> Path:
         raise StoreError("this store keeps no files", where=key)
 
+    def upload(self, key: str, path: Path) -> None:
+        self.put(key, path.read_bytes())
+
+    def download(self, key: str, path: Path) -> None:
+        path.write_bytes(self.get(key))
+
     def exists(self, key: str) -> bool:
         self._answer()
         return key in self._data

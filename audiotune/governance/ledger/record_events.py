@@ -89,13 +89,14 @@ def _record_consents(state: GovernanceState, event: LedgerEvent, body: ConsentsR
     _refuse_late_import(state, event)
     for record in body.records:
         people = state.consents.get(record.recording, {})
-        state.consents[record.recording] = {**people, record.contributor: _respect_withdrawals(state, event, body, record)}
+        is_own = event.by == record.contributor and not body.decided
+        state.consents[record.recording] = {**people, record.contributor: respect_withdrawals(state, event, record, is_own)}
 
 
-def _respect_withdrawals(state: GovernanceState, event: LedgerEvent, body: ConsentsRecorded, record: Consent) -> Consent:
+def respect_withdrawals(state: GovernanceState, event: LedgerEvent, record: Consent, is_own: bool) -> Consent:
     """A record as it counts: what a member took back, only their own word gives again."""
     taken = state.taken_back.get(record.contributor, {})
-    if event.by == record.contributor and not body.decided:
+    if is_own:
         if record.recording in taken:
             rest = {recording: uses for recording, uses in taken.items() if recording != record.recording}
             state.taken_back[record.contributor] = rest

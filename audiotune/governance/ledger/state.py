@@ -17,6 +17,7 @@ from audiotune.governance.agreement_record import Agreement, Use
 from audiotune.governance.consent_record import Consent
 from audiotune.governance.ledger.events import FIRST
 from audiotune.governance.proposal import Proposal
+from audiotune.governance.waiting_record import WaitingRecording
 from audiotune.governance.withdrawal_record import Withdrawal
 
 
@@ -55,6 +56,7 @@ class GovernanceState:
         proposals: by the number of the event that opened each.
         withdrawals: by the number of the event that recorded each.
         taken_back: member -> recording, or ALL_RECORDINGS -> uses that nobody but the member gives again.
+        waiting: recording -> its waiting for somebody's word, also after it ended.
         in_force: earlier records were taken over, so that this state counts.
         unreadable_agreement: version of the newest earlier agreement where it could not be read; 0 otherwise.
         rejected: (number, reason) of events that broke a rule.
@@ -73,6 +75,7 @@ class GovernanceState:
     proposals: dict[int, Proposal] = field(default_factory=dict)
     withdrawals: dict[int, Withdrawal] = field(default_factory=dict)
     taken_back: dict[str, dict[Digest, tuple[Use, ...]]] = field(default_factory=dict)
+    waiting: dict[Digest, WaitingRecording] = field(default_factory=dict)
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
     def copy(self) -> GovernanceState:

@@ -133,7 +133,7 @@ class TestConsent:
     def test_standing_consent_is_written_once(self, store: FolderStore) -> None:
         group = agreement(Member(id="dee", name="Dee"))
         made = record_standing_consents(store, group, TAKE, ["ana", "dee", "eve"])
-        assert [(one.contributor, one.uses) for one in made] == [("ana", ALL_USES)]
+        assert [(one.contributor, one.uses) for one in made] == [("ana", ALL_USES), ("dee", ())]  # dee is asked
         assert made[0].agreement == group.digest
         assert record_standing_consents(store, group, TAKE, ["ana"]) == []
 

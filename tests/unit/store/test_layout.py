@@ -85,7 +85,10 @@ def test_one_user_writes_what_was_agreed_and_another_erases() -> None:
     for row in governed:
         assert [user for user in USERS if row.allows(user, "put")] == ["governance"], row.path
         assert not [user for user in USERS if row.allows(user, "erase")], row.path
-    assert {user for row in PREFIXES for user in USERS if row.allows(user, "erase")} == {"erasure"}
+    others = {(user, row.path) for row in PREFIXES for user in USERS if row.allows(user, "erase") and user != "erasure"}
+    assert others == {("governance", layout.WAITING.path)}
+    assert not layout.WAITING.allows("governance", "get")
+    assert not layout.WAITING.allows("generation", "list")
     assert not [row.path for row in PREFIXES if row.allows("erasure", "get") or row.allows("erasure", "put")]
 
 

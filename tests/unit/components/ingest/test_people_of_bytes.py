@@ -13,7 +13,8 @@ from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import MOST_CONTRIBUTORS, Recording
 from audiotune.errors import ConsentError, SourceError
 from audiotune.governance import Consent, read_consents, read_current_agreement, record_consent, require_permission
-from audiotune.governance.policy import Gate
+from audiotune.governance.agreement_record import FIRST_USES
+from audiotune.governance.policy import REQUIRED_USES, Gate
 from audiotune.store import FolderStore
 from tests.fakes.foreign_sounds import RATE, wave, write_wav
 from tests.fakes.layout_store import LayoutStore
@@ -107,7 +108,7 @@ def test_what_sounds_like_anothers_take_waits(
     copy = manifest.rows[0]
     assert "Waiting for somebody&#39;s word (1)" in report
     assert f"recording decide {copy.id}" in report
-    behind: list[Gate] = [gate for gate in get_args(Gate) if gate != "ingest"]
+    behind: list[Gate] = [gate for gate, use in REQUIRED_USES.items() if gate != "ingest" and use in FIRST_USES]
     assert not any(passes(store, gate, copy.id, "ana") for gate in behind)
     command = ["--store", str(store.root), "recording", "decide", copy.id, "--heard", "ana", "--because", "a sample pack"]
     assert access([*command, "--by", "eve"]) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from starlette.testclient import TestClient
 
 from audiotune.access import accounts
 from audiotune.errors import SettingsError, StoreError
-from audiotune.governance import publish_agreement, read_consents, read_current_agreement
+from audiotune.governance import Member, publish_agreement, read_consents, read_current_agreement
 from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.member_acts import append_member_event
+from audiotune.governance.waiting import hold_recording
 from audiotune.store import FolderStore
 from services.governance.app import GovernanceService
 from services.governance.operations import OPERATIONS
@@ -61,7 +65,10 @@ def test_an_empty_key_in_the_settings_lets_nobody_in(store: FolderStore) -> None
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_ingest_publishes_and_records_standing_consent_and_nothing_else(store: FolderStore, operation: str) -> None:
     status, told = Caller(store, INGEST_KEY).call(operation)
-    allowed = operation in ("publish_agreement", "record_standing_consents")
+    allowed = operation in ("publish_agreement", "record_standing_consents", "hold_recording")
+    if operation == "end_due_waiting":  # says nothing: the ledger decides
+        assert (status, told) == (200, {"ended": [], "erased": {}, "failed": {}})
+        return
     assert (status, told["error"]) == ((422, "SettingsError") if allowed else (403, "ForbiddenError"))
 
 
@@ -92,7 +99,10 @@ def test_standing_consent_is_what_the_agreement_says_and_withdrawal_stays(store:
     accounts.create_account(store, "ben", PASSWORD, work=1)
     asked = {"agreement": group.digest, "recording": RECORDING, "contributors": ["ana", "ben", "zoe", "mallory"]}
     status, records = ingest.call("record_standing_consents", **asked)
-    assert (status, [record["contributor"] for record in records]) == (200, ["ana", "ben"])
+    assert (status, [record["contributor"] for record in records]) == (
+        200,
+        ["ana", "ben", "zoe"],
+    )  # zoe has left, and stays named
     ticket = studio.call("verify_password", member="ben", password=PASSWORD)[1]["ticket"]
     assert studio.call("record_consent", ticket=ticket, recording=RECORDING, uses=[])[0] == 200
     assert ingest.call("record_standing_consents", **asked) == (200, [])
@@ -172,3 +182,45 @@ def test_an_act_of_a_member_asks_for_their_ticket(store: FolderStore) -> None:
     ]
     assert [status for status, _ in refused] == [401, 403, 422, 422]
     assert open_ledger(store).read_state().number == number
+
+
+def test_people_are_asked_by_programs_and_only_the_ledger_ends_it(store: FolderStore) -> None:
+    group = agreement().model_copy(update={"members": (*agreement().members, Member(id="dov", name="Dov"))})
+    publish_agreement(store, group)
+    key = f"waiting/{RECORDING}/one/sound.wav"
+    store.put(key, b"bytes")
+    ingest = Caller(store, INGEST_KEY)
+    said = {"agreement": group.digest, "recording": RECORDING, "contributors": ["ana", "dov"], "sound": key, "uploaded_by": "ana"}
+    assert ingest.call("hold_recording", **said) == (200, ["dov"])
+    assert (
+        ingest.call("hold_recording", **{**said, "sound": f"waiting/{'0' * 64}/one/sound.wav", "recording": "cd" * 32})[0] == 422
+    )
+    assert ingest.call("hold_recording", **{**said, "agreement": "0" * 64})[1]["error"] == "AgreementError"
+    assert ingest.call("end_due_waiting")[1]["ended"] == []
+    append_member_event(store, "dov", "recording_answered", {"recording": RECORDING})
+    assert ingest.call("end_due_waiting")[1] == {
+        "ended": [[RECORDING, "refused", ["dov"]]], "erased": {RECORDING: 1}, "failed": {},
+    }  # fmt: skip
+    assert not store.exists(key)
+
+
+def test_the_service_deletes_by_itself_what_waits_no_more(store: FolderStore) -> None:
+    group = agreement().model_copy(update={"members": (*agreement().members, Member(id="dov", name="Dov"))})
+    publish_agreement(store, group)
+    key = f"waiting/{RECORDING}/one/sound.wav"
+    store.put(key, b"bytes")
+    hold_recording(store, group, RECORDING, ["dov"], key)
+    append_member_event(store, "dov", "recording_answered", {"recording": RECORDING})
+    keys: Any = {"studio_key": STUDIO_KEY, "ingest_key": INGEST_KEY}
+    with TestClient(GovernanceService(store, GovernanceSettings(**keys), upkeep_s=0.05).build_app()):
+        wait_until(lambda: not store.exists(key))
+        wait_until(lambda: bool(open_ledger(store).read_state().waiting[RECORDING].erased))
+        store.put(key, b"an old copy that came back")  # it is looked for again and again
+        wait_until(lambda: not store.exists(key))
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
