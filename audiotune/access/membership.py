@@ -20,7 +20,11 @@ def find_membership(store: Store, member: str, now: datetime | None = None) -> M
 
     Raises UnreadableAgreementError, StoreError: nobody knows.
     """
-    agreement = _read_cached_agreement(store, now or datetime.now(UTC))
+    return judge_membership(_read_cached_agreement(store, now or datetime.now(UTC)), member)
+
+
+def judge_membership(agreement: Agreement | None, member: str) -> Membership:
+    """As `find_membership`, by the agreement in force."""
     if agreement is None:
         return "member"
     found = agreement.find_member(member)

@@ -167,6 +167,7 @@ class GenerationValues(PodPlacement):
     allowance: QuotaValues = Field(default=QuotaValues(), description="limits for one member")
     webhooks: WebhookValues = Field(default=WebhookValues(), description="addresses that get a message when a job has ended")
     poll_seconds: float = take_setting(Generation, "poll_s")
+    ledger_seconds: float = take_setting(Generation, "ledger_s")
     consent_seconds: float = take_setting(Generation, "consent_s")
     adapters: str = take_setting(Generation, "adapters")
     grace_seconds: float = take_setting(Generation, "grace_s")

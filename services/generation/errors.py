@@ -99,6 +99,18 @@ class NotReadyError(GenerationError):
     """No release is loaded, or the service is stopping."""
 
 
+class WithdrawnError(NotReadyError):
+    """Somebody took back their consent to the release, and it is not known yet, or there is none, what may play instead."""
+
+
+class ReleaseWithdrawnError(GenerationError):
+    """The job names a release that somebody took back their consent to, and no other version of it may play."""
+
+
+class MemberLeftError(GenerationError):
+    """Who asked for it is in the group no more."""
+
+
 class AdapterLookupError(NotReadyError):
     """Registry or store cannot be asked for an adapter now."""
 

@@ -30,8 +30,14 @@ class GenerationSettings(BaseSettings):
         description="releases whose LoRA adapters a request may add to its own, with commas; * is all that are registered, empty is none",
     )
     poll_s: float = Field(default=5.0, gt=0, le=3600, description="seconds between looks at the alias")
+    ledger_s: float = Field(
+        default=0.5, gt=0, le=3600, description="seconds between looks whether the ledger has a new event, as a withdrawal"
+    )
     consent_s: float = Field(
-        default=60.0, gt=0, le=86_400, description="seconds between looks at the consent of everybody who is heard in the release"
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="seconds between looks at the consent of everybody who is heard in the release, also without a new event",
     )
     grace_s: float = Field(
         default=3600.0,

@@ -85,6 +85,9 @@ class FakeModels(ReleaseSource, AdapterSource):
         refused: members who have withdrawn.
         store_away: nobody can be asked for consent.
         questions: how often consent was asked.
+        events: number of the ledger's newest event.
+        tainted: versions that somebody took back their consent to; `older` are the others that may play, newest first.
+        left: members who are in the group no more.
     """
 
     def __init__(self, at: str | None = "1") -> None:
@@ -98,6 +101,7 @@ class FakeModels(ReleaseSource, AdapterSource):
         self.unfit, self.refused = set[str](), set[str]()
         self.candidates: dict[str, str] = {}
         self.store_away, self.questions = False, 0
+        self.events, self.tainted, self.older, self.left = 0, set[str](), list[str](), set[str]()
 
     def version_at(self, name: str, alias: str) -> str | None:
         if alias == "candidate":
@@ -155,8 +159,24 @@ class FakeModels(ReleaseSource, AdapterSource):
             raise StoreError("the store is away")
         if gone := self.refused.intersection(release.lineage.contributors):
             raise ConsentError(f"{', '.join(sorted(gone))} has not agreed to generate")
+        if release.version in self.tainted:
+            raise ConsentError("ana has not agreed to generate")
         if self.withdrawn:
             raise self.withdrawn
+
+    def require_version(self, name: str, version: str) -> None:
+        self.require_consent(a_release(version, name))
+
+    def find_clean_version(self, name: str, refused: str) -> str | None:
+        return next((version for version in self.older if version not in self.tainted), None)
+
+    def find_newest_event(self) -> int:
+        if self.store_away:
+            raise StoreError("the store is away")
+        return self.events
+
+    def find_left(self, members: set[str]) -> set[str]:
+        return members & self.left
 
     def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
         return self.roomy

@@ -41,8 +41,8 @@ class InProcessService:
         self.models, self.tones = models or FakeModels(), Tones()
         self.loaded_releases = LoadedReleases()
         self.engine = Engine(self.settings, self.loaded_releases, self.tones)
-        self.watcher = ReleaseWatcher(self.settings, self.models, self.engine, self.tones)
         job_store, self.adapters = JobStore(self.store), AdapterResolver(self.settings, self.models)
+        self.watcher = ReleaseWatcher(self.settings, self.models, self.engine, self.tones, self.adapters)
         self.worker = JobWorker(
             job_store,
             EngineMaker(self.engine, self.store, self.adapters),

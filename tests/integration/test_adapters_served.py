@@ -190,8 +190,8 @@ def http(group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     settings = GenerationSettings(release="ours", consent_s=0.01, poll_s=0.2, device="cpu")
     models, loaded, store = ReleaseLoader(settings, group.world.store), LoadedReleases(), group.world.store
     engine = Engine(settings, loaded, generate_batch).start()
-    watcher = ReleaseWatcher(settings, models, engine, generate_batch).start()
     authenticator, jobs, adapters = Authenticator(store, members=False), JobStore(store), AdapterResolver(settings, models)
+    watcher = ReleaseWatcher(settings, models, engine, generate_batch, adapters).start()
     worker = JobWorker(jobs, EngineMaker(engine, store, adapters), lease_s=settings.lease_s, describe_failure=describe_failure)
     context = GenerationContext(
         settings, store, engine, authenticator, jobs, adapters, watcher, worker, MemberQuotas(settings, store)

@@ -24,6 +24,7 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_GENERATION_WEBHOOK_HOSTS, value: {{ join "," $values.generation.webhooks.hosts | quote }}}
 {{- end }}
 - {name: AUDIOTUNE_GENERATION_POLL_S, value: {{ $values.generation.pollSeconds | quote }}}
+- {name: AUDIOTUNE_GENERATION_LEDGER_S, value: {{ $values.generation.ledgerSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_CONSENT_S, value: {{ $values.generation.consentSeconds | quote }}}
 - {name: AUDIOTUNE_GENERATION_ADAPTERS, value: {{ $values.generation.adapters | quote }}}
 - {name: AUDIOTUNE_GENERATION_GRACE_S, value: {{ $values.generation.graceSeconds | quote }}}

@@ -25,6 +25,7 @@ from services.generation.errors import (
     RequestError,
     UnfitAdapterError,
     UnknownAdapterError,
+    is_outage,
 )
 from services.generation.settings import GenerationSettings
 
@@ -83,6 +84,7 @@ class _CachedAdapter:
     release: Release
     adapter: Adapter
     agreed_at: float  # on the monotonic clock: when the store last said that everybody agrees
+    news: int = -1  # how much news of the ledger there was then
 
 
 class AdapterResolver:
@@ -94,6 +96,7 @@ class AdapterResolver:
         self._cached_adapters: OrderedDict[tuple[str, str], _CachedAdapter] = OrderedDict()
         self._versions: OrderedDict[tuple[str, str], tuple[float, str | None]] = OrderedDict()
         self._known_names = (float("-inf"), "")
+        self._news = 0
 
     def resolve(self, loaded: LoadedRelease, wishes: Sequence[AdapterRequest]) -> tuple[ChosenAdapter, ...]:
         """The request's adapters, in an order that does not depend on the request's.
@@ -118,6 +121,24 @@ class AdapterResolver:
                 except (RegistryError, StoreError) as e:
                     raise AdapterLookupError(f"the adapters cannot be looked up: {e}", cure="try again in a moment") from e
         return tuple(sorted(chosen, key=lambda one: one.adapter.digest))
+
+    def ask_again(self) -> dict[str, str]:
+        """The ledger has news: asks again about all known adapters, now and when they are next wanted.
+
+        Returns the digests of those that may not be used, each with the reason. Raises StoreError: nobody can say.
+        """
+        refused = {}
+        with self._lock:
+            self._news += 1
+            known = list(self._cached_adapters.values())
+            for cached in known:
+                try:
+                    self._check_consent(cached)
+                except AdapterConsentError as e:
+                    refused[cached.adapter.digest] = e.what
+        if any(cached.news != self._news and cached.adapter.digest not in refused for cached in known):
+            raise StoreError("nobody can say whether everybody agrees to the adapters", cure="look into the store's log")
+        return refused
 
     def list_offered(self) -> list[Release]:
         """Every adapter that may be asked for, newest versions first. Raises RegistryError."""
@@ -170,12 +191,16 @@ class AdapterResolver:
     def _check_consent(self, cached: _CachedAdapter) -> None:
         """As for a release: checked again every `consent_s`; while the store is away, the last answer counts for `grace_s`."""
         now = time.monotonic()
-        if now - cached.agreed_at < self._settings.consent_s:
+        if now - cached.agreed_at < self._settings.consent_s and cached.news == self._news:
             return
         try:
             self._source.require_consent(cached.release)
-            cached.agreed_at = now
+            cached.agreed_at, cached.news = now, self._news
         except GovernanceError as e:
+            if is_outage(e):
+                if now - cached.agreed_at > self._settings.grace_s:
+                    raise AdapterLookupError(f"nobody can say whether everybody agrees: {e}", cure="try again later") from e
+                return
             self._cached_adapters.pop((cached.release.name, cached.release.version), None)
             raise AdapterConsentError(f"{_describe_release(cached.release)} may not be used: {e}", cure="leave it out") from e
         except StoreError:

@@ -16,6 +16,7 @@ from typing import Any
 from audiotune.audio.sound import Sound
 from audiotune.errors import GenerationError
 from services.generation.engine.loaded_releases import LoadedReleases
+from services.generation.engine.refusals import Refusals
 from services.generation.engine.schedule import QueueFullError, QueueLimits, Schedule
 from services.generation.engine.work import EngineWork, LoadedRelease, SoundEntry, WorkSpeed
 from services.generation.errors import BusyError, DeadlineError, MemoryFullError, NotReadyError
@@ -36,7 +37,7 @@ class Engine:
 
     def __init__(self, settings: GenerationSettings, loaded: LoadedReleases, generate: Generate) -> None:
         self.settings, self.loaded_releases, self._generate = settings, loaded, generate
-        self.metrics, self.speed = Metrics(), WorkSpeed()
+        self.metrics, self.speed, self.refusals = Metrics(), WorkSpeed(), Refusals()
         limits = QueueLimits(settings.queue, settings.member_queue, settings.queue_s, settings.batch, settings.batch_s)
         self._schedule = Schedule(limits)
         self._changed = threading.Condition()
@@ -112,6 +113,20 @@ class Engine:
         with self._changed:
             self._schedule.remove(work.rows)
 
+    @property
+    def members(self) -> set[str]:
+        """Everybody whose work waits or is being made."""
+        with self._changed:
+            return {row.member for row in (*self._schedule.list_entries(), *self._at_work)}
+
+    def drop_refused(self) -> None:
+        """Ends all work that may not be made any more; a running batch goes on without it from its next step."""
+        with self._changed:
+            for row in (*self._schedule.list_entries(), *self._at_work):
+                if error := self.refusals.find_refusal(row.work):  # type: ignore[attr-defined]
+                    self._schedule.remove([row])
+                    row.work.fail(error)  # type: ignore[attr-defined]
+
     def predict_wait(self, work: EngineWork) -> tuple[int, float]:
         """(sounds that will be made before it, predicted seconds until it is done); (0, 0) when it is at work or done."""
         with self._changed:
@@ -153,18 +168,31 @@ class Engine:
                     self._at_work, self._left_s = batch, sum(row.cost_s for row in batch)
                     return batch
 
-    def _run_batch(self, rows: list[SoundEntry]) -> None:
-        rows = [row for row in rows if not row.is_gone]
-        if not rows:
-            return
+    def _run_batch(self, rows: list[SoundEntry], *, outer: bool = True) -> None:
         try:
-            loaded = self.loaded_releases.loaded_for(rows[0].work.loaded)
-            _check_same_base(rows[0].work.loaded, loaded, rows)
-            self._count_queued(rows)
-            self._make_batch(loaded, rows)
+            rows = self._drop_gone(rows)
+            if rows:
+                loaded = self._find_loaded(rows)
+                self._count_queued(rows)
+                self._make_batch(loaded, rows, outer=outer)
         except BaseException as e:  # whatever it is, the waiting requests must end with it
             for row in rows:
                 row.work.fail(e)
+
+    def _drop_gone(self, rows: list[SoundEntry]) -> list[SoundEntry]:
+        """Without those that are not wanted any more, or may not be made."""
+        for row in rows:
+            if error := self.refusals.find_refusal(row.work):
+                row.work.fail(error)
+        return [row for row in rows if not row.is_gone]
+
+    def _find_loaded(self, rows: list[SoundEntry]) -> LoadedRelease:
+        """The release that makes these: the one they asked for, or the version that took its place, which their records then name."""
+        loaded = self.loaded_releases.loaded_for(rows[0].work.loaded)
+        _check_same_base(rows[0].work.loaded, loaded, rows)
+        for row in rows:
+            row.work.loaded = loaded
+        return loaded
 
     def _make_batch(self, loaded: LoadedRelease, rows: list[SoundEntry], *, outer: bool = True, whole: bool = True) -> None:
         """One batch. A whole one that does not fit into memory is made in two halves, each of which is tried once."""
@@ -221,15 +249,13 @@ class Engine:
             for row in self._schedule.remove_expired(time.monotonic()):
                 _fail_if_late(row)  # type: ignore[arg-type]
             batch: list[SoundEntry] = self._schedule.take_small_batch(self._left_s, {row.member for row in rows})  # type: ignore[assignment]
+            self._at_work = [*rows, *batch]
         if not batch:
             return 0.0
         began = time.monotonic()
-        self._count_queued(batch)
-        try:
-            self._make_batch(self.loaded_releases.loaded_for(batch[0].work.loaded), batch, outer=False)
-        except Exception as e:
-            for row in batch:
-                row.work.fail(e)
+        self._run_batch(batch, outer=False)
+        with self._changed:
+            self._at_work = rows
         return time.monotonic() - began
 
 

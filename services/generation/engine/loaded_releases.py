@@ -7,7 +7,7 @@ import threading
 import time
 
 from services.generation.engine.work import LoadedRelease
-from services.generation.errors import NotReadyError, UnknownReleaseError
+from services.generation.errors import NotReadyError, UnknownReleaseError, WithdrawnError
 
 NOTHING_YET, _LOADING = "nothing is registered under the alias", "loading"
 
@@ -17,6 +17,7 @@ class LoadedReleases:
 
     Attributes:
         trouble: release name -> why it, or its newest version, is not served; "" as name: why nothing is known at all.
+        withdrawn: release name -> why its version under the alias may not be played, and what is played instead.
         exhausted: the last work found no memory; not ready until a sound was made again.
         fresh_s: how long after the store's last yes a release is served at most, whoever else is stuck.
     """
@@ -26,6 +27,8 @@ class LoadedReleases:
         self._loaded: dict[str, LoadedRelease] = {}
         self.names: tuple[str, ...] = ()
         self.trouble: dict[str, str] = {"": _LOADING}
+        self.withdrawn: dict[str, str] = {}
+        self._sought: dict[str, object] = {}
         self.exhausted = False
         self.fresh_s = math.inf
 
@@ -43,17 +46,18 @@ class LoadedReleases:
     @property
     def waits_for_first(self) -> bool:
         """The registry answers, and nothing was ever registered: nothing is wrong, there is just nothing to serve yet."""
-        return not self.by_name and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
+        return not self.by_name and not self.withdrawn and bool(self.trouble) and set(self.trouble.values()) == {NOTHING_YET}
 
     @property
     def is_loading(self) -> bool:
         """Nothing is served yet, and nothing is known to be wrong."""
-        return not self.by_name and set(self.trouble.values()) <= {_LOADING}
+        return not self.by_name and not self.withdrawn and set(self.trouble.values()) <= {_LOADING}
 
     @property
     def reason(self) -> str:
         """All troubles in one sentence; empty when there is none."""
-        reasons = [f"{name}: {why}" if name and len(self.names) > 1 else why for name, why in self.trouble.items() if why]
+        told = (*self.withdrawn.items(), *self.trouble.items())
+        reasons = [f"{name}: {why}" if name and len(self.names) > 1 else why for name, why in told if why]
         return "; ".join([*reasons, *(["memory is full"] if self.exhausted else [])])
 
     def put(self, loaded: LoadedRelease) -> None:
@@ -64,10 +68,37 @@ class LoadedReleases:
         with self._lock:
             self._loaded.pop(name, None)
 
+    def withdraw(self, loaded: LoadedRelease, why: str) -> None:
+        """Stops a release for good: somebody took back their consent. Another version of its name is sought from now on."""
+        name = loaded.release.name
+        with self._lock:
+            loaded.withdrawn, loaded.agreed_at = why, -math.inf
+            self.withdrawn[name], self._sought[name] = why, object()
+            if self._loaded.get(name) is loaded:
+                del self._loaded[name]
+
+    def list_sought(self) -> dict[str, object]:
+        """The names for which another version is sought, for `end_search`."""
+        with self._lock:
+            return dict(self._sought)
+
+    def end_search(self, sought: dict[str, object]) -> None:
+        """These searches have ended; one that began meanwhile goes on."""
+        with self._lock:
+            self._sought = {name: search for name, search in self._sought.items() if sought.get(name) is not search}
+
+    def is_sought(self, name: str | None = None) -> bool:
+        """Whether the release of that name, or the default one, is not served at this moment, but may be at the next."""
+        with self._lock:
+            if name:
+                return name in self._sought and name not in self._loaded
+            return bool(self._sought) and not any(one in self._loaded for one in self.names)
+
     def get(self, name: str | None = None) -> LoadedRelease:
         """The release of that name, or the default one.
 
         Raises:
+            WithdrawnError: somebody took back their consent to it, and nothing else may play; with the reason.
             NotReadyError: it is not served now; with the reason.
             UnknownReleaseError: none of this name is served here.
         """
@@ -77,6 +108,9 @@ class LoadedReleases:
             bound = f"one of {', '.join(served)}"
             raise UnknownReleaseError(f"release {name[:80]!r} is not served", where="release", cure=bound)
         if found is None or not self._is_fresh(found):
+            withdrawn = self.withdrawn.get(name or "") or ("" if name else "; ".join(self.withdrawn.values()))
+            if withdrawn:
+                raise WithdrawnError(f"no release is served: {withdrawn}", cure="a release without them must be trained")
             why = self.trouble.get(name or "") or self.reason or "nobody can be asked whether everybody agrees"
             raise NotReadyError(f"no release is served: {why}", cure="see /v1/health")
         return found

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from audiotune import governance
+from audiotune.access.membership import judge_membership
 from audiotune.domain.lineage import LineageChecker
 from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError, GenerationError, ModelError, RegistryError
+from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.ledger.state import GovernanceState
 from audiotune.registry import releases
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.cache_folder import choose_cache_folder
@@ -20,7 +23,7 @@ from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterSource
 from services.generation.engine.release_watcher import ReleaseSource
 from services.generation.engine.work import LoadedRelease
-from services.generation.errors import is_refusal
+from services.generation.errors import is_outage, is_refusal
 from services.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
@@ -65,6 +68,37 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         """Asks everybody whom the dataset's manifest names. Raises LineageError when the registry names others."""
         self._lineages.require(release)
         governance.require_permission(self._store, "generate", release.lineage.recordings)
+
+    def require_version(self, name: str, version: str) -> None:
+        self.require_consent(releases.read_release(name, version))
+
+    def find_clean_version(self, name: str, refused: str) -> str | None:
+        state = open_ledger(self._store).read_state()
+        found = (release for release in releases.list_releases(name) if release.version != refused)
+        return next((release.version for release in found if self._may_replace(state, release)), None)
+
+    def _may_replace(self, state: GovernanceState, release: Release) -> bool:
+        """Whether it may play although no alias points to it: evaluated well, decided where that is asked for, and agreed to."""
+        change = {"release": release.name, "version": release.version}
+        accepted = (one.change for one in state.proposals.values() if (one.kind, one.outcome) == ("champion", "accepted"))
+        needs_decision = state.agreement is not None and "champion" in state.agreement.decisions
+        if not release.evaluation.passed or (needs_decision and change not in accepted):
+            return False
+        try:
+            self.require_consent(release)
+            governance.require_permission(self._store, "champion", release.lineage.recordings)
+        except AudioTuneError as e:
+            if is_outage(e):
+                raise
+            return False
+        return True
+
+    def find_newest_event(self) -> int:
+        return open_ledger(self._store).read_state().number
+
+    def find_left(self, members: set[str]) -> set[str]:
+        agreement = governance.read_current_agreement(self._store) if members else None
+        return {member for member in members if agreement and judge_membership(agreement, member) != "member"}
 
     def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
         """The new version is taken to be as large as the old one: a release keeps its architecture."""

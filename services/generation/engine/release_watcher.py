@@ -1,7 +1,8 @@
 """Follows the registry: a new version is loaded beside the old one, tested, and put in its place between two batches.
 
 A broken version leaves the old one in place. While the registry or the store is away, loaded releases are served on; a service
-that starts then takes the last good release from this machine's cache. A release stops when a contributor withdraws their consent.
+that starts then takes the last good release from this machine's cache. A release stops when a contributor withdraws their consent. Then the
+newest version of its name that is clean takes its place: also in the services that start later, whatever the alias says.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from audiotune.domain.release import Release
-from audiotune.errors import AudioTuneError, GenerationError, RegistryError, StoreError
-from services.generation.engine.consent_watch import ConsentWatch
+from audiotune.errors import AudioTuneError, ConsentError, GenerationError, RegistryError, StoreError
+from services.generation.engine.adapters import AdapterResolver
+from services.generation.engine.consent_watch import ConsentWatch, describe_withdrawal
 from services.generation.engine.engine import Engine, Generate
 from services.generation.engine.loaded_releases import NOTHING_YET
-from services.generation.engine.work import LoadedRelease
+from services.generation.engine.work import ANYONE, LoadedRelease
 from services.generation.errors import describe_error, is_outage
 from services.generation.settings import GenerationSettings
 
@@ -39,6 +41,19 @@ class ReleaseSource(Protocol):
     def require_consent(self, release: Release) -> None:
         """Raises GovernanceError when somebody in it has withdrawn, or when its lineage is not that of its dataset."""
 
+    def require_version(self, name: str, version: str) -> None:
+        """As `require_consent`, of a registered version. Raises AudioTuneError."""
+
+    def find_clean_version(self, name: str, refused: str) -> str | None:
+        """The newest version, other than the refused one, that passes every gate and that the group accepted, where the agreement
+        asks for that. Raises AudioTuneError when nobody can say."""
+
+    def find_newest_event(self) -> int:
+        """The number of the ledger's newest event. Raises AudioTuneError."""
+
+    def find_left(self, members: set[str]) -> set[str]:
+        """Those of them who are in the group no more. Raises AudioTuneError."""
+
     def fits_beside(self, name: str, version: str, old: LoadedRelease) -> bool:
         """Whether memory holds the new version beside the old one."""
 
@@ -55,20 +70,21 @@ class ReleaseSource(Protocol):
 class ReleaseWatcher:
     """Watches the registry for an engine, in a thread of its own."""
 
-    def __init__(self, settings: GenerationSettings, models: ReleaseSource, engine: Engine, generate: Generate) -> None:
+    def __init__(
+        self,
+        settings: GenerationSettings,
+        models: ReleaseSource,
+        engine: Engine,
+        generate: Generate,
+        adapters: AdapterResolver,
+    ) -> None:
         self._settings, self._source, self._engine, self._generate = settings, models, engine, generate
-        self._loaded_releases = engine.loaded_releases
+        self._loaded_releases, self._adapters = engine.loaded_releases, adapters
         self._broken: dict[tuple[str, str], tuple[float, float]] = {}  # version -> when to try again, after how long
         self._asked_at = 0.0  # when a question was put that is not answered yet
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run_loop, daemon=True, name="following")
-        # load asks for consent again before a stopped version comes back
-        self._consent = ConsentWatch(
-            settings,
-            models,
-            self._loaded_releases,
-            lambda loaded: self._remember_broken(loaded.release.name, loaded.release.version),
-        )
+        self._consent = ConsentWatch(settings, models, self._loaded_releases, self._handle_stop, self._handle_news)
         self.swaps = {"done": 0, "broken": 0}
 
     def start(self) -> ReleaseWatcher:
@@ -92,10 +108,26 @@ class ReleaseWatcher:
         """An alias may have moved: looks at once."""
         self._wake.set()
 
+    def _handle_stop(self, loaded: LoadedRelease, was_refused: bool) -> None:
+        if was_refused:
+            self._engine.drop_refused()
+            self.check_now()
+        else:  # load asks for consent again before a stopped version comes back
+            self._remember_broken(loaded.release.name, loaded.release.version)
+
+    def _handle_news(self) -> None:
+        """What else an event of the ledger may concern: adapters, and members whose work waits."""
+        refusals, members = self._engine.refusals, self._engine.members - {ANYONE}
+        refusals.adapters = self._adapters.ask_again()
+        refusals.members = frozenset(self._source.find_left(members))
+        self._engine.drop_refused()
+
     def _run_loop(self) -> None:
         while not self._stopped.is_set():
             self._wake.clear()
+            sought = self._loaded_releases.list_sought()
             self._check_and_report()
+            self._loaded_releases.end_search(sought)
             self._wake.wait(self._settings.poll_s)
 
     def _check_and_report(self) -> None:
@@ -125,8 +157,8 @@ class ReleaseWatcher:
         for name, version in wanted.items():
             if version is None:
                 self._loaded_releases.trouble[name] = NOTHING_YET
-            else:
-                self._follow_version(name, version)
+            elif (chosen := self._choose_version(name, version)) is not None:
+                self._follow_version(name, chosen)
 
     def _time_question(self, question: Callable[[], T]) -> T:
         self._asked_at = time.monotonic()
@@ -134,6 +166,25 @@ class ReleaseWatcher:
             return question()
         finally:
             self._asked_at = 0.0
+
+    def _choose_version(self, name: str, wanted: str) -> str | None:
+        """The version under the alias; where somebody in it does not agree, the newest clean one, or None."""
+        old = self._loaded_releases.by_name.get(name)
+        try:
+            if old is None or old.release.version != wanted:  # else the consent watch asks
+                self._source.require_version(name, wanted)
+        except Exception as e:
+            if is_outage(e):
+                raise
+            if isinstance(e, ConsentError):
+                chosen = self._source.find_clean_version(name, wanted)
+                instead = f"version {chosen} is played instead" if chosen else "there is no other that may be"
+                self._loaded_releases.withdrawn[name] = f"{describe_withdrawal(wanted, e)}; {instead}"
+                return chosen
+            return wanted  # loading it fails, too, and says so
+        if old is None or self._loaded_releases.by_name.get(name) is old:  # not withdrawn at this moment
+            self._loaded_releases.withdrawn.pop(name, None)
+        return wanted
 
     def _follow_version(self, name: str, version: str) -> None:
         old = self._loaded_releases.by_name.get(name)

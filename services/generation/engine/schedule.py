@@ -222,6 +222,10 @@ class Schedule:
         self.remove(late)
         return late
 
+    def list_entries(self) -> list[QueueEntry]:
+        """All that waits."""
+        return [entry for queue in self._queues.values() for entry in queue.waiting]
+
     def predict_wait(self, entry: QueueEntry, running_s: float = 0.0) -> tuple[int, float] | None:
         """(entries that will probably be made before it, predicted seconds until it is done), or None when it does not wait here."""
         queue = self._queues.get(entry.member)

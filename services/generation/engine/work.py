@@ -13,6 +13,8 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.release import Release
 from services.generation.engine.schedule import QueueEntry
 
+ANYONE = "anyone"  # the member of every request where access is open
+
 
 @dataclass(eq=False)
 class LoadedRelease:
@@ -20,12 +22,14 @@ class LoadedRelease:
 
     Attributes:
         agreed_at: on the monotonic clock: when the store last said that everybody who is heard in it agrees.
+        withdrawn: why nothing more may be made with it; empty while everybody agrees.
     """
 
     release: Release
     model: Any  # audiotune.stable_audio.load.StableAudio
     longest_s: float = 0.0
     agreed_at: float = field(default_factory=time.monotonic)
+    withdrawn: str = ""
 
     def __post_init__(self) -> None:
         self.longest_s = float(self.model.window_frames / self.model.sample_rate_hz)

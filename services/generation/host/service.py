@@ -53,7 +53,7 @@ def build_context() -> GenerationContext:
         describe_failure=describe_failure,
     )
     authenticator, quotas = Authenticator(store, members=access.requires_authentication()), MemberQuotas(settings, store)
-    watcher = ReleaseWatcher(settings, loader, engine, generate_batch)
+    watcher = ReleaseWatcher(settings, loader, engine, generate_batch, adapters)
     return GenerationContext(settings, store, engine, authenticator, job_store, adapters, watcher, worker, quotas)
 
 

@@ -11,9 +11,8 @@ from audiotune.access import tokens
 from audiotune.access.tokens import Scope
 from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
 from audiotune.store.port import Store
+from services.generation.engine.work import ANYONE
 from services.generation.http.problems import ProblemError
-
-ANYONE = "anyone"  # the member of every request where access is open
 
 
 class Authenticator:

@@ -17,6 +17,7 @@ TROUBLES = {
     "nothing-registered": "no release is registered under the alias",
     "memory-full": "memory is full",
     "no-answer": "registry or store does not answer",
+    "withdrawn": "a release was withdrawn",
     "release": "a release cannot be served",
     "jobs": "jobs are not made",
 }
@@ -35,6 +36,8 @@ def classify_trouble(context: GenerationContext) -> str:
         return "nothing-registered"
     if loaded.is_loading:
         return "loading"
+    if loaded.withdrawn:
+        return "withdrawn"
     if loaded.reason or loaded.default_release is None:
         return "release"
     return "jobs" if context.job_worker.trouble else ""

@@ -21,6 +21,7 @@ from services.generation.engine.request_memory import MemoryShare
 from services.generation.engine.request_planning import GenerationPlan, draw_seed, plan_request
 from services.generation.engine.sound_files import SoundFileWriter
 from services.generation.engine.work import EngineWork, LoadedRelease
+from services.generation.errors import WithdrawnError
 from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.problems import ProblemError
@@ -38,6 +39,7 @@ EXAMPLES = {
         "value": {**EXAMPLE, "adapters": [{"release": "grit", "strength": 0.7}, {"release": "tape:1", "strength": 0.3}]},
     },
 }
+_LOOK_S = 0.05  # between looks whether another release took the place of a withdrawn one
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,5})(?:$|[,;\s])")
 
 
@@ -61,6 +63,13 @@ def build_router(context: GenerationContext) -> APIRouter:
         job = await run_in_threadpool(create_job, context, member, uuid.uuid4().hex, body)
         return accepted_response(job, context.settings.root_path)
 
+    async def submit_request(
+        request: Request, body: GenerationRequest, member: str, share: MemoryShare, **admission: Any
+    ) -> tuple[GenerationPlan, EngineWork]:
+        loaded = await _await_release(request, context, body.release)
+        plan = await _plan_request(context, loaded, body, member, share)
+        return plan, context.engine.submit(loaded, plan.asked, member, context.settings.patience_s, **admission)
+
     async def answer_request(request: Request, member: str, share: MemoryShare) -> Response:
         began, wait_s = time.monotonic(), parse_wait_s(request.headers.getlist("prefer"))
         asked = await request_parsing.read_generation_request(request, context.settings, share, for_job=wait_s == 0)
@@ -70,11 +79,14 @@ def build_router(context: GenerationContext) -> APIRouter:
             if wait_s == 0:
                 return await make_job(member, body)
             format, as_json = choose_format(body, request.headers.get("accept", ""))
-            loaded = context.engine.loaded_releases.get(body.release)
-            plan = await _plan_request(context, loaded, body, member, share)
-            work = context.engine.submit(loaded, plan.asked, member, context.settings.patience_s, ticket=hash(asked))
-        left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
-        sounds = await _await_sounds(request, context, work, left_s)
+            plan, work = await submit_request(request, body, member, share, ticket=hash(asked))
+        while True:
+            left_s = wait_s - (time.monotonic() - began) if wait_s is not None else None
+            try:
+                sounds = await _await_sounds(request, context, work, left_s)
+                break
+            except WithdrawnError:  # the request names no version: it is made from its beginning by what plays now
+                plan, work = await submit_request(request, body, member, share, bounded=False)
         if sounds is None:  # it takes longer than the client wants to wait: the same request goes on as a job
             return await make_job(member, body)
         writer = SoundFileWriter(work.loaded, body, plan, format, member, context.store if context.settings.keep else None)
@@ -111,6 +123,16 @@ def parse_wait_s(prefer: list[str]) -> float | None:
 def _describe_sound(data: bytes, record: GenerationRecord, root_path: str) -> dict[str, Any]:
     facts = record.model_dump(mode="json", exclude={"blob", "made"})
     return {**facts, "url": f"{root_path}/v1/sounds/{record.sound}", "audio": base64.b64encode(data).decode()}
+
+
+async def _await_release(request: Request, context: GenerationContext, name: str | None) -> LoadedRelease:
+    """The release that plays. Where one was withdrawn just now, waits until it is known what plays instead."""
+    until = time.monotonic() + context.settings.patience_s
+    while context.engine.loaded_releases.is_sought(name) and time.monotonic() < until:
+        await asyncio.sleep(_LOOK_S)
+        if await request.is_disconnected():
+            raise ProblemError(503, "the client left", code="client-left")
+    return context.engine.loaded_releases.get(name)
 
 
 async def _plan_request(

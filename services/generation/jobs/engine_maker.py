@@ -7,13 +7,23 @@ from collections.abc import Collection
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
+from audiotune.access.membership import judge_membership
+from audiotune.governance import read_current_agreement
 from audiotune.store.port import Store
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
+from services.generation.engine.refusals import build_left_error
 from services.generation.engine.request_planning import GenerationPlan, plan_request
 from services.generation.engine.sound_files import SoundFileWriter, check_bit_depth
-from services.generation.engine.work import EngineWork
-from services.generation.errors import AdapterLookupError, BusyError, NotReadyError, UnknownReleaseError
+from services.generation.engine.work import ANYONE, EngineWork
+from services.generation.errors import (
+    AdapterLookupError,
+    BusyError,
+    NotReadyError,
+    ReleaseWithdrawnError,
+    UnknownReleaseError,
+    WithdrawnError,
+)
 from services.generation.jobs.events import GenerationJob, JobEvent
 from services.generation.jobs.worker import JobMaker
 
@@ -41,7 +51,8 @@ class EngineMaker(JobMaker):
         self._engine, self._store, self._adapters = engine, store, adapters
 
     def is_ready(self) -> bool:
-        return self._engine.loaded_releases.default_release is not None
+        loaded = self._engine.loaded_releases
+        return loaded.default_release is not None or bool(loaded.withdrawn)  # jobs that name a withdrawn release are told so
 
     def has_room(self, member: str) -> bool:
         return self._engine.free_part(member) > _LEFT_FREE
@@ -52,11 +63,17 @@ class EngineMaker(JobMaker):
             return False
         try:
             self._engine.loaded_releases.get(job.request.release)
+        except WithdrawnError:
+            return self._is_refused(job)
         except NotReadyError:
             return False
         except UnknownReleaseError:
             return True  # to begin it is to say so
         return True
+
+    def _is_refused(self, job: GenerationJob) -> bool:
+        """Whether a job whose release was withdrawn ends with that: it named it, and nothing else plays under its name."""
+        return bool(job.request.release) and not self._engine.loaded_releases.is_sought(job.request.release)
 
     def begin(self, job: GenerationJob) -> JobHandle:
         handle = JobHandle(job)
@@ -65,13 +82,24 @@ class EngineMaker(JobMaker):
 
     def _submit_job(self, handle: JobHandle) -> None:
         job = handle.job
-        loaded = self._engine.loaded_releases.get(job.request.release)
+        self._require_member(job.member)
+        try:
+            loaded = self._engine.loaded_releases.get(job.request.release)
+        except WithdrawnError as e:
+            if self._is_refused(job):
+                raise ReleaseWithdrawnError(e.what, cure=e.cure) from e
+            raise
         try:
             plan = plan_request(self._engine.settings, self._adapters, loaded, job.request, self._store, job.member)
         except AdapterLookupError:  # the job stays claimed and does not hold up those behind it
             handle.again_at = time.monotonic() + _AGAIN_S
             return
         handle.work, handle.plan = self._engine.submit(loaded, plan.asked, job.member, _FOREVER_S, bounded=False), plan
+
+    def _require_member(self, member: str) -> None:
+        """A token is asked for when a job is made, which may be long ago. Raises MemberLeftError."""
+        if member != ANYONE and judge_membership(read_current_agreement(self._store), member) != "member":
+            raise build_left_error(member)
 
     def is_done(self, handle: JobHandle) -> bool:
         if handle.work is None and handle.refused is None and time.monotonic() >= handle.again_at:

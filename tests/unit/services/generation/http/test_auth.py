@@ -96,10 +96,10 @@ def test_health_tells_strangers_a_class_of_reason_and_who_may_move_releases_all_
     bench.models.withdrawn = ConsentError("ana has withdrawn recording s3://secret-bucket/take-9")
     until(lambda: bench.client.get("/v1/health").status_code == 503)
     told = bench.client.get("/v1/health").json()
-    assert told == {"ready": False, "reason": "a release cannot be served", "reason_class": "release"}
+    assert told == {"ready": False, "reason": "a release was withdrawn", "reason_class": "withdrawn"}
     for scope in ("releases", "admin"):
         assert "secret-bucket" in bench.client.get("/v1/health", headers=heads[scope]).json()["reason"]
-    assert 'audio_tune_trouble{reason="release"} 1.0' in bench.client.get("/metrics").text
+    assert 'audio_tune_trouble{reason="withdrawn"} 1.0' in bench.client.get("/metrics").text
     bench.stop()
 
 
