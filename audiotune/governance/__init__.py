@@ -1,7 +1,7 @@
 """Ownership and consent: the group's agreement, members' consent records, and one policy function for every gate."""
 
 from audiotune.governance.agreement import Agreement, Member, load_agreement, publish_agreement, read_current_agreement
-from audiotune.governance.consent import Consent, list_heard, read_consents, record_consent, record_decision
+from audiotune.governance.consent import Consent, list_heard, read_consents, read_standing, record_consent, record_decision
 from audiotune.governance.policy import Gate, PolicyDecision, decide_policy, require_permission
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "publish_agreement",
     "read_consents",
     "read_current_agreement",
+    "read_standing",
     "record_consent",
     "record_decision",
     "require_permission",

@@ -7,20 +7,30 @@ without a ledger keeps its records under `governance/consents/` (`earlier_record
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 
 from audiotune.domain.member import is_member_id
 from audiotune.domain.recording import Digest
 from audiotune.errors import ConsentError
-from audiotune.governance.agreement_record import Agreement, Use
-from audiotune.governance.consent_record import Consent, Consents, follow_consents, list_heard
+from audiotune.governance.agreement_record import Agreement
+from audiotune.governance.consent_record import (
+    OWN_WORD,
+    Consent,
+    Consents,
+    Standing,
+    StandingConsent,
+    find_standing,
+    follow_consents,
+    list_heard,
+)
 from audiotune.governance.earlier_records import list_consent_keys, parse_consent, read_earlier_consents
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.events import MemberSignature, Via, event_key
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.record_events import MOST_RECORDS, ConsentsRecorded
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.waiting_record import ASKED, NAMED, SOUNDS_ALIKE
+from audiotune.governance.waiting_record import ANSWERED, ASKED, NAMED, SOUNDS_ALIKE
 from audiotune.store.port import Store
 
 __all__ = [
@@ -30,6 +40,7 @@ __all__ = [
     "list_heard",
     "parse_consent",
     "read_consents",
+    "read_standing",
     "record_consent",
     "record_consents",
     "record_decision",
@@ -83,6 +94,11 @@ def read_consents(store: Store, recordings: Iterable[Digest]) -> dict[tuple[Dige
     return find_consents(state, recordings) if state.in_force else read_earlier_consents(store, recordings)
 
 
+def read_standing(store: Store) -> Standing:
+    """Member -> what they agree to for all their recordings, of those who said so themselves. Raises LedgerError."""
+    return open_ledger(store).read_state().standing
+
+
 def find_consents(state: GovernanceState, recordings: Iterable[Digest]) -> dict[tuple[Digest, str], Consent]:
     """As `read_consents`, of a state."""
     return follow_consents(recordings, lambda recording: state.consents.get(recording, {}))
@@ -97,6 +113,7 @@ def record_standing_consents(
 ) -> list[Consent]:
     """Records the standing consent of members who have no record for this recording yet. Returns the new records.
 
+    What a member said themselves for all their recordings counts before what the agreement says of them.
     Of a member who asks for each recording it is recorded that they were named: they are asked whenever it comes in.
 
     Args:
@@ -109,7 +126,8 @@ def record_standing_consents(
     added: list[Consent] = []
 
     def draft_event(state: GovernanceState) -> EventDraft | None:
-        added[:] = build_standing_consents(find_consents(state, [recording, *earlier]), agreement, recording, named, earlier)
+        recorded = find_consents(state, [recording, *earlier])
+        added[:] = build_standing_consents(recorded, state.standing, agreement, recording, named, earlier)
         return EventDraft("consents_recorded", ConsentsRecorded(records=tuple(added))) if added else None
 
     if not is_digest(recording):
@@ -120,6 +138,7 @@ def record_standing_consents(
 
 def build_standing_consents(
     recorded: Consents,
+    standing: Standing,
     agreement: Agreement,
     recording: Digest,
     named: tuple[str, ...],
@@ -130,20 +149,23 @@ def build_standing_consents(
     heard = list_heard(recorded, earlier)
     added = []
     for contributor in dict.fromkeys((*named, *(who for people in heard.values() for who in people))):
-        member, is_named = agreement.find_member(contributor), contributor in named
-        if (recording, contributor) in recorded or (is_named and member is None):
+        word, is_named = find_standing(standing, agreement, contributor), contributor in named
+        if (recording, contributor) in recorded or (is_named and agreement.find_member(contributor) is None):
             continue
-        uses: tuple[Use, ...] = member.consents_to if is_named and member else ("store",)
-        words = f"agreement version {agreement.version}, standing consent" if is_named else SOUNDS_ALIKE
-        if is_named and "store" not in uses:
-            uses, words = (), unanswered
+        words = describe_standing(word, agreement) if is_named else SOUNDS_ALIKE
+        if is_named and not word.agrees_to("store", datetime.now(UTC)):
+            word, words = StandingConsent(), unanswered
         follows = tuple(like for like, people in heard.items() if contributor in people)
-        added.append(
-            Consent(
-                recording=recording, contributor=contributor, uses=uses, basis=words, agreement=agreement.digest, follows=follows
-            )
-        )
+        counts = {"uses": word.uses, "until": word.until, "text": word.text} if is_named else {"uses": ("store",)}
+        where = {"recording": recording, "contributor": contributor, "agreement": agreement.digest}
+        added.append(Consent.model_validate({**where, **counts, "basis": words, "follows": follows}))
     return added
+
+
+def describe_standing(word: StandingConsent, agreement: Agreement) -> str:
+    """Where a standing word comes from, as a record's basis."""
+    where = f"the ledger's event {word.event}" if word.event else f"agreement version {agreement.version}"
+    return f"{where}, standing consent"
 
 
 def record_decision(
@@ -164,7 +186,8 @@ def record_decision(
     added: list[Consent] = []
 
     def draft_event(state: GovernanceState) -> EventDraft | None:
-        added[:] = _build_decision(state.consents.get(recording, {}), agreement, recording, people, f"decided by {by}: {why}")
+        words = {who: find_standing(state.standing, agreement, who) for who in people}
+        added[:] = _build_decision(state.consents.get(recording, {}), words, agreement, recording, f"decided by {by}: {why}")
         body = ConsentsRecorded(records=tuple(added), decided=True) if added else None
         return EventDraft("consents_recorded", body, by, "command") if body else None
 
@@ -173,17 +196,28 @@ def record_decision(
 
 
 def _build_decision(
-    records: Mapping[str, Consent], agreement: Agreement, recording: Digest, people: tuple[str, ...], basis: str
+    records: Mapping[str, Consent], heard: Standing, agreement: Agreement, recording: Digest, basis: str
 ) -> list[Consent]:
+    """`heard`: the standing words of those who are heard in it."""
     added = []
-    for who in dict.fromkeys((*people, *records)):
-        record, member, is_heard = records.get(who), agreement.find_member(who), who in people
+    for who in dict.fromkeys((*heard, *records)):
+        record, is_heard = records.get(who), who in heard
         if record and record.heard == is_heard and not (is_heard and record.follows):
             continue
-        agrees = is_heard and member is not None and (record is None or record.heard)
-        uses = member.consents_to if agrees and member else ()
-        words = basis if uses or not is_heard else f"{ASKED}: {basis}"
+        if record and is_heard and record.basis.startswith((OWN_WORD, ANSWERED)):
+            added.append(record.model_copy(update={"heard": True, "follows": (), "uses": record.uses if record.heard else ()}))
+            continue
+        word = heard[who] if is_heard and (record is None or record.heard) else StandingConsent()
         added.append(
-            Consent(recording=recording, contributor=who, uses=uses, basis=words, agreement=agreement.digest, heard=is_heard)
+            Consent(
+                recording=recording,
+                contributor=who,
+                uses=word.uses,
+                until=word.until,
+                text=word.text,
+                basis=basis if word.uses or not is_heard else f"{ASKED}: {basis}",
+                agreement=agreement.digest,
+                heard=is_heard,
+            )
         )
     return added

@@ -9,10 +9,11 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
-from audiotune.governance.agreement_record import Use
+from audiotune.governance.agreement_record import Agreement, Use
 
 # Begins the basis of a record that takes the place of one that could not be read.
 UNREADABLE = "the earlier record cannot be read"
+OWN_WORD = "in the ledger's event"  # begins the basis of a record that its contributor made; the event's number follows
 
 
 def _is_empty(value: object) -> bool:
@@ -78,7 +79,33 @@ class Consent(FrozenModel):
         return self.model_dump_json().encode()
 
 
+class StandingConsent(FrozenModel):
+    """What a member agrees to for every recording in which they are named from now on.
+
+    Attributes:
+        event: number of the event in which the member said it; 0: the agreement says it (`Member.consents_to`).
+    """
+
+    uses: tuple[Use, ...] = ()
+    until: AwareDatetime | None = None
+    text: Digest = ""
+    event: int = 0
+
+    def agrees_to(self, use: Use, now: datetime) -> bool:
+        return use in self.uses and not self.has_ended(now)
+
+    def has_ended(self, now: datetime) -> bool:
+        return self.until is not None and now >= self.until
+
+
 Consents = Mapping[tuple[Digest, str], Consent]
+Standing = Mapping[str, StandingConsent]  # by member: of those who said it themselves
+
+
+def find_standing(standing: Standing, agreement: Agreement, member: str) -> StandingConsent:
+    """A member's standing word: their own where they gave one, whatever later versions of the agreement say; else the agreement's."""
+    person = agreement.find_member(member)
+    return standing.get(member) or StandingConsent(uses=person.consents_to if person else ())
 
 
 def follow_consents(

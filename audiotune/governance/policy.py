@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
-from audiotune.governance.consent import Consents, list_heard, read_consents
-from audiotune.governance.consent_record import UNREADABLE
+from audiotune.governance.consent import Consents, list_heard, read_consents, read_standing
+from audiotune.governance.consent_record import UNREADABLE, Standing, find_standing
 from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
@@ -70,6 +71,7 @@ def decide_policy(
     consents: Consents,
     recordings: Mapping[Digest, Iterable[str]],
     *,
+    standing: Standing = MappingProxyType({}),
     now: datetime | None = None,
 ) -> PolicyDecision:
     """Decides for each recording.
@@ -80,18 +82,22 @@ def decide_policy(
         consents: the records that count, as `read_consents` gives them. Whoever has one for a recording is asked, besides those
             given. At ingest, where no record can exist yet, standing consent counts.
         recordings: recording id -> contributors.
+        standing: as `read_standing` gives it; needed at ingest.
         now: the moment at which consent must live, with time zone; None: the present one.
     """
     refused, moment = {}, now or datetime.now(UTC)
+    words = _Words(agreement, consents, standing, moment)
     for recording, contributors in list_heard(consents, recordings).items():
-        reasons = tuple(_list_objections(gate, agreement, consents, recording, contributors, moment))
+        reasons = tuple(_list_objections(gate, words, recording, contributors))
         if reasons:
             refused[recording] = reasons
     return PolicyDecision(gate, refused)
 
 
-def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]]) -> Agreement:
-    """Decides with the store's agreement and consents, and returns the agreement.
+def require_permission(
+    store: Store, gate: Gate, recordings: Mapping[Digest, Iterable[str]], *, now: datetime | None = None
+) -> Agreement:
+    """Decides with the store's agreement and consents, and returns the agreement. `now`: as of `decide_policy`.
 
     Raises AgreementError: the store has none, or it cannot be read. Raises ConsentError, with the reasons: somebody has not agreed, a
     record cannot be read, or no recording is named.
@@ -102,7 +108,8 @@ def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Ite
     if not recordings and gate != "ingest":
         cure = "name the recordings that it was made of"
         raise ConsentError("no recording is named, so nobody can be asked", where=f"gate {gate}", cure=cure)
-    decision = decide_policy(gate, agreement, read_consents(store, recordings), recordings)
+    consents, standing = read_consents(store, recordings), read_standing(store)
+    decision = decide_policy(gate, agreement, consents, recordings, standing=standing, now=now)
     if not decision.is_allowed:
         raise ConsentError(
             f"{len(decision.refused)} of {len(recordings)} recordings may not pass: " + "; ".join(decision.reasons[:12]),
@@ -112,10 +119,18 @@ def require_permission(store: Store, gate: Gate, recordings: Mapping[Digest, Ite
     return agreement
 
 
-def _list_objections(
-    gate: Gate, agreement: Agreement, consents: Consents, recording: Digest, contributors: tuple[str, ...], now: datetime
-) -> Iterator[str]:
-    need = REQUIRED_USES[gate]
+@dataclass(frozen=True)
+class _Words:
+    """Everything that was said, and the moment at which it must count."""
+
+    agreement: Agreement
+    consents: Consents
+    standing: Standing
+    now: datetime
+
+
+def _list_objections(gate: Gate, words: _Words, recording: Digest, contributors: tuple[str, ...]) -> Iterator[str]:
+    need, agreement = REQUIRED_USES[gate], words.agreement
     if need not in agreement.allowed_uses:
         yield f"the agreement does not allow to {need}"
     if not contributors:
@@ -130,13 +145,13 @@ def _list_objections(
             yield f"{contributor[:64]!r} is no member in the agreement{f': did you mean {meant!r}?' if meant else ''}"
         elif member.left:
             yield f"{contributor} has left the group"
-        elif (recording, contributor) in consents or gate != "ingest":
-            yield from _list_missing(need, consents, recording, contributor, now)
-        elif need not in member.consents_to:
+        elif (recording, contributor) in words.consents or gate != "ingest":
+            yield from _list_missing(need, words, recording, contributor)
+        elif not find_standing(words.standing, agreement, contributor).agrees_to(need, words.now):
             yield f"{contributor} has not agreed to {need}"
 
 
-def _list_missing(need: Use, consents: Consents, recording: Digest, contributor: str, now: datetime) -> Iterator[str]:
+def _list_missing(need: Use, words: _Words, recording: Digest, contributor: str) -> Iterator[str]:
     """What a contributor has not agreed to: the recording itself, or those with the same sound that their record follows."""
     waiting, seen = [recording], set[Digest]()
     while waiting:
@@ -144,8 +159,8 @@ def _list_missing(need: Use, consents: Consents, recording: Digest, contributor:
         if asked in seen:
             continue
         seen.add(asked)
-        consent = consents.get((asked, contributor))
-        if consent is None or (consent.heard and not consent.agrees_to(need, now)):
+        consent = words.consents.get((asked, contributor))
+        if consent is None or (consent.heard and not consent.agrees_to(need, words.now)):
             like = consent.follows[:1] if consent else ()
             same = f" of recording {asked[:12]}, which sounds the same" if asked != recording else ""
             because = f": not named, but it sounds like recording {like[0][:12]}" if like else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 from audiotune.domain.frozen_model import FrozenModel
@@ -15,7 +16,7 @@ from audiotune.domain.recording import Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement
 from audiotune.governance.consent import build_standing_consents, is_digest
-from audiotune.governance.consent_record import Consent, Consents, list_heard
+from audiotune.governance.consent_record import Consent, Consents, Standing, StandingConsent, find_standing, list_heard
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
@@ -110,26 +111,35 @@ def list_agreed(state: GovernanceState, now: datetime | None = None) -> Iterator
             yield waits
 
 
-def find_unasked(agreement: Agreement, consents: Consents, recording: Digest, contributors: Iterable[str]) -> tuple[str, ...]:
+def find_unasked(
+    agreement: Agreement,
+    consents: Consents,
+    recording: Digest,
+    contributors: Iterable[str],
+    standing: Standing = MappingProxyType({}),
+) -> tuple[str, ...]:
     """Whose word must be asked for before a recording may come in; nobody where something else forbids it.
 
     Args:
         consents: the records that count, as `read_consents` gives them.
+        standing: as `read_standing` gives it.
     """
     heard = list_heard(consents, {recording: contributors})[recording]
-    unasked = tuple(who for who in heard if _must_be_asked(agreement, consents.get((recording, who)), who))
+    words = {who: find_standing(standing, agreement, who) for who in heard}
+    unasked = tuple(who for who in heard if _must_be_asked(agreement, consents.get((recording, who)), words[who], who))
     agreed = {
         (recording, who): Consent(recording=recording, contributor=who, uses=("store",), basis="if they agreed", agreement="")
         for who in unasked
     }
-    return () if decide_policy("ingest", agreement, {**consents, **agreed}, {recording: contributors}).refused else unasked
+    decision = decide_policy("ingest", agreement, {**consents, **agreed}, {recording: contributors}, standing=standing)
+    return () if decision.refused else unasked
 
 
-def _must_be_asked(agreement: Agreement, record: Consent | None, who: str) -> bool:
+def _must_be_asked(agreement: Agreement, record: Consent | None, word: StandingConsent, who: str) -> bool:
     member = agreement.find_member(who)
     if member is None or member.left:
         return False
-    return is_unanswered(record) if record else "store" not in member.consents_to
+    return is_unanswered(record) if record else not word.agrees_to("store", datetime.now(UTC))
 
 
 def hold_recording(
@@ -152,7 +162,9 @@ def hold_recording(
             raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
         people = state.consents.get(recording, {})
         said = {(recording, who): one for who, one in people.items() if not one.basis.startswith(NAMED)}
-        records = build_standing_consents(said, agreement, recording, tuple(dict.fromkeys((*named, *people))), {}, ASKED)
+        records = build_standing_consents(
+            said, state.standing, agreement, recording, tuple(dict.fromkeys((*named, *people))), {}, ASKED
+        )
         waits = state.waiting.get(recording)
         is_live = waits is not None and not waits.outcome
         known = waits.uploaded_by if waits and is_live else ()

@@ -19,6 +19,7 @@ from audiotune.governance.consent_record import Consent
 ASKED = "asked, no answer yet"
 NAMED = "named for a file that was refused"
 SOUNDS_ALIKE = "not named, but it sounds the same"
+ANSWERED = "answered when asked, event"  # begins the basis of an answer; the event's number follows
 
 Outcome = Literal["", "taken_in", "refused", "left", "expired"]
 

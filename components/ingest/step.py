@@ -21,6 +21,7 @@ from audiotune.governance import (
     load_agreement,
     read_consents,
     read_current_agreement,
+    read_standing,
 )
 from audiotune.governance.suggestions import suggest_licence
 from audiotune.governance.writer import GovernanceWriter, open_governance_writer
@@ -201,7 +202,9 @@ def _facts_from_settings(settings: Settings) -> RecordingFacts:
 
 
 def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, store: Store, agreement: Agreement) -> None:
-    reasons = list(decide_policy("ingest", agreement, read_consents(store, [id]), {id: contributors}).reasons)
+    reasons = list(
+        decide_policy("ingest", agreement, read_consents(store, [id]), {id: contributors}, standing=read_standing(store)).reasons
+    )
     if licence not in (agreement.recordings_licence, *agreement.accepted_licences):
         meant = suggest_licence(agreement, licence)
         accepted = ", ".join(dict.fromkeys((agreement.recordings_licence, *agreement.accepted_licences)))

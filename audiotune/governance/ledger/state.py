@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.governance.agreement_record import Agreement, Use
-from audiotune.governance.consent_record import Consent
+from audiotune.governance.consent_record import Consent, StandingConsent
 from audiotune.governance.ledger.events import FIRST
 from audiotune.governance.proposal import Proposal
 from audiotune.governance.waiting_record import WaitingRecording
@@ -53,6 +53,7 @@ class GovernanceState:
         agreements: digest -> version; `agreement` is the one in force.
         signatures: digest of an agreement -> member -> number of the event in which they signed it.
         consents: recording -> contributor -> the record that counts. Inner mappings are replaced, never changed.
+        standing: member -> what they agree to for all their recordings, where they said so themselves.
         proposals: by the number of the event that opened each.
         withdrawals: by the number of the event that recorded each.
         taken_back: member -> recording, or ALL_RECORDINGS -> uses that nobody but the member gives again.
@@ -70,6 +71,7 @@ class GovernanceState:
     agreements: dict[Digest, int] = field(default_factory=dict)
     signatures: dict[Digest, dict[str, int]] = field(default_factory=dict)
     consents: dict[Digest, dict[str, Consent]] = field(default_factory=dict)
+    standing: dict[str, StandingConsent] = field(default_factory=dict)
     service_keys: dict[str, ServiceKey] = field(default_factory=dict)
     member_keys: dict[str, MemberKey] = field(default_factory=dict)
     proposals: dict[int, Proposal] = field(default_factory=dict)

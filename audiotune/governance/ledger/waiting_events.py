@@ -17,7 +17,7 @@ from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.record_events import respect_withdrawals
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.proposal import parse_event_time
-from audiotune.governance.waiting_record import NAMED, SOUNDS_ALIKE, WaitingRecording, describe_end, is_unanswered
+from audiotune.governance.waiting_record import ANSWERED, NAMED, SOUNDS_ALIKE, WaitingRecording, describe_end, is_unanswered
 from audiotune.store.layout import WAITING
 
 _PATTERN = "^[0-9a-f]{64}$"
@@ -118,7 +118,7 @@ def _answer(state: GovernanceState, event: LedgerEvent, body: RecordingAnswered)
         recording=body.recording,
         contributor=member,
         uses=body.uses,
-        basis=f"answered when asked, event {event.number}",
+        basis=f"{ANSWERED} {event.number}",
         agreement=state.agreement.digest,
         time=parse_event_time(event.time),
         follows=record.follows,

@@ -10,6 +10,7 @@ from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.errors import ConsentError, GovernanceError
 from audiotune.governance.agreement_record import ALL_USES, Use
+from audiotune.governance.consent_record import find_standing
 from audiotune.governance.ledger.event_kind import EventKind
 from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.state import GovernanceState
@@ -68,6 +69,10 @@ def _take_back(state: GovernanceState, withdrawal: Withdrawal) -> None:
     for recording in (*withdrawal.recordings, *((ALL_RECORDINGS,) if withdrawal.is_all else ())):
         taken[recording] = tuple(dict.fromkeys((*taken.get(recording, ()), *withdrawal.uses)))
     state.taken_back[member] = taken
+    if withdrawal.is_all and state.agreement:
+        word = find_standing(state.standing, state.agreement, member)
+        left = tuple(use for use in word.uses if use not in withdrawal.uses)
+        state.standing[member] = word.model_copy(update={"uses": left, "event": withdrawal.number})
     basis = f"taken back: event {withdrawal.number}"
     for recording in withdrawal.recordings:
         people = state.consents[recording]

@@ -8,12 +8,13 @@ import gradio as gr
 from audiotune.domain.member_notices import MemberNotice, MemberNoticeReader
 from audiotune.errors import AudioTuneError
 from audiotune.governance import Agreement
+from audiotune.governance.use_texts import USE_WORDS
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
 from services.studio.member_export import count_contribution
 from services.studio.pages import PagePart, PageRefresh
-from services.studio.pages.consent_forms import USE_WORDS, build_consent_part
+from services.studio.pages.consent_forms import build_consent_part
 from services.studio.pages.decisions import build_decisions_part
 from services.studio.pages.leaving import build_leaving_part
 

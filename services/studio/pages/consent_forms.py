@@ -9,20 +9,13 @@ from audiotune.access.owners import is_owner
 from audiotune.errors import AudioTuneError
 from audiotune.governance import list_heard, read_consents
 from audiotune.governance.agreement import ALL_USES
+from audiotune.governance.use_texts import USE_WORDS
 from audiotune.reporting.html import join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_account, find_ticket
 
-USE_WORDS = {
-    "store": "keep recordings",
-    "train": "train on them",
-    "release": "give releases out",
-    "generate": "make new sounds",
-    "publish": "publish outside the group",
-    "earn": "earn money with them",
-}
 _OWN = "For one recording in which you are heard. It counts from now on; with nothing ticked you take everything back."
 _HEARD = "When it is not clear who plays on a recording, an owner decides. Whoever is taken out is not asked any more."
 

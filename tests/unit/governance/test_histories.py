@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 import tempfile
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiotune.errors import AgreementError, ConsentError
-from audiotune.governance import Consent, Member, publish_agreement, read_current_agreement, record_decision
+from audiotune.domain.frozen_model import FrozenModel
+from audiotune.errors import AgreementError, ConsentError, GovernanceError
+from audiotune.governance import Consent, Member, publish_agreement, read_consents, read_current_agreement, record_decision
 from audiotune.governance.agreement import ALL_USES, Use
 from audiotune.governance.consent import record_consents, record_standing_consents
-from audiotune.governance.ledger.event_draft import EventDraft
+from audiotune.governance.ledger.consent_events import ConsentGiven, ConsentNarrowed
+from audiotune.governance.ledger.event_draft import EventDraft, dump_body
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.withdrawal_events import WithdrawalRecorded
+from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.policy import REQUIRED_USES, Gate, require_permission
 from tests.fakes.described_store import PEOPLE, agreement, digest
 from tests.fakes.memory_store import MemoryStore
 
 HISTORIES = int(os.environ.get("AUDIOTUNE_TEST_HISTORIES", "120"))
 TAKES = tuple(digest(name) for name in ("one", "two", "three"))
-GATES: tuple[Gate, ...] = ("annotate_merge", "register", "generate")
+GATES: tuple[Gate, ...] = ("ingest", "annotate_merge", "register", "generate", "publish", "earn")
+SOON, LATER = timedelta(hours=1), timedelta(hours=2)  # words end soon; gates are asked now and later
 
 _take, _who = st.sampled_from(TAKES), st.sampled_from(PEOPLE)
 _uses = st.lists(st.sampled_from(ALL_USES), unique=True).map(tuple)
@@ -36,6 +41,8 @@ _events = st.one_of(
     st.tuples(st.just("stray"), _take, _who),
     st.tuples(st.just("leave"), _who),
     st.tuples(st.just("withdraw"), _who, st.lists(_take, unique=True).map(tuple), _uses),
+    st.tuples(st.just("give"), _who, st.lists(_take, unique=True).map(tuple), _uses, st.sampled_from(["", "ends", "endless"])),
+    st.tuples(st.just("narrow"), _who, st.lists(_take, unique=True).map(tuple), _uses, st.booleans()),
 )
 
 
@@ -48,7 +55,8 @@ class Group:
         self.named: dict[str, set[str]] = {take: set() for take in TAKES}
         self.dropped: dict[str, set[str]] = {take: set() for take in TAKES}
         self.left: set[str] = set()
-        self.taken: dict[str, set[Use]] = {who: set() for who in PEOPLE}  # of all their recordings, also later ones
+        self.standing: dict[str, tuple[Use, ...]] = dict.fromkeys(PEOPLE, ALL_USES)  # for recordings that come
+        self.ending: set[tuple[str, str]] = set()  # (take, who) whose words end soon; ("", who): their standing word
         if earlier:
             self.store.put("governance/agreements/000001.json", agreement().model_dump_json().encode())
         for take, who, uses in earlier:
@@ -74,6 +82,7 @@ class Group:
 
     def remember(self, take: str, who: str, uses: tuple[Use, ...]) -> None:
         self.said[take, who] = uses
+        self.ending.discard((take, who))
         self.named[take].add(who)
         self.dropped[take].discard(who)
 
@@ -81,15 +90,70 @@ class Group:
         group = read_current_agreement(self.store)
         assert group is not None
         try:
-            record_standing_consents(self.store, group, take, people, dict.fromkeys(like, ()))
+            require_permission(self.store, "ingest", {take: people})  # else the file does not come in
         except ConsentError:
-            return  # a damaged record: ingest refuses the file
+            return
+        assert all("store" in self.said.get((take, who), self.standing[who]) for who in people if who not in self.dropped[take])
+        record_standing_consents(self.store, group, take, people, dict.fromkeys(like, ()))
         self.named[take] |= set(people)
         for who in people:
-            self.said.setdefault((take, who), self.list_standing(who))
+            self.take_standing(take, who)
 
-    def list_standing(self, who: str) -> tuple[Use, ...]:
-        return tuple(use for use in ALL_USES if use not in self.taken[who])
+    def take_standing(self, take: str, who: str) -> None:
+        if (take, who) not in self.said:
+            self.said[take, who] = self.standing[who]
+            self.ending |= {(take, who)} if ("", who) in self.ending else set()
+
+    def do_give(self, who: str, takes: tuple[str, ...], uses: tuple[Use, ...], end: str) -> None:
+        until = datetime.now(UTC) + SOON if end == "ends" else None
+        if not uses and not end:
+            return
+        body = ConsentGiven(recordings=takes, uses=uses, until=until, no_end=end == "endless")
+        if self.act("consent_given", who, takes, body, left=who in self.left):
+            for take in self.list_words(who, takes):
+                self.change_word(take, who, {*self.find_word(take, who), *uses})
+                self.ending -= {(take, who)} if end == "endless" else set()
+                self.ending |= {(take, who)} if end == "ends" else set()
+
+    def do_narrow(self, who: str, takes: tuple[str, ...], uses: tuple[Use, ...], ends: bool) -> None:
+        if not uses and not ends:
+            return
+        body = ConsentNarrowed(recordings=takes, uses=uses, until=datetime.now(UTC) + SOON if ends else None)
+        if self.act("consent_narrowed", who, takes, body):
+            for take in self.list_words(who, takes):
+                self.change_word(take, who, set(self.find_word(take, who)) - set(uses))
+                self.ending |= {(take, who)} if ends else set()
+
+    def act(self, kind: str, who: str, takes: tuple[str, ...], body: FrozenModel, left: bool = False) -> bool:
+        """Whether the ledger takes it in: exactly where the member is heard in all of these takes."""
+        strange = any(take not in self.list_heard(who) for take in takes)
+        try:
+            append_member_event(self.store, who, kind, dump_body(body))
+        except GovernanceError:
+            assert strange or left
+            return False
+        assert not strange
+        assert not left
+        return True
+
+    def list_words(self, who: str, takes: tuple[str, ...]) -> list[str]:
+        """The takes that a word is about; "" stands for their standing word."""
+        return list(takes) or [*self.list_heard(who), ""]
+
+    def list_heard(self, who: str) -> list[str]:
+        """Where there is a record of theirs, also of a take that only sounds the same."""
+        records = read_consents(self.store, TAKES)
+        return [take for take in TAKES if (take, who) in records and records[take, who].heard]
+
+    def find_word(self, take: str, who: str) -> tuple[Use, ...]:
+        return self.said.get((take, who), ("store",)) if take else self.standing[who]
+
+    def change_word(self, take: str, who: str, uses: set[Use]) -> None:
+        kept = tuple(use for use in ALL_USES if use in uses)
+        if take:
+            self.said[take, who] = kept
+        else:
+            self.standing[who] = kept
 
     def do_withdraw(self, who: str, takes: tuple[str, ...], uses: tuple[Use, ...]) -> None:
         body = WithdrawalRecorded(recordings=takes, uses=uses)
@@ -98,7 +162,8 @@ class Group:
         except ConsentError:
             assert any((take, who) not in self.said or who in self.dropped[take] for take in takes)
             return
-        self.taken[who] |= set() if takes else set(uses or ALL_USES)
+        if not takes:
+            self.standing[who] = tuple(use for use in self.standing[who] if uses and use not in uses)
         for take in takes or TAKES:
             if (take, who) in self.said:
                 self.said[take, who] = tuple(use for use in self.said[take, who] if uses and use not in uses)
@@ -116,7 +181,7 @@ class Group:
                 self.said[take, who] = ()
             self.dropped[take].discard(who)
             self.named[take].add(who)
-            self.said.setdefault((take, who), self.list_standing(who))
+            self.take_standing(take, who)
 
     def do_stray(self, take: str, who: str) -> None:
         self.store.put(f"governance/consents/{take}/{who}/00000099.json.bak", b"{")
@@ -128,9 +193,10 @@ class Group:
         self.version += 1
         publish_agreement(self.store, agreement().model_copy(update={"version": self.version, "members": tuple(members)}))
 
-    def agrees(self, use: Use, take: str) -> bool:
+    def agrees(self, use: Use, take: str, *, later: bool = False) -> bool:
         people = self.named[take] - self.dropped[take]
-        return not people & self.left and all(use in self.said[take, who] for who in people)
+        ended = {who for who in people if (take, who) in self.ending} if later else set()
+        return not people & (self.left | ended) and all(use in self.said[take, who] for who in people)
 
 
 @settings(max_examples=HISTORIES, deadline=None)
@@ -142,12 +208,12 @@ def test_nobody_without_live_consent_passes(
     for event in events:
         group.play(event)
         for take in TAKES:
-            for gate in GATES:
+            for gate, later in product(GATES, (False, True)):
                 try:
-                    require_permission(group.store, gate, {take: claimed})
+                    require_permission(group.store, gate, {take: claimed}, now=datetime.now(UTC) + later * LATER)
                 except (ConsentError, AgreementError):
                     continue
-                assert group.agrees(REQUIRED_USES[gate], take), (event, gate)
+                assert group.agrees(REQUIRED_USES[gate], take, later=later), (event, gate, later)
 
 
 @settings(max_examples=60, deadline=None)
