@@ -95,7 +95,8 @@ def describe_proposal(proposal: Proposal) -> str:
     votes = [f"  {who}: {choice}" for who, choice in sorted(proposal.votes.items())]
     said = [f"  {comment.by}, {comment.time[:16].replace('T', ' ')}: {comment.text}" for comment in proposal.comments]
     rule = f"{proposal.rule.needs.replace('_', ' ')}, quorum {proposal.rule.quorum:.0%}, until {proposal.ends:%Y-%m-%d %H:%M}"
-    return "\n".join(filter(None, [_describe_line(proposal), proposal.text, change, f"decided by: {rule}", *votes, *said]))
+    lines = [_describe_line(proposal), proposal.text, change, f"decided by: {rule}", proposal.describe_result(), *votes, *said]
+    return "\n".join(filter(None, lines))
 
 
 def _describe_line(proposal: Proposal) -> str:

@@ -6,7 +6,8 @@ A version takes force only if it is higher than the one before. A store without 
 
 from __future__ import annotations
 
-from audiotune.errors import AgreementError, UnreadableAgreementError
+from audiotune.domain.recording import Digest
+from audiotune.errors import UnreadableAgreementError
 from audiotune.governance.agreement_record import (
     ALL_USES,
     FIRST_USES,
@@ -17,10 +18,10 @@ from audiotune.governance.agreement_record import (
     load_agreement,
 )
 from audiotune.governance.earlier_records import agreement_key, list_agreement_versions, read_earlier_agreement
+from audiotune.governance.ledger.agreement_events import AgreementPublished, complete_agreement
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.events import Via, event_key
 from audiotune.governance.ledger.ledger import open_ledger
-from audiotune.governance.ledger.record_events import AgreementPublished
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.port import Store
 
@@ -32,6 +33,8 @@ __all__ = [
     "Member",
     "Use",
     "agreement_key",
+    "complete_agreement",
+    "is_earlier_version",
     "list_agreement_versions",
     "load_agreement",
     "publish_agreement",
@@ -39,30 +42,40 @@ __all__ = [
 ]
 
 
-def publish_agreement(store: Store, agreement: Agreement, *, by: str = "", via: Via = "command") -> str:
+def publish_agreement(
+    store: Store, agreement: Agreement, *, by: str = "", via: Via = "command", instead_of: Digest = "", override: str = ""
+) -> str:
     """Puts an agreement in force, as an event of the ledger; the one in force once more changes nothing.
 
-    A newest version that cannot be read does not stop a later one. Returns the event's store key, or that of the newest event.
+    Who is in the version before and not in this one has left. A newest version that cannot be read does not stop a later one.
 
     Args:
         by: the member who publishes it, where somebody signed in.
+        instead_of: digest of the version that they saw; empty for a file.
+        override: why an operator does it although the agreement asks for a decision of the group.
 
-    Raises AgreementError: another content has this version, or a later one is in force.
+    Returns the event's store key, or that of the newest event.
+
+    Raises AgreementError: another content has this version, or a later one is in force. Raises DecisionError: the group decides.
     """
 
     def draft_event(state: GovernanceState) -> EventDraft | None:
-        if state.agreement and state.agreement.digest == agreement.digest:
+        text = complete_agreement(state, agreement, instead_of)
+        if state.agreement and state.agreement.digest == text.digest:
             return None
-        newest = state.unreadable_agreement or (state.agreement.version if state.agreement else 0)
-        if newest >= agreement.version:
-            raise AgreementError(
-                f"version {newest} of the agreement is in force and differs", cure=f"set version = {newest + 1} in yours"
-            )
-        return EventDraft("agreement_published", AgreementPublished(agreement=agreement), by, via)
+        body = AgreementPublished(agreement=text, instead_of=instead_of, override=override)
+        return EventDraft("agreement_published", body, by, via)
 
     ledger = open_ledger(store)
     event = ledger.append(draft_event)
     return event_key(event.number if event else ledger.read_state().number)
+
+
+def is_earlier_version(store: Store, agreement: Agreement) -> bool:
+    """Whether this text was in force before the one that is."""
+    state = open_ledger(store).read_state()
+    newest = state.agreement.version if state.agreement else 0
+    return state.agreements.get(agreement.digest, newest) < newest
 
 
 def read_current_agreement(store: Store) -> Agreement | None:

@@ -20,9 +20,9 @@ ALL_USES: tuple[Use, ...] = get_args(Use)
 # What an agreement allows that says nothing about it: agreements of 0.2 did not know the others, and must not come to allow them.
 FIRST_USES: tuple[Use, ...] = ("store", "train", "release", "generate")
 # What a group can decide on: the agreement itself; which release plays; whether one is given to others; a recording from outside; who
-# is taken in or excluded; how income is split; anything else.
+# is taken in or excluded, or becomes an owner; how income is split; anything else.
 ProposalKind = Literal[
-    "agreement", "champion", "publish_release", "foreign_recording", "take_in", "exclude", "split_income", "other"
+    "agreement", "champion", "publish_release", "foreign_recording", "take_in", "exclude", "owner", "split_income", "other"
 ]
 PROPOSAL_KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
 _LATER_FIELDS = ("decisions", "withdrawal_grace_days", "answer_within_days")  # than the first agreements
@@ -99,6 +99,11 @@ class Agreement(FrozenModel):
         """SHA-256 of its JSON. A field that came later and says nothing is left out: earlier versions keep their digests."""
         silent = {name for name in _LATER_FIELDS if getattr(self, name) == Agreement.model_fields[name].default}
         return hashlib.sha256(self.model_dump_json(exclude=silent).encode()).hexdigest()
+
+    @property
+    def active_members(self) -> tuple[Member, ...]:
+        """Those who have not left."""
+        return tuple(member for member in self.members if not member.left)
 
     def find_member(self, id: str) -> Member | None:
         return next((member for member in self.members if member.id == id), None)

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from audiotune.domain.frozen_model import FrozenModel
+from audiotune.domain.recording import Digest
 from audiotune.errors import DecisionError
-from audiotune.governance.agreement_record import DecisionRule, ProposalKind
+from audiotune.governance.agreement_record import Agreement, DecisionRule, ProposalKind
 
 Choice = Literal["yes", "no", "abstain"]
 Outcome = Literal["", "accepted", "rejected"]
@@ -27,8 +28,11 @@ class Proposal(FrozenModel):
         id: number of the event that opened it.
         opened: time of that event.
         change: what is to be done, by the names of its kind.
+        agreement: the new text, where the agreement is to be changed.
+        instead_of: digest of the text that was in force when it was opened.
         rule: as the agreement had it when the proposal was opened.
         voters: the members at that time.
+        by: the member who opened it; empty for a program that needs the group's word.
         outcome: empty while it is open.
         executed: number of the event that says it was done; 0 before.
     """
@@ -38,6 +42,8 @@ class Proposal(FrozenModel):
     title: str
     text: str = ""
     change: dict[str, str] = {}
+    agreement: Agreement | None = None
+    instead_of: Digest = ""
     rule: DecisionRule
     by: str
     opened: str
@@ -51,6 +57,16 @@ class Proposal(FrozenModel):
     @property
     def ends(self) -> datetime:
         return parse_event_time(self.opened) + timedelta(days=self.rule.days)
+
+    def describe_result(self) -> str:
+        """As in "carried out: version 3 of audio-tune plays"; empty before it was decided, and where people have yet to act."""
+        return f"carried out: {self.result}" if self.executed and self.result else self.result
+
+    def without_voter(self, member: str) -> Proposal:
+        """The same without somebody who left the group before it was decided."""
+        voters = tuple(one for one in self.voters if one != member)
+        votes = {who: choice for who, choice in self.votes.items() if who != member}
+        return self.model_copy(update={"voters": voters, "votes": votes})
 
     def count(self, choice: Choice) -> int:
         return sum(vote == choice for vote in self.votes.values())
@@ -75,6 +91,8 @@ def decide_proposal(proposal: Proposal, now: datetime) -> Outcome:
     It ends before its time only when no vote that is still to come can change the outcome.
     """
     yes, no, everybody = proposal.count("yes"), proposal.count("no"), len(proposal.voters)
+    if not everybody:
+        return "rejected"  # nobody is left who could decide
     is_over = now >= proposal.ends or len(proposal.votes) == everybody
     voted, outstanding = len(proposal.votes), everybody - len(proposal.votes)
     if proposal.rule.needs in ("everybody", "veto") and no:

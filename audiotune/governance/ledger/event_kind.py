@@ -39,3 +39,9 @@ def require_active_member(state: GovernanceState, id: str) -> str:
     if member.left:
         raise GovernanceError(f"{id} has left the group", cure="a new version of the agreement takes them in again")
     return member.id
+
+
+def refuse_late_import(state: GovernanceState, event: LedgerEvent) -> None:
+    """Of two programs that open a ledger at once, the slower one must not put earlier records behind later ones."""
+    if event.via == "import" and state.in_force:
+        raise GovernanceError("earlier records were taken over already")

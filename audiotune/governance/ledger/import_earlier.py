@@ -6,14 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from audiotune.governance.earlier_records import iterate_earlier_consents, list_earlier_agreements
+from audiotune.governance.ledger.agreement_events import AgreementPublished, AgreementUnreadable
 from audiotune.governance.ledger.event_draft import EventDraft
-from audiotune.governance.ledger.record_events import (
-    MOST_RECORDS,
-    AgreementPublished,
-    AgreementUnreadable,
-    ConsentsRecorded,
-    EarlierRecordsTaken,
-)
+from audiotune.governance.ledger.record_events import MOST_RECORDS, ConsentsRecorded, EarlierRecordsTaken
 from audiotune.store.port import Store
 
 

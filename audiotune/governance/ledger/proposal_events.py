@@ -1,4 +1,8 @@
-"""Events about decisions: a proposal is opened, discussed, voted on, closed by its kind's rule, and carried out."""
+"""Events about decisions: a proposal is opened, discussed, voted on, closed by its kind's rule, and carried out.
+
+What the ledger itself knows (the agreement, who is in the group, which release plays) is carried out by the event that closes the
+proposal, see `carry_out`: there is no second act that could be forgotten or done twice.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,36 @@ from typing import Literal
 from pydantic import Field
 
 from audiotune.domain.frozen_model import FrozenModel
-from audiotune.errors import DecisionError
-from audiotune.governance.agreement_record import DecisionRule, ProposalKind
+from audiotune.domain.recording import Digest
+from audiotune.errors import AgreementError, DecisionError
+from audiotune.governance.agreement_changes import find_rule
+from audiotune.governance.agreement_record import Agreement, DecisionRule, ProposalKind
+from audiotune.governance.ledger.carry_out import carry_out_decision, require_possible_change
 from audiotune.governance.ledger.event_kind import EventKind, require_active_member
 from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.proposal import Choice, Comment, Proposal, decide_proposal, parse_event_time
 
+# What programs ask the group for, in nobody's name: register, and ingest.
+REQUESTED_KINDS: tuple[ProposalKind, ...] = ("champion", "foreign_recording")
 _CURE = "look at the list of proposals"
 
 
 class ProposalOpened(FrozenModel):
-    """A proposal. `change`: what is to be done, by the names of its kind, as in {"release": "audio-tune", "version": "3"}."""
+    """A proposal, of a member or of a program that needs the group's word (REQUESTED_KINDS).
+
+    Attributes:
+        change: what is to be done, by the names of its kind (REQUIRED_CHANGES), as in {"release": "audio-tune", "version": "3"}.
+        agreement: the new text, where the agreement is to be changed; `change` then has its digest.
+        instead_of: digest of the version that its writer saw.
+    """
 
     kind: ProposalKind
     title: str = Field(min_length=1, max_length=200)
     text: str = Field(default="", max_length=10_000)
     change: dict[str, str] = Field(default={}, max_length=20)
+    agreement: Agreement | None = None
+    instead_of: Digest = ""
     rule: DecisionRule
 
 
@@ -54,17 +71,19 @@ class ProposalExecuted(FrozenModel):
 
 
 def _open_proposal(state: GovernanceState, event: LedgerEvent, body: ProposalOpened) -> None:
-    member = require_active_member(state, event.by)
-    assert state.agreement is not None
-    if body.rule != state.agreement.decisions.get(body.kind, DecisionRule()):
+    by = event.by if not event.by and body.kind in REQUESTED_KINDS else require_active_member(state, event.by)
+    if state.agreement is None:
+        raise AgreementError("there is no agreement yet", cure="make it first")
+    if body.rule != find_rule(state.agreement, body.kind):
         raise DecisionError("the agreement in force decides by another rule by now", cure="open the proposal again")
-    voters = tuple(one.id for one in state.agreement.members if not one.left)
+    require_possible_change(state, body)
+    concerned = body.change.get("member") if body.kind == "exclude" else ""
     state.proposals[event.number] = Proposal(
         id=event.number,
-        by=member,
+        by=by,
         opened=event.time,
-        voters=voters,
-        **{name: getattr(body, name) for name in ProposalOpened.model_fields},
+        voters=tuple(one.id for one in state.agreement.active_members if one.id != concerned),
+        **{**{name: getattr(body, name) for name in ProposalOpened.model_fields}, "instead_of": state.agreement_text},
     )
 
 
@@ -88,7 +107,8 @@ def _close(state: GovernanceState, event: LedgerEvent, body: ProposalClosed) -> 
     outcome = decide_proposal(proposal, parse_event_time(event.time))
     if outcome != body.outcome:
         raise DecisionError(f"proposal {proposal.id} is {outcome or 'not decided yet'}", cure="count the votes again")
-    state.proposals[proposal.id] = proposal.model_copy(update={"outcome": outcome})
+    decided = proposal.model_copy(update={"outcome": outcome})
+    state.proposals[proposal.id] = carry_out_decision(state, event, decided) if outcome == "accepted" else decided
 
 
 def _execute(state: GovernanceState, event: LedgerEvent, body: ProposalExecuted) -> None:

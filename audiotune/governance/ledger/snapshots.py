@@ -21,7 +21,8 @@ from audiotune.store.port import Store
 
 SNAPSHOT_EVERY = 500  # events
 _SNAPSHOT = LEDGER_SNAPSHOTS.compile(r"\d{10}\.json")
-_SIGNED = b"snapshot of a ledger\n"  # begins what is signed, so that no event's signature fits
+# Begins what is signed, so that no event's signature fits. The number is raised when the same events come to mean another state.
+_SIGNED = b"snapshot of a ledger, 2\n"
 
 
 def write_snapshot(store: Store, state: GovernanceState, key: SigningKey) -> None:

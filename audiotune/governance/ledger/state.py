@@ -51,6 +51,12 @@ class GovernanceState:
 
     Attributes:
         agreements: digest -> version; `agreement` is the one in force.
+        agreement_text: digest of the newest version that was written as a whole; later ones only differ in who joined or left.
+        member_changes: member -> number of the event by which they joined, left or were excluded; a text does not undo it unless its
+            writer saw it.
+        champions: release -> the version that the group decided to let play.
+        decided_owners: members whom the group made owners.
+        foreign_recordings: recording from outside -> number of the proposal that took it in.
         signatures: digest of an agreement -> member -> number of the event in which they signed it.
         consents: recording -> contributor -> the record that counts. Inner mappings are replaced, never changed.
         standing: member -> what they agree to for all their recordings, where they said so themselves.
@@ -69,6 +75,11 @@ class GovernanceState:
     agreement: Agreement | None = None
     unreadable_agreement: int = 0
     agreements: dict[Digest, int] = field(default_factory=dict)
+    agreement_text: Digest = ""
+    member_changes: dict[str, int] = field(default_factory=dict)
+    champions: dict[str, str] = field(default_factory=dict)
+    decided_owners: dict[str, int] = field(default_factory=dict)
+    foreign_recordings: dict[Digest, int] = field(default_factory=dict)
     signatures: dict[Digest, dict[str, int]] = field(default_factory=dict)
     consents: dict[Digest, dict[str, Consent]] = field(default_factory=dict)
     standing: dict[str, StandingConsent] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import gradio as gr
 
 from audiotune.errors import AudioTuneError, DecisionError
 from audiotune.governance.agreement_record import PROPOSAL_KINDS
+from audiotune.governance.agreement_words import KIND_WORDS, describe_rule
 from audiotune.governance.decisions import draft_proposal, read_proposals
 from audiotune.governance.ledger.event_draft import dump_body
 from audiotune.governance.proposal import Choice, Proposal, parse_change
@@ -16,22 +17,6 @@ from services.studio.markup import format_sentence, render_message
 from services.studio.member_events import Act, MemberAct, MemberActs
 from services.studio.pages import PageRefresh
 
-KIND_WORDS = {
-    "agreement": "change the agreement",
-    "champion": "let a release play",
-    "publish_release": "give a release to others",
-    "foreign_recording": "take a recording from outside",
-    "take_in": "take somebody in",
-    "exclude": "exclude somebody",
-    "split_income": "split income",
-    "other": "something else",
-}
-RULE_WORDS = {
-    "majority": "more yes than no",
-    "two_thirds": "two thirds of the votes",
-    "everybody": "everybody says yes",
-    "veto": "accepted unless somebody says no",
-}
 _INTRO = "The agreement says how each kind is decided. What it puts under a decision happens only when the group said yes here."
 _CHANGE = "What is to be done, as in: release=audio-tune version=3"
 _SHOWN = 30  # proposals on the page
@@ -139,8 +124,9 @@ def _render_card(one: Proposal, names: dict[str, str]) -> Markup:
     state = "carried out" if one.executed else one.outcome or f"open until {one.ends:%d %b %Y, %H:%M} UTC"
     about = f"{one.id} · {KIND_WORDS[one.kind]} · by {names.get(one.by, one.by)} · {state}"
     votes = ", ".join(f"{names.get(who, who)} {choice}" for who, choice in sorted(one.votes.items())) or "nobody voted yet"
-    quorum = f", {one.rule.quorum:.0%} must vote" if one.rule.quorum and one.rule.needs in ("majority", "two_thirds") else ""
-    facts = [("Votes", votes), ("Accepted by", f"{RULE_WORDS[one.rule.needs]}{quorum}")]
+    facts = [("Votes", votes), ("Accepted by", describe_rule(one.rule))]
+    if one.result:
+        facts.append(("Then", one.result))
     if one.change:
         facts.insert(0, ("To do", " ".join(f"{name}={value}" for name, value in one.change.items())))
     rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts)

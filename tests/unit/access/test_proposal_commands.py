@@ -41,12 +41,12 @@ def test_from_a_proposal_to_a_decision(store: FolderStore, capsys: pytest.Captur
     capsys.readouterr()
     assert run(store, "show", number) == 0
     shown = capsys.readouterr().out
-    assert "accepted" in shown
+    assert "carried out: version 3 of jam plays" in shown
     assert "release jam, version 3" in shown
     assert "ben, 20" in shown
     assert "I like it" in shown
     assert require_decision(store, "champion", CHANGE) is not None
-    assert run(store, "done", number, "--result", "it plays") == 0
+    assert run(store, "done", number, "--result", "it plays") == 1  # it is carried out by its end
     assert run(store, "list") == 0
     assert "carried out" in capsys.readouterr().out
 

@@ -192,6 +192,8 @@ def test_an_act_of_a_member_is_said_by_who_signed_in(access: StoreAccessWriter, 
     event = parse_event(store.get(event_key(number)), "")
     assert (event.kind, event.by, event.via) == ("proposal_opened", "ben", "sign_in")
     with pytest.raises(ForbiddenError, match="no act of a member"):
+        access.record_event(ben, "consents_recorded", {})
+    with pytest.raises(AccessError, match="only owners"):
         access.record_event(ben, "agreement_published", {"agreement": agreement().model_dump(mode="json")})
     with pytest.raises(AccessError, match="not signed in"):
         access.record_event("ben", "proposal_opened", opened)

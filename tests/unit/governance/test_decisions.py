@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audiotune.errors import DecisionError, GovernanceError
 from audiotune.governance import Agreement, Member, publish_agreement
-from audiotune.governance.agreement_record import DecisionRule
+from audiotune.governance.agreement_record import DecisionRule, ProposalKind
 from audiotune.governance.decisions import (
     cast_vote,
     close_decided_proposals,
@@ -19,6 +19,7 @@ from audiotune.governance.decisions import (
     open_proposal,
     read_proposals,
     record_execution,
+    request_decision,
     require_decision,
 )
 from audiotune.governance.ledger.events import event_key, sign_event
@@ -111,13 +112,75 @@ def test_a_proposal_from_the_first_word_to_its_execution(store: FolderStore) -> 
     assert (decided.title, decided.comments[0].text, decided.voters) == ("Let version 3 play", "I like it.", FIVE)
     with pytest.raises(DecisionError, match="none is accepted"):
         require_decision(store, "champion", {**CHAMPION, "version": "4"})
-    record_execution(store, decided.id, "champion is version 3")
-    with pytest.raises(DecisionError, match="carried out already"):
-        record_execution(store, decided.id)
-    with pytest.raises(DecisionError, match="none is accepted"):  # one decision is for one act
-        require_decision(store, "champion", CHAMPION)
     assert Ledger(store).read_state() == open_ledger(store).read_state()
     assert verify_events(read_events(store)).is_sound
+
+
+def accept(store: FolderStore, number: int, voters: tuple[str, ...] = FIVE) -> Proposal:
+    for who in voters:
+        if not read_proposals(store)[number].outcome:
+            cast_vote(store, who, number, "yes")
+    return read_proposals(store)[number]
+
+
+def test_the_event_that_closes_a_proposal_for_a_champion_carries_it_out(store: FolderStore) -> None:
+    decided = accept(store, open_proposal(store, "ana", "champion", "x", change=CHAMPION).id)
+    state = open_ledger(store).read_state()
+    assert (decided.executed, decided.result) == (state.number, "version 3 of audio-tune plays")
+    assert state.champions == {"audio-tune": "3"}
+    with pytest.raises(DecisionError, match="carried out already"):
+        record_execution(store, decided.id)
+    accept(store, open_proposal(store, "ana", "champion", "x", change={**CHAMPION, "version": "2"}).id)
+    assert open_ledger(store).read_state().champions == Ledger(store).read_state().champions == {"audio-tune": "2"}
+
+
+def test_what_people_carry_out_is_noted_once(store: FolderStore) -> None:
+    decided = accept(store, open_proposal(store, "ana", "other", "Buy a filter").id)
+    assert decided.executed == 0
+    record_execution(store, decided.id, "bought")
+    assert read_proposals(store)[decided.id].result == "bought"
+    with pytest.raises(DecisionError, match="carried out already"):
+        record_execution(store, decided.id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "says"),
+    [
+        ("champion", {"release": "audio-tune"}, "names version"),
+        ("champion", {"release": "audio-tune", "version": "newest"}, "'newest' is no version"),
+        ("publish_release", {}, "names release and version"),
+        ("foreign_recording", {}, "names recording"),
+        ("exclude", {"member": "eve"}, "no member"),
+        ("owner", {"member": "eve"}, "no member"),
+        ("take_in", {"member": "Fay!", "name": "Fay"}, "no member id"),
+        ("take_in", {"member": "ben", "name": "Ben"}, "a member already"),
+        ("agreement", {}, "carries its new text"),
+    ],
+)
+def test_a_proposal_names_what_its_kind_needs(store: FolderStore, kind: ProposalKind, change: dict[str, str], says: str) -> None:
+    with pytest.raises(GovernanceError, match=says):
+        open_proposal(store, "ana", kind, "x", change=change)
+
+
+def test_a_program_asks_once_and_gets_the_groups_answer(store: FolderStore) -> None:
+    asked = request_decision(store, "champion", "x", "because", CHAMPION)
+    assert asked is not None
+    assert (asked.by, asked.outcome, asked.voters) == ("", "", FIVE)
+    again = request_decision(store, "champion", "y", "", CHAMPION)
+    assert again is not None
+    assert (again.id, len(read_proposals(store))) == (asked.id, 1)
+    accept(store, asked.id)
+    answer = request_decision(store, "champion", "x", "", CHAMPION)
+    assert answer is not None
+    assert (answer.id, answer.outcome) == (asked.id, "accepted")
+    assert request_decision(store, "foreign_recording", "x", "", {"recording": "0" * 64}) is None  # no rule, no question
+    with pytest.raises(GovernanceError, match="no member"):  # in nobody's name is asked for no other kind
+        open_proposal(store, "", "exclude", "x", change={"member": "ben"})
+
+
+def test_a_proposal_of_a_group_without_voters_is_not_accepted() -> None:
+    nobody = proposal(DecisionRule(needs="everybody")).model_copy(update={"voters": ()})
+    assert decide_proposal(nobody, OPENED) == "rejected"
 
 
 def test_what_the_agreement_does_not_name_needs_no_decision(store: FolderStore) -> None:

@@ -16,6 +16,7 @@ from audiotune.errors import AgreementError, ConsentError, GovernanceError
 from audiotune.governance import Consent, Member, publish_agreement, read_consents, read_current_agreement, record_decision
 from audiotune.governance.agreement import ALL_USES, Use
 from audiotune.governance.consent import record_consents, record_standing_consents
+from audiotune.governance.decisions import cast_vote, open_proposal, read_proposals
 from audiotune.governance.ledger.consent_events import ConsentGiven, ConsentNarrowed
 from audiotune.governance.ledger.event_draft import EventDraft, dump_body
 from audiotune.governance.ledger.ledger import open_ledger
@@ -40,6 +41,9 @@ _events = st.one_of(
     st.tuples(st.just("decide"), _take, _people),
     st.tuples(st.just("stray"), _take, _who),
     st.tuples(st.just("leave"), _who),
+    st.tuples(st.just("exclude"), _who),
+    st.tuples(st.just("write"), st.booleans()),
+    st.tuples(st.just("take_in"), _who),
     st.tuples(st.just("withdraw"), _who, st.lists(_take, unique=True).map(tuple), _uses),
     st.tuples(st.just("give"), _who, st.lists(_take, unique=True).map(tuple), _uses, st.sampled_from(["", "ends", "endless"])),
     st.tuples(st.just("narrow"), _who, st.lists(_take, unique=True).map(tuple), _uses, st.booleans()),
@@ -50,7 +54,7 @@ class Group:
     """A group's store, and beside it what each member last said and who was ever named, kept the simplest way."""
 
     def __init__(self, earlier: list[tuple[str, str, tuple[Use, ...]]] = []) -> None:  # noqa: B006
-        self.store, self.hours, self.version = MemoryStore(), 0, 1
+        self.store, self.hours = MemoryStore(), 0
         self.said: dict[tuple[str, str], tuple[Use, ...]] = {}
         self.named: dict[str, set[str]] = {take: set() for take in TAKES}
         self.dropped: dict[str, set[str]] = {take: set() for take in TAKES}
@@ -188,10 +192,42 @@ class Group:
         self.store.put("governance/agreements/000099.json~", b"{")
 
     def do_leave(self, who: str) -> None:
-        self.left.add(who)
-        members = [Member(id=id, name=id, consents_to=ALL_USES, left=id in self.left) for id in PEOPLE]
-        self.version += 1
-        publish_agreement(self.store, agreement().model_copy(update={"version": self.version, "members": tuple(members)}))
+        """By their own word."""
+        if who not in self.left:
+            append_member_event(self.store, who, "member_left", {})
+            self.left.add(who)
+
+    def do_exclude(self, who: str) -> None:
+        """By a later version, as an owner writes it."""
+        self.publish(self.left | {who})
+
+    def do_write(self, forgets: bool) -> None:
+        """A version that says nothing of who left, or that names nobody but ana: it brings nobody back, and who is missing has left."""
+        self.publish(set(PEOPLE[1:]) if forgets else set(), named=1 if forgets else len(PEOPLE))
+
+    def do_take_in(self, who: str) -> None:
+        """By a decision of those who are in the group."""
+        voters = [one for one in PEOPLE if one not in self.left]
+        if who in self.left and voters:
+            change = {"member": who, "name": who}
+            number = open_proposal(self.store, voters[0], "take_in", "x", change=change).id
+            for voter in voters:
+                if not read_proposals(self.store)[number].outcome:
+                    cast_vote(self.store, voter, number, "yes")
+            self.left.discard(who)
+
+    def publish(self, left: set[str], named: int = len(PEOPLE)) -> None:
+        state = open_ledger(self.store).read_state()
+        assert state.agreement is not None
+        members = [Member(id=id, name=id, consents_to=ALL_USES, left=id in left) for id in PEOPLE[:named]]
+        version = state.agreement.version + 1
+        after = {id for id in PEOPLE if (id in self.left if id in state.member_changes else id in left)}
+        try:
+            publish_agreement(self.store, agreement().model_copy(update={"version": version, "members": tuple(members)}))
+        except AgreementError:
+            assert after == set(PEOPLE)  # a version without anybody is none
+            return
+        self.left = after
 
     def agrees(self, use: Use, take: str, *, later: bool = False) -> bool:
         people = self.named[take] - self.dropped[take]

@@ -18,6 +18,7 @@ from audiotune.governance import Consent, publish_agreement, record_consent, req
 from audiotune.governance.consent import record_consents
 from audiotune.governance.ledger import events as ledger_events
 from audiotune.governance.ledger import ledger as ledger_module
+from audiotune.governance.ledger.agreement_events import AgreementSigned
 from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.events import (
     MemberSignature,
@@ -30,7 +31,7 @@ from audiotune.governance.ledger.events import (
 from audiotune.governance.ledger.key_events import MemberKeyRegistered, MemberKeyRevoked
 from audiotune.governance.ledger.keys import generate_key, load_key_file, parse_key
 from audiotune.governance.ledger.ledger import Ledger, open_ledger
-from audiotune.governance.ledger.record_events import AgreementSigned, ConsentsRecorded
+from audiotune.governance.ledger.record_events import ConsentsRecorded
 from audiotune.governance.ledger.snapshots import SNAPSHOT_EVERY, read_snapshot, write_snapshot
 from audiotune.governance.ledger.state import ServiceKey, dump_state, parse_state
 from audiotune.governance.ledger.verification import LedgerReport, read_events, verify_events
