@@ -8,6 +8,7 @@ from pydantic import Field
 
 from audiotune.domain.file_name_words import words_from_file_name as words_from_file_name
 from audiotune.domain.frozen_model import FrozenModel
+from audiotune.domain.label_tracks import MOST_LABELS, TimeLabel
 
 Digest = str  # 64 hexadecimal digits of SHA-256
 MOST_CONTRIBUTORS = 256  # heard in one recording: every gate asks each of them
@@ -49,6 +50,7 @@ class Recording(FrozenModel):
         blob: store key of the unchanged bytes.
         name: file name or path inside its source, for people; never used as a path.
         words: text of a caption sidecar about the whole recording, if there is one.
+        labels: of a label track beside it, in order of time.
     """
 
     id: Digest
@@ -60,6 +62,7 @@ class Recording(FrozenModel):
     session: str = ""
     instrument: str = ""
     words: str = ""
+    labels: tuple[TimeLabel, ...] = Field(default=(), max_length=MOST_LABELS)
     format: str = Field(description="container and encoding, as in 'WAV PCM_24'")
     bit_depth: int | None = None
     sample_rate_hz: int = Field(gt=0)

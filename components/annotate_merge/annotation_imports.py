@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from audiotune.domain.annotation import Annotation
+from audiotune.domain.label_tracks import is_label_track
 from audiotune.domain.tables import decode_text, parse_table
 from audiotune.domain.vocabulary import Vocabulary
 from audiotune.errors import AudioTuneError, SourceError
 from audiotune.governance import Agreement
 from audiotune.store.port import Store
-from components.annotate_merge.imported_answers import ImportedAnswer, is_label_track, parse_answer_table, parse_label_track
+from components.annotate_merge.imported_answers import ImportedAnswer, parse_answer_table, parse_label_track
 from components.annotate_merge.label_studio import is_label_studio_table, parse_label_studio_json, parse_label_studio_table
 from components.annotate_merge.segment_index import SegmentIndex
 from components.annotate_merge.sources import LONGEST_WORDS, GatheredAnnotations, refusal_reason

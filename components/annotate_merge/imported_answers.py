@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from audiotune.domain import label_tracks
 from audiotune.domain.tables import Table, parse_seconds
 from audiotune.domain.vocabulary import FACETS
 
@@ -14,8 +15,7 @@ PLACE_COLUMNS = ("segment", "recording", "file", "file_name", "filename", "path"
 _MEMBER_COLUMNS = ("member", "annotator", "completed_by", "annotated_by")
 _WORDS_COLUMNS = ("words", "caption", "description", "prompt", "text", "comment")
 _START_COLUMNS, _END_COLUMNS = ("start_s", "start", "begin", "onset"), ("end_s", "end", "offset")
-_LABEL_LINE = re.compile(r"\s*(\d+(?:[.,]\d+)?)\t(\d+(?:[.,]\d+)?)(?:\t(.*))?")
-_POINT_S = 0.05  # a label without length means the segment that sounds there
+POINT_S = 0.05  # a label without length means the segment that sounds there
 
 Part = tuple[float, float]
 WHOLE: Part = (0.0, float("inf"))
@@ -70,28 +70,23 @@ def parse_answer_table(table: Table) -> Iterator[ImportedAnswer | str]:
         )
 
 
-def is_label_track(text: str) -> bool:
-    """Whether a text is a label track as Audacity exports it: start, end and label with tabs between."""
-    return bool(_LABEL_LINE.fullmatch(next((line for line in text.splitlines() if line.strip()), "")))
-
-
 def parse_label_track(text: str, name: str) -> Iterator[ImportedAnswer | str]:
-    """The labels of one take. Lines with `\\\\` in front hold a label's frequencies and say nothing about time.
+    """The labels of one take that have words.
 
     Args:
         name: of the file: that of its take, with `labels` behind it or not. It also stands for the author.
     """
-    path = PurePosixPath(name)
+    path, track = PurePosixPath(name), label_tracks.parse_label_track(text)
     places = tuple(dict.fromkeys((path.stem, re.sub(r"[-_ .]*labels?$", "", path.stem, flags=re.IGNORECASE))))
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("\\"):
-            continue
-        match = _LABEL_LINE.fullmatch(line)
-        if not match:
-            yield f"no line of a label track: {line[:80]!r}"
-        elif (match[3] or "").strip():
-            start, end = parse_seconds(match[1]), parse_seconds(match[2])
-            yield ImportedAnswer(places, path.name, labels=split_words(match[3]), part=(start, max(end, start + _POINT_S)))
+    yield from track.faults
+    for label in track.labels:
+        if label.words:
+            yield ImportedAnswer(places, path.name, labels=split_words(label.words), part=part_of_label(label))
+
+
+def part_of_label(label: label_tracks.TimeLabel) -> Part:
+    """The part of its recording that a label is about."""
+    return label.start_s, max(label.end_s, label.start_s + POINT_S)
 
 
 def _find_cell(cells: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -13,6 +13,8 @@ from audiotune.domain.segment import Segment
 from audiotune.errors import SourceError
 from components.annotate_merge.imported_answers import WHOLE, Part
 
+_SAME_S = 0.001
+
 
 class SegmentIndex:
     """The segments of a dataset, by what imports may call them."""
@@ -36,7 +38,7 @@ class SegmentIndex:
             ids = {name} if name in self._by_recording else self._find_recordings(name)
             if len(ids) > 1:
                 raise SourceError(f"{len(ids)} recordings are called {name[:80]!r}", cure="use the recording's id")
-            found = [segment for id in ids for segment in _select_segments(self._by_recording[id], part)]
+            found = [segment for id in ids for segment in select_segments(self._by_recording[id], part)]
             if found:
                 return found
             if ids:
@@ -65,15 +67,21 @@ def _list_candidates(name: str) -> Iterator[str]:
     yield re.sub(r"^[0-9a-f]{8}-", "", last)
 
 
-def _select_segments(segments: Sequence[Segment], part: Part) -> list[Segment]:
-    """The segments of which at least half lies in the part; for a shorter part the one that holds most of it, at least half."""
+def select_segments(segments: Sequence[Segment], part: Part) -> list[Segment]:
+    """The segment with just these bounds; else those of which at least half lies in the part; for a shorter part the one that holds
+    most of it, at least half, and of several the shortest."""
     if part == WHOLE:
         return list(segments)
-    inside = [segment for segment in segments if _measure_overlap(segment, part) >= segment.duration_s / 2]
-    best = max(segments, key=lambda segment: _measure_overlap(segment, part))
+    same = [one for one in segments if max(abs(one.start_s - part[0]), abs(_find_end_s(one) - part[1])) < _SAME_S]
+    inside = same or [segment for segment in segments if _measure_overlap(segment, part) >= segment.duration_s / 2]
+    best = max(segments, key=lambda segment: (_measure_overlap(segment, part), -segment.duration_s))
     return inside or [best] * (_measure_overlap(best, part) * 2 >= max(part[1] - part[0], 1e-9))
+
+
+def _find_end_s(segment: Segment) -> float:
+    return segment.start_s + segment.duration_s
 
 
 def _measure_overlap(segment: Segment, part: Part) -> float:
     """Seconds that a segment and a part of its recording have in common; below 0 where they lie apart."""
-    return min(segment.start_s + segment.duration_s, part[1]) - max(segment.start_s, part[0])
+    return min(_find_end_s(segment), part[1]) - max(segment.start_s, part[0])

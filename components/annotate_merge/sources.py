@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -15,6 +15,8 @@ from audiotune.domain.vocabulary import Vocabulary
 from audiotune.governance import Agreement
 from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
+from components.annotate_merge.imported_answers import part_of_label
+from components.annotate_merge.segment_index import select_segments
 
 FILE_NAME, SIDECAR = "file-name", "sidecar"
 NOT_PEOPLE = (FILE_NAME, SIDECAR)
@@ -34,18 +36,32 @@ class GatheredAnnotations:
 
 
 def annotations_from_names(
-    segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
+    segments: Sequence[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
 ) -> list[Annotation]:
     """One annotation for each segment, from its recording's file name."""
-    texts = {id: words_from_file_name(r.name) for id, r in recordings.items()}
+    names = {id: words_from_file_name(r.name) for id, r in recordings.items()}
+    texts = {segment.id: names.get(segment.recording, "") for segment in segments}
     return _annotations_from_text(segments, texts, vocabulary, FILE_NAME, "file_name")
 
 
 def annotations_from_sidecars(
-    segments: Iterable[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
-) -> list[Annotation]:
-    """One annotation for each segment, from its recording's sidecar."""
-    return _annotations_from_text(segments, {id: r.words for id, r in recordings.items()}, vocabulary, SIDECAR, "sidecar")
+    segments: Sequence[Segment], recordings: Mapping[str, Recording], vocabulary: Vocabulary
+) -> GatheredAnnotations:
+    """One annotation for each segment: the labels that lie in it, and the words of its recording. Labels in no segment are refused."""
+    said: dict[str, list[str]] = {}
+    gathered, by_recording = GatheredAnnotations(), dict[str, list[Segment]]()
+    for segment in segments:
+        by_recording.setdefault(segment.recording, []).append(segment)
+    for id, own in by_recording.items():
+        for label in (label for label in recordings[id].labels if label.words):
+            found = select_segments(own, part_of_label(label))
+            for segment in found:
+                said.setdefault(segment.id, []).append(label.words)
+            if not found:
+                gathered.refused.append((recordings[id].name, f"no segment sounds at its label {label.shown}"))
+    texts = {one.id: ", ".join(filter(None, [*said.get(one.id, ()), recordings[one.recording].words])) for one in segments}
+    gathered.annotations += _annotations_from_text(segments, texts, vocabulary, SIDECAR, "sidecar")
+    return gathered
 
 
 def annotations_from_studio(store: Store, segments: Iterable[Segment], agreement: Agreement) -> GatheredAnnotations:
@@ -85,9 +101,10 @@ def refusal_reason(agreement: Agreement, member: str) -> str:
 def _annotations_from_text(
     segments: Iterable[Segment], texts: Mapping[str, str], vocabulary: Vocabulary, member: str, source: str
 ) -> list[Annotation]:
-    tags = {id: vocabulary.find_tags(text)[0] for id, text in texts.items()}
+    """`texts`: segment id -> what is said about it."""
+    tags = {text: vocabulary.find_tags(text)[0] for text in set(texts.values())}
     return [
-        Annotation(segment=segment.id, member=member, tags=tags[segment.recording], words=words, source=source)
+        Annotation(segment=segment.id, member=member, tags=tags[text], words=words, source=source)
         for segment in segments
-        if (words := texts.get(segment.recording, "")[:LONGEST_WORDS]).strip()
+        if (words := (text := texts.get(segment.id, ""))[:LONGEST_WORDS]).strip()
     ]

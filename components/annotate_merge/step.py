@@ -114,7 +114,7 @@ def _gather_annotations(
     if "file_names" in wanted:
         gathered.annotations += sources.annotations_from_names(segments, recordings, vocabulary)
     if "sidecars" in wanted:
-        gathered.annotations += sources.annotations_from_sidecars(segments, recordings, vocabulary)
+        gathered.add(sources.annotations_from_sidecars(segments, recordings, vocabulary))
     if "studio" in wanted:
         gathered.add(sources.annotations_from_studio(store, segments, group))
     places = SegmentIndex(segments, recordings)

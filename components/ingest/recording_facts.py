@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from audiotune.domain.label_tracks import TimeLabel
 from audiotune.domain.recording import MOST_CONTRIBUTORS
 from audiotune.errors import SourceError
 
@@ -25,6 +26,7 @@ class RecordingFacts:
     session: str = ""
     instrument: str = ""
     words: str = ""
+    labels: tuple[TimeLabel, ...] = ()
 
     def with_defaults(self, other: RecordingFacts) -> RecordingFacts:
         """These facts, completed by the other's."""

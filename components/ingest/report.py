@@ -100,8 +100,16 @@ def _recording_row(row: Recording) -> list[object]:
         form,
         "silence" if peak is None else f"{peak:.1f}",
         "–" if loudness is None else f"{loudness:.1f}",
-        "; ".join((*row.notes, *list_faults(row.description))),
+        "; ".join((*_describe_labels(row), *row.notes, *list_faults(row.description))),
     ]
+
+
+def _describe_labels(row: Recording) -> list[str]:
+    regions = sum(label.is_region for label in row.labels)
+    points = len(row.labels) - regions
+    named = [f"{number} label{'s' if number > 1 else ''} {kind}" for number, kind in ((regions, "as cuts"), (points, "at points"))
+             if number]  # fmt: skip
+    return [" and ".join(named)] if named else []
 
 
 def list_faults(described: Description) -> list[str]:

@@ -2,7 +2,7 @@
 
 The first of these applies: `take.json`, `take.wav.json` or `.toml` beside `take.wav`; `recordings.toml`, `recordings.csv` or another
 program's table (`folder_tables`) in its folder or a parent; the settings; the agreement's licence. `take.txt` contains a description in
-words. What is written for a name that no file has is never passed over.
+words, or Audacity's labels, as `take.labels.txt` and the like do. What is written for a name that no file has is never passed over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+from audiotune.domain.label_tracks import is_label_track, parse_label_track
 from audiotune.domain.name_matching import NameMatcher, normalise_name
 from audiotune.domain.tables import decode_text
 from audiotune.domain.toml_text import parse_toml
@@ -21,6 +22,8 @@ from components.ingest.recording_facts import LONGEST_WORDS, RecordingFacts, fac
 from components.ingest.sources import RecordingSource, may_be_sound
 
 _LARGEST = 4 << 20  # bytes of a sidecar
+_LABELS_BEHIND = (".labels", "_labels", "-labels", " labels")  # names of label tracks behind their take's name
+_LISTED = 20  # faults of one label track that a report names
 
 
 class SidecarReader:
@@ -33,13 +36,14 @@ class SidecarReader:
         self._table_names = [name for name in source.files if is_table(name)]
         self._table_names.sort(key=rank_table)
         self._tables: dict[str, FolderTable] = {}
+        self._label_faults: dict[str, list[str]] = {}
 
     def facts_about(self, name: str) -> RecordingFacts:
         """All facts about a file. Raises SourceError for an invalid sidecar: contributors must not be guessed."""
         facts, beside = RecordingFacts(), self._find_beside(name)
         for sidecar in beside:
-            if sidecar.endswith(".txt"):
-                facts = facts.with_defaults(RecordingFacts(words=self._read_text(sidecar).strip()[:LONGEST_WORDS]))
+            if sidecar.lower().endswith(".txt"):
+                facts = facts.with_defaults(self._read_words_or_labels(sidecar))
             else:
                 facts = facts.with_defaults(facts_from_mapping(self._parse_mapping(self._read_text(sidecar), sidecar), sidecar))
         stray = "" if beside else next((sidecar for sidecar, near in self._stray_sidecars.items() if name in near), "")
@@ -53,14 +57,30 @@ class SidecarReader:
     def list_unused(self) -> list[tuple[str, str]]:
         """(place, what it says and why it is about no recording) of all that stands in tables and is used nowhere."""
         tables = [(name, words) for name in self._table_names for words in self._read_table_once(name, or_empty=True).unused]
-        return [*tables, *((name, f"nearly the name of {', '.join(near[:3])}") for name, near in self._stray_sidecars.items())]
+        labels = [(name, words) for name, faults in self._label_faults.items() for words in faults]
+        return [
+            *tables,
+            *labels,
+            *((name, f"nearly the name of {', '.join(near[:3])}") for name, near in self._stray_sidecars.items()),
+        ]
 
     def _find_beside(self, name: str) -> list[str]:
         """The sidecars of a file, the strictest first."""
         path = PurePosixPath(name)
-        names = [path.with_suffix(".json"), path.with_suffix(".toml"), f"{path}.json", f"{path}.toml", path.with_suffix(".txt")]
+        bare = path.with_suffix("")
+        names = [f"{bare}.json", f"{bare}.toml", f"{path}.json", f"{path}.toml", f"{bare}.txt", f"{path}.txt"]
+        names += [f"{stem}{behind}.txt" for stem in (bare, path) for behind in _LABELS_BEHIND]
         found = (self._files.get(_comparable(str(sidecar)), "") for sidecar in names)
-        return [sidecar for sidecar in found if sidecar and not is_table(sidecar)]
+        return [sidecar for sidecar in dict.fromkeys(found) if sidecar and not is_table(sidecar)]
+
+    def _read_words_or_labels(self, name: str) -> RecordingFacts:
+        """A text beside a take: words about it, or a label track."""
+        text = self._read_text(name)
+        if not is_label_track(text):
+            return RecordingFacts(words=text.strip()[:LONGEST_WORDS])
+        track = parse_label_track(text)
+        self._label_faults[name] = list(track.faults[:_LISTED])
+        return RecordingFacts(labels=track.labels)
 
     @cached_property
     def _stray_sidecars(self) -> dict[str, tuple[str, ...]]:

@@ -191,6 +191,7 @@ def _ingest_file(
         session=facts.session,
         instrument=facts.instrument,
         words=facts.words,
+        labels=facts.labels,
         **dict(known),
     )
 

@@ -1,7 +1,7 @@
 """The report: the waveform of every recording with its segments, and recordings without segments."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class SegmentedRecording:
         peaks: uint8 [columns], the waveform in decibels: 255 is full scale, 0 is -96 dBFS.
         reused: whether the segments come from an earlier run with the same settings.
         fault: why the recording could not be read, or empty.
+        notes: how the labels beside it were followed.
     """
 
     recording: Recording
@@ -28,6 +29,7 @@ class SegmentedRecording:
     peaks: np.ndarray
     reused: bool = False
     fault: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def render_report(results: Sequence[SegmentedRecording], most_pictures: int) -> str:
@@ -44,7 +46,7 @@ def render_report(results: Sequence[SegmentedRecording], most_pictures: int) -> 
         ]
     )
     drawn = [r for r in results if not r.fault][:most_pictures]
-    body = [figures, _render_problems(results), *(_render_recording(r) for r in drawn)]
+    body = [figures, _render_problems(results), _render_labels(results), *(_render_recording(r) for r in drawn)]
     left_out = len([r for r in results if not r.fault]) - len(drawn)
     if left_out:
         body.append(html.render_note(f"{left_out} more recordings were cut and are not drawn here (setting: pictures)."))
@@ -58,6 +60,14 @@ def _render_problems(results: Sequence[SegmentedRecording]) -> html.Markup:
     lines = [(r.recording.name, r.fault) for r in results if r.fault]
     lines += [(r.recording.name, "no sound rises over its noise") for r in results if not r.fault and not r.segments]
     return html.render_section("Left out", html.render_table(("recording", "why"), lines)) if lines else html.Markup()
+
+
+def _render_labels(results: Sequence[SegmentedRecording]) -> html.Markup:
+    lines = [(r.recording.name, note) for r in results for note in r.notes]
+    more = html.render_note(f"The first {_ROWS} of {len(lines)} lines.") if len(lines) > _ROWS else None
+    table = html.join_markup(more, html.render_table(("recording", "what was done"), lines[:_ROWS]))
+    words = "Label tracks beside these takes say where to cut. Turn it off: cut_at_labels."
+    return html.render_section("Cut at labels", words, table) if lines else html.Markup()
 
 
 def _render_recording(result: SegmentedRecording) -> html.Markup:

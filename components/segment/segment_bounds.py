@@ -254,11 +254,11 @@ def _apply_length_limits(pieces: list[_SoundSpan], heard: RecordingFeatures, set
         limit = pieces[i + 1].lead * heard.hop_frames - pre_roll if i + 1 < len(pieces) else heard.frames
         end = min(limit, heard.frames, max(start + shortest, (piece.tail + 4) * heard.hop_frames))
         if end - start >= shortest:
-            cuts += _split_long_span(start, end, heard, settings)
+            cuts += split_long_span(start, end, heard, settings)
     return cuts
 
 
-def _split_long_span(start: int, end: int, heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
+def split_long_span(start: int, end: int, heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
     """Cuts a long sound at its lowest novelty and level within the second half of the allowed length."""
     longest, shortest = settings.max_s * heard.sample_rate_hz, settings.min_s * heard.sample_rate_hz
     cuts, begin = [], start

@@ -59,6 +59,10 @@ class Settings(StepSettings):
     floor_rise_db: float = Field(
         default=6.0, ge=0, le=30, description="How far noise may rise over the quietest of the take, in dB."
     )
+    cut_at_labels: bool = Field(
+        default=True,
+        description="Whether a take with a label track beside it is cut at its regions; else they only give words.",
+    )
     pictures: int = Field(default=60, ge=0, le=200, description="Recordings drawn in the report at most.")
 
     @model_validator(mode="after")

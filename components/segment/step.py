@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from audiotune.audio.decode import open_sound
 from audiotune.audio.downmix import Mix
 from audiotune.audio.sound import RENDER_CHANNELS, to_decibels
+from audiotune.domain.label_tracks import TimeLabel
 from audiotune.domain.manifest import Manifest, fetch_manifest, load_manifest
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
@@ -19,6 +21,7 @@ from audiotune.store import Store
 from audiotune.store.layout import CUTS
 from components.executor import StepResult
 from components.segment.features import RecordingFeatures, extract_features
+from components.segment.label_cuts import LabelCuts, find_label_cuts
 from components.segment.rendering import extract_frames, measure_mix, mix_blocks, render_segment
 from components.segment.report import SegmentedRecording, render_report
 from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
@@ -27,7 +30,8 @@ from components.segment.speech import detect_speech
 
 _METHOD = "4"  # raise it when the same settings cut differently: stored results of the old method are then not used
 _COLUMNS = 1000  # of a waveform picture
-_REPORT_ONLY = {"pictures"}
+_NOT_IN_KEY = {"pictures", "cut_at_labels"}  # the report's own; and what the labels in the key say
+_Cuts = list[tuple[SegmentBounds, bool]]
 
 
 def run_step(
@@ -64,6 +68,7 @@ def _compute_metrics(results: list[SegmentedRecording], rows: list[Segment]) -> 
         "without_segments": sum(not r.segments for r in results),
         "failed": sum(bool(r.fault) for r in results),
         "reused": sum(r.reused for r in results),
+        "with_labels": sum(bool(r.notes) for r in results),
     }
 
 
@@ -76,31 +81,41 @@ def _segment_recording(recording: Recording, store: Store, settings: Settings) -
     try:
         path = store.fetch(recording.blob)
         mix = recording.mix or (measure_mix(path) if recording.channels > RENDER_CHANNELS else ())
-        cuts, heard = _analyse_recording(path, mix, settings)
-        peaks = _compute_peaks(heard)
-        rows = _render_segments(recording, path, mix, cuts, float(heard.peak.max(initial=0.0)), store, settings)
+        layers, heard, notes = _analyse_recording(path, mix, _list_regions(recording, settings), settings)
+        peaks, loudest = _compute_peaks(heard), float(heard.peak.max(initial=0.0))
+        rows = [row for cuts in layers for row in _render_segments(recording, path, mix, cuts, loudest, store, settings)]
+        rows.sort(key=lambda row: (row.start_frame, row.end_frame))
     except StoreError:
         raise  # the next recording would fail as well
     except AudioTuneError as e:
         return SegmentedRecording(recording, [], np.zeros(1, np.uint8), fault=str(e))
-    done = Manifest("cuts", rows, {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode()})
-    store.put(key, done.to_bytes())  # written last, when every blob is stored
-    return SegmentedRecording(recording, rows, peaks)
+    meta = {"recording": recording.id, "peaks": base64.b64encode(peaks.tobytes()).decode(), "notes": notes}
+    store.put(key, Manifest("cuts", rows, meta).to_bytes())  # written last, when every blob is stored
+    return SegmentedRecording(recording, rows, peaks, notes=notes)
 
 
-def _analyse_recording(path: Path, mix: Mix, settings: Settings) -> tuple[list[tuple[SegmentBounds, bool]], RecordingFeatures]:
-    """The cuts, each with the guess whether it is talk, and the features they were found in."""
+def _list_regions(recording: Recording, settings: Settings) -> list[TimeLabel]:
+    """The labels that a recording is cut at."""
+    return [label for label in recording.labels if label.is_region] if settings.cut_at_labels else []
+
+
+def _analyse_recording(
+    path: Path, mix: Mix, regions: list[TimeLabel], settings: Settings
+) -> tuple[list[_Cuts], RecordingFeatures, list[str]]:
+    """Layers of cuts, each with the guess whether it is talk; the features they were found in; what the report says of labels."""
     with open_sound(path) as decoded:
         heard = extract_features(mix_blocks(decoded, mix), decoded.sample_rate_hz, settings.highpass_hz)
-    cuts = find_segment_bounds(heard, settings)
-    return [(cut, detect_speech(heard, cut.start_frame, cut.end_frame)) for cut in cuts], heard
+    found = find_label_cuts(regions, heard, settings) if regions else LabelCuts(())
+    layers = found.layers or (find_segment_bounds(heard, settings),)
+    judged = [[(cut, detect_speech(heard, cut.start_frame, cut.end_frame)) for cut in cuts] for cuts in layers]
+    return judged, heard, list(found.notes)
 
 
 def _render_segments(
     recording: Recording,
     path: Path,
     mix: Mix,
-    cuts: list[tuple[SegmentBounds, bool]],
+    cuts: _Cuts,
     loudest: float,
     store: Store,
     settings: Settings,
@@ -116,7 +131,9 @@ def _render_segments(
 
 def _bounds_key(recording: Recording, settings: Settings) -> str:
     """The key under which the cuts of this recording with these settings are stored."""
-    inputs = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_REPORT_ONLY)}"
+    inputs = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_NOT_IN_KEY)}"
+    if regions := _list_regions(recording, settings):
+        inputs += json.dumps([label.model_dump() for label in regions])
     return CUTS.key(f"{hashlib.sha256(inputs.encode()).hexdigest()}.jsonl")
 
 
@@ -130,7 +147,7 @@ def _load_earlier_result(recording: Recording, key: str, store: Store) -> Segmen
     if not all(store.exists(segment.blob) for segment in done.rows):
         return None
     peaks: Any = np.frombuffer(base64.b64decode(done.meta["peaks"]), np.uint8)
-    return SegmentedRecording(recording, done.rows, peaks, reused=True)
+    return SegmentedRecording(recording, done.rows, peaks, reused=True, notes=done.meta.get("notes", []))
 
 
 def _compute_peaks(heard: RecordingFeatures) -> np.ndarray:
