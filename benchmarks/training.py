@@ -120,6 +120,7 @@ class OurTraining:
         from audiotune.stable_audio.load import load_model
         from components.finetune.compute_backends import SingleCpuBackend
         from components.finetune.latent_dataset import LatentDataset
+        from components.finetune.permission_watch import PermissionWatch
         from components.finetune.settings import Settings
         from components.finetune.trainer import Trainer
         from components.finetune.training_log import TrainingLog, UntrackedRun
@@ -149,6 +150,7 @@ class OurTraining:
             LatentDataset(held_out, store, cached_words=False),
             keeper,
             journal,
+            PermissionWatch(store, {}, every_s=0),
         )
 
     def times(self, steps: int) -> list[float]:

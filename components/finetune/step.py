@@ -35,23 +35,25 @@ def run_step(
     """Trains and writes the checkpoint pointer (JSON) and the report (HTML).
 
     Raises:
-        ConsentError, AgreementError: a contributor of the dataset has not agreed to training.
+        ConsentError, AgreementError: a contributor of the dataset has not agreed to training, or took it back meanwhile.
         SettingsError: settings that do not fit each other or the latents.
         TrainingError: training cannot go on.
     """
     captioned = load_manifest(dataset, "datasets", DatasetRow)
     encoded = load_manifest(latents, "latents", LatentRow)
-    require_permission(store, "finetune", contributors_by_recording(captioned))
+    recordings = contributors_by_recording(captioned)
+    require_permission(store, "finetune", recordings)
     base = resolve_base(store, settings.base)
     _check_inputs(settings, encoded, captioned.digest, base)
     key = compute_run_key(settings, encoded, base)
-    task = TrainingTask(settings, store.url, progress, base, encoded, captioned.digest, key)
+    task = TrainingTask(settings, store.url, progress, base, encoded, captioned.digest, key, recordings)
     done = checkpoints.find_newest_checkpoint(store, key, settings.steps)
     if done is not None and done.step == settings.steps:
         progress(1.0, f"step {done.step} was reached before; nothing to do")
         outcome = TrainingResult(done)
     else:
         outcome = _train_on_nodes(task, store) if settings.nodes > 1 else _train_locally(task)
+    require_permission(store, "finetune", recordings)  # it may have taken hours
     report.write_text(outcome.page or _load_report(store, outcome.checkpoint, settings, encoded), encoding="utf-8")
     _write_pointer(outcome.checkpoint, base, checkpoint)
     return StepResult(metrics=_collect_metrics(outcome.checkpoint), metadata={"checkpoint": {"key": outcome.checkpoint.key}})

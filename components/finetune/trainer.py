@@ -17,6 +17,7 @@ from audiotune.stable_audio.objective import map_to_noise_levels, shift_noise_le
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.latent_dataset import LatentDataset
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
+from components.finetune.permission_watch import PermissionWatch
 from components.finetune.settings import Settings
 from components.finetune.training_batches import BatchDraw, derive_seed, draw_batch, split_by_length
 from components.finetune.training_log import TrainingLog
@@ -38,6 +39,7 @@ class Trainer:
     held_out: LatentDataset | None
     checkpoint_writer: CheckpointWriter
     log: TrainingLog
+    permission: PermissionWatch
     history: History = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,6 +55,7 @@ class Trainer:
 
         Raises:
             TrainingError: the loss or the gradient is not finite; the message names the last good checkpoint.
+            ConsentError: somebody in the dataset does not agree any more; no checkpoint was written since they said so.
         """
         done = 0
         if start is not None:
@@ -66,7 +69,10 @@ class Trainer:
         for step in range(done, self.settings.steps):
             losses.append(self._train_step(step, last))
             count, now = step + 1, time.monotonic()
-            out_of_time = self._agree_with_first(bool(self.settings.limit_s) and now - started_at >= self.settings.limit_s)
+            out_of_time = bool(self.settings.limit_s) and now - started_at >= self.settings.limit_s
+            out_of_time = self._agree_with_first(out_of_time or self.permission.is_refused)
+            if out_of_time:
+                self._require_permission(self.permission.is_refused)
             ended = count == self.settings.steps or out_of_time
             if count % self.settings.log_every == 0 or ended:
                 self._log_losses(count, losses, (now - logged_at) / len(losses))
@@ -150,7 +156,13 @@ class Trainer:
             self.history.setdefault(name, []).append((step, value))
         self.log.on_losses(step, losses)
 
+    def _require_permission(self, is_refused: bool) -> None:
+        """Stops every process where the first one knows that somebody does not agree. Raises ConsentError."""
+        if self._agree_with_first(is_refused):
+            self.permission.require()
+
     def _save_checkpoint(self, step: int, *, final: bool) -> Checkpoint:
+        self._require_permission(self.backend.rank == 0 and self.permission.ask())
         checkpoint = self.checkpoint_writer.write_checkpoint(
             step,
             self.named,

@@ -18,6 +18,7 @@ from audiotune.store import open_store
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.demos import DemoSound, make_demos, write_demo_files
 from components.finetune.latent_dataset import LatentDataset
+from components.finetune.permission_watch import EVERY_S, PermissionWatch
 from components.finetune.report import render_report
 from components.finetune.trainer import Trainer
 from components.finetune.training_log import TrainingLog, UntrackedRun
@@ -44,9 +45,10 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
     held_out = LatentDataset(split["held_out"], store, cached_words=cached) if split["held_out"] else None
     train_rows = LatentDataset(split["train"], store, cached_words=cached)
     start = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
-    with _open_log(task, start, backend.rank) as log:
+    asks_every_s = 0.0 if backend.rank else EVERY_S
+    with _open_log(task, start, backend.rank) as log, PermissionWatch(store, task.recordings, asks_every_s) as permission:
         checkpoint_writer = CheckpointWriter(store, _collect_facts(task), settings.keep_last, log.run.id)
-        trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log)
+        trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log, permission)
         last = trainer.run(start)
         return _finish_run(last, trainer, sa, task, log) if backend.rank == 0 else None
 
@@ -85,6 +87,8 @@ def _open_log(task: TrainingTask, start: Checkpoint | None, rank: int) -> Iterat
 def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> TrainingResult:
     """Logs demos, report and recipe. A failure of the demos does not fail the training."""
     demos, trouble = _try_demos(trainer, sa, task, log)
+    if trainer.permission.ask():
+        trainer.permission.require()
     page = render_report(last, task.settings, demos, task.latents.rows, trouble)
     trainer.checkpoint_writer.store.put(last.report_key, page.encode())
     with tempfile.TemporaryDirectory() as folder:

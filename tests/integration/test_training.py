@@ -7,12 +7,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audiotune import governance
 from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ConsentError, ModelError, SettingsError, TrainingError
 from audiotune.reporting.progress import ignore_progress
@@ -255,9 +257,8 @@ def on_nodes(made: Any, port: int, *, nodes: int = 2, **changes: Any) -> list[su
     settings = Settings.model_validate({**FAST_SETTINGS, "base": str(made.base), "nodes": nodes, "device": "cpu", **changes})
     latents, base = made.latents(), resolve_base(made.store, str(made.base))
     dataset = load_manifest(made.dataset, "datasets", DatasetRow).digest
-    job = TrainingTask(
-        settings, made.store.url, ignore_progress, base, latents, dataset, compute_run_key(settings, latents, base)
-    )
+    key = compute_run_key(settings, latents, base)
+    job = TrainingTask(settings, made.store.url, ignore_progress, base, latents, dataset, key, people_of(made))
     order = store_task(made.store, job)
     told = {"PET_NNODES": str(nodes), "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "components.finetune.nodes", order]
@@ -274,6 +275,29 @@ def on_nodes(made: Any, port: int, *, nodes: int = 2, **changes: Any) -> list[su
     ]
     ended = [(pod, *pod.communicate(timeout=500)) for pod in pods]
     return [subprocess.CompletedProcess(command, pod.returncode, out, err) for pod, out, err in ended]
+
+
+def people_of(made: Any) -> dict[str, tuple[str, ...]]:
+    from audiotune.domain.dataset import DatasetRow, contributors_by_recording
+    from audiotune.domain.manifest import load_manifest
+
+    return contributors_by_recording(load_manifest(made.dataset, "datasets", DatasetRow))
+
+
+def withdraw(made: Any, member: str) -> None:
+    """A member takes back every recording they are heard in."""
+    agreement = governance.read_current_agreement(made.store)
+    assert agreement is not None
+    for recording, people in people_of(made).items():
+        if member in people:
+            said = governance.Consent(
+                recording=recording, contributor=member, uses=(), basis="studio", agreement=agreement.digest
+            )
+            governance.record_consent(made.store, said)
+
+
+def checkpoints_of(made: Any) -> list[str]:
+    return [entry.key for entry in made.store.list("checkpoints/")]
 
 
 def free_port() -> int:
@@ -420,6 +444,7 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
     from audiotune.stable_audio.load import load_model
     from components.finetune.compute_backends import SingleCpuBackend
     from components.finetune.latent_dataset import LatentDataset
+    from components.finetune.permission_watch import PermissionWatch
     from components.finetune.settings import Settings
     from components.finetune.trainer import Trainer
     from components.finetune.training_log import TrainingLog, UntrackedRun
@@ -443,8 +468,80 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
     digests = dict.fromkeys(("run_key", "base_digest", "dataset", "latents"), "9" * 64)
     keeper = CheckpointWriter(made.store, {"kind": "full", "base": "x", **digests}, 1)
     journal = TrainingLog(settings, ignore_progress, made.store.url, UntrackedRun())
+    permission = PermissionWatch(made.store, people_of(made), every_s=0)
     with pytest.raises(TrainingError, match=r"nan.* in step 5; the last good checkpoint is checkpoints/9+/000000003.json"):
-        Trainer(settings, SingleCpuBackend(settings), tuned, rows, None, keeper, journal).run(None)
+        Trainer(settings, SingleCpuBackend(settings), tuned, rows, None, keeper, journal, permission).run(None)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Any:
+    """A training world for one test, in which somebody takes their consent back."""
+    from tests.fakes.small_training import make_small_training
+
+    built = make_small_training(tmp_path)
+    built.encoded()
+    return built
+
+
+class Heard:
+    """Withdraws for ana when a step was logged, and counts the steps that were logged afterwards."""
+
+    def __init__(self, made: Any, step: int) -> None:
+        self.made, self.step, self.after = made, step, 0
+        self.kept: list[str] = []
+
+    def __call__(self, share: float, words: str) -> None:
+        if words.startswith(f"step {self.step} of"):
+            withdraw(self.made, "ana")
+            self.kept = checkpoints_of(self.made)
+        elif self.kept and words.startswith("step "):
+            self.after += 1
+
+
+@pytest.mark.parametrize("asks", ["between steps", "before the checkpoint", "at the end"])
+def test_a_training_stops_when_somebody_takes_their_consent_back(
+    own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    from components.finetune import training_process
+    from components.finetune.settings import Settings
+    from components.finetune.step import run_step
+
+    monkeypatch.setattr(training_process, "EVERY_S", 0.01 if asks == "between steps" else 1000.0)
+    steps = {"between steps": 5000, "before the checkpoint": 12, "at the end": 6}[asks]
+    heard = Heard(own, 4)
+    changes = {"steps": steps, "log_every": 1, "checkpoint_every": 5000 if asks == "between steps" else 3}
+    settings = Settings.model_validate({**FAST_SETTINGS, "base": str(own.base), **changes})
+    paths = {name: tmp_path / name for name in ("checkpoint", "report", "metrics")}
+    with pytest.raises(
+        ConsentError, match=r"the training was stopped: 2 of 3 recordings may not pass: ana has not agreed to train"
+    ):
+        run_step(settings, own.store, heard, latents=own.folder / "latents.jsonl", dataset=own.dataset, **paths)
+    assert checkpoints_of(own) == heard.kept, "nothing was written after it"
+    assert heard.after < 500
+    assert not (tmp_path / "checkpoint").exists()
+    with pytest.raises(ConsentError):
+        run_step(settings, own.store, heard, latents=own.folder / "latents.jsonl", dataset=own.dataset, **paths)
+
+
+def test_the_pods_of_a_training_stop_with_the_reason(own: Any) -> None:
+    """Two real processes; the first one asks, and the last line of both names who took it back."""
+
+    def withdraw_after_checkpoint() -> None:
+        until = time.monotonic() + 300
+        while not checkpoints_of(own) and time.monotonic() < until:
+            time.sleep(0.1)
+        withdraw(own, "ana")
+
+    waiting = threading.Thread(target=withdraw_after_checkpoint)
+    waiting.start()
+    ended = on_nodes(own, free_port(), steps=1_000_000, checkpoint_every=2, checkpoint_every_s=100_000, keep_last=1)
+    waiting.join()
+    assert ended[0].returncode == 1
+    assert (
+        "the training was stopped: 2 of 3 recordings may not pass: ana has not agreed to train"
+        in ended[0].stderr.splitlines()[-1]
+    )
+    assert ended[1].returncode != 0
 
 
 def test_consent_is_asked_before_anything(made: Any, tmp_path: Path) -> None:

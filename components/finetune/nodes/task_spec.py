@@ -26,6 +26,7 @@ class TrainingTaskSpec(FrozenModel):
         latents: store key of the latents manifest, kept as a blob.
         dataset: digest.
         run_key: of the checkpoints.
+        recordings: of the dataset, with their contributors.
     """
 
     settings: dict[str, Any]
@@ -33,6 +34,7 @@ class TrainingTaskSpec(FrozenModel):
     latents: str
     dataset: Digest
     run_key: Digest
+    recordings: dict[Digest, tuple[str, ...]]
 
 
 def store_task(store: Store, task: TrainingTask) -> str:
@@ -43,6 +45,7 @@ def store_task(store: Store, task: TrainingTask) -> str:
         latents=store.put_blob(task.latents.to_bytes(), ".jsonl"),
         dataset=task.dataset,
         run_key=task.run_key,
+        recordings=dict(task.recordings),
     )
     return store.put_blob(spec.model_dump_json().encode(), ".json")
 
@@ -66,4 +69,4 @@ def load_task(store: Store, key: str, progress: ProgressCallback) -> TrainingTas
             f"the base {settings.base!r} is another one here than at the step", where="base", cure="run encode again"
         )
     latents = load_manifest(Path(store.fetch(spec.latents)), "latents", LatentRow)
-    return TrainingTask(settings, store.url, progress, base, latents, spec.dataset, spec.run_key)
+    return TrainingTask(settings, store.url, progress, base, latents, spec.dataset, spec.run_key, spec.recordings)
