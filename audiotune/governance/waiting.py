@@ -92,7 +92,7 @@ def may_hear(state: GovernanceState, recording: Digest, member: str) -> bool:
     return (record is not None and record.heard) or (waits is not None and member in waits.uploaded_by)
 
 
-def judge(state: GovernanceState, waits: WaitingRecording, now: datetime) -> WaitingVerdict:
+def decide_waiting(state: GovernanceState, waits: WaitingRecording, now: datetime) -> WaitingVerdict:
     """Where a recording stands that waits."""
     records = state.consents.get(waits.recording, {})
     taken_back = [who for who in records if "store" in _find_taken_back(state, waits.recording, who)]
@@ -107,7 +107,7 @@ def _find_taken_back(state: GovernanceState, recording: Digest, member: str) -> 
 def list_agreed(state: GovernanceState, now: datetime | None = None) -> Iterator[WaitingRecording]:
     """Those that everybody has agreed to keep, and that were not taken in yet."""
     for waits in state.waiting.values():
-        if not waits.outcome and judge(state, waits, now or datetime.now(UTC)).kind == "agreed":
+        if not waits.outcome and decide_waiting(state, waits, now or datetime.now(UTC)).kind == "agreed":
             yield waits
 
 

@@ -17,7 +17,7 @@ from audiotune.governance.ledger.event_draft import EventDraft
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.ledger.waiting_events import WaitingEnded, WaitingErased
-from audiotune.governance.waiting import judge
+from audiotune.governance.waiting import decide_waiting
 from audiotune.store.erase import erase_key
 from audiotune.store.layout import WAITING
 from audiotune.store.port import Store
@@ -61,7 +61,7 @@ def _end_due(store: Store, state: GovernanceState, now: datetime, report: Upkeep
     for recording, waits in list(state.waiting.items()):
         if waits.outcome:
             continue
-        verdict = judge(state, waits, now)
+        verdict = decide_waiting(state, waits, now)
         if verdict.kind == "agreed" and taken_in is None:
             taken_in = _list_taken_in(store)
         is_in = recording in (taken_in or ())
@@ -78,7 +78,7 @@ def _end_one(store: Store, recording: Digest, is_in: bool, now: datetime, report
         waits, body = state.waiting[recording], None
         if waits.outcome:
             return None
-        verdict = judge(state, waits, now)
+        verdict = decide_waiting(state, waits, now)
         if verdict.kind == "asking" or (verdict.kind == "agreed" and not is_in):
             return None
         outcome = "taken_in" if verdict.kind == "agreed" else verdict.kind

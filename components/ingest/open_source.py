@@ -38,7 +38,7 @@ def open_source(settings: Settings, scratch: Path, store: Store) -> RecordingSou
 
 def _open_by_kind(name: str, settings: Settings, scratch: Path, store: Store) -> RecordingSource:
     if name.startswith(SOURCE_PREFIX):
-        return UploadSource(store, read_upload(store, name.removeprefix(SOURCE_PREFIX)), settings)
+        return UploadSource(store, read_upload(store, name.removeprefix(SOURCE_PREFIX)), settings, scratch)
     if name.startswith("s3://"):
         return StoreSource(open_store(name), settings)
     if name.startswith("hf:"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audiotune.domain.recording import Description, Digest, Likeness, Recording
+from audiotune.domain.recording import Description, Likeness, Recording
 from audiotune.reporting.html import (
     Markup,
     format_duration,
@@ -30,7 +30,7 @@ class IngestReport:
         duplicates: (file, name of the recording with the same bytes).
         reused: number of recordings that an earlier run described.
         unused: (table or sidecar, what it says that is about no recording).
-        waiting: (recording, whose word it waits for, and the cure).
+        waiting: (file, whose word it waits for, and the cure).
     """
 
     subtitle: str
@@ -39,7 +39,7 @@ class IngestReport:
     duplicates: Sequence[tuple[str, str]]
     reused: int
     unused: Sequence[tuple[str, str]] = ()
-    waiting: Sequence[tuple[Digest, str]] = ()
+    waiting: Sequence[tuple[str, str]] = ()
 
 
 def render_report(report: IngestReport) -> str:
@@ -76,9 +76,8 @@ def _render_refused(refused: Sequence[tuple[str, str]]) -> str:
 
 
 def _render_waiting(report: IngestReport) -> str:
-    names = {row.id: row.name for row in report.recordings}
-    listed = _render_table(["recording", "why, and the cure"], [(names[id], words) for id, words in report.waiting])
-    words = "They are stored. Until then they are in no training, no release and no generated sound."
+    listed = _render_table(["recording", "why, and the cure"], report.waiting)
+    words = "Until everybody in them has agreed they are in no training, no release and no generated sound."
     return render_section(f"Waiting for somebody's word ({len(report.waiting)})", words, listed)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from typing import Protocol
 
 from audiotune.audio.file_kinds import FileKind, recognise_file
 from audiotune.domain.upload import Upload
+from audiotune.domain.waiting_sound import download_waiting_sound, find_recording, is_waiting_key
 from audiotune.errors import NotInStoreError, SourceError
 from audiotune.store import Store
+from components.ingest.likenesses import load_known_recordings
 from components.ingest.settings import Settings
 
 GIB = 1 << 30
@@ -129,10 +132,10 @@ class FolderSource:
 
 
 class UploadSource:
-    """An upload of the studio: its files are blobs of the store already, and are read there."""
+    """An upload of the studio: its files are blobs of the store already, and are read there; some wait for somebody's word."""
 
-    def __init__(self, store: Store, upload: Upload, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, store: Store, upload: Upload, settings: Settings, scratch: Path) -> None:
+        self._store, self._scratch = store, scratch
         largest_b = settings.largest_file_gib * GIB
         self._blobs = {file.name: file.blob for file in upload.files if file.size <= largest_b}
         self.files = sorted(self._blobs)
@@ -140,11 +143,22 @@ class UploadSource:
 
     @contextmanager
     def open(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            yield self._find_bytes(self._blobs[name], Path(folder))
+
+    def _find_bytes(self, key: str, folder: Path) -> Path:
+        """A file with the bytes; of those that wait a copy in the folder, because no cache keeps them."""
         try:
-            path = self._store.fetch(self._blobs[name])
+            if not is_waiting_key(key):
+                return self._store.fetch(key)
+            path = folder / PurePosixPath(key).name
+            download_waiting_sound(self._store, key, path)
+            return path
         except NotInStoreError as e:
+            taken_in = load_known_recordings(self._store).rows.get(find_recording(key) or "")
+            if taken_in and is_waiting_key(key):
+                return self._find_bytes(taken_in.blob, folder)
             raise SourceError("its bytes are no longer in the store", cure="upload it again") from e
-        yield path
 
 
 class ZipSource:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from audiotune.audio.file_kinds import recognise_file
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.recording import Digest, Recording
+from audiotune.domain.waiting_sound import WaitingFacts
 from audiotune.errors import AgreementError, AudioTuneError, ConsentError, NotInStoreError, SoundError, SourceError, StoreError
 from audiotune.governance import (
     Agreement,
@@ -24,6 +25,7 @@ from audiotune.governance import (
     read_standing,
 )
 from audiotune.governance.suggestions import suggest_licence
+from audiotune.governance.waiting import find_unasked
 from audiotune.governance.writer import GovernanceWriter, open_governance_writer
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store, compute_digest
@@ -38,6 +40,7 @@ from components.ingest.report import IngestReport, render_report
 from components.ingest.settings import Settings
 from components.ingest.sidecars import SidecarReader
 from components.ingest.sources import GIB, RecordingSource, may_be_sound
+from components.ingest.waiting_files import Uploader, end_due_waiting, find_uploader, hold_file, open_agreed
 
 _NAMED_FILES = 20
 _METHOD = 2  # raise it when the same bytes get another description; stored descriptions are then not used
@@ -65,7 +68,9 @@ class IngestResult:
     named: dict[Digest, tuple[str, ...]] = field(default_factory=dict)  # everybody whom this source names for the same bytes
     refused: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)  # (name, name of the recording with the same bytes)
-    waiting: list[tuple[Digest, str]] = field(default_factory=list)  # (recording, whose word it waits for, and why)
+    waiting: list[tuple[str, str]] = field(default_factory=list)  # (name, whose word it waits for, and why)
+    held: dict[Digest, str] = field(default_factory=dict)  # those of them that are not taken in yet: whose word they wait for
+    uploader: Uploader = field(default_factory=Uploader)
     unused: list[tuple[str, str]] = field(default_factory=list)  # (table or sidecar, what it says that is about no recording)
     reused: int = 0
     decoded_s: float = 0.0
@@ -82,11 +87,14 @@ def run_step(
         StoreError: the store is unreachable or full; finished descriptions are kept.
     """
     governance = open_governance_writer(store)
-    intake = IngestResult(_require_agreement(settings.agreement, store, governance), governance)
+    intake = IngestResult(
+        _require_agreement(settings.agreement, store, governance), governance, uploader=find_uploader(settings.source, store)
+    )
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
         source = open_source(settings, Path(scratch), store)
         intake.refused += [(printable_name(name), reason) for name, reason in source.refused]
         _ingest_files(source, settings, store, intake, _limit_progress(progress))
+        _ingest_agreed(Path(scratch), settings, store, intake)
     if intake.rows:
         progress(0.95, "comparing sounds")
         _record_people(intake, store, keep_likenesses=settings.likenesses)
@@ -95,14 +103,17 @@ def run_step(
     page = IngestReport(subtitle, rows, intake.refused, intake.duplicates, intake.reused, intake.unused, intake.waiting)
     report.write_text(render_report(page), encoding="utf-8")
     if not intake.rows:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in intake.refused) or "it holds no sound files"
+        held = [f"{name}: {words}" for name, words in intake.waiting]
+        reasons = "; ".join([*held, *(f"{name}: {reason}" for name, reason in intake.refused)]) or "it holds no sound files"
         raise SourceError(
             f"nothing was accepted ({reasons[:1500]})", where=hide_secrets(settings.source), cure="mend what is named"
         )
     taken_in = Manifest("recordings", rows, {"source": hide_secrets(settings.source)})
     key = taken_in.save(store)
     taken_in.write(recordings)
-    progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused")
+    end_due_waiting(store, intake.governance)
+    waiting = f", {len(intake.held)} waiting for somebody's word" if intake.held else ""
+    progress(1.0, f"{len(intake.rows)} recordings, {len(intake.refused)} refused{waiting}")
     return StepResult({"recordings_key": key}, _compute_metrics(intake), {"recordings": {"rows": len(intake.rows), "key": key}})
 
 
@@ -133,7 +144,8 @@ def _ingest_files(
         report_progress(0.0)
         try:
             with source.open(name) as path:
-                _ingest_file(path, shown, sidecars.facts_about(name), settings, store, intake, report_progress)
+                facts = sidecars.facts_about(name)
+                _ingest_file(path, shown, facts, settings, store, intake, report_progress, hide_secrets(settings.source))
         except StoreError:
             raise  # unreachable or full: the next file would fail as well
         except AudioTuneError as e:
@@ -153,6 +165,19 @@ def _describe_other_kind(source: RecordingSource, name: str) -> str:
     return f"this is {kind.words}, no sound file{f'; {kind.cure}' if kind.cure else ''}"
 
 
+def _ingest_agreed(scratch: Path, settings: Settings, store: Store, intake: IngestResult) -> None:
+    """Imports what waited, from whatever source, and what everybody in it has agreed to keep by now."""
+    for waits, path, known, facts in open_agreed(store, scratch):
+        if waits.recording in intake.rows or waits.recording in load_known_recordings(store).rows:
+            continue
+        try:
+            _ingest_file(path, known.name, facts, settings, store, intake, lambda share: None, known.source)
+        except StoreError:
+            raise
+        except AudioTuneError as e:
+            intake.refused.append((known.name, _refusal_reason(e)))
+
+
 def _ingest_file(
     path: Path,
     name: str,
@@ -161,8 +186,9 @@ def _ingest_file(
     store: Store,
     intake: IngestResult,
     progress: Callable[[float], None],
+    source: str,
 ) -> None:
-    """Imports one file: checks it, stores its bytes and their description, then adds the row."""
+    """Imports one file: checks it, stores its bytes and their description, then adds the row. Whom it names is never forgotten."""
     if path.stat().st_size > settings.largest_file_gib * GIB:
         raise SourceError("it is larger than largest_file_gib")
     facts = facts.with_defaults(_facts_from_settings(settings))
@@ -170,11 +196,55 @@ def _ingest_file(
     id = compute_digest(path)
     people = intake.named[id] = tuple(dict.fromkeys((*intake.named.get(id, ()), *facts.contributors)))
     check_contributors(people, "")
-    if id in intake.rows:
-        intake.duplicates.append((name, intake.rows[id].name))
-        intake.rows[id] = intake.rows[id].model_copy(update={"contributors": people})
-        return
-    _require_consent(id, people, licence, store, intake.agreement)
+    said = WaitingFacts(
+        name=name,
+        source=source,
+        licence=licence,
+        session=facts.session,
+        instrument=facts.instrument,
+        words=facts.words,
+        labels=facts.labels,
+    )
+    try:
+        is_licensed = not _describe_licence_fault(licence, intake.agreement)
+        if is_licensed and find_unasked(intake.agreement, read_consents(store, [id]), id, people, read_standing(store)):
+            _hold_file(path, id, people, said, store, intake)
+        elif id in intake.rows:
+            intake.duplicates.append((name, intake.rows[id].name))
+            intake.rows[id] = intake.rows[id].model_copy(update={"contributors": people})
+        else:
+            _require_consent(id, people, licence, store, intake.agreement)
+            intake.rows[id] = _describe_recording(path, id, people, said, settings, store, intake, progress)
+    except (ConsentError, SoundError, SourceError):
+        members = [who for who in people if intake.agreement.find_member(who)]
+        intake.governance.record_standing_consents(intake.agreement, id, members)
+        raise
+
+
+def _hold_file(path: Path, id: Digest, people: tuple[str, ...], said: WaitingFacts, store: Store, intake: IngestResult) -> None:
+    """Lets a file wait for who is named in it and asks for each recording; also one of which the first name agreed."""
+    is_known = id in load_known_recordings(store).rows
+    words = hold_file(
+        path, id, people, said, intake.uploader, is_known=is_known, store=store, agreement=intake.agreement,
+        governance=intake.governance,
+    )  # fmt: skip
+    intake.rows.pop(id, None)
+    if id not in intake.held:
+        intake.waiting.append((said.name, words))
+    intake.held[id] = words
+
+
+def _describe_recording(
+    path: Path,
+    id: Digest,
+    people: tuple[str, ...],
+    said: WaitingFacts,
+    settings: Settings,
+    store: Store,
+    intake: IngestResult,
+    progress: Callable[[float], None],
+) -> Recording:
+    """The row of a recording, whose bytes and description are stored by then."""
     known = _load_description(id, store)
     if known:
         _require_whole(known, settings)
@@ -182,18 +252,7 @@ def _ingest_file(
     else:
         known = _describe_and_store(path, id, settings, store, progress)
         intake.decoded_s += known.frames / known.sample_rate_hz
-    intake.rows[id] = Recording(
-        id=id,
-        name=name,
-        source=hide_secrets(settings.source),
-        contributors=people,
-        licence=licence,
-        session=facts.session,
-        instrument=facts.instrument,
-        words=facts.words,
-        labels=facts.labels,
-        **dict(known),
-    )
+    return Recording(id=id, contributors=people, **dict(said), **dict(known))
 
 
 def _facts_from_settings(settings: Settings) -> RecordingFacts:
@@ -203,16 +262,22 @@ def _facts_from_settings(settings: Settings) -> RecordingFacts:
 
 
 def _require_consent(id: Digest, contributors: tuple[str, ...], licence: str, store: Store, agreement: Agreement) -> None:
-    reasons = list(
-        decide_policy("ingest", agreement, read_consents(store, [id]), {id: contributors}, standing=read_standing(store)).reasons
-    )
-    if licence not in (agreement.recordings_licence, *agreement.accepted_licences):
-        meant = suggest_licence(agreement, licence)
-        accepted = ", ".join(dict.fromkeys((agreement.recordings_licence, *agreement.accepted_licences)))
-        cure = f"did you mean {meant!r}?" if meant else f"it accepts {accepted}"
-        reasons.append(f"the licence {licence!r} is not accepted by the agreement: {cure}")
+    consents, standing = read_consents(store, [id]), read_standing(store)
+    reasons = list(decide_policy("ingest", agreement, consents, {id: contributors}, standing=standing).reasons)
+    if fault := _describe_licence_fault(licence, agreement):
+        reasons.append(fault)
     if reasons:
         raise ConsentError(_join_reasons(reasons))
+
+
+def _describe_licence_fault(licence: str, agreement: Agreement) -> str:
+    """Why the agreement does not accept a licence; empty where it does."""
+    accepted = dict.fromkeys((agreement.recordings_licence, *agreement.accepted_licences))
+    if licence in accepted:
+        return ""
+    meant = suggest_licence(agreement, licence)
+    cure = f"did you mean {meant!r}?" if meant else f"it accepts {', '.join(accepted)}"
+    return f"the licence {licence!r} is not accepted by the agreement: {cure}"
 
 
 def _record_people(intake: IngestResult, store: Store, *, keep_likenesses: bool) -> None:
@@ -243,7 +308,7 @@ def _record_people(intake: IngestResult, store: Store, *, keep_likenesses: bool)
         unasked = [who for who in heard if who not in row.contributors and consents[id, who].follows]
         if unasked:
             words = f"sounds like recordings in which {', '.join(unasked)} is heard, who is not named. "
-            intake.waiting.append((id, words + _WAITING_CURE.format(id=id)))
+            intake.waiting.append((row.name, words + _WAITING_CURE.format(id=id)))
 
 
 def _join_reasons(reasons: Sequence[str]) -> str:
@@ -286,6 +351,7 @@ def _compute_metrics(intake: IngestResult) -> dict[str, float]:
     return {
         "recordings": len(rows),
         "refused": len(intake.refused),
+        "waiting": len(intake.held),
         "same_bytes": len(intake.duplicates),
         "unused": len(intake.unused),
         "reused": intake.reused,
