@@ -30,7 +30,8 @@ def export_dataset(url: str | None, key: str, folder: Path) -> Path:
     """Writes a dataset into a folder.
 
     Raises:
-        ManifestError: no dataset. AgreementError: no agreement in the store. ConsentError: somebody has withdrawn.
+        ManifestError: no dataset. AgreementError: no agreement in the store.
+        ConsentError: somebody does not let it be trained on and taken away, or has withdrawn.
     """
     from audiotune import governance
     from audiotune.domain import manifest
@@ -44,7 +45,9 @@ def export_dataset(url: str | None, key: str, folder: Path) -> Path:
     if dataset_key is None:
         raise ManifestError("the store holds no dataset", where=store.url, cure="run annotate_merge first")
     dataset = manifest.fetch_manifest(store, dataset_key, "datasets", DatasetRow)
-    agreement = governance.require_permission(store, "annotate_merge", contributors_by_recording(dataset))
+    people = contributors_by_recording(dataset)
+    governance.require_permission(store, "annotate_merge", people)
+    agreement = governance.require_permission(store, "export", people)
     return write_dataset(store, dataset, agreement, folder)
 
 

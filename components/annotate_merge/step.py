@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audiotune import governance
-from audiotune.domain.dataset import Caption, DatasetRow
+from audiotune.domain.dataset import Caption, DatasetRow, contributors_by_recording
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.member_notices import META, count_imported
 from audiotune.domain.recording import Recording
@@ -42,7 +42,7 @@ def run_step(
 
     Raises:
         AgreementError: the store holds no agreement.
-        ConsentError: no recording may be trained on.
+        ConsentError: no recording may be trained on, or somebody took back their consent meanwhile; then nothing is written.
         ManifestError: no segments, or none with a caption.
         SourceError: an import that cannot be read.
     """
@@ -71,6 +71,7 @@ def run_step(
     meta = {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key}
     imported = count_imported(said.annotations)
     frozen = Manifest("datasets", rows, {**meta, META: imported} if imported else meta)
+    governance.require_permission(store, "annotate_merge", contributors_by_recording(frozen))  # who withdrew meanwhile stops it
     save_exports(store, frozen, group)
     key = frozen.save(store)
     frozen.write(dataset)

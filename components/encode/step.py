@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.audio.sound import Sound, read_sound
-from audiotune.domain.dataset import DatasetRow, LatentRow
+from audiotune.domain.dataset import DatasetRow, LatentRow, contributors_by_recording
 from audiotune.domain.manifest import Manifest, load_manifest
 from audiotune.errors import NotInStoreError, TrainingError
+from audiotune.governance import require_permission
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.store.layout import LATENTS
@@ -108,15 +109,25 @@ class DatasetEncoder:
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, dataset: Path, latents: Path, metrics: Path
 ) -> StepResult:
-    """Writes the latents manifest. Raises TrainingError for an empty dataset."""
+    """Writes the latents manifest.
+
+    Raises TrainingError: an empty dataset. Raises ConsentError, AgreementError: a contributor has not agreed, or took it back meanwhile.
+    """
     captioned = load_manifest(dataset, "datasets", DatasetRow)
     if not captioned.rows:
         raise TrainingError("the dataset holds no segment", where=str(dataset), cure="annotate some segments first")
+    people = contributors_by_recording(captioned)
+    require_permission(store, "encode", people)
     progress(0.0, f"finding the base model {settings.base}")
     encoder = DatasetEncoder(settings, store, resolve_base(store, settings.base))
     facts = encoder.base_facts()
     embedded = encoder.embed_captions(list(dict.fromkeys(text for row in captioned.rows for text in row.caption.all_texts)))
-    rows = list(_encode_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, progress))
+
+    def report_progress(share: float, words: str) -> None:
+        require_permission(store, "encode", people)  # it takes long: who withdraws meanwhile stops it
+        progress(share, words)
+
+    rows = list(_encode_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, report_progress))
     meta = {"base": settings.base, "base_digest": encoder.base.digest, "dataset": captioned.digest, **facts}
     encoded = Manifest("latents", rows, meta)
     encoded.write(latents)

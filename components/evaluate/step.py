@@ -7,10 +7,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from audiotune.domain import manifest
-from audiotune.domain.dataset import DatasetRow, LatentRow
+from audiotune.domain.dataset import DatasetRow, LatentRow, contributors_by_recording
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Evaluation, WeightsPointer
 from audiotune.errors import ManifestError, ModelError
+from audiotune.governance import require_permission
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.layout import EVALUATIONS
@@ -38,15 +39,19 @@ def run_step(
     Raises:
         ModelError: weights, latents and dataset do not belong together.
         ManifestError: one of them is damaged, or there are fewer than two segments to compare with.
+        ConsentError, AgreementError: a contributor has not agreed to training, or took it back meanwhile.
     """
     pointer = _read_pointer(weights)
     rows, encoded = manifest.load_manifest(dataset, "datasets", DatasetRow), manifest.load_manifest(latents, "latents", LatentRow)
     _check_inputs(pointer, rows, encoded)
+    people = contributors_by_recording(rows)
+    require_permission(store, "evaluate", people)
     key = _make_evaluation_key(settings, pointer, encoded)
     if not store.exists(key):
         from components.evaluate.model_evaluation import evaluate_model
 
         measured, page = evaluate_model(settings, store, progress, pointer, rows, encoded)
+        require_permission(store, "evaluate", people)  # who withdrew meanwhile is not in a result
         measured = measured.model_copy(update={"report": store.put_blob(page.encode(), ".html")})
         store.put(key, measured.model_dump_json(indent=1).encode())
     result = Evaluation.model_validate_json(store.get(key))

@@ -63,7 +63,9 @@ def run_step(
     evaluation_page = store.fetch(evaluated.report).read_text(encoding="utf-8") if evaluated.report else ""
     people = {member.id: member.name for member in agreement.members}
     progress(0.3, "registering in MLflow")
+    agreement = governance.require_permission(store, "register", recordings)  # large files were read since it was asked
     registered = _register_release(settings, store, people, _build_release(settings, agreement, pointer, evaluated, rows))
+    governance.require_permission(store, "register", recordings)
     registered.save(store)
     why = _find_objection(settings, store, agreement, registered)
     aliases = ["candidate"] if why else ["candidate", "champion"]

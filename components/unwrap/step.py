@@ -14,9 +14,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
-from audiotune.domain.lineage import bind_weights
+from audiotune.domain.dataset import contributors_by_recording
+from audiotune.domain.lineage import bind_weights, read_dataset
+from audiotune.domain.manifest import manifest_key
 from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ModelError
+from audiotune.governance import require_permission
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import BaseModelFolder, list_text_encoder_files, resolve_base
 from audiotune.stable_audio.model_folder import CONFIG
@@ -37,6 +40,7 @@ def run_step(
     Raises:
         ModelError: the base is not the one the checkpoint was tuned from, or their tensors do not fit.
         LineageError: the store says that the same weights were trained on another dataset.
+        ConsentError, AgreementError: a contributor of the dataset has not agreed to training, or took it back meanwhile.
     """
     began = time.monotonic()
     if not checkpoint.is_file():
@@ -45,6 +49,7 @@ def run_step(
         unwrapped = _unwrap_upstream_checkpoint(settings, store, progress, checkpoint)
     else:
         unwrapped = _unwrap_own_checkpoint(settings, store, progress, _read_pointer(checkpoint))
+    _require_permission(store, unwrapped.dataset)
     if unwrapped.dataset:  # a .ckpt from elsewhere names none, and cannot be registered
         bind_weights(store, unwrapped)
     write_atomic_file(weights, unwrapped.model_dump_json(indent=1) + "\n")
@@ -53,6 +58,12 @@ def run_step(
         metrics={"megabytes": round(store.size(unwrapped.weights) / 1e6, 3), "seconds": round(time.monotonic() - began, 2)},
         metadata={"weights": {"key": unwrapped.weights, "digest": unwrapped.weights_digest}},
     )
+
+
+def _require_permission(store: Store, dataset: str) -> None:
+    """Asks the people of the dataset. Of one that is not in the store `register` asks, which keeps it there."""
+    if dataset and store.exists(manifest_key("datasets", dataset)):
+        require_permission(store, "finetune", contributors_by_recording(read_dataset(store, dataset)))
 
 
 def _read_pointer(path: Path) -> CheckpointPointer:
@@ -67,6 +78,7 @@ def _unwrap_own_checkpoint(
     settings: Settings, store: Store, progress: ProgressCallback, pointer: CheckpointPointer
 ) -> WeightsPointer:
     kept = load_checkpoint(store, pointer.checkpoint)
+    _require_permission(store, kept.dataset)
     progress(0.1, f"finding the base model {kept.base}")
     base = resolve_base(store, kept.base)
     if base.digest != kept.base_digest:

@@ -8,8 +8,8 @@ from pathlib import Path
 from audiotune.domain.annotation import Annotation
 from audiotune.domain.recording import Recording
 from audiotune.domain.release import Release
-from audiotune.errors import GovernanceError
-from audiotune.governance import Agreement, read_consents
+from audiotune.errors import ConsentError, GovernanceError
+from audiotune.governance import Agreement, read_consents, require_permission
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.layout import ANNOTATIONS, SOUND_HISTORY
 from audiotune.store.port import Store
@@ -24,6 +24,7 @@ annotations.json      every answer {name} gave, old ones too
 consents.json         what {name} agreed to, recording by recording
 generations.json      the sounds {name} asked the model for
 releases/             the group's models, co-owned by its members: weights, adapter, config, evaluation report, card
+releases/left out.txt those that may not be taken away now, and why, if there are any
 """
 
 
@@ -56,7 +57,8 @@ def export_member_data(
     """Writes a zip with everything of a member and returns its path. Sounds are stored without compression: it is fast.
 
     Args:
-        weights: whether the files of the releases are packed too; only for members.
+        weights: whether the files of the releases are packed too; only for members. Everything that a member gave themselves they
+            take away at any time; a release only while everybody else who is heard in it agrees (gate `export`).
 
     Raises:
         GovernanceError: the agreement does not name this member.
@@ -80,7 +82,7 @@ def export_member_data(
         generations = [json.loads(store.get(e.key)) for e in store.list(SOUND_HISTORY.folder(member))]
         _write_json(into, "generations.json", generations)
         if weights:
-            _write_weights(store, into, releases)
+            _write_weights(store, into, releases, member)
     return target
 
 
@@ -100,12 +102,21 @@ def _write_annotations(store: Store, into: zipfile.ZipFile, member: str) -> None
     _write_json(into, "annotations.json", [Annotation.model_validate_json(store.get(k)).model_dump(mode="json") for k in keys])
 
 
-def _write_weights(store: Store, into: zipfile.ZipFile, releases: list[Release]) -> None:
+def _write_weights(store: Store, into: zipfile.ZipFile, releases: list[Release], member: str) -> None:
+    left_out = []
     for release in releases:
         folder = f"releases/{clean_file_name(release.name)} {release.version or release.digest[:8]}"
+        try:
+            if release.lineage.contributors != (member,):
+                require_permission(store, "export", release.lineage.recordings)  # right before it is packed
+        except ConsentError as e:
+            left_out.append(f"{release.name} version {release.version or '?'}: {e.what}\n")
+            continue
         _write_json(into, f"{folder}/card.json", release.model_dump(mode="json"))
         for path, key in release.list_files().items():
             into.write(store.fetch(key), f"{folder}/{'/'.join(map(clean_file_name, path.split('/')))}")
+    if left_out:
+        into.writestr("releases/left out.txt", "".join(left_out))
 
 
 def _write_json(into: zipfile.ZipFile, name: str, value: object) -> None:

@@ -18,6 +18,7 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Release
 from audiotune.errors import GovernanceError, SettingsError
+from audiotune.governance.member_acts import append_member_event
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio import history
 from services.studio.history import ServiceSound, SoundRequest
@@ -140,6 +141,26 @@ def test_each_member_can_take_everything_away(group: Seeded, tmp_path: Path) -> 
     assert all(".." not in name and not name.startswith("/") and "<" not in name for name in names)
     gift = count_contribution(group.store, library, "ana")
     assert (gift.recordings, gift.segments, gift.answers) == (2, 4, 1)
+
+
+def test_a_release_is_taken_away_only_while_the_others_in_it_agree(group: Seeded, tmp_path: Path) -> None:
+    """What a member gave themselves is theirs at any time."""
+    append_member_event(group.store, "ben", "consent_narrowed", {"uses": ["release"]})
+    library = LibraryCache(group.store).current()
+
+    def pack(member: str, *releases: Release) -> dict[str, bytes]:
+        folder = tmp_path / member
+        path = export_member_data(group.store, library, group.agreement, member, [*releases], folder, weights=True)
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    packed = pack("ana", group.release)
+    assert not any(name.endswith("model.safetensors") for name in packed)
+    assert packed["releases/left out.txt"].startswith(b"patch-bay version 1: ")
+    assert b"ben has not agreed to release" in packed["releases/left out.txt"]
+    assert "recordings/tuesday drone.wav" in packed
+    own = group.release.lineage.model_copy(update={"recordings": dict.fromkeys(group.release.lineage.recordings, ("ben",))})
+    assert "releases/patch-bay 1/model.safetensors" in pack("ben", group.release.model_copy(update={"lineage": own}))
 
 
 # Fields of a release that hold text and no store key of its own. Whoever adds a field decides: pack its file, or name it here.
