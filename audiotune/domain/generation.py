@@ -204,6 +204,11 @@ class GenerationRecord(FrozenModel):
     member: str = Field(default="", description="who requested it; empty or `anyone` without sign-in")
     made: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def makers(self) -> tuple[tuple[str, str], ...]:
+        """Name and version of the release and the adapters that it was made with."""
+        return ((self.release, self.version), *((one.release, one.version) for one in self.adapters))
+
     def file_tags(self) -> dict[str, str]:
         """Tags for the sound file."""
         settings: dict[str, Any] = {

@@ -35,6 +35,10 @@ class InitAudioError(RequestError):
     """The init sound cannot be used."""
 
 
+class InitConsentError(RequestError):
+    """Somebody who is heard in the init sound does not agree."""
+
+
 class RepeatedAdapterError(RequestError):
     """One adapter is named twice."""
 

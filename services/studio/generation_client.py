@@ -81,6 +81,7 @@ def _parse_sound(request: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
         seed=entry["seed"],
         release=f"{entry['release']} {entry.get('version', '')}".strip(),
         digest=entry["digest"],
+        makers=[(str(made["release"]), str(made.get("version", ""))) for made in (entry, *(entry.get("adapters") or ()))],
         wish=request,
     )
 

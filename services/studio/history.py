@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -43,11 +44,12 @@ class ServiceSound(TolerantModel):
     seed: int
     release: str
     digest: str
+    makers: tuple[tuple[str, str], ...] = ()
     wish: SoundRequest
 
 
 class HistorySound(TolerantModel):
-    """A row of a member's history."""
+    """A row of a member's history. `makers`: name and version of the release and its adapters; rows of 0.2 lack them."""
 
     id: str
     member: str
@@ -59,6 +61,7 @@ class HistorySound(TolerantModel):
     digest: str
     seconds: float
     peaks: tuple[int, ...]
+    makers: tuple[tuple[str, str], ...] = ()
     wish: SoundRequest
 
     @property
@@ -71,8 +74,15 @@ class HistorySound(TolerantModel):
         words = "-".join("".join(c if c.isalnum() else " " for c in self.wish.prompt.lower()).split()[:6]) or "sound"
         return f"{words[:60]}-{self.seed}.{self.format}"
 
-    def describe_for_page(self, url: str) -> dict[str, Any]:
-        """The values that the page's widget shows."""
+    @property
+    def known_makers(self) -> tuple[tuple[str, str], ...]:
+        """As far as the row says them."""
+        name, _, version = self.release.rpartition(" ")
+        return self.makers or ((name, version),)
+
+    def describe_for_page(self, url: str, withdrawn: Mapping[tuple[str, str], str] = MappingProxyType({})) -> dict[str, Any]:
+        """The values that the page's widget shows. `withdrawn`: makers that somebody took back their consent to, with the reasons."""
+        mark = "; ".join(withdrawn[maker] for maker in self.known_makers if maker in withdrawn)
         return {
             "id": self.id,
             "url": url,
@@ -83,6 +93,7 @@ class HistorySound(TolerantModel):
             "when": self.time.strftime("%d %b %H:%M"),
             "file": self.file_name,
             "facts": self._list_facts(),
+            "withdrawn": f"made with a release that was withdrawn: {mark}" if mark else "",
         }
 
     def _list_facts(self) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from audiotune.audio.sound import Frames, Sound
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import NotInStoreError, SoundError
 from audiotune.store.port import Store, compute_digest
+from services.generation.engine.init_consent import require_init_consent
 from services.generation.engine.sound_records import read_sound_record
 from services.generation.errors import InitAudioError, UnknownSoundError
 from services.generation.settings import GenerationSettings
@@ -51,11 +52,12 @@ def load_init(
         shape: (rate in Hz, channels) that the sound gets.
         take: is told how many bytes will be needed before they are; may raise to refuse.
 
-    Raises InitAudioError naming the field.
+    Raises InitAudioError naming the field, InitConsentError.
     """
     if request.init_sound:
         try:
             key = read_sound_record(store, request.init_sound, member).blob
+            require_init_consent(store, request.init_sound, member, "init_sound")
             take(store.size(key))
             return _decode_init(settings, store.get(key), "init_sound", shape, take), request.init_sound
         except (UnknownSoundError, NotInStoreError):
@@ -64,7 +66,9 @@ def load_init(
         if len(request.init_audio) > settings.body_mb * 1e6:
             raise _init_error("init_audio", f"more than {settings.body_mb:g} MB of base64")
         data = _decode_base64(request.init_audio)
-        return _decode_init(settings, data, "init_audio", shape, take), compute_digest(data)
+        digest = compute_digest(data)
+        require_init_consent(store, digest, member, "init_audio")
+        return _decode_init(settings, data, "init_audio", shape, take), digest
     return None, None
 
 

@@ -22,7 +22,7 @@ from services.generation.http.context import GenerationContext
 from services.generation.http.docs_page import add_docs_page
 from services.generation.http.middleware import RequestMiddleware
 from services.generation.http.problems import ProblemError, problem_from_error
-from services.generation.http.responses import SOUND_HEADERS
+from services.generation.http.responses import SOUND_HEADERS, WITHDRAWN_HEADER
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 # headers that pages may read, besides those of a sound and those that they always may
@@ -57,7 +57,7 @@ def create_app(context: GenerationContext, registered: ReleaseRegistry = registr
 def _allow_origins(app: FastAPI, origins: list[str]) -> None:
     """Lets web pages of these origins use the API from a browser (CORS). Added later, it is asked earlier: also refusals can be read."""
     if origins:
-        exposed = (*SOUND_HEADERS, *_EXPOSED)
+        exposed = (*SOUND_HEADERS, WITHDRAWN_HEADER, *_EXPOSED)
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=_METHODS, allow_headers=("*",), expose_headers=exposed
         )

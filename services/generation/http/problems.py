@@ -33,6 +33,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     errors.OpenStreamsError: (429, "too-many-streams"),
     errors.OutOfBoundsError: (422, "out-of-bounds"),
     errors.InitAudioError: (422, "bad-init-audio"),
+    errors.InitConsentError: (403, "consent"),
     errors.RepeatedAdapterError: (422, "invalid-request"),
     errors.UnfitAdapterError: (422, "adapter-does-not-fit"),
     errors.UnknownReleaseError: (404, "no-such-release"),

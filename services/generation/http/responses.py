@@ -13,6 +13,7 @@ from services.generation.jobs.events import GenerationJob
 _KINDS: dict[str, Format] = {**{kind: format for format, kind in MEDIA_TYPES.items()}, "audio/x-wav": "wav"}
 _FACTS = ("seed", "seconds", "steps", "guidance", "sampler", "release", "digest", "adapters", "sound", "seam-db",
           "loudness-lufs", "synthetic", "notice")  # fmt: skip
+WITHDRAWN_HEADER = "X-Audio-Tune-Withdrawn"  # of a kept sound whose release or adapter somebody took back meanwhile
 SOUND_HEADERS = tuple(f"X-Audio-Tune-{name.title()}" for name in _FACTS)
 _JSON, _ANY = "application/json", ("*/*", "audio/*")
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,7 +15,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from audiotune.domain.lineage import LineageChecker
 from audiotune.domain.release import Lineage
-from audiotune.errors import LineageError, NotInStoreError
+from audiotune.errors import AudioTuneError, LineageError, NotInStoreError
+from audiotune.governance.sound_marks import WithdrawnMakers
 from audiotune.registry import releases as registry
 from services.generation.engine.release_catalogue import ReleaseCatalogue, ReleaseRegistry
 from services.generation.engine.sound_records import read_sound_record
@@ -22,14 +24,16 @@ from services.generation.http import request_parsing
 from services.generation.http.context import GenerationContext
 from services.generation.http.health import classify_trouble, describe_health
 from services.generation.http.problems import ProblemError
+from services.generation.http.responses import WITHDRAWN_HEADER
 from services.generation.http.sound_answers import answer_sound
 
 _FRESH_S = 300
+_NAMES = {"releases": "name", "adapters": "release"}  # list in an answer -> the field with the release's name
 
 
 def build_router(context: GenerationContext, registered: ReleaseRegistry = registry) -> APIRouter:
     routes = APIRouter()
-    lineages = LineageChecker(context.store)
+    lineages, withdrawn = LineageChecker(context.store), WithdrawnMakers(context.store, registered.find_release)
     listing = ReleaseCatalogue(context.engine.loaded_releases, context.adapters, registered, lineages.require)
     reads, moves = Depends(context.authenticator.require_scope("read")), Depends(context.authenticator.require_scope("releases"))
 
@@ -38,9 +42,13 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     def get_sound(request: Request, digest: str, member: str = reads) -> Response:
         record, store = read_sound_record(context.store, digest, member), context.store
         try:
-            return answer_sound(request, record, store.size(record.blob), lambda: store.get(record.blob))
+            answer = answer_sound(request, record, store.size(record.blob), lambda: store.get(record.blob))
         except NotInStoreError:
             raise ProblemError(410, "the sound is no longer kept", code="no-longer-kept") from None
+        with suppress(AudioTuneError):  # the sound is given also where nobody can say
+            if withdrawn.find_reasons(record.makers):
+                answer.headers[WITHDRAWN_HEADER] = "true"
+        return answer
 
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
@@ -54,13 +62,23 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
         return {
             "generation": record.model_dump(mode="json"),
             "contributors": sorted(people),
+            "withdrawn": [
+                {"release": name, "version": version, "reason": reason}
+                for (name, version), reason in withdrawn.find_reasons(record.makers).items()
+            ],
             "lineage": own.model_dump(mode="json"),
             "adapters": [{**one.model_dump(mode="json"), "lineage": lineage.model_dump(mode="json")} for one, lineage in added],
         }
 
     @routes.get("/v1/releases", summary="The releases of this service, newest first", dependencies=[reads])
     def list_releases() -> dict[str, Any]:
-        return {"releases": listing.list_releases(), "adapters": listing.list_adapters()}
+        found = {"releases": listing.list_releases(), "adapters": listing.list_adapters()}
+        makers = {kind: [(str(row[name]), str(row["version"])) for row in found[kind]] for kind, name in _NAMES.items()}
+        reasons = withdrawn.find_reasons([maker for rows in makers.values() for maker in rows])
+        return {
+            kind: [{**row, "withdrawn": reasons.get(maker, "")} for row, maker in zip(rows, makers[kind], strict=True)]
+            for kind, rows in found.items()
+        }
 
     @routes.post("/v1/releases/look", summary="Look at the registry now", dependencies=[moves], status_code=202)
     async def check_registry() -> dict[str, Any]:

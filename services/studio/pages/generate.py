@@ -7,6 +7,7 @@ import gradio as gr
 
 from audiotune.domain.generation import LARGEST_SEED
 from audiotune.errors import AudioTuneError
+from audiotune.governance.sound_marks import WithdrawnMakers
 from audiotune.reporting.html import Markup, tag
 from services.studio import history
 from services.studio.context import StudioContext
@@ -29,14 +30,23 @@ def build_generate_page(context: StudioContext, me: gr.BrowserState) -> PageRefr
         make = gr.Button("Make the sound", variant="primary", elem_id="at-make", scale=3)
         stop = gr.Button("Stop", elem_id="at-stop", scale=1, min_width=90, interactive=False)
     news = gr.HTML(elem_id="at-generate-message")
+    withdrawn = WithdrawnMakers(context.store)
     new_sounds = _build_sounds_widget("at-new-sounds")
     past_sounds = _build_sounds_widget("at-history")
 
     def describe_sounds(rows: list[HistorySound], title: str, empty: str = "") -> dict[str, Any]:
         """Sounds as the widget takes them; each file is copied to a folder that browsers may fetch from."""
         paths = [past_sounds.move_resource_to_block_cache(str(context.store.fetch(row.blob))) for row in rows]
-        sounds = [row.describe_for_page(f"gradio_api/file={path}") for row, path in zip(rows, paths, strict=True)]
+        marks = find_withdrawn(rows)
+        sounds = [row.describe_for_page(f"gradio_api/file={path}", marks) for row, path in zip(rows, paths, strict=True)]
         return {"sounds": sounds, "title": title, "empty": empty}
+
+    def find_withdrawn(rows: list[HistorySound]) -> dict[tuple[str, str], str]:
+        """None where nobody can say: the sounds are shown all the same."""
+        try:
+            return withdrawn.find_reasons({maker for row in rows for maker in row.known_makers})
+        except AudioTuneError:
+            return {}
 
     def on_make(request: gr.Request, *given: Any) -> tuple[Any, ...]:
         member = find_acting_member(context, str(given[-1] or ""), request)

@@ -14,6 +14,7 @@ const renderSound = (sound) => {
     createNode("h3", {}, sound.prompt),
     player.wave,
     createNode("div", { class: "at-transport" }, player.button, player.time, createNode("span", { class: "at-badge" }, sound.when)),
+    sound.withdrawn ? createNode("p", { class: "at-withdrawn" }, sound.withdrawn) : null,
     createNode("div", { class: "at-facts" }, facts),
     createNode("div", { class: "at-sound-actions" },
       createNode("a", { class: "at-quiet", href: sound.url, download: sound.file }, "Download"),

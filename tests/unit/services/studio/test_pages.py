@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,25 @@ def test_the_library_shows_the_newest_segments_of_each_recording(group: Seeded) 
     assert group.segments[0].id not in segments
     assert group.segments[1].id not in segments
     assert len(segments) == 5
+
+
+def test_the_history_marks_what_was_made_with_a_withdrawn_release_or_adapter(group: Seeded) -> None:
+    audio = tone(220, 0.2).to_bytes("WAV")
+    facts: dict[str, Any] = {
+        "audio": audio,
+        "format": "wav",
+        "seed": 1,
+        "release": "ours 2",
+        "digest": "d",
+        "wish": SoundRequest(),
+    }
+    made = [ServiceSound(**facts, makers=(("ours", "2"), ("grit", "1"))), ServiceSound(**facts)]
+    new, old = history.add_to_history(group.store, "ana", made)
+    withdrawn = {("grit", "1"): "ana has not agreed to generate"}
+    words = "made with a release that was withdrawn: ana has not agreed to generate"
+    assert new.describe_for_page("/x", withdrawn)["withdrawn"] == words
+    assert old.describe_for_page("/x", withdrawn)["withdrawn"] == ""
+    assert old.describe_for_page("/x", {("ours", "2"): "x"})["withdrawn"] == "made with a release that was withdrawn: x"
 
 
 def test_the_history_keeps_the_services_bytes(group: Seeded) -> None:

@@ -32,12 +32,13 @@ from pathlib import Path
 from services.generation.settings import GenerationSettings
 from audiotune.domain.generation import GenerationRequest
 from services.generation.engine.init_sounds import load_init
+from tests.fakes.memory_store import MemoryStore
 ask = GenerationRequest(prompt="x", init_audio=base64.b64encode(Path(sys.argv[1]).read_bytes()).decode())
 small = GenerationRequest(prompt="x", init_audio=base64.b64encode(Path(sys.argv[2]).read_bytes()).decode())
-load_init(GenerationSettings(), small, None, "ana", (44100, 2))
+load_init(GenerationSettings(), small, MemoryStore(), "ana", (44100, 2))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    print(load_init(GenerationSettings(), ask, None, "ana", (44100, 2))[0].frames)
+    print(load_init(GenerationSettings(), ask, MemoryStore(), "ana", (44100, 2))[0].frames)
 except Exception as e:
     print(type(e).__name__)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

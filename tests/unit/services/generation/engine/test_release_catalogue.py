@@ -44,6 +44,9 @@ class FakeRegistry:
     def read_release(self, name: str, version: str) -> Release:
         return next(release for release in self.versions if (release.name, release.version) == (name, version))
 
+    def find_release(self, name: str, version: str) -> Release | None:
+        return next((one for one in self.versions if (one.name, one.version) == (name, version)), None)
+
     def list_releases(self, name: str) -> list[Release]:
         self._asked()
         return [release for release in self.versions if release.name == name]

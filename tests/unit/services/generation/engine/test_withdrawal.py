@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 
 from audiotune.errors import StoreError
-from audiotune.governance import publish_agreement
+from audiotune.governance import Consent, publish_agreement, record_consent
+from audiotune.store.port import compute_digest
 from services.generation.engine.work import LoadedRelease
 from tests.fakes.described_store import agreement
 from tests.fakes.fake_models import FakeModels, a_release
 from tests.fakes.in_process_service import ASK, InProcessService, until
 from tests.fakes.memory_store import MemoryStore
+from tests.fakes.seeded_store import tone
 
 RARELY: dict[str, Any] = {"consent_s": 1000, "ledger_s": 0.02}  # so that only an event can have told the service
 JOB = "/v1/jobs/job-0001"
@@ -293,6 +296,58 @@ class TestJobs:
         assert (ended.problem["code"], ended.problem["status"]) == ("member-left", 403)
         assert "ana has left the group" in ended.problem["detail"]
         assert len(bench.tones.batches) == before
+        bench.stop()
+
+
+class TestSounds:
+    """What was made before keeps its record and is marked; it is no sound to start from any more."""
+
+    def prepare(self, store: MemoryStore) -> InProcessService:
+        publish_agreement(store, agreement())
+        self.say(store, "f" * 64, "store", "train", "release", "generate")
+        a_release("1").save(store)
+        bench = InProcessService(store, **RARELY)
+        bench.loaded()
+        return bench
+
+    def say(self, store: MemoryStore, recording: str, *uses: str) -> None:
+        facts = {"recording": recording, "contributor": "ana", "uses": uses, "basis": "x", "agreement": "0" * 64}
+        record_consent(store, Consent.model_validate(facts))
+
+    def test_a_kept_sound_is_marked_when_its_release_is_withdrawn(self) -> None:
+        store = MemoryStore()
+        bench = self.prepare(store)
+        made = bench.post().headers["x-audio-tune-sound"]
+        path = f"/v1/sounds/{made}"
+        assert "x-audio-tune-withdrawn" not in bench.client.get(path).headers
+        self.say(store, "f" * 64, "store", "train", "release")
+        marked = bench.client.get(path)
+        assert (marked.status_code, marked.headers["x-audio-tune-withdrawn"]) == (200, "true")
+        assert bench.client.head(path).headers["x-audio-tune-withdrawn"] == "true"
+        again = bench.post(init_sound=made)
+        assert (again.status_code, again.json()["code"]) == (403, "consent")
+        assert again.json()["errors"][0]["field"] == "init_sound"
+        assert "the release it was made with was withdrawn: ana has not agreed to generate" in again.json()["detail"]
+        bench.stop()
+
+    def test_a_recording_that_was_taken_back_is_no_sound_to_start_from(self) -> None:
+        store = MemoryStore()
+        bench = self.prepare(store)
+        data = tone(220, 0.5).to_bytes("WAV")
+        recording, start = compute_digest(data), {"init_audio": base64.b64encode(data).decode()}
+        assert bench.post(**start).status_code == 200, "a sound of nobody's recordings"
+        self.say(store, recording, "store", "generate")
+        from_it = bench.post(**start, seed=8)
+        assert from_it.status_code == 200
+        self.say(store, recording)
+        refused = bench.post(**start)
+        assert (refused.status_code, refused.json()["code"]) == (403, "consent")
+        assert "ana has not agreed to generate" in refused.json()["detail"]
+        derived = bench.post(init_sound=from_it.headers["x-audio-tune-sound"])
+        assert (derived.status_code, derived.json()["code"]) == (403, "consent")
+        bench.client.put(JOB, json={**ASK, **start})
+        until(lambda: bench.client.get(JOB).json()["state"] == "failed")
+        assert bench.client.get(JOB).json()["problem"]["code"] == "consent"
         bench.stop()
 
 
