@@ -143,21 +143,31 @@ class UploadSource:
 
     @contextmanager
     def open(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            yield self._find_bytes(self._blobs[name], Path(folder))
+        key = self._blobs[name]
+        if not is_waiting_key(key):
+            yield self._fetch_blob(key)
+            return
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:  # no cache keeps what waits
+            path = Path(folder) / PurePosixPath(key).name
+            yield path if self._download(key, path) else self._fetch_blob(self._find_taken_in(key))
 
-    def _find_bytes(self, key: str, folder: Path) -> Path:
-        """A file with the bytes; of those that wait a copy in the folder, because no cache keeps them."""
+    def _download(self, key: str, path: Path) -> bool:
+        """Whether the bytes still wait."""
         try:
-            if not is_waiting_key(key):
-                return self._store.fetch(key)
-            path = folder / PurePosixPath(key).name
             download_waiting_sound(self._store, key, path)
-            return path
+        except NotInStoreError:
+            return False
+        return True
+
+    def _find_taken_in(self, key: str) -> str:
+        """The blob of a recording that waited and was taken in since; a key without bytes where it was not."""
+        row = load_known_recordings(self._store).rows.get(find_recording(key) or "")
+        return row.blob if row else key
+
+    def _fetch_blob(self, key: str) -> Path:
+        try:
+            return self._store.fetch(key)
         except NotInStoreError as e:
-            taken_in = load_known_recordings(self._store).rows.get(find_recording(key) or "")
-            if taken_in and is_waiting_key(key):
-                return self._find_bytes(taken_in.blob, folder)
             raise SourceError("its bytes are no longer in the store", cure="upload it again") from e
 
 

@@ -93,6 +93,7 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
         )
     except OSError as e:
         raise SettingsError(f"cannot listen on {settings.host}:{settings.port}", cure="give another --port") from e
+    studio.waiting_recordings.start_upkeep()
     print(f"The studio is open at {url}", flush=True)
     if wait:
         blocks.block_thread()

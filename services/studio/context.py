@@ -29,6 +29,7 @@ from services.studio.sign_in.session_store import SessionStore, check_identity, 
 from services.studio.training_runs import TrainingRuns
 from services.studio.upload_runs import UploadRuns
 from services.studio.vocabulary import StoredVocabulary
+from services.studio.waiting_recordings import WaitingRecordings
 
 _PREPARE_AT_ONCE = 2  # uploads that are segmented on this machine at the same time; the others wait
 
@@ -50,6 +51,7 @@ class StudioContext:
     passwords: PasswordChecker
     service_tokens: MemberTokens
     upload_folder: UploadFolder
+    waiting_recordings: WaitingRecordings
 
     @property
     def requires_sign_in(self) -> bool:
@@ -102,6 +104,7 @@ def create_context(
     preparer = preparer or _create_runner(settings, store, "prepare")
     trainer = trainer or _create_runner(settings, store, "tune")
     access, sessions = open_access_writer(store), create_session_store(settings, store)
+    upload_folder = UploadFolder(settings.files_folder, settings.upload_quota_bytes)
     service_tokens = MemberTokens(access, sessions.find_ticket_of, functools.partial(_is_token_valid, store))
     return StudioContext(
         settings=settings,
@@ -118,7 +121,8 @@ def create_context(
         access=access,
         passwords=PasswordChecker(access),
         service_tokens=service_tokens,
-        upload_folder=UploadFolder(settings.files_folder, settings.upload_quota_bytes),
+        upload_folder=upload_folder,
+        waiting_recordings=WaitingRecordings(store, library, upload_folder),
     )
 
 

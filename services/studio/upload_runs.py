@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from audiotune.domain.upload import Upload, read_upload
+from audiotune.domain.waiting_sound import find_recording
 from audiotune.errors import AlreadyInStoreError, AudioTuneError, ForbiddenError, PipelineError
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.runs.port import PipelineRunner, RunSnapshot
 from audiotune.store.layout import INBOX
-from audiotune.store.port import Store, digest_from_key
+from audiotune.store.port import Store
 from services.studio.library import LibraryCache
 from services.studio.run_records import RunEnd, RunFolder, RunRights, RunStart
+from services.studio.waiting_recordings import UploadWaiting
 
-UploadState = Literal["waiting", "running", "done", "failed"]
+UploadState = Literal["waiting", "running", "done", "failed", "deleted"]
 _RECORD = INBOX.compile(r"([^/]+)/upload\.json")
 _ATTEMPT = INBOX.compile(r"([^/]+)/runs/(\d{6})/begun\.json")
 _MOST_SHOWN = 20
@@ -37,6 +40,7 @@ class UploadStatus:
         page: address of a page about the run.
         may_retry: no run is known to be in order.
         segments: number of segments that the store has of it.
+        waits: whose word its files wait for, or why some were deleted.
     """
 
     upload: Upload
@@ -48,6 +52,7 @@ class UploadStatus:
     page: str = ""
     may_retry: bool = False
     segments: int = 0
+    waits: str = ""
 
 
 class UploadRuns:
@@ -70,7 +75,8 @@ class UploadRuns:
         with self._lock:
             last = self._read_status(upload, self._list_attempts().get(upload.id, 0))
             if last.state == "done" or not last.may_retry:
-                raise PipelineError("this upload is done" if last.state == "done" else "this upload is being prepared already")
+                now = "done" if last.state == "done" else "being prepared already"
+                raise PipelineError(f"this upload {last.waits}" if last.waits else f"this upload is {now}")
             folder = self._open_folder(upload, last.attempt + 1)
             try:
                 folder.write_start(RunStart(member=member, place=self.runner.place))
@@ -130,6 +136,17 @@ class UploadRuns:
         return _count_attempts([entry.key for entry in self._store.list(INBOX.path)])
 
     def _read_status(self, upload: Upload, attempt: int) -> UploadStatus:
+        """How its newest run goes, and whose word it waits for."""
+        status, waiting = self._read_run(upload, attempt), UploadWaiting(open_ledger(self._store).read_state(), upload)
+        status = replace(status, waits=waiting.words)
+        is_begun = status.start is not None and status.state in ("waiting", "running")
+        if waiting.is_agreed and not is_begun:
+            return replace(status, state="waiting", words=status.words if status.state == "failed" else "", may_retry=True)
+        if not waiting.is_whole or is_begun or status.state == "done":
+            return status
+        return replace(status, state="waiting" if waiting.is_asking else "deleted", words="", may_retry=False)
+
+    def _read_run(self, upload: Upload, attempt: int) -> UploadStatus:
         folder = self._open_folder(upload, attempt)
         start = folder.read_start(RunStart) if attempt else None
         if start is None:
@@ -156,7 +173,7 @@ class UploadRuns:
         return UploadStatus(upload, "waiting", attempt, words="nothing was started for it", may_retry=True)
 
     def _count_segments(self, upload: Upload) -> int:
-        recordings = {digest_from_key(file.blob) for file in upload.files}
+        recordings = {find_recording(file.blob) for file in upload.files}
         return sum(segment.recording in recordings for segment in self._library.current().segments.values())
 
     def _open_folder(self, upload: Upload, attempt: int) -> RunFolder:

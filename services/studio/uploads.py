@@ -14,12 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from audiotune.audio.decode import open_sound
-from audiotune.domain.upload import Upload, UploadedFile
+from audiotune.domain.upload import SOURCE_PREFIX, Upload, UploadedFile
+from audiotune.domain.waiting_sound import WaitingFacts, find_recording, is_waiting_key, store_waiting_sound
 from audiotune.errors import AudioTuneError, GovernanceError, SoundError
-from audiotune.governance import Agreement
-from audiotune.store.port import Store
+from audiotune.governance import Agreement, read_consents
+from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.waiting import find_unasked
+from audiotune.governance.writer import GovernanceWriter
+from audiotune.store.port import Store, blob_key, compute_digest
 
 _LONGEST_NAME = 120  # letters; file systems stop at 255 bytes and names may be in any script
 
@@ -55,11 +60,14 @@ def store_upload(
         paths: the path of each file, and its name for people.
         said: uploaded_by, contributors, session, instrument, licence.
 
+    What has to wait for somebody's word is stored where it can be deleted again; `ask_people` asks them.
+
     Raises:
         GovernanceError: no contributor is named, or one who is no member.
         AudioTuneError: a field is too long.
     """
     _check_people(said, agreement)
+    id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     kept, refused, taken = [], [], set[str]()
     for path, given in paths:
         name = _pick_unused_name(clean_file_name(given), taken)
@@ -68,18 +76,44 @@ def store_upload(
         except SoundError as e:
             refused.append(RejectedFile(given, str(e)))
             continue
-        blob = store.put_blob(path, Path(name).suffix.lower())
-        kept.append(UploadedFile(name=name, blob=blob, size=path.stat().st_size))
+        key = _store_file(store, path, name, f"{SOURCE_PREFIX}{id}", said, agreement)
+        kept.append(UploadedFile(name=name, blob=key, size=path.stat().st_size))
         taken.add(name)
     if not kept:
         return None, refused
     try:
-        id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         upload = Upload.model_validate({"id": id, "files": tuple(kept), **said})
     except ValueError as e:
         raise AudioTuneError("a field is too long", where="session, instrument or licence", cure="keep each under 200") from e
     store.put(upload.key, upload.model_dump_json(indent=1).encode(), only_new=True)
     return upload, refused
+
+
+def _store_file(store: Store, path: Path, name: str, source: str, said: Mapping[str, object], agreement: Agreement) -> str:
+    """Stores the bytes, or finds where they wait already; returns their key."""
+    recording, suffix = compute_digest(path), Path(name).suffix.lower()
+    state, people = open_ledger(store).read_state(), [str(who) for who in cast(Sequence[object], said["contributors"])]
+    unasked = find_unasked(agreement, read_consents(store, [recording]), recording, people, state.standing)
+    if not unasked or store.exists(blob_key(recording, suffix)):
+        return store.put_blob(path, suffix)
+    waits = state.waiting.get(recording)
+    if waits and not waits.outcome:
+        return waits.sound
+    facts = {field: str(said.get(field, "")) for field in ("session", "instrument")}
+    licence = str(said.get("licence") or agreement.recordings_licence)
+    return store_waiting_sound(store, path, recording, WaitingFacts(name=name, source=source, licence=licence, **facts))
+
+
+def ask_people(writer: GovernanceWriter, agreement: Agreement, upload: Upload) -> list[UploadedFile]:
+    """Asks everybody whose word the files of an upload wait for; returns those that wait for nobody."""
+    ready = []
+    for file in upload.files:
+        recording = find_recording(file.blob)
+        if recording is None or not is_waiting_key(file.blob):
+            ready.append(file)
+        else:
+            writer.hold_recording(agreement, recording, upload.contributors, file.blob, upload.uploaded_by)
+    return ready
 
 
 def clean_file_name(given: str) -> str:

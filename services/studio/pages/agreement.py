@@ -17,6 +17,7 @@ from services.studio.pages import PagePart, PageRefresh
 from services.studio.pages.consent_forms import build_consent_part
 from services.studio.pages.decisions import build_decisions_part
 from services.studio.pages.leaving import build_leaving_part
+from services.studio.pages.waiting import build_waiting_section
 
 _NOTICES = 30  # shown at once
 
@@ -24,8 +25,7 @@ _NOTICES = 30  # shown at once
 def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[PagePart]:
     """The inner tabs. Each part has a module of its own and a line here; what it shows is refreshed as a page is."""
     builders: dict[str, Callable[[], PageRefresh]] = {"Agreement": lambda: _build_terms_part(context)}
-    if context.requires_sign_in:
-        builders["My recordings"] = lambda: build_consent_part(context)
+    builders["My recordings"] = lambda: _build_recordings_part(context)
     builders["Decisions"] = lambda: build_decisions_part(context, me)
     builders["Leaving"] = lambda: build_leaving_part(context, me)
     parts: list[PagePart] = []
@@ -34,6 +34,16 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[Pa
             with gr.Tab(title, id=title.lower().replace(" ", "-")) as tab:
                 parts.append((tab, build_part()))
     return parts
+
+
+def _build_recordings_part(context: StudioContext) -> PageRefresh:
+    """What waits for the member's word first, then what they agreed to."""
+    waiting = build_waiting_section(context)
+    if not context.requires_sign_in:
+        return waiting
+    consents = build_consent_part(context)
+    outputs = [*waiting.outputs, *consents.outputs]
+    return PageRefresh(lambda member: (waiting.load_values(member), *consents.load_values(member)), outputs)
 
 
 def _build_terms_part(context: StudioContext) -> PageRefresh:

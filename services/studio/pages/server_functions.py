@@ -18,15 +18,22 @@ _log = logging.getLogger(__name__)
 
 def create_server_function(context: StudioContext, work: Callable[[str, Payload], Payload]) -> ServerFunction:
     """A function that a page may call: `work` takes the acting member ("" for nobody) and the payload of the page."""
+    call = create_request_function(context, lambda member, payload, request: work(member, payload))
+    call.__name__, call.__doc__ = work.__name__, work.__doc__
+    return call
+
+
+def create_request_function(context: StudioContext, work: Callable[[str, Payload, gr.Request], Payload]) -> ServerFunction:
+    """As `create_server_function`, for work that needs the request: it records something in the member's name."""
 
     def call(payload: Payload, request: gr.Request) -> Payload:
         try:
             payload = payload if isinstance(payload, dict) else {}
-            return work(find_acting_member(context, str(payload.get("member", "")), request), payload)
+            return work(find_acting_member(context, str(payload.get("member", "")), request), payload, request)
         except AudioTuneError as e:
             return {"error": format_sentence(e)}
         except (TypeError, ValueError, KeyError, AttributeError):
-            _log.exception("a page sent an invalid payload to %s", work.__name__)
+            _log.exception("a page sent an invalid payload to %s", call.__name__)
             return {"error": "The page sent something the studio does not understand. Load it again."}
 
     # Not functools.wraps: gradio looks for the request in this signature, not in the wrapped one's.

@@ -8,7 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from audiotune.domain.upload import Upload
 from audiotune.errors import AudioTuneError
+from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.writer import open_governance_writer
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio import uploads
 from services.studio.context import StudioContext
@@ -19,6 +22,7 @@ from services.studio.pages.server_functions import Payload, create_server_functi
 from services.studio.theme import build_widget
 from services.studio.upload_runs import UploadStatus
 from services.studio.uploads import RejectedFile
+from services.studio.waiting_recordings import UploadWaiting
 
 _LEAD = "Bring a jam: any length, any format. It is kept as it came, then cut into segments that start where a sound starts."
 _TO_THE_REPORT = "() => document.querySelector('#at-upload-report')?.scrollIntoView({block: 'start'})"
@@ -74,18 +78,32 @@ def keep_and_start(context: StudioContext, paths: list[Path], said: Mapping[str,
     upload = None
     try:
         named = [(path, path.name) for path in paths]
-        upload, refused = uploads.store_upload(
-            context.store, named, said, context.require_agreement(), context.settings.upload_limit_mb
-        )
+        agreement = context.require_agreement()
+        upload, refused = uploads.store_upload(context.store, named, said, agreement, context.settings.upload_limit_mb)
         if upload is None:
             return False, join_markup(render_message("Nothing was kept.", "bad"), _render_rejected_files(refused))
         context.upload_folder.discard(paths)
-        context.upload_runs.start_run(upload, upload.uploaded_by)
+        ready = uploads.ask_people(open_governance_writer(context.store), agreement, upload)
+        if ready:
+            context.upload_runs.start_run(upload, upload.uploaded_by)
     except AudioTuneError as e:
         return upload is not None, join_markup(render_message(format_sentence(e), "bad"), _render_rejected_files(refused))
-    kept = "1 file is" if len(upload.files) == 1 else f"{len(upload.files)} files are"
-    words = f"{kept} kept and being cut {context.upload_runs.runner.place}. You may leave the page."
+    words = _describe_kept(context, upload, len(ready))
     return True, join_markup(render_message(words, "good"), _render_rejected_files(refused))
+
+
+def _describe_kept(context: StudioContext, upload: Upload, ready: int) -> str:
+    held = len(upload.files) - ready
+    sentences = []
+    if ready:
+        kept = "1 file is" if ready == 1 else f"{ready} files are"
+        sentences.append(f"{kept} kept and being cut {context.upload_runs.runner.place}.")
+    if held:
+        waits = UploadWaiting(open_ledger(context.store).read_state(), upload)
+        sentences.append(
+            f"{'1 file' if held == 1 else f'{held} files'}: {waits.words}. Who is asked hears it on the Agreement page."
+        )
+    return " ".join([*sentences, "You may leave the page."])
 
 
 def _build_upload_list(context: StudioContext) -> gr.HTML:
@@ -124,6 +142,7 @@ class UploadFunctions:
         upload, start = status.upload, status.start
         people = self._context.annotation_queue.list_active_members()
         words = f"{status.segments} segments" if status.state == "done" else status.words
+        words = "; ".join(filter(None, (words, status.waits)))
         may_stop = start is not None and self._context.upload_runs.rights.may_cancel(member, start)
         return {
             "id": upload.id,

@@ -3,7 +3,7 @@
 const root = element.querySelector(".at-uploads");
 const RUNNING_MS = 2000, RESTING_MS = 15000;
 const state = { member: "", uploads: [], summary: "", asking: false };
-const KINDS = { waiting: "", running: "", done: "at-good", failed: "at-bad" };
+const KINDS = { waiting: "", running: "", done: "at-good", failed: "at-bad", deleted: "at-bad" };
 
 const [message, showMessage] = createMessage();
 
