@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM or not DRIVER, reason="no chromium and chromedriver on this machine"),
 ]
 PAGES = ("Upload", "Annotate", "Generate", "Releases", "Agreement")
-PARTS = ("Decisions", "Leaving")  # of the agreement page; the first part is what opening the page shows
+PARTS = ("Decisions", "Keys", "Leaving")  # of the agreement page; the first part is what opening the page shows
 WAIT_S = 90  # two slow cores may be busy with other tests
 
 

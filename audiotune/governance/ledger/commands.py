@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from audiotune.errors import LedgerError, SourceError
-from audiotune.governance.ledger.events import LedgerEvent, event_key, parse_event
-from audiotune.governance.ledger.ledger import open_ledger
-from audiotune.governance.ledger.verification import LedgerReport, read_events, verify_events
+from audiotune.governance.ledger.events import LedgerEvent, event_key
+from audiotune.governance.ledger.ledger import open_ledger, read_event
+from audiotune.governance.ledger.verification import LedgerReport, name_voucher, read_events, verify_events
 from audiotune.store import open_store
 from audiotune.store.atomic_files import write_atomic_file
 
@@ -61,15 +61,14 @@ def _show(args: argparse.Namespace) -> int:
     store = open_store(args.store)
     number = open_ledger(store).read_state().number
     for one in range(max(1, number - max(1, args.last) + 1), number + 1):
-        print(describe_event(parse_event(store.get(event_key(one)), event_key(one))))
+        print(describe_event(read_event(store, one)))
     return 0
 
 
 def describe_event(event: LedgerEvent) -> str:
-    """An event on one line: number, time, who on whose word, kind."""
-    who = event.by or "the service"
-    word = "with their own key" if event.signatures.member else f"({event.via.replace('_', ' ')})"
-    return f"{event.number:>6}  {event.time[:19].replace('T', ' ')}  {who} {word}: {event.kind.replace('_', ' ')}"
+    """An event on one line: number, time, who, kind, on whose word."""
+    when, what = event.time[:19].replace("T", " "), event.kind.replace("_", " ")
+    return f"{event.number:>6}  {when}  {event.by or 'the service'}: {what} ({name_voucher(event)})"
 
 
 def _export(args: argparse.Namespace) -> int:

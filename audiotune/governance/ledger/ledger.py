@@ -175,3 +175,8 @@ def _check_newest(state: GovernanceState, store: Store) -> None:
     if known is None or not is_signature_valid(event.signatures.service, bytes.fromhex(known.public), event.signed_bytes()):
         cure = "somebody wrote into the ledger: run `audiotune ledger verify`, and take out what it names"
         raise LedgerError(f"event {state.number} is not signed by the service", where=key, cure=cure)
+
+
+def read_event(store: Store, number: int) -> LedgerEvent:
+    """An event. Raises NotInStoreError, LedgerError."""
+    return parse_event(store.get(event_key(number)), event_key(number))

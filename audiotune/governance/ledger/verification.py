@@ -126,7 +126,7 @@ def _follow_event(at: _Progress, key: str, data: bytes) -> bool:
         report.faults.append(f"event {number}: {e.what}")
         return False
     at.digests.add(at.state.head)
-    report.vouched[_name_voucher(event)] += 1
+    report.vouched[name_voucher(event)] += 1
     report.number, report.head = at.state.number, at.state.head
     return True
 
@@ -170,7 +170,8 @@ def _check_member(at: _Progress, event: LedgerEvent, signature: MemberSignature)
         raise LedgerError(f"it is not signed by {event.by}, though it says so")
 
 
-def _name_voucher(event: LedgerEvent) -> str:
+def name_voucher(event: LedgerEvent) -> str:
+    """Who vouches for an event: its member's own key, or the service on somebody's word."""
     if event.signatures.member:
         return f"signed by {event.by}"
     return _WORDS.get(event.via, event.via) + (f" of {event.by}" if event.via == "sign_in" and event.by else "")

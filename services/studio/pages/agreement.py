@@ -16,6 +16,7 @@ from services.studio.member_export import count_contribution
 from services.studio.pages import PagePart, PageRefresh
 from services.studio.pages.consent_forms import build_consent_part
 from services.studio.pages.decisions import build_decisions_part
+from services.studio.pages.keys import build_keys_part
 from services.studio.pages.leaving import build_leaving_part
 from services.studio.pages.waiting import build_waiting_section
 
@@ -27,6 +28,7 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[Pa
     builders: dict[str, Callable[[], PageRefresh]] = {"Agreement": lambda: _build_terms_part(context)}
     builders["My recordings"] = lambda: _build_recordings_part(context)
     builders["Decisions"] = lambda: build_decisions_part(context, me)
+    builders["Keys"] = lambda: build_keys_part(context)
     builders["Leaving"] = lambda: build_leaving_part(context, me)
     parts: list[PagePart] = []
     with gr.Tabs(elem_id="at-parts"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -84,5 +85,7 @@ def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str
     return f"The agreement does not name {account}: {may}. {action} {named} to agreement.toml; the next ingest with it puts it in force."
 
 
-def build_header(context: StudioContext) -> gr.HTML:
-    return build_widget("at-header", '<header class="at-header"></header>', build_header_value(context, ""), "header.js")
+def build_header(context: StudioContext, *functions: Callable[..., Any]) -> gr.HTML:
+    """The widget. `functions`: what its script calls; `list_events` of pages/ledger_head.py among them."""
+    element, scripts = '<header class="at-header"></header>', ("signing.js", "ledger_head.js", "header.js")
+    return build_widget("at-header", element, build_header_value(context, ""), *scripts, functions=functions)

@@ -1,7 +1,32 @@
-// The header of the page: the group's name and the member.
+// The header of the page: the group's name, the member, what waits for them, and what is wrong with the ledger that the page is shown.
 const root = element.querySelector(".at-header");
+let ledgerFault = "";
+
+// Opens a page, and a part of it.
+const openPage = (...titles) => {
+  const tabs = titles.map((title, depth) => {
+    const find = () => [...document.querySelectorAll(`${depth ? "#at-parts" : "#at-pages"} > .tab-wrapper button[role=tab]`)].find((tab) => tab.innerText.trim() === title);
+    return find;
+  });
+  tabs.forEach((find, depth) => setTimeout(() => find()?.click(), depth * 400)); // the inner tabs come with their page
+};
+
+const showWaiting = (waiting) => {
+  if (!waiting.length) return null;
+  const rows = waiting.map(({ words, page, part }) =>
+    createNode("li", {}, createNode("button", { type: "button", class: "at-link", onclick: () => openPage(...[page, part].filter(Boolean)) }, words)));
+  const count = waiting.reduce((sum, one) => sum + one.count, 0);
+  return createNode("details", { class: "at-waiting", id: "at-waiting" },
+    createNode("summary", {}, createNode("span", { class: "at-count" }, String(count)), count === 1 ? " thing waits for you" : " things wait for you"),
+    createNode("ul", {}, rows));
+};
+
+const showFault = () =>
+  ledgerFault && createNode("div", { class: "at-notice", role: "alert", id: "at-ledger-fault" }, createNode("p", {}, ledgerFault),
+    createNode("button", { type: "button", class: "at-quiet", id: "at-ledger-accept", onclick: () => { forgetSeen(); checkAgain(); } }, "I know why: go on from what is there now"));
+
 const show = () => {
-  const { group, members = [], member = "", signed_in = false, account = "", notice = "" } = props.value || {};
+  const { group, members = [], member = "", signed_in = false, account = "", notice = "", waiting = [] } = props.value || {};
   const choice = createNode(
     "select",
     {
@@ -21,7 +46,17 @@ const show = () => {
           createNode("form", { method: "post", action: "logout" }, createNode("button", { type: "submit", id: "at-sign-out" }, "Sign out")))
       : createNode("label", { class: `at-member-choice${member ? "" : " at-member-missing"}` }, createNode("span", {}, "I am"), choice),
     notice && createNode("p", { class: "at-notice", role: "status" }, notice),
+    showFault(),
+    showWaiting(waiting),
   );
 };
+
+const checkAgain = async () => {
+  const { member = "" } = props.value || {};
+  if (!member) return;
+  const found = await checkLedger((given) => server.list_events({ ...given, member }));
+  if (found !== ledgerFault) { ledgerFault = found; show(); }
+};
 show();
-watch("value", show);
+checkAgain();
+watch("value", () => { show(); checkAgain(); });

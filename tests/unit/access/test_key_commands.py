@@ -45,7 +45,7 @@ def test_a_key_signs_until_it_is_lost(store: FolderStore, tmp_path: Path, capsys
     report = verify_events(read_events(store))
     assert (report.faults, report.vouched["signed by ana"]) == ([], 3)
     assert cli.main(["ledger", *at, "show", "--last", "3"]) == 0
-    assert "ana with their own key: vote cast" in capsys.readouterr().out
+    assert "ana: vote cast (signed by ana)" in capsys.readouterr().out
 
     assert cli.main(["key", "revoke", id, "--as", "ana", *at]) == 0
     assert cli.main(["key", "list", *at]) == 0

@@ -56,7 +56,8 @@ def test_a_cut_is_found_by_who_saw_the_end(store: FolderStore, capsys: pytest.Ca
 def test_the_newest_events_are_shown(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(store, "show", "--last", "2") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(": ")[-1] for line in lines] == ["agreement published", "consents recorded"]
+    word = "(on the word of an operator's command)"
+    assert [line.split(": ")[-1] for line in lines] == [f"agreement published {word}", f"consents recorded {word}"]
 
 
 def test_without_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
