@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import os
@@ -10,11 +11,13 @@ import sys
 from pathlib import Path
 
 from audiotune.access import accounts, identities, tokens
+from audiotune.access.agreement_commands import load_given_agreement
 from audiotune.access.membership import find_membership
 from audiotune.access.proposal_commands import add_proposal_commands
 from audiotune.access.recording_commands import add_recording_commands
-from audiotune.errors import AccessError, AudioTuneError, ForbiddenError
-from audiotune.governance import load_agreement, publish_agreement
+from audiotune.errors import AccessError, AudioTuneError, ForbiddenError, UnreadableAgreementError
+from audiotune.governance import publish_agreement, read_current_agreement
+from audiotune.governance.agreement_changes import describe_changes
 from audiotune.governance.service_client import URL
 from audiotune.outside.proxies import configure_proxies
 from audiotune.store import open_store
@@ -114,14 +117,26 @@ def _add_identity_commands(group: argparse.ArgumentParser) -> None:
 def _add_agreement_commands(group: argparse.ArgumentParser) -> None:
     verbs = group.add_subparsers(required=True, metavar="publish")
     publish = verbs.add_parser("publish", help="put a version in force")
-    publish.add_argument("file", help="agreement.toml; - reads it from stdin")
+    publish.add_argument("file", type=Path, help="agreement.toml; - reads it from stdin")
+    publish.add_argument(
+        "--override",
+        default="",
+        metavar="WHY",
+        help="although the agreement asks for a decision of the group; the ledger says so",
+    )
     publish.set_defaults(run=_publish_agreement)
 
 
 def _publish_agreement(store: Store, args: argparse.Namespace) -> None:
-    agreement = load_agreement(sys.stdin.buffer.read() if args.file == "-" else Path(args.file))
-    publish_agreement(store, agreement)
-    print(f"version {agreement.version} of the agreement of {agreement.group} is in force")
+    agreement = load_given_agreement(args.file)
+    before = None
+    with contextlib.suppress(UnreadableAgreementError):  # a later version takes the place of one that cannot be read
+        before = read_current_agreement(store)
+    publish_agreement(store, agreement, override=args.override.strip())
+    after = read_current_agreement(store)
+    assert after is not None
+    print("\n".join(describe_changes(before, after)))
+    print(f"version {after.version} of the agreement of {after.group} is in force")
 
 
 def _issue_token(store: Store, args: argparse.Namespace) -> None:

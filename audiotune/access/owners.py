@@ -5,12 +5,28 @@ from __future__ import annotations
 from audiotune.access import accounts, identities
 from audiotune.errors import AccessError
 from audiotune.governance import Agreement
+from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.ledger.state import GovernanceState
 from audiotune.store.port import Store
 
 
 def is_owner(store: Store, member: str) -> bool:
+    """Whether an account has the role, or the group decided so because no owner was left. Who has left the group is none."""
     account = accounts.read_account(store, member) if member else None
-    return account is not None and account.role == "owner"
+    state = open_ledger(store).read_state()
+    if account is None or _has_left(state, member):
+        return False
+    return account.role == "owner" or (member in state.decided_owners and not _has_owner(store, state))
+
+
+def _has_left(state: GovernanceState, member: str) -> bool:
+    found = state.agreement.find_member(member) if state.agreement else None
+    return found is not None and found.left
+
+
+def _has_owner(store: Store, state: GovernanceState) -> bool:
+    """Whether somebody who has not left has the role. Then only an owner or operator makes another one: a decision is for an emergency."""
+    return any(one.role == "owner" and not _has_left(state, one.member) for one in accounts.list_accounts(store))
 
 
 def issue_password(store: Store, agreement: Agreement, owner: str, member: str) -> str:

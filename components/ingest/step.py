@@ -24,6 +24,7 @@ from audiotune.governance import (
     read_current_agreement,
     read_standing,
 )
+from audiotune.governance.agreement import is_earlier_version
 from audiotune.governance.suggestions import suggest_licence
 from audiotune.governance.waiting import find_unasked
 from audiotune.governance.writer import GovernanceWriter, open_governance_writer
@@ -118,10 +119,9 @@ def run_step(
 
 
 def _require_agreement(path: str, store: Store, governance: GovernanceWriter) -> Agreement:
-    if path:
-        agreement = load_agreement(Path(path).expanduser())
+    agreement = load_agreement(Path(path).expanduser()) if path else None
+    if agreement and not is_earlier_version(store, agreement):  # of a file that was in force once, the later version counts
         governance.publish_agreement(agreement)
-        return agreement
     current = read_current_agreement(store)
     if current is None:
         raise AgreementError("the store holds no agreement", where=store.url, cure="pass --agreement agreement.toml once")

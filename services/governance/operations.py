@@ -16,7 +16,9 @@ from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ForbiddenError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
+from audiotune.governance.ledger.agreement_events import complete_agreement
 from audiotune.governance.ledger.events import MemberSignature
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.waiting_upkeep import UpkeepReport
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store.port import Store
@@ -141,7 +143,8 @@ class GuardedWriters:
         """The group's first agreement, or the one in force once more. Raises ForbiddenError for another."""
         with self._lock:
             newest = read_current_agreement(self._store)
-            if newest is not None and newest.digest != agreement.digest:
+            given = complete_agreement(open_ledger(self._store).read_state(), agreement)
+            if newest is not None and newest.digest != given.digest:
                 cure = "an operator publishes it in this service's pod: python -m audiotune.access agreement publish FILE"
                 words = f"version {newest.version} of the agreement is in force, and a program cannot replace it"
                 raise ForbiddenError(words, cure=cure)
