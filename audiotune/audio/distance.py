@@ -24,7 +24,7 @@ _FLOOR_DB = -80.0
 _POOL = 4  # frames pooled into one, and half as many bands, where likeness is searched: 46 ms
 _LIKE_FLOOR_DB = -50.0  # lower levels count as noise in a likeness
 _SHIFTS = 8  # pooled frames that a copy may begin earlier or later: 0.37 s
-_KAD_SCALE = 100.0
+KAD_SCALE = 100.0
 
 
 def compute_log_mel(sound: Sound) -> Mel:
@@ -88,8 +88,8 @@ def compute_kad(reference: Matrix, other: Matrix, kernel: Kernel = "rbf") -> flo
         raise ValueError(f"embeddings of {reference.shape[1]} and of {other.shape[1]} values cannot be compared")
     width = compute_median_distance(reference)
     x, y = reference / width, other / width
-    within_x, within_y, across = (_compute_kernel(kernel, a, b) for a, b in ((x, x), (y, y), (x, y)))
-    return _KAD_SCALE * (_average_off_diagonal(within_x) + _average_off_diagonal(within_y) - 2 * float(across.mean()))
+    within_x, within_y, across = (compute_kernel(kernel, a, b) for a, b in ((x, x), (y, y), (x, y)))
+    return KAD_SCALE * (_average_off_diagonal(within_x) + _average_off_diagonal(within_y) - 2 * float(across.mean()))
 
 
 def compute_median_distance(rows: Matrix) -> float:
@@ -156,7 +156,8 @@ def _find_onset(mel: Mel) -> int:
     return int((mel.max(axis=0) > _LIKE_FLOOR_DB).argmax())
 
 
-def _compute_kernel(kernel: Kernel, x: Matrix, y: Matrix) -> Matrix:
+def compute_kernel(kernel: Kernel, x: Matrix, y: Matrix) -> Matrix:
+    """Similarities [len(x), len(y)] of embeddings that are scaled by the width of the kernel."""
     return np.asarray(np.exp(-_squared_distances(x, y) / 2) if kernel == "rbf" else (x @ y.T / x.shape[1] + 1) ** 3)
 
 

@@ -134,7 +134,7 @@ def run_sampler(
     if not is_rectified_flow(sa.objective):
         return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, on_step)
     if name == "pingpong":
-        return _sample_pingpong(model, start, noise, steps, init, strength, on_step, sa.model.dist_shift)
+        return _sample_pingpong(model, start, noise, steps, init, strength, on_step)
     with silence_output():
         from stable_audio_tools.inference.sampling import sample_rf
     return sample_rf(
@@ -189,16 +189,10 @@ def _sample_pingpong(
     init: Any,
     strength: float | None,
     on_step: Callable[[], None],
-    shift: Any,
 ) -> Any:
     """Denoises fully, adds a little less noise, and repeats: for distilled models (stable-audio-tools' sample_flow_pingpong)."""
-    import torch
-
     top = 1.0 if strength is None else strength
-    times = torch.sigmoid(-torch.linspace(math.log((1 - top) / top + 1e-6) if top < 1 else -6.0, 2.0, steps + 1))
-    times[0], times[-1] = top, 0.0
-    if shift is not None:
-        times = shift.time_shift(times, start.shape[-1])
+    times = build_flow_schedule(steps, top)
     x = start if init is None else init * (1 - top) + start * top
     ones = start.new_ones(len(start))
     for now, following in itertools.pairwise(times):
@@ -206,3 +200,15 @@ def _sample_pingpong(
         x = (1 - following.item()) * denoised + following.item() * noise() if following > 0 else denoised
         on_step()
     return x
+
+
+def build_flow_schedule(steps: int, top: float = 1.0) -> Any:
+    """Noise levels of rectified flow, from `top` down to 0, [steps + 1]: even in log-SNR from -6 to 2, as stable-audio-tools' sample_rf.
+
+    The shift of a base by length (`distribution_shift_options`) is one of training: sampling does not shift these levels again.
+    """
+    import torch
+
+    times = torch.sigmoid(-torch.linspace(math.log((1 - top) / top + 1e-6) if top < 1 else -6.0, 2.0, steps + 1))
+    times[0], times[-1] = top, 0.0
+    return times

@@ -11,11 +11,30 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
     noise = values["noise_share"] - values["noise_share_of_recordings"]
     copied, natural = values.get("copied_share", 0.0), values.get("copied_share_of_held_out", 0.0)
     gap, probe = values.get("loss_gap", 0.0), values.get("probe_share", 1.0)
-    held_out = int(values["held_out_segments"])
+    judged_by = int(min(values["held_out_segments"], values.get("sounds", values["held_out_segments"])))
+    gain, similar = values.get("kad_gain_lowest", before - after), values.get("similarity_share", 1.0)
+    words_before, words, words_lowest = (values.get(f"word_gain_db_{name}", 0.0) for name in ("before", "after", "lowest"))
+    asks_words = "word_gain_db_after" in values and settings.gate_words > 0
     faults = (
         (
             after >= settings.gate_nearer * before,
             f"it is not near enough to the recordings: KAD {before:.3g} before, {after:.3g} after",
+        ),
+        (
+            settings.gate_nearer < 1000 and after < settings.gate_nearer * before and gain <= 0,
+            f"that it is nearer to the recordings may be luck: KAD {before:.3g} before, {after:.3g} after; make more sounds to tell",
+        ),
+        (
+            similar < settings.gate_similar,
+            f"its sounds are not like the recordings: {similar:.0%} as similar to them as other recordings are",
+        ),
+        (
+            asks_words and words_lowest <= 0,
+            f"it does not follow the words: its sounds are {words:.2g} dB nearer to the recordings with their words than to others",
+        ),
+        (
+            asks_words and words < settings.gate_words * words_before,
+            f"it follows the words less than its base does: {words_before:.2g} dB before, {words:.2g} dB after",
         ),
         (
             mel_after > settings.gate_log_mel * mel_before,
@@ -28,8 +47,9 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
         (gap > settings.gate_gap, f"its loss on held-out segments is {gap:.0%} above that on training segments"),
         (probe < settings.gate_probe, f"only at {probe:.0%} of the seeds do its sounds follow the prompts of the probe"),
         (
-            held_out < settings.gate_held_out,
-            f"only {held_out} held-out segments to judge by; bring more recordings, or hold out more in annotate_merge",
+            judged_by < settings.gate_held_out,
+            f"{judged_by} held-out segments are too few to judge by (gate_held_out is {settings.gate_held_out}): "
+            "bring more recordings, or hold out more in annotate_merge",
         ),
     )
     return tuple(words for wrong, words in faults if wrong)

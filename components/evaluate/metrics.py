@@ -9,6 +9,7 @@ from audiotune.audio import distance
 from audiotune.audio.fingerprint import FingerprintIndex
 from audiotune.audio.loudness import measure_integrated_lufs
 from audiotune.audio.sound import Sound
+from components.evaluate import confidence
 from components.evaluate.embeddings import embed_sound_sets
 from components.evaluate.measured_sounds import MeasuredSound
 from components.evaluate.settings import Settings
@@ -51,10 +52,18 @@ class TrainingMatch:
 def compute_kad(
     settings: Settings, reference: Sequence[MeasuredSound], train: Sequence[MeasuredSound], made: SoundComparison
 ) -> MetricValues:
-    """KAD of both models' sounds to the reference; also of the training segments, which a perfect model could reach."""
+    """KAD of both models' sounds to the reference; also of the training segments, which a perfect model could reach.
+
+    `kad_gain_lowest`: how much it fell at least. `similarity_share`: how similar the sounds are to the reference, against the training
+    segments.
+    """
     rows = embed_sound_sets(settings, reference, made.before, made.after, *([train] if len(train) > 1 else []))
     names = ("kad_before", "kad_after", "kad_of_training_segments")
-    return {name: distance.compute_kad(rows[0], other, settings.kernel) for name, other in zip(names, rows[1:])}
+    values = {name: distance.compute_kad(rows[0], other, settings.kernel) for name, other in zip(names, rows[1:])}
+    values["kad_gain_lowest"] = confidence.bound_kad_gain(*rows[:3], settings.kernel)
+    if len(rows) > 3:
+        values["similarity_share"] = confidence.measure_similarity_share(rows[0], rows[3], rows[2])
+    return values
 
 
 def compute_log_mel_distances(made: SoundComparison, suffix: str = "") -> MetricValues:

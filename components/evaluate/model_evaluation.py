@@ -17,6 +17,7 @@ from audiotune.stable_audio.sample import SamplingRequest
 from audiotune.stable_audio.threads import describe_threads
 from audiotune.store.port import Store
 from components.evaluate import metrics, report
+from components.evaluate.confidence import compare_words
 from components.evaluate.gate import find_gate_failures
 from components.evaluate.loss import Losses, measure_loss_by_level
 from components.evaluate.measured_sounds import CachedSoundGenerator, MeasuredSound, build_requests, load_recorded_segments
@@ -75,6 +76,7 @@ def evaluate_model(
     matches = metrics.find_training_matches(after, material.train)
     held_out = metrics.find_training_matches(material.held_out, material.train)
     values |= metrics.compute_kad(settings, material.reference, material.train, made)
+    values |= compare_words(made.before, made.after, made.targets)
     values |= metrics.compute_log_mel_distances(made) | metrics.compute_log_mel_distances(trained, "_train")
     values |= (
         metrics.measure_sound_faults(after, material.reference)

@@ -14,6 +14,7 @@ from components.evaluate.settings import Settings
 _PLAYED_S = 5.0
 _PAIRS = (
     ("KAD to held-out recordings", "kad"),
+    ("nearer to recordings with its words than to others, dB (higher is better)", "word_gain_db"),
     ("log-mel distance to held-out recordings, dB", "log_mel_distance"),
     ("log-mel distance to training recordings, dB", "log_mel_distance_train"),
     ("loss on held-out recordings", "loss_held_out"),
@@ -21,6 +22,9 @@ _PAIRS = (
 )
 _WORDS = {
     "kad_of_training_segments": "KAD of the training recordings to the held-out ones: as near as a perfect model could come",
+    "kad_gain_lowest": "… by how much KAD fell at least, at 99 % of the draws",
+    "similarity_share": "similarity to held-out recordings, as a share of that of the training recordings",
+    "word_gain_db_lowest": "nearer to recordings with its words than to others at least, at 99 % of the draws, dB",
     "silent_share": "share of sounds that are silent",
     "clipped_share": "share of sounds that clip",
     "loudness_lufs": "median loudness, LUFS",

@@ -38,7 +38,16 @@ class Settings(StepSettings):
     probe_high: str = Field(default="high pluck", description="prompt that should sound higher and shorter")
     probe_seeds: int = Field(default=0, ge=0, le=1000, description="seeds the two prompts are told apart at; 0 leaves this out")
     gate_nearer: float = Field(
-        default=1.0, ge=0.0, le=1000.0, description="KAD after must stay below this share of KAD before; 1000 does not ask"
+        default=0.95,
+        ge=0.0,
+        le=1000.0,
+        description="KAD after must stay below this share of KAD before, and beyond chance; 1000 does not ask",
+    )
+    gate_similar: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="similarity to held-out recordings, as a share of that of training recordings"
+    )
+    gate_words: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="share of the base's way of following words that must be left; 0 does not ask"
     )
     gate_log_mel: float = Field(
         default=1.05, ge=0.0, le=1000.0, description="log-mel distance after may reach this share of before; 1000 does not ask"
@@ -57,7 +66,7 @@ class Settings(StepSettings):
     gate_gap: float = Field(
         default=1.0, ge=0.0, le=1000.0, description="held-out loss may lie above the training loss by this share of it"
     )
-    gate_held_out: int = Field(default=2, ge=0, description="held-out segments there must be to judge by")
+    gate_held_out: int = Field(default=8, ge=0, description="held-out segments and sounds of them there must be to judge by")
     gate_probe: float = Field(
         default=0.0, ge=0.0, le=1.0, description="share of the probe's seeds that must come out the right way round"
     )

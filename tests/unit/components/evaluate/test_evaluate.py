@@ -25,6 +25,11 @@ RATE = 22_050
 GOOD = {
     "kad_before": 50.0,
     "kad_after": 10.0,
+    "kad_gain_lowest": 20.0,
+    "similarity_share": 0.9,
+    "word_gain_db_before": 4.0,
+    "word_gain_db_after": 4.0,
+    "word_gain_db_lowest": 1.0,
     "log_mel_distance_before": 20.0,
     "log_mel_distance_after": 15.0,
     "silent_share": 0.0,
@@ -72,7 +77,12 @@ def test_the_gate_passes_what_is_good() -> None:
         ({"copied_share": 0.4}, "40% of its sounds copy"),
         ({"loss_gap": 1.5}, "150% above"),
         ({"probe_share": 0.4}, "follow the prompts"),
-        ({"held_out_segments": 1.0}, "only 1 held-out segments"),
+        ({"held_out_segments": 2.0}, "2 held-out segments are too few to judge by"),
+        ({"sounds": 2.0}, "2 held-out segments are too few to judge by"),
+        ({"kad_gain_lowest": -0.01}, "may be luck"),
+        ({"similarity_share": 0.2}, "not like the recordings: 20% as similar"),
+        ({"word_gain_db_lowest": -0.1}, "does not follow the words"),
+        ({"word_gain_db_after": 1.0}, "less than its base does: 4 dB before, 1 dB after"),
     ],
 )
 def test_the_gate_says_why_not(change: dict[str, float], word: str) -> None:
@@ -84,14 +94,18 @@ def test_the_gate_says_why_not(change: dict[str, float], word: str) -> None:
 @pytest.mark.parametrize(
     ("name", "passes", "fails"),
     [
-        ("kad_after", 49.9, 50.0),  # before: 50
+        ("kad_after", 47.4, 47.5),  # before: 50
+        ("kad_gain_lowest", 0.01, 0.0),
+        ("similarity_share", 0.5, 0.49),
+        ("word_gain_db_after", 2.0, 1.9),  # before: 4
+        ("word_gain_db_lowest", 0.01, 0.0),
         ("log_mel_distance_after", 21.0, 21.1),  # before: 20
         ("silent_share", 0.0, 0.01),
         ("clipped_share", 0.25, 0.26),
         ("noise_share", 0.35, 0.36),  # of the recordings: 0.1
         ("copied_share", 0.1, 0.11),  # of held-out recordings: 0
         ("loss_gap", 1.0, 1.01),
-        ("held_out_segments", 2.0, 1.0),
+        ("held_out_segments", 8.0, 7.0),
         ("probe_share", 0.9, 0.89),
     ],
 )

@@ -1,0 +1,94 @@
+"""How sure the gate is: luck, sounds that are nothing like the recordings, and captions that mean nothing to the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from audiotune.audio import distance
+from audiotune.audio.sound import Sound
+from components.evaluate.confidence import bound_kad_gain, compare_words, measure_similarity_share
+from components.evaluate.measured_sounds import MeasuredSound
+
+RATE_HZ = 22_050
+
+
+def draw_embeddings(seed: int, count: int = 24, away: float = 0.0) -> distance.Matrix:
+    return np.random.default_rng(seed).standard_normal((count, 16)) + away
+
+
+class TestKadGain:
+    def test_a_model_that_learned_nothing_is_not_nearer(self) -> None:
+        before = draw_embeddings(1, away=2)
+        assert bound_kad_gain(draw_embeddings(0), before, before, "rbf") == 0
+
+    @pytest.mark.parametrize("seed", range(50))
+    def test_a_difference_of_seeds_is_no_gain(self, seed: int) -> None:
+        before, after = draw_embeddings(100 + seed, away=1), draw_embeddings(200 + seed, away=1)
+        gain = distance.compute_kad(draw_embeddings(0), before) - distance.compute_kad(draw_embeddings(0), after)
+        assert bound_kad_gain(draw_embeddings(0), before, after, "rbf") < max(gain, 0.0) + 1e-9
+        assert (
+            bound_kad_gain(draw_embeddings(0), before, after, "rbf") <= 1.0
+        )  # 50 are far from it; one in a hundred may be above 0
+
+    def test_a_true_gain_is_seen_at_24_sounds(self) -> None:
+        before, after = draw_embeddings(1, away=1), draw_embeddings(2, away=0.2)
+        assert bound_kad_gain(draw_embeddings(0), before, after, "rbf") > 10
+
+    def test_the_bound_lies_below_what_was_measured(self) -> None:
+        reference, before, after = draw_embeddings(0), draw_embeddings(1, away=1), draw_embeddings(2, away=0.2)
+        measured = distance.compute_kad(reference, before) - distance.compute_kad(reference, after)
+        assert 0 < bound_kad_gain(reference, before, after, "rbf") < measured
+
+
+class TestSimilarity:
+    def test_sounds_of_the_same_kind_are_as_similar_as_recordings(self) -> None:
+        assert measure_similarity_share(draw_embeddings(0), draw_embeddings(1), draw_embeddings(2)) == pytest.approx(1, abs=0.1)
+
+    def test_noise_is_like_no_recording(self) -> None:
+        noise = np.full((24, 16), 30.0) + 0.01 * draw_embeddings(3)
+        assert measure_similarity_share(draw_embeddings(0), draw_embeddings(1), noise) < 0.01
+
+    def test_the_default_bar_lies_at_one_and_a_half_times_the_distance_among_recordings(self) -> None:
+        shares = [
+            measure_similarity_share(draw_embeddings(0), draw_embeddings(1), draw_embeddings(2, away=a)) for a in (1.0, 2.0)
+        ]
+        assert shares[0] > 0.5 > shares[1]
+
+
+def play_tone(hz: float, seed: int, seconds: float = 0.5) -> Sound:
+    time = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    noise = 0.01 * np.random.default_rng(seed).standard_normal(len(time))
+    return Sound((0.3 * np.sin(2 * np.pi * hz * time) + noise)[None].astype(np.float32), RATE_HZ)
+
+
+def measure_tones(kinds: list[int], first_seed: int, seconds: float = 0.5) -> list[MeasuredSound]:
+    return [
+        MeasuredSound(play_tone(200.0 * 3**kind, first_seed + i, seconds), f"tone {kind}", None) for i, kind in enumerate(kinds)
+    ]
+
+
+class TestWords:
+    KINDS = [0, 1, 2] * 5
+
+    def test_a_model_that_follows_words_is_nearer_to_its_own_recordings(self) -> None:
+        targets, made = measure_tones(self.KINDS, 0), measure_tones(self.KINDS, 100)
+        values = compare_words(made, made, targets)
+        assert values["word_gain_db_lowest"] > 3
+        assert values["word_gain_db_before"] == values["word_gain_db_after"]
+
+    def test_shuffled_captions_are_found(self) -> None:
+        targets, good = measure_tones(self.KINDS, 0), measure_tones(self.KINDS, 100)
+        shuffled = measure_tones(list(np.random.default_rng(0).permutation(self.KINDS)), 100)
+        values = compare_words(good, shuffled, targets)
+        assert values["word_gain_db_lowest"] <= 0
+        assert values["word_gain_db_after"] < 0.5 * values["word_gain_db_before"]
+
+    def test_the_length_is_no_word(self) -> None:
+        """Recordings of other lengths are not compared: a model that only learned lengths would pass by them."""
+        targets = measure_tones([0] * 8, 0, 0.3) + measure_tones([1] * 8, 0, 2.0)
+        assert compare_words(targets, targets, targets) == {}
+
+    def test_captions_that_are_all_alike_cannot_be_told_apart(self) -> None:
+        targets = measure_tones([0] * 12, 0)
+        assert compare_words(targets, targets, targets) == {}
