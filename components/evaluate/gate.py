@@ -33,7 +33,7 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
             f"it does not follow the words: its sounds are {words:.2g} dB nearer to the recordings with their words than to others",
         ),
         (
-            asks_words and words < settings.gate_words * words_before,
+            asks_words and words_lowest > 0 and words < settings.gate_words * words_before,
             f"it follows the words less than its base does: {words_before:.2g} dB before, {words:.2g} dB after",
         ),
         (
