@@ -29,7 +29,12 @@ def test_a_distilled_base_is_sampled_at_the_levels_of_stable_audio_tools(steps: 
         from stable_audio_tools.inference.sampling import DistributionShift, sample_rf
 
         model, init = RecordedLevels(), None if top == 1 else torch.zeros(1, 2, 300)
-        options: dict[str, Any] = {"sampler_type": "pingpong", "sigma_max": top, "device": "cpu", "dist_shift": DistributionShift()}
+        options: dict[str, Any] = {
+            "sampler_type": "pingpong",
+            "sigma_max": top,
+            "device": "cpu",
+            "dist_shift": DistributionShift(),
+        }
         sample_rf(model, torch.randn(1, 2, 300), init_data=init, steps=steps, **options)
     assert model.levels == pytest.approx(build_flow_schedule(steps, top)[:-1].tolist(), abs=1e-6)
 
