@@ -59,14 +59,13 @@ def compare_words(
     are above. Empty where fewer than 8 sounds have recordings to compare with: the captions are too much alike to tell.
     """
     pairs = [
-        (old, new)
+        pair
         for base, tuned, target in zip(before, after, targets)
-        if (old := _measure_word_gain(base, target, targets)) is not None
-        and (new := _measure_word_gain(tuned, target, targets)) is not None
+        if None not in (pair := [_measure_word_gain(one, target, targets) for one in (base, tuned)])
     ]
     if len(pairs) < FEWEST_SOUNDS:
         return {}
-    old, new = (np.array(side) for side in zip(*pairs))
+    old, new = np.array(pairs, np.float64).T
     drawn = _draw_counts(np.random.default_rng(0), len(new)) @ new / len(new)
     return {
         "word_gain_db_before": float(old.mean()),

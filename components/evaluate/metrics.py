@@ -60,7 +60,7 @@ def compute_kad(
     rows = embed_sound_sets(settings, reference, made.before, made.after, *([train] if len(train) > 1 else []))
     names = ("kad_before", "kad_after", "kad_of_training_segments")
     values = {name: distance.compute_kad(rows[0], other, settings.kernel) for name, other in zip(names, rows[1:])}
-    values["kad_gain_lowest"] = confidence.bound_kad_gain(*rows[:3], settings.kernel)
+    values["kad_gain_lowest"] = confidence.bound_kad_gain(rows[0], rows[1], rows[2], settings.kernel)
     if len(rows) > 3:
         values["similarity_share"] = confidence.measure_similarity_share(rows[0], rows[3], rows[2])
     return values
