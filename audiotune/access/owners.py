@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audiotune.access import accounts, identities
-from audiotune.errors import AccessError
+from audiotune.errors import AccessError, LedgerError
 from audiotune.governance import Agreement
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
@@ -11,9 +11,15 @@ from audiotune.store.port import Store
 
 
 def is_owner(store: Store, member: str) -> bool:
-    """Whether an account has the role, or the group decided so because no owner was left. Who has left the group is none."""
+    """Whether an account has the role, or the group decided so because no owner was left. Who has left the group is none.
+
+    While the ledger cannot be read, nobody knows who has left, and nobody is one.
+    """
     account = accounts.read_account(store, member) if member else None
-    state = open_ledger(store).read_state()
+    try:
+        state = open_ledger(store).read_state()
+    except LedgerError:
+        return False
     if account is None or _has_left(state, member):
         return False
     return account.role == "owner" or (member in state.decided_owners and not _has_owner(store, state))
