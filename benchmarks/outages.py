@@ -106,7 +106,7 @@ class Servers:
 
 
 @contextmanager
-def _servers() -> Iterator[Servers]:
+def start_servers() -> Iterator[Servers]:
     import boto3
 
     with tempfile.TemporaryDirectory() as name:
@@ -120,7 +120,7 @@ def _servers() -> Iterator[Servers]:
 
 
 def _outage(count: int, replicas: int, *, silent: bool) -> None:
-    with _servers() as servers:
+    with start_servers() as servers:
         settings = {"AUDIOTUNE_STORE": "s3://endurance", "MLFLOW_TRACKING_URI": servers.mlflow}
         with start_replicas(replicas, **settings, AUDIOTUNE_GENERATION_LEASE_S="10") as group:
             ids = [f"outage-{n:03d}" for n in range(_WAITING)]

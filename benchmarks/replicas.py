@@ -17,6 +17,8 @@ from pathlib import Path
 
 import httpx
 
+from audiotune.store.port import Store
+
 Measurement = tuple[Callable[[int, int], None], int]  # what is measured with (count, replicas), and the count when none is given
 
 
@@ -129,8 +131,11 @@ class ReplicaGroup:
 
 
 @contextmanager
-def start_replicas(replicas: int, **settings: str) -> Iterator[ReplicaGroup]:
-    """A folder store, MLflow's own SQLite, `replicas` processes that follow the alias every second."""
+def start_replicas(replicas: int, prepare: Callable[[Store], object] | None = None, **settings: str) -> Iterator[ReplicaGroup]:
+    """A folder store, MLflow's own SQLite, `replicas` processes that follow the alias every second.
+
+    `prepare` registers releases; without it there is one, `ours`.
+    """
     from audiotune.store import open_store
     from tests.fakes.small_release import publish
 
@@ -143,7 +148,7 @@ def start_replicas(replicas: int, **settings: str) -> Iterator[ReplicaGroup]:
             "OMP_NUM_THREADS": "1", **settings,
         }  # fmt: skip
         os.environ |= environment
-        publish(open_store())
+        (prepare or publish)(open_store())
         made = [
             Replica(_free_port(), folder / f"log{n}", {"AUDIOTUNE_CACHE": str(folder / f"cache{n}")}) for n in range(replicas)
         ]

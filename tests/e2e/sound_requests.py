@@ -59,6 +59,14 @@ class MemberClient:
         """A sound. Raises GenerationError."""
         return self._client.generate(**_SMALL, seed=seed).audio
 
+    def find_problem(self) -> str:
+        """Why no sound is made now; "" where one is."""
+        try:
+            self.generate_sound()
+        except GenerationError as e:
+            return str(e)
+        return ""
+
     def check_refused_without_token(self) -> None:
         try:
             Client(self.url, timeout_s=30).generate(**_SMALL)

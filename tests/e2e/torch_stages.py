@@ -96,6 +96,30 @@ class TorchStages(LightStages):
         if self.client.generate_sound() != self.sound:
             raise ClusterError("the same seed sounds different on the new pods")
 
+    def a_withdrawal_ends_the_release(self) -> None:
+        """Ana takes one recording back: nothing of the run's releases plays on any replica, with the reason; until they agree again."""
+        find = "from audiotune.governance.ledger.ledger import open_ledger; from audiotune.store import open_store; "
+        find += "print(next(r for r, people in open_ledger(open_store()).read_state().consents.items() if 'ana' in people))"
+        recording = self._run_in_governance("-c", find).split()[-1]
+        self._say(recording)
+        began = time.monotonic()
+        self.cluster.wait_until(
+            "the release is withdrawn", lambda: "may not be played any more" in self.client.find_problem(), 60
+        )
+        print(f"           withdrawn after {time.monotonic() - began:.1f} s: {self.client.find_problem()[:200]}", flush=True)
+        if any("ana has not agreed to generate" not in self.client.find_problem() for _ in range(6)):
+            raise ClusterError(f"not every replica says why: {self.client.find_problem()}")
+        self._say(recording, "store", "train", "release", "generate")
+        self._wait_served(self.version)
+        if self.client.generate_sound() != self.sound:
+            raise ClusterError("the same seed sounds different after the consent was given again")
+
+    def _say(self, recording: str, *uses: str) -> None:
+        self._run_in_governance("-m", "audiotune.access", "recording", "consent", "ana", recording, "--uses", *uses)
+
+    def _run_in_governance(self, *words: str) -> str:
+        return self.cluster.kubectl("exec", f"deploy/{NAME}-governance", "--", "python", *words)
+
     def _wait_rollout(self, service: str) -> None:
         self.cluster.kubectl("rollout", "status", service, "--timeout=600s", timeout_s=620)
 
@@ -142,4 +166,4 @@ class TorchStages(LightStages):
     def stages(self) -> list[Stage]:
         runs = [self.helm_test, self.a_run_makes_a_release, self.a_member_hears_it, self.the_studio_in_chromium]
         swaps = [self.a_new_release_swaps_in_under_load, self.two_replicas_are_rolled_under_load]
-        return [*self.stages_before_kept(), *runs, *swaps, *self.stages_with_kept()]
+        return [*self.stages_before_kept(), *runs, *swaps, self.a_withdrawal_ends_the_release, *self.stages_with_kept()]

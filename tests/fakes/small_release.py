@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+
+from safetensors.torch import load_file, save_file
 
 from audiotune import governance
 from audiotune.domain.dataset import Caption, DatasetRow
@@ -11,33 +14,28 @@ from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Evaluation, Release, WeightsPointer
 from audiotune.domain.segment import Segment
 from audiotune.governance import Consent, load_agreement
+from audiotune.governance.agreement_record import Use
 from audiotune.registry import releases
 from audiotune.stable_audio.base_models import list_text_encoder_files, resolve_base
-from audiotune.store.port import Store, digest_from_key
+from audiotune.store.port import Store, compute_digest, digest_from_key
 
 AGREEMENT = Path(__file__).resolve().parents[2] / "agreement.example.toml"
 RECORDING = "7" * 64
 
 
-def publish(store: Store, name: str = "ours", alias: str = "champion") -> Release:
-    """Registers a release of the tiny base, as if it had been trained on a recording of ana, who has agreed."""
-    agreement = load_agreement(AGREEMENT)
+def publish(store: Store, name: str = "ours", alias: str = "champion", member: str = "ana") -> Release:
+    """Registers a release of the tiny base, as if it had been trained on a recording of a member, who has agreed.
+
+    Those of different members differ in their weights' digests only.
+    """
+    agreement, recording = load_agreement(AGREEMENT), find_recording(member)
     governance.publish_agreement(store, agreement)
-    if not governance.read_consents(store, [RECORDING]):
-        governance.record_consent(
-            store,
-            Consent(
-                recording=RECORDING,
-                contributor="ana",
-                uses=("store", "train", "release", "generate"),
-                basis="test",
-                agreement=agreement.digest,
-            ),
-        )
-    dataset = _make_dataset()
+    if not governance.read_consents(store, [recording]):
+        say(store, member, "store", "train", "release", "generate")
+    dataset = _make_dataset(member)
     dataset.save(store)
     base = resolve_base(store, "tiny")
-    weights = store.put_blob(base.weights_path, ".safetensors")
+    weights = _store_weights(store, base.weights_path, member)
     pointer = WeightsPointer(
         weights=weights,
         weights_digest=digest_from_key(weights) or "",
@@ -63,11 +61,32 @@ def publish(store: Store, name: str = "ours", alias: str = "champion") -> Releas
     return made
 
 
-def _make_dataset() -> Manifest[DatasetRow]:
+def find_recording(member: str) -> str:
+    """The recording that a member's release was trained on."""
+    return RECORDING if member == "ana" else compute_digest(member.encode())
+
+
+def say(store: Store, member: str, *uses: Use) -> None:
+    """Records what a member agrees to for their recording; nothing takes all of it back."""
+    agreement = governance.read_current_agreement(store)
+    assert agreement is not None
+    facts = {"recording": find_recording(member), "contributor": member, "uses": uses, "agreement": agreement.digest}
+    governance.record_consent(store, Consent.model_validate({**facts, "basis": "test"}))
+
+
+def _store_weights(store: Store, path: Path, member: str) -> str:
+    if member == "ana":
+        return store.put_blob(path, ".safetensors")
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
+        save_file(load_file(path), copy.name, metadata={"member": member})
+        return store.put_blob(Path(copy.name), ".safetensors")
+
+
+def _make_dataset(member: str) -> Manifest[DatasetRow]:
     """One segment, whose sound nobody opens."""
     segment = Segment(
-        id="5" * 64, recording=RECORDING, start_frame=0, end_frame=44_100, sample_rate_hz=44_100, fade_out_s=0.01,
+        id="5" * 64, recording=find_recording(member), start_frame=0, end_frame=44_100, sample_rate_hz=44_100, fade_out_s=0.01,
         blob="blobs/none", frames=44_100, loudness_lufs=-20.0,
     )  # fmt: skip
-    row = DatasetRow(segment=segment, caption=Caption(text="a tone"), split="train", contributors=("ana",), licence="ours")
+    row = DatasetRow(segment=segment, caption=Caption(text="a tone"), split="train", contributors=(member,), licence="ours")
     return Manifest("datasets", [row])
