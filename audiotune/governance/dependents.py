@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar, cast
@@ -24,6 +25,7 @@ from audiotune.store.layout import GENERATIONS, RELEASES
 from audiotune.store.port import Store, StoreEntry
 
 _Found = TypeVar("_Found")
+_READS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class DependentsReader:
         )
 
     def _read_all(self, entries: Iterable[StoreEntry], read: Callable[[Store, str], _Found]) -> list[_Found]:
-        return [self._read_once(entry, read) for entry in entries]
+        """Several at once: a bucket takes some milliseconds for each object, and there may be thousands of sounds."""
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            return list(pool.map(lambda entry: self._read_once(entry, read), entries))
 
     def _read_once(self, entry: StoreEntry, read: Callable[[Store, str], _Found]) -> _Found:
         at = entry.key, entry.modified

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from audiotune.domain import manifest
 from audiotune.domain.recording import Digest, Recording
@@ -14,10 +15,15 @@ from audiotune.store.port import Store, StoreEntry
 
 @dataclass(frozen=True)
 class Library:
-    """All recordings and segments. A recording that was segmented again shows its newest segments only."""
+    """All recordings and segments. A recording that was segmented again shows its newest segments only.
+
+    Attributes:
+        brought_in: recording -> when a manifest first named it.
+    """
 
     recordings: dict[Digest, Recording] = field(default_factory=dict)
     segments: dict[Digest, Segment] = field(default_factory=dict)
+    brought_in: dict[Digest, datetime] = field(default_factory=dict)
 
     def list_member_recordings(self, member: str) -> list[Recording]:
         """The recordings that a member is heard in, by name."""
@@ -39,16 +45,17 @@ class LibraryCache:
         seen = tuple((e.key, e.modified.isoformat()) for e in (*recordings, *segments))
         with self._lock:
             if seen != self._seen:
-                self._library = Library(self._read_recordings(recordings), self._read_segments(segments))
+                self._library = self._read_library(recordings, segments)
                 self._seen = seen
             return self._library
 
-    def _read_recordings(self, entries: list[StoreEntry]) -> dict[Digest, Recording]:
-        recordings: dict[Digest, Recording] = {}
-        for entry in entries:
+    def _read_library(self, recordings: list[StoreEntry], segments: list[StoreEntry]) -> Library:
+        found = Library(segments=self._read_segments(segments))
+        for entry in recordings:
             for row in manifest.fetch_manifest(self._store, entry.key, "recordings", Recording).rows:
-                recordings.setdefault(row.id, row)
-        return recordings
+                found.recordings.setdefault(row.id, row)
+                found.brought_in[row.id] = entry.modified  # the oldest comes last
+        return found
 
     def _read_segments(self, entries: list[StoreEntry]) -> dict[Digest, Segment]:
         segments: dict[Digest, Segment] = {}

@@ -74,10 +74,10 @@ def change_consents(
         record = state.consents.get(recording, {}).get(member)
         if record is None or not record.heard:
             what = f"{member} is not named as a player of recording {recording[:12]}"
-            raise GovernanceError(what, where=recording[:64], cure="an owner decides who is heard in it")
+            raise GovernanceError(what, cure="an owner decides who is heard in it")
         if _keeps_waiting(record, change):
             what = f"{member} was asked whether recording {recording[:12]} may be kept, and has not answered yet"
-            raise GovernanceError(what, where=recording[:64], cure="answer first")
+            raise GovernanceError(what, cure="answer under My recordings first")
     said = {"basis": f"{OWN_WORD} {event.number}", "time": parse_event_time(event.time), "agreement": state.agreement.digest}
     chosen = recordings or [id for id, people in state.consents.items() if member in people and people[member].heard]
     for recording in chosen:

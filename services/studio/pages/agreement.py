@@ -14,11 +14,13 @@ from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
 from services.studio.member_export import count_contribution
 from services.studio.pages import PagePart, PageRefresh
-from services.studio.pages.consent_forms import build_consent_part
+from services.studio.pages.consent_forms import build_heard_form
 from services.studio.pages.decisions import build_decisions_part
 from services.studio.pages.keys import build_keys_part
 from services.studio.pages.leaving import build_leaving_part
+from services.studio.pages.my_recordings import build_my_recordings_section
 from services.studio.pages.waiting import build_waiting_section
+from services.studio.recording_consents import describe_member_words
 
 _NOTICES = 30  # shown at once
 
@@ -39,13 +41,16 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[Pa
 
 
 def _build_recordings_part(context: StudioContext) -> PageRefresh:
-    """What waits for the member's word first, then what they agreed to."""
-    waiting = build_waiting_section(context)
-    if not context.requires_sign_in:
-        return waiting
-    consents = build_consent_part(context)
-    outputs = [*waiting.outputs, *consents.outputs]
-    return PageRefresh(lambda member: (waiting.load_values(member), *consents.load_values(member)), outputs)
+    """What waits for the member's word first, then what they agreed to; for owners, who is heard in a recording."""
+    sections = [build_waiting_section(context), build_my_recordings_section(context)]
+    heard = [build_heard_form(context)] if context.requires_sign_in else []
+    outputs = [output for part in (*sections, *heard) for output in part.outputs]
+
+    def load_values(member: str) -> tuple[Any, ...]:
+        values = [section.load_values(member) for section in sections]
+        return (*values, *(value for form in heard for value in form.load_values(member)))
+
+    return PageRefresh(load_values, outputs)
 
 
 def _build_terms_part(context: StudioContext) -> PageRefresh:
@@ -86,12 +91,12 @@ def _describe_notice(notice: MemberNotice, names: Mapping[str, str]) -> str:
 def _render_agreement(context: StudioContext) -> Markup:
     try:
         agreement, library = context.require_agreement(), context.library.current()
+        agreed_by = describe_member_words(context.store, agreement)
         rows = []
         for member in agreement.members:
             contribution = count_contribution(context.store, library, member.id)
-            agreed = "left the group" if member.left else ", ".join(member.consents_to) or "asks for each recording"
             minutes = f"{contribution.recordings} ({contribution.seconds / 60:.1f} min)"
-            rows.append((member.name, agreed, minutes, str(contribution.segments), str(contribution.answers)))
+            rows.append((member.name, agreed_by[member.id], minutes, str(contribution.segments), str(contribution.answers)))
     except AudioTuneError as e:
         return render_message(f"{e}.", "bad")
     headers = ("Member", "Agrees to", "Recordings", "Segments", "Answers")

@@ -1,6 +1,5 @@
-"""Two forms of the agreement page, where members sign in: what I agree to for one recording; for owners, who is heard in it."""
+"""A form for owners, where members sign in: who is heard in a recording."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -8,81 +7,46 @@ import gradio as gr
 from audiotune.access.owners import is_owner
 from audiotune.errors import AudioTuneError
 from audiotune.governance import list_heard, read_consents
-from audiotune.governance.agreement import ALL_USES
-from audiotune.governance.use_texts import USE_WORDS
 from audiotune.reporting.html import join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import render_message
 from services.studio.pages import PageRefresh
-from services.studio.pages.header import find_account, find_ticket
+from services.studio.pages.header import find_ticket
 
-_OWN = "For one recording in which you are heard. It counts from now on; with nothing ticked you take everything back."
 _HEARD = "When it is not clear who plays on a recording, an owner decides. Whoever is taken out is not asked any more."
 
 
-def build_consent_part(context: StudioContext) -> PageRefresh:
-    forms = ConsentForms(context)
-    return PageRefresh(forms.load_values, forms.outputs)
+def build_heard_form(context: StudioContext) -> PageRefresh:
+    form = HeardForm(context)
+    return PageRefresh(form.load_values, form.outputs)
 
 
-class ConsentForms:
-    """The forms and what they show. `outputs` are filled by `load_values`."""
+class HeardForm:
+    """The form and what it shows. `outputs` are filled by `load_values`."""
 
     def __init__(self, context: StudioContext) -> None:
         self._context = context
-        gr.HTML(join_markup(tag("h2", "What I agree to"), tag("p", _OWN, class_="at-intro")))
-        self._own = gr.Dropdown([], label="Recording", elem_id="at-consent-of")
-        choices = [(USE_WORDS[use], use) for use in ALL_USES]
-        self._uses = gr.CheckboxGroup(choices, label="The group may", elem_id="at-consent-uses")
-        record, own_news = gr.Button("Record it", elem_id="at-consent-record"), gr.HTML(elem_id="at-consent-news")
         with gr.Column(visible=False) as self._owners:
             gr.HTML(join_markup(tag("h2", "Who is heard"), tag("p", _HEARD, class_="at-intro")))
             self._any = gr.Dropdown([], label="Recording", elem_id="at-heard-of")
             self._heard = gr.Dropdown([], label="Heard in it", multiselect=True, elem_id="at-heard")
             why = gr.Textbox(label="Why", max_length=500, elem_id="at-heard-why")
             decide, news = gr.Button("Decide", elem_id="at-heard-decide"), gr.HTML(elem_id="at-heard-news")
-        self.outputs = [self._own, self._uses, self._owners, self._any, self._heard]
+        self.outputs = [self._owners, self._any, self._heard]
         private: dict[str, Any] = {"api_visibility": "private"}
-        self._own.input(self._show_uses, [self._own], [self._uses, own_news], **private)
-        record.click(self._record, [self._own, self._uses], [own_news], **private)
         self._any.input(self._show_heard, [self._any], [self._heard, news], **private)
         decide.click(self._decide, [self._any, self._heard, why], [news], **private)
 
     def load_values(self, member: str) -> tuple[Any, ...]:
-        """The choices for a member; none where the store does not answer, which another part of the page says."""
+        """The choices for an owner; none where the store does not answer, which another part of the page says."""
         try:
             library, agreement = self._context.library.current(), self._context.require_agreement()
             owner = is_owner(self._context.store, member)
         except AudioTuneError:
             return tuple(gr.skip() for _ in self.outputs)
-        own = [(recording.name, recording.id) for recording in library.list_member_recordings(member)]
         every = sorted((recording.name, recording.id) for recording in library.recordings.values()) if owner else []
         people = [(m.name, m.id) for m in agreement.members]
-        return (
-            gr.Dropdown(choices=own, value=None),
-            gr.CheckboxGroup(value=[]),
-            gr.Column(visible=owner),
-            gr.Dropdown(choices=every, value=None),
-            gr.Dropdown(choices=people, value=[]),
-        )
-
-    def _show_uses(self, recording: str, request: gr.Request) -> tuple[Any, Any]:
-        member = find_account(self._context, request)
-        try:
-            record = read_consents(self._context.store, [recording]).get((recording, member))
-        except AudioTuneError as e:
-            return gr.skip(), render_message(f"{e}.", "bad")
-        return list(record.uses) if record else [], ""
-
-    def _record(self, recording: str | None, uses: Sequence[Any], request: gr.Request) -> Any:
-        if not recording:
-            return render_message("Choose a recording first.", "bad")
-        try:
-            self._context.access.record_consent(find_ticket(self._context, request), recording, tuple(uses))
-        except AudioTuneError as e:
-            return render_message(f"{e}.", "bad")
-        words = "Recorded; every gate asks from now on." if uses else "Taken back; no gate lets this recording pass from now on."
-        return render_message(words, "good")
+        return gr.Column(visible=owner), gr.Dropdown(choices=every, value=None), gr.Dropdown(choices=people, value=[])
 
     def _show_heard(self, recording: str) -> tuple[Any, Any]:
         try:

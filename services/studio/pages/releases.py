@@ -12,6 +12,7 @@ from services.studio.context import StudioContext
 from services.studio.markup import embed_page, format_sentence, render_message
 from services.studio.pages import PageRefresh, training
 from services.studio.pages.header import find_acting_member
+from services.studio.recording_consents import explain_silent_releases
 from services.studio.releases import find_aliases, list_releases, read_evaluation_report
 
 _LEAD = "A release is what the group's sounds became: weights with a name, the people in them, and what they may be used for."
@@ -44,6 +45,7 @@ def _refresh_releases(context: StudioContext, member: str) -> tuple[Any, Any]:
     try:
         releases = list_releases(context.store)
         recordings = {id: r.name for id, r in context.library.current().recordings.items()}
+        silent = explain_silent_releases(context.store, releases)
     except AudioTuneError as e:
         return render_message(f"{e}.", "bad"), gr.Dropdown(choices=[])
     try:
@@ -55,13 +57,16 @@ def _refresh_releases(context: StudioContext, member: str) -> tuple[Any, Any]:
         words = "Annotate some segments, then make one with the button above. It appears here."
         empty = tag("div", tag("h2", "No release yet."), tag("p", words), class_="at-empty")
         return join_markup(note, empty), gr.Dropdown(choices=[], value=None)
-    cards = (_render_release(r, find_aliases(listed, r), names, recordings) for r in releases)
+    cards = (_render_release(r, find_aliases(listed, r), names, recordings, silent.get(r.weights.identity, ())) for r in releases)
     listing = tag("div", *cards, class_="at-release-list")
     with_report = [(f"{r.name} {r.version}", r.digest) for r in releases if r.evaluation.report]
     return join_markup(note, listing), gr.Dropdown(choices=with_report, value=with_report[0][1] if with_report else None)
 
 
-def _render_release(release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str]) -> Markup:
+def _render_release(
+    release: Release, aliases: list[str], names: dict[str, str], recordings: dict[str, str], silent: Sequence[str]
+) -> Markup:
+    """`silent`: why it may not be played now, with who; empty where it may."""
     lineage, evaluation = release.lineage, release.evaluation
     gate_words, gate_class = ("gate passed", "at-good") if evaluation.passed else ("gate not passed", "at-bad")
     gate = tag("span", gate_words, class_=f"at-status {gate_class}")
@@ -81,9 +86,12 @@ def _render_release(release: Release, aliases: list[str], names: dict[str, str],
     ]
     rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts if value)
     reasons = _render_list(evaluation.reasons) if evaluation.reasons else None
+    stopped = [tag("span", "not allowed to play", class_="at-status at-bad"), _render_list(silent)] if silent else []
     head = tag("h2", f"{release.name} {release.version}".strip())
     made = tag("p", f"made {release.made:%d %B %Y}", class_="at-about")
-    return tag("article", head, made, tag("div", *live, gate), reasons, tag("dl", *rows), class_="at-card")
+    return tag(
+        "article", head, made, tag("div", *live, gate, *stopped[:1]), *stopped[1:], reasons, tag("dl", *rows), class_="at-card"
+    )
 
 
 def _render_list(items: Sequence[str]) -> Markup:

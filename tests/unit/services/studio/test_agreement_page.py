@@ -1,4 +1,4 @@
-"""The agreement page: members read what others did in their name, take back their consent, and owners decide who is heard."""
+"""The agreement page: members read what others did in their name, and owners decide who is heard."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from audiotune.domain.member_notices import META, MemberNoticeReader
 from audiotune.domain.recording import Recording
 from audiotune.domain.upload import Upload, UploadedFile
 from audiotune.governance import decide_policy, read_consents
+from audiotune.governance.member_acts import append_member_event
 from services.studio.context import StudioContext, create_context
 from services.studio.pages.agreement import render_notices
-from services.studio.pages.consent_forms import ConsentForms
+from services.studio.pages.consent_forms import HeardForm
 from services.studio.settings import load_studio_settings
 from services.studio.sign_in.session_store import COOKIE, MEMBER_SCOPE_KEY
 from tests.fakes.seeded_store import Seeded, seed
@@ -48,27 +49,22 @@ def test_a_member_reads_who_named_them_and_what_was_imported_as_theirs(group: Se
     assert render_notices(context, reader, "ana") == render_notices(context, reader, "") == ""
 
 
-def test_a_member_takes_back_consent_and_an_owner_decides_who_is_heard(group: Seeded, tmp_path: Path) -> None:
+def test_an_owner_decides_who_is_heard(group: Seeded, tmp_path: Path) -> None:
     for member, role in (("ana", "owner"), ("ben", "member")):
         accounts.create_account(group.store, member, "patch cables", role, work=1)
     settings = load_studio_settings({}, store=group.store.url, access="members", work_folder=tmp_path / "work")
     context = create_context(settings)
     with gr.Blocks():
-        forms = ConsentForms(context)
+        form = HeardForm(context)
     take = group.recordings[0].id  # of ana and ben
-    ben = forms.load_values("ben")
-    assert [id for _, id in ben[0].choices] == [take]
-    assert [value.visible for value in (ben[2], forms.load_values("ana")[2])] == [False, True]
-    asks = signed_in(context, "ben")
-    assert forms._show_uses(take, asks)[0] == ["store", "train", "release", "generate"]
-    assert "Taken back" in forms._record(take, [], asks)
-    assert forms._show_uses(take, asks)[0] == []
-    assert "only owners" in forms._decide(take, ["ana"], "he was away", asks)
+    assert [form.load_values(who)[0].visible for who in ("ben", "ana")] == [False, True]
+    append_member_event(group.store, "ben", "consent_narrowed", {"uses": ["train"]})
+    assert "only owners" in form._decide(take, ["ana"], "he was away", signed_in(context, "ben"))
     assert decide_now(group, take) == ["ben has not agreed to train"]
-    assert "Decided" in forms._decide(take, ["ana"], "he was away", signed_in(context, "ana"))
-    assert forms._show_heard(take)[0] == ["ana"]
+    assert "Decided" in form._decide(take, ["ana"], "he was away", signed_in(context, "ana"))
+    assert form._show_heard(take)[0] == ["ana"]
     assert decide_now(group, take) == []
-    assert "not signed in" in forms._record(take, [], signed_in(context, ""))
+    assert "not signed in" in form._decide(take, ["ana"], "x", signed_in(context, ""))
 
 
 def decide_now(group: Seeded, recording: str) -> list[str]:
