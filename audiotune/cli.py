@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from audiotune.access.agreement_commands import add_agreement_commands
+from audiotune.access.consent_commands import add_consent_commands
 from audiotune.access.key_commands import add_key_commands
 from audiotune.client import Client, RemoteJob
 from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
@@ -34,8 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
-    verbs = parser.add_subparsers(required=True, metavar="generate | agreement | ledger | key")
+    verbs = parser.add_subparsers(required=True, metavar="generate | agreement | consent | ledger | key")
     add_agreement_commands(verbs.add_parser("agreement", help="what the group agreed on: read, change, sign and keep it"))
+    add_consent_commands(
+        verbs.add_parser("consent", help="what may be done with a member's recordings: give it and take it back")
+    )
     add_ledger_commands(
         verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")
     )

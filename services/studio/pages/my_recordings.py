@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
 
 from audiotune.errors import AccessError, ConsentError
 from audiotune.governance.agreement import ALL_USES, Agreement, Use
-from audiotune.governance.consent_record import Consent, StandingConsent
 from audiotune.governance.dependents import DependentsReader
+from audiotune.governance.last_day import format_last_day, parse_last_day
 from audiotune.governance.use_texts import NEWEST, USE_TEXTS, compute_text_digest
 from services.studio.context import StudioContext
 from services.studio.member_events import record_member_event
@@ -99,7 +99,7 @@ class _ConsentFunctions:
             "version": NEWEST,
             "standing": {
                 "uses": list(found.standing_uses),
-                "until": _format_last_day(found.standing),
+                "until": format_last_day(found.standing.until),
                 "own": found.standing.event > 0,
             },
             "rows": [_describe_row(row, names) for row in found.recordings],
@@ -112,7 +112,7 @@ def _build_event(payload: Payload, recordings: list[str]) -> tuple[str, dict[str
     if "until" in payload:
         if not payload["until"]:
             return "consent_given", {**named, "no_end": True}
-        return "consent_given", {**named, "until": _parse_last_day(str(payload["until"])).isoformat()}
+        return "consent_given", {**named, "until": parse_last_day(str(payload["until"])).isoformat()}
     use: Use = payload["use"]
     if use not in ALL_USES:
         raise ConsentError(f"{str(use)[:40]!r} is no use", cure="load the page again")
@@ -120,20 +120,6 @@ def _build_event(payload: Payload, recordings: list[str]) -> tuple[str, dict[str
         uses = [*dict.fromkeys(("store", use))]  # what is used is kept
         return "consent_given", {**named, "uses": uses, "text": compute_text_digest(ALL_USES)}
     return "consent_narrowed", {**named, "uses": list(ALL_USES) if use == "store" else [use]}
-
-
-def _parse_last_day(text: str) -> datetime:
-    """The end of the last day, in UTC, of a date as in 2027-03-31. Raises ConsentError."""
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as e:
-        raise ConsentError(f"{text[:40]!r} is no date", cure="write it as in 2027-03-31") from e
-    return day + timedelta(days=1)
-
-
-def _format_last_day(word: Consent | StandingConsent | None) -> str:
-    """The last day on which a word counts; the other way round than `_parse_last_day`."""
-    return f"{word.until - timedelta(microseconds=1):%Y-%m-%d}" if word and word.until else ""
 
 
 def _describe_use(agreement: Agreement, use: Use) -> Payload:
@@ -149,7 +135,7 @@ def _describe_row(row: RecordingConsent, names: dict[str, str]) -> Payload:
         "seconds": row.recording.duration_s,
         "people": [names.get(who, who) for who in row.people],
         "uses": list(row.uses),
-        "until": _format_last_day(record),
+        "until": format_last_day(record.until if record else None),
         "ending": {use: f"{end:%d %b %Y}" for use, end in record.ends.items() if use in row.uses} if record else {},
         "counts": list(row.counts),
         "missing": list(row.missing),
