@@ -70,9 +70,23 @@ def list_contributors(dataset: Manifest[DatasetRow]) -> tuple[str, ...]:
     return tuple(sorted({member for row in dataset.rows for member in row.contributors}))
 
 
+class UsedRecording(tuple[str, ...]):
+    """The contributors of a recording of a dataset. `parts`: (start, end) in seconds of what the dataset uses of it."""
+
+    parts: tuple[tuple[float, float], ...] = ()
+
+
 def contributors_by_recording(dataset: Manifest[DatasetRow]) -> dict[Digest, tuple[str, ...]]:
-    """Recording id -> its contributors: everybody whom a row of that recording names."""
-    people: dict[Digest, tuple[str, ...]] = {}
+    """Recording id -> its contributors: everybody whom a row of that recording names; they know what is used of it."""
+    people: dict[Digest, dict[str, None]] = {}
+    parts: dict[Digest, list[tuple[float, float]]] = {}
     for row in dataset.rows:
-        people[row.segment.recording] = tuple(dict.fromkeys((*people.get(row.segment.recording, ()), *row.contributors)))
-    return people
+        segment = row.segment
+        people.setdefault(segment.recording, {}).update(dict.fromkeys(row.contributors))
+        parts.setdefault(segment.recording, []).append((segment.start_s, segment.start_s + segment.duration_s))
+    found: dict[Digest, tuple[str, ...]] = {}
+    for recording, named in people.items():
+        used = UsedRecording(named)
+        used.parts = tuple(parts[recording])
+        found[recording] = used
+    return found

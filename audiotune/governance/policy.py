@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
+from audiotune.domain.dataset import UsedRecording
 from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
 from audiotune.governance.consent import Consents, list_heard, read_consents, read_standing
 from audiotune.governance.consent_record import UNREADABLE, Standing, find_standing
+from audiotune.governance.excepted import describe_excepted, find_excepted
 from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
@@ -81,14 +83,17 @@ def decide_policy(
         agreement: the one in force.
         consents: the records that count, as `read_consents` gives them. Whoever has one for a recording is asked, besides those
             given. At ingest, where no record can exist yet, standing consent counts.
-        recordings: recording id -> contributors.
+        recordings: recording id -> contributors; of a dataset (`contributors_by_recording`) also what parts of it are used.
         standing: as `read_standing` gives it; needed at ingest.
         now: the moment at which consent must live, with time zone; None: the present one.
     """
     refused, moment = {}, now or datetime.now(UTC)
     words = _Words(agreement, consents, standing, moment)
     for recording, contributors in list_heard(consents, recordings).items():
-        reasons = tuple(_list_objections(gate, words, recording, contributors))
+        reasons = (
+            *_list_objections(gate, words, recording, contributors),
+            *_list_excepted(words.consents, recording, recordings[recording]),
+        )
         if reasons:
             refused[recording] = reasons
     return PolicyDecision(gate, refused)
@@ -149,6 +154,15 @@ def _list_objections(gate: Gate, words: _Words, recording: Digest, contributors:
             yield from _list_missing(need, words, recording, contributor)
         elif not find_standing(words.standing, agreement, contributor).agrees_to(need, words.now):
             yield f"{contributor} has not agreed to {need}"
+
+
+def _list_excepted(consents: Consents, recording: Digest, given: Iterable[str]) -> Iterator[str]:
+    """What players have left out of a recording, and a dataset uses all the same."""
+    for start_s, end_s in given.parts if isinstance(given, UsedRecording) else ():
+        touched = find_excepted(consents, recording, start_s, end_s)
+        if touched:
+            yield f"{describe_excepted(*touched)} (recording {recording[:12]}), and the dataset uses it: make a new one"
+            return
 
 
 def _list_missing(need: Use, words: _Words, recording: Digest, contributor: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from audiotune.domain.segment import Segment
 from audiotune.domain.vocabulary import FACETS, Vocabulary
 from audiotune.errors import AgreementError, ConsentError, ManifestError
 from audiotune.governance import Agreement
+from audiotune.governance.excepted import split_excepted
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.port import Store
 from components.annotate_merge import captions as captioning
@@ -50,7 +51,8 @@ def run_step(
     cut = load_segments(store, settings.segments)
     recordings = load_recordings(store, cut)
     group, allowed, refused = _select_allowed(store, recordings)
-    segments = [segment for segment in cut.rows if segment.recording in allowed]
+    consents = governance.read_consents(store, allowed)
+    segments, excepted = split_excepted(consents, (segment for segment in cut.rows if segment.recording in allowed))
     vocabulary = Vocabulary.load(store)
     progress(0.2, f"gathering what was said about {len(segments)} segments")
     said = _gather_annotations(settings, store, segments, allowed, group, vocabulary)
@@ -59,7 +61,8 @@ def run_step(
     merged = {facet: merge.merge_dawid_skene(of_facet, settings.iterations) for facet, of_facet in ballots.items()}
     captions = captioning.build_captions(said.annotations, ballots, merged, vocabulary, settings.threshold)
     rows, silent = _build_rows(settings, segments, {**recordings, **allowed}, captions)
-    left_out = [*refused, *said.refused, *silent]
+    parts = [(f"{recordings[segment.recording].name}, from {segment.start_s:.1f} s", why) for segment, why in excepted]
+    left_out = [*refused, *parts, *said.refused, *silent]
     if not rows:
         why = "; ".join(reason for _, reason in left_out[:3])
         cure = "annotate in the studio, or set caption_fallback"

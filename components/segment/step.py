@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from audiotune.domain.manifest import Manifest, fetch_manifest, load_manifest
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
 from audiotune.errors import AudioTuneError, ManifestError, SoundError, StoreError
+from audiotune.governance import read_consents
+from audiotune.governance.excepted import split_excepted
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store import Store
 from audiotune.store.layout import CUTS
@@ -43,10 +46,13 @@ def run_step(
     for i, recording in enumerate(manifest.rows):
         progress(i / len(manifest.rows), f"listening to {recording.name}")
         results.append(_segment_recording(recording, store, settings))
-    rows = [segment for result in results for segment in result.segments]
+    consents = read_consents(store, [recording.id for recording in manifest.rows])
+    rows, excepted = split_excepted(consents, (segment for result in results for segment in result.segments))
+    results = [_leave_out(result, excepted) for result in results]
     report.write_text(render_report(results, settings.pictures), encoding="utf-8")
     if not rows:
-        faults = "; ".join(f"{r.recording.name}: {r.fault}" for r in results if r.fault) or "every recording is silent"
+        said = [f"{r.recording.name}: {r.fault}" for r in results if r.fault] or [why for _, why in excepted]
+        faults = "; ".join(said) or "every recording is silent"
         raise SoundError(f"no segment was found ({faults[:500]})", cure="lower onset_db, quietest_dbfs or min_sound_s")
     whole = Manifest("segments", rows, {"recordings": manifest.key})
     manifest.save(store)
@@ -54,6 +60,12 @@ def run_step(
     whole.write(segments)
     progress(1.0, f"{len(rows)} segments from {len(results)} recordings")
     return StepResult({"segments_key": key}, _compute_metrics(results, rows), {"segments": {"rows": len(rows), "key": key}})
+
+
+def _leave_out(result: SegmentedRecording, excepted: list[tuple[Segment, str]]) -> SegmentedRecording:
+    """A result without the segments that touch what a player left out; what was cut stays stored for when it is taken back."""
+    gone = {segment.id for segment, _ in excepted}
+    return replace(result, segments=[segment for segment in result.segments if segment.id not in gone])
 
 
 def _compute_metrics(results: list[SegmentedRecording], rows: list[Segment]) -> dict[str, float]:

@@ -122,7 +122,7 @@ def create_context(
         passwords=PasswordChecker(access),
         service_tokens=service_tokens,
         upload_folder=upload_folder,
-        waiting_recordings=WaitingRecordings(store, library, upload_folder),
+        waiting_recordings=WaitingRecordings(store, library, upload_folder, signs_in=signs_in),
     )
 
 

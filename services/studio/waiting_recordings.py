@@ -39,10 +39,10 @@ _WHY = {
 
 
 class WaitingRecordings:
-    """What waits in the group's store."""
+    """What waits in the group's store. `signs_in`: whether members sign in; else everybody's files lie in one folder."""
 
-    def __init__(self, store: Store, library: LibraryCache, folder: UploadFolder) -> None:
-        self._store, self._library, self._folder = store, library, folder
+    def __init__(self, store: Store, library: LibraryCache, folder: UploadFolder, *, signs_in: bool) -> None:
+        self._store, self._library, self._folder, self._signs_in = store, library, folder, signs_in
         self._lock = threading.Lock()
         self._copies: dict[tuple[str, Digest], Path] = {}
 
@@ -62,7 +62,7 @@ class WaitingRecordings:
         if known and known.exists():
             return known
         try:
-            folder, _ = self._folder.open_request(member, 1)
+            folder, _ = self._folder.open_request(member if self._signs_in else "", 1)
         except RequestRefusedError as e:
             raise StoreError(f"the studio has no room for a copy to hear: {e.words}", cure="try again in an hour") from e
         copy = folder / "recording.flac"

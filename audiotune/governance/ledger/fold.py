@@ -14,6 +14,7 @@ from audiotune.errors import GovernanceError, LedgerError
 from audiotune.governance.ledger import (
     agreement_events,
     consent_events,
+    excepted_events,
     key_events,
     proposal_events,
     record_events,
@@ -24,7 +25,16 @@ from audiotune.governance.ledger.event_kind import EventKind
 from audiotune.governance.ledger.events import LedgerEvent
 from audiotune.governance.ledger.state import GovernanceState
 
-_SUBJECTS = (agreement_events, key_events, record_events, consent_events, proposal_events, withdrawal_events, waiting_events)
+_SUBJECTS = (
+    agreement_events,
+    key_events,
+    record_events,
+    consent_events,
+    excepted_events,
+    proposal_events,
+    withdrawal_events,
+    waiting_events,
+)
 KINDS: Mapping[str, EventKind] = {name: kind for subject in _SUBJECTS for name, kind in subject.KINDS.items()}
 _UPGRADE = "a newer program may have written it: upgrade this one"
 

@@ -40,6 +40,9 @@ def _record_consents(state: GovernanceState, event: LedgerEvent, body: ConsentsR
     for record in body.records:
         people = state.consents.get(record.recording, {})
         is_own = event.by == record.contributor and not body.decided
+        earlier = people.get(record.contributor)
+        if earlier and earlier.excepted and not record.excepted:  # parts that were left out stay out
+            record = record.model_copy(update={"excepted": earlier.excepted})
         state.consents[record.recording] = {**people, record.contributor: respect_withdrawals(state, event, record, is_own)}
 
 

@@ -137,7 +137,11 @@ def test_a_no_deletes_it_and_the_upload_list_says_who(studio: StudioContext, tmp
     assert late.find_agreed_upload(compute_digest(path)) is None
 
 
-def test_only_who_is_in_it_hears_it_from_a_folder_of_their_own(studio: StudioContext, tmp_path: Path) -> None:
+def test_only_who_is_in_it_hears_it_from_a_folder_of_their_own(
+    studio: StudioContext, runner: ScriptedRunner, tmp_path: Path
+) -> None:
+    settings = load_studio_settings({}, store=studio.store.url, work_folder=tmp_path / "work", access="members")
+    studio = create_context(settings, preparer=runner)
     path = take(tmp_path)
     send(studio, path, "dov", by="ana")
     id, folder = compute_digest(path), studio.upload_folder

@@ -1,0 +1,56 @@
+"""Parts of recordings that a player leaves out: segments that touch one are in no dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from audiotune.domain.recording import Digest
+from audiotune.domain.segment import Segment
+from audiotune.governance.consent_record import Consent, Consents, ExceptedPart
+from audiotune.governance.ledger.state import GovernanceState
+
+
+def list_excepted(consents: Consents, recording: Digest) -> Iterator[tuple[str, ExceptedPart]]:
+    """(player, part) of everybody who is heard in a recording."""
+    for (one, who), record in sorted(consents.items(), key=lambda item: item[0]):
+        if one == recording and record.heard:
+            yield from ((who, part) for part in record.excepted)
+
+
+def find_excepted(consents: Consents, recording: Digest, start_s: float, end_s: float) -> tuple[str, ExceptedPart] | None:
+    """The first part that a half-open time range of a recording touches, and whose it is; None for none."""
+    touched = ((who, part) for who, part in list_excepted(consents, recording) if start_s < part.end_s and end_s > part.start_s)
+    return next(touched, None)
+
+
+def split_excepted(consents: Consents, segments: Iterable[Segment]) -> tuple[list[Segment], list[tuple[Segment, str]]]:
+    """The segments that touch no part that was left out, and the others with the reason."""
+    kept, left_out = [], []
+    for segment in segments:
+        touched = find_excepted(consents, segment.recording, segment.start_s, segment.start_s + segment.duration_s)
+        if touched:
+            left_out.append((segment, describe_excepted(*touched)))
+        else:
+            kept.append(segment)
+    return kept, left_out
+
+
+def describe_excepted(who: str, part: ExceptedPart) -> str:
+    return f"{who} leaves {part.start_s:g} to {part.end_s:g} s of it out"
+
+
+def add_part(parts: Sequence[ExceptedPart], new: ExceptedPart) -> tuple[ExceptedPart, ...]:
+    """The parts with one more, in order; those that touch are joined."""
+    start_s, end_s, others = new.start_s, new.end_s, []
+    for part in parts:
+        if part.start_s <= end_s and part.end_s >= start_s:
+            start_s, end_s = min(start_s, part.start_s), max(end_s, part.end_s)
+        else:
+            others.append(part)
+    return tuple(sorted([*others, ExceptedPart(start_s=start_s, end_s=end_s)], key=lambda part: part.start_s))
+
+
+def find_own_record(state: GovernanceState, recording: Digest, member: str) -> Consent | None:
+    """What a member agreed to for a recording in which they are heard."""
+    record = state.consents.get(recording, {}).get(member)
+    return record if record and record.heard else None
