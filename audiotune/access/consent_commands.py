@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, get_args
 
-from audiotune.access.key_commands import load_member_key
-from audiotune.access.speakers import require_speaker
-from audiotune.access.writer import open_access_writer
+from audiotune.access.spoken_events import SHORTEST, add_speaker_arguments, find_recordings, record_spoken_event
+from audiotune.access.waiting_commands import add_waiting_commands
 from audiotune.domain.recording import Digest
-from audiotune.errors import AccessError, AgreementError, ConsentError
+from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import ALL_USES
 from audiotune.governance.consent_record import Consent, StandingConsent, find_standing
 from audiotune.governance.dependents import Dependents, list_dependents
 from audiotune.governance.last_day import format_last_day, parse_last_day
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.member_acts import append_member_event, sign_act
 from audiotune.governance.use_texts import build_use_text, compute_text_digest
 from audiotune.governance.waiting_upkeep import end_due_waiting
 from audiotune.governance.withdrawal_record import Erasure
 from audiotune.store import open_store
-from audiotune.store.port import Store
-
-_SHORTEST = 8  # digits of a recording's id that may stand for it
 
 
 def add_consent_commands(group: argparse.ArgumentParser) -> None:
     """Adds the verbs. Each handler takes the parsed arguments and returns the exit code."""
     group.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
-    verbs = group.add_subparsers(required=True, metavar="show | give | narrow | withdraw | expire")
+    verbs = group.add_subparsers(required=True, metavar="show | give | narrow | withdraw | waiting | answer | except | expire")
     show = verbs.add_parser("show", help="who agrees to what; without a recording what each member says of all of theirs")
     show.add_argument("--of", metavar="MEMBER", help="of this member alone")
     show.set_defaults(run=_show)
@@ -50,23 +42,22 @@ def add_consent_commands(group: argparse.ArgumentParser) -> None:
     withdraw.set_defaults(run=_withdraw)
     for verb in (show, give, narrow, withdraw):
         verb.add_argument(
-            "recordings", nargs="*", metavar="RECORDING", help=f"its SHA-256, or its first {_SHORTEST} digits or more"
+            "recordings", nargs="*", metavar="RECORDING", help=f"its SHA-256, or its first {SHORTEST} digits or more"
         )
     for verb in (give, narrow, withdraw):
         verb.add_argument("--all", action="store_true", help="all recordings of the member, also those that come later")
         verb.add_argument("--uses", nargs="+", choices=ALL_USES, default=[], help="keep, train, ...: which uses it is about")
-        verb.add_argument("--as", dest="by", metavar="MEMBER", help="who says it; only where nobody signs in")
-        verb.add_argument("--sign-in", metavar="MEMBER", help="who says it, with the password, which is asked for")
-        verb.add_argument("--key", type=Path, help="file of the member's own key, which signs it (audiotune key make)")
+        add_speaker_arguments(verb)
     for verb in (give, narrow):
         verb.add_argument("--until", metavar="DATE", help="the last day on which it counts, as in 2027-03-31")
     expire = verbs.add_parser("expire", help="end what waits too long for an answer, and delete what waits no more")
     expire.set_defaults(run=_expire)
+    add_waiting_commands(verbs)
 
 
 def _show(args: argparse.Namespace) -> int:
     state = open_ledger(open_store(args.store)).read_state()
-    print("\n".join(describe_consents(state, _find_recordings(state, args.recordings), args.of or "")) or "nobody said anything")
+    print("\n".join(describe_consents(state, find_recordings(state, args.recordings), args.of or "")) or "nobody said anything")
     return 0
 
 
@@ -90,7 +81,7 @@ def _narrow(args: argparse.Namespace) -> int:
 def _withdraw(args: argparse.Namespace) -> int:
     store = open_store(args.store)
     state = open_ledger(store).read_state()
-    chosen = _find_recordings(state, args.recordings) or _list_own(state, args.by or args.sign_in or "")
+    chosen = find_recordings(state, args.recordings) or _list_own(state, args.by or args.sign_in or "")
     print("\n".join(describe_consequences(list_dependents(store, chosen), len(chosen))))
     if args.dry_run:
         return 0
@@ -153,43 +144,11 @@ def _say(args: argparse.Namespace, kind: str, body: Mapping[str, Any]) -> int:
     store = open_store(args.store)
     if bool(args.recordings) == args.all:
         raise ConsentError("it is about no recording" if not args.all else "some recordings, or all?", cure="name some, or --all")
-    if bool(args.by) == bool(args.sign_in):
-        raise AccessError("nobody says this", cure="name --sign-in MEMBER, or --as MEMBER where nobody signs in")
-    recordings = _find_recordings(open_ledger(store).read_state(), args.recordings)
+    recordings = find_recordings(open_ledger(store).read_state(), args.recordings)
     said = {**body, **({"recordings": recordings} if recordings else {})}
-    number = _record_as_member(store, args.sign_in, args.key, kind, said) if args.sign_in else _record(store, args, kind, said)
+    number = record_spoken_event(store, args, kind, said)
     print(f"event {number}: every gate asks from now on")
     return 0
-
-
-def _record(store: Store, args: argparse.Namespace, kind: str, body: Mapping[str, Any]) -> int:
-    by = require_speaker(store, args.by)
-    signature = sign_act(store, load_member_key(args.key), kind, by, body) if args.key else None
-    return append_member_event(store, by, kind, body, via="member_key" if signature else "command", signature=signature)
-
-
-def _record_as_member(store: Store, member: str, key: Path | None, kind: str, body: Mapping[str, Any]) -> int:
-    """Signs in with the member's password first."""
-    writer = open_access_writer(store)
-    typed = getpass.getpass(f"Password of {member}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    found = writer.verify_password(member, typed)
-    if found is None:
-        raise AccessError("name and password do not fit", cure="type them again")
-    return writer.record_event(
-        found.ticket, kind, body, sign_act(store, load_member_key(key), kind, member, body) if key else None
-    )
-
-
-def _find_recordings(state: GovernanceState, named: Sequence[str]) -> list[Digest]:
-    """The ids that begin so. Raises ConsentError: none does, or several do."""
-    found = []
-    for text in named:
-        fitting = [id for id in state.consents if len(text) >= _SHORTEST and id.startswith(text.lower())]
-        if len(fitting) != 1:
-            what = f"{len(fitting)} recordings begin" if fitting else "no recording that somebody agreed to begins"
-            raise ConsentError(f"{what} with {text[:64]!r}", cure=f"give {_SHORTEST} digits of its SHA-256 or more")
-        found.append(fitting[0])
-    return found
 
 
 def _list_own(state: GovernanceState, member: str) -> list[Digest]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from audiotune.domain.recording import Digest
 from audiotune.domain.segment import Segment
+from audiotune.errors import SettingsError
 from audiotune.governance.consent_record import Consent, Consents, ExceptedPart
 from audiotune.governance.ledger.state import GovernanceState
 
@@ -39,15 +40,18 @@ def describe_excepted(who: str, part: ExceptedPart) -> str:
     return f"{who} leaves {part.start_s:g} to {part.end_s:g} s of it out"
 
 
-def add_part(parts: Sequence[ExceptedPart], new: ExceptedPart) -> tuple[ExceptedPart, ...]:
-    """The parts with one more, in order; those that touch are joined."""
-    start_s, end_s, others = new.start_s, new.end_s, []
-    for part in parts:
-        if part.start_s <= end_s and part.end_s >= start_s:
-            start_s, end_s = min(start_s, part.start_s), max(end_s, part.end_s)
-        else:
-            others.append(part)
-    return tuple(sorted([*others, ExceptedPart(start_s=start_s, end_s=end_s)], key=lambda part: part.start_s))
+def parse_part(start: str, end: str) -> ExceptedPart:
+    """A part as people write it, in seconds or as in 1:05.5. Raises SettingsError."""
+    try:
+        return ExceptedPart(start_s=_parse_time_s(start), end_s=_parse_time_s(end))
+    except ValueError:
+        cure = "write seconds, or minutes and seconds as in 1:05.5, and let it end after its start"
+        raise SettingsError(f"{start!r} to {end!r} is no part of a recording", cure=cure) from None
+
+
+def _parse_time_s(text: str) -> float:
+    minutes, _, seconds = text.strip().rpartition(":")
+    return round(60 * float(minutes or 0) + float(seconds), 3)
 
 
 def find_own_record(state: GovernanceState, recording: Digest, member: str) -> Consent | None:

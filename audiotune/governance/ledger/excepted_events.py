@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Sequence
+
+from pydantic import Field, model_validator
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
@@ -19,10 +21,28 @@ MOST_PARTS = 100
 
 
 class PartsExcepted(FrozenModel):
-    """The parts of a recording to which nothing that its player agreed to applies; all of them, also those said before."""
+    """More parts of a recording to which nothing that its player agreed to applies. `clear`: without those said before."""
 
     recording: Digest = Field(pattern="^[0-9a-f]{64}$")
     parts: tuple[ExceptedPart, ...] = Field(default=(), max_length=MOST_PARTS)
+    clear: bool = False
+
+    @model_validator(mode="after")
+    def _check_sense(self) -> PartsExcepted:
+        if not (self.parts or self.clear):
+            raise ValueError("it names no part")
+        return self
+
+
+def add_part(parts: Sequence[ExceptedPart], new: ExceptedPart) -> tuple[ExceptedPart, ...]:
+    """The parts with one more, in order; those that touch are joined."""
+    start_s, end_s, others = new.start_s, new.end_s, []
+    for part in parts:
+        if part.start_s <= end_s and part.end_s >= start_s:
+            start_s, end_s = min(start_s, part.start_s), max(end_s, part.end_s)
+        else:
+            others.append(part)
+    return tuple(sorted([*others, ExceptedPart(start_s=start_s, end_s=end_s)], key=lambda part: part.start_s))
 
 
 def _except_parts(state: GovernanceState, event: LedgerEvent, body: PartsExcepted) -> None:
@@ -35,8 +55,13 @@ def _except_parts(state: GovernanceState, event: LedgerEvent, body: PartsExcepte
     if is_unanswered(record):
         what = f"{member} was asked whether recording {body.recording[:12]} may be kept, and has not answered yet"
         raise ConsentError(what, cure="answer first")
+    parts = () if body.clear else record.excepted
+    for part in body.parts:
+        parts = add_part(parts, part)
+    if len(parts) > MOST_PARTS:
+        raise ConsentError(f"{len(parts)} parts are too many, {MOST_PARTS} are the most", cure="leave longer parts out")
     said = {"basis": f"{OWN_WORD} {event.number}", "time": parse_event_time(event.time)}
-    state.consents[body.recording] = {**people, member: record.model_copy(update={"excepted": body.parts, **said})}
+    state.consents[body.recording] = {**people, member: record.model_copy(update={"excepted": parts, **said})}
 
 
 KINDS = {"parts_excepted": EventKind(PartsExcepted, _except_parts, "member")}

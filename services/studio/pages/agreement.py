@@ -16,6 +16,7 @@ from services.studio.member_export import count_contribution
 from services.studio.pages import PagePart, PageRefresh
 from services.studio.pages.consent_forms import build_heard_form
 from services.studio.pages.decisions import build_decisions_part
+from services.studio.pages.excepted import build_excepted_form
 from services.studio.pages.keys import build_keys_part
 from services.studio.pages.leaving import build_leaving_part
 from services.studio.pages.my_recordings import build_my_recordings_section
@@ -28,7 +29,7 @@ _NOTICES = 30  # shown at once
 def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[PagePart]:
     """The inner tabs. Each part has a module of its own and a line here; what it shows is refreshed as a page is."""
     builders: dict[str, Callable[[], PageRefresh]] = {"Agreement": lambda: _build_terms_part(context)}
-    builders["My recordings"] = lambda: _build_recordings_part(context)
+    builders["My recordings"] = lambda: _build_recordings_part(context, me)
     builders["Decisions"] = lambda: build_decisions_part(context, me)
     builders["Keys"] = lambda: build_keys_part(context)
     builders["Leaving"] = lambda: build_leaving_part(context, me)
@@ -40,15 +41,15 @@ def build_agreement_page(context: StudioContext, me: gr.BrowserState) -> list[Pa
     return parts
 
 
-def _build_recordings_part(context: StudioContext) -> PageRefresh:
-    """What waits for the member's word first, then what they agreed to; for owners, who is heard in a recording."""
+def _build_recordings_part(context: StudioContext, me: gr.BrowserState) -> PageRefresh:
+    """What waits for the member's word first, then what they agreed to and leave out; for owners, who is heard in a recording."""
     sections = [build_waiting_section(context), build_my_recordings_section(context)]
-    heard = [build_heard_form(context)] if context.requires_sign_in else []
-    outputs = [output for part in (*sections, *heard) for output in part.outputs]
+    forms = [build_excepted_form(context, me), *([build_heard_form(context)] if context.requires_sign_in else [])]
+    outputs = [output for part in (*sections, *forms) for output in part.outputs]
 
     def load_values(member: str) -> tuple[Any, ...]:
         values = [section.load_values(member) for section in sections]
-        return (*values, *(value for form in heard for value in form.load_values(member)))
+        return (*values, *(value for form in forms for value in form.load_values(member)))
 
     return PageRefresh(load_values, outputs)
 

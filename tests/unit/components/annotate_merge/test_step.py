@@ -19,6 +19,7 @@ from audiotune.domain.vocabulary import Vocabulary
 from audiotune.errors import AgreementError, ConsentError, ManifestError, NotInStoreError, SourceError
 from audiotune.governance import Member, record_consent
 from audiotune.governance.consent import Consent
+from audiotune.governance.member_acts import append_member_event
 from components.annotate_merge import captions, step
 from components.annotate_merge.merge import Ballot
 from components.annotate_merge.settings import Settings
@@ -353,3 +354,16 @@ def test_what_was_imported_in_members_names_is_said_in_the_report_and_kept_for_t
     assert again.parameters["dataset_key"] != result.parameters["dataset_key"]
     assert "Taken in from files" not in page
     assert "imported" not in manifest.fetch_manifest_meta(made.store, again.parameters["dataset_key"])
+
+
+def test_segments_that_touch_a_part_left_out_are_in_no_dataset(made: DescribedStore, tmp_path: Path) -> None:
+    name = "jam/dark_drone_1.wav"
+    id = made.takes[name].id
+    part = {"recording": id, "parts": [{"start_s": 1.2, "end_s": 1.5}]}
+    assert len([row for row in play(made, tmp_path)[1] if row.segment.recording == id]) == 2
+    append_member_event(made.store, "ana", "parts_excepted", part)
+    _, rows, report = play(made, tmp_path)
+    assert [row.segment.start_s for row in rows if row.segment.recording == id] == [0]
+    assert "ana leaves 1.2 to 1.5 s of it out" in report
+    append_member_event(made.store, "ana", "parts_excepted", {"recording": id, "clear": True})
+    assert len([row for row in play(made, tmp_path)[1] if row.segment.recording == id]) == 2

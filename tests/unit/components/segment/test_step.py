@@ -17,11 +17,15 @@ from audiotune.domain.manifest import Manifest, fetch_manifest, load_manifest
 from audiotune.domain.recording import Description, Recording
 from audiotune.domain.segment import Segment
 from audiotune.errors import SoundError
+from audiotune.governance import publish_agreement
+from audiotune.governance.consent import record_standing_consents
+from audiotune.governance.member_acts import append_member_event
 from audiotune.reporting.progress import ignore_progress
 from audiotune.store import compute_digest
 from components.executor import StepResult
 from components.segment.settings import Settings
 from components.segment.step import run_step
+from tests.fakes.described_store import agreement
 from tests.fakes.layout_store import LayoutStore
 
 RATE = 48_000
@@ -242,3 +246,21 @@ def test_what_a_row_says_is_true_of_its_file(segment_run: SegmentRun, keep_level
         assert row.frames == sound.frames
         assert row.peak_dbfs == pytest.approx(sound.peak_dbfs, abs=0.02)
         assert row.loudness_lufs == pytest.approx(measure_integrated_lufs(sound), abs=0.1)
+
+
+def test_segments_that_touch_a_part_left_out_are_not_in_the_manifest(segment_run: SegmentRun) -> None:
+    recording = segment_run.add_sound(_jam())
+    everything = segment_run.run()[1]
+    assert len(everything) == 2
+    publish_agreement(segment_run.store, agreement())
+    record_standing_consents(segment_run.store, agreement(), recording.id, ["ana"])
+    part = {"recording": recording.id, "parts": [{"start_s": 1.1, "end_s": 1.2}]}
+    append_member_event(segment_run.store, "ana", "parts_excepted", part)
+    assert segment_run.run()[1] == everything[1:]
+    append_member_event(segment_run.store, "ana", "parts_excepted", {**part, "parts": [{"start_s": 0, "end_s": 99}]})
+    with pytest.raises(SoundError, match=r"no segment was found \(ana leaves 0 to 99 s of it out"):
+        segment_run.run()
+    append_member_event(segment_run.store, "ana", "parts_excepted", {"recording": recording.id, "clear": True})
+    again, rows = segment_run.run()
+    assert rows == everything
+    assert again.metrics["reused"] == 1
