@@ -18,6 +18,7 @@ from audiotune.errors import AudioTuneError, GenerationError
 from audiotune.governance.ledger.commands import add_ledger_commands
 from audiotune.outside.proxies import configure_proxies
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.withdrawal.commands import add_withdrawal_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +45,9 @@ def _build_parser() -> argparse.ArgumentParser:
         verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")
     )
     add_key_commands(verbs.add_parser("key", help="your own key, with which you sign what you say in the group"))
+    add_withdrawal_commands(
+        verbs.add_parser("withdrawal", help="what members took back, and what must follow: aliases, erasure, a new training")
+    )
     generate = verbs.add_parser("generate", help="a sound from words")
     generate.set_defaults(run=_generate_sounds)
     generate.add_argument("prompt")

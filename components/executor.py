@@ -8,7 +8,8 @@ It needs the standard library and pydantic only. A step names its settings and a
     PARAMETERS = ("segments_key",)               small values it passes on
 
 and runs in `step.py`: `run_step(settings, store, progress, *, recordings, segments, report, metrics) -> StepResult`.
-On a cluster the parameter `settings` (a dict compiled in from the recipe) has the values that the run form does not set.
+On a cluster the parameter `settings` (a dict compiled in from the recipe) has the values that the run form does not set. The parameter
+`like` names the card of a release whose settings are taken instead.
 On the command line the same step runs with flags: `python -m components.segment --recordings r.jsonl --segments s.jsonl --min-s 0.5`.
 """
 
@@ -94,12 +95,27 @@ def _run_on_kubeflow(package: str, interface: ModuleType, text: str) -> None:
         raise SettingsError(f"--executor-input is no JSON: {e}", cure="pass {{$}} as Kubeflow does") from e
     given = dict(executor.get("inputs", {}).get("parameterValues", {}))
     compiled = dict(given.pop("settings", None) or {})
+    recorded = _read_recorded_settings(str(given.pop("like", None) or ""), package)
     chosen = settings_from_choices(interface.Settings, dict(compiled.pop("choices", None) or {}), given)
-    settings = validate_settings(interface.Settings, {**compiled, **chosen})
+    settings = validate_settings(interface.Settings, {**compiled, **chosen, **recorded})
     paths = {name: _artifact_path(executor["inputs"], name) for name in interface.INPUTS}
     outputs = {name: _artifact_path(executor["outputs"], name) for name in interface.OUTPUTS}
     result = _call_step(package, settings, {**paths, **outputs})
     _write_executor_output(executor, interface, result)
+
+
+def _read_recorded_settings(card: str, package: str) -> dict[str, Any]:
+    """The settings of this step that a release was made with, by the key of its card; none for an empty key. Raises SettingsError."""
+    if not card:
+        return {}
+    from audiotune.domain.release import Release
+    from audiotune.store import open_store
+
+    try:
+        release = Release.model_validate_json(open_store().get(card))
+    except ValidationError as e:
+        raise SettingsError("this is no card of a release", where=card, cure="name a key below manifests/releases/") from e
+    return dict(release.list_known_settings().get(package.rpartition(".")[2], {}))
 
 
 def settings_from_choices(

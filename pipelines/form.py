@@ -42,6 +42,7 @@ DESCRIPTIONS = {
     "session": "Name of the jam.",
     "source": "Where the recordings are: s3://bucket/folder, an https address, gdrive:ID or hf:owner/name.",
     "training_base": "The model that is taught your sound.",
+    "training_like": "Card of a release, by its key in the store: all steps take its settings; empty takes those of this form.",
     "training_length": "How long it learns; short is for a first listen.",
     "training_method": "Whole model: the most of your sound. Light add-on: smaller GPU, small files.",
     "training_name": "Name the release gets.",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
+from audiotune.errors import NotInStoreError
 from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store, digest_from_key
 
@@ -68,6 +70,9 @@ class Evaluation(FrozenModel):
     report: str = Field(default="", description="store key of the HTML report")
     weights: Digest = Field(default="", description="digest of the weights that were evaluated")
     adapter: str = Field(default="", description="digest of the adapter that was evaluated with them, if it was kept beside")
+    settings: dict[str, dict[str, Any]] = Field(
+        default={}, description="settings of the steps encode and evaluate", exclude_if=lambda settings: not settings
+    )
 
 
 class Lineage(FrozenModel):
@@ -86,6 +91,13 @@ class Lineage(FrozenModel):
         return tuple(sorted({member for members in self.recordings.values() for member in members}))
 
 
+class TrainingRecord(FrozenModel):
+    """How a release was trained, so that the same can be done again. Releases of 0.2 and older have none."""
+
+    settings: dict[str, dict[str, Any]] = Field(description="step -> its settings")
+    took_s: float | None = Field(default=None, description="how long finetune took; null where the run was logged nowhere")
+
+
 class Release(FrozenModel):
     """A registered model version. The store and MLflow have it as JSON."""
 
@@ -97,6 +109,7 @@ class Release(FrozenModel):
     licence: str
     notice: str
     evaluation: Evaluation
+    training: TrainingRecord | None = Field(default=None, exclude_if=lambda training: training is None)
 
     @property
     def digest(self) -> Digest:
@@ -111,6 +124,22 @@ class Release(FrozenModel):
         files, report = self.weights.list_files(), self.evaluation.report
         return {**files, "evaluation_report.html": report} if report else files
 
+    def list_known_settings(self) -> dict[str, dict[str, Any]]:
+        """Step -> the settings that it was made with, of all steps that are known. Older releases know those of the training alone."""
+        if self.training:
+            return self.training.settings
+        unwrap = {"ema": self.weights.ema, "lora": "keep" if self.weights.adapter else "merge"}
+        encode = {"base": self.weights.base}
+        return {"encode": encode, "finetune": self.weights.recipe, "unwrap": unwrap} if self.weights.recipe else {}
+
     def save(self, store: Store) -> str:
         store.put(self.key, (json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode())
         return self.key
+
+
+def find_card(store: Store, name: str, version: str) -> Release | None:
+    """A release as the store has it, also one that the registry does not have any more; None where it has none that can be read."""
+    for entry in store.list(f"{RELEASES.folder(name)}{version}-"):
+        with suppress(ValidationError, NotInStoreError):
+            return Release.model_validate_json(store.get(entry.key))
+    return None

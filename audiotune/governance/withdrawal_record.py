@@ -40,6 +40,22 @@ class Withdrawal(FrozenModel):
     erase: Erasure = "none"
 
 
+class ErasureRound(FrozenModel):
+    """What was erased after a withdrawal.
+
+    Attributes:
+        event: number of the event that says so.
+        list: SHA-256 of the list of everything that was erased.
+        kept, unreachable: what stays, in sentences.
+    """
+
+    event: int
+    counts: dict[str, int] = {}
+    list: Digest
+    kept: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
+
+
 def narrow_consent(record: Consent, uses: Iterable[Use], ends: datetime, at: datetime, basis: str) -> Consent:
     """A record without uses that have ended at a time, or with their end where it is later; the same where none of them is in it.
 

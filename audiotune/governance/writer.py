@@ -8,6 +8,9 @@ from typing import Protocol
 from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, publish_agreement
 from audiotune.governance.consent import Consent, record_standing_consents
+from audiotune.governance.ledger.erasure_events import ErasureDone
+from audiotune.governance.ledger.event_draft import EventDraft, dump_body
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.governance.waiting import hold_recording
 from audiotune.governance.waiting_upkeep import UpkeepReport, end_due_waiting
@@ -17,7 +20,7 @@ Likenesses = Mapping[Digest, Iterable[str]]  # recordings that sound the same, a
 
 
 class GovernanceWriter(Protocol):
-    """What ingest writes."""
+    """What ingest and the erasure write."""
 
     def publish_agreement(self, agreement: Agreement) -> str:
         """As `agreement.publish_agreement`. The service asks for an owner where another version is in force."""
@@ -37,6 +40,10 @@ class GovernanceWriter(Protocol):
 
     def end_due_waiting(self) -> UpkeepReport:
         """As `waiting_upkeep.end_due_waiting`."""
+        ...
+
+    def record_erasure(self, done: ErasureDone) -> int:
+        """Notes what was erased; the event's number. Raises GovernanceError: nobody asked for it, or it is noted already."""
         ...
 
 
@@ -61,6 +68,11 @@ class StoreGovernanceWriter:
 
     def end_due_waiting(self) -> UpkeepReport:
         return end_due_waiting(self._store)
+
+    def record_erasure(self, done: ErasureDone) -> int:
+        event = open_ledger(self._store).append(lambda state: EventDraft("erasure_done", done))
+        assert event is not None
+        return event.number
 
 
 class ServiceGovernanceWriter:
@@ -92,6 +104,9 @@ class ServiceGovernanceWriter:
 
     def end_due_waiting(self) -> UpkeepReport:
         return UpkeepReport(**self._service.call("end_due_waiting"))
+
+    def record_erasure(self, done: ErasureDone) -> int:
+        return int(self._service.call("record_erasure", done=dump_body(done)))
 
 
 def open_governance_writer(store: Store) -> GovernanceWriter:

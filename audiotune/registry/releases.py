@@ -17,11 +17,13 @@ from pydantic import ValidationError
 from audiotune.domain.release import Release
 from audiotune.errors import RegistryError
 from audiotune.registry.connection import NOT_FOUND, find_in_mlflow, get_mlflow_client, tracking_uri, translate_errors
-from audiotune.registry.runs import MlflowRun, start_run
+from audiotune.registry.runs import MlflowRun, delete_run_files, start_run
 
 EXPERIMENT = "audio-tune releases"
 _FILE = "release.json"
 _ADAPTER = "adapter"  # tag: SHA-256 of an adapter that is kept beside its base
+_WITHDRAWN = "withdrawn"  # tag: why a version may not play
+_LONGEST_TAG = 4000  # characters
 _NO_VERSION = (NOT_FOUND, "INVALID_PARAMETER_VALUE")
 
 
@@ -53,6 +55,45 @@ def set_alias(name: str, alias: str, version: str) -> None:
     """Points `candidate` or `champion` to a version."""
     with translate_errors(f"setting the alias {alias}"):
         get_mlflow_client().set_registered_model_alias(name, alias, version)
+
+
+def delete_alias(name: str, alias: str) -> None:
+    """Takes an alias away; no error where there is none."""
+    call = get_mlflow_client().delete_registered_model_alias
+    find_in_mlflow(f"taking away the alias {alias}", call, name, alias, absent=_NO_VERSION)
+
+
+def mark_withdrawn(name: str, version: str, why: str) -> bool:
+    """Says on a version, for whoever reads it in MLflow, why it may not play; empty takes that back. False where nothing changed."""
+    found = find_in_mlflow(
+        f"looking up {name} version {version}", get_mlflow_client().get_model_version, name, version, absent=_NO_VERSION
+    )
+    if found is None or found.tags.get(_WITHDRAWN, "") == why[:_LONGEST_TAG]:
+        return False
+    with translate_errors(f"tagging {name} version {version}"):
+        get_mlflow_client().set_model_version_tag(name, version, _WITHDRAWN, why[:_LONGEST_TAG])
+    return True
+
+
+def delete_release(name: str, version: str, run_id: str, digest: str, adapter: str) -> bool:
+    """Deletes a version, and all files of its runs. False where MLflow has neither; what is half deleted is deleted by the next call.
+
+    Args:
+        run_id: of the training, as the release names it; empty where it names none.
+        digest, adapter: of the weights and the adapter: a version with others is another release, and stays.
+    """
+    found = find_in_mlflow(
+        f"looking up {name} version {version}", get_mlflow_client().get_model_version, name, version, absent=_NO_VERSION
+    )
+    if found is not None and (found.tags.get("digest"), found.tags.get(_ADAPTER, "")) != (digest, adapter):
+        return False
+    runs = {run_id, found.run_id if found else ""}
+    deleted = [delete_run_files(run) for run in runs if run]
+    if found is not None:
+        with translate_errors(f"deleting {name} version {version}"):
+            get_mlflow_client().delete_model_version(name, version)
+        _read_artifact.cache_clear()
+    return any(deleted) or found is not None
 
 
 def find_version_by_alias(name: str, alias: str) -> str | None:
@@ -114,7 +155,8 @@ def _find_version(name: str, digest: str, adapter: str) -> Any:
 def _update_evaluation(version: Any, release: Release, files: Mapping[str, Path]) -> Release:
     """The release under the version that its weights have. What MLflow says about them is replaced where it differs."""
     known = _load_release(version)
-    current = release.model_copy(update={"version": known.version, "made": known.made})
+    kept = {"version": known.version, "made": known.made, "training": known.training or release.training}
+    current = release.model_copy(update=kept)
     if known == current:
         return known
     _log_release_files(MlflowRun(version.run_id), current, files)
@@ -157,7 +199,7 @@ def _create_version(release: Release, run_id: str) -> str:
 
 
 def _describe_gate(release: Release) -> str:
-    return "passed" if release.evaluation.passed else ("; ".join(release.evaluation.reasons) or "not passed")[:4000]
+    return "passed" if release.evaluation.passed else ("; ".join(release.evaluation.reasons) or "not passed")[:_LONGEST_TAG]
 
 
 def _artifact_folder(digest: str, adapter: str) -> str:

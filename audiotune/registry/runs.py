@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotune.errors import RegistryError
-from audiotune.registry.connection import artifact_location, find_in_mlflow, get_mlflow_client, translate_errors
+from audiotune.registry.connection import artifact_location, find_in_mlflow, get_mlflow_client, tracking_uri, translate_errors
 
 _BATCH = 100  # metrics sent at once
 _EVERY_S = 20.0  # or after this long
@@ -86,6 +86,29 @@ def start_run(experiment: str, name: str, params: Mapping[str, Any] | None = Non
     if params:
         run.log_params(params)
     return run
+
+
+def find_run_duration(run_id: str) -> float | None:
+    """Seconds from a run's start to its last end; None for a run that goes on or that this MLflow does not know."""
+    found = find_in_mlflow(f"looking up the run {run_id}", get_mlflow_client().get_run, run_id) if run_id else None
+    if found is None or not found.info.end_time:
+        return None
+    return float(found.info.end_time - found.info.start_time) / 1000
+
+
+def delete_run_files(run_id: str) -> bool:
+    """Deletes all files of a run. Its numbers stay. False where MLflow does not know it, or it has no files."""
+    found = find_in_mlflow(f"looking up the run {run_id}", get_mlflow_client().get_run, run_id) if run_id else None
+    if found is None:
+        return False
+    with translate_errors(f"deleting the files of run {run_id}"):
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        files = get_mlflow_client().list_artifacts(run_id)
+        repository = get_artifact_repository(found.info.artifact_uri, tracking_uri=tracking_uri())
+        for file in files:
+            repository.delete_artifacts(file.path)
+    return bool(files)
 
 
 def _resume_run(run_id: str) -> MlflowRun | None:

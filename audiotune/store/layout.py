@@ -84,8 +84,10 @@ class Prefix:
 
 _STEPS = "all steps"
 _ERASABLE = "le"  # what members may have erased: their recordings, words and sounds
+_ERASABLE_LIST = "gle"  # what names them: read, then erased with them
+_READ_BY_ERASURE: Mapping[User, str] = {"erasure": "gl"}
 # append-only, by the governance service alone; ingest and the command line write themselves where there is none
-_AGREED: Mapping[User, str] = {"studio": "gl", "generation": "gl", "pipelines": "gl", "governance": "glp"}
+_AGREED: Mapping[User, str] = {"studio": "gl", "generation": "gl", "pipelines": "gl", "governance": "glp", "erasure": "gl"}
 _DECIDES = "governance service"
 _PREPARED: Mapping[User, str] = {"studio": "glp", "pipelines": "glp"}  # the studio can run `prepare` itself
 _TRAINED: Mapping[User, str] = {"studio": "gl", "pipelines": "glp"}
@@ -128,38 +130,42 @@ RECORDINGS = Prefix(
     "what is known about recordings",
     "ingest",
     f"studio, {_STEPS}",
-    {**_PREPARED, "generation": "g", "governance": "gl"},
+    {**_PREPARED, "generation": "g", "governance": "gl", **_READ_BY_ERASURE},
 )
 CUTS = Prefix(
     f"{_MANIFESTS}cuts/",
     "finished segments of one recording, so that nothing is cut twice",
     "segment",
     "segment",
-    _PREPARED,
+    {**_PREPARED, "erasure": _ERASABLE_LIST},
     changes=True,
 )
-SEGMENTS = Prefix(f"{_MANIFESTS}segments/", "segments of one source", "segment", "studio, annotate_merge", _PREPARED)
+SEGMENTS = Prefix(
+    f"{_MANIFESTS}segments/", "segments of one source", "segment", "studio, annotate_merge", {**_PREPARED, **_READ_BY_ERASURE}
+)
 DATASETS = Prefix(
     f"{_MANIFESTS}datasets/",
     "datasets, each with its exports in a folder of its digest",
     "annotate_merge",
     f"studio, generation, {_STEPS}",
-    {**_TRAINED, "generation": "gl"},
+    {**_TRAINED, "generation": "gl", **_READ_BY_ERASURE},
 )
-LATENT_MANIFESTS = Prefix(f"{_MANIFESTS}latents/", "rows of encoded segments", "encode", "finetune, evaluate", _TRAINED)
+LATENT_MANIFESTS = Prefix(
+    f"{_MANIFESTS}latents/", "rows of encoded segments", "encode", "finetune, evaluate", {**_TRAINED, **_READ_BY_ERASURE}
+)
 RELEASES = Prefix(
     f"{_MANIFESTS}releases/",
     "cards of releases, by name and version",
     "register",
     "studio, generation",
-    {**_TRAINED, "generation": "gl"},
+    {**_TRAINED, "generation": "gl", **_READ_BY_ERASURE},
 )
 LINEAGES = Prefix(
     "lineage/",
     "which dataset weights were trained on, by the digests of the weights; written once",
     "unwrap, register",
     "register, generation",
-    {**_TRAINED, "generation": "gl"},
+    {**_TRAINED, "generation": "gl", **_READ_BY_ERASURE},
     keeps_old_versions=True,
 )
 VOCABULARY = Prefix(
@@ -215,6 +221,14 @@ LEDGER_SNAPSHOTS = Prefix(
     _AGREED,
     keeps_old_versions=True,
 )
+ERASURES = Prefix(
+    "erasures/",
+    "lists of what was erased, by withdrawal and round; the ledger has their hashes",
+    "erasure",
+    "studio, generation, pipelines",
+    {"studio": "gl", "generation": "gl", "pipelines": "gl", "erasure": "glp"},
+    keeps_old_versions=True,
+)
 ACCOUNTS = Prefix(
     "access/accounts/",
     "members who sign in, their roles and hashed passwords",
@@ -247,7 +261,7 @@ INBOX = Prefix(
     "records of uploads, which name the blobs that came in",
     "studio",
     "studio, ingest",
-    {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE},
+    {"studio": "glp", "pipelines": "gl", "erasure": _ERASABLE_LIST},
     changes=True,
 )
 WAITING = Prefix(
@@ -305,7 +319,7 @@ BASES = Prefix(
     "base models that were copied into the store, by the hash of their name",
     "encode",
     _STEPS,
-    {"pipelines": "glp"},
+    {"pipelines": "glp", **_READ_BY_ERASURE},
     changes=True,
 )
 LATENTS = Prefix(
@@ -313,7 +327,7 @@ LATENTS = Prefix(
     "which blobs hold a segment's latents, so that nothing is encoded twice",
     "encode",
     "encode",
-    {"pipelines": "glp"},
+    {"pipelines": "glp", "erasure": _ERASABLE_LIST},
     changes=True,
 )
 CHECKPOINTS = Prefix(
@@ -321,7 +335,7 @@ CHECKPOINTS = Prefix(
     "states of trainings, by run and step; each names its blobs",
     "finetune",
     "finetune, unwrap",
-    {"pipelines": "glpd"},
+    {"pipelines": "glpd", "erasure": _ERASABLE_LIST},
     changes=True,
 )
 EVALUATED_SOUNDS = Prefix(
@@ -329,7 +343,7 @@ EVALUATED_SOUNDS = Prefix(
     "sounds that evaluate made, so that none is made twice",
     "evaluate",
     "evaluate",
-    {"pipelines": "glp"},
+    {"pipelines": "glp", "erasure": _ERASABLE_LIST},
     changes=True,
 )
 EVALUATIONS = Prefix(
@@ -337,7 +351,7 @@ EVALUATIONS = Prefix(
     "results of evaluations, under what decides them",
     "evaluate",
     "evaluate",
-    {"pipelines": "glp"},
+    {"pipelines": "glp", "erasure": _ERASABLE_LIST},
     changes=True,
 )
 IMPORTS = Prefix(
@@ -348,7 +362,9 @@ IMPORTS = Prefix(
     {"pipelines": "glp"},
     changes=True,
 )
-MLFLOW = Prefix("mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd"}, changes=True)
+MLFLOW = Prefix(
+    "mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd", "erasure": _ERASABLE}, changes=True
+)
 BACKUPS = Prefix(
     "backups/",
     "dumps of the registry's database",
@@ -378,20 +394,7 @@ def find_prefix(key: str) -> Prefix | None:
     return max(rows, key=lambda prefix: (len(prefix.path), max(map(len, prefix.suffixes))), default=None)
 
 
-def format_table() -> str:
-    """The table as Markdown, for docs/store.md."""
-    head = ["prefix", "holds", "written by", "read by", "kept", *USERS]
-    rows = [_format_row(prefix) for prefix in PREFIXES]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
-
-
-def _format_row(prefix: Prefix) -> list[str]:
-    kept = {None: "", "tests": "1 day"}.get(prefix.limit, f"`{prefix.limit}Days`")
-    old = "old versions for ever" if prefix.keeps_old_versions else ""
-    rights = [prefix.rights.get(user, "") for user in USERS]
-    path = ", ".join(f"`{pattern.removesuffix('*')}`" for pattern in prefix.patterns)
-    return [path, prefix.holds, prefix.written_by, prefix.read_by, kept or old, *rights]
-
-
 if __name__ == "__main__":
+    from audiotune.store.layout_table import format_table
+
     print(format_table(), end="")

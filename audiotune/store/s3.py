@@ -169,10 +169,7 @@ class S3Store:
     def delete(self, key: str) -> None:
         with self._translate_errors(key):
             self._s3.delete_object(Bucket=self._bucket, Key=self._object_key(key))
-        self._checked.discard(key)
-        if digest_from_key(key):
-            with suppress(OSError):
-                (self._cache / key).unlink(missing_ok=True)
+        self.forget(key)
 
     def list_versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """All versions and delete markers of the keys that begin with `prefix`: in key order, of one key the newest first."""
@@ -190,7 +187,15 @@ class S3Store:
         with self._translate_errors(key):
             for version in versions:
                 self._s3.delete_object(Bucket=self._bucket, Key=full, VersionId=version.id)
+        self.forget(key)
         return len(versions)
+
+    def forget(self, key: str) -> None:
+        """Drops a blob from the cache of this machine."""
+        self._checked.discard(key)
+        if digest_from_key(key):
+            with suppress(OSError):
+                (self._cache / key).unlink(missing_ok=True)
 
     def _object_key(self, key: str) -> str:
         return self._prefix + check_key(key)

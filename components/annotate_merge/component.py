@@ -15,6 +15,7 @@ def annotate_merge(
     dataset_key: dsl.OutputPath(str),  # type: ignore[valid-type]
     segments: Optional[str] = None,  # noqa: UP045  (kfp reads Optional only)
     sources: Optional[str] = None,  # noqa: UP045
+    like: Optional[str] = None,  # noqa: UP045
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
     """Merges annotations into captions and freezes the dataset."""

@@ -20,6 +20,7 @@ from audiotune.governance import Agreement
 from audiotune.governance.excepted import split_excepted
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.port import Store
+from audiotune.withdrawal.retraining import find_withdrawn_hashes
 from components.annotate_merge import captions as captioning
 from components.annotate_merge import merge, sources
 from components.annotate_merge import report as report_module
@@ -34,6 +35,7 @@ from components.annotate_merge.split import split_recordings
 from components.executor import StepResult
 
 _UNCAPTIONED = "nobody described it"
+_TAKEN_BACK = "it is the same sound as in a recording that somebody took back"
 
 
 def run_step(
@@ -51,8 +53,10 @@ def run_step(
     cut = load_segments(store, settings.segments)
     recordings = load_recordings(store, cut)
     group, allowed, refused = _select_allowed(store, recordings)
-    consents = governance.read_consents(store, allowed)
-    segments, excepted = split_excepted(consents, (segment for segment in cut.rows if segment.recording in allowed))
+    consents, withdrawn = governance.read_consents(store, allowed), find_withdrawn_hashes(store).sounds
+    offered, excepted = split_excepted(consents, (segment for segment in cut.rows if segment.recording in allowed))
+    segments = [segment for segment in offered if segment.blob not in withdrawn]
+    refused += [(f"{recordings[s.recording].name} at {s.start_s:.2f} s", _TAKEN_BACK) for s in offered if s.blob in withdrawn]
     vocabulary = Vocabulary.load(store)
     progress(0.2, f"gathering what was said about {len(segments)} segments")
     said = _gather_annotations(settings, store, segments, allowed, group, vocabulary)
@@ -71,7 +75,8 @@ def run_step(
     progress(0.7, "writing the report")
     data = report_module.AnnotationReportData(rows, recordings, agreements, merged, said.annotations, left_out, vocabulary)
     report.write_text(report_module.render_report(data, settings, store), encoding="utf-8")
-    meta = {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key}
+    made_with = settings.model_dump(mode="json") | {"segments": cut.key}
+    meta = {"agreement": group.digest, "recordings": cut.meta["recordings"], "segments": cut.key, "settings": made_with}
     imported = count_imported(said.annotations)
     frozen = Manifest("datasets", rows, {**meta, META: imported} if imported else meta)
     governance.require_permission(store, "annotate_merge", contributors_by_recording(frozen))  # who withdrew meanwhile stops it

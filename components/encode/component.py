@@ -14,6 +14,7 @@ def encode(
     metrics: dsl.Output[dsl.Metrics],
     latents_key: dsl.OutputPath(str),  # type: ignore[valid-type]
     base: Optional[str] = None,  # noqa: UP045  (kfp reads Optional only)
+    like: Optional[str] = None,  # noqa: UP045
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
     """Encodes every segment and caption once with the base model."""

@@ -128,7 +128,14 @@ def run_step(
         progress(share, words)
 
     rows = list(_encode_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, report_progress))
-    meta = {"base": settings.base, "base_digest": encoder.base.digest, "dataset": captioned.digest, **facts}
+    made_with = settings.model_dump(mode="json", exclude={"device"})
+    meta = {
+        "base": settings.base,
+        "base_digest": encoder.base.digest,
+        "dataset": captioned.digest,
+        "settings": made_with,
+        **facts,
+    }
     encoded = Manifest("latents", rows, meta)
     encoded.write(latents)
     key = encoded.save(store)

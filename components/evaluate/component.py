@@ -1,5 +1,7 @@
 """The Kubeflow component of evaluate."""
 
+from typing import Optional
+
 from kfp import dsl
 
 from components.image import TRAIN
@@ -14,6 +16,7 @@ def evaluate(
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     passed: dsl.OutputPath(bool),  # type: ignore[valid-type]
+    like: Optional[str] = None,  # noqa: UP045  (kfp reads Optional only)
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
     """Measures the tuned model on held-out material and says whether the gate passed."""

@@ -148,7 +148,8 @@ class CachedSoundGenerator:
             if compares_latents(self._settings):
                 latents = distance.compute_latent_statistics(encode_sound(sa, generated)).tolist()
         blob = self._store.put_blob(generated.to_bytes("FLAC", "PCM_24"), ".flac")
-        self._store.put(key, json.dumps({"sound": blob, "latents": latents}).encode())
+        made_with = self._model.partition(" ")[0]  # so that it can be erased together with these weights
+        self._store.put(key, json.dumps({"sound": blob, "latents": latents, "weights": made_with}).encode())
 
     def request_digest(self, request: SamplingRequest) -> str:
         inputs = [2, self._model, compares_latents(self._settings), request.prompt, round(request.seconds, 6), request.steps]

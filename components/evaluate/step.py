@@ -54,7 +54,9 @@ def run_step(
         require_permission(store, "evaluate", people)  # who withdrew meanwhile is not in a result
         measured = measured.model_copy(update={"report": store.put_blob(page.encode(), ".html")})
         store.put(key, measured.model_dump_json(indent=1).encode())
-    result = Evaluation.model_validate_json(store.get(key))
+    made_with = {"encode": encoded.meta.get("settings"), "evaluate": settings.model_dump(mode="json", exclude={"device"})}
+    known = {step: values for step, values in made_with.items() if values is not None}
+    result = Evaluation.model_validate_json(store.get(key)).model_copy(update={"settings": known})
     report.write_bytes(store.fetch(result.report).read_bytes())
     write_atomic_file(evaluation, result.model_dump_json(indent=1) + "\n")
     progress(1.0, "the gate passed" if result.passed else "the gate did not pass: " + "; ".join(result.reasons))

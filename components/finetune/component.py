@@ -18,6 +18,7 @@ def finetune(
     length: Optional[str] = None,  # noqa: UP045
     method: Optional[str] = None,  # noqa: UP045
     seed: Optional[int] = None,  # noqa: UP045
+    like: Optional[str] = None,  # noqa: UP045
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
     """Trains the base model on the group's latents, resumable to the bit."""

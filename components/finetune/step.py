@@ -16,6 +16,7 @@ from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.store import Store
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.withdrawal.retraining import require_disjoint
 from components.executor import StepResult
 from components.finetune.settings import UNLEARNED, Settings
 from components.finetune.training_task import TrainingResult, TrainingTask
@@ -43,6 +44,7 @@ def run_step(
     encoded = load_manifest(latents, "latents", LatentRow)
     recordings = contributors_by_recording(captioned)
     require_permission(store, "finetune", recordings)
+    require_disjoint(store, captioned, encoded)
     base = resolve_base(store, settings.base)
     _check_inputs(settings, encoded, captioned.digest, base)
     key = compute_run_key(settings, encoded, base)

@@ -17,6 +17,7 @@ def register(
     metrics: dsl.Output[dsl.Metrics],
     version: dsl.OutputPath(str),  # type: ignore[valid-type]
     name: Optional[str] = None,  # noqa: UP045  (kfp reads Optional only)
+    like: Optional[str] = None,  # noqa: UP045
     settings: dict = {},  # noqa: B006
 ) -> dsl.ContainerSpec:
     """Registers a release with its lineage, card and notice."""

@@ -14,11 +14,12 @@ from audiotune.domain import manifest
 from audiotune.domain.dataset import DatasetRow, contributors_by_recording
 from audiotune.domain.lineage import bind_weights, build_lineage, read_dataset
 from audiotune.domain.manifest import Manifest
-from audiotune.domain.release import Evaluation, Release, WeightsPointer
+from audiotune.domain.release import Evaluation, Release, TrainingRecord, WeightsPointer
 from audiotune.errors import DecisionError, ManifestError, ModelError
 from audiotune.governance import Agreement
 from audiotune.governance.decisions import require_decision
 from audiotune.registry import releases
+from audiotune.registry.runs import find_run_duration
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
@@ -124,8 +125,23 @@ def _build_release(
         lineage=build_lineage(rows, pointer, agreement.digest),
         licence=agreement.weights_licence,
         notice=choose_notice(agreement, pointer.base),
-        evaluation=evaluated,
+        evaluation=evaluated.model_copy(update={"settings": {}}),
+        training=_record_training(settings, pointer, evaluated, rows),
     )
+
+
+def _record_training(
+    settings: Settings, pointer: WeightsPointer, evaluated: Evaluation, rows: Manifest[DatasetRow]
+) -> TrainingRecord:
+    """The settings of all steps, as far as they wrote them down: a retraining takes them again."""
+    steps = {
+        "annotate_merge": rows.meta.get("settings"),
+        "finetune": pointer.recipe,
+        "unwrap": {"ema": pointer.ema, "lora": "keep" if pointer.adapter else "merge"},
+        "register": settings.model_dump(mode="json"),
+        **evaluated.settings,
+    }
+    return TrainingRecord(settings={step: dict(of) for step, of in steps.items() if of}, took_s=find_run_duration(pointer.run))
 
 
 def choose_notice(agreement: Agreement, base: str) -> str:

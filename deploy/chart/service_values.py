@@ -259,6 +259,7 @@ class GovernanceSecretValues(ChartModel):
 
     studio: Name = _take_made_secret("studio_key", "studio")
     ingest: Name = _take_made_secret("ingest_key", "ingest")
+    erasure: Name = _take_made_secret("erasure_key", "erasure")
     tickets: Name = _take_made_secret("ticket_key", "tickets")
     ledger: Name = _take_made_secret("ledger_key", "ledger")
     older_ledger: Name = take_setting(Governance, "older_ledger_key", secret_key="key", note="empty: it was never changed")

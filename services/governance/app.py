@@ -46,6 +46,7 @@ class GovernanceService:
         self._keys: dict[Caller, bytes] = {
             "studio": settings.studio_key.get_secret_value().encode(),
             "ingest": settings.ingest_key.get_secret_value().encode(),
+            "erasure": settings.erasure_key.get_secret_value().encode(),
         }
         self._upkeep_s = upkeep_s
         self._hashing = asyncio.Semaphore(settings.passwords_at_once)

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiotune.access.identities import LONGEST
 from audiotune.access.writer import StoreAccessWriter
 from audiotune.domain.member import MemberId
 from audiotune.domain.recording import MOST_CONTRIBUTORS, Digest
-from audiotune.errors import AgreementError, ForbiddenError
+from audiotune.errors import AgreementError, ForbiddenError, GovernanceError
 from audiotune.governance import Agreement, read_current_agreement
 from audiotune.governance.agreement import Use
 from audiotune.governance.ledger.agreement_events import complete_agreement
+from audiotune.governance.ledger.erasure_events import ErasureDone
 from audiotune.governance.ledger.events import MemberSignature
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.waiting_upkeep import UpkeepReport
@@ -25,7 +26,7 @@ from audiotune.store.port import Store
 from services.governance.provider import ProviderTokens
 from services.governance.settings import GovernanceSettings
 
-Caller = Literal["studio", "ingest"]
+Caller = Literal["studio", "ingest", "erasure"]
 Password = Annotated[str, Field(max_length=1024, repr=False)]
 Ticket = Annotated[str, Field(max_length=256, repr=False)]
 Body = TypeVar("Body", bound=BaseModel)
@@ -129,6 +130,12 @@ class EventBody(RequestBody):
     signature: MemberSignature | None = None
 
 
+class ErasureBody(RequestBody):
+    """What was erased. Its fields are those of the event."""
+
+    done: dict[str, Any] = Field(max_length=20)
+
+
 class GuardedWriters:
     """The writers of the store, and what the service refuses to those who hold a key only."""
 
@@ -170,6 +177,16 @@ class GuardedWriters:
             raise AgreementError("another version of the agreement is in force by now", cure="start the run again")
         return agreement
 
+    def record_erasure(self, body: ErasureBody) -> int:
+        """What the erasure job did. Raises GovernanceError: it does not fit, or nobody asked for it."""
+        try:
+            done = ErasureDone.model_validate(body.done)
+        except ValidationError as e:
+            raise GovernanceError(
+                f"this is no record of an erasure: {e.errors()[0]['msg']}", cure="upgrade the older program"
+            ) from e
+        return self._governance.record_erasure(done)
+
     def vouch_for(self, body: VouchBody) -> str:
         """A ticket for whom the provider's token names, whatever the caller says."""
         self._provider.require_member(body.member, body.id_token)
@@ -196,6 +213,7 @@ OPERATIONS: dict[str, Operation] = {
     "record_standing_consents": Operation(StandingConsentsBody, lambda w, b: w.record_standing_consents(b), _EVERYBODY),
     "hold_recording": Operation(HoldBody, lambda w, b: w.hold_recording(b), _EVERYBODY),
     "end_due_waiting": Operation(NoBody, lambda w, b: w.end_due_waiting(), _EVERYBODY),
+    "record_erasure": Operation(ErasureBody, lambda w, b: w.record_erasure(b), ("erasure",)),
     "verify_password": Operation(SignInBody, lambda w, b: w.access.verify_password(b.member, b.password), hashes=True),
     "vouch_for": Operation(VouchBody, lambda w, b: w.vouch_for(b)),
     "change_password": Operation(

@@ -18,6 +18,7 @@ class GovernanceSettings(BaseSettings):
 
     studio_key: SecretStr = Field(default=SecretStr(""), description="key of the studio; empty: the studio is refused")
     ingest_key: SecretStr = Field(default=SecretStr(""), description="key of the ingest steps; empty: they are refused")
+    erasure_key: SecretStr = Field(default=SecretStr(""), description="key of the erasure job; empty: it is refused")
     ticket_key: SecretStr = Field(
         default=SecretStr(""), description="signs what a sign-in gives; empty: members sign in again after a restart"
     )
@@ -39,7 +40,7 @@ class GovernanceSettings(BaseSettings):
     open_requests: int = Field(default=100, ge=1, le=10_000, description="requests that may be open at once; more get 503")
     passwords_at_once: int = Field(default=2, ge=1, le=64, description="passwords that are checked at once, 16 MB each")
 
-    @field_validator("studio_key", "ingest_key", "ticket_key", "ledger_key", "older_ledger_key")
+    @field_validator("studio_key", "ingest_key", "erasure_key", "ticket_key", "ledger_key", "older_ledger_key")
     @classmethod
     def _check_length(cls, key: SecretStr) -> SecretStr:
         if 0 < len(key.get_secret_value()) < _SHORTEST_KEY:

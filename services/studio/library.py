@@ -1,21 +1,30 @@
-"""The library: every recording and segment that the store's manifests list. Reads no sound."""
+"""The library: every recording that the store's manifests list, and the segments of those that may be kept. Reads no sound."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from audiotune.domain import manifest
 from audiotune.domain.recording import Digest, Recording
 from audiotune.domain.segment import Segment
+from audiotune.errors import GovernanceError
+from audiotune.governance import decide_policy, read_consents, read_current_agreement
+from audiotune.governance.consent import read_standing
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.store.layout import manifest_folder
 from audiotune.store.port import Store, StoreEntry
+
+_ASK_S = 60.0
 
 
 @dataclass(frozen=True)
 class Library:
-    """All recordings and segments. A recording that was segmented again shows its newest segments only.
+    """All recordings, and their segments, without those of recordings that somebody does not let the group keep.
+
+    A recording that was segmented again shows its newest segments only.
 
     Attributes:
         brought_in: recording -> when a manifest first named it.
@@ -31,13 +40,16 @@ class Library:
 
 
 class LibraryCache:
-    """Keeps the library in memory and reads it again only when a manifest was added or removed."""
+    """Keeps the library in memory. It reads manifests again only when one was added or removed, and asks for consent when there is
+    news in the ledger, or a minute has passed: consent may have an end."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._seen: tuple[tuple[str, str], ...] | None = None
         self._library = Library()
+        self._asked: tuple[object, ...] = ()
+        self._kept = Library()
 
     def current(self) -> Library:
         """The library as it is in the store now. Raises ManifestError, StoreError."""
@@ -47,7 +59,16 @@ class LibraryCache:
             if seen != self._seen:
                 self._library = self._read_library(recordings, segments)
                 self._seen = seen
-            return self._library
+            return self._select_kept()
+
+    def _select_kept(self) -> Library:
+        try:
+            asked = (id(self._library), open_ledger(self._store).read_state().number, int(time.monotonic() / _ASK_S))
+            if asked != self._asked:
+                self._kept, self._asked = _drop_closed(self._store, self._library), asked
+        except GovernanceError:  # nobody knows what may be heard; the header says why
+            return replace(self._library, segments={})
+        return self._kept
 
     def _read_library(self, recordings: list[StoreEntry], segments: list[StoreEntry]) -> Library:
         found = Library(segments=self._read_segments(segments))
@@ -65,6 +86,16 @@ class LibraryCache:
             segments.update({row.id: row for row in rows if row.recording not in segmented})
             segmented.update(row.recording for row in rows)
         return segments
+
+
+def _drop_closed(store: Store, library: Library) -> Library:
+    """Without the segments that nobody may listen to any more."""
+    agreement, people = read_current_agreement(store), {id: r.contributors for id, r in library.recordings.items()}
+    if agreement is None:
+        return library
+    closed = decide_policy("ingest", agreement, read_consents(store, people), people, standing=read_standing(store)).refused
+    kept = {id: segment for id, segment in library.segments.items() if segment.recording not in closed}
+    return replace(library, segments=kept)
 
 
 def _list_newest_first(store: Store, kind: str) -> list[StoreEntry]:

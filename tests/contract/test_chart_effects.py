@@ -111,6 +111,7 @@ EFFECTS: dict[str, Effect] = {
     "generation.env": E({"TZ": "Europe/Berlin"}, 'TZ, value: "Europe/Berlin"'),
     "governance.secrets.studio": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "governance.secrets.ingest": E("mine", "governance_secret: mine"),
+    "governance.secrets.erasure": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "governance.secrets.tickets": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "governance.secrets.ledger": E("mine", "secretKeyRef: {name: mine, key: key}"),
     "governance.secrets.olderLedger": E("mine", "secretKeyRef: {name: mine, key: key}"),

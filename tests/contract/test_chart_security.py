@@ -78,10 +78,18 @@ def test_the_jobs_that_hold_a_token_may_only_make_secrets_and_look_at_their_own(
             assert rule["verbs"] == ["create"] or rule["resourceNames"]
 
 
-def test_only_the_suspended_job_and_the_set_up_hold_the_key_that_erases() -> None:
+def test_only_the_jobs_that_erase_and_the_set_up_hold_the_key_that_erases() -> None:
     holders = [name for name, spec in pods(objects()) if "audio-tune-store-erasure" in str(spec)]
-    assert sorted(name.rpartition("/")[2] for name in holders) == ["audio-tune-bootstrap-r1", "audio-tune-erasure"]
+    assert sorted(name.rpartition("/")[2] for name in holders) == [
+        "audio-tune-bootstrap-r1",
+        "audio-tune-erasure",
+        "audio-tune-withdrawals",
+    ]
     assert one(objects(), "CronJob", "audio-tune-erasure")["spec"]["suspend"] is True
+    container = one(objects(), "CronJob", "audio-tune-withdrawals")["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    assert container["command"] == ["python", "-m", "audiotune.cli", "withdrawal", "finish"]  # only what a member asked for
 
 
 def _pod() -> Object:

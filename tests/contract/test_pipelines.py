@@ -70,7 +70,7 @@ def test_compiled_component_and_step_settings_agree(documents: dict[str, Documen
     component = documents["full"][0]["components"][f"comp-{step.replace('_', '-')}"]
     given = set(component.get("inputDefinitions", {}).get("parameters", {}))
     words = {name for name, _ in build_choices(load_recipe("first_release")).values()}
-    assert given - {"settings"} - words <= set(load_step_settings(step).model_fields), (
+    assert given - {"settings", "like"} - words <= set(load_step_settings(step).model_fields), (
         "a parameter of the step is neither a setting nor a choice"
     )
     assert "settings" in given

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from audiotune.store import layout
+from audiotune.store.layout_table import format_table
 from tests.rendered_chart import REGISTRY, text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def test_a_prefix_in_a_program_is_seen(source: str) -> None:
 
 
 def test_the_docs_show_the_table() -> None:
-    assert layout.format_table() in (ROOT / "docs" / "store.md").read_text(), "python -m audiotune.store.layout prints the table"
+    assert format_table() in (ROOT / "docs" / "store.md").read_text(), "python -m audiotune.store.layout prints the table"
 
 
 def test_the_charts_places_in_the_bucket_are_rows() -> None:

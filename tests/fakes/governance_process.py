@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-STUDIO_KEY, INGEST_KEY = "studio-0123456789abcdef", "ingest-0123456789abcdef"
+STUDIO_KEY, INGEST_KEY, ERASURE_KEY = "studio-0123456789abcdef", "ingest-0123456789abcdef", "erasure-0123456789abcdef"
 PREFIX = "AUDIOTUNE_GOVERNANCE_"
 
 
@@ -36,7 +36,7 @@ def run_governance(store: str, folder: Path, more: Mapping[str, str] | None = No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    keys = {f"{PREFIX}STUDIO_KEY": STUDIO_KEY, f"{PREFIX}INGEST_KEY": INGEST_KEY}
+    keys = {f"{PREFIX}STUDIO_KEY": STUDIO_KEY, f"{PREFIX}INGEST_KEY": INGEST_KEY, f"{PREFIX}ERASURE_KEY": ERASURE_KEY}
     command = [sys.executable, "-m", "services.governance", "--store", store, "--port", str(port)]
     running = GovernanceProcess(f"http://127.0.0.1:{port}", folder / "governance.log")
     with running.log.open("wb") as log:

@@ -14,6 +14,7 @@ from audiotune.errors import GovernanceError, LedgerError
 from audiotune.governance.ledger import (
     agreement_events,
     consent_events,
+    erasure_events,
     excepted_events,
     key_events,
     proposal_events,
@@ -33,6 +34,7 @@ _SUBJECTS = (
     excepted_events,
     proposal_events,
     withdrawal_events,
+    erasure_events,
     waiting_events,
 )
 KINDS: Mapping[str, EventKind] = {name: kind for subject in _SUBJECTS for name, kind in subject.KINDS.items()}

@@ -18,7 +18,7 @@ from audiotune.governance.consent_record import Consent, StandingConsent
 from audiotune.governance.ledger.events import FIRST
 from audiotune.governance.proposal import Proposal
 from audiotune.governance.waiting_record import WaitingRecording
-from audiotune.governance.withdrawal_record import Withdrawal
+from audiotune.governance.withdrawal_record import ErasureRound, Withdrawal
 
 
 class ServiceKey(FrozenModel):
@@ -62,6 +62,7 @@ class GovernanceState:
         standing: member -> what they agree to for all their recordings, where they said so themselves.
         proposals: by the number of the event that opened each.
         withdrawals: by the number of the event that recorded each.
+        erasures: number of a withdrawal -> what was erased after it, in rounds.
         taken_back: member -> recording, or ALL_RECORDINGS -> uses that nobody but the member gives again.
         waiting: recording -> its waiting for somebody's word, also after it ended.
         in_force: earlier records were taken over, so that this state counts.
@@ -87,6 +88,7 @@ class GovernanceState:
     member_keys: dict[str, MemberKey] = field(default_factory=dict)
     proposals: dict[int, Proposal] = field(default_factory=dict)
     withdrawals: dict[int, Withdrawal] = field(default_factory=dict)
+    erasures: dict[int, tuple[ErasureRound, ...]] = field(default_factory=dict)
     taken_back: dict[str, dict[Digest, tuple[Use, ...]]] = field(default_factory=dict)
     waiting: dict[Digest, WaitingRecording] = field(default_factory=dict)
     rejected: list[tuple[int, str]] = field(default_factory=list)

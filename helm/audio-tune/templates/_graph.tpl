@@ -12,6 +12,7 @@ database: {{ and $registry (eq $v.database.kind "bundled") }}
 object-store: {{ eq $v.objectStorage.kind "bundled" }}
 jobs: true
 cluster-jobs: true
+withdrawals: true
 backup: {{ $registry }}
 journey: {{ $v.journey.enabled }}
 steps: {{ eq $v.kfp.mode "multi-user" }}

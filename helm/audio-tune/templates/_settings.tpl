@@ -100,6 +100,10 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - name: AUDIOTUNE_GOVERNANCE_INGEST_KEY
   valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "ingest") | quote }}, key: key}}
 {{- end }}
+{{- if include "audio-tune.governance-secret" (dict "root" $root "of" "erasure") }}
+- name: AUDIOTUNE_GOVERNANCE_ERASURE_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "erasure") | quote }}, key: key}}
+{{- end }}
 {{- if include "audio-tune.governance-secret" (dict "root" $root "of" "tickets") }}
 - name: AUDIOTUNE_GOVERNANCE_TICKET_KEY
   valueFrom: {secretKeyRef: {name: {{ include "audio-tune.governance-secret" (dict "root" $root "of" "tickets") | quote }}, key: key}}

@@ -14,10 +14,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from audiotune.domain.lineage import LineageChecker
-from audiotune.domain.release import Lineage
+from audiotune.domain.release import Lineage, find_card
 from audiotune.errors import AudioTuneError, LineageError, NotInStoreError
 from audiotune.governance.sound_marks import WithdrawnMakers
 from audiotune.registry import releases as registry
+from audiotune.store.port import Store
 from services.generation.engine.release_catalogue import ReleaseCatalogue, ReleaseRegistry
 from services.generation.engine.sound_records import read_sound_record
 from services.generation.http import request_parsing
@@ -53,9 +54,9 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     @routes.get("/v1/sounds/{digest}/lineage", summary="Who is in a sound: its release, recordings and people")
     def get_lineage(digest: str, member: str = reads) -> dict[str, Any]:
         record = read_sound_record(context.store, digest, member)
-        own = _read_lineage(lineages, registered, record.release, record.version, record.digest)
+        own = _read_lineage(context.store, lineages, registered, record.release, record.version, record.digest)
         added = [
-            (adapter, _read_lineage(lineages, registered, adapter.release, adapter.version, adapter.digest))
+            (adapter, _read_lineage(context.store, lineages, registered, adapter.release, adapter.version, adapter.digest))
             for adapter in record.adapters
         ]
         people = {name for lineage in (own, *(lineage for _, lineage in added)) for name in lineage.contributors}
@@ -114,9 +115,18 @@ def build_router(context: GenerationContext, registered: ReleaseRegistry = regis
     return routes
 
 
-def _read_lineage(lineages: LineageChecker, registered: ReleaseRegistry, name: str, version: str, digest: str) -> Lineage:
-    """The lineage of a sound's release or adapter. Raises LineageError when the registry has other weights or another lineage by now."""
-    release = registered.read_release(name, version)
+def _read_lineage(
+    store: Store, lineages: LineageChecker, registered: ReleaseRegistry, name: str, version: str, digest: str
+) -> Lineage:
+    """The lineage of a sound's release or adapter; of one that was erased, as its card in the store says.
+
+    Raises LineageError when the registry has other weights or another lineage by now.
+    """
+    release = registered.find_release(name, version) or find_card(store, name, version)
+    if release is None:
+        raise LineageError(
+            f"{name} version {version} is not known any more", where="the registry", cure="restore it from a backup"
+        )
     if digest not in (release.digest, release.weights.adapter_digest):
         what = f"{name} version {version} is not what the sound was made with"
         raise LineageError(what, where="the registry", cure="look who else can write to MLflow")

@@ -1,4 +1,4 @@
-"""A part of the agreement page: a member takes away what they gave."""
+"""A part of the agreement page: a member takes their data away, and takes back what they gave."""
 
 import secrets
 from pathlib import Path
@@ -13,6 +13,7 @@ from services.studio.markup import render_message
 from services.studio.member_export import export_member_data
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member
+from services.studio.pages.withdrawal import build_withdrawal_section
 from services.studio.releases import list_releases
 
 
@@ -45,4 +46,4 @@ def build_leaving_part(context: StudioContext, me: gr.BrowserState) -> PageRefre
 
     pack.click(on_pack, [me, weights], [news, download])
 
-    return PageRefresh(lambda member: (), [])
+    return build_withdrawal_section(context, me)

@@ -89,7 +89,22 @@ def test_one_user_writes_what_was_agreed_and_another_erases() -> None:
     assert others == {("governance", layout.WAITING.path)}
     assert not layout.WAITING.allows("governance", "get")
     assert not layout.WAITING.allows("generation", "list")
-    assert not [row.path for row in PREFIXES if row.allows("erasure", "get") or row.allows("erasure", "put")]
+    assert [row.path for row in PREFIXES if row.allows("erasure", "put")] == [layout.ERASURES.path]
+
+
+def test_the_erasure_reads_what_names_sounds_and_no_sound() -> None:
+    assert not layout.find_prefix("blobs/sha256/ab/x.wav").allows("erasure", "get")  # type: ignore[union-attr]
+    heard = (
+        layout.BLOBS,
+        layout.MODEL_BLOBS,
+        layout.REPORT_BLOBS,
+        layout.SOUNDS,
+        layout.SOUND_HISTORY,
+        layout.WAITING,
+        layout.MLFLOW,
+    )
+    private = (layout.GENERATIONS, layout.JOB_EVENTS, layout.ANNOTATIONS, layout.ACCOUNTS, layout.TOKENS)
+    assert not [row.path for row in (*heard, *private) if row.allows("erasure", "get")]
 
 
 def test_what_was_agreed_is_deleted_by_nobody() -> None:

@@ -136,7 +136,9 @@ def test_old_versions_of_what_was_agreed_are_never_forgotten() -> None:
 def test_what_was_deleted_is_forgotten_under_every_other_prefix() -> None:
     rules = setup.build_lifecycle_rules("jazz/", 14, 7, 3, 30)
     forgotten = {rule["Filter"]["Prefix"]: rule for rule in rules if "NoncurrentVersionExpiration" in rule}
-    assert set(forgotten) == {f"jazz/{row.top}/" for row in PREFIXES if row.top not in ("governance", "access", "lineage")}
+    assert set(forgotten) == {
+        f"jazz/{row.top}/" for row in PREFIXES if row.top not in ("governance", "access", "lineage", "erasures")
+    }
     assert {rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in forgotten.values()} == {14}
     expiring = {rule["Filter"]["Prefix"] for rule in rules if "Days" in rule.get("Expiration", {})}
     for prefix, rule in forgotten.items():  # a deletion leaves a marker, which must go, too

@@ -20,7 +20,7 @@
 {{- end -}}
 {{- $volumes = append $volumes (dict "claim" (printf "%s-database" $name) "key" "database.bundled" "size" $v.database.bundled.size "storageClass" $v.database.bundled.storageClass) -}}
 {{- end -}}
-{{- range $of := list "studio" "ingest" "tickets" "ledger" -}}
+{{- range $of := list "studio" "ingest" "erasure" "tickets" "ledger" -}}
 {{- if not (get $v.governance.secrets $of) -}}
 {{- $secrets = append $secrets (dict "name" (printf "%s-governance-%s" $name $of) "labels" $labels "data" (dict "key" $key)) -}}
 {{- end -}}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,9 +18,10 @@ from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import dump_state, parse_state
 from audiotune.governance.ledger.withdrawal_events import WithdrawalRecorded
 from audiotune.governance.member_acts import append_member_event
-from audiotune.governance.policy import require_permission
+from audiotune.governance.policy import Gate, require_permission
 from audiotune.governance.withdrawal_record import Withdrawal
 from tests.fakes.described_store import agreement, digest
+from tests.fakes.layout_store import LayoutStore
 from tests.fakes.memory_store import MemoryStore
 
 ONE, TWO, LATER = (digest(name) for name in ("one", "two", "later"))
@@ -146,3 +150,20 @@ def test_gates_ask_for_the_end_of_grace(store: MemoryStore) -> None:
 def test_the_record_of_a_withdrawal_is_the_members_act(store: MemoryStore) -> None:
     number = append_member_event(store, "ben", "withdrawal_recorded", {"recordings": [ONE], "why": "x"})
     assert open_ledger(store).read_state().withdrawals[number].why == "x"
+
+
+def test_every_gate_of_another_program_knows_within_a_second(tmp_path: Path) -> None:
+    """Programs share the store alone: each has read the ledger before, and reads the new event at its next question."""
+    store, group = LayoutStore(tmp_path / "store"), agreement()
+    publish_agreement(store, group)
+    record_standing_consents(store, group, ONE, ["ana", "ben"])
+    other = LayoutStore(store.root)
+    gates: list[Gate] = [gate for gate in get_args(Gate) if gate not in ("ingest", "publish", "earn")]
+    for gate in gates:
+        require_permission(other, gate, {ONE: ["ana"]})
+    append_member_event(store, "ben", "withdrawal_recorded", {"recordings": [ONE]})
+    began = time.monotonic()
+    for gate in gates:
+        with pytest.raises(ConsentError, match="ben has not agreed"):
+            require_permission(other, gate, {ONE: ["ana"]})
+    assert time.monotonic() - began < 1

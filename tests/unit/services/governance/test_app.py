@@ -22,7 +22,7 @@ from audiotune.store import FolderStore
 from services.governance.app import GovernanceService
 from services.governance.operations import OPERATIONS
 from services.governance.settings import GovernanceSettings, load_governance_settings
-from tests.fakes.governance_process import INGEST_KEY, STUDIO_KEY
+from tests.fakes.governance_process import ERASURE_KEY, INGEST_KEY, STUDIO_KEY
 from tests.fakes.seeded_store import agreement
 
 PASSWORD = "patch cables"
@@ -40,7 +40,7 @@ class Caller:
     """A program that calls the service with a key."""
 
     def __init__(self, store: FolderStore, key: str = STUDIO_KEY, **settings: Any) -> None:
-        keys: Any = {"studio_key": STUDIO_KEY, "ingest_key": INGEST_KEY}
+        keys: Any = {"studio_key": STUDIO_KEY, "ingest_key": INGEST_KEY, "erasure_key": ERASURE_KEY}
         service = GovernanceService(store, GovernanceSettings(**keys, **settings))
         self.http = TestClient(service.build_app(), headers={"Authorization": f"Bearer {key}"} if key else {})
 
@@ -73,8 +73,25 @@ def test_ingest_publishes_and_records_standing_consent_and_nothing_else(store: F
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
+def test_the_erasure_job_notes_erasures_and_nothing_else(store: FolderStore, operation: str) -> None:
+    status, told = Caller(store, ERASURE_KEY).call(operation)
+    expected = (422, "SettingsError") if operation == "record_erasure" else (403, "ForbiddenError")
+    assert (status, told["error"]) == expected
+
+
+def test_an_erasure_that_nobody_asked_for_is_not_noted(store: FolderStore) -> None:
+    publish_agreement(store, agreement())
+    asked = {"withdrawal": 1, "round": 1, "list": "0" * 64}
+    status, told = Caller(store, ERASURE_KEY).call("record_erasure", done=asked)
+    assert (status, told["what"]) == (422, "nobody asked for an erasure with event 1")
+    status, told = Caller(store, ERASURE_KEY).call("record_erasure", done={"withdrawal": "one"})
+    assert (status, told["error"]) == (422, "GovernanceError")
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_unknown_fields_are_refused_and_no_value_is_said_again(store: FolderStore, operation: str) -> None:
-    status, told = Caller(store).call(operation, password="my secret words", ticket=7, more=1)
+    key = ERASURE_KEY if operation == "record_erasure" else STUDIO_KEY
+    status, told = Caller(store, key).call(operation, password="my secret words", ticket=7, more=1)
     assert status == 422
     assert "more" in told["what"]
     assert "my secret words" not in json.dumps(told)
