@@ -395,6 +395,6 @@ def find_prefix(key: str) -> Prefix | None:
 
 
 if __name__ == "__main__":
-    from audiotune.store.layout_table import format_table
+    import importlib  # the table imports this module
 
-    print(format_table(), end="")
+    print(importlib.import_module("audiotune.store.layout_table").format_table(), end="")

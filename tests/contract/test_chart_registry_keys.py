@@ -28,11 +28,12 @@ def tokens(found: list[Object]) -> set[tuple[str, str, str, str]]:
     }
 
 
-def test_generation_only_reads_and_nobody_else_but_the_test_has_a_key() -> None:
+def test_generation_only_reads_and_only_the_test_and_the_job_of_withdrawals_write() -> None:
     assert tokens(objects()) == {
         ("audio-tune-registry", "registry", "AUDIOTUNE_REGISTRY_WRITE_KEY", WRITES),
         ("audio-tune-registry", "registry", "AUDIOTUNE_REGISTRY_READ_KEY", READS),
         ("audio-tune-generation", "generation", "MLFLOW_TRACKING_TOKEN", READS),
+        ("audio-tune-withdrawals", "withdrawals", "MLFLOW_TRACKING_TOKEN", WRITES),
         ("audio-tune-journey", "generation", "MLFLOW_TRACKING_TOKEN", READS),
         ("audio-tune-journey", "journey", "MLFLOW_TRACKING_TOKEN", WRITES),
     }
@@ -62,7 +63,7 @@ def test_an_mlflow_of_your_own_brings_its_own_token() -> None:
     assert not [name for name in wanted_secrets(EXTERNAL) if "registry-" in name]
     found = tokens(objects(EXTERNAL))
     assert {secret for *_, secret in found} == {"login"}
-    assert {pod for pod, *_ in found} == {"audio-tune-generation", "audio-tune-journey"}
+    assert {pod for pod, *_ in found} == {"audio-tune-generation", "audio-tune-journey", "audio-tune-withdrawals"}
 
 
 @pytest.mark.parametrize(

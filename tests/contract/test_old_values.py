@@ -23,8 +23,8 @@ def rendered() -> dict[str, dict[str, Any]]:
 
 
 def test_every_object_keeps_its_name(rendered: dict[str, dict[str, Any]]) -> None:
-    # since 0.3.0: the one writer of agreements, accounts and tokens, and the one who erases
-    new = {name for name in rendered if "-governance" in name or name.endswith("-erasure")}
+    # since 0.3.0: the one writer of agreements, accounts and tokens, the one who erases, and what follows a withdrawal
+    new = {name for name in rendered if "-governance" in name or "-withdrawals" in name or name.endswith("-erasure")}
     assert "apps/v1 Deployment audio-tune/audio-tune-oldband-governance" in new
     gone = {name for name in OLD["objects"] if "-studio-to-registry-" in name}  # the studio asks the generation service
     assert set(rendered) - new == set(OLD["objects"]) - gone
