@@ -15,6 +15,7 @@ from audiotune.domain.recording import Digest
 from audiotune.domain.release import Release
 from audiotune.errors import ConsentError, GovernanceError, PipelineError
 from audiotune.governance.consent import find_consents
+from audiotune.governance.excepted import split_excepted
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.policy import decide_policy
@@ -80,9 +81,12 @@ def list_left(traces: StoreTraces, state: GovernanceState, release: Release, now
     if dataset is None or state.agreement is None:
         return []
     people = contributors_by_recording(dataset)
-    refused = decide_policy("annotate_merge", state.agreement, find_consents(state, people), people, now=now).refused
-    sounds = {segment.blob for segment in traces.segments if segment.recording in refused}
-    return [row for row in dataset.rows if row.segment.recording not in refused and row.segment.blob not in sounds]
+    consents = find_consents(state, people)
+    refused = decide_policy("annotate_merge", state.agreement, consents, people, now=now).refused
+    gone = {segment.blob for segment in traces.segments if segment.recording in refused}
+    kept, _ = split_excepted(consents, (row.segment for row in dataset.rows if row.segment.recording not in refused))
+    left = {segment.id for segment in kept if segment.blob not in gone}
+    return [row for row in dataset.rows if row.segment.id in left]
 
 
 def find_stopped_releases(store: Store, number: int) -> list[Release]:
