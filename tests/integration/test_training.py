@@ -523,17 +523,44 @@ def test_a_training_stops_when_somebody_takes_their_consent_back(
         run_step(settings, own.store, heard, latents=own.folder / "latents.jsonl", dataset=own.dataset, **paths)
 
 
+def withdraw_after_checkpoint(made: Any) -> threading.Thread:
+    """Begins to wait for the first checkpoint; ana withdraws then."""
+
+    def wait() -> None:
+        until = time.monotonic() + 300
+        while not checkpoints_of(made) and time.monotonic() < until:
+            time.sleep(0.1)
+        withdraw(made, "ana")
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    return waiting
+
+
+def test_the_run_of_a_training_that_was_stopped_names_the_reason(own: Any, tmp_path: Path) -> None:
+    """The step as the laptop's runner starts it. The last words of its log are what the studio and Kubeflow show of the failed run."""
+    from audiotune.reporting.last_words import find_last_words
+
+    settings = {**FAST_SETTINGS, "base": own.base, "steps": 1_000_000, "checkpoint_every": 2, "keep_last": 1}
+    flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    paths = {"latents": own.folder / "latents.jsonl", "dataset": own.dataset, "checkpoint": tmp_path / "checkpoint.out"}
+    flags += [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    waiting = withdraw_after_checkpoint(own)
+    ended = subprocess.run(
+        [sys.executable, "-m", "components.finetune", "--store", own.store.url, *flags],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    waiting.join()
+    assert ended.returncode == 1, ended.stdout[-2000:]
+    words = find_last_words(ended.stdout)
+    assert "the training was stopped: 2 of 3 recordings may not pass: ana has not agreed to train" in words
+    assert "Run the pipeline again: its dataset leaves those recordings out" in words
+    assert not paths["checkpoint"].exists()
+
+
 def test_the_pods_of_a_training_stop_with_the_reason(own: Any) -> None:
     """Two real processes; the first one asks, and the last line of both names who took it back."""
-
-    def withdraw_after_checkpoint() -> None:
-        until = time.monotonic() + 300
-        while not checkpoints_of(own) and time.monotonic() < until:
-            time.sleep(0.1)
-        withdraw(own, "ana")
-
-    waiting = threading.Thread(target=withdraw_after_checkpoint)
-    waiting.start()
+    waiting = withdraw_after_checkpoint(own)
     ended = on_nodes(own, free_port(), steps=1_000_000, checkpoint_every=2, checkpoint_every_s=100_000, keep_last=1)
     waiting.join()
     assert ended[0].returncode == 1
