@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from audiotune import governance
 from audiotune.domain import annotation
 from services.studio.library import LibraryCache
 from tests.fakes.generation_http import FakeGeneration, serving
@@ -273,6 +274,19 @@ def test_a_sound_is_asked_for_heard_kept_and_asked_for_again(
     page.one("#at-make").click()
     page.until(lambda: len(page.all("#at-history .at-sound")) == 2)
     assert str(service[0].asked[-1]["seed"]) == seed_made
+    assert not page.all(".at-withdrawn")
+
+    said = governance.read_consents(group.store, [group.recordings[0].id])[group.recordings[0].id, "ana"]
+    governance.record_consent(group.store, said.model_copy(update={"uses": ()}))
+    try:
+        page = Page(chromium, studio, "ana")
+        page.open_page("Generate")
+        page.until(lambda: len(page.all("#at-history .at-withdrawn")) == 2)
+        marked = page.text("#at-history .at-withdrawn")
+        assert marked == "made with a release that was withdrawn: ana has not agreed to generate"
+        assert page.all("#at-history .at-sound a[download]"), "it stays theirs"
+    finally:
+        governance.record_consent(group.store, said)
     assert page.errors() == []
 
 

@@ -108,9 +108,11 @@ class LoadedReleases:
             bound = f"one of {', '.join(served)}"
             raise UnknownReleaseError(f"release {name[:80]!r} is not served", where="release", cure=bound)
         if found is None or not self._is_fresh(found):
-            withdrawn = self.withdrawn.get(name or "") or ("" if name else "; ".join(self.withdrawn.values()))
-            if withdrawn:
-                raise WithdrawnError(f"no release is served: {withdrawn}", cure="a release without them must be trained")
+            names = [name] if name else [*self.withdrawn]
+            if any(one in self.withdrawn for one in names):  # and why the one that should take its place does not, if so
+                told = (words.get(one, "") for one in names for words in (self.withdrawn, self.trouble))
+                why = "; ".join(filter(None, told))
+                raise WithdrawnError(f"no release is served: {why}", cure="a release without them must be trained")
             why = self.trouble.get(name or "") or self.reason or "nobody can be asked whether everybody agrees"
             raise NotReadyError(f"no release is served: {why}", cure="see /v1/health")
         return found

@@ -155,6 +155,20 @@ def test_a_service_that_starts_takes_the_clean_release_though_the_alias_points_a
         assert bench.client.get("/v1/health").json()["reason"] == ""
 
 
+def test_a_clean_release_that_cannot_be_loaded_is_named_with_its_fault(tmp_path: Path) -> None:
+    models = FakeModels(at="2")
+    models.older, models.broken = ["1"], {"1"}
+    with InProcessService(tmp_path, models, **RARELY) as bench:
+        withdraw(bench, "2")
+        until(lambda: bench.loaded_releases.trouble.get("patch-bay"))
+        problem = bench.post()
+        assert (problem.status_code, problem.json()["code"]) == (503, "withdrawn")
+        assert "version 2 may not be played any more" in problem.json()["detail"]
+        assert "the weights do not fit" in problem.json()["detail"]
+        models.broken.clear()
+        until(lambda: bench.post().status_code == 200)
+
+
 def test_consent_that_is_given_again_brings_the_release_back(tmp_path: Path) -> None:
     with InProcessService(tmp_path, **RARELY) as bench:
         withdraw(bench, "1")
