@@ -65,7 +65,7 @@ def test_within_the_grace_a_release_is_served_and_health_says_what_is_not_known(
 def test_what_is_no_yes_counts_towards_the_grace(tmp_path: Path, unclear: Exception) -> None:
     models = Asked()
     models.grace_s = 0.2
-    with InProcessService(tmp_path, models, grace_s=0.2) as bench:
+    with InProcessService(tmp_path, models, grace_s=0.2, poll_s=0.5) as bench:  # the next try to load it gives another reason
         models.unclear = unclear
         until(lambda: not is_ready(bench))
         health = bench.client.get("/v1/health")
