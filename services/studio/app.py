@@ -25,6 +25,7 @@ from services.studio.http.security_headers import SecurityHeaders
 from services.studio.http.upload_route import UploadRoute
 from services.studio.pages import PagePart, PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.pages.ledger_head import create_event_list
+from services.studio.pages.matters import create_matter_list
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
@@ -41,7 +42,7 @@ def build_studio(context: StudioContext) -> gr.Blocks:
     blocks: gr.Blocks
     with gr.Blocks(title="Audio Tune", delete_cache=_DELETE_FILES_S, analytics_enabled=False) as blocks:
         me = gr.BrowserState("", storage_key="audio-tune-member", secret="audio-tune")  # a choice, no secret
-        bar = header.build_header(context, create_event_list(context))
+        bar = header.build_header(context, create_event_list(context), create_matter_list(context))
         builders: dict[str, Callable[[], PageRefresh | list[PagePart]]] = {
             "Upload": lambda: upload.build_upload_page(context, me),
             "Annotate": lambda: annotate.build_annotate_page(context),

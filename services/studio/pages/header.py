@@ -86,6 +86,6 @@ def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str
 
 
 def build_header(context: StudioContext, *functions: Callable[..., Any]) -> gr.HTML:
-    """The widget. `functions`: what its script calls; `list_events` of pages/ledger_head.py among them."""
+    """The widget. `functions`: what its script calls; see pages/ledger_head.py and pages/matters.py."""
     element, scripts = '<header class="at-header"></header>', ("signing.js", "ledger_head.js", "header.js")
     return build_widget("at-header", element, build_header_value(context, ""), *scripts, functions=functions)

@@ -2,23 +2,41 @@
 const root = element.querySelector(".at-header");
 let ledgerFault = "";
 
-// Opens a page, and a part of it.
-const openPage = (...titles) => {
-  const tabs = titles.map((title, depth) => {
-    const find = () => [...document.querySelectorAll(`${depth ? "#at-parts" : "#at-pages"} > .tab-wrapper button[role=tab]`)].find((tab) => tab.innerText.trim() === title);
-    return find;
-  });
-  tabs.forEach((find, depth) => setTimeout(() => find()?.click(), depth * 400)); // the inner tabs come with their page
+let matters = [];
+
+// Opens a page, and then a part of it, which comes with its page.
+const openPage = (page, part = "") => {
+  const press = (of, title) => [...document.querySelectorAll(`${of} > .tab-wrapper button[role=tab]`)].find((tab) => tab.innerText.trim() === title)?.click();
+  press("#at-pages", page);
+  if (part) setTimeout(() => press("#at-parts", part), 400);
 };
 
-const showWaiting = (waiting) => {
-  if (!waiting.length) return null;
-  const rows = waiting.map(({ words, page, part }) =>
-    createNode("li", {}, createNode("button", { type: "button", class: "at-link", onclick: () => openPage(...[page, part].filter(Boolean)) }, words)));
-  const count = waiting.reduce((sum, one) => sum + one.count, 0);
-  return createNode("details", { class: "at-waiting", id: "at-waiting" },
-    createNode("summary", {}, createNode("span", { class: "at-count" }, String(count)), count === 1 ? " thing waits for you" : " things wait for you"),
-    createNode("ul", {}, rows));
+// News that this browser's member has put away, by their ids.
+const AWAY = "audio-tune-news-away";
+const listAway = () => {
+  try {
+    return JSON.parse(localStorage.getItem(AWAY)) || [];
+  } catch {
+    return [];
+  }
+};
+const putAway = (id) => {
+  localStorage.setItem(AWAY, JSON.stringify([...listAway(), id].slice(-300)));
+  show();
+};
+
+const showMatters = () => {
+  const away = listAway();
+  const shown = matters.filter(({ id, news }) => !news || !away.includes(id));
+  if (!shown.length) return null;
+  const count = shown.reduce((sum, one) => sum + (one.news ? 0 : one.count), 0);
+  const fresh = shown.filter(({ news }) => news).length;
+  const words = [count && `${count === 1 ? "thing waits" : "things wait"} for you`, fresh && `${count ? `${fresh} ` : ""}new`].filter(Boolean).join(", ");
+  return createNode("details", { class: "at-matters", id: "at-matters", open: root.querySelector("#at-matters")?.open },
+    createNode("summary", {}, createNode("span", { class: "at-count" }, String(count || fresh)), ` ${words}`),
+    createNode("ul", {}, shown.map(({ id, words: told, news, place }) => createNode("li", { "data-matter": id },
+      createNode("button", { type: "button", class: "at-link", onclick: () => openPage(...place) }, told),
+      news && createNode("button", { type: "button", class: "at-quiet at-away", "aria-label": `Put away: ${told}`, onclick: () => putAway(id) }, "Seen")))));
 };
 
 const showFault = () =>
@@ -26,7 +44,7 @@ const showFault = () =>
     createNode("button", { type: "button", class: "at-quiet", id: "at-ledger-accept", onclick: () => { forgetSeen(); checkAgain(); } }, "I know why: go on from what is there now"));
 
 const show = () => {
-  const { group, members = [], member = "", signed_in = false, account = "", notice = "", waiting = [] } = props.value || {};
+  const { group, members = [], member = "", signed_in = false, account = "", notice = "" } = props.value || {};
   const choice = createNode(
     "select",
     {
@@ -47,7 +65,7 @@ const show = () => {
       : createNode("label", { class: `at-member-choice${member ? "" : " at-member-missing"}` }, createNode("span", {}, "I am"), choice),
     notice && createNode("p", { class: "at-notice", role: "status" }, notice),
     showFault(),
-    showWaiting(waiting),
+    showMatters(),
   );
 };
 
@@ -57,6 +75,14 @@ const checkAgain = async () => {
   const found = await checkLedger((given) => server.list_events({ ...given, member }));
   if (found !== ledgerFault) { ledgerFault = found; show(); }
 };
+const readMatters = async () => {
+  const { member = "" } = props.value || {};
+  const { matters: found } = member ? await callServer(server.list_matters, { member }) : { matters: [] };
+  if (!found || JSON.stringify(found) === JSON.stringify(matters)) return; // none: the studio is away
+  matters = found;
+  show();
+};
 show();
 checkAgain();
-watch("value", () => { show(); checkAgain(); });
+watch("value", () => { show(); checkAgain(); readMatters(); });
+pollWhileVisible(root, () => 10000, readMatters);

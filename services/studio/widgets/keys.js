@@ -39,15 +39,16 @@ const makeKey = async () => {
   return showMessage(told.error, "at-bad");
 };
 
-const describeKey = ({ id, label, state: now }) => [createNode("b", {}, label || "without a name"), ` · ${id} · ${now}${state.held.includes(id) ? " · in this browser" : ""}`];
+const nameKey = ({ id, label }) => [createNode("b", {}, label || "without a name"), ` · ${id}`];
+const describeKey = (key) => [...nameKey(key), ` · ${key.state}${state.held.includes(key.id) ? " · in this browser" : ""}`];
 const showKey = (key) => createNode("li", { class: "at-key", "data-key": key.id }, createNode("p", {}, describeKey(key)),
   key.counts && !key.lost && (state.losing === key.id
-    ? createNode("div", { class: "at-actions at-left-actions" }, createNode("span", {}, "Is it lost, or did somebody else get it? It ends when another member confirms it, and no key can be found again."),
+    ? createNode("div", { class: "at-key-form" }, createNode("span", {}, "Is it lost, or did somebody else get it? It ends when another member confirms it, and no key can be found again."),
         button("Yes, it is lost", () => act("report_loss", { id: key.id }, "Said. Ask another member to confirm it on this page; until then the key still counts."), "at-key-lost-confirm", "at-quiet at-danger"),
         button("No", () => { state.losing = ""; show(); }))
     : button("I lost it", () => { state.losing = key.id; show(); }, "at-key-lost")));
 const showOther = (key) => createNode("li", { class: "at-key", "data-key": key.id },
-  createNode("p", {}, `${key.who} says: my key `, describeKey(key), " is lost. Confirm it only if you heard it from them, not in a message alone."),
+  createNode("p", {}, `${key.who} says that this key is lost: `, nameKey(key), ". Confirm it only if you heard it from them, not in a message alone."),
   button(`${key.who} told me so: end this key`, () => act("confirm_loss", { id: key.id }, "The key has ended. What it signed before stays signed."), "at-key-confirm"));
 
 const showMaking = () => {
