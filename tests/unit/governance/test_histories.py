@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -23,6 +23,9 @@ from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.withdrawal_events import WithdrawalRecorded
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.policy import REQUIRED_USES, Gate, require_permission
+from audiotune.governance.waiting import hold_recording
+from audiotune.governance.waiting_record import is_unanswered
+from audiotune.governance.waiting_upkeep import end_due_waiting
 from tests.fakes.described_store import PEOPLE, agreement, digest
 from tests.fakes.memory_store import MemoryStore
 
@@ -38,6 +41,9 @@ _earlier = st.lists(st.tuples(_take, _who, _uses), max_size=4)  # said with 0.2,
 _events = st.one_of(
     st.tuples(st.just("say"), _take, _who, _uses, st.integers(-5000, 5000)),
     st.tuples(st.just("bring"), _take, _people, st.lists(_take, unique=True).map(tuple)),
+    st.tuples(st.just("hold"), _take, _people),
+    st.tuples(st.just("answer"), _take, _who, _uses),
+    st.tuples(st.just("tend")),
     st.tuples(st.just("decide"), _take, _people),
     st.tuples(st.just("stray"), _take, _who),
     st.tuples(st.just("leave"), _who),
@@ -54,7 +60,7 @@ class Group:
     """A group's store, and beside it what each member last said and who was ever named, kept the simplest way."""
 
     def __init__(self, earlier: list[tuple[str, str, tuple[Use, ...]]] = []) -> None:  # noqa: B006
-        self.store, self.hours = MemoryStore(), 0
+        self.store, self.hours, self.numbers = MemoryStore(), 0, count()
         self.said: dict[tuple[str, str], tuple[Use, ...]] = {}
         self.named: dict[str, set[str]] = {take: set() for take in TAKES}
         self.dropped: dict[str, set[str]] = {take: set() for take in TAKES}
@@ -103,6 +109,43 @@ class Group:
         for who in people:
             self.take_standing(take, who)
 
+    def do_hold(self, take: str, people: tuple[str, ...]) -> None:
+        """It comes in to be asked about: who agreed to nothing beforehand has agreed to nothing."""
+        group = read_current_agreement(self.store)
+        assert group is not None
+        key = f"waiting/{take}/{next(self.numbers)}/sound.wav"
+        self.store.put(key, b"bytes")
+        hold_recording(self.store, group, take, people, key)
+        self.named[take] |= set(people)
+        for who in people:
+            if "store" in self.standing[who]:
+                self.take_standing(take, who)
+            else:
+                self.said.setdefault((take, who), ())
+
+    def do_answer(self, take: str, who: str, uses: tuple[Use, ...]) -> None:
+        waits = open_ledger(self.store).read_state().waiting.get(take)
+        try:
+            append_member_event(self.store, who, "recording_answered", {"recording": take, "uses": list(uses)})
+        except GovernanceError:
+            return
+        assert who not in self.left
+        assert waits is None or waits.outcome in ("", "taken_in")
+        self.remember(take, who, uses)
+
+    def do_tend(self) -> None:
+        """What was refused is deleted, and what waits is not."""
+        end_due_waiting(self.store)
+        for take, waits in open_ledger(self.store).read_state().waiting.items():
+            assert self.store.exists(waits.sound) == (not waits.outcome)
+            agreed = all("store" in self.said[take, who] for who in self.named[take] - self.dropped[take])
+            assert waits.erased or not waits.outcome
+            assert waits.outcome != "refused" or not agreed
+
+    def is_asked(self, take: str, who: str) -> bool:
+        record = read_consents(self.store, [take]).get((take, who))
+        return record is not None and record.heard and is_unanswered(record)
+
     def take_standing(self, take: str, who: str) -> None:
         if (take, who) not in self.said:
             self.said[take, who] = self.standing[who]
@@ -113,8 +156,9 @@ class Group:
         if not uses and not end:
             return
         body = ConsentGiven(recordings=takes, uses=uses, until=until, no_end=end == "endless")
-        if self.act("consent_given", who, takes, body, left=who in self.left):
-            for take in self.list_words(who, takes):
+        asked = [] if "store" in uses else [take for take in TAKES if self.is_asked(take, who)]
+        if self.act("consent_given", who, takes, body, asked, left=who in self.left):
+            for take in self.list_words(who, takes, asked):
                 self.change_word(take, who, {*self.find_word(take, who), *uses})
                 self.ending -= {(take, who)} if end == "endless" else set()
                 self.ending |= {(take, who)} if end == "ends" else set()
@@ -123,14 +167,15 @@ class Group:
         if not uses and not ends:
             return
         body = ConsentNarrowed(recordings=takes, uses=uses, until=datetime.now(UTC) + SOON if ends else None)
-        if self.act("consent_narrowed", who, takes, body):
-            for take in self.list_words(who, takes):
+        asked = [take for take in TAKES if self.is_asked(take, who)]
+        if self.act("consent_narrowed", who, takes, body, asked):
+            for take in self.list_words(who, takes, asked):
                 self.change_word(take, who, set(self.find_word(take, who)) - set(uses))
                 self.ending |= {(take, who)} if ends else set()
 
-    def act(self, kind: str, who: str, takes: tuple[str, ...], body: FrozenModel, left: bool = False) -> bool:
-        """Whether the ledger takes it in: exactly where the member is heard in all of these takes."""
-        strange = any(take not in self.list_heard(who) for take in takes)
+    def act(self, kind: str, who: str, takes: tuple[str, ...], body: FrozenModel, asked: list[str], left: bool = False) -> bool:
+        """Whether the ledger takes it in: exactly where the member is heard in all of these takes, and need not answer first."""
+        strange = any(take not in self.list_heard(who) or take in asked for take in takes)
         try:
             append_member_event(self.store, who, kind, dump_body(body))
         except GovernanceError:
@@ -140,9 +185,9 @@ class Group:
         assert not left
         return True
 
-    def list_words(self, who: str, takes: tuple[str, ...]) -> list[str]:
-        """The takes that a word is about; "" stands for their standing word."""
-        return list(takes) or [*self.list_heard(who), ""]
+    def list_words(self, who: str, takes: tuple[str, ...], asked: list[str]) -> list[str]:
+        """The takes that a word is about, without those it does not answer; "" stands for their standing word."""
+        return list(takes) or [*(take for take in self.list_heard(who) if take not in asked), ""]
 
     def list_heard(self, who: str) -> list[str]:
         """Where there is a record of theirs, also of a take that only sounds the same."""
