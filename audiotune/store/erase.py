@@ -4,7 +4,8 @@
     python -m audiotune.store.erase --confirm KEY...   erases them
 
 Reads AUDIOTUNE_STORE and the usual AWS variables; without arguments, the keys that AUDIOTUNE_ERASE names, parted by white space, which
-are erased. Only the store's user `erasure` may do it, under the prefixes that docs/store.md marks with `e`.
+are erased. Only the store's user `erasure` may do it, under the prefixes that docs/store.md marks with `e`; under `waiting/` also the
+governance service, which does it by itself.
 """
 
 from __future__ import annotations

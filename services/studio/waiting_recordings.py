@@ -126,13 +126,14 @@ class WaitingRecordings:
         else:
             row = self._library.current().recordings.get(one.recording)
             facts = WaitingFacts(name=row.name, session=row.session, instrument=row.instrument) if row else WaitingFacts(name="")
-        about = [facts.session, facts.instrument, f"waits also for {join_names(one.others, names)}" if one.others else ""]
+        about = " · ".join(filter(None, (facts.session, facts.instrument)))
+        others = f"It waits also for {join_names(one.others, names)}." if one.others else ""
         days = (one.until - now).total_seconds() / 86_400 if one.until else None
         return {
             "id": one.recording,
             "title": facts.name.rpartition("/")[2] or one.recording[:12],
             "why": _WHY[one.why].format(by=join_names(one.uploaded_by, names) or "Somebody"),
-            "about": " · ".join(filter(None, about)),
+            "about": " ".join(filter(None, (f"{about}." if about else "", others))),
             "until": f"{one.until:%d %b %Y}" if one.until else "",
             "days": max(0, round(days)) if days is not None else None,
             "deletes": one.why == "brought_in",

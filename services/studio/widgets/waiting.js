@@ -17,7 +17,7 @@ const makeChoice = (one, { use, text }) => {
       createNode("input", { type: "radio", id: `${name}-${word}`, name, value: word, checked: findAnswers(one.id)[use] === word, onchange: () => { findAnswers(one.id)[use] = word; showHint(one); } }),
       word === "yes" ? "Yes" : "No");
   return createNode("fieldset", { class: "at-use-choice", "data-use": use },
-    createNode("legend", {}, createNode("b", {}, short), ` ${rest.join(": ")}`), option("yes"), option("no"));
+    createNode("legend", {}, createNode("b", {}, `${short}:`), ` ${rest.join(": ")}`), option("yes"), option("no"));
 };
 
 const describeAnswer = (one) => {

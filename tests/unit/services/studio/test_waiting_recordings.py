@@ -95,7 +95,7 @@ def test_an_upload_waits_for_who_asks_and_starts_nothing(studio: StudioContext, 
     assert shown["words"].startswith("Waits for Dov and Eli, until 20")
     (one,) = studio.waiting_recordings.list_for("dov")
     assert (one["title"], one["why"]) == ("take 220.wav", "Ana brought it in and named you.")
-    assert one["about"] == "attic · waits also for Eli"
+    assert one["about"] == "attic. It waits also for Eli."
     assert one["days"] == 14
     assert studio.waiting_recordings.list_for("ana") == studio.waiting_recordings.list_for("") == []
 
