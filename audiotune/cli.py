@@ -19,6 +19,7 @@ from audiotune.governance.ledger.commands import add_ledger_commands
 from audiotune.outside.proxies import configure_proxies
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.withdrawal.commands import add_withdrawal_commands
+from audiotune.withdrawal.consent_steps import CommandSteps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +40,8 @@ def _build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="generate | agreement | consent | ledger | key")
     add_agreement_commands(verbs.add_parser("agreement", help="what the group agreed on: read, change, sign and keep it"))
     add_consent_commands(
-        verbs.add_parser("consent", help="what may be done with a member's recordings: give it and take it back")
+        verbs.add_parser("consent", help="what may be done with a member's recordings: give it and take it back"),
+        CommandSteps(),
     )
     add_ledger_commands(
         verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 from audiotune.access.spoken_events import SHORTEST, add_speaker_arguments, find_recordings, record_spoken_event
 from audiotune.access.waiting_commands import add_waiting_commands
 from audiotune.domain.recording import Digest
 from audiotune.errors import AgreementError, ConsentError
-from audiotune.governance.agreement import ALL_USES
+from audiotune.governance.agreement import ALL_USES, Use
 from audiotune.governance.consent_record import Consent, StandingConsent, find_standing
-from audiotune.governance.dependents import Dependents, list_dependents
 from audiotune.governance.last_day import format_last_day, parse_last_day
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.use_texts import build_use_text, compute_text_digest
 from audiotune.governance.waiting_upkeep import end_due_waiting
 from audiotune.governance.withdrawal_record import Erasure
-from audiotune.store import open_store
+from audiotune.store import Store, open_store
 
 
-def add_consent_commands(group: argparse.ArgumentParser) -> None:
+class WithdrawalSteps(Protocol):
+    """What stands beside the act of taking back; the package `withdrawal`, which knows this one, has it."""
+
+    def foresee(self, store: Store, member: str, recordings: Sequence[Digest], uses: Sequence[Use]) -> Iterable[str]:
+        """What follows, in sentences. Raises GovernanceError where the act would."""
+        ...
+
+    def follow(self, store: Store) -> Iterable[str]:
+        """Does what must follow, where this program may; in sentences."""
+        ...
+
+
+def add_consent_commands(group: argparse.ArgumentParser, steps: WithdrawalSteps) -> None:
     """Adds the verbs. Each handler takes the parsed arguments and returns the exit code."""
     group.add_argument("--store", help="folder or s3://bucket/prefix (default: AUDIOTUNE_STORE)")
     verbs = group.add_subparsers(required=True, metavar="show | give | narrow | withdraw | waiting | answer | except | expire")
@@ -38,8 +49,8 @@ def add_consent_commands(group: argparse.ArgumentParser) -> None:
     withdraw = verbs.add_parser("withdraw", help="take back everything, or these uses, and say what is to be erased")
     withdraw.add_argument("--why", default="")
     withdraw.add_argument("--erase", choices=get_args(Erasure), default="none", help="what is deleted (default none)")
-    withdraw.add_argument("--dry-run", action="store_true", help="only say what hangs on them")
-    withdraw.set_defaults(run=_withdraw)
+    withdraw.add_argument("--dry-run", action="store_true", help="only say what follows")
+    withdraw.set_defaults(run=lambda args: _withdraw(args, steps))
     for verb in (show, give, narrow, withdraw):
         verb.add_argument(
             "recordings", nargs="*", metavar="RECORDING", help=f"its SHA-256, or its first {SHORTEST} digits or more"
@@ -78,15 +89,16 @@ def _narrow(args: argparse.Namespace) -> int:
     return _say(args, "consent_narrowed", {"uses": uses, **_name_end(args)})
 
 
-def _withdraw(args: argparse.Namespace) -> int:
+def _withdraw(args: argparse.Namespace, steps: WithdrawalSteps) -> int:
     store = open_store(args.store)
-    state = open_ledger(store).read_state()
-    chosen = find_recordings(state, args.recordings) or _list_own(state, args.by or args.sign_in or "")
-    print("\n".join(describe_consequences(list_dependents(store, chosen), len(chosen))))
+    uses = list(ALL_USES) if "store" in args.uses else list(args.uses)
+    chosen = find_recordings(open_ledger(store).read_state(), args.recordings)
+    print("\n".join(steps.foresee(store, args.by or args.sign_in or "", chosen, uses)))
     if args.dry_run:
         return 0
-    uses = list(ALL_USES) if "store" in args.uses else list(args.uses)
-    return _say(args, "withdrawal_recorded", {"uses": uses, "why": args.why, "erase": args.erase})
+    code = _say(args, "withdrawal_recorded", {"uses": uses, "why": args.why, "erase": args.erase})
+    print("\n".join(steps.follow(store)))
+    return code
 
 
 def _expire(args: argparse.Namespace) -> int:
@@ -114,18 +126,6 @@ def describe_consents(
             if member in ("", who):
                 agreed = _describe_word(record, moment) if record.heard else "not heard in it"
                 yield f"{recording[:12]}\t{who}\t{agreed}\t{record.basis}"
-
-
-def describe_consequences(hangs: Dependents, recordings: int) -> Iterator[str]:
-    """What hangs on recordings, a line a kind."""
-    yield f"{recordings} recordings, {len(hangs.segments)} segments"
-    if hangs.datasets:
-        yield f"in datasets {', '.join(str(dataset.number) for dataset in hangs.datasets)}"
-    for kind, releases in (("releases", hangs.releases), ("adapters", hangs.adapters)):
-        if releases:
-            yield f"in {kind} {', '.join(f'{one.name} {one.version}'.strip() for one in releases)}"
-    if hangs.sounds:
-        yield f"{len(hangs.sounds)} sounds were made with them"
 
 
 def _describe_word(word: Consent | StandingConsent, now: datetime) -> str:

@@ -44,6 +44,15 @@ def tracking_uri() -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+def has_registry() -> bool:
+    """Whether something can be registered there: a file beside a folder store is only made with the first run.
+
+    Raises RegistryError: no MLflow is named.
+    """
+    uri = tracking_uri()
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
 def get_mlflow_client() -> Any:
     """An MlflowClient for `tracking_uri()`."""
     return _open_client(tracking_uri())

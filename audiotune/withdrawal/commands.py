@@ -16,6 +16,7 @@ from audiotune.runs.local_runner import LocalRunner
 from audiotune.runs.port import PipelineRunner, RunStep, follow_run
 from audiotune.store import Store, open_store
 from audiotune.withdrawal.finish import finish_withdrawals
+from audiotune.withdrawal.registry_access import open_registry
 from audiotune.withdrawal.retraining import find_stopped_releases, list_unknown_steps, require_withdrawal, start_retraining
 from audiotune.withdrawal.words import describe_withdrawal, list_kinds
 
@@ -63,10 +64,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _finish(args: argparse.Namespace) -> int:
-    from audiotune.registry import releases
-
     store = open_store(args.store)
-    done = finish_withdrawals(store, releases, open_governance_writer(store))
+    done = finish_withdrawals(store, open_registry(store), open_governance_writer(store))
     lines = [str(change) for change in done.changes]
     for one in done.erased:
         counts = ", ".join(list_kinds(one.counts)) or "nothing was left"

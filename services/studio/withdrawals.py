@@ -7,25 +7,18 @@ from collections.abc import Mapping
 
 from audiotune.domain.recording import Digest
 from audiotune.domain.release import Release
-from audiotune.errors import AudioTuneError, GenerationError
+from audiotune.errors import GenerationError
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.service_client import find_service
 from audiotune.governance.withdrawal_record import Withdrawal
-from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.reporting.html import Markup, join_markup, tag
 from audiotune.store.port import Store
-from audiotune.withdrawal.finish import finish_withdrawals
 from audiotune.withdrawal.preview import WithdrawalPreview
 from audiotune.withdrawal.retraining import build_retraining, find_stopped_releases, require_retraining_form
-from audiotune.withdrawal.words import describe_preview, describe_withdrawal, list_kinds
+from audiotune.withdrawal.words import describe_preview, describe_withdrawal
 from services.studio.context import StudioContext
 
 LOG = logging.getLogger("audiotune.studio")
-_BY_A_JOB = (
-    "The registry and the erasure follow by `audiotune withdrawal finish`: on Kubernetes a job runs it every hour; elsewhere whoever runs "
-    "the store does."
-)
 
 
 class ServedAliases:
@@ -53,23 +46,6 @@ def list_own_recordings(context: StudioContext, member: str) -> list[tuple[str, 
 def list_withdrawals(store: Store) -> list[Withdrawal]:
     """The newest first."""
     return sorted(open_ledger(store).read_state().withdrawals.values(), key=lambda one: -one.number)
-
-
-def finish_here(context: StudioContext) -> str:
-    """Does what must follow, where this program may; in words what was done, or who does it."""
-    if find_service():
-        return _BY_A_JOB
-    try:
-        from audiotune.registry import releases
-    except ImportError:
-        return "Run `audiotune withdrawal finish` where the whole project is installed: the registry and the erasure follow it."
-    try:
-        done = finish_withdrawals(context.store, releases, StoreGovernanceWriter(context.store))
-    except AudioTuneError as e:
-        LOG.warning("a withdrawal was not finished: %s", e)
-        return f"The gates are closed; the registry or the erasure could not follow yet ({e.what}). `audiotune withdrawal finish` does it."
-    erased = [f"Erased: {', '.join(list_kinds(one.counts)) or 'nothing was left'}." for one in done.erased]
-    return " ".join([*(f"{change}." for change in done.changes), *erased]) or "Nothing else had to follow."
 
 
 def start_retraining(context: StudioContext, member: str, number: int) -> Release:

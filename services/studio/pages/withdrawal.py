@@ -13,6 +13,7 @@ from audiotune.governance.agreement_record import ALL_USES
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.use_texts import USE_WORDS
 from audiotune.reporting.html import join_markup, tag
+from audiotune.withdrawal.consent_steps import follow_withdrawals
 from audiotune.withdrawal.preview import preview_withdrawal
 from services.studio import withdrawals
 from services.studio.context import StudioContext
@@ -73,7 +74,7 @@ def build_withdrawal_section(context: StudioContext, me: gr.BrowserState) -> Pag
             number = act.record(*draft(*given))
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), *_keep(4)
-        done = withdrawals.finish_here(context)
+        done = follow_withdrawals(context.store)
         said = f"Withdrawal {number} is in the ledger: every gate knows it, and what played stops within seconds."
         member = find_present_member(context, act.chosen, act.request)
         return render_message(f"{said} {done}", "good"), *_load(context, member), gr.Column(visible=False)

@@ -25,7 +25,9 @@ ONE, TWO = digest("one"), digest("two")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LayoutStore:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LayoutStore:
+    monkeypatch.setenv("AUDIOTUNE_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made, group = LayoutStore(tmp_path / "store"), agreement(Member(id="dee", name="Dee", consents_to=("store",)))
     publish_agreement(made, group)
     for take in (ONE, TWO):
@@ -71,10 +73,14 @@ def test_all_of_mine(store: LayoutStore, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_withdrawal_says_what_hangs_on_it_first(store: LayoutStore, capsys: pytest.CaptureFixture[str]) -> None:
     before = open_ledger(store).read_state().number
     assert run(store, "withdraw", "--all", "--as", "ana", "--dry-run") == 0
-    assert capsys.readouterr().out == "2 recordings, 0 segments\n"
+    said = capsys.readouterr().out
+    assert "All your recordings, also later ones; now 2 recordings. What you take back: every use." in said
+    assert "They are in 0 segments, and in 0 datasets." in said
     assert open_ledger(LayoutStore(store.root)).read_state().number == before
     assert run(store, "withdraw", ONE, "--as", "ana", "--why", "it is out of tune") == 0
-    assert "1 recordings, 0 segments" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("1 recording. What you take back: every use.")
+    assert said.endswith("every gate asks from now on\nNothing else had to follow.\n")
     (withdrawal,) = open_ledger(LayoutStore(store.root)).read_state().withdrawals.values()
     assert (withdrawal.member, withdrawal.recordings, withdrawal.why) == ("ana", (ONE,), "it is out of tune")
 

@@ -14,6 +14,7 @@ from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.service_client import KEY, URL
 from audiotune.runs.run_form import FormField, RunForm
+from audiotune.withdrawal.consent_steps import follow_withdrawals
 from services.studio import withdrawals
 from services.studio.context import StudioContext, create_context
 from services.studio.library import LibraryCache
@@ -59,23 +60,19 @@ def test_aliases_are_unknown_while_the_service_is_away(group: WithdrawalGroup, t
     assert aliases.list_aliases("jam") == {}
 
 
-def test_on_a_cluster_a_job_finishes_it(group: WithdrawalGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = open_context(group, tmp_path, ScriptedRunner())
+def test_on_a_cluster_a_job_finishes_it(group: WithdrawalGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     number = withdraw(group, erase="recordings")
     monkeypatch.setenv(URL, "http://127.0.0.1:9")
     monkeypatch.setenv(KEY, "k" * 20)
-    assert "a job runs it every hour" in withdrawals.finish_here(context)
+    assert "a job runs it every hour" in follow_withdrawals(group.store)
     assert number not in open_ledger(group.store).read_state().erasures
 
 
-def test_a_registry_that_is_away_is_said_and_nothing_is_lost(
-    group: WithdrawalGroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = open_context(group, tmp_path, ScriptedRunner())
+def test_a_registry_that_is_away_is_said_and_nothing_is_lost(group: WithdrawalGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     withdraw(group, erase="recordings")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    words = withdrawals.finish_here(context)
+    words = follow_withdrawals(group.store)
     assert words.startswith("The gates are closed; the registry or the erasure could not follow yet")
     assert words.endswith("`audiotune withdrawal finish` does it.")
 
