@@ -12,13 +12,14 @@ from audiotune.errors import AgreementError, SourceError
 from audiotune.governance import Agreement, load_agreement
 from audiotune.governance.agreement_changes import describe_changes, list_deciding_kinds
 from audiotune.governance.agreement_toml import format_agreement
-from audiotune.governance.agreement_words import KIND_WORDS, USE_WORDS, describe_licence, describe_rule
+from audiotune.governance.agreement_words import KIND_WORDS, describe_licence, describe_rule
 from audiotune.governance.decisions import draft_agreement_proposal, read_proposals
 from audiotune.governance.ledger.agreement_events import complete_agreement
 from audiotune.governance.ledger.event_draft import dump_body
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.member_acts import append_member_event
+from audiotune.governance.use_texts import USE_WORDS
 from audiotune.store import open_store
 from audiotune.store.atomic_files import write_atomic_file
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 from audiotune.governance.agreement_record import Agreement, DecisionRule, Member, ProposalKind
-from audiotune.governance.agreement_words import KIND_WORDS, USE_WORDS, describe_licence, describe_rule
+from audiotune.governance.agreement_words import KIND_WORDS, describe_licence, describe_rule
+from audiotune.governance.use_texts import USE_WORDS
 
 T = TypeVar("T", bound=str)
 # Shown in sentences of their own; every other field is shown by its name.

@@ -1,17 +1,9 @@
-"""An agreement's uses, kinds of decision, rules and licences in the words that members read."""
+"""An agreement's kinds of decision, rules and licences in the words that members read; `use_texts` has those of uses."""
 
 from __future__ import annotations
 
-from audiotune.governance.agreement_record import DecisionRule, ProposalKind, Use
+from audiotune.governance.agreement_record import DecisionRule, ProposalKind
 
-USE_WORDS: dict[Use, str] = {
-    "store": "keep recordings",
-    "train": "train on them",
-    "release": "make releases",
-    "generate": "make new sounds",
-    "publish": "give releases to others",
-    "earn": "earn money with it",
-}
 KIND_WORDS: dict[ProposalKind, str] = {
     "agreement": "change the agreement",
     "champion": "let a release play",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from audiotune.domain.recording import Digest
 from audiotune.errors import AgreementError, DecisionError
 from audiotune.governance.agreement_changes import describe_changes, find_rule, list_deciding_kinds
 from audiotune.governance.agreement_record import Agreement, ProposalKind
@@ -60,15 +61,22 @@ def draft_proposal(
         raise DecisionError(f"this is no proposal: {fault['msg']}", where=where, cure="mend it and propose it again") from e
 
 
-def draft_agreement_proposal(state: GovernanceState, agreement: Agreement, title: str = "", text: str = "") -> ProposalOpened:
-    """The proposal of a new text. Raises AgreementError: nothing is in force, or nothing differs.
+def draft_agreement_proposal(
+    state: GovernanceState, agreement: Agreement, title: str = "", text: str = "", instead_of: Digest = ""
+) -> ProposalOpened:
+    """The proposal of a new text.
+
+    Args:
+        instead_of: digest of the version in force that its writer saw; empty for a file.
+
+    Raises AgreementError: nothing is in force, or nothing differs.
 
     Raises DecisionError: it changes what is decided by several rules.
     """
     old = state.agreement
     if old is None:
         raise AgreementError("there is no agreement yet", cure="make it first")
-    new = complete_agreement(state, agreement)
+    new = complete_agreement(state, agreement, instead_of)
     new = new.model_copy(update={"version": max(new.version, old.version + 1)})
     changes = describe_changes(old, new)
     if not changes:

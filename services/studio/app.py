@@ -53,12 +53,12 @@ def build_studio(context: StudioContext) -> gr.Blocks:
         if context.requires_sign_in:
             builders["Account"] = lambda: account.build_account_page(context)
         pages: list[tuple[gr.Tab, Sequence[PagePart]]] = []
-        with gr.Tabs(elem_id="at-pages", selected=FIRST_PAGE):
+        with gr.Tabs(elem_id="at-pages", selected=FIRST_PAGE) as tabs:
             for title, build_page in builders.items():
                 with gr.Tab(title, id=title.lower()) as tab:
                     built = build_page()
                     pages.append((tab, built if isinstance(built, list) else [(tab, built)]))
-        _connect_events(blocks, context, me, bar, pages)
+        _connect_events(blocks, context, me, bar, tabs, pages)
     blocks.queue(max_size=MOST_EVENTS_OF_ALL)
     return blocks
 
@@ -137,7 +137,9 @@ def _create_sign_in(context: StudioContext) -> SignIn | None:
     return ProviderSignIn(context, OidcProvider(context.settings))
 
 
-def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserState, bar: gr.HTML, pages: _Pages) -> None:
+def _connect_events(
+    blocks: gr.Blocks, context: StudioContext, me: gr.BrowserState, bar: gr.HTML, tabs: gr.Tabs, pages: _Pages
+) -> None:
     """Loading refreshes the first page and the forms; choosing a member refreshes all; opening a tab refreshes its page or part."""
     every = [refresh for _, parts in pages for _, refresh in parts]
     first = [refresh for tab, parts in pages for _, refresh in parts if tab.id == FIRST_PAGE or not refresh.when_opened]
@@ -160,7 +162,14 @@ def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserSta
 
     def on_load(chosen: str, request: gr.Request) -> tuple[Any, ...]:
         member = header.find_present_member(context, chosen or "", request)
-        return (read_header(member, request), *read_values(first, chosen or "", request))
+        return (read_header(member, request), open_first_page(), *read_values(first, chosen or "", request))
+
+    def open_first_page() -> Any:
+        """A group without an agreement begins by making it."""
+        with contextlib.suppress(GovernanceError):
+            if context.find_agreement() is None:
+                return gr.Tabs(selected="agreement")
+        return gr.skip()
 
     def on_choose(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         member = header.find_present_member(context, str(event.member or ""), request)
@@ -180,7 +189,7 @@ def _connect_events(blocks: gr.Blocks, context: StudioContext, me: gr.BrowserSta
     def list_outputs(refreshes: Sequence[PageRefresh]) -> list[Any]:
         return [output for refresh in refreshes for output in refresh.outputs]
 
-    blocks.load(on_load, [me], [bar, *list_outputs(first)], show_progress="hidden")
+    blocks.load(on_load, [me], [bar, tabs, *list_outputs(first)], show_progress="hidden")
     bar.choose(on_choose, None, [me, bar, *cleared, *list_outputs(every)], show_progress="hidden")
     for tab, parts in pages:
         refresh_when_selected(tab, [refresh for _, refresh in parts])

@@ -81,11 +81,15 @@ class StudioContext:
             return None
         return agreement.find_member((signed_in or "") if self.requires_sign_in else chosen) if agreement else None
 
+    def find_agreement(self) -> Agreement | None:
+        """The agreement in force, or None. Raises GovernanceError: it cannot be read."""
+        return read_current_agreement(self.store)
+
     def require_agreement(self) -> Agreement:
         """The agreement in force. Raises AgreementError when the store has none."""
-        agreement = read_current_agreement(self.store)
+        agreement = self.find_agreement()
         if agreement is None:
-            cure = "fill in agreement.toml together and publish it with the first ingest"
+            cure = "make it together on the Agreement page"
             raise AgreementError("the store holds no agreement yet", cure=cure)
         return agreement
 

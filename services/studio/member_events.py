@@ -76,6 +76,10 @@ class MemberAct:
     request: gr.Request
     signed: Any = None
 
+    def find_member(self) -> str:
+        """Who acts: signed in, or chosen."""
+        return find_present_member(self.context, self.chosen, self.request)
+
     def record(self, kind: str, body: Mapping[str, Any]) -> int:
         """As `record_member_event`."""
         return record_member_event(self.context, self.chosen, self.request, kind, body, parse_signature(self.signed))

@@ -44,7 +44,7 @@ def check_readiness(
 ) -> TrainingReadiness:
     """Checks segments, words and consent. `answered`: segments that a member of the group has annotated."""
     if agreement is None:
-        words = "The store holds no agreement. Fill in agreement.toml together; the first ingest puts it in force."
+        words = "The store holds no agreement. Make it together on the Agreement page."
         return _report_failure(words)
     if not library.segments:
         return _report_failure("There are no segments yet. Bring a jam on the Upload page.")

@@ -6,6 +6,8 @@ from typing import Any
 import gradio as gr
 
 from audiotune.errors import AudioTuneError, DecisionError
+from audiotune.governance import Agreement
+from audiotune.governance.agreement_changes import describe_changes
 from audiotune.governance.agreement_record import PROPOSAL_KINDS
 from audiotune.governance.agreement_words import KIND_WORDS, describe_rule
 from audiotune.governance.decisions import draft_proposal, read_proposals
@@ -40,7 +42,7 @@ class DecisionForms:
         words = gr.Textbox(label="Say something about it", max_length=5000, elem_id="at-proposal-comment")
         say, news = gr.Button("Say it", elem_id="at-proposal-say"), gr.HTML(elem_id="at-vote-news")
         gr.HTML(tag("h2", "Propose something"))
-        kinds = [(KIND_WORDS[kind], kind) for kind in PROPOSAL_KINDS]
+        kinds = [(KIND_WORDS[kind], kind) for kind in PROPOSAL_KINDS if kind != "agreement"]  # proposed by its own form
         kind = gr.Dropdown(kinds, value="other", label="What kind", elem_id="at-proposal-kind")
         title = gr.Textbox(label="In one sentence", max_length=200, elem_id="at-proposal-title")
         text = gr.Textbox(label="Why", lines=4, max_length=10_000, elem_id="at-proposal-text")
@@ -56,11 +58,11 @@ class DecisionForms:
         """The list of proposals, and the choice among those that are open."""
         try:
             proposals = list(read_proposals(self._context.store).values())
-            names = {m.id: m.name for m in self._context.require_agreement().members}
+            agreement = self._context.require_agreement()
         except AudioTuneError as e:
             return render_message(f"{e}.", "bad"), gr.skip()
         choices = [(f"{one.id}: {one.title}", one.id) for one in reversed(proposals) if not one.outcome]
-        return render_proposals(proposals, names), gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
+        return render_proposals(proposals, agreement), gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
 
     def _draft_vote(self, proposal: int | None, choice: Choice | None) -> Act:
         if proposal is None or choice is None:
@@ -112,22 +114,28 @@ def _try(work: Callable[[], str]) -> Markup:
         return render_message(format_sentence(e), "bad")
 
 
-def render_proposals(proposals: Iterable[Proposal], names: dict[str, str]) -> Markup:
+def render_proposals(proposals: Iterable[Proposal], agreement: Agreement) -> Markup:
     """The newest proposals as cards, those that are open first."""
     ordered = sorted(proposals, key=lambda one: (bool(one.outcome), -one.id))
     if not ordered:
         return tag("p", "Nothing was proposed yet.", class_="at-intro")
-    return join_markup(*(_render_card(one, names) for one in ordered[:_SHOWN]))
+    return join_markup(*(_render_card(one, agreement) for one in ordered[:_SHOWN]))
 
 
-def _render_card(one: Proposal, names: dict[str, str]) -> Markup:
+def _render_card(one: Proposal, agreement: Agreement) -> Markup:
+    names = {"": "a program", **{member.id: member.name for member in agreement.members}}
     state = "carried out" if one.executed else one.outcome or f"open until {one.ends:%d %b %Y, %H:%M} UTC"
     about = f"{one.id} · {KIND_WORDS[one.kind]} · by {names.get(one.by, one.by)} · {state}"
     votes = ", ".join(f"{names.get(who, who)} {choice}" for who, choice in sorted(one.votes.items())) or "nobody voted yet"
     facts = [("Votes", votes), ("Accepted by", describe_rule(one.rule))]
     if one.result:
         facts.append(("Then", one.result))
-    if one.change:
+    if one.agreement:
+        differs = describe_changes(agreement, one.agreement) if not one.outcome else []
+        facts.insert(
+            0, ("Changes", tag("ul", *(tag("li", line) for line in differs), class_="at-list") if differs else one.title)
+        )
+    elif one.change:
         facts.insert(0, ("To do", " ".join(f"{name}={value}" for name, value in one.change.items())))
     rows = (join_markup(tag("dt", name), tag("dd", value)) for name, value in facts)
     said = (tag("p", f"{names.get(comment.by, comment.by)}: {comment.text}", class_="at-about") for comment in one.comments)

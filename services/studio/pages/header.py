@@ -77,12 +77,10 @@ def _write_notice(account: str, agreement: Agreement | None, owner: bool) -> str
     may = f"you may look{' and make accounts' if owner else ''}, nothing else"
     named = f'a member with id = "{account}"'
     if agreement is None:
-        action = "Fill in" if owner else "An owner fills in"
-        return (
-            f"The store holds no agreement yet: {may}. {action} agreement.toml with {named}; the first ingest puts it in force."
-        )
-    action = "Add" if owner else "Ask an owner to add"
-    return f"The agreement does not name {account}: {may}. {action} {named} to agreement.toml; the next ingest with it puts it in force."
+        action = "Make" if owner else "An owner makes"
+        return f"The store holds no agreement yet: {may}. {action} it on the Agreement page, with {named}."
+    action = "Add" if owner else "Ask the group to add"
+    return f"The agreement does not name {account}: {may}. {action} {named} on the Agreement page."
 
 
 def build_header(context: StudioContext, *functions: Callable[..., Any]) -> gr.HTML:

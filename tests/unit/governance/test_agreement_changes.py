@@ -94,7 +94,7 @@ FAY = Member(id="fay", name="Fay")
         ),
         ({"weights_licence": "CC0-1.0"}, "licence of releases: anybody may do anything with it (CC0-1.0) instead of"),
         ({"accepted_licences": ("CC0-1.0", "Custom")}, "recordings from outside: now also Custom"),
-        ({"allowed_uses": ("store",)}, "the group may: no longer train on them, make releases, make new sounds"),
+        ({"allowed_uses": ("store",)}, "the group may: no longer train on them, give releases out, make new sounds"),
         ({"base_model_notices": {"a/b": "Powered by A"}}, "notice for releases on a/b: Powered by A"),
         (
             {"decisions": {"champion": MAJORITY}},

@@ -20,7 +20,7 @@ from services.studio.member_events import MemberAct
 from services.studio.pages.decisions import DecisionForms, render_proposals
 from services.studio.settings import load_studio_settings
 from services.studio.sign_in.session_store import COOKIE, MEMBER_SCOPE_KEY
-from tests.fakes.seeded_store import Seeded, seed
+from tests.fakes.seeded_store import Seeded, agreement, seed
 
 
 @pytest.fixture(scope="module")
@@ -88,4 +88,4 @@ def test_what_is_to_be_done_is_written_in_one_form(text: str) -> None:
 
 
 def test_without_proposals() -> None:
-    assert "Nothing was proposed yet" in render_proposals([], {})
+    assert "Nothing was proposed yet" in render_proposals([], agreement())

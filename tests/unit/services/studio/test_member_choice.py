@@ -66,8 +66,8 @@ def test_the_session_of_a_request(cookie: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("account", "agreed", "words"),
     [
-        ("keeper", True, ("does not name keeper", "make accounts", 'id = "keeper"', "agreement.toml")),
-        ("roadie", True, ("does not name roadie", "Ask an owner", 'id = "roadie"')),
+        ("keeper", True, ("does not name keeper", "make accounts", 'id = "keeper"', "on the Agreement page")),
+        ("roadie", True, ("does not name roadie", "Ask the group", 'id = "roadie"')),
         ("keeper", False, ("no agreement yet", "make accounts", 'id = "keeper"')),
         ("ana", True, ()),
         ("", True, ()),

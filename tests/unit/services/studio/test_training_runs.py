@@ -257,7 +257,7 @@ def test_a_look_tells_the_names_of_sessions_apart(group: Seeded) -> None:
 
 
 def test_readiness_of_an_empty_store_names_the_next_step(group: Seeded) -> None:
-    assert "Fill in agreement.toml" in words_of(training_readiness.check_readiness(group.store, Library(), None, ()))
+    assert "on the Agreement page" in words_of(training_readiness.check_readiness(group.store, Library(), None, ()))
     assert "Bring a jam" in words_of(training_readiness.check_readiness(group.store, Library(), group.agreement, ()))
 
 
