@@ -20,7 +20,7 @@ from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.use_texts import build_use_text, find_use_text
 from services.studio.context import StudioContext, create_context
-from services.studio.pages.agreement import _render_agreement
+from services.studio.pages.agreement import render_agreement
 from services.studio.pages.my_recordings import _ConsentFunctions
 from services.studio.pages.releases import _refresh_releases
 from services.studio.pages.server_functions import create_request_function
@@ -182,7 +182,7 @@ def test_the_agreement_page_does_not_say_that_a_member_agrees_to_what_they_took_
     append_member_event(group.store, "ben", "consent_narrowed", {"uses": ["release", "generate"]})
     words = describe_member_words(group.store, group.agreement)
     assert (words["ana"], words["ben"], words["zoe"]) == ("nothing", "store, train", "left the group")
-    page = str(_render_agreement(context))
+    page = str(render_agreement(context, context.require_agreement(), {}))
     assert '>Ana</td><td data-label="Agrees to">nothing</td>' in page
     assert '>Ben</td><td data-label="Agrees to">store, train</td>' in page
 
