@@ -64,9 +64,8 @@ def _end_due(store: Store, state: GovernanceState, now: datetime, report: Upkeep
         verdict = decide_waiting(state, waits, now)
         if verdict.kind == "agreed" and taken_in is None:
             taken_in = _list_taken_in(store)
-        is_in = recording in (taken_in or ())
-        if verdict.kind != "asking" and (is_in or verdict.kind != "agreed"):
-            _end_one(store, recording, is_in, now, report)
+        if verdict.kind != "asking":
+            _end_one(store, recording, recording in (taken_in or ()), now, report)
 
 
 def _end_one(store: Store, recording: Digest, is_in: bool, now: datetime, report: UpkeepReport) -> None:

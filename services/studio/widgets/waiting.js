@@ -80,7 +80,9 @@ const answerOne = async (one) => {
   const answer = await callServer(server.answer_recording, { member: state.member, id: one.id, uses });
   if (!answer.error) { delete state.answers[one.id]; delete state.urls[one.id]; }
   applyAnswer(answer);
-  if (answer.error) show(); else showMessage(answer.words, "at-good");
+  if (answer.error) { show(); return; }
+  showMessage(answer.words, "at-good");
+  message.scrollIntoView({ block: "center" });
 };
 
 const changeMember = () => {

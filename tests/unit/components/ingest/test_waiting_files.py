@@ -213,6 +213,10 @@ def test_bytes_that_were_changed_while_they_waited_are_not_taken_in(store: Folde
     answer(store, "chi", duo, "store")
     write_wav(takes.parent / "others" / "later.wav", wave(1.5, seed=3))
     assert [row.name for row in bring(store, takes.parent / "others").rows] == ["later.wav"]
+    assert set(state_of(store).waiting) == {duo}
+    assert set(state_of(store).consents[compute_digest(takes / "solo.wav")]) == {
+        "ana"
+    }  # nobody is named in what it was changed to
 
 
 def test_consent_of_everybody_stands_in_the_ledger(store: FolderStore, takes: Path) -> None:
