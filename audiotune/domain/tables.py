@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from audiotune.errors import SourceError
 
 _SEPARATORS = ",;\t|"
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_HEADER_ROWS = 10  # how far down a header is looked for
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"\xef\xbb\xbf": "utf-8-sig",
+}
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,14 @@ def parse_table(text: str, where: str) -> Table:
     separator = said[1] if said else _guess_separator(body)
     reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True, skipinitialspace=separator != "\t")
     try:
-        columns = tuple(re.sub(r"[\s-]+", "_", name.strip().lower()) for name in next(reader, ()))
-        rows = tuple(_build_row(columns, cells) for cells in reader if any(cell.strip() for cell in cells))
+        filled = [cells for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as e:
         raise SourceError(f"the table is damaged: {e}", where=where, cure="export it again as CSV") from e
-    if not any(columns):
+    if not filled:
         raise SourceError("the table is empty", where=where, cure="write column names in its first line")
-    return Table(columns, rows)
+    place, header = _find_header(filled)
+    columns = _name_columns(header)
+    return Table(columns, tuple(_build_row(columns, cells) for cells in filled[place + 1 :]))
 
 
 def parse_seconds(text: str) -> float:
@@ -77,9 +85,25 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def _find_header(rows: list[list[str]]) -> tuple[int, list[str]]:
+    """(place, names) of the header: the first row with several cells, below a title in one cell; without empty cells at its end."""
+    lengths = [max(number for number, cell in enumerate(cells, start=1) if cell.strip()) for cells in rows[:_HEADER_ROWS]]
+    place = next((place for place, cells in enumerate(rows[:_HEADER_ROWS]) if sum(bool(cell.strip()) for cell in cells) > 1), 0)
+    return place, rows[place][: lengths[place]]
+
+
+def _name_columns(header: list[str]) -> tuple[str, ...]:
+    """The columns' names. A name that stands twice gets a number, so that no cell is lost."""
+    names = [re.sub(r"[\s-]+", "_", name.strip().lower()) for name in header]
+    return tuple(
+        f"{name}_{number}" if name and (number := names[:at].count(name) + 1) > 1 else name for at, name in enumerate(names)
+    )
+
+
 def _guess_separator(text: str) -> str:
-    """The separator that stands most often in the header, outside quotes; a comma where there is none."""
-    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    """The separator that stands most often in the first line that has any, outside quotes; a comma where there is none."""
+    lines = re.sub(r'"[^"]*"', "", text[: 1 << 16]).splitlines()[:_HEADER_ROWS]
+    header = next((line for line in lines if any(separator in line for separator in _SEPARATORS)), "")
     return max(_SEPARATORS, key=header.count)
 
 

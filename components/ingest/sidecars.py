@@ -8,6 +8,7 @@ words, or Audacity's labels, as `take.labels.txt` and the like do. What is writt
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,23 +18,37 @@ from audiotune.domain.name_matching import NameMatcher, normalise_name
 from audiotune.domain.tables import decode_text
 from audiotune.domain.toml_text import parse_toml
 from audiotune.errors import SourceError
-from components.ingest.folder_tables import FolderTable, is_table, parse_rows, rank_table, table_from_rows, table_from_toml
+from components.ingest.folder_tables import (
+    FolderTable,
+    is_spreadsheet,
+    is_table,
+    may_be_table,
+    parse_rows,
+    rank_table,
+    table_from_mapping,
+    table_from_rows,
+)
 from components.ingest.recording_facts import LONGEST_WORDS, RecordingFacts, facts_from_mapping
 from components.ingest.sources import RecordingSource, may_be_sound
 
 _LARGEST = 4 << 20  # bytes of a sidecar
 _LABELS_BEHIND = (".labels", "_labels", "-labels", " labels")  # names of label tracks behind their take's name
+_UNREAD = (".yaml", ".yml", ".xml", ".md", ".rtf", ".doc", ".docx", ".srt", ".vtt", ".lab", ".textgrid", ".ini", ".url")
 _LISTED = 20  # faults of one label track that a report names
 
 
 class SidecarReader:
-    """Finds the metadata of files; reads each table once."""
+    """Finds the metadata of files; reads each table once.
 
-    def __init__(self, source: RecordingSource) -> None:
-        self._source = source
+    Args:
+        people: ids and names of the agreement's members: a field that holds nothing else says who plays, whatever it is called.
+    """
+
+    def __init__(self, source: RecordingSource, people: Iterable[str] = ()) -> None:
+        self._source, self._people = source, frozenset(name.casefold() for name in people)
         self._files = {_comparable(name): name for name in source.files}
         self._sounds = [name for name in source.files if may_be_sound(name)]
-        self._table_names = [name for name in source.files if is_table(name)]
+        self._table_names = [name for name in source.files if is_table(name) or may_be_table(name)]
         self._table_names.sort(key=rank_table)
         self._tables: dict[str, FolderTable] = {}
         self._label_faults: dict[str, list[str]] = {}
@@ -45,7 +60,7 @@ class SidecarReader:
             if sidecar.lower().endswith(".txt"):
                 facts = facts.with_defaults(self._read_words_or_labels(sidecar))
             else:
-                facts = facts.with_defaults(facts_from_mapping(self._parse_mapping(self._read_text(sidecar), sidecar), sidecar))
+                facts = facts.with_defaults(self._read_sidecar(sidecar))
         stray = "" if beside else next((sidecar for sidecar, near in self._stray_sidecars.items() if name in near), "")
         if stray:
             cure = "give both the same name, or take it away"
@@ -54,9 +69,13 @@ class SidecarReader:
             facts = facts.with_defaults(self._facts_from_tables(folder, name))
         return facts
 
+    def _read_sidecar(self, name: str) -> RecordingFacts:
+        return facts_from_mapping(self._parse_mapping(self._read_text(name), name), name, self._people)
+
     def list_unused(self) -> list[tuple[str, str]]:
         """(place, what it says and why it is about no recording) of all that stands in tables and is used nowhere."""
         tables = [(name, words) for name in self._table_names for words in self._read_table_once(name, or_empty=True).unused]
+        tables += [(name, "a file beside a take that is not read") for name in self._unread]
         labels = [(name, words) for name, faults in self._label_faults.items() for words in faults]
         return [
             *tables,
@@ -100,34 +119,54 @@ class SidecarReader:
             found[name] = matchers[folder].find(PurePosixPath(name).name).near
         return {name: near for name, near in found.items() if near}
 
+    @cached_property
+    def _unread(self) -> list[str]:
+        """What lies beside a sound, under its name, in a form that is not read."""
+        stems = {_comparable(str(PurePosixPath(name).with_suffix(""))) for name in self._sounds}
+        found = [name for name in self._source.files if name.lower().endswith(_UNREAD)]
+        return [name for name in found if _comparable(str(PurePosixPath(name).with_suffix(""))) in stems]
+
     def _facts_from_tables(self, folder: PurePosixPath, name: str) -> RecordingFacts:
-        facts = RecordingFacts()
+        """Raises SourceError: a table cannot be read, or two of them name different people."""
+        facts, said_by = RecordingFacts(), ""
         for table in self._table_names:
             if PurePosixPath(table).parent == folder:
-                facts = facts.with_defaults(self._read_table_once(table).facts_about(name))
+                more = self._read_table_once(table).facts_about(name)
+                if facts.contributors and more.contributors and set(facts.contributors) != set(more.contributors):
+                    what = f"{PurePosixPath(said_by).name} and this table name different people for this file"
+                    raise SourceError(what, where=table, cure="take one of the tables away")
+                said_by = said_by if facts.contributors else table
+                facts = facts.with_defaults(more)
         return facts
 
     def _read_table_once(self, name: str, *, or_empty: bool = False) -> FolderTable:
         if name not in self._tables:
             try:
                 self._tables[name] = self._read_table(name)
-            except SourceError:
-                if not or_empty:
-                    raise
-                return FolderTable(name, ())
+            except SourceError as e:
+                if not is_table(name):  # another table, of whatever kind
+                    self._tables[name] = FolderTable(name, ())
+                elif or_empty:
+                    return FolderTable(name, ())
+                else:
+                    raise e
         return self._tables[name]
 
     def _read_table(self, name: str) -> FolderTable:
+        if is_spreadsheet(name):
+            raise SourceError("a spreadsheet's own file is not read", where=name, cure="save the table as CSV, or take it away")
         folder = PurePosixPath(name).parent
         inside = [file for file in self._sounds if PurePosixPath(file).is_relative_to(folder)]
         text = self._read_text(name)
-        if name.endswith(".toml"):
-            return table_from_toml(name, self._parse_mapping(text, name), inside)
-        return table_from_rows(name, parse_rows(text, name), inside)
+        if name.lower().removesuffix(".txt").endswith((".toml", ".json")):
+            data = self._parse_mapping(text, name)
+            if data or not text.lstrip().startswith("["):
+                return table_from_mapping(name, data, inside, self._people)
+        return table_from_rows(name, parse_rows(text, name), inside, self._people)
 
     def _parse_mapping(self, text: str, name: str) -> dict[str, Any]:
         try:
-            data = json.loads(text) if name.endswith(".json") else parse_toml(text)
+            data = json.loads(text) if name.lower().removesuffix(".txt").endswith(".json") else parse_toml(text)
         except (ValueError, RecursionError) as e:
             raise SourceError(f"the sidecar is cut or damaged: {e}", where=name, cure="mend it or take it away") from e
         return data if isinstance(data, dict) else {}  # a list beside a sound is not a sidecar

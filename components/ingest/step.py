@@ -134,7 +134,7 @@ def _ingest_files(
     names = [name for name in source.files if may_be_sound(name)]
     if not names:
         intake.refused += [(printable_name(name), _describe_other_kind(source, name)) for name in source.files[:_NAMED_FILES]]
-    sidecars = SidecarReader(source)
+    sidecars = SidecarReader(source, [word for member in intake.agreement.members for word in (member.id, member.name)])
     for i, name in enumerate(names):
         shown = printable_name(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import unicodedata
 from pathlib import Path
 
@@ -149,3 +150,166 @@ def test_a_sidecar_that_would_take_minutes_is_refused_and_named(tmp_path: Path, 
     assert name in str(refused.value)
     if name == "attic.toml":
         assert read.facts_about("night/roof.wav").contributors == ()
+
+
+TWO = ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Recordings.csv",
+        "recordings.CSV",
+        "recordings - Sheet1.csv",  # as Google's spreadsheets call it
+        "recordings (1).csv",
+        "recordings-Tabelle 1.csv",
+        "recording.csv",
+        "recordings.csv.txt",  # where Windows hides suffixes
+        "who plays.csv",  # by its columns
+    ],
+)
+def test_a_table_is_read_whatever_became_of_its_name(tmp_path: Path, name: str) -> None:
+    read = reader(tmp_path, TWO, **{name.replace(".", "__"): "file,contributors\na.wav,chi\n"})
+    assert [read.facts_about(file).contributors for file in TWO] == [("chi",), ()]
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "XLS", "ods", "numbers", "gsheet"])
+def test_a_spreadsheets_own_file_stops_its_folder_with_the_cure(tmp_path: Path, suffix: str) -> None:
+    read = reader(tmp_path, ["night/a.wav", "b.wav"])
+    (tmp_path / f"night/recordings.{suffix}").write_bytes(b"PK\3\4 a spreadsheet")
+    read = SidecarReader(FolderSource(tmp_path))
+    with pytest.raises(SourceError, match="(?i)save the table as CSV"):
+        read.facts_about("night/a.wav")
+    assert read.facts_about("b.wav").contributors == ()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "\ufeffDateiname;Mitwirkende;Lizenz\r\na.wav;chi;CC0-1.0\r\n",
+        "File,Musicians,License\na.wav,“chi”,CC0-1.0\n",
+        "Jam of May 2026,,\n,,\nfile,contributors,licence\na.wav,chi,CC0-1.0\n",
+        "\n;;;\nfile;contributors;licence;;\na.wav;chi;CC0-1.0\n",
+        "“file”,“contributors”,“licence”\n“a.wav”,chi,CC0-1.0\n",
+        "file:,Played by,licence\na.wav,chi & chi,CC0-1.0\n",
+    ],
+)
+def test_headers_of_other_hands(tmp_path: Path, table: str) -> None:
+    read = reader(tmp_path, TWO, recordings__csv=table)
+    facts = read.facts_about("a.wav")
+    assert (facts.contributors, facts.licence) == (("chi",), "CC0-1.0")
+    assert read.list_unused() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("recordings.csv", "file,contributers\na.wav,chi\n"),
+        ("recordings.csv", "file,Leute\na.wav,chi and Ana B.\n".replace(" and ", ";")),
+        ("recordings.csv", "file,contributors,contributors\na.wav,chi,ana\n"),
+        ("a.json", '{"contributers": ["chi"]}'),
+        ("a.json", '{"die Band": ["Ana B.", "chi"]}'),
+        ("recordings.toml", 'contributers = ["chi"]\n'),
+        ("metadata.jsonl", '{"file_name": "a.wav", "contributors": "chi", "band": "ana"}\n'),
+    ],
+)
+def test_a_field_that_seems_to_say_who_plays_is_not_passed_over(tmp_path: Path, name: str, content: str) -> None:
+    reader(tmp_path, TWO, **{name.replace(".", "__"): content})
+    read = SidecarReader(FolderSource(tmp_path), ["chi", "Chi", "ana", "Ana B."])
+    with pytest.raises(SourceError, match="seems to mean 'contributors'"):
+        read.facts_about("a.wav")
+
+
+def test_rows_that_name_different_people_stop_their_file(tmp_path: Path) -> None:
+    read = reader(tmp_path, TWO, recordings__csv="file,contributors\na.wav,chi\na.wav,ana\nb.wav,chi\nb.wav,chi\n")
+    with pytest.raises(SourceError, match=r"two rows for 'a.wav' name chi and ana"):
+        read.facts_about("a.wav")
+    assert read.facts_about("b.wav").contributors == ("chi",)
+    tables = {"recordings__csv": "file,contributors\na.wav,chi\n", "metadata__csv": "file,contributors\na.wav,ana\n"}
+    with pytest.raises(SourceError, match=r"recordings.csv and this table name different people"):
+        reader(tmp_path, TWO, **tables).facts_about("a.wav")
+
+
+@pytest.mark.parametrize(
+    ("file", "written"),
+    [
+        ("a.wav", "\u200ba.wav\u200f"),
+        ("❤\ufe0f jam.wav", "❤ jam.wav"),
+        ("a.wav", "file:///home/chi/jam/a.wav"),
+        ("a.wav", "https://band.example/jam/a.wav?dl=1"),
+        ("my take.wav", "my%20take.wav"),
+        ("a.wav.wav", "a.wav"),
+        ("2026.05.01 jam.wav", "2026.05.01 jam"),
+        ("take 1..wav", "take 1..wav"),
+        ("night/a.wav", "night"),
+        ("night/a.wav", "NIGHT\\*.wav"),
+    ],
+)
+def test_a_row_finds_its_file_however_its_name_is_written(tmp_path: Path, file: str, written: str) -> None:
+    read = reader(tmp_path, [file, "b.wav"], recordings__csv=f"file,contributors\n{written},chi\n")
+    assert [read.facts_about(name).contributors for name in (file, "b.wav")] == [("chi",), ()]
+    assert read.list_unused() == []
+
+
+def test_a_files_own_row_goes_before_that_of_its_folder(tmp_path: Path) -> None:
+    table = "file,contributors,words\nnight,chi,dark\nnight/a.wav,ana,\n"
+    read = reader(tmp_path, ["night/a.wav", "night/b.wav"], recordings__csv=table)
+    assert [read.facts_about(name).contributors for name in ("night/a.wav", "night/b.wav")] == [("ana",), ("chi",)]
+    assert read.facts_about("night/a.wav").words == "dark"
+
+
+@pytest.mark.parametrize(
+    ("file", "written"),
+    [
+        ("0001.wav", "1"),  # a spreadsheet took the name for a number
+        ("take 01.wav", "take 1"),
+        ("größe.wav", "groesse.wav"),
+        ("café.wav", "cafe.wav"),
+        ("Größe.wav", "GrÃ¶ÃŸe.wav"),
+        ("GrÃ¶ÃŸe.wav", "Größe.wav"),
+        ("ｔａｋｅ.wav", "take.wav"),
+        ("jam – one.wav", "jam - one.wav"),
+    ],
+)
+def test_a_name_in_other_letters_stops_its_file(tmp_path: Path, file: str, written: str) -> None:
+    read = reader(tmp_path, [file], recordings__csv=f"file,contributors\n{written},chi\n")
+    with pytest.raises(SourceError, match="nearly this file's name"):
+        read.facts_about(file)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('{"file_name": 7, "contributors": "chi"}\n["a.wav", "chi"]\n{"file_name": null, "text": "x"}\n', "for '7': no file"),
+        ('{"file_name": "a.wav", "text": "two\u2028lines"}\n17\n', "1 row without a file's name"),
+        ('{"file_name": {"a": 1}, "text": "x"}\n', "1 row without a file's name"),
+    ],
+)
+def test_lines_of_other_shapes_are_told(tmp_path: Path, table: str, words: str) -> None:
+    read = reader(tmp_path, TWO, metadata__jsonl=table)
+    assert read.facts_about("b.wav").contributors == ()
+    assert words in unused(read)
+
+
+def test_json_tables_as_rows_and_by_names(tmp_path: Path) -> None:
+    read = reader(tmp_path, TWO, metadata__json=json.dumps([{"file_name": "a.wav", "contributors": "chi", "text": "dark"}]))
+    assert read.facts_about("a.wav").words == "dark"
+    read = reader(tmp_path, TWO, recordings__json=json.dumps({"session": "May", "a.wav": {"contributors": ["ana"]}}))
+    assert (read.facts_about("b.wav").session, read.facts_about("b.wav").contributors) == ("May", ())
+    with pytest.raises(SourceError, match=r"recordings.json and this table name different people"):
+        read.facts_about("a.wav")
+
+
+def test_empty_cells_below_merged_ones_and_files_that_are_not_read_are_told(tmp_path: Path) -> None:
+    read = reader(tmp_path, TWO, recordings__csv="file,contributors\na.wav,chi\nb.wav,\n", a__yaml="contributors: [ana]\n")
+    assert "1 rows leave 'contributors' empty" in unused(read)
+    assert "a.yaml: a file beside a take that is not read" in unused(read)
+
+
+def test_a_large_table_that_fits_nothing_takes_no_minutes(tmp_path: Path) -> None:
+    files = [f"night/jam number {n} of the attic.wav" for n in range(3000)]
+    rows = "".join(f"some other take {n} in the cellar.wav,chi\n" for n in range(20_000))
+    read = reader(tmp_path, files, recordings__csv="file,contributors\n" + rows)
+    began = time.monotonic()
+    assert read.facts_about(files[0]).contributors == ()
+    assert time.monotonic() - began < 60
