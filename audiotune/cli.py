@@ -20,6 +20,7 @@ from audiotune.outside.proxies import configure_proxies
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.withdrawal.commands import add_withdrawal_commands
 from audiotune.withdrawal.consent_steps import CommandSteps
+from audiotune.withdrawal.proof_commands import add_proof_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
-    verbs = parser.add_subparsers(required=True, metavar="generate | agreement | consent | ledger | key")
+    verbs = parser.add_subparsers(required=True, metavar="generate | agreement | consent | ledger | key | withdrawal | prove")
     add_agreement_commands(verbs.add_parser("agreement", help="what the group agreed on: read, change, sign and keep it"))
     add_consent_commands(
         verbs.add_parser("consent", help="what may be done with a member's recordings: give it and take it back"),
@@ -49,6 +50,9 @@ def _build_parser() -> argparse.ArgumentParser:
     add_key_commands(verbs.add_parser("key", help="your own key, with which you sign what you say in the group"))
     add_withdrawal_commands(
         verbs.add_parser("withdrawal", help="what members took back, and what must follow: aliases, erasure, a new training")
+    )
+    add_proof_commands(
+        verbs.add_parser("prove", help="prove what a withdrawal has done, and verify such a proof without a server")
     )
     generate = verbs.add_parser("generate", help="a sound from words")
     generate.set_defaults(run=_generate_sounds)

@@ -13,13 +13,13 @@ from audiotune.stable_audio.base_models import resolve_base
 from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.release_weights import open_weights
+from audiotune.stable_audio.row_losses import Losses, measure_loss_by_level
 from audiotune.stable_audio.sample import SamplingRequest
 from audiotune.stable_audio.threads import describe_threads
 from audiotune.store.port import Store
 from components.evaluate import metrics, report
 from components.evaluate.confidence import compare_words
 from components.evaluate.gate import find_gate_failures
-from components.evaluate.loss import Losses, measure_loss_by_level
 from components.evaluate.measured_sounds import CachedSoundGenerator, MeasuredSound, build_requests, load_recorded_segments
 from components.evaluate.metrics import MetricValues, SoundComparison
 from components.evaluate.settings import Settings

@@ -6,7 +6,7 @@ from audiotune.audio import figures
 from audiotune.domain.release import Evaluation
 from audiotune.reporting import html
 from audiotune.stable_audio.objective import LOSS_LEVELS
-from components.evaluate.loss import Losses
+from audiotune.stable_audio.row_losses import Losses
 from components.evaluate.measured_sounds import MeasuredSound
 from components.evaluate.metrics import SoundComparison, TrainingMatch
 from components.evaluate.settings import Settings

@@ -12,6 +12,7 @@ from audiotune.domain.lineage import read_dataset
 from audiotune.domain.release import Release
 from audiotune.governance.member_acts import append_member_event
 from audiotune.store import Store, open_store
+from audiotune.withdrawal.proof_record import WithdrawalProof
 from audiotune.withdrawal.retraining import find_withdrawn_hashes
 from audiotune.withdrawal.store_traces import StoreTraces
 from pipelines.compile import compile_pipeline
@@ -86,3 +87,21 @@ def test_a_release_is_trained_again_without_a_member(
     latents = {row.latents for row in StoreTraces(store).latents if row.segment in set(new.lineage.segments)}
     assert latents
     assert gone.latents.isdisjoint(latents)
+
+    prove_it(trained, number, capsys)
+
+
+def prove_it(trained: Trained, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The proof of that withdrawal, with two trainings of the same dataset and recipe, each in an empty store."""
+    out, ledger, url = trained.folder / "proof.json", trained.folder / "ledger.jsonl", trained.store.url
+    capsys.readouterr()
+    assert main(["prove", "withdrawal", str(number), "--store", url, "--remakes", "2", "--out", str(out)]) == 0
+    print(said := capsys.readouterr().out)
+    proof = WithdrawalProof.model_validate_json(out.read_bytes())
+    outcomes = {check.name: check.outcome for check in proof.checks}
+    assert outcomes["disjoint manifests"] == "passed"
+    assert outcomes["made again"] == "passed", said
+    assert outcomes["nearest copies"] == "passed", said
+    assert "2 of 2 trainings" in said
+    assert main(["ledger", "--store", url, "export", str(ledger)]) == 0
+    assert main(["prove", "verify", str(out), "--ledger", str(ledger)]) == 0

@@ -1,6 +1,6 @@
 """Measures the loss by noise level, row by row without padding, with fixed captions and noise. Levels are those of validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from audiotune.domain.dataset import LatentRow
@@ -16,20 +16,28 @@ Losses = dict[float, float]  # noise level -> mean squared error per latent valu
 
 def measure_loss_by_level(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> Losses:
     """Mean squared error per latent value at each noise level, for the model's objective; empty without rows."""
+    measured = [(losses, values) for losses, values in measure_row_losses(sa, store, rows) if values]
+    count = sum(values for _, values in measured)
+    return {level: sum(losses[level] * values for losses, values in measured) / count for level in LOSS_LEVELS} if count else {}
+
+
+def measure_row_losses(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> Iterator[tuple[Losses, int]]:
+    """(mean squared error at each level, how many latent values) of each row. The noise of a row is that of its place among the rows.
+
+    A row too short for the model gives ({}, 0).
+    """
     import torch
 
-    sums, count = dict.fromkeys(LOSS_LEVELS, 0.0), 0
-    with torch.no_grad():
-        for number, row in enumerate(rows):
+    for number, row in enumerate(rows):
+        with torch.no_grad():
             latents = tensor_files.read_tensors(store.fetch(row.latents))["latents"][None].to(sa.device)
             latents = latents[..., : latents.shape[-1] // sa.patch_frames * sa.patch_frames]
             if not latents.numel():
+                yield {}, 0
                 continue
             noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(number)).to(latents)
-            for level, error in _measure_row(sa, latents, noise, row).items():
-                sums[level] += error
-            count += latents.numel()
-    return {level: total / count for level, total in sums.items()} if count else {}
+            summed = _measure_row(sa, latents, noise, row)
+        yield {level: error / latents.numel() for level, error in summed.items()}, latents.numel()
 
 
 def _measure_row(sa: StableAudio, latents: Any, noise: Any, row: LatentRow) -> Losses:

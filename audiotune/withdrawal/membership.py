@@ -1,0 +1,74 @@
+"""Does a model remember sounds? A membership test by loss, and the nearest copies among the sounds that it made.
+
+The test (after Yeom et al. 2018, with the base model as reference, Sablayrolles et al. 2019): how much lower a model's loss on a
+segment is than its base's, for withdrawn segments against segments that no training has seen. The AUC is the chance that a withdrawn
+segment's loss fell more than an unseen one's: 0.5 says that the model treats them alike. Intervals: bootstrap over the segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotune.audio import distance
+from audiotune.audio.fingerprint import FingerprintIndex, fingerprint_sound
+from audiotune.audio.sound import Sound
+from audiotune.domain.dataset import LatentRow
+from audiotune.domain.release import WeightsPointer
+from audiotune.store.port import Store
+
+_DRAWS = 2000
+_LIKE = 0.98  # likeness from which a sound is a copy; as evaluate's gate_like
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MembershipResult:
+    """An AUC and the interval in which it lies at 95 %."""
+
+    auc: float
+    low: float
+    high: float
+
+    def allows_chance(self, tolerance: float) -> bool:
+        """Whether 0.5, with a tolerance, is in the interval."""
+        return self.low <= 0.5 + tolerance and self.high >= 0.5 - tolerance
+
+
+def compute_auc(members: Values, strangers: Values) -> float:
+    """The chance that a member's score is above a stranger's; ties count half."""
+    above = (members[:, None] > strangers[None]).mean() + 0.5 * (members[:, None] == strangers[None]).mean()
+    return float(above)
+
+
+def judge_membership(members: Values, strangers: Values) -> MembershipResult:
+    """The AUC of two sets of scores, with its interval."""
+    rng = np.random.default_rng(0)
+    drawn = [compute_auc(rng.choice(members, len(members)), rng.choice(strangers, len(strangers))) for _ in range(_DRAWS)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return MembershipResult(compute_auc(members, strangers), float(low), float(high))
+
+
+def measure_losses(store: Store, weights: WeightsPointer | None, base: str, rows: Sequence[LatentRow], device: str) -> Values:
+    """Mean loss of each row under a release's weights, or under the base where there are none. Raises ModelError, StoreError."""
+    from audiotune.stable_audio.base_models import resolve_base
+    from audiotune.stable_audio.load import load_model
+    from audiotune.stable_audio.release_weights import open_weights
+    from audiotune.stable_audio.row_losses import measure_row_losses
+
+    sa = open_weights(store, weights, device=device) if weights else load_model(resolve_base(store, base).folder, device=device)
+    return np.array([np.mean(list(losses.values())) if losses else np.nan for losses, _ in measure_row_losses(sa, store, rows)])
+
+
+def find_nearest(made: Sequence[Sound], others: Sequence[Sound]) -> tuple[float, int]:
+    """(median likeness of each made sound to its nearest other; how many of the made sounds are copies)."""
+    mels = [distance.compute_log_mel(sound) for sound in others]
+    best = distance.compute_likeness([distance.compute_log_mel(sound) for sound in made], mels).max(axis=1)
+    index: FingerprintIndex[int] = FingerprintIndex()
+    for number, sound in enumerate(others):
+        index.add(number, fingerprint_sound(sound))
+    copies = sum(like >= _LIKE or bool(index.find(fingerprint_sound(sound))) for sound, like in zip(made, best))
+    return float(np.median(best)), copies
