@@ -149,9 +149,15 @@ def simulate_withdrawal(
     """The state as if the event were there already. Raises GovernanceError as the act does."""
     body = WithdrawalRecorded(recordings=tuple(recordings), uses=tuple(uses))
     event = LedgerEvent(
-        number=before.number + 1, previous=before.head, time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-        kind="withdrawal_recorded", by=member, via="sign_in", body=dump_body(body), signatures=_NO_SIGNATURE,
-    )  # fmt: skip
+        number=before.number + 1,
+        previous=before.head,
+        time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        kind="withdrawal_recorded",
+        by=member,
+        via="sign_in",
+        body=dump_body(body),
+        signatures=_NO_SIGNATURE,
+    )
     after = before.copy()
     change_state(after, event, "a preview")
     return after, after.withdrawals[event.number]

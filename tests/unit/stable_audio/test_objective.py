@@ -21,9 +21,9 @@ from audiotune.stable_audio.objective import (
     strength_to_sigma,
     sum_squared_errors,
 )
+from audiotune.stable_audio.row_losses import measure_loss_by_level
 from audiotune.stable_audio.samplers import count_sampler_steps, list_samplers
 from audiotune.store import FolderStore, tensor_files
-from audiotune.stable_audio.row_losses import measure_loss_by_level
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.settings import Settings
 
