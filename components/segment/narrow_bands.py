@@ -30,13 +30,15 @@ class NarrowBandDetector:
             neighbours.
     """
 
-    def __init__(self, heard: RecordingFeatures, runs: Runs) -> None:
-        """`runs`: hops (first, last) of clear sounds; noise is measured at some distance from them."""
+    def __init__(self, heard: RecordingFeatures, runs: Runs, clicks: Runs) -> None:
+        """`runs`: hops (first, last) of clear sounds; noise is measured at some distance from them. `clicks` show no tone."""
         self._heard = heard
         windows, ratio = len(heard.spectrum), heard.hop_frames / heard.window_frames
         quiet, masked = np.ones(windows, np.bool_), np.zeros(windows, np.bool_)
         for first, last in runs:
             quiet[max(0, int((first - _AWAY_HOPS) * ratio)) : int((last + _AWAY_HOPS) * ratio) + 1] = False
+            masked[int(first * ratio) : int(last * ratio) + 1] = True
+        for first, last in clicks:
             masked[int(first * ratio) : int(last * ratio) + 1] = True
         self._quiet = np.flatnonzero(quiet)
         self._half = max(_STEPS, round(_NOISE_S * heard.sample_rate_hz / heard.window_frames))

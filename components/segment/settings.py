@@ -43,7 +43,13 @@ class Settings(StepSettings):
         le=10,
         description="Pause, in seconds, that a phrase may hold: the same sound again, or a tail still heard.",
     )
-    likeness_db: float = Field(default=4.0, ge=0, le=20, description="How far apart two spectra of the same sound may be, in dB.")
+    likeness_db: float = Field(default=6.5, ge=0, le=20, description="How far apart two spectra of the same sound may be, in dB.")
+    new_sound_probability: float = Field(
+        default=0.6,
+        ge=0.05,
+        le=1,
+        description="How probable a new sound over one that still sounds must be to be cut off; 1: never.",
+    )
     min_sound_s: float = Field(
         default=0.06, ge=0.01, le=5, description="Sounds shorter than this, in seconds, are clicks and left out."
     )

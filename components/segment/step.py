@@ -31,7 +31,7 @@ from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
 from components.segment.settings import Settings
 from components.segment.speech import detect_speech
 
-_METHOD = "4"  # raise it when the same settings cut differently: stored results of the old method are then not used
+_METHOD = "5"  # raise it when the same settings cut differently: stored results of the old method are then not used
 _COLUMNS = 1000  # of a waveform picture
 _NOT_IN_KEY = {"pictures", "cut_at_labels"}  # the report's own; and what the labels in the key say
 _Cuts = list[tuple[SegmentBounds, bool]]

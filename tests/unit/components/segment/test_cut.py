@@ -164,11 +164,74 @@ def test_a_beginning_may_sink_under_the_noise_for_a_moment() -> None:
 
 @pytest.mark.parametrize(("amplitude", "sounds"), [(0.0001, 1), (0.0, 2)])
 def test_a_tone_held_far_under_the_hiss_keeps_a_phrase_together(amplitude: float, sounds: int) -> None:
-    held = np.concatenate([_tone(1.0, 300), _tone(4.0, 175, amplitude), _tone(1.0, 1900)])
-    assert len(_cuts(_take(40, [(10.0, held)]))) == sounds
+    """The same tone again; another one is a new sound, unless no sound is to be cut from one that still sounds."""
+    same, other = (np.concatenate([_tone(1.0, 300), _tone(4.0, 175, amplitude), _tone(1.0, hertz)]) for hertz in (300, 1900))
+    assert len(_cuts(_take(40, [(10.0, same)]))) == sounds
+    assert len(_cuts(_take(40, [(10.0, other)]))) == 2
+    assert len(_cuts(_take(40, [(10.0, other)]), new_sound_probability=1)) == sounds
 
 
 def test_a_hum_that_is_switched_on_holds_nothing_together() -> None:
     take = _take(150, [(t, _tone(0.5, h)) for t, h in ((20.0, 300), (24.0, 1900), (100.0, 300), (104.0, 1900))])
     take[60 * RATE :] += _tone(90, 175, 0.0001)
     assert _starts(_cuts(take)) == pytest.approx([20, 24, 100, 104], abs=0.02)
+
+
+def _chord(seconds: float, hertz: float, amplitude: float, decay_s: float = 0.0) -> Frames:
+    """Twelve partials: the spectrum of an instrument."""
+    return np.sum([_tone(seconds, n * hertz, amplitude / n, decay_s) for n in range(1, 13)], axis=0, dtype=np.float32)
+
+
+def test_a_sound_that_begins_over_another_one_is_cut_off() -> None:
+    """A second player begins over a chord that still sounds; the same chord again, louder, is the same sound."""
+    first, second = _chord(3.2, 110, 0.2), _chord(3.0, 930, 0.2)
+    take = _take(10, [(1.0, first), (3.5, second)])
+    assert _starts(_cuts(take)) == pytest.approx([1.0, 3.5], abs=0.02)
+    assert _starts(_cuts(take, new_sound_probability=1)) == pytest.approx([1.0], abs=0.02)
+    assert _starts(_cuts(_take(10, [(1.0, first), (3.5, 2 * first[: 2 * RATE])]))) == pytest.approx([1.0], abs=0.02)
+
+
+def test_a_sound_over_a_decay_begins_where_it_begins() -> None:
+    """At eight places within a window of 85 ms: never more than 20 ms early."""
+    for shift in range(8):
+        at = 3.0 + 0.011 * shift
+        cuts = _cuts(_take(8, [(1.0, _chord(6.0, 90, 0.2, decay_s=0.5)), (at, _chord(4.0, 930, 0.2, decay_s=1.5))]))
+        assert len(cuts) == 2
+        assert -0.020 <= _starts(cuts)[1] - at <= 0.02
+
+
+def _crackle(impulses: int, seconds: float, amplitude: float = 0.03, seed: int = 0) -> Frames:
+    rng = np.random.default_rng(seed)
+    out = np.zeros((round(seconds * RATE), 1), np.float32)
+    for at in rng.integers(0, len(out) - 20, impulses):
+        out[at : at + 20] += (amplitude * rng.standard_normal((20, 1))).astype(np.float32)
+    return out
+
+
+def test_crackle_begins_no_segment_and_none_starts_with_it() -> None:
+    beside = _take(20, [(0.0, _crackle(60, 19.0, seed=2)), (10.0, _tone(1.0, 600, 0.3))])
+    assert _starts(_cuts(beside)) == pytest.approx([10.0], abs=0.02)
+    before = _take(
+        20,
+        [
+            (4.0 + 3 * n, np.concatenate([_crackle(1, 0.08, seed=n), np.zeros((round(0.17 * RATE), 1), np.float32), _tone(0.8)]))
+            for n in range(5)
+        ],
+    )
+    assert _starts(_cuts(before)) == pytest.approx([4.25 + 3 * n for n in range(5)], abs=0.02)
+
+
+def test_notes_of_a_sequencer_are_one_phrase_and_uneven_ones_are_not() -> None:
+    pitches = (300, 800, 2500, 500, 1300, 3100)
+    even = _take(8, [(1.0 + 0.4 * n, _tone(0.2, hertz)) for n, hertz in enumerate(pitches)])
+    assert _starts(_cuts(even)) == pytest.approx([1.0], abs=0.02)
+    times = [1.0, 1.4, 2.1, 2.45, 3.4, 3.9]
+    uneven = _take(8, [(at, _tone(0.2, hertz)) for at, hertz in zip(times, pitches, strict=True)])
+    assert _starts(_cuts(uneven)) == pytest.approx(times, abs=0.02)
+
+
+def test_a_sound_ten_decibels_over_the_hiss_is_kept() -> None:
+    quiet = 10 ** (-66 / 20) * 10 ** (2 / 20)  # of a tone: 11 to 13 dB over the hiss of its band
+    assert _starts(_cuts(_take(10, [(2.0, _tone(1.0, 1500, 2 * quiet)), (6.0, _tone(1.0, 600, 0.3))]))) == pytest.approx(
+        [2.0, 6.0], abs=0.1
+    )

@@ -220,10 +220,11 @@ def test_the_row_of_a_recording_says_how_its_channels_are_mixed(segment_run: Seg
 
 def test_kept_levels_are_not_flattened(segment_run: SegmentRun) -> None:
     """32-bit float beyond full scale: the recording is turned down as a whole, and its segments keep their relation."""
-    row = write_float(segment_run, 4 * _jam(0.5).data * np.where(np.arange(6 * RATE) < 3 * RATE, 1, 0.1))
+    hiss = _jam(0.0).data
+    row = write_float(segment_run, hiss + 4 * (_jam(0.5).data - hiss) * np.where(np.arange(6 * RATE) < 3 * RATE, 1, 0.1))
     segments = segment_run.run(keep_levels=True)[1]
     gains = {segment.gain_db for segment in segments}
-    assert len(gains) == 1
+    assert max(gains) - min(gains) < 0.01  # by how much the resampler overshoots
     assert gains.pop() == pytest.approx(-20 * np.log10(np.abs(read_float(segment_run, row)).max()), abs=0.3)
     for segment in segments:
         sound = read_sound(segment_run.store.fetch(segment.blob))
