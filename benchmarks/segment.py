@@ -1,11 +1,12 @@
-"""Segmentation: onsets found in simulated jams, and speed and memory beside librosa.
+"""Segmentation: onsets found in another program's jams, and speed and memory beside librosa. `onsets.py` has our own takes.
 
     python benchmarks/segment.py                        onsets on ten jams (seeds 1-10), dense and overlapping
-    python benchmarks/segment.py --seeds 11-14          other seeds: what the knobs were not looked at on
+    python benchmarks/segment.py --seeds 31-36 --sounds sonic-pi
     python benchmarks/segment.py --speed --minutes 120  ingest's and segment's share on one core, and librosa on 5 minutes
 
-Jams are made by ../shared/tools/make_jam.py from ../shared/data/berklee into a temporary folder. An onset counts when a
-segment starts within 0.5 s of it, each once. Cuts that `max_s` makes inside a long take are no onsets, so it is set to 300 s.
+Jams are made by ../shared/tools/make_jam.py from ../shared/data into a temporary folder. An onset counts when a segment starts
+within 0.5 s of it, each once. "by file" takes each file for one sound, as make_jam's own truth does; "by energy" is the truth as
+`benchmarks/takes` defines it. Cuts that `max_s` makes inside a long take are no onsets, so it is set to 300 s.
 """
 
 from __future__ import annotations
@@ -23,37 +24,44 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-SOUNDS = Path(os.environ.get("AUDIOTUNE_REAL_SOUNDS") or ROOT / "../shared/data") / "berklee"
+
+from benchmarks.takes.listening import find_spans  # noqa: E402
+from benchmarks.takes.outside_jam import describe_jam  # noqa: E402
+from benchmarks.takes.scoring import TOLERANCE_S, OnsetScore, score_segments  # noqa: E402
+from components.segment.features import RecordingFeatures  # noqa: E402
+
+SOUNDS = Path(os.environ.get("AUDIOTUNE_REAL_SOUNDS") or ROOT / "../shared/data")
 MAKE_JAM = ROOT / "../shared/tools/make_jam.py"
-TOLERANCE_S = 0.5
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1-10")
+    parser.add_argument("--sounds", default="berklee", help="a folder of ../shared/data")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         return _measure(args.measure)
-    if not SOUNDS.is_dir() or not MAKE_JAM.is_file():
-        print(f"skipped: {SOUNDS} or {MAKE_JAM} is missing")
+    sounds = SOUNDS / args.sounds
+    if not sounds.is_dir() or not MAKE_JAM.is_file():
+        print(f"skipped: {sounds} or {MAKE_JAM} is missing")
         return 0
     with tempfile.TemporaryDirectory() as folder:
         if args.speed:
-            _speed(Path(folder), args.minutes)
+            _speed(Path(folder), sounds, args.minutes)
         else:
             first, _, last = args.seeds.partition("-")
             for overlap in (0.0, 0.2):
-                _onsets(Path(folder), range(int(first), int(last or first) + 1), overlap, args.minutes)
+                _onsets(Path(folder), sounds, range(int(first), int(last or first) + 1), overlap, args.minutes)
     return 0
 
 
-def jam(folder: Path, seed: int, overlap: float, minutes: float) -> tuple[Path, list[dict]]:
+def jam(folder: Path, sounds: Path, seed: int, overlap: float, minutes: float) -> tuple[Path, list[dict]]:
     """A 24-bit 48 kHz stereo jam and its events."""
     out, truth = folder / "jam.wav", folder / "jam.json"
-    command = [sys.executable, str(MAKE_JAM), "--sounds", str(SOUNDS), "--minutes", str(minutes), "--seed", str(seed)]
+    command = [sys.executable, str(MAKE_JAM), "--sounds", str(sounds), "--minutes", str(minutes), "--seed", str(seed)]
     subprocess.run(
         [*command, "--overlap", str(overlap), "--out", str(out), "--truth", str(truth)], check=True, capture_output=True
     )
@@ -73,39 +81,46 @@ def matched(found: Sequence[float], true: Sequence[float]) -> int:
     return hits
 
 
-def _onsets(folder: Path, seeds: Sequence[int], overlap: float, minutes: float) -> None:
-    print(f"overlap {overlap:g}\n{'seed':>5} {'events':>7} {'found':>6} {'precision':>10} {'recall':>7} {'F1':>6}")
-    counts, scores = [0, 0, 0], []
+def _onsets(folder: Path, sounds: Path, seeds: Sequence[int], overlap: float, minutes: float) -> None:
+    print(f"overlap {overlap:g}, sounds of {sounds.name}")
+    print(f"{'':>5} {'by file:':>9} {'':>6} {'':>7} {'':>6} {'by energy:':>11}")
+    print(f"{'seed':>5} {'precision':>9} {'recall':>7} {'F1':>6} {'precision':>11} {'recall':>7} {'F1':>6} {'early':>7}")
+    counts, whole = (0, 0, 0), OnsetScore()
     for seed in seeds:
-        path, events = jam(folder, seed, overlap, minutes)
-        found = _starts(path)
-        hits = matched(found, [event["start_s"] for event in events])
-        counts = [a + b for a, b in zip(counts, (hits, len(found), len(events)), strict=True)]
-        scores.append(2 * hits / (len(found) + len(events)))
-        print(
-            f"{seed:>5} {len(events):>7} {len(found):>6} {hits / len(found):>10.3f} {hits / len(events):>7.3f} {scores[-1]:>6.3f}"
-        )
-    pooled = 2 * counts[0] / (counts[1] + counts[2])
-    print(f" mean F1 {sum(scores) / len(scores):.3f}, of all onsets together {pooled:.3f}\n", flush=True)
+        path, events = jam(folder, sounds, seed, overlap, minutes)
+        found = find_spans(_hear(path))
+        hits = matched([start for start, _ in found], [event["start_s"] for event in events])
+        score = score_segments(describe_jam(events, sounds, minutes), found)
+        _print_onsets(str(seed), (hits, len(found), len(events)), score)
+        counts = (counts[0] + hits, counts[1] + len(found), counts[2] + len(events))
+        whole.add(score)
+    _print_onsets("all", counts, whole)
 
 
-def _starts(path: Path) -> list[float]:
+def _print_onsets(name: str, counts: tuple[int, int, int], score: OnsetScore) -> None:
+    hits, found, true = counts
+    by_energy = f"{score.precision:>11.3f} {score.recall:>7.3f} {score.f1:>6.3f} {score.early_share:>7.4f}"
+    print(f"{name:>5} {hits / found:>9.3f} {hits / true:>7.3f} {2 * hits / (found + true):>6.3f} {by_energy}", flush=True)
+
+
+def _hear(path: Path) -> RecordingFeatures:
     from audiotune.audio.decode import open_sound
     from components.segment.features import extract_features
-    from components.segment.segment_bounds import find_segment_bounds
     from components.segment.settings import Settings
 
-    settings = Settings(max_s=300)
     with open_sound(path) as decoded:
-        heard = extract_features(decoded.blocks, decoded.sample_rate_hz, settings.highpass_hz)
-    return [cut.start_frame / heard.sample_rate_hz for cut in find_segment_bounds(heard, settings) if not cut.continued]
+        return extract_features(decoded.blocks, decoded.sample_rate_hz, Settings().highpass_hz)
+
+
+def _hear_and_cut(path: Path) -> None:
+    find_spans(_hear(path))
 
 
 # ---- speed: each measured in a process of its own, by its own processor time, so that neighbours do not count ----
 
 
-def _speed(folder: Path, minutes: float) -> None:
-    small, _ = jam(folder, 1, 0.0, min(5.0, minutes))
+def _speed(folder: Path, sounds: Path, minutes: float) -> None:
+    small, _ = jam(folder, sounds, 1, 0.0, min(5.0, minutes))
     path = _repeat_recording(small, folder / "long.wav", minutes)
     print(f"{'what':<42} {'minutes':>8} {'cpu s':>8} {'x real time':>12} {'peak MB':>8}")
     for what, file, length in (
@@ -143,7 +158,7 @@ def _measure(text: str) -> int:
     what, file = json.loads(text)
     path = Path(file)
     act: Callable[[Path], object] = {
-        "decode alone": _decode, "hear and cut": _starts, "segment, whole step": _step, "librosa split and onsets": _librosa,
+        "decode alone": _decode, "hear and cut": _hear_and_cut, "segment, whole step": _step, "librosa split and onsets": _librosa,
     }[what]  # fmt: skip
     if what != "librosa split and onsets":
         _warm()
