@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 
 from audiotune.domain.recording import Digest
 from audiotune.domain.segment import Segment
@@ -10,25 +10,29 @@ from audiotune.errors import SettingsError
 from audiotune.governance.consent_record import Consent, Consents, ExceptedPart
 from audiotune.governance.ledger.state import GovernanceState
 
-
-def list_excepted(consents: Consents, recording: Digest) -> Iterator[tuple[str, ExceptedPart]]:
-    """(player, part) of everybody who is heard in a recording."""
-    for (one, who), record in sorted(consents.items(), key=lambda item: item[0]):
-        if one == recording and record.heard:
-            yield from ((who, part) for part in record.excepted)
+Excepted = Mapping[Digest, Sequence[tuple[str, ExceptedPart]]]
 
 
-def find_excepted(consents: Consents, recording: Digest, start_s: float, end_s: float) -> tuple[str, ExceptedPart] | None:
+def collect_excepted(consents: Consents) -> Excepted:
+    """Recording -> (player, part) of everybody who is heard in it; only recordings of which something is left out."""
+    found: dict[Digest, list[tuple[str, ExceptedPart]]] = {}
+    for (recording, who), record in consents.items():
+        if record.excepted and record.heard:
+            found.setdefault(recording, []).extend((who, part) for part in record.excepted)
+    return {recording: sorted(parts, key=lambda one: (one[0], one[1].start_s)) for recording, parts in found.items()}
+
+
+def find_excepted(excepted: Excepted, recording: Digest, start_s: float, end_s: float) -> tuple[str, ExceptedPart] | None:
     """The first part that a half-open time range of a recording touches, and whose it is; None for none."""
-    touched = ((who, part) for who, part in list_excepted(consents, recording) if start_s < part.end_s and end_s > part.start_s)
-    return next(touched, None)
+    parts = excepted.get(recording, ())
+    return next(((who, part) for who, part in parts if start_s < part.end_s and end_s > part.start_s), None)
 
 
 def split_excepted(consents: Consents, segments: Iterable[Segment]) -> tuple[list[Segment], list[tuple[Segment, str]]]:
     """The segments that touch no part that was left out, and the others with the reason."""
-    kept, left_out = [], []
+    excepted, kept, left_out = collect_excepted(consents), [], []
     for segment in segments:
-        touched = find_excepted(consents, segment.recording, segment.start_s, segment.start_s + segment.duration_s)
+        touched = find_excepted(excepted, segment.recording, segment.start_s, segment.start_s + segment.duration_s)
         if touched:
             left_out.append((segment, describe_excepted(*touched)))
         else:

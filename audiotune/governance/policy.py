@@ -17,7 +17,7 @@ from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
 from audiotune.governance.consent import Consents, list_heard, read_consents, read_standing
 from audiotune.governance.consent_record import UNREADABLE, Standing, find_standing
-from audiotune.governance.excepted import describe_excepted, find_excepted
+from audiotune.governance.excepted import Excepted, collect_excepted, describe_excepted, find_excepted
 from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
@@ -88,11 +88,11 @@ def decide_policy(
         now: the moment at which consent must live, with time zone; None: the present one.
     """
     refused, moment = {}, now or datetime.now(UTC)
-    words = _Words(agreement, consents, standing, moment)
+    words, excepted = _Words(agreement, consents, standing, moment), collect_excepted(consents)
     for recording, contributors in list_heard(consents, recordings).items():
         reasons = (
             *_list_objections(gate, words, recording, contributors),
-            *_list_excepted(words.consents, recording, recordings[recording]),
+            *_list_excepted(excepted, recording, recordings[recording]),
         )
         if reasons:
             refused[recording] = reasons
@@ -156,10 +156,10 @@ def _list_objections(gate: Gate, words: _Words, recording: Digest, contributors:
             yield f"{contributor} has not agreed to {need}"
 
 
-def _list_excepted(consents: Consents, recording: Digest, given: Iterable[str]) -> Iterator[str]:
+def _list_excepted(excepted: Excepted, recording: Digest, given: Iterable[str]) -> Iterator[str]:
     """What players have left out of a recording, and a dataset uses all the same."""
     for start_s, end_s in given.parts if isinstance(given, UsedRecording) else ():
-        touched = find_excepted(consents, recording, start_s, end_s)
+        touched = find_excepted(excepted, recording, start_s, end_s)
         if touched:
             yield f"{describe_excepted(*touched)} (recording {recording[:12]}), and the dataset uses it: make a new one"
             return

@@ -17,7 +17,9 @@ from audiotune.domain import annotation
 from audiotune.domain.annotation import Annotation
 from audiotune.domain.recording import Digest
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
-from audiotune.governance import read_current_agreement
+from audiotune.governance import Consent, read_current_agreement
+from audiotune.governance.excepted import split_excepted
+from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.store.layout import ANNOTATIONS
 from audiotune.store.port import Store
 from services.studio.library import Library, LibraryCache
@@ -69,7 +71,9 @@ class AnnotationQueue:
         Ties are broken by a hash of member and segment, so that members begin with different segments.
         """
         answered_by = self._list_answers_by_segment()
-        unanswered = [id for id in self._library_cache.current().segments if member not in answered_by.get(id, set())]
+        segments = self._library_cache.current().segments
+        offered, _ = split_excepted(self._list_excepting_consents(), segments.values())
+        unanswered = [segment.id for segment in offered if member not in answered_by.get(segment.id, set())]
         order = {id: place for place, id in enumerate(leave)}
 
         def rank(id: Digest) -> tuple[bool, int, int, str]:
@@ -77,6 +81,11 @@ class AnnotationQueue:
             return id in order, order.get(id, 0), len(answered_by.get(id, ())), tie_break
 
         return min(unanswered, key=rank, default=None)
+
+    def _list_excepting_consents(self) -> dict[tuple[Digest, str], Consent]:
+        """The records by which somebody leaves parts out: nobody needs to describe what comes into no dataset."""
+        people = open_ledger(self._store).read_state().consents.items()
+        return {(id, who): one for id, records in people for who, one in records.items() if one.excepted}
 
     def list_answered_by(self, member: str, limit: int = 60) -> list[dict[str, Any]]:
         """The member's answered segments, newest answer first: `id`, `title`."""

@@ -11,7 +11,7 @@ from audiotune.domain.manifest import Manifest
 from audiotune.errors import ConsentError, GovernanceError, SettingsError
 from audiotune.governance import Consent, publish_agreement, read_consents, record_consent
 from audiotune.governance.consent import record_consents, record_standing_consents
-from audiotune.governance.excepted import find_excepted, parse_part, split_excepted
+from audiotune.governance.excepted import collect_excepted, find_excepted, parse_part, split_excepted
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.policy import Gate, require_permission
@@ -70,7 +70,7 @@ def test_segments_that_touch_it_leave(store: MemoryStore) -> None:
 @pytest.mark.parametrize(("at", "touches"), [(1.0, False), (1.001, True), (3.999, True), (4.0, False)])
 def test_bounds_are_half_open(store: MemoryStore, at: float, touches: bool) -> None:
     leave_out(store, "ben", (2.0, 4.0))
-    assert bool(find_excepted(read_consents(store, [TAKE]), TAKE, at, at + 1.0)) == touches
+    assert bool(find_excepted(collect_excepted(read_consents(store, [TAKE])), TAKE, at, at + 1.0)) == touches
 
 
 @pytest.mark.parametrize("gate", OF_DATASETS)

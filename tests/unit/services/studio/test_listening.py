@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audiotune.errors import AudioTuneError, GovernanceError, NotInStoreError
+from audiotune.governance.member_acts import append_member_event
 from services.studio.library import LibraryCache
 from services.studio.listening import AnnotationQueue
 from services.studio.vocabulary import StoredVocabulary
@@ -165,3 +166,15 @@ def test_words_that_are_none_are_refused(group: Seeded, facet: str, word: str) -
     with pytest.raises(AudioTuneError):
         StoredVocabulary(group.store).add_term(facet, word, "ana")
     assert list(group.store.list("manifests/vocabulary/")) == []
+
+
+def test_what_somebody_leaves_out_is_not_offered(group: Seeded, listening: AnnotationQueue) -> None:
+    recording = group.recordings[0]
+    part = {"recording": recording.id, "parts": [{"start_s": 0.3, "end_s": 0.35}]}
+    append_member_event(group.store, recording.contributors[0], "parts_excepted", part)
+    offered = set()
+    while (id := listening.choose_next_segment("chi")) is not None:
+        offered.add(id)
+        listening.save_answer("chi", id, {"mood": ["dark"]}, "")
+    missing = [s for s in group.segments if s.id not in offered]
+    assert [(s.recording, s.start_s) for s in missing] == [(recording.id, pytest.approx(0.2))]
