@@ -19,6 +19,7 @@ def describe_unreachable(store: Store) -> tuple[str, ...]:
 def _list_sentences(store: Store) -> Iterator[str]:
     yield "Exports, packed data, sounds and weights that somebody has downloaded: ask them to delete what they have."
     yield "Copies of the store and snapshots of its disk: they stay until whoever runs the store deletes them."
+    yield "Copies that the studio made to play them: they go when it starts anew."
     newest = _find_newest(store, BACKUPS.path)
     if newest:
         words = f"the newest is of {newest:%Y-%m-%d}; the store deletes each after its backupsDays"

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from audiotune.errors import GovernanceError, SettingsError
 from audiotune.governance import read_current_agreement
 from audiotune.outside.path_prefix import PathPrefix
+from audiotune.withdrawal.cache_sweep import CacheSweep
 from services.studio.context import StudioContext, create_context
 from services.studio.http.gradio_server import GradioServer
 from services.studio.http.named_proxies import NamedProxies, parse_networks
@@ -72,6 +73,7 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
     os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn's default believes everybody on this machine; NamedProxies decides instead
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # it looks at all of them after each event
     blocks = wait_for_store(lambda: _build_with_agreement(studio), settings.store_wait_s)
+    CacheSweep(studio.store).start()
     try:
         _, url, _ = blocks.launch(
             server_name=f"[{settings.host}]"

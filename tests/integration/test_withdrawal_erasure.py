@@ -17,6 +17,7 @@ from audiotune.registry import releases
 from audiotune.registry.connection import get_mlflow_client
 from audiotune.registry.runs import start_run
 from audiotune.store.s3 import S3Store
+from audiotune.withdrawal.cache_sweep import CacheSweep
 from audiotune.withdrawal.erasure import list_erased_keys
 from tests.fakes.governance_process import ERASURE_KEY, INGEST_KEY, GovernanceProcess, run_governance
 from tests.fakes.withdrawal_group import WithdrawalGroup, make_withdrawal_group
@@ -84,6 +85,10 @@ def test_no_version_is_left_anywhere(surroundings: Surroundings, tmp_path: Path)
     own = group.takes["ben alone"]
     users.put(own.blob, b"the sound of ben alone")  # a second version
     store.delete(own.fingerprint)  # a mark of a deletion over the old version
+    other = S3Store(f"s3://{BUCKET}", tmp_path / "another machine")
+    sweep = CacheSweep(other)
+    sweep.sweep()
+    elsewhere = [other.fetch(key) for key in (own.blob, group.releases["jam 1"].weights.weights)]
     cached = store.fetch(group.releases["jam 2"].weights.weights)
     users.put(f"mlflow/1/{runs['jam 2']}/artifacts/release/card.html")
     users.put(f"mlflow/1/{runs['jam 2']}/artifacts/release/card.html", b"again")
@@ -107,6 +112,8 @@ def test_no_version_is_left_anywhere(surroundings: Surroundings, tmp_path: Path)
         assert {group.takes[take].blob, group.takes[take].fingerprint} <= left
     assert set(group.releases["jam 1"].list_files().values()) <= left
     assert not cached.exists()
+    sweep.sweep()
+    assert [path.exists() for path in elsewhere] == [False, True]
 
     assert releases.list_aliases(JAM) == {"champion": "1"}
     assert [releases.find_release(JAM, version) is None for version in ("1", "2")] == [False, True]

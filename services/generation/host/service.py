@@ -12,6 +12,7 @@ import bentoml
 from audiotune import access
 from audiotune.stable_audio.sample import generate_batch
 from audiotune.store import open_store
+from audiotune.withdrawal.cache_sweep import CacheSweep
 from services.generation.engine.adapters import AdapterResolver
 from services.generation.engine.engine import Engine
 from services.generation.engine.loaded_releases import LoadedReleases
@@ -75,7 +76,8 @@ class GenerationService:
     """One engine a process; it loads its release in the background and says in /v1/health how far it is."""
 
     def __init__(self) -> None:
-        for part in (CONTEXT.engine, CONTEXT.release_watcher, CONTEXT.job_worker, WEBHOOK_SENDER, CONTEXT.quotas):
+        parts = (CONTEXT.engine, CONTEXT.release_watcher, CONTEXT.job_worker, WEBHOOK_SENDER, CONTEXT.quotas)
+        for part in (*parts, CacheSweep(CONTEXT.store)):
             part.start()
 
     def __is_ready__(self) -> bool:
