@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from audiotune.domain.release import TrainingRecord
+from audiotune.store import FolderStore
 from components import executor
 from components.executor import SettingsError, build_parser, run_command_line, validate_settings
 from pipelines.recipe import STEPS
 from tests.fakes.toy_step import settings as toy_settings
+from tests.fakes.withdrawal_group import make_withdrawal_group
 
 RECORDED = Path(__file__).parent / "recorded"
 TOY = "tests.fakes.toy_step"
@@ -218,6 +221,19 @@ def test_a_choice_may_be_a_setting_itself_and_may_be_absent(folder: Path) -> Non
     assert play(recorded(folder, settings={"choices": words}, word="a free word"))[0] == 0
     assert "a free word" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
     assert executor.settings_from_choices(toy_settings.Settings, CHOICES, {"taste": None}) == {}
+
+
+def test_the_settings_of_a_release_win_over_the_recipe_and_the_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    release = make_withdrawal_group(FolderStore(folder / "store")).releases["jam 2"]
+    kept = {"toy_step": {"loudness_lufs": -9.0, "word": "gong", "of another version": 1}}
+    FolderStore(folder / "store").put(
+        release.key, release.model_copy(update={"training": TrainingRecord(settings=kept)}).model_dump_json().encode()
+    )
+    given = recorded(folder, settings={"word": "compiled", "choices": CHOICES}, taste="soft", like=release.key)
+    assert play(given)[0] == 0
+    assert "gong -9.0" in (folder / "kfp/audiotune-probe/ffde30c8/report/94e27188/page").read_text()
+    assert play(recorded(folder, like="manifests/releases/jam/9-x.json"))[0] == 1
+    assert "nothing is stored" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("step", ["make", "train", "report"])
