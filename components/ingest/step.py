@@ -224,10 +224,7 @@ def _ingest_file(
 def _hold_file(path: Path, id: Digest, people: tuple[str, ...], said: WaitingFacts, store: Store, intake: IngestResult) -> None:
     """Lets a file wait for who is named in it and asks for each recording; also one of which the first name agreed."""
     is_known = id in load_known_recordings(store).rows
-    words = hold_file(
-        path, id, people, said, intake.uploader, is_known=is_known, store=store, agreement=intake.agreement,
-        governance=intake.governance,
-    )  # fmt: skip
+    words = hold_file(path, id, people, said, intake.uploader, is_known, store, intake.agreement, intake.governance)
     intake.rows.pop(id, None)
     if id not in intake.held:
         intake.waiting.append((said.name, words))

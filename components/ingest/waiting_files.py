@@ -34,7 +34,6 @@ def hold_file(
     people: tuple[str, ...],
     facts: WaitingFacts,
     uploader: Uploader,
-    *,
     is_known: bool,
     store: Store,
     agreement: Agreement,
