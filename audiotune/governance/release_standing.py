@@ -45,6 +45,12 @@ def choose_champion(state: GovernanceState, releases: Iterable[Release], now: da
     return next((one for one in newest_first if not explain_silence(state, one, now)), None)
 
 
+def find_decided_champion(state: GovernanceState, name: str) -> str | None:
+    """The version that the group decided to let play last; None where the agreement asks for no decision, or there is none yet."""
+    is_ruled = state.agreement is not None and "champion" in state.agreement.decisions
+    return state.champions.get(name) if is_ruled else None
+
+
 def _is_decided(state: GovernanceState, release: Release) -> bool:
     """Where the agreement puts the champion under a decision: whether the group has accepted this version."""
     if state.agreement is None or "champion" not in state.agreement.decisions:

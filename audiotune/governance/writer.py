@@ -7,10 +7,13 @@ from typing import Protocol
 
 from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, publish_agreement
+from audiotune.governance.agreement_record import ProposalKind
 from audiotune.governance.consent import Consent, record_standing_consents
+from audiotune.governance.decisions import request_decision
 from audiotune.governance.ledger.erasure_events import ErasureDone
 from audiotune.governance.ledger.event_draft import EventDraft, dump_body
 from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.proposal import Proposal
 from audiotune.governance.service_client import GovernanceServiceClient, find_service
 from audiotune.governance.waiting import hold_recording
 from audiotune.governance.waiting_upkeep import UpkeepReport, end_due_waiting
@@ -42,6 +45,10 @@ class GovernanceWriter(Protocol):
         """As `waiting_upkeep.end_due_waiting`."""
         ...
 
+    def request_decision(self, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal | None:
+        """As `decisions.request_decision`."""
+        ...
+
     def record_erasure(self, done: ErasureDone) -> int:
         """Notes what was erased; the event's number. Raises GovernanceError: nobody asked for it, or it is noted already."""
         ...
@@ -68,6 +75,9 @@ class StoreGovernanceWriter:
 
     def end_due_waiting(self) -> UpkeepReport:
         return end_due_waiting(self._store)
+
+    def request_decision(self, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal | None:
+        return request_decision(self._store, kind, title, text, change)
 
     def record_erasure(self, done: ErasureDone) -> int:
         event = open_ledger(self._store).append(lambda state: EventDraft("erasure_done", done))
@@ -104,6 +114,10 @@ class ServiceGovernanceWriter:
 
     def end_due_waiting(self) -> UpkeepReport:
         return UpkeepReport(**self._service.call("end_due_waiting"))
+
+    def request_decision(self, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal | None:
+        found = self._service.call("request_decision", kind=kind, title=title, text=text, change=dict(change))
+        return Proposal.model_validate(found) if found else None
 
     def record_erasure(self, done: ErasureDone) -> int:
         return int(self._service.call("record_erasure", done=dump_body(done)))

@@ -1,4 +1,5 @@
-"""What must follow in the registry when consent has changed: the champion is a version that may play, and the others say why not.
+"""What must follow in the registry when consent has changed or the group decided: the champion is the version decided on, where it may
+play, and the others say why not.
 
 Computed of the ledger alone, so it can be run at any time and again after a crash at any point. The generation service does not wait
 for it: it asks the ledger itself.
@@ -13,7 +14,7 @@ from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.release import Release
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.release_standing import choose_champion, list_objections
+from audiotune.governance.release_standing import choose_champion, find_decided_champion, list_objections
 from audiotune.store.port import Store
 
 
@@ -50,7 +51,11 @@ def follow_consent(store: Store, registry: ReleaseAliases) -> list[RegistryChang
 def _follow_name(state: GovernanceState, registry: ReleaseAliases, name: str) -> Iterator[RegistryChange]:
     releases, aliases = registry.list_releases(name), registry.list_aliases(name)
     silent = {release.version: "; ".join(list_objections(state, release, "champion", "generate")) for release in releases}
-    champion = aliases.get("champion")
+    champion, decided = aliases.get("champion"), find_decided_champion(state, name)
+    if decided and decided != champion and silent.get(decided) == "":
+        registry.set_alias(name, "champion", decided)
+        champion = decided
+        yield RegistryChange(name=name, version=decided, what="the champion, as the group decided")
     if champion is not None and silent.get(champion):
         yield _replace_champion(state, registry, releases, champion, silent[champion])
     candidate = aliases.get("candidate")

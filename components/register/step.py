@@ -15,9 +15,11 @@ from audiotune.domain.dataset import DatasetRow, contributors_by_recording
 from audiotune.domain.lineage import bind_weights, build_lineage, read_dataset
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Evaluation, Release, TrainingRecord, WeightsPointer
-from audiotune.errors import DecisionError, ManifestError, ModelError
+from audiotune.errors import ManifestError, ModelError, StoreError
 from audiotune.governance import Agreement
-from audiotune.governance.decisions import require_decision
+from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.release_standing import find_decided_champion
+from audiotune.governance.writer import open_governance_writer
 from audiotune.registry import releases
 from audiotune.registry.runs import find_run_duration
 from audiotune.reporting.progress import ProgressCallback
@@ -185,8 +187,24 @@ def _find_objection(settings: Settings, store: Store, agreement: Agreement, rele
     reigning = releases.find_version_by_alias(release.name, "champion")
     if reigning is not None and int(reigning) > int(release.version):
         return f"version {reigning} is newer and reigns"
+    return _ask_group(store, release)
+
+
+def _ask_group(store: Store, release: Release) -> str:
+    """Why the group's word is missing; empty where it said yes, or the agreement asks for none. Opens the proposal itself.
+
+    Once the group accepts it, the generation service plays this version; `housekeeping` moves MLflow's alias.
+    """
+    measured = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in list(release.evaluation.metrics.items())[:6])
+    change = {"release": release.name, "version": release.version}
+    title = f"Let version {release.version} of {release.name} play"
     try:
-        require_decision(store, "champion", {"release": release.name, "version": release.version})
-    except DecisionError as e:
-        return f"{e.what}; accept it, then run register again"
-    return ""
+        asked = open_governance_writer(store).request_decision("champion", title, f"It passed its gate: {measured}.", change)
+    except StoreError as e:
+        return f"the group could not be asked ({e.what}); run register again"
+    if asked is None:
+        return ""
+    if asked.outcome != "accepted":
+        return f"the group decides: proposal {asked.id} is open until {asked.ends:%Y-%m-%d %H:%M} UTC"
+    decided = find_decided_champion(open_ledger(store).read_state(), release.name)
+    return "" if decided == release.version else f"the group decided on version {decided} since"

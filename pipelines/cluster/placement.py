@@ -14,6 +14,7 @@ from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents, collect_containers, collect_tasks, iterate_steps
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
+GOVERNANCE_STEPS = ("ingest", "register")  # those that ask the governance service, and get a key of it
 MLFLOW_STEPS = ("finetune", "register")  # those that write to MLflow, and get its key
 
 # Kubeflow counts this from the first start of a task, not for each pause: if all attempts together take longer, none is retried.
@@ -38,7 +39,7 @@ def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
         gpu = step in GPU_STEPS and not has_trainjob
         _fill_container(container, cluster, gpu)
         executors[label] = _build_platform(cluster, gpu)
-        if step == "ingest" and cluster.governance:
+        if step in GOVERNANCE_STEPS and cluster.governance:
             container["env"] = [*container.get("env", []), {"name": URL, "value": cluster.governance}]
             executors[label]["secretAsEnv"].append(_reference_governance_key(cluster))
         if step in MLFLOW_STEPS and cluster.mlflow_secret:

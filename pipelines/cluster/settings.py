@@ -51,7 +51,8 @@ class Cluster(FrozenModel):
         description="AUDIOTUNE_GOVERNANCE_URL of ingest; empty: ingest itself writes agreement and consents into the store",
     )
     governance_secret: str = Field(
-        default="audiotune-governance", description="Secret with the key `key`: ingest's key of the governance service"
+        default="audiotune-governance",
+        description="Secret with the key `key`: the key of ingest and register for the governance service",
     )
     images: StepImages = Field(default=StepImages(), description="what the steps run in")
     pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets with the registry's login")

@@ -121,6 +121,15 @@ class DecisionBody(RequestBody):
     why: str = Field(max_length=1000)
 
 
+class RequestedDecisionBody(RequestBody):
+    """What a program asks the group for, in nobody's name."""
+
+    kind: Literal["champion", "foreign_recording"]
+    title: str = Field(min_length=1, max_length=200)
+    text: str = Field(default="", max_length=10_000)
+    change: dict[str, Annotated[str, Field(max_length=2000)]] = Field(max_length=20)
+
+
 class EventBody(RequestBody):
     """An act of a member. Its size is that of the largest request; `member_acts` looks at what is in it."""
 
@@ -187,6 +196,10 @@ class GuardedWriters:
             ) from e
         return self._governance.record_erasure(done)
 
+    def request_decision(self, body: RequestedDecisionBody) -> Any:
+        """The group's word to what a program asks for. It opens a proposal at most; the group decides."""
+        return self._governance.request_decision(body.kind, body.title, body.text, body.change)
+
     def vouch_for(self, body: VouchBody) -> str:
         """A ticket for whom the provider's token names, whatever the caller says."""
         self._provider.require_member(body.member, body.id_token)
@@ -212,6 +225,7 @@ OPERATIONS: dict[str, Operation] = {
     "publish_agreement": Operation(AgreementBody, lambda w, b: w.publish_agreement(b.agreement), _EVERYBODY),
     "record_standing_consents": Operation(StandingConsentsBody, lambda w, b: w.record_standing_consents(b), _EVERYBODY),
     "hold_recording": Operation(HoldBody, lambda w, b: w.hold_recording(b), _EVERYBODY),
+    "request_decision": Operation(RequestedDecisionBody, lambda w, b: w.request_decision(b), _EVERYBODY),
     "end_due_waiting": Operation(NoBody, lambda w, b: w.end_due_waiting(), _EVERYBODY),
     "record_erasure": Operation(ErasureBody, lambda w, b: w.record_erasure(b), ("erasure",)),
     "verify_password": Operation(SignInBody, lambda w, b: w.access.verify_password(b.member, b.password), hashes=True),

@@ -210,13 +210,13 @@ def test_for_a_cluster_images_are_named_by_digest() -> None:
     assert env["AWS_CA_BUNDLE"] == "/etc/audio-tune/ca/ca.crt"
 
 
-def test_only_ingest_may_ask_the_governance_service() -> None:
+def test_only_ingest_and_register_may_ask_the_governance_service() -> None:
     spec, platform = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)
     own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for label, executor in spec["deploymentSpec"]["executors"].items():
         env = {e["name"]: e["value"] for e in executor["container"]["env"]}
         keys = {key["envVar"]: secret for secret in own[label]["secretAsEnv"] for key in secret["keyToEnv"]}
-        if label == "exec-ingest":
+        if label in ("exec-ingest", "exec-register"):
             assert env["AUDIOTUNE_GOVERNANCE_URL"] == "http://governance:7870"
             assert keys["AUDIOTUNE_GOVERNANCE_KEY"]["secretName"] == "asks"
         else:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from audiotune.domain.release import Evaluation, Release, WeightsPointer
-from audiotune.errors import ConsentError, DecisionError, RegistryError
+from audiotune.errors import ConsentError, RegistryError
 from audiotune.governance import publish_agreement
 from audiotune.governance.agreement_record import DecisionRule
-from audiotune.governance.decisions import cast_vote, open_proposal
+from audiotune.governance.decisions import cast_vote, read_proposals
+from audiotune.governance.ledger.ledger import Ledger
 from audiotune.registry import connection, releases
 from audiotune.reporting.progress import ignore_progress
 from audiotune.store.port import digest_from_key
+from audiotune.withdrawal.housekeeping import follow_consent
 from components.executor import StepResult
 from components.register.settings import Settings as RegisterSettings
 from components.register.step import run_step as register
+from services.generation.engine.release_loader import ReleaseLoader
+from services.generation.settings import GenerationSettings
 from tests.fakes.group_release import Group, group
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -73,27 +77,45 @@ def test_champions_come_and_stay(ours: Group, name: str) -> None:
     assert releases.list_aliases(name)["champion"] == "3", "an old version does not push a newer champion off"
 
 
-def test_a_champion_waits_for_the_groups_decision(ours: Group, name: str) -> None:
+def vote_yes(ours: Group, proposal: int) -> None:
+    for who in ("ana", "ben", "chi"):
+        if not read_proposals(ours.store)[proposal].outcome:
+            cast_vote(ours.store, who, proposal, "yes")
+
+
+def test_register_asks_the_group_and_its_yes_is_carried_out_once(ours: Group, name: str) -> None:
+    """Without a rule version 1 plays at once; then register proposes, and the group's yes needs no second run of it."""
+    registered(ours, name)
     rules = {"champion": DecisionRule(needs="majority", quorum=0.1)}
     publish_agreement(ours.store, ours.agreement.model_copy(update={"version": 2, "decisions": rules}))
+    loader = ReleaseLoader(GenerationSettings(release=name), ours.store)
+    ours.trained(b"second weights", passed=True)
     result = registered(ours, name)
     assert result.metrics["champion"] == 0
-    assert releases.list_aliases(name) == {"candidate": "1"}
-    assert f"release {name}, version 1" in ours.paths["report"].read_text()
-    other = open_proposal(ours.store, "ana", "champion", "Another one", change={"release": name, "version": "2"})
-    asked = open_proposal(ours.store, "ana", "champion", "Let it play", change={"release": name, "version": "1"})
-    for who in [member.id for member in ours.agreement.members if not member.left]:
-        for proposal in (other, asked):
-            with contextlib.suppress(DecisionError):  # decided before everybody voted
-                cast_vote(ours.store, who, proposal.id, "no" if proposal is asked else "yes")
-    registered(ours, name)
-    assert releases.list_aliases(name) == {"candidate": "1"}, "the group said no, and yes to another version"
-    again = open_proposal(ours.store, "ben", "champion", "Do let it play", change={"release": name, "version": "1"})
-    for who in [member.id for member in ours.agreement.members if not member.left]:
-        with contextlib.suppress(DecisionError):
-            cast_vote(ours.store, who, again.id, "yes")
+    ((number, asked),) = read_proposals(ours.store).items()
+    assert (asked.by, asked.change) == ("", {"release": name, "version": "2"})
+    assert f"the group decides: proposal {number} is open until" in ours.paths["report"].read_text()
+    registered(ours, name)  # once more asks no second time
+    assert list(read_proposals(ours.store)) == [number]
+    releases.set_alias(name, "champion", "1")
+    assert follow_consent(ours.store, releases) == []
+    assert loader.wanted_versions() == {name: "1"}
+
+    vote_yes(ours, number)
+    assert read_proposals(ours.store)[number].executed
+    assert loader.wanted_versions() == {name: "2"}, "what plays is the ledger's, whatever the registry's alias says"
+    assert releases.list_aliases(name)["champion"] == "1"
+    with ThreadPoolExecutor(2) as pool:  # two executors at once
+        done = list(pool.map(lambda _: follow_consent(ours.store, releases), range(2)))
+    assert {str(change) for changes in done for change in changes} == {f"{name} version 2: the champion, as the group decided"}
+    assert releases.list_aliases(name) == {"candidate": "2", "champion": "2"}
+    assert follow_consent(ours.store, releases) == []
+    releases.set_alias(name, "champion", "1")  # by somebody who may only write into the registry
+    assert loader.wanted_versions() == {name: "2"}
     assert registered(ours, name).metrics["champion"] == 1
-    assert releases.list_aliases(name) == {"candidate": "1", "champion": "1"}
+    assert releases.list_aliases(name)["champion"] == "2"
+    executed = [one.executed for one in read_proposals(ours.store).values()]
+    assert executed == [one.executed for one in Ledger(ours.store).read_state().proposals.values()]
 
 
 def test_a_version_holds_all_that_tells_its_story(ours: Group, name: str) -> None:

@@ -16,6 +16,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError, GenerationError, ModelError, RegistryError
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
+from audiotune.governance.release_standing import find_decided_champion
 from audiotune.registry import releases
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.cache_folder import choose_cache_folder
@@ -49,7 +50,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return {name: self._wanted_version(name, alias) for name, alias in aliases.items()}
 
     def _wanted_version(self, name: str, alias: str) -> str | None:
-        version = releases.find_version_by_alias(name, alias)
+        version = self.version_at(name, alias)
         return releases.find_version_by_alias(name, "candidate") if version is None and self._settings.candidates else version
 
     def load(self, name: str, version: str) -> LoadedRelease:
@@ -110,7 +111,9 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return bool(measure_free_memory() > needed)
 
     def version_at(self, name: str, alias: str) -> str | None:
-        return releases.find_version_by_alias(name, alias)
+        """What the group decided on is the champion, whatever the registry's alias says: who writes there alone moves nothing."""
+        decided = find_decided_champion(open_ledger(self._store).read_state(), name) if alias == "champion" else None
+        return decided or releases.find_version_by_alias(name, alias)
 
     def find_release(self, name: str, version: str) -> Release | None:
         return releases.find_release(name, version)

@@ -183,8 +183,8 @@ def test_the_agreement_page_does_not_say_that_a_member_agrees_to_what_they_took_
     words = describe_member_words(group.store, group.agreement)
     assert (words["ana"], words["ben"], words["zoe"]) == ("nothing", "store, train", "left the group")
     page = str(render_agreement(context, context.require_agreement(), {}))
-    assert '>Ana</td><td data-label="Agrees to">nothing</td>' in page
-    assert '>Ben</td><td data-label="Agrees to">store, train</td>' in page
+    assert '>Ana</td><td data-label="Signed">not yet</td><td data-label="Agrees to">nothing</td>' in page
+    assert '>Ben</td><td data-label="Signed">not yet</td><td data-label="Agrees to">store, train</td>' in page
 
 
 def test_a_release_card_says_who_keeps_it_from_playing(group: Seeded, context: StudioContext) -> None:
