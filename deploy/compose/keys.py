@@ -4,6 +4,7 @@
     python keys.py use FOLDER COMMAND...              runs a command with the key in FOLDER as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
     python keys.py use FOLDER --database FOLDER COMMAND...   and the database's password as PGPASSWORD
     python keys.py use FOLDER --asks FOLDER COMMAND...       and the key with which the studio asks the governance service
+    python keys.py use FOLDER --erases FOLDER COMMAND...     and the key with which the erasure asks it
     python keys.py use FOLDER --mlflow-read FOLDER COMMAND...   and MLflow's key that may only read releases; --mlflow-write: the other
     python keys.py use FOLDER --ledger FOLDER COMMAND...     and the key that signs the ledger
 
@@ -21,11 +22,12 @@ from pathlib import Path
 # who may write to MLflow or read releases there
 SERVICES = (
     *("root", "studio", "generation", "pipelines", "registry", "governance", "backup", "erasure"),
-    *("database", "asks", "mlflow-write", "mlflow-read", "ledger"),
+    *("database", "asks", "erases", "mlflow-write", "mlflow-read", "ledger"),
 )
 VARIABLES = {
     "--database": ("PGPASSWORD",),
     "--asks": ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_STUDIO_KEY"),  # of the caller, of the service
+    "--erases": ("AUDIOTUNE_GOVERNANCE_KEY", "AUDIOTUNE_GOVERNANCE_ERASURE_KEY"),
     "--mlflow-write": ("AUDIOTUNE_REGISTRY_WRITE_KEY", "MLFLOW_TRACKING_TOKEN"),  # of the server, of a client
     "--mlflow-read": ("AUDIOTUNE_REGISTRY_READ_KEY", "MLFLOW_TRACKING_TOKEN"),
     "--ledger": ("AUDIOTUNE_GOVERNANCE_LEDGER_KEY",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from services.studio.settings import StudioSettings
 FOLDER = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-JOBS = ("keys", "bootstrap", "first-owner", "erasure")
+JOBS = ("keys", "bootstrap", "first-owner", "erasure", "withdrawals")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -52,14 +53,15 @@ def test_a_service_mounts_no_keys_but_its_own(name: str) -> None:
         "registry": {"keys-registry", "keys-database", "keys-mlflow-write", "keys-mlflow-read"},
         "generation": {"keys-generation", "keys-mlflow-read"},
         "generation-gpu": {"keys-generation", "keys-mlflow-read"},
-        "governance": {"keys-governance", "keys-asks", "keys-ledger"},
+        "governance": {"keys-governance", "keys-asks", "keys-erases", "keys-ledger"},
+        "withdrawals": {"keys-erasure", "keys-erases", "keys-mlflow-write"},
         "studio": {"keys-studio", "keys-asks"},
     }
     assert mounted == allowed.get(name, {f"keys-{name}"})
 
 
 def test_every_user_of_the_store_gets_a_key() -> None:
-    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks", "ledger", "mlflow-write", "mlflow-read"}
+    assert set(keys.SERVICES) == {*USERS, "root", "database", "asks", "erases", "ledger", "mlflow-write", "mlflow-read"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"database"}))
@@ -142,6 +144,20 @@ def test_studio_and_governance_service_share_a_key(tmp_path: Path) -> None:
         assert SERVICES[service]["command"][4:6] == ["--asks", "/asks"]
 
 
+def test_the_job_of_withdrawals_and_the_governance_service_share_a_key(tmp_path: Path) -> None:
+    keys.make_keys(tmp_path)
+    folders = {"--asks": "asks", "--ledger": "ledger", "--erases": "erases", "--mlflow-write": "mlflow-write"}
+    given = {}
+    for name in ("governance", "withdrawals"):
+        words = [
+            str(tmp_path / folders[before]) if before in folders else word for before, word in pairwise(SERVICES[name]["command"])
+        ]
+        given[name], started = keys.read_environment([str(tmp_path / "erasure"), *words[3:]])
+        assert started[-1] in ("--port=7870", "finish")
+    assert given["withdrawals"]["AUDIOTUNE_GOVERNANCE_KEY"] == given["governance"]["AUDIOTUNE_GOVERNANCE_ERASURE_KEY"]
+    assert given["governance"]["AUDIOTUNE_GOVERNANCE_STUDIO_KEY"] != given["governance"]["AUDIOTUNE_GOVERNANCE_ERASURE_KEY"]
+
+
 def test_generation_reads_mlflow_with_the_key_that_the_registry_takes_for_reading(tmp_path: Path) -> None:
     keys.make_keys(tmp_path)
     given = {}
@@ -160,6 +176,7 @@ def test_generation_reads_mlflow_with_the_key_that_the_registry_takes_for_readin
     assert {given[name]["MLFLOW_TRACKING_TOKEN"] for name in ("generation", "generation-gpu")} == set(read_keys)
     assert "--app-name=audio-tune" in SERVICES["registry"]["command"]
     assert [name for name, service in SERVICES.items() if "MLFLOW_TRACKING_URI" in (service.get("environment") or {})] == [
+        "withdrawals",
         "generation",
         "generation-gpu",
     ]
