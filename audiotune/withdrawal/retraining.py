@@ -80,7 +80,8 @@ def list_left(traces: StoreTraces, state: GovernanceState, release: Release, now
     dataset = traces.datasets.get(release.lineage.dataset)
     if dataset is None or state.agreement is None:
         return []
-    people = contributors_by_recording(dataset)
+    # without the parts that it uses: segments that touch one that was left out since are dropped one by one
+    people = {recording: list(names) for recording, names in contributors_by_recording(dataset).items()}
     consents = find_consents(state, people)
     refused = decide_policy("annotate_merge", state.agreement, consents, people, now=now).refused
     gone = {segment.blob for segment in traces.segments if segment.recording in refused}

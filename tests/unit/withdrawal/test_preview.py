@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from audiotune.domain.dataset import DatasetRow
+from audiotune.domain.manifest import load_manifest
 from audiotune.errors import ConsentError
 from audiotune.governance.agreement_record import ALL_USES
 from audiotune.governance.ledger.ledger import open_ledger
@@ -18,6 +20,8 @@ from audiotune.withdrawal.preview import WithdrawalPreview, preview_withdrawal
 from audiotune.withdrawal.retraining import find_stopped_releases, list_left
 from audiotune.withdrawal.store_traces import StoreTraces
 from audiotune.withdrawal.words import describe_preview
+from components.annotate_merge.settings import Settings
+from components.annotate_merge.step import run_step
 from tests.fakes.layout_store import LayoutStore
 from tests.fakes.withdrawal_group import WithdrawalGroup, make_withdrawal_group
 
@@ -105,6 +109,23 @@ def test_the_figures_themselves(group: WithdrawalGroup) -> None:
 def test_a_part_of_the_uses_erases_nothing(group: WithdrawalGroup) -> None:
     seen = preview_withdrawal(group.store, group.registry, "ben", uses=["publish"])
     assert (seen.erasures, stopped_of(seen)) == ({}, set())
+
+
+def test_parts_that_are_left_out_are_not_counted_and_not_trained_on(group: WithdrawalGroup, tmp_path: Path) -> None:
+    """The dataset of the new training, as annotate_merge makes it, has what the preview counted."""
+    part = {"recording": group.id_of("ana alone")[0], "parts": [{"start_s": 1.2, "end_s": 1.5}]}
+    append_member_event(group.store, "ana", "parts_excepted", part)
+    seen = preview_withdrawal(group.store, group.registry, "ben")
+    (foretold,) = [one for one in seen.retrainings if one.name == "jam"]
+    withdraw(group)
+    paths = {name: tmp_path / name for name in ("dataset", "report", "metrics")}
+    settings = Settings(segments=group.datasets["all"].meta["segments"], caption_fallback="a sound")
+    run_step(settings, group.store, lambda share, words: None, **paths)
+    rows = load_manifest(paths["dataset"], "datasets", DatasetRow).rows
+    assert (len(rows), len({row.segment.recording for row in rows})) == (foretold.segments, foretold.recordings) == (2, 2)
+    held = {row.segment.id for row in rows}
+    assert held <= set(group.releases["jam 2"].lineage.segments)
+    assert held.isdisjoint(seen.segments)
 
 
 def test_everybody_withdraws(group: WithdrawalGroup) -> None:
