@@ -61,7 +61,7 @@ class Consent(FrozenModel):
     until: AwareDatetime | None = Field(default=None, exclude_if=_is_empty)
     text: Digest = Field(default="", pattern="^([0-9a-f]{64})?$", exclude_if=_is_empty)
     excepted: tuple[ExceptedPart, ...] = Field(default=(), max_length=100, exclude_if=_is_empty)
-    ends: dict[Use, AwareDatetime] = Field(default={}, exclude_if=_is_empty)
+    ends: dict[Use, AwareDatetime] = Field(default_factory=dict, exclude_if=_is_empty)  # a default would be copied each time
 
     def agrees_to(self, use: Use, now: datetime) -> bool:
         """Whether its contributor lets the recording be used so at a moment."""

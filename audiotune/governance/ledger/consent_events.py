@@ -80,12 +80,16 @@ def change_consents(
             raise GovernanceError(what, cure="answer under My recordings first")
     said = {"basis": f"{OWN_WORD} {event.number}", "time": parse_event_time(event.time), "agreement": state.agreement.digest}
     chosen = recordings or [id for id, people in state.consents.items() if member in people and people[member].heard]
+    changes: dict[object, dict[str, Any]] = {}  # most records of a member say the same
     for recording in chosen:
         people = state.consents[recording]
         record = people[member]
         if _keeps_waiting(record, change):
             continue
-        state.consents[recording] = {**people, member: record.model_copy(update={**change(record), **said})}
+        alike = (record.uses, record.until, record.text, *record.ends.items())
+        if alike not in changes:
+            changes[alike] = {**change(record), **said}
+        state.consents[recording] = {**people, member: record.model_copy(update=changes[alike])}
     if not recordings:
         word = find_standing(state.standing, state.agreement, member)
         state.standing[member] = word.model_copy(update={**change(word), "event": event.number})
@@ -152,13 +156,13 @@ def take_back(state: GovernanceState, member: str, recordings: Collection[Digest
 
 
 def _give_again(state: GovernanceState, member: str, recordings: Collection[Digest], uses: Collection[Use]) -> None:
-    given = set(recordings)
-    left = {
-        recording: tuple(use for use in taken if (given and recording not in given) or use not in uses)
-        for recording, taken in state.taken_back.get(member, {}).items()
-    }
-    if member in state.taken_back:
-        state.taken_back[member] = {recording: taken for recording, taken in left.items() if taken}
+    taken = dict(state.taken_back.get(member, {}))
+    for recording in recordings or list(taken):
+        if recording in taken:
+            taken[recording] = tuple(use for use in taken[recording] if use not in uses)
+            if not taken[recording]:
+                del taken[recording]
+    state.taken_back[member] = taken
 
 
 KINDS = {

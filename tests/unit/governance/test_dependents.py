@@ -26,9 +26,21 @@ def group(tmp_path: Path) -> Group:
 def keep_sound(group: Group, pointer: WeightsPointer, member: str, name: str, *adapters: str) -> None:
     applied = tuple(AppliedAdapter(release="tape", version="1", digest=adapter, strength=1) for adapter in adapters)
     record = GenerationRecord(
-        sound=digest(name), blob=f"sounds/{digest(name)}.wav", format="wav", prompt="x", seconds=1, steps=1, guidance=1, seed=1,
-        sampler="euler", release="ours", version="1", digest=pointer.weights_digest, adapters=applied, member=member,
-    )  # fmt: skip
+        sound=digest(name),
+        blob=f"sounds/{digest(name)}.wav",
+        format="wav",
+        prompt="x",
+        seconds=1,
+        steps=1,
+        guidance=1,
+        seed=1,
+        sampler="euler",
+        release="ours",
+        version="1",
+        digest=pointer.weights_digest,
+        adapters=applied,
+        member=member,
+    )
     group.store.put(record_key(record.sound, member), record.model_dump_json().encode())
 
 
@@ -57,8 +69,10 @@ def test_what_hangs_on_a_recording_is_found_at_every_step(group: Group) -> None:
     assert [(one.number, one.digest) for one in found.datasets] == [(1, group.dataset.digest)]
     assert (found.releases, found.adapters) == ((whole,), ())
     assert {(sound.sound, sound.member) for sound in found.sounds} == {
-        (digest("one"), "ana"), (digest("one"), "ben"), (digest("two"), "ana")
-    }  # fmt: skip
+        (digest("one"), "ana"),
+        (digest("one"), "ben"),
+        (digest("two"), "ana"),
+    }
 
     found = list_dependents(group.store, [second])
     assert [one.number for one in found.datasets] == [1, 2]

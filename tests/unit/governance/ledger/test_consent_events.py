@@ -128,8 +128,13 @@ def test_an_end_of_all_is_the_end_of_what_comes_later(store: MemoryStore) -> Non
 
 def test_what_has_ended_does_not_come_back_with_another_use(store: MemoryStore) -> None:
     long_ago = Consent(
-        recording=ONE, contributor="dee", uses=("store", "train"), basis="x", agreement="0" * 64, until=datetime(2026, 1, 1, tzinfo=UTC)
-    )  # fmt: skip
+        recording=ONE,
+        contributor="dee",
+        uses=("store", "train"),
+        basis="x",
+        agreement="0" * 64,
+        until=datetime(2026, 1, 1, tzinfo=UTC),
+    )
     record_consents(store, [long_ago], by="dee")
     give(store, recordings=[ONE], uses=["publish"])
     record = record_of(store, ONE)
@@ -176,6 +181,18 @@ def test_what_may_not_be_said_changes_nothing(store: MemoryStore, who: str, body
     with pytest.raises(GovernanceError, match=says):
         give(store, who, **body)
     assert open_ledger(store).read_state() == before
+
+
+def test_who_was_taken_out_of_a_recording_neither_opens_nor_closes_it(store: MemoryStore) -> None:
+    group = open_ledger(store).read_state().agreement
+    assert group is not None
+    record_decision(store, group, ONE, ["ana"], by="ana", why="dee was away")
+    for act in (give, narrow):
+        with pytest.raises(GovernanceError, match="dee is not named as a player"):
+            act(store, recordings=[ONE], uses=["store"])
+    narrow(store, uses=["store"])  # all of theirs: this is none of them
+    assert not record_of(store, ONE).heard
+    require_permission(store, "finetune", {ONE: ["ana"]})
 
 
 def test_of_several_recordings_all_are_changed_or_none(store: MemoryStore) -> None:
