@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from audiotune.access.agreement_commands import add_agreement_commands
 from audiotune.access.consent_commands import add_consent_commands
 from audiotune.access.key_commands import add_key_commands
+from audiotune.access.release_commands import add_release_commands
 from audiotune.client import Client, RemoteJob
 from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
@@ -38,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
-    verbs = parser.add_subparsers(required=True, metavar="generate | agreement | consent | ledger | key | withdrawal | prove")
+    verbs = parser.add_subparsers(
+        required=True, metavar="generate | agreement | consent | ledger | key | release | withdrawal | prove"
+    )
     add_agreement_commands(verbs.add_parser("agreement", help="what the group agreed on: read, change, sign and keep it"))
     add_consent_commands(
         verbs.add_parser("consent", help="what may be done with a member's recordings: give it and take it back"),
@@ -48,6 +51,7 @@ def _build_parser() -> argparse.ArgumentParser:
         verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")
     )
     add_key_commands(verbs.add_parser("key", help="your own key, with which you sign what you say in the group"))
+    add_release_commands(verbs.add_parser("release", help="give a release to people outside the group"))
     add_withdrawal_commands(
         verbs.add_parser("withdrawal", help="what members took back, and what must follow: aliases, erasure, a new training")
     )

@@ -99,9 +99,8 @@ class AgreementEditor:
                 days = gr.Number(label="Days for a vote", minimum=0, maximum=366, elem_id="at-agreement-days")
                 answer = gr.Number(label="Days to answer for a recording", minimum=0, maximum=366, elem_id="at-agreement-answer")
                 grace = gr.Number(label="Days of grace after a withdrawal", minimum=0, maximum=366, elem_id="at-agreement-grace")
-        self._fields: list[Any] = [
-            group, self._members, recordings, weights, accepted, may, standing, quorum, days, answer, grace, *rules
-        ]  # fmt: skip
+        licensed, terms = (recordings, weights, accepted), (quorum, days, answer, grace)
+        self._fields: list[Any] = [group, self._members, *licensed, may, standing, *terms, *rules]
 
     def load_values(self, person: str) -> tuple[Any, ...]:
         """The form of the version in force, and what this person may do with it.

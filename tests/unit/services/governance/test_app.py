@@ -65,7 +65,7 @@ def test_an_empty_key_in_the_settings_lets_nobody_in(store: FolderStore) -> None
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_ingest_publishes_and_records_standing_consent_and_nothing_else(store: FolderStore, operation: str) -> None:
     status, told = Caller(store, INGEST_KEY).call(operation)
-    allowed = operation in ("publish_agreement", "record_standing_consents", "hold_recording")
+    allowed = operation in ("publish_agreement", "record_standing_consents", "hold_recording", "request_decision")
     if operation == "end_due_waiting":  # says nothing: the ledger decides
         assert (status, told) == (200, {"ended": [], "erased": {}, "failed": {}})
         return
