@@ -10,10 +10,8 @@ from pydantic import ValidationError
 
 from audiotune.domain.release import Release
 from audiotune.errors import NotInStoreError
-from audiotune.governance.consent import find_consents
 from audiotune.governance.ledger.ledger import open_ledger
-from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.policy import decide_policy
+from audiotune.governance.release_standing import list_objections
 from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store
 
@@ -44,7 +42,7 @@ class WithdrawnMakers:
             reasons = self._reasons
         for maker in set(makers) - reasons.keys():
             if (release := self._read_release(maker)) is not None:
-                reasons[maker] = _list_objections(state, release)
+                reasons[maker] = "; ".join(list_objections(state, release, "generate")) if state.agreement else ""
         return {maker: reasons[maker] for maker in makers if reasons.get(maker)}
 
     def _read_release(self, maker: Maker) -> Release | None:
@@ -62,10 +60,3 @@ class WithdrawnMakers:
             return Release.model_validate_json(self._store.get(key))
         except (ValidationError, NotInStoreError):
             return None
-
-
-def _list_objections(state: GovernanceState, release: Release) -> str:
-    if state.agreement is None:
-        return ""
-    recordings = release.lineage.recordings
-    return "; ".join(decide_policy("generate", state.agreement, find_consents(state, recordings), recordings).reasons)

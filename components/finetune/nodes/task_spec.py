@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audiotune.domain.dataset import LatentRow
+from audiotune.domain.dataset import LatentRow, UsedRecording
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.manifest import load_manifest
 from audiotune.domain.recording import Digest
@@ -27,6 +27,7 @@ class TrainingTaskSpec(FrozenModel):
         dataset: digest.
         run_key: of the checkpoints.
         recordings: of the dataset, with their contributors.
+        parts: recording -> (start, end) in seconds of what the dataset uses of it.
     """
 
     settings: dict[str, Any]
@@ -35,6 +36,7 @@ class TrainingTaskSpec(FrozenModel):
     dataset: Digest
     run_key: Digest
     recordings: dict[Digest, tuple[str, ...]]
+    parts: dict[Digest, tuple[tuple[float, float], ...]] = {}
 
 
 def store_task(store: Store, task: TrainingTask) -> str:
@@ -46,6 +48,7 @@ def store_task(store: Store, task: TrainingTask) -> str:
         dataset=task.dataset,
         run_key=task.run_key,
         recordings=dict(task.recordings),
+        parts={id: used.parts for id, used in task.recordings.items() if isinstance(used, UsedRecording)},
     )
     return store.put_blob(spec.model_dump_json().encode(), ".json")
 
@@ -69,4 +72,14 @@ def load_task(store: Store, key: str, progress: ProgressCallback) -> TrainingTas
             f"the base {settings.base!r} is another one here than at the step", where="base", cure="run encode again"
         )
     latents = load_manifest(Path(store.fetch(spec.latents)), "latents", LatentRow)
-    return TrainingTask(settings, store.url, progress, base, latents, spec.dataset, spec.run_key, spec.recordings)
+    return TrainingTask(settings, store.url, progress, base, latents, spec.dataset, spec.run_key, _list_used(spec))
+
+
+def _list_used(spec: TrainingTaskSpec) -> dict[Digest, tuple[str, ...]]:
+    """As `contributors_by_recording` gives it."""
+    found: dict[Digest, tuple[str, ...]] = {}
+    for id, people in spec.recordings.items():
+        used = UsedRecording(people)
+        used.parts = spec.parts.get(id, ())
+        found[id] = used
+    return found

@@ -16,7 +16,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError, GenerationError, ModelError, RegistryError
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.release_standing import find_decided_champion
+from audiotune.governance.release_standing import explain_silence, find_decided_champion
 from audiotune.registry import releases
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.cache_folder import choose_cache_folder
@@ -79,15 +79,11 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return next((release.version for release in found if self._may_replace(state, release)), None)
 
     def _may_replace(self, state: GovernanceState, release: Release) -> bool:
-        """Whether it may play although no alias points to it: evaluated well, decided where that is asked for, and agreed to."""
-        change = {"release": release.name, "version": release.version}
-        accepted = (one.change for one in state.proposals.values() if (one.kind, one.outcome) == ("champion", "accepted"))
-        needs_decision = state.agreement is not None and "champion" in state.agreement.decisions
-        if not release.evaluation.passed or (needs_decision and change not in accepted):
+        """Whether it may play although no alias points to it, as the preview of a withdrawal says; and its lineage is true."""
+        if explain_silence(state, release):
             return False
         try:
             self.require_consent(release)
-            governance.require_permission(self._store, "champion", release.lineage.recordings)
         except AudioTuneError as e:
             if is_outage(e):
                 raise
