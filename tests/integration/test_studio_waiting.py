@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.manifest import fetch_manifest, list_manifests
 from audiotune.domain.recording import Recording
 from audiotune.domain.segment import Segment
-from audiotune.governance import Member, publish_agreement
+from audiotune.governance import Member, publish_agreement, read_consents
 from audiotune.store import compute_digest
 from tests.fakes.seeded_store import Seeded, seed, tone
 from tests.integration import test_studio_browser as browser
@@ -23,6 +24,7 @@ from tests.integration import test_studio_browser as browser
 webdriver, chromium = browser.webdriver, browser.chromium
 pytestmark = browser.pytestmark
 RATE = 48_000
+CUT_S = 300  # the real pipeline, beside other tests on two cores
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,9 @@ def test_it_waits_is_heard_agreed_to_and_cut(chromium: webdriver.Chrome, studio:
     assert not page.all(".at-waiting-one")
     assert page.errors() == []
 
+    end = time.monotonic() + CUT_S
+    while not read_rows(group, take)[1] and time.monotonic() < end:
+        time.sleep(0.5)
     page = browser.Page(chromium, studio, "ana")
     page.open_page("Upload")
     page.until(lambda: "5 segments" in card(page, "evening") or "failed" in card(page, "evening"))
@@ -161,4 +166,26 @@ def test_a_no_deletes_it_for_everybody(chromium: webdriver.Chrome, studio: str, 
     wide = chromium.execute_script("return Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
     assert wide <= 390
     assert not any(compute_digest(take) in entry.key for entry in group.store.list(""))
+    assert page.errors() == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_part_is_left_out(chromium: webdriver.Chrome, studio: str, group: Seeded, width: int) -> None:
+    page = browser.Page(chromium, studio, "chi", width)
+    page.open_part("My recordings")
+    page.until(lambda: page.all("#at-except-of input") and page.one("#at-except-of input").is_displayed())
+    chromium.execute_script("document.querySelector('#at-except-of').scrollIntoView()")
+    page.one("#at-except-of input").send_keys("plucks", browser.Keys.ENTER)
+    page.until(lambda: "left out" in page.text("#at-excepted").lower())
+    start, end = ("0.1", "0:00.2") if width > 390 else ("0.5", "0.6")
+    page.one("#at-except-from input, #at-except-from textarea").send_keys(start)
+    page.one("#at-except-to input, #at-except-to textarea").send_keys(end)
+    page.one("#at-except-add").click()
+    page.until(lambda: "Recorded" in page.text("#at-except-news"))
+    page.until(lambda: "0:00.1 to 0:00.2" in page.text("#at-excepted"))
+    keep_screenshot(chromium, f"left-out-{width}")
+    wide = chromium.execute_script("return Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
+    assert wide <= width
+    record = read_consents(group.store, [group.recordings[1].id])[group.recordings[1].id, "chi"]
+    assert (record.excepted[0].start_s, record.excepted[0].end_s) == (0.1, 0.2)
     assert page.errors() == []

@@ -135,12 +135,14 @@ class Group:
 
     def do_tend(self) -> None:
         """What was refused is deleted, and what waits is not."""
-        end_due_waiting(self.store)
-        for take, waits in open_ledger(self.store).read_state().waiting.items():
+        report = end_due_waiting(self.store)
+        for waits in open_ledger(self.store).read_state().waiting.values():
             assert self.store.exists(waits.sound) == (not waits.outcome)
-            agreed = all("store" in self.said[take, who] for who in self.named[take] - self.dropped[take])
-            assert waits.erased or not waits.outcome
-            assert waits.outcome != "refused" or not agreed
+            assert bool(waits.erased) == bool(waits.outcome)
+        for take, outcome, people in report.ended:
+            refused = [who for who in people if who in self.named[take] and outcome == "refused"]
+            assert not [who for who in refused if "store" in self.said[take, who] and (take, who) not in self.ending]
+            assert outcome != "left" or set(people) <= self.left
 
     def is_asked(self, take: str, who: str) -> bool:
         record = read_consents(self.store, [take]).get((take, who))
