@@ -9,7 +9,7 @@ from audiotune.domain.recording import Digest
 from audiotune.governance.agreement import Agreement, publish_agreement
 from audiotune.governance.agreement_record import ProposalKind
 from audiotune.governance.consent import Consent, record_standing_consents
-from audiotune.governance.decisions import request_decision
+from audiotune.governance.decisions import close_decided_proposals, request_decision
 from audiotune.governance.ledger.erasure_events import ErasureDone
 from audiotune.governance.ledger.event_draft import EventDraft, dump_body
 from audiotune.governance.ledger.ledger import open_ledger
@@ -42,7 +42,7 @@ class GovernanceWriter(Protocol):
         ...
 
     def end_due_waiting(self) -> UpkeepReport:
-        """As `waiting_upkeep.end_due_waiting`."""
+        """As `waiting_upkeep.end_due_waiting`; before, closes the proposals whose time is over."""
         ...
 
     def request_decision(self, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal | None:
@@ -74,6 +74,7 @@ class StoreGovernanceWriter:
         return hold_recording(self._store, agreement, recording, contributors, sound, uploaded_by)
 
     def end_due_waiting(self) -> UpkeepReport:
+        close_decided_proposals(self._store)
         return end_due_waiting(self._store)
 
     def request_decision(self, kind: ProposalKind, title: str, text: str, change: Mapping[str, str]) -> Proposal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from audiotune.governance.ledger.keys import parse_key
 from audiotune.governance.ledger.ledger import Ledger, open_ledger
 from audiotune.governance.ledger.verification import read_events, verify_events
 from audiotune.governance.proposal import Choice, Outcome, Proposal, decide_proposal
+from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store import FolderStore
 from tests.fakes.described_store import agreement
 from tests.fakes.layout_store import LayoutStore
@@ -201,6 +203,15 @@ def test_the_time_ends_a_proposal(store: FolderStore) -> None:
         DecisionError, match="not decided yet"
     ):  # a clock that is ahead closes nothing: the event's own time counts
         close_decided_proposals(store, LATER)
+
+
+def test_the_upkeep_closes_what_ended_by_its_time(store: FolderStore) -> None:
+    publish_agreement(store, group(DecisionRule(needs="veto", days=0.5 / 86_400)).model_copy(update={"version": 2}))
+    opened = open_proposal(store, "ana", "champion", "x", change=CHAMPION)
+    time.sleep(0.6)
+    StoreGovernanceWriter(store).end_due_waiting()
+    assert read_proposals(store)[opened.id].outcome == "accepted"  # nobody said no
+    assert open_ledger(store).read_state().champions == {"audio-tune": "3"}
 
 
 def test_a_vote_after_the_end_counts_nothing(store: FolderStore) -> None:
