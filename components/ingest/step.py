@@ -34,6 +34,7 @@ from audiotune.store.layout import DESCRIPTIONS
 from components.executor import StepResult
 from components.ingest.addresses import hide_secrets
 from components.ingest.file_description import FileDescription, describe_file
+from components.ingest.foreign_recordings import require_decision_on
 from components.ingest.likenesses import find_earlier_people, find_likenesses, load_known_recordings
 from components.ingest.open_source import open_source
 from components.ingest.recording_facts import RecordingFacts, check_contributors, split_member_ids
@@ -196,7 +197,8 @@ def _ingest_file(
     id = compute_digest(path)
     people = intake.named[id] = tuple(dict.fromkeys((*intake.named.get(id, ()), *facts.contributors)))
     check_contributors(people, "")
-    _require_decision_on(id, name, licence, source, store, intake)
+    if not _describe_licence_fault(licence, intake.agreement) and not _load_description(id, store):
+        require_decision_on(id, f"{name}, from {source}", licence, intake.agreement, intake.governance)
     said = WaitingFacts(
         name=name,
         source=source,
@@ -220,21 +222,6 @@ def _ingest_file(
         members = [who for who in people if intake.agreement.find_member(who)]
         intake.governance.record_standing_consents(intake.agreement, id, members)
         raise
-
-
-def _require_decision_on(id: Digest, name: str, licence: str, source: str, store: Store, intake: IngestResult) -> None:
-    """Of a recording that is not the members' own, by its licence, the group decides where the agreement says so; ingest asks it.
-
-    Nothing of it is stored before. What was taken in earlier is not asked about again. Raises ConsentError: the group has not said yes.
-    """
-    is_new = licence != intake.agreement.recordings_licence and "foreign_recording" in intake.agreement.decisions
-    if not is_new or _describe_licence_fault(licence, intake.agreement) or _load_description(id, store):
-        return
-    text = f"{name}, from {source}. Licence: {licence}. SHA-256: {id}"
-    asked = intake.governance.request_decision("foreign_recording", f"Take in {name}"[:200], text, {"recording": id})
-    if asked is not None and asked.outcome != "accepted":
-        what = f"it is from outside ({licence}), and the group decides: proposal {asked.id} is open until {asked.ends:%Y-%m-%d}"
-        raise ConsentError(what, cure="bring it in again when the group has accepted it")
 
 
 def _hold_file(path: Path, id: Digest, people: tuple[str, ...], said: WaitingFacts, store: Store, intake: IngestResult) -> None:
