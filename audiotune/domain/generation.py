@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
-from audiotune.store.layout import GENERATIONS
+from audiotune.store.layout import GENERATIONS, MADE_WITH
 
 Format = Literal["wav", "flac", "mp3", "ogg", "opus"]
 MEDIA_TYPES: dict[Format, str] = {
@@ -208,6 +208,12 @@ class GenerationRecord(FrozenModel):
     def makers(self) -> tuple[tuple[str, str], ...]:
         """Name and version of the release and the adapters that it was made with."""
         return ((self.release, self.version), *((one.release, one.version) for one in self.adapters))
+
+    @property
+    def maker_keys(self) -> tuple[str, ...]:
+        """Store keys that say which weights and adapters made the sound, and nothing of its words and its member."""
+        digests = dict.fromkeys((self.digest, *(adapter.digest for adapter in self.adapters)))
+        return tuple(MADE_WITH.key(digest, self.sound) for digest in digests)
 
     def file_tags(self) -> dict[str, str]:
         """Tags for the sound file."""

@@ -1,12 +1,12 @@
 """What was made of recordings: their segments, the datasets and releases that hold them, the sounds made with those.
 
-Computed of manifests, lineages on the releases' cards, and the records of sounds. Weights that were never registered are not in it.
+Computed of manifests, lineages on releases' cards, and the list of sounds by their weights. Weights that nobody registered are not in it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +15,12 @@ from typing import TypeVar, cast
 from pydantic import ValidationError
 
 from audiotune.domain.dataset import DatasetRow
-from audiotune.domain.generation import GenerationRecord
 from audiotune.domain.manifest import fetch_manifest, list_manifests
 from audiotune.domain.recording import Digest
 from audiotune.domain.release import Release
 from audiotune.domain.segment import Segment
 from audiotune.errors import NotInStoreError
-from audiotune.store.layout import GENERATIONS, RELEASES
+from audiotune.store.layout import MADE_WITH, RELEASES
 from audiotune.store.port import Store, StoreEntry
 
 _Found = TypeVar("_Found")
@@ -34,16 +33,6 @@ class NumberedDataset:
 
     number: int
     digest: Digest
-
-
-@dataclass(frozen=True)
-class SoundMade:
-    """A generated sound: who made it, with which weights, and which adapters were added."""
-
-    sound: Digest
-    member: str
-    weights: Digest
-    adapters: tuple[Digest, ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,7 @@ class Dependents:
     datasets: tuple[NumberedDataset, ...] = ()
     releases: tuple[Release, ...] = ()
     adapters: tuple[Release, ...] = ()
-    sounds: tuple[SoundMade, ...] = ()
+    sounds: tuple[Digest, ...] = ()
 
 
 class DependentsReader:
@@ -84,7 +73,7 @@ class DependentsReader:
             _join_segments(self._read_all(list_manifests(self._store, "segments"), _read_segments)),
             [(NumberedDataset(number, digest), held) for number, (digest, held) in enumerate(datasets, 1)],
             sorted((card for card in cards if card), key=lambda card: card.made),
-            [sound for sound in self._read_all(self._store.list(GENERATIONS.path), _read_sound) if sound],
+            _list_makers(self._store),
         )
 
     def _read_all(self, entries: Iterable[StoreEntry], read: Callable[[Store, str], _Found]) -> list[_Found]:
@@ -109,6 +98,7 @@ class DependentsIndex:
     Args:
         segments: recording -> ids of its segments.
         datasets: each with the recordings that it holds.
+        by_maker: weights or adapter -> the sounds that were made with it.
     """
 
     def __init__(
@@ -116,13 +106,9 @@ class DependentsIndex:
         segments: dict[Digest, frozenset[Digest]],
         datasets: list[tuple[NumberedDataset, frozenset[Digest]]],
         cards: list[Release],
-        sounds: list[SoundMade],
+        by_maker: dict[Digest, list[Digest]],
     ) -> None:
-        self._segments, self._datasets, self._cards = segments, datasets, cards
-        self._by_maker: dict[Digest, list[SoundMade]] = {}
-        for sound in sounds:
-            for maker in {sound.weights, *sound.adapters}:
-                self._by_maker.setdefault(maker, []).append(sound)
+        self._segments, self._datasets, self._cards, self._by_maker = segments, datasets, cards, by_maker
 
     def list_dependents(self, recordings: Collection[Digest]) -> Dependents:
         wanted = set(recordings)
@@ -134,17 +120,13 @@ class DependentsIndex:
             datasets=datasets,
             releases=tuple(card for card in cards if not card.weights.adapter),
             adapters=tuple(card for card in cards if card.weights.adapter),
-            sounds=tuple(self._list_sounds(cards)),
+            sounds=self._list_sounds(cards),
         )
 
-    def _list_sounds(self, cards: Iterable[Release]) -> Iterator[SoundMade]:
+    def _list_sounds(self, cards: Iterable[Release]) -> tuple[Digest, ...]:
         """An adapter's sounds are those that it was added to: its base's weights hold nothing of its dataset."""
-        seen = set[tuple[Digest, str]]()
-        for maker in dict.fromkeys(card.weights.adapter_digest or card.digest for card in cards):
-            for sound in self._by_maker.get(maker, ()):
-                if (sound.sound, sound.member) not in seen:
-                    seen.add((sound.sound, sound.member))
-                    yield sound
+        makers = {card.weights.adapter_digest or card.digest for card in cards}
+        return tuple(sorted({sound for maker in makers for sound in self._by_maker.get(maker, ())}))
 
 
 def list_dependents(store: Store, recordings: Collection[Digest]) -> Dependents:
@@ -181,9 +163,11 @@ def _read_card(store: Store, key: str) -> Release | None:
         return None
 
 
-def _read_sound(store: Store, key: str) -> SoundMade | None:
-    try:
-        record = GenerationRecord.model_validate_json(store.get(key))
-    except (ValidationError, NotInStoreError):
-        return None
-    return SoundMade(record.sound, record.member, record.digest, tuple(adapter.digest for adapter in record.adapters))
+def _list_makers(store: Store) -> dict[Digest, list[Digest]]:
+    """Weights or adapter -> the sounds that were made with it."""
+    found: dict[Digest, list[Digest]] = {}
+    for entry in store.list(MADE_WITH.path):
+        maker, _, sound = MADE_WITH.rest_of(entry.key).partition("/")
+        if sound:
+            found.setdefault(maker, []).append(sound)
+    return found

@@ -179,9 +179,10 @@ GENERATIONS = Prefix(
     f"{_MANIFESTS}generations/",
     "one record for each maker of a generated sound: prompt, seed, release, member",
     "generation",
-    "generation, studio",
-    {"generation": "glp", "studio": "gl", "erasure": _ERASABLE},
+    "generation",
+    {"generation": "glp", "erasure": _ERASABLE},
 )
+MADE_WITH = Prefix("made/", "sounds by weights: empty objects", "generation", "studio", {"generation": "lp", "studio": "l"})
 ANNOTATIONS = Prefix(
     "annotations/",
     "what one member heard in one segment, by segment, member and time; the newest counts",
@@ -271,9 +272,7 @@ WAITING = Prefix(
     "studio, ingest",
     {**_PREPARED, "governance": _ERASABLE, "erasure": _ERASABLE},
 )
-SOUND_HISTORY = Prefix(
-    "history/", "sounds that a member asked the studio for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE}
-)
+SOUND_HISTORY = Prefix("history/", "sounds that a member asked for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE})
 TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"}, changes=True)
 
 

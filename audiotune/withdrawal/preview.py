@@ -133,7 +133,7 @@ def preview_withdrawal(
         datasets=hung.datasets,
         releases=forecasts,
         champions=tuple(_forecast_champions(registry, traces, after, withdrawal, hung)),
-        sounds=len({sound.sound for sound in hung.sounds}),
+        sounds=len(hung.sounds),
         retrainings=tuple(_forecast_retrainings(traces, after, withdrawal, forecasts)),
         erasures={
             choice: count_plan(plan_erasure(traces, after, withdrawal.model_copy(update={"erase": choice})))

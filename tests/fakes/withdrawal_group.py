@@ -186,4 +186,5 @@ def _keep_sound(made: WithdrawalGroup, name: str, title: str, adapters: tuple[st
         sound=digest(name), blob=f"sounds/{digest(name)}.wav", format="wav", prompt="x", seconds=1, steps=1, guidance=1, seed=1,
         sampler="euler", release=release.name, version=release.version, digest=release.digest, adapters=applied, member="ana",
     )  # fmt: skip
-    made.store.put(record_key(record.sound), record.model_dump_json().encode())
+    for key in (record_key(record.sound), *record.maker_keys):
+        made.store.put(key, record.model_dump_json().encode() if key == record_key(record.sound) else b"")

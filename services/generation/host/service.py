@@ -19,6 +19,7 @@ from services.generation.engine.loaded_releases import LoadedReleases
 from services.generation.engine.quotas import MemberQuotas
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.engine.release_watcher import ReleaseWatcher
+from services.generation.engine.sound_records import SoundIndexer
 from services.generation.host.server import remove_request_timers
 from services.generation.http.app import create_app
 from services.generation.http.auth import Authenticator
@@ -77,7 +78,7 @@ class GenerationService:
 
     def __init__(self) -> None:
         parts = (CONTEXT.engine, CONTEXT.release_watcher, CONTEXT.job_worker, WEBHOOK_SENDER, CONTEXT.quotas)
-        for part in (*parts, CacheSweep(CONTEXT.store)):
+        for part in (*parts, CacheSweep(CONTEXT.store), SoundIndexer(CONTEXT.store)):
             part.start()
 
     def __is_ready__(self) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from audiotune.access import tokens
-from audiotune.domain.generation import GenerationRecord, record_key
+from audiotune.domain.generation import AppliedAdapter, GenerationRecord, record_key
 from audiotune.errors import AlreadyInStoreError
-from services.generation.engine.sound_records import read_sound_record, write_sound_record
+from services.generation.engine.sound_records import SoundIndexer, read_sound_record, write_sound_record
 from services.generation.errors import UnknownSoundError
 from tests.fakes.in_process_service import ASK, URL, InProcessService
 from tests.fakes.memory_store import MemoryStore
@@ -21,7 +21,7 @@ SOUND = "5" * 64
 def a_record(member: str, **facts: Any) -> GenerationRecord:
     made = {"format": "wav", "prompt": "a drone", "seconds": 1, "steps": 3, "guidance": 4, "seed": 7, "sampler": "euler"}
     release = {"release": "patch-bay", "version": "1", "digest": "1" * 64}
-    return GenerationRecord(sound=SOUND, blob=f"sounds/{SOUND}.wav", member=member, **{**made, **release, **facts})
+    return GenerationRecord(**{"sound": SOUND, "blob": f"sounds/{SOUND}.wav", "member": member, **made, **release, **facts})
 
 
 def test_who_asks_for_anothers_words_and_seed_gets_the_same_bytes_and_takes_nothing_away(tmp_path: Path) -> None:
@@ -47,12 +47,28 @@ def test_who_asks_for_anothers_words_and_seed_gets_the_same_bytes_and_takes_noth
 def test_a_makers_record_is_written_once() -> None:
     store = MemoryStore()
     for member in ("ana", "ben", "ana", "ben"):
-        write_sound_record(store, a_record(member, prompt=f"asked by {member} when {len(list(store.list('')))} were there"))
+        write_sound_record(
+            store, a_record(member, prompt=f"asked by {member} when {len(list(store.list('manifests/')))} were there")
+        )
     assert [entry.key for entry in store.list("manifests/")] == [record_key(SOUND), record_key(SOUND, "ben")]
     assert read_sound_record(store, SOUND, "ana").prompt == "asked by ana when 0 were there"
     assert read_sound_record(store, SOUND, "ben").prompt == "asked by ben when 1 were there"
     with pytest.raises(AlreadyInStoreError):
         store.put(record_key(SOUND), b"", only_new=True)
+
+
+def test_sounds_are_listed_by_what_made_them_without_their_words() -> None:
+    """Also those of versions that did not do so, by the next start; who may list them may read no record."""
+    store, adapter = MemoryStore(), AppliedAdapter(release="tape", version="1", digest="b" * 64, strength=1)
+    old, new = a_record("ana"), a_record("ben", sound="d" * 64, adapters=(adapter,))
+    store.put(record_key(old.sound), old.model_dump_json().encode())
+    write_sound_record(store, new)
+    made = {f"made/{new.digest}/{new.sound}", f"made/{'b' * 64}/{new.sound}"}
+    assert {entry.key for entry in store.list("made/")} == made
+    for _ in range(2):
+        SoundIndexer(store).list_earlier()
+        assert {entry.key for entry in store.list("made/")} == {*made, f"made/{old.digest}/{old.sound}", "made/.listed"}
+    assert all(store.get(entry.key) == b"" for entry in store.list("made/"))
 
 
 def test_a_record_from_before_there_were_members_stays_for_everybody() -> None:
