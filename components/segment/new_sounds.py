@@ -5,7 +5,7 @@ logistic regression on the first half of the simulated takes (`python -m benchma
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from components.segment.features import RecordingFeatures
 from components.segment.noise_floor import Levels, NoiseFloor, power_to_db
 from components.segment.settings import Settings
+from components.segment.spectra import measure_mean_spectrum, measure_spectral_distance_db
 
 # Levels before and behind a hop that are compared: over 50 and 30 ms for attacks, 100 and 200 ms for slow rises.
 _COMPARED_HOPS = ((10, 6), (20, 40))
@@ -23,13 +24,14 @@ _BATCH_HOPS = 1 << 15
 _MARGIN_HOPS = 64
 _EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # the lowest band has few cycles in 30 ms, and its level varies
 _OVER_NOISE_DB = 3.0  # lower levels are taken for this, so that noise does not rise
-_PROMINENT_DB = 15.0  # below the strongest band: bands that two spectra are compared in
 _DEPTH_DB = 40.0  # below the strongest band: lower levels are taken for this
 # Parts whose spectra are compared, in hops from the rise: shortly and long before, the beginning of the new sound, and later.
 _SHORTLY, _LONG, _BEGINNING, _LATER = (-60, -18), (-200, -18), (10, 110), (200, 400)
 _LEAST_LATER_HOPS = 20
+_ATTACK_HOPS = 4  # before a rise, that its smoothing may reach
 _RECENT_HOPS, _SIMILAR_RISE = 400, 0.6  # rises of 2 s before that are at least this share of a rise in dB
 _REPEATS, _REPEAT_HOPS, _REPEAT_RISE = 8, 1200, 0.4  # beginnings of 6 s before that a new one is compared with
+_MOST_UNLIKE_DB = 120.0  # the range of levels
 _HIGHER = 2.0  # times as many dB: a rise this much higher that follows within the beginning
 WEIGHTS = (0.849, 0.630, 0.340, 1.396, 0.649, 2.042)
 BIAS = -12.71
@@ -96,7 +98,7 @@ def find_new_sounds(
     for rise, following in zip_longest(rises, rises[1:]):
         fits = shortest_hops <= rise.hop - begin and rise.hop <= last - shortest_hops
         known = any(abs(rise.hop - beat) < _APART_HOPS for beat in beats) or _leads_to(rise, following)
-        if fits and not known and _is_new(measure_rise(rise, earlier, begin, last, heard), settings):
+        if fits and not known and _is_new(rise, earlier, begin, last, heard, settings):
             found.append(rise.hop)
             begin, earlier = rise.hop, []
         else:
@@ -109,8 +111,15 @@ def _leads_to(rise: LevelRise, following: LevelRise | None) -> bool:
     return following is not None and following.hop - rise.hop < _BEGINNING[1] and following.rise_db > _HIGHER * rise.rise_db
 
 
-def _is_new(measures: RiseMeasures, settings: Settings) -> bool:
-    return measures.unlike_earlier_db >= settings.likeness_db and measures.probability >= settings.new_sound_probability
+def _is_new(
+    rise: LevelRise, earlier: list[LevelRise], first: int, last: int, heard: RecordingFeatures, settings: Settings
+) -> bool:
+    measures = _measure_change(rise, earlier, first, last, heard)
+    if measures.probability < settings.new_sound_probability:
+        return False  # whatever the earlier beginnings are like, which takes most of the time to measure
+    unlike_earlier_db = _measure_unlike_earlier_db(rise, earlier, first, last, heard)
+    sure = replace(measures, unlike_earlier_db=unlike_earlier_db).probability >= settings.new_sound_probability
+    return sure and unlike_earlier_db >= settings.likeness_db
 
 
 def find_level_rises(first: int, last: int, heard: RecordingFeatures, floor: NoiseFloor) -> Iterator[LevelRise]:
@@ -151,26 +160,18 @@ def _measure_rise_db(level: Levels, before_hops: int, behind_hops: int) -> Level
 
 def measure_rise(rise: LevelRise, earlier: list[LevelRise], first: int, last: int, heard: RecordingFeatures) -> RiseMeasures:
     """Measures a rise in the sound [first, last). `earlier`: the rises before it in this sound."""
+    measures = _measure_change(rise, earlier, first, last, heard)
+    return replace(measures, unlike_earlier_db=_measure_unlike_earlier_db(rise, earlier, first, last, heard))
 
-    def spectrum_at(part: tuple[int, int], at: int = rise.hop) -> Levels:
-        return _mean_spectrum(max(first, at + part[0]), min(last, at + part[1]), heard)
 
-    beginning, shortly, long = spectrum_at(_BEGINNING), spectrum_at(_SHORTLY), spectrum_at(_LONG)
-    later = _mean_spectrum(min(last - _LEAST_LATER_HOPS, rise.hop + _LATER[0]), min(last, rise.hop + _LATER[1]), heard)
-    similar = [
-        other.hop for other in earlier if other.rise_db > _REPEAT_RISE * rise.rise_db and rise.hop - other.hop < _REPEAT_HOPS
-    ]
-    starts = [first, *similar[-_REPEATS:]]
-    distances = [
-        measure_spectral_distance_db(
-            spectrum_at((_BEGINNING[0] * (at > first), min(_BEGINNING[1], rise.hop - 4 - at)), at), beginning
-        )
-        for at in starts
-    ]
+def _measure_change(rise: LevelRise, earlier: list[LevelRise], first: int, last: int, heard: RecordingFeatures) -> RiseMeasures:
+    """All measures but the likeness to earlier beginnings, which is the highest possible."""
+    beginning, shortly, long = (_spectrum_at(rise.hop, part, first, last, heard) for part in (_BEGINNING, _SHORTLY, _LONG))
+    later = measure_mean_spectrum(min(last - _LEAST_LATER_HOPS, rise.hop + _LATER[0]), min(last, rise.hop + _LATER[1]), heard)
     lowest = max(long.max(), beginning.max()) - _DEPTH_DB
     return RiseMeasures(
         rise.rise_db,
-        min(distances),
+        _MOST_UNLIKE_DB,
         measure_spectral_distance_db(shortly, beginning),
         measure_spectral_distance_db(long, later),
         float(np.maximum(np.maximum(beginning, lowest) - np.maximum(long, lowest), 0).mean()),
@@ -178,14 +179,19 @@ def measure_rise(rise: LevelRise, earlier: list[LevelRise], first: int, last: in
     )
 
 
-def _mean_spectrum(first: int, last: int, heard: RecordingFeatures) -> Levels:
-    """Mean level of each narrow band over the hops [first, last), at least one window."""
-    ratio = heard.hop_frames / heard.window_frames
-    start = max(0, min(int(first * ratio), len(heard.spectrum) - 1))
-    return power_to_db(heard.spectrum[start : max(start + 1, int(np.ceil(last * ratio)))].mean(axis=0))
+def _measure_unlike_earlier_db(
+    rise: LevelRise, earlier: list[LevelRise], first: int, last: int, heard: RecordingFeatures
+) -> float:
+    """Spectral distance to the most similar of the sound's beginning and of earlier rises."""
+    beginning = _spectrum_at(rise.hop, _BEGINNING, first, last, heard)
+    recent = (other for other in earlier if rise.hop - other.hop < _REPEAT_HOPS)
+    starts = [other.hop for other in recent if other.rise_db > _REPEAT_RISE * rise.rise_db][-_REPEATS:]
+    until = rise.hop - _ATTACK_HOPS
+    spectra = [_spectrum_at(start, _BEGINNING, first, until, heard) for start in starts]
+    spectra.append(measure_mean_spectrum(first, min(first + _BEGINNING[1], until), heard))
+    return min(measure_spectral_distance_db(spectrum, beginning) for spectrum in spectra)
 
 
-def measure_spectral_distance_db(a: Levels, b: Levels) -> float:
-    """Mean difference of two spectra in their prominent bands."""
-    prominent = np.maximum(a, b) > max(a.max(), b.max()) - _PROMINENT_DB
-    return float(np.abs(a - b)[prominent].mean())
+def _spectrum_at(hop: int, part: tuple[int, int], first: int, last: int, heard: RecordingFeatures) -> Levels:
+    """The mean spectrum of a part around a hop, within [first, last)."""
+    return measure_mean_spectrum(max(first, hop + part[0]), min(last, hop + part[1]), heard)

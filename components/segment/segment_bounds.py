@@ -16,6 +16,7 @@ from components.segment.narrow_bands import NarrowBandDetector
 from components.segment.new_sounds import find_attack, find_new_sounds
 from components.segment.noise_floor import Levels, NoiseFloor, estimate_noise_floor, power_to_db
 from components.segment.settings import Settings
+from components.segment.spectra import measure_mean_spectrum, measure_spectral_distance_db
 
 _SMOOTH_HOPS = (10, 4, 4, 4)  # by band: the lowest one has few cycles in 20 ms
 _EXTRA_DB = np.array([3, 0, 0, 0], np.float32)  # and its noise varies more
@@ -282,21 +283,10 @@ def _measure_peak_db(first: int, last: int, heard: RecordingFeatures) -> float:
 
 def _has_same_spectrum(before: SoundSpan, after: SoundSpan, heard: RecordingFeatures, settings: Settings) -> bool:
     """Whether the beginning of a piece has the spectrum of the other's end or beginning, in their prominent bands."""
-    ratio = heard.hop_frames / heard.window_frames
     reach = round(0.5 / heard.hop_s)
-    first = _mean_spectrum(heard, after.first * ratio, min(after.last, after.first + reach) * ratio)
+    first = measure_mean_spectrum(after.first, min(after.last, after.first + reach), heard)
     ends = (max(before.first, before.last - reach), before.last), (before.first, min(before.last, before.first + reach))
-    return any(_spectral_distance_db(_mean_spectrum(heard, a * ratio, b * ratio), first) < settings.likeness_db for a, b in ends)
-
-
-def _spectral_distance_db(a: Levels, b: Levels) -> float:
-    prominent = np.maximum(a, b) > max(a.max(), b.max()) - 15
-    return float(np.abs(a - b)[prominent].mean())
-
-
-def _mean_spectrum(heard: RecordingFeatures, start: float, end: float) -> Levels:
-    first = min(int(start), len(heard.spectrum) - 1)
-    return power_to_db(heard.spectrum[first : max(first + 1, int(np.ceil(end)))].mean(axis=0))
+    return any(measure_spectral_distance_db(measure_mean_spectrum(a, b, heard), first) < settings.likeness_db for a, b in ends)
 
 
 def _is_long_and_loud(piece: SoundSpan, heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> bool:
