@@ -4,7 +4,7 @@ A sound begins where a band rises clearly above the noise and ends where all ban
 faint beginnings and decays as far as a narrow band shows them. Neighbouring pieces are joined, long ones are cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -84,8 +84,7 @@ def find_segment_bounds(heard: RecordingFeatures, settings: Settings) -> list[Se
 
 def find_sounds(heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> list[SoundSpan]:
     """The sounds between silences, in order; each may hold several that overlap."""
-    excess = _level_over_noise(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS))
-    runs, clicks = _separate_clicks(_find_sounding_runs(excess, settings), heard, floor, settings)
+    runs, clicks = _separate_clicks(_find_sounding_runs(heard, floor, settings), heard, floor, settings)
     faint = NarrowBandDetector(heard, runs, clicks)
     pieces = _extend_spans(runs, floor, heard, faint)
     pieces = _join_spans(pieces, heard, floor, faint, settings)
@@ -95,25 +94,28 @@ def find_sounds(heard: RecordingFeatures, floor: NoiseFloor, settings: Settings)
     return pieces
 
 
-def _level_over_noise(heard: RecordingFeatures, floor: NoiseFloor, smooth_hops: Sequence[int], origins: Sequence[int]) -> Levels:
-    """Level over the noise of the most prominent band after smoothing, in dB: float32 [hops]. In batches to bound the memory."""
-    most = np.full(floor.hops, -120, np.float32)
+def _measure_excess(
+    heard: RecordingFeatures, floor: NoiseFloor, smooth_hops: Sequence[int], origins: Sequence[int]
+) -> Iterator[tuple[slice, Levels]]:
+    """Level over the noise of the most prominent band after smoothing, in dB. In batches to bound the memory."""
     for first in range(0, floor.hops, _BATCH_HOPS):
         last = min(first + _BATCH_HOPS, floor.hops)
         low, high = max(0, first - _TRAIL_HOPS), min(floor.hops, last + _TRAIL_HOPS)
+        most = np.full(last - first, -120, np.float32)
         noise, power = floor.levels_at(first, last) + _EXTRA_DB, heard.power[low:high]
         for b, (hops, origin) in enumerate(zip(smooth_hops, origins, strict=True)):
             level = power_to_db(uniform_filter1d(power[:, b], hops, origin=origin)[first - low : last - low])
-            np.maximum(most[first:last], level - noise[:, b], out=most[first:last])
-    return most
+            np.maximum(most, level - noise[:, b], out=most)
+        yield slice(first, last), most
 
 
-def _find_sounding_runs(excess: Levels, settings: Settings) -> list[tuple[int, int]]:
+def _find_sounding_runs(heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> list[tuple[int, int]]:
     """Runs above the release threshold that reach the onset threshold."""
-    above = np.zeros(len(excess) + 2, np.bool_)
-    np.greater(excess, settings.release_db, out=above[1:-1])
+    above, reached = np.zeros(floor.hops + 2, np.bool_), np.zeros(floor.hops, np.bool_)
+    for part, excess in _measure_excess(heard, floor, _SMOOTH_HOPS, (0,) * len(_SMOOTH_HOPS)):
+        above[1:-1][part], reached[part] = excess > settings.release_db, excess > settings.onset_db
     bounds = np.flatnonzero(above[1:] != above[:-1])
-    return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if excess[a:b].max() > settings.onset_db]
+    return [(int(a), int(b)) for a, b in bounds.reshape(-1, 2) if reached[a:b].any()]
 
 
 def _separate_clicks(
@@ -139,9 +141,10 @@ def _extend_spans(
     runs: list[tuple[int, int]], floor: NoiseFloor, heard: RecordingFeatures, faint: NarrowBandDetector
 ) -> list[SoundSpan]:
     """Extends beginnings and decays as long as a narrow band is audible, never past a neighbour."""
-    bands = heard.power.shape[1]
+    bands, swell = heard.power.shape[1], np.zeros(floor.hops, np.bool_)
     # Over the 100 ms before each hop, which shows a swell and excludes a later attack.
-    swell = _level_over_noise(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands) > _SWELL_DB
+    for part, excess in _measure_excess(heard, floor, (_TRAIL_HOPS,) * bands, (_TRAIL_HOPS // 2 - 1,) * bands):
+        swell[part] = excess > _SWELL_DB
     ratio = heard.window_frames / heard.hop_frames
     farthest = round(_LEAD_S / heard.hop_s)
     pieces = []
