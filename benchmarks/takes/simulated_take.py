@@ -35,9 +35,16 @@ HOP_S = 0.001
 _HOP = round(HOP_S * RATE_HZ)
 Line = NDArray[np.float64]
 KINDS = {
-    "note": 0.2, "recorded": 0.3, "plucks": 0.1, "drone": 0.07, "swell": 0.07, "feedback": 0.06, "fade": 0.06, "talk": 0.08,
+    "note": 0.2,
+    "recorded": 0.3,
+    "plucks": 0.1,
+    "drone": 0.07,
+    "swell": 0.07,
+    "feedback": 0.06,
+    "fade": 0.06,
+    "talk": 0.08,
     "door": 0.06,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

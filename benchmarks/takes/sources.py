@@ -163,9 +163,16 @@ def _play_door(player: Player, rng: np.random.Generator) -> Source:
 
 
 SOURCES: dict[str, Callable[[Player, np.random.Generator], Source]] = {
-    "note": _play_note, "recorded": _play_recorded, "plucks": _play_plucks, "drone": _play_drone, "swell": _play_swell,
-    "feedback": _play_feedback, "fade": _play_fade, "talk": _play_talk, "door": _play_door,
-}  # fmt: skip
+    "note": _play_note,
+    "recorded": _play_recorded,
+    "plucks": _play_plucks,
+    "drone": _play_drone,
+    "swell": _play_swell,
+    "feedback": _play_feedback,
+    "fade": _play_fade,
+    "talk": _play_talk,
+    "door": _play_door,
+}
 
 
 def _play_random_patch(
