@@ -22,6 +22,9 @@ def add_release_commands(group: argparse.ArgumentParser) -> None:
     publish.add_argument("name")
     publish.add_argument("version")
     publish.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    publish.add_argument(
+        "--for-money", action="store_true", help="the group earns with it: everybody heard must have agreed to that"
+    )
     publish.set_defaults(run=_publish)
 
 
@@ -29,7 +32,7 @@ def _publish(args: argparse.Namespace) -> int:
     store, writes = open_store(args.store), not os.environ.get(URL)
     if writes:  # elsewhere the governance service closes what is decided
         close_decided_proposals(store)
-    decided = publish_release(store, args.name, args.version, args.to)
+    decided = publish_release(store, args.name, args.version, args.to, for_money=args.for_money)
     print(f"{args.to} holds version {args.version} of {args.name}. It cannot be called back.")
     if decided and not decided.executed and writes:
         record_execution(store, decided.id, f"version {args.version} of {args.name} was given out")

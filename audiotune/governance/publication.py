@@ -20,20 +20,23 @@ from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store
 
 
-def publish_release(store: Store, name: str, version: str, folder: Path) -> Proposal | None:
+def publish_release(store: Store, name: str, version: str, folder: Path, *, for_money: bool = False) -> Proposal | None:
     """Writes a release into a new folder, for people outside the group. Returns the decision; None where the agreement asks for none.
 
     What it asks for is asked again when everything is copied: who takes it back in the meantime is heard. A failure leaves no folder.
 
+    Args:
+        for_money: the group earns with it, so everybody heard in it must have agreed to that, too.
+
     Raises:
         NotInStoreError: no such version.
-        ConsentError: somebody heard in it does not agree to publication, or its licence is not the agreement's.
+        ConsentError: somebody heard in it does not agree to publication (or to income), or its licence is not the agreement's.
         DecisionError: the agreement puts this under a decision, and the group has not accepted it.
         LineageError: its card and its dataset name different people.
         SourceError: the folder exists, or cannot be written.
     """
     release = find_stored_release(store, name, version)
-    _require_right(store, release)
+    _require_right(store, release, for_money)
     if folder.exists():
         raise SourceError("it exists already", where=str(folder), cure="name a new folder")
     try:
@@ -45,7 +48,7 @@ def publish_release(store: Store, name: str, version: str, folder: Path) -> Prop
                 target = made / _require_plain_path(path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(store.fetch(key), target)
-            agreement, decided = _require_right(store, release)
+            agreement, decided = _require_right(store, release, for_money)
             (made / "README.md").write_text(render_card(release, agreement, decided), encoding="utf-8")
             (made / "release.json").write_text(release.model_dump_json(indent=1) + "\n", encoding="utf-8")
             made.replace(folder)
@@ -90,9 +93,11 @@ def render_card(release: Release, agreement: Agreement, decided: Proposal | None
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _require_right(store: Store, release: Release) -> tuple[Agreement, Proposal | None]:
+def _require_right(store: Store, release: Release, for_money: bool) -> tuple[Agreement, Proposal | None]:
     LineageChecker(store).require(release)
     agreement = require_permission(store, "publish", release.lineage.recordings)
+    if for_money:
+        require_permission(store, "earn", release.lineage.recordings)
     if release.licence != agreement.weights_licence:
         what = f"it was registered under {release.licence!r}, and the agreement in force says {agreement.weights_licence!r}"
         raise ConsentError(what, where=f"{release.name} {release.version}", cure="run register again")

@@ -78,7 +78,7 @@ def change_consents(
         if _keeps_waiting(record, change):
             what = f"{member} was asked whether recording {recording[:12]} may be kept, and has not answered yet"
             raise GovernanceError(what, cure="answer under My recordings first")
-    said = {"basis": f"{OWN_WORD} {event.number}", "time": parse_event_time(event.time), "agreement": state.agreement.digest}
+    said = {"basis": f"{OWN_WORD} {event.number}", "time": parse_event_time(event.time), "agreement": state.agreement_digest}
     chosen = recordings or [id for id, people in state.consents.items() if member in people and people[member].heard]
     changes: dict[object, dict[str, Any]] = {}  # most records of a member say the same
     for recording in chosen:

@@ -93,6 +93,11 @@ class GovernanceState:
     waiting: dict[Digest, WaitingRecording] = field(default_factory=dict)
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
+    @property
+    def agreement_digest(self) -> Digest:
+        """Of the agreement in force, which is the last one that took force. Not computed anew: a ledger has many events."""
+        return next(reversed(self.agreements))
+
     def copy(self) -> GovernanceState:
         """A copy whose collections can be changed without changing these."""
         changed: dict[str, Any] = {

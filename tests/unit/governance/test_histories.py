@@ -76,6 +76,9 @@ class Group:
     def play(self, event: tuple[object, ...]) -> None:
         name, *rest = event
         getattr(self, f"do_{name}")(*rest)
+        state = open_ledger(self.store).read_state()
+        assert state.agreement is not None
+        assert state.agreement_digest == state.agreement.digest
 
     def do_say(self, take: str, who: str, uses: tuple[Use, ...], hours: int) -> None:
         time = datetime.now(UTC) + timedelta(hours=hours)  # whatever the clock says

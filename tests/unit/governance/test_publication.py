@@ -15,7 +15,7 @@ from audiotune.governance import Consent, publish_agreement
 from audiotune.governance.agreement_record import ALL_USES, DecisionRule
 from audiotune.governance.consent import record_consents
 from audiotune.governance.decisions import cast_vote, open_proposal, read_proposals
-from audiotune.governance.publication import publish_release
+from audiotune.governance.publication import find_stored_release, publish_release
 from audiotune.store.port import Store
 from tests.fakes.group_release import Group, group
 
@@ -124,3 +124,15 @@ def test_with_a_rule_the_group_decides_and_the_command_notes_it(
     assert "'Give it out', was accepted" in (tmp_path / "out" / "README.md").read_text()
     assert read_proposals(ours.store)[asked].result == "version 1 of ours was given out"
     assert not read_proposals(ours.store)[other].executed
+
+
+def test_for_money_everybody_must_have_agreed_to_income_too(
+    ours: Group, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["release", "--store", ours.store.url, "publish", "ours", "1", "--to", str(tmp_path / "sold"), "--for-money"]
+    assert main(command) == 1
+    assert "ana has not agreed to earn" in capsys.readouterr().err
+    assert not (tmp_path / "sold").exists()
+    agree(ours.store, find_stored_release(ours.store, "ours", "1"), "publish", "earn")
+    assert main(command) == 0
+    assert (tmp_path / "sold" / "README.md").exists()
