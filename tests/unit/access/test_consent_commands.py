@@ -115,6 +115,7 @@ def test_a_members_own_key_signs_it(store: LayoutStore, tmp_path: Path) -> None:
         (["give", ONE, "--uses", "train"], "nobody says this"),
         (["give", "abc", "--uses", "train", "--as", "dee"], "no recording that somebody agreed to begins with 'abc'"),
         (["give", digest("x"), "--uses", "train", "--as", "dee"], "no recording that somebody agreed to"),
+        (["give", ONE, "--uses", "train", "--as", "Dee"], "did you mean 'dee'?"),
         (["give", ONE, "--uses", "train", "--as", "eve"], "no member of the agreement"),
         (["give", ONE, "--uses", "train", "--as", "ben"], "ben is not named as a player"),
         (["give", ONE, "--uses", "train", "--as", "dee", "--until", "2026-01-01"], "this end has passed already"),
