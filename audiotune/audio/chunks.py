@@ -155,6 +155,12 @@ def _walk_chunks(walk: _Walk, at: int) -> None:
         if name in (b"RIFF", b"RF64") and walk.read(at + 8, 4) == b"WAVE":  # a second file behind the first
             at += 12
             continue
+        if name == b"LIST" and walk.read(start, 4) == b"wavl":  # a list of sound chunks and silences
+            at = start + 4
+            continue
+        if name == b"SSND" and not walk.found.extents:
+            offset = struct.unpack(">I", walk.read(start, 4).rjust(4, b"\0"))[0]
+            walk.sound_header = 8 + (offset if offset + 8 < min(length or walk.size, walk.size - start) else 0)
         if name == walk.sound_chunk:
             if not walk.found.frame_bytes and not walk.found.format_chunk:
                 waiting.append((start, length))

@@ -13,6 +13,7 @@ from audiotune.errors import SoundError
 _HEAD_BYTES = 1 << 16
 _UNPACK = "unpack it, and pass the folder"
 _EXPORT = "open it in an audio editor and export it as WAV"
+_LINK = "take it away, and pass the file that it leads to"
 _DSD = "convert it to WAV or FLAC at 48 or 96 kHz"
 
 
@@ -69,6 +70,19 @@ _SIGNATURES: tuple[tuple[bytes, str, str, str, str], ...] = (
     (b"GIF8", "picture", "a picture (GIF)", "take it away", ""),
     (b"\xd0\xcf\x11\xe0", "office", "an old Office document", "take it away", ""),
     (b"\0\x05\x16\x07", "appledouble", "a Mac's side file (AppleDouble)", "take it away; the sound is in the file without ._", ""),
+    (b"FLhd", "project", "an FL Studio project", "render it to WAV", ""),
+    (b"FLdt", "project", "an FL Studio project", "render it to WAV", ""),
+    (b"SIT!", "stuffit", "a StuffIt archive", _UNPACK, ""),
+    (b"StuffIt", "stuffit", "a StuffIt archive", _UNPACK, ""),
+    (b"\x04\x22\x4d\x18", "lz4", "an archive packed with lz4", _UNPACK, ""),
+    (b"\x60\xea", "arj", "an arj archive", _UNPACK, ""),
+    (b"Extended Module:", "tracker", "a tracker's module: notes and samples", _EXPORT, ""),
+    (b"IMPM", "tracker", "a tracker's module: notes and samples", _EXPORT, ""),
+    (b"L\0\0\0\x01\x14\x02\0", "link", "a Windows shortcut, not the file itself", _LINK, ""),
+    (b"[InternetShortcut]", "link", "a link to an address, not the file itself", _LINK, ""),
+    (b"[Desktop Entry]", "link", "a link, not the file itself", _LINK, ""),
+    (b"-----BEGIN PGP", "encrypted", "an encrypted file", "decrypt it first", ""),
+    (b"Salted__", "encrypted", "an encrypted file", "decrypt it first", ""),
     (b"bplist", "plist", "a Mac's property list", "take it away", ""),
     (b"MZ", "program", "a Windows program", "take it away", ""),
     (b"\x7fELF", "program", "a Linux program", "take it away", ""),
@@ -116,11 +130,22 @@ def recognise_bytes(head: bytes) -> FileKind:
             b"WAVE": FileKind("wav", "a WAV file"),
             b"AVI ": FileKind("avi", "an AVI film"),
             b"RMID": FileKind("midi", "a MIDI file: notes, not sound", "play it and record the sound"),
+            b"WEBP": FileKind("picture", "a picture (WebP)", "take it away"),
+            b"sfbk": FileKind("soundfont", "a SoundFont: samples of an instrument", _EXPORT),
+            b"NUND": FileKind("project", "a Cubase project", "export it as WAV"),
         }.get(form, FileKind("riff", "a RIFF file of another kind"))
     if head[:4] == b"FORM" and form in (b"AIFF", b"AIFC"):
         return FileKind("aiff", "an AIFF file")
     if head[:4] == b"riff" and head[4:8] == b"\x2e\x91\xcf\x11":
         return FileKind("w64", "a Wave64 file")
+    if head[4:8] == b"ftyp" and form in (b"heic", b"heix", b"mif1", b"avif"):
+        return FileKind("picture", "a picture (HEIF)", "take it away")
+    if head[:6] == b"bplist" and b"NSURLNameKey" in head:
+        return FileKind(
+            "icloud", "a placeholder of iCloud, not the file itself", "open its folder in Finder and download the file"
+        )
+    if head[2:5] == b"-lh" and head[6:7] == b"-":
+        return FileKind("lzh", "an lzh archive", _UNPACK)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") and head[:1] == b"\0":
         return FileKind("mov", "an MP4 or M4A file")
     for signature, id, words, cure, demuxer in _SIGNATURES:
@@ -164,6 +189,8 @@ def _unpack_start(head: bytes) -> bytes:
 
 
 def _recognise_text(head: bytes) -> FileKind | None:
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        head = head.decode("utf-16", "replace").encode()
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1024].lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")) or b"<html" in start:
         said = head.lower()
@@ -174,11 +201,21 @@ def _recognise_text(head: bytes) -> FileKind | None:
             "html", "a web page instead of the file", "open the address in a browser and pass on that of the file itself"
         )
     if start.startswith(b"<?xml"):
+        if b"audacityproject" in start or b"<session version=" in start:
+            return FileKind("project", "a project of Audacity or Ardour", "export it as WAV")
+        if b"<error>" in start and b"<code>" in start:
+            return FileKind("xml", "the answer of a server that refuses", "ask for a new address, or for the right to read it")
+        if b"<key>url</key>" in start:
+            return FileKind("link", "a link to an address, not the file itself", _LINK)
         return FileKind("xml", "an XML document", "take it away")
     try:
-        text = head[:4096].decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = head[:4096].decode("utf-8-sig")
     except UnicodeDecodeError as e:
         text = head[: e.start].decode("utf-8", "replace") if e.start > len(head[:4096]) - 4 else "\0"
     if text and all(letter.isprintable() or letter in "\t\n\r\f" for letter in text):
+        if start.startswith((b"data:audio/", b"data:application/octet-stream;base64")) or start.startswith(
+            (b"uklgr", b"zkxhq", b"t2dnu")
+        ):
+            return FileKind("base64", "a sound written as text (base64)", "save the sound itself as a file")
         return FileKind("text", "a text", "take it away, or give it the suffix .txt")
     return None

@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 # Words of default names, in the languages that recorders and phones speak. A name made only of these is no description.
 _DEFAULT_NAME_WORDS = frozenset(
     """
-    zoom tascam mixpre olympus marantz edirol roland sony yamaha portacapture ste dr dsc dscf img mov mvi vid aud ptt wa gopr dji pxl
+    zoom tascam mixpre folder line multi sr pcm dm ds gx gh gp audiofile region standard easy recorder notebook dictaphone hub
+    standardaufnahme tonspur eigene eigener
+    mixpre olympus marantz edirol roland sony yamaha portacapture ste dr dsc dscf img mov mvi vid aud ptt wa gopr dji pxl
     whatsapp signal telegram audio video voice memo memos note clip sound file filename screen
     rec record recording recordings recorded recorder take takes track tracks tr ch chan channel sd lr l r m s xy ms st mono stereo
     out output in input main insert bus mix mixdown mixed bounce bounced bip master mastered render rendered export exported stem

@@ -45,8 +45,9 @@ class TableRow:
 def decode_text(data: bytes, where: str) -> str:
     """UTF-8, or UTF-16 as spreadsheets save "Unicode text". Raises SourceError for other encodings."""
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and b"\x00" in data[:64]:
-        encoding = "utf-16-le" if data[1:2] == b"\x00" else "utf-16-be"
+    for guess, high_bytes in (("utf-16-le", data[1:64:2]), ("utf-16-be", data[:64:2])):
+        if encoding == "utf-8" and high_bytes.count(0) * 2 > len(high_bytes):
+            encoding = guess
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as e:

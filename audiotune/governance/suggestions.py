@@ -9,15 +9,18 @@ import re
 from audiotune.governance.agreement import Agreement
 
 _CC_WORDS = (
-    (r"https?://|www\.|creativecommons\.org/(licenses|publicdomain)/|/(legalcode|deed)(\.\w+)?", " "),
+    (
+        r"https?://|www\.|creativecommons\.org/(licenses|publicdomain)/|/(legalcode|deed)(\.\w+)?|spdx\.org/licenses/|\.(html|json)$",
+        " ",
+    ),
     (r"creative\s*commons", "cc"),
     (r"cc[\s-]*(0|zero)\b|public\s*domain\s*dedication|\bzero\b", "cc0"),
     (r"\bcc\s+cc0", "cc0"),
-    (r"attribution", "by"),
-    (r"non[\s-]*commercial", "nc"),
-    (r"share[\s-]*alike", "sa"),
-    (r"no[\s-]*deriv(ative)?s?(works)?", "nd"),
-    (r"\b(international|unported|generic|universal|licen[cs]ed?|version|the|under|a)\b", " "),
+    (r"attribution|namensnennung|atribución|paternité", "by"),
+    (r"non[\s-]*commercial|nicht[\s-]*kommerziell", "nc"),
+    (r"share[\s-]*alike|weitergabe unter gleichen bedingungen", "sa"),
+    (r"no[\s-]*deriv(ative)?s?(works)?|keine[\s-]*bearbeitung(en)?", "nd"),
+    (r"\b(international|unported|generic|universal|intl|deed|licen[cs]ed?|lizenz|version|the|under|a)\b", " "),
     (r"\bv(?=\d)", " "),
 )
 _CC_PARTS = frozenset(("cc", "cc0", "by", "nc", "sa", "nd"))
@@ -56,7 +59,7 @@ def _split_creative_commons(text: str) -> tuple[frozenset[str], str] | None:
     words = text.casefold()
     for pattern, replacement in _CC_WORDS:
         words = re.sub(pattern, replacement, words)
-    tokens = [token for token in re.split(r"[\s/_(),:;-]+", words) if token]
+    tokens = [token for token in re.split(r"[\s/_(),:;\u2010-\u2015-]+", words) if token]
     version = next((token for token in tokens if re.fullmatch(r"\d\.\d", token)), "")
     parts = frozenset(token for token in tokens if token in _CC_PARTS)
     unknown = [token for token in tokens if token not in _CC_PARTS and token != version]

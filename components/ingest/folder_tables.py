@@ -25,8 +25,10 @@ _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".gsheet")
 _NAME = re.compile(
     rf"({'|'.join(_STEMS)})(?![a-z]).*?({'|'.join(map(re.escape, (*_KINDS, *_SPREADSHEETS)))})(\.txt)?", re.IGNORECASE
 )
-_FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "audio", "audio_path", "audio_file", "recording", "take",
-                 "dateiname", "datei", "aufnahme", "fichier", "archivo")  # fmt: skip
+_FILE_COLUMNS = (
+    *("file", "file_name", "filename", "file_path", "filepath", "path", "audio", "audio_path", "audio_file", "recording", "take"),
+    *("dateiname", "datei", "aufnahme", "fichier", "archivo"),
+)
 _PARTS = ("segment", "start_s", "start", "end_s", "end")  # columns of tables that are about parts of recordings
 _MOST_PATTERNS = 200  # of one table
 _LISTED = 200  # unused rows of one table that a report names
@@ -65,6 +67,8 @@ class FolderTable:
             if not written:
                 self._all = facts_from_mapping(said, name, people) if isinstance(said, Mapping) else self._all
                 continue
+            if isinstance(said, str) and len(self.unused) < _LISTED:
+                self.unused.append(f"the row for {written[:120]!r} cannot be read: {said}")
             match = matcher.find_everywhere(written)
             for file in (inside[found] for found in match.names):
                 self._add(file, written, said)
@@ -176,7 +180,9 @@ def table_from_rows(name: str, rows: Iterable[TableRow], files: Iterable[str], p
         stated = {find_field(column) for column in columns}
         if not file_column or set(columns.values()) & set(_PARTS) or not stated & {"contributors", "licence"}:
             return FolderTable(name, ())
-    elif every and not file_column:
+    elif not every:
+        return FolderTable(name, (), (), ["none that could be read: it holds no row"])
+    elif not file_column:
         if not _is_ours(name):
             return FolderTable(name, (), (), [f"{', '.join(columns)[:200]} (none of them names a file)"])
         raise SourceError("the table has no column 'file'", where=name, cure="name the first column 'file'")

@@ -106,8 +106,8 @@ def _recording_row(row: Recording) -> list[object]:
 def _describe_labels(row: Recording) -> list[str]:
     regions = sum(label.is_region for label in row.labels)
     points = len(row.labels) - regions
-    named = [f"{number} label{'s' if number > 1 else ''} {kind}" for number, kind in ((regions, "as cuts"), (points, "at points"))
-             if number]  # fmt: skip
+    counted = [(number, kind) for number, kind in ((regions, "as cuts"), (points, "at points")) if number]
+    named = [f"{number} label{'s' if number > 1 else ''} {kind}" for number, kind in counted]
     return [" and ".join(named)] if named else []
 
 

@@ -7,6 +7,7 @@ this machine. `refused` lists files that cannot be read, with the reason. `remot
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -33,6 +34,8 @@ _OTHER_SUFFIXES = (
 )
 _OTHER_THAN_SOUND = frozenset(_OTHER_SUFFIXES.split())
 # A zip entry is a bomb when it unpacks to more than 64 MiB and to more than 200 times its packed bytes. No real recording does.
+_UTF8_FLAG = 0x800
+_USUAL = " -_.,;()[]{}+&'!#@=~^$%/\\–—‘’“”"  # in names of files, beside letters and digits
 _BOMB_RATIO, _BOMB_BYTES = 200, 64 << 20
 
 
@@ -79,7 +82,22 @@ def may_be_sound(name: str) -> bool:
     """Decides by the name: hidden files, macOS resource forks and the suffixes above are no recordings."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    if hidden and path.suffix == ".icloud" and path.stem.startswith("."):  # what iCloud leaves of a file that it has taken away
+        return may_be_sound(str(path.parent / path.stem[1:]))
     return not hidden and path.suffix.lower() not in _OTHER_THAN_SOUND
+
+
+def _decode_name(info: zipfile.ZipInfo) -> str:
+    """The name of a zip's entry. Without a flag for UTF-8 a Mac writes UTF-8, Windows the code page of a country, and the standard 437."""
+    if info.flag_bits & _UTF8_FLAG or info.filename.isascii():
+        return info.filename
+    raw = info.filename.encode("cp437")
+    for encoding in ("utf-8", "cp437", "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            name = raw.decode(encoding)
+            if encoding == "utf-8" or all(letter.isalnum() or letter in _USUAL for letter in name):
+                return name
+    return info.filename
 
 
 class FolderSource:
@@ -187,6 +205,7 @@ class ZipSource:
         for info in self._zip.infolist():
             if info.is_dir():
                 continue
+            info.filename = _decode_name(info)
             left -= info.file_size
             reason = self._refusal_reason(info, settings)
             if not reason and left < 0:

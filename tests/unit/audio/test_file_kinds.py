@@ -56,6 +56,21 @@ OTHERS = {
     "LFS": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
     "Live set": (gzip.compress(b'<?xml version="1.0"?><Ableton MajorVersion="5">'), "Ableton", "export"),
     "cloud": (bytes(5000), "only zeros", "again"),
+    "iCloud": (b"bplist00" + b"\xd1\x01\x02_NSURLNameKey".replace(b"_", b"") + b"take.wav", "placeholder of iCloud", "Finder"),
+    "shortcut": (b"L\0\0\0\x01\x14\x02\0" + bytes(80), "Windows shortcut", "leads to"),
+    "address": (b"[InternetShortcut]\r\nURL=https://band.example/take.wav\r\n", "link to an address", "leads to"),
+    "webloc": (b'<?xml version="1.0"?><plist><dict><key>URL</key></dict></plist>', "link to an address", "leads to"),
+    "S3": (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "server that refuses", "new address"),
+    "UTF-16 page": ("\ufeff<!DOCTYPE html><title>Sign in</title>".encode("utf-16-le"), "page to sign in", "share"),
+    "base64": (b"UklGRiQAAABXQVZF" * 40, "written as text", "save the sound"),
+    "FL Studio": (b"FLhd\6\0\0\0" + bytes(40), "FL Studio", "WAV"),
+    "Cubase": (b"RIFX\0\0\1\0NUNDROOT" + bytes(40), "Cubase", "WAV"),
+    "Audacity 2": (b'<?xml version="1.0"?><!DOCTYPE project PUBLIC "-//audacityproject-1.3.0//DTD//EN">', "Audacity", "WAV"),
+    "picture": (b"\0\0\0\x1cftypheic" + bytes(40), "picture", "take it away"),
+    "SoundFont": (b"RIFF\0\0\1\0sfbkLIST" + bytes(40), "SoundFont", "WAV"),
+    "StuffIt": (b"SIT!" + bytes(80), "StuffIt", "unpack"),
+    "lzh": (b"\x20\x20-lh5-" + bytes(80), "lzh", "unpack"),
+    "GnuPG": (b"-----BEGIN PGP MESSAGE-----\n", "encrypted", "decrypt"),
 }
 
 
