@@ -273,6 +273,7 @@ WAITING = Prefix(
     {**_PREPARED, "governance": _ERASABLE, "erasure": _ERASABLE},
 )
 SOUND_HISTORY = Prefix("history/", "sounds that a member asked for", "studio", "studio", {"studio": "glp", "erasure": _ERASABLE})
+NOTICES = Prefix("notices/", "addresses of members, notices on their way", "studio", "studio", {"studio": "glpd"}, changes=True)
 TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"}, changes=True)
 
 

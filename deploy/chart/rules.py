@@ -89,6 +89,7 @@ def _removes_jobs_too_early(v: Values) -> bool:
 
 
 _EXTERNAL_DATABASE = (_equals("registry.kind", "bundled"), _equals("database.kind", "external"))
+_HOOK, _MATRIX = _is_set("studio.notices.webhook.url"), _is_set("studio.notices.matrix.url")
 _OIDC = _is_set("studio.oidc.issuer")
 _OIDC_URL = "studio.oidc.url"
 _OPEN = _equals("access.mode", "open")
@@ -142,6 +143,14 @@ RULES = (
         "without sign-in owners are unknown; set access.mode to members",
         _all(_equals("studio.releasesBy", "owners"), _OPEN),
     ),
+    _require(
+        "studio.notices.webhook.secret",
+        "name the Secret with the key `secret`, which signs them",
+        _HOOK,
+    ),
+    _require("studio.notices.mail.sender", "say which address the mails come from", _is_set("studio.notices.mail.host")),
+    _require("studio.notices.matrix.room", "name the room by its id, as in !abcdef:band.example", _MATRIX),
+    _require("studio.notices.matrix.secret", "name the Secret with the key `token`", _MATRIX),
     _require("studio.oidc.clientId", "say what the provider calls the studio", _OIDC),
     ValueRule(
         "studio.oidc.issuer",

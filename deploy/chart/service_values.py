@@ -37,6 +37,9 @@ _KFP = 'ne $values.kfp.mode "none"'
 _MULTI_USER = 'eq $values.kfp.mode "multi-user"'
 _WEBHOOKS = "$values.generation.webhooks.secret"
 _OIDC_CA = f"and {_OIDC} $values.studio.oidc.caConfigMap"
+_NOTICE_WEBHOOK = "$values.studio.notices.webhook.url"
+_NOTICE_MAIL = "$values.studio.notices.mail.host"
+_NOTICE_MATRIX = "$values.studio.notices.matrix.url"
 # expressions that give a setting
 _GENERATION_URL = 'printf "http://%s-generation.%s.svc:3000" (include "audio-tune.name" $root) $root.Release.Namespace'
 _GOVERNANCE_SECRET = 'include "audio-tune.governance-secret" (dict "root" $root "of" "{}")'
@@ -223,12 +226,48 @@ class OidcValues(ChartModel):
     port: Port = Field(default=443, description="port that the network policy opens towards it")
 
 
+class NoticeWebhookValues(ChartModel):
+    """An address that gets every notice as JSON."""
+
+    url: Url = take_setting(Studio, "notice_webhook", when=_NOTICE_WEBHOOK)
+    secret: Name = take_setting(Studio, "notice_webhook_secret", when=_NOTICE_WEBHOOK, secret_key="secret")
+
+
+class NoticeMailValues(ChartModel):
+    """A mail server, by which members are told who gave an address."""
+
+    host: str = take_setting(Studio, "smtp_host", when=_NOTICE_MAIL)
+    port: Port = take_setting(Studio, "smtp_port", when=_NOTICE_MAIL)
+    security: Literal["starttls", "tls", "none"] = take_setting(Studio, "smtp_security", when=_NOTICE_MAIL)
+    user: str = take_setting(Studio, "smtp_user", when=_NOTICE_MAIL)
+    secret: Name = take_setting(Studio, "smtp_password", when=_NOTICE_MAIL, secret_key="password", note="needed with a user")
+    sender: str = take_setting(Studio, "smtp_from", when=_NOTICE_MAIL)
+
+
+class NoticeMatrixValues(ChartModel):
+    """A room of a Matrix server."""
+
+    url: Url = take_setting(Studio, "matrix_url", when=_NOTICE_MATRIX)
+    room: str = take_setting(Studio, "matrix_room", when=_NOTICE_MATRIX)
+    secret: Name = take_setting(Studio, "matrix_token", when=_NOTICE_MATRIX, secret_key="token")
+
+
+class NoticeValues(ChartModel):
+    """How members are told what happens in the group; nothing is sent unless one of these is set."""
+
+    webhook: NoticeWebhookValues = Field(default=NoticeWebhookValues(), description="an address that gets every notice")
+    mail: NoticeMailValues = Field(default=NoticeMailValues(), description="e-mail to members")
+    matrix: NoticeMatrixValues = Field(default=NoticeMatrixValues(), description="a room that is told")
+    hosts: list[WebhookHost] = take_setting(Studio, "notice_hosts", default=[], note="as in mail.home:25; their ports are opened")
+
+
 class StudioValues(PodPlacement):
     """The web page: upload, annotate, generate, releases, agreement."""
 
     enabled: bool = Field(default=True, description="without it the API alone remains")
     releases_by: Literal["members", "owners"] = take_setting(Studio, "releases_by")
     oidc: OidcValues = Field(default=OidcValues(), description="sign-in at a provider")
+    notices: NoticeValues = Field(default=NoticeValues(), description="how members are told what happens")
     upload_limit_mb: int = take_setting(Studio, "upload_limit_mb")
     upload_quota_gb: float = take_setting(Studio, "upload_quota_gb", default=8.0, reason="all members share workSize")
     hosts: list[str] = take_setting(Studio, "hosts", default=[], expression=_HOSTS, note="studioHost is known without it")

@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"Every flag is also an environment variable, as in {PREFIX}PORT=8080.",
     )
     for name, info in StudioSettings.model_fields.items():
-        if name in ("kfp_token", "oidc_client_secret"):  # a secret on a command line is a secret in the process list
+        if not info.repr:  # a secret on a command line is a secret in the process list
             continue
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"{info.description} (default {info.default!s})")
     return parser

@@ -24,6 +24,8 @@ from services.studio.http.page_requests import MOST_EVENTS_OF_ALL, PageRequests
 from services.studio.http.same_origin import SameOrigin
 from services.studio.http.security_headers import SecurityHeaders
 from services.studio.http.upload_route import UploadRoute
+from services.studio.notices.channels import list_channels
+from services.studio.notices.sender import NoticeSender
 from services.studio.pages import PagePart, PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.pages.ledger_head import create_event_list
 from services.studio.pages.matters import create_matter_list
@@ -31,6 +33,7 @@ from services.studio.settings import StudioSettings
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
 from services.studio.store_wait import wait_for_store
+from services.studio.stored_news import StoredNewsReader
 from services.studio.theme import CSS, HEAD, create_theme
 
 FIRST_PAGE = "annotate"
@@ -99,8 +102,11 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
         raise SettingsError(f"cannot listen on {settings.host}:{settings.port}", cure="give another --port") from e
     studio.waiting_recordings.start_upkeep()
     print(f"The studio is open at {url}", flush=True)
+    notices = NoticeSender(studio.store, list_channels(settings, studio.store), StoredNewsReader(studio.store))
+    notices.start()
     if wait:
         blocks.block_thread()
+        notices.stop()
     return blocks, url
 
 

@@ -95,6 +95,24 @@ class StudioSettings(BaseModel):
     )
     tune_limit_s: int = Field(default=604_800, ge=60, description="longest training on this machine, in seconds")
     run_limit_s: int = Field(default=7200, ge=10, description="longest run of ingest and segment on this machine, in seconds")
+    notice_hosts: str = Field(
+        default="", description="hosts of notices that need be neither https nor public; with commas; as in mail.home:25"
+    )
+    notice_webhook: str = Field(default="", description="https address that gets every notice as JSON; empty: none")
+    notice_webhook_secret: str = Field(
+        default="", repr=False, description="signs what is sent to the notices' webhook; by environment only"
+    )
+    smtp_host: str = Field(default="", description="mail server by which members are told by e-mail; empty: none")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="port of the mail server")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="starttls (port 587), tls (port 465), or none, in a network of one's own"
+    )
+    smtp_user: str = Field(default="", description="user at the mail server; empty: it asks for none")
+    smtp_password: str = Field(default="", repr=False, description="password at the mail server; by environment only")
+    smtp_from: str = Field(default="", description="address that mails come from; as in tune@band.example")
+    matrix_url: str = Field(default="", description="address of a Matrix server; as in https://matrix.band.example; empty: none")
+    matrix_room: str = Field(default="", description="id of the room that is told; as in !abcdef:band.example")
+    matrix_token: str = Field(default="", repr=False, description="access token of the account that tells; by environment only")
     generation_limit_s: int = Field(default=600, ge=5, description="longest time to wait for a sound, in seconds")
 
     @property
@@ -133,6 +151,18 @@ class StudioSettings(BaseModel):
     @classmethod
     def _check_root_path(cls, path: str) -> str:
         return normalise_path_prefix(path)
+
+    @model_validator(mode="after")
+    def _check_notices(self) -> StudioSettings:
+        for name, others in (
+            ("notice_webhook", ("notice_webhook_secret",)),
+            ("smtp_host", ("smtp_from",)),
+            ("matrix_url", ("matrix_room", "matrix_token")),
+        ):
+            missing = [other.upper() for other in others if not getattr(self, other)]
+            if getattr(self, name) and missing:
+                raise ValueError(f"{name.upper()} needs {' and '.join(missing)} besides")
+        return self
 
     @model_validator(mode="after")
     def _check_public_path(self) -> StudioSettings:

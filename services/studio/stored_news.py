@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+from audiotune.domain.release import Release
 from audiotune.errors import StoreError
 from audiotune.governance.open_matters import NEWS_DAYS, StoredNews
 from audiotune.store.layout import TRAININGS
@@ -41,7 +42,12 @@ class StoredNewsReader:
     def _list_releases(self) -> list[StoredNews]:
         since = datetime.now(UTC) - timedelta(days=NEWS_DAYS)
         return [
-            StoredNews(f"release-{one.key}", "release", one.made, f"{one.name} {one.version} is a new release")
+            StoredNews(
+                f"release-{one.name}-{one.version}-{one.digest[:16]}",
+                "release",
+                one.made,
+                f"{one.name} {one.version} is a new release",
+            )
             for one in list_releases(self._store)
             if one.made >= since
         ]
@@ -57,6 +63,10 @@ class StoredNewsReader:
                     words = f"your training of {begun.name} {_OUTCOMES.get(end.how, 'ended, and nobody knows how')}"
                     found.append(StoredNews(f"run-{int(match[1])}", "run", end.time, words, begun.member))
         return found
+
+
+def _describe_release(release: Release) -> str:
+    return f"{release.name} {release.version} is a new release"
 
 
 def list_news_if_there(reader: StoredNewsReader) -> list[StoredNews]:

@@ -35,6 +35,9 @@ RULES = {"monitoring": {"rules": {"enabled": True}}}
 DASHBOARD = {"monitoring": {"dashboard": {"enabled": True}}}
 CLASSES = {"priorityClasses": {"create": True}}
 CLAIM = {"generation": {"gpu": {"device": "claim"}}}
+HOOK = {"studio": {"notices": {"webhook": {"url": "https://h.example", "secret": "other"}}}}
+MAIL = {"studio": {"notices": {"mail": {"host": "mail.band.example", "sender": "tune@band.example"}}}}
+MATRIX = {"studio": {"notices": {"matrix": {"url": "https://matrix.example", "room": "!a:matrix.example", "secret": "matrix"}}}}
 NEW = {"kube_version": "1.34.0"}
 KEDA = {"api_versions": "keda.sh/v1alpha1/ScaledObject"}
 
@@ -136,6 +139,18 @@ EFFECTS: dict[str, Effect] = {
     "studio.oidc.sessionHours": E(77, 'OIDC_SESSION_H, value: "77"', OIDC),
     "studio.oidc.caConfigMap": E("own-ca", "configMap: {name: own-ca}", OIDC),
     "studio.oidc.port": E(8443, "port: 8443", OIDC),
+    "studio.notices.webhook.url": E("https://hook.example", 'NOTICE_WEBHOOK, value: "https://hook.example"', HOOK),
+    "studio.notices.webhook.secret": E("signs", "secretKeyRef: {name: signs, key: secret}", HOOK),
+    "studio.notices.mail.host": E("mail.example", 'SMTP_HOST, value: "mail.example"', MAIL),
+    "studio.notices.mail.port": E(2525, "{protocol: TCP, port: 2525}", MAIL),
+    "studio.notices.mail.security": E("tls", 'SMTP_SECURITY, value: "tls"', MAIL),
+    "studio.notices.mail.user": E("tune", 'SMTP_USER, value: "tune"', MAIL),
+    "studio.notices.mail.secret": E("login", "secretKeyRef: {name: login, key: password}", MAIL),
+    "studio.notices.mail.sender": E("t@x.example", 'SMTP_FROM, value: "t@x.example"', MAIL),
+    "studio.notices.matrix.url": E("https://m.example", 'MATRIX_URL, value: "https://m.example"', MATRIX),
+    "studio.notices.matrix.room": E("!b:m.example", 'MATRIX_ROOM, value: "!b:m.example"', MATRIX),
+    "studio.notices.matrix.secret": E("tok", "secretKeyRef: {name: tok, key: token}", MATRIX),
+    "studio.notices.hosts": E(["mail.home:2526"], "{protocol: TCP, port: 2526}", MAIL),
     "studio.uploadLimitMb": E(77, 'AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: "77"'),
     "studio.generationLimitSeconds": E(77, 'AUDIOTUNE_STUDIO_GENERATION_LIMIT_S, value: "77"'),
     "studio.workSize": E("77Gi", "sizeLimit: 77Gi"),

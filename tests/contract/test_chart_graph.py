@@ -17,7 +17,7 @@ EXTERNAL = {
     "database": {"kind": "external", "external": {"host": "db.example", "secret": "d"}},
 }
 NODES = {**KFP, "pipelines": {"nodes": 2}}
-NOT_OURS = {"sign-in", "webhooks", "routes", "prometheus", "external-store", "external-database", "external-registry"}
+NOT_OURS = {"sign-in", "webhooks", "notices", "routes", "prometheus", "external-store", "external-database", "external-registry"}
 
 
 def policies(found: list[Object]) -> dict[str, Object]:
@@ -47,6 +47,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "training",
                 "kubeflow",
                 "webhooks",
+                "notices",
                 "routes",
                 "prometheus",
                 "external-store",
@@ -68,6 +69,7 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "kubeflow",
                 "sign-in",
                 "webhooks",
+                "notices",
                 "routes",
                 "prometheus",
                 "external-registry",

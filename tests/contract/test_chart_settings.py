@@ -31,7 +31,13 @@ KFP = {
 }
 OIDC = {"issuer": "https://login.example", "clientId": "band", "secret": "login", "url": "https://s.example", "caConfigMap": "ca"}
 WEBHOOKS = {"secret": "signs", "hosts": ["daw.home"]}
-EVERY = {"kfp": KFP, "generation": {"webhooks": WEBHOOKS}, "studio": {"oidc": OIDC}}
+NOTICES = {
+    "webhook": {"url": "https://hook.example/x", "secret": "signs"},
+    "mail": {"host": "mail.example", "user": "tune", "secret": "mail", "sender": "tune@band.example"},
+    "matrix": {"url": "https://matrix.example", "room": "!abc:band.example", "secret": "matrix"},
+    "hosts": ["mail.home:25"],
+}
+EVERY = {"kfp": KFP, "generation": {"webhooks": WEBHOOKS}, "studio": {"oidc": OIDC, "notices": NOTICES}}
 LEFT_ALONE = {
     Generation: {
         "registry_secret": "in a cluster the alias is looked at every pollSeconds; MLflow is let out to nobody",

@@ -127,6 +127,10 @@ BROKEN: dict[str, dict[str, Any]] = {
     "httpRoute.studioHost": at("httpRoute", {"enabled": True, "parentRefs": [{"name": "gate"}]}),
     "access.mode": merged(at("access.mode", "open"), at("ingress", {"enabled": True, "studioHost": "s.example"})),
     "studio.releasesBy": at("studio.releasesBy", "owners") | at("access.mode", "open"),
+    "studio.notices.webhook.secret": at("studio.notices.webhook.url", "https://h.example"),
+    "studio.notices.mail.sender": at("studio.notices.mail.host", "mail.example"),
+    "studio.notices.matrix.room": at("studio.notices.matrix", {"url": "https://m.example", "secret": "x"}),
+    "studio.notices.matrix.secret": at("studio.notices.matrix", {"url": "https://m.example", "room": "!a:m.example"}),
     "studio.oidc.clientId": at("studio.oidc", {"issuer": "https://idp.example", "url": "https://s.example"}),
     "studio.oidc.issuer": at("studio.oidc", {"issuer": "http://idp.example", "clientId": "x", "url": "https://s.example"}),
     "studio.oidc.scopes": at(

@@ -20,6 +20,7 @@ training: {{ and (eq $v.kfp.mode "multi-user") (gt (int $v.pipelines.nodes) 1) }
 kubernetes: true
 internet: {{ $v.pipelines.internet }}
 webhooks: {{ ne $v.generation.webhooks.secret "" }}
+notices: {{ and $v.studio.enabled (or $v.studio.notices.webhook.url $v.studio.notices.mail.host $v.studio.notices.matrix.url | empty | not) }}
 routes: {{ or $v.ingress.enabled $v.httpRoute.enabled (not (empty $v.network.ingressFrom)) }}
 prometheus: {{ or $v.monitoring.serviceMonitor.enabled (not (empty $v.monitoring.scrapeFrom)) }}
 sign-in: {{ and $v.studio.enabled (not (empty $v.studio.oidc.issuer)) }}
@@ -55,7 +56,7 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- else -}}
 {{ include "audio-tune.outside-peers" .root }}
 {{- /* receivers of webhooks that are named may be pods, which are no ipBlock to some networks */}}
-{{- if or (contains ".svc" (include "audio-tune.address" .)) (and (eq .part "webhooks") $v.generation.webhooks.hosts) }}
+{{- if or (contains ".svc" (include "audio-tune.address" .)) (and (eq .part "webhooks") $v.generation.webhooks.hosts) (and (eq .part "notices") $v.studio.notices.hosts) }}
 - namespaceSelector: {}
 {{- end }}
 {{- end -}}
@@ -93,6 +94,13 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- if eq .to "webhooks" -}}
 {{- range $v.generation.webhooks.hosts }}{{- with regexFind ":[0-9]+$" . }}{{- $ports = append $ports (trimPrefix ":" .) }}{{- end }}{{- end -}}
 {{- $ports = without $ports "443" | uniq -}}
+{{- end -}}
+{{- if eq .to "notices" -}}
+{{- with $v.studio.notices -}}
+{{- if .mail.host }}{{- $ports = append $ports (print (int .mail.port)) }}{{- end -}}
+{{- range .hosts }}{{- with regexFind ":[0-9]+$" . }}{{- $ports = append $ports (trimPrefix ":" .) }}{{- end }}{{- end -}}
+{{- $ports = without $ports "443" | uniq -}}
+{{- end -}}
 {{- end -}}
 {{- if eq .to "kubernetes" }}{{- $ports = $v.network.apiPorts }}{{- end -}}
 {{- range $ports }}

@@ -41,6 +41,18 @@
 {{- if (and (eq .studio.releasesBy "owners") (eq .access.mode "open")) -}}
 {{- $faults = append $faults `studio.releasesBy: without sign-in owners are unknown; set access.mode to members` -}}
 {{- end -}}
+{{- if (and .studio.notices.webhook.url (not .studio.notices.webhook.secret)) -}}
+{{- $faults = append $faults `studio.notices.webhook.secret: name the Secret with the key 'secret', which signs them` -}}
+{{- end -}}
+{{- if (and .studio.notices.mail.host (not .studio.notices.mail.sender)) -}}
+{{- $faults = append $faults `studio.notices.mail.sender: say which address the mails come from` -}}
+{{- end -}}
+{{- if (and .studio.notices.matrix.url (not .studio.notices.matrix.room)) -}}
+{{- $faults = append $faults `studio.notices.matrix.room: name the room by its id, as in !abcdef:band.example` -}}
+{{- end -}}
+{{- if (and .studio.notices.matrix.url (not .studio.notices.matrix.secret)) -}}
+{{- $faults = append $faults `studio.notices.matrix.secret: name the Secret with the key 'token'` -}}
+{{- end -}}
 {{- if (and .studio.oidc.issuer (not .studio.oidc.clientId)) -}}
 {{- $faults = append $faults `studio.oidc.clientId: say what the provider calls the studio` -}}
 {{- end -}}

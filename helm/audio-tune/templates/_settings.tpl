@@ -62,6 +62,35 @@ root; values: those of the chart, or what stands for them; gpu: the resolved mac
 - {name: AUDIOTUNE_STUDIO_PUBLIC_URL, value: {{ $values.studio.oidc.url | default (printf "https://%s" (ternary $values.ingress.studioHost $values.httpRoute.studioHost (and $values.ingress.enabled (not (empty $values.ingress.studioHost))))) | quote }}}
 - {name: AUDIOTUNE_STUDIO_OIDC_SESSION_H, value: {{ $values.studio.oidc.sessionHours | quote }}}
 {{- end }}
+{{- if $values.studio.notices.webhook.url }}
+- {name: AUDIOTUNE_STUDIO_NOTICE_WEBHOOK, value: {{ $values.studio.notices.webhook.url | quote }}}
+{{- end }}
+{{- if and ($values.studio.notices.webhook.url) $values.studio.notices.webhook.secret }}
+- name: AUDIOTUNE_STUDIO_NOTICE_WEBHOOK_SECRET
+  valueFrom: {secretKeyRef: {name: {{ $values.studio.notices.webhook.secret | quote }}, key: secret}}
+{{- end }}
+{{- if $values.studio.notices.mail.host }}
+- {name: AUDIOTUNE_STUDIO_SMTP_HOST, value: {{ $values.studio.notices.mail.host | quote }}}
+- {name: AUDIOTUNE_STUDIO_SMTP_PORT, value: {{ int64 $values.studio.notices.mail.port | quote }}}
+- {name: AUDIOTUNE_STUDIO_SMTP_SECURITY, value: {{ $values.studio.notices.mail.security | quote }}}
+- {name: AUDIOTUNE_STUDIO_SMTP_USER, value: {{ $values.studio.notices.mail.user | quote }}}
+{{- end }}
+{{- if and ($values.studio.notices.mail.host) $values.studio.notices.mail.secret }}
+- name: AUDIOTUNE_STUDIO_SMTP_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $values.studio.notices.mail.secret | quote }}, key: password}}
+{{- end }}
+{{- if $values.studio.notices.mail.host }}
+- {name: AUDIOTUNE_STUDIO_SMTP_FROM, value: {{ $values.studio.notices.mail.sender | quote }}}
+{{- end }}
+{{- if $values.studio.notices.matrix.url }}
+- {name: AUDIOTUNE_STUDIO_MATRIX_URL, value: {{ $values.studio.notices.matrix.url | quote }}}
+- {name: AUDIOTUNE_STUDIO_MATRIX_ROOM, value: {{ $values.studio.notices.matrix.room | quote }}}
+{{- end }}
+{{- if and ($values.studio.notices.matrix.url) $values.studio.notices.matrix.secret }}
+- name: AUDIOTUNE_STUDIO_MATRIX_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ $values.studio.notices.matrix.secret | quote }}, key: token}}
+{{- end }}
+- {name: AUDIOTUNE_STUDIO_NOTICE_HOSTS, value: {{ join "," $values.studio.notices.hosts | quote }}}
 - {name: AUDIOTUNE_STUDIO_UPLOAD_LIMIT_MB, value: {{ int64 $values.studio.uploadLimitMb | quote }}}
 - {name: AUDIOTUNE_STUDIO_UPLOAD_QUOTA_GB, value: {{ $values.studio.uploadQuotaGb | quote }}}
 - {name: AUDIOTUNE_STUDIO_HOSTS, value: {{ join "," (compact (concat $values.studio.hosts (list $values.ingress.studioHost $values.httpRoute.studioHost))) | quote }}}

@@ -1,24 +1,14 @@
 """Webhooks: send a job's end to the address that its member gave; signed, tried again, and never sent into the group's own network.
 
-The signature is that of standardwebhooks.com: HMAC-SHA256 over "<id>.<time>.<body>", in the header `webhook-signature`.
-
 A receiver that is slow or silent holds up nobody else's: each try has one deadline for all of it, several are made at once, and of those
 few for one member and few to one host.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import functools
-import hashlib
-import hmac
 import json
 import logging
-import re
-import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -30,7 +20,8 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from audiotune.errors import AddressError, StoreError
-from audiotune.outside.public_addresses import Resolve, look_up_host, resolve_public_host
+from audiotune.outside.public_addresses import Resolve
+from audiotune.outside.webhooks import check_address, post_webhook
 from services.generation.errors import DamagedJobError, WebhookError
 from services.generation.jobs.events import GenerationJob
 from services.generation.jobs.job_store import JobStore
@@ -44,7 +35,6 @@ TRY_S = 10.0  # for connecting, sending and the answer together
 _AT_ONCE, _OF_A_MEMBER, _TO_A_HOST = 16, 4, 2
 _LONGEST = timedelta(days=1)
 _LATER = timedelta(seconds=60)  # for what cannot be read now
-_URL = re.compile(r"[!-~]+")
 Marker = tuple[str, str, str]  # (stamp, member, id)
 
 
@@ -55,29 +45,10 @@ def check_webhook(url: str, settings: GenerationSettings, resolve: Resolve | Non
     """
     if not settings.webhook_secret.get_secret_value():
         raise _webhook_error("this service sends no webhooks (it has no secret to sign them with)")
-    if not _URL.fullmatch(url):
-        raise _webhook_error("give https://host/path, in ASCII and without spaces")
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise _webhook_error("no address") from None
-    if parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.fragment:
-        raise _webhook_error("give https://host/path")
-    allowed = {name.strip().lower() for name in settings.webhook_hosts.split(",") if name.strip()}
-    trusted = bool({host.lower(), f"{host}:{port}".lower()} & allowed)
-    if parts.scheme != "https" and not trusted:
-        raise _webhook_error("give https://host/path")
-    try:
-        found = look_up_host(host, port, resolve) if trusted else resolve_public_host(host, port, resolve)
+        return check_address(url, settings.webhook_hosts, resolve)
     except AddressError as e:
         raise _webhook_error(e.what) from None
-    return parts, found[0]
-
-
-def sign_webhook(secret: str, id: str, at: str, body: bytes) -> str:
-    right = hmac.digest(secret.encode(), f"{id}.{at}.".encode() + body, hashlib.sha256)
-    return "v1," + base64.b64encode(right).decode()
 
 
 def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, facts: dict[str, Any], try_s: float = TRY_S) -> int:
@@ -86,34 +57,8 @@ def send_webhook(url: str, job: GenerationJob, settings: GenerationSettings, fac
     Raises WebhookError, httpx.HTTPError, TimeoutError.
     """
     parts, address = check_webhook(url, settings)
-    body, at = json.dumps(facts).encode(), str(int(time.time()))
-    headers = {
-        "Host": parts.netloc,
-        "Content-Type": "application/json",
-        "User-Agent": "audio-tune",
-        "webhook-id": job.id,
-        "webhook-timestamp": at,
-        "webhook-signature": sign_webhook(settings.webhook_secret.get_secret_value(), job.id, at, body),
-    }
-    return asyncio.run(_post_body(parts, address, body, headers, try_s))
-
-
-async def _post_body(parts: SplitResult, address: str, body: bytes, headers: dict[str, str], try_s: float) -> int:
-    """Connects to the address that was checked, whatever the name resolves to a moment later; reads no more than the answer's head."""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = f"[{address}]" if ":" in address else address
-    url = f"{parts.scheme}://{host}:{port}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    async with (
-        asyncio.timeout(try_s),
-        httpx.AsyncClient(verify=_load_authorities(), trust_env=False, timeout=None, follow_redirects=False) as http,
-        http.stream("POST", url, content=body, headers=headers, extensions={"sni_hostname": parts.hostname}) as answer,
-    ):
-        return answer.status_code
-
-
-@functools.cache
-def _load_authorities() -> ssl.SSLContext:
-    return ssl.create_default_context()
+    secret = settings.webhook_secret.get_secret_value()
+    return post_webhook(parts, address, job.id, json.dumps(facts).encode(), secret, try_s)
 
 
 class WebhookSender:

@@ -18,6 +18,7 @@ from services.studio.context import StudioContext
 from services.studio.markup import render_message, render_table
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_account, find_ticket, read_session_cookie
+from services.studio.pages.notice_address import NoticeAddressForm
 
 _TOKENS_WORDS = "Whoever knew the old password may have made one. Programs and plug-ins then need new ones."
 _LIVES = [("30 days", 30), ("90 days", 90), ("a year", 365)]
@@ -28,6 +29,7 @@ def build_account_page(context: StudioContext) -> PageRefresh:
     own_tokens, token_choice = _build_token_form(context)
     if password_form:
         password_form.connect(context, own_tokens, token_choice)
+    notices = NoticeAddressForm(context)
     listed = gr.HTML(elem_id="at-accounts")
     with gr.Column(visible=False) as owners:
         choice = _build_identity_form(context, listed) if context.uses_provider else _build_account_form(context, listed)
@@ -35,11 +37,13 @@ def build_account_page(context: StudioContext) -> PageRefresh:
     def load_values(member: str) -> tuple[Any, ...]:
         try:
             for_owners = gr.Column(visible=is_owner(context.store, member))
-            return (*_show_tokens(context, member), *_show_accounts(context, member), for_owners)
+            shown = (*_show_tokens(context, member), *_show_accounts(context, member), for_owners)
+            return (*shown, *notices.load_values(member))
         except AudioTuneError as e:
-            return render_message(f"{e}.", "bad"), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return render_message(f"{e}.", "bad"), *(gr.skip() for _ in outputs[1:])
 
-    return PageRefresh(load_values, [own_tokens, token_choice, listed, choice, owners], by_account=True)
+    outputs = [own_tokens, token_choice, listed, choice, owners, *notices.outputs]
+    return PageRefresh(load_values, outputs, by_account=True)
 
 
 class _PasswordForm:

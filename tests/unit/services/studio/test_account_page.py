@@ -6,11 +6,14 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from audiotune.access import tokens
 from services.studio.app import build_studio
 from services.studio.context import StudioContext, create_context
+from services.studio.notices.addresses import read_address
 from services.studio.pages.account import _show_tokens
+from services.studio.pages.notice_address import NoticeAddressForm
 from services.studio.settings import load_studio_settings
 from tests.fakes.seeded_store import Seeded, seed
 
@@ -50,3 +53,25 @@ def test_no_event_that_carries_a_secret_is_public(group: Seeded, provider: bool,
     touching = [fn for fn in blocks.fns.values() if {*secret, *shown} & {*fn.inputs, *fn.outputs}]
     assert len(touching) >= 3
     assert {fn.api_visibility for fn in touching} == {"private"}
+
+
+def test_a_member_gives_and_takes_away_their_own_address(group: Seeded) -> None:
+    settings = load_studio_settings({}, store=group.store.url, access="members", smtp_host="m.example", smtp_from="t@x.example")
+    context = create_context(settings)
+    with gr.Blocks():
+        form = NoticeAddressForm(context)
+    ben = gr.Request(Request({"type": "http", "headers": []}), username="ben")
+    assert "You are told" in form._keep_address("ben@band.example", ben)[0]
+    assert form.load_values("ben") == ("ben@band.example",)
+    assert "no e-mail address" in form._keep_address("ben", ben)[0]
+    assert (read_address(context.store, "ben"), read_address(context.store, "ana")) == ("ben@band.example", "")
+    assert "told nothing" in form._keep_address("", ben)[0]
+    assert form.load_values("ben") == ("",)
+    nobody = gr.Request(Request({"type": "http", "headers": []}), username=None)
+    assert "no member id" in form._keep_address("eve@band.example", nobody)[0]
+    assert not list(context.store.list("notices/"))
+
+
+def test_without_a_mail_server_nobody_is_asked_for_an_address(context: StudioContext) -> None:
+    with gr.Blocks():
+        assert NoticeAddressForm(context).outputs == []
