@@ -42,6 +42,8 @@ def open_at(driver: Any, url: str, width: int) -> Any:
     driver.get_log("browser")
     driver.get(url)
     page.until(lambda: page.all("#at-member"))
+    # what loading the page fills must not come after what a choice fills
+    page.until(lambda: "Who is listening" in page.text(".at-annotate") or page.text("#at-agreement-publish"))
     return page
 
 

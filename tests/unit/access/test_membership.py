@@ -12,6 +12,7 @@ from audiotune.access.__main__ import main
 from audiotune.access.membership import FRESH_S, find_membership
 from audiotune.errors import AccessError, ForbiddenError, LedgerError, UnreadableAgreementError
 from audiotune.governance import Member, publish_agreement, read_consents, read_current_agreement
+from audiotune.governance.member_acts import append_member_event
 from audiotune.store import FolderStore
 from tests.fakes.described_store import agreement, digest
 from tests.fakes.layout_store import LayoutStore
@@ -54,6 +55,16 @@ def test_leaving_ends_tokens(store: FolderStore, scope: tokens.Scope) -> None:
     leave(store, "chi")
     with pytest.raises(AccessError, match="not valid"):
         tokens.check_token(store, text, scope, LATER)
+
+
+def test_leaving_by_ones_own_word_ends_tokens(store: FolderStore) -> None:
+    publish_agreement(store, agreement())
+    text = tokens.issue_token(store, "chi", ["generate"], 30, NOW)
+    assert tokens.check_token(store, text, "generate", NOW).member == "chi"
+    append_member_event(store, "chi", "member_left", {})
+    with pytest.raises(AccessError, match="not valid"):
+        tokens.check_token(store, text, "generate", LATER)
+    assert find_membership(store, "chi", LATER) == "left"
 
 
 def test_who_is_in_no_agreement_makes_no_sounds(store: FolderStore) -> None:
