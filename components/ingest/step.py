@@ -35,7 +35,7 @@ from components.executor import StepResult
 from components.ingest.addresses import hide_secrets
 from components.ingest.file_description import FileDescription, describe_file
 from components.ingest.foreign_recordings import require_decision_on
-from components.ingest.likenesses import find_earlier_people, find_likenesses, load_known_recordings
+from components.ingest.likenesses import KnownRecordings, find_earlier_people, find_likenesses, load_known_recordings
 from components.ingest.open_source import open_source
 from components.ingest.recording_facts import RecordingFacts, check_contributors, split_member_ids
 from components.ingest.report import IngestReport, render_report
@@ -76,6 +76,12 @@ class IngestResult:
     unused: list[tuple[str, str]] = field(default_factory=list)  # (table or sidecar, what it says that is about no recording)
     reused: int = 0
     decoded_s: float = 0.0
+    known: KnownRecordings | None = None
+
+    def find_known(self, store: Store) -> KnownRecordings:
+        """Every recording that was taken in before; read when somebody first asks."""
+        self.known = self.known or load_known_recordings(store)
+        return self.known
 
 
 def run_step(
@@ -169,7 +175,7 @@ def _describe_other_kind(source: RecordingSource, name: str) -> str:
 def _ingest_agreed(scratch: Path, settings: Settings, store: Store, intake: IngestResult) -> None:
     """Imports what waited, from whatever source, and what everybody in it has agreed to keep by now."""
     for waits, path, known, facts in open_agreed(store, scratch):
-        if waits.recording in intake.rows or waits.recording in load_known_recordings(store).rows:
+        if waits.recording in intake.rows or waits.recording in intake.find_known(store).rows:
             continue
         try:
             _ingest_file(path, known.name, facts, settings, store, intake, lambda share: None, known.source)
@@ -226,7 +232,7 @@ def _ingest_file(
 
 def _hold_file(path: Path, id: Digest, people: tuple[str, ...], said: WaitingFacts, store: Store, intake: IngestResult) -> None:
     """Lets a file wait for who is named in it and asks for each recording; also one of which the first name agreed."""
-    is_known = id in load_known_recordings(store).rows
+    is_known = id in intake.find_known(store).rows
     words = hold_file(path, id, people, said, intake.uploader, is_known, store, intake.agreement, intake.governance)
     intake.rows.pop(id, None)
     if id not in intake.held:
@@ -286,7 +292,7 @@ def _record_people(intake: IngestResult, store: Store, *, keep_likenesses: bool)
     What may not even be stored is refused, what waits for somebody's word is listed. Likenesses are always looked for, also where they
     are not kept: the same take, only louder, must not come in without the people who are heard in it.
     """
-    known = load_known_recordings(store)
+    known = load_known_recordings(store)  # anew: other runs took recordings in meanwhile
     likenesses = find_likenesses(store, intake.rows, known)
     before: dict[Digest, Recording] = {}
     for id, row in list(intake.rows.items()):
