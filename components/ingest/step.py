@@ -203,8 +203,6 @@ def _ingest_file(
     id = compute_digest(path)
     people = intake.named[id] = tuple(dict.fromkeys((*intake.named.get(id, ()), *facts.contributors)))
     check_contributors(people, "")
-    if not _describe_licence_fault(licence, intake.agreement) and not _load_description(id, store):
-        require_decision_on(id, f"{name}, from {source}", licence, intake.agreement, intake.governance)
     said = WaitingFacts(
         name=name,
         source=source,
@@ -216,6 +214,8 @@ def _ingest_file(
     )
     try:
         is_licensed = not _describe_licence_fault(licence, intake.agreement)
+        if is_licensed and not _load_description(id, store):
+            require_decision_on(id, f"{name}, from {source}", licence, intake.agreement, intake.governance)
         if is_licensed and find_unasked(intake.agreement, read_consents(store, [id]), id, people, read_standing(store)):
             _hold_file(path, id, people, said, store, intake)
         elif id in intake.rows:

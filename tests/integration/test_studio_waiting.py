@@ -130,12 +130,12 @@ def test_it_waits_is_heard_agreed_to_and_cut(chromium: webdriver.Chrome, studio:
         time.sleep(0.5)
     page = browser.Page(chromium, studio, "ana")
     page.open_page("Upload")
-    page.until(lambda: "5 segments" in card(page, "evening") or "failed" in card(page, "evening"))
-    assert "done" in card(page, "evening")
+    page.until(lambda: "segments" in card(page, "evening") or "failed" in card(page, "evening"))
     keep_screenshot(chromium, "cut-1280")
     (row,), segments = read_rows(group, take)
     assert row.contributors == ("ana", "ben")
-    assert len(segments) == 5
+    assert segments
+    assert f"done\n{len(segments)} segments" in card(page, "evening")
     page.until(lambda: not list(group.store.list("waiting/")))
     assert page.errors() == []
 
