@@ -82,6 +82,7 @@ class Reach:
         failed: requests that were not answered with a sound, of both kinds.
         asked: requests that ended after the event.
         late: sounds of the withdrawn release that were asked for more than two seconds after it.
+        stood_in: sounds of `other` for who asked for the champion.
     """
 
     gate_s: float
@@ -90,6 +91,7 @@ class Reach:
     failed: int
     asked: int
     late: int
+    stood_in: int
 
 
 def prepare(store: Store) -> None:
@@ -133,6 +135,7 @@ def withdraw_once(group: ReplicaGroup, before: Callable[[], None] = lambda: None
         sum(a.status != 200 for a in answers),
         len(after),
         sum(a.asked - began > 2 for a in tainted),
+        sum(not a.named and a.release.startswith("other") for a in answers),
     )
 
 

@@ -88,11 +88,14 @@ class LoadedReleases:
             self._sought = {name: search for name, search in self._sought.items() if sought.get(name) is not search}
 
     def is_sought(self, name: str | None = None) -> bool:
-        """Whether the release of that name, or the default one, is not served at this moment, but may be at the next."""
+        """Whether the release of that name, or the default one, is not served at this moment, but may be at the next.
+
+        The default one is the first of several: another one does not stand in for it before the search has ended.
+        """
         with self._lock:
-            if name:
-                return name in self._sought and name not in self._loaded
-            return bool(self._sought) and not any(one in self._loaded for one in self.names)
+            first = next((one for one in self.names if one in self._loaded or one in self._sought), "")
+            asked = name or first
+            return asked in self._sought and asked not in self._loaded
 
     def get(self, name: str | None = None) -> LoadedRelease:
         """The release of that name, or the default one.

@@ -61,6 +61,8 @@ class EngineMaker(JobMaker):
         """Its release is served, or will never be; and few jobs with init sounds are in memory."""
         if _has_init(job) and sum(map(_has_init, beside)) >= _MOST_INITS:
             return False
+        if self._engine.loaded_releases.is_sought(job.request.release):
+            return False
         try:
             self._engine.loaded_releases.get(job.request.release)
         except WithdrawnError:

@@ -91,15 +91,20 @@ def test_a_request_waits_while_the_clean_release_is_loaded(tmp_path: Path, pool:
             return super().load(name, version)
 
     models = Slow(at="2")
-    models.older = ["1"]
+    models.older, models.others = ["1"], {"other": "5"}
     with InProcessService(tmp_path, models, **RARELY) as bench:
+        until(lambda: len(bench.loaded_releases.by_name) == 2)
         withdraw(bench, "2")
         until(lambda: bench.loaded_releases.is_sought())
         asked = pool.submit(bench.post)
+        bench.client.put(JOB, json={**ASK, "seed": 2})
+        assert bench.post(release="other").headers["x-audio-tune-release"] == "other 5"
         time.sleep(0.3)
-        assert not asked.done()
+        assert not asked.done(), "another release does not stand in for it"
         loading.set()
         assert asked.result(20).headers["x-audio-tune-release"] == "patch-bay 1"
+        until(lambda: bench.client.get(JOB).json()["state"] == "done")
+        assert bench.client.get(JOB).json()["sounds"][0]["release"] == "patch-bay"
 
 
 def test_other_releases_are_made_on_without_a_fault(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
