@@ -1,8 +1,7 @@
 """A frozen dataset as others read it: stable-audio-tools' own loader, and mlcroissant.
 
-torchaudio of today cannot decode without torchcodec, which is not installed, so stable-audio-tools' loader finds the files, loads
-the metadata module and fails to open the sounds. What is tested is everything around that one call: the configuration is read by
-`create_dataloader_from_config`, the files are found by its scan, and the metadata function that it took gives each its words.
+torchaudio of today cannot decode without torchcodec, which is not installed; `upstream_train_step` opens the sounds with
+soundfile in its place.
 """
 
 from __future__ import annotations
@@ -135,6 +134,23 @@ def test_stable_audio_tools_reads_it(exported: tuple[FolderStore, Path, list[Dat
                 described = ask({"relpath": Path(file).name, "path": file}, None)
                 assert described["prompt"] in texts[Path(file).name]
                 assert math.isclose(described["seconds_total"], 1.0)
+
+
+@pytest.mark.integration
+def test_stable_audio_tools_trains_a_step_on_it(exported: tuple[FolderStore, Path, list[DatasetRow]], tmp_path: Path) -> None:
+    """In a process and a folder of its own, with nothing of this project."""
+    pytest.importorskip("stable_audio_tools", reason="stable-audio-tools is not installed")
+    _, folder, rows = exported
+    program = shutil.copy(Path(__file__).with_name("upstream_train_step.py"), tmp_path / "train_step.py")
+    tokenizer = Path(__file__).parents[2] / "bases" / "tiny" / "tokenizer"
+    command = [sys.executable, "-I", str(program), str(folder), str(tokenizer)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    texts = {text for row in rows if row.split == "train" for text in row.caption.all_texts}
+    assert answer["shape"] == [2, 2, 32_768]
+    assert set(answer["prompts"]) <= texts
+    assert answer["moved"] > 0
 
 
 def test_a_withdrawn_consent_stops_the_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
