@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
@@ -69,6 +69,8 @@ class GovernanceState:
         unreadable_agreement: version of the newest earlier agreement where it could not be read; 0 otherwise.
         rejected: (number, reason) of events that broke a rule.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # a snapshot of a newer program is not misread, but left aside
 
     number: int = 0
     head: Digest = FIRST
