@@ -14,7 +14,7 @@ import pytest
 import rfc8785
 
 from audiotune.governance.ledger.events import canonicalize, event_key, parse_event
-from audiotune.governance.ledger.ledger import Ledger, open_ledger
+from audiotune.governance.ledger.ledger import Ledger, open_ledger, read_event
 from audiotune.governance.ledger.verification import read_events, verify_events
 from audiotune.governance.member_acts import append_member_event
 from audiotune.store import FolderStore
@@ -184,6 +184,22 @@ def test_from_a_new_key_to_its_end(chromium: webdriver.Chrome, studio: str, grou
     report = verify_events(read_events(group.store))
     assert (report.faults, report.vouched["signed by ana"]) == ([], 1)
     assert page.errors() == []
+
+
+def test_a_consent_is_signed_too(chromium: webdriver.Chrome, studio: str, group: Seeded) -> None:
+    page = browser.Page(chromium, studio, "ana")
+    choose(page, "ana")
+    page.until(lambda: page.all("#at-key-make"))
+    press(page, "#at-key-make")
+    page.until(lambda: page.all("#at-key-held"))
+    page.open_part("My recordings")
+    page.until(lambda: page.all(".at-switch[id$=-train]:not(:disabled)"))
+    before = open_ledger(group.store).read_state().number
+    press(page, ".at-switch[id$=-train]:not(:disabled)")
+    page.until(lambda: open_ledger(group.store).read_state().number > before)
+    event = read_event(group.store, before + 1)
+    assert (event.by, event.via, event.signatures.member is not None) == ("ana", "member_key", True)
+    assert verify_events(read_events(group.store)).is_sound
 
 
 def test_a_key_cannot_be_copied_out_of_the_browser(chromium: webdriver.Chrome, studio: str) -> None:

@@ -14,7 +14,7 @@ from audiotune.governance.dependents import DependentsReader
 from audiotune.governance.last_day import format_last_day, parse_last_day
 from audiotune.governance.use_texts import NEWEST, USE_TEXTS, compute_text_digest
 from services.studio.context import StudioContext
-from services.studio.member_events import record_member_event
+from services.studio.member_events import ask_for_signature, parse_signature, record_member_event
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member
 from services.studio.pages.server_functions import Payload, create_request_function
@@ -65,7 +65,11 @@ class _ConsentFunctions:
         present = self._require_present(payload, request)
         recordings = [str(payload["recording"])] if payload.get("recording") else []
         kind, body = _build_event(payload, recordings)
-        number = record_member_event(self._context, str(payload.get("member", "")), request, kind, body)
+        chosen = str(payload.get("member", ""))
+        if payload.get("prepare"):
+            return {"sign": ask_for_signature(self._context, chosen, request, kind, body)}
+        signed = parse_signature(payload.get("signed"))
+        number = record_member_event(self._context, chosen, request, kind, body, signed)
         return self._describe(present) | {"event": number}
 
     def hear_recording(self, member: str, payload: Payload, request: gr.Request) -> Payload:

@@ -9,7 +9,7 @@ from audiotune.errors import AccessError, PipelineError
 from audiotune.governance.agreement_record import Use
 from audiotune.governance.use_texts import USE_TEXTS, compute_text_digest
 from services.studio.context import StudioContext
-from services.studio.member_events import record_member_event
+from services.studio.member_events import ask_for_signature, parse_signature, record_member_event
 from services.studio.pages import PageRefresh
 from services.studio.pages.server_functions import Payload, create_request_function
 from services.studio.theme import build_widget
@@ -48,7 +48,10 @@ class WaitingFunctions:
             raise AccessError("nobody is chosen", cure="choose who you are at the top of the page first")
         recording, uses = str(payload["id"]), sorted(map(str, payload["uses"]))
         body: dict[str, Any] = {"recording": recording, "uses": uses, "text": compute_text_digest(uses)}  # type: ignore[arg-type]
-        record_member_event(self._context, member, request, "recording_answered", body)
+        if payload.get("prepare"):
+            return {"sign": ask_for_signature(self._context, member, request, "recording_answered", body)}
+        signed = parse_signature(payload.get("signed"))
+        record_member_event(self._context, member, request, "recording_answered", body, signed)
         words = self._context.waiting_recordings.follow_answer(recording)
         upload = self._context.waiting_recordings.find_agreed_upload(recording)
         if upload:

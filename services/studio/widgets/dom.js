@@ -58,6 +58,14 @@ const callServer = async (call, given) => {
   }
 };
 
+// As callServer, for what the member says: first asks what there is to sign, and sends it with the signature of this browser's key.
+const callSigned = async (call, given) => {
+  const asked = await callServer(call, { ...given, prepare: true });
+  if (asked.error) return asked;
+  const signed = asked.sign && window.audioTuneKeys ? await window.audioTuneKeys.sign(asked.sign) : null;
+  return callServer(call, { ...given, signed });
+};
+
 // Calls the asynchronous `refresh` when the widget comes into view, and again after `everyMs()` while it stays in view.
 const pollWhileVisible = (root, everyMs, refresh) => {
   let visible = false;

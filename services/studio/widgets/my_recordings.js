@@ -99,10 +99,10 @@ const apply = (answer, words) => {
   if (focused) root.querySelector(`#${CSS.escape(focused)}`)?.focus();
   showMessage(words, words ? "at-good" : "");
 };
-const call = async (work, given) => {
+const call = async (work, given, send = callServer) => {
   state.busy = true;
   root.setAttribute("aria-busy", "true");
-  return callServer(work, { member: state.member, ...given });
+  return send(work, { member: state.member, ...given });
 };
 const load = async () => {
   state.player?.dispose();
@@ -119,12 +119,12 @@ const changeUse = async (row, use, on) => {
   const names = [...new Set(silenced)];
   const stops = !on && ["store", "generate", "release"].includes(use.use) && names.length;
   if (stops && !window.confirm(`${names.join(", ")} ${names.length === 1 ? "holds" : "hold"} ${name_of(row)}. Take it back, so that ${names.length === 1 ? "it is" : "they are"} not played or given out any more?`)) return;
-  const answer = await call(server.change_consent, { recording: row?.id || "", use: use.use, on });
+  const answer = await call(server.change_consent, { recording: row?.id || "", use: use.use, on }, callSigned);
   apply(answer, `${on ? "Given" : use.use === "store" ? "Everything taken back" : "Taken back"}${use.use === "store" && !on ? "" : `: ${use.label.toLowerCase()}`}, for ${name_of(row)}. Every step asks from now on (event ${answer.event}).`);
 };
 const setEnd = async (id, name, until) => {
   if (state.busy) return;
-  const answer = await call(server.change_consent, { recording: id === ALL ? "" : id, until });
+  const answer = await call(server.change_consent, { recording: id === ALL ? "" : id, until }, callSigned);
   apply(answer, until ? `For ${name} it counts until the end of ${until} (event ${answer.event}).` : `For ${name} it has no end (event ${answer.event}).`);
 };
 const hear = async (row) => {

@@ -77,7 +77,7 @@ const answerOne = async (one) => {
   const uses = given.store === "no" ? [] : Object.keys(given).filter((use) => given[use] === "yes");
   root.querySelectorAll("button").forEach((each) => { each.disabled = true; });
   showMessage("Recording …");
-  const answer = await callServer(server.answer_recording, { member: state.member, id: one.id, uses });
+  const answer = await callSigned(server.answer_recording, { member: state.member, id: one.id, uses });
   if (!answer.error) { delete state.answers[one.id]; delete state.urls[one.id]; }
   applyAnswer(answer);
   if (answer.error) { show(); return; }

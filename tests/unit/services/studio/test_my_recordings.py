@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from audiotune.access import accounts
 from audiotune.governance import read_consents, read_standing
 from audiotune.governance.agreement import ALL_USES, FIRST_USES
 from audiotune.governance.dependents import DependentsReader, NumberedDataset
-from audiotune.governance.ledger.ledger import open_ledger
+from audiotune.governance.ledger.events import build_statement
+from audiotune.governance.ledger.keys import generate_key
+from audiotune.governance.ledger.ledger import open_ledger, read_event
+from audiotune.governance.ledger.verification import read_events, verify_events
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.use_texts import build_use_text, find_use_text
 from services.studio.context import StudioContext, create_context
@@ -205,3 +209,19 @@ def test_what_hangs_on_a_recording_in_words(group: Seeded) -> None:
     many = type(found)(found.segments, (NumberedDataset(3, "d"),), (group.release, two), (two,), ())
     assert describe_dependents(many) == "in dataset 3, releases patch-bay 1 and patch-bay 2, adapter patch-bay 2"
     assert describe_dependents(type(found)()) == ""
+
+
+def test_a_members_key_signs_what_the_page_records(group: Seeded, context: StudioContext) -> None:
+    key, page = generate_key(), Page(context, "ana")
+    append_member_event(group.store, "ana", "member_key_registered", {"key": key.public.hex()})
+    for change in ({"use": "train", "on": False}, {"use": "train", "on": True}, {"until": "2099-03-31"}):
+        before = open_ledger(group.store).read_state().number
+        asked = page.call("change_consent", recording="", prepare=True, **change)["sign"]
+        assert open_ledger(group.store).read_state().number == before  # asked, and nothing said yet
+        statement = build_statement(asked["kind"], asked["by"], asked["body"], asked["head"])
+        signed = {"key": key.id, "value": base64.b64encode(key.sign(statement)).decode(), "head": asked["head"]}
+        answer = page.call("change_consent", recording="", signed=signed, **change)
+        assert read_event(group.store, answer["event"]).signatures.member is not None
+        assert "does not fit" in page.call("change_consent", recording="", signed=signed, use="generate", on=False)["error"]
+    report = verify_events(read_events(group.store))
+    assert (report.faults, report.vouched["signed by ana"]) == ([], 3)
