@@ -22,6 +22,7 @@ from audiotune.governance.release_standing import find_decided_champion
 from audiotune.governance.writer import open_governance_writer
 from audiotune.registry import releases
 from audiotune.registry.runs import find_run_duration
+from audiotune.reporting.evaluation_words import describe_metrics
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
@@ -195,7 +196,7 @@ def _ask_group(store: Store, release: Release) -> str:
 
     Once the group accepts it, the generation service plays this version; `housekeeping` moves MLflow's alias.
     """
-    measured = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in list(release.evaluation.metrics.items())[:6])
+    measured = "; ".join(describe_metrics(release.evaluation.metrics)) or "nothing was measured"
     change = {"release": release.name, "version": release.version}
     title = f"Let version {release.version} of {release.name} play"
     try:

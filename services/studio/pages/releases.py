@@ -7,6 +7,7 @@ import gradio as gr
 
 from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError
+from audiotune.reporting.evaluation_words import describe_metrics
 from audiotune.reporting.html import Markup, join_markup, tag
 from services.studio.context import StudioContext
 from services.studio.markup import embed_page, format_sentence, render_message
@@ -79,7 +80,7 @@ def _render_release(
         ("Words by", ", ".join(names.get(m, m) for m in lineage.annotators) or "file names"),
         ("Tuned from", lineage.base),
         ("Training", f"{release.weights.step} steps"),
-        ("Measured", ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in list(evaluation.metrics.items())[:6])),
+        ("Measured", "; ".join(describe_metrics(evaluation.metrics))),
         ("Licence", release.licence),
         ("Notice", release.notice),
         ("Digest", tag("span", release.digest[:16], title=release.digest, class_="at-mono")),
