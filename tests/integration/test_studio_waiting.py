@@ -135,7 +135,7 @@ def test_it_waits_is_heard_agreed_to_and_cut(chromium: webdriver.Chrome, studio:
     (row,), segments = read_rows(group, take)
     assert row.contributors == ("ana", "ben")
     assert segments
-    assert f"done\n{len(segments)} segments" in card(page, "evening")
+    assert f"{len(segments)} segments" in card(page, "evening")
     page.until(lambda: not list(group.store.list("waiting/")))
     assert page.errors() == []
 
