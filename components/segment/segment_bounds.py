@@ -39,6 +39,7 @@ _SKIPPED_HOPS = 60  # clicks this long before a sound do not belong to it
 _FRAGMENT_S = 0.15
 _FRAGMENT_DB = 12.0
 _REGULAR_SHARE, _SAME_LENGTH_SHARE, _SAME_LEVEL_DB = 0.04, 0.2, 3.0  # of intervals and lengths of a sequencer's notes
+_LONGEST_STEP_S = 1.2  # of a sequencer; what follows more slowly, as in a sampler's chromatic recording, are sounds of their own
 _EVENT_DB = 12.0  # an onset this much louder than a decay begins a new event
 _NEAR_NOISE_DB = 10.0  # over the noise floor; a quieter part beside a louder one is no separate event
 
@@ -221,7 +222,8 @@ def _join_regular_spans(pieces: list[SoundSpan], heard: RecordingFeatures, setti
         before, piece = pieces[i - 1], pieces[i]
         beats = [pieces[k : k + 3] for k in (i - 2, i - 1) if k >= 0 and k + 3 <= len(pieces)]
         pause_s = (piece.first - before.last) * heard.hop_s
-        if pause_s < settings.phrase_gap_s and any(_is_regular(*three) for three in beats):
+        is_step = (piece.first - before.first) * heard.hop_s <= _LONGEST_STEP_S
+        if is_step and pause_s < settings.phrase_gap_s and any(_is_regular(*three) for three in beats):
             out[-1] = _join_two(out[-1], replace(piece, beats=(piece.first,)))
         else:
             out.append(piece)

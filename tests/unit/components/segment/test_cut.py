@@ -235,3 +235,10 @@ def test_a_sound_ten_decibels_over_the_hiss_is_kept() -> None:
     assert _starts(_cuts(_take(10, [(2.0, _tone(1.0, 1500, 2 * quiet)), (6.0, _tone(1.0, 600, 0.3))]))) == pytest.approx(
         [2.0, 6.0], abs=0.1
     )
+
+
+@pytest.mark.parametrize(("step_s", "segments"), [(0.8, 1), (1.15, 1), (1.3, 5), (2.2, 5)])
+def test_sounds_that_follow_slowly_are_sounds_of_their_own(step_s: float, segments: int) -> None:
+    """As in a sampler's chromatic recording: a sequencer's steps are faster."""
+    take = _take(13, [(0.5 + step_s * i, _tone(0.6, 200 + 60 * i)) for i in range(5)])
+    assert len(_cuts(take)) == segments
