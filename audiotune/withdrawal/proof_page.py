@@ -10,6 +10,12 @@ _KINDS = {"passed": "good", "failed": "bad"}
 
 def render_proof(proof: WithdrawalProof) -> str:
     """The whole page."""
+    title = f"Proof of withdrawal {proof.number}"
+    return html.render_page(title, render_proof_body(proof), subtitle="What a withdrawal has done, as anybody can check it.")
+
+
+def render_proof_body(proof: WithdrawalProof) -> html.Markup:
+    """What the page shows, for another page."""
     release = f"{proof.release.name} version {proof.release.version}" if proof.release else "no release yet"
     failed = [check for check in proof.checks if check.outcome == "failed"]
     passed = sum(check.outcome == "passed" for check in proof.checks)
@@ -30,9 +36,7 @@ def render_proof(proof: WithdrawalProof) -> str:
         html.render_details("The event", html.tag("pre", proof.event)),
         html.render_details("Recordings that were taken back", html.tag("pre", "\n".join(proof.withdrawn.recordings))),
     ]
-    return html.render_page(
-        f"Proof of withdrawal {proof.number}", "".join(parts), subtitle="What a withdrawal has done, as anybody can check it."
-    )
+    return html.join_markup(*parts)
 
 
 def _render_check(check: ProofCheck) -> html.Markup:

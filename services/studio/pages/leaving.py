@@ -1,4 +1,4 @@
-"""A part of the agreement page: a member takes their data away, and takes back what they gave."""
+"""A part of the agreement page: a member takes their data away, takes back what they gave, and sees that proved."""
 
 import secrets
 from pathlib import Path
@@ -13,6 +13,7 @@ from services.studio.markup import render_message
 from services.studio.member_export import export_member_data
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member
+from services.studio.pages.proof import build_proof_section
 from services.studio.pages.withdrawal import build_withdrawal_section
 from services.studio.releases import list_releases
 
@@ -46,4 +47,7 @@ def build_leaving_part(context: StudioContext, me: gr.BrowserState) -> PageRefre
 
     pack.click(on_pack, [me, weights], [news, download])
 
-    return build_withdrawal_section(context, me)
+    taken_back, proof = build_withdrawal_section(context, me), build_proof_section(context, me)
+    return PageRefresh(
+        lambda member: (*taken_back.load_values(member), *proof.load_values(member)), [*taken_back.outputs, *proof.outputs]
+    )
