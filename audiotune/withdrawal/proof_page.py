@@ -48,7 +48,7 @@ def _render_check(check: ProofCheck) -> html.Markup:
 def _list_instructions() -> list[str]:
     return [
         "The JSON of this proof has the event, the dataset's and the latents' rows and the release's card. With it alone, "
-        "`audiotune prove verify FILE --ledger LEDGER` computes the digests again, compares every hash with those that were taken "
+        "“audiotune prove verify FILE --ledger LEDGER” computes the digests again, compares every hash with those that were taken "
         "back, and looks for the event in a ledger that you exported yourself.",
         "No software can call back copies that were given away before, or prove that nobody has one.",
     ]

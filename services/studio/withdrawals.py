@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from audiotune.domain.recording import Digest
 from audiotune.domain.release import Release
 from audiotune.errors import GenerationError
+from audiotune.governance.agreement_record import Agreement
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.withdrawal_record import Withdrawal
 from audiotune.reporting.html import Markup, join_markup, tag
 from audiotune.store.port import Store
 from audiotune.withdrawal.preview import WithdrawalPreview
@@ -43,9 +43,11 @@ def list_own_recordings(context: StudioContext, member: str) -> list[tuple[str, 
     return sorted((known[id].name if id in known else id[:12], id) for id in own)
 
 
-def list_withdrawals(store: Store) -> list[Withdrawal]:
-    """The newest first."""
-    return sorted(open_ledger(store).read_state().withdrawals.values(), key=lambda one: -one.number)
+def list_choices(store: Store, agreement: Agreement | None) -> list[tuple[str, int]]:
+    """(number, member and day in words; number) of every withdrawal, the newest first."""
+    every = sorted(open_ledger(store).read_state().withdrawals.values(), key=lambda one: -one.number)
+    names = {one.id: one.name for one in agreement.members} if agreement else {}
+    return [(f"{one.number}, {names.get(one.member, one.member)}, {one.time:%d %B %Y}", one.number) for one in every]
 
 
 def start_retraining(context: StudioContext, member: str, number: int) -> Release:

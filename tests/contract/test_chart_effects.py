@@ -84,6 +84,7 @@ EFFECTS: dict[str, Effect] = {
     "generation.keepDays": E(7.5, 'AUDIOTUNE_GENERATION_KEEP_DAYS, value: "7.5"'),
     "generation.queue": E(77, 'AUDIOTUNE_GENERATION_QUEUE, value: "77"'),
     "generation.pollSeconds": E(7.5, 'AUDIOTUNE_GENERATION_POLL_S, value: "7.5"'),
+    "generation.ledgerSeconds": E(0.7, 'AUDIOTUNE_GENERATION_LEDGER_S, value: "0.7"'),
     "generation.consentSeconds": E(33, 'AUDIOTUNE_GENERATION_CONSENT_S, value: "33"'),
     "generation.adapters": E("grit,tape", 'AUDIOTUNE_GENERATION_ADAPTERS, value: "grit,tape"'),
     "generation.keep": E(False, 'AUDIOTUNE_GENERATION_KEEP, value: "false"'),

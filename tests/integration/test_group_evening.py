@@ -6,7 +6,6 @@ MLflow, the ledger. Screenshots at 1280 and 390 pixels where AUDIOTUNE_TEST_SCRE
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> LayoutStore:
 
 
 @pytest.fixture(scope="module")
-def studio(store: LayoutStore, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    work, flags = tmp_path_factory.mktemp("work"), ["--recipe", str(LOOSE)]
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def studio(store: LayoutStore, mlflow_server: str, work: Path) -> Iterator[str]:
+    flags = ["--recipe", str(LOOSE)]
     with (
         serving(FakeGeneration()) as service,
         browser.running(store.url, work, [*flags, "--generation-url", service], MLFLOW_TRACKING_URI=mlflow_server) as url,
@@ -72,6 +76,7 @@ class Evening:
         self.url, self.store, self.page = url, store, agreement_page.open_at(driver, url, 1280)
 
     def become(self, member: str, width: int = 1280) -> browser.Page:
+        self.page.driver.execute_script("localStorage.clear()")
         self.page = agreement_page.open_at(self.page.driver, self.url, width)
         choose(self.page, member)
         return self.page
@@ -176,7 +181,13 @@ def wait_long(page: browser.Page, true: Callable[[], Any]) -> Any:
 
 
 def test_the_evening_of_a_group(
-    chromium: Any, studio: str, store: LayoutStore, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chromium: Any,
+    studio: str,
+    store: LayoutStore,
+    work: Path,
+    mlflow_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     evening = Evening(chromium, studio, store)
@@ -242,8 +253,9 @@ def test_the_evening_of_a_group(
         assert "none failed" in page.text("#at-proof")
         wide = chromium.execute_script("return Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
         assert wide <= width
-    address = page.until(lambda: page.one("#at-proof-file a, a#at-proof-file").get_attribute("href"))
-    proof = WithdrawalProof.model_validate(json.loads(browser.httpx.get(address).content))
+    page.until(lambda: "Download the proof" in page.text("#at-proof-file"))
+    files = work.rglob(f"proof-{withdrawal.number}.json")
+    proof = WithdrawalProof.model_validate_json(max(files, key=lambda path: path.stat().st_mtime).read_bytes())
     ledger = [data for _, data in read_events(store)]
     assert verify_proof(proof, ledger) == []
     assert proof.release is not None

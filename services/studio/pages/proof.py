@@ -22,7 +22,7 @@ from services.studio.pages.header import find_present_member
 
 _LEAD = (
     "Is it true that the newest release has nothing of what was taken back? Look here, or take the proof with you: anybody can verify it "
-    "without this studio. The command `audiotune prove` looks further: it trains again and tests what the weights remember."
+    "without this studio. The command “audiotune prove” looks further: it trains again and tests what the weights remember."
 )
 
 
@@ -49,10 +49,9 @@ def build_proof_section(context: StudioContext, me: gr.BrowserState) -> PageRefr
 
     def load_values(member: str) -> tuple[Any]:
         try:
-            every = withdrawals.list_withdrawals(context.store)
+            choices = withdrawals.list_choices(context.store, context.find_agreement())
         except AudioTuneError:  # another section says why
             return (gr.Dropdown([]),)
-        choices = [(f"{one.number}, {one.member}, {one.time:%d %B %Y}", one.number) for one in every]
         return (gr.Dropdown(choices, value=choices[0][1] if choices else None),)
 
     prove.click(on_prove, [me, which], [shown, download])

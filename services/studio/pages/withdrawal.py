@@ -114,11 +114,10 @@ def _load(context: StudioContext, member: str) -> tuple[Any, Any, Any]:
     try:
         own = withdrawals.list_own_recordings(context, member) if member else []
         state, agreement = open_ledger(context.store).read_state(), read_current_agreement(context.store)
-        every = withdrawals.list_withdrawals(context.store)
+        numbered = withdrawals.list_choices(context.store, agreement)
     except AudioTuneError as e:
         return gr.Dropdown([]), render_message(format_sentence(e), "bad"), gr.Dropdown([])
     names = {one.id: one.name for one in agreement.members} if agreement else {}
-    numbered = [(f"{one.number}, {names.get(one.member, one.member)}, {one.time:%d %B %Y}", one.number) for one in every]
     shown = withdrawals.render_withdrawals(state, names)
     return gr.Dropdown(own, value=[]), shown, gr.Dropdown(numbered, value=numbered[0][1] if numbered else None)
 
