@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from audiotune.audio import distance
 from audiotune.audio.fingerprint import FingerprintIndex, fingerprint_sound
 from audiotune.audio.sound import Sound
-from audiotune.domain.dataset import LatentRow
-from audiotune.domain.release import WeightsPointer
-from audiotune.store.port import Store
 
 _DRAWS = 2000
 _LIKE = 0.98  # likeness from which a sound is a copy; as evaluate's gate_like
@@ -50,17 +47,6 @@ def judge_membership(members: Values, strangers: Values) -> MembershipResult:
     drawn = [compute_auc(rng.choice(members, len(members)), rng.choice(strangers, len(strangers))) for _ in range(_DRAWS)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return MembershipResult(compute_auc(members, strangers), float(low), float(high))
-
-
-def measure_losses(store: Store, weights: WeightsPointer | None, base: str, rows: Sequence[LatentRow], device: str) -> Values:
-    """Mean loss of each row under a release's weights, or under the base where there are none. Raises ModelError, StoreError."""
-    from audiotune.stable_audio.base_models import resolve_base
-    from audiotune.stable_audio.load import load_model
-    from audiotune.stable_audio.release_weights import open_weights
-    from audiotune.stable_audio.row_losses import measure_row_losses
-
-    sa = open_weights(store, weights, device=device) if weights else load_model(resolve_base(store, base).folder, device=device)
-    return np.array([np.mean(list(losses.values())) if losses else np.nan for losses, _ in measure_row_losses(sa, store, rows)])
 
 
 def find_nearest(made: Sequence[Sound], others: Sequence[Sound]) -> tuple[float, int]:

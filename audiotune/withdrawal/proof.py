@@ -11,7 +11,7 @@ import numpy as np
 from audiotune.audio.sound import Sound, read_sound
 from audiotune.domain.dataset import DatasetRow, LatentRow
 from audiotune.domain.manifest import Manifest, fetch_manifest, list_manifests
-from audiotune.domain.release import Release
+from audiotune.domain.release import Release, WeightsPointer
 from audiotune.errors import AudioTuneError, GovernanceError, ManifestError, NotInStoreError, StoreError
 from audiotune.governance.ledger.events import event_key
 from audiotune.governance.ledger.ledger import open_ledger, read_event
@@ -31,6 +31,7 @@ from audiotune.withdrawal.store_traces import StoreTraces
 _FEWEST = 8  # segments on each side, from which a membership test says anything
 _TOLERANCE = 0.05  # around an AUC of 0.5
 _MOST_SOUNDS = 200
+Losses = Callable[[WeightsPointer | None, str, Sequence[LatentRow]], membership.Values]  # weights, else the base of that name
 Remake = Callable[[Release, int], list[str]]  # release, how often -> identities of the weights that came out
 
 
@@ -42,25 +43,27 @@ class ProofOptions:
         release: NAME:VERSION; empty: the newest one that may play and was made after the withdrawal.
         before: NAME:VERSION of a release that holds what was taken back, for the membership test; empty: the newest one.
         remakes: how often the release is made again.
-        device: for the losses: cpu, cuda or auto.
-        membership: whether models are loaded for the membership test, which needs torch.
     """
 
     release: str = ""
     before: str = ""
     remakes: int = 0
-    device: str = "cpu"
-    membership: bool = True
 
 
-def prove_withdrawal(store: Store, number: int, options: ProofOptions, remake: Remake) -> WithdrawalProof:
-    """Makes every check that can be made now. Raises GovernanceError: no such withdrawal or release. Raises StoreError."""
-    return _ProofMaker(store, number, options, remake).make()
+def prove_withdrawal(
+    store: Store, number: int, options: ProofOptions, remake: Remake, measure_losses: Losses | None = None
+) -> WithdrawalProof:
+    """Makes every check that can be made now. Raises GovernanceError: no such withdrawal or release. Raises StoreError.
+
+    Args:
+        measure_losses: for the membership test (`membership_losses`); None leaves it out.
+    """
+    return _ProofMaker(store, number, options, remake, measure_losses).make()
 
 
 class _ProofMaker:
-    def __init__(self, store: Store, number: int, options: ProofOptions, remake: Remake) -> None:
-        self._store, self._options, self._remake = store, options, remake
+    def __init__(self, store: Store, number: int, options: ProofOptions, remake: Remake, measure_losses: Losses | None) -> None:
+        self._store, self._options, self._remake, self._measure_losses = store, options, remake, measure_losses
         self._state: GovernanceState = open_ledger(store).read_state()
         self._withdrawal: Withdrawal = require_withdrawal(self._state, number)
         self._traces = StoreTraces(store)
@@ -92,8 +95,8 @@ class _ProofMaker:
         yield self._check_disjoint(self._release)
         yield self._check_remakes(self._release)
         yield self._check_copies(self._release)
-        if self._options.membership:
-            yield from self._check_membership(self._release)
+        if self._measure_losses is not None:
+            yield from self._check_membership(self._release, self._measure_losses)
 
     @cached_property
     def _withdrawn(self) -> WithdrawnContent:
@@ -255,7 +258,7 @@ class _ProofMaker:
         figures = {"copies": copies, "copies_of_foreign": copies_foreign, "likeness": like, "likeness_to_foreign": like_foreign}
         return ProofCheck(name=name, outcome="failed" if copies > copies_foreign else "passed", words=words, figures=figures)
 
-    def _check_membership(self, release: Release) -> Iterator[ProofCheck]:
+    def _check_membership(self, release: Release, measure_losses: Losses) -> Iterator[ProofCheck]:
         """Of the new release; and, beside it, of one that was trained on what was taken back."""
         name = "membership"
         members, strangers = self._find_member_rows(release), self._find_stranger_rows()
@@ -267,10 +270,10 @@ class _ProofMaker:
             yield ProofCheck(name=name, outcome="not known", words=words)
             return
         rows, base = [*members, *strangers], release.weights.base
-        reference = membership.measure_losses(self._store, None, base, rows, self._options.device)
+        reference = measure_losses(None, base, rows)
 
         def judge(card: Release) -> membership.MembershipResult:
-            fell = reference - membership.measure_losses(self._store, card.weights, base, rows, self._options.device)
+            fell = reference - measure_losses(card.weights, base, rows)
             mine, others = fell[: len(members)], fell[len(members) :]
             return membership.judge_membership(mine[~np.isnan(mine)], others[~np.isnan(others)])
 

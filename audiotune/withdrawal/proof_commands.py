@@ -6,14 +6,17 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from audiotune.domain.release import Release
+from audiotune.domain.dataset import LatentRow
+from audiotune.domain.release import Release, WeightsPointer
 from audiotune.errors import GovernanceError, PipelineError, SourceError
 from audiotune.store import open_store
 from audiotune.store.atomic_files import write_atomic_file
+from audiotune.withdrawal.membership import Values
 from audiotune.withdrawal.proof_record import WithdrawalProof, verify_proof
 
 _PROJECT_ROOT = Path(__file__).parents[2]  # where pipelines/ lies; it is no installed package
@@ -47,6 +50,7 @@ def add_proof_commands(group: argparse.ArgumentParser) -> None:
 
 
 def _prove(args: argparse.Namespace) -> int:
+    from audiotune.withdrawal.membership_losses import measure_losses
     from audiotune.withdrawal.proof import ProofOptions, prove_withdrawal
     from audiotune.withdrawal.proof_page import render_proof
 
@@ -55,8 +59,11 @@ def _prove(args: argparse.Namespace) -> int:
     def remake(release: Release, times: int) -> list[str]:
         return remake_elsewhere(store.url, release, times)
 
-    options = ProofOptions(args.release, args.before, args.remakes, args.device)
-    proof = prove_withdrawal(store, args.number, options, remake)
+    def measure(weights: WeightsPointer | None, base: str, rows: Sequence[LatentRow]) -> Values:
+        return measure_losses(store, weights, base, rows, args.device)
+
+    options = ProofOptions(args.release, args.before, args.remakes)
+    proof = prove_withdrawal(store, args.number, options, remake, measure)
     for check in proof.checks:
         print(f"{check.outcome:>9}  {check.name}: {check.words}")
     for path, text in ((args.out, proof.model_dump_json(indent=1)), (args.page, render_proof(proof))):

@@ -39,7 +39,7 @@ def build_proof_section(context: StudioContext, me: gr.BrowserState) -> PageRefr
                 raise AccessError("nobody is chosen", cure="choose who you are at the top of the page first")
             if not number:
                 raise GovernanceError("no withdrawal is chosen", cure="choose one above")
-            proof = prove_withdrawal(context.store, number, ProofOptions(membership=False), _refuse_remake)
+            proof = prove_withdrawal(context.store, number, ProofOptions(), _refuse_remake)
         except AudioTuneError as e:
             return render_message(format_sentence(e), "bad"), gr.DownloadButton(visible=False)
         path = Path(download.GRADIO_CACHE) / secrets.token_hex(16) / f"proof-{number}.json"  # nobody else can guess this folder
