@@ -160,7 +160,8 @@ class StoreAccessWriter:
         if act.said_by == "owner":
             by = self.require_owner(ticket)
         else:
-            by = self._require_account(ticket, FRESH_S if act.fresh else LIFE_S).member
+            is_final = act.needs_fresh_sign_in(member_acts.parse_act(kind, body))
+            by = self._require_account(ticket, FRESH_S if is_final else LIFE_S).member
         via: Via = "member_key" if signature else "sign_in"
         return member_acts.append_member_event(self._store, by, kind, body, via=via, signature=signature)
 

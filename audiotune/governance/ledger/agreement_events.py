@@ -136,5 +136,5 @@ KINDS = {
     "agreement_published": EventKind(AgreementPublished, _publish_agreement, "owner", fresh=True),
     "agreement_unreadable": EventKind(AgreementUnreadable, _note_unreadable),
     "agreement_signed": EventKind(AgreementSigned, _sign_agreement, "member"),
-    "member_left": EventKind(MemberLeft, _leave_group, "member"),
+    "member_left": EventKind(MemberLeft, _leave_group, "member", fresh=True),
 }

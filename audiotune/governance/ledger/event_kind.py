@@ -22,13 +22,16 @@ class EventKind:
         apply: `apply(state, event, body)` raises GovernanceError where a rule forbids it, before it changes anything. All rules stand
             here, also whether `event.by` must be an active member (`require_active_member`).
         said_by: whose act it is. What a member or an owner says comes in by one way, see `audiotune.governance.member_acts`.
-        fresh: where members sign in, they did so just now.
+        fresh: where members sign in, they did so just now: for what cannot be undone. May depend on the body.
     """
 
     body: type[FrozenModel]
     apply: Callable[[GovernanceState, LedgerEvent, Any], None]
     said_by: SaidBy = "service"
-    fresh: bool = False
+    fresh: bool | Callable[[Any], bool] = False
+
+    def needs_fresh_sign_in(self, body: FrozenModel) -> bool:
+        return self.fresh if isinstance(self.fresh, bool) else self.fresh(body)
 
 
 def require_active_member(state: GovernanceState, id: str) -> str:

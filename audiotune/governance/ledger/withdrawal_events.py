@@ -80,4 +80,8 @@ def _take_back(state: GovernanceState, withdrawal: Withdrawal) -> None:
         state.consents[recording] = {**people, member: narrowed}
 
 
-KINDS = {"withdrawal_recorded": EventKind(WithdrawalRecorded, _record_withdrawal, "member")}
+def _erases(body: WithdrawalRecorded) -> bool:
+    return body.erase != "none"
+
+
+KINDS = {"withdrawal_recorded": EventKind(WithdrawalRecorded, _record_withdrawal, "member", fresh=_erases)}

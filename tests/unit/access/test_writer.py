@@ -205,6 +205,16 @@ def test_an_act_of_a_member_is_said_by_who_signed_in(access: StoreAccessWriter, 
     assert access.record_event(sign_in(access, "ben"), "member_key_registered", key)
 
 
+def test_what_cannot_be_undone_asks_for_a_sign_in_just_now(access: StoreAccessWriter, clock: Clock) -> None:
+    ben = sign_in(access, "ben")
+    clock.now += FRESH_S + 1
+    for kind, body in (("withdrawal_recorded", {"erase": "recordings"}), ("member_left", {})):
+        with pytest.raises(AccessError, match="last 15 minutes"):
+            access.record_event(ben, kind, body)
+    assert access.record_event(ben, "withdrawal_recorded", {})  # closes every gate at once, and can be given again
+    assert access.record_event(sign_in(access, "ben"), "withdrawal_recorded", {"erase": "recordings"})
+
+
 def test_an_act_of_an_owner_asks_for_an_owner_who_signed_in_just_now(
     access: StoreAccessWriter, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
