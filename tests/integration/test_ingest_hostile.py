@@ -179,7 +179,7 @@ BAD_FACTS: dict[str, tuple[dict[str, str], str]] = {
     "licence that is a list": ({"bad.json": '{"licence": ["CC0-1.0"]}'}, "licence must be text"),
     "unknown member": ({"bad.json": '{"contributors": ["mallory"]}'}, "'mallory' is no member"),
     "one unknown of two": ({"bad.json": '{"contributors": ["ana", "eve"]}'}, "'eve' is no member"),
-    "no consent": ({"bad.json": '{"contributors": ["chi"]}'}, "chi has not agreed to store"),
+    "no consent": ({"bad.json": '{"contributors": ["chi"]}'}, "waits for Chi"),
     "member who left": ({"bad.json": '{"contributors": ["dee"]}'}, "dee has left the group"),
     "licence not accepted": ({"bad.json": '{"licence": "CC-BY-NC-4.0"}'}, "'CC-BY-NC-4.0' is not accepted"),
 }
@@ -198,7 +198,8 @@ def test_bad_facts(takes: Path, store: FolderStore, kind: str) -> None:
     with pytest.raises(SourceError, match=reason):
         ingest(store, takes)
     assert "bad.wav" in report
-    assert not read_consents(store, [compute_digest(takes / "bad.wav")])
+    records = read_consents(store, [compute_digest(takes / "bad.wav")])  # who is named is remembered, and agrees to nothing
+    assert not any(record.uses for record in records.values())
 
 
 def test_a_source_without_a_contributor_is_refused(takes: Path, store: FolderStore) -> None:
