@@ -76,7 +76,6 @@ class Evening:
         self.url, self.store, self.page = url, store, agreement_page.open_at(driver, url, 1280)
 
     def become(self, member: str, width: int = 1280) -> browser.Page:
-        self.page.driver.execute_script("localStorage.clear()")
         self.page = agreement_page.open_at(self.page.driver, self.url, width)
         choose(self.page, member)
         return self.page

@@ -38,6 +38,8 @@ def open_at(driver: Any, url: str, width: int) -> Any:
     page = browser.Page.on(driver)
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.get(url)
+    driver.execute_script("localStorage.clear()")  # nobody is chosen
     driver.get("about:blank")
     driver.get_log("browser")
     driver.get(url)
