@@ -197,8 +197,9 @@ def _connect_events(
     def list_outputs(refreshes: Sequence[PageRefresh]) -> list[Any]:
         return [output for refresh in refreshes for output in refresh.outputs]
 
-    blocks.load(on_load, [me], [bar, tabs, *list_outputs(first)], show_progress="hidden")
-    bar.choose(on_choose, None, [me, bar, *cleared, *list_outputs(every)], show_progress="hidden")
+    loading = blocks.load(on_load, [me], [bar, tabs, *list_outputs(first)], show_progress="hidden")
+    # What loading answers late would take back what choosing a member has filled.
+    bar.choose(on_choose, None, [me, bar, *cleared, *list_outputs(every)], show_progress="hidden", cancels=[loading])
     for tab, parts in pages:
         refresh_when_selected(tab, [refresh for _, refresh in parts])
         for part, refresh in parts:

@@ -47,7 +47,7 @@ def check_readiness(
         words = "The store holds no agreement. Make it together on the Agreement page."
         return _report_failure(words)
     if not library.segments:
-        return _report_failure("There are no segments yet. Bring a jam on the Upload page.")
+        return _report_failure(_explain_no_segments(store, library, agreement))
     segmented = {segment.recording for segment in library.segments.values()}
     people = {id: r.contributors for id, r in library.recordings.items() if id in segmented}
     consents = governance.read_consents(store, people)
@@ -73,6 +73,15 @@ def check_readiness(
         words = "All of it is one recording: nothing can be held out to judge by, so the gate will not pass."
         lines.append(ReadinessLine("note", words))
     return TrainingReadiness(tuple(lines))
+
+
+def _explain_no_segments(store: Store, library: Library, agreement: Agreement) -> str:
+    """The library has no segments of recordings that somebody does not let the group keep."""
+    people = {id: r.contributors for id, r in library.recordings.items()}
+    refused = governance.decide_policy("annotate_merge", agreement, governance.read_consents(store, people), people)
+    if people and len(refused.refused) == len(people):
+        return f"No recording may be trained on: {_join_reasons(refused.reasons)}. Ask the members named."
+    return "There are no segments yet. Bring a jam on the Upload page."
 
 
 def _check_words(library: Library, allowed: dict[Digest, Recording], answered: Collection[Digest]) -> ReadinessLine:
