@@ -19,13 +19,13 @@ from typing import Any
 
 from audiotune.domain.dataset import DatasetRow
 from audiotune.domain.manifest import fetch_manifest, manifest_key
-from audiotune.domain.release import Release, WeightsPointer
+from audiotune.domain.release import Release, WeightsPointer, find_card
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.outside.proxies import configure_proxies
 from audiotune.reporting.last_words import print_last_words
 from audiotune.reporting.progress import ignore_progress
 from audiotune.store import FolderStore, Store, open_store
-from audiotune.store.layout import BASES, LEDGER, RELEASES
+from audiotune.store.layout import BASES, LEDGER
 from audiotune.store.port import BLOB_PATTERN
 from components.encode.settings import Settings as EncodeSettings
 from components.encode.step import run_step as encode
@@ -60,11 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def find_release(store: Store, wanted: str) -> Release:
     """The card of NAME:VERSION in the store. Raises PipelineError: there is none."""
     name, _, version = wanted.partition(":")
-    for entry in store.list(RELEASES.folder(name) if name else RELEASES.path):
-        card = Release.model_validate_json(store.get(entry.key))
-        if (card.name, card.version) == (name, version):
-            return card
-    raise PipelineError(f"the store has no release {wanted}", where=store.url, cure="write NAME:VERSION, as in demo:2")
+    card = find_card(store, name, version)
+    if card is None:
+        raise PipelineError(f"the store has no release {wanted}", where=store.url, cure="write NAME:VERSION, as in demo:2")
+    return card
 
 
 def remake_release(store: Store, release: Release) -> str:

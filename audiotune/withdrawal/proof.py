@@ -11,7 +11,7 @@ import numpy as np
 from audiotune.audio.sound import Sound, read_sound
 from audiotune.domain.dataset import DatasetRow, LatentRow
 from audiotune.domain.manifest import Manifest, fetch_manifest, list_manifests
-from audiotune.domain.release import Release, WeightsPointer
+from audiotune.domain.release import Release, WeightsPointer, find_card
 from audiotune.errors import AudioTuneError, GovernanceError, ManifestError, NotInStoreError, StoreError
 from audiotune.governance.ledger.events import event_key
 from audiotune.governance.ledger.ledger import open_ledger, read_event
@@ -159,12 +159,12 @@ class _ProofMaker:
         return found
 
     def _find_card(self, wanted: str) -> Release:
-        for card in self._traces.cards:
-            if f"{card.name}:{card.version}" == wanted:
-                return card
-        raise GovernanceError(
-            f"the store has no release {wanted}", where=manifest_folder("releases"), cure="write NAME:VERSION, as in demo:2"
-        )
+        name, _, version = wanted.partition(":")
+        card = find_card(self._store, name, version)
+        if card is None:
+            where, cure = manifest_folder("releases"), "write NAME:VERSION, as in demo:2"
+            raise GovernanceError(f"the store has no release {wanted}", where=where, cure=cure)
+        return card
 
     def _check_ledger(self) -> ProofCheck:
         report = verify_events(read_events(self._store))
