@@ -15,7 +15,7 @@ from audiotune.governance.ledger.state import GovernanceState
 from audiotune.governance.waiting import list_waiting
 from audiotune.governance.waiting_record import join_names
 
-MatterKind = Literal["vote", "recording", "signature", "lost_key", "withdrawal", "release", "run"]
+MatterKind = Literal["vote", "recording", "signature", "lost_key", "withdrawal", "release", "run", "upload"]
 NEWS_DAYS = 14  # for so long a withdrawal, a release and an ended run are new
 
 
@@ -38,7 +38,7 @@ class OpenMatter:
 
 @dataclass(frozen=True)
 class StoredNews:
-    """What the store shows beside the ledger: a release, or a run that has ended.
+    """What the store shows beside the ledger: a release, or a training or an upload's run that has ended.
 
     Attributes:
         id: names it for good.
@@ -46,7 +46,7 @@ class StoredNews:
     """
 
     id: str
-    kind: Literal["release", "run"]
+    kind: Literal["release", "run", "upload"]
     time: datetime
     words: str
     for_member: str = ""

@@ -29,6 +29,7 @@ from services.studio.notices.sender import NoticeSender
 from services.studio.pages import PagePart, PageRefresh, account, agreement, annotate, generate, header, releases, upload
 from services.studio.pages.ledger_head import create_event_list
 from services.studio.pages.matters import create_matter_list
+from services.studio.run_watch import RunWatch
 from services.studio.settings import StudioSettings
 from services.studio.sign_in.middleware import SignIn
 from services.studio.sign_in.password_page import PasswordSignIn
@@ -104,9 +105,12 @@ def serve_studio(settings: StudioSettings, context: StudioContext | None = None,
     print(f"The studio is open at {url}", flush=True)
     notices = NoticeSender(studio.store, list_channels(settings, studio.store), StoredNewsReader(studio.store))
     notices.start()
+    watch = RunWatch(studio.training_runs, studio.upload_runs)
+    watch.start()
     if wait:
         blocks.block_thread()
         notices.stop()
+        watch.stop()
     return blocks, url
 
 

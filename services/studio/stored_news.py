@@ -1,22 +1,27 @@
-"""What the store shows beside the ledger: new releases, and trainings that have ended. Does not import gradio."""
+"""What the store shows beside the ledger: new releases, and trainings and uploads that have ended. Does not import gradio."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from re import Match, Pattern
 
-from audiotune.domain.release import Release
-from audiotune.errors import StoreError
+from audiotune.domain.upload import read_upload
+from audiotune.errors import SourceError, StoreError
 from audiotune.governance.open_matters import NEWS_DAYS, StoredNews
-from audiotune.store.layout import TRAININGS
+from audiotune.store.layout import INBOX, TRAININGS
 from audiotune.store.port import Store
 from services.studio.releases import list_releases
-from services.studio.run_records import RunFolder
+from services.studio.run_records import RunEnd, RunFolder, RunStart
 from services.studio.training_runs import TrainingEnd, TrainingStart
 
-_ENDED = TRAININGS.compile(r"(\d{6})/ended\.json")
+_TRAINING = TRAININGS.compile(r"(\d{6})/ended\.json")
+_UPLOAD = INBOX.compile(r"([^/]+)/runs/(\d{6})/ended\.json")
 _OUTCOMES = {"done": "is done", "failed": "failed", "cancelled": "was cancelled"}
+_CUT = {"done": "is cut into segments", "failed": "could not be cut into segments", "cancelled": "was cancelled"}
+_UNKNOWN = "ended, and nobody knows how"
 
 
 class StoredNewsReader:
@@ -30,12 +35,15 @@ class StoredNewsReader:
         self._store, self._every_s = store, every_s
         self._lock = threading.Lock()
         self._seen: tuple[float, list[StoredNews]] | None = None
+        self._ended: dict[str, StoredNews | None] = {}  # by the key of the end's record, which is written once
 
     def list_news(self) -> list[StoredNews]:
         """The newest first. Raises StoreError."""
         with self._lock:
             if self._seen is None or time.monotonic() - self._seen[0] > self._every_s:
-                found = [*self._list_releases(), *self._list_ended_runs()]
+                found = [*self._list_releases()]
+                found += self._list_ended(TRAININGS.path, _TRAINING, self._describe_training)
+                found += self._list_ended(INBOX.path, _UPLOAD, self._describe_upload)
                 self._seen = (time.monotonic(), sorted(found, key=lambda one: one.time, reverse=True))
             return self._seen[1]
 
@@ -52,21 +60,38 @@ class StoredNewsReader:
             if one.made >= since
         ]
 
-    def _list_ended_runs(self) -> list[StoredNews]:
-        since, found = datetime.now(UTC) - timedelta(days=NEWS_DAYS), []
-        for entry in self._store.list(TRAININGS.path):
-            match = _ENDED.fullmatch(entry.key)
+    def _list_ended(
+        self, prefix: str, pattern: Pattern[str], describe: Callable[[Match[str]], StoredNews | None]
+    ) -> Iterator[StoredNews]:
+        since = datetime.now(UTC) - timedelta(days=NEWS_DAYS)
+        for entry in self._store.list(prefix):
+            match = pattern.fullmatch(entry.key)
             if match and entry.modified >= since:
-                folder = RunFolder(self._store, TRAININGS.folder(match[1]))
-                begun, end = folder.read_start(TrainingStart), folder.read_end(TrainingEnd)
-                if begun and end:
-                    words = f"your training of {begun.name} {_OUTCOMES.get(end.how, 'ended, and nobody knows how')}"
-                    found.append(StoredNews(f"run-{int(match[1])}", "run", end.time, words, begun.member))
-        return found
+                if entry.key not in self._ended:
+                    self._ended[entry.key] = describe(match)
+                if news := self._ended[entry.key]:
+                    yield news
 
+    def _describe_training(self, match: Match[str]) -> StoredNews | None:
+        folder = RunFolder(self._store, TRAININGS.folder(match[1]))
+        begun, end = folder.read_start(TrainingStart), folder.read_end(TrainingEnd)
+        if begun is None or end is None or end.by == begun.member:
+            return None
+        words = f"your training of {begun.name} {_OUTCOMES.get(end.how, _UNKNOWN)}"
+        return StoredNews(f"run-{int(match[1])}", "run", end.time, words, begun.member)
 
-def _describe_release(release: Release) -> str:
-    return f"{release.name} {release.version} is a new release"
+    def _describe_upload(self, match: Match[str]) -> StoredNews | None:
+        folder = RunFolder(self._store, INBOX.folder(match[1], "runs", match[2]))
+        begun, end = folder.read_start(RunStart), folder.read_end(RunEnd)
+        if begun is None or end is None or end.by == begun.member:
+            return None
+        try:
+            upload = read_upload(self._store, match[1])
+        except SourceError:
+            return None  # erased, or damaged
+        files = "1 file" if len(upload.files) == 1 else f"{len(upload.files)} files"
+        words = f"your upload of {files} {_CUT.get(end.how, _UNKNOWN)}"
+        return StoredNews(f"upload-{match[1]}-{int(match[2])}", "upload", end.time, words, begun.member)
 
 
 def list_news_if_there(reader: StoredNewsReader) -> list[StoredNews]:

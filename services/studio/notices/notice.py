@@ -18,7 +18,7 @@ class Notice(FrozenModel):
 
     Attributes:
         id: names it for good, as in event-42.
-        kind: an event's kind, release or run.
+        kind: an event's kind, release, run or upload.
         to: members whom it concerns.
         event: number of the ledger's event; 0 for none.
     """

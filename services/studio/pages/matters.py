@@ -18,6 +18,7 @@ _PLACES: dict[MatterKind, tuple[str, ...]] = {  # the page, and its part
     "withdrawal": ("Agreement", "Agreement"),
     "release": ("Releases",),
     "run": ("Releases",),
+    "upload": ("Upload",),
 }
 
 
