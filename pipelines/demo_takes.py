@@ -26,7 +26,7 @@ def make_takes(folder: Path) -> Path:
         for envelope in ENVELOPES:
             for timbre in TIMBRES:
                 patch = apply_group_sound(make_random_patch(rng, register=register, envelope=envelope, timbre=timbre))
-                take = _render_take(patch, rng)  # also when the file exists: the random numbers of the next take depend on it
+                take = render_take(patch, rng)  # also when the file exists: the random numbers of the next take depend on it
                 path = folder / f"{patch.make_caption().replace(' ', '_')}_1.wav"
                 if not path.exists():
                     take.write(path, "PCM_24")
@@ -39,10 +39,10 @@ def apply_group_sound(patch: Patch) -> Patch:
     return replace(patch, drive=0.7, detune=16.0, breath=0.2, vibrato=0.0, glide=0.0, ratio=ratio, index=4.0)
 
 
-def _render_take(patch: Patch, rng: np.random.Generator) -> Sound:
+def render_take(patch: Patch, rng: np.random.Generator, sounds: int = SOUNDS_A_TAKE) -> Sound:
     """A few sounds of one patch in different pitches, with background noise and pauses."""
     parts: list[Frames] = []
-    for _ in range(SOUNDS_A_TAKE):
+    for _ in range(sounds):
         moved = patch.move_to_register(patch.register, rng)
         sound = play_patch(moved, float(rng.uniform(1.0, 2.4)), SAMPLE_RATE_HZ, int(rng.integers(2**31)))
         parts += [_make_pause(rng), apply_amplifier(sound.apply_gain(float(rng.uniform(-9, -3))).data[0])]

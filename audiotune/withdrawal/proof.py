@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from audiotune.audio.sound import Sound, read_sound
 from audiotune.domain.dataset import DatasetRow, LatentRow
 from audiotune.domain.manifest import Manifest, fetch_manifest, list_manifests
@@ -24,11 +22,13 @@ from audiotune.store.layout import ERASURES, manifest_folder
 from audiotune.store.port import Store
 from audiotune.withdrawal import membership
 from audiotune.withdrawal.erasure_plan import ErasurePlan
-from audiotune.withdrawal.proof_record import ProofCheck, WithdrawalProof, WithdrawnContent, find_shared
+from audiotune.withdrawal.proof_record import Outcome, ProofCheck, WithdrawalProof, WithdrawnContent, find_shared
 from audiotune.withdrawal.retraining import require_withdrawal
 from audiotune.withdrawal.store_traces import StoreTraces
 
 _FEWEST = 8  # segments on each side, from which a membership test says anything
+_FEWEST_RECORDINGS = 4  # of which they come
+_WIDEST = 0.15  # half an interval of the AUC; a wider one says nothing
 _TOLERANCE = 0.05  # around an AUC of 0.5
 _MOST_SOUNDS = 200
 Losses = Callable[[WeightsPointer | None, str, Sequence[LatentRow]], membership.Values]  # weights, else the base of that name
@@ -261,21 +261,22 @@ class _ProofMaker:
     def _check_membership(self, release: Release, measure_losses: Losses) -> Iterator[ProofCheck]:
         """Of the new release; and, beside it, of one that was trained on what was taken back."""
         name = "membership"
-        members, strangers = self._find_member_rows(release), self._find_stranger_rows()
-        if min(len(members), len(strangers)) < _FEWEST:
+        members, (strangers, kind) = self._find_member_rows(release), self._find_stranger_rows(release)
+        if not (_suffices(members) and _suffices(strangers)):
             words = (
-                f"latents of {len(members)} withdrawn and {len(strangers)} unseen segments are there; a test needs {_FEWEST} of each"
-                + (" (an erasure leaves none to test with)" if not members else "")
+                f"there are latents of {len(members)} segments of {_count_recordings(members)} withdrawn recordings and "
+                f"{len(strangers)} of {_count_recordings(strangers)} unseen ones; a test needs {_FEWEST} of {_FEWEST_RECORDINGS} each"
+                + ("" if members else " (an erasure leaves none to test with)")
             )
             yield ProofCheck(name=name, outcome="not known", words=words)
             return
         rows, base = [*members, *strangers], release.weights.base
-        reference = measure_losses(None, base, rows)
+        reference, count = measure_losses(None, base, rows), len(members)
 
         def judge(card: Release) -> membership.MembershipResult:
             fell = reference - measure_losses(card.weights, base, rows)
-            mine, others = fell[: len(members)], fell[len(members) :]
-            return membership.judge_membership(mine[~np.isnan(mine)], others[~np.isnan(others)])
+            mine = membership.group_scores(fell[:count], [row.recording for row in members])
+            return membership.judge_membership(mine, membership.group_scores(fell[count:], [row.recording for row in strangers]))
 
         before = self._before
         if before is not None and before.weights.base_digest == release.weights.base_digest:
@@ -283,31 +284,44 @@ class _ProofMaker:
             words = f"{before.name} version {before.version}, which holds them: AUC {_describe(found)}"
             yield ProofCheck(name="membership before", outcome="not asked", words=words, figures=_list_figures(found))
         found = judge(release)
-        sides = f"{len(members)} withdrawn against {len(strangers)} unseen segments"
+        sides = f"{len(members)} withdrawn against {len(strangers)} unseen segments ({kind})"
         words = f"{release.name} version {release.version}: AUC {_describe(found)}, {sides}"
-        outcome = "passed" if found.allows_chance(_TOLERANCE) else "failed"
+        if not found.allows_chance(_TOLERANCE):
+            outcome: Outcome = "failed"
+        elif found.half_width > _WIDEST:
+            outcome, words = "not known", f"{words}: too few recordings to say it more exactly"
+        else:
+            outcome = "passed"
         yield ProofCheck(name=name, outcome=outcome, words=words, figures=_list_figures(found))
 
     def _find_member_rows(self, release: Release) -> list[LatentRow]:
         """Withdrawn segments that an earlier dataset trained on, encoded with the release's base; one row a segment."""
-        gone, rows = set(self._withdrawn.recordings), dict[str, LatentRow]()
+        gone = set(self._withdrawn.recordings)
+        return self._pick_rows(release, lambda row: row.recording in gone and row.split == "train")
+
+    def _find_stranger_rows(self, release: Release) -> tuple[list[LatentRow], str]:
+        """Segments that no training has seen, one row each, and which they are.
+
+        Best are withdrawn ones that were always held out: the same players and evenings as those that were trained on, so that only
+        the training can tell the two apart. Where there are too few, held-out segments of the release's dataset.
+        """
+        gone = set(self._withdrawn.recordings)
+        trained = {row.recording for manifest in self._latent_manifests for row in manifest.rows if row.split == "train"}
+        alike = self._pick_rows(release, lambda row: row.recording in gone - trained)
+        if _suffices(alike):
+            return alike, "of the same players, held out of every training"
+        held = {row.segment for row in (self._latents.rows if self._latents else ()) if row.split == "held_out"}
+        return self._pick_rows(release, lambda row: row.segment in held and row.recording not in trained), "of those who stay"
+
+    def _pick_rows(self, release: Release, is_wanted: Callable[[LatentRow], bool]) -> list[LatentRow]:
+        """Rows of all datasets whose latents are there, encoded with the release's base; one a segment."""
+        rows: dict[str, LatentRow] = {}
         for manifest in self._latent_manifests:
             if manifest.meta.get("base_digest") == release.weights.base_digest:
                 for row in manifest.rows:
-                    if (
-                        row.recording in gone
-                        and row.split == "train"
-                        and row.segment not in rows
-                        and self._store.exists(row.latents)
-                    ):
+                    if row.segment not in rows and is_wanted(row) and self._store.exists(row.latents):
                         rows[row.segment] = row
         return [rows[segment] for segment in sorted(rows)]
-
-    def _find_stranger_rows(self) -> list[LatentRow]:
-        """Held-out segments of the release's dataset that no earlier dataset trained on; one row a segment."""
-        trained = {row.segment for manifest in self._latent_manifests for row in manifest.rows if row.split == "train"}
-        rows = {row.segment: row for row in (self._latents.rows if self._latents else ()) if row.split == "held_out"}
-        return [rows[segment] for segment in sorted(rows.keys() - trained)]
 
     def _read_sounds(self, keys: Iterator[str] | Sequence[str]) -> list[Sound]:
         found = []
@@ -317,6 +331,14 @@ class _ProofMaker:
             except AudioTuneError:
                 continue  # erased
         return found
+
+
+def _count_recordings(rows: Sequence[LatentRow]) -> int:
+    return len({row.recording for row in rows})
+
+
+def _suffices(rows: Sequence[LatentRow]) -> bool:
+    return len(rows) >= _FEWEST and _count_recordings(rows) >= _FEWEST_RECORDINGS
 
 
 def _describe(found: membership.MembershipResult) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,20 @@ import pytest
 from audiotune.cli import main
 from audiotune.domain.dataset import LatentRow
 from audiotune.domain.lineage import build_lineage
-from audiotune.domain.manifest import Manifest
+from audiotune.domain.manifest import Manifest, list_manifests
 from audiotune.domain.release import Release
 from audiotune.errors import GovernanceError
+from audiotune.governance import Consent
+from audiotune.governance.consent import record_consents
 from audiotune.governance.ledger.verification import read_events
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.withdrawal.finish import finish_withdrawals
-from audiotune.withdrawal.membership import compute_auc, find_nearest, judge_membership
+from audiotune.withdrawal.membership import compute_auc, find_nearest, group_scores, judge_membership
 from audiotune.withdrawal.proof import ProofOptions, prove_withdrawal
 from audiotune.withdrawal.proof_page import render_proof
 from audiotune.withdrawal.proof_record import ProofCheck, WithdrawalProof, verify_proof
+from tests.fakes.described_store import digest
 from tests.fakes.layout_store import LayoutStore
 from tests.fakes.withdrawal_group import WithdrawalGroup, make_withdrawal_group
 from tests.unit.components.evaluate.test_confidence import play_tone
@@ -214,19 +218,89 @@ def test_by_command(group: WithdrawalGroup, tmp_path: Path, capsys: pytest.Captu
     assert "this is no proof" in capsys.readouterr().err
 
 
+def save_latents(group: WithdrawalGroup, splits: Sequence[str], segments: int) -> None:
+    """Latents of one dataset of more takes of ben's, one a split, in place of all others. `segments`: of each take."""
+    for entry in list(list_manifests(group.store, "latents")):
+        group.store.delete(entry.key)
+    key, takes, rows = next(iter(group.latents.values())), [digest(f"more {number}") for number in range(len(splits))], []
+    said = {"contributor": "ben", "uses": ("store", "train"), "basis": "x", "agreement": group.agreement.digest}
+    record_consents(group.store, [Consent.model_validate({"recording": take, **said}) for take in takes])
+    for take, split in zip(takes, splits):
+        where = {"recording": take, "split": split, "latents": key, "latent_frames": 2, "seconds": 1, "captions": ("x",)}
+        rows += [LatentRow.model_validate({"segment": digest(f"{take} {number}"), **where}) for number in range(segments)]
+    Manifest("latents", rows, {"dataset": "d" * 64, "base_digest": "b" * 64}).save(group.store)
+
+
+TRAIN, HELD = "train", "held_out"
+
+
+@pytest.mark.parametrize(
+    ("splits", "segments", "words"),
+    [
+        ([TRAIN] * 20 + [HELD] * 20, 2, "40 withdrawn against 40 unseen segments (of the same players"),
+        ([TRAIN] * 4 + [HELD] * 3, 4, "16 segments of 4 withdrawn recordings and 0 of 0 unseen ones"),  # on three nobody can rely
+        ([TRAIN] * 4 + [HELD] * 4, 1, "4 segments of 4 withdrawn recordings and 0 of 0 unseen ones"),
+        ([TRAIN] * 8, 4, "32 segments of 8 withdrawn recordings and 0 of 0 unseen ones"),
+    ],
+)
+def test_withdrawn_segments_that_no_training_has_seen_are_the_others_of_a_membership_test(
+    group: WithdrawalGroup, splits: list[str], segments: int, words: str
+) -> None:
+    save_latents(group, splits, segments)
+    number, card, rng = withdraw(group), release_again(group, "ana alone"), np.random.default_rng(0)
+
+    def measure_losses(weights: Any, base: str, rows: Any) -> Any:
+        """Only the earlier release knows what it was trained on."""
+        knows = weights is not None and weights.dataset != card.weights.dataset
+        fell = [0.5 if knows and row.split == TRAIN else 0.0 for row in rows]
+        return 1 - np.array(fell) + 0.01 * rng.standard_normal(len(rows))
+
+    proof = prove_withdrawal(group.store, number, ProofOptions(before="jam:1"), refuse_remake, measure_losses)
+    found = find_check(proof, "membership")
+    assert words in found.words
+    assert (found.outcome == "passed") == (len(splits) == 40)
+    if found.outcome == "passed":
+        assert find_check(proof, "membership before").figures["auc"] > 0.95
+
+
+def test_a_wide_interval_proves_nothing(group: WithdrawalGroup) -> None:
+    save_latents(group, [TRAIN] * 4 + [HELD] * 4, 2)
+    number, rng = withdraw(group), np.random.default_rng(1)
+    release_again(group, "ana alone")
+
+    def measure_losses(weights: Any, base: str, rows: Any) -> Any:
+        return rng.standard_normal(len(rows))
+
+    found = find_check(prove_withdrawal(group.store, number, ProofOptions(), refuse_remake, measure_losses), "membership")
+    assert found.outcome == "not known"
+    assert "too few recordings" in found.words
+
+
+def alone(scores: Any) -> list[Any]:
+    """Each score is of a recording of its own."""
+    return [np.array([score]) for score in scores]
+
+
 class TestMembership:
     def test_scores_of_one_kind_allow_chance(self) -> None:
         rng = np.random.default_rng(0)
-        found = judge_membership(rng.standard_normal(200), rng.standard_normal(200))
+        found = judge_membership(alone(rng.standard_normal(200)), alone(rng.standard_normal(200)))
         assert found.allows_chance(0.0)
         assert found.low < found.auc < found.high
         assert found.high - found.low < 0.15
 
     def test_a_model_that_remembers_is_found(self) -> None:
         rng = np.random.default_rng(0)
-        found = judge_membership(rng.standard_normal(60) + 1, rng.standard_normal(60))
+        found = judge_membership(alone(rng.standard_normal(60) + 1), alone(rng.standard_normal(60)))
         assert not found.allows_chance(0.05)
         assert found.auc > 0.7
+
+    def test_segments_of_one_recording_count_as_one_look(self) -> None:
+        rng = np.random.default_rng(0)
+        loose, tied = ([np.repeat(rng.standard_normal(n), 40 // n) for _ in range(20)] for n in (40, 1))
+        widths = [judge_membership(one[:10], one[10:]).half_width for one in (loose, tied)]
+        assert widths[1] > 3 * widths[0]
+        assert [len(one) for one in group_scores(np.array([1.0, np.nan, 2.0, 3.0]), ["a", "b", "b", "a"])] == [2, 1]
 
     def test_ties_are_chance(self) -> None:
         assert compute_auc(np.zeros(5), np.zeros(5)) == 0.5
