@@ -36,6 +36,11 @@ class WeightsPointer(FrozenModel):
     weights_digest: Digest
     config: str = Field(description="store key of model_config.json")
     files: dict[str, str] = Field(default={}, description="further files the model needs (tokenizer/...), path -> store key")
+    notices: dict[str, str] = Field(
+        default={},
+        description="licence and notice of the base, which travel with the weights, file name -> store key",
+        exclude_if=lambda notices: not notices,
+    )
     adapter: str = Field(default="", description="store key of a LoRA adapter kept beside its base, if not merged")
     step: int = 0
     ema: bool = False
@@ -56,8 +61,8 @@ class WeightsPointer(FrozenModel):
         return f"{self.weights_digest}+{self.adapter_digest}" if self.adapter else self.weights_digest
 
     def list_files(self) -> dict[str, str]:
-        """Every file that these weights need, path -> store key."""
-        files = {"model.safetensors": self.weights, "model_config.json": self.config, **self.files}
+        """Every file that these weights need, and the base's licence and notice: path -> store key."""
+        files = {"model.safetensors": self.weights, "model_config.json": self.config, **self.files, **self.notices}
         return {**files, "adapter.safetensors": self.adapter} if self.adapter else files
 
 

@@ -1,10 +1,35 @@
 """Downloads from model hubs: a port, and its implementation for Hugging Face."""
 
 import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from audiotune.errors import SourceError
+from audiotune.stable_audio.hub_refusals import explain_refusal, is_passing
+
+TOKEN_VARIABLE = "HF_TOKEN"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository. `digest` is its SHA-256, which hubs know of large files only; "" for the others."""
+
+    path: str
+    size: int
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class HubSnapshot:
+    """The files of a repository as they are at one revision, path -> file."""
+
+    repository: str
+    revision: str
+    files: Mapping[str, HubFile]
 
 
 class Hub(Protocol):
@@ -16,43 +41,89 @@ class Hub(Protocol):
     def download(self, repository: str, file: str, folder: Path) -> Path:
         """Downloads one file to `folder/file`. Raises SourceError."""
 
+    def read_snapshot(self, repository: str) -> HubSnapshot:
+        """The newest revision of a repository, with the size of each file. Raises SourceError."""
+
+    def read_range(self, snapshot: HubSnapshot, file: HubFile, begin: int, end: int, out: BinaryIO) -> None:
+        """Writes the bytes [begin, end) of a file. Goes on where a connection breaks. Raises SourceError."""
+
 
 class HuggingFace:
     """The Hugging Face Hub, with the token of HF_TOKEN for private repositories and for models behind a licence.
 
     Args:
         kind: of the repositories, "model" or "dataset".
+        pause_s: before the second try; doubles with each try that brings no byte.
     """
 
-    def __init__(self, kind: str = "model") -> None:
-        self._kind, self._token = kind, os.environ.get("HF_TOKEN") or None
+    def __init__(self, kind: str = "model", pause_s: float = 1.0) -> None:
+        self._kind, self._pause_s = kind, pause_s
+        self._token, self._endpoint = _read_token(), os.environ.get("HF_ENDPOINT") or None
 
     def list_files(self, repository: str) -> tuple[str, ...]:
         from huggingface_hub import HfApi
 
         try:
-            return tuple(HfApi(token=self._token).list_repo_files(repository, repo_type=self._kind))
+            return tuple(HfApi(self._endpoint, token=self._token).list_repo_files(repository, repo_type=self._kind))
         except Exception as e:  # the client raises errors of three libraries without a common base
-            raise _make_source_error(repository, e) from e
+            raise explain_refusal(e, repository, repository, self._kind) from e
 
     def download(self, repository: str, file: str, folder: Path) -> Path:
         from huggingface_hub import hf_hub_download
 
+        where = {"repo_type": self._kind, "token": self._token, "endpoint": self._endpoint}
         try:
-            return Path(hf_hub_download(repository, file, repo_type=self._kind, local_dir=folder, token=self._token))
+            return Path(hf_hub_download(repository, file, local_dir=folder, **where))
         except Exception as e:
-            raise _make_source_error(f"{repository}/{file}", e) from e
+            raise explain_refusal(e, repository, f"{repository}/{file}", self._kind) from e
+
+    def read_snapshot(self, repository: str) -> HubSnapshot:
+        from huggingface_hub import HfApi
+        from huggingface_hub.hf_api import RepoFile
+
+        try:
+            api = HfApi(self._endpoint, token=self._token)
+            revision = str(api.repo_info(repository, repo_type=self._kind).sha)
+            tree = list(api.list_repo_tree(repository, recursive=True, revision=revision, repo_type=self._kind))
+        except Exception as e:
+            raise explain_refusal(e, repository, repository, self._kind) from e
+        found = (entry for entry in tree if isinstance(entry, RepoFile))
+        files = {file.path: HubFile(file.path, file.size, file.lfs.sha256 if file.lfs else "") for file in found}
+        return HubSnapshot(repository, revision, files)
+
+    def read_range(self, snapshot: HubSnapshot, file: HubFile, begin: int, end: int, out: BinaryIO) -> None:
+        start, fruitless = out.tell(), 0
+        while True:
+            have = out.tell() - start
+            try:
+                return self._get_range(snapshot, file, begin + have, end, out)
+            except Exception as e:
+                fruitless = 0 if out.tell() - start > have else fruitless + 1
+                if fruitless >= 5 or not is_passing(e):
+                    where = f"{snapshot.repository}/{file.path}"
+                    raise explain_refusal(e, snapshot.repository, where, self._kind) from e
+                time.sleep(self._pause_s * 2**fruitless)
+
+    def _get_range(self, snapshot: HubSnapshot, file: HubFile, begin: int, end: int, out: BinaryIO) -> None:
+        """One request. It names the hub's own address each time: the address of a CDN, where it leads, is good for minutes only."""
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.file_download import http_get
+        from huggingface_hub.utils import build_hf_headers, disable_progress_bars
+
+        if begin >= end:
+            return
+        disable_progress_bars("huggingface_hub.http_get")
+        headers = build_hf_headers(token=self._token)
+        if end - begin < file.size:  # small files come whole, and perhaps compressed: then no range fits
+            headers |= {"Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "identity"}
+        where = {"repo_type": self._kind, "revision": snapshot.revision, "endpoint": self._endpoint}
+        url = hf_hub_url(snapshot.repository, file.path, **where)
+        http_get(url, out, headers=headers, expected_size=end - begin)
 
 
-def _make_source_error(where: str, error: Exception) -> SourceError:
-    kind, first = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
-    repository = "/".join(where.split("/")[:2])
-    if "Gated" in kind or "401" in first or "403" in first:
-        return SourceError(
-            "Hugging Face asks for an accepted licence and a token",
-            where=where,
-            cure=f"accept the licence at https://huggingface.co/{repository} and set HF_TOKEN",
-        )
-    return SourceError(
-        f"Hugging Face refuses: {kind}: {first}", where=where, cure="check the name and the network, or name a local folder"
-    )
+def _read_token() -> str | None:
+    """The token of HF_TOKEN. Raises SourceError for one that no header can carry; it is not repeated."""
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise SourceError("this is no token", where=TOKEN_VARIABLE, cure="give the token alone: hf_ and letters, without spaces")
+    return token or None

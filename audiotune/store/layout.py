@@ -322,6 +322,9 @@ BASES = Prefix(
     {"pipelines": "glp", **_READ_BY_ERASURE},
     changes=True,
 )
+DOWNLOADS = Prefix(
+    "downloads/", "parts of base models on their way from a hub", "encode", "encode", {"pipelines": "glpd"}, changes=True
+)
 LATENTS = Prefix(
     "latents/",
     "which blobs hold a segment's latents, so that nothing is encoded twice",
@@ -354,14 +357,8 @@ EVALUATIONS = Prefix(
     {"pipelines": "glp", "erasure": _ERASABLE_LIST},
     changes=True,
 )
-IMPORTS = Prefix(
-    "imports/",
-    "annotations from elsewhere, laid there by a person",
-    "people",
-    "annotate_merge",
-    {"pipelines": "glp"},
-    changes=True,
-)
+_BY_PEOPLE = "annotations from elsewhere, laid there by a person"
+IMPORTS = Prefix("imports/", _BY_PEOPLE, "people", "annotate_merge", {"pipelines": "glp"}, changes=True)
 MLFLOW = Prefix(
     "mlflow/", "the registry's artifacts", "registry", "registry", {"registry": "glpd", "erasure": _ERASABLE}, changes=True
 )

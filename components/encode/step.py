@@ -119,7 +119,8 @@ def run_step(
     people = contributors_by_recording(captioned)
     require_permission(store, "encode", people)
     progress(0.0, f"finding the base model {settings.base}")
-    encoder = DatasetEncoder(settings, store, resolve_base(store, settings.base))
+    base = resolve_base(store, settings.base, progress=lambda share, words: progress(0.0, words))
+    encoder = DatasetEncoder(settings, store, base)
     facts = encoder.base_facts()
     embedded = encoder.embed_captions(list(dict.fromkeys(text for row in captioned.rows for text in row.caption.all_texts)))
 

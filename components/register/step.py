@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ from components.register import model_card
 from components.register.settings import Settings
 
 _Pointer = TypeVar("_Pointer", bound=BaseModel)
+_LONGEST_NOTICE = 2000  # characters on the card; the whole file is beside the weights
 _STABILITY = (
     "Powered by Stability AI. This model is licensed under the Stability AI Community License, "
     "Copyright (c) Stability AI Ltd. All Rights Reserved. https://stability.ai/license"
@@ -68,7 +70,8 @@ def run_step(
     people = {member.id: member.name for member in agreement.members}
     progress(0.3, "registering in MLflow")
     agreement = governance.require_permission(store, "register", recordings)  # large files were read since it was asked
-    registered = _register_release(settings, store, people, _build_release(settings, agreement, pointer, evaluated, rows))
+    notice = choose_notice(agreement, pointer.base, _read_notices(store, pointer))
+    registered = _register_release(settings, store, people, _build_release(settings, agreement, notice, pointer, evaluated, rows))
     governance.require_permission(store, "register", recordings)
     registered.save(store)
     why = _find_objection(settings, store, agreement, registered)
@@ -120,14 +123,19 @@ def _keep_lineage(store: Store, pointer: WeightsPointer, rows: Manifest[DatasetR
 
 
 def _build_release(
-    settings: Settings, agreement: Agreement, pointer: WeightsPointer, evaluated: Evaluation, rows: Manifest[DatasetRow]
+    settings: Settings,
+    agreement: Agreement,
+    notice: str,
+    pointer: WeightsPointer,
+    evaluated: Evaluation,
+    rows: Manifest[DatasetRow],
 ) -> Release:
     return Release(
         name=settings.name,
         weights=pointer,
         lineage=build_lineage(rows, pointer, agreement.digest),
         licence=agreement.weights_licence,
-        notice=choose_notice(agreement, pointer.base),
+        notice=notice,
         evaluation=evaluated.model_copy(update={"settings": {}}),
         training=_record_training(settings, pointer, evaluated, rows),
     )
@@ -147,12 +155,29 @@ def _record_training(
     return TrainingRecord(settings={step: dict(of) for step, of in steps.items() if of}, took_s=find_run_duration(pointer.run))
 
 
-def choose_notice(agreement: Agreement, base: str) -> str:
-    """The notice for releases of this base. Stable Audio is recognised also by the name of a folder or mirror."""
+def _read_notices(store: Store, pointer: WeightsPointer) -> dict[str, str]:
+    """The words of the licence and notice files that came with the base, file name -> text."""
+    return {name: store.get(key).decode("utf-8", errors="replace") for name, key in sorted(pointer.notices.items())}
+
+
+def choose_notice(agreement: Agreement, base: str, files: Mapping[str, str] | None = None) -> str:
+    """The notice for releases of this base: the agreement's, else what lies beside the base.
+
+    Args:
+        base: its name. Stable Audio is recognised also by the name of a folder or mirror.
+        files: licence and notice files of the base, file name -> text: a folder of any name keeps its notice.
+    """
+    files = files or {}
     last = base.rstrip("/").rpartition("/")[2]
     notices = {name.rpartition("/")[2]: words for name, words in reversed(agreement.base_model_notices.items())}
     notice = agreement.find_notice(base) or notices.get(last, "")
-    return notice or (_STABILITY if "stable-audio" in base.lower() or base.startswith("stabilityai/") else "")
+    if notice:
+        return notice
+    beside = [" ".join(text.split()) for name, text in files.items() if name.lower().startswith("notice")]
+    licensed = any("Stability AI Community License" in " ".join(text.split()) for text in files.values())
+    if licensed or "stable-audio" in base.lower() or base.startswith("stabilityai/"):
+        beside.insert(0, _STABILITY)
+    return " ".join(beside)[:_LONGEST_NOTICE]
 
 
 def _register_release(settings: Settings, store: Store, people: dict[str, str], release: Release) -> Release:
@@ -169,6 +194,7 @@ def _register_release(settings: Settings, store: Store, people: dict[str, str], 
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
         paths = {file: folder / file for file in texts}
+        paths |= {f"base/{name}": store.fetch(key) for name, key in release.weights.notices.items()}
         paths["model_config.json"] = store.fetch(release.weights.config)
         if release.evaluation.report:
             paths["evaluation.html"] = store.fetch(release.evaluation.report)

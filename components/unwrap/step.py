@@ -21,8 +21,8 @@ from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.governance import require_permission
 from audiotune.reporting.progress import ProgressCallback
-from audiotune.stable_audio.base_models import BaseModelFolder, list_text_encoder_files, resolve_base
-from audiotune.stable_audio.model_folder import CONFIG
+from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
+from audiotune.stable_audio.model_folder import CONFIG, list_notice_files, list_text_encoder_files
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import tensor_files
 from audiotune.store.atomic_files import write_atomic_file
@@ -119,7 +119,7 @@ def _unwrap_upstream_checkpoint(settings: Settings, store: Store, progress: Prog
 
 
 def _build_pointer(store: Store, key: str, folder: Path, name: str, digest: str, **facts: Any) -> WeightsPointer:
-    """The pointer, with the config and the tokenizer of the base: tuning changes values, not shapes."""
+    """The pointer, with the config, the tokenizer and the licence of the base: tuning changes values, not shapes."""
     return WeightsPointer(
         weights=key,
         weights_digest=digest_from_key(key) or "",
@@ -127,6 +127,7 @@ def _build_pointer(store: Store, key: str, folder: Path, name: str, digest: str,
         files={
             str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)
         },
+        notices={path.name: store.put_blob(path, ".txt") for path in list_notice_files(folder)},
         base=name,
         base_digest=digest,
         **facts,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 from audiotune.errors import SourceError
+from audiotune.stable_audio.hub import HubFile, HubSnapshot
+
+LARGE = (".safetensors", ".ckpt", ".bin", ".model")  # of these a hub knows the SHA-256
 
 
 class FakeHub:
@@ -25,3 +30,16 @@ class FakeHub:
         target.write_bytes(self.repositories[repository][file])
         self.downloads.append(f"{repository}/{file}")
         return target
+
+    def read_snapshot(self, repository: str) -> HubSnapshot:
+        contents = {path: self.repositories[repository][path] for path in self.list_files(repository)}
+        return HubSnapshot(repository, "1" * 40, {path: describe_file(path, data) for path, data in contents.items()})
+
+    def read_range(self, snapshot: HubSnapshot, file: HubFile, begin: int, end: int, out: BinaryIO) -> None:
+        out.write(self.repositories[snapshot.repository][file.path][begin:end])
+        self.downloads.append(f"{snapshot.repository}/{file.path}")
+
+
+def describe_file(path: str, data: bytes) -> HubFile:
+    """A file as a hub lists it."""
+    return HubFile(path, len(data), hashlib.sha256(data).hexdigest() if path.endswith(LARGE) else "")

@@ -16,7 +16,8 @@ from audiotune.domain.segment import Segment
 from audiotune.governance import Consent, load_agreement
 from audiotune.governance.agreement_record import Use
 from audiotune.registry import releases
-from audiotune.stable_audio.base_models import list_text_encoder_files, resolve_base
+from audiotune.stable_audio.base_models import resolve_base
+from audiotune.stable_audio.model_folder import list_text_encoder_files
 from audiotune.store.port import Store, compute_digest, digest_from_key
 
 AGREEMENT = Path(__file__).resolve().parents[2] / "agreement.example.toml"

@@ -9,8 +9,9 @@ import pytest
 
 from audiotune.audio.sound import Sound
 from audiotune.errors import ModelError, SourceError
-from audiotune.stable_audio.base_models import locate_encoder_folder, resolve_base
+from audiotune.stable_audio.base_models import resolve_base
 from audiotune.stable_audio.local_parts import localize_config
+from audiotune.stable_audio.model_folder import locate_encoder_folder
 from audiotune.store import FolderStore
 from components.encode.step import cut_parts
 from tests.fakes.hub import FakeHub

@@ -96,6 +96,14 @@ def test_stable_audio_is_named_however_it_was_found(ours: Group) -> None:
     assert choose_notice(given, "tiny") == ""
 
 
+def test_a_folder_of_any_name_keeps_the_notice_that_lies_beside_it(ours: Group) -> None:
+    agreement = ours.agreement.model_copy(update={"base_model_notices": {}})
+    stability = {"LICENSE.md": "STABILITY AI\nThe Stability AI\nCommunity License applies."}
+    assert "Powered by Stability AI" in choose_notice(agreement, "/data/our-base", stability)
+    assert choose_notice(agreement, "/data/theirs", {"NOTICE": "Made by\n them.", "LICENSE": "MIT"}) == "Made by them."
+    assert choose_notice(agreement, "/data/theirs", {"LICENSE": "MIT"}) == ""
+
+
 def test_the_card_names_people_and_escapes_words(ours: Group) -> None:
     pointer = WeightsPointer.model_validate_json(ours.paths["weights"].read_bytes())
     release = ours.release(pointer).model_copy(update={"notice": "Powered by <them>"})

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from audiotune.domain.release import WeightsPointer
 from audiotune.errors import ModelError
+from audiotune.reporting.progress import ignore_progress
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
+from audiotune.store import FolderStore
 from audiotune.store.tensor_files import LazyTensor, wrap_tensor
+from components.unwrap.settings import Settings
+from components.unwrap.step import run_step
 from components.unwrap.upstream_checkpoint import is_upstream_checkpoint, read_weights
 
 
@@ -60,6 +65,22 @@ def test_the_running_mean_replaces_the_model_if_wanted(tmp_path: Path, ema: bool
     assert step == 800
     expected = state["diffusion.model.w" if ema is False else "diffusion_ema.ema_model.w"]
     assert torch.equal(found["model.w"].load(), expected)
+
+
+def test_the_licence_of_a_folder_base_travels_with_the_weights(tmp_path: Path) -> None:
+    base, store = tmp_path / "our-base", FolderStore(tmp_path / "store")
+    base.mkdir()
+    wrapped(base / "model.ckpt")
+    for name in ("model_config.json", "LICENSE.md", "NOTICE", "README.md"):
+        (base / name).write_text(f"words of {name}")
+    paths = {name: tmp_path / name for name in ("weights", "metrics")}
+    run_step(Settings(), store, ignore_progress, checkpoint=base / "model.ckpt", **paths)
+    pointer = WeightsPointer.model_validate_json(paths["weights"].read_bytes())
+    assert {name: store.get(key).decode() for name, key in pointer.notices.items()} == {
+        "LICENSE.md": "words of LICENSE.md",
+        "NOTICE": "words of NOTICE",
+    }
+    assert set(pointer.notices) < set(pointer.list_files())  # so they are given out, exported and erased with the release
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
