@@ -36,6 +36,7 @@ def upstream(sa: Any, steps: int) -> Callable[[], Any]:
                 device="cpu",
                 seed=1,
                 sampler_type=_SAMPLER,
+                apg_scale=0.0,
             )
 
     return make

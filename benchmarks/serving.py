@@ -116,6 +116,7 @@ def _upstream(sa: Any, count: int) -> None:
                 device="cpu",
                 seed=seed,
                 sampler_type=_SAMPLER,
+                apg_scale=0.0,
             )
 
 

@@ -134,7 +134,7 @@ def cost(sa: Any, steps: int = 20) -> dict[str, float]:
         with silence_output():
             generate_diffusion_cond(
                 sa.model, steps=steps, cfg_scale=4.0, conditioning=words, sample_size=sa.window_frames, device="cpu", seed=1,
-                sampler_type="dpmpp-2m",
+                sampler_type="dpmpp-2m", apg_scale=0.0,
             )  # fmt: skip
 
     def ours(part: float) -> Callable[[], Any]:

@@ -50,13 +50,16 @@ class UpstreamTraining:
 
     def __init__(self, sa: Any, sounds: Sequence[tuple[str, Any]]) -> None:
         import torch
-        from stable_audio_tools.training.diffusion import DiffusionCondTrainingWrapper
+
+        from tests.fakes.upstream_training import import_upstream_training
 
         self.sa = sa
         for part in (sa.model.model, sa.model.conditioner):  # loaded frozen, for listening; the autoencoder stays so upstream
             part.requires_grad_(True)
         adamw = {"type": "AdamW", "config": {"lr": 1e-4, "betas": [0.9, 0.999], "weight_decay": 1e-3}}
-        self.wrapper = DiffusionCondTrainingWrapper(sa.model, optimizer_configs={"diffusion": {"optimizer": adamw}})
+        self.wrapper = import_upstream_training().DiffusionCondTrainingWrapper(
+            sa.model, optimizer_configs={"diffusion": {"optimizer": adamw}}
+        )
         window = sa.window_frames
         audio, facts = np.zeros((len(sounds), sa.channels, window), np.float32), []
         for i, (prompt, sound) in enumerate(sounds):

@@ -53,5 +53,6 @@ def _encode_mean(pretransform: Any, audio: Any) -> Any:
     autoencoder = getattr(pretransform, "model", None)
     if autoencoder is None or type(getattr(autoencoder, "bottleneck", None)).__name__ != "VAEBottleneck":
         return pretransform.encode(audio)  # deterministic already
-    mean, _ = autoencoder.encode(audio, skip_bottleneck=True).chunk(2, dim=1)
+    inner = autoencoder.pretransform
+    mean, _ = autoencoder.encoder(audio if inner is None else inner.encode(audio)).chunk(2, dim=1)
     return mean / pretransform.scale

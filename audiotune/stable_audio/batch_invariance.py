@@ -147,7 +147,7 @@ def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int, threads:
 
 
 class GuidanceScales:
-    """Guidance per row in place of the one number that stable-audio-tools compares with 1 and multiplies by.
+    """Guidance per row in place of the one number that stable-audio-tools compares with 1, subtracts 1 from and multiplies by.
 
     Args:
         values: one a row; all are 1 (no guidance) or none is.
@@ -172,6 +172,9 @@ class GuidanceScales:
 
     def __ne__(self, other: object) -> bool:
         return not self._off if other == 1.0 else NotImplemented
+
+    def __sub__(self, other: float) -> Any:
+        return self._rows - other
 
     def __rmul__(self, latents: Any) -> Any:
         return latents * self._rows.to(latents.dtype)

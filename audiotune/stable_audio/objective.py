@@ -60,12 +60,9 @@ def map_to_noise_levels(kind: str, uniform: torch.Tensor, options: Mapping[str, 
 
 
 def shift_noise_levels(t: torch.Tensor, frames: torch.Tensor, shift: Any) -> torch.Tensor:
-    """Shifts noise levels by the length of each sound if the base's config has `distribution_shift_options`."""
-    import torch
-
-    if shift is None:
-        return t
-    return torch.stack([shift.time_shift(level, int(length)) for level, length in zip(t, frames)])
+    """Noise levels [rows] of training, shifted by the length of each sound [rows] if the base has `distribution_shift_options`."""
+    shifted: torch.Tensor = t if shift is None else shift.shift(t, frames.to(t.device))
+    return shifted
 
 
 def make_loss_levels(frames: torch.Tensor, shift: Any) -> torch.Tensor:

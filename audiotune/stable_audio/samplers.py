@@ -1,4 +1,4 @@
-"""Samplers of stable-audio-tools and k-diffusion: from noise, which the caller provides, to latents."""
+"""Samplers of stable-audio-tools, which brings those of k-diffusion: from noise, which the caller provides, to latents."""
 
 import itertools
 import math
@@ -64,8 +64,8 @@ class GuidedModel:
         self._batch_options = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
         self._predicts_velocity = is_rectified_flow(sa.objective)
         if type(self.model).__name__ == "DiTWrapper":
-            # Upstream recomputes activations even without gradients, which only costs time.
-            self._inputs.update(scale_phi=rescale, use_checkpointing=False)
+            # Upstream recomputes activations even without gradients, which only costs time. Its projected guidance is off.
+            self._inputs.update(scale_phi=rescale, use_checkpointing=False, apg_scale=0.0)
 
     def fix_latents(self, latents: Any, mask: Any) -> None:
         """Makes the model predict `latents` [rows, channels, frames] wherever `mask` [rows, 1, frames] is 0."""
@@ -133,22 +133,15 @@ def run_sampler(
     name = sampler or list_samplers(sa.objective)[0]
     if not is_rectified_flow(sa.objective):
         return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, on_step)
+    top = 1.0 if strength is None else strength
+    levels = build_flow_schedule(sa, steps, top, start.shape[-1]).to(start.device)
+    x = start if init is None else init * (1 - top) + start * top
     if name == "pingpong":
-        return _sample_pingpong(model, start, noise, steps, init, strength, on_step)
+        return _sample_pingpong(model, x, noise, levels, on_step)
     with silence_output():
-        from stable_audio_tools.inference.sampling import sample_rf
-    return sample_rf(
-        model,
-        start,
-        init_data=init,
-        steps=steps,
-        sampler_type=name,
-        sigma_max=1.0 if strength is None else strength,
-        device=start.device,
-        callback=lambda _: on_step(),
-        disable_tqdm=True,
-        dist_shift=sa.model.dist_shift,
-    )
+        from stable_audio_tools.inference.sampling import sample_discrete_euler, sample_flow_dpmpp
+    sample = {"euler": sample_discrete_euler, "dpmpp": sample_flow_dpmpp}[name]
+    return sample(model, x, levels, callback=lambda _: on_step(), disable_tqdm=True)
 
 
 def _sample_k_diffusion(
@@ -162,7 +155,7 @@ def _sample_k_diffusion(
     on_step: Callable[[], None],
 ) -> Any:
     with silence_output():
-        import k_diffusion
+        from stable_audio_tools.inference import k_diffusion
     from_sigma = SIGMA_MAX if strength is None else strength_to_sigma(strength)
     sigmas = k_diffusion.sampling.get_sigmas_polyexponential(steps, SIGMA_MIN, from_sigma, 1.0, device=start.device)
     x = start * sigmas[0] if init is None else init + start * sigmas[0]
@@ -181,34 +174,25 @@ def _sample_k_diffusion(
     return sample(denoise, x, sigmas, disable=True, callback=lambda _: on_step(), **options)
 
 
-def _sample_pingpong(
-    model: GuidedModel,
-    start: Any,
-    noise: Noise,
-    steps: int,
-    init: Any,
-    strength: float | None,
-    on_step: Callable[[], None],
-) -> Any:
+def _sample_pingpong(model: GuidedModel, x: Any, noise: Noise, levels: Any, on_step: Callable[[], None]) -> Any:
     """Denoises fully, adds a little less noise, and repeats: for distilled models (stable-audio-tools' sample_flow_pingpong)."""
-    top = 1.0 if strength is None else strength
-    times = build_flow_schedule(steps, top)
-    x = start if init is None else init * (1 - top) + start * top
-    ones = start.new_ones(len(start))
-    for now, following in itertools.pairwise(times):
+    ones = x.new_ones(len(x))
+    for now, following in itertools.pairwise(levels):
         denoised = x - now.item() * model(x, now.item() * ones)
         x = (1 - following.item()) * denoised + following.item() * noise() if following > 0 else denoised
         on_step()
     return x
 
 
-def build_flow_schedule(steps: int, top: float = 1.0) -> Any:
-    """Noise levels of rectified flow, from `top` down to 0, [steps + 1]: even in log-SNR from -6 to 2, as stable-audio-tools' sample_rf.
+def build_flow_schedule(sa: StableAudio, steps: int, top: float, frames: int) -> Any:
+    """Noise levels of rectified flow, from `top` down to 0, [steps + 1], by stable-audio-tools' build_schedule.
 
-    The shift of a base by length (`distribution_shift_options`) is one of training: sampling does not shift these levels again.
+    They are even, shifted by the base's `sampling_distribution_shift_options`; without these even in log-SNR from -6.2 to 2. The shift
+    of training (`distribution_shift_options`) is another one and is not applied here.
+
+    Args:
+        frames: latent frames, by which some shifts differ.
     """
-    import torch
-
-    times = torch.sigmoid(-torch.linspace(math.log((1 - top) / top + 1e-6) if top < 1 else -6.0, 2.0, steps + 1))
-    times[0], times[-1] = top, 0.0
-    return times
+    with silence_output():
+        from stable_audio_tools.inference.sampling import build_schedule
+    return build_schedule(steps, top, sa.model.sampling_dist_shift, fallback_seq_len=frames)

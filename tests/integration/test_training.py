@@ -373,11 +373,11 @@ def test_an_upstream_checkpoint_unwraps_to_its_running_mean(made: Any, tmp_path:
     import shutil
 
     import torch
-    from stable_audio_tools.training.diffusion import DiffusionCondTrainingWrapper
 
     from audiotune.stable_audio.load import load_model
+    from tests.fakes.upstream_training import import_upstream_training
 
-    wrapper = DiffusionCondTrainingWrapper(load_model(made.base).model, lr=1e-4)
+    wrapper = import_upstream_training().DiffusionCondTrainingWrapper(load_model(made.base).model, lr=1e-4)
     with torch.no_grad():
         for parameter in wrapper.diffusion_ema.ema_model.parameters():
             parameter.add_(0.25)

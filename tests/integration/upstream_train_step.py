@@ -1,12 +1,14 @@
 """Trains one step with stable-audio-tools alone, on an exported dataset: `python upstream_train_step.py EXPORT TOKENIZER`.
 
-Imports nothing of this project. Two places of stable-audio-tools 0.0.19 do not work with the torch that is installed: torchaudio opens
-no file without torchcodec, so soundfile does; and its trainer takes the loader's padding mask for a list of masks, so it is given one.
+Imports nothing of this project. Two places of stable-audio-tools 0.0.20 do not work with the torch that is installed: torchaudio opens
+no file without torchcodec, so soundfile does; and its trainer imports a transform of torchaudio.prototype, which is gone, for a
+discriminator that is not used here.
 """
 
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytorch_lightning
 import soundfile
@@ -14,7 +16,10 @@ import torch
 import torchaudio
 from stable_audio_tools.data.dataset import create_dataloader_from_config
 from stable_audio_tools.models import create_model_from_config
-from stable_audio_tools.training import create_training_wrapper_from_config
+
+gone = sys.modules["torchaudio.prototype.transforms"] = ModuleType("torchaudio.prototype.transforms")
+gone.ChromaSpectrogram = None
+from stable_audio_tools.training import create_training_wrapper_from_config  # noqa: E402
 
 RATE, SAMPLES = 44_100, 32_768
 
@@ -57,13 +62,6 @@ def main(export: Path, tokenizer: str) -> None:
     torchaudio.load = load
     dataset = json.loads((export / "stable_audio_tools" / "dataset_config.json").read_text())
     loader = create_dataloader_from_config(dataset, batch_size=2, sample_size=SAMPLES, sample_rate=RATE, num_workers=1)
-    collate = loader.collate_fn
-
-    def list_masks(samples: list) -> tuple:
-        audio, described = collate(samples)
-        return audio, [{**one, "padding_mask": [one["padding_mask"]]} for one in described]
-
-    loader.collate_fn = list_masks
     audio, described = next(iter(loader))
     config = describe_model(tokenizer)
     wrapper = create_training_wrapper_from_config(config, create_model_from_config(config))

@@ -65,7 +65,7 @@ def test_logit_normal_has_its_median_and_quartiles() -> None:
 class LaterForLonger:
     """A shift as a base's config asks for: the longer the sound, the noisier."""
 
-    def time_shift(self, t: torch.Tensor, frames: int) -> torch.Tensor:
+    def shift(self, t: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         return t ** (1 / frames)
 
 
@@ -109,7 +109,7 @@ def test_truncation_leaves_no_gap() -> None:
 
 def test_each_sound_is_shifted_by_its_own_length() -> None:
     class Shift:
-        def time_shift(self, t: torch.Tensor, length: int) -> torch.Tensor:
+        def shift(self, t: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
             return t / length
 
     assert shift_noise_levels(torch.tensor([1.0, 1.0]), torch.tensor([2, 4]), Shift()).tolist() == [0.5, 0.25]
