@@ -98,6 +98,11 @@ def compute_median_distance(rows: Matrix) -> float:
     return float(np.sqrt(np.median(squared))) or 1.0
 
 
+def measure_mean_distance(rows: Matrix) -> float:
+    """Mean distance between two different rows."""
+    return float(np.sqrt(_squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]).mean())
+
+
 def compute_likeness(a: Sequence[Mel], b: Sequence[Mel]) -> Matrix:
     """How alike each sound of `a` is to each of `b`, at the best of all shifts up to 0.37 s: float64 [len(a), len(b)], up to 1.
 

@@ -14,6 +14,8 @@ from audiotune.audio.distance import Kernel, Matrix
 from components.evaluate.measured_sounds import MeasuredSound
 
 _DRAWS = 1000
+_PARTS = 300
+_LARGEST_PART = 8  # recordings
 _SURE = 0.99  # one-sided
 _SAME_LENGTH = 1.25  # longer or shorter by up to this factor counts as the same length
 FEWEST_SOUNDS = 8  # to judge words by
@@ -38,16 +40,36 @@ def bound_kad_gain(reference: Matrix, before: Matrix, after: Matrix, kernel: Ker
     return float(distance.KAD_SCALE * np.quantile(kad_before - kad_after, 1 - _SURE))
 
 
-def measure_similarity_share(reference: Matrix, train: Matrix, after: Matrix) -> float:
-    """How similar the sounds are to the reference, against how similar the training recordings are to it; 1 is just as similar.
+def bound_recorded_kad(train: Matrix, recordings: Sequence[str], width: float, held_out: int, kernel: Kernel) -> float | None:
+    """How far apart parts of the training recordings are themselves: 99 % of the KADs between two parts are below.
 
-    The similarity of two sounds is the Gaussian kernel of KAD. It falls to about half where sounds are 1.5 times as far from the
-    recordings as recordings are from each other, and to 0 for noise.
+    A part has as many whole recordings as are held out, at most eight and at most half of them: larger ones are nearer to each other,
+    and would ask more of a group that has more. None where no part can be drawn.
+
+    Args:
+        train: embeddings [sounds, values]; `recordings` names the recording of each.
+        width: of the kernel, as in the KAD that is compared with it.
     """
-    width = distance.compute_median_distance(reference)
-    x = reference / width
-    made, recorded = (float(distance.compute_kernel("rbf", x, y / width).mean()) for y in (after, train))
-    return made / max(recorded, 1e-9)
+    names, of = np.unique(recordings, return_inverse=True)
+    count = max(1, min(held_out, len(names) // 2, _LARGEST_PART))
+    rng, similar = np.random.default_rng(0), distance.compute_kernel(kernel, train / width, train / width)
+    drawn = (np.isin(of, rng.permutation(len(names))[:count]) for _ in range(_PARTS))
+    apart = [_compute_kad_of_parts(similar, part) for part in drawn if min(part.sum(), (~part).sum()) > 1]
+    return float(np.quantile(apart, _SURE)) if apart else None
+
+
+def _compute_kad_of_parts(kernel: Matrix, part: NDArray[np.bool_]) -> float:
+    within = (kernel[np.ix_(side, side)] for side in (part, ~part))
+    nearness = sum((float(one.sum()) - np.trace(one)) / (len(one) * (len(one) - 1)) for one in within)
+    return distance.KAD_SCALE * (nearness - 2 * float(kernel[np.ix_(part, ~part)].mean()))
+
+
+def measure_variety_share(made: Matrix, targets: Matrix) -> float:
+    """How different the sounds are from each other, against the recordings with their captions; 0 where all sound the same.
+
+    Mean distance between two different embeddings [sounds, values] of each set.
+    """
+    return distance.measure_mean_distance(made) / max(distance.measure_mean_distance(targets), 1e-9)
 
 
 def compare_words(

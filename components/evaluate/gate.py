@@ -12,7 +12,8 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
     copied, natural = values.get("copied_share", 0.0), values.get("copied_share_of_held_out", 0.0)
     gap, probe = values.get("loss_gap", 0.0), values.get("probe_share", 1.0)
     judged_by = int(min(values["held_out_segments"], values.get("sounds", values["held_out_segments"])))
-    gain, similar = values.get("kad_gain_lowest", before - after), values.get("similarity_share", 1.0)
+    gain, variety = values.get("kad_gain_lowest", before - after), values.get("variety_share", 1.0)
+    apart = values.get("kad_of_recordings")
     words_before, words, words_lowest = (values.get(f"word_gain_db_{name}", 0.0) for name in ("before", "after", "lowest"))
     asks_words = "word_gain_db_after" in values and settings.gate_words > 0
     faults = (
@@ -25,8 +26,12 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
             f"that it is nearer to the recordings may be luck: KAD {before:.3g} before, {after:.3g} after; make more sounds to tell",
         ),
         (
-            similar < settings.gate_similar,
-            f"its sounds are not like the recordings: {similar:.0%} as similar to them as other recordings are",
+            apart is not None and settings.gate_apart < 1000 and after > settings.gate_apart * max(apart, 0.0),
+            f"its sounds are not like the recordings: KAD {after:.3g}, and parts of the recordings are {apart or 0:.3g} apart at most",
+        ),
+        (
+            variety < settings.gate_variety,
+            f"its sounds are too much alike: they differ {variety:.0%} as much as the recordings with their words",
         ),
         (
             asks_words and words_lowest <= 0,

@@ -30,11 +30,13 @@ class MeasuredSound:
     Attributes:
         text: its caption.
         latents: statistics of its latents (`distance.compute_latent_statistics`), or None if they are not compared.
+        recording: id of the recording that it is a segment of; empty for a made sound.
     """
 
     sound: Sound
     text: str
     latents: distance.Matrix | None
+    recording: str = ""
     mel: distance.Mel = field(init=False)
     words: FingerprintWords = field(init=False)
 
@@ -60,7 +62,8 @@ def load_recorded_segments(
 def _measure_segment(store: Store, row: DatasetRow, latents: LatentRow, settings: Settings) -> MeasuredSound:
     whole = sound.read_sound(store.fetch(row.segment.blob))
     part = whole.cut(0, round(latents.seconds * whole.sample_rate_hz))
-    return MeasuredSound(part, row.caption.text, _read_latent_statistics(store, latents) if compares_latents(settings) else None)
+    statistics = _read_latent_statistics(store, latents) if compares_latents(settings) else None
+    return MeasuredSound(part, row.caption.text, statistics, row.segment.recording)
 
 
 def _read_latent_statistics(store: Store, row: LatentRow) -> distance.Matrix:

@@ -54,15 +54,20 @@ def compute_kad(
 ) -> MetricValues:
     """KAD of both models' sounds to the reference; also of the training segments, which a perfect model could reach.
 
-    `kad_gain_lowest`: how much it fell at least. `similarity_share`: how similar the sounds are to the reference, against the training
-    segments.
+    `kad_gain_lowest`: how much it fell at least. `kad_of_recordings`: how far apart parts of the training recordings are themselves.
+    `variety_share`: how different the sounds are from each other, against the recordings with their captions.
     """
-    rows = embed_sound_sets(settings, reference, made.before, made.after, *([train] if len(train) > 1 else []))
-    names = ("kad_before", "kad_after", "kad_of_training_segments")
-    values = {name: distance.compute_kad(rows[0], other, settings.kernel) for name, other in zip(names, rows[1:])}
-    values["kad_gain_lowest"] = confidence.bound_kad_gain(rows[0], rows[1], rows[2], settings.kernel)
-    if len(rows) > 3:
-        values["similarity_share"] = confidence.measure_similarity_share(rows[0], rows[3], rows[2])
+    rows = embed_sound_sets(settings, reference, made.before, made.after, made.targets, *([train] if len(train) > 1 else []))
+    held, before, after, targets = rows[:4]
+    kad = {"kad_before": before, "kad_after": after} | ({"kad_of_training_segments": rows[4]} if len(rows) > 4 else {})
+    values = {name: distance.compute_kad(held, other, settings.kernel) for name, other in kad.items()}
+    values["kad_gain_lowest"] = confidence.bound_kad_gain(held, before, after, settings.kernel)
+    values["variety_share"] = confidence.measure_variety_share(after, targets)
+    if len(rows) > 4:
+        recordings, held_out = [one.recording for one in train], len({one.recording for one in reference})
+        width = distance.compute_median_distance(held)
+        apart = confidence.bound_recorded_kad(rows[4], recordings, width, held_out, settings.kernel)
+        values |= {} if apart is None else {"kad_of_recordings": apart}
     return values
 
 

@@ -23,7 +23,8 @@ _PAIRS = (
 _WORDS = {
     "kad_of_training_segments": "KAD of the training recordings to the held-out ones: as near as a perfect model could come",
     "kad_gain_lowest": "… by how much KAD fell at least, at 99 % of the draws",
-    "similarity_share": "similarity to held-out recordings, as a share of that of the training recordings",
+    "kad_of_recordings": "… between two parts of the training recordings, at 99 % of the draws",
+    "variety_share": "how different its sounds are, as a share of the recordings with their words",
     "word_gain_db_lowest": "nearer to recordings with its words than to others at least, at 99 % of the draws, dB",
     "silent_share": "share of sounds that are silent",
     "clipped_share": "share of sounds that clip",

@@ -43,8 +43,14 @@ class Settings(StepSettings):
         le=1000.0,
         description="KAD after must stay below this share of KAD before, and beyond chance; 1000 does not ask",
     )
-    gate_similar: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="similarity to held-out recordings, as a share of that of training recordings"
+    gate_apart: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=1000.0,
+        description="KAD after may reach this multiple of the KAD between parts of the training recordings; 1000 does not ask",
+    )
+    gate_variety: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="how different its sounds must be, as a share of the recordings with their words"
     )
     gate_words: float = Field(
         default=0.5, ge=0.0, le=1.0, description="share of the base's way of following words that must be left; 0 does not ask"

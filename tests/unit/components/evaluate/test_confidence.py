@@ -7,7 +7,7 @@ import pytest
 
 from audiotune.audio import distance
 from audiotune.audio.sound import Sound
-from components.evaluate.confidence import bound_kad_gain, compare_words, measure_similarity_share
+from components.evaluate.confidence import bound_kad_gain, bound_recorded_kad, compare_words, measure_variety_share
 from components.evaluate.measured_sounds import MeasuredSound
 
 RATE_HZ = 22_050
@@ -41,19 +41,42 @@ class TestKadGain:
         assert 0 < bound_kad_gain(reference, before, after, "rbf") < measured
 
 
-class TestSimilarity:
-    def test_sounds_of_the_same_kind_are_as_similar_as_recordings(self) -> None:
-        assert measure_similarity_share(draw_embeddings(0), draw_embeddings(1), draw_embeddings(2)) == pytest.approx(1, abs=0.1)
+class TestRecordings:
+    NAMES = [f"recording {i // 3}" for i in range(24)]
 
-    def test_noise_is_like_no_recording(self) -> None:
-        noise = np.full((24, 16), 30.0) + 0.01 * draw_embeddings(3)
-        assert measure_similarity_share(draw_embeddings(0), draw_embeddings(1), noise) < 0.01
+    def test_parts_of_one_kind_of_recordings_are_near(self) -> None:
+        bound = bound_recorded_kad(draw_embeddings(0), self.NAMES, 5.0, 3, "rbf")
+        assert bound is not None
+        assert 0 < bound < 10
 
-    def test_the_default_bar_lies_at_one_and_a_half_times_the_distance_among_recordings(self) -> None:
-        shares = [
-            measure_similarity_share(draw_embeddings(0), draw_embeddings(1), draw_embeddings(2, away=a)) for a in (1.0, 2.0)
-        ]
-        assert shares[0] > 0.5 > shares[1]
+    def test_recordings_that_differ_are_far_apart(self) -> None:
+        """Whole recordings are drawn: segments of one are near each other, and would make any two halves look alike."""
+        places = np.repeat(draw_embeddings(1, 8) * 3, 3, axis=0)
+        bound = bound_recorded_kad(places + 0.1 * draw_embeddings(0), self.NAMES, 15.0, 3, "rbf")
+        alike = bound_recorded_kad(places + 0.1 * draw_embeddings(0), [str(i % 8) for i in range(24)], 15.0, 3, "rbf")
+        assert bound is not None
+        assert alike is not None
+        assert bound > alike + 3
+
+    def test_noise_is_farther_than_any_part(self) -> None:
+        reference, noise = draw_embeddings(0), 30 + 0.01 * draw_embeddings(3)
+        bound = bound_recorded_kad(draw_embeddings(1), self.NAMES, distance.compute_median_distance(reference), 3, "rbf")
+        assert bound is not None
+        assert distance.compute_kad(reference, noise) > 4 * bound
+
+    def test_one_recording_has_no_parts(self) -> None:
+        assert bound_recorded_kad(draw_embeddings(0), ["one"] * 24, 5.0, 1, "rbf") is None
+
+
+class TestVariety:
+    def test_sounds_as_different_as_the_recordings(self) -> None:
+        assert measure_variety_share(draw_embeddings(0), draw_embeddings(1)) == pytest.approx(1, abs=0.1)
+
+    def test_one_sound_for_all_words(self) -> None:
+        assert measure_variety_share(0.1 * draw_embeddings(0), draw_embeddings(1)) == pytest.approx(0.1, abs=0.01)
+
+    def test_recordings_that_are_all_the_same_ask_for_nothing(self) -> None:
+        assert measure_variety_share(draw_embeddings(0), np.zeros((5, 16))) > 1
 
 
 def play_tone(hz: float, seed: int, seconds: float = 0.5) -> Sound:

@@ -26,7 +26,8 @@ GOOD = {
     "kad_before": 50.0,
     "kad_after": 10.0,
     "kad_gain_lowest": 20.0,
-    "similarity_share": 0.9,
+    "kad_of_recordings": 60.0,
+    "variety_share": 0.9,
     "word_gain_db_before": 4.0,
     "word_gain_db_after": 4.0,
     "word_gain_db_lowest": 1.0,
@@ -80,7 +81,11 @@ def test_the_gate_passes_what_is_good() -> None:
         ({"held_out_segments": 2.0}, "2 held-out segments are too few to judge by"),
         ({"sounds": 2.0}, "2 held-out segments are too few to judge by"),
         ({"kad_gain_lowest": -0.01}, "may be luck"),
-        ({"similarity_share": 0.2}, "not like the recordings: 20% as similar"),
+        (
+            {"kad_after": 45.0, "kad_of_recordings": 40.0},
+            "not like the recordings: KAD 45, and parts of the recordings are 40 apart",
+        ),
+        ({"variety_share": 0.2}, "too much alike: they differ 20% as much"),
         ({"word_gain_db_lowest": -0.1}, "does not follow the words"),
         ({"word_gain_db_after": 1.0}, "less than its base does: 4 dB before, 1 dB after"),
     ],
@@ -96,7 +101,8 @@ def test_the_gate_says_why_not(change: dict[str, float], word: str) -> None:
     [
         ("kad_after", 47.4, 47.5),  # before: 50
         ("kad_gain_lowest", 0.01, 0.0),
-        ("similarity_share", 0.5, 0.49),
+        ("kad_of_recordings", 10.0, 9.9),  # after: 10
+        ("variety_share", 0.5, 0.49),
         ("word_gain_db_after", 2.0, 1.9),  # before: 4
         ("word_gain_db_lowest", 0.01, 0.0),
         ("log_mel_distance_after", 21.0, 21.1),  # before: 20
@@ -241,3 +247,25 @@ def test_inputs_that_were_cut(name: str, tmp_path: Path) -> None:
     with pytest.raises(AudioTuneError):
         run_step(Settings(), FolderStore(tmp_path / "store"), ignore_progress, **{**paths, name: tmp_path / "missing"})
     assert not paths["evaluation"].exists()
+
+
+def shaped_noise(seed: int, tilt: float) -> Sound:
+    """Noise of a model that knows no more than the mean spectrum: `tilt` 0 is white, 1 is red."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(RATE))
+    data = np.fft.irfft(spectrum / np.maximum(np.arange(len(spectrum)), 20) ** tilt)
+    return Sound((0.3 * data / np.abs(data).max())[None].astype(np.float32), RATE)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.5, 1.0])
+def test_noise_that_came_nearer_is_still_noise(tilt: float) -> None:
+    def record(first: int) -> list[MeasuredSound]:
+        return [MeasuredSound(sound(first + i), f"melody {i}", None, f"recording {(first + i) // 3}") for i in range(24)]
+
+    held, train = record(0), record(100)
+    before, after = ([heard(shaped_noise(seed + i, at)) for i in range(24)] for seed, at in ((0, 0.0), (50, tilt)))
+    values = metrics.compute_kad(Settings(embedding="mel"), held, train, SoundComparison(held, before, after))
+    reasons = gate.find_gate_failures(Settings(), {**GOOD, **values, "kad_before": 1e3, "kad_gain_lowest": 1.0})
+    assert any("its sounds are not like the recordings" in reason for reason in reasons)
+    assert any("its sounds are too much alike" in reason for reason in reasons)
+    own = metrics.compute_kad(Settings(embedding="mel"), held, train, SoundComparison(held, before, record(200)))
+    assert gate.find_gate_failures(Settings(), {**GOOD, **own}) == (), "other melodies of the same group"
