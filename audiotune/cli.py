@@ -18,6 +18,7 @@ from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
 from audiotune.governance.ledger.commands import add_ledger_commands
 from audiotune.outside.proxies import configure_proxies
+from audiotune.stable_audio.base_commands import add_base_commands
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.withdrawal.commands import add_withdrawal_commands
 from audiotune.withdrawal.consent_steps import CommandSteps
@@ -40,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
     verbs = parser.add_subparsers(
-        required=True, metavar="generate | agreement | consent | ledger | key | release | withdrawal | prove"
+        required=True, metavar="generate | agreement | base | consent | ledger | key | release | withdrawal | prove"
     )
     add_agreement_commands(verbs.add_parser("agreement", help="what the group agreed on: read, change, sign and keep it"))
+    add_base_commands(verbs.add_parser("base", help="the models that are taught your sound: fetch them ahead of time, list them"))
     add_consent_commands(
         verbs.add_parser("consent", help="what may be done with a member's recordings: give it and take it back"),
         CommandSteps(),

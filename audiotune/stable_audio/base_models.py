@@ -6,12 +6,14 @@ store with its text encoder on first use (base_mirror.py); later uses download n
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, StoreError
@@ -19,17 +21,21 @@ from audiotune.reporting.progress import ProgressCallback, ignore_progress
 from audiotune.stable_audio.base_index import BaseIndex, compute_base_digest, read_base_index, write_base_index
 from audiotune.stable_audio.base_mirror import BaseMirror
 from audiotune.stable_audio.hub import Hub, HuggingFace
+from audiotune.stable_audio.local_parts import find_encoder_folder, require_allowed_types
 from audiotune.stable_audio.model_folder import (
     CHECKPOINT,
     CONFIG,
     WEIGHTS,
     convert_checkpoint,
     link_model_files,
+    list_encoders,
     list_notice_files,
     list_text_encoder_files,
+    locate_encoder_folder,
 )
 from audiotune.store.cache_folder import choose_temporary_folder
-from audiotune.store.port import Store, compute_digest, digest_from_key
+from audiotune.store.known_digests import read_digest
+from audiotune.store.port import Store, digest_from_key
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,23 @@ def import_base_folder(store: Store, name: str, folder: Path) -> BaseIndex:
     """Copies a base that somebody brought in a folder into the store, under this name. Raises ModelError."""
     if not (folder / CONFIG).is_file():
         raise ModelError("no base lies here", where=str(folder), cure=f"name the folder that holds {CONFIG} and {WEIGHTS}")
-    index = _keep_folder(store, name, folder)
+    base = _open_base_folder(name, folder)
+    config = json.loads((base.folder / CONFIG).read_bytes())
+    require_allowed_types(config, str(folder))
+    paths = {CONFIG: base.folder / CONFIG, WEIGHTS: base.weights_path, **_find_encoder_files(base.folder, config)}
+    index = _keep_files(store, name, paths, list_notice_files(base.folder))
     write_base_index(store, index)
     return index
+
+
+def _find_encoder_files(folder: Path, config: dict[str, Any]) -> dict[str, Path]:
+    """The files of the text encoders that a config names, by the paths that a copy from the hub gives them: both have one digest."""
+    found = {}
+    for encoder, names in list_encoders(config):
+        source = find_encoder_folder(folder, encoder, names)
+        target = encoder if (folder / encoder).is_dir() else locate_encoder_folder(encoder)
+        found |= {f"{target}/{name}": source / name for name in names if (source / name).is_file()}
+    return dict(sorted(found.items()))
 
 
 def find_shipped_folder() -> Path:
@@ -104,7 +124,7 @@ def _open_base_folder(name: str, folder: Path) -> BaseModelFolder:
             raise ModelError("a model config without weights", where=str(folder), cure=f"put {WEIGHTS} beside {CONFIG}")
         folder = _convert_folder(folder)
     paths = [folder / CONFIG, folder / WEIGHTS, *list_text_encoder_files(folder)]
-    files = {str(path.relative_to(folder)): compute_digest(path) for path in paths}
+    files = {str(path.relative_to(folder)): read_digest(path) for path in paths}
     return BaseModelFolder(name, folder, compute_base_digest(files), files)
 
 
@@ -133,14 +153,17 @@ def _import_from_prefix(store: Store, name: str) -> BaseIndex | None:
 def _keep_folder(store: Store, name: str, folder: Path) -> BaseIndex:
     """Stores a folder's files as blobs."""
     base = _open_base_folder(name, folder)
-    files = {path: store.put_blob(base.folder / path, Path(path).suffix.lower()) for path in base.files}
-    notices = {path.name: store.put_blob(path, ".txt") for path in list_notice_files(base.folder)}
-    return BaseIndex(name, files, notices)
+    return _keep_files(store, name, {path: base.folder / path for path in base.files}, list_notice_files(base.folder))
+
+
+def _keep_files(store: Store, name: str, paths: Mapping[str, Path], notices: Sequence[Path]) -> BaseIndex:
+    files = {path: store.put_blob(source, Path(path).suffix.lower()) for path, source in sorted(paths.items())}
+    return BaseIndex(name, files, {path.name: store.put_blob(path, ".txt") for path in notices})
 
 
 def _convert_folder(folder: Path) -> Path:
     """A folder with the same base, its pickled weights rewritten as safetensors."""
-    copy = choose_temporary_folder("bases") / f"from-{compute_digest(folder / CHECKPOINT)}"
+    copy = choose_temporary_folder("bases") / f"from-{read_digest(folder / CHECKPOINT)}"
     copy.mkdir(parents=True, exist_ok=True)
     for path in [folder / CONFIG, *list_text_encoder_files(folder), *list_notice_files(folder)]:
         target = copy / path.relative_to(folder)

@@ -6,7 +6,7 @@ with its parts (base_models.py); every later use, as serving, training and evalu
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,15 @@ def require_allowed_types(config: dict[str, Any], where: str) -> None:
 def _list_conditioners(config: dict[str, Any]) -> list[dict[str, Any]]:
     found = config.get("model", {}).get("conditioning", {}).get("configs", [])
     return [conditioner for conditioner in found if isinstance(conditioner, dict)]
+
+
+def find_encoder_folder(folder: Path, name: str, files: Sequence[str]) -> Path:
+    """The folder of a text encoder or tokenizer that the model in `folder` names, which needs `files`. Raises ModelError."""
+    return (
+        _find_part(folder, name, "text encoder", "config.json")
+        if "config.json" in files
+        else _find_part(folder, name, "tokenizer", "")
+    )
 
 
 def find_text_encoder(folder: Path, name: str) -> Path:

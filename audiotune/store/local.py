@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audiotune.errors import AlreadyInStoreError, StoreError
-from audiotune.store.port import StoreEntry, blob_key, build_missing_error, check_content, check_key, compute_digest
+from audiotune.store.known_digests import check_content
+from audiotune.store.port import StoreEntry, blob_key, build_missing_error, check_key, compute_digest
 
 _TEMPORARY = ".parts"  # files that are being written, on the same file system; listings leave it out
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from audiotune.errors import DamagedBlobError, NotInStoreError, StoreError
+from audiotune.errors import NotInStoreError, StoreError
 from audiotune.store.layout import BLOBS
 
 _KEY = re.compile(r"(?!.*(^|/)\.{1,2}(/|$))[^/\x00-\x1f\\][^\x00-\x1f\\]{0,900}")
@@ -101,13 +101,6 @@ def compute_digest(source: Path | bytes) -> str:
         return hashlib.sha256(source).hexdigest()
     with source.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_content(key: str, path: Path) -> None:
-    """Raises DamagedBlobError when a file's content does not match the hash in its blob key; other keys promise nothing."""
-    promised = digest_from_key(key)
-    if promised and compute_digest(path) != promised:
-        raise DamagedBlobError("the content does not match its hash", where=key, cure="restore this blob from a backup")
 
 
 def build_missing_error(key: str, url: str) -> NotInStoreError:

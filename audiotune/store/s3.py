@@ -26,11 +26,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from audiotune.errors import AlreadyInStoreError, NotInStoreError, StoreError
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.cache_folder import choose_cache_folder
+from audiotune.store.known_digests import check_content, matches_key
 from audiotune.store.port import (
     StoreEntry,
     blob_key,
     build_missing_error,
-    check_content,
     check_key,
     compute_digest,
     digest_from_key,
@@ -113,7 +113,7 @@ class S3Store:
 
     def fetch(self, key: str) -> Path:
         path = self._find_cache_path(key)
-        if not (path.is_file() and (key in self._checked or _matches_digest(key, path))):
+        if not (path.is_file() and (key in self._checked or matches_key(key, path))):
             self._download_file(key, path)
         self._checked.add(key)
         return path
@@ -273,11 +273,6 @@ def create_s3_client() -> S3Client:
 
 def _describe_version(found: Mapping[str, Any], skip: int) -> ObjectVersion:
     return ObjectVersion(found["Key"][skip:], found["VersionId"], found["LastModified"], found.get("ETag"))
-
-
-def _matches_digest(key: str, path: Path) -> bool:
-    promised = digest_from_key(key)
-    return promised is None or compute_digest(path) == promised
 
 
 def _build_connection_error(e: Exception, where: str) -> StoreError:
