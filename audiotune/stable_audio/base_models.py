@@ -105,7 +105,7 @@ def import_base_folder(store: Store, name: str, folder: Path) -> BaseIndex:
 
 def _find_encoder_files(folder: Path, config: dict[str, Any]) -> dict[str, Path]:
     """The files of the text encoders that a config names, by the paths that a copy from the hub gives them: both have one digest."""
-    found = {}
+    found: dict[str, Path] = {}
     for encoder, names in list_encoders(config):
         source = find_encoder_folder(folder, encoder, names)
         target = encoder if (folder / encoder).is_dir() else locate_encoder_folder(encoder)
