@@ -7,35 +7,14 @@ config's own demos (`training.demo`), and from its objective. Imports neither to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from audiotune.errors import ModelError
+from audiotune.stable_audio.known_bases import GenerationDefaults, find_known_base
 from audiotune.stable_audio.objective import DISTILLED, is_rectified_flow
 
 GENERATION = "generation"  # key of a model config
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationDefaults:
-    """How a model is sampled. The shift of its noise levels is in its config (`sampling_distribution_shift_options`).
-
-    Attributes:
-        guidance: classifier-free guidance; 1 is none.
-        sampler: one of `samplers.list_samplers`.
-        sigma_min, sigma_max: noise levels of the v objective's samplers, standard deviations relative to the latents'.
-        length_s: what a form offers; at most the model's window.
-        projected_guidance: part of guidance that keeps only what is orthogonal to the prediction (Sadat et al. 2024), 0 to 1;
-            stable-audio-tools' `apg_scale`.
-    """
-
-    steps: int = 50
-    guidance: float = 4.0
-    sampler: str = "dpmpp-2m"
-    sigma_min: float = 0.01
-    sigma_max: float = 100.0
-    length_s: float = 2.0
-    projected_guidance: float = 0.0
 
 
 _BY_OBJECTIVE = {"v": GenerationDefaults(), "rectified_flow": GenerationDefaults(sampler="euler")}
@@ -52,8 +31,6 @@ def read_generation_defaults(config: Mapping[str, Any], base: str | None = None)
     Raises:
         ModelError: the config has an unknown objective, or a value under `generation` that cannot be.
     """
-    from audiotune.stable_audio.known_bases import find_known_base
-
     objective = str(config.get("model", {}).get("diffusion", {}).get("diffusion_objective", "v"))
     is_rectified_flow(objective)  # raises for an unknown one
     known = find_known_base(base) if base else None

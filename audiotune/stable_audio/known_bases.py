@@ -1,7 +1,8 @@
 """The bases that are known by name: where their files lie, under which licence, and how they are sampled.
 
 Any other base works, too; of these it need not be said twice. A new base is one entry here. What was looked up, and where, is in each
-entry's `checked`: most repositories show their files only to who has accepted the licence.
+entry's `checked`: most repositories show their files only to who has accepted the licence. Imports neither torch nor
+stable_audio_tools.
 """
 
 from __future__ import annotations
@@ -9,13 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from audiotune.stable_audio.generation_defaults import GenerationDefaults
-
 _T5_FILES = ("config.json", "model.safetensors", "spiece.model", "tokenizer.json", "tokenizer_config.json")
 _T5GEMMA_FILES = (
     *("config.json", "model.safetensors", "tokenizer.json"),
     *("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDefaults:
+    """How a model is sampled. The shift of its noise levels is in its config (`sampling_distribution_shift_options`).
+
+    Attributes:
+        guidance: classifier-free guidance; 1 is none.
+        sampler: one of `samplers.list_samplers`.
+        sigma_min, sigma_max: noise levels of the v objective's samplers, standard deviations relative to the latents'.
+        length_s: what a form offers; at most the model's window.
+        projected_guidance: part of guidance that keeps only what is orthogonal to the prediction (Sadat et al. 2024), 0 to 1;
+            stable-audio-tools' `apg_scale`.
+    """
+
+    steps: int = 50
+    guidance: float = 4.0
+    sampler: str = "dpmpp-2m"
+    sigma_min: float = 0.01
+    sigma_max: float = 100.0
+    length_s: float = 2.0
+    projected_guidance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

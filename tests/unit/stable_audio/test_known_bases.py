@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 
 from audiotune.errors import ModelError
-from audiotune.stable_audio.generation_defaults import (
-    GenerationDefaults,
-    add_generation_defaults,
-    read_generation_defaults,
-)
-from audiotune.stable_audio.known_bases import KNOWN_BASES, KnownBase, find_known_base
+from audiotune.stable_audio.generation_defaults import add_generation_defaults, read_generation_defaults
+from audiotune.stable_audio.known_bases import KNOWN_BASES, GenerationDefaults, KnownBase, find_known_base
 from audiotune.stable_audio.samplers import list_samplers
 
 TINY = Path(__file__).resolve().parents[3] / "bases" / "tiny" / "model_config.json"
