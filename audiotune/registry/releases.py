@@ -75,6 +75,13 @@ def mark_withdrawn(name: str, version: str, why: str) -> bool:
     return True
 
 
+def delete_version(name: str, version: str) -> None:
+    """Takes a version back that was just made; the files of its run stay. No error where there is none."""
+    call = get_mlflow_client().delete_model_version
+    find_in_mlflow(f"taking back {name} version {version}", call, name, version, absent=_NO_VERSION)
+    _read_artifact.cache_clear()
+
+
 def delete_release(name: str, version: str, run_id: str, digest: str, adapter: str) -> bool:
     """Deletes a version, and all files of its runs. False where MLflow has neither; what is half deleted is deleted by the next call.
 

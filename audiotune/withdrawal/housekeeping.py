@@ -42,10 +42,13 @@ class RegistryChange(FrozenModel):
 
 def follow_consent(store: Store, registry: ReleaseAliases) -> list[RegistryChange]:
     """Moves aliases and marks versions of every release. Returns what was changed: nothing the second time. Raises RegistryError."""
+    return [change for name in registry.list_release_names() for change in follow_release_consent(store, registry, name)]
+
+
+def follow_release_consent(store: Store, registry: ReleaseAliases, name: str) -> list[RegistryChange]:
+    """As `follow_consent`, of the versions of one release."""
     state = open_ledger(store).read_state()
-    if state.agreement is None:
-        return []
-    return [change for name in registry.list_release_names() for change in _follow_name(state, registry, name)]
+    return list(_follow_name(state, registry, name)) if state.agreement else []
 
 
 def _follow_name(state: GovernanceState, registry: ReleaseAliases, name: str) -> Iterator[RegistryChange]:

@@ -16,10 +16,10 @@ from audiotune.domain.dataset import DatasetRow, contributors_by_recording
 from audiotune.domain.lineage import bind_weights, build_lineage, read_dataset
 from audiotune.domain.manifest import Manifest
 from audiotune.domain.release import Evaluation, Release, TrainingRecord, WeightsPointer
-from audiotune.errors import ManifestError, ModelError, StoreError
+from audiotune.errors import ConsentError, ManifestError, ModelError, StoreError
 from audiotune.governance import Agreement
 from audiotune.governance.ledger.ledger import open_ledger
-from audiotune.governance.release_standing import find_decided_champion
+from audiotune.governance.release_standing import find_decided_champion, list_objections
 from audiotune.governance.writer import open_governance_writer
 from audiotune.registry import releases
 from audiotune.registry.runs import find_run_duration
@@ -27,6 +27,7 @@ from audiotune.reporting.evaluation_words import describe_metrics
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
+from audiotune.withdrawal.housekeeping import follow_release_consent
 from components.executor import StepResult
 from components.register import model_card
 from components.register.settings import Settings
@@ -72,12 +73,13 @@ def run_step(
     agreement = governance.require_permission(store, "register", recordings)  # large files were read since it was asked
     notice = choose_notice(agreement, pointer.base, _read_notices(store, pointer))
     registered = _register_release(settings, store, people, _build_release(settings, agreement, notice, pointer, evaluated, rows))
-    governance.require_permission(store, "register", recordings)
+    _require_still(store, registered, recordings)
     registered.save(store)
-    why = _find_objection(settings, store, agreement, registered)
+    why = _find_objection(settings, store, registered)
     aliases = ["candidate"] if why else ["candidate", "champion"]
     for alias in aliases:
         releases.set_alias(registered.name, alias, registered.version)
+    _require_after(store, registered, recordings)
     progress(0.9, f"version {registered.version} is {' and '.join(aliases)}{f': {why}' if why else ''}")
     page = model_card.render_html(registered, people, settings.intended_use, aliases, why, evaluation_page)
     report.write_text(page, encoding="utf-8")
@@ -201,16 +203,36 @@ def _register_release(settings: Settings, store: Store, people: dict[str, str], 
         return releases.register_release(release, paths, release.weights.run)
 
 
-def _find_objection(settings: Settings, store: Store, agreement: Agreement, release: Release) -> str:
+def _require_still(store: Store, release: Release, recordings: Mapping[str, tuple[str, ...]]) -> None:
+    """Who withdrew while MLflow took the release in is not in a version: it is deleted, unless it was registered before."""
+    try:
+        governance.require_permission(store, "register", recordings)
+    except ConsentError:
+        if not store.exists(release.key):
+            releases.delete_version(release.name, release.version)
+        raise
+
+
+def _require_after(store: Store, release: Release, recordings: Mapping[str, tuple[str, ...]]) -> None:
+    """Nothing can be written into MLflow and asked of the ledger at once: who withdrew before the aliases stood is heard now.
+
+    Aliases go back to what may play, and the version says why it may not.
+    """
+    try:
+        governance.require_permission(store, "register", recordings)
+    except ConsentError:
+        follow_release_consent(store, releases, release.name)
+        raise
+
+
+def _find_objection(settings: Settings, store: Store, release: Release) -> str:
     """The reason why this release does not become champion, or an empty string."""
     if not settings.champion:
         return "the setting champion is off"
     if not release.evaluation.passed:
         return "the gate did not pass: " + ("; ".join(release.evaluation.reasons) or "no reason given")
-    recordings = release.lineage.recordings
-    decision = governance.decide_policy("champion", agreement, governance.read_consents(store, recordings), recordings)
-    if not decision.is_allowed:
-        return "; ".join(decision.reasons)
+    if objections := list_objections(open_ledger(store).read_state(), release, "champion"):
+        return "; ".join(objections)
     reigning = releases.find_version_by_alias(release.name, "champion")
     if reigning is not None and int(reigning) > int(release.version):
         return f"version {reigning} is newer and reigns"

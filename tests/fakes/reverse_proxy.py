@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
@@ -14,12 +14,15 @@ _OF_ONE_CONNECTION = ("connection", "keep-alive", "transfer-encoding", "host")
 
 
 @contextlib.contextmanager
-def proxying(port: int, prefix: str, *, strips: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def proxying(
+    port: int, prefix: str, *, strips: bool, before: Callable[[str, str], None] = lambda method, path: None
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """The address below the path, without a slash at its end; and (path, cookies) of each request to the other site.
 
     Args:
         port: of the server on this machine.
         strips: whether the path is taken off, as by nginx's `location /x/ { proxy_pass http://server/; }`.
+        before: is called with method and path before each request is passed on.
     """
     elsewhere: list[tuple[str, str]] = []
 
@@ -34,6 +37,7 @@ def proxying(port: int, prefix: str, *, strips: bool) -> Iterator[tuple[str, lis
                 self._answer(404 if path != "/" else 200, [("Content-Length", "12"), ("Content-Type", "text/plain")])
                 self.wfile.write(b"another site")
                 return
+            before(self.command, path)
             target = self.path.removeprefix(prefix) if strips else self.path
             length = int(self.headers.get("Content-Length", "0"))
             server = http.client.HTTPConnection("127.0.0.1", port, timeout=120)

@@ -7,6 +7,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from audiotune.governance import publish_agreement
 from audiotune.governance.agreement_record import DecisionRule
 from audiotune.governance.decisions import cast_vote, read_proposals
 from audiotune.governance.ledger.ledger import Ledger
+from audiotune.governance.member_acts import append_member_event
 from audiotune.registry import connection, releases
 from audiotune.reporting.progress import ignore_progress
 from audiotune.store.port import digest_from_key
@@ -27,6 +29,7 @@ from components.register.step import run_step as register
 from services.generation.engine.release_loader import ReleaseLoader
 from services.generation.settings import GenerationSettings
 from tests.fakes.group_release import Group, group
+from tests.fakes.reverse_proxy import proxying
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -145,6 +148,61 @@ def test_who_withdraws_stops_the_release(ours: Group, name: str) -> None:
         registered(ours, name)
     assert releases.list_releases(name) == []
     assert not ours.releases()
+
+
+@pytest.mark.parametrize(
+    ("call", "versions"),
+    [
+        ("POST /api/2.0/mlflow/model-versions/create", []),  # MLflow takes it in
+        ("POST /api/2.0/mlflow/registered-models/alias 1", ["1"]),  # its card is written, the group was asked
+        ("POST /api/2.0/mlflow/registered-models/alias 2", ["1"]),  # it is to be the champion
+    ],
+)
+def test_who_withdraws_while_it_is_registered_is_heard(
+    ours: Group, name: str, mlflow_server: str, monkeypatch: pytest.MonkeyPatch, call: str, versions: list[str]
+) -> None:
+    """The withdrawal falls between the last question and what MLflow then writes."""
+    seen: list[str] = []
+    wanted, _, times = call.partition(" /")[2].partition(" ")
+
+    def withdraw(method: str, path: str) -> None:
+        if (method, path) == ("POST", f"/{wanted}"):
+            seen.append(path)
+            if len(seen) == int(times or 1):
+                append_member_event(ours.store, "ana", "withdrawal_recorded", {"why": "I changed my mind"})
+
+    with proxying(urlsplit(mlflow_server).port or 0, "", strips=False, before=withdraw) as (url, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        with pytest.raises(ConsentError, match="ana has not agreed to release"):
+            registered(ours, name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    assert len(seen) >= int(times or 1)
+    assert releases.list_aliases(name) == {}
+    assert [one.version for one in releases.list_releases(name)] == versions
+    assert len(ours.releases()) == len(versions)
+    assert not ours.paths["release"].exists()
+    for version in versions:  # it says in MLflow and in the studio why it may not play
+        tags = connection.get_mlflow_client().get_model_version(name, version).tags
+        assert "ana has not agreed to release" in tags["withdrawn"]
+
+
+def test_a_version_that_was_there_before_stays_where_its_next_registration_is_refused(
+    ours: Group, name: str, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(ours, name)
+    ours.write(Evaluation(metrics={"kad_after": 2.0}, passed=True, weights=ours.pointer.weights_digest))  # evaluated anew
+
+    def withdraw(method: str, path: str) -> None:
+        if path.endswith("model-versions/set-tag"):
+            append_member_event(ours.store, "ana", "withdrawal_recorded", {"why": "I changed my mind"})
+
+    with proxying(urlsplit(mlflow_server).port or 0, "", strips=False, before=withdraw) as (url, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        with pytest.raises(ConsentError, match="ana has not agreed to release"):
+            registered(ours, name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    assert [one.version for one in releases.list_releases(name)] == ["1"]
+    assert len(ours.releases()) == 1
 
 
 def test_a_dead_mlflow_leaves_nothing_behind(ours: Group, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
