@@ -26,8 +26,9 @@ def encode_sound(sa: StableAudio, sound: Sound) -> Latents:
     if fitted.frames == 0:
         raise ModelError("a sound without frames cannot be encoded", cure="leave it out")
     padded = np.pad(fitted.data, ((0, 0), (0, -fitted.frames % sa.downsampling_ratio)))
+    pretransform = _require_pretransform(sa)
     with torch.no_grad():
-        latents = _encode_mean(_require_pretransform(sa), torch.from_numpy(padded)[None].to(sa.device))
+        latents = _encode_mean(pretransform, torch.from_numpy(padded)[None].to(_find_device(sa, pretransform)))
     return np.ascontiguousarray(latents[0].float().cpu().numpy())
 
 
@@ -36,7 +37,7 @@ def decode_latents(sa: StableAudio, latents: Latents, frames: int | None = None)
     import torch
 
     pretransform = _require_pretransform(sa)
-    z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32))[None].to(sa.device)
+    z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32))[None].to(_find_device(sa, pretransform))
     with torch.no_grad():
         audio = pretransform.decode(z)[0].float().cpu().numpy()[:, :frames]
     return Sound(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), sa.sample_rate_hz)
@@ -46,6 +47,11 @@ def _require_pretransform(sa: StableAudio) -> Any:
     if sa.model.pretransform is None:
         raise ModelError("this model has no autoencoder", cure="use a latent model such as the tiny base")
     return sa.model.pretransform
+
+
+def _find_device(sa: StableAudio, pretransform: Any) -> Any:
+    """Where the autoencoder is: during a training not always where the diffusion model is."""
+    return next((parameter.device for parameter in pretransform.parameters()), sa.device)
 
 
 def _encode_mean(pretransform: Any, audio: Any) -> Any:

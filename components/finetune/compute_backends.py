@@ -41,6 +41,10 @@ class SingleCpuBackend:
 
     def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
         """Context of forward and backward of a part. Processes exchange gradients only in the `last` part of a batch."""
+        return self.autocast()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the training, for what calls the module itself: validation and demos."""
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
     def clip_gradients(self, norm: float) -> float:
@@ -77,6 +81,10 @@ class FabricBackend:
 
     def forward_context(self, *, last: bool) -> AbstractContextManager[Any]:
         return self._fabric.no_backward_sync(self._module, enabled=not last) if self.world > 1 else nullcontext()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        context: AbstractContextManager[Any] = self._fabric.autocast()
+        return context
 
     def clip_gradients(self, norm: float) -> float:
         limit = norm or float("inf")

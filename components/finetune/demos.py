@@ -1,73 +1,150 @@
-"""Demos: sounds generated from held-out captions, after the last step or in a separate process.
+"""Demos: sounds of the training model for the same words and seeds every time, beside the recordings that the words were said of.
+
+The words are captions of held-out segments, which the training never sees. In MLflow:
+
+    demos/truth/00-low-drone.wav            the held-out segments themselves, by the base's autoencoder
+    demos/step-000100/00-low-drone.wav      the same words after step 100
 
 python -m components.finetune.demos <store> <checkpoint key>      logs the demos of a checkpoint to its MLflow run
 """
 
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
-from audiotune.audio import figures
 from audiotune.audio.sound import Sound
 from audiotune.domain import manifest
 from audiotune.domain.checkpoint import load_checkpoint
 from audiotune.domain.dataset import LatentRow
+from audiotune.reporting.progress import print_progress
+from audiotune.stable_audio.listening_parts import bring_listening_parts
 from audiotune.stable_audio.model import StableAudio
+from audiotune.store import tensor_files
+from audiotune.store.port import Store
 from components.finetune.settings import Settings
+
+TRUTH = "demos/truth"  # folder of a run in MLflow
+_SHORTEST_S = 0.25
 
 
 @dataclass(frozen=True)
 class DemoSound:
-    """A sound generated from a caption."""
+    """A sound, the words it belongs to, and its place among the demos. `seed` is None for a recording."""
 
+    place: int
     prompt: str
-    seed: int
+    seed: int | None
     sound: Sound
 
+    @property
+    def file_name(self) -> str:
+        words = "".join(c if c.isalnum() else "-" for c in self.prompt.lower())[:60].strip("-")
+        return f"{self.place:02d}-{words}.wav"
 
-def make_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Settings) -> list[DemoSound]:
-    """Generates sounds for distinct captions of the rows, each as long as its row."""
+
+@dataclass(frozen=True)
+class DemoRound:
+    """The demos after a step. `fault`: why there are none."""
+
+    step: int
+    sounds: tuple[DemoSound, ...] = ()
+    fault: str = ""
+    duration_s: float = 0.0
+
+    @property
+    def folder(self) -> str:
+        return f"demos/step-{self.step:06d}"
+
+
+@dataclass
+class DemoMaker:
+    """Makes the demos of a run on the device of the training.
+
+    Attributes:
+        rows: of the latents manifest.
+        on_round: called with each round, also with one that failed, and with the held-out segments.
+        truth: the held-out segments, decoded in the first round that worked.
+    """
+
+    sa: StableAudio
+    store: Store
+    rows: Sequence[LatentRow]
+    settings: Settings
+    on_round: Callable[[DemoRound, Sequence[DemoSound]], None] = lambda made, truth: None
+    rounds: list[DemoRound] = field(default_factory=list)
+    truth: tuple[DemoSound, ...] = ()
+
+    def make_round(self, step: int) -> DemoRound:
+        """The demos after a step. An error becomes the round's `fault`: no training fails because of a demo."""
+        began = time.monotonic()
+        chosen = choose_demo_rows(self.rows, self.settings.demos)
+        try:
+            with bring_listening_parts(self.sa):
+                sounds = generate_demos(self.sa, chosen, self.settings)
+                self.truth = self.truth or decode_rows(self.sa, self.store, chosen)
+            made = DemoRound(step, sounds, duration_s=time.monotonic() - began)
+        except Exception as e:  # whatever it is: the weights are worth more than the demo
+            made = DemoRound(step, fault=f"{type(e).__name__}: {e}", duration_s=time.monotonic() - began)
+        self.rounds.append(made)
+        self.on_round(made, self.truth)
+        return made
+
+
+def choose_demo_rows(rows: Sequence[LatentRow], count: int) -> list[LatentRow]:
+    """Up to `count` rows with different captions: held-out ones, else any. The same for the same dataset, in any order of its rows."""
+    held_out = [row for row in rows if row.split == "held_out"] or list(rows)
+    by_caption = {row.captions[0]: row for row in sorted(held_out, key=lambda row: (row.segment, row.latents), reverse=True)}
+    return sorted(by_caption.values(), key=lambda row: (row.segment, row.latents))[:count]
+
+
+def generate_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Settings) -> tuple[DemoSound, ...]:
+    """A sound for the caption of each row, as long as the row; its seed is the training's seed plus its place."""
+    import torch
+
     from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 
-    captions = {row.captions[0]: row.seconds for row in rows}
     window_s = sa.window_frames / sa.sample_rate_hz
     requests = [
         SamplingRequest(
-            prompt,
-            seconds=min(max(seconds, 0.25), window_s),
+            row.captions[0],
+            seconds=min(max(row.seconds, _SHORTEST_S), window_s),
             steps=settings.demo_steps,
             guidance=settings.demo_guidance,
-            seed=settings.seed + i,
+            seed=settings.seed + place,
         )
-        for i, (prompt, seconds) in enumerate(list(captions.items())[: settings.demos])
+        for place, row in enumerate(rows)
     ]
     with torch.no_grad():
         sounds = generate_sounds(sa, requests)
-    return [DemoSound(r.prompt, r.seed, sound) for r, sound in zip(requests, sounds)]
+    return tuple(DemoSound(i, r.prompt, r.seed, sound) for i, (r, sound) in enumerate(zip(requests, sounds)))
 
 
-def write_demo_files(demos: Sequence[DemoSound], folder: Path) -> list[Path]:
-    """A WAV and a spectrogram for each demo."""
-    files = []
-    for number, demo in enumerate(demos):
-        stem = f"{number:02d}-" + "".join(c if c.isalnum() else "-" for c in demo.prompt.lower())[:60].strip("-")
-        files.append(demo.sound.write(folder / f"{stem}.wav"))
-        image = folder / f"{stem}.png"
-        image.write_bytes(figures.draw_spectrogram(demo.sound))
-        files.append(image)
-    return files
+def decode_rows(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> tuple[DemoSound, ...]:
+    """The segments of the rows, decoded from their latents: the best that the base's autoencoder lets a training reach."""
+    from audiotune.stable_audio.autoencoder import decode_latents
+
+    found = []
+    for place, row in enumerate(rows):
+        latents = tensor_files.read_tensors(store.fetch(row.latents))["latents"].float().numpy()
+        sound = decode_latents(sa, latents, round(row.seconds * sa.sample_rate_hz))
+        found.append(DemoSound(place, row.captions[0], None, sound))
+    return tuple(found)
+
+
+def write_demo_files(sounds: Sequence[DemoSound], folder: Path) -> list[Path]:
+    """A WAV for each sound."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [one.sound.write(folder / one.file_name) for one in sounds]
 
 
 def main(store_url: str, key: str) -> int:
-    """Generates the demos of a checkpoint and logs them to its MLflow run."""
-    from audiotune.registry.runs import start_run
+    """Makes the demos of a checkpoint and logs them to its MLflow run. 1 if they failed."""
     from audiotune.stable_audio.base_models import resolve_base
     from audiotune.stable_audio.load import load_model
     from audiotune.store import open_store
+    from components.finetune.training_log import TrainingLog
     from components.finetune.training_model import TrainingModel
     from components.finetune.training_state import restore_training_state
 
@@ -76,14 +153,14 @@ def main(store_url: str, key: str) -> int:
     settings = Settings.model_validate(checkpoint.recipe)
     sa = load_model(resolve_base(store, checkpoint.base).folder)
     weights = checkpoint.model_copy(update={"weights": checkpoint.ema or checkpoint.weights})
-    restore_training_state(store, weights, TrainingModel(sa, settings).trainable_parameters())
+    tuned = TrainingModel(sa, settings)
+    restore_training_state(store, weights, tuned.trainable_parameters())
+    tuned.eval()
     rows = manifest.fetch_manifest(store, manifest.manifest_key("latents", checkpoint.latents), "latents", LatentRow).rows
-    demos = make_demos(sa, [row for row in rows if row.split == "held_out"] or rows, settings)
-    run = start_run(settings.experiment, "demos", {}, run_id=checkpoint.run or None)
-    with tempfile.TemporaryDirectory() as folder:
-        for path in write_demo_files(demos, Path(folder)):
-            run.log_file(path, f"demos/step-{checkpoint.step}")
-    return 0
+    log = TrainingLog.open_run(settings, print_progress, {}, checkpoint.run)
+    made = DemoMaker(sa, store, rows, settings, log.on_demos).make_round(checkpoint.step)
+    log.end("FAILED" if made.fault else "FINISHED")
+    return 1 if made.fault else 0
 
 
 if __name__ == "__main__":

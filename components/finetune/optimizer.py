@@ -1,7 +1,8 @@
 """AdamW, its learning rate as a function of the step, and the running mean of the weights."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -60,6 +61,18 @@ class RunningMean:
         """Adds the weights after step `step` (from 0) to the mean."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.mean.values()), [p.detach() for p in self._learning], 1 - decay)
+
+    @contextlib.contextmanager
+    def lend_to_model(self) -> Iterator[None]:
+        """Within the block the model has the mean as its weights; it must not be trained there. Takes no memory in fp32."""
+        weights = [parameter.data for parameter in self._learning]
+        for parameter, mean in zip(self._learning, self.mean.values()):
+            parameter.data = mean.to(parameter.dtype)
+        try:
+            yield
+        finally:
+            for parameter, weight in zip(self._learning, weights):
+                parameter.data = weight
 
     @torch.no_grad()
     def restore(self, mean: Mapping[str, torch.Tensor]) -> None:

@@ -40,6 +40,10 @@ class PaddingMask:
         """
         self._keys = None if bool(mask.all()) else functional.pad(mask, (before, 0), value=True)[:, None, None, :]
 
+    def clear_mask(self) -> None:
+        """Masks nothing until the next call of `set_mask`."""
+        self._keys = None
+
     def _wrap_attention(self, plain: Any) -> Any:
         def apply_attn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
             if self._keys is None:

@@ -113,11 +113,9 @@ class Settings(StepSettings):
         default=48, ge=0, description="held-out rows the validation loss is measured on at each checkpoint"
     )
     demos: int = Field(
-        default=4, ge=0, le=32, description="sounds made of held-out captions, off the training path; 0 makes none"
+        default=4, ge=0, le=32, description="sounds made of held-out captions, the same words and seeds each time; 0 makes none"
     )
-    demo_every: int = Field(
-        default=0, ge=0, description="steps between demos in a process of their own; 0: only after the last step"
-    )
+    demo_every: int = Field(default=0, ge=0, description="steps between demos; 0: only after the last step")
     demo_steps: int = Field(default=50, ge=1, le=1000, description="denoising steps of a demo")
     demo_guidance: float = Field(default=4.0, ge=1.0, le=30.0, description="classifier-free guidance of a demo")
     experiment: str = Field(default="audio-tune", description="MLflow experiment the run is logged to; empty: log nowhere")

@@ -122,7 +122,7 @@ def _load_report(store: Store, done: Checkpoint, settings: Settings, latents: Ma
 
     with contextlib.suppress(NotInStoreError):
         return store.get(done.report_key).decode()
-    return render_report(done, settings, [], latents.rows)
+    return render_report(done, settings, latents.rows)
 
 
 def _write_pointer(done: Checkpoint, base: BaseModelFolder, path: Path) -> None:

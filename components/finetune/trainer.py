@@ -3,10 +3,11 @@
 A step is a function of the weights, the optimizer state, the seed and the step number only.
 """
 
+import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.errors import TrainingError
 from audiotune.stable_audio.objective import map_to_noise_levels, shift_noise_levels
+from components.finetune.background_writer import BackgroundWriter
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.latent_dataset import LatentDataset
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
@@ -22,7 +24,7 @@ from components.finetune.settings import Settings
 from components.finetune.training_batches import BatchDraw, derive_seed, draw_batch, split_by_length
 from components.finetune.training_log import TrainingLog
 from components.finetune.training_model import TrainingModel
-from components.finetune.training_state import CheckpointWriter, restore_training_state
+from components.finetune.training_state import CheckpointWriter, restore_training_state, take_snapshot
 from components.finetune.validation import measure_validation_loss
 
 History = dict[str, list[tuple[int, float]]]
@@ -30,7 +32,14 @@ History = dict[str, list[tuple[int, float]]]
 
 @dataclass
 class Trainer:
-    """One process of a training run."""
+    """One process of a training run.
+
+    Attributes:
+        make_demos: called with the number of a step, while the model is ready to generate; in the first process only.
+        history: name -> [(step, value), ...], kept in every checkpoint.
+        beside_s: seconds in which the steps stood still, by cause: checkpoint, demos, validation.
+        last: the newest checkpoint that is in the store.
+    """
 
     settings: Settings
     backend: ComputeBackend
@@ -40,7 +49,10 @@ class Trainer:
     checkpoint_writer: CheckpointWriter
     log: TrainingLog
     permission: PermissionWatch
+    make_demos: Callable[[int], object] | None = None
     history: History = field(default_factory=dict)
+    beside_s: dict[str, float] = field(default_factory=dict)
+    last: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         self.model.to(self.backend.device).train()
@@ -56,6 +68,7 @@ class Trainer:
         Raises:
             TrainingError: the loss or the gradient is not finite; the message names the last good checkpoint.
             ConsentError: somebody in the dataset does not agree any more; no checkpoint was written since they said so.
+            StoreError: a checkpoint could not be written.
         """
         done = 0
         if start is not None:
@@ -63,11 +76,19 @@ class Trainer:
             self.backend.restore_scaler(start.scalars)
             self.history = {name: list(values) for name, values in start.history.items()}
             done = start.step
-        last = start
+        self.last = start
+        with BackgroundWriter[Checkpoint | None]("writing a checkpoint") as self.background:
+            self._run_steps(done)
+            self._await_checkpoint()
+        if self.last is None:
+            raise TrainingError("nothing was trained", cure="raise steps above 0")
+        return self.last
+
+    def _run_steps(self, done: int) -> None:
         started_at = saved_at = logged_at = time.monotonic()
         losses: list[float] = []
         for step in range(done, self.settings.steps):
-            losses.append(self._train_step(step, last))
+            losses.append(self._train_step(step))
             count, now = step + 1, time.monotonic()
             out_of_time = bool(self.settings.limit_s) and now - started_at >= self.settings.limit_s
             out_of_time = self._agree_with_first(out_of_time or self.permission.is_refused)
@@ -77,18 +98,44 @@ class Trainer:
             if count % self.settings.log_every == 0 or ended:
                 self._log_losses(count, losses, (now - logged_at) / len(losses))
                 losses, logged_at = [], time.monotonic()
+            self._report_checkpoint(self.background.take_result())
             due = count % self.settings.checkpoint_every == 0
             if due or ended or self._agree_with_first(now - saved_at >= self.settings.checkpoint_every_s):
-                self._validate_held_out(count)
-                last = self._save_checkpoint(count, final=ended)
+                with self._measure("validation"):
+                    self._validate_held_out(count)
+                with self._measure("checkpoint"):
+                    self._start_checkpoint(count, final=ended)
                 saved_at = logged_at = time.monotonic()
+            if self.make_demos is not None and self._are_demos_due(count, ended=ended):
+                with self._measure("demos"), self._generation_mode():
+                    self.make_demos(count)
+                logged_at = time.monotonic()
             if out_of_time:
-                break
-        if last is None:
-            raise TrainingError("nothing was trained", cure="raise steps above 0")
-        return last
+                return
 
-    def _train_step(self, step: int, last: Checkpoint | None) -> float:
+    def _are_demos_due(self, step: int, *, ended: bool) -> bool:
+        every = self.settings.demo_every
+        return bool(self.settings.demos) and (ended or (bool(every) and step % every == 0))
+
+    @contextlib.contextmanager
+    def _measure(self, cause: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.beside_s[cause] = self.beside_s.get(cause, 0.0) + time.monotonic() - began
+
+    @contextlib.contextmanager
+    def _generation_mode(self) -> Iterator[None]:
+        """Within the block the model generates as its release will: with its running mean, in its precision, without dropout."""
+        mean = self.mean.lend_to_model() if self.mean is not None else contextlib.nullcontext()
+        self.model.eval()
+        self.model.padding.clear_mask()
+        try:
+            with mean, torch.no_grad(), self.backend.autocast():
+                yield
+        finally:
+            self.model.train()
+
+    def _train_step(self, step: int) -> float:
         """One optimizer step; returns the mean squared error per latent value."""
         settings, backend = self.settings, self.backend
         drawn = draw_batch(settings, self.train.frames, self.train.channels, step)
@@ -106,7 +153,8 @@ class Trainer:
         loss = float(backend.sum_over_processes(error)) / values
         scaled = settings.precision == "fp16"  # the scaler skips steps whose gradient overflowed
         if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
-            raise _make_divergence_error(step + 1, loss, last)
+            self._await_checkpoint()
+            raise _make_divergence_error(step + 1, loss, self.last)
         backend.step_optimizer()
         if self.mean is not None:
             self.mean.update(step)
@@ -147,9 +195,10 @@ class Trainer:
         if self.held_out is None or not self.settings.validate_rows or self.backend.rank:
             return
         self.model.eval()
-        losses = measure_validation_loss(
-            self.model, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.backend.device
-        )
+        with self.backend.autocast():
+            losses = measure_validation_loss(
+                self.model, self.held_out, self.settings.validate_rows, self.settings.batch_size, self.backend.device
+            )
         self.model.train()
         losses = {f"validation_{name}": value for name, value in losses.items()}
         for name, value in losses.items():
@@ -161,21 +210,23 @@ class Trainer:
         if self._agree_with_first(is_refused):
             self.permission.require()
 
-    def _save_checkpoint(self, step: int, *, final: bool) -> Checkpoint:
+    def _start_checkpoint(self, step: int, *, final: bool) -> None:
+        """Copies the state and has it written while the steps go on. The last one is awaited at the end of the run."""
         self._require_permission(self.backend.rank == 0 and self.permission.ask())
-        checkpoint = self.checkpoint_writer.write_checkpoint(
-            step,
-            self.named,
-            self.optimizer,
-            self.mean,
-            self.backend.scaler_state(),
-            self.history,
-            final=final,
-            write=self.backend.rank == 0,
-        )
-        if self.backend.rank == 0:
-            self.log.on_checkpoint(checkpoint)
-        return checkpoint
+        if self.backend.rank:
+            return
+        self._await_checkpoint()
+        snapshot = take_snapshot(step, self.named, self.optimizer, self.mean, self.backend.scaler_state(), self.history)
+        self.background.start_write(lambda: self.checkpoint_writer.write_checkpoint(snapshot, final=final))
+
+    def _await_checkpoint(self) -> None:
+        with self._measure("checkpoint"):
+            self._report_checkpoint(self.background.wait_for_write())
+
+    def _report_checkpoint(self, written: Checkpoint | None) -> None:
+        if written is not None:
+            self.last = written
+            self.log.on_checkpoint(written)
 
     def _agree_with_first(self, mine: bool) -> bool:
         """The first process's value: clocks differ, and all processes must stop or save at the same step."""

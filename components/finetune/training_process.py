@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from audiotune.domain import checkpoint as checkpoints
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.stable_audio.load import load_model
-from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.threads import use_threads
 from audiotune.store import open_store
 from components.finetune.compute_backends import ComputeBackend
-from components.finetune.demos import DemoSound, make_demos, write_demo_files
+from components.finetune.demos import DemoMaker
 from components.finetune.latent_dataset import LatentDataset
 from components.finetune.permission_watch import EVERY_S, PermissionWatch
 from components.finetune.report import render_report
@@ -47,10 +44,15 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
     start = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
     asks_every_s = 0.0 if backend.rank else EVERY_S
     with _open_log(task, start, backend.rank) as log, PermissionWatch(store, task.recordings, asks_every_s) as permission:
-        checkpoint_writer = CheckpointWriter(store, _collect_facts(task), settings.keep_last, log.run.id)
+        checkpoint_writer = CheckpointWriter(
+            store, _collect_facts(task), settings.keep_last, log.run.id, may_write=lambda: not permission.ask()
+        )
+        demos = DemoMaker(sa, store, task.latents.rows, settings, log.on_demos)
         trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log, permission)
+        if backend.rank == 0:
+            trainer.make_demos = demos.make_round
         last = trainer.run(start)
-        return _finish_run(last, trainer, sa, task, log) if backend.rank == 0 else None
+        return _finish_run(last, trainer, demos, task, log) if backend.rank == 0 else None
 
 
 def _collect_facts(task: TrainingTask) -> dict[str, Any]:
@@ -71,11 +73,9 @@ def _collect_facts(task: TrainingTask) -> dict[str, Any]:
 def _open_log(task: TrainingTask, start: Checkpoint | None, rank: int) -> Iterator[TrainingLog]:
     """The run's log, which ends with the result of the training; in other processes one that writes nothing."""
     if rank:
-        yield TrainingLog(task.settings, task.progress, task.store_url, UntrackedRun())
+        yield TrainingLog(task.settings, task.progress, UntrackedRun())
         return
-    log = TrainingLog.open_run(
-        task.settings, task.progress, task.store_url, task.settings.model_dump(), start.run if start else ""
-    )
+    log = TrainingLog.open_run(task.settings, task.progress, task.settings.model_dump(), start.run if start else "")
     try:
         yield log
     except BaseException:
@@ -84,40 +84,14 @@ def _open_log(task: TrainingTask, start: Checkpoint | None, rank: int) -> Iterat
     log.end("FINISHED")
 
 
-def _finish_run(last: Checkpoint, trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> TrainingResult:
-    """Logs demos, report and recipe. A failure of the demos does not fail the training."""
-    demos, trouble = _try_demos(trainer, sa, task, log)
+def _finish_run(last: Checkpoint, trainer: Trainer, demos: DemoMaker, task: TrainingTask, log: TrainingLog) -> TrainingResult:
+    """Logs report and recipe."""
     if trainer.permission.ask():
         trainer.permission.require()
-    page = render_report(last, task.settings, demos, task.latents.rows, trouble)
+    page = render_report(last, task.settings, task.latents.rows, demos.rounds, demos.truth, trainer.beside_s)
     trainer.checkpoint_writer.store.put(last.report_key, page.encode())
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("recipe.json", json.dumps(last.recipe, indent=1)), ("report.html", page)):
             (Path(folder) / name).write_text(text, encoding="utf-8")
             log.log_file(Path(folder) / name, "")
-        for path in write_demo_files(demos, Path(folder)):
-            log.log_file(path, f"demos/step-{last.step}")
     return TrainingResult(last, page)
-
-
-def _try_demos(trainer: Trainer, sa: StableAudio, task: TrainingTask, log: TrainingLog) -> tuple[list[DemoSound], str]:
-    """The demos, and the error if they failed."""
-    if not task.settings.demos:
-        return [], ""
-    log.progress(1.0, f"making {task.settings.demos} demos")
-    rows = [row for row in task.latents.rows if row.split == "held_out"] or task.latents.rows
-    try:
-        _prepare_for_generation(trainer)
-        return make_demos(sa, rows, task.settings), ""
-    except Exception as e:  # the checkpoint is stored already; a report without sounds is better than no release
-        return [], f"{type(e).__name__}: {e}"
-
-
-def _prepare_for_generation(trainer: Trainer) -> None:
-    """Switches the model to its running mean, without dropout or padding mask."""
-    trainer.model.eval()
-    trainer.model.padding.set_mask(torch.ones(1, 1, dtype=torch.bool), 0)
-    if trainer.mean is not None:
-        with torch.no_grad():
-            for name, parameter in trainer.named.items():
-                parameter.copy_(trainer.mean.mean[name])

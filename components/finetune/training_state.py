@@ -1,6 +1,6 @@
 """Saves the training state as a checkpoint in the store, and restores it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,59 @@ from audiotune.store import tensor_files
 from audiotune.store.port import Store
 from components.finetune.optimizer import RunningMean, collect_optimizer_tensors, restore_optimizer
 
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class StateSnapshot:
+    """A training's state after a step, in the host's memory: the training may go on while it is written.
+
+    Attributes:
+        ema: the running mean of the weights; None if there is none.
+    """
+
+    step: int
+    weights: Tensors
+    optimizer: Tensors
+    ema: Tensors | None = None
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its tensors: what a checkpoint of it takes in the store, but for a few kilobytes."""
+        return sum(tensor.nbytes for part in (self.weights, self.optimizer, self.ema or {}) for tensor in part.values())
+
+
+def take_snapshot(
+    step: int,
+    named: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    mean: RunningMean | None,
+    scalars: Mapping[str, float],
+    history: Mapping[str, list[tuple[int, float]]],
+) -> StateSnapshot:
+    """Copies the state into the host's memory; from a GPU all tensors at once, with one wait at the end."""
+    snapshot = StateSnapshot(
+        step=step,
+        weights=_copy_to_host(dict(named)),
+        optimizer=_copy_to_host(collect_optimizer_tensors(named, optimizer)),
+        ema=_copy_to_host(mean.mean) if mean is not None else None,
+        scalars=dict(scalars),
+        history={name: list(values) for name, values in history.items()},
+    )
+    if any(p.is_cuda for p in named.values()):
+        torch.cuda.synchronize()
+    return snapshot
+
+
+def _copy_to_host(tensors: Tensors) -> dict[str, torch.Tensor]:
+    copies = {}
+    for name, tensor in tensors.items():
+        source = tensor.detach()
+        copies[name] = torch.empty_like(source, device="cpu", pin_memory=source.is_cuda).copy_(source, non_blocking=True)
+    return copies
+
 
 @dataclass
 class CheckpointWriter:
@@ -21,37 +74,32 @@ class CheckpointWriter:
     Attributes:
         facts: fields of every checkpoint of the run (run key, base, dataset, recipe, ...).
         keep_last: number of checkpoints to keep.
+        may_write: asked when everything but the JSON is in the store; None writes without asking.
     """
 
     store: Store
     facts: Mapping[str, Any]
     keep_last: int
     run: str = field(default="")
+    may_write: Callable[[], bool] | None = None
 
-    def write_checkpoint(
-        self,
-        step: int,
-        named: Mapping[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        mean: RunningMean | None,
-        scalars: Mapping[str, float],
-        history: Mapping[str, list[tuple[int, float]]],
-        *,
-        final: bool,
-        write: bool = True,
-    ) -> Checkpoint:
-        """Stores blobs, then the JSON with their keys, then deletes older checkpoints. Stores nothing if `write` is false."""
-        kept = {"weights": "", "ema": "", "optimizer": ""}
-        if write:
-            kept["weights"] = _put_tensors(self.store, {name: p.detach() for name, p in named.items()})
-            kept["ema"] = _put_tensors(self.store, mean.mean) if mean is not None else ""
-            kept["optimizer"] = _put_tensors(self.store, collect_optimizer_tensors(named, optimizer))
+    def write_checkpoint(self, snapshot: StateSnapshot, *, final: bool) -> Checkpoint | None:
+        """Stores blobs, then the JSON with their keys, then deletes older checkpoints. None where it may not be written."""
         checkpoint = Checkpoint(
-            step=step, final=final, scalars=dict(scalars), history=dict(history), run=self.run, **kept, **dict(self.facts)
+            step=snapshot.step,
+            final=final,
+            weights=_put_tensors(self.store, snapshot.weights),
+            ema="" if snapshot.ema is None else _put_tensors(self.store, snapshot.ema),
+            optimizer=_put_tensors(self.store, snapshot.optimizer),
+            scalars=dict(snapshot.scalars),
+            history=dict(snapshot.history),
+            run=self.run,
+            **dict(self.facts),
         )
-        if write:
-            checkpoint.save(self.store)
-            prune_checkpoints(self.store, checkpoint.run_key, self.keep_last)
+        if self.may_write is not None and not self.may_write():
+            return None
+        checkpoint.save(self.store)
+        prune_checkpoints(self.store, checkpoint.run_key, self.keep_last)
         return checkpoint
 
 
@@ -75,7 +123,7 @@ def restore_training_state(
         mean.restore(tensor_files.read_tensors(store.fetch(checkpoint.ema)))
 
 
-def _put_tensors(store: Store, named: Mapping[str, torch.Tensor]) -> str:
+def _put_tensors(store: Store, named: Tensors) -> str:
     return tensor_files.store_tensors(
         store, {name: tensor_files.wrap_tensor(tensor) for name, tensor in named.items()}, suffix=tensor_files.STATE
     )

@@ -467,7 +467,7 @@ def test_no_number_stops_with_a_word_and_the_last_good_checkpoint(made: Any) -> 
     rows = Spoiled(made.latents().rows, made.store, cached_words=False)
     digests = dict.fromkeys(("run_key", "base_digest", "dataset", "latents"), "9" * 64)
     keeper = CheckpointWriter(made.store, {"kind": "full", "base": "x", **digests}, 1)
-    journal = TrainingLog(settings, ignore_progress, made.store.url, UntrackedRun())
+    journal = TrainingLog(settings, ignore_progress, UntrackedRun())
     permission = PermissionWatch(made.store, people_of(made), every_s=0)
     with pytest.raises(TrainingError, match=r"nan.* in step 5; the last good checkpoint is checkpoints/9+/000000003.json"):
         Trainer(settings, SingleCpuBackend(settings), tuned, rows, None, keeper, journal, permission).run(None)

@@ -11,10 +11,19 @@ from safetensors.torch import load_file, save_file
 from audiotune.domain.checkpoint import Checkpoint, find_newest_checkpoint, load_checkpoint, prune_checkpoints
 from audiotune.errors import ModelError
 from audiotune.store import FolderStore, tensor_files
-from components.finetune.training_state import CheckpointWriter
+from components.finetune.optimizer import RunningMean
+from components.finetune.training_state import CheckpointWriter, take_snapshot
 from tests.fakes.layout_store import LayoutStore
 
 RUN, OTHER = "a" * 64, "b" * 64
+FACTS = {
+    "run_key": RUN,
+    "kind": "full",
+    "base": "tiny",
+    "base_digest": "c" * 64,
+    "dataset": "d" * 64,
+    "latents": "e" * 64,
+}
 
 
 def kept(store: FolderStore, step: int, run: str = RUN, *, content: bytes = b"", final: bool = False) -> Checkpoint:
@@ -116,17 +125,9 @@ def test_a_trainings_state_is_told_from_weights_by_its_name(tmp_path: Path) -> N
     optimizer = torch.optim.AdamW([parameter])
     parameter.sum().backward()
     optimizer.step()
-    facts = {
-        "run_key": RUN,
-        "kind": "full",
-        "base": "tiny",
-        "base_digest": "c" * 64,
-        "dataset": "d" * 64,
-        "latents": "e" * 64,
-    }
-    made = CheckpointWriter(FolderStore(tmp_path), facts, 1).write_checkpoint(
-        1, {"p": parameter}, optimizer, None, {}, {}, final=True
-    )
+    snapshot = take_snapshot(1, {"p": parameter}, optimizer, None, {}, {})
+    made = CheckpointWriter(FolderStore(tmp_path), FACTS, 1).write_checkpoint(snapshot, final=True)
+    assert made is not None
     assert made.weights.endswith(tensor_files.STATE)
     assert made.optimizer.endswith(tensor_files.STATE)
 
@@ -143,3 +144,46 @@ def test_a_tensor_that_changed_is_a_bug_and_leaves_no_file(tmp_path: Path) -> No
     with pytest.raises(ModelError, match="announced"):
         tensor_files.write_tensors(tmp_path / "x.safetensors", {"x": wrong})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_snapshot_does_not_follow_the_training() -> None:
+    """It is written while the weights move on."""
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([parameter], lr=0.1)
+    mean = RunningMean({"p": parameter}, 0.9)
+    for expected in (1, 2):
+        parameter.grad = torch.ones(2)
+        optimizer.step()
+        snapshot = take_snapshot(expected, {"p": parameter}, optimizer, mean, {}, {"loss": [(1, 0.5)]})
+    before = {
+        name: tensor.clone()
+        for part in (snapshot.weights, snapshot.optimizer, snapshot.ema or {})
+        for name, tensor in part.items()
+    }
+    optimizer.step()
+    mean.update(0)
+    after = {name: tensor for part in (snapshot.weights, snapshot.optimizer, snapshot.ema or {}) for name, tensor in part.items()}
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not torch.equal(snapshot.weights["p"], parameter)
+
+
+def test_the_size_of_a_checkpoint_is_known_before(tmp_path: Path) -> None:
+    parameter = torch.nn.Parameter(torch.ones(1000))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.grad = torch.ones(1000)
+    optimizer.step()
+    store = FolderStore(tmp_path)
+    snapshot = take_snapshot(1, {"p": parameter}, optimizer, RunningMean({"p": parameter}, 0.9), {}, {})
+    made = CheckpointWriter(store, FACTS, 1).write_checkpoint(snapshot, final=True)
+    assert made is not None
+    written = sum(store.size(key) for key in made.blob_keys)
+    assert snapshot.size_bytes <= written < snapshot.size_bytes + 2000
+
+
+def test_a_checkpoint_that_may_not_be_written_has_no_json(tmp_path: Path) -> None:
+    """Somebody took their consent back while its tensors went into the store."""
+    parameter = torch.nn.Parameter(torch.ones(2))
+    snapshot = take_snapshot(1, {"p": parameter}, torch.optim.AdamW([parameter]), None, {}, {})
+    store = FolderStore(tmp_path)
+    assert CheckpointWriter(store, FACTS, 1, may_write=lambda: False).write_checkpoint(snapshot, final=True) is None
+    assert find_newest_checkpoint(store, RUN) is None
