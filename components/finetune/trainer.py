@@ -62,8 +62,10 @@ class Trainer:
         self.call: Callable[..., torch.Tensor] = self.backend.prepare(self.model, self.optimizer)
         self.kind = choose_noise_distribution(self.settings, self.model.config)
 
-    def run(self, start: Checkpoint | None) -> Checkpoint:
-        """Trains from a checkpoint (or from the base) to the last step; returns the last checkpoint.
+    def run(self, start: Checkpoint | None) -> Checkpoint | None:
+        """Trains from a checkpoint (or from the base) to the last step.
+
+        Returns the last checkpoint in the process that writes them, the first; it always has one.
 
         Raises:
             TrainingError: the loss or the gradient is not finite; the message names the last good checkpoint.
@@ -80,7 +82,7 @@ class Trainer:
         with BackgroundWriter[Checkpoint | None]("writing a checkpoint") as self.background:
             self._run_steps(done)
             self._await_checkpoint()
-        if self.last is None:
+        if self.last is None and self.backend.rank == 0:
             raise TrainingError("nothing was trained", cure="raise steps above 0")
         return self.last
 

@@ -52,7 +52,7 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
         if backend.rank == 0:
             trainer.make_demos = demos.make_round
         last = trainer.run(start)
-        return _finish_run(last, trainer, demos, task, log) if backend.rank == 0 else None
+        return _finish_run(last, trainer, demos, task, log) if last is not None and backend.rank == 0 else None
 
 
 def _collect_facts(task: TrainingTask) -> dict[str, Any]:
