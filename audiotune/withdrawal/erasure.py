@@ -32,6 +32,8 @@ class ErasableRegistry(Protocol):
 
     def delete_release(self, name: str, version: str, run_id: str, digest: str, adapter: str) -> bool: ...
 
+    def delete_run_files(self, run_id: str) -> bool: ...
+
 
 def erase_withdrawn(
     store: Store, registry: ErasableRegistry, writer: GovernanceWriter, number: int, now: datetime | None = None
@@ -48,7 +50,7 @@ def erase_withdrawn(
     key = ERASURES.key(f"{number:010d}", f"{done + 1:04d}.json")
     plan = plan_erasure(StoreTraces(store), state, withdrawal)
     if done and not store.exists(key):  # no later round was begun
-        plan = plan.model_copy(update={"objects": tuple(_find_written_since(store, plan)), "versions": ()})
+        plan = plan.model_copy(update={"objects": tuple(_find_written_since(store, plan)), "versions": (), "runs": ()})
         if not plan.objects:
             return None
     listed = _keep_list(store, key, plan)
@@ -59,6 +61,9 @@ def erase_withdrawn(
     for version in listed.versions:
         registry.delete_release(version.name, version.version, version.run, version.digest, version.adapter)
         _erase_artifacts(store, version.run)
+    for run in listed.runs:
+        registry.delete_run_files(run)
+        _erase_artifacts(store, run)
     body = _describe_erasure(store, withdrawal, listed, done + 1, compute_digest(store.get(key)))
     writer.record_erasure(body)
     return body

@@ -45,12 +45,14 @@ class ErasurePlan(FrozenModel):
     Attributes:
         objects: keys of the store. What names others comes behind what it names, so that a plan can be made again after a crash.
         versions: in the registry.
+        runs: of trainings, also of those of which nothing was registered: their files in MLflow hold recordings beside demos.
         joint: recordings whose own bytes stay, because others are heard in them who have not asked for their erasure.
         shared: keys that stay, because something that stays has the same bytes.
     """
 
     objects: tuple[ErasedObject, ...] = ()
     versions: tuple[ErasedVersion, ...] = ()
+    runs: tuple[str, ...] = ()
     joint: tuple[Digest, ...] = ()
     shared: tuple[str, ...] = ()
 
@@ -86,6 +88,7 @@ def plan_erasure(traces: StoreTraces, state: GovernanceState, withdrawal: Withdr
     return ErasurePlan(
         objects=tuple(sorted(objects, key=lambda one: digest_from_key(one.key) is None)),
         versions=tuple(map(_describe_version, scope.tainted_cards)),
+        runs=tuple(sorted(scope.list_runs())),
         joint=tuple(sorted(joint)),
         shared=tuple(sorted(named.keys() & needed)),
     )
@@ -197,6 +200,10 @@ class _ErasureScope:
             if weights in self.identities:
                 yield sound, "sounds of evaluations"
                 yield key, "evaluations"
+
+    def list_runs(self) -> set[str]:
+        """The MLflow runs of the trainings on these datasets."""
+        return {one.run for one in self.traces.checkpoints.values() if one.dataset in self.datasets and one.run}
 
     def list_needed(self) -> Iterator[str]:
         """Keys that something names that stays."""

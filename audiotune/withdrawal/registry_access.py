@@ -34,6 +34,9 @@ class EmptyRegistry:
     def delete_release(self, name: str, version: str, run_id: str, digest: str, adapter: str) -> bool:
         return False
 
+    def delete_run_files(self, run_id: str) -> bool:
+        return False
+
 
 class UnknownAliases:
     """Where nobody can be asked."""

@@ -1,9 +1,6 @@
 """Demos: sounds of the training model for the same words and seeds every time, beside the recordings that the words were said of.
 
-The words are captions of held-out segments, which the training never sees. In MLflow:
-
-    demos/truth/00-low-drone.wav            the held-out segments themselves, by the base's autoencoder
-    demos/step-000100/00-low-drone.wav      the same words after step 100
+The words are captions of held-out segments, which the training never sees.
 
 python -m components.finetune.demos <store> <checkpoint key>      logs the demos of a checkpoint to its MLflow run
 """
@@ -12,9 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from audiotune.audio.sound import Sound
 from audiotune.domain import manifest
 from audiotune.domain.checkpoint import load_checkpoint
 from audiotune.domain.dataset import LatentRow
@@ -23,39 +18,10 @@ from audiotune.stable_audio.listening_parts import bring_listening_parts
 from audiotune.stable_audio.model import StableAudio
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
+from components.finetune.demo_sounds import DemoRound, DemoSound
 from components.finetune.settings import Settings
 
-TRUTH = "demos/truth"  # folder of a run in MLflow
 _SHORTEST_S = 0.25
-
-
-@dataclass(frozen=True)
-class DemoSound:
-    """A sound, the words it belongs to, and its place among the demos. `seed` is None for a recording."""
-
-    place: int
-    prompt: str
-    seed: int | None
-    sound: Sound
-
-    @property
-    def file_name(self) -> str:
-        words = "".join(c if c.isalnum() else "-" for c in self.prompt.lower())[:60].strip("-")
-        return f"{self.place:02d}-{words}.wav"
-
-
-@dataclass(frozen=True)
-class DemoRound:
-    """The demos after a step. `fault`: why there are none."""
-
-    step: int
-    sounds: tuple[DemoSound, ...] = ()
-    fault: str = ""
-    duration_s: float = 0.0
-
-    @property
-    def folder(self) -> str:
-        return f"demos/step-{self.step:06d}"
 
 
 @dataclass
@@ -131,12 +97,6 @@ def decode_rows(sa: StableAudio, store: Store, rows: Sequence[LatentRow]) -> tup
         sound = decode_latents(sa, latents, round(row.seconds * sa.sample_rate_hz))
         found.append(DemoSound(place, row.captions[0], None, sound))
     return tuple(found)
-
-
-def write_demo_files(sounds: Sequence[DemoSound], folder: Path) -> list[Path]:
-    """A WAV for each sound."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return [one.sound.write(folder / one.file_name) for one in sounds]
 
 
 def main(store_url: str, key: str) -> int:

@@ -6,7 +6,7 @@ from audiotune.audio import figures
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.domain.dataset import LatentRow
 from audiotune.reporting import html
-from components.finetune.demos import DemoRound, DemoSound
+from components.finetune.demo_sounds import DemoRound, DemoSound
 from components.finetune.settings import Settings
 
 

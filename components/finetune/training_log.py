@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.errors import AudioTuneError
 from audiotune.reporting.progress import ProgressCallback
-from components.finetune.demos import TRUTH, DemoRound, DemoSound, write_demo_files
+from components.finetune.demo_sounds import TRUTH, DemoRound, DemoSound, write_demo_files
 from components.finetune.settings import Settings
 
 _Result = TypeVar("_Result")

@@ -6,12 +6,13 @@ from audiotune.domain.release import Release
 
 
 class MemoryRegistry:
-    """Versions by name. `marks`: why a version may not play."""
+    """Versions by name. `marks`: why a version may not play. `run_files`: by run."""
 
     def __init__(self) -> None:
         self.versions: dict[str, dict[str, Release]] = {}
         self.aliases: dict[str, dict[str, str]] = {}
         self.marks: dict[tuple[str, str], str] = {}
+        self.run_files: dict[str, list[str]] = {}
 
     def add(self, release: Release, *aliases: str) -> None:
         self.versions.setdefault(release.name, {})[release.version] = release
@@ -37,6 +38,9 @@ class MemoryRegistry:
         before = self.marks.get((name, version), "")
         self.marks[name, version] = why
         return before != why
+
+    def delete_run_files(self, run_id: str) -> bool:
+        return self.run_files.pop(run_id, None) is not None
 
     def delete_release(self, name: str, version: str, run_id: str, digest: str, adapter: str) -> bool:
         found = self.versions.get(name, {}).get(version)
