@@ -40,10 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
     args.folder.mkdir(parents=True, exist_ok=True)
     results = args.folder / f"{args.results}.jsonl"
+    made = {"sounds": args.sounds, "steps": args.sampling_steps}
     done = {(run["kind"], run["number"]) for run in read_finished_runs(results)}
     for number, kind in _order_runs(args.only, args.first, args.share):
         if (kind, number) not in done:
-            run = play_run(args.folder, kind, number, args.steps, args.sounds)
+            run = play_run(args.folder, kind, number, args.steps, made)
             with results.open("a") as file:
                 file.write(json.dumps(run) + "\n")
             print(describe_run(run), flush=True)
@@ -57,8 +58,9 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="number of the first run; runs of other numbers are other runs")
     parser.add_argument("--only", nargs="+", choices=COUNTS, default=list(COUNTS))
     parser.add_argument("--share", type=float, default=1.0, help="share of the runs of each kind")
-    parser.add_argument("--steps", type=int, default=160, help="training steps of `learned` and `shuffled`")
-    parser.add_argument("--sounds", type=int, default=20, help="sounds made of held-out captions")
+    parser.add_argument("--steps", type=int, default=120, help="training steps of `learned` and `shuffled`")
+    parser.add_argument("--sounds", type=int, default=16, help="sounds made of held-out captions")
+    parser.add_argument("--sampling-steps", type=int, default=12, help="denoising steps of each")
     parser.add_argument("--results", default="gate", help="name of the results' file")
     return parser
 
@@ -68,7 +70,7 @@ def _order_runs(kinds: list[str], first: int, share: float) -> list[tuple[int, s
     return sorted((first + i, kind) for kind in kinds for i in range(max(1, round(share * COUNTS[kind]))))
 
 
-def play_run(folder: Path, kind: str, number: int, steps: int, sounds: int) -> dict[str, Any]:
+def play_run(folder: Path, kind: str, number: int, steps: int, made: dict[str, int]) -> dict[str, Any]:
     """Tunes and evaluates one model; returns what was measured."""
     began = time.monotonic()
     group = SimulatedGroup(folder, number % GROUPS)
@@ -80,7 +82,7 @@ def play_run(folder: Path, kind: str, number: int, steps: int, sounds: int) -> d
         _make_weights(group, split, at, kind, number, base, steps)
     tuned = time.monotonic()
     paths = {name: at / name for name in ("evaluation", "report", "metrics")}
-    settings = EvaluateSettings(sounds=sounds, train_sounds=0, loss_rows=0, players=0, seed=10_000 + 1000 * number)
+    settings = EvaluateSettings(train_sounds=0, loss_rows=0, players=0, seed=10_000 + 1000 * number, **made)
     evaluate(settings, group.store, ignore_progress, weights=weights, latents=split.latents, dataset=split.dataset, **paths)
     result = Evaluation.model_validate_json(paths["evaluation"].read_bytes())
     took = {"tune_s": round(tuned - began, 1), "evaluate_s": round(time.monotonic() - tuned, 1)}
