@@ -20,10 +20,18 @@ def _list_sentences(metrics: Mapping[str, float]) -> Iterator[str]:
         yield f"{share:.0%} of its sounds copy a recording" if share else "no copies of recordings"
     if "word_gain_db_lowest" in metrics:
         yield "follows its words" if metrics["word_gain_db_lowest"] > 0 else "does not follow its words"
+    if "effect_kad" in metrics and "effect_kad_of_reseeding" in metrics:
+        yield _describe_effect(metrics["effect_kad"], metrics["effect_kad_of_reseeding"])
     if metrics.get("silent_share"):
         yield f"{metrics['silent_share']:.0%} of its sounds are silent"
     if "sounds" in metrics:
         yield f"judged by {metrics['sounds']:.0f} sounds"
+
+
+def _describe_effect(apart: float, reseeded: float) -> str:
+    if apart <= reseeded:
+        return "the same words sound as without the training"
+    return "the same words and seeds sound otherwise than without the training, by more than another seed makes"
 
 
 def _describe_nearness(before: float, after: float) -> str:

@@ -16,7 +16,18 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
     apart = values.get("kad_of_recordings")
     words_before, words, words_lowest = (values.get(f"word_gain_db_{name}", 0.0) for name in ("before", "after", "lowest"))
     asks_words = "word_gain_db_after" in values and settings.gate_words > 0
+    effect, reseeded, change_db = (values.get(f"effect_{name}", 1.0) for name in ("kad", "kad_of_reseeding", "db"))
     faults = (
+        (
+            settings.gate_effect and change_db == 0,
+            "it has no effect: with and without the training the same words and seeds give the same sounds: "
+            "train more steps or at a higher learning_rate, and look whether an adapter of zeros was unwrapped",
+        ),
+        (
+            settings.gate_effect and change_db > 0 and "effect_kad" in values and effect <= reseeded,
+            f"it has no effect beyond that of other seeds: its sounds are {effect:.2g} from its base's, and other seeds alone give up to "
+            f"{reseeded:.2g}: train more steps or at a higher learning_rate, or make more sounds to tell",
+        ),
         (
             after >= settings.gate_nearer * before,
             f"it is not near enough to the recordings: KAD {before:.3g} before, {after:.3g} after",

@@ -55,17 +55,19 @@ def compute_kad(
     """KAD of both models' sounds to the reference; also of the training segments, which a perfect model could reach.
 
     `kad_gain_lowest`: how much it fell at least. `kad_of_recordings`: how far apart parts of the training recordings are themselves.
-    `variety_share`: how different the sounds are from each other, against the recordings with their captions.
+    `variety_share`: how different the sounds are from each other, against the recordings with their captions. `effect_kad`: how far apart
+    the sounds of both models are, beside what other seeds would give.
     """
     rows = embed_sound_sets(settings, reference, made.before, made.after, made.targets, *([train] if len(train) > 1 else []))
     held, before, after, targets = rows[:4]
     kad = {"kad_before": before, "kad_after": after} | ({"kad_of_training_segments": rows[4]} if len(rows) > 4 else {})
     values = {name: distance.compute_kad(held, other, settings.kernel) for name, other in kad.items()}
     values["kad_gain_lowest"] = confidence.bound_kad_gain(held, before, after, settings.kernel)
+    width = distance.compute_median_distance(held)
+    values |= confidence.measure_effect(before, after, width, settings.kernel)
     values["variety_share"] = confidence.measure_variety_share(after, targets)
     if len(rows) > 4:
         recordings, held_out = [one.recording for one in train], len({one.recording for one in reference})
-        width = distance.compute_median_distance(held)
         apart = confidence.bound_recorded_kad(rows[4], recordings, width, held_out, settings.kernel)
         values |= {} if apart is None else {"kad_of_recordings": apart}
     return values
@@ -80,6 +82,11 @@ def compute_log_mel_distances(made: SoundComparison, suffix: str = "") -> Metric
     if not made.targets:
         return {}
     return {f"log_mel_distance{suffix}_before": mean(made.before), f"log_mel_distance{suffix}_after": mean(made.after)}
+
+
+def measure_change(made: SoundComparison) -> MetricValues:
+    """Mean log-mel distance in dB between the sounds of both models for the same words and seeds; 0 where they are the same."""
+    return {"effect_db": float(np.mean([distance.measure_mel_distance(a.mel, b.mel) for a, b in zip(made.before, made.after)]))}
 
 
 def measure_sound_faults(after: Sequence[MeasuredSound], reference: Sequence[MeasuredSound]) -> MetricValues:

@@ -76,6 +76,7 @@ def evaluate_model(
     matches = metrics.find_training_matches(after, material.train)
     held_out = metrics.find_training_matches(material.held_out, material.train)
     values |= metrics.compute_kad(settings, material.reference, material.train, made)
+    values |= metrics.measure_change(made)
     values |= compare_words(made.before, made.after, made.targets)
     values |= metrics.compute_log_mel_distances(made) | metrics.compute_log_mel_distances(trained, "_train")
     values |= (

@@ -52,6 +52,10 @@ class Settings(StepSettings):
     gate_variety: float = Field(
         default=0.5, ge=0.0, le=1.0, description="how different its sounds must be, as a share of the recordings with their words"
     )
+    gate_effect: bool = Field(
+        default=True,
+        description="its sounds must differ from its base's, at the same words and seeds, by more than other seeds make",
+    )
     gate_words: float = Field(
         default=0.5, ge=0.0, le=1.0, description="share of the base's way of following words that must be left; 0 does not ask"
     )

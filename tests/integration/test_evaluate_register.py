@@ -223,8 +223,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, Path]:
     return made, made.encoded()
 
 
-def judged(world: tuple[object, Path], folder: Path, weights: Path) -> tuple[StepResult, dict[str, Path]]:
-    """Evaluates the random model in `weights` as if it had been tuned."""
+def judged(
+    world: tuple[object, Path], folder: Path, weights: Path, adapter: dict[str, object] | None = None
+) -> tuple[StepResult, dict[str, Path]]:
+    """Evaluates the random model in `weights`, with an adapter beside it, as if it had been tuned."""
+    from audiotune.store import tensor_files
     from components.evaluate.settings import Settings
     from components.evaluate.step import run_step
     from tests.fakes.small_training import SmallTraining
@@ -238,6 +241,7 @@ def judged(world: tuple[object, Path], folder: Path, weights: Path) -> tuple[Ste
         weights_digest=digest_from_key(key) or "",
         config=made.store.put_blob(weights / "model_config.json", ".json"),
         files={f"tokenizer/{p.name}": made.store.put_blob(p, p.suffix) for p in sorted((weights / "tokenizer").iterdir())},
+        adapter=tensor_files.store_tensors(made.store, adapter, {"scale": "1.0"}) if adapter else "",
         base=str(made.base),
         base_digest=about["base_digest"],
         dataset=about["dataset"],
@@ -258,11 +262,30 @@ def test_a_model_evaluated_against_itself_is_not_nearer(world: tuple[object, Pat
     assert result.parameters["passed"] is False
     evaluation = Evaluation.model_validate_json(paths["evaluation"].read_bytes())
     assert any("KAD" in reason for reason in evaluation.reasons)
+    assert evaluation.metrics["effect_db"] == 0
+    assert any("it has no effect: with and without the training" in reason for reason in evaluation.reasons)
     assert evaluation.weights == json.loads(paths["weights"].read_text())["weights_digest"]
     page = paths["report"].read_bytes()
     assert page.startswith(b"<!doctype html>")
     assert len(page) < 3_000_000
     assert page.count(b"<audio") == 12
+
+
+def test_an_adapter_of_zeros_is_refused_and_the_cure_is_named(world: tuple[object, Path], tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from audiotune.store.tensor_files import wrap_tensor
+
+    made, _ = world
+    whole = load_file(made.base / "model.safetensors")  # type: ignore[attr-defined]
+    layer = next(name.removesuffix(".weight") for name in whole if ".layers." in name and name.endswith("to_out.weight"))
+    rows, columns = whole[f"{layer}.weight"].shape
+    a, b = wrap_tensor(torch.randn(2, columns)), wrap_tensor(torch.zeros(rows, 2))
+    result, paths = judged(world, tmp_path, made.base, {f"{layer}.lora_A": a, f"{layer}.lora_B": b})  # type: ignore[attr-defined]
+    assert result.parameters["passed"] is False
+    reason = next(r for r in Evaluation.model_validate_json(paths["evaluation"].read_bytes()).reasons if "no effect" in r)
+    assert "an adapter of zeros" in reason
 
 
 def test_another_model_has_other_numbers_and_nothing_is_done_twice(world: tuple[object, Path], tmp_path: Path) -> None:
@@ -272,6 +295,7 @@ def test_another_model_has_other_numbers_and_nothing_is_done_twice(world: tuple[
     weights = base_folder(tmp_path / "tuned", seed=3)
     first, paths = judged(world, tmp_path, weights)
     assert first.metrics["kad_before"] != first.metrics["kad_after"]
+    assert first.metrics["effect_db"] > 0
     assert first.metrics["loss_held_out_before"] != first.metrics["loss_held_out_after"]
     root = Path(made.store.url)  # type: ignore[attr-defined]
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}

@@ -7,7 +7,13 @@ import pytest
 
 from audiotune.audio import distance
 from audiotune.audio.sound import Sound
-from components.evaluate.confidence import bound_kad_gain, bound_recorded_kad, compare_words, measure_variety_share
+from components.evaluate.confidence import (
+    bound_kad_gain,
+    bound_recorded_kad,
+    compare_words,
+    measure_effect,
+    measure_variety_share,
+)
 from components.evaluate.measured_sounds import MeasuredSound
 
 RATE_HZ = 22_050
@@ -66,6 +72,33 @@ class TestRecordings:
 
     def test_one_recording_has_no_parts(self) -> None:
         assert bound_recorded_kad(draw_embeddings(0), ["one"] * 24, 5.0, 1, "rbf") is None
+
+
+class TestEffect:
+    WIDTH = 5.0
+
+    def test_the_same_sounds_have_none(self) -> None:
+        values = measure_effect(draw_embeddings(0), draw_embeddings(0), self.WIDTH, "rbf")
+        assert values == {"effect_kad": 0.0, "effect_kad_of_reseeding": 0.0}
+
+    def test_other_seeds_of_one_model_have_none(self) -> None:
+        """At 99 % at most a few of a hundred pairs may seem to."""
+        words = 3 * draw_embeddings(0)
+        pairs = [(words + draw_embeddings(100 + i), words + draw_embeddings(300 + i)) for i in range(100)]
+        measured = [measure_effect(a, b, 3 * self.WIDTH, "rbf") for a, b in pairs]
+        assert sum(one["effect_kad"] > one["effect_kad_of_reseeding"] for one in measured) <= 4
+
+    @pytest.mark.parametrize("kernel", ["rbf", "polynomial"])
+    def test_a_shift_that_is_small_beside_what_words_do_is_heard(self, kernel: distance.Kernel) -> None:
+        words = 3 * draw_embeddings(0)
+        a, b = words + 0.3 * draw_embeddings(1), words + 0.3 * draw_embeddings(2) + 0.5
+        values = measure_effect(a, b, 3 * self.WIDTH, kernel)
+        assert values["effect_kad"] > 2 * values["effect_kad_of_reseeding"] > 0
+
+    def test_the_effect_is_the_kad_of_both_sets_but_for_pairs(self) -> None:
+        a, b = draw_embeddings(1, 200), draw_embeddings(2, 200, away=1)
+        width = distance.compute_median_distance(a)
+        assert measure_effect(a, b, width, "rbf")["effect_kad"] == pytest.approx(distance.compute_kad(a, b), rel=0.02)
 
 
 class TestVariety:

@@ -28,6 +28,9 @@ GOOD = {
     "kad_gain_lowest": 20.0,
     "kad_of_recordings": 60.0,
     "variety_share": 0.9,
+    "effect_kad": 20.0,
+    "effect_kad_of_reseeding": 5.0,
+    "effect_db": 10.0,
     "word_gain_db_before": 4.0,
     "word_gain_db_after": 4.0,
     "word_gain_db_lowest": 1.0,
@@ -85,6 +88,11 @@ def test_the_gate_passes_what_is_good() -> None:
             {"kad_after": 45.0, "kad_of_recordings": 40.0},
             "not like the recordings: KAD 45, and parts of the recordings are 40 apart",
         ),
+        ({"effect_db": 0.0, "effect_kad": 0.0, "effect_kad_of_reseeding": 0.0}, "no effect: with and without the training"),
+        (
+            {"effect_kad": 4.0},
+            "no effect beyond that of other seeds: its sounds are 4 from its base's, and other seeds alone give up to 5",
+        ),
         ({"variety_share": 0.2}, "too much alike: they differ 20% as much"),
         ({"word_gain_db_lowest": -0.1}, "does not follow the words"),
         ({"word_gain_db_after": 1.0}, "less than its base does: 4 dB before, 1 dB after"),
@@ -102,6 +110,8 @@ def test_the_gate_says_why_not(change: dict[str, float], word: str) -> None:
         ("kad_after", 47.4, 47.5),  # before: 50
         ("kad_gain_lowest", 0.01, 0.0),
         ("kad_of_recordings", 10.0, 9.9),  # after: 10
+        ("effect_kad", 5.1, 5.0),  # of other seeds: 5
+        ("effect_db", 0.01, 0.0),
         ("variety_share", 0.5, 0.49),
         ("word_gain_db_after", 2.0, 1.9),  # before: 4
         ("word_gain_db_lowest", 0.01, 0.0),
