@@ -1,6 +1,8 @@
 """Loads a model from its config and a safetensors file."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +16,7 @@ from audiotune.stable_audio.objective import is_rectified_flow
 from audiotune.stable_audio.upstream_factory import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
-_TINY_BASE = Path(__file__).resolve().parents[2] / "bases" / "tiny"  # configs without a folder use its tokenizer
+TINY_BASE = Path(__file__).resolve().parents[2] / "bases" / "tiny"  # configs without a folder use its tokenizer
 
 
 def load_model(
@@ -50,7 +52,7 @@ def load_model(
     if adapter is not None:
         merge_adapter(model, adapter)
     model.eval().requires_grad_(False)
-    _move_to_device(model, choose_device(device), precision)
+    move_to_device(model, choose_device(device), precision)
     return StableAudio(model, described)
 
 
@@ -78,7 +80,7 @@ def load_weights(model: Any, weights: Path) -> None:
 
 def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
     if isinstance(config, dict):
-        return config, _TINY_BASE
+        return config, TINY_BASE
     file = config / CONFIG if config.is_dir() else config
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
@@ -92,15 +94,27 @@ def _read_config(config: Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
 
 
 def _build_model(config: dict[str, Any], folder: Path) -> Any:
-    create = import_factory().create_model_from_config
     bare, encoders = t5_text_encoder.extract_t5_encoders(config, folder)
+    with _explain_failure(folder):
+        model = build_bare_model(bare, folder)
+        t5_text_encoder.insert_t5_encoders(model, encoders)
+    return model
+
+
+def build_bare_model(config: dict[str, Any], folder: Path) -> Any:
+    """stable-audio-tools' model of a config that names no text encoder. Raises ModelError."""
+    create = import_factory().create_model_from_config
+    with _explain_failure(folder):
+        return create(config)
+
+
+@contextlib.contextmanager
+def _explain_failure(folder: Path) -> Iterator[None]:
     try:
         with silence_output(), forbid_downloads():
-            model = create(bare)
-            t5_text_encoder.insert_t5_encoders(model, encoders)
+            yield
     except (KeyError, TypeError, AssertionError, NotImplementedError, ValueError, OSError) as e:
         raise ModelError(f"stable-audio-tools cannot build this config: {e!r}", where=str(folder / CONFIG)) from e
-    return model
 
 
 def choose_device(name: str) -> str:
@@ -112,7 +126,8 @@ def choose_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _move_to_device(model: Any, device: str, precision: Precision) -> None:
+def move_to_device(model: Any, device: str, precision: Precision) -> None:
+    """Moves the whole model; its diffusion transformer takes the precision. Raises ModelError."""
     import torch
 
     try:
