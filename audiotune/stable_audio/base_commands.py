@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
-from audiotune.errors import AudioTuneError, ModelError
+from audiotune.errors import AudioTuneError, ModelError, StoreError
 from audiotune.reporting.progress import print_progress
 from audiotune.stable_audio.base_index import BaseIndex, list_base_indexes, read_base_index
 from audiotune.stable_audio.base_models import find_shipped_folder, import_base_folder, mirror_base
@@ -24,6 +25,9 @@ def add_base_commands(group: argparse.ArgumentParser) -> None:
     fetch.add_argument(
         "--from", dest="folder", type=Path, metavar="FOLDER", help="take it from this folder instead of the network"
     )
+    fetch.add_argument(
+        "--wait-s", type=float, default=0.0, metavar="S", help="how long to wait for a store that does not answer yet"
+    )
     fetch.set_defaults(run=_fetch_bases)
     verbs.add_parser("list", help="bases in the store and shipped ones").set_defaults(run=_list_bases)
 
@@ -33,6 +37,7 @@ def _fetch_bases(args: argparse.Namespace) -> int:
     if args.folder and len(args.names) != 1:
         raise ModelError("one folder holds one base", cure="name one base with --from")
     store, failed = open_store(args.store), 0
+    _wait_for_store(store, args.wait_s)
     for name in args.names:
         try:
             print(_fetch_base(store, name, args.folder), flush=True)
@@ -40,6 +45,20 @@ def _fetch_bases(args: argparse.Namespace) -> int:
             print(f"audiotune: {e}", file=sys.stderr, flush=True)
             failed += 1
     return 1 if failed else 0
+
+
+def _wait_for_store(store: Store, limit_s: float) -> None:
+    """Waits until the store lets us read: beside us its bucket and our key may only be made. Raises StoreError after that time."""
+    ends = time.monotonic() + limit_s
+    while True:
+        try:
+            next(list_base_indexes(store), None)
+        except StoreError:
+            if time.monotonic() >= ends:
+                raise
+            time.sleep(2.0)
+        else:
+            return
 
 
 def _fetch_base(store: Store, name: str, folder: Path | None) -> str:

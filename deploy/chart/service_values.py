@@ -358,6 +358,24 @@ class PipelineValues(ChartModel):
     gpu_memory_limit: str = take_setting(Cluster, "gpu_memory_limit")
 
 
+class HuggingFaceValues(ChartModel):
+    """Hugging Face: your token for models behind a licence, and the job that copies `bases` into the store."""
+
+    secret: Name = take_setting(
+        Cluster,
+        "hub_secret",
+        note="an existing one, for the job of `bases`, too; empty: no model behind a licence is fetched",
+    )
+    key: str = take_setting(Cluster, "hub_secret_key")
+    endpoint: Url = take_setting(
+        Cluster, "hub_endpoint", note="a hub of the same kind, for the job of `bases`, too; empty: huggingface.co"
+    )
+    deadline_seconds: Seconds = Field(
+        default=21_600, description="the job of `bases` fails when it takes longer; the next one goes on where it ended"
+    )
+    resources: ContainerResources = define_resources("100m", "512Mi", "4Gi", "1Gi", "20Gi")
+
+
 class HelmTestValues(ChartModel):
     """`helm test`: the smallest whole pipeline, inside the cluster."""
 

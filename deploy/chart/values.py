@@ -21,12 +21,13 @@ from deploy.chart.service_values import (
     GenerationValues,
     GovernanceValues,
     HelmTestValues,
+    HuggingFaceValues,
     KfpValues,
     PipelineValues,
     StudioValues,
 )
 from deploy.chart.storage_values import DatabaseValues, ObjectStorageValues, RegistryValues
-from deploy.chart.value_types import ChartModel, ContainerResources, Name, Seconds, define_resources
+from deploy.chart.value_types import BaseName, ChartModel, ContainerResources, Name, Seconds, define_resources
 
 
 class ChartJobValues(ChartModel):
@@ -53,6 +54,11 @@ class ChartValues(ChartModel):
     object_storage: ObjectStorageValues = Field(default=ObjectStorageValues(), description="S3")
     kfp: KfpValues = Field(default=KfpValues(), description="Kubeflow Pipelines")
     pipelines: PipelineValues = Field(default=PipelineValues(), description="resources of the steps of a run")
+    bases: list[BaseName] = Field(
+        default=[],
+        description="models of Hugging Face that a job copies into the store at install, as in stabilityai/stable-audio-open-1.0",
+    )
+    hugging_face: HuggingFaceValues = Field(default=HuggingFaceValues(), description="Hugging Face")
     jobs: ChartJobValues = Field(default=ChartJobValues(), description="the chart's own short jobs")
     journey: HelmTestValues = Field(default=HelmTestValues(), description="helm test")
     network: NetworkValues = Field(default=NetworkValues(), description="which connections are allowed")

@@ -244,6 +244,8 @@ def main(argv: list[str] | None = None) -> int:
         print(build_secret_command(cluster.store_secret, namespace))
         if cluster.mlflow_secret:
             print(build_key_command(cluster.mlflow_secret, namespace, "token"))
+        if cluster.hub_secret:
+            print(build_key_command(cluster.hub_secret, namespace, cluster.hub_secret_key))
     if args.training:
         print(yaml.safe_dump_all(build_training_objects(cluster, args.namespace or "kubeflow"), sort_keys=False), end="")
     if not (args.patch or args.secrets or args.training):

@@ -15,6 +15,7 @@ from pipelines.documents import Documents, collect_containers, collect_tasks, it
 
 GPU_STEPS = ("encode", "finetune", "evaluate")
 GOVERNANCE_STEPS = ("ingest", "register")  # those that ask the governance service, and get a key of it
+HUB_STEPS = ("ingest", "encode")  # those that fetch from Hugging Face; the steps behind encode find the base in the store
 MLFLOW_STEPS = ("finetune", "register")  # those that write to MLflow, and get its key
 
 # Kubeflow counts this from the first start of a task, not for each pause: if all attempts together take longer, none is retried.
@@ -42,6 +43,10 @@ def place_tasks(documents: Documents, cluster: Cluster) -> Documents:
         if step in GOVERNANCE_STEPS and cluster.governance:
             container["env"] = [*container.get("env", []), {"name": URL, "value": cluster.governance}]
             executors[label]["secretAsEnv"].append(_reference_governance_key(cluster))
+        if step in HUB_STEPS and cluster.hub_endpoint:
+            container["env"] = [*container.get("env", []), {"name": "HF_ENDPOINT", "value": cluster.hub_endpoint}]
+        if step in HUB_STEPS and cluster.hub_secret:
+            executors[label]["secretAsEnv"].append(_reference_hub_token(cluster))
         if step in MLFLOW_STEPS and cluster.mlflow_secret:
             executors[label]["secretAsEnv"].append(_reference_mlflow_key(cluster))
         if has_trainjob:
@@ -138,6 +143,12 @@ def _reference_governance_key(cluster: Cluster) -> dict[str, Any]:
     """Optional: where the Secret is missing, the step says so in its own words; a pod that cannot start says nothing."""
     keys = [{"secretKey": "key", "envVar": KEY}]
     return {**_reference_secret(cluster.governance_secret), "keyToEnv": keys, "optional": True}
+
+
+def _reference_hub_token(cluster: Cluster) -> dict[str, Any]:
+    """Optional, as the key above: encode says that there is no token, and where to get one."""
+    keys = [{"secretKey": cluster.hub_secret_key, "envVar": "HF_TOKEN"}]
+    return {**_reference_secret(cluster.hub_secret), "keyToEnv": keys, "optional": True}
 
 
 def _reference_mlflow_key(cluster: Cluster) -> dict[str, Any]:

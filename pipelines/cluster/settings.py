@@ -54,6 +54,12 @@ class Cluster(FrozenModel):
         default="audiotune-governance",
         description="Secret with the key `key`: the key of ingest and register for the governance service",
     )
+    hub_secret: str = Field(
+        default="",
+        description="Secret with your token of Hugging Face, HF_TOKEN of ingest and encode; empty: nothing behind a licence is fetched",
+    )
+    hub_secret_key: str = Field(default="token", pattern=r"^[A-Za-z0-9._-]{1,253}$", description="key of that Secret")
+    hub_endpoint: str = Field(default="", description="HF_ENDPOINT of ingest and encode; empty takes https://huggingface.co")
     images: StepImages = Field(default=StepImages(), description="what the steps run in")
     pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets with the registry's login")
     pull_policy: Literal["", "IfNotPresent", "Always", "Never"] = Field(default="", description="when nodes pull")

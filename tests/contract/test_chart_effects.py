@@ -38,6 +38,8 @@ CLAIM = {"generation": {"gpu": {"device": "claim"}}}
 HOOK = {"studio": {"notices": {"webhook": {"url": "https://h.example", "secret": "other"}}}}
 MAIL = {"studio": {"notices": {"mail": {"host": "mail.band.example", "sender": "tune@band.example"}}}}
 MATRIX = {"studio": {"notices": {"matrix": {"url": "https://matrix.example", "room": "!a:matrix.example", "secret": "matrix"}}}}
+BASE = "stabilityai/stable-audio-open-1.0"
+BASES = {"bases": [BASE]}
 NEW = {"kube_version": "1.34.0"}
 KEDA = {"api_versions": "keda.sh/v1alpha1/ScaledObject"}
 
@@ -233,6 +235,11 @@ EFFECTS: dict[str, Effect] = {
     "pipelines.gpu.sharedMemory": E("3Gi", '"shared_memory": "3Gi"'),
     "pipelines.gpu.batchSize": E(9, '"batch_size": 9'),
     "pipelines.gpu.recipe": E("first_release", '"recipe": "first_release"'),
+    "bases": E([BASE], "- stabilityai/stable-audio-open-1.0"),
+    "huggingFace.secret": E("mine", "secretKeyRef: {name: mine, key: token, optional: true}", BASES),
+    "huggingFace.key": E("read", '"hub_secret_key": "read"'),
+    "huggingFace.endpoint": E("http://hub.home:8081", "{protocol: TCP, port: 8081}", BASES),
+    "huggingFace.deadlineSeconds": E(777, "activeDeadlineSeconds: 777", BASES),
     "jobs.deadlineSeconds": E(777, "activeDeadlineSeconds: 777"),
     "jobs.attempts": E(3, "backoffLimit: 3"),
     "journey.enabled": E(False, "not: name: audio-tune-journey"),
@@ -285,7 +292,7 @@ def _alike(path: str) -> Effect | None:
     *_, last = path.split(".")
     if ".resources." in path:
         unit = {"cpu": "m", "memory": "Mi"}.get(last, "Gi")
-        return E(f"321{unit}", f"{last}: 321{unit}")
+        return E(f"321{unit}", f"{last}: 321{unit}", BASES)
     if path.startswith("images."):
         value = "sha256:" + "ab" * 32 if last == "digest" else "another"
         shown = {"registry": "another/", "name": "/another:", "tag": ":another", "digest": f"@{value}"}[last]

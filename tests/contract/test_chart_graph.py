@@ -17,7 +17,19 @@ EXTERNAL = {
     "database": {"kind": "external", "external": {"host": "db.example", "secret": "d"}},
 }
 NODES = {**KFP, "pipelines": {"nodes": 2}}
-NOT_OURS = {"sign-in", "webhooks", "notices", "routes", "prometheus", "external-store", "external-database", "external-registry"}
+BASES = {**KFP, "bases": ["stabilityai/stable-audio-open-1.0"], "huggingFace": {"endpoint": "http://hub.tools.svc:8081"}}
+NOT_OURS = {
+    "bases",
+    "hub",
+    "sign-in",
+    "webhooks",
+    "notices",
+    "routes",
+    "prometheus",
+    "external-store",
+    "external-database",
+    "external-registry",
+}
 
 
 def policies(found: list[Object]) -> dict[str, Object]:
@@ -55,6 +67,8 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "external-registry",
                 "sign-in",
                 "internet",
+                "bases",
+                "hub",
             },
         ),
         (KFP, NOT_OURS | {"training"}),
@@ -73,10 +87,13 @@ def test_every_node_of_an_arrow_is_declared_and_has_a_reason() -> None:
                 "routes",
                 "prometheus",
                 "external-registry",
+                "bases",
+                "hub",
             },
         ),
+        (BASES, NOT_OURS - {"bases", "hub"} | {"training"}),
     ],
-    ids=["bundled", "kubeflow", "several nodes", "external"],
+    ids=["bundled", "kubeflow", "several nodes", "external", "bases"],
 )
 def test_an_arrow_is_there_when_both_its_ends_are(values: dict[str, Any], absent: set[str]) -> None:
     data = load_graph()
@@ -163,3 +180,9 @@ def test_every_address_a_pod_is_told_is_an_arrow() -> None:
 
 def test_policies_can_be_left_to_others() -> None:
     assert "kind: NetworkPolicy" not in text({"network": {"policies": False}})
+
+
+def test_the_hub_of_a_group_may_be_a_pod_at_a_port_of_its_own() -> None:
+    rule = policies(objects(BASES))["audio-tune-bases-to-hub-443-out"]["egress"][0]
+    assert {"protocol": "TCP", "port": 8081} in rule["ports"]
+    assert {"namespaceSelector": {}} in rule["to"]

@@ -14,11 +14,13 @@ jobs: true
 cluster-jobs: true
 withdrawals: true
 backup: {{ $registry }}
+bases: {{ not (empty $v.bases) }}
 journey: {{ $v.journey.enabled }}
 steps: {{ eq $v.kfp.mode "multi-user" }}
 training: {{ and (eq $v.kfp.mode "multi-user") (gt (int $v.pipelines.nodes) 1) }}
 kubernetes: true
 internet: {{ $v.pipelines.internet }}
+hub: {{ not (empty $v.bases) }}
 webhooks: {{ ne $v.generation.webhooks.secret "" }}
 notices: {{ and $v.studio.enabled (or $v.studio.notices.webhook.url $v.studio.notices.mail.host $v.studio.notices.matrix.url | empty | not) }}
 routes: {{ or $v.ingress.enabled $v.httpRoute.enabled (not (empty $v.network.ingressFrom)) }}
@@ -65,7 +67,7 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- /* Where an outside node is, as far as the values say: an address inside the cluster is no ipBlock to some networks. */ -}}
 {{- define "audio-tune.address" -}}
 {{- $v := .root.Values -}}
-{{- get (dict "external-store" $v.objectStorage.external.endpoint "external-database" $v.database.external.host "external-registry" $v.registry.external.url "sign-in" $v.studio.oidc.issuer) .part -}}
+{{- get (dict "external-store" $v.objectStorage.external.endpoint "external-database" $v.database.external.host "external-registry" $v.registry.external.url "sign-in" $v.studio.oidc.issuer "hub" $v.huggingFace.endpoint) .part -}}
 {{- end -}}
 
 {{- /* Everywhere outside but the blocked addresses. */ -}}
@@ -100,6 +102,11 @@ matchLabels: {{- include "audio-tune.selector" . | nindent 2 }}
 {{- if .mail.host }}{{- $ports = append $ports (print (int .mail.port)) }}{{- end -}}
 {{- range .hosts }}{{- with regexFind ":[0-9]+$" . }}{{- $ports = append $ports (trimPrefix ":" .) }}{{- end }}{{- end -}}
 {{- $ports = without $ports "443" | uniq -}}
+{{- end -}}
+{{- end -}}
+{{- if eq .to "hub" -}}
+{{- with $v.huggingFace.endpoint -}}
+{{- $ports = list (regexFind ":[0-9]+$" (get (urlParse .) "host") | trimPrefix ":" | default (ternary "80" "443" (hasPrefix "http:" .))) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq .to "kubernetes" }}{{- $ports = $v.network.apiPorts }}{{- end -}}

@@ -172,5 +172,8 @@ cpu_request: {{ $values.pipelines.cpuRequest | quote }}
 memory_request: {{ $values.pipelines.memoryRequest | quote }}
 memory_limit: {{ $values.pipelines.memoryLimit | quote }}
 gpu_memory_limit: {{ $values.pipelines.gpuMemoryLimit | quote }}
+hub_secret: {{ $values.huggingFace.secret | quote }}
+hub_secret_key: {{ $values.huggingFace.key | quote }}
+hub_endpoint: {{ $values.huggingFace.endpoint | quote }}
 service_account: {{ ternary $values.kfp.serviceAccount "" (eq $values.kfp.mode "multi-user") | quote }}
 {{- end -}}
