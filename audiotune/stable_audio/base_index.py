@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from audiotune.domain.recording import Digest
 from audiotune.errors import NotInStoreError
+from audiotune.stable_audio.known_bases import find_known_base
 from audiotune.store.layout import BASES
 from audiotune.store.port import Store, digest_from_key
 
@@ -39,9 +40,9 @@ def compute_base_digest(files: Mapping[str, Digest]) -> Digest:
 
 
 def read_base_index(store: Store, name: str) -> BaseIndex | None:
-    """The index of a base; None where the store has none of this name."""
+    """The index of a base by any of its names; None where the store has none."""
     try:
-        return _parse_index(store.get(_index_key(name)))
+        return _parse_index(store.get(_index_key(choose_index_name(name))))
     except NotInStoreError:
         return None
 
@@ -50,6 +51,14 @@ def write_base_index(store: Store, index: BaseIndex) -> None:
     """Makes a base known by its name. All its blobs must be in the store already."""
     content = {**asdict(index), "digest": index.digest}
     store.put(_index_key(index.name), json.dumps(content, sort_keys=True).encode())
+
+
+def choose_index_name(name: str) -> str:
+    """The name that a base is kept under: its repository, or its own name where a repository holds two bases."""
+    known = find_known_base(name)
+    if known is None or not known.repository:
+        return name
+    return known.repository if find_known_base(known.repository) is known else known.name
 
 
 def list_base_indexes(store: Store) -> Iterator[BaseIndex]:

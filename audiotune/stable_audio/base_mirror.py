@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import Any
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, NotInStoreError, SourceError, StoreError
 from audiotune.reporting.progress import ProgressCallback
-from audiotune.stable_audio.base_index import BaseIndex, write_base_index
+from audiotune.stable_audio.base_index import BaseIndex, choose_index_name, write_base_index
 from audiotune.stable_audio.hub import Hub, HubFile, HubSnapshot
+from audiotune.stable_audio.known_bases import KnownBase, TextEncoderSource, find_known_base
 from audiotune.stable_audio.local_parts import require_allowed_types
 from audiotune.stable_audio.model_folder import (
     CHECKPOINT,
@@ -83,34 +84,47 @@ class BaseMirror:
             ModelError: it is no stable-audio-tools model, or one that cannot be built here.
             SourceError: the hub refuses or does not answer.
         """
+        known = find_known_base(name)
         self._progress(0.0, f"{name}: asking Hugging Face")
-        main = self._hub.read_snapshot(name)
-        weights = next((file for file in (WEIGHTS, CHECKPOINT) if file in main.files), None)
-        if CONFIG not in main.files or weights is None:
+        main = self._hub.read_snapshot(known.repository if known else name)
+        config_file, weights_file = choose_model_files(main.files, known)
+        if config_file is None or weights_file is None:
             raise ModelError(f"{name} on Hugging Face is no stable-audio-tools model", cure=f"it needs {CONFIG} and {WEIGHTS}")
         notices = {path: self._keep_words(main, path) for path in sorted(main.files) if is_notice(path)}
-        data = self._read_whole(main, main.files[CONFIG])
+        data = self._read_whole(main, main.files[config_file])
         config = json.loads(data)
         require_allowed_types(config, name)
-        wanted = sorted(self._choose_files(main, weights, config), key=lambda one: one.file.size)  # words before weights
+        weights = WantedFile(WEIGHTS, main, main.files[weights_file])
+        wanted = [weights, *self._choose_encoder_files(main, known, config)]
         progress = TransferProgress(name, sum(one.file.size for one in wanted), self._progress)
         files = {CONFIG: self._store.put_blob(data, ".json")}
-        for one in wanted:
-            path = WEIGHTS if one.path == CHECKPOINT else one.path
-            files[path] = self._keep_file(one, progress)
+        for one in sorted(wanted, key=lambda one: one.file.size):  # words before weights
+            files[one.path] = self._keep_file(one, progress)
         revisions = {one.snapshot.repository: one.snapshot.revision for one in wanted}
-        index = BaseIndex(name, dict(sorted(files.items())), notices, revisions)
+        index = BaseIndex(choose_index_name(name), dict(sorted(files.items())), notices, revisions)
         write_base_index(self._store, index)
         return index
 
-    def _choose_files(self, main: HubSnapshot, weights: str, config: dict[str, Any]) -> Iterator[WantedFile]:
-        """The weights, the tokenizer beside them, and the text encoders that the config names."""
-        yield WantedFile(weights, main, main.files[weights])
+    def _choose_encoder_files(self, main: HubSnapshot, known: KnownBase | None, config: dict[str, Any]) -> Iterator[WantedFile]:
+        """The files of the text encoder: as the table of bases says, else as the config names it."""
+        if known and known.text_encoder:
+            yield from self._choose_known_encoder(main, known.text_encoder)
+            return
         for name, names in list_encoders(config):
             own = next((folder for folder in (name, locate_encoder_folder(name)) if _has_folder(main, folder)), "")
             source, prefix = (main, f"{own}/") if own else (self._hub.read_snapshot(name), "")
             for file in (file for file in names if prefix + file in source.files):
                 yield WantedFile(f"{own or locate_encoder_folder(name)}/{file}", source, source.files[prefix + file])
+
+    def _choose_known_encoder(self, main: HubSnapshot, wanted: TextEncoderSource) -> Iterator[WantedFile]:
+        source = main if wanted.repository == main.repository else self._hub.read_snapshot(wanted.repository)
+        prefix = f"{wanted.folder}/" if wanted.folder else ""
+        for number, file in enumerate(wanted.files):
+            if prefix + file in source.files:
+                target = locate_encoder_folder(wanted.folder or wanted.repository)
+                yield WantedFile(f"{target}/{file}", source, source.files[prefix + file])
+            elif number < 2:  # the hub may lack the others
+                raise ModelError(f"there is no {prefix}{file}", where=wanted.repository, cure="look at the repository's page")
 
     def _keep_words(self, snapshot: HubSnapshot, path: str) -> str:
         return self._store.put_blob(self._read_whole(snapshot, snapshot.files[path]), ".txt")
@@ -131,7 +145,7 @@ class BaseMirror:
         if suffix != ".ckpt" and self._store.exists(key):
             progress.add_bytes(file.path, file.size, fetched=False)
             return key
-        with _open_scratch(file.size) as scratch:
+        with open_scratch(file.size) as scratch:
             whole = scratch / f"file{suffix}"
             digest = self._join_parts(wanted, whole, progress)
             if digest != file.digest:
@@ -177,6 +191,14 @@ class BaseMirror:
             self._store.delete(entry.key)
 
 
+def choose_model_files(available: Container[str], known: KnownBase | None) -> tuple[str | None, str | None]:
+    """Which of the files that there are become config and weights; None for one that is missing."""
+    configs, weights = ((known.config, CONFIG), known.weights) if known else ((CONFIG,), (WEIGHTS, CHECKPOINT))
+    return next((file for file in configs if file in available), None), next(
+        (file for file in weights if file in available), None
+    )
+
+
 def _has_folder(snapshot: HubSnapshot, folder: str) -> bool:
     return any(path.startswith(f"{folder}/") for path in snapshot.files)
 
@@ -186,7 +208,7 @@ def _part_key(file: HubFile, begin: int) -> str:
 
 
 @contextmanager
-def _open_scratch(size: int) -> Iterator[Path]:
+def open_scratch(size: int) -> Iterator[Path]:
     """A folder with room for a file of `size` bytes, beside the cache: the temporary folder is often a small one, in memory."""
     cache = choose_cache_folder()
     cache.mkdir(parents=True, exist_ok=True)

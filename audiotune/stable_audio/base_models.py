@@ -6,6 +6,7 @@ store with its text encoder on first use (base_mirror.py); later uses download n
 """
 
 import contextlib
+import difflib
 import json
 import os
 import shutil
@@ -18,9 +19,16 @@ from typing import Any
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError, StoreError
 from audiotune.reporting.progress import ProgressCallback, ignore_progress
-from audiotune.stable_audio.base_index import BaseIndex, compute_base_digest, read_base_index, write_base_index
-from audiotune.stable_audio.base_mirror import BaseMirror
+from audiotune.stable_audio.base_index import (
+    BaseIndex,
+    choose_index_name,
+    compute_base_digest,
+    read_base_index,
+    write_base_index,
+)
+from audiotune.stable_audio.base_mirror import BaseMirror, choose_model_files, open_scratch
 from audiotune.stable_audio.hub import Hub, HuggingFace
+from audiotune.stable_audio.known_bases import KNOWN_BASES, find_known_base
 from audiotune.stable_audio.local_parts import find_encoder_folder, require_allowed_types
 from audiotune.stable_audio.model_folder import (
     CHECKPOINT,
@@ -66,7 +74,7 @@ def resolve_base(
 
     Args:
         store: keeps mirrored bases under `bases/`.
-        name: `tiny`, a folder, a store prefix, or `organisation/model`.
+        name: one of `known_bases`, a folder, a store prefix, or `organisation/model`.
         hub: source of downloads; default Hugging Face with HF_TOKEN.
         progress: told while files come.
 
@@ -78,27 +86,36 @@ def resolve_base(
         if (folder / CONFIG).is_file():
             return _open_base_folder(name, folder)
     index = read_base_index(store, name) or _import_from_prefix(store, name)
-    return _link_base(store, index or mirror_base(store, name, hub, progress))
+    return _link_base(store, name, index or mirror_base(store, name, hub, progress))
 
 
 def mirror_base(store: Store, name: str, hub: Hub | None = None, progress: ProgressCallback = ignore_progress) -> BaseIndex:
     """Copies a base of Hugging Face into the store. Raises ModelError, SourceError."""
-    if name.count("/") != 1:
-        raise ModelError(
-            f"no base model {name!r}", cure="name tiny, a folder, a prefix in the store, or organisation/model on Hugging Face"
-        )
+    known = find_known_base(name)
+    if name.count("/") != 1 and not (known and known.repository):
+        names = [base.name for base in KNOWN_BASES]
+        near = difflib.get_close_matches(name, names, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        cure = f"{meant}Name one of {', '.join(names)}, a folder, a prefix in the store, or organisation/model on Hugging Face"
+        raise ModelError(f"no base model {name!r}", cure=cure)
     return BaseMirror(store, hub or HuggingFace(), progress).copy_base(name)
 
 
 def import_base_folder(store: Store, name: str, folder: Path) -> BaseIndex:
     """Copies a base that somebody brought in a folder into the store, under this name. Raises ModelError."""
-    if not (folder / CONFIG).is_file():
+    there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    config_file, weights_file = choose_model_files(there, find_known_base(name))
+    if config_file is None or weights_file is None:
         raise ModelError("no base lies here", where=str(folder), cure=f"name the folder that holds {CONFIG} and {WEIGHTS}")
-    base = _open_base_folder(name, folder)
-    config = json.loads((base.folder / CONFIG).read_bytes())
+    config = json.loads((folder / config_file).read_bytes())
     require_allowed_types(config, str(folder))
-    paths = {CONFIG: base.folder / CONFIG, WEIGHTS: base.weights_path, **_find_encoder_files(base.folder, config)}
-    index = _keep_files(store, name, paths, list_notice_files(base.folder))
+    weights = folder / weights_file
+    with open_scratch(weights.stat().st_size) as scratch:
+        if weights.suffix == ".ckpt":
+            convert_checkpoint(weights, scratch / WEIGHTS)
+            weights = scratch / WEIGHTS
+        paths = {CONFIG: folder / config_file, WEIGHTS: weights, **_find_encoder_files(folder, config)}
+        index = _keep_files(store, choose_index_name(name), paths, list_notice_files(folder))
     write_base_index(store, index)
     return index
 
@@ -128,11 +145,11 @@ def _open_base_folder(name: str, folder: Path) -> BaseModelFolder:
     return BaseModelFolder(name, folder, compute_base_digest(files), files)
 
 
-def _link_base(store: Store, index: BaseIndex) -> BaseModelFolder:
+def _link_base(store: Store, name: str, index: BaseIndex) -> BaseModelFolder:
     """A folder of links to the store's files. The blobs' names are their hashes: nothing is hashed for the digest."""
     folder = link_model_files(store, {**index.files, **index.notices})
     files = {path: digest_from_key(key) or "" for path, key in index.files.items()}
-    return BaseModelFolder(index.name, folder, index.digest, files)
+    return BaseModelFolder(name, folder, index.digest, files)
 
 
 def _import_from_prefix(store: Store, name: str) -> BaseIndex | None:

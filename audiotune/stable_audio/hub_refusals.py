@@ -5,16 +5,12 @@ import os
 from typing import Any
 
 from audiotune.errors import SourceError, first_line
+from audiotune.stable_audio.known_bases import KNOWN_BASES
 
 _SETTINGS = "https://huggingface.co/settings/tokens"
 _HOME = "https://huggingface.co"
 _PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
-_KNOWN = (
-    "stabilityai/stable-audio-open-1.0",
-    "stabilityai/stable-audio-open-small",
-    "google-t5/t5-base",
-    "google/t5gemma-b-b-ul2",
-)
+_KNOWN = tuple(base.repository for base in KNOWN_BASES if base.repository)
 
 
 def explain_refusal(error: Exception, repository: str, where: str, kind: str = "model") -> SourceError:

@@ -25,6 +25,7 @@ from audiotune.registry import releases
 from audiotune.registry.runs import find_run_duration
 from audiotune.reporting.evaluation_words import describe_metrics
 from audiotune.reporting.progress import ProgressCallback
+from audiotune.stable_audio.known_bases import find_known_base
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
 from audiotune.withdrawal.housekeeping import follow_release_consent
@@ -34,10 +35,7 @@ from components.register.settings import Settings
 
 _Pointer = TypeVar("_Pointer", bound=BaseModel)
 _LONGEST_NOTICE = 2000  # characters on the card; the whole file is beside the weights
-_STABILITY = (
-    "Powered by Stability AI. This model is licensed under the Stability AI Community License, "
-    "Copyright (c) Stability AI Ltd. All Rights Reserved. https://stability.ai/license"
-)
+_STABLE_AUDIO = "stable-audio-open-1.0"
 
 
 def run_step(
@@ -177,8 +175,10 @@ def choose_notice(agreement: Agreement, base: str, files: Mapping[str, str] | No
         return notice
     beside = [" ".join(text.split()) for name, text in files.items() if name.lower().startswith("notice")]
     licensed = any("Stability AI Community License" in " ".join(text.split()) for text in files.values())
-    if licensed or "stable-audio" in base.lower() or base.startswith("stabilityai/"):
-        beside.insert(0, _STABILITY)
+    stable = licensed or "stable-audio" in base.lower() or base.startswith("stabilityai/")
+    known = find_known_base(base) or find_known_base(last) or (find_known_base(_STABLE_AUDIO) if stable else None)
+    if known and known.licence.notice:
+        beside.insert(0, known.licence.notice)
     return " ".join(beside)[:_LONGEST_NOTICE]
 
 

@@ -22,6 +22,8 @@ EVERYTHING = {
     "monitoring": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}, "dashboard": {"enabled": True}},
     "generation": {"gpu": {"preset": "mig-2g.20gb"}},
     "pipelines": {"nodes": 2},
+    "bases": ["stabilityai/stable-audio-open-1.0"],
+    "huggingFace": {"secret": "hub"},
 }
 
 

@@ -188,7 +188,7 @@ CLUSTER = Cluster(
     pull_secrets=("login",), pull_policy="Always", batch_size=3, gpus=1, gpu_resource="nvidia.com/mig-2g.20gb",
     gpu_node_selector={"gpu": "yes"}, gpu_tolerations=(GpuToleration(key="gpu", operator="Equal", value="x", effect="NoExecute"),),
     environment={"HF_HUB_OFFLINE": "1"}, governance="http://governance:7870", governance_secret="asks",
-    mlflow_secret="writes",
+    mlflow_secret="writes", hub_secret="hub", hub_secret_key="read", hub_endpoint="http://hub:8081",
 )  # fmt: skip
 
 
@@ -221,6 +221,20 @@ def test_only_ingest_and_register_may_ask_the_governance_service() -> None:
             assert keys["AUDIOTUNE_GOVERNANCE_KEY"]["secretName"] == "asks"
         else:
             assert not [name for name in (*env, *keys) if "GOVERNANCE" in name], label
+
+
+def test_only_steps_that_fetch_from_hugging_face_get_its_token() -> None:
+    spec, platform = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)
+    own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for label, executor in spec["deploymentSpec"]["executors"].items():
+        env = {e["name"]: e["value"] for e in executor["container"]["env"]}
+        keys = {key["envVar"]: (secret, key["secretKey"]) for secret in own[label]["secretAsEnv"] for key in secret["keyToEnv"]}
+        if label in ("exec-ingest", "exec-encode"):
+            assert env["HF_ENDPOINT"] == "http://hub:8081"
+            secret, key = keys["HF_TOKEN"]
+            assert (secret["secretName"], key, secret["optional"]) == ("hub", "read", True)
+        else:
+            assert not [name for name in (*env, *keys) if name in ("HF_TOKEN", "HF_ENDPOINT")], label
 
 
 def test_only_steps_that_write_to_mlflow_get_its_key() -> None:

@@ -85,6 +85,8 @@ def placed_by_sdk() -> None:
         kubernetes.set_image_pull_secrets(task, ["login"])
         kubernetes.set_image_pull_policy(task, "Always")
         if name == "train":
+            task.set_env_variable("HF_ENDPOINT", "http://hub:8081")
+            kubernetes.use_secret_as_env(task, "hub", {"read": "HF_TOKEN"}, optional=True)
             task.set_accelerator_type("nvidia.com/mig-2g.20gb").set_accelerator_limit(1)
             kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit="2Gi")
             kubernetes.set_timeout(task, 7 * 86_400)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from audiotune.audio.sound import Sound
 from audiotune.errors import ModelError, SourceError
@@ -13,10 +15,12 @@ from audiotune.stable_audio.base_models import resolve_base
 from audiotune.stable_audio.local_parts import localize_config
 from audiotune.stable_audio.model_folder import locate_encoder_folder
 from audiotune.store import FolderStore
+from audiotune.store.tensor_files import open_tensors
 from components.encode.step import cut_parts
 from tests.fakes.hub import FakeHub
 
 OPEN = "stabilityai/stable-audio-open-1.0"
+ENCODER = {"config.json": b"{}", "model.safetensors": b"t5", "tokenizer.json": b"{}"}
 
 
 def config(conditioner: dict[str, object]) -> bytes:
@@ -33,12 +37,7 @@ def hub() -> FakeHub:
                 "model.ckpt": b"pickled",
                 "transformer/x.bin": b"no",
             },
-            "t5-base": {
-                "config.json": b"{}",
-                "model.safetensors": b"t5",
-                "tokenizer.json": b"{}",
-                "pytorch_model.bin": b"pickled",
-            },
+            "t5-base": {**ENCODER, "pytorch_model.bin": b"pickled"},
         }
     )
 
@@ -64,10 +63,56 @@ def test_a_base_that_would_download_or_unpickle_its_parts_is_refused_before_its_
 def test_a_mirrored_base_finds_the_tokenizer_that_its_config_names_at_the_hub(tmp_path: Path) -> None:
     lut = {"id": "prompt", "type": "lut", "config": {"tokenizer_name": "someone/words"}}
     files = {"model_config.json": config(lut), "model.safetensors": b"open"}
-    base = resolve_base(FolderStore(tmp_path), OPEN, FakeHub({OPEN: files, "someone/words": {"tokenizer.json": b"{}"}}))
+    base = resolve_base(
+        FolderStore(tmp_path), "some/model", FakeHub({"some/model": files, "someone/words": {"tokenizer.json": b"{}"}})
+    )
     local = localize_config(json.loads((base.folder / "model_config.json").read_bytes()), base.folder)
     found = Path(local["model"]["conditioning"]["configs"][0]["config"]["tokenizer_name"])
     assert [path.name for path in found.iterdir()] == ["tokenizer.json"]
+
+
+def test_a_base_is_one_under_both_of_its_names(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    first = resolve_base(store, "stable-audio-open-1.0", hub())
+    assert first.name == "stable-audio-open-1.0"
+    assert resolve_base(store, OPEN, FakeHub({})).digest == first.digest
+
+
+def test_of_two_bases_in_one_repository_each_has_its_own_config_and_weights(tmp_path: Path) -> None:
+    pickled = io.BytesIO()
+    torch.save({"state_dict": {"model.w": torch.ones(3)}}, pickled)
+    t5 = {"id": "prompt", "type": "t5", "config": {"t5_model_name": "t5-base"}}
+    small = {
+        "model_config.json": config(t5),
+        "model.safetensors": b"distilled",
+        "base_model_config.json": config({**t5, "id": "words"}),
+        "base_model.ckpt": pickled.getvalue(),
+    }
+    network, store = FakeHub({"stabilityai/stable-audio-open-small": small, "t5-base": ENCODER}), FolderStore(tmp_path)
+    distilled = resolve_base(store, "stable-audio-open-small", network)
+    for_tuning = resolve_base(store, "stable-audio-open-small-base", network)
+    assert distilled.weights_path.read_bytes() == b"distilled"
+    with open_tensors(for_tuning.weights_path) as tensors:
+        assert tensors["model.w"].load().tolist() == [1, 1, 1]
+    assert "words" in (for_tuning.folder / "model_config.json").read_text()
+    assert resolve_base(store, "stabilityai/stable-audio-open-small", FakeHub({})).digest == distilled.digest
+
+
+def test_a_text_encoder_inside_the_bases_own_repository_is_taken_from_there(tmp_path: Path) -> None:
+    name = "stabilityai/stable-audio-3-medium-base"
+    gemma = {f"t5gemma-b-b-ul2/{path}": content for path, content in ENCODER.items()}
+    own = {
+        "model_config.json": config({"id": "s", "type": "number"}),
+        "model.safetensors": b"3",
+        "LICENSE_GEMMA.md": b"Gemma",
+        **gemma,
+    }
+    base = resolve_base(FolderStore(tmp_path), "stable-audio-3-medium-base", FakeHub({name: own}))
+    assert (base.folder / "text_encoder/t5gemma-b-b-ul2/model.safetensors").read_bytes() == b"t5"
+    assert (base.folder / "LICENSE_GEMMA.md").read_bytes() == b"Gemma"
+    del own["t5gemma-b-b-ul2/config.json"]
+    with pytest.raises(ModelError, match="there is no t5gemma-b-b-ul2/config.json"):
+        resolve_base(FolderStore(tmp_path / "other"), name, FakeHub({name: own}))
 
 
 def test_the_digest_is_of_all_that_is_heard(tmp_path: Path) -> None:
