@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, get_args
 
 from audiotune.access.spoken_events import SHORTEST, add_speaker_arguments, find_recordings, record_spoken_event
-from audiotune.access.waiting_commands import add_waiting_commands
+from audiotune.access.waiting_commands import ExceptedSteps, add_waiting_commands
 from audiotune.domain.recording import Digest
 from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import ALL_USES, Use
@@ -22,15 +22,11 @@ from audiotune.governance.withdrawal_record import Erasure
 from audiotune.store import Store, open_store
 
 
-class WithdrawalSteps(Protocol):
+class WithdrawalSteps(ExceptedSteps, Protocol):
     """What stands beside the act of taking back; the package `withdrawal`, which knows this one, has it."""
 
     def foresee(self, store: Store, member: str, recordings: Sequence[Digest], uses: Sequence[Use]) -> Iterable[str]:
         """What follows, in sentences. Raises GovernanceError where the act would."""
-        ...
-
-    def follow(self, store: Store) -> Iterable[str]:
-        """Does what must follow, where this program may; in sentences."""
         ...
 
 
@@ -63,7 +59,7 @@ def add_consent_commands(group: argparse.ArgumentParser, steps: WithdrawalSteps)
         verb.add_argument("--until", metavar="DATE", help="the last day on which it counts, as in 2027-03-31")
     expire = verbs.add_parser("expire", help="end what waits too long for an answer, and delete what waits no more")
     expire.set_defaults(run=_expire)
-    add_waiting_commands(verbs)
+    add_waiting_commands(verbs, steps)
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from audiotune.access.spoken_events import SHORTEST, add_speaker_arguments, find_recordings, record_spoken_event
+from audiotune.domain.recording import Digest
 from audiotune.errors import SettingsError
 from audiotune.governance.agreement import ALL_USES
+from audiotune.governance.consent_record import RecordingPart
 from audiotune.governance.excepted import find_own_record, parse_part
 from audiotune.governance.ledger.event_draft import dump_body
 from audiotune.governance.ledger.excepted_events import PartsExcepted
@@ -18,10 +21,22 @@ from audiotune.governance.use_texts import compute_text_digest
 from audiotune.governance.waiting import WaitsForMember, decide_waiting, list_waiting
 from audiotune.governance.waiting_record import join_names
 from audiotune.governance.writer import open_governance_writer
-from audiotune.store import open_store
+from audiotune.store import Store, open_store
 
 
-def add_waiting_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+class ExceptedSteps(Protocol):
+    """What stands beside the act of leaving a part out; the package `withdrawal`, which knows this one, has it."""
+
+    def foresee_excepted(self, store: Store, member: str, recording: Digest, parts: Sequence[RecordingPart]) -> Iterable[str]:
+        """What follows, in sentences. Raises GovernanceError where the act would."""
+        ...
+
+    def follow(self, store: Store) -> Iterable[str]:
+        """Does what must follow, where this program may; in sentences."""
+        ...
+
+
+def add_waiting_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser], steps: ExceptedSteps) -> None:
     """Adds the verbs to those of `audiotune consent`. Each handler takes the parsed arguments and returns the exit code."""
     waiting = verbs.add_parser("waiting", help="recordings that wait for somebody's word")
     waiting.add_argument("--as", dest="by", metavar="MEMBER", help="only those that wait for this member")
@@ -37,7 +52,8 @@ def add_waiting_commands(verbs: argparse._SubParsersAction[argparse.ArgumentPars
         "times", nargs="*", metavar="FROM TO", help="seconds, or minutes as in 1:05.5; nothing lists the parts"
     )
     leave_out.add_argument("--clear", action="store_true", help="leave nothing out any more")
-    leave_out.set_defaults(run=_leave_out)
+    leave_out.add_argument("--dry-run", action="store_true", help="only say what follows")
+    leave_out.set_defaults(run=lambda args: _leave_out(args, steps))
 
 
 def describe_all_waiting(state: GovernanceState, now: datetime) -> Iterator[str]:
@@ -79,15 +95,20 @@ def _answer(args: argparse.Namespace) -> int:
     return 0
 
 
-def _leave_out(args: argparse.Namespace) -> int:
+def _leave_out(args: argparse.Namespace, steps: ExceptedSteps) -> int:
     store = open_store(args.store)
     (recording,) = find_recordings(open_ledger(store).read_state(), [args.recording])
     if args.times or args.clear:
         if len(args.times) not in (0, 2):
             raise SettingsError("a part has a start and an end", cure="write FROM TO, as in 1:05 1:20")
         added = (parse_part(*args.times),) if args.times else ()
+        if added:
+            print("\n".join(steps.foresee_excepted(store, args.by or args.sign_in or "", recording, added)))
+        if args.dry_run:
+            return 0
         body = dump_body(PartsExcepted(recording=recording, parts=added, clear=args.clear))
         record_spoken_event(store, args, "parts_excepted", body)
+        print("\n".join(steps.follow(store)))
     record = find_own_record(open_ledger(store).read_state(), recording, args.by or args.sign_in or "")
     parts = record.excepted if record else ()
     print("\n".join(f"{part.start_s:g} to {part.end_s:g} s" for part in parts) or "nothing is left out")

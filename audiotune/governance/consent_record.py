@@ -20,17 +20,29 @@ def _is_empty(value: object) -> bool:
     return not value
 
 
-class ExceptedPart(FrozenModel):
-    """A part of a recording that a consent leaves out, in seconds from its start."""
+class RecordingPart(FrozenModel):
+    """A part of a recording, in seconds from its start."""
 
     start_s: float = Field(ge=0, allow_inf_nan=False)
     end_s: float = Field(gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _check_order(self) -> ExceptedPart:
+    def _check_order(self) -> RecordingPart:
         if self.end_s <= self.start_s:
             raise ValueError(f"it ends at {self.end_s:g} s, before it begins at {self.start_s:g} s")
         return self
+
+
+class ExceptedPart(RecordingPart):
+    """A part of a recording that a consent leaves out.
+
+    Attributes:
+        since: when its player said so; None where nobody wrote it down.
+        ends: until then releases that were made with it may play: after the agreement's days of grace; None: at once.
+    """
+
+    since: AwareDatetime | None = Field(default=None, exclude_if=_is_empty)
+    ends: AwareDatetime | None = Field(default=None, exclude_if=_is_empty)
 
 
 class Consent(FrozenModel):

@@ -1,13 +1,14 @@
-"""Parts of recordings that a player leaves out: segments that touch one are in no dataset."""
+"""Parts of recordings that a player leaves out: segments that touch one are in no dataset, and releases made of one may not play."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from audiotune.domain.recording import Digest
 from audiotune.domain.segment import Segment
 from audiotune.errors import SettingsError
-from audiotune.governance.consent_record import Consent, Consents, ExceptedPart
+from audiotune.governance.consent_record import Consent, Consents, ExceptedPart, RecordingPart
 from audiotune.governance.ledger.state import GovernanceState
 
 Excepted = Mapping[Digest, Sequence[tuple[str, ExceptedPart]]]
@@ -41,13 +42,20 @@ def split_excepted(consents: Consents, segments: Iterable[Segment]) -> tuple[lis
 
 
 def describe_excepted(who: str, part: ExceptedPart) -> str:
-    return f"{who} leaves {part.start_s:g} to {part.end_s:g} s of it out"
+    since = f", since {part.since:%Y-%m-%d}" if part.since else ""
+    return f"{who} leaves {part.start_s:g} to {part.end_s:g} s of it out{since}"
 
 
-def parse_part(start: str, end: str) -> ExceptedPart:
+def drop_graced(excepted: Excepted, now: datetime) -> Excepted:
+    """Without parts that releases may hold until a later day."""
+    kept = {recording: [one for one in parts if not (one[1].ends and now < one[1].ends)] for recording, parts in excepted.items()}
+    return {recording: parts for recording, parts in kept.items() if parts}
+
+
+def parse_part(start: str, end: str) -> RecordingPart:
     """A part as people write it, in seconds or as in 1:05.5. Raises SettingsError."""
     try:
-        return ExceptedPart(start_s=_parse_time_s(start), end_s=_parse_time_s(end))
+        return RecordingPart(start_s=_parse_time_s(start), end_s=_parse_time_s(end))
     except ValueError:
         cure = "write seconds, or minutes and seconds as in 1:05.5, and let it end after its start"
         raise SettingsError(f"{start!r} to {end!r} is no part of a recording", cure=cure) from None

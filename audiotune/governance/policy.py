@@ -17,7 +17,7 @@ from audiotune.errors import AgreementError, ConsentError
 from audiotune.governance.agreement import Agreement, Use, read_current_agreement
 from audiotune.governance.consent import Consents, list_heard, read_consents, read_standing
 from audiotune.governance.consent_record import UNREADABLE, Standing, find_standing
-from audiotune.governance.excepted import Excepted, collect_excepted, describe_excepted, find_excepted
+from audiotune.governance.excepted import Excepted, collect_excepted, describe_excepted, drop_graced, find_excepted
 from audiotune.governance.suggestions import suggest_member
 from audiotune.store.port import Store
 
@@ -49,6 +49,10 @@ REQUIRED_USES: dict[Gate, Use] = {
     "publish": "publish",
     "earn": "earn",
 }
+
+
+# Gates of what was made already: a part that was left out later may be in it until the agreement's days of grace are over.
+_OF_RELEASES: tuple[Gate, ...] = ("champion", "generate", "export", "publish", "earn")
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,19 @@ def decide_policy(
         agreement: the one in force.
         consents: the records that count, as `read_consents` gives them. Whoever has one for a recording is asked, besides those
             given. At ingest, where no record can exist yet, standing consent counts.
-        recordings: recording id -> contributors; of a dataset (`contributors_by_recording`) also what parts of it are used.
+        recordings: recording id -> contributors; of a dataset (`contributors_by_recording`) or a release
+            (`release_standing.list_used_recordings`) also what parts of it are used.
         standing: as `read_standing` gives it; needed at ingest.
         now: the moment at which consent must live, with time zone; None: the present one.
     """
     refused, moment = {}, now or datetime.now(UTC)
     words, excepted = _Words(agreement, consents, standing, moment), collect_excepted(consents)
+    if gate in _OF_RELEASES:
+        excepted = drop_graced(excepted, moment)
     for recording, contributors in list_heard(consents, recordings).items():
         reasons = (
             *_list_objections(gate, words, recording, contributors),
-            *_list_excepted(excepted, recording, recordings[recording]),
+            *_list_excepted(gate, excepted, recording, recordings[recording]),
         )
         if reasons:
             refused[recording] = reasons
@@ -156,12 +163,15 @@ def _list_objections(gate: Gate, words: _Words, recording: Digest, contributors:
             yield f"{contributor} has not agreed to {need}"
 
 
-def _list_excepted(excepted: Excepted, recording: Digest, given: Iterable[str]) -> Iterator[str]:
-    """What players have left out of a recording, and a dataset uses all the same."""
-    for start_s, end_s in given.parts if isinstance(given, UsedRecording) else ():
+def _list_excepted(gate: Gate, excepted: Excepted, recording: Digest, given: Iterable[str]) -> Iterator[str]:
+    """What players have left out of a recording, and a dataset or a release uses all the same."""
+    if recording not in excepted or not isinstance(given, UsedRecording):
+        return
+    for start_s, end_s in given.parts:
         touched = find_excepted(excepted, recording, start_s, end_s)
         if touched:
-            yield f"{describe_excepted(*touched)} (recording {recording[:12]}), and the dataset uses it: make a new one"
+            uses = "the release was made with it: train again" if gate in _OF_RELEASES else "the dataset uses it: make a new one"
+            yield f"{describe_excepted(*touched)} (recording {recording[:12]}), and {uses}"
             return
 
 

@@ -14,8 +14,8 @@ from audiotune.errors import ConsentError, NotInStoreError, SourceError
 from audiotune.governance.agreement import Agreement
 from audiotune.governance.agreement_words import describe_licence
 from audiotune.governance.decisions import require_decision
-from audiotune.governance.policy import require_permission
 from audiotune.governance.proposal import Proposal
+from audiotune.governance.release_standing import require_release_permission
 from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store
 
@@ -95,9 +95,9 @@ def render_card(release: Release, agreement: Agreement, decided: Proposal | None
 
 def _require_right(store: Store, release: Release, for_money: bool) -> tuple[Agreement, Proposal | None]:
     LineageChecker(store).require(release)
-    agreement = require_permission(store, "publish", release.lineage.recordings)
+    agreement = require_release_permission(store, "publish", release)
     if for_money:
-        require_permission(store, "earn", release.lineage.recordings)
+        require_release_permission(store, "earn", release)
     if release.licence != agreement.weights_licence:
         what = f"it was registered under {release.licence!r}, and the agreement in force says {agreement.weights_licence!r}"
         raise ConsentError(what, where=f"{release.name} {release.version}", cure="run register again")

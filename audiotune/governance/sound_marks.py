@@ -42,7 +42,7 @@ class WithdrawnMakers:
             reasons = self._reasons
         for maker in set(makers) - reasons.keys():
             if (release := self._read_release(maker)) is not None:
-                reasons[maker] = "; ".join(list_objections(state, release, "generate")) if state.agreement else ""
+                reasons[maker] = "; ".join(list_objections(self._store, state, release, "generate")) if state.agreement else ""
         return {maker: reasons[maker] for maker in makers if reasons.get(maker)}
 
     def _read_release(self, maker: Maker) -> Release | None:

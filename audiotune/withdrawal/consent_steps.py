@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from audiotune.domain.recording import Digest
 from audiotune.errors import AudioTuneError, RegistryError
 from audiotune.governance.agreement_record import Use
+from audiotune.governance.consent_record import RecordingPart
 from audiotune.governance.service_client import find_service
 from audiotune.governance.writer import StoreGovernanceWriter
 from audiotune.store.port import Store
+from audiotune.withdrawal.excepted_preview import describe_excepted_preview, preview_excepted
 from audiotune.withdrawal.finish import FinishedWork, finish_withdrawals
 from audiotune.withdrawal.preview import AliasSource, preview_withdrawal
 from audiotune.withdrawal.registry_access import UnknownAliases, open_registry
@@ -31,6 +33,14 @@ class CommandSteps:
         except RegistryError as e:
             yield f"What plays now is not known: {e.what}."
         yield from describe_preview(preview_withdrawal(store, aliases, member, recordings, uses))
+
+    def foresee_excepted(self, store: Store, member: str, recording: Digest, parts: Sequence[RecordingPart]) -> Iterable[str]:
+        aliases: AliasSource = UnknownAliases()
+        try:
+            aliases = open_registry(store)
+        except RegistryError as e:
+            yield f"What plays now is not known: {e.what}."
+        yield from describe_excepted_preview(preview_excepted(store, aliases, member, recording, parts))
 
     def follow(self, store: Store) -> Iterable[str]:
         yield follow_withdrawals(store)

@@ -48,19 +48,19 @@ def follow_consent(store: Store, registry: ReleaseAliases) -> list[RegistryChang
 def follow_release_consent(store: Store, registry: ReleaseAliases, name: str) -> list[RegistryChange]:
     """As `follow_consent`, of the versions of one release."""
     state = open_ledger(store).read_state()
-    return list(_follow_name(state, registry, name)) if state.agreement else []
+    return list(_follow_name(store, state, registry, name)) if state.agreement else []
 
 
-def _follow_name(state: GovernanceState, registry: ReleaseAliases, name: str) -> Iterator[RegistryChange]:
+def _follow_name(store: Store, state: GovernanceState, registry: ReleaseAliases, name: str) -> Iterator[RegistryChange]:
     releases, aliases = registry.list_releases(name), registry.list_aliases(name)
-    silent = {release.version: "; ".join(list_objections(state, release, "champion", "generate")) for release in releases}
+    silent = {release.version: "; ".join(list_objections(store, state, release, "champion", "generate")) for release in releases}
     champion, decided = aliases.get("champion"), find_decided_champion(state, name)
     if decided and decided != champion and silent.get(decided) == "":
         registry.set_alias(name, "champion", decided)
         champion = decided
         yield RegistryChange(name=name, version=decided, what="the champion, as the group decided")
     if champion is not None and silent.get(champion):
-        yield _replace_champion(state, registry, releases, champion, silent[champion])
+        yield _replace_champion(store, state, registry, releases, champion, silent[champion])
     candidate = aliases.get("candidate")
     if candidate is not None and silent.get(candidate):
         registry.delete_alias(name, "candidate")
@@ -71,9 +71,9 @@ def _follow_name(state: GovernanceState, registry: ReleaseAliases, name: str) ->
 
 
 def _replace_champion(
-    state: GovernanceState, registry: ReleaseAliases, releases: list[Release], champion: str, why: str
+    store: Store, state: GovernanceState, registry: ReleaseAliases, releases: list[Release], champion: str, why: str
 ) -> RegistryChange:
-    name, other = releases[0].name, choose_champion(state, releases)
+    name, other = releases[0].name, choose_champion(store, state, releases)
     if other is None:
         registry.delete_alias(name, "champion")
         return RegistryChange(name=name, version=champion, what=f"no champion any more, and no other version may play: {why}")

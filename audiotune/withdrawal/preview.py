@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, get_args
 
@@ -11,7 +12,7 @@ from audiotune.domain.recording import Digest
 from audiotune.domain.release import Release
 from audiotune.governance.agreement_record import ALL_USES, Use
 from audiotune.governance.consent import find_consents, list_heard
-from audiotune.governance.dependents import Dependents, NumberedDataset, list_dependents
+from audiotune.governance.dependents import NumberedDataset, list_dependents
 from audiotune.governance.ledger.event_draft import dump_body
 from audiotune.governance.ledger.events import EventSignature, EventSignatures, LedgerEvent
 from audiotune.governance.ledger.fold import change_state
@@ -39,7 +40,7 @@ class AliasSource(Protocol):
 
 
 class ReleaseForecast(FrozenModel):
-    """A release or adapter that holds what would be taken back. `stops`: it may play now, and not then; `why`: then."""
+    """A release or adapter that holds what would be taken back or left out. `stops`: it may play now, and not then; `why`: then."""
 
     name: str
     version: str
@@ -120,7 +121,9 @@ def preview_withdrawal(
     touched = (*withdrawal.recordings, *follows)
     hung = list_dependents(store, touched)
     traces = StoreTraces(store)
-    forecasts = tuple(_forecast_release(before, after, withdrawal, one) for one in (*hung.releases, *hung.adapters))
+    held = (*hung.releases, *hung.adapters)
+    forecast = StandingForecast(traces, before, after, withdrawal.time, withdrawal.ends)
+    forecasts = tuple(map(forecast.forecast_release, held))
     return WithdrawalPreview(
         member=member,
         recordings=withdrawal.recordings,
@@ -132,7 +135,7 @@ def preview_withdrawal(
         segments=hung.segments,
         datasets=hung.datasets,
         releases=forecasts,
-        champions=tuple(_forecast_champions(registry, traces, after, withdrawal, hung)),
+        champions=tuple(forecast.list_champions(registry, held)),
         sounds=len(hung.sounds),
         retrainings=tuple(_forecast_retrainings(traces, after, withdrawal, forecasts)),
         erasures={
@@ -148,11 +151,17 @@ def simulate_withdrawal(
 ) -> tuple[GovernanceState, Withdrawal]:
     """The state as if the event were there already. Raises GovernanceError as the act does."""
     body = WithdrawalRecorded(recordings=tuple(recordings), uses=tuple(uses))
+    after = simulate_event(before, "withdrawal_recorded", member, body)
+    return after, after.withdrawals[before.number + 1]
+
+
+def simulate_event(before: GovernanceState, kind: str, member: str, body: FrozenModel) -> GovernanceState:
+    """The state as if a member had said this. Raises GovernanceError as the act does."""
     event = LedgerEvent(
         number=before.number + 1,
         previous=before.head,
         time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-        kind="withdrawal_recorded",
+        kind=kind,
         by=member,
         via="sign_in",
         body=dump_body(body),
@@ -160,7 +169,7 @@ def simulate_withdrawal(
     )
     after = before.copy()
     change_state(after, event, "a preview")
-    return after, after.withdrawals[event.number]
+    return after
 
 
 def _list_closed(before: GovernanceState, after: GovernanceState, withdrawal: Withdrawal) -> tuple[Digest, ...]:
@@ -185,31 +194,41 @@ def _list_joint(state: GovernanceState, withdrawal: Withdrawal) -> dict[Digest, 
     return {recording: people for recording, people in others.items() if people}
 
 
-def _forecast_release(
-    before: GovernanceState, after: GovernanceState, withdrawal: Withdrawal, release: Release
-) -> ReleaseForecast:
-    now = list_objections(before, release, "champion", "generate", now=withdrawal.time)
-    then = list_objections(after, release, "champion", "generate", now=withdrawal.ends)
-    return ReleaseForecast(
-        name=release.name,
-        version=release.version,
-        digest=release.digest,
-        is_adapter=bool(release.weights.adapter),
-        stops=bool(then) and not now,
-        why=then,
-    )
+@dataclass(frozen=True)
+class StandingForecast:
+    """What may play after an act. `now`: when it is said; `ends`: from when on it counts for what was made before."""
 
+    traces: StoreTraces
+    before: GovernanceState
+    after: GovernanceState
+    now: datetime
+    ends: datetime
 
-def _forecast_champions(
-    registry: AliasSource, traces: StoreTraces, after: GovernanceState, withdrawal: Withdrawal, hung: Dependents
-) -> Iterator[ChampionForecast]:
-    for name in sorted({release.name for release in (*hung.releases, *hung.adapters)}):
-        now = registry.list_aliases(name).get("champion", "")
-        cards = [card for card in traces.cards if card.name == name and traces.store.exists(card.weights.weights)]
-        playing = next((card for card in cards if card.version == now), None)
-        why = list_objections(after, playing, "champion", "generate", now=withdrawal.ends) if playing else ()
-        then = choose_champion(after, cards, withdrawal.ends) if why else playing
-        yield ChampionForecast(name=name, now=now, then=then.version if then else "", why="; ".join(why))
+    def forecast_release(self, release: Release) -> ReleaseForecast:
+        now = self._list_objections(self.before, release, self.now)
+        then = self._list_objections(self.after, release, self.ends)
+        return ReleaseForecast(
+            name=release.name,
+            version=release.version,
+            digest=release.digest,
+            is_adapter=bool(release.weights.adapter),
+            stops=bool(then) and not now,
+            why=then,
+        )
+
+    def list_champions(self, registry: AliasSource, held: Iterable[Release]) -> Iterator[ChampionForecast]:
+        """`held`: the releases that hold what it is about."""
+        store = self.traces.store
+        for name in sorted({release.name for release in held}):
+            now = registry.list_aliases(name).get("champion", "")
+            cards = [card for card in self.traces.cards if card.name == name and store.exists(card.weights.weights)]
+            playing = next((card for card in cards if card.version == now), None)
+            why = self._list_objections(self.after, playing, self.ends) if playing else ()
+            then = choose_champion(store, self.after, cards, self.ends) if why else playing
+            yield ChampionForecast(name=name, now=now, then=then.version if then else "", why="; ".join(why))
+
+    def _list_objections(self, state: GovernanceState, release: Release, at: datetime) -> tuple[str, ...]:
+        return list_objections(self.traces.store, state, release, "champion", "generate", now=at)
 
 
 def _forecast_retrainings(

@@ -116,7 +116,7 @@ class _ProofMaker:
         if self._options.release:
             return self._find_card(self._options.release)
         cards = [card for card in self._traces.cards if card.made > self._withdrawal.time]
-        clean = [card for card in cards if not list_objections(self._state, card, "champion", "generate")]
+        clean = [card for card in cards if not list_objections(self._store, self._state, card, "champion", "generate")]
         return max(clean, key=lambda card: card.made, default=None)
 
     @cached_property

@@ -95,7 +95,7 @@ def find_stopped_releases(store: Store, number: int) -> list[Release]:
     state, traces = open_ledger(store).read_state(), StoreTraces(store)
     gone = set(require_withdrawal(state, number).recordings)
     held = [card for card in traces.cards if gone & card.lineage.recordings.keys()]
-    stopped = [card for card in held if list_objections(state, card, "champion", "generate")]
+    stopped = [card for card in held if list_objections(store, state, card, "champion", "generate")]
     return sorted(stopped, key=lambda card: card.made, reverse=True)
 
 

@@ -33,7 +33,7 @@ def describe_preview(preview: WithdrawalPreview) -> Iterator[str]:
     yield f"Releases that hold them: {', '.join(held) or 'none'}."
     if held:
         yield f"Of these will be stopped: {', '.join(stopped) or 'none that plays now'}."
-    yield from map(_describe_champion, preview.champions)
+    yield from map(describe_champion, preview.champions)
     if preview.sounds:
         yield f"{_count(preview.sounds, 'sound')} made with them stay with their records, marked."
     yield from map(_describe_retraining, preview.retrainings)
@@ -90,7 +90,8 @@ def _describe_scope(preview: WithdrawalPreview) -> str:
     return f"All your recordings, also later ones; now {count}." if preview.is_all else f"{count}."
 
 
-def _describe_champion(forecast: ChampionForecast) -> str:
+def describe_champion(forecast: ChampionForecast) -> str:
+    """What plays under a name now, and then."""
     if forecast.now == forecast.then:
         return f"{forecast.name}: version {forecast.now} goes on playing." if forecast.now else f"{forecast.name}: nothing plays."
     if forecast.then:

@@ -231,7 +231,7 @@ def _find_objection(settings: Settings, store: Store, release: Release) -> str:
         return "the setting champion is off"
     if not release.evaluation.passed:
         return "the gate did not pass: " + ("; ".join(release.evaluation.reasons) or "no reason given")
-    if objections := list_objections(open_ledger(store).read_state(), release, "champion"):
+    if objections := list_objections(store, open_ledger(store).read_state(), release, "champion"):
         return "; ".join(objections)
     reigning = releases.find_version_by_alias(release.name, "champion")
     if reigning is not None and int(reigning) > int(release.version):

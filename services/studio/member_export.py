@@ -9,7 +9,8 @@ from audiotune.domain.annotation import Annotation
 from audiotune.domain.recording import Recording
 from audiotune.domain.release import Release
 from audiotune.errors import ConsentError, GovernanceError
-from audiotune.governance import Agreement, read_consents, require_permission
+from audiotune.governance import Agreement, read_consents
+from audiotune.governance.release_standing import require_release_permission
 from audiotune.store.atomic_files import replace_atomically
 from audiotune.store.layout import ANNOTATIONS, SOUND_HISTORY
 from audiotune.store.port import Store
@@ -108,7 +109,7 @@ def _write_weights(store: Store, into: zipfile.ZipFile, releases: list[Release],
         folder = f"releases/{clean_file_name(release.name)} {release.version or release.digest[:8]}"
         try:
             if release.lineage.contributors != (member,):
-                require_permission(store, "export", release.lineage.recordings)  # right before it is packed
+                require_release_permission(store, "export", release)  # right before it is packed
         except ConsentError as e:
             left_out.append(f"{release.name} version {release.version or '?'}: {e.what}\n")
             continue

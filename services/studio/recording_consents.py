@@ -16,6 +16,7 @@ from audiotune.governance.consent_record import Consent, Consents, StandingConse
 from audiotune.governance.dependents import Dependents, DependentsReader
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.policy import Gate
+from audiotune.governance.release_standing import list_objections
 from audiotune.store.port import Store
 from services.studio.library import Library
 
@@ -148,10 +149,8 @@ def explain_silent_releases(store: Store, releases: Iterable[Release]) -> dict[s
         return {}
     silent = {}
     for release in releases:
-        recordings = release.lineage.recordings
-        decision = decide_policy("generate", state.agreement, find_consents(state, recordings), recordings)
-        if not decision.is_allowed:
-            silent[release.weights.identity] = decision.reasons
+        if objections := list_objections(store, state, release, "generate"):
+            silent[release.weights.identity] = objections
     return silent
 
 

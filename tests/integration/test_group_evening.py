@@ -209,7 +209,7 @@ def test_the_evening_of_a_group(
     assert first.lineage.contributors == ("ana", "ben")
     assert "champion" not in releases.list_aliases(first.name), "the group has not decided yet"
     evening.decide("1", first.name)
-    assert not list_objections(open_ledger(store).read_state(), first, "champion", "generate")
+    assert not list_objections(store, open_ledger(store).read_state(), first, "champion", "generate")
 
     promised = preview_withdrawal(store, releases, "ben", (), ("store", "train", "release", "generate", "publish", "earn"))
     page = evening.become("ben", 390)
@@ -225,7 +225,7 @@ def test_the_evening_of_a_group(
     assert set(withdrawal.recordings) == set(promised.recordings)
     state = open_ledger(store).read_state()
     assert {f"{one.name} {one.version}" for one in promised.releases if one.stops} == {f"{first.name} 1"}
-    assert list_objections(state, first, "generate") == ("ben has not agreed to generate",)
+    assert list_objections(store, state, first, "generate") == ("ben has not agreed to generate",)
     page = evening.become("chi")
     page.open_page("Releases")
     page.until(lambda: "not allowed to play" in page.text("#at-releases"))

@@ -16,7 +16,7 @@ from audiotune.domain.release import Release
 from audiotune.errors import AudioTuneError, GenerationError, ModelError, RegistryError
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.ledger.state import GovernanceState
-from audiotune.governance.release_standing import explain_silence, find_decided_champion
+from audiotune.governance.release_standing import explain_silence, find_decided_champion, require_release_permission
 from audiotune.registry import releases
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.cache_folder import choose_cache_folder
@@ -68,7 +68,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
     def require_consent(self, release: Release) -> None:
         """Asks everybody whom the dataset's manifest names. Raises LineageError when the registry names others."""
         self._lineages.require(release)
-        governance.require_permission(self._store, "generate", release.lineage.recordings)
+        require_release_permission(self._store, "generate", release)
 
     def require_version(self, name: str, version: str) -> None:
         self.require_consent(releases.read_release(name, version))
@@ -80,7 +80,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
 
     def _may_replace(self, state: GovernanceState, release: Release) -> bool:
         """Whether it may play although no alias points to it, as the preview of a withdrawal says; and its lineage is true."""
-        if explain_silence(state, release):
+        if explain_silence(self._store, state, release):
             return False
         try:
             self.require_consent(release)

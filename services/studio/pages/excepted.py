@@ -12,15 +12,17 @@ from audiotune.governance.ledger.event_draft import dump_body
 from audiotune.governance.ledger.excepted_events import PartsExcepted
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.reporting.html import Markup, join_markup, tag
+from audiotune.withdrawal.excepted_preview import describe_excepted_preview, preview_excepted
 from services.studio.context import StudioContext
 from services.studio.markup import format_sentence, render_message
 from services.studio.member_events import Act, MemberAct, MemberActs
 from services.studio.pages import PageRefresh
 from services.studio.pages.header import find_present_member
+from services.studio.withdrawals import ServedAliases
 
 _WORDS = (
-    "Segments that touch a part that you leave out come into no dataset. Releases that were made before keep playing: to end those, "
-    "take the recording back."
+    "Segments that touch a part that you leave out come into no dataset, and a release that was made with one may not play any more: at "
+    "once, or after the days of grace that the agreement has."
 )
 
 
@@ -41,11 +43,13 @@ class ExceptedForm:
             start = gr.Textbox(label="From", placeholder="1:05.5", max_length=12, min_width=120, elem_id="at-except-from")
             end = gr.Textbox(label="To", placeholder="1:20", max_length=12, min_width=120, elem_id="at-except-to")
         with gr.Row():
+            look = gr.Button("Show what follows", elem_id="at-except-look", min_width=140)
             add = gr.Button("Leave it out", elem_id="at-except-add", min_width=140)
             clear = gr.Button("Leave nothing out any more", elem_id="at-except-clear", min_width=140)
         news = gr.HTML(elem_id="at-except-news")
         self.outputs = [recording, shown, news]
         recording.input(self._show, [recording, me], [shown, news], api_visibility="private")
+        look.click(self._foresee, [recording, start, end, me], [news], api_visibility="private")
         acts = MemberActs(context, me)
         acts.connect(add, draft_part, self._add, [recording, start, end], [shown, news])
         acts.connect(clear, draft_clearing, self._clear, [recording], [shown, news])
@@ -63,6 +67,15 @@ class ExceptedForm:
             return self._render_parts(recording, find_present_member(self._context, chosen, request)), ""
         except AudioTuneError as e:
             return "", render_message(format_sentence(e), "bad")
+
+    def _foresee(self, recording: str | None, start: str, end: str, chosen: str, request: gr.Request) -> Any:
+        try:
+            of, parts = _require_chosen(recording), (parse_part(start, end),)
+            member = find_present_member(self._context, chosen, request)
+            seen = preview_excepted(self._context.store, ServedAliases(self._context, member), member, of, parts)
+        except AudioTuneError as e:
+            return render_message(format_sentence(e), "bad")
+        return tag("ul", *(tag("li", one) for one in describe_excepted_preview(seen)), class_="at-list", id="at-except-follows")
 
     def _add(self, act: MemberAct, recording: str | None, start: str, end: str) -> tuple[Any, Any]:
         return self._record(act, recording, lambda: draft_part(recording, start, end))

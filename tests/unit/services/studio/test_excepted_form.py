@@ -36,6 +36,10 @@ def test_a_part_is_left_out_and_taken_in_again(group: Seeded, tmp_path: Path) ->
     own = dict(form.load_values("ben")[0].choices)
     assert own == {"tuesday drone.wav": group.recordings[0].id}
     id = group.recordings[0].id
+    assert "1 segment touches it, in 0 datasets" in form._foresee(id, "0:00.1", "0.2", "ben", request)
+    assert "is no part of a recording" in form._foresee(id, "x", "0.2", "ben", request)
+    assert "Chi is not named as a player" in form._foresee(id, "0:00.1", "0.2", "chi", request)
+    assert "Nothing is left out" in form._show(id, "ben", request)[0]  # a look changes nothing
     shown, news = form._add(act("ben"), id, "0:00.1", "0.2")
     assert "Left out: 0:00.1 to 0:00.2." in shown
     assert "counts from now on" in news
