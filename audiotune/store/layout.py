@@ -277,13 +277,13 @@ NOTICES = Prefix("notices/", "addresses of members, notices on their way", "stud
 TRAININGS = Prefix("tunings/", "trainings that members started, by number", "studio", "studio", {"studio": "glp"}, changes=True)
 
 
-def _describe_jobs_prefix(path: str, holds: str) -> Prefix:
-    return Prefix(
-        path, holds, "generation", "generation", {"generation": "glpd", "erasure": _ERASABLE}, limit="jobs", changes=True
-    )
+def _describe_jobs_prefix(path: str, holds: str, erasure: str = _ERASABLE) -> Prefix:
+    return Prefix(path, holds, "generation", "generation", {"generation": "glpd", "erasure": erasure}, limit="jobs", changes=True)
 
 
-JOB_EVENTS = _describe_jobs_prefix("jobs/log/", "events of generation jobs, by member, job and number")
+JOB_EVENTS = _describe_jobs_prefix(
+    "jobs/log/", "events of generation jobs, by member, job and number, and the sounds that they start from", _ERASABLE_LIST
+)
 OPEN_JOBS = _describe_jobs_prefix("jobs/open/", "an empty object for each job that has not ended")
 MEMBER_JOBS = _describe_jobs_prefix("jobs/of/", "an empty object for each job of a member, by time")
 WEBHOOK_MARKERS = _describe_jobs_prefix("jobs/hooks/", "an empty object for each job whose webhook is not delivered")

@@ -85,6 +85,7 @@ def plan_erasure(traces: StoreTraces, state: GovernanceState, withdrawal: Withdr
     scope = _ErasureScope(traces, gone - joint, gone if everything else set())
     named, needed = dict(scope.list_named()), set(scope.list_needed())
     objects = [ErasedObject(kind=kind, key=key) for key, kind in named.items() if key not in needed]
+    objects += _list_start_sounds(traces, {one.key for one in objects})
     return ErasurePlan(
         objects=tuple(sorted(objects, key=lambda one: digest_from_key(one.key) is None)),
         versions=tuple(map(_describe_version, scope.tainted_cards)),
@@ -92,6 +93,18 @@ def plan_erasure(traces: StoreTraces, state: GovernanceState, withdrawal: Withdr
         joint=tuple(sorted(joint)),
         shared=tuple(sorted(named.keys() & needed)),
     )
+
+
+def _list_start_sounds(traces: StoreTraces, gone: set[str]) -> Iterator[ErasedObject]:
+    """What members sent to jobs to start from, where its bytes are those of something that goes; the whole job goes with it.
+
+    Args:
+        gone: keys that are erased.
+    """
+    digests = {digest_from_key(key) for key in gone}
+    for folder, digest in traces.start_sounds.items():
+        if digest in digests:
+            yield from (ErasedObject(kind="jobs with a start sound", key=entry.key) for entry in traces.store.list(folder))
 
 
 def _list_taken(state: GovernanceState, withdrawal: Withdrawal) -> set[Digest]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from audiotune.domain.base64_files import decode_base64_file
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.domain.dataset import DatasetRow, LatentRow
 from audiotune.domain.lineage import TrainedWeights
@@ -18,10 +20,22 @@ from audiotune.domain.recording import Digest, Recording
 from audiotune.domain.release import Evaluation, Release
 from audiotune.domain.segment import Segment
 from audiotune.domain.upload import Upload
-from audiotune.errors import ManifestError, NotInStoreError
-from audiotune.store.layout import BASES, CHECKPOINTS, CUTS, EVALUATED_SOUNDS, EVALUATIONS, INBOX, LATENTS, LINEAGES, RELEASES
-from audiotune.store.port import BLOB_PATTERN, Store
+from audiotune.errors import ManifestError, NotInStoreError, StoreError
+from audiotune.store.layout import (
+    BASES,
+    CHECKPOINTS,
+    CUTS,
+    EVALUATED_SOUNDS,
+    EVALUATIONS,
+    INBOX,
+    JOB_EVENTS,
+    LATENTS,
+    LINEAGES,
+    RELEASES,
+)
+from audiotune.store.port import BLOB_PATTERN, Store, compute_digest
 
+_FIRST_EVENT = "000000.json"  # of a job: it holds the request
 _Row = TypeVar("_Row", bound=BaseModel)
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -105,6 +119,21 @@ class StoreTraces:
     @cached_property
     def uploads(self) -> list[Upload]:
         return [upload for _, upload in self._read_models(INBOX.path, Upload, "/upload.json")]
+
+    @cached_property
+    def start_sounds(self) -> dict[str, Digest]:
+        """Folder of a job -> SHA-256 of the file that a member sent with it to start from. Empty where this program may not look."""
+        found: dict[str, Digest] = {}
+        with suppress(StoreError):
+            for entry in self.store.list(JOB_EVENTS.path):
+                if entry.key.endswith(_FIRST_EVENT):
+                    event = _read_json(self.store, entry.key)
+                    request = event.get("request") if isinstance(event, dict) else None
+                    audio = request.get("init_audio") if isinstance(request, dict) else None
+                    with suppress(ValueError):  # no base64: nobody ever heard it
+                        if audio:
+                            found[entry.key.removesuffix(_FIRST_EVENT)] = compute_digest(decode_base64_file(str(audio)))
+        return found
 
     @cached_property
     def base_blobs(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from audiotune.errors import StoreError
-from audiotune.store.layout import BACKUPS, KUBEFLOW
+from audiotune.store.layout import BACKUPS, JOB_EVENTS, KUBEFLOW
 from audiotune.store.port import Store
 
 
@@ -20,6 +20,11 @@ def _list_sentences(store: Store) -> Iterator[str]:
     yield "Exports, packed data, sounds and weights that somebody has downloaded: ask them to delete what they have."
     yield "Copies of the store and snapshots of its disk: they stay until whoever runs the store deletes them."
     yield "Copies that the studio made to play them: they go when it starts anew."
+    if _find_newest(store, JOB_EVENTS.path):
+        yield (
+            "Sounds that members sent to a job to start from, and whose bytes are those of nothing that is erased, as an edited copy: each "
+            "goes with its job, after the keep_days of the generation service."
+        )
     newest = _find_newest(store, BACKUPS.path)
     if newest:
         words = f"the newest is of {newest:%Y-%m-%d}; the store deletes each after its backupsDays"

@@ -6,12 +6,9 @@ brought to the model's rate and channels.
 
 from __future__ import annotations
 
-import binascii
 import math
-import re
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ import soxr
 from audiotune.audio.decode import DecodedFile, measure_covariance, open_sound
 from audiotune.audio.downmix import choose_mix, choose_mono_weights
 from audiotune.audio.sound import Frames, Sound
+from audiotune.domain.base64_files import decode_base64_file
 from audiotune.domain.generation import GenerationRequest
 from audiotune.errors import NotInStoreError, SoundError
 from audiotune.store.port import Store, compute_digest
@@ -33,9 +31,6 @@ _BLOCK_FRAMES = 1 << 15
 _LOUDEST = 100.0  # 40 dB above full scale: what is louder is no sound, and its square soon no number
 _SEND = "Send a whole sound file, as in WAV, FLAC, MP3, M4A, Ogg or WebM"
 TakeMemory = Callable[[int], None]
-# base64 as programs write it: on one line, or wrapped; behind the head of a data: address (RFC 2397) where a browser made it
-_DATA_HEAD = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/ \t\r\n]*+(?:=[ \t\r\n]*+){0,2}")
 
 
 def load_init(
@@ -74,14 +69,10 @@ def load_init(
 
 def _decode_base64(text: str) -> bytes:
     """The file in `init_audio`. Raises InitAudioError."""
-    head = _DATA_HEAD.match(text)
-    begin = head.end() if head else 0
-    if _BASE64.fullmatch(text, begin):
-        with suppress(binascii.Error):  # its length or its padding does not fit
-            return binascii.a2b_base64(text[begin:])
-    if text[:5].lower() == "data:" and not head:
-        raise _init_error("init_audio", "a data: address without `;base64,`. Send data:audio/wav;base64,... or the base64 alone")
-    raise _init_error("init_audio", "no base64. Send the bytes of a sound file as base64, or the file itself in a form")
+    try:
+        return decode_base64_file(text)
+    except ValueError as e:
+        raise _init_error("init_audio", str(e)) from None
 
 
 def _decode_init(settings: GenerationSettings, data: bytes, field: str, shape: tuple[int, int], take: TakeMemory) -> Sound:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from audiotune.domain.generation import GenerationRequest
 from audiotune.domain.lineage import read_dataset
 from audiotune.errors import GovernanceError, StoreError
 from audiotune.governance import Consent, publish_agreement, require_permission
@@ -15,10 +17,13 @@ from audiotune.governance.consent import record_consents
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.member_acts import append_member_event
 from audiotune.governance.writer import StoreGovernanceWriter
-from audiotune.store import compute_digest
+from audiotune.store import StoreEntry, compute_digest
+from audiotune.store.layout import JOB_EVENTS
 from audiotune.withdrawal.erasure import erase_withdrawn, list_due_erasures, list_erased_keys
 from audiotune.withdrawal.erasure_plan import ErasurePlan
 from audiotune.withdrawal.finish import FinishedWork, finish_withdrawals
+from audiotune.withdrawal.preview import preview_withdrawal
+from services.generation.jobs.job_store import JobStore
 from tests.fakes.layout_store import LayoutStore
 from tests.fakes.memory_registry import MemoryRegistry
 from tests.fakes.memory_store import MemoryStore
@@ -115,6 +120,58 @@ def test_everything_of_theirs_is_gone_and_nothing_of_others(group: WithdrawalGro
         assert group.store.exists(release.key)  # the card stays: what it was made of can be proved
         read_dataset(group.store, release.lineage.dataset)
     assert group.registry.versions == {"jam": {"1": clean}, "tape": {}}
+
+
+def send_start_sound(group: WithdrawalGroup, id: str, data: bytes, head: str = "") -> str:
+    """A job of chi's that starts from a file, as the generation service keeps it; its folder."""
+    job = JobStore(group.store).create(
+        "chi", id, GenerationRequest(prompt="x", seed=1, init_audio=head + b64encode(data).decode())
+    )
+    return JOB_EVENTS.folder(job.member, job.id)
+
+
+@pytest.mark.parametrize("choice", ["recordings", "everything_derived"])
+def test_start_sounds_with_the_bytes_of_what_goes_go_with_their_jobs(group: WithdrawalGroup, choice: str) -> None:
+    take, hit = b"the sound of ben alone", b"a tone of ben alone"  # a recording, and a segment of it
+    folders = {
+        "recordings": [send_start_sound(group, "a", take), send_start_sound(group, "b", take, "data:audio/wav;base64,")],
+        "everything_derived": [send_start_sound(group, "c", hit)],
+        "stays": [
+            send_start_sound(group, "d", b"the sound of both"),  # ana's, too
+            send_start_sound(group, "e", b"a hit"),  # a segment of chi's has the same bytes
+            send_start_sound(group, "f", b"ben alone, edited"),
+        ],
+    }
+    JobStore(group.store).create("chi", "g", GenerationRequest(prompt="x", seed=1))
+    group.store.put(JOB_EVENTS.key("chi", "h", "000000.json"), b"damaged")
+    foretold = preview_withdrawal(group.store, group.registry, "ben").erasures[choice]
+    withdraw(group, erase=choice)
+    (done,) = finish(group).erased
+    gone = folders["recordings"] + (folders["everything_derived"] if choice == "everything_derived" else [])
+    kept = [folder for every in folders.values() for folder in every if folder not in gone]
+    assert [folder for folder in gone if list(group.store.list(folder))] == []
+    assert all(list(group.store.list(folder)) for folder in [*kept, JOB_EVENTS.folder("chi", "g")])
+    assert done.counts["jobs with a start sound"] == foretold.objects["jobs with a start sound"] == len(gone)
+    assert any("to a job to start from" in sentence for sentence in done.unreachable)
+    assert JobStore(group.store).read("chi", "a") is None
+
+
+def test_a_program_that_may_not_look_at_jobs_erases_the_rest(group: WithdrawalGroup) -> None:
+    """As the studio on a cluster, or a user of an earlier chart."""
+    send_start_sound(group, "a", b"the sound of ben alone")
+
+    class Shut(LayoutStore):
+        def list(self, prefix: str, after: str = "") -> Iterator[StoreEntry]:
+            if prefix.startswith(JOB_EVENTS.path):
+                raise StoreError("the store refuses", cure="give the key the right")
+            return super().list(prefix, after)
+
+    withdraw(group)
+    (done,) = finish_withdrawals(Shut(group.store.root), group.registry, StoreGovernanceWriter(group.store)).erased  # type: ignore[attr-defined]
+    assert "jobs with a start sound" not in done.counts
+    assert not group.store.exists(group.takes["ben alone"].blob)
+    (later,) = finish(group).erased  # one that may look finds it in the next round
+    assert later.counts == {"jobs with a start sound": 1}
 
 
 def test_the_files_of_their_trainings_go_also_where_nothing_was_registered(group: WithdrawalGroup) -> None:
