@@ -31,7 +31,7 @@ def make(path: Path, megabytes: int) -> None:
 
 def ours(source: Path, target: Path) -> None:
     from audiotune.store import tensor_files
-    from components.unwrap.upstream_checkpoint import read_weights
+    from components.unwrap.foreign_weights import read_weights
 
     found, _, _ = read_weights(source, ema=True)
     tensor_files.write_tensors(target, found)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from audiotune.domain.foreign_origin import ForeignOrigin
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.errors import ModelError
@@ -34,11 +35,11 @@ class Checkpoint(FrozenModel):
 
     Attributes:
         final: the last one of a run; pruning keeps it.
-        weights: store key; trained tensors by their names in stable-audio-tools' state dict (adapters: `<name>.lora_A|B`).
+        weights: store key; trained tensors by their names in stable-audio-tools' state dict (adapters: `<layer>.lora_A|lora_B|magnitude`).
         ema: store key of the running mean of the same tensors, or empty.
         optimizer: store key; `<name>/exp_avg`, `<name>/exp_avg_sq`, `<name>/step`.
         scalars: further state (gradient scaler).
-        lora: rank and alpha of the adapters, for kind `lora`.
+        lora: rank and alpha of the adapters, for kind `lora`, and their scale where it is not alpha / rank.
         history: name -> [[step, value], ...] for the report.
     """
 
@@ -53,6 +54,7 @@ class Checkpoint(FrozenModel):
     scalars: dict[str, float] = {}
     kind: Kind
     lora: dict[str, float] = {}
+    origin: ForeignOrigin | None = Field(default=None, description="of the adapter that the training began with, if from outside")
     base: str
     base_digest: Digest
     dataset: Digest
@@ -69,6 +71,11 @@ class Checkpoint(FrozenModel):
     def report_key(self) -> str:
         """Store key of the report of a run that ended here."""
         return self.key.removesuffix(".json") + ".html"
+
+    @property
+    def lora_scale(self) -> float:
+        """What the product of an adapter's matrices is multiplied by; 0 without adapters."""
+        return self.lora.get("scale", self.lora["alpha"] / self.lora["rank"]) if self.kind == "lora" else 0.0
 
     @property
     def blob_keys(self) -> tuple[str, ...]:

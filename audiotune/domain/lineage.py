@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from audiotune.domain.dataset import DatasetRow, contributors_by_recording
+from audiotune.domain.foreign_origin import ForeignOrigin
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.manifest import Manifest, load_manifest, manifest_key
 from audiotune.domain.recording import Digest
@@ -30,6 +31,7 @@ class TrainedWeights(FrozenModel):
     weights: Digest
     adapter: str = ""
     dataset: Digest
+    origin: ForeignOrigin | None = Field(default=None, exclude_if=lambda origin: origin is None)
 
 
 def bind_weights(store: Store, pointer: WeightsPointer) -> None:
@@ -39,7 +41,9 @@ def bind_weights(store: Store, pointer: WeightsPointer) -> None:
     """
     if not pointer.dataset:
         raise LineageError("these weights name no dataset", where=pointer.weights, cure="unwrap a checkpoint of finetune")
-    kept = TrainedWeights(weights=pointer.weights_digest, adapter=pointer.adapter_digest, dataset=pointer.dataset)
+    kept = TrainedWeights(
+        weights=pointer.weights_digest, adapter=pointer.adapter_digest, dataset=pointer.dataset, origin=pointer.origin
+    )
     if find_bound_dataset(store, pointer) in (None, pointer.dataset):
         with contextlib.suppress(AlreadyInStoreError):
             store.put(_binding_key(pointer), f"{kept.model_dump_json()}\n".encode(), only_new=True)
@@ -68,6 +72,13 @@ def find_bound_dataset(store: Store, pointer: WeightsPointer) -> Digest | None:
     if (bound.weights, bound.adapter) != (pointer.weights_digest, pointer.adapter_digest):
         raise LineageError("the entry is of other weights", where=key, cure="restore it from a backup")
     return bound.dataset
+
+
+def find_datasets_of_adapter(store: Store, adapter: Digest) -> tuple[Digest, ...]:
+    """The datasets that an adapter was trained on, by the SHA-256 of its file; empty where the store knows of none."""
+    keys = [entry.key for entry in store.list(LINEAGES.path) if entry.key.endswith(f"/{adapter}.json")]
+    found = {TrainedWeights.model_validate_json(store.get(key)).dataset for key in keys}
+    return tuple(sorted(filter(None, found)))
 
 
 def require_lineage(store: Store, release: Release) -> None:
@@ -117,6 +128,7 @@ def build_lineage(dataset: Manifest[DatasetRow], pointer: WeightsPointer, agreem
         base=pointer.base,
         base_digest=pointer.base_digest,
         agreement=agreement,
+        origin=pointer.origin,
     )
 
 

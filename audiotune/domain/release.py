@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from audiotune.domain.foreign_origin import ForeignOrigin
 from audiotune.domain.frozen_model import FrozenModel
 from audiotune.domain.recording import Digest
 from audiotune.errors import NotInStoreError
@@ -42,6 +43,11 @@ class WeightsPointer(FrozenModel):
         exclude_if=lambda notices: not notices,
     )
     adapter: str = Field(default="", description="store key of a LoRA adapter kept beside its base, if not merged")
+    origin: ForeignOrigin | None = Field(
+        default=None,
+        description="of weights that came from outside, or began with such",
+        exclude_if=lambda origin: origin is None,
+    )
     step: int = 0
     ema: bool = False
     base: str
@@ -90,6 +96,7 @@ class Lineage(FrozenModel):
     base: str
     base_digest: Digest
     agreement: Digest
+    origin: ForeignOrigin | None = Field(default=None, exclude_if=lambda origin: origin is None)
 
     @property
     def contributors(self) -> tuple[str, ...]:

@@ -1,22 +1,29 @@
-"""LoRA adapters stored apart from their base (Hu et al. 2021: W + scale B A): merged into a model, or applied for one batch."""
+"""Adapters stored apart from their base: merged into a model, or applied for one batch.
+
+A file has the matrices of LoRA (Hu et al. 2021: W + s B A) by layer, or of DoRA (Liu et al. 2024), which also scales the rows of a
+layer. In a batch a layer then computes its own output, the product with the matrices, and a factor for each row.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiotune.domain.foreign_origin import ORIGIN, ForeignOrigin
 from audiotune.errors import ModelError
-from audiotune.stable_audio.weight_merging import LoraWeights
+from audiotune.stable_audio.low_rank_layers import LowRankAddition, add_to_layer
+from audiotune.stable_audio.weight_merging import ADAPTER_SUFFIXES, LoraWeights
 from audiotune.store import tensor_files
 from audiotune.store.tensor_files import LazyTensor, wrap_tensor
 
 if TYPE_CHECKING:
     from audiotune.stable_audio.model import StableAudio
 
-_DIFFUSION = "model."  # layers of the diffusion model, as a whole model's state dict names them
+_DIFFUSION, _CONDITIONER = "model.", "conditioner."  # parts that adapters are for, as a whole model's state dict names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +32,35 @@ class Adapter:
 
     Attributes:
         fetch: returns the path of the file, as `Store.fetch` does.
+        adds_up: a half and another half are the whole, so that a model that holds it can be turned down. Not so for DoRA.
     """
 
     digest: str
     fetch: Callable[[], Path] = field(compare=False, repr=False)
+    adds_up: bool = field(default=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAdapters:
+    """What the adapters of one batch add, by layer of the diffusion model and of the conditioner."""
+
+    diffusion: Mapping[str, LowRankAddition] = field(default_factory=dict)
+    conditioner: Mapping[str, LowRankAddition] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def applied_to_conditioner(self, sa: StableAudio) -> Iterator[None]:
+        """Within the block the conditioner computes with the adapters. Not for two threads on one model at a time."""
+        layers = {sa.model.conditioner.get_submodule(name): addition for name, addition in self.conditioner.items()}
+        before = {layer: vars(layer)["forward"] for layer in layers if "forward" in vars(layer)}  # of packed layers
+        for layer, addition in layers.items():
+            layer.forward = add_to_layer(layer, layer.forward, addition)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                del layer.forward
+            for layer, forward in before.items():
+                layer.forward = forward
 
 
 def merge_adapter(model: Any, path: Path, strength: float = 1.0) -> None:
@@ -43,10 +75,10 @@ def merge_adapter(model: Any, path: Path, strength: float = 1.0) -> None:
 
     state = model.state_dict()
     with tensor_files.open_tensors(path) as tensors, torch.no_grad():
-        adapters = _read_adapters(model, tensors, path, strength)
+        adapters = _read_adapters(model, tensors, path)
         for layer in adapters.pairs:
             weight = state[f"{layer}.weight"]
-            weight.copy_(adapters.merge_layer(layer, wrap_tensor(weight.clone())).load())
+            weight.copy_(adapters.merge_layer(layer, wrap_tensor(weight.clone()), strength).load())
 
 
 def check_adapter(sa: StableAudio, path: Path) -> None:
@@ -55,50 +87,75 @@ def check_adapter(sa: StableAudio, path: Path) -> None:
         _read_adapters(sa.model, tensors, path)
 
 
+def open_adapter(digest: str, fetch: Callable[[], Path]) -> Adapter:
+    """The adapter of a file; reads its header. Raises ModelError: a damaged file."""
+    with tensor_files.open_tensors(fetch()) as tensors:
+        return Adapter(digest, fetch, adds_up=not any(name.endswith(".magnitude") for name in tensors))
+
+
+def read_adapter(path: Path) -> LoraWeights:
+    """The matrices of an adapter's file, in memory. Raises ModelError: not an adapter."""
+    tensors = {name: wrap_tensor(tensor) for name, tensor in tensor_files.read_tensors(path).items()}
+    _require_adapter(tensors, path)
+    return LoraWeights.from_tensors(tensors, _read_scale(path))
+
+
+def describe_adapter(scale: float, origin: ForeignOrigin | None = None) -> dict[str, str]:
+    """The metadata of an adapter's file."""
+    return {"scale": str(scale), **({ORIGIN: origin.model_dump_json()} if origin else {})}
+
+
 def sort_adapters(applied: Sequence[tuple[Adapter, float]]) -> tuple[tuple[str, float], ...]:
     """(digest, strength) of each, sorted: the order of the request changes no sum."""
     return tuple(sorted((adapter.digest, strength) for adapter, strength in applied))
 
 
-def load_adapter_pairs(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> dict[str, tuple[Any, Any]]:
-    """Layer of the diffusion model -> (A [ranks, in], B [out, ranks]) of all adapters; the layer then computes W x + B A x.
+def load_adapters(sa: StableAudio, applied: Sequence[tuple[Adapter, float]]) -> BatchAdapters:
+    """What adapters add to the layers of a model, in its precision and on its device. Empty without adapters.
 
-    B includes strengths and scales. Both have the model's precision and device. Empty without adapters.
+    Each adds the difference that it makes alone: their order changes nothing.
 
     Raises:
         ModelError: see `check_adapter`.
     """
-    import torch
-
-    matrices: dict[str, list[tuple[Any, Any]]] = {}
+    changes: dict[str, list[LowRankAddition]] = {}
     for adapter, strength in sorted(applied, key=lambda pair: (pair[0].digest, pair[1])):
+        if not strength:
+            continue
         path = adapter.fetch()
         with tensor_files.open_tensors(path) as tensors:
-            weights = _read_adapters(sa.model, tensors, path, strength)
-            for layer, (a, b) in weights.pairs.items():
-                matrices.setdefault(layer, []).append((a.load().float(), b.load().float() * weights.scale))
-    like = next(sa.model.model.parameters())
-    return {
-        layer.removeprefix(_DIFFUSION): (
-            torch.cat([a for a, _ in pairs]).to(like),
-            torch.cat([b for _, b in pairs], dim=1).to(like),
-        )
-        for layer, pairs in matrices.items()
-    }
+            weights = _read_adapters(sa.model, tensors, path)
+            for layer in weights.pairs:
+                changes.setdefault(layer, []).append(_read_addition(weights, tensors, layer, strength))
+    parts: dict[str, dict[str, LowRankAddition]] = {_DIFFUSION: {}, _CONDITIONER: {}}
+    for layer, additions in changes.items():
+        part = _DIFFUSION if layer.startswith(_DIFFUSION) else _CONDITIONER
+        like = next(getattr(sa.model, part.rstrip(".")).parameters())
+        parts[part][layer.removeprefix(part)] = LowRankAddition.joined(additions, like)
+    return BatchAdapters(parts[_DIFFUSION], parts[_CONDITIONER])
 
 
-def _read_adapters(model: Any, tensors: dict[str, LazyTensor], path: Path, strength: float = 1.0) -> LoraWeights:
-    """The adapters of a file, each for a linear layer of this model's diffusion part."""
-    from torch import nn
+def _read_addition(weights: LoraWeights, tensors: Mapping[str, LazyTensor], layer: str, strength: float) -> LowRankAddition:
+    """The difference that one adapter makes to a layer: s B A, and for DoRA (c - 1) W + c s B A with c = m / |W + s B A|."""
+    import torch
 
-    names = sum(name.endswith((".lora_A", ".lora_B")) for name in tensors)
-    if not tensors or names != len(tensors) or names != 2 * sum(name.endswith(".lora_A") for name in tensors):
-        raise ModelError("not an adapter file", where=str(path), cure="take the file that unwrap with lora = keep wrote")
-    adapters = LoraWeights.from_tensors(tensors, strength * _read_scale(path))
+    a, b = (tensor.load().float() for tensor in weights.pairs[layer])
+    b = b * (weights.scale * strength)
+    if layer not in weights.magnitudes:
+        return LowRankAddition(a, b)
+    own, both, change = tensors[f"{layer}.row_products"].load().double()
+    lengths = (own + 2 * strength * both + strength**2 * change).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+    factors = (weights.magnitudes[layer].load().double() / lengths).float()
+    return LowRankAddition(a, b * factors[:, None], factors - 1)
+
+
+def _read_adapters(model: Any, tensors: Mapping[str, LazyTensor], path: Path) -> LoraWeights:
+    """The adapters of a file, each for a linear layer or a convolution of this model's diffusion part or conditioner."""
+    _require_adapter(tensors, path)
+    adapters = LoraWeights.from_tensors(tensors, _read_scale(path))
     layers = dict(model.named_modules())
-    for layer, pair in adapters.pairs.items():
-        part = layers.get(layer)
-        if not (layer.startswith(_DIFFUSION) and isinstance(part, nn.Linear) and _fits_weight(pair, tuple(part.weight.shape))):
+    for layer in adapters.pairs:
+        if not (layer.startswith((_DIFFUSION, _CONDITIONER)) and _fits_layer(layers.get(layer), adapters, tensors, layer)):
             raise ModelError(
                 f"an adapter for {layer!r}, which does not fit this model",
                 where=str(path),
@@ -107,9 +164,30 @@ def _read_adapters(model: Any, tensors: dict[str, LazyTensor], path: Path, stren
     return adapters
 
 
-def _fits_weight(pair: tuple[LazyTensor, LazyTensor], weight: tuple[int, ...]) -> bool:
-    a, b = (tensor.shape for tensor in pair)
-    return len(a) == len(b) == 2 and a[0] == b[1] and (b[0], a[1]) == weight
+def _require_adapter(tensors: Mapping[str, LazyTensor], path: Path) -> None:
+    if not is_adapter_file(tensors):
+        cure = "take the file that unwrap with lora = keep wrote, or bring another program's in with `audiotune adapter import`"
+        raise ModelError("not an adapter file", where=str(path), cure=cure)
+
+
+def is_adapter_file(tensors: Mapping[str, LazyTensor]) -> bool:
+    """Whether these are the tensors of an adapter: for each layer A and B, and for DoRA two more."""
+    layers = {name.rpartition(".")[0] for name in tensors}
+    whole = {f"{layer}{suffix}" for layer in layers for suffix in ADAPTER_SUFFIXES[:2]}
+    dora = {f"{layer}{suffix}" for layer in layers for suffix in ADAPTER_SUFFIXES if f"{layer}.magnitude" in tensors}
+    return bool(tensors) and whole | dora == set(tensors)
+
+
+def _fits_layer(part: Any, adapters: LoraWeights, tensors: Mapping[str, LazyTensor], layer: str) -> bool:
+    from torch import nn
+
+    if not (isinstance(part, nn.Linear) or (isinstance(part, nn.Conv1d) and part.groups == 1)):
+        return False
+    a, b = (tensor.shape for tensor in adapters.pairs[layer])
+    rows, *columns = part.weight.shape
+    fits = len(a) == len(b) == 2 and a[0] == b[1] and (b[0], a[1]) == (rows, math.prod(columns))
+    magnitude = adapters.magnitudes.get(layer)
+    return fits and (magnitude is None or (magnitude.shape, tensors[f"{layer}.row_products"].shape) == ((rows,), (3, rows)))
 
 
 def _read_scale(path: Path) -> float:

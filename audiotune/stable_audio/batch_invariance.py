@@ -13,6 +13,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from audiotune.stable_audio.low_rank_layers import LowRankAddition, add_to_layer
 from audiotune.stable_audio.threads import use_threads
 
 _batch_is_exact: dict[tuple[Any, ...], bool] = {}  # shapes of layers and batches -> whether the whole batch gives the same bits
@@ -24,8 +25,8 @@ def isolate_requests(model: Any) -> Iterator[None]:
 
     With guidance a request has two rows, with and without its words; they are computed as a pair, as for one request alone.
 
-    The model may be called with `beside`: layer name -> (A [rank, in], B [out, rank]), see `adapters.load_adapter_pairs`. Their
-    product is computed request by request as well, and for that call only. `wordless` means that no request of the batch has a
+    The model may be called with `beside`: layer name -> what adapters add to it, see `adapters.load_adapters`. That is computed
+    request by request as well, and for that call only. `wordless` means that no request of the batch has a
     negative prompt. The caller states it, because values in the batch must not decide how a request is computed.
 
     Enter it with the number of threads for one request; a batch may then use another number. Not for two threads on one model at a
@@ -63,7 +64,7 @@ class _RequestBatch:
     """
 
     count = 0
-    beside: Mapping[str, tuple[Any, Any]] = {}
+    beside: Mapping[str, LowRankAddition] = {}
     wordless = False
 
     def __init__(self, alone: int) -> None:
@@ -71,7 +72,7 @@ class _RequestBatch:
 
     def wrap_model(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(
-            x: Any, *args: Any, beside: Mapping[str, tuple[Any, Any]] | None = None, wordless: bool = False, **options: Any
+            x: Any, *args: Any, beside: Mapping[str, LowRankAddition] | None = None, wordless: bool = False, **options: Any
         ) -> Any:
             self.count, self.beside, self.wordless = len(x), beside or {}, wordless
             return forward(x, *args, **options)
@@ -101,12 +102,12 @@ class _RequestBatch:
 
         def call(x: Any) -> Any:
             count, x = self.count, x.contiguous()  # another memory layout may select another kernel
-            pair = self.beside.get(name)
-            forward = plain if pair is None else _add_low_rank_pair(plain, *pair)
+            addition = self.beside.get(name)
+            forward = plain if addition is None else add_to_layer(layer, plain, addition)
             if count < 2 or x.ndim < 2:
                 return forward(x)
-            rank = 0 if pair is None else len(pair[0])
-            key = (count, rank, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads(), self.alone)
+            added = None if addition is None else addition.shape
+            key = (count, added, *shape, *x.shape, x.dtype, x.device, torch.get_num_threads(), self.alone)
             if key not in _batch_is_exact:
                 _batch_is_exact[key] = _gives_same_bits(forward, x, count, self.alone)
             return forward(x) if _batch_is_exact[key] else run_each_request(forward, x, count, self.alone)
@@ -129,13 +130,6 @@ def run_each_request(forward: Callable[[Any], Any], x: Any, count: int, threads:
 def _maps_zeros_to_zeros(attention: Any) -> bool:
     """Whether an all-zero context gives zeros: values and output have no bias, as upstream."""
     return all(getattr(getattr(attention, name, None), "bias", 0) is None for name in ("to_kv", "to_out"))
-
-
-def _add_low_rank_pair(plain: Callable[[Any], Any], a: Any, b: Any) -> Callable[[Any], Any]:
-    """A linear layer with a low-rank pair beside it: W x + B A x."""
-    from torch.nn.functional import linear
-
-    return lambda x: plain(x) + linear(linear(x, a), b)
 
 
 def _gives_same_bits(forward: Callable[[Any], Any], x: Any, count: int, threads: int) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from audiotune.audio.sound import Sound
 from audiotune.errors import GenerationError
 from audiotune.stable_audio import batch_invariance, conditioning, samplers, threads
-from audiotune.stable_audio.adapters import Adapter, load_adapter_pairs, sort_adapters
+from audiotune.stable_audio.adapters import Adapter, load_adapters, sort_adapters
 from audiotune.stable_audio.autoencoder import decode_latents, encode_sound
 from audiotune.stable_audio.model import StableAudio
 
@@ -228,8 +228,10 @@ def _denoise_batch(
         start = noise()
         init = torch.stack([_encode_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
-        adapters = load_adapter_pairs(sa, first.adapters)
-        model = samplers.GuidedModel(sa, _build_model_inputs(sa, requests), guidance, first.guidance_rescale, gone, adapters)
+        adapters = load_adapters(sa, first.adapters)
+        with adapters.applied_to_conditioner(sa):
+            inputs = _build_model_inputs(sa, requests)
+        model = samplers.GuidedModel(sa, inputs, guidance, first.guidance_rescale, gone, adapters.diffusion)
         if first.redo is not None:
             model.fix_latents(init, torch.stack([_build_redo_mask(sa, r, shape[1]) for r in requests]).to(device))
             init = None

@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from audiotune.stable_audio.batch_invariance import GuidanceScales
+from audiotune.stable_audio.low_rank_layers import LowRankAddition
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.objective import DISTILLED, SIGMA_MAX, SIGMA_MIN, is_rectified_flow, strength_to_sigma
 from audiotune.stable_audio.upstream_factory import silence_output
@@ -55,7 +56,7 @@ class GuidedModel:
         guidance: Sequence[float],
         rescale: float,
         gone: AbandonedRows | None = None,
-        beside: Mapping[str, tuple[Any, Any]] | None = None,
+        beside: Mapping[str, LowRankAddition] | None = None,
     ) -> None:
         self.model, self._rows, self._gone = sa.model.model, len(guidance), gone or frozenset
         self._scales = GuidanceScales(guidance, sa.device)

@@ -104,6 +104,7 @@ def main(store_url: str, key: str) -> int:
     from audiotune.stable_audio.base_models import resolve_base
     from audiotune.stable_audio.load import load_model
     from audiotune.store import open_store
+    from components.finetune.lora_start import read_start
     from components.finetune.training_log import TrainingLog
     from components.finetune.training_model import TrainingModel
     from components.finetune.training_state import restore_training_state
@@ -113,7 +114,7 @@ def main(store_url: str, key: str) -> int:
     settings = Settings.model_validate(checkpoint.recipe)
     sa = load_model(resolve_base(store, checkpoint.base).folder)
     weights = checkpoint.model_copy(update={"weights": checkpoint.ema or checkpoint.weights})
-    tuned = TrainingModel(sa, settings)
+    tuned = TrainingModel(sa, settings, read_start(store, settings))
     restore_training_state(store, weights, tuned.trainable_parameters())
     tuned.eval()
     rows = manifest.fetch_manifest(store, manifest.manifest_key("latents", checkpoint.latents), "latents", LatentRow).rows

@@ -3,9 +3,11 @@
 Input: the latents and the dataset they were made from. Output: a pointer to the last checkpoint.
 """
 
+from __future__ import annotations
+
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.executor import StepSettings
 
@@ -36,6 +38,9 @@ UNLEARNED = frozenset(
         "experiment",
     }
 )
+
+# Settings that 0.2 did not have: they count for the weights when they are set, so that runs of 0.2 go on.
+ADDED = frozenset({"lora_kind", "lora_layers", "lora_start"})
 
 
 class Settings(StepSettings):
@@ -102,8 +107,25 @@ class Settings(StepSettings):
         description="learning rate of a table of words, in multiples of learning_rate: new words start at 0",
     )
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0, description="decay of a running mean of the weights; 0 keeps none")
+    lora_kind: Literal["lora", "rslora", "dora"] = Field(
+        default="lora",
+        description="mode lora: lora; rslora, scaled by lora_alpha / sqrt(lora_rank), for ranks above 32; or dora, which also learns "
+        "the length of each row: often nearer to a full training at a low rank, and slower",
+    )
     lora_rank: int = Field(default=16, ge=1, le=1024, description="rank of the adapters (mode lora)")
     lora_alpha: float = Field(default=16.0, gt=0.0, description="adapters are scaled by lora_alpha / lora_rank")
+    lora_layers: str = Field(
+        default="blocks",
+        min_length=1,
+        max_length=2000,
+        description="linear layers of the transformer that get adapters, by comma: blocks (attention and feed-forward), attention, "
+        "feed_forward, all, or parts of layers' names as in layers.3; conditioners never get any",
+    )
+    lora_start: str = Field(
+        default="",
+        max_length=500,
+        description="store key of an adapter to begin with (`audiotune adapter import`); kind, rank, scale and layers are its own",
+    )
     lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="dropout before the adapters")
     limit_s: float = Field(
         default=0.0, ge=0.0, description="stop with a checkpoint after this many seconds of training; 0 has no limit"
@@ -120,3 +142,11 @@ class Settings(StepSettings):
     demo_guidance: float = Field(default=4.0, ge=1.0, le=30.0, description="classifier-free guidance of a demo")
     experiment: str = Field(default="audio-tune", description="MLflow experiment the run is logged to; empty: log nowhere")
     wandb_project: str = Field(default="", description="also log to this Weights & Biases project; empty: do not")
+
+    @model_validator(mode="after")
+    def _start_is_of_lora(self) -> Settings:
+        if self.lora_start and self.mode != "lora":
+            raise ValueError(
+                'lora_start needs mode = "lora": a full training begins with its base; set mode, or leave lora_start out'
+            )
+        return self

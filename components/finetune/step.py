@@ -18,7 +18,8 @@ from audiotune.store import Store
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.withdrawal.retraining import require_disjoint
 from components.executor import StepResult
-from components.finetune.settings import UNLEARNED, Settings
+from components.finetune.lora_start import require_start_lineage
+from components.finetune.settings import ADDED, UNLEARNED, Settings
 from components.finetune.training_task import TrainingResult, TrainingTask
 
 
@@ -45,6 +46,7 @@ def run_step(
     recordings = contributors_by_recording(captioned)
     require_permission(store, "finetune", recordings)
     require_disjoint(store, captioned, encoded)
+    require_start_lineage(store, settings, captioned)
     base = resolve_base(store, settings.base)
     _check_inputs(settings, encoded, captioned.digest, base)
     key = compute_run_key(settings, encoded, base)
@@ -64,6 +66,9 @@ def run_step(
 def compute_run_key(settings: Settings, latents: Manifest[LatentRow], base: BaseModelFolder) -> str:
     """The hash of everything that determines the weights; of the number of steps only if the schedule depends on it."""
     learned = {name: value for name, value in settings.model_dump().items() if name not in UNLEARNED | {"base"}}
+    for name in ADDED:
+        if learned[name] == Settings.model_fields[name].default:
+            del learned[name]
     if settings.schedule != "cosine":
         del learned["steps"]
     inputs = [1, learned, latents.digest, base.digest]

@@ -14,6 +14,7 @@ from audiotune.errors import ModelError
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.objective import add_noise, sum_squared_errors
 from audiotune.stable_audio.text_embeddings import TABLES, find_word_conditioners
+from audiotune.stable_audio.weight_merging import LoraWeights
 from components.finetune.lora_training import add_adapters, is_adapter_name, remove_peft_affixes
 from components.finetune.padding import PaddingMask
 from components.finetune.settings import Settings
@@ -54,7 +55,7 @@ class TrainingModel(nn.Module):
 
     wrapper: Any
 
-    def __init__(self, sa: StableAudio, settings: Settings) -> None:
+    def __init__(self, sa: StableAudio, settings: Settings, start: LoraWeights | None = None) -> None:
         super().__init__()
         self.__dict__["wrapper"] = sa.model  # unregistered: the autoencoder is neither trained nor moved
         self.model, self.conditioner = sa.model.model, sa.model.conditioner
@@ -62,7 +63,7 @@ class TrainingModel(nn.Module):
         self.padding = PaddingMask(self._diffusion_transformer().transformer)
         self.words = find_word_conditioners(sa.config)
         self.learns_words = should_train_words(sa.config, settings)
-        self._select_trainable()
+        self._select_trainable(start)
 
     def forward(self, part: BatchPart) -> torch.Tensor:
         """Sum of squared errors of each row over its true frames, float32 [rows]."""
@@ -78,10 +79,10 @@ class TrainingModel(nn.Module):
         """The trained parameters, by their names without peft's affixes."""
         return {remove_peft_affixes(name): p for name, p in self.named_parameters() if p.requires_grad}
 
-    def _select_trainable(self) -> None:
+    def _select_trainable(self, start: LoraWeights | None) -> None:
         self.requires_grad_(False)
         if self.settings.mode == "lora":
-            add_adapters(self.model, self.settings)
+            add_adapters(self.model, self.settings, start)
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_(is_adapter_name(name))
         else:

@@ -11,10 +11,13 @@ from audiotune.domain import checkpoint as checkpoints
 from audiotune.domain.checkpoint import Checkpoint
 from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.threads import use_threads
+from audiotune.stable_audio.weight_merging import LoraWeights
 from audiotune.store import open_store
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.demos import DemoMaker
 from components.finetune.latent_dataset import LatentDataset
+from components.finetune.lora_start import find_start_origin, read_start
+from components.finetune.lora_training import describe_adapters
 from components.finetune.permission_watch import EVERY_S, PermissionWatch
 from components.finetune.report import render_report
 from components.finetune.trainer import Trainer
@@ -36,7 +39,8 @@ def run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult 
 def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult | None:
     settings, store = task.settings, open_store(task.store_url)
     sa = load_model(task.base.folder)
-    tuned = TrainingModel(sa, settings)
+    start_adapter = read_start(store, settings)
+    tuned = TrainingModel(sa, settings, start_adapter)
     split = {name: [row for row in task.latents.rows if row.split == name] for name in ("train", "held_out")}
     cached = not tuned.learns_words
     held_out = LatentDataset(split["held_out"], store, cached_words=cached) if split["held_out"] else None
@@ -44,9 +48,8 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
     start = checkpoints.find_newest_checkpoint(store, task.run_key, settings.steps)
     asks_every_s = 0.0 if backend.rank else EVERY_S
     with _open_log(task, start, backend.rank) as log, PermissionWatch(store, task.recordings, asks_every_s) as permission:
-        checkpoint_writer = CheckpointWriter(
-            store, _collect_facts(task), settings.keep_last, log.run.id, may_write=lambda: not permission.ask()
-        )
+        facts = _collect_facts(task, start_adapter)
+        checkpoint_writer = CheckpointWriter(store, facts, settings.keep_last, log.run.id, may_write=lambda: not permission.ask())
         demos = DemoMaker(sa, store, task.latents.rows, settings, log.on_demos)
         trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log, permission)
         if backend.rank == 0:
@@ -55,12 +58,13 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
         return _finish_run(last, trainer, demos, task, log) if last is not None and backend.rank == 0 else None
 
 
-def _collect_facts(task: TrainingTask) -> dict[str, Any]:
+def _collect_facts(task: TrainingTask, start: LoraWeights | None) -> dict[str, Any]:
     settings = task.settings
     return {
         "run_key": task.run_key,
         "kind": settings.mode,
-        "lora": {"rank": settings.lora_rank, "alpha": settings.lora_alpha} if settings.mode == "lora" else {},
+        "lora": describe_adapters(settings, start) if settings.mode == "lora" else {},
+        "origin": find_start_origin(open_store(task.store_url), settings),
         "base": task.base.name,
         "base_digest": task.base.digest,
         "dataset": task.dataset,

@@ -83,6 +83,11 @@ def find_segment_bounds(heard: RecordingFeatures, settings: Settings) -> list[Se
     return _apply_length_limits(pieces, heard, settings)
 
 
+def keep_whole(heard: RecordingFeatures, settings: Settings) -> list[SegmentBounds]:
+    """The whole recording as one segment, or as several where it is longer than `max_s`; none of one without a frame."""
+    return split_long_span(0, heard.frames, heard, settings) if heard.frames else []
+
+
 def find_sounds(heard: RecordingFeatures, floor: NoiseFloor, settings: Settings) -> list[SoundSpan]:
     """The sounds between silences, in order; each may hold several that overlap."""
     runs, clicks = _separate_clicks(_find_sounding_runs(heard, floor, settings), heard, floor, settings)

@@ -69,6 +69,10 @@ class Settings(StepSettings):
         default=True,
         description="Whether a take with a label track beside it is cut at its regions; else they only give words.",
     )
+    whole: bool = Field(
+        default=False,
+        description="Each recording is one segment, as it came: for clips that are cut already; max_s still cuts.",
+    )
     pictures: int = Field(default=60, ge=0, le=200, description="Recordings drawn in the report at most.")
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from components.segment.features import RecordingFeatures, extract_features
 from components.segment.label_cuts import LabelCuts, find_label_cuts
 from components.segment.rendering import extract_frames, measure_mix, mix_blocks, render_segment
 from components.segment.report import SegmentedRecording, render_report
-from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
+from components.segment.segment_bounds import SegmentBounds, find_segment_bounds, keep_whole
 from components.segment.settings import Settings
 from components.segment.speech import detect_speech
 
@@ -118,7 +118,7 @@ def _analyse_recording(
     with open_sound(path) as decoded:
         heard = extract_features(mix_blocks(decoded, mix), decoded.sample_rate_hz, settings.highpass_hz)
     found = find_label_cuts(regions, heard, settings) if regions else LabelCuts(())
-    layers = found.layers or (find_segment_bounds(heard, settings),)
+    layers = found.layers or (keep_whole(heard, settings) if settings.whole else find_segment_bounds(heard, settings),)
     judged = [[(cut, detect_speech(heard, cut.start_frame, cut.end_frame)) for cut in cuts] for cuts in layers]
     return judged, heard, list(found.notes)
 
@@ -143,7 +143,8 @@ def _render_segments(
 
 def _bounds_key(recording: Recording, settings: Settings) -> str:
     """The key under which the cuts of this recording with these settings are stored."""
-    inputs = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=_NOT_IN_KEY)}"
+    unset = _NOT_IN_KEY if settings.whole else _NOT_IN_KEY | {"whole"}  # cuts of before this setting are used on
+    inputs = f"{_METHOD} {recording.id} {settings.model_dump_json(exclude=unset)}"
     if regions := _list_regions(recording, settings):
         inputs += json.dumps([label.model_dump() for label in regions])
     return CUTS.key(f"{hashlib.sha256(inputs.encode()).hexdigest()}.jsonl")

@@ -1,11 +1,14 @@
 """Extracts the weights of a trainer's checkpoint: model.safetensors and model_config.json, as stable-audio-tools reads them.
 
-Input: the checkpoint pointer, or a `.ckpt` file of stable-audio-tools' own trainer. Output: a weights pointer.
+Input: the checkpoint pointer, or weights that were trained elsewhere: a `.ckpt` of stable-audio-tools' trainer, an unwrapped .ckpt or
+.safetensors, or an adapter. Output: a weights pointer.
 """
+
+from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.executor import StepSettings
 
@@ -26,6 +29,22 @@ class Settings(StepSettings):
     )
     base: str = Field(
         default="",
-        description="for a .ckpt of stable-audio-tools: the base model (or folder) whose model_config.json it was trained with; "
-        "default: the folder it lies in",
+        description="for weights from elsewhere: the base model (or folder) that they were tuned from; default: the folder they lie in",
     )
+    dataset: str = Field(
+        default="",
+        description="for weights from elsewhere: the dataset that they were trained on, a file of annotate_merge or a store key; "
+        "without it they cannot be evaluated and registered",
+    )
+    made_by: str = Field(default="", max_length=200, description="for weights from elsewhere: who trained them")
+    licence: str = Field(
+        default="", max_length=200, description="for weights from elsewhere: the licence that their maker gave them"
+    )
+
+    @model_validator(mode="after")
+    def _maker_is_named(self) -> Settings:
+        if self.dataset and not (self.made_by and self.base and self.licence):
+            raise ValueError(
+                "dataset needs base, made_by and licence: a release says whose work it is and what it was tuned from"
+            )
+        return self

@@ -1,7 +1,8 @@
 """Turns a trainer's checkpoint into weights for stable-audio-tools and the generation service.
 
 Tensors are copied from file to file one at a time. Of our checkpoints only the weights are fetched; of upstream's wrapped `.ckpt`
-only the pages with these tensors are read. Optimizer and trainer state are never loaded.
+only the pages with these tensors are read. Optimizer and trainer state are never loaded. Weights that were trained elsewhere become a
+release like ours when somebody says on which dataset they were trained and whose work they are.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
-from audiotune.domain.dataset import contributors_by_recording
+from audiotune.domain.dataset import DatasetRow, contributors_by_recording
 from audiotune.domain.lineage import bind_weights, read_dataset
-from audiotune.domain.manifest import manifest_key
+from audiotune.domain.manifest import load_manifest, manifest_key
 from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.governance import require_permission
 from audiotune.reporting.progress import ProgressCallback
+from audiotune.stable_audio.adapter_files import is_foreign_adapter
+from audiotune.stable_audio.adapters import describe_adapter
 from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.stable_audio.model_folder import CONFIG, list_notice_files, list_text_encoder_files
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
@@ -28,14 +31,14 @@ from audiotune.store import tensor_files
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
 from components.executor import StepResult
+from components.unwrap.foreign_weights import describe_origin, is_foreign, read_weights, store_foreign_weights
 from components.unwrap.settings import Settings
-from components.unwrap.upstream_checkpoint import is_upstream_checkpoint, read_weights
 
 
 def run_step(
     settings: Settings, store: Store, progress: ProgressCallback, *, checkpoint: Path, weights: Path, metrics: Path
 ) -> StepResult:
-    """Writes the weights pointer of a checkpoint pointer (JSON) or of a `.ckpt` file of stable-audio-tools' trainer.
+    """Writes the weights pointer of a checkpoint pointer (JSON), or of weights that were trained elsewhere.
 
     Raises:
         ModelError: the base is not the one the checkpoint was tuned from, or their tensors do not fit.
@@ -43,14 +46,15 @@ def run_step(
         ConsentError, AgreementError: a contributor of the dataset has not agreed to training, or took it back meanwhile.
     """
     began = time.monotonic()
-    if not checkpoint.is_file():
-        raise ModelError("no such checkpoint", where=str(checkpoint), cure="name the file finetune wrote, or a .ckpt")
-    if is_upstream_checkpoint(checkpoint):
-        unwrapped = _unwrap_upstream_checkpoint(settings, store, progress, checkpoint)
+    if not checkpoint.exists():
+        cure = "name the file finetune wrote, a .ckpt or .safetensors, or an adapter"
+        raise ModelError("no such checkpoint", where=str(checkpoint), cure=cure)
+    if is_foreign(checkpoint):
+        unwrapped = _unwrap_foreign(settings, store, progress, checkpoint)
     else:
         unwrapped = _unwrap_own_checkpoint(settings, store, progress, _read_pointer(checkpoint))
     _require_permission(store, unwrapped.dataset)
-    if unwrapped.dataset:  # a .ckpt from elsewhere names none, and cannot be registered
+    if unwrapped.dataset:  # weights from elsewhere may name none, and cannot be registered then
         bind_weights(store, unwrapped)
     write_atomic_file(weights, unwrapped.model_dump_json(indent=1) + "\n")
     progress(1.0, f"weights of step {unwrapped.step} are in the store")
@@ -90,7 +94,7 @@ def _unwrap_own_checkpoint(
         raise ModelError("the checkpoint has no running mean", where=kept.key, cure="leave ema unset, or train with ema_decay")
     progress(0.3, "writing the weights")
     key, adapter = _merge_weights(store, kept, base, ema=ema, keep=settings.lora == "keep")
-    facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter}
+    facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter, "origin": kept.origin}
     return _build_pointer(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
 
 
@@ -99,14 +103,41 @@ def _merge_weights(store: Store, kept: Checkpoint, base: BaseModelFolder, *, ema
     with ExitStack() as stack:
         tuned = stack.enter_context(tensor_files.open_tensors(store.fetch(kept.ema if ema else kept.weights)))
         whole = stack.enter_context(tensor_files.open_tensors(base.weights_path))
-        adapters = LoraWeights.from_tensors(tuned, kept.lora["alpha"] / kept.lora["rank"] if kept.kind == "lora" else 0.0)
+        adapters = LoraWeights.from_tensors(tuned, kept.lora_scale)
         if not keep or not adapters.pairs:
             return tensor_files.store_tensors(store, merge_weights(whole, tuned, adapters)), ""
-        adapter = tensor_files.store_tensors(store, collect_adapter_tensors(adapters), {"scale": str(adapters.scale)})
+        adapter = tensor_files.store_tensors(
+            store, collect_adapter_tensors(adapters, whole), describe_adapter(adapters.scale, kept.origin)
+        )
         return tensor_files.store_tensors(store, merge_weights(whole, tuned, None)), adapter
 
 
-def _unwrap_upstream_checkpoint(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
+def _unwrap_foreign(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
+    if not settings.dataset and not is_foreign_adapter(path):
+        return _unwrap_for_own_use(settings, store, progress, path)
+    if not settings.base:
+        raise ModelError("an adapter without its base", where=str(path), cure="name the base that it was tuned from")
+    base = resolve_base(store, settings.base)
+    origin = describe_origin(settings, path) if settings.made_by and settings.licence else None
+    dataset = _keep_dataset(store, settings.dataset) if settings.dataset else ""
+    _require_permission(store, dataset)
+    progress(0.3, "reading the weights, and writing them into the store")
+    stored = store_foreign_weights(settings, store, path, base, origin)
+    facts = {"step": stored.step, "ema": stored.ema, "adapter": stored.adapter, "origin": origin, "dataset": dataset}
+    return _build_pointer(store, stored.weights, base.folder, settings.base, base.digest, **facts)
+
+
+def _keep_dataset(store: Store, name: str) -> str:
+    """The digest of a dataset by file or store key; the store has it then."""
+    path = Path(name)
+    rows = load_manifest(path if path.is_file() else store.get(name), "datasets", DatasetRow)
+    if not store.exists(rows.key):
+        rows.save(store)
+    return rows.digest
+
+
+def _unwrap_for_own_use(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
+    """Weights of which nobody says what they were trained on: only their config is needed, and they cannot be registered."""
     tensors, ema, step = read_weights(path, ema=settings.ema)
     folder = Path(settings.base) if settings.base else path.parent
     if not (folder / CONFIG).is_file():

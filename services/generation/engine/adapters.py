@@ -160,6 +160,9 @@ class AdapterResolver:
         except ModelError as e:
             raise _unfit_error(cached.release, f"{misfit} {e.what}", "another adapter") from e
         own = 1.0 if cached.adapter.digest == base.adapter_digest else 0.0
+        if own and wish.strength != own and not cached.adapter.adds_up:
+            why = f"{loaded.release.name} holds it already, and a DoRA cannot be turned up or down in weights that hold it"
+            raise _unfit_error(cached.release, why, "strength 1, or ask for a release of its base without it")
         return ChosenAdapter(cached.release, cached.adapter, wish.strength, wish.strength - own)
 
     def _find_adapter(self, named: str) -> _CachedAdapter:

@@ -118,14 +118,13 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
         return [release for name in releases.list_release_names() for release in releases.list_adapters(name)]
 
     def load_adapter(self, release: Release) -> Adapter:
-        from audiotune.stable_audio.adapters import Adapter
+        from audiotune.stable_audio.adapters import open_adapter
 
         pointer = release.weights
         if not pointer.adapter_digest:
             what, cure = "the adapter's key does not carry its digest", "register the release again"
             raise ModelError(what, where=pointer.adapter, cure=cure)
-        self._store.fetch(pointer.adapter)
-        return Adapter(pointer.adapter_digest, lambda: self._store.fetch(pointer.adapter))
+        return open_adapter(pointer.adapter_digest, lambda: self._store.fetch(pointer.adapter))
 
     def check_fit(self, loaded: LoadedRelease, adapter: Adapter) -> None:
         from audiotune.stable_audio import adapters

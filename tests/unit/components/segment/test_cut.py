@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.segment.features import extract_features
-from components.segment.segment_bounds import SegmentBounds, find_segment_bounds
+from components.segment.segment_bounds import SegmentBounds, find_segment_bounds, keep_whole
 from components.segment.settings import Settings
 
 RATE = 44_100
@@ -131,6 +131,15 @@ def test_blocks_of_any_length_cut_the_same() -> None:
     whole = _cuts(take, block=len(take))
     assert whole == _cuts(take, block=1001) == _cuts(take, block=48_000)
     assert len(whole) == 2
+
+
+def test_a_clip_may_stay_as_it_is_with_the_silence_in_it() -> None:
+    take = _take(6, [(1.0, _tone(0.5)), (4.0, _tone(0.5, 1000))])
+    heard = extract_features([take], RATE, 30.0)
+    assert keep_whole(heard, Settings(whole=True)) == [SegmentBounds(0, len(take))]
+    parts = keep_whole(heard, Settings(whole=True, max_s=4))
+    assert [part.continued for part in parts] == [False, True]
+    assert (parts[0].start_frame, parts[0].end_frame, parts[-1].end_frame) == (0, parts[1].start_frame, len(take))
 
 
 def test_cuts_are_in_order_and_do_not_overlap() -> None:

@@ -11,12 +11,13 @@ import torch
 from audiotune.domain.release import WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.reporting.progress import ignore_progress
+from audiotune.stable_audio.torch_files import is_torch_file
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import FolderStore
 from audiotune.store.tensor_files import LazyTensor, wrap_tensor
+from components.unwrap.foreign_weights import read_weights
 from components.unwrap.settings import Settings
 from components.unwrap.step import run_step
-from components.unwrap.upstream_checkpoint import is_upstream_checkpoint, read_weights
 
 
 def lazies(state: dict[str, torch.Tensor]) -> dict[str, LazyTensor]:
@@ -44,7 +45,7 @@ def test_adapters_merge_as_the_formula_says() -> None:
     assert torch.equal(whole["l.weight"].load(), weight.float() + (b @ a) * 0.5)
     assert whole["embedding"].load().tolist() == [1, 1, 1]
     assert set(whole) == {"l.weight", "embedding"}
-    assert set(collect_adapter_tensors(LoraWeights.from_tensors(tuned, 0.5))) == {"l.lora_A", "l.lora_B"}
+    assert set(collect_adapter_tensors(LoraWeights.from_tensors(tuned, 0.5), {})) == {"l.lora_A", "l.lora_B"}
 
 
 def test_tensors_that_do_not_fit_the_base_are_refused() -> None:
@@ -58,7 +59,7 @@ def test_tensors_that_do_not_fit_the_base_are_refused() -> None:
 @pytest.mark.parametrize("ema", [None, True, False])
 def test_the_running_mean_replaces_the_model_if_wanted(tmp_path: Path, ema: bool | None) -> None:
     state = wrapped(tmp_path / "epoch=53-step=800.ckpt")
-    assert is_upstream_checkpoint(tmp_path / "epoch=53-step=800.ckpt")
+    assert is_torch_file(tmp_path / "epoch=53-step=800.ckpt")
     found, is_mean, step = read_weights(tmp_path / "epoch=53-step=800.ckpt", ema=ema)
     assert set(found) == {"model.w", "pretransform.p"}
     assert is_mean is (ema is not False)
