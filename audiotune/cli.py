@@ -13,6 +13,8 @@ from audiotune.access.agreement_commands import add_agreement_commands
 from audiotune.access.consent_commands import add_consent_commands
 from audiotune.access.key_commands import add_key_commands
 from audiotune.access.release_commands import add_release_commands
+from audiotune.adoption.adopt_command import add_adopt_command
+from audiotune.adoption.commands import add_adapter_commands
 from audiotune.client import Client, RemoteJob
 from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
@@ -41,7 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
     verbs = parser.add_subparsers(
-        required=True, metavar="generate | agreement | base | consent | ledger | key | release | withdrawal | prove"
+        required=True,
+        metavar="generate | adapter | adopt | agreement | base | consent | ledger | key | release | withdrawal | prove",
+    )
+    add_adapter_commands(verbs.add_parser("adapter", help="LoRA and DoRA: give them to other programs, bring those of others in"))
+    add_adopt_command(
+        verbs.add_parser("adopt", help="make a training from elsewhere (a notebook's checkpoint or LoRA) a release")
     )
     add_agreement_commands(verbs.add_parser("agreement", help="what the group agreed on: read, change, sign and keep it"))
     add_base_commands(verbs.add_parser("base", help="the models that are taught your sound: fetch them ahead of time, list them"))

@@ -35,11 +35,11 @@ class TrainedWeights(FrozenModel):
 
 
 def bind_weights(store: Store, pointer: WeightsPointer) -> None:
-    """Writes down which dataset weights were trained on, once.
+    """Writes down which dataset weights were trained on, once; for an adapter of others, who made it.
 
-    Raises LineageError: the store names another dataset for them already, or they name none.
+    Raises LineageError: the store names another dataset or maker for them already, or they name none.
     """
-    if not pointer.dataset:
+    if not pointer.dataset and not (pointer.adapter and pointer.origin):
         raise LineageError("these weights name no dataset", where=pointer.weights, cure="unwrap a checkpoint of finetune")
     kept = TrainedWeights(
         weights=pointer.weights_digest, adapter=pointer.adapter_digest, dataset=pointer.dataset, origin=pointer.origin
@@ -50,28 +50,37 @@ def bind_weights(store: Store, pointer: WeightsPointer) -> None:
     known = find_bound_dataset(store, pointer)
     if known != pointer.dataset:
         raise LineageError(
-            f"these weights were trained on dataset {known}, not on {pointer.dataset}",
+            f"these weights were trained on dataset {known or 'of others'}, not on {pointer.dataset or 'one of others'}",
             where=_binding_key(pointer),
             cure="pass the dataset of their training; what the store says about weights is not changed",
         )
 
 
-def find_bound_dataset(store: Store, pointer: WeightsPointer) -> Digest | None:
-    """The digest of the dataset that weights were trained on, or None where the store does not say.
+def find_binding(store: Store, pointer: WeightsPointer) -> TrainedWeights | None:
+    """What the store says of weights, or None where it does not say.
 
-    Weights of 0.2 and older have no entry. For them the cards count that `register` wrote into the store, where nobody writes who
-    reaches only the registry. Raises LineageError: an entry cannot be read, or the cards contradict each other.
+    Raises LineageError: the entry cannot be read.
     """
     key = _binding_key(pointer)
     try:
         bound = TrainedWeights.model_validate_json(store.get(key))
     except NotInStoreError:
-        return _find_dataset_on_cards(store, pointer)
+        return None
     except ValidationError as e:
         raise LineageError(f"the entry is damaged: {e.errors()[0]['msg']}", where=key, cure="restore it from a backup") from e
     if (bound.weights, bound.adapter) != (pointer.weights_digest, pointer.adapter_digest):
         raise LineageError("the entry is of other weights", where=key, cure="restore it from a backup")
-    return bound.dataset
+    return bound
+
+
+def find_bound_dataset(store: Store, pointer: WeightsPointer) -> Digest | None:
+    """The digest of the dataset that weights were trained on; empty for those of others, None where the store does not say.
+
+    Weights of 0.2 and older have no entry. For them the cards count that `register` wrote into the store, where nobody writes who
+    reaches only the registry. Raises LineageError: an entry cannot be read, or the cards contradict each other.
+    """
+    bound = find_binding(store, pointer)
+    return _find_dataset_on_cards(store, pointer) if bound is None else bound.dataset
 
 
 def find_datasets_of_adapter(store: Store, adapter: Digest) -> tuple[Digest, ...]:
@@ -91,7 +100,14 @@ def require_lineage(store: Store, release: Release) -> None:
             where=where,
             cure="run unwrap and register again for their training; weights from elsewhere are not served",
         )
-    expected = build_lineage(read_dataset(store, dataset), release.weights, release.lineage.agreement)
+    bound = find_binding(store, release.weights)
+    if bound is not None and bound.origin != release.weights.origin:
+        what = "the registry names another maker of these weights than the store"
+        raise LineageError(what, where=where, cure="register the release again, and look who else can write to MLflow")
+    if dataset:
+        expected = build_lineage(read_dataset(store, dataset), release.weights, release.lineage.agreement)
+    else:
+        expected = build_foreign_lineage(release.weights, release.lineage.agreement)
     if release.weights.dataset != dataset or _compare(release.lineage) != _compare(expected):
         raise LineageError(
             f"the registry names another lineage than that of dataset {dataset[:12]}, which these weights were trained on",
@@ -130,6 +146,19 @@ def build_lineage(dataset: Manifest[DatasetRow], pointer: WeightsPointer, agreem
         agreement=agreement,
         origin=pointer.origin,
     )
+
+
+def build_foreign_lineage(pointer: WeightsPointer, agreement: Digest) -> Lineage:
+    """The lineage of an adapter that others trained on their own sounds: nobody of the group is heard in it.
+
+    Raises LineageError: it does not say whose it is.
+    """
+    if pointer.origin is None or not pointer.adapter:
+        raise LineageError(
+            "these weights name neither a dataset nor their maker", where=pointer.weights, cure="import them again"
+        )
+    facts = {"base": pointer.base, "base_digest": pointer.base_digest, "agreement": agreement, "origin": pointer.origin}
+    return Lineage.model_validate({"dataset": "", "segments": (), "recordings": {}, **facts})
 
 
 def read_dataset(store: Store, digest: Digest) -> Manifest[DatasetRow]:

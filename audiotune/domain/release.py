@@ -52,7 +52,7 @@ class WeightsPointer(FrozenModel):
     ema: bool = False
     base: str
     base_digest: Digest
-    dataset: Digest
+    dataset: Digest = Field(description="empty where nobody said what weights from elsewhere were trained on")
     run: str = ""
     recipe: dict[str, Any] = {}
 
@@ -89,7 +89,7 @@ class Evaluation(FrozenModel):
 class Lineage(FrozenModel):
     """Where a release comes from: dataset -> segments -> recordings -> contributors."""
 
-    dataset: Digest
+    dataset: Digest = Field(description="empty for an adapter of others: `origin` says whose it is")
     segments: tuple[Digest, ...]
     recordings: dict[Digest, tuple[str, ...]] = Field(description="recording id -> contributors")
     annotators: tuple[str, ...] = ()
@@ -97,6 +97,11 @@ class Lineage(FrozenModel):
     base_digest: Digest
     agreement: Digest
     origin: ForeignOrigin | None = Field(default=None, exclude_if=lambda origin: origin is None)
+
+    @property
+    def is_of_others(self) -> bool:
+        """An adapter that came from outside as it is: nobody of the group is heard in it."""
+        return not self.dataset and self.origin is not None
 
     @property
     def contributors(self) -> tuple[str, ...]:

@@ -1,14 +1,16 @@
-"""Loads a model from the unwrapped weights in the store, for evaluate and the generation service. Safetensors only."""
+"""Unwrapped weights in the store: the pointer to them, and the model, for evaluate and the generation service. Safetensors only."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from audiotune.domain.recording import Digest
 from audiotune.domain.release import WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.stable_audio.load import Precision, load_model
 from audiotune.stable_audio.model import StableAudio
-from audiotune.stable_audio.model_folder import CONFIG, link_model_files
+from audiotune.stable_audio.model_folder import CONFIG, link_model_files, list_notice_files, list_text_encoder_files
 from audiotune.store.layout import MODEL_BLOBS
 from audiotune.store.port import Store, digest_from_key
 
@@ -25,6 +27,28 @@ def open_weights(store: Store, pointer: WeightsPointer, *, device: str = "cpu", 
     adapter = store.fetch(pointer.adapter) if pointer.adapter else None
     weights = store.fetch(pointer.weights)
     return load_model(_link_config_files(store, pointer), weights, adapter=adapter, device=device, precision=precision)
+
+
+def point_to_weights(store: Store, key: str, folder: Path, name: str, digest: Digest, **facts: Any) -> WeightsPointer:
+    """The pointer to weights in the store, with the config, the tokenizer and the licence of their base: tuning changes values, not shapes.
+
+    Args:
+        key: of the weights.
+        folder, name, digest: of the base.
+        facts: the other fields.
+    """
+    return WeightsPointer(
+        weights=key,
+        weights_digest=digest_from_key(key) or "",
+        config=store.put_blob(folder / CONFIG, ".json"),
+        files={
+            str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)
+        },
+        notices={path.name: store.put_blob(path, ".txt") for path in list_notice_files(folder)},
+        base=name,
+        base_digest=digest,
+        **facts,
+    )
 
 
 def _link_config_files(store: Store, pointer: WeightsPointer) -> Path:

@@ -16,6 +16,8 @@ def render_notice(release: Release, people: dict[str, str]) -> str:
         f"Licence of the weights: {release.licence}",
         f"Made from recordings of: {_join_names(release.lineage.contributors, people)}",
     ]
+    if release.lineage.origin:
+        lines.append(f"Made of: {release.lineage.origin.words}")
     if release.notice:
         lines.append(release.notice)
     return "\n".join(lines) + "\n"
@@ -79,6 +81,7 @@ def _collect_facts(release: Release, people: dict[str, str]) -> list[tuple[str, 
             "Lineage",
             [
                 ("Base model", f"{lineage.base} ({lineage.base_digest[:16]})"),
+                *([("Made elsewhere", lineage.origin.words)] if lineage.origin else []),
                 ("Dataset", lineage.dataset),
                 ("Segments", len(lineage.segments)),
                 ("Recordings", len(lineage.recordings)),

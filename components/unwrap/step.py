@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,7 +24,8 @@ from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.adapter_files import is_foreign_adapter
 from audiotune.stable_audio.adapters import describe_adapter
 from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
-from audiotune.stable_audio.model_folder import CONFIG, list_notice_files, list_text_encoder_files
+from audiotune.stable_audio.model_folder import CONFIG
+from audiotune.stable_audio.release_weights import point_to_weights
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import tensor_files
 from audiotune.store.atomic_files import write_atomic_file
@@ -95,7 +95,7 @@ def _unwrap_own_checkpoint(
     progress(0.3, "writing the weights")
     key, adapter = _merge_weights(store, kept, base, ema=ema, keep=settings.lora == "keep")
     facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter, "origin": kept.origin}
-    return _build_pointer(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
+    return point_to_weights(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
 
 
 def _merge_weights(store: Store, kept: Checkpoint, base: BaseModelFolder, *, ema: bool, keep: bool) -> tuple[str, str]:
@@ -124,7 +124,7 @@ def _unwrap_foreign(settings: Settings, store: Store, progress: ProgressCallback
     progress(0.3, "reading the weights, and writing them into the store")
     stored = store_foreign_weights(settings, store, path, base, origin)
     facts = {"step": stored.step, "ema": stored.ema, "adapter": stored.adapter, "origin": origin, "dataset": dataset}
-    return _build_pointer(store, stored.weights, base.folder, settings.base, base.digest, **facts)
+    return point_to_weights(store, stored.weights, base.folder, settings.base, base.digest, **facts)
 
 
 def _keep_dataset(store: Store, name: str) -> str:
@@ -146,20 +146,4 @@ def _unwrap_for_own_use(settings: Settings, store: Store, progress: ProgressCall
         folder = resolve_base(store, settings.base).folder
     progress(0.3, "writing the weights")
     key = tensor_files.store_tensors(store, tensors)
-    return _build_pointer(store, key, folder, path.name, digest_from_key(key) or "", step=step, ema=ema, dataset="")
-
-
-def _build_pointer(store: Store, key: str, folder: Path, name: str, digest: str, **facts: Any) -> WeightsPointer:
-    """The pointer, with the config, the tokenizer and the licence of the base: tuning changes values, not shapes."""
-    return WeightsPointer(
-        weights=key,
-        weights_digest=digest_from_key(key) or "",
-        config=store.put_blob(folder / CONFIG, ".json"),
-        files={
-            str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)
-        },
-        notices={path.name: store.put_blob(path, ".txt") for path in list_notice_files(folder)},
-        base=name,
-        base_digest=digest,
-        **facts,
-    )
+    return point_to_weights(store, key, folder, path.name, digest_from_key(key) or "", step=step, ema=ema, dataset="")

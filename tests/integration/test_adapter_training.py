@@ -133,11 +133,12 @@ def test_an_adapter_of_unknown_origin_begins_nothing(world: SmallTraining, tmp_p
 
 
 def test_the_groups_own_adapter_begins_only_where_its_recordings_are_all_there(world: SmallTraining, tmp_path: Path) -> None:
+    whole = load_manifest(world.dataset, "datasets", DatasetRow)
+    whole.save(world.store)
     trained(world, tmp_path / "first", steps=2)
     first = unwrapped(world, tmp_path / "first", "keep")
     trained(world, tmp_path / "second", steps=2, seed=2, lora_start=first.adapter)
     assert unwrapped(world, tmp_path / "second", "keep").origin is None
-    whole = load_manifest(world.dataset, "datasets", DatasetRow)
     part = Manifest("datasets", [row for row in whole.rows if row.contributors != ("chi",)], whole.meta)
     made = dataclasses.replace(world, folder=tmp_path, dataset=part.write(tmp_path / "part.jsonl"))
     made.encoded()

@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 
 from audiotune import governance
 from audiotune.domain.dataset import DatasetRow, contributors_by_recording
-from audiotune.domain.lineage import build_lineage, read_dataset
+from audiotune.domain.lineage import build_lineage, read_dataset, require_lineage
 from audiotune.domain.manifest import Manifest, load_manifest
 from audiotune.domain.release import CheckpointPointer, Evaluation, Release, WeightsPointer
+from audiotune.errors import LineageError
 from audiotune.governance import Consent
 from audiotune.registry import releases
 from audiotune.reporting.progress import ignore_progress
@@ -209,6 +210,7 @@ def register(group: Group, name: str, pointer: WeightsPointer) -> Release:
     judged = Evaluation(metrics={}, passed=True)
     made = Release(name=name, weights=pointer, lineage=lineage, licence="x", notice=f"{name} by all", evaluation=judged)
     made = releases.register_release(made, {})
+    made.save(group.world.store)
     releases.set_alias(name, "champion", made.version)
     return made
 
@@ -237,6 +239,59 @@ def test_adapters_over_http(group: Group, http: TestClient) -> None:
     assert register(group, "grit", group.kept["tape"]).version == "2"
     assert register(group, "grit", group.kept["grit"]).version == "1"
     assert releases.read_release("grit", "1").weights == group.kept["grit"]
+
+
+def test_an_adapter_of_others_comes_in_plays_by_its_makers_licence_and_ours_goes_out(
+    group: Group, http: TestClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from audiotune.cli import main
+    from tests.fakes.upstream_lora import load_with_upstream
+
+    store, base = ["--store", str(group.world.folder / "store")], str(group.world.base)
+    out = ["adapter", *store, "export", "grit:1", "--format", "stable-audio-tools", "--to", str(tmp_path / "ours.safetensors")]
+    assert main(out) == 0
+    assert main(out) == 1  # it is there already
+    assert "something already" in capsys.readouterr().err
+    assert main([*out[:5], "--format", "peft", "--to", str(tmp_path / "ours-peft")]) == 0
+    assert "x" in (tmp_path / "ours-peft" / "NOTICE").read_text()
+    bare = group.kept["grit"].model_copy(update={"adapter": ""})
+    theirs = load_with_upstream(open_weights(group.world.store, bare), tmp_path / "ours.safetensors")
+    here = generate_sounds(open_weights(group.world.store, bare), [asked(7, (group.adapter("grit"), 1.0))])[0]
+    assert difference(generate_sounds(theirs, [asked(7)])[0], here) < 1e-3
+    bring = ["--base", base, "--by", "Bo", "--licence", "CC-BY-4.0"]
+    for own in ("ours.safetensors", "ours-peft"):  # our own people would be asked no more
+        assert main(["adapter", *store, "import", str(tmp_path / own), *bring]) == 1
+        assert "own adapter grit:1" in capsys.readouterr().err
+    file = an_adapter_of_others(base, tmp_path / "theirs.safetensors")
+    assert main(["adapter", *store, "import", str(file), *bring, "--release", "theirs"]) == 0
+    assert "lora_start" in capsys.readouterr().out
+    wish = {**ASK, "adapters": [{"release": "theirs:1", "strength": 1.0}]}
+    assert http.post("/v1/generations", json=wish).status_code == 422  # nobody measured it, and the group has not decided
+    releases.set_alias("theirs", "champion", "1")
+    until(lambda: http.post("/v1/generations", json=wish).status_code == 200)
+    made = http.post("/v1/generations", json=wish)
+    assert "by Bo" in made.headers["x-audio-tune-notice"]
+    assert made.content != http.post("/v1/generations", json=ASK).content
+    found = http.get(f"/v1/sounds/{made.headers['x-audio-tune-sound']}/lineage").json()
+    assert found["contributors"] == ["ana", "ben"]  # those of the release beneath it
+    stolen = releases.read_release("theirs", "1")
+    forged = stolen.weights.model_copy(update={"origin": stolen.weights.origin.model_copy(update={"by": "Eve"})})  # type: ignore[union-attr]
+    with pytest.raises(LineageError, match="another maker"):
+        require_lineage(group.world.store, stolen.model_copy(update={"weights": forged}))
+    hidden = group.kept["grit"].model_copy(update={"dataset": "", "origin": stolen.weights.origin})
+    with pytest.raises(LineageError):  # nobody's consent is got round by calling the group's own adapter another's
+        require_lineage(group.world.store, stolen.model_copy(update={"weights": hidden}))
+
+
+def an_adapter_of_others(base: str, path: Path) -> Path:
+    from stable_audio_tools.models.lora import save_lora_safetensors
+
+    from audiotune.stable_audio.load import load_model
+    from tests.fakes.upstream_lora import add_upstream_lora
+
+    config = {"rank": 2, "alpha": 2, "adapter_type": "dora-rows"}
+    save_lora_safetensors(add_upstream_lora(load_model(Path(base)), config), config, path)
+    return path
 
 
 def test_who_withdraws_ends_the_adapters_they_are_in(group: Group, http: TestClient) -> None:

@@ -102,3 +102,10 @@ class Evil:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("/tmp/audiotune-was-here"),)
+
+
+def test_a_dataset_without_a_maker_is_refused() -> None:
+    for missing in ("base", "made_by", "licence"):
+        named = {"dataset": "x", "base": "tiny", "made_by": "Bo", "licence": "CC0-1.0"}
+        with pytest.raises(ValueError, match="base, made_by and licence"):
+            Settings.model_validate({**named, missing: ""})
