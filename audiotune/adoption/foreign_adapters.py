@@ -14,6 +14,7 @@ from audiotune.domain.lineage import LineageChecker, bind_weights, build_foreign
 from audiotune.domain.release import Evaluation, Release, find_card
 from audiotune.errors import AgreementError, ModelError, RegistryError
 from audiotune.governance import Agreement
+from audiotune.governance.release_standing import require_release_permission
 from audiotune.registry import releases
 from audiotune.stable_audio.adapter_files import AdapterFormat, read_foreign_adapter, write_foreign_adapter
 from audiotune.stable_audio.adapters import describe_adapter, read_adapter
@@ -56,8 +57,8 @@ def export_adapter(store: Store, name: str, version: str, program: AdapterFormat
     if to.exists() or to.with_name(f"{to.name}.safetensors").exists():
         raise ModelError("there is something already", where=str(to), cure="name a new file or folder")
     LineageChecker(store).require(card)
-    if card.lineage.recordings:
-        governance.require_permission(store, "export", card.lineage.recordings)
+    if not card.lineage.is_of_others:
+        require_release_permission(store, "export", card)
     facts = {"release": name, "version": version, "digest": card.weights.adapter_digest, "base": card.weights.base}
     metadata = {_OURS: json.dumps(facts), "licence": card.licence, "notice": card.notice}
     weights = read_adapter(store.fetch(card.weights.adapter))

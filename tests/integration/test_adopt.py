@@ -85,12 +85,12 @@ def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notebook:
 def a_wrapped_checkpoint(base: Path, path: Path) -> Any:
     """As stable-audio-tools' own training wrapper leaves it, its running mean apart from the last weights. The mean's model."""
     import torch
-    from stable_audio_tools.training.diffusion import DiffusionCondTrainingWrapper
 
     from audiotune.stable_audio.load import load_model
+    from tests.fakes.upstream_training import import_upstream_training
 
     sa = load_model(base)
-    wrapper = DiffusionCondTrainingWrapper(sa.model, lr=1e-4)
+    wrapper = import_upstream_training().DiffusionCondTrainingWrapper(sa.model, lr=1e-4)
     draw = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in wrapper.diffusion_ema.ema_model.parameters():
