@@ -9,16 +9,19 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from audiotune.stable_audio.base_index import choose_index_name
+from audiotune.stable_audio.known_bases import find_known_base
 from pipelines.cluster.settings import Cluster
 from pipelines.documents import Documents, iterate_steps
 from pipelines.recipe import Recipe
 
 ChoiceSettings = dict[str, dict[str, Any]]  # choice -> the settings that it stands for
 
+_TINY = "tiny, for trials"
 _BASES = {
     "Stable Audio Open 1.0": "stabilityai/stable-audio-open-1.0",
     "Stable Audio Open Small": "stabilityai/stable-audio-open-small",
-    "tiny, for trials": "tiny",
+    _TINY: "tiny",
 }
 _METHODS: ChoiceSettings = {
     "whole model": {"mode": "full", "learning_rate": 5e-5},
@@ -79,6 +82,22 @@ def build_method_choices(recipe: Recipe) -> ChoiceSettings:
     return {choice: ({"mode": own} if usual["mode"] == own else usual) for choice, usual in _METHODS.items()}
 
 
+def is_promised(base: str, cluster: Cluster) -> bool:
+    """Whether the cluster's facts say that a base is copied into the store ahead of time."""
+    return choose_index_name(base) in {choose_index_name(name) for name in cluster.bases}
+
+
+def find_unready_base(recipe: Recipe, cluster: Cluster) -> str:
+    """The recipe's base, if it is behind a licence and the cluster's facts name neither a token nor a copy; else empty.
+
+    The neutral pipelines, which are for no cluster yet, keep the recipe's base.
+    """
+    base = str(recipe.setting_value("finetune", "base"))
+    known = find_known_base(base)
+    gated = bool(cluster.store and known and known.gated)
+    return base if gated and not cluster.hub_secret and not is_promised(base, cluster) else ""
+
+
 def fill_form(documents: Documents, recipe: Recipe, cluster: Cluster) -> Documents:
     """The pipeline with the recipe in it: the form's defaults and drop-downs, and every step's settings."""
     filled = copy.deepcopy(documents)
@@ -91,6 +110,9 @@ def fill_form(documents: Documents, recipe: Recipe, cluster: Cluster) -> Documen
     for name, (_, choices) in build_choices(recipe).items():
         if name in parameters:
             parameters[name].update(literals=list(choices), defaultValue=_find_default(choices, recipe))
+    if "training_base" in parameters and (unready := find_unready_base(recipe, cluster)):
+        parameters["training_base"]["defaultValue"] = _TINY  # a run from the defaults must not end for want of a token
+        parameters["training_base"]["description"] += f" {unready} needs a token of Hugging Face, which this cluster has not."
     for step, task in iterate_steps(filled[0]):
         settings = task.get("inputs", {}).get("parameters", {}).get("settings")
         if settings is not None:

@@ -31,6 +31,7 @@ from pipelines.cluster.settings import Cluster, find_cluster
 from pipelines.compile import compile_structure
 from pipelines.documents import PIPELINES, Documents, compute_version_name, read_documents, to_yaml
 from pipelines.finish import finish_pipeline
+from pipelines.form import find_unready_base
 from pipelines.recipe import load_recipe
 
 _CODES = ((KubeflowUnreachableError, 3), (KubeflowRefusedError, 3), (RunUnfinishedError, 4), (SettingsError, 2))
@@ -46,6 +47,11 @@ def build_documents(name: str, args: argparse.Namespace, cluster: Cluster | None
         cure = "name the folder of compiled pipelines: --pipelines or AUDIOTUNE_PIPELINES"
         raise PipelineError("this machine cannot compile: the kfp package is not here", cure=cure) from e
     recipe = load_recipe(args.recipe or (cluster.recipe if cluster else "") or "first_release")
+    if cluster and (base := find_unready_base(recipe, cluster)):
+        print(
+            f"{name}: the form begins with the tiny base: {base} is behind a licence, and the cluster's facts name no token",
+            flush=True,
+        )
     return finish_pipeline(neutral, recipe, cluster)
 
 

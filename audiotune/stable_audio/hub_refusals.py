@@ -13,17 +13,18 @@ _PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _KNOWN = tuple(base.repository for base in KNOWN_BASES if base.repository)
 
 
-def explain_refusal(error: Exception, repository: str, where: str, kind: str = "model") -> SourceError:
+def explain_refusal(error: Exception, repository: str, file: str, *, kind: str, token_place: str) -> SourceError:
     """The sentence for an error of the hub's client.
 
     Args:
         repository: `organisation/model`, for the address of its page.
-        where: what was asked for.
+        file: what was asked for of it; "" is its list.
         kind: of the repository, "model" or "dataset".
+        token_place: where the token lies that was sent; empty where none was.
     """
     page = f"{_HOME}/{'datasets/' if kind == 'dataset' else ''}{repository}"
-    what, cure = _explain(error, repository, page, kind)
-    return SourceError(what, where=where, cure=cure)
+    what, cure = _explain(error, repository, page, kind, token_place)
+    return SourceError(what, where=f"{repository}/{file}".rstrip("/"), cure=cure)
 
 
 def is_passing(error: Exception) -> bool:
@@ -32,10 +33,10 @@ def is_passing(error: Exception) -> bool:
     return status in _PASSING_STATUS or (not status and _is_about_the_line(error))
 
 
-def _explain(error: Exception, repository: str, page: str, kind: str) -> tuple[str, str]:
+def _explain(error: Exception, repository: str, page: str, kind: str, token: str) -> tuple[str, str]:
     """What is wrong, and the cure."""
     status, code, words = _read_answer(error)
-    said, token = words.lower(), _describe_token()
+    said = words.lower()
     if status == 401 and "expired" in said:
         return f"the token in {token} has expired", f"make a new one at {_SETTINGS} and put it there"
     if status == 401 and ("invalid credentials" in said or (token and code != "GatedRepo")):
@@ -104,7 +105,7 @@ def _is_about_the_line(error: Exception) -> bool:
     )
 
 
-def _describe_token() -> str:
+def find_token_place() -> str:
     """Where the token lies that is sent; empty where there is none. Without HF_TOKEN the client sends the one of an old login."""
     if os.environ.get("HF_TOKEN", "").strip():
         return "HF_TOKEN"

@@ -60,6 +60,9 @@ class Cluster(FrozenModel):
     )
     hub_secret_key: str = Field(default="token", pattern=r"^[A-Za-z0-9._-]{1,253}$", description="key of that Secret")
     hub_endpoint: str = Field(default="", description="HF_ENDPOINT of ingest and encode; empty takes https://huggingface.co")
+    bases: tuple[str, ...] = Field(
+        default=(), description="models that are copied into the store ahead of time: the form offers them"
+    )
     images: StepImages = Field(default=StepImages(), description="what the steps run in")
     pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets with the registry's login")
     pull_policy: Literal["", "IfNotPresent", "Always", "Never"] = Field(default="", description="when nodes pull")

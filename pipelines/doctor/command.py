@@ -22,7 +22,7 @@ from audiotune.store import open_store
 from pipelines.arguments import add_kubeflow_flags
 from pipelines.cluster.namespace import ACCOUNT
 from pipelines.cluster.settings import Cluster, find_cluster
-from pipelines.doctor import checks_environment, checks_governance, checks_namespace, checks_store, checks_training
+from pipelines.doctor import checks_bases, checks_environment, checks_governance, checks_namespace, checks_store, checks_training
 from pipelines.doctor.findings import Check, CheckTarget, DoctorFinding, run_check
 
 CHECKS: dict[str, Check] = {
@@ -37,6 +37,7 @@ CHECKS: dict[str, Check] = {
     "gpu": checks_environment.check_gpus,
     "trainer": checks_training.check_trainer,
     "images": checks_environment.check_images,
+    "bases": checks_bases.check_bases,
     "mlflow": checks_environment.check_mlflow,
     "governance": checks_environment.check_governance,
     "clock": checks_environment.check_clock,

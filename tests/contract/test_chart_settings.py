@@ -77,6 +77,7 @@ LEFT_ALONE = {
         "mlflow": "made of registry, as for the services",
         "mlflow_secret": "as mlflow: the pipelines' key",
         "images": "made of images",
+        "bases": "bases, which a job copies",
         "pull_secrets": "a step's pod takes them from its service account",
         "pull_policy": "the compiled pipelines name digests",
         "gpu_resource": "pipelines.gpu.resource; steps on the CPU keep the default",

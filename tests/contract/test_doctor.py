@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import yaml
 
 from audiotune.errors import SettingsError
 from audiotune.outside.kubernetes import connect_kubernetes
+from audiotune.stable_audio.base_index import BaseIndex, write_base_index
+from audiotune.store import FolderStore
 from pipelines.cluster.namespace import (
     DEPLOY,
     REPOSITORY,
@@ -29,6 +32,7 @@ from pipelines.doctor.command import CHECKS, format_findings, main, run_checks
 from pipelines.doctor.findings import CheckTarget, DoctorFinding
 from tests.contract.test_submit import without_kfp
 from tests.fakes.http_server import answering
+from tests.fakes.hub_server import HubServer
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubeflow import serving as serving_kubeflow
 from tests.fakes.kubernetes import FakeKubernetes, serving
@@ -37,7 +41,7 @@ DIGEST = "@sha256:" + "7" * 64
 CLUSTER = Cluster(
     store="s3://jam", store_endpoint="http://store.jam.svc.cluster.local:9000", store_secret="jam-store",
     mlflow="http://registry.jam.svc:5000", governance="http://who.jam.svc:7870", governance_secret="jam-governance",
-    mlflow_secret="jam-mlflow",
+    mlflow_secret="jam-mlflow", recipe="demo",
     images=StepImages(prepare=f"home/p{DIGEST}", train=f"home/t{DIGEST}"),
     gpus=1, gpu_node_selector={"gpu": "l4"}, gpu_tolerations=(GpuToleration(key="nvidia.com/gpu", effect="NoSchedule"),),
 )  # fmt: skip
@@ -369,3 +373,43 @@ def test_the_charts_facts_are_understood(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text(json.dumps({**chart, "colour": "red"}))
     with pytest.raises(SettingsError, match="colour"):
         load_cluster(tmp_path / "cluster.json")
+
+
+OPEN = "stabilityai/stable-audio-open-1.0"
+HUB_TOKEN = "/api/v1/namespaces/jam/secrets/jam-hub"
+GATED = CLUSTER.model_copy(update={"recipe": "first_release", "hub_secret": "jam-hub"})
+
+
+@pytest.mark.parametrize(
+    ("token", "state", "words"),
+    [
+        ("hf_good", "well", f"Hugging Face gives {OPEN} to the token of encode"),
+        ("hf_new", "wrong", f"the licence of {OPEN} is not accepted by the account of the token in Secret jam-hub"),
+        ("hf_old", "wrong", "the token in Secret jam-hub has expired"),
+        ("", "warning", "Secret jam-hub in jam lacks token"),
+    ],
+)
+def test_the_base_of_the_form_is_asked_for_with_the_token_of_the_steps(token: str, state: str, words: str) -> None:
+    fake = healthy()
+    fake.objects[HUB_TOKEN] = {"data": {"token": base64.b64encode(token.encode()).decode()}}
+    tokens = {"hf_good": "accepted", "hf_new": "not accepted", "hf_old": "expired"}
+    with HubServer({OPEN: {"model_config.json": b"{}"}}, gated={OPEN}, tokens=tokens).run() as address:
+        found = looked_at(fake, GATED.model_copy(update={"hub_endpoint": address}))
+    (told,) = [f for f in found if f.about == "bases"]
+    assert (told.state, words in told.words) == (state, True), told
+    assert token not in told.words + told.cure or not token
+
+
+def test_a_base_behind_a_licence_without_a_token_must_be_in_the_store(tmp_path: Path) -> None:
+    without_token = GATED.model_copy(update={"hub_secret": ""})
+    (told,) = [f for f in looked_at(healthy(), without_token) if f.about == "bases"]
+    assert (told.state, "the facts name no token" in told.words) == ("warning", True)
+    assert "huggingFace.secret" in told.cure
+    (told,) = [f for f in looked_at(healthy(), without_token.model_copy(update={"bases": (OPEN,)})) if f.about == "bases"]
+    assert (told.state, "the release copies" in told.words) == ("well", True)
+    store = FolderStore(tmp_path)
+    with serving(healthy()) as url:
+        target = CheckTarget(without_token, "jam", "kubeflow", "pipeline-runner", connect_kubernetes(address=url), store=store)
+        assert [f.state for f in run_checks(target) if f.about == "bases"] == ["wrong"]
+        write_base_index(store, BaseIndex(OPEN, {"model_config.json": store.put_blob(b"{}", ".json")}))
+        assert [f.state for f in run_checks(target) if f.about == "bases"] == ["well"]

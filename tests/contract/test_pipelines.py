@@ -237,6 +237,17 @@ def test_only_steps_that_fetch_from_hugging_face_get_its_token() -> None:
             assert not [name for name in (*env, *keys) if name in ("HF_TOKEN", "HF_ENDPOINT")], label
 
 
+def test_a_form_does_not_begin_with_a_base_that_its_cluster_cannot_have() -> None:
+    recipe, bare = load_recipe("first_release"), CLUSTER.model_copy(update={"hub_secret": ""})
+    copied = bare.model_copy(update={"bases": ("stable-audio-open-1.0",)})
+    for cluster, first in ((CLUSTER, "Stable Audio Open 1.0"), (copied, "Stable Audio Open 1.0"), (bare, "tiny, for trials")):
+        spec, _ = compile_pipeline("tune", recipe, cluster)
+        box = spec["root"]["inputDefinitions"]["parameters"]["training_base"]
+        assert box["defaultValue"] == first
+        assert "Stable Audio Open 1.0" in box["literals"]
+        assert ("needs a token of Hugging Face" in box["description"]) is (cluster is bare)
+
+
 def test_only_steps_that_write_to_mlflow_get_its_key() -> None:
     _, platform = compile_pipeline("full", load_recipe("lora_24gb"), CLUSTER)
     own = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

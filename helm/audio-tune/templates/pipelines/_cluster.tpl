@@ -15,6 +15,7 @@
   "mlflow_secret" (include "audio-tune.registry-secret" (dict "root" . "user" "pipelines"))
   "governance" (include "audio-tune.governance-url" .)
   "governance_secret" (include "audio-tune.governance-secret" (dict "root" . "of" "ingest"))
+  "bases" .Values.bases
   "gpu_resource" ($gpu.resource | default "nvidia.com/gpu")
   "gpu_node_selector" ($gpu.nodeSelector | default dict)
   "gpu_taint" (first (append $taints ""))
