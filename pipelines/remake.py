@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from audiotune.domain.checkpoint import checkpoint_key, load_checkpoint
 from audiotune.domain.dataset import DatasetRow
 from audiotune.domain.manifest import fetch_manifest, manifest_key
-from audiotune.domain.release import Release, WeightsPointer, find_card
+from audiotune.domain.release import CheckpointPointer, Release, WeightsPointer, find_card
 from audiotune.errors import AudioTuneError, PipelineError
 from audiotune.outside.proxies import configure_proxies
 from audiotune.reporting.last_words import print_last_words
@@ -125,6 +126,7 @@ def _train(copy: Store, release: Release, settings: dict[str, dict[str, Any]], f
         report=paths["report"],
         metrics=paths["metrics"],
     )
+    _point_to_step(copy, paths["checkpoint"], release.weights.step)
     unwrap(
         UnwrapSettings.model_validate(settings.get("unwrap", {})),
         copy,
@@ -134,6 +136,13 @@ def _train(copy: Store, release: Release, settings: dict[str, dict[str, Any]], f
         metrics=paths["metrics"],
     )
     return WeightsPointer.model_validate_json(paths["weights"].read_bytes()).identity
+
+
+def _point_to_step(copy: Store, path: Path, step: int) -> None:
+    """Makes a checkpoint pointer one to the checkpoint that the release was made of, which may be an earlier one than the last."""
+    pointer = CheckpointPointer.model_validate_json(path.read_bytes())
+    key = checkpoint_key(load_checkpoint(copy, pointer.checkpoint).run_key, step)
+    path.write_text(pointer.model_copy(update={"checkpoint": key, "step": step}).model_dump_json())
 
 
 if __name__ == "__main__":

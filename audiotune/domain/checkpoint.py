@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -108,19 +108,40 @@ def find_newest_checkpoint(store: Store, run_key: Digest, most_steps: int | None
     return None
 
 
-def prune_checkpoints(store: Store, run_key: Digest, keep_last: int) -> list[int]:
+def list_candidate_steps(steps: int, candidates: int) -> tuple[int, ...]:
+    """The steps, spread evenly over a run, whose weights are kept to choose from; the last step is one of them."""
+    return tuple(sorted({max(1, round(steps * number / candidates)) for number in range(1, candidates + 1)}))
+
+
+def list_earlier_candidates(store: Store, last: Checkpoint) -> tuple[str, ...]:
+    """Keys of the checkpoints of the same run before `last` that are kept to choose from and whose weights are there, oldest first."""
+    steps = list_candidate_steps(int(last.recipe.get("steps", 1)), int(last.recipe.get("candidates", 1)))
+    found = (one for one in _read_checkpoints(store, CHECKPOINTS.folder(last.run_key)) if one.step in steps)
+    return tuple(one.key for one in found if one.step < last.step and store.exists(one.weights))
+
+
+def prune_checkpoints(store: Store, run_key: Digest, keep_last: int, candidates: Collection[int] = ()) -> list[int]:
     """Deletes all but the last `keep_last` checkpoints and the final one of a run; returns the deleted steps.
 
-    A blob that a checkpoint of any run still names stays: equal states share blobs.
+    Those of the steps `candidates` stay without their optimizer: there to be chosen, not to go on from. A blob that a checkpoint of
+    any run still needs stays: equal states share blobs.
     """
     checkpoints = list(_read_checkpoints(store, CHECKPOINTS.folder(run_key)))
-    gone = [checkpoint for checkpoint in checkpoints[:-keep_last] if not checkpoint.final]
+    old = [checkpoint for checkpoint in checkpoints[:-keep_last] if not checkpoint.final]
+    gone = [checkpoint for checkpoint in old if checkpoint.step not in candidates]
+    lightened = {one.key for one in old if one not in gone and store.exists(one.optimizer)}
     for checkpoint in gone:
         store.delete(checkpoint.key)
         store.delete(checkpoint.report_key)
-    if gone:
-        named = {blob for checkpoint in _read_checkpoints(store, CHECKPOINTS.path) for blob in checkpoint.blob_keys}
-        for blob in {blob for checkpoint in gone for blob in checkpoint.blob_keys} - named:
+    if gone or lightened:
+        weights_only = {checkpoint.key for checkpoint in old}
+        needed = {
+            blob
+            for one in _read_checkpoints(store, CHECKPOINTS.path)
+            for blob in one.blob_keys
+            if blob != one.optimizer or one.key not in weights_only
+        }
+        for blob in {blob for checkpoint in old for blob in checkpoint.blob_keys} - needed:
             store.delete(blob)
     return [checkpoint.step for checkpoint in gone]
 

@@ -49,6 +49,11 @@ class WeightsPointer(FrozenModel):
         exclude_if=lambda origin: origin is None,
     )
     step: int = 0
+    earlier: tuple[str, ...] = Field(
+        default=(),
+        description="store keys of earlier checkpoints of the same run, which evaluate may choose in place of these weights",
+        exclude_if=lambda earlier: not earlier,
+    )
     ema: bool = False
     base: str
     base_digest: Digest
@@ -84,6 +89,25 @@ class Evaluation(FrozenModel):
     settings: dict[str, dict[str, Any]] = Field(
         default={}, description="settings of the steps encode and evaluate", exclude_if=lambda settings: not settings
     )
+    checkpoints: tuple[JudgedCheckpoint, ...] = Field(default=(), exclude_if=lambda checkpoints: not checkpoints)
+    choice: str = Field(default="", description="why this checkpoint was chosen, in words", exclude_if=lambda choice: not choice)
+    chosen: WeightsPointer | None = Field(
+        default=None,
+        description="the weights of an earlier checkpoint, if they are better",
+        exclude_if=lambda chosen: chosen is None,
+    )
+
+
+class JudgedCheckpoint(FrozenModel):
+    """What was measured of one checkpoint of a run, by the same words and seeds as of the others."""
+
+    step: int
+    kad: float = Field(description="KAD of its sounds to held-out recordings")
+    copied_share: float = Field(description="share of its sounds that copy a training segment")
+    likeness: float = Field(description="median likeness of its sounds to the nearest training segment")
+    sounds: int = Field(description="how many sounds it was judged by")
+    on_frontier: bool = Field(default=False, description="no other checkpoint is nearer without copying more")
+    chosen: bool = False
 
 
 class Lineage(FrozenModel):

@@ -198,6 +198,7 @@ def _create_version(release: Release, run_id: str) -> str:
         "contributors": ", ".join(release.lineage.contributors),
         "licence": release.licence,
         "gate": _describe_gate(release),
+        **({"choice": release.evaluation.choice[:_LONGEST_TAG]} if release.evaluation.choice else {}),
     }
     with translate_errors(f"registering {release.name}"):
         place = _artifact_folder(release.digest, release.weights.adapter_digest)

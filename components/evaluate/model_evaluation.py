@@ -1,7 +1,7 @@
 """Measures the base model, then the tuned one; never both are in memory."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from audiotune.audio.sound import Sound
 from audiotune.domain.dataset import DatasetRow, LatentRow, Split
@@ -11,17 +11,15 @@ from audiotune.errors import ManifestError
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import resolve_base
 from audiotune.stable_audio.load import load_model
-from audiotune.stable_audio.model import StableAudio
-from audiotune.stable_audio.release_weights import open_weights
 from audiotune.stable_audio.row_losses import Losses, measure_loss_by_level
 from audiotune.stable_audio.sample import SamplingRequest
 from audiotune.stable_audio.threads import describe_threads
 from audiotune.store.port import Store
-from components.evaluate import metrics, report
+from components.evaluate import checkpoint_choice, metrics, report
 from components.evaluate.confidence import compare_words
 from components.evaluate.gate import find_gate_failures
 from components.evaluate.measured_sounds import CachedSoundGenerator, MeasuredSound, build_requests, load_recorded_segments
-from components.evaluate.metrics import MetricValues, SoundComparison
+from components.evaluate.metrics import MetricValues, SoundComparison, TrainingMatch
 from components.evaluate.settings import Settings
 
 _PROBE_S = 2.0
@@ -43,6 +41,17 @@ class EvaluationSegments:
         return self.held_out if len(self.held_out) > 1 else self.targets
 
 
+@dataclass(frozen=True)
+class MeasuredModel:
+    """A tuned model beside its base. `matches` are those of its sounds for held-out captions."""
+
+    pointer: WeightsPointer
+    evaluation: Evaluation
+    made: SoundComparison
+    matches: list[TrainingMatch]
+    losses: dict[str, Losses]
+
+
 def evaluate_model(
     settings: Settings,
     store: Store,
@@ -51,24 +60,68 @@ def evaluate_model(
     dataset: Manifest[DatasetRow],
     latents: Manifest[LatentRow],
 ) -> tuple[Evaluation, str]:
-    """The evaluation and its report page."""
+    """The evaluation and its report page; of an earlier checkpoint of the run if that is better (`Evaluation.chosen`)."""
     progress(0.01, "listening to the recordings")
     material = _select_segments(settings, store, dataset, latents)
-
-    def open_base() -> StableAudio:
-        return load_model(resolve_base(store, pointer.base).folder, device=settings.device)
-
-    def open_tuned() -> StableAudio:
-        return open_weights(store, pointer, device=settings.device)
-
-    base = CachedSoundGenerator(store, pointer.base_digest, open_base, settings)
-    tuned = CachedSoundGenerator(store, f"{pointer.identity} {pointer.config}", open_tuned, settings)
+    base = CachedSoundGenerator(
+        store, pointer.base_digest, lambda: load_model(resolve_base(store, pointer.base).folder, device=settings.device), settings
+    )
     before = _generate_sounds(settings, base, material, progress, 0.05, "base model")
-    losses = _measure_losses(settings, store, base, latents, "base model")
+    base_losses = _measure_losses(settings, store, base, latents, "base model")
     base.close()
+
+    def measure(tuned: WeightsPointer) -> MeasuredModel:
+        return _measure_tuned(settings, store, progress, tuned, latents, material, before, base_losses)
+
+    best = measure(pointer)
+    if pointer.earlier and settings.screening_sounds:
+        best = _choose_checkpoint(settings, store, progress, material, best, measure)
+    progress(0.95, "writing the report")
+    return best.evaluation, report.render_report(settings, best.evaluation, best.made, best.matches, best.losses)
+
+
+def _choose_checkpoint(
+    settings: Settings,
+    store: Store,
+    progress: ProgressCallback,
+    material: EvaluationSegments,
+    last: MeasuredModel,
+    measure: Callable[[WeightsPointer], MeasuredModel],
+) -> MeasuredModel:
+    """The last checkpoint or an earlier one; its evaluation says which were judged and why it was chosen."""
+    screened = checkpoint_choice.screen_checkpoints(
+        settings, store, progress, last.pointer, material.targets, material.reference, material.train
+    )
+    key = checkpoint_choice.find_best_earlier(settings, screened)
+    if key is None:
+        return last
+    progress(0.45, f"evaluating step {screened[key].step} beside the last")
+    earlier = measure(checkpoint_choice.store_candidate(store, last.pointer, key))
+    is_better = checkpoint_choice.is_earlier_better(settings, earlier.evaluation, last.evaluation)
+    chosen, other = (earlier, last) if is_better else (last, earlier)
+    judged = [one.model_copy(update={"chosen": one.step == chosen.pointer.step}) for one in screened.values()]
+    words = checkpoint_choice.describe_choice(
+        judged, chosen.pointer.step, other.pointer.step, chosen.evaluation, other.evaluation
+    )
+    facts = {"checkpoints": tuple(judged), "choice": words, "chosen": earlier.pointer if is_better else None}
+    return replace(chosen, evaluation=chosen.evaluation.model_copy(update=facts))
+
+
+def _measure_tuned(
+    settings: Settings,
+    store: Store,
+    progress: ProgressCallback,
+    pointer: WeightsPointer,
+    latents: Manifest[LatentRow],
+    material: EvaluationSegments,
+    before: list[MeasuredSound],
+    base_losses: dict[str, Losses],
+) -> MeasuredModel:
+    tuned = checkpoint_choice.open_generator(settings, store, pointer)
     after = _generate_sounds(settings, tuned, material, progress, 0.45, "tuned model")
-    losses |= _measure_losses(settings, store, tuned, latents, "tuned model")
+    losses = base_losses | _measure_losses(settings, store, tuned, latents, "tuned model")
     values = _probe_prompts(settings, tuned)
+    tuned.close()
     progress(0.88, "comparing")
     count = len(material.targets)
     made = SoundComparison(material.targets, before[:count], after[:count])
@@ -89,8 +142,7 @@ def evaluate_model(
     result = Evaluation(
         metrics=values, passed=not reasons, reasons=reasons, weights=pointer.weights_digest, adapter=pointer.adapter_digest
     )
-    progress(0.95, "writing the report")
-    return result, report.render_report(settings, result, made, matches[:count], losses)
+    return MeasuredModel(pointer, result, made, matches[:count], losses)
 
 
 def _select_segments(

@@ -61,7 +61,7 @@ def render_report(
         found: the training matches of `made.after`, in its order.
         losses: name -> loss by noise level.
     """
-    parts = [_render_verdict(result), _render_numbers(result.metrics)]
+    parts = [_render_verdict(result), _render_numbers(result.metrics), _render_checkpoints(result)]
     if any(losses.values()):
         parts.append(_render_losses(losses))
     if settings.players and found:
@@ -89,6 +89,26 @@ def _render_numbers(values: Mapping[str, float]) -> html.Markup:
     return html.render_section(
         "Nearer is lower", html.render_table(("", "base model", "tuned model"), pairs), html.render_table(("measured", ""), rest)
     )
+
+
+def _render_checkpoints(result: Evaluation) -> html.Markup:
+    """Nothing where only one was judged."""
+    if not result.checkpoints:
+        return html.join_markup()
+    head = ("step", "KAD to held-out recordings", "copies", "likeness to training", "on the frontier", "chosen")
+    rows = [
+        (
+            one.step,
+            one.kad,
+            f"{one.copied_share:.0%}",
+            one.likeness,
+            *("yes" if is_so else "" for is_so in (one.on_frontier, one.chosen)),
+        )
+        for one in result.checkpoints
+    ]
+    count = result.checkpoints[0].sounds
+    words = f"{result.choice}. The table is of {count} sounds of each, by which one was found to judge beside the last."
+    return html.render_section("Checkpoints", html.tag("p", words), html.render_table(head, rows))
 
 
 def _render_losses(losses: Mapping[str, Losses]) -> html.Markup:

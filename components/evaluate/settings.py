@@ -19,6 +19,12 @@ class Settings(StepSettings):
 
     sounds: int = Field(default=24, ge=2, le=2000, description="sounds made of held-out captions, by base and by tuned model")
     train_sounds: int = Field(default=8, ge=0, le=2000, description="sounds made of captions that were trained with, by both")
+    screening_sounds: int = Field(
+        default=8,
+        ge=0,
+        le=2000,
+        description="sounds of each checkpoint by which the best is found, before it and the last are judged in full; 0 judges the last",
+    )
     references: int = Field(default=200, ge=4, le=20_000, description="recorded segments of each split that are compared with")
     steps: int = Field(default=24, ge=1, le=1000, description="denoising steps of a made sound")
     guidance: float = Field(default=4.0, ge=0.0, le=30.0, description="classifier-free guidance of a made sound; 1 is none")

@@ -89,4 +89,5 @@ def _make_evaluation_key(settings: Settings, pointer: WeightsPointer, latents: M
     """The key of an evaluation: the hash of everything that determines its metrics."""
     fields = settings.model_dump(exclude={"device"})
     inputs = [_VERSION, fields, pointer.identity, pointer.config, pointer.base_digest, latents.digest, latents.meta["dataset"]]
+    inputs += [pointer.earlier] if pointer.earlier else []
     return EVALUATIONS.key(f"{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()}.json")

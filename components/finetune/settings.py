@@ -21,6 +21,7 @@ UNLEARNED = frozenset(
         "checkpoint_every",
         "checkpoint_every_s",
         "keep_last",
+        "candidates",
         "limit_s",
         "log_every",
         "validate_rows",
@@ -60,6 +61,13 @@ class Settings(StepSettings):
     checkpoint_every_s: float = Field(default=600.0, ge=1.0, description="seconds between checkpoints at most, for slow steps")
     keep_last: int = Field(
         default=2, ge=1, le=1000, description="checkpoints kept besides the one that ends a run; older are deleted"
+    )
+    candidates: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="checkpoints that evaluate chooses from, spread evenly over the run, the last among them; of the earlier ones only "
+        "the weights are kept; 1: only the last",
     )
     learning_rate: float = Field(default=1e-4, gt=0.0, le=1.0, description="peak learning rate of AdamW")
     schedule: Literal["constant", "cosine", "inverse"] = Field(

@@ -101,7 +101,7 @@ class Trainer:
                 self._log_losses(count, losses, (now - logged_at) / len(losses))
                 losses, logged_at = [], time.monotonic()
             self._report_checkpoint(self.background.take_result())
-            due = count % self.settings.checkpoint_every == 0
+            due = count % self.settings.checkpoint_every == 0 or count in self.checkpoint_writer.candidates
             if due or ended or self._agree_with_first(now - saved_at >= self.settings.checkpoint_every_s):
                 with self._measure("validation"):
                     self._validate_held_out(count)

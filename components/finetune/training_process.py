@@ -49,7 +49,14 @@ def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult
     asks_every_s = 0.0 if backend.rank else EVERY_S
     with _open_log(task, start, backend.rank) as log, PermissionWatch(store, task.recordings, asks_every_s) as permission:
         facts = _collect_facts(task, start_adapter)
-        checkpoint_writer = CheckpointWriter(store, facts, settings.keep_last, log.run.id, may_write=lambda: not permission.ask())
+        checkpoint_writer = CheckpointWriter(
+            store,
+            facts,
+            settings.keep_last,
+            log.run.id,
+            may_write=lambda: not permission.ask(),
+            candidates=checkpoints.list_candidate_steps(settings.steps, settings.candidates),
+        )
         demos = DemoMaker(sa, store, task.latents.rows, settings, log.on_demos)
         trainer = Trainer(settings, backend, tuned, train_rows, held_out, checkpoint_writer, log, permission)
         if backend.rank == 0:

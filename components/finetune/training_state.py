@@ -1,6 +1,6 @@
 """Saves the training state as a checkpoint in the store, and restores it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,7 @@ class CheckpointWriter:
     Attributes:
         facts: fields of every checkpoint of the run (run key, base, dataset, recipe, ...).
         keep_last: number of checkpoints to keep.
+        candidates: steps whose weights are kept to choose from.
         may_write: asked when everything but the JSON is in the store; None writes without asking.
     """
 
@@ -82,6 +83,7 @@ class CheckpointWriter:
     keep_last: int
     run: str = field(default="")
     may_write: Callable[[], bool] | None = None
+    candidates: Collection[int] = ()
 
     def write_checkpoint(self, snapshot: StateSnapshot, *, final: bool) -> Checkpoint | None:
         """Stores blobs, then the JSON with their keys, then deletes older checkpoints. None where it may not be written."""
@@ -99,7 +101,7 @@ class CheckpointWriter:
         if self.may_write is not None and not self.may_write():
             return None
         checkpoint.save(self.store)
-        prune_checkpoints(self.store, checkpoint.run_key, self.keep_last)
+        prune_checkpoints(self.store, checkpoint.run_key, self.keep_last, self.candidates)
         return checkpoint
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from audiotune.domain.release import Release
+from audiotune.domain.release import Evaluation, Release
 from audiotune.reporting import html
 
 
@@ -101,8 +101,19 @@ def _collect_facts(release: Release, people: dict[str, str]) -> list[tuple[str, 
                 ("Running mean (EMA)", "yes" if weights.ema else "no"),
             ],
         ),
-        ("Evaluation", [("Gate", gate), *((name, f"{value:.4g}") for name, value in sorted(evaluation.metrics.items()))]),
+        (
+            "Evaluation",
+            [
+                ("Gate", gate),
+                *_describe_choice(evaluation),
+                *((name, f"{value:.4g}") for name, value in sorted(evaluation.metrics.items())),
+            ],
+        ),
     ]
+
+
+def _describe_choice(evaluation: Evaluation) -> list[tuple[str, object]]:
+    return [("Checkpoint", evaluation.choice)] if evaluation.choice else []
 
 
 def _join_names(members: Iterable[str], people: dict[str, str]) -> str:

@@ -58,8 +58,8 @@ def run_step(
         LineageError: the store says that these weights were trained on another dataset.
         RegistryError: MLflow does not answer.
     """
-    pointer = _read_input(weights, WeightsPointer)
     evaluated = _read_input(evaluation, Evaluation)
+    pointer = _choose_weights(_read_input(weights, WeightsPointer), evaluated)
     rows = manifest.load_manifest(dataset, "datasets", DatasetRow)
     recordings = contributors_by_recording(rows)
     agreement = governance.require_permission(store, "register", recordings)
@@ -100,6 +100,19 @@ def _read_input(path: Path, model: type[_Pointer]) -> _Pointer:
         raise ManifestError(f"no {model.__name__} can be read", where=str(path), cure="run the step before again") from e
 
 
+def _choose_weights(unwrapped: WeightsPointer, evaluated: Evaluation) -> WeightsPointer:
+    """The unwrapped weights, or those of an earlier checkpoint of the same run, if evaluate chose them."""
+    chosen = evaluated.chosen
+    if chosen is None:
+        return unwrapped
+    same = ("dataset", "base", "base_digest", "config", "run")
+    if not unwrapped.earlier or any(getattr(chosen, name) != getattr(unwrapped, name) for name in same):
+        raise ModelError(
+            "the evaluation chose weights of another training", where=chosen.weights, cure="run evaluate on these weights"
+        )
+    return chosen
+
+
 def _check_inputs(store: Store, pointer: WeightsPointer, evaluated: Evaluation, rows: Manifest[DatasetRow]) -> None:
     """Checks, before anything is registered, that all parts of a release exist and belong together."""
     if pointer.dataset != rows.digest:
@@ -136,7 +149,7 @@ def _build_release(
         lineage=build_lineage(rows, pointer, agreement.digest),
         licence=agreement.weights_licence,
         notice=notice,
-        evaluation=evaluated.model_copy(update={"settings": {}}),
+        evaluation=evaluated.model_copy(update={"settings": {}, "chosen": None}),
         training=_record_training(settings, pointer, evaluated, rows),
     )
 

@@ -8,12 +8,11 @@ release like ours when somebody says on which dataset they were trained and whos
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
+from audiotune.domain.checkpoint import list_earlier_candidates, load_checkpoint
 from audiotune.domain.dataset import DatasetRow, contributors_by_recording
 from audiotune.domain.lineage import bind_weights, read_dataset
 from audiotune.domain.manifest import load_manifest, manifest_key
@@ -22,11 +21,10 @@ from audiotune.errors import ModelError
 from audiotune.governance import require_permission
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.adapter_files import is_foreign_adapter
-from audiotune.stable_audio.adapters import describe_adapter
-from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
+from audiotune.stable_audio.base_models import resolve_base
+from audiotune.stable_audio.checkpoint_weights import store_checkpoint_weights
 from audiotune.stable_audio.model_folder import CONFIG
 from audiotune.stable_audio.release_weights import point_to_weights
-from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import tensor_files
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
@@ -93,23 +91,10 @@ def _unwrap_own_checkpoint(
     if ema and not kept.ema:
         raise ModelError("the checkpoint has no running mean", where=kept.key, cure="leave ema unset, or train with ema_decay")
     progress(0.3, "writing the weights")
-    key, adapter = _merge_weights(store, kept, base, ema=ema, keep=settings.lora == "keep")
+    key, adapter = store_checkpoint_weights(store, store, kept, base, ema=ema, keep=settings.lora == "keep")
     facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter, "origin": kept.origin}
+    facts["earlier"] = list_earlier_candidates(store, kept)
     return point_to_weights(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
-
-
-def _merge_weights(store: Store, kept: Checkpoint, base: BaseModelFolder, *, ema: bool, keep: bool) -> tuple[str, str]:
-    """Store keys of the model's weights and of a separate adapter file, or empty."""
-    with ExitStack() as stack:
-        tuned = stack.enter_context(tensor_files.open_tensors(store.fetch(kept.ema if ema else kept.weights)))
-        whole = stack.enter_context(tensor_files.open_tensors(base.weights_path))
-        adapters = LoraWeights.from_tensors(tuned, kept.lora_scale)
-        if not keep or not adapters.pairs:
-            return tensor_files.store_tensors(store, merge_weights(whole, tuned, adapters)), ""
-        adapter = tensor_files.store_tensors(
-            store, collect_adapter_tensors(adapters, whole), describe_adapter(adapters.scale, kept.origin)
-        )
-        return tensor_files.store_tensors(store, merge_weights(whole, tuned, None)), adapter
 
 
 def _unwrap_foreign(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from audiotune.domain.release import Evaluation, Release, WeightsPointer
-from audiotune.errors import ConsentError, RegistryError
+from audiotune.errors import ConsentError, ModelError, RegistryError
 from audiotune.governance import publish_agreement
 from audiotune.governance.agreement_record import DecisionRule
 from audiotune.governance.decisions import cast_vote, read_proposals
@@ -304,3 +304,62 @@ def test_another_model_has_other_numbers_and_nothing_is_done_twice(world: tuple[
     assert again == first
     assert paths["report"].read_bytes() == page
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_several_checkpoints_are_judged_and_register_takes_the_chosen_one(
+    world: tuple[object, Path], tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A run that goes astray: its first checkpoint is the base nearly, its last is far off."""
+    from audiotune.domain.release import CheckpointPointer
+    from components.evaluate.settings import Settings
+    from components.evaluate.step import run_step as evaluate
+    from components.finetune.settings import Settings as FinetuneSettings
+    from components.finetune.step import run_step as finetune
+    from components.unwrap.settings import Settings as UnwrapSettings
+    from components.unwrap.step import run_step as unwrap
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    made, latents = world
+    store, dataset = made.store, made.dataset  # type: ignore[attr-defined]
+    at = {key: tmp_path / key for key in ("checkpoint", "weights", "evaluation", "release", "report", "metrics")}
+    quiet = {"validate_rows": 0, "demos": 0, "experiment": "", "threads": 1, "checkpoint_every": 1000, "keep_last": 1}
+    tune = FinetuneSettings.model_validate({"base": str(made.base), "steps": 3, "candidates": 3, "batch_size": 4, **quiet})  # type: ignore[attr-defined]
+    known = {"checkpoint": at["checkpoint"], "report": at["report"], "metrics": at["metrics"]}
+    finetune(tune, store, ignore_progress, latents=latents, dataset=dataset, **known)
+    unwrap(UnwrapSettings(), store, ignore_progress, checkpoint=at["checkpoint"], weights=at["weights"], metrics=at["metrics"])
+    pointer = WeightsPointer.model_validate_json(at["weights"].read_bytes())
+    assert [Path(key).stem for key in pointer.earlier] == ["000000001", "000000002"]
+
+    settings = Settings(sounds=3, train_sounds=0, steps=3, loss_rows=0, screening_sounds=2, gate_held_out=0)
+    paths = {"weights": at["weights"], "latents": latents, "dataset": dataset}
+    outputs = {key: at[key] for key in ("evaluation", "report", "metrics")}
+    evaluate(settings, store, ignore_progress, **paths, **outputs)
+    result = Evaluation.model_validate_json(at["evaluation"].read_bytes())
+    assert [one.step for one in result.checkpoints] == [1, 2, 3]
+    assert sum(one.chosen for one in result.checkpoints) == 1
+    assert any(one.on_frontier for one in result.checkpoints)
+    chosen = result.chosen or pointer
+    assert next(one.step for one in result.checkpoints if one.chosen) == chosen.step
+    assert result.choice.startswith(f"step {chosen.step} was chosen of the checkpoints 1, 2, 3: ")
+    assert result.choice in at["report"].read_text()
+    assert (result.weights, result.adapter) == (chosen.weights_digest, chosen.adapter_digest)
+
+    # whichever it was: the other way round register must take the other weights, too
+    from components.evaluate.checkpoint_choice import store_candidate
+
+    earlier = store_candidate(store, pointer, pointer.earlier[0])
+    facts = {"chosen": earlier, "weights": earlier.weights_digest}
+    at["evaluation"].write_text(result.model_copy(update=facts).model_dump_json())
+    inputs = {key: at[key] for key in ("weights", "evaluation", "release", "report", "metrics")}
+    register(RegisterSettings(name=name), store, ignore_progress, dataset=dataset, **inputs)
+    release = Release.model_validate_json(at["release"].read_bytes())
+    assert (release.weights, release.evaluation.chosen) == (earlier, None)
+    assert release.weights.step == 1
+    assert result.choice in at["report"].read_text(), "the card says why"
+    assert connection.get_mlflow_client().get_model_version(name, "1").tags["choice"] == result.choice
+
+    foreign = earlier.model_copy(update={"base_digest": "9" * 64})
+    at["evaluation"].write_text(result.model_copy(update={"chosen": foreign}).model_dump_json())
+    with pytest.raises(ModelError, match="chose weights of another training"):
+        register(RegisterSettings(name=name), store, ignore_progress, dataset=dataset, **inputs)
+    assert CheckpointPointer.model_validate_json(at["checkpoint"].read_bytes()).step == 3

@@ -34,6 +34,7 @@ base = "tiny"
 steps = 6
 batch_size = 4
 checkpoint_every = 3
+candidates = 2
 seed = 1
 [register]
 name = "short"

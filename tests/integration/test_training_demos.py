@@ -23,6 +23,7 @@ FAST_SETTINGS: dict[str, Any] = {
     "steps": 6,
     "batch_size": 4,
     "checkpoint_every": 3,
+    "candidates": 1,
     "learning_rate": 1e-3,
     "log_every": 1,
     "experiment": "",

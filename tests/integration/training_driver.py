@@ -28,6 +28,7 @@ KNOBS = {
     "steps": 9,
     "batch_size": 4,
     "checkpoint_every": 4,
+    "candidates": 1,
     "learning_rate": 1e-3,
     "ema_decay": 0.9,
     "log_every": 1,

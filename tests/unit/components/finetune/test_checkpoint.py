@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiotune.domain.checkpoint import Checkpoint, find_newest_checkpoint, load_checkpoint, prune_checkpoints
+from audiotune.domain.checkpoint import (
+    Checkpoint,
+    find_newest_checkpoint,
+    list_candidate_steps,
+    list_earlier_candidates,
+    load_checkpoint,
+    prune_checkpoints,
+)
 from audiotune.errors import ModelError
 from audiotune.store import FolderStore, tensor_files
 from components.finetune.optimizer import RunningMean
@@ -71,6 +78,35 @@ def test_the_newest_has_the_most_steps_and_all_its_blobs(tmp_path: Path) -> None
     assert find_newest_checkpoint(store, RUN).step == 10  # type: ignore[union-attr]
     assert find_newest_checkpoint(store, RUN, most_steps=9).step == 9  # type: ignore[union-attr]
     assert find_newest_checkpoint(store, "f" * 64) is None
+
+
+def test_candidates_are_spread_over_the_run_and_the_last_step_is_one() -> None:
+    assert list_candidate_steps(240, 5) == (48, 96, 144, 192, 240)
+    assert list_candidate_steps(3, 5) == (1, 2, 3)
+    assert list_candidate_steps(7, 1) == (7,)
+
+
+def test_candidates_keep_their_weights_only(tmp_path: Path) -> None:
+    store = LayoutStore(tmp_path)
+    made = {step: kept(store, step, final=step == 50) for step in (10, 20, 30, 40, 50)}
+    assert prune_checkpoints(store, RUN, 2, candidates=(20, 40)) == [10, 30]
+    assert store.exists(made[20].weights)
+    assert not store.exists(made[20].optimizer), "nobody goes on from there"
+    assert store.exists(made[40].optimizer), "one of the last two"
+    assert find_newest_checkpoint(store, RUN, most_steps=39) is None
+    last = made[50].model_copy(update={"recipe": {"steps": 50, "candidates": 5}})
+    assert list_earlier_candidates(store, last) == (made[20].key, made[40].key)
+    store.delete(made[20].weights)
+    assert list_earlier_candidates(store, last) == (made[40].key,)
+    assert list_earlier_candidates(store, made[50]) == (), "older runs kept none"
+
+
+def test_an_optimizer_that_another_run_goes_on_from_stays(tmp_path: Path) -> None:
+    store = LayoutStore(tmp_path)
+    made = [kept(store, step) for step in (1, 2)]
+    kept(store, 1, OTHER).model_copy(update={"optimizer": made[0].optimizer}).save(store)
+    prune_checkpoints(store, RUN, 1, candidates=(1,))
+    assert store.exists(made[0].optimizer)
 
 
 def test_old_checkpoints_go_and_ends_of_runs_stay(tmp_path: Path) -> None:
