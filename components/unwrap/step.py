@@ -93,8 +93,9 @@ def _unwrap_own_checkpoint(
     progress(0.3, "writing the weights")
     key, adapter = store_checkpoint_weights(store, store, kept, base, ema=ema, keep=settings.lora == "keep")
     facts = {"dataset": kept.dataset, "run": kept.run, "recipe": kept.recipe, "adapter": adapter, "origin": kept.origin}
-    facts["earlier"] = list_earlier_candidates(store, kept)
-    return point_to_weights(store, key, base.folder, kept.base, kept.base_digest, step=kept.step, ema=ema, **facts)
+    earlier = list_earlier_candidates(store, kept)
+    at = {"step": kept.step, "ema": ema, "earlier": earlier}
+    return point_to_weights(store, key, base.folder, kept.base, kept.base_digest, **at, **facts)
 
 
 def _unwrap_foreign(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
