@@ -64,7 +64,9 @@ class GenerationRequest(FrozenModel):
 
     prompt: str = Field(min_length=1, max_length=1000, description="what to hear, in the group's own words")
     negative_prompt: str = Field(default="", max_length=1000, description="what to stay away from")
-    seconds: float | None = Field(default=None, gt=0, le=600, description="length in seconds; default: 2, or the model's longest")
+    seconds: float | None = Field(
+        default=None, gt=0, le=600, description="length in seconds; default: the release's own, or the model's longest"
+    )
     bpm: float | None = Field(default=None, ge=20, le=400, description="quarter notes a minute; with `bars` it gives the length")
     time_signature: str = Field(
         default="4/4", pattern=r"^([1-9]|[12]\d|3[0-2])/(1|2|4|8|16|32)$", description="of a bar; a beat is its lower number"
@@ -75,8 +77,10 @@ class GenerationRequest(FrozenModel):
         pattern=r"^[A-Ga-g]([#b♯♭]| sharp| flat)?( [A-Za-z][A-Za-z ]{0,30})?$",
         description="as in A minor; said in words",
     )
-    steps: int = Field(default=50, ge=1, le=250, description="denoising steps")
-    guidance: float = Field(default=4.0, ge=0, le=30, description="classifier-free guidance; 1 is none")
+    steps: int | None = Field(default=None, ge=1, le=250, description="denoising steps; default: the release's own")
+    guidance: float | None = Field(
+        default=None, ge=0, le=30, description="classifier-free guidance; 1 is none; default: the release's own"
+    )
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED, description="decides all noise; default: a random one")
     sampler: str | None = Field(default=None, max_length=60, description="default: the release's own")
     count: int = Field(default=1, ge=1, le=8, description="how many variations; their seeds count up from `seed`")

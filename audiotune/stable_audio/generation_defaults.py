@@ -18,7 +18,7 @@ GENERATION = "generation"  # key of a model config
 
 
 _BY_OBJECTIVE = {"v": GenerationDefaults(), "rectified_flow": GenerationDefaults(sampler="euler")}
-_BY_OBJECTIVE[DISTILLED] = GenerationDefaults(steps=8, guidance=1.0, sampler="pingpong")
+_BY_OBJECTIVE[DISTILLED] = GenerationDefaults(steps=8, guidance=1.0, sampler="pingpong", comparison_steps=8)
 
 
 def read_generation_defaults(config: Mapping[str, Any], base: str | None = None) -> GenerationDefaults:

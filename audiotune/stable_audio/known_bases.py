@@ -26,6 +26,7 @@ class GenerationDefaults:
         sampler: one of `samplers.list_samplers`.
         sigma_min, sigma_max: noise levels of the v objective's samplers, standard deviations relative to the latents'.
         length_s: what a form offers; at most the model's window.
+        comparison_steps: steps at which base and tuned model are compared.
         projected_guidance: part of guidance that keeps only what is orthogonal to the prediction (Sadat et al. 2024), 0 to 1;
             stable-audio-tools' `apg_scale`.
     """
@@ -36,6 +37,7 @@ class GenerationDefaults:
     sigma_min: float = 0.01
     sigma_max: float = 100.0
     length_s: float = 2.0
+    comparison_steps: int = 24
     projected_guidance: float = 0.0
 
 
@@ -127,7 +129,7 @@ _SMALL_BASE = KnownBase(
     name="stable-audio-open-small-base",
     repository="stabilityai/stable-audio-open-small",
     licence=_STABILITY,
-    defaults=GenerationDefaults(steps=50, guidance=7.0, sampler="euler", length_s=11.0),
+    defaults=GenerationDefaults(steps=50, guidance=7.0, sampler="euler", length_s=11.0, comparison_steps=50),
     window_s=11.89,
     text_encoder=_T5,
     config="base_model_config.json",
@@ -152,7 +154,7 @@ def _describe_stable_audio_3(variant: str, window_s: float) -> Iterator[KnownBas
             name=f"stable-audio-3-{variant}{suffix}",
             repository=repository,
             licence=_STABILITY_AND_GEMMA,
-            defaults=GenerationDefaults(steps, guidance, sampler, length_s=30.0, projected_guidance=1.0),
+            defaults=GenerationDefaults(steps, guidance, sampler, length_s=30.0, comparison_steps=steps, projected_guidance=1.0),
             window_s=window_s,
             text_encoder=TextEncoderSource(repository, "t5gemma-b-b-ul2", _T5GEMMA_FILES),
             weights=("model.safetensors",),
@@ -175,7 +177,9 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
         name="stable-audio-open-1.0",
         repository="stabilityai/stable-audio-open-1.0",
         licence=_STABILITY,
-        defaults=GenerationDefaults(100, 7.0, "dpmpp-3m-sde", sigma_min=0.3, sigma_max=500.0, length_s=30.0),
+        defaults=GenerationDefaults(
+            100, 7.0, "dpmpp-3m-sde", sigma_min=0.3, sigma_max=500.0, length_s=30.0, comparison_steps=100
+        ),
         window_s=47.55,
         text_encoder=_T5,
         gated=True,
@@ -185,7 +189,7 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
     replace(
         _SMALL_BASE,
         name="stable-audio-open-small",
-        defaults=GenerationDefaults(8, 1.0, "pingpong", length_s=11.0),
+        defaults=GenerationDefaults(8, 1.0, "pingpong", length_s=11.0, comparison_steps=8),
         config="model_config.json",
         weights=("model.safetensors", "model.ckpt"),
         for_tuning=_SMALL_BASE.name,

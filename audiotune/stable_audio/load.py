@@ -9,10 +9,10 @@ from typing import Any, Literal
 from audiotune.errors import ModelError
 from audiotune.stable_audio import t5_text_encoder
 from audiotune.stable_audio.adapters import merge_adapter
+from audiotune.stable_audio.generation_defaults import add_generation_defaults
 from audiotune.stable_audio.local_parts import forbid_downloads, localize_config
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS
-from audiotune.stable_audio.objective import is_rectified_flow
 from audiotune.stable_audio.upstream_factory import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -26,6 +26,7 @@ def load_model(
     adapter: Path | None = None,
     device: str = "cpu",
     precision: Precision = "fp32",
+    base: str | None = None,
 ) -> StableAudio:
     """Builds the model with stable-audio-tools' own factory and loads its weights.
 
@@ -36,6 +37,7 @@ def load_model(
         adapter: a LoRA adapter to merge into the weights in memory.
         device: "cpu", "cuda", or as torch names it; "auto" is a GPU if there is one.
         precision: of the diffusion transformer; autoencoder and conditioners stay fp32.
+        base: name of its base, which may say how it is sampled.
 
     Raises:
         ModelError: no such file, not safetensors, an unknown objective, weights that do not fit the config, or a part that would have to
@@ -44,8 +46,7 @@ def load_model(
     described, folder = _read_config(config)
     if weights is None and isinstance(config, Path) and config.is_dir():
         weights = config / WEIGHTS
-    described = localize_config(described, folder)
-    is_rectified_flow(described["model"].get("diffusion", {}).get("diffusion_objective", "v"))  # raises for an unknown objective
+    described = add_generation_defaults(localize_config(described, folder), base)  # raises for an unknown objective
     model = _build_model(described, folder)
     if weights is not None:
         load_weights(model, weights)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from audiotune.stable_audio.generation_defaults import read_generation_defaults
+from audiotune.stable_audio.known_bases import GenerationDefaults
+
 
 @dataclass(frozen=True, slots=True)
 class StableAudio:
@@ -52,3 +55,8 @@ class StableAudio:
     def objective(self) -> str:
         """ "v", "rectified_flow" or "rf_denoiser"."""
         return str(self.model.diffusion_objective)
+
+    @property
+    def defaults(self) -> GenerationDefaults:
+        """How it is sampled when nobody says otherwise."""
+        return read_generation_defaults(self.config)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DISTILLED = "rf_denoiser"  # rectified flow, distilled to a few steps
 OBJECTIVES = ("v", "rectified_flow", DISTILLED)
 LOSS_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # noise levels at which validation and evaluation measure the loss
-SIGMA_MIN, SIGMA_MAX = 0.01, 100.0  # of the v objective's samplers; the defaults of stable-audio-tools' sample_k
+LEAST_SIGMA = 0.02  # that the v objective starts from an init sound at
 
 
 def is_rectified_flow(objective: str) -> bool:
@@ -89,6 +89,6 @@ def sum_squared_errors(output: torch.Tensor, target: torch.Tensor, mask: torch.T
     return (error if mask is None else error * mask[:, None, :]).sum(dim=(1, 2))
 
 
-def strength_to_sigma(strength: float) -> float:
+def strength_to_sigma(strength: float, sigma_max: float) -> float:
     """The v objective's sigma = tan(t pi/2) at which sampling starts from an init sound; strength 1 replaces the whole sound."""
-    return min(SIGMA_MAX, max(2 * SIGMA_MIN, math.tan(min(strength, 0.9999) * math.pi / 2)))
+    return sigma_max if strength >= 1 else min(sigma_max, max(LEAST_SIGMA, math.tan(strength * math.pi / 2)))

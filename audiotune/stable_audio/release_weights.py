@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audiotune.domain.recording import Digest
 from audiotune.domain.release import WeightsPointer
 from audiotune.errors import ModelError
+from audiotune.stable_audio.generation_defaults import add_generation_defaults
 from audiotune.stable_audio.load import Precision, load_model
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.model_folder import CONFIG, link_model_files, list_notice_files, list_text_encoder_files
@@ -26,7 +28,8 @@ def open_weights(store: Store, pointer: WeightsPointer, *, device: str = "cpu", 
         raise ModelError("the weights' key does not carry their digest", where=pointer.weights, cure="register the release again")
     adapter = store.fetch(pointer.adapter) if pointer.adapter else None
     weights = store.fetch(pointer.weights)
-    return load_model(_link_config_files(store, pointer), weights, adapter=adapter, device=device, precision=precision)
+    folder = _link_config_files(store, pointer)
+    return load_model(folder, weights, adapter=adapter, device=device, precision=precision, base=pointer.base)
 
 
 def point_to_weights(store: Store, key: str, folder: Path, name: str, digest: Digest, **facts: Any) -> WeightsPointer:
@@ -40,7 +43,7 @@ def point_to_weights(store: Store, key: str, folder: Path, name: str, digest: Di
     return WeightsPointer(
         weights=key,
         weights_digest=digest_from_key(key) or "",
-        config=store.put_blob(folder / CONFIG, ".json"),
+        config=store.put_blob(_describe_model(folder, name), ".json"),
         files={
             str(path.relative_to(folder)): store.put_blob(path, path.suffix.lower()) for path in list_text_encoder_files(folder)
         },
@@ -49,6 +52,15 @@ def point_to_weights(store: Store, key: str, folder: Path, name: str, digest: Di
         base_digest=digest,
         **facts,
     )
+
+
+def _describe_model(folder: Path, base: str) -> bytes:
+    """The base's config, and how it is sampled: who gets the release needs no table of bases."""
+    try:
+        described = json.loads((folder / CONFIG).read_bytes())
+    except ValueError as e:
+        raise ModelError(f"the model config cannot be read: {e}", where=str(folder / CONFIG), cure="fetch it again") from e
+    return json.dumps(add_generation_defaults(described, base), indent=2).encode()
 
 
 def _link_config_files(store: Store, pointer: WeightsPointer) -> Path:

@@ -32,7 +32,7 @@ class SamplingRequest:
         steps: denoising steps, >= 1.
         guidance: classifier-free guidance; 1 is none and halves the computation.
         seed: determines all noise; 0 to 2**63 - 1.
-        sampler: one of `samplers.list_samplers(objective)`; None is the model's deterministic default.
+        sampler: one of `samplers.list_samplers(objective)`; None is the base's own.
         init: a sound to start from.
         init_strength: how much of `init` is regenerated, above 0; 1 keeps nothing of it.
         redo: (start, end) in seconds: only this part of `init` is regenerated, from noise. The rest stays bit-exact; fades of 20 ms
@@ -137,7 +137,7 @@ def count_batch_threads(sa: StableAudio, request: SamplingRequest, count: int) -
 
 def count_steps(sa: StableAudio, request: SamplingRequest) -> int:
     """Denoising steps that are computed for a request."""
-    return samplers.count_sampler_steps(sa.objective, request.steps, _init_strength(request))
+    return samplers.count_sampler_steps(sa.objective, sa.defaults, request.steps, _init_strength(request))
 
 
 def check_request(sa: StableAudio, request: SamplingRequest) -> None:
@@ -149,7 +149,7 @@ def check_request(sa: StableAudio, request: SamplingRequest) -> None:
         (request.steps < 1, "steps", "at least 1"),
         (not math.isfinite(request.guidance) or request.guidance < 0, "guidance", "0 or more"),
         (not 0 <= request.seed < 2**63, "seed", "0 to 2**63 - 1"),
-        (request.sampler not in (None, *names), "sampler", f"one of {', '.join(names)}"),
+        ((request.sampler or sa.defaults.sampler) not in names, "sampler", f"one of {', '.join(names)}"),
         (not 0 < request.init_strength <= 1, "init_strength", "above 0, at most 1"),
         (request.redo is not None and not _redo_fits(request), "redo", "a part of the sound, with an init sound"),
         (not 0 <= request.guidance_rescale <= 1, "guidance_rescale", "0 to 1"),

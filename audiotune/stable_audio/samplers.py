@@ -7,9 +7,10 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from audiotune.stable_audio.batch_invariance import GuidanceScales
+from audiotune.stable_audio.known_bases import GenerationDefaults
 from audiotune.stable_audio.low_rank_layers import LowRankAddition
 from audiotune.stable_audio.model import StableAudio
-from audiotune.stable_audio.objective import DISTILLED, SIGMA_MAX, SIGMA_MIN, is_rectified_flow, strength_to_sigma
+from audiotune.stable_audio.objective import DISTILLED, is_rectified_flow, strength_to_sigma
 from audiotune.stable_audio.upstream_factory import silence_output
 
 _V = ("dpmpp-2m", "k-heun", "dpmpp-2m-sde", "dpmpp-3m-sde")
@@ -21,7 +22,7 @@ AbandonedRows = Callable[[], Collection[int]]
 
 
 def list_samplers(objective: str) -> tuple[str, ...]:
-    """Samplers of an objective, the default first. Those that end in -sde, and pingpong, add noise at every step.
+    """Samplers of an objective; a base has its own default among them. Those that end in -sde, and pingpong, add noise at every step.
 
     Raises:
         ModelError: an objective that is neither v nor rectified flow.
@@ -31,12 +32,18 @@ def list_samplers(objective: str) -> tuple[str, ...]:
     return _FLOW if is_rectified_flow(objective) else _V
 
 
-def count_sampler_steps(objective: str, steps: int, strength: float | None) -> int:
+def count_sampler_steps(objective: str, defaults: GenerationDefaults, steps: int, strength: float | None) -> int:
     """Steps that are computed: with an init sound the v objective computes only the later ones."""
     if strength is None or is_rectified_flow(objective):
         return steps
-    part = math.log(strength_to_sigma(strength) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
-    return max(1, round(steps * part))
+    lowest, highest = _find_sigma_range(defaults, strength)
+    return max(1, round(steps * math.log(highest / lowest) / math.log(defaults.sigma_max / defaults.sigma_min)))
+
+
+def _find_sigma_range(defaults: GenerationDefaults, strength: float | None) -> tuple[float, float]:
+    """The lowest and highest noise level of the v objective's samplers; an init sound that is hardly changed begins low."""
+    highest = defaults.sigma_max if strength is None else strength_to_sigma(strength, defaults.sigma_max)
+    return min(defaults.sigma_min, highest / 2), highest
 
 
 class GuidedModel:
@@ -65,8 +72,8 @@ class GuidedModel:
         self._batch_options = {"beside": beside, "wordless": inputs.get("negative_cross_attn_cond") is None}
         self._predicts_velocity = is_rectified_flow(sa.objective)
         if type(self.model).__name__ == "DiTWrapper":
-            # Upstream recomputes activations even without gradients, which only costs time. Its projected guidance is off.
-            self._inputs.update(scale_phi=rescale, use_checkpointing=False, apg_scale=0.0)
+            # Upstream recomputes activations even without gradients, which only costs time.
+            self._inputs.update(scale_phi=rescale, use_checkpointing=False, apg_scale=sa.defaults.projected_guidance)
 
     def fix_latents(self, latents: Any, mask: Any) -> None:
         """Makes the model predict `latents` [rows, channels, frames] wherever `mask` [rows, 1, frames] is 0."""
@@ -131,9 +138,14 @@ def run_sampler(
         init, strength: latents to start from and how much of them is regenerated, or None.
         on_step: called after each step.
     """
-    name = sampler or list_samplers(sa.objective)[0]
+    name = sampler or sa.defaults.sampler
     if not is_rectified_flow(sa.objective):
-        return _sample_k_diffusion(model, start, noise, count_sampler_steps("v", steps, strength), name, init, strength, on_step)
+        computed = count_sampler_steps("v", sa.defaults, steps, strength)
+        lowest, highest = _find_sigma_range(sa.defaults, strength)
+        with silence_output():
+            from stable_audio_tools.inference.k_diffusion.sampling import get_sigmas_polyexponential
+        sigmas = get_sigmas_polyexponential(computed, lowest, highest, 1.0, device=start.device)
+        return _sample_k_diffusion(model, start, noise, sigmas, name, init, on_step)
     top = 1.0 if strength is None else strength
     levels = build_flow_schedule(sa, steps, top, start.shape[-1]).to(start.device)
     x = start if init is None else init * (1 - top) + start * top
@@ -149,16 +161,13 @@ def _sample_k_diffusion(
     model: GuidedModel,
     start: Any,
     noise: Noise,
-    steps: int,
+    sigmas: Any,
     name: str,
     init: Any,
-    strength: float | None,
     on_step: Callable[[], None],
 ) -> Any:
     with silence_output():
         from stable_audio_tools.inference import k_diffusion
-    from_sigma = SIGMA_MAX if strength is None else strength_to_sigma(strength)
-    sigmas = k_diffusion.sampling.get_sigmas_polyexponential(steps, SIGMA_MIN, from_sigma, 1.0, device=start.device)
     x = start * sigmas[0] if init is None else init + start * sigmas[0]
     sample = {
         "dpmpp-2m": k_diffusion.sampling.sample_dpmpp_2m,

@@ -13,6 +13,7 @@ from audiotune.audio.fingerprint import FingerprintWords, fingerprint_sound
 from audiotune.audio.sound import Sound
 from audiotune.domain.dataset import DatasetRow, LatentRow, Split
 from audiotune.domain.manifest import Manifest
+from audiotune.stable_audio.known_bases import GenerationDefaults
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.sample import SamplingRequest, count_batch_threads, generate_sounds
 from audiotune.stable_audio.threads import use_threads
@@ -76,18 +77,25 @@ def compares_latents(settings: Settings) -> bool:
     return settings.embedding == "mel_latents"
 
 
+def choose_sampling(settings: Settings, defaults: GenerationDefaults) -> Settings:
+    """The settings, with the base's own steps and guidance where they do not say."""
+    guidance = defaults.guidance if settings.guidance is None else settings.guidance
+    return settings.model_copy(update={"steps": settings.steps or defaults.comparison_steps, "guidance": guidance})
+
+
 def build_requests(settings: Settings, segments: Sequence[MeasuredSound], first_seed: int) -> list[SamplingRequest]:
     """One request per segment, with its caption, its length and its own seed."""
     return [
-        SamplingRequest(
-            segment.text,
-            seconds=max(_SHORTEST_S, segment.sound.duration_s),
-            steps=settings.steps,
-            guidance=settings.guidance,
-            seed=first_seed + number,
-        )
+        build_request(settings, segment.text, max(_SHORTEST_S, segment.sound.duration_s), first_seed + number)
         for number, segment in enumerate(segments)
     ]
+
+
+def build_request(settings: Settings, text: str, seconds: float, seed: int) -> SamplingRequest:
+    """A request with the steps and guidance of settings that `choose_sampling` completed."""
+    assert settings.steps is not None
+    assert settings.guidance is not None
+    return SamplingRequest(text, seconds=seconds, steps=settings.steps, guidance=settings.guidance, seed=seed)
 
 
 class CachedSoundGenerator:
@@ -155,5 +163,5 @@ class CachedSoundGenerator:
         self._store.put(key, json.dumps({"sound": blob, "latents": latents, "weights": made_with}).encode())
 
     def request_digest(self, request: SamplingRequest) -> str:
-        inputs = [2, self._model, compares_latents(self._settings), request.prompt, round(request.seconds, 6), request.steps]
+        inputs = [3, self._model, compares_latents(self._settings), request.prompt, round(request.seconds, 6), request.steps]
         return hashlib.sha256(json.dumps([*inputs, request.guidance, request.seed]).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """Measures the base model, then the tuned one; never both are in memory."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,15 +11,23 @@ from audiotune.domain.release import Evaluation, WeightsPointer
 from audiotune.errors import ManifestError
 from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_models import resolve_base
+from audiotune.stable_audio.generation_defaults import read_generation_defaults
 from audiotune.stable_audio.load import load_model
+from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.row_losses import Losses, measure_loss_by_level
-from audiotune.stable_audio.sample import SamplingRequest
 from audiotune.stable_audio.threads import describe_threads
 from audiotune.store.port import Store
 from components.evaluate import checkpoint_choice, metrics, report
 from components.evaluate.confidence import compare_words
 from components.evaluate.gate import find_gate_failures
-from components.evaluate.measured_sounds import CachedSoundGenerator, MeasuredSound, build_requests, load_recorded_segments
+from components.evaluate.measured_sounds import (
+    CachedSoundGenerator,
+    MeasuredSound,
+    build_request,
+    build_requests,
+    choose_sampling,
+    load_recorded_segments,
+)
 from components.evaluate.metrics import MetricValues, SoundComparison, TrainingMatch
 from components.evaluate.settings import Settings
 
@@ -62,10 +71,13 @@ def evaluate_model(
 ) -> tuple[Evaluation, str]:
     """The evaluation and its report page; of an earlier checkpoint of the run if that is better (`Evaluation.chosen`)."""
     progress(0.01, "listening to the recordings")
+    settings = choose_sampling(settings, read_generation_defaults(json.loads(store.get(pointer.config)), pointer.base))
     material = _select_segments(settings, store, dataset, latents)
-    base = CachedSoundGenerator(
-        store, pointer.base_digest, lambda: load_model(resolve_base(store, pointer.base).folder, device=settings.device), settings
-    )
+
+    def open_base() -> StableAudio:
+        return load_model(resolve_base(store, pointer.base).folder, device=settings.device, base=pointer.base)
+
+    base = CachedSoundGenerator(store, pointer.base_digest, open_base, settings)
     before = _generate_sounds(settings, base, material, progress, 0.05, "base model")
     base_losses = _measure_losses(settings, store, base, latents, "base model")
     base.close()
@@ -213,9 +225,7 @@ def _probe_prompts(settings: Settings, tuned: CachedSoundGenerator) -> MetricVal
 
     def sounds(prompt: str) -> list[Sound]:
         seeds = range(settings.seed, settings.seed + settings.probe_seeds)
-        requests = [
-            SamplingRequest(prompt, seconds=_PROBE_S, steps=settings.steps, guidance=settings.guidance, seed=s) for s in seeds
-        ]
+        requests = [build_request(settings, prompt, _PROBE_S, seed) for seed in seeds]
         return [heard.sound for heard in tuned.generate_sounds(requests)]
 
     return metrics.measure_prompt_separation(sounds(settings.probe_low), sounds(settings.probe_high))

@@ -26,8 +26,12 @@ class Settings(StepSettings):
         description="sounds of each checkpoint by which the best is found, before it and the last are judged in full; 0 judges the last",
     )
     references: int = Field(default=200, ge=4, le=20_000, description="recorded segments of each split that are compared with")
-    steps: int = Field(default=24, ge=1, le=1000, description="denoising steps of a made sound")
-    guidance: float = Field(default=4.0, ge=0.0, le=30.0, description="classifier-free guidance of a made sound; 1 is none")
+    steps: int | None = Field(
+        default=None, ge=1, le=1000, description="denoising steps of a made sound; default: the base's own, 24 for the tiny one"
+    )
+    guidance: float | None = Field(
+        default=None, ge=0.0, le=30.0, description="classifier-free guidance of a made sound; 1 is none; default: the base's own"
+    )
     seed: int = Field(default=1000, ge=0, lt=2**62, description="seed of the first sound; the next ones count up from it")
     embedding: Literal["mel_latents", "mel", "clap", "panns"] = Field(
         default="mel_latents",

@@ -76,8 +76,8 @@ def generate_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Setting
         SamplingRequest(
             row.captions[0],
             seconds=min(max(row.seconds, _SHORTEST_S), window_s),
-            steps=settings.demo_steps,
-            guidance=settings.demo_guidance,
+            steps=settings.demo_steps or sa.defaults.steps,
+            guidance=sa.defaults.guidance if settings.demo_guidance is None else settings.demo_guidance,
             seed=settings.seed + place,
         )
         for place, row in enumerate(rows)
@@ -112,7 +112,7 @@ def main(store_url: str, key: str) -> int:
     store = open_store(store_url)
     checkpoint = load_checkpoint(store, key)
     settings = Settings.model_validate(checkpoint.recipe)
-    sa = load_model(resolve_base(store, checkpoint.base).folder)
+    sa = load_model(resolve_base(store, checkpoint.base).folder, base=checkpoint.base)
     weights = checkpoint.model_copy(update={"weights": checkpoint.ema or checkpoint.weights})
     tuned = TrainingModel(sa, settings, read_start(store, settings))
     restore_training_state(store, weights, tuned.trainable_parameters())

@@ -146,8 +146,10 @@ class Settings(StepSettings):
         default=4, ge=0, le=32, description="sounds made of held-out captions, the same words and seeds each time; 0 makes none"
     )
     demo_every: int = Field(default=0, ge=0, description="steps between demos; 0: only after the last step")
-    demo_steps: int = Field(default=50, ge=1, le=1000, description="denoising steps of a demo")
-    demo_guidance: float = Field(default=4.0, ge=1.0, le=30.0, description="classifier-free guidance of a demo")
+    demo_steps: int | None = Field(default=None, ge=1, le=1000, description="denoising steps of a demo; default: the base's own")
+    demo_guidance: float | None = Field(
+        default=None, ge=1.0, le=30.0, description="classifier-free guidance of a demo; 1 is none; default: the base's own"
+    )
     experiment: str = Field(default="audio-tune", description="MLflow experiment the run is logged to; empty: log nowhere")
     wandb_project: str = Field(default="", description="also log to this Weights & Biases project; empty: do not")
 

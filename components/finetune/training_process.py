@@ -38,7 +38,7 @@ def run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult 
 
 def _run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult | None:
     settings, store = task.settings, open_store(task.store_url)
-    sa = load_model(task.base.folder)
+    sa = load_model(task.base.folder, base=task.base.name)
     start_adapter = read_start(store, settings)
     tuned = TrainingModel(sa, settings, start_adapter)
     split = {name: [row for row in task.latents.rows if row.split == name] for name in ("train", "held_out")}

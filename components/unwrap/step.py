@@ -132,4 +132,6 @@ def _unwrap_for_own_use(settings: Settings, store: Store, progress: ProgressCall
         folder = resolve_base(store, settings.base).folder
     progress(0.3, "writing the weights")
     key = tensor_files.store_tensors(store, tensors)
-    return point_to_weights(store, key, folder, path.name, digest_from_key(key) or "", step=step, ema=ema, dataset="")
+    facts = {"step": step, "ema": ema, "dataset": ""}
+    pointer = point_to_weights(store, key, folder, settings.base or path.name, digest_from_key(key) or "", **facts)
+    return pointer.model_copy(update={"base": path.name})

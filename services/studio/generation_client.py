@@ -49,7 +49,7 @@ class HttpGenerationClient:
         return Client(self._url, self._token_of(member)).releases()
 
     def read_limits(self) -> dict[str, Any]:
-        """`max_seconds` and `samplers` of the served release, as far as the service names them."""
+        """`max_seconds`, `samplers` and `defaults` of the served release, as far as the service names them."""
         health = Client(self._url).health()
         if not health.get("ready", True):
             reason = str(health.get("reason") or "it is loading its release")
@@ -82,7 +82,7 @@ def _parse_sound(request: SoundRequest, entry: dict[str, Any]) -> ServiceSound:
         release=f"{entry['release']} {entry.get('version', '')}".strip(),
         digest=entry["digest"],
         makers=[(str(made["release"]), str(made.get("version", ""))) for made in (entry, *(entry.get("adapters") or ()))],
-        wish=request,
+        wish=request.model_copy(update={name: entry[name] for name in ("steps", "guidance") if name in entry}),
     )
 
 

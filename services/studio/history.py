@@ -26,8 +26,8 @@ class SoundRequest(TolerantModel):
     prompt: str = ""
     negative_prompt: str = ""
     seconds: float = 2.0
-    steps: int = 50
-    guidance: float = 4.0
+    steps: int | None = Field(default=None, description="null: as the release likes; a sound of the history says what it was")
+    guidance: float | None = None
     seed: int | None = None
     sampler: str = ""
     count: int = 1
@@ -101,13 +101,13 @@ class HistorySound(TolerantModel):
         facts = [
             ("seed", str(self.seed)),
             ("length", f"{self.seconds:.1f} s"),
-            ("steps", str(request.steps)),
-            ("guidance", f"{request.guidance:g}"),
+            ("steps", "" if request.steps is None else str(request.steps)),
+            ("guidance", "" if request.guidance is None else f"{request.guidance:g}"),
             ("release", self.release),
         ]
         strength = "" if request.strength is None else f"{request.strength:g}"
         more = [("not", request.negative_prompt), ("adapters", request.adapters), ("from a sound, strength", strength)]
-        return facts + [(name, value) for name, value in more if value]
+        return [(name, value) for name, value in (*facts, *more) if value]
 
 
 def add_to_history(store: Store, member: str, generated: Sequence[ServiceSound]) -> list[HistorySound]:

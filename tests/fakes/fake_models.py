@@ -17,6 +17,7 @@ from audiotune.audio.sound import Sound
 from audiotune.domain.release import Evaluation, Lineage, Release, WeightsPointer
 from audiotune.errors import AudioTuneError, ConsentError, ModelError, RegistryError, StoreError
 from audiotune.stable_audio.adapters import Adapter
+from audiotune.stable_audio.known_bases import GenerationDefaults
 from services.generation.engine.adapters import AdapterSource
 from services.generation.engine.release_watcher import ReleaseSource
 from services.generation.engine.work import LoadedRelease
@@ -202,7 +203,13 @@ class FakeModels(ReleaseSource, AdapterSource):
 def a_loaded(version: str = "1", name: str = "patch-bay") -> LoadedRelease:
     """A model of four seconds that only tones know how to play."""
     model = SimpleNamespace(
-        window_frames=4 * RATE_HZ, sample_rate_hz=RATE_HZ, channels=2, objective="v", downsampling_ratio=1024, patch_frames=1
+        window_frames=4 * RATE_HZ,
+        sample_rate_hz=RATE_HZ,
+        channels=2,
+        objective="v",
+        downsampling_ratio=1024,
+        patch_frames=1,
+        defaults=GenerationDefaults(),
     )
     return LoadedRelease(a_release(version, name), model)
 

@@ -52,7 +52,8 @@ class FakeGeneration:
         self.gave.append(audio)
         record = GenerationRecord(
             sound=compute_digest(audio), blob="", format="wav", prompt=request.prompt, negative_prompt=request.negative_prompt,
-            seconds=request.seconds or 1.0, steps=request.steps, guidance=request.guidance, seed=seed, sampler="euler",
+            seconds=request.seconds or 1.0,
+            steps=request.steps or 8, guidance=1.0 if request.guidance is None else request.guidance, seed=seed, sampler="euler",
             release=RELEASE["name"], version=RELEASE["version"], digest=RELEASE["digest"],
         )  # fmt: skip
         return {**record.model_dump(mode="json", exclude={"blob", "made"}), "audio": base64.b64encode(audio).decode()}

@@ -16,7 +16,6 @@ from services.generation.engine.work import LoadedRelease
 from services.generation.errors import NotReadyError, OutOfBoundsError
 from services.generation.settings import GenerationSettings
 
-_SECONDS = 2.0  # when the request does not say
 _LOOP_PART, _LOOP_S = 0.1, 0.5  # of the length, and most seconds, that fade from the end into the beginning
 _CONTEXT_PART = 0.25  # of the window that holds the end of a continued sound, at least
 
@@ -63,11 +62,10 @@ def plan_request(
     `take_memory` is told how many bytes an init sound will need before they are; may raise to refuse.
     """
     from audiotune.stable_audio.sample import SamplingRequest, check_request
-    from audiotune.stable_audio.samplers import list_samplers
 
     if loaded.model is None:  # a newer version takes its place
         raise NotReadyError(f"release {loaded.release.name} is being exchanged", cure="try again in a moment")
-    shape = (loaded.model.sample_rate_hz, loaded.model.channels)
+    shape, defaults = (loaded.model.sample_rate_hz, loaded.model.channels), loaded.model.defaults
     init, init_digest = load_init(settings, request, store, member, shape, take_memory)
     plan = _plan_lengths(loaded, request, init)
     init, redo = _split_init(plan, request, init)
@@ -76,10 +74,10 @@ def plan_request(
         request.prompt_with_key,
         negative_prompt=request.negative_prompt,
         seconds=plan.seconds - (plan.head.duration_s if plan.head is not None else 0.0) + plan.loop_s,
-        steps=request.steps,
-        guidance=request.guidance,
+        steps=request.steps or defaults.steps,
+        guidance=defaults.guidance if request.guidance is None else request.guidance,
         seed=request.seed or 0,
-        sampler=request.sampler or list_samplers(loaded.model.objective)[0],
+        sampler=request.sampler or defaults.sampler,
         init=init,
         init_strength=request.init_strength,
         redo=redo,
@@ -106,7 +104,7 @@ def _plan_lengths(loaded: LoadedRelease, request: GenerationRequest, init: Sound
         return GenerationPlan([], init.duration_s + request.extend_s, head=head)
     seconds = request.length_s
     if seconds is None:
-        seconds = min(_SECONDS, longest_s)
+        seconds = min(loaded.model.defaults.length_s, longest_s)
         if request.inpaint_start_s is not None and init is not None:
             seconds = init.duration_s
     if not request.loop:

@@ -67,10 +67,12 @@ def describe_health(context: GenerationContext, *, detailed: bool) -> dict[str, 
 def _describe_bounds(loaded: LoadedRelease) -> dict[str, Any]:
     from audiotune.stable_audio import samplers
 
-    return {
-        "max_seconds": round(loaded.longest_s, 3),
-        "samplers": list(samplers.list_samplers(loaded.model.objective)) if loaded.model else [],
-    }
+    longest = {"max_seconds": round(loaded.longest_s, 3)}
+    if loaded.model is None:
+        return {**longest, "samplers": [], "defaults": {}}
+    usual = loaded.model.defaults
+    defaults = {"seconds": usual.length_s, "steps": usual.steps, "guidance": usual.guidance, "sampler": usual.sampler}
+    return {**longest, "samplers": list(samplers.list_samplers(loaded.model.objective)), "defaults": defaults}
 
 
 def _describe_loaded(loaded: LoadedRelease) -> dict[str, Any]:

@@ -150,8 +150,11 @@ def _predict_progress(context: GenerationContext, job: GenerationJob) -> dict[st
         return {"position": ahead, "eta_s": round(eta_s, 1), "step": work.steps_done, "steps": work.steps_total}
     order = [(member, id) for _, member, id in interleave_members(context.job_store.list_open())]
     place = order.index((job.member, job.id)) if (job.member, job.id) in order else 0
-    one_s = context.engine.speed.cost_s(2.0 * job.request.steps * 64 * job.request.count)
-    return {"position": place, "eta_s": round(one_s * (place + 1), 1), "step": 0, "steps": job.request.steps * job.request.count}
+    loaded = context.engine.loaded_releases.default_release
+    usual = loaded.model.defaults.steps if loaded is not None and loaded.model is not None else 0
+    steps = (job.request.steps or usual) * job.request.count
+    one_s = context.engine.speed.cost_s(2.0 * steps * 64)
+    return {"position": place, "eta_s": round(one_s * (place + 1), 1), "step": 0, "steps": steps}
 
 
 def _predict_end_s(context: GenerationContext, member: str, id: str) -> float:

@@ -124,8 +124,12 @@ class _GenerateForm:
                     )
                     locked = gr.Checkbox(False, label="Lock the seed", elem_id="at-lock", min_width=120)
                 with gr.Accordion("Finer", open=False):
-                    steps = gr.Slider(1, 250, 50, step=1, label="Steps", info="More is finer and slower.")
-                    guidance = gr.Slider(0, 15, 4, step=0.1, label="Guidance", info="How closely to follow the words.")
+                    about = "1 to 250; more is finer and slower."
+                    steps = gr.Number(
+                        None, label="Steps", info=about, placeholder=_SAMPLERS[0], precision=0, minimum=0, maximum=250
+                    )
+                    about = "0 to 30; how closely to follow the words, 1 is without."
+                    guidance = gr.Number(None, label="Guidance", info=about, placeholder=_SAMPLERS[0], minimum=0, maximum=30)
                     sampler = gr.Dropdown(_SAMPLERS, value=_SAMPLERS[0], label="Sampler")
                     about = "The group's light add-ons (LoRA) on top of the release, each with its strength, 0 to 2."
                     example = "grit=0.7, tape=0.3"
@@ -143,8 +147,8 @@ class _GenerateForm:
             prompt=(prompt or "").strip(),
             negative_prompt=(negative or "").strip(),
             seconds=float(seconds),
-            steps=int(steps),
-            guidance=float(guidance),
+            steps=int(steps) if steps else None,
+            guidance=None if guidance is None else float(guidance),
             seed=int(seed or 0) if locked else None,
             sampler="" if sampler in (None, *_SAMPLERS) else sampler,
             count=int(count),

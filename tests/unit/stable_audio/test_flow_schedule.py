@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from audiotune.stable_audio.known_bases import GenerationDefaults
 from audiotune.stable_audio.samplers import build_flow_schedule, run_sampler
 from audiotune.stable_audio.upstream_factory import silence_output
 
@@ -39,7 +40,7 @@ def shifted_by(options: dict[str, Any] | None, objective: str = "rectified_flow"
     wrapper = ConditionedDiffusionModelWrapper(
         None, None, 2, 16_000, 1, distribution_shift_options={"type": "full"}, sampling_distribution_shift_options=options
     )
-    return SimpleNamespace(model=wrapper, objective=objective)
+    return SimpleNamespace(model=wrapper, objective=objective, defaults=GenerationDefaults())
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp", "pingpong"])

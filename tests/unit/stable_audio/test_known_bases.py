@@ -63,7 +63,7 @@ def test_a_base_of_a_hub_brings_words_before_weights_and_says_its_licence(base: 
 def test_stable_audio_open_is_sampled_as_its_card_says() -> None:
     for name in ("stable-audio-open-1.0", "stabilityai/stable-audio-open-1.0"):
         found = read_generation_defaults(config_of("v"), name)
-        assert found == GenerationDefaults(100, 7.0, "dpmpp-3m-sde", 0.3, 500.0, 30.0)
+        assert found == GenerationDefaults(100, 7.0, "dpmpp-3m-sde", 0.3, 500.0, 30.0, 100)
 
 
 def test_the_tiny_base_and_an_unknown_one_are_sampled_as_before() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from audiotune.domain.dataset import LatentRow
 from audiotune.errors import ModelError
+from audiotune.stable_audio.known_bases import GenerationDefaults
 from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.objective import (
     LOSS_LEVELS,
@@ -160,7 +161,7 @@ def test_a_loss_without_a_mask_counts_every_frame() -> None:
 def test_an_unknown_objective_is_never_taken_for_rectified_flow() -> None:
     for ask in (
         lambda: list_samplers("x0"),
-        lambda: count_sampler_steps("x0", 10, 0.5),
+        lambda: count_sampler_steps("x0", GenerationDefaults(), 10, 0.5),
         lambda: load_model({"model": {"diffusion": {"diffusion_objective": "x0"}}}),
     ):
         with pytest.raises(ModelError, match="objective 'x0' is not known") as caught:
@@ -169,6 +170,15 @@ def test_an_unknown_objective_is_never_taken_for_rectified_flow() -> None:
 
 
 def test_sampling_starts_from_an_init_sound_at_its_noise_level() -> None:
-    assert strength_to_sigma(0.5) == pytest.approx(1.0)  # tan(pi/4)
-    assert strength_to_sigma(1.0) == 100.0
-    assert strength_to_sigma(0.0) == 0.02
+    assert strength_to_sigma(0.5, 100.0) == pytest.approx(1.0)  # tan(pi/4)
+    assert strength_to_sigma(1.0, 100.0) == 100.0
+    assert strength_to_sigma(1.0, 500.0) == 500.0
+    assert strength_to_sigma(0.999, 500.0) == 500.0
+    assert strength_to_sigma(0.0, 100.0) == 0.02
+
+
+def test_an_init_sound_that_is_hardly_changed_begins_below_the_usual_range() -> None:
+    """Stable Audio Open is sampled from 500 down to 0.3; 0.06 pi/2 is below that."""
+    usual, wide = GenerationDefaults(), GenerationDefaults(sigma_min=0.3, sigma_max=500.0)
+    assert [count_sampler_steps("v", usual, 50, strength) for strength in (None, 0.01, 0.5, 1.0)] == [50, 4, 25, 50]
+    assert [count_sampler_steps("v", wide, 100, strength) for strength in (None, 0.06, 0.5, 1.0)] == [100, 9, 16, 100]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import torch
 from audiotune.domain.release import WeightsPointer
 from audiotune.errors import ModelError
 from audiotune.reporting.progress import ignore_progress
+from audiotune.stable_audio.known_bases import GenerationDefaults, find_known_base
 from audiotune.stable_audio.torch_files import is_torch_file
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import FolderStore
-from audiotune.store.tensor_files import LazyTensor, wrap_tensor
+from audiotune.store.tensor_files import LazyTensor, store_tensors, wrap_tensor
 from components.unwrap.foreign_weights import read_weights
 from components.unwrap.settings import Settings
 from components.unwrap.step import run_step
@@ -74,6 +77,7 @@ def test_the_licence_of_a_folder_base_travels_with_the_weights(tmp_path: Path) -
     wrapped(base / "model.ckpt")
     for name in ("model_config.json", "LICENSE.md", "NOTICE", "README.md"):
         (base / name).write_text(f"words of {name}")
+    (base / "model_config.json").write_text('{"model": {"io_channels": 64}}')
     paths = {name: tmp_path / name for name in ("weights", "metrics")}
     run_step(Settings(), store, ignore_progress, checkpoint=base / "model.ckpt", **paths)
     pointer = WeightsPointer.model_validate_json(paths["weights"].read_bytes())
@@ -82,6 +86,35 @@ def test_the_licence_of_a_folder_base_travels_with_the_weights(tmp_path: Path) -
         "NOTICE": "words of NOTICE",
     }
     assert set(pointer.notices) < set(pointer.list_files())  # so they are given out, exported and erased with the release
+
+
+def test_a_release_says_how_its_base_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it sounds as it should where the table of known bases is another one, or none."""
+    store, base = FolderStore(tmp_path / "store"), tmp_path / "bases" / "stable-audio-open-1.0"
+    base.mkdir(parents=True)
+    (base / "model_config.json").write_text('{"model": {"io_channels": 64}}')
+    store_tensors(store, {"w": wrap_tensor(torch.ones(1))})
+    shutil.copyfile(next((tmp_path / "store").rglob("*.safetensors")), base / "model.safetensors")
+    monkeypatch.setenv("AUDIOTUNE_BASES", str(base.parent))
+    wrapped(tmp_path / "model.ckpt")
+    paths = {name: tmp_path / name for name in ("weights", "metrics")}
+    run_step(Settings(base="stable-audio-open-1.0"), store, ignore_progress, checkpoint=tmp_path / "model.ckpt", **paths)
+    pointer = WeightsPointer.model_validate_json(paths["weights"].read_bytes())
+    config = json.loads(store.get(pointer.config))
+    assert config["model"] == {"io_channels": 64}
+    known = find_known_base("stable-audio-open-1.0")
+    assert known is not None
+    assert GenerationDefaults(**config["generation"]) == known.defaults
+
+
+def test_a_config_that_is_no_config_is_named(tmp_path: Path) -> None:
+    wrapped(tmp_path / "model.ckpt")
+    (tmp_path / "model_config.json").write_text("not found")
+    with pytest.raises(ModelError, match="model config cannot be read"):
+        run_step(
+            Settings(), FolderStore(tmp_path / "store"), ignore_progress, checkpoint=tmp_path / "model.ckpt",
+            weights=tmp_path / "weights", metrics=tmp_path / "metrics",
+        )  # fmt: skip
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:

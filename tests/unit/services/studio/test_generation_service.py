@@ -44,6 +44,15 @@ def test_without_a_locked_seed_none_is_sent(maker: HttpGenerationClient, fake: F
     assert fake.asked[0].get("seed") is None
 
 
+def test_what_is_left_open_is_left_to_the_release_and_kept_as_it_was(maker: HttpGenerationClient, fake: FakeGeneration) -> None:
+    """So that the settings of a sound in the history give the same sound again, also with another release's usual ones."""
+    (made,) = maker.generate_sounds(SoundRequest(prompt="x", seconds=0.2), None)
+    assert not {"steps", "guidance", "sampler"} & set(fake.asked[0])
+    assert (made.wish.steps, made.wish.guidance) == (8, 1.0)
+    (made,) = maker.generate_sounds(SoundRequest(prompt="x", seconds=0.2, steps=30, guidance=0), None)
+    assert (made.wish.steps, made.wish.guidance) == (30, 0.0)
+
+
 def test_a_sound_to_start_from_goes_along(maker: HttpGenerationClient, fake: FakeGeneration, tmp_path: Path) -> None:
     init = tone(220, 0.2).write(tmp_path / "init.wav")
     maker.generate_sounds(SoundRequest(prompt="x", seconds=0.2, strength=0.4), init)

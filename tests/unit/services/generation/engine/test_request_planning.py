@@ -15,6 +15,7 @@ import soundfile as sf
 from audiotune.audio.loudness import measure_integrated_lufs, measure_true_peak_dbtp
 from audiotune.audio.sound import Sound, read_sound
 from audiotune.domain.generation import GenerationRequest
+from audiotune.stable_audio.known_bases import GenerationDefaults
 from services.generation.engine.sound_files import crossfade_loop, level_loudness, measure_seam_db
 from tests.fakes.in_process_service import InProcessService
 from tests.fakes.sound_tags import read_tags
@@ -142,3 +143,17 @@ def test_loudness_is_reached_or_stops_at_the_peak() -> None:
     assert short < -5.0
     assert (measure_true_peak_dbtp(loud) or 0) == pytest.approx(-1.0, abs=0.1)
     assert level_loudness(Sound(np.zeros((1, 1000), np.float32), RATE_HZ), -20.0)[1] is None
+
+
+def test_what_a_request_leaves_open_is_the_releases_own(bench: InProcessService) -> None:
+    loaded = bench.engine.loaded_releases.default_release
+    assert loaded is not None
+    loaded.model.defaults = GenerationDefaults(steps=6, guidance=1.0, sampler="dpmpp-3m-sde", length_s=1.5)
+    answer = bench.post(seconds=None, steps=None, guidance=None)
+    assert length_s(answer) == pytest.approx(1.5, abs=1e-3)
+    said = [answer.headers[f"X-Audio-Tune-{name}"] for name in ("Steps", "Guidance", "Sampler")]
+    assert said == ["6", "1.0", "dpmpp-3m-sde"]
+    answer = bench.post(steps=3, guidance=0, sampler="k-heun")
+    said = [answer.headers[f"X-Audio-Tune-{name}"] for name in ("Steps", "Guidance", "Sampler")]
+    assert said == ["3", "0.0", "k-heun"]
+    assert bench.client.get("/v1/health").json()["defaults"]["steps"] == 6

@@ -91,7 +91,7 @@ def test_health_tells_strangers_a_class_of_reason_and_who_may_move_releases_all_
     for head in ({}, bearer("x"), heads["read"], heads["generate"]):
         answer = bench.client.get("/v1/health", headers=head)
         assert answer.status_code == 200
-        assert set(answer.json()) == {"ready", "reason", "reason_class", "max_seconds", "samplers"}
+        assert set(answer.json()) == {"ready", "reason", "reason_class", "max_seconds", "samplers", "defaults"}
     assert bench.client.get("/v1/health", headers=heads["releases"]).json()["releases"][0]["version"] == "1"
     bench.models.withdrawn = ConsentError("ana has withdrawn recording s3://secret-bucket/take-9")
     until(lambda: bench.client.get("/v1/health").status_code == 503)
