@@ -170,7 +170,7 @@ def _keep_checkpoint(store: Store, title: str, dataset: str) -> None:
     kept = Checkpoint(
         run_key=digest(title), step=30, final=True, weights=store.put_blob(f"tensors of {title}".encode(), ".safetensors"),
         optimizer=store.put_blob(f"moments of {title}".encode(), ".state.safetensors"), kind="full", base="tiny",
-        base_digest="b" * 64, dataset=dataset, latents="c" * 64, run=f"run of {title}",
+        base_digest="b" * 64, dataset=dataset, latents="c" * 64, run=f"run-of-{title.replace(' ', '-')}",
     )  # fmt: skip
     kept.save(store)
     store.put(kept.report_key, b"<!doctype html>")

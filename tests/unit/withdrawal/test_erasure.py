@@ -176,14 +176,14 @@ def test_a_program_that_may_not_look_at_jobs_erases_the_rest(group: WithdrawalGr
 
 def test_the_files_of_their_trainings_go_also_where_nothing_was_registered(group: WithdrawalGroup) -> None:
     """A training's run in MLflow has recordings beside its demos; a release that the gate refused is in no registry."""
-    runs = {f"run of {title}": ["demos/truth/00-low-drone.wav"] for title in group.releases}
+    runs = {f"run-of-{title.replace(' ', '-')}": ["demos/truth/00-low-drone.wav"] for title in group.releases}
     group.registry.run_files = dict(runs)
     refused = group.releases["tape 1"]
     del group.registry.versions["tape"]["1"]
     group.store.delete(refused.key)
     withdraw(group)
     finish(group)
-    assert set(group.registry.run_files) == {"run of jam 1"}
+    assert set(group.registry.run_files) == {"run-of-jam-1"}
 
 
 def test_the_event_says_what_went_what_stays_and_what_nobody_reaches(group: WithdrawalGroup) -> None:
