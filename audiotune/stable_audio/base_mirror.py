@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ from audiotune.reporting.progress import ProgressCallback
 from audiotune.stable_audio.base_index import BaseIndex, choose_index_name, write_base_index
 from audiotune.stable_audio.hub import Hub, HubFile, HubSnapshot
 from audiotune.stable_audio.known_bases import KnownBase, TextEncoderSource, find_known_base
-from audiotune.stable_audio.local_parts import require_allowed_types
 from audiotune.stable_audio.model_folder import (
     CHECKPOINT,
     CONFIG,
@@ -40,6 +39,7 @@ from audiotune.store.layout import DOWNLOADS
 from audiotune.store.port import Store, blob_key
 
 PART_BYTES = 64 << 20
+ConfigCheck = Callable[[dict[str, Any], str], None]
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,18 @@ class TransferProgress:
 
     def __init__(self, name: str, total: int, progress: ProgressCallback) -> None:
         self._name, self._total, self._progress = name, max(1, total), progress
-        self._began, self._done, self._fetched = time.monotonic(), 0, 0
+        self._last, self._done, self._fetched, self._fetch_s = time.monotonic(), 0, 0, 0.0
 
     def add_bytes(self, words: str, count: int, *, fetched: bool) -> None:
         """Counts bytes that are there now. `fetched`: they came from the hub, not from an earlier try."""
+        now = time.monotonic()
         self._done += count
-        self._fetched += count if fetched else 0
-        left_s = (self._total - self._done) * (time.monotonic() - self._began) / self._fetched if self._fetched else 0.0
-        rest = f", {_format_duration(left_s)} left" if self._done < self._total and self._fetched else ""
+        if fetched:
+            self._fetched, self._fetch_s = self._fetched + count, self._fetch_s + now - self._last
+        self._last = now
+        known = self._fetched > self._total / 100  # small files come slowly, whatever the line
+        left_s = (self._total - self._done) * self._fetch_s / self._fetched if known else 0.0
+        rest = f", {_format_duration(left_s)} left" if known and self._done < self._total else ""
         self._progress(self._done / self._total, f"{self._name}: {words}, {_format_bytes(self._done, self._total)}{rest}")
 
 
@@ -71,11 +75,15 @@ class BaseMirror:
     """Copies bases of a hub into a store.
 
     Args:
+        check: raises ModelError for a config that is not to be fetched.
         part_bytes: how much of a large file is at most fetched again after a killed process.
     """
 
-    def __init__(self, store: Store, hub: Hub, progress: ProgressCallback, *, part_bytes: int = PART_BYTES) -> None:
-        self._store, self._hub, self._progress, self._part_bytes = store, hub, progress, part_bytes
+    def __init__(
+        self, store: Store, hub: Hub, progress: ProgressCallback, check: ConfigCheck, *, part_bytes: int = PART_BYTES
+    ) -> None:
+        self._store, self._hub, self._progress = store, hub, progress
+        self._check, self._part_bytes = check, part_bytes
 
     def copy_base(self, name: str) -> BaseIndex:
         """The index of a base that is in the store now.
@@ -93,7 +101,7 @@ class BaseMirror:
         notices = {path: self._keep_words(main, path) for path in sorted(main.files) if is_notice(path)}
         data = self._read_whole(main, main.files[config_file])
         config = json.loads(data)
-        require_allowed_types(config, name)
+        self._check(config, name)
         weights = WantedFile(WEIGHTS, main, main.files[weights_file])
         wanted = [weights, *self._choose_encoder_files(main, known, config)]
         progress = TransferProgress(name, sum(one.file.size for one in wanted), self._progress)
@@ -139,11 +147,11 @@ class BaseMirror:
         file, suffix = wanted.file, Path(wanted.file.path).suffix.lower()
         if not file.digest:
             key = self._store.put_blob(self._read_whole(wanted.snapshot, file), suffix)
-            progress.add_bytes(file.path, file.size, fetched=True)
+            progress.add_bytes(wanted.path, file.size, fetched=True)
             return key
         key = blob_key(file.digest, suffix)
         if suffix != ".ckpt" and self._store.exists(key):
-            progress.add_bytes(file.path, file.size, fetched=False)
+            progress.add_bytes(wanted.path, file.size, fetched=False)
             return key
         with open_scratch(file.size) as scratch:
             whole = scratch / f"file{suffix}"
@@ -174,7 +182,7 @@ class BaseMirror:
                     while block := piece.read(1 << 20):
                         digest.update(block)
                         out.write(block)
-                progress.add_bytes(file.path, end - begin, fetched=fetched)
+                progress.add_bytes(wanted.path, end - begin, fetched=fetched)
         part.unlink(missing_ok=True)
         return digest.hexdigest()
 

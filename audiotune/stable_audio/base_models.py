@@ -26,10 +26,11 @@ from audiotune.stable_audio.base_index import (
     read_base_index,
     write_base_index,
 )
-from audiotune.stable_audio.base_mirror import BaseMirror, choose_model_files, open_scratch
+from audiotune.stable_audio.base_mirror import BaseMirror, ConfigCheck, choose_model_files, open_scratch
+from audiotune.stable_audio.buildable import check_buildable
 from audiotune.stable_audio.hub import Hub, HuggingFace
 from audiotune.stable_audio.known_bases import KNOWN_BASES, find_known_base
-from audiotune.stable_audio.local_parts import find_encoder_folder, require_allowed_types
+from audiotune.stable_audio.local_parts import find_encoder_folder
 from audiotune.stable_audio.model_folder import (
     CHECKPOINT,
     CONFIG,
@@ -68,7 +69,11 @@ class BaseModelFolder:
 
 
 def resolve_base(
-    store: Store, name: str, hub: Hub | None = None, progress: ProgressCallback = ignore_progress
+    store: Store,
+    name: str,
+    hub: Hub | None = None,
+    progress: ProgressCallback = ignore_progress,
+    check: ConfigCheck = check_buildable,
 ) -> BaseModelFolder:
     """Finds a base model: shipped, folder, in the store, else on Hugging Face (then it is mirrored into the store).
 
@@ -77,6 +82,7 @@ def resolve_base(
         name: one of `known_bases`, a folder, a store prefix, or `organisation/model`.
         hub: source of downloads; default Hugging Face with HF_TOKEN.
         progress: told while files come.
+        check: of the config, before weights are fetched.
 
     Raises:
         ModelError: no model has this name, or it is no stable-audio-tools model.
@@ -86,10 +92,16 @@ def resolve_base(
         if (folder / CONFIG).is_file():
             return _open_base_folder(name, folder)
     index = read_base_index(store, name) or _import_from_prefix(store, name)
-    return _link_base(store, name, index or mirror_base(store, name, hub, progress))
+    return _link_base(store, name, index or mirror_base(store, name, hub, progress, check))
 
 
-def mirror_base(store: Store, name: str, hub: Hub | None = None, progress: ProgressCallback = ignore_progress) -> BaseIndex:
+def mirror_base(
+    store: Store,
+    name: str,
+    hub: Hub | None = None,
+    progress: ProgressCallback = ignore_progress,
+    check: ConfigCheck = check_buildable,
+) -> BaseIndex:
     """Copies a base of Hugging Face into the store. Raises ModelError, SourceError."""
     known = find_known_base(name)
     if name.count("/") != 1 and not (known and known.repository):
@@ -98,7 +110,7 @@ def mirror_base(store: Store, name: str, hub: Hub | None = None, progress: Progr
         meant = f"did you mean {near[0]}? " if near else ""
         cure = f"{meant}Name one of {', '.join(names)}, a folder, a prefix in the store, or organisation/model on Hugging Face"
         raise ModelError(f"no base model {name!r}", cure=cure)
-    return BaseMirror(store, hub or HuggingFace(), progress).copy_base(name)
+    return BaseMirror(store, hub or HuggingFace(), progress, check).copy_base(name)
 
 
 def import_base_folder(store: Store, name: str, folder: Path) -> BaseIndex:
@@ -108,7 +120,7 @@ def import_base_folder(store: Store, name: str, folder: Path) -> BaseIndex:
     if config_file is None or weights_file is None:
         raise ModelError("no base lies here", where=str(folder), cure=f"name the folder that holds {CONFIG} and {WEIGHTS}")
     config = json.loads((folder / config_file).read_bytes())
-    require_allowed_types(config, str(folder))
+    check_buildable(config, str(folder))
     weights = folder / weights_file
     with open_scratch(weights.stat().st_size) as scratch:
         if weights.suffix == ".ckpt":

@@ -64,7 +64,7 @@ def _explain_gate(said: str, token: str, repository: str, page: str) -> tuple[st
         return (
             f"{repository} asks for its licence to be accepted, and there is no token that tells who asks",
             f"accept the licence at {page}, make a token of kind Read at {_SETTINGS} and set HF_TOKEN "
-            "(on a cluster: the chart's huggingFace.existingSecret)",
+            "(on a cluster: the chart's huggingFace.secret)",
         )
     if "fine-grained" in said:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from audiotune.stable_audio.base_models import resolve_base
 from audiotune.store import FolderStore
 from tests.fakes.hub import FakeHub
 from tests.fakes.hub_server import HubServer
+from tests.fakes.random_model import make_random_config
 
 OPEN = "stabilityai/stable-audio-open-1.0"
-CONFIG = {"model": {"conditioning": {"configs": [{"id": "prompt", "type": "t5", "config": {"t5_model_name": "t5-base"}}]}}}
+CONFIG = make_random_config()
+CONFIG["model"]["conditioning"]["configs"][0] = {"id": "prompt", "type": "t5", "config": {"t5_model_name": "t5-base"}}
 FILES = {"model_config.json": json.dumps(CONFIG).encode(), "model.safetensors": b"open" * 9, "LICENSE.md": b"words"}
 ENCODER = {"config.json": b"{}", "model.safetensors": b"t5" * 9, "tokenizer.json": b"{}"}
 
@@ -81,3 +84,21 @@ def test_a_folder_without_its_text_encoder_is_refused_with_the_place_for_it(
     assert main(["base", "fetch", OPEN, "--from", str(tmp_path / "nowhere")]) == 1
     assert "no base lies here" in capsys.readouterr().err
     assert not list(list_base_indexes(store))
+
+
+def test_a_config_that_stable_audio_tools_cannot_build_is_refused_before_gigabytes(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = copy.deepcopy(CONFIG)
+    del broken["model"]["pretransform"]["config"]["decoder"]
+    unknown = copy.deepcopy(CONFIG)
+    unknown["model"]["diffusion"]["diffusion_objective"] = "dream"
+    files = {name: {**FILES, "model_config.json": json.dumps(c).encode()} for name, c in (("us/a", broken), ("us/b", unknown))}
+    hub = HubServer(files, tokens={"hf_good": "accepted"})
+    with hub.run() as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        assert main(["base", "fetch", *files]) == 1
+    said = capsys.readouterr().err
+    assert "stable-audio-tools cannot build this config: KeyError('decoder') in us/a/model_config.json" in said
+    assert "dream" in said
+    assert not [file for file in hub.sent if file.endswith("safetensors")]

@@ -15,6 +15,7 @@ from audiotune.stable_audio.base_index import BaseIndex, list_base_indexes
 from audiotune.stable_audio.base_mirror import BaseMirror
 from audiotune.stable_audio.base_models import mirror_base, resolve_base
 from audiotune.stable_audio.hub import HuggingFace
+from audiotune.stable_audio.local_parts import require_allowed_types
 from audiotune.store import FolderStore
 from audiotune.store.layout import DOWNLOADS
 from tests.fakes.hub_server import HubServer
@@ -74,7 +75,7 @@ def copy_base(store: FolderStore, told: list[str] | None = None) -> BaseIndex:
         if told is not None:
             told.append(f"{share:.2f} {words}")
 
-    return BaseMirror(store, HuggingFace(pause_s=0), tell, part_bytes=PART).copy_base(OPEN)
+    return BaseMirror(store, HuggingFace(pause_s=0), tell, require_allowed_types, part_bytes=PART).copy_base(OPEN)
 
 
 def test_a_base_has_the_files_that_its_config_names_and_its_licence(hub: HubServer, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_killed_copy_goes_on_behind_the_last_part_on_another_machine(
             raise KilledError
 
     with pytest.raises(KilledError):
-        BaseMirror(store, HuggingFace(pause_s=0), die, part_bytes=PART).copy_base(OPEN)
+        BaseMirror(store, HuggingFace(pause_s=0), die, require_allowed_types, part_bytes=PART).copy_base(OPEN)
     assert hub.sent[LARGE] == 2 * PART
     monkeypatch.setenv("AUDIOTUNE_CACHE", str(tmp_path / "another machine"))
     copy_base(store)
@@ -132,7 +133,7 @@ def test_words_come_before_weights_and_the_log_tells_bytes_and_time(hub: HubServ
     assert told[-1].startswith(f"1.00 {OPEN}: {WEIGHTS}, 0.01 of 0.01 MB")
     assert any("left" in line for line in told)
     order = [line.split(": ")[1].split(",")[0] for line in told[1:]]
-    assert order.index("tokenizer.json") < order.index(WEIGHTS)
+    assert order.index("text_encoder/t5-base/tokenizer.json") < order.index(WEIGHTS)
 
 
 def test_a_config_that_cannot_be_built_ends_it_before_any_weight(hub: HubServer, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from audiotune.errors import DamagedBlobError
-from audiotune.stable_audio.base_models import import_base_folder, resolve_base
+from audiotune.stable_audio.base_index import BaseIndex, write_base_index
+from audiotune.stable_audio.base_models import resolve_base
 from audiotune.store import FolderStore
 from audiotune.store.known_digests import read_digest
 from audiotune.store.port import compute_digest
@@ -40,7 +41,9 @@ def test_the_steps_after_the_first_do_not_read_the_weights_for_their_digest(tmp_
     folder = write_base(tmp_path / "ours")
     name = str(folder)
     if place == "store":
-        name = import_base_folder(FolderStore(tmp_path / "store"), "us/ours", folder).name
+        name, store = "us/ours", FolderStore(tmp_path / "store")
+        files = {path.name: store.put_blob(path, path.suffix) for path in folder.iterdir()}
+        write_base_index(store, BaseIndex(name, files))
     before = count_bytes_read()
     first = resolve_base(FolderStore(tmp_path / "store"), name)
     assert count_bytes_read() - before > SIZE

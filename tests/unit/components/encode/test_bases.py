@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from pathlib import Path
@@ -11,14 +12,15 @@ import torch
 
 from audiotune.audio.sound import Sound
 from audiotune.errors import ModelError, SourceError
-from audiotune.stable_audio.base_models import resolve_base
-from audiotune.stable_audio.local_parts import localize_config
+from audiotune.stable_audio import base_models
+from audiotune.stable_audio.local_parts import localize_config, require_allowed_types
 from audiotune.stable_audio.model_folder import locate_encoder_folder
 from audiotune.store import FolderStore
 from audiotune.store.tensor_files import open_tensors
 from components.encode.step import cut_parts
 from tests.fakes.hub import FakeHub
 
+resolve_base = functools.partial(base_models.resolve_base, check=require_allowed_types)  # these configs are no whole models
 OPEN = "stabilityai/stable-audio-open-1.0"
 ENCODER = {"config.json": b"{}", "model.safetensors": b"t5", "tokenizer.json": b"{}"}
 
