@@ -12,10 +12,11 @@ from audiotune.stable_audio.model import StableAudio
 Latents = NDArray[np.float32]  # [latent_channels, latent_frames]
 
 
-def encode_sound(sa: StableAudio, sound: Sound) -> Latents:
+def encode_sound(sa: StableAudio, sound: Sound, noise_seed: int | None = None) -> Latents:
     """Latents of a sound at its true length: ceil(frames / downsampling_ratio) latent frames.
 
-    The sound is converted to the model's channels and sample rate first. The latents are the mean of the posterior, not a sample.
+    The sound is converted to the model's channels and sample rate first. The latents are the mean of the posterior; with a `noise_seed`
+    they are a sample of it, where the autoencoder has one.
 
     Raises:
         ModelError: the sound has no frames, or the model has no autoencoder.
@@ -28,7 +29,8 @@ def encode_sound(sa: StableAudio, sound: Sound) -> Latents:
     padded = np.pad(fitted.data, ((0, 0), (0, -fitted.frames % sa.downsampling_ratio)))
     pretransform = _require_pretransform(sa)
     with torch.no_grad():
-        latents = _encode_mean(pretransform, torch.from_numpy(padded)[None].to(_find_device(sa, pretransform)))
+        audio = torch.from_numpy(padded)[None].to(_find_device(sa, pretransform))
+        latents = _encode_posterior(pretransform, audio, noise_seed)
     return np.ascontiguousarray(latents[0].float().cpu().numpy())
 
 
@@ -54,11 +56,16 @@ def _find_device(sa: StableAudio, pretransform: Any) -> Any:
     return next((parameter.device for parameter in pretransform.parameters()), sa.device)
 
 
-def _encode_mean(pretransform: Any, audio: Any) -> Any:
+def _encode_posterior(pretransform: Any, audio: Any, noise_seed: int | None) -> Any:
     """stable-audio-tools samples the posterior; the first half of the channels before the bottleneck is its mean."""
     autoencoder = getattr(pretransform, "model", None)
     if autoencoder is None or type(getattr(autoencoder, "bottleneck", None)).__name__ != "VAEBottleneck":
         return pretransform.encode(audio)  # deterministic already
     inner = autoencoder.pretransform
-    mean, _ = autoencoder.encoder(audio if inner is None else inner.encode(audio)).chunk(2, dim=1)
+    mean, scale = autoencoder.encoder(audio if inner is None else inner.encode(audio)).chunk(2, dim=1)
+    if noise_seed is not None:
+        import torch
+
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(noise_seed)).to(mean)
+        mean = mean + noise * (torch.nn.functional.softplus(scale) + 1e-4)  # as upstream's VAEBottleneck
     return mean / pretransform.scale

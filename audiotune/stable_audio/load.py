@@ -13,6 +13,7 @@ from audiotune.stable_audio.generation_defaults import add_generation_defaults
 from audiotune.stable_audio.local_parts import forbid_downloads, localize_config
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.model_folder import CONFIG, WEIGHTS
+from audiotune.stable_audio.snake import speed_up_snakes
 from audiotune.stable_audio.upstream_factory import import_factory, silence_output
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -53,6 +54,8 @@ def load_model(
     if adapter is not None:
         merge_adapter(model, adapter)
     model.eval().requires_grad_(False)
+    if model.pretransform is not None:
+        speed_up_snakes(model.pretransform)
     move_to_device(model, choose_device(device), precision)
     return StableAudio(model, described)
 

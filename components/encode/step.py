@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.store.layout import LATENTS
 from audiotune.store.port import Store
 from components.encode.settings import Settings
+from components.encode.views import draw_view
 from components.executor import StepResult
 
 _VERSION = 1  # raise it when the same segment gets other latents
@@ -55,13 +57,17 @@ class DatasetEncoder:
             self._write_memo("base", known)
         return dict(known)
 
-    def encode_segment(self, blob: str, part_s: float) -> list[dict[str, Any]]:
-        """Latents of a rendered segment, part by part: store key, latent frames, seconds."""
-        tail_s = self.settings.tail_s
-        name = _hash_inputs(["parts", blob.rpartition("/")[2], part_s, tail_s])
+    def encode_segment(self, blob: str, part_s: float, number: int = 0) -> list[dict[str, Any]]:
+        """Latents of a view of a rendered segment, part by part: store key, latent frames, seconds."""
+        tail_s, view = self.settings.tail_s, draw_view(self.settings, blob, number)
+        changed = [asdict(view)] if number else []
+        name = _hash_inputs(["parts", blob.rpartition("/")[2], part_s, tail_s, *changed])
         known = self._read_memo(name)
         if known is None or not all(self.store.exists(part["latents"]) for part in known):
-            known = [self._encode_part(part) for part in cut_parts(read_sound(self.store.fetch(blob)), part_s, tail_s)]
+            sound = read_sound(self.store.fetch(blob))
+            parts = enumerate(cut_parts(view.apply(sound) if number else sound, part_s, tail_s))
+            seeds = view.noise_seed
+            known = [self._encode_part(part, None if seeds is None else seeds + place) for place, part in parts]
             self._write_memo(name, known)
         return list(known)
 
@@ -73,13 +79,13 @@ class DatasetEncoder:
             known |= self._embed_texts(missing[start : start + _CAPTIONS_AT_ONCE])
         return {text: str(key) for text, key in known.items()}
 
-    def _encode_part(self, sound: Sound) -> dict[str, Any]:
+    def _encode_part(self, sound: Sound, noise_seed: int | None) -> dict[str, Any]:
         import torch
 
         from audiotune.stable_audio.autoencoder import encode_sound
         from audiotune.store import tensor_files
 
-        latents = torch.from_numpy(encode_sound(self.model, sound))
+        latents = torch.from_numpy(encode_sound(self.model, sound, noise_seed))
         self.encoded += 1
         key = tensor_files.store_tensors(self.store, {"latents": tensor_files.wrap_tensor(latents)})
         return {"latents": key, "latent_frames": int(latents.shape[1]), "seconds": round(sound.duration_s, 6)}
@@ -129,7 +135,8 @@ def run_step(
         progress(share, words)
 
     rows = list(_encode_rows(captioned.rows, encoder, settings.part_s or facts["window_s"], embedded, report_progress))
-    made_with = settings.model_dump(mode="json", exclude={"device"})
+    unused = {name for name in Settings.model_fields if name.startswith("view")} if settings.views == 1 else set()
+    made_with = settings.model_dump(mode="json", exclude={"device", *unused})
     meta = {
         "base": settings.base,
         "base_digest": encoder.base.digest,
@@ -156,15 +163,16 @@ def _encode_rows(
     rows: Sequence[DatasetRow], encoder: DatasetEncoder, part_s: float, embedded: dict[str, str], progress: ProgressCallback
 ) -> Iterator[LatentRow]:
     for number, row in enumerate(rows):
-        for part in encoder.encode_segment(row.segment.blob, part_s):
-            yield LatentRow(
-                segment=row.segment.id,
-                recording=row.segment.recording,
-                split=row.split,
-                captions=row.caption.all_texts,
-                embeddings=tuple(embedded[text] for text in row.caption.all_texts),
-                **part,
-            )
+        for view in range(encoder.settings.views if row.split == "train" else 1):
+            for part in encoder.encode_segment(row.segment.blob, part_s, view):
+                yield LatentRow(
+                    segment=row.segment.id,
+                    recording=row.segment.recording,
+                    split=row.split,
+                    captions=row.caption.all_texts,
+                    embeddings=tuple(embedded[text] for text in row.caption.all_texts),
+                    **part,
+                )
         if (number + 1) % max(1, len(rows) // 20) == 0 or number + 1 == len(rows):
             progress((number + 1) / len(rows), f"{number + 1} of {len(rows)} segments encoded")
 

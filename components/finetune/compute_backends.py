@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.nn.parallel import DistributedDataParallel
 
 from audiotune.errors import SettingsError, TrainingError
 from components.finetune.settings import Settings
@@ -47,9 +48,12 @@ class SingleCpuBackend:
         """The precision of the training, for what calls the module itself: validation and demos."""
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
-    def clip_gradients(self, norm: float) -> float:
+    def ignore_parameters(self, module: nn.Module, names: set[str]) -> None:
+        """Lets processes exchange no gradients of these parameters. Called before `prepare`."""
+
+    def clip_gradients(self, norm: float) -> torch.Tensor:
         """Limits the norm of the gradients (not if `norm` is 0) and returns the norm before."""
-        return float(nn.utils.clip_grad_norm_(self._parameters, norm or float("inf")))
+        return nn.utils.clip_grad_norm_(self._parameters, norm or float("inf"))
 
     def step_optimizer(self) -> None:
         self._optimizer.step()
@@ -86,9 +90,13 @@ class FabricBackend:
         context: AbstractContextManager[Any] = self._fabric.autocast()
         return context
 
-    def clip_gradients(self, norm: float) -> float:
+    def ignore_parameters(self, module: nn.Module, names: set[str]) -> None:
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
+
+    def clip_gradients(self, norm: float) -> torch.Tensor:
         limit = norm or float("inf")
-        return float(self._fabric.clip_gradients(self._inner, self._optimizer, max_norm=limit, error_if_nonfinite=False))
+        before: torch.Tensor = self._fabric.clip_gradients(self._inner, self._optimizer, max_norm=limit, error_if_nonfinite=False)
+        return before
 
     def step_optimizer(self) -> None:
         self._optimizer.step()
@@ -131,6 +139,9 @@ def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: A
         return work(SingleCpuBackend(settings), *arguments)
     if settings.nodes > 1:
         _set_rendezvous(settings.nodes)
+    if on_gpu:
+        torch.set_float32_matmul_precision("high")  # TF32: whoever needs more digits trains on a CPU
+        torch.backends.cudnn.allow_tf32 = True
     from lightning_fabric import Fabric as Lightning
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -138,7 +149,7 @@ def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: A
         accelerator="cuda" if on_gpu else "cpu",
         devices=settings.devices,
         num_nodes=settings.nodes,
-        strategy=DDPStrategy(start_method="spawn", find_unused_parameters=True) if several else "auto",
+        strategy=DDPStrategy(start_method="spawn", gradient_as_bucket_view=True) if several else "auto",
         precision=_PRECISIONS[settings.precision],
     )
     if not several:

@@ -56,6 +56,7 @@ class LatentDataset:
             latents=latents.to(device, non_blocking=True),
             noise=noise.to(device, non_blocking=True),
             frames=frames.to(device),
+            is_padded=-(-int(frames.min()) // patch) * patch < width,
             t=t[start:end].to(device),
             dropped=draw.dropped[start:end].to(device),
             prompts=[row.captions[choice] for row, choice in zip(rows, chosen)],

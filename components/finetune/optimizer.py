@@ -8,17 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from components.finetune.compact_adamw import CompactAdamW
 from components.finetune.settings import Settings
 
 _FLOOR = 0.1  # a cosine ends at this share of the peak
 NamedParameters = Mapping[str, nn.Parameter]
 
 
-def make_adamw(named: NamedParameters, settings: Settings) -> torch.optim.AdamW:
+def make_adamw(named: NamedParameters, settings: Settings) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2017) with weight decay on matrices only, and another learning rate for tables of words.
 
     Each group has a `rate`, a factor of the learning rate. The fused version is faster; fp16 loss scaling with gradient clipping
-    does not support it.
+    does not support it. With small state, or weights in bf16, it is our `CompactAdamW`.
     """
     words = [p for name, p in named.items() if name.startswith("conditioner.")]
     others = [p for name, p in named.items() if not name.startswith("conditioner.")]
@@ -27,12 +28,11 @@ def make_adamw(named: NamedParameters, settings: Settings) -> torch.optim.AdamW:
         {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0, "rate": 1.0},
         {"params": words, "weight_decay": 0.0, "rate": settings.words_rate},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=settings.learning_rate,
-        betas=(0.9, settings.beta2),
-        fused=settings.precision != "fp16",
-    )
+    groups = [group for group in groups if group["params"]]
+    betas = (0.9, settings.beta2)
+    if settings.optimizer_state != "fp32" or any(p.dtype != torch.float32 for p in named.values()):
+        return CompactAdamW(groups, settings.learning_rate, betas, settings.optimizer_state, settings.seed)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, fused=settings.precision != "fp16")
 
 
 def compute_learning_rate(settings: Settings, step: int) -> float:
@@ -60,7 +60,7 @@ class RunningMean:
     def update(self, step: int) -> None:
         """Adds the weights after step `step` (from 0) to the mean."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.mean.values()), [p.detach() for p in self._learning], 1 - decay)
+        torch._foreach_lerp_(list(self.mean.values()), [p.detach().float() for p in self._learning], 1 - decay)
 
     @contextlib.contextmanager
     def lend_to_model(self) -> Iterator[None]:

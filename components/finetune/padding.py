@@ -31,18 +31,14 @@ class PaddingMask:
         mixes = any(block.conformer is not None or block.self_attn.feat_scale for block in self._blocks)
         return 1.0 if mixes else 0.0
 
-    def set_mask(self, mask: torch.Tensor, before: int) -> None:
+    def set_mask(self, mask: torch.Tensor | None, before: int) -> None:
         """Masks tokens until the next call: the backward pass may compute activations again.
 
         Args:
-            mask: bool [batch, tokens]; False is padding.
+            mask: bool [batch, tokens]; False is padding. None masks nothing.
             before: number of preceding tokens (prepended conditioning, memory), which are never masked.
         """
-        self._keys = None if bool(mask.all()) else functional.pad(mask, (before, 0), value=True)[:, None, None, :]
-
-    def clear_mask(self) -> None:
-        """Masks nothing until the next call of `set_mask`."""
-        self._keys = None
+        self._keys = None if mask is None else functional.pad(mask, (before, 0), value=True)[:, None, None, :]
 
     def _wrap_attention(self, plain: Any) -> Any:
         def apply_attn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:

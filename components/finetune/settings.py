@@ -41,7 +41,7 @@ UNLEARNED = frozenset(
 )
 
 # Settings that 0.2 did not have: they count for the weights when they are set, so that runs of 0.2 go on.
-ADDED = frozenset({"lora_kind", "lora_layers", "lora_start"})
+ADDED = frozenset({"lora_kind", "lora_layers", "lora_start", "weights", "optimizer_state"})
 
 
 class Settings(StepSettings):
@@ -81,7 +81,13 @@ class Settings(StepSettings):
         default=42, ge=0, lt=2**63, description="with the step it decides everything random: data order, noise, dropout"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="mixed precision; weights and optimizer stay fp32"
+        default="fp32", description="precision of the computation; fp32 is TF32 on a GPU"
+    )
+    weights: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="how the transformer's weights are kept; bf16 takes half the memory; adapters stay fp32"
+    )
+    optimizer_state: Literal["fp32", "bf16", "int8"] = Field(
+        default="fp32", description="how AdamW's moments are kept: 8, 4 or 2 bytes a weight, in memory and in checkpoints"
     )
     accumulate: int = Field(default=1, ge=1, le=4096, description="parts a batch is computed in, to save memory; learns the same")
     activation_checkpointing: bool = Field(default=False, description="compute activations twice to save memory; learns the same")

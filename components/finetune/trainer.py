@@ -18,6 +18,7 @@ from audiotune.stable_audio.objective import map_to_noise_levels, shift_noise_le
 from components.finetune.background_writer import BackgroundWriter
 from components.finetune.compute_backends import ComputeBackend
 from components.finetune.latent_dataset import LatentDataset
+from components.finetune.onednn_linear import speed_up_linear_layers
 from components.finetune.optimizer import RunningMean, compute_learning_rate, make_adamw
 from components.finetune.permission_watch import PermissionWatch
 from components.finetune.settings import Settings
@@ -56,7 +57,11 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.model.to(self.backend.device).train()
+        if self.backend.device.type == "cpu" and self.settings.precision == "fp32":
+            speed_up_linear_layers(self.model)
         self.named = self.model.trainable_parameters()
+        if self.backend.world > 1:
+            self.backend.ignore_parameters(self.model, self._find_unreached_parameters())
         self.optimizer = make_adamw(self.named, self.settings)
         self.mean = RunningMean(self.named, self.settings.ema_decay) if self.settings.ema_decay else None
         self.call: Callable[..., torch.Tensor] = self.backend.prepare(self.model, self.optimizer)
@@ -88,21 +93,26 @@ class Trainer:
 
     def _run_steps(self, done: int) -> None:
         started_at = saved_at = logged_at = time.monotonic()
+        errors: list[torch.Tensor] = []
         losses: list[float] = []
         for step in range(done, self.settings.steps):
-            losses.append(self._train_step(step))
+            errors.append(self._train_step(step))
             count, now = step + 1, time.monotonic()
             out_of_time = bool(self.settings.limit_s) and now - started_at >= self.settings.limit_s
-            out_of_time = self._agree_with_first(out_of_time or self.permission.is_refused)
+            out_of_time = self._agree_with_first(count, out_of_time or self.permission.is_refused)
             if out_of_time:
                 self._require_permission(self.permission.is_refused)
             ended = count == self.settings.steps or out_of_time
-            if count % self.settings.log_every == 0 or ended:
-                self._log_losses(count, losses, (now - logged_at) / len(losses))
+            due = ended or count % self.settings.checkpoint_every == 0 or count in self.checkpoint_writer.candidates
+            due = due or self._agree_with_first(count, now - saved_at >= self.settings.checkpoint_every_s)
+            if due or count % self.settings.log_every == 0:
+                losses += self._read_losses(count, errors)
+                errors = []
+            if ended or count % self.settings.log_every == 0:
+                self._log_losses(count, losses, (time.monotonic() - logged_at) / len(losses))
                 losses, logged_at = [], time.monotonic()
             self._report_checkpoint(self.background.take_result())
-            due = count % self.settings.checkpoint_every == 0 or count in self.checkpoint_writer.candidates
-            if due or ended or self._agree_with_first(now - saved_at >= self.settings.checkpoint_every_s):
+            if due:
                 with self._measure("validation"):
                     self._validate_held_out(count)
                 with self._measure("checkpoint"):
@@ -130,15 +140,38 @@ class Trainer:
         """Within the block the model generates as its release will: with its running mean, in its precision, without dropout."""
         mean = self.mean.lend_to_model() if self.mean is not None else contextlib.nullcontext()
         self.model.eval()
-        self.model.padding.clear_mask()
+        self.model.padding.set_mask(None, 0)
         try:
             with mean, torch.no_grad(), self.backend.autocast():
                 yield
         finally:
             self.model.train()
 
-    def _train_step(self, step: int) -> float:
-        """One optimizer step; returns the mean squared error per latent value."""
+    def _read_losses(self, step: int, errors: list[torch.Tensor]) -> list[float]:
+        """The losses of the steps up to `step`, from what `_train_step` returned. Waits for the GPU.
+
+        Raises TrainingError: one of them, or its gradient, is not finite.
+        """
+        scaled = self.settings.precision == "fp16"  # the scaler skips steps whose gradient overflowed
+        losses = []
+        for number, (loss, norm) in enumerate(torch.stack(errors).tolist(), step - len(errors) + 1):
+            if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
+                self._await_checkpoint()
+                raise _make_divergence_error(number, loss, self.last)
+            losses.append(loss)
+        return losses
+
+    def _find_unreached_parameters(self) -> set[str]:
+        """Names of trainable parameters that no loss depends on: processes must not wait for their gradients."""
+        drawn = draw_batch(self.settings, self.train.frames, self.train.channels, 0)
+        with self.backend.autocast():
+            self.model(self.train.batch_part(drawn, drawn.uniform, 0, 1, self.backend.device, self.model.patch)).sum().backward()
+        unreached = {name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None}
+        self.model.zero_grad(set_to_none=True)
+        return unreached
+
+    def _train_step(self, step: int) -> torch.Tensor:
+        """One optimizer step; returns [mean squared error per latent value, norm of the gradient]. Does not wait for the GPU."""
         settings, backend = self.settings, self.backend
         drawn = draw_batch(settings, self.train.frames, self.train.channels, step)
         frames = self.train.frames[drawn.rows]
@@ -152,15 +185,10 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         error = self._accumulate_gradients(drawn, t, values)
         norm = backend.clip_gradients(settings.clip_norm)
-        loss = float(backend.sum_over_processes(error)) / values
-        scaled = settings.precision == "fp16"  # the scaler skips steps whose gradient overflowed
-        if not math.isfinite(loss) or not (scaled or math.isfinite(norm)):
-            self._await_checkpoint()
-            raise _make_divergence_error(step + 1, loss, self.last)
         backend.step_optimizer()
         if self.mean is not None:
             self.mean.update(step)
-        return loss
+        return torch.stack([backend.sum_over_processes(error) / values, norm])
 
     def _accumulate_gradients(self, drawn: BatchDraw, t: torch.Tensor, values: int) -> torch.Tensor:
         """Adds up the gradients of this process's parts of the batch; returns the sum of its squared errors."""
@@ -209,7 +237,7 @@ class Trainer:
 
     def _require_permission(self, is_refused: bool) -> None:
         """Stops every process where the first one knows that somebody does not agree. Raises ConsentError."""
-        if self._agree_with_first(is_refused):
+        if self._agree_with_first(self.settings.steps, is_refused):
             self.permission.require()
 
     def _start_checkpoint(self, step: int, *, final: bool) -> None:
@@ -230,8 +258,15 @@ class Trainer:
             self.last = written
             self.log.on_checkpoint(written)
 
-    def _agree_with_first(self, mine: bool) -> bool:
-        """The first process's value: clocks differ, and all processes must stop or save at the same step."""
+    def _agree_with_first(self, step: int, mine: bool) -> bool:
+        """The first process's value: clocks differ, and all processes must stop or save at the same step.
+
+        Several processes wait for each other here, so they ask only when losses are logged.
+        """
+        if self.backend.world == 1:
+            return mine
+        if step % self.settings.log_every and step != self.settings.steps:
+            return False
         first = torch.tensor(float(mine and self.backend.rank == 0), device=self.backend.device)
         return bool(self.backend.sum_over_processes(first) > 0)
 

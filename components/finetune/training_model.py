@@ -27,6 +27,7 @@ class BatchPart:
     Attributes:
         latents, noise: float32 [rows, channels, frames], zeros after the end of each row.
         frames: int64 [rows], true lengths.
+        is_padded: whether a row ends before the last token. (Known on the CPU: to ask the GPU would wait for it.)
         t: float32 [rows], noise levels.
         dropped: bool [rows], trained without words.
         prompts: captions, for conditioners that are trained.
@@ -37,6 +38,7 @@ class BatchPart:
     latents: torch.Tensor
     noise: torch.Tensor
     frames: torch.Tensor
+    is_padded: bool
     t: torch.Tensor
     dropped: torch.Tensor
     prompts: list[str]
@@ -71,7 +73,7 @@ class TrainingModel(nn.Module):
         inputs, targets = add_noise(self.objective, part.latents, part.noise, part.t)
         known = self._conditioning_inputs(part)
         tokens = mask.unflatten(1, (-1, self.patch)).any(dim=2)
-        self.padding.set_mask(tokens, self._count_prepended_tokens(known))
+        self.padding.set_mask(tokens if part.is_padded else None, self._count_prepended_tokens(known))
         output = self.model(inputs, part.t, use_checkpointing=self.settings.activation_checkpointing, **known)
         return sum_squared_errors(output, targets, mask)
 
@@ -81,10 +83,14 @@ class TrainingModel(nn.Module):
 
     def _select_trainable(self, start: LoraWeights | None) -> None:
         self.requires_grad_(False)
+        if self.settings.weights == "bf16":
+            self.model.bfloat16()
         if self.settings.mode == "lora":
             add_adapters(self.model, self.settings, start)
             for name, parameter in self.model.named_parameters():
-                parameter.requires_grad_(is_adapter_name(name))
+                if is_adapter_name(name):
+                    parameter.data = parameter.data.float()  # peft takes the layer's precision, in which small steps are lost
+                    parameter.requires_grad_(True)
         else:
             self.model.requires_grad_(True)
         for key in self.words if self.learns_words else ():

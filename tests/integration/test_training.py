@@ -16,9 +16,12 @@ from typing import Any
 import pytest
 
 from audiotune import governance
+from audiotune.domain.dataset import LatentRow
+from audiotune.domain.manifest import load_manifest
 from audiotune.domain.release import CheckpointPointer, WeightsPointer
 from audiotune.errors import ConsentError, ModelError, SettingsError, TrainingError
 from audiotune.reporting.progress import ignore_progress
+from audiotune.withdrawal.store_traces import StoreTraces
 
 pytestmark = pytest.mark.integration
 
@@ -144,6 +147,31 @@ def test_encoding_keeps_true_lengths_and_is_done_once(made: Any) -> None:
         metrics=made.folder,
     )
     assert parts.metrics["rows"] == 9 * 2 + 3  # 0.4 + 0.4 (0.1 is left out), and 0.4 (0.05 is left out)
+
+
+def test_views_name_their_segment_and_leave_the_held_out_as_they_are(made: Any, tmp_path: Path) -> None:
+    from components.encode.settings import Settings
+    from components.encode.step import run_step
+
+    def encode(**changes: Any) -> Any:
+        files = {"dataset": made.dataset, "latents": tmp_path / "views", "metrics": tmp_path / "m"}
+        result = run_step(Settings(base=str(made.base), **changes), made.store, ignore_progress, **files)
+        return result, load_manifest(tmp_path / "views", "latents", LatentRow)
+
+    plain = {row.latents: row for row in made.latents().rows}
+    result, views = encode(views=3)
+    train = [row for row in plain.values() if row.split == "train"]
+    assert result.metrics["newly_encoded"] == 2 * len(train)
+    assert len({row.latents for row in views.rows}) == len(plain) + 2 * len(train)
+    assert {row.latents for row in views.rows if row.split == "held_out"} == set(plain) - {row.latents for row in train}
+    assert {(row.segment, row.recording, row.captions) for row in views.rows} == {
+        (row.segment, row.recording, row.captions) for row in plain.values()
+    }
+    again, same = encode(views=3)
+    assert again.metrics["newly_encoded"] == 0
+    assert same.digest == views.digest
+    listed = StoreTraces(made.store).encodings.values()
+    assert all(any(row.latents in parts for parts in listed) for row in views.rows), "an erasure finds each of them"
 
 
 def test_padding_is_neither_heard_nor_learned(made: Any) -> None:
