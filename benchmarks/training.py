@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.learn:
             learn(base, some_sounds(args.sounds, args.rows, longest_s), store, args)
         if args.run:
-            run_defaults(base, some_sounds(args.sounds, args.rows, longest_s), store, args)
+            run_defaults(base, some_sounds(args.sounds, args.rows, longest_s), store, args.run, args.batch)
 
 
 def compare(sa: Any, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, work: str, steps: int) -> float:
@@ -274,14 +274,14 @@ def learn(base: Path, sounds: Sequence[tuple[str, Any]], store: Any, args: argpa
     ours.trainer.run(None)
 
 
-def run_defaults(base: Path, sounds: Sequence[tuple[str, Any]], store: Any, args: argparse.Namespace) -> float:
+def run_defaults(base: Path, sounds: Sequence[tuple[str, Any]], store: Any, steps: int, batch: int) -> float:
     """Trains with the defaults; prints and returns the share of the time in which the steps stood still."""
-    ours = OurTraining(base, sounds, store, steps=args.run, batch_size=args.batch)
+    ours = OurTraining(base, sounds, store, steps=steps, batch_size=batch)
     began = time.monotonic()
     ours.trainer.run(None)
     took_s = time.monotonic() - began
     shares = {cause: seconds / took_s for cause, seconds in ours.trainer.beside_s.items()}
-    print(f"{args.run} steps in {took_s:.1f} s (load {os.getloadavg()[0]:.1f}):", {k: f"{v:.2%}" for k, v in shares.items()})
+    print(f"{steps} steps in {took_s:.1f} s (load {os.getloadavg()[0]:.1f}):", {k: f"{v:.2%}" for k, v in shares.items()})
     return shares.get("checkpoint", 0.0) + shares.get("demos", 0.0)
 
 

@@ -14,7 +14,7 @@ import torch
 from components.finetune.training_batches import derive_seed
 
 State = Literal["fp32", "bf16", "int8"]
-_BLOCK = 256  # values that share a scale
+BLOCK = 256  # values that share a scale
 _EXPONENTS = {"exp_avg": 3, "exp_avg_sq": 4}  # of int8: levels are dense near zero, where most values are
 _PARTS = tuple(_EXPONENTS)
 
@@ -92,7 +92,7 @@ def encode_blocks(values: torch.Tensor, exponent: int, random: torch.Generator) 
     """
     squares = exponent % 2 == 0
     most = 255 if squares else 127
-    flat = torch.nn.functional.pad(values.flatten(), (0, -values.numel() % _BLOCK)).view(-1, _BLOCK)
+    flat = torch.nn.functional.pad(values.flatten(), (0, -values.numel() % BLOCK)).view(-1, BLOCK)
     scale = flat.abs().amax(dim=1)
     share = flat.abs() / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]
     low = (share ** (1 / exponent) * most).floor_().clamp_(0, most - 1)
@@ -107,5 +107,5 @@ def encode_blocks(values: torch.Tensor, exponent: int, random: torch.Generator) 
 def decode_blocks(levels: torch.Tensor, scale: torch.Tensor, exponent: int, shape: torch.Size) -> torch.Tensor:
     """float32 of a shape."""
     most = 255 if exponent % 2 == 0 else 127
-    values = (levels.view(-1, _BLOCK).float() / most) ** exponent * scale[:, None]
+    values = (levels.view(-1, BLOCK).float() / most) ** exponent * scale[:, None]
     return values.flatten()[: shape.numel()].view(shape)

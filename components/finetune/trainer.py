@@ -25,7 +25,7 @@ from components.finetune.settings import Settings
 from components.finetune.training_batches import BatchDraw, derive_seed, draw_batch, split_by_length
 from components.finetune.training_log import TrainingLog
 from components.finetune.training_model import TrainingModel
-from components.finetune.training_state import CheckpointWriter, restore_training_state, take_snapshot
+from components.finetune.training_state import CheckpointWriter, count_checkpoint_bytes, restore_training_state, take_snapshot
 from components.finetune.validation import measure_validation_loss
 
 History = dict[str, list[tuple[int, float]]]
@@ -84,6 +84,9 @@ class Trainer:
             self.history = {name: list(values) for name, values in start.history.items()}
             done = start.step
         self.last = start
+        if self.backend.rank == 0:
+            megabytes = count_checkpoint_bytes(self.named, self.settings) / 1e6
+            self.log.progress(done / self.settings.steps, f"each checkpoint takes {megabytes:.0f} MB of the store")
         with BackgroundWriter[Checkpoint | None]("writing a checkpoint") as self.background:
             self._run_steps(done)
             self._await_checkpoint()

@@ -1,5 +1,6 @@
 """Saves the training state as a checkpoint in the store, and restores it."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,9 @@ from audiotune.domain.checkpoint import Checkpoint, prune_checkpoints
 from audiotune.errors import ModelError
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
+from components.finetune.compact_adamw import BLOCK
 from components.finetune.optimizer import RunningMean, collect_optimizer_tensors, restore_optimizer
+from components.finetune.settings import Settings
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -65,6 +68,13 @@ def _copy_to_host(tensors: Tensors) -> dict[str, torch.Tensor]:
         source = tensor.detach()
         copies[name] = torch.empty_like(source, device="cpu", pin_memory=source.is_cuda).copy_(source, non_blocking=True)
     return copies
+
+
+def count_checkpoint_bytes(named: Mapping[str, nn.Parameter], settings: Settings) -> int:
+    """Bytes of the checkpoints of a training, before it begins, but for a few kilobytes: its tensors, with scales of int8 state."""
+    moments = {"fp32": 8.0, "bf16": 4.0, "int8": 2.0 + 8 / BLOCK}[settings.optimizer_state]
+    mean = 4 if settings.ema_decay else 0
+    return sum(p.nbytes + math.ceil(p.numel() * (moments + mean)) for p in named.values())
 
 
 @dataclass

@@ -202,3 +202,16 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_training(made: Any, tmp_p
         make_trainer(made, store, lambda share, words: said.append(words), steps=40).run(None)
     assert checkpoints.find_newest_checkpoint(store, "9" * 64) is None
     assert not any(words.startswith("step 7 of") for words in said), "it was told at the next checkpoint at the latest"
+
+
+@pytest.mark.parametrize("work", ["latents", "lora", "shipped"])
+def test_the_benchmark_trains_beside_upstream_on_very_few_sounds(made: Any, tmp_path: Path, work: str) -> None:
+    from audiotune.audio.sound import read_sound
+    from audiotune.stable_audio.load import load_model
+    from benchmarks.training import compare, run_defaults
+
+    rows = load_manifest(made.dataset, "datasets", DatasetRow).rows[:3]
+    sounds = [(row.caption.text, read_sound(made.store.fetch(row.segment.blob))) for row in rows]
+    assert compare(load_model(made.base), made.base, sounds, FolderStore(tmp_path / "store"), work, 2) > 0
+    if work == "latents":
+        assert 0 < run_defaults(made.base, sounds, FolderStore(tmp_path / "run"), steps=2, batch=2) < 1
