@@ -1,7 +1,7 @@
 """Our training beside stable-audio-tools' own training wrapper: same model, same weights, same sounds, same batch.
 
     python -m benchmarks.training [--base tiny] [--batch 16] [--steps 4] [--sounds folder] [--work shipped|latents|lora]
-                                  [--learn 0] [--run 0]
+                                  [--encode 0] [--learn 0] [--run 0]
 
     shipped   upstream gets what its loader would give it: sounds padded to the model's window, and encodes them in every step
     latents   both get the same latents of whole windows, so that both do the same work; both keep a running mean
@@ -245,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{args.base}: batch of {len(sounds)}, window {longest_s:.2f} s, sounds of {np.mean(lengths):.2f} s on average")
         for work in args.work if args.steps else ():
             compare(load_model(base), base, sounds, store, work, args.steps)
+        if args.encode:
+            compare_encoding(base, args.encode)
         if args.learn:
             learn(base, some_sounds(args.sounds, args.rows, longest_s), store, args)
         if args.run:
@@ -263,6 +265,34 @@ def compare(sa: Any, base: Path, sounds: Sequence[tuple[str, Any]], store: Any, 
     load = os.getloadavg()[0]
     print(f"{work:8} upstream {a:7.3f}, ours {b:7.3f} CPU s a step: {a / b:.2f} times as fast (load {load:.1f})", end="")
     print(f"; encoding once cost {ours.encode_s:.2f} s for all" if work == "shipped" else "", flush=True)
+    return a / b
+
+
+def compare_encoding(base: Path, seconds: float) -> float:
+    """Prints CPU seconds to encode a sound with upstream's activations and with ours, the largest difference, and the ratio."""
+    from audiotune.audio.sound import Sound
+    from audiotune.stable_audio.autoencoder import encode_sound
+    from audiotune.stable_audio.load import load_model
+
+    sa = load_model(base)
+    random = np.random.default_rng(0)
+    frames = round(min(seconds, sa.window_frames / sa.sample_rate_hz) * sa.sample_rate_hz)
+    sound = Sound(random.normal(0, 0.1, (sa.channels, frames)).astype(np.float32), sa.sample_rate_hz)
+    snakes = [part for part in sa.model.pretransform.modules() if type(part).__name__ == "SnakeBeta"]
+    ours = {part: vars(part)["forward"] for part in snakes}
+    took: dict[str, list[float]] = {"upstream": [], "ours": []}
+    made = {}
+    for turn in range(6):
+        whose = ("upstream", "ours")[turn % 2]
+        for part in snakes:
+            vars(part).pop("forward", None) if whose == "upstream" else vars(part).update(forward=ours[part])
+        began = time.process_time()
+        made[whose] = encode_sound(sa, sound)
+        took[whose].append(time.process_time() - began)
+    a, b = (float(np.median(took[whose])) for whose in ("upstream", "ours"))
+    apart = float(np.abs(made["upstream"] - made["ours"]).max(initial=0.0))
+    print(f"encode   upstream {a:7.3f}, ours {b:7.3f} CPU s for {sound.duration_s:.1f} s: {a / b:.2f} times as fast, ", end="")
+    print(f"at most {apart:.1e} apart (load {os.getloadavg()[0]:.1f})", flush=True)
     return a / b
 
 
@@ -292,6 +322,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=4)
     works = ("shipped", "latents", "lora")
     parser.add_argument("--work", nargs="*", choices=works, default=works)
+    parser.add_argument("--encode", type=float, default=0, help="seconds of sound to encode with and without our activations")
     parser.add_argument("--run", type=int, default=0, help="steps to train with the defaults")
     parser.add_argument("--sounds", type=Path, default=SOUNDS)
     parser.add_argument("--learn", type=int, default=0, help="steps to train afterwards")

@@ -18,6 +18,7 @@ from audiotune.stable_audio.weight_merging import LoraWeights
 from components.finetune.lora_training import add_adapters, is_adapter_name, remove_peft_affixes
 from components.finetune.padding import PaddingMask
 from components.finetune.settings import Settings
+from components.finetune.training_batches import derive_seed
 
 
 @dataclass
@@ -86,7 +87,9 @@ class TrainingModel(nn.Module):
         if self.settings.weights == "bf16":
             self.model.bfloat16()
         if self.settings.mode == "lora":
-            add_adapters(self.model, self.settings, start)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive_seed(self.settings.seed, "adapters", 0))
+                add_adapters(self.model, self.settings, start)
             for name, parameter in self.model.named_parameters():
                 if is_adapter_name(name):
                     parameter.data = parameter.data.float()  # peft takes the layer's precision, in which small steps are lost

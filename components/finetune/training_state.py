@@ -71,10 +71,16 @@ def _copy_to_host(tensors: Tensors) -> dict[str, torch.Tensor]:
 
 
 def count_checkpoint_bytes(named: Mapping[str, nn.Parameter], settings: Settings) -> int:
-    """Bytes of the checkpoints of a training, before it begins, but for a few kilobytes: its tensors, with scales of int8 state."""
-    moments = {"fp32": 8.0, "bf16": 4.0, "int8": 2.0 + 8 / BLOCK}[settings.optimizer_state]
+    """Bytes of the tensors in each checkpoint of a training, before it begins."""
     mean = 4 if settings.ema_decay else 0
-    return sum(p.nbytes + math.ceil(p.numel() * (moments + mean)) for p in named.values())
+    return sum(p.nbytes + mean * p.numel() + _count_moment_bytes(p.numel(), settings.optimizer_state) for p in named.values())
+
+
+def _count_moment_bytes(values: int, kind: str) -> int:
+    """Of AdamW's two moments and its step."""
+    if kind == "int8":
+        return math.ceil(values / BLOCK) * 2 * (BLOCK + 4) + 4
+    return values * {"fp32": 8, "bf16": 4}[kind] + 4
 
 
 @dataclass
