@@ -31,10 +31,10 @@ def make(path: Path, megabytes: int) -> None:
 
 def ours(source: Path, target: Path) -> None:
     from audiotune.store import tensor_files
-    from components.unwrap.foreign_weights import read_weights
+    from components.unwrap.foreign_weights import open_weights_file
 
-    found, _, _ = read_weights(source, ema=True)
-    tensor_files.write_tensors(target, found)
+    with open_weights_file(source, ema=True) as (found, _, _):
+        tensor_files.write_tensors(target, found)
 
 
 def plainly(source: Path, target: Path) -> None:

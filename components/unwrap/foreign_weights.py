@@ -5,11 +5,10 @@ The optimizer's moments, two thirds of a wrapped checkpoint, are never read (`to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from audiotune.domain.foreign_origin import ForeignOrigin
 from audiotune.errors import ModelError
@@ -22,9 +21,6 @@ from audiotune.store import tensor_files
 from audiotune.store.port import Store, compute_digest
 from audiotune.store.tensor_files import LazyTensor, wrap_tensor
 from components.unwrap.settings import Settings
-
-if TYPE_CHECKING:
-    import torch
 
 _ONLINE, _EMA = "diffusion.", "diffusion_ema.ema_model."
 _WHOLE = ("model.", "conditioner.", "pretransform.")  # parts of a model that is unwrapped already
@@ -56,7 +52,7 @@ def store_foreign_weights(
     with ExitStack() as stack:
         whole = stack.enter_context(tensor_files.open_tensors(base.weights_path))
         if not is_foreign_adapter(path):
-            tensors, ema, step = read_weights(path, ema=settings.ema)
+            tensors, ema, step = stack.enter_context(open_weights_file(path, ema=settings.ema))
             return StoredWeights(tensor_files.store_tensors(store, merge_weights(whole, tensors, None)), ema=ema, step=step)
         adapters = read_foreign_adapter(path, whole).weights
         if settings.lora == "merge":
@@ -77,8 +73,9 @@ def describe_origin(settings: Settings, path: Path) -> ForeignOrigin:
     )
 
 
-def read_weights(path: Path, *, ema: bool | None) -> tuple[dict[str, LazyTensor], bool, int]:
-    """A model's tensors, whether they are the running mean, and after how many steps.
+@contextmanager
+def open_weights_file(path: Path, *, ema: bool | None) -> Iterator[tuple[dict[str, LazyTensor], bool, int]]:
+    """A model's tensors, whether they are the running mean, and after how many steps. Nothing is in memory before it is used.
 
     Args:
         path: a wrapped or unwrapped .ckpt, or an unwrapped .safetensors.
@@ -87,8 +84,16 @@ def read_weights(path: Path, *, ema: bool | None) -> tuple[dict[str, LazyTensor]
     Raises:
         ModelError: not of a diffusion model, forbidden objects in its pickle, or no running mean.
     """
-    kept = {} if path.suffix == ".safetensors" else map_torch_file(path)
-    state: Mapping[str, torch.Tensor] = kept.get("state_dict", kept) if kept else tensor_files.read_tensors(path)
+    if path.suffix == ".safetensors":
+        with tensor_files.open_tensors(path) as tensors:
+            yield *_select_weights(tensors, path, ema), 0
+        return
+    kept = map_torch_file(path)
+    state = {str(name): wrap_tensor(tensor) for name, tensor in kept.get("state_dict", kept).items() if hasattr(tensor, "shape")}
+    yield *_select_weights(state, path, ema), int(kept.get("global_step", 0))
+
+
+def _select_weights(state: Mapping[str, LazyTensor], path: Path, ema: bool | None) -> tuple[dict[str, LazyTensor], bool]:
     online = {name.removeprefix(_ONLINE): tensor for name, tensor in state.items() if name.startswith(_ONLINE)}
     if not online:  # unwrapped already
         online = {name: tensor for name, tensor in state.items() if name.startswith(_WHOLE)}
@@ -98,5 +103,4 @@ def read_weights(path: Path, *, ema: bool | None) -> tuple[dict[str, LazyTensor]
     if ema and not mean:
         raise ModelError("the checkpoint has no running mean", where=str(path), cure="leave ema unset")
     taken = bool(mean) if ema is None else ema
-    chosen: Mapping[str, torch.Tensor] = {**online, **mean} if taken else online
-    return {name: wrap_tensor(tensor) for name, tensor in chosen.items()}, taken, int(kept.get("global_step", 0))
+    return ({**online, **mean} if taken else online), taken

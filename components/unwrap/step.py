@@ -29,7 +29,7 @@ from audiotune.store import tensor_files
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.store.port import Store, digest_from_key
 from components.executor import StepResult
-from components.unwrap.foreign_weights import describe_origin, is_foreign, read_weights, store_foreign_weights
+from components.unwrap.foreign_weights import describe_origin, is_foreign, open_weights_file, store_foreign_weights
 from components.unwrap.settings import Settings
 
 
@@ -124,14 +124,14 @@ def _keep_dataset(store: Store, name: str) -> str:
 
 def _unwrap_for_own_use(settings: Settings, store: Store, progress: ProgressCallback, path: Path) -> WeightsPointer:
     """Weights of which nobody says what they were trained on: only their config is needed, and they cannot be registered."""
-    tensors, ema, step = read_weights(path, ema=settings.ema)
     folder = Path(settings.base) if settings.base else path.parent
     if not (folder / CONFIG).is_file():
         if not settings.base:
             raise ModelError(f"no {CONFIG} beside the checkpoint", where=str(path), cure="put it there, or name the base")
         folder = resolve_base(store, settings.base).folder
     progress(0.3, "writing the weights")
-    key = tensor_files.store_tensors(store, tensors)
+    with open_weights_file(path, ema=settings.ema) as (tensors, ema, step):
+        key = tensor_files.store_tensors(store, tensors)
     facts = {"step": step, "ema": ema, "dataset": ""}
     pointer = point_to_weights(store, key, folder, settings.base or path.name, digest_from_key(key) or "", **facts)
     return pointer.model_copy(update={"base": path.name})

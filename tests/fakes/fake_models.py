@@ -100,6 +100,7 @@ class FakeModels(ReleaseSource, AdapterSource):
         self.kept_at, self.grace_s = time.monotonic(), 3600.0
         self.adapters: list[Release] = [an_adapter("grit"), an_adapter("tape")]
         self.unfit, self.refused = set[str](), set[str]()
+        self.doras: set[str] = set()
         self.candidates: dict[str, str] = {}
         self.store_away, self.questions = False, 0
         self.events, self.tainted, self.older, self.left = 0, set[str](), list[str](), set[str]()
@@ -131,7 +132,8 @@ class FakeModels(ReleaseSource, AdapterSource):
         return [release for release in reversed(self._registered()) if release.weights.adapter]
 
     def load_adapter(self, release: Release) -> Adapter:
-        return Adapter(release.weights.adapter_digest, lambda: Path("nowhere"))
+        digest = release.weights.adapter_digest
+        return Adapter(digest, lambda: Path("nowhere"), adds_up=digest not in self.doras)
 
     def check_fit(self, loaded: LoadedRelease, adapter: Adapter) -> None:
         if adapter.digest in self.unfit:

@@ -144,6 +144,34 @@ def test_the_same_request_is_the_same_bits_alone_in_company_and_after_a_restart(
     assert len({sound.data.tobytes() for sound in heard}) == 3
 
 
+def test_a_dora_of_every_layer_keeps_a_seeds_bits_in_company(group: Group, tmp_path: Path) -> None:
+    """With the rows of its linear layers, its convolutions and its conditioner's layers scaled."""
+    from audiotune.stable_audio.adapter_files import read_foreign_adapter
+    from audiotune.stable_audio.adapters import describe_adapter, open_adapter
+    from audiotune.stable_audio.onednn_layers import pack_linear_layers
+    from audiotune.stable_audio.weight_merging import collect_adapter_tensors
+    from audiotune.store import tensor_files
+
+    file = an_adapter_of_others(str(group.world.base), tmp_path / "theirs.safetensors")
+    with tensor_files.open_tensors(group.world.base / "model.safetensors") as base:
+        weights = read_foreign_adapter(file, base).weights
+        tensors = collect_adapter_tensors(weights, base)
+        path = tensor_files.write_tensors(tmp_path / "ours.safetensors", tensors, describe_adapter(weights.scale))
+    dora = open_adapter("d" * 64, lambda: path)
+    bare = group.kept["grit"].model_copy(update={"adapter": ""})
+    plain, packed = open_weights(group.world.store, bare), pack_linear_layers(open_weights(group.world.store, bare))
+    wish = asked(7, (dora, 0.7), (group.adapter("tape"), 0.3))
+    alone = generate_sounds(packed, [wish])[0]
+    company = [replace(wish, seed=seed) for seed in range(20, 24)]
+    sounds = generate_batch(packed, [*company, wish])
+    assert sounds[-1] is not None
+    assert sounds[-1].data.tobytes() == alone.data.tobytes()
+    assert difference(generate_sounds(plain, [wish])[0], alone) < 1e-3  # packed layers have no weights to measure
+    after = generate_sounds(packed, [asked(7)])[0]
+    assert difference(after, alone) > 1e-2
+    assert difference(after, generate_sounds(plain, [asked(7)])[0]) < 1e-3  # nothing of it stays
+
+
 def test_another_bases_adapter_is_refused(group: Group, tmp_path: Path) -> None:
     from audiotune.errors import ModelError
     from audiotune.stable_audio import adapters

@@ -18,7 +18,7 @@ from audiotune.stable_audio.torch_files import is_torch_file
 from audiotune.stable_audio.weight_merging import LoraWeights, collect_adapter_tensors, merge_weights
 from audiotune.store import FolderStore
 from audiotune.store.tensor_files import LazyTensor, store_tensors, wrap_tensor
-from components.unwrap.foreign_weights import read_weights
+from components.unwrap.foreign_weights import open_weights_file
 from components.unwrap.settings import Settings
 from components.unwrap.step import run_step
 
@@ -63,12 +63,13 @@ def test_tensors_that_do_not_fit_the_base_are_refused() -> None:
 def test_the_running_mean_replaces_the_model_if_wanted(tmp_path: Path, ema: bool | None) -> None:
     state = wrapped(tmp_path / "epoch=53-step=800.ckpt")
     assert is_torch_file(tmp_path / "epoch=53-step=800.ckpt")
-    found, is_mean, step = read_weights(tmp_path / "epoch=53-step=800.ckpt", ema=ema)
-    assert set(found) == {"model.w", "pretransform.p"}
+    with open_weights_file(tmp_path / "epoch=53-step=800.ckpt", ema=ema) as (found, is_mean, step):
+        tensors = {name: tensor.load() for name, tensor in found.items()}
+    assert set(tensors) == {"model.w", "pretransform.p"}
     assert is_mean is (ema is not False)
     assert step == 800
     expected = state["diffusion.model.w" if ema is False else "diffusion_ema.ema_model.w"]
-    assert torch.equal(found["model.w"].load(), expected)
+    assert torch.equal(tensors["model.w"], expected)
 
 
 def test_the_licence_of_a_folder_base_travels_with_the_weights(tmp_path: Path) -> None:
@@ -119,15 +120,15 @@ def test_a_config_that_is_no_config_is_named(tmp_path: Path) -> None:
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
     wrapped(tmp_path / "evil.ckpt", callback=Evil())
-    with pytest.raises(ModelError, match="safely"):
-        read_weights(tmp_path / "evil.ckpt", ema=None)
+    with pytest.raises(ModelError, match="safely"), open_weights_file(tmp_path / "evil.ckpt", ema=None):
+        pass
     assert not Path("/tmp/audiotune-was-here").exists()
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {"autoencoder.x": torch.zeros(1)}}, tmp_path / "x.ckpt")
-    with pytest.raises(ModelError, match="no diffusion model"):
-        read_weights(tmp_path / "x.ckpt", ema=None)
+    with pytest.raises(ModelError, match="no diffusion model"), open_weights_file(tmp_path / "x.ckpt", ema=None):
+        pass
 
 
 class Evil:

@@ -11,7 +11,7 @@ import pytest
 
 from audiotune.domain.generation import GenerationRecord, GenerationRequest
 from services.generation.engine.adapters import AdapterResolver
-from services.generation.errors import AdapterLookupError
+from services.generation.errors import AdapterLookupError, UnfitAdapterError
 from services.generation.settings import GenerationSettings
 from tests.fakes.fake_models import FakeModels, a_loaded, an_adapter
 from tests.fakes.in_process_service import ASK, InProcessService, until
@@ -193,6 +193,18 @@ def test_a_release_that_is_an_adapter_itself_can_be_turned_down(models: FakeMode
     chosen = {one.release.name: one for one in AdapterResolver(GenerationSettings(), models).resolve(loaded, wish)}
     assert (chosen["grit"].strength, chosen["grit"].extra) == (0.25, -0.75)
     assert (chosen["dust"].strength, chosen["dust"].extra) == (1.5, 1.5)
+
+
+def test_a_dora_is_not_turned_down_in_the_release_that_holds_it(models: FakeModels) -> None:
+    loaded, resolver = a_loaded(), AdapterResolver(GenerationSettings(), models)
+    loaded.release = GRIT
+    models.doras.add(GRIT.weights.adapter_digest)
+    whole, half = (GenerationRequest.model_validate({**ASK, "adapters": some(("grit", s))}).adapters for s in (1.0, 0.5))
+    assert resolver.resolve(loaded, whole)[0].extra == 0
+    with pytest.raises(UnfitAdapterError, match="cannot be turned up or down"):
+        resolver.resolve(loaded, half)
+    loaded.release = a_loaded().release  # beside its base any strength will do
+    assert resolver.resolve(loaded, half)[0].extra == 0.5
 
 
 def test_a_candidate_that_did_not_pass_is_for_those_who_serve_candidates(models: FakeModels) -> None:
