@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -16,6 +17,8 @@ from audiotune.stable_audio import base_models
 from audiotune.stable_audio.local_parts import localize_config, require_allowed_types
 from audiotune.stable_audio.model_folder import locate_encoder_folder
 from audiotune.store import FolderStore
+from audiotune.store.layout import BASES
+from audiotune.store.port import digest_from_key
 from audiotune.store.tensor_files import open_tensors
 from components.encode.step import cut_parts
 from tests.fakes.hub import FakeHub
@@ -125,9 +128,26 @@ def test_the_digest_is_of_all_that_is_heard(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     digest = resolve_base(store, str(folder)).digest
     (folder / "README.md").write_text("words about it")
+    litter = folder / "tokenizer" / ".cache" / "huggingface" / "tokenizer.json.metadata"
+    litter.parent.mkdir(parents=True)
+    litter.write_text("1764540000.25")  # when it was fetched
     assert resolve_base(store, str(folder)).digest == digest
     (folder / "tokenizer" / "tokenizer.json").write_bytes(b"2")
     assert resolve_base(store, str(folder)).digest != digest
+
+
+def test_a_base_that_was_copied_by_an_older_version_keeps_its_digest(tmp_path: Path) -> None:
+    """Older copies have a downloader's time stamps among their files; latents and checkpoints name the digest with them."""
+    store = FolderStore(tmp_path)
+    paths = ("model_config.json", "model.safetensors", "text_encoder/t5-base/.cache/huggingface/config.json.metadata")
+    files = {path: store.put_blob(path.encode(), Path(path).suffix) for path in paths}
+    digests = {path: digest_from_key(key) for path, key in files.items()}
+    digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    key = BASES.key(f"{hashlib.sha256(OPEN.encode()).hexdigest()[:32]}.json")
+    store.put(key, json.dumps({"name": OPEN, "digest": digest, "files": files}, sort_keys=True).encode())
+    base = resolve_base(store, OPEN, FakeHub({}))
+    assert base.digest == digest
+    assert set(base.files) == set(paths)
 
 
 def test_a_base_may_lie_in_the_store(tmp_path: Path) -> None:
