@@ -20,7 +20,7 @@ ChoiceSettings = dict[str, dict[str, Any]]  # choice -> the settings that it sta
 _TINY = "tiny, for trials"
 _BASES = {
     "Stable Audio Open 1.0": "stabilityai/stable-audio-open-1.0",
-    "Stable Audio Open Small": "stabilityai/stable-audio-open-small",
+    "Stable Audio Open Small": "stable-audio-open-small-base",  # the one to tune, not the distilled one
     _TINY: "tiny",
 }
 _METHODS: ChoiceSettings = {

@@ -18,7 +18,7 @@ class Settings(StepSettings):
     base: str = Field(
         default="tiny",
         min_length=1,
-        description="base model: tiny, stabilityai/stable-audio-open-1.0, stabilityai/stable-audio-open-small, a folder, or a "
+        description="base model: tiny, stabilityai/stable-audio-open-1.0, stable-audio-open-small-base, a folder, or a "
         "prefix in the store",
     )
     part_s: float = Field(

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from audiotune.errors import PipelineError, SettingsError
+from audiotune.stable_audio.known_bases import find_known_base
 from components.finetune.nodes.node_resources import VARIABLE, NodeResources
 from pipelines import chart
 from pipelines.arguments import convert_arguments
@@ -18,7 +19,7 @@ from pipelines.cluster.settings import Cluster, GpuToleration, StepImages, apply
 from pipelines.compile import compile_pipeline, compile_structure
 from pipelines.documents import PIPELINES, collect_tasks, compute_version_name, to_yaml
 from pipelines.finish import finish_pipeline
-from pipelines.form import build_choices
+from pipelines.form import build_base_choices, build_choices
 from pipelines.lint import find_faults
 from pipelines.recipe import RECIPES, STEPS, load_recipe, load_step_settings
 
@@ -235,6 +236,13 @@ def test_only_steps_that_fetch_from_hugging_face_get_its_token() -> None:
             assert (secret["secretName"], key, secret["optional"]) == ("hub", "read", True)
         else:
             assert not [name for name in (*env, *keys) if name in ("HF_TOKEN", "HF_ENDPOINT")], label
+
+
+def test_the_form_offers_bases_that_are_for_tuning() -> None:
+    for settings in build_base_choices(load_recipe("first_release")).values():
+        known = find_known_base(settings["base"])
+        assert known is not None
+        assert not known.for_tuning, f"{known.name} was distilled from {known.for_tuning}"
 
 
 def test_a_form_does_not_begin_with_a_base_that_its_cluster_cannot_have() -> None:
