@@ -104,7 +104,15 @@ def _make_weights(group: SimulatedGroup, split: SplitGroup, at: Path, kind: str,
 
 def describe_run(run: dict[str, Any]) -> str:
     """One line: what was played, the most telling numbers, and the gate's word."""
-    shown = ("kad_before", "kad_after", "kad_gain_lowest", "kad_of_recordings", "variety_share", "word_gain_db_after")
+    shown = (
+        "kad_before",
+        "kad_after",
+        "kad_gain",
+        "kad_gain_of_luck",
+        "kad_of_recordings",
+        "variety_share",
+        "word_gain_db_after",
+    )
     numbers = " ".join(f"{name} {run['metrics'][name]:.3g}" for name in shown if name in run["metrics"])
     words = "; ".join(run["reasons"]) or "passed"
     return f"{run['kind']} {run['number']} ({run['tune_s']} + {run['evaluate_s']} s): {numbers}: {words}"

@@ -12,7 +12,7 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
     copied, natural = values.get("copied_share", 0.0), values.get("copied_share_of_held_out", 0.0)
     gap, probe = values.get("loss_gap", 0.0), values.get("probe_share", 1.0)
     judged_by = int(min(values["held_out_segments"], values.get("sounds", values["held_out_segments"])))
-    gain, variety = values.get("kad_gain_lowest", before - after), values.get("variety_share", 1.0)
+    gain, luck, variety = before - after, values.get("kad_gain_of_luck", 0.0), values.get("variety_share", 1.0)
     apart = values.get("kad_of_recordings")
     words_before, words, words_lowest = (values.get(f"word_gain_db_{name}", 0.0) for name in ("before", "after", "lowest"))
     asks_words = "word_gain_db_after" in values and settings.gate_words > 0
@@ -33,8 +33,9 @@ def find_gate_failures(settings: Settings, values: MetricValues) -> tuple[str, .
             f"it is not near enough to the recordings: KAD {before:.3g} before, {after:.3g} after",
         ),
         (
-            settings.gate_nearer < 1000 and after < settings.gate_nearer * before and gain <= 0,
-            f"that it is nearer to the recordings may be luck: KAD {before:.3g} before, {after:.3g} after; make more sounds to tell",
+            settings.gate_nearer < 1000 and after < settings.gate_nearer * before and gain <= luck,
+            f"that it is nearer to the recordings may be luck: KAD {before:.3g} before, {after:.3g} after, "
+            f"and luck gives up to {luck:.2g}; make more sounds to tell",
         ),
         (
             apart is not None and settings.gate_apart < 1000 and after > settings.gate_apart * max(apart, 0.0),

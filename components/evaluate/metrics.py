@@ -54,7 +54,7 @@ def compute_kad(
 ) -> MetricValues:
     """KAD of both models' sounds to the reference; also of the training segments, which a perfect model could reach.
 
-    `kad_gain_lowest`: how much it fell at least. `kad_of_recordings`: how far apart parts of the training recordings are themselves.
+    `kad_gain`: how much it fell, and what luck gives. `kad_of_recordings`: how far apart parts of the training recordings are themselves.
     `variety_share`: how different the sounds are from each other, against the recordings with their captions. `effect_kad`: how far apart
     the sounds of both models are, beside what other seeds would give.
     """
@@ -62,7 +62,7 @@ def compute_kad(
     held, before, after, targets = rows[:4]
     kad = {"kad_before": before, "kad_after": after} | ({"kad_of_training_segments": rows[4]} if len(rows) > 4 else {})
     values = {name: distance.compute_kad(held, other, settings.kernel) for name, other in kad.items()}
-    values["kad_gain_lowest"] = confidence.bound_kad_gain(held, before, after, settings.kernel)
+    values |= confidence.measure_kad_gain(held, before, after, settings.kernel)
     width = distance.compute_median_distance(held)
     values |= confidence.measure_effect(before, after, width, settings.kernel)
     values["variety_share"] = confidence.measure_variety_share(after, targets)

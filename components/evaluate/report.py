@@ -22,7 +22,8 @@ _PAIRS = (
 )
 _WORDS = {
     "kad_of_training_segments": "KAD of the training recordings to the held-out ones: as near as a perfect model could come",
-    "kad_gain_lowest": "… by how much KAD fell at least, at 99 % of the draws",
+    "kad_gain": "… by how much KAD fell",
+    "kad_gain_of_luck": "… and what luck gives, at 99 % of the draws",
     "kad_of_recordings": "… between two parts of the training recordings, at 99 % of the draws",
     "effect_kad": "effect of the training: KAD between the sounds with and without it, at the same words and seeds",
     "effect_kad_of_reseeding": "… that other seeds alone would give, at 99 % of the draws",

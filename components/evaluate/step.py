@@ -19,7 +19,7 @@ from audiotune.store.port import Store
 from components.evaluate.settings import Settings
 from components.executor import StepResult
 
-_VERSION = 5  # raise it when the same models get other metrics
+_VERSION = 6  # raise it when the same models get other metrics
 
 
 def run_step(
