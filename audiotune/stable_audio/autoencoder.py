@@ -1,5 +1,7 @@
 """Encoding and decoding without padding: a sound of any length becomes as many latent frames as it needs."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,11 @@ def encode_sound(sa: StableAudio, sound: Sound, noise_seed: int | None = None) -
         raise ModelError("a sound without frames cannot be encoded", cure="leave it out")
     padded = np.pad(fitted.data, ((0, 0), (0, -fitted.frames % sa.downsampling_ratio)))
     pretransform = _require_pretransform(sa)
-    with torch.no_grad():
-        audio = torch.from_numpy(padded)[None].to(_find_device(sa, pretransform))
-        latents = _encode_posterior(pretransform, audio, noise_seed)
-    return np.ascontiguousarray(latents[0].float().cpu().numpy())
+    device = _find_device(sa, pretransform)
+    with torch.no_grad(), _fix_noise(device):
+        latents = _encode_posterior(pretransform, torch.from_numpy(padded)[None].to(device), noise_seed)
+    whole = latents[0, :, : padded.shape[1] // sa.downsampling_ratio]  # some autoencoders work in chunks and fill the last one up
+    return np.ascontiguousarray(whole.float().cpu().numpy())
 
 
 def decode_latents(sa: StableAudio, latents: Latents, frames: int | None = None) -> Sound:
@@ -39,9 +42,11 @@ def decode_latents(sa: StableAudio, latents: Latents, frames: int | None = None)
     import torch
 
     pretransform = _require_pretransform(sa)
-    z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32))[None].to(_find_device(sa, pretransform))
-    with torch.no_grad():
-        audio = pretransform.decode(z)[0].float().cpu().numpy()[:, :frames]
+    device = _find_device(sa, pretransform)
+    z = torch.from_numpy(np.ascontiguousarray(latents, dtype=np.float32))[None].to(device)
+    length = latents.shape[1] * sa.downsampling_ratio if frames is None else frames
+    with torch.no_grad(), _fix_noise(device):
+        audio = pretransform.decode(z)[0].float().cpu().numpy()[:, :length]
     return Sound(audio / max(1.0, float(np.abs(audio).max(initial=0.0))), sa.sample_rate_hz)
 
 
@@ -56,11 +61,22 @@ def _find_device(sa: StableAudio, pretransform: Any) -> Any:
     return next((parameter.device for parameter in pretransform.parameters()), sa.device)
 
 
+@contextlib.contextmanager
+def _fix_noise(device: Any) -> Iterator[None]:
+    """Within the block torch's own noise is always the same, and goes on afterwards as if nothing had been drawn: some autoencoders
+    add a little of it (SAME, of Stable Audio 3), and the same sound must give the same latents."""
+    import torch
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
 def _encode_posterior(pretransform: Any, audio: Any, noise_seed: int | None) -> Any:
     """stable-audio-tools samples the posterior; the first half of the channels before the bottleneck is its mean."""
     autoencoder = getattr(pretransform, "model", None)
     if autoencoder is None or type(getattr(autoencoder, "bottleneck", None)).__name__ != "VAEBottleneck":
-        return pretransform.encode(audio)  # deterministic already
+        return pretransform.encode(audio)  # it draws no sample
     inner = autoencoder.pretransform
     mean, scale = autoencoder.encoder(audio if inner is None else inner.encode(audio)).chunk(2, dim=1)
     if noise_seed is not None:

@@ -109,7 +109,11 @@ def build_bare_model(config: dict[str, Any], folder: Path) -> Any:
     """stable-audio-tools' model of a config that names no text encoder. Raises ModelError."""
     create = import_factory().create_model_from_config
     with _explain_failure(folder):
-        return create(config)
+        model = create(config)
+    if getattr(model.pretransform, "model_half", False):  # its speed is not worth its noise, and a CPU has no fast half precision
+        model.pretransform.model_half = False
+        model.pretransform.float()
+    return model
 
 
 @contextlib.contextmanager

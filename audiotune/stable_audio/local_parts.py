@@ -13,7 +13,9 @@ from typing import Any
 from audiotune.errors import ModelError
 
 SPECTRAL = "audiotune_spectral"  # our pretransform type
-CONDITIONERS = ("t5", "lut", "number", "int", "list")
+CONDITIONERS = ("t5", "t5gemma", "lut", "number", "int", "list")
+# a text encoder's type -> the setting that names it, and its name where none is said
+TEXT_ENCODERS = {"t5": ("t5_model_name", "t5-base"), "t5gemma": ("model_name", "google/t5gemma-b-b-ul2")}
 PRETRANSFORMS = ("autoencoder", SPECTRAL, "patched", "wavelet", "pqmf")
 
 
@@ -27,8 +29,8 @@ def localize_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     config = copy.deepcopy(config)
     for conditioner in _list_conditioners(config):
         kind, settings = conditioner.get("type"), conditioner.setdefault("config", {})
-        if kind == "t5":
-            find_text_encoder(folder, str(settings.get("t5_model_name", "t5-base")))
+        if kind in TEXT_ENCODERS:
+            find_text_encoder(folder, str(settings.get(*TEXT_ENCODERS[kind])))
         if kind == "lut":
             settings["tokenizer_name"] = str(_find_part(folder, str(settings.get("tokenizer_name", "")), "tokenizer", ""))
     return config
@@ -61,7 +63,7 @@ def find_encoder_folder(folder: Path, name: str, files: Sequence[str]) -> Path:
 
 
 def find_text_encoder(folder: Path, name: str) -> Path:
-    """The folder of a T5 encoder. Raises ModelError."""
+    """The folder of a text encoder. Raises ModelError."""
     return _find_part(folder, name, "text encoder", "config.json")
 
 

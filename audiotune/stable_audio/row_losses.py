@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from audiotune.domain.dataset import LatentRow
-from audiotune.stable_audio.conditioning import embed_prompts
+from audiotune.stable_audio.conditioning import add_inpainting, embed_prompts
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.objective import LOSS_LEVELS, add_noise, make_loss_levels, sum_squared_errors
 from audiotune.stable_audio.threads import choose_threads, use_threads
@@ -50,5 +50,5 @@ def _measure_row(sa: StableAudio, latents: Any, noise: Any, row: LatentRow) -> L
     conditioning = embed_prompts(sa, [row.captions[0]] * count, [row.seconds] * count)
     dtype = next(sa.model.model.parameters()).dtype
     with use_threads(choose_threads(sa, count * latents.shape[-1] // sa.patch_frames)):
-        output = sa.model(noised.to(dtype), levels.to(dtype), conditioning)
+        output = sa.model(noised.to(dtype), levels.to(dtype), add_inpainting(sa.config, conditioning, noised.to(dtype)))
     return dict(zip(LOSS_LEVELS, sum_squared_errors(output, target).tolist(), strict=True))

@@ -229,11 +229,12 @@ def _denoise_batch(
         init = torch.stack([_encode_init(sa, r, shape[1]) for r in requests]).to(device) if first.init is not None else None
         guidance = [r.guidance for r in requests]
         adapters = load_adapters(sa, first.adapters)
+        redo = None if first.redo is None else torch.stack([_build_redo_mask(sa, r, shape[1]) for r in requests]).to(device)
         with adapters.applied_to_conditioner(sa):
-            inputs = _build_model_inputs(sa, requests)
+            inputs = _build_model_inputs(sa, requests, start if redo is None else init, None if redo is None else 1 - redo)
         model = samplers.GuidedModel(sa, inputs, guidance, first.guidance_rescale, gone, adapters.diffusion)
-        if first.redo is not None:
-            model.fix_latents(init, torch.stack([_build_redo_mask(sa, r, shape[1]) for r in requests]).to(device))
+        if redo is not None:
+            model.fix_latents(init, redo)
             init = None
         with threads.use_threads(together):
             batch = samplers.run_sampler(
@@ -242,12 +243,12 @@ def _denoise_batch(
     return [latents.float().cpu().numpy() for latents in batch]
 
 
-def _build_model_inputs(sa: StableAudio, requests: Sequence[SamplingRequest]) -> dict[str, Any]:
-    """The inputs of the diffusion model besides latents and time: prompts, lengths and negative prompts."""
+def _build_model_inputs(sa: StableAudio, requests: Sequence[SamplingRequest], latents: Any, given: Any) -> dict[str, Any]:
+    """The inputs of the diffusion model besides latents and time: prompts, lengths, negative prompts, and what is given of `latents`."""
 
     def embed(prompts: Sequence[str]) -> conditioning.Conditioning:  # row by row: other prompts must not change a bit of a row
         rows = [conditioning.embed_prompts(sa, [prompt], [r.seconds]) for prompt, r in zip(prompts, requests)]
-        return conditioning.stack_rows(rows)
+        return conditioning.add_inpainting(sa.config, conditioning.stack_rows(rows), latents, given)
 
     inputs = dict(sa.model.get_conditioning_inputs(embed([r.prompt for r in requests])))
     if requests[0].negative_prompt:

@@ -13,7 +13,7 @@ from audiotune.stable_audio.model import StableAudio
 from audiotune.store import tensor_files
 from audiotune.store.port import Store
 
-WORD_CONDITIONERS = ("t5", "lut", "clap_text", "phoneme")
+WORD_CONDITIONERS = ("t5", "t5gemma", "lut", "clap_text", "phoneme")
 TABLES = ("lut", "phoneme")  # lookup tables: cheap to compute, and new words must be trained
 
 

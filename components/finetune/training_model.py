@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from audiotune.errors import ModelError
+from audiotune.stable_audio.conditioning import add_inpainting
 from audiotune.stable_audio.model import StableAudio
 from audiotune.stable_audio.objective import add_noise, sum_squared_errors
 from audiotune.stable_audio.text_embeddings import TABLES, find_word_conditioners
@@ -102,7 +103,7 @@ class TrainingModel(nn.Module):
     def _conditioning_inputs(self, part: BatchPart) -> dict[str, Any]:
         """The transformer's conditioning inputs; dropped rows get zeros, as for guidance at generation."""
         cond = {key: self._run_conditioner(key, part) for key in self.conditioner.conditioners}
-        inputs = self.wrapper.get_conditioning_inputs(cond)
+        inputs = self.wrapper.get_conditioning_inputs(add_inpainting(self.config, cond, part.latents))
         for name in ("cross_attn_cond", "prepend_cond"):
             if inputs[name] is not None:
                 inputs[name] = inputs[name].masked_fill(part.dropped[:, None, None], 0.0)

@@ -93,7 +93,7 @@ def test_evaluation_measures_at_the_levels_of_validation(tmp_path: Path) -> None
             asked.append(t)
             return noised
 
-    sa = SimpleNamespace(model=Model(), objective="v", patch_frames=1, device=torch.device("cpu"))
+    sa = SimpleNamespace(model=Model(), config={"model": {}}, objective="v", patch_frames=1, device=torch.device("cpu"))
     key = tensor_files.store_tensors(store, {"latents": tensor_files.wrap_tensor(torch.randn(3, 4))})
     row = LatentRow(
         segment="0" * 64, recording="1" * 64, split="train", latents=key, latent_frames=4, seconds=1.0, captions=("a drone",)
