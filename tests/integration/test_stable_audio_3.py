@@ -76,7 +76,7 @@ def test_it_sounds_as_stable_audio_tools_makes_it(
         )  # fmt: skip
     wanted = decode_latents(ours, theirs[0].numpy(), made.frames)
     assert np.abs(wanted.data).max() > 0.01
-    assert np.allclose(made.data, wanted.data, atol=1e-4 * np.abs(wanted.data).max())
+    assert np.allclose(made.data, wanted.data, atol=1e-5 * np.abs(wanted.data).max())
 
 
 def test_a_sound_of_any_length_becomes_as_many_latents_as_it_needs_and_always_the_same(sa: StableAudio) -> None:
@@ -88,6 +88,7 @@ def test_a_sound_of_any_length_becomes_as_many_latents_as_it_needs_and_always_th
     assert np.array_equal(encode_sound(sa, tone), latents)
     heard = decode_latents(sa, latents)
     assert heard.frames == 3 * RATIO
+    torch.rand(5)
     assert np.array_equal(decode_latents(sa, latents).data, heard.data)
     torch.set_rng_state(before)
     encode_sound(sa, tone)
@@ -142,6 +143,7 @@ def test_it_is_trained_with_sounds_of_different_length_in_one_batch(folder: Path
         held = (torch.arange(frames) < lengths[:, None])[:, None]
         return BatchPart(
             latents=latents[rows, :, :frames] * held, noise=noise[rows, :, :frames] * held, frames=lengths,
+            is_padded=bool((lengths < frames).any()),
             t=torch.tensor([0.4, 0.7])[rows], dropped=torch.tensor([False, True])[rows], prompts=["low drone", "high pluck"][rows],
             seconds=[0.5, 0.8][rows], embeddings={"prompt": [words[0][rows], words[1][rows]]},
         )  # fmt: skip
