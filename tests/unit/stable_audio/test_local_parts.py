@@ -91,7 +91,7 @@ def test_what_is_not_beside_the_model_is_refused_and_not_downloaded(
 
 @pytest.mark.parametrize("kind", ["clap_text", "clap_audio", "phoneme", "pretransform", "source_mix", "made-up", None])
 def test_a_conditioner_of_another_type_is_named_and_refused(tmp_path: Path, kind: str | None) -> None:
-    with pytest.raises(ModelError, match=f"a conditioner of type '{kind}' is not allowed.*t5, lut, number"):
+    with pytest.raises(ModelError, match=f"a conditioner of type '{kind}' is not allowed.*t5, t5gemma, lut, number"):
         load_model(folder_of(tmp_path, a_config({"type": kind})))
 
 
