@@ -28,7 +28,7 @@ class HubServer:
         renamed: old name -> name; the hub redirects.
         gated: repositories behind a licence.
         tokens: token -> "accepted", "not accepted", "waiting", "expired" or "fine-grained"; others are unknown.
-        cuts: `repository/path` -> how many bytes go out before each of the next connections ends.
+        cuts: `repository/path` -> how many bytes go out before each of the next connections ends; below zero: a status instead.
         sent: `repository/path` -> bytes that went out.
         asked: `repository/path` and the range that was asked for, in order.
         leaked: tokens that came to the CDN.
@@ -135,6 +135,8 @@ class HubHandler(BaseHTTPRequestHandler):
             head = {"Content-Range": f"bytes {begin}-{end - 1}/{len(data)}"}
         waiting = self.hub.cuts.get(file) or []
         most = waiting.pop(0) if waiting else len(data)
+        if most < 0:
+            return self._refuse(-most, "", "busy")
         self._count(file, min(end - begin, most))
         self.send_response(206 if head else 200)
         for key, value in {**head, "Content-Length": str(end - begin)}.items():
