@@ -136,7 +136,8 @@ class HubHandler(BaseHTTPRequestHandler):
         waiting = self.hub.cuts.get(file) or []
         most = waiting.pop(0) if waiting else len(data)
         if most < 0:
-            return self._refuse(-most, "", "busy")
+            self._refuse(-most, "", "busy")
+            return
         self._count(file, min(end - begin, most))
         self.send_response(206 if head else 200)
         for key, value in {**head, "Content-Length": str(end - begin)}.items():
