@@ -73,12 +73,15 @@ def import_adapter(store: Store, path: Path, base_name: str, by: str, licence: s
     """Puts an adapter of others into the store: to begin a training with, or to be registered.
 
     Raises:
-        ModelError: no adapter of this base, a kind that is not kept as matrices, or one that the group made itself.
+        ModelError: no adapter of this base, a kind that is not kept as matrices, one without any effect, or one that the group made itself.
     """
     base = resolve_base(store, base_name)
     with tensor_files.open_tensors(base.weights_path) as tensors:
         found = read_foreign_adapter(path, tensors)
         _require_foreign(store, path, found.metadata)
+        if found.weights.kind == "lora" and not any(b.load().any() for _, b in found.weights.pairs.values()):
+            cure = "it was kept before its first step, or of another run: bring the trained one"
+            raise ModelError("this adapter changes nothing: every B is zero", where=str(path), cure=cure)
         weights_file = path if path.is_file() else next(file for file in sorted(path.glob("adapter_model.*")))
         origin = ForeignOrigin(by=by, licence=licence, file=path.name, digest=compute_digest(weights_file), program=found.program)
         adapter = collect_adapter_tensors(found.weights, tensors)

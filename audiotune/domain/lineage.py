@@ -63,11 +63,9 @@ def find_binding(store: Store, pointer: WeightsPointer) -> TrainedWeights | None
     """
     key = _binding_key(pointer)
     try:
-        bound = TrainedWeights.model_validate_json(store.get(key))
+        bound = _read_entry(store, key)
     except NotInStoreError:
         return None
-    except ValidationError as e:
-        raise LineageError(f"the entry is damaged: {e.errors()[0]['msg']}", where=key, cure="restore it from a backup") from e
     if (bound.weights, bound.adapter) != (pointer.weights_digest, pointer.adapter_digest):
         raise LineageError("the entry is of other weights", where=key, cure="restore it from a backup")
     return bound
@@ -84,9 +82,12 @@ def find_bound_dataset(store: Store, pointer: WeightsPointer) -> Digest | None:
 
 
 def find_datasets_of_adapter(store: Store, adapter: Digest) -> tuple[Digest, ...]:
-    """The datasets that an adapter was trained on, by the SHA-256 of its file; empty where the store knows of none."""
+    """The datasets that an adapter was trained on, by the SHA-256 of its file; empty where the store knows of none.
+
+    Raises LineageError: an entry cannot be read.
+    """
     keys = [entry.key for entry in store.list(LINEAGES.path) if entry.key.endswith(f"/{adapter}.json")]
-    found = {TrainedWeights.model_validate_json(store.get(key)).dataset for key in keys}
+    found = {_read_entry(store, key).dataset for key in keys}
     return tuple(sorted(filter(None, found)))
 
 
@@ -182,6 +183,13 @@ def _compare(lineage: Lineage) -> Lineage:
     recordings = {recording: tuple(sorted(set(people))) for recording, people in lineage.recordings.items()}
     segments, annotators = tuple(sorted(lineage.segments)), tuple(sorted(lineage.annotators))
     return lineage.model_copy(update={"recordings": recordings, "segments": segments, "annotators": annotators})
+
+
+def _read_entry(store: Store, key: str) -> TrainedWeights:
+    try:
+        return TrainedWeights.model_validate_json(store.get(key))
+    except ValidationError as e:
+        raise LineageError(f"the entry is damaged: {e.errors()[0]['msg']}", where=key, cure="restore it from a backup") from e
 
 
 def _binding_key(pointer: WeightsPointer) -> str:

@@ -162,8 +162,8 @@ RELEASES = Prefix(
 )
 LINEAGES = Prefix(
     "lineage/",
-    "which dataset weights were trained on, by the digests of the weights; written once",
-    "unwrap, register",
+    "which dataset weights were trained on, or whose they are, by the digests of the weights; written once",
+    "unwrap, register, `audiotune adapter`",
     "register, generation",
     {**_TRAINED, "generation": "gl", **_READ_BY_ERASURE},
     keeps_old_versions=True,

@@ -112,4 +112,4 @@ def _copy_start(diffusion: nn.Module, start: LoraWeights) -> None:
                 tensors[".magnitude"] = start.magnitudes[_PREFIX + layer]
             for part, tensor in tensors.items():
                 parameter = named[layer + part]
-                parameter.copy_(tensor.load().view(parameter.shape))
+                parameter.data = tensor.load().view(parameter.shape).to(parameter.device)  # fp32, also beside a base in bf16

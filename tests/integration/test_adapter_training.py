@@ -125,6 +125,22 @@ def test_a_training_begins_with_an_adapter_of_others(world: SmallTraining, tmp_p
     assert read_origin(adapter.fetch()) == ORIGIN  # it stays with what is made of it
 
 
+def test_a_dora_learns_in_fp32_beside_a_base_in_bf16(world: SmallTraining, tmp_path: Path) -> None:
+    import torch
+
+    half = {"weights": "bf16", "precision": "bf16"}
+    trained(world, tmp_path / "learned", lora_kind="dora", **half)
+    learned = read_adapter(adapter_of(world, unwrapped(world, tmp_path / "learned", "keep")).fetch())
+    assert all(b.load().any() for _, b in learned.pairs.values())
+    key, _ = a_start(world, tmp_path, "dora-rows")
+    trained(world, tmp_path / "begun", steps=1, learning_rate=1e-12, weight_decay=0.0, lora_start=key, **half)
+    begun = read_adapter(adapter_of(world, unwrapped(world, tmp_path / "begun", "keep")).fetch())
+    given = read_adapter(world.store.fetch(key))
+    for layer, (a, _) in begun.pairs.items():  # not rounded to the base's precision
+        assert torch.allclose(a.load(), given.pairs[layer][0].load(), atol=1e-7)
+        assert torch.allclose(begun.magnitudes[layer].load(), given.magnitudes[layer].load(), atol=1e-7)
+
+
 def test_an_adapter_of_unknown_origin_begins_nothing(world: SmallTraining, tmp_path: Path) -> None:
     key, _ = a_start(world, tmp_path, "lora", origin=None)
     with pytest.raises(LineageError, match="does not know where") as refused:

@@ -290,6 +290,9 @@ def test_an_adapter_of_others_comes_in_plays_by_its_makers_licence_and_ours_goes
     for own in ("ours.safetensors", "ours-peft"):  # our own people would be asked no more
         assert main(["adapter", *store, "import", str(tmp_path / own), *bring]) == 1
         assert "own adapter grit:1" in capsys.readouterr().err
+    empty = an_adapter_of_others(base, tmp_path / "empty.safetensors", kind="lora", trained=False)
+    assert main(["adapter", *store, "import", str(empty), *bring]) == 1
+    assert "changes nothing" in capsys.readouterr().err
     file = an_adapter_of_others(base, tmp_path / "theirs.safetensors")
     assert main(["adapter", *store, "import", str(file), *bring, "--release", "theirs"]) == 0
     assert "lora_start" in capsys.readouterr().out
@@ -311,14 +314,16 @@ def test_an_adapter_of_others_comes_in_plays_by_its_makers_licence_and_ours_goes
         require_lineage(group.world.store, stolen.model_copy(update={"weights": hidden}))
 
 
-def an_adapter_of_others(base: str, path: Path) -> Path:
+def an_adapter_of_others(base: str, path: Path, *, kind: str = "dora-rows", trained: bool = True) -> Path:
     from stable_audio_tools.models.lora import save_lora_safetensors
 
     from audiotune.stable_audio.load import load_model
     from tests.fakes.upstream_lora import add_upstream_lora
 
-    config = {"rank": 2, "alpha": 2, "adapter_type": "dora-rows"}
-    save_lora_safetensors(add_upstream_lora(load_model(Path(base)), config), config, path)
+    config = {"rank": 2, "alpha": 2, "adapter_type": kind}
+    state = add_upstream_lora(load_model(Path(base)), config)
+    state |= {} if trained else {name: tensor * 0 for name, tensor in state.items() if name.endswith("lora_B")}
+    save_lora_safetensors(state, config, path)
     return path
 
 
