@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from audiotune.audio.sound import Sound
 from audiotune.audio.synthesizer import Patch, play_patch
@@ -312,6 +313,16 @@ def test_weights_must_be_safetensors_and_fit(sa: StableAudio, tmp_path: Path) ->
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:999])
     with pytest.raises(ModelError, match="cannot read"):
         load_model(make_random_config(), tmp_path / "cut.safetensors")
+
+
+def test_an_autoencoder_in_half_precision_and_in_chunks_is_kept_whole_and_precise(tone: Sound) -> None:
+    config = make_random_config()
+    config["model"]["pretransform"] |= {"model_half": True, "chunked": True}
+    halved, plain = make_random_model(0, config=config), make_random_model(0)
+    assert {parameter.dtype for parameter in halved.model.pretransform.parameters()} == {torch.float32}
+    latents = encode_sound(halved, tone)
+    assert np.allclose(latents, encode_sound(plain, tone), atol=2e-2 * np.abs(latents).max())  # its weights were halves once
+    assert decode_latents(halved, latents, tone.frames).frames == tone.frames
 
 
 def test_a_t5_encoder_is_taken_from_the_folder(tmp_path: Path) -> None:
