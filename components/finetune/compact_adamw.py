@@ -24,7 +24,8 @@ class CompactAdamW(torch.optim.Optimizer):
 
     Args:
         groups: parameter groups as of torch.optim.AdamW.
-        seed: with the number of a parameter's step it decides all rounding, so that a resumed training rounds alike.
+        seed: with the number of a parameter's step it decides all rounding, so that a resumed training rounds alike. Each step sets torch's
+            own generators by it: they exist on every device.
     """
 
     def __init__(
@@ -46,8 +47,7 @@ class CompactAdamW(torch.optim.Optimizer):
     def _update(self, parameter: torch.Tensor, group: dict[str, Any], place: int) -> None:
         state, (beta1, beta2) = self.state[parameter], group["betas"]
         number = int(state["step"]) + 1 if state else 1
-        random = torch.Generator(parameter.device)
-        random.manual_seed(derive_seed(self._seed, f"rounding of {place}", number))
+        torch.manual_seed(derive_seed(self._seed, f"rounding of {place}", number))
         gradient = parameter.grad.float()  # type: ignore[union-attr]
         if state:
             mean, square = (self._decode(state, part, parameter.shape) for part in _PARTS)
@@ -58,16 +58,16 @@ class CompactAdamW(torch.optim.Optimizer):
         weight = parameter.float() * (1 - group["lr"] * group["weight_decay"])
         scaled = square.div(1 - beta2**number).sqrt_().add_(group["eps"])
         weight.addcdiv_(mean, scaled, value=-group["lr"] / (1 - beta1**number))
-        parameter.copy_(weight if parameter.dtype == torch.float32 else round_to_bf16(weight, random))
+        parameter.copy_(weight if parameter.dtype == torch.float32 else round_to_bf16(weight))
         state["step"] = torch.tensor(float(number))
         for part, moment in zip(_PARTS, (mean, square)):
-            self._encode(state, part, moment, random)
+            self._encode(state, part, moment)
 
-    def _encode(self, state: dict[str, Any], part: str, moment: torch.Tensor, random: torch.Generator) -> None:
+    def _encode(self, state: dict[str, Any], part: str, moment: torch.Tensor) -> None:
         if self._kind == "int8":
-            state[part], state[f"{part}_scale"] = encode_blocks(moment, _EXPONENTS[part], random)
+            state[part], state[f"{part}_scale"] = encode_blocks(moment, _EXPONENTS[part])
         else:
-            state[part] = moment if self._kind == "fp32" else round_to_bf16(moment, random)
+            state[part] = moment if self._kind == "fp32" else round_to_bf16(moment)
 
     def _decode(self, state: dict[str, Any], part: str, shape: torch.Size) -> torch.Tensor:
         if self._kind == "int8":
@@ -75,13 +75,13 @@ class CompactAdamW(torch.optim.Optimizer):
         return torch.as_tensor(state[part]).float()
 
 
-def round_to_bf16(values: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def round_to_bf16(values: torch.Tensor) -> torch.Tensor:
     """float32 rounded at random to one of the two nearest bf16, with the exact value as the mean."""
-    added = torch.randint(0, 1 << 16, values.shape, dtype=torch.int32, generator=random, device=values.device)
+    added = torch.randint(0, 1 << 16, values.shape, dtype=torch.int32, device=values.device)
     return (values.contiguous().view(torch.int32) + added).bitwise_and_(-(1 << 16)).view(torch.float32).bfloat16()
 
 
-def encode_blocks(values: torch.Tensor, exponent: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_blocks(values: torch.Tensor, exponent: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Levels and scales of float32 values of any shape.
 
     A level k of a block stands for (k / 127)^exponent times the block's largest value; squares, which have no sign, use 255 levels. Between
@@ -97,7 +97,7 @@ def encode_blocks(values: torch.Tensor, exponent: int, random: torch.Generator) 
     share = flat.abs() / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]
     low = (share ** (1 / exponent) * most).floor_().clamp_(0, most - 1)
     below, above = (low / most) ** exponent, ((low + 1) / most) ** exponent
-    drawn = torch.rand(flat.shape, generator=random, device=flat.device)
+    drawn = torch.rand_like(flat)
     level = low + (drawn * (above - below) < share - below)
     if squares:
         return torch.where(flat > 0, level.clamp_(min=1), level).to(torch.uint8).flatten(), scale
