@@ -22,6 +22,7 @@ from components.finetune.demo_sounds import DemoRound, DemoSound
 from components.finetune.settings import Settings
 
 _SHORTEST_S = 0.25
+_MOST_STEPS = 30  # of a demo where nobody says otherwise: with 50, demos took 2.2 % of a training of 500 steps
 
 
 @dataclass
@@ -76,7 +77,7 @@ def generate_demos(sa: StableAudio, rows: Sequence[LatentRow], settings: Setting
         SamplingRequest(
             row.captions[0],
             seconds=min(max(row.seconds, _SHORTEST_S), window_s),
-            steps=settings.demo_steps or sa.defaults.steps,
+            steps=settings.demo_steps or min(sa.defaults.steps, _MOST_STEPS),
             guidance=sa.defaults.guidance if settings.demo_guidance is None else settings.demo_guidance,
             seed=settings.seed + place,
         )

@@ -152,7 +152,9 @@ class Settings(StepSettings):
         default=4, ge=0, le=32, description="sounds made of held-out captions, the same words and seeds each time; 0 makes none"
     )
     demo_every: int = Field(default=0, ge=0, description="steps between demos; 0: only after the last step")
-    demo_steps: int | None = Field(default=None, ge=1, le=1000, description="denoising steps of a demo; default: the base's own")
+    demo_steps: int | None = Field(
+        default=None, ge=1, le=1000, description="denoising steps of a demo; default: the base's own, at most 30"
+    )
     demo_guidance: float | None = Field(
         default=None, ge=1.0, le=30.0, description="classifier-free guidance of a demo; 1 is none; default: the base's own"
     )
