@@ -6,13 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from pydantic import ValidationError
-
-from audiotune.domain.release import Release
-from audiotune.errors import NotInStoreError
+from audiotune.domain.release import Release, find_card
 from audiotune.governance.ledger.ledger import open_ledger
 from audiotune.governance.release_standing import list_objections
-from audiotune.store.layout import RELEASES
 from audiotune.store.port import Store
 
 Maker = tuple[str, str]  # name and version of a release or adapter
@@ -48,15 +44,8 @@ class WithdrawnMakers:
     def _read_release(self, maker: Maker) -> Release | None:
         if maker not in self._releases:
             name, version = maker
-            keys = [entry.key for entry in self._store.list(f"{RELEASES.folder(name)}{version}-")]
-            found = next(filter(None, map(self._read_card, keys)), None) or self._find_release(name, version)
+            found = find_card(self._store, name, version) or self._find_release(name, version)
             if found is None:
                 return None
             self._releases[maker] = found
         return self._releases[maker]
-
-    def _read_card(self, key: str) -> Release | None:
-        try:
-            return Release.model_validate_json(self._store.get(key))
-        except (ValidationError, NotInStoreError):
-            return None
