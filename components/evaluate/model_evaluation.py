@@ -29,6 +29,7 @@ from components.evaluate.measured_sounds import (
     load_recorded_segments,
 )
 from components.evaluate.metrics import MetricValues, SoundComparison, TrainingMatch
+from components.evaluate.pitch import measure_asked_pitches
 from components.evaluate.settings import Settings
 
 _PROBE_S = 2.0
@@ -141,7 +142,7 @@ def _measure_tuned(
     matches = metrics.find_training_matches(after, material.train)
     held_out = metrics.find_training_matches(material.held_out, material.train)
     values |= metrics.compute_kad(settings, material.reference, material.train, made)
-    values |= metrics.measure_change(made)
+    values |= metrics.measure_change(made) | measure_asked_pitches(made.before, made.after)
     values |= compare_words(made.before, made.after, made.targets)
     values |= metrics.compute_log_mel_distances(made) | metrics.compute_log_mel_distances(trained, "_train")
     values |= (

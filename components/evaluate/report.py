@@ -15,6 +15,7 @@ _PLAYED_S = 5.0
 _PAIRS = (
     ("KAD to held-out recordings", "kad"),
     ("nearer to recordings with its words than to others, dB (higher is better)", "word_gain_db"),
+    ("share of its sounds with the pitch that their words ask for (higher is better)", "pitch_share"),
     ("log-mel distance to held-out recordings, dB", "log_mel_distance"),
     ("log-mel distance to training recordings, dB", "log_mel_distance_train"),
     ("loss on held-out recordings", "loss_held_out"),
@@ -30,6 +31,7 @@ _WORDS = {
     "effect_db": "… log-mel distance between the two sounds of one seed, dB",
     "variety_share": "how different its sounds are, as a share of the recordings with their words",
     "word_gain_db_lowest": "nearer to recordings with its words than to others at least, at 99 % of the draws, dB",
+    "pitches_asked": "sounds whose words ask for a pitch",
     "silent_share": "share of sounds that are silent",
     "clipped_share": "share of sounds that clip",
     "loudness_lufs": "median loudness, LUFS",

@@ -67,7 +67,7 @@ class Settings(StepSettings):
         description="its sounds must differ from its base's, at the same words and seeds, by more than other seeds make",
     )
     gate_words: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="share of the base's way of following words that must be left; 0 does not ask"
+        default=0.7, ge=0.0, le=1.0, description="share of the base's way of following words that must be left; 0 does not ask"
     )
     gate_log_mel: float = Field(
         default=1.05, ge=0.0, le=1000.0, description="log-mel distance after may reach this share of before; 1000 does not ask"
