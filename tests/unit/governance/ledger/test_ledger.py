@@ -339,6 +339,21 @@ def test_a_snapshot_is_of_its_event_though_others_follow(store: FolderStore) -> 
     assert Ledger(store).read_state().number == 8
 
 
+@pytest.mark.parametrize("left", [0, 1, 200])
+def test_an_event_that_was_half_written_closes_the_ledger_and_is_named(store: FolderStore, left: int) -> None:
+    """The store writes whole objects; a disk that lost its end is found, and nothing is appended behind it."""
+    number = open_ledger(store).read_state().number
+    key, other = event_key(number), generate_key()
+    store.put(key, store.get(key)[:left])
+    for work in (lambda: Ledger(store).read_state(), lambda: Ledger(store, other).append(lambda state: None)):
+        with pytest.raises(LedgerError, match="cannot be read") as found:
+            work()
+        assert key in str(found.value)
+        assert "Restore the object's earlier content" in str(found.value)
+    assert any(f"event {number}" in fault for fault in verify_events(read_events(store)).faults)
+    assert not store.exists(event_key(number + 1))
+
+
 def test_nobody_reads_over_a_lost_event(store: FolderStore) -> None:
     """A withdrawal behind the gap would be lost with it: who starts anew reads nothing, and says which event is missing."""
     record_consent(store, consent("ana").model_copy(update={"uses": ()}))
