@@ -93,7 +93,7 @@ def test_the_rules(needs: str, quorum: float, votes: str, now: Outcome, at_the_e
 _votes = st.dictionaries(st.sampled_from(FIVE), st.sampled_from(("yes", "no", "abstain")))
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(RULES), _votes, _votes)
 def test_an_early_end_is_the_end_whatever_is_still_voted(
     rule: DecisionRule, votes: dict[str, Choice], more: dict[str, Choice]
