@@ -20,6 +20,7 @@ from audiotune.domain.generation import MEDIA_TYPES, parse_adapter
 from audiotune.errors import AudioTuneError, GenerationError
 from audiotune.governance.ledger.commands import add_ledger_commands
 from audiotune.outside.proxies import configure_proxies
+from audiotune.plan_command import add_plan_command
 from audiotune.stable_audio.base_commands import add_base_commands
 from audiotune.store.atomic_files import write_atomic_file
 from audiotune.withdrawal.commands import add_withdrawal_commands
@@ -44,7 +45,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="audiotune", description="Sounds from the group's releases, and the group's ledger.")
     verbs = parser.add_subparsers(
         required=True,
-        metavar="generate | adapter | adopt | agreement | base | consent | ledger | key | release | withdrawal | prove",
+        metavar="generate | adapter | adopt | agreement | base | consent | ledger | key | plan | release | withdrawal | prove",
     )
     add_adapter_commands(verbs.add_parser("adapter", help="LoRA and DoRA: give them to other programs, bring those of others in"))
     add_adopt_command(
@@ -60,6 +61,7 @@ def _build_parser() -> argparse.ArgumentParser:
         verbs.add_parser("ledger", help="what was agreed, given, withdrawn and decided: check it, read it, keep it")
     )
     add_key_commands(verbs.add_parser("key", help="your own key, with which you sign what you say in the group"))
+    add_plan_command(verbs.add_parser("plan", help="what a training takes of memory, disk and time, before it runs"))
     add_release_commands(verbs.add_parser("release", help="give a release to people outside the group"))
     add_withdrawal_commands(
         verbs.add_parser("withdrawal", help="what members took back, and what must follow: aliases, erasure, a new training")

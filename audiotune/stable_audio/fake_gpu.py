@@ -5,7 +5,7 @@ counted. What comes back from the GPU is zeros. Where torch finds no GPU, FakeTe
 
 - autograd's engine sends each node to the queue of its device, and there is none for a GPU that is not there. Autograd is told "meta",
   whose nodes it runs itself; everybody else is told the truth.
-- autocast is switched off where torch finds no GPU.
+- autocast and pinned memory are refused where torch finds no GPU.
 - attention takes its unfused form there, which keeps a matrix of frames by frames. The fused kernel that a GPU takes is called instead.
 - FakeTensorMode lets matrix products of two dtypes pass.
 - Module.to exchanges the contents of fake parameters, which torch refuses for those that stay where they are.
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import _engine_run_backward, get_gradient_edge
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,6 +30,7 @@ GPU = torch.device("cuda", 0)
 _META = torch.device("meta")
 _HALVES = (torch.bfloat16, torch.float16)
 _ATEN = torch.ops.aten
+_TENSOR: Any = torch.Tensor
 _ONE_DTYPE = {_ATEN.mm, _ATEN.addmm, _ATEN.bmm, _ATEN.baddbmm, _ATEN.convolution, _ATEN.native_layer_norm}
 
 
@@ -61,6 +62,9 @@ class FakeGpu(TorchDispatchMode):
             with self.answer_autograd():
                 self._edges[parameter._cdata] = get_gradient_edge(parameter)
 
+    def forget_parameter(self, parameter: torch.Tensor) -> None:
+        self._edges.pop(parameter._cdata, None)
+
     @contextlib.contextmanager
     def answer_autograd(self) -> Iterator[None]:
         """Within the block it is autograd that asks, except where a backward pass computes activations again."""
@@ -78,6 +82,7 @@ class FakeGpu(TorchDispatchMode):
             kwargs["device"] = GPU
         leaves = tree_leaves((args, kwargs))
         if not _is_gpu(kwargs.get("device")) and not any(isinstance(x, FakeTensor) for x in leaves):
+            kwargs.pop("pin_memory", None)
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         result = self._run_on_gpu(func, args, kwargs, leaves)
@@ -86,12 +91,19 @@ class FakeGpu(TorchDispatchMode):
         return result
 
     def _run_on_gpu(self, func: Any, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
+        if func is _ATEN.equal.default:  # zeros all over
+            return True
         if func is _ATEN._local_scalar_dense.default:
             return 0.0 if args[0].is_floating_point() else False if args[0].dtype == torch.bool else 0
         if func is _ATEN.copy_.default and not isinstance(args[0], FakeTensor):
             with unset_fake_temporarily():
                 return args[0].zero_()
+        if func is _ATEN.nonzero.default:
+            return _find_all(args[0])
+        if func is _ATEN.index.Tensor:
+            args = (args[0], [part for x in args[1] for part in _replace_mask(x)])
         _require_one_dtype(func, leaves)
+        kwargs |= {"generator": None} if "generator" in kwargs else {}  # of the CPU: there is no other
         args, kwargs = tree_map_only(torch.Tensor, _take_tensor, (args, kwargs))
         result = func(*args, **kwargs)
         with unset_fake_temporarily():
@@ -121,10 +133,22 @@ class _GpuFunctions(TorchFunctionMode):
                 self._gpu.hold_parameter(tensor)
         if func is functional.scaled_dot_product_attention and isinstance(args[0], FakeTensor):
             return _attend(*args, **kwargs)
+        if func == _TENSOR.data.__set__:  # autograd makes another node for other data
+            self._gpu.forget_parameter(args[0])
         if func is torch.Tensor.backward:
-            with self._gpu.answer_autograd():
-                return func(*args, **kwargs)
+            with self._gpu.answer_autograd(), self:  # what is computed again comes here, too
+                return _run_backward(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _run_backward(
+    loss: torch.Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, **_: Any
+) -> Any:
+    """As torch.autograd.backward, which would leave the modes of functions."""
+    gradient = torch.ones_like(loss) if gradient is None else gradient
+    keep = bool(create_graph if retain_graph is None else retain_graph)
+    options = {"allow_unreachable": True, "accumulate_grad": True}
+    return _engine_run_backward((loss,), (gradient,), keep, create_graph, (), **options)
 
 
 def _attend(
@@ -147,16 +171,32 @@ def _attend(
     return efficient(query, key, value, attn_mask, learns, dropout_p, is_causal, scale=scale)[0]
 
 
+class _CpuGenerator:
+    """torch.Generator of whatever device; a class, because others name it in their type hints."""
+
+    _plain = torch.Generator
+
+    def __new__(cls, *_: Any) -> Any:
+        return cls._plain()
+
+
 @contextlib.contextmanager
 def _allow_autocast() -> Iterator[None]:
-    """Within the block torch does not switch autocast for GPUs off."""
-    common: Any = torch.cuda.amp.common
-    before = common.amp_definitely_not_available, torch.cuda.is_bf16_supported
-    common.amp_definitely_not_available, torch.cuda.is_bf16_supported = (lambda: False), (lambda *_: True)
+    """Within the block torch does not switch autocast for GPUs off, and there is nothing to wait for; what draws for it draws here."""
+    replaced: list[tuple[Any, str, Any]] = [
+        (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
+        (torch.cuda, "is_bf16_supported", lambda *_: True),
+        (torch.cuda, "synchronize", lambda *_: None),
+        (torch, "Generator", _CpuGenerator),
+    ]
+    before = [getattr(module, name) for module, name, _ in replaced]
     try:
+        for module, name, answer in replaced:
+            setattr(module, name, answer)
         yield
     finally:
-        common.amp_definitely_not_available, torch.cuda.is_bf16_supported = before
+        for (module, name, _), answer in zip(replaced, before):
+            setattr(module, name, answer)
 
 
 @contextlib.contextmanager
@@ -186,6 +226,17 @@ def _require_one_dtype(func: Any, leaves: list[Any]) -> None:
     dtypes = {x.dtype for x in leaves if isinstance(x, torch.Tensor)} if func.overloadpacket in _ONE_DTYPE else set()
     if len(dtypes) > 1:
         raise RuntimeError(f"{func} of tensors of several dtypes: {', '.join(sorted(map(str, dtypes)))}")
+
+
+def _find_all(mask: torch.Tensor) -> torch.Tensor:
+    """Places [values, dimensions] of a mask that is true everywhere, which takes the most memory."""
+    return torch.empty(mask.numel(), mask.ndim, dtype=torch.long, device=GPU)
+
+
+def _replace_mask(index: Any) -> list[Any]:
+    if index is None or index.dtype != torch.bool:
+        return [index]
+    return [torch.empty(index.numel(), dtype=torch.long, device=GPU) for _ in range(index.ndim)]
 
 
 def _take_tensor(tensor: torch.Tensor) -> torch.Tensor:

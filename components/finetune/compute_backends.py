@@ -162,6 +162,26 @@ def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: A
         raise TrainingError(_extract_error_line(str(e)), where=f"process {e.error_index}") from e
 
 
+def make_imitated_backend(settings: Settings) -> FabricBackend:
+    """The backend of one GPU that is not there. Call it within `audiotune.stable_audio.fake_gpu.imitate_gpu`."""
+    from lightning_fabric import Fabric as Lightning
+    from lightning_fabric.accelerators.cpu import CPUAccelerator
+    from lightning_fabric.plugins.precision import MixedPrecision
+    from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+
+    class ImitatedAccelerator(CPUAccelerator):
+        def setup_device(self, device: torch.device) -> None:
+            """There is nothing to set up."""
+
+    mixed: Any = _PRECISIONS[settings.precision]
+    lightning = Lightning(
+        strategy=SingleDeviceStrategy(torch.device("cuda", 0), accelerator=ImitatedAccelerator()),
+        plugins=[MixedPrecision(mixed, device="cuda")] if settings.precision != "fp32" else None,
+    )
+    lightning.launch()
+    return FabricBackend(lightning)
+
+
 def _set_rendezvous(nodes: int) -> None:
     """Sets Lightning's variables from PET_*, as Kubeflow Trainer sets them and torchrun reads them, else from the plain names.
 
