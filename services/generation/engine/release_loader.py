@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -104,7 +104,7 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
 
         needed = sum(p.numel() * p.element_size() for p in old.model.model.parameters()) * _SLACK
         if old.model.device.type == "cuda":
-            return bool(torch.cuda.mem_get_info(old.model.device)[0] > needed)
+            return bool(count_free_gpu_bytes(torch.cuda, old.model.device) > needed)
         return bool(measure_free_memory() > needed)
 
     def version_at(self, name: str, alias: str) -> str | None:
@@ -175,6 +175,16 @@ class ReleaseLoader(ReleaseSource, AdapterSource):
     def _cache_path(self, name: str) -> Path:
         store = "".join(c if c.isalnum() else "-" for c in self._store.url)[-80:]
         return choose_cache_folder() / "generation" / store / f"{name}.json"
+
+
+def count_free_gpu_bytes(gpu: Any, device: Any) -> int:
+    """Bytes of a GPU that can still be taken: free ones, and those in blocks that torch keeps and does not use.
+
+    Args:
+        gpu: torch.cuda, or what answers like it.
+    """
+    free: int = gpu.mem_get_info(device)[0]
+    return free + int(gpu.memory_reserved(device)) - int(gpu.memory_allocated(device))
 
 
 def measure_free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> float:
