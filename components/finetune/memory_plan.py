@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from audiotune.errors import TrainingError
 from components.finetune.memory_count import TrainingCount, count_training
 from components.finetune.settings import Settings
 
@@ -173,6 +177,15 @@ def list_changes(settings: Settings) -> list[Change]:
 def _saves(settings: Settings, change: Change) -> bool:
     now = getattr(settings, change.setting)
     return now < change.value if change.setting == "accumulate" else now != change.value
+
+
+@contextlib.contextmanager
+def name_full_memory(settings: Settings) -> Iterator[None]:
+    """Within the block an out-of-memory error of a GPU becomes a TrainingError that names the setting which cures it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as e:
+        raise TrainingError("the GPU's memory is full", where="finetune", cure=explain_full_memory(settings)) from e
 
 
 def explain_full_memory(settings: Settings) -> str:

@@ -18,6 +18,7 @@ from components.finetune.demos import DemoMaker
 from components.finetune.latent_dataset import LatentDataset
 from components.finetune.lora_start import find_start_origin, read_start
 from components.finetune.lora_training import describe_adapters
+from components.finetune.memory_plan import name_full_memory
 from components.finetune.permission_watch import EVERY_S, PermissionWatch
 from components.finetune.report import render_report
 from components.finetune.trainer import Trainer
@@ -32,7 +33,8 @@ def run_training(backend: ComputeBackend, task: TrainingTask) -> TrainingResult 
 
     On a CPU it uses the number of threads of the settings: sums over another number of threads round differently.
     """
-    with use_threads(task.settings.threads) if backend.device.type == "cpu" else contextlib.nullcontext():
+    threads = use_threads(task.settings.threads) if backend.device.type == "cpu" else contextlib.nullcontext()
+    with threads, name_full_memory(task.settings):
         return _run_training(backend, task)
 
 

@@ -9,12 +9,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from audiotune.errors import TrainingError  # noqa: E402
 from audiotune.stable_audio.fake_gpu import GPU, imitate_gpu  # noqa: E402
 from audiotune.stable_audio.known_shapes import read_base_config  # noqa: E402
 from audiotune.stable_audio.storage_count import StorageCount  # noqa: E402
 from components.finetune.compute_backends import SingleCpuBackend  # noqa: E402
 from components.finetune.memory_count import TrainingCount, count_training, make_counted_trainer  # noqa: E402
-from components.finetune.memory_plan import explain_full_memory, find_changes, needed_bytes, plan_training  # noqa: E402
+from components.finetune.memory_plan import (  # noqa: E402
+    explain_full_memory,
+    find_changes,
+    name_full_memory,
+    needed_bytes,
+    plan_training,
+)
 from components.finetune.settings import Settings  # noqa: E402
 from pipelines import plan as command  # noqa: E402
 from tests.fakes.random_model import make_random_config, make_random_model  # noqa: E402
@@ -96,6 +103,8 @@ def test_a_plan_says_whether_it_fits_and_what_is_left_on_disk() -> None:
 
 
 def test_an_error_of_full_memory_names_the_next_setting() -> None:
+    with pytest.raises(TrainingError, match=r"memory is full.*activation_checkpointing"), name_full_memory(Settings()):
+        raise torch.OutOfMemoryError("CUDA out of memory")
     assert 'precision = "bf16"' in explain_full_memory(Settings())
     assert "activation_checkpointing = true" in explain_full_memory(Settings(precision="bf16"))
 
