@@ -187,6 +187,8 @@ def _allow_autocast() -> Iterator[None]:
         (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
         (torch.cuda, "is_bf16_supported", lambda *_: True),
         (torch.cuda, "synchronize", lambda *_: None),
+        (torch.cuda, "get_rng_state", lambda *_: torch.get_rng_state()),
+        (torch.cuda, "set_rng_state", lambda *_: None),
         (torch, "Generator", _CpuGenerator),
     ]
     before = [getattr(module, name) for module, name, _ in replaced]

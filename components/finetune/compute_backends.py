@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from audiotune.errors import SettingsError, TrainingError
 from components.finetune.settings import Settings
 
-_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_MIXED: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class SingleCpuBackend:
@@ -150,7 +150,7 @@ def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: A
         devices=settings.devices,
         num_nodes=settings.nodes,
         strategy=DDPStrategy(start_method="spawn", gradient_as_bucket_view=True) if several else "auto",
-        precision=_PRECISIONS[settings.precision],
+        plugins=make_precision_plugins(settings, "cuda" if on_gpu else "cpu"),
     )
     if not several:
         lightning.launch()
@@ -162,21 +162,38 @@ def launch_processes(settings: Settings, work: Callable[..., Any], *arguments: A
         raise TrainingError(_extract_error_line(str(e)), where=f"process {e.error_index}") from e
 
 
+def make_precision_plugins(settings: Settings, device: str) -> list[Any]:
+    """Lightning's plugins for the precision of a training on "cuda" or "cpu"; none for fp32.
+
+    Lightning would turn the inputs into the low precision, too: noise levels would be told apart by three digits only, and the noise to
+    predict would be rounded. Autocast alone converts what each operation needs.
+    """
+    if settings.precision == "fp32":
+        return []
+    from lightning_fabric.plugins.precision import MixedPrecision
+
+    mixed: Any = MixedPrecision(_MIXED[settings.precision], device=device)
+    mixed.convert_input = _keep_inputs
+    return [mixed]
+
+
+def _keep_inputs(inputs: Any) -> Any:
+    return inputs
+
+
 def make_imitated_backend(settings: Settings) -> FabricBackend:
     """The backend of one GPU that is not there. Call it within `audiotune.stable_audio.fake_gpu.imitate_gpu`."""
     from lightning_fabric import Fabric as Lightning
     from lightning_fabric.accelerators.cpu import CPUAccelerator
-    from lightning_fabric.plugins.precision import MixedPrecision
     from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
     class ImitatedAccelerator(CPUAccelerator):
         def setup_device(self, device: torch.device) -> None:
             """There is nothing to set up."""
 
-    mixed: Any = _PRECISIONS[settings.precision]
     lightning = Lightning(
         strategy=SingleDeviceStrategy(torch.device("cuda", 0), accelerator=ImitatedAccelerator()),
-        plugins=[MixedPrecision(mixed, device="cuda")] if settings.precision != "fp32" else None,
+        plugins=make_precision_plugins(settings, "cuda"),
     )
     lightning.launch()
     return FabricBackend(lightning)

@@ -24,7 +24,7 @@ from components.finetune.training_batches import derive_seed
 
 @dataclass
 class BatchPart:
-    """A part of a batch, on the device. (Not frozen: Lightning converts its tensors in place.)
+    """A part of a batch, on the device. (Not frozen: Lightning moves its tensors in place.)
 
     Attributes:
         latents, noise: float32 [rows, channels, frames], zeros after the end of each row.

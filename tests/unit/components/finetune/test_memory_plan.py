@@ -36,6 +36,13 @@ def test_a_step_and_demos_run_on_the_gpu(mode: str, precision: str) -> None:
     assert counted.demos_peak > counted.weights
 
 
+def test_demos_are_counted_with_their_decoding() -> None:
+    """Twice as long sounds take more: what ends before the autoencoder would take the same."""
+    settings = Settings(batch_size=1, demos=1, activation_checkpointing=True)
+    short, long = (count_training(make_random_config(), settings, seconds) for seconds in (0.5, 1.0))
+    assert long.demos_peak - short.demos_peak > 4 * make_random_config()["sample_rate"] * 0.5
+
+
 def test_the_count_is_within_a_tenth_of_a_real_step() -> None:
     settings = Settings(batch_size=4, demos=0)
     counted = count_training(make_random_config(), settings, 1.0)

@@ -197,6 +197,7 @@ _NO_KEYS = {
     "weights_digest",
     "Evaluation.weights",
     "Evaluation.adapter",
+    "choice",
 }
 
 
