@@ -67,7 +67,7 @@ def load_step_settings(step: str) -> type[StepSettings]:
 
 
 def load_recipe(name: str | Path) -> Recipe:
-    """A recipe by file, or by the name of one that ships (demo, first_release, full_finetune, lora_24gb).
+    """A recipe by file, or by the name of one that ships (demo, first_release, full_16gb, full_finetune, lora_24gb, lora_8gb).
 
     Raises:
         SettingsError: no such file, no TOML, or settings that do not fit, each named.

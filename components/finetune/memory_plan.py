@@ -164,8 +164,8 @@ def list_changes(settings: Settings) -> list[Change]:
     all_changes = (
         Change("precision", "bf16", "learns nearly the same") if settings.precision == "fp32" else None,
         Change("activation_checkpointing", True, "a third slower, learns the same"),
-        Change("weights", "bf16", "adapters stay exact") if settings.mode == "lora" else None,
         Change("optimizer_state", "int8", "learns nearly the same") if settings.mode == "full" else None,
+        Change("weights", "bf16", "adapters stay exact" if settings.mode == "lora" else "each step is rounded at random"),
         *(Change("accumulate", 2**power, "learns the same") for power in range(1, parts.bit_length()) if 2**power <= parts),
         Change("accumulate", settings.batch_size, "slower, learns the same"),
         Change("ema_decay", 0.0, "keeps no running mean") if settings.ema_decay else None,

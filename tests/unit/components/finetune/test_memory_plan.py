@@ -18,6 +18,7 @@ from components.finetune.memory_count import TrainingCount, count_training, make
 from components.finetune.memory_plan import (  # noqa: E402
     explain_full_memory,
     find_changes,
+    list_changes,
     name_full_memory,
     needed_bytes,
     plan_training,
@@ -96,6 +97,13 @@ def test_changes_are_made_until_it_fits() -> None:
     assert needed_bytes(counted) <= 8 * 2**30
     assert seen[0].activation_checkpointing
     assert find_changes(Settings(), lambda _: _make_count(2**40), 8.0) == ((), None)
+
+
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_weights_in_half_the_memory_are_proposed_before_parts_of_a_batch(mode: str) -> None:
+    """With checkpointed activations parts save little: gradients of all weights stay beside each part."""
+    names = [change.setting for change in list_changes(Settings.model_validate({"mode": mode}))]
+    assert names.index("activation_checkpointing") < names.index("weights") < names.index("accumulate")
 
 
 def test_a_plan_says_whether_it_fits_and_what_is_left_on_disk() -> None:
