@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check docs fix bench serve studio lock audit golden images e2e clean
+.PHONY: help demo test unit check docs fix bench gpu serve studio lock audit golden images e2e clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,7 +53,10 @@ fix: .venv/ready  ## repair what ruff can repair
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: .venv/ready  ## measurements side by side; see benchmarks/README.md
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+
+gpu: .venv/ready  ## on a machine with a GPU, ten minutes: training, generation and memory beside stable-audio-tools, into gpu.json
+	@$(BIN)/python -m benchmarks.gpu
 
 serve: .venv/ready  ## the generation service on the demo's newest release, http://localhost:3000
 	@$(BIN)/python -m pipelines.demo --serve-only

@@ -19,7 +19,7 @@ _SHARES = (1.0, 0.5, 0.25, 0.1)
 _SAMPLER = "dpmpp-2m"
 
 
-def upstream(sa: Any, steps: int) -> Callable[[], Any]:
+def upstream(sa: Any, steps: int, sampler: str = _SAMPLER, **options: float) -> Callable[[], Any]:
     from stable_audio_tools.inference.generation import generate_diffusion_cond
 
     from audiotune.stable_audio.upstream_factory import silence_output
@@ -33,19 +33,20 @@ def upstream(sa: Any, steps: int) -> Callable[[], Any]:
                 cfg_scale=4.0,
                 conditioning=words,
                 sample_size=sa.window_frames,
-                device="cpu",
+                device=str(sa.device),
                 seed=1,
-                sampler_type=_SAMPLER,
+                sampler_type=sampler,
                 apg_scale=0.0,
+                **options,
             )
 
     return make
 
 
-def ours(sa: Any, steps: int, seconds: float) -> Callable[[], Any]:
+def ours(sa: Any, steps: int, seconds: float, sampler: str = _SAMPLER) -> Callable[[], Any]:
     from audiotune.stable_audio.sample import SamplingRequest, generate_sounds
 
-    request = SamplingRequest("low drone", seconds=seconds, steps=steps, seed=1, sampler=_SAMPLER)
+    request = SamplingRequest("low drone", seconds=seconds, steps=steps, seed=1, sampler=sampler)
     return lambda: generate_sounds(sa, [request])
 
 

@@ -81,13 +81,20 @@ class UpstreamTraining:
             facts.append({"prompt": prompt, "seconds_start": 0, "seconds_total": seconds, "padding_mask": [mask]})
         self.batch = (torch.from_numpy(audio) if latents is None else latents, facts)
 
-    def times(self, steps: int, meanwhile: Callable[[int], None]) -> list[float]:
-        """CPU seconds of each step, the first left out. `meanwhile` is called with the number of each step, between two of them."""
+    def times(
+        self, steps: int, meanwhile: Callable[[int], None], clock: Callable[[], float] = time.process_time, **options: Any
+    ) -> list[float]:
+        """Seconds of each step, the first left out; of the CPU, unless `clock` counts others.
+
+        Args:
+            meanwhile: called with the number of each step, between two of them.
+            options: of Lightning's trainer, which trains on the CPU where they say nothing else.
+        """
         import pytorch_lightning as pl
 
-        watch = _watch(pl, meanwhile)
+        watch = _watch(pl, meanwhile, clock)
         trainer = pl.Trainer(
-            accelerator="cpu",
+            **{"accelerator": "cpu", **options},
             max_steps=steps + 1,
             logger=False,
             enable_checkpointing=False,
@@ -113,16 +120,16 @@ class RepeatedBatch:
         return self.times
 
 
-def _watch(pl: Any, meanwhile: Callable[[int], None]) -> Any:
+def _watch(pl: Any, meanwhile: Callable[[int], None], clock: Callable[[], float]) -> Any:
     class Watch(pl.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.times: list[float] = []
 
         def on_train_batch_start(self, *args: Any) -> None:
-            self.began = time.process_time()
+            self.began = clock()
 
         def on_train_batch_end(self, *args: Any) -> None:
-            self.times.append(time.process_time() - self.began)
+            self.times.append(clock() - self.began)
             meanwhile(len(self.times) - 1)
 
     return Watch()

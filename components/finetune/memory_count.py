@@ -81,7 +81,7 @@ class _ShapeDataset(LatentDataset):
 
         found = {}
         for name in find_word_conditioners(sa.config):
-            embedding, mask = sa.model.conditioner.conditioners[name]([""], torch.device("cuda", 0))
+            embedding, mask = sa.model.conditioner.conditioners[name]([""], sa.device)
             found[name] = [torch.zeros(embedding.shape), torch.ones(mask.shape, dtype=torch.bool)]
         return found
 
