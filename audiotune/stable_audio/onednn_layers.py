@@ -12,6 +12,13 @@ from audiotune.stable_audio.model import StableAudio
 _ROWS = 256  # the layout is optimal for this number of rows and correct for any
 
 
+def has_onednn_linear() -> bool:
+    """Whether torch was built with oneDNN's linear layers."""
+    import torch
+
+    return bool(torch.backends.mkldnn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
 def pack_linear_layers(sa: StableAudio) -> StableAudio:
     """Packs the fp32 linear layers of a model on the CPU, in place. Does nothing on other devices or without oneDNN.
 
@@ -19,7 +26,7 @@ def pack_linear_layers(sa: StableAudio) -> StableAudio:
     """
     import torch
 
-    if sa.device.type != "cpu" or not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if sa.device.type != "cpu" or not has_onednn_linear():
         return sa
     layers = [part for part in sa.model.modules() if _is_plain_linear(part)]
     with torch.no_grad():

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from audiotune.audio import distance
-from audiotune.domain.checkpoint import load_checkpoint
+from audiotune.domain.checkpoint import Checkpoint, load_checkpoint
 from audiotune.domain.lineage import bind_weights
 from audiotune.domain.release import Evaluation, JudgedCheckpoint, WeightsPointer
 from audiotune.reporting.progress import ProgressCallback
-from audiotune.stable_audio.base_models import resolve_base
+from audiotune.stable_audio.base_models import BaseModelFolder, resolve_base
 from audiotune.stable_audio.checkpoint_weights import store_checkpoint_weights
 from audiotune.stable_audio.load import load_model
 from audiotune.stable_audio.model import StableAudio
@@ -66,11 +66,9 @@ def find_best_earlier(settings: Settings, screened: dict[str, JudgedCheckpoint])
 def store_candidate(store: Store, pointer: WeightsPointer, key: str) -> WeightsPointer:
     """Unwraps an earlier checkpoint into the store as the last one was unwrapped; the store knows then what it was trained on."""
     kept = load_checkpoint(store, key)
-    ema = pointer.ema and bool(kept.ema)
-    base = resolve_base(store, pointer.base)
-    weights, adapter = store_checkpoint_weights(store, store, kept, base, ema=ema, keep=bool(pointer.adapter))
+    weights, adapter = _unwrap_as_last(store, store, pointer, kept, resolve_base(store, pointer.base))
     known = {"weights": weights, "weights_digest": digest_from_key(weights) or "", "adapter": adapter}
-    unwrapped = pointer.model_copy(update={**known, "step": kept.step, "ema": ema, "earlier": ()})
+    unwrapped = pointer.model_copy(update={**known, "step": kept.step, "ema": _takes_mean(pointer, kept), "earlier": ()})
     if unwrapped.dataset:
         bind_weights(store, unwrapped)
     return unwrapped
@@ -94,12 +92,8 @@ def is_earlier_better(settings: Settings, earlier: Evaluation, last: Evaluation)
         return earlier.passed
     near, copied = _compare(earlier, last)
     if near < -_SAME_KAD:
-        natural = earlier.metrics.get("copied_share_of_held_out", 0.0)
-        return copied <= 0 or earlier.metrics.get("copied_share", 0.0) - natural <= settings.gate_copies
-    return (
-        copied < 0
-        and last.metrics.get("copied_share", 0.0) - last.metrics.get("copied_share_of_held_out", 0.0) > settings.gate_copies
-    )
+        return copied <= 0 or not _copies_too_much(settings, earlier)
+    return copied < 0 and _copies_too_much(settings, last)
 
 
 def describe_choice(
@@ -119,6 +113,12 @@ def describe_choice(
     else:
         why = f"step {other_step}, the best of the others, is not nearer"
     return f"step {chosen_step} was chosen of the checkpoints {steps}: {why} ({nearness}; {copies})"
+
+
+def _copies_too_much(settings: Settings, judged: Evaluation) -> bool:
+    """Whether more is copied than held-out recordings, which cannot be copies, resemble the training, and the gate lets pass."""
+    natural = judged.metrics.get("copied_share_of_held_out", 0.0)
+    return judged.metrics.get("copied_share", 0.0) - natural > settings.gate_copies
 
 
 def _compare(one: Evaluation, other: Evaluation) -> tuple[float, float]:
@@ -141,12 +141,22 @@ def _open_candidate(
     kept, base = load_checkpoint(store, key), resolve_base(store, pointer.base)
 
     def open_model() -> StableAudio:
-        ema = pointer.ema and bool(kept.ema)
-        weights, adapter = store_checkpoint_weights(store, scratch, kept, base, ema=ema, keep=bool(pointer.adapter))
+        weights, adapter = _unwrap_as_last(store, scratch, pointer, kept, base)
         beside = scratch.fetch(adapter) if adapter else None
         return load_model(base.folder, scratch.fetch(weights), adapter=beside, device=settings.device)
 
     return kept.step, CachedSoundGenerator(scratch, key, open_model, settings)
+
+
+def _unwrap_as_last(
+    store: Store, target: Store, pointer: WeightsPointer, kept: Checkpoint, base: BaseModelFolder
+) -> tuple[str, str]:
+    """Keys of a checkpoint's weights and adapter in `target`, unwrapped as the pointer's were."""
+    return store_checkpoint_weights(store, target, kept, base, ema=_takes_mean(pointer, kept), keep=bool(pointer.adapter))
+
+
+def _takes_mean(pointer: WeightsPointer, kept: Checkpoint) -> bool:
+    return pointer.ema and bool(kept.ema)
 
 
 def open_generator(settings: Settings, store: Store, pointer: WeightsPointer) -> CachedSoundGenerator:

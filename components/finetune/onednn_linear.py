@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from audiotune.stable_audio.onednn_layers import has_onednn_linear
+
 
 def speed_up_linear_layers(module: nn.Module) -> None:
     """Lets all fp32 linear layers of a module on the CPU compute by oneDNN. Does nothing where torch was built without it."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not has_onednn_linear():
         return
     for layer in module.modules():
         if not isinstance(layer, nn.Linear) or type(layer) is not nn.Linear or "forward" in vars(layer):
