@@ -17,16 +17,6 @@ pytestmark = pytest.mark.integration
 SMALL: dict[str, Any] = {"weights": "bf16", "optimizer_state": "int8", "demos": 0, "ema_decay": 0.0, "steps": 6}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from tests.fakes.small_training import make_small_training
-
-    torch.set_num_threads(1)
-    built = make_small_training(tmp_path_factory.mktemp("training"))
-    built.encoded()
-    return built
-
-
 def read_weights(made: Any, checkpoint: Any) -> dict[str, torch.Tensor]:
     return tensor_files.read_tensors(made.store.fetch(checkpoint.weights))
 

@@ -41,18 +41,6 @@ FAST_SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import torch
-
-    from tests.fakes.small_training import make_small_training
-
-    torch.set_num_threads(1)
-    built = make_small_training(tmp_path_factory.mktemp("training"))
-    built.encoded()
-    return built
-
-
 def tune(made: Any, folder: Path, **changes: Any) -> tuple[CheckpointPointer, Any]:
     from components.finetune.settings import Settings
     from components.finetune.step import run_step

@@ -36,18 +36,6 @@ FAST_SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import torch
-
-    from tests.fakes.small_training import make_small_training
-
-    torch.set_num_threads(1)
-    built = make_small_training(tmp_path_factory.mktemp("training"))
-    built.encoded()
-    return built
-
-
 def run_finetune(made: Any, folder: Path, progress: Any = ignore_progress, **changes: Any) -> Any:
     """The step; returns its result and its last checkpoint."""
     from components.finetune.settings import Settings
